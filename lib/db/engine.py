@@ -1,0 +1,108 @@
+"""The store: one engine, `read()` and `write()` transactions, the same for SQLite and PostgreSQL.
+
+SQLite runs in WAL with synchronous=NORMAL and a busy timeout; every write transaction starts with BEGIN IMMEDIATE,
+because a transaction that reads first and writes later fails at once under a second writer, whatever the timeout.
+Nobody holds a transaction across a provider call.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+
+from lib.errors import InstallationError
+
+BUSY_TIMEOUT_S = 15
+
+
+class Store:
+    """Transactions on the one database. Thread-safe; connections come from a pool."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = make_url(url)
+        except ArgumentError as error:
+            raise InstallationError(
+                "DATABASE_URL can't be read.", "", "Write it as postgresql+psycopg://user:password@host/database."
+            ) from error
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_pre_ping=True, pool_size=8)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection whose statements see one snapshot; nothing is written."""
+        with self.engine.connect() as connection, _clear_errors(self.url.database):
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its start (SQLite) and commits at the end."""
+        with self.engine.connect() as connection, _clear_errors(self.url.database):
+            connection = connection.execution_options(immediate=True)
+            with connection.begin():
+                yield connection
+
+    def dispose(self) -> None:
+        """Close the pool; on SQLite fold the write-ahead log into the file first."""
+        if self.is_sqlite:
+            try:
+                with self.engine.connect() as connection:
+                    connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("PRAGMA optimize"))
+            except DatabaseError:
+                pass
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_size=8)
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's begin event, below, starts transactions
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _clear_errors(database: str | None) -> Iterator[None]:
+    """Turn what an operator can repair into a sentence; other database errors pass."""
+    try:
+        yield
+    except (OperationalError, DatabaseError) as error:
+        if (known := explain(str(error.orig), database)) is not None:
+            raise known from error
+        raise
+
+
+def explain(message: str, database: str | None) -> InstallationError | None:
+    """The sentence for a database error that an operator can repair, or None."""
+    lowered = message.lower()
+    where = Path(database).name if database else "The database"
+    if "malformed" in lowered or "not a database" in lowered:
+        return InstallationError(
+            f"{where} is damaged.",
+            "SQLite can't read it.",
+            "Nothing was changed. Put back your last backup of the data folder, or move the file away to start empty.",
+        )
+    if "disk is full" in lowered or "disk i/o error" in lowered:
+        return InstallationError(f"The disk that holds {where} is full.", "", "Free some space and try again.")
+    if "readonly database" in lowered or "unable to open database" in lowered:
+        return InstallationError(
+            f"{where} can't be written.", "The data folder or the file is read-only.", "Correct its permissions."
+        )
+    if "connection refused" in lowered or "could not translate host" in lowered or "connection failed" in lowered:
+        return InstallationError(
+            "The database does not answer.", "No connection to DATABASE_URL's host.", "Start it, or correct the URL."
+        )
+    return None

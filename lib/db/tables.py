@@ -1,0 +1,252 @@
+"""All tables on one MetaData: users and sessions, providers and configurations, and the ledger of model calls.
+
+Every moment is UTC (`UtcDateTime`: sortable text in SQLite, timestamptz in PostgreSQL). Ids are UUIDv7 text. Money is
+integer nano-dollars. An attempt in flight is a row of `open_calls`; once ended it is a row of `usage_logs`, whose
+`change_seq` comes from the single row of `ledger_clock`: updating that row serialises writers, so sequence order is
+commit order on both stores, and a copy that has seen `change_seq = n` has seen everything up to n.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = MetaData(naming_convention=NAMING)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; naive values are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware to UTC; SQLite keeps no zone, so it is dropped after conversion."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs a time zone")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Back to aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _id(name: str = "id", **options: Any) -> Column[str]:
+    return Column(name, String(36), **options)
+
+
+def _moment(name: str, nullable: bool = False) -> Column[datetime]:
+    return Column(name, UtcDateTime, nullable=nullable)
+
+
+users = Table(
+    "users",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("name_key", String(80), nullable=False, unique=True),  # casefolded, so that Amira and amira are one
+    Column("password_hash", Text, nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("is_active", Boolean, nullable=False, default=True),
+    _moment("created_at"),
+    _moment("last_login_at", nullable=True),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),  # SHA-256 of the cookie's token
+    _id("user_id", nullable=False),
+    _moment("created_at"),
+    _moment("last_seen_at"),
+    _moment("expires_at"),
+    Column("user_agent", String(200), nullable=False, default=""),
+    Index(None, "user_id"),
+)
+
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("subject", String(64), primary_key=True),  # SHA-256 of the user name or of the network address
+    Column("failures", Integer, nullable=False),
+    _moment("last_failed_at"),
+)
+
+user_preferences = Table(
+    "user_preferences",
+    metadata,
+    _id("user_id", primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("value", JSON, nullable=False),
+    _moment("updated_at"),
+)
+
+vault_keys = Table(
+    "vault_keys",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("canary", Text, nullable=False),  # a known text under this key: tells a wrong key before it does harm
+    _moment("created_at"),
+)
+
+providers = Table(
+    "providers",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(80), nullable=False, unique=True),
+    Column("kind", String(32), nullable=False),
+    Column("base_url", Text, nullable=False, default=""),
+    Column("key_ciphertext", Text),
+    Column("key_last4", String(4)),
+    Column("key_host", Text),  # the host the key was saved for; another host means the key is not sent
+    Column("headers", JSON, nullable=False, default=dict),
+    Column("organisation", String(120), nullable=False, default=""),
+    Column("allow_private", Boolean, nullable=False, default=False),
+    Column("is_active", Boolean, nullable=False, default=True),
+    Column("last_check", JSON),  # {"ok", "at", "latency_ms", "message"} of the newest connection test
+    _moment("created_at"),
+    _moment("updated_at"),
+)
+
+configurations = Table(
+    "configurations",
+    metadata,
+    _id(primary_key=True),
+    Column("slug", String(80), nullable=False, unique=True),
+    Column("app", String(80), nullable=False),
+    Column("description", Text, nullable=False, default=""),
+    _id("provider_id", nullable=True),
+    Column("model", String(200), nullable=False),
+    Column("system_prompt", Text, nullable=False, default=""),
+    Column("parameters", JSON, nullable=False, default=dict),
+    Column("capabilities", JSON, nullable=False, default=list),  # of vision, tools, streaming, json
+    Column("is_active", Boolean, nullable=False, default=True),
+    Column("is_default", Boolean, nullable=False, default=False),  # for its app
+    Column("is_global_default", Boolean, nullable=False, default=False),
+    Column("revision", Integer, nullable=False, default=1),  # an edit names the revision it saw
+    _moment("created_at"),
+    _moment("updated_at"),
+    Index(None, "app"),
+    Index(None, "provider_id"),
+)
+
+
+def _attempt() -> list[Column[Any]]:
+    """What is known of an attempt before it is sent."""
+    return [
+        _id(primary_key=True),
+        _id("call_id", nullable=False),
+        Column("attempt", Integer, nullable=False),
+        _moment("started_at"),
+        Column("app", String(80), nullable=False),
+        _id("user_id"),
+        _id("api_key_id"),
+        _id("configuration_id"),
+        Column("origin", String(16), nullable=False),
+        _id("conversation_id"),
+        _id("workflow_run_id"),
+        Column("workflow_step", String(120)),
+        Column("provider", String(80), nullable=False),
+        Column("model", String(200), nullable=False),
+        Column("streamed", Boolean, nullable=False),
+        Column("parameters", JSON, nullable=False),
+        Column("tags", JSON, nullable=False),
+    ]
+
+
+open_calls = Table(
+    "open_calls",
+    metadata,
+    *_attempt(),
+    Column("owner", String(36), nullable=False),  # the process that runs it
+    Column("holds", JSON, nullable=False, default=list),
+    Column("request", JSON),  # messages as sent; moves to usage_payloads when the call ends
+)
+
+usage_logs = Table(
+    "usage_logs",
+    metadata,
+    *_attempt(),
+    Column("is_final", Boolean, nullable=False),
+    _moment("finished_at"),
+    Column("served_model", String(200)),
+    Column("status", String(12), nullable=False),
+    Column("error_kind", String(32)),
+    Column("error_message", Text),
+    Column("prompt_tokens", Integer),
+    Column("completion_tokens", Integer),
+    Column("total_tokens", Integer),
+    Column("cache_read_tokens", Integer),
+    Column("cache_write_tokens", Integer),
+    Column("reasoning_tokens", Integer),
+    Column("usage_source", String(12), nullable=False),
+    Column("cost_nano_usd", BigInteger),
+    Column("cost_status", String(12), nullable=False),
+    Column("price_id", String(120)),
+    Column("saved_nano_usd", BigInteger),
+    Column("cache", String(12), nullable=False, default="none"),
+    Column("execution_time_ms", Integer),
+    Column("first_token_ms", Integer),
+    Column("chunks", Integer),
+    Column("finish_reason", String(40)),
+    Column("batch_id", String(36)),  # NULL for a live call; what an import or the sample data brought, to undo it
+    Column("change_seq", BigInteger, nullable=False),
+    Index(None, "started_at", "id"),
+    Index(None, "user_id", "started_at"),
+    Index(None, "call_id"),
+    Index(None, "change_seq"),
+    Index(None, "batch_id"),
+)
+
+usage_payloads = Table(
+    "usage_payloads",
+    metadata,
+    _id(primary_key=True),  # = usage_logs.id
+    Column("prompt_text", Text),  # the last user message, as text
+    Column("response_text", Text),
+    Column("request", JSON),  # messages as sent
+    Column("response", JSON),  # parts besides text: reasoning, tool calls
+)
+
+ledger_clock = Table(
+    "ledger_clock",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("change_seq", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),  # raised when rows leave: copies start over
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    _id(primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    _moment("started_at"),
+    _moment("seen_at"),
+)

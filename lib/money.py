@@ -1,0 +1,43 @@
+"""Money: integers of a billionth of a US dollar in storage, Decimal in arithmetic, never a float.
+
+Unknown is None and stays None through every sum's operands; free is an explicit 0.
+"""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+NANO_PER_USD = 1_000_000_000
+_MILLION = 1_000_000
+
+
+def nano_from_usd(usd: Decimal | str) -> int:
+    """Dollars to nano-dollars, rounded half to even."""
+    return int((Decimal(usd) * NANO_PER_USD).to_integral_value(ROUND_HALF_EVEN))
+
+
+def usd_from_nano(nano: int) -> Decimal:
+    """Nano-dollars to exact dollars."""
+    return Decimal(nano) / NANO_PER_USD
+
+
+def tokens_cost_nano(parts: list[tuple[int, int]]) -> int:
+    """Cost of (tokens, nano-dollars per million tokens) pairs, summed exactly and rounded once, half to even."""
+    total = sum(tokens * price for tokens, price in parts)
+    return int((Decimal(total) / _MILLION).to_integral_value(ROUND_HALF_EVEN))
+
+
+def format_money(nano: int | None, *, estimated: bool = False) -> str:
+    """As people read it: `$1,829.36`, `$0.412`, `$0.0041`, `<$0.0001`, `$0` (free), `—` (unknown), `≈` (estimated)."""
+    if nano is None:
+        return "—"
+    if nano == 0:
+        return "$0"
+    usd = usd_from_nano(abs(nano))
+    if usd < Decimal("0.0001"):
+        text = "<$0.0001"
+    elif usd < Decimal("0.01"):
+        text = f"${usd:.4f}"
+    elif usd < 1:
+        text = f"${usd:.3f}"
+    else:
+        text = f"${usd:,.2f}"
+    return ("≈ " if estimated else "") + ("−" if nano < 0 else "") + text

@@ -1,0 +1,100 @@
+"""What an adapter is asked and what it yields: the seam between the call path and every provider.
+
+`ModelRequest` goes in; a stream of chunks comes out: text, reasoning, tool calls, usage, and exactly one `Finish` when
+the provider really said that it had ended. A stream that ends without one was cut. Failures are `ProviderError`.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens as the provider counted them, normalised: `prompt_tokens` includes cached ones, `completion_tokens` includes reasoning."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt plus completion."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    text: str
+
+
+@dataclass(frozen=True)
+class ReasoningDelta:
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCallDelta:
+    """A piece of the tool call at `index`; `arguments` pieces concatenate to JSON."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
+class UsageReport:
+    """May come anywhere in the stream and more than once; the last one holds."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The provider said it ended: stop, length, tool_calls, content_filter or its own word."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """The model that really answered, where the provider names one."""
+
+    model: str
+
+
+Chunk = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | ServedModel
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where to send a call and with what key; `kind` is a `ProviderKind` value. The key never shows in repr."""
+
+    provider_id: str
+    name: str
+    kind: str
+    base_url: str = ""
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    organisation: str = ""
+    allow_private: bool = False
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """One attempt at one model. `messages` and `parameters` have OpenAI's chat shape (tools and images included)."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Adapter(Protocol):
+    """Speaks to one family of providers."""
+
+    def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
+        """Send the request and yield what comes back; cancelling the iteration closes the upstream connection."""
+        ...

@@ -1,0 +1,49 @@
+"""Settings of one process, read once from the environment and `.env`; nothing else reads the environment."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lib.errors import InstallationError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`data_dir` is absolute; `database_url` is a SQLAlchemy URL; secrets are hidden from repr."""
+
+    data_dir: Path
+    database_url: str = field(repr=False)
+    port: int = 8501
+    admin_user: str | None = None
+    admin_password: str | None = field(default=None, repr=False)
+    master_key: str | None = field(default=None, repr=False)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True when the store is the SQLite file of the data folder (or any other SQLite URL)."""
+        return self.database_url.startswith("sqlite")
+
+    @classmethod
+    def from_environment(cls, environment: dict[str, str] | None = None) -> "Settings":
+        """Settings from `environment` (default: the process's, after `.env`, which never overrides it)."""
+        if environment is None:
+            from dotenv import dotenv_values
+
+            environment = {k: v for k, v in dotenv_values(PROJECT / ".env").items() if v is not None} | dict(os.environ)
+        data_dir = (PROJECT / environment.get("LLM_MANAGER_DATA", "data")).resolve()
+        return cls(
+            data_dir=data_dir,
+            database_url=environment.get("DATABASE_URL") or f"sqlite:///{data_dir / 'llm_manager.db'}",
+            port=_port(environment.get("PORT") or "8501"),
+            admin_user=environment.get("LLM_MANAGER_ADMIN_USER") or None,
+            admin_password=environment.get("LLM_MANAGER_ADMIN_PASSWORD") or None,
+            master_key=environment.get("LLM_MANAGER_MASTER_KEY") or None,
+        )
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise InstallationError("PORT is not a port number.", f"It reads {text!r}.", "Set it to a number from 1 to 65535.")
