@@ -1,0 +1,70 @@
+"""The pieces every page is made of, so that the same thing looks the same: header, error, empty state, facts."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import streamlit as st
+
+from lib.errors import LLMManagerError
+
+
+def compact() -> bool:
+    """Whether a phone asks (layout only, never access): `Sec-CH-UA-Mobile` or `Mobi` in the user agent."""
+    headers = st.context.headers
+    return headers.get("Sec-Ch-Ua-Mobile") == "?1" or "Mobi" in (headers.get("User-Agent") or "")
+
+
+@contextmanager
+def header(title: str) -> Iterator[None]:
+    """The page's title; what is drawn inside the `with` stands at its right (always at least one control)."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.title(title, anchor=False, width="stretch")
+        yield
+
+
+def row(**options: Any) -> Any:
+    """A horizontal container in the product's spacing: filter bars, scope lines, footers."""
+    return st.container(horizontal=True, vertical_alignment="center", **({"gap": "small"} | options))
+
+
+def plain(text: str) -> str:
+    """`text` with Markdown's signs escaped: for data shown where Streamlit reads Markdown (labels, captions, errors)."""
+    return "".join("\\" + sign if sign in "\\`*_{}[]()<>#+-!|~$:@" else sign for sign in text.replace("\n", " "))
+
+
+def show_error(error: LLMManagerError) -> None:
+    """What happened as the title, why and what to do below it."""
+    st.error(plain(error.body) or "Try again.", title=plain(error.title), icon=":material/error:")
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Draw a product error in place instead of a trace; anything else is a bug and passes."""
+    try:
+        yield
+    except LLMManagerError as error:
+        show_error(error)
+
+
+@contextmanager
+def empty_state(icon: str, fact: str, sentence: str) -> Iterator[None]:
+    """A centred card: a grey icon, a fact, a sentence on what will be here; actions are drawn inside the `with`."""
+    _, middle, _ = st.columns([1, 1.7, 1]) if not compact() else (None, st.container(), None)
+    with middle.container(border=True, horizontal_alignment="center"):
+        st.space("small")
+        st.markdown(f"# :gray[:material/{icon}:]", text_alignment="center")
+        st.subheader(fact, anchor=False, text_alignment="center", width="content")
+        st.markdown(sentence, text_alignment="center")
+        with st.container(horizontal=True, horizontal_alignment="center", gap="small"):
+            yield
+        st.space("small")
+
+
+def facts(pairs: Sequence[tuple[str, str]], columns: int = 2) -> None:
+    """Label over value in a grid; values are Markdown, so escape data with `plain`."""
+    with st.grid(columns, min_column_width=74 if columns > 3 else 120, gap="xsmall"):
+        for label, value in pairs:
+            with st.container(gap=None):
+                st.caption(label)
+                st.markdown(f"**{value}**")

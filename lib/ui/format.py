@@ -1,0 +1,71 @@
+"""Counts, times, shares and dates as people read them; money is `lib.money.format_money`. Unknown is an em dash."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+STATUS_GLYPHS = {
+    "ok": "✓ ok",
+    "error": "✕ error",
+    "truncated": "✂ truncated",
+    "timeout": "◷ timeout",
+    "cancelled": "■ cancelled",
+    "refused": "⊘ refused",
+    "orphaned": "◌ orphaned",
+    "running": "● running",
+}
+STATUS_COLOURS = {
+    "ok": "green",
+    "error": "red",
+    "truncated": "orange",
+    "timeout": "orange",
+    "cancelled": "gray",
+    "refused": "gray",
+    "orphaned": "gray",
+    "running": "blue",
+}
+
+
+def count(value: float | None) -> str:
+    """Exact under 10,000, then `176.3k`, `305.55M`, `1.20B`."""
+    if value is None:
+        return "—"
+    for limit, divisor, pattern in ((10_000, 1, "{:,.0f}"), (1e6, 1e3, "{:.1f}k"), (1e9, 1e6, "{:.2f}M")):
+        if abs(value) < limit:
+            return pattern.format(value / divisor)
+    return f"{value / 1e9:.2f}B"
+
+
+def duration(milliseconds: float | None) -> str:
+    """`840 ms`, `1.24 s`, `12.4 s`, `2 min 05 s`."""
+    if milliseconds is None:
+        return "—"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 9_995:
+        return f"{milliseconds / 1000:.2f} s"
+    if milliseconds < 59_950:
+        return f"{milliseconds / 1000:.1f} s"
+    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    return f"{minutes} min {seconds:02d} s"
+
+
+def share(fraction: float | None) -> str:
+    """`37.9 %`; under one percent two decimals."""
+    if fraction is None:
+        return "—"
+    return f"{fraction * 100:.2f} %" if 0 < abs(fraction) < 0.01 else f"{fraction * 100:.1f} %"
+
+
+def moment(value: datetime | None, zone: ZoneInfo) -> str:
+    """`31 Oct 2026, 14:22:28` in the given zone."""
+    if value is None:
+        return "—"
+    local = value.astimezone(zone)
+    return f"{local.day} {local:%b %Y, %H:%M:%S}"
+
+
+def speed(tokens_per_second: float | None) -> str:
+    """`46 tok/s`; one decimal under ten."""
+    if tokens_per_second is None:
+        return "—"
+    return f"{tokens_per_second:.1f} tok/s" if tokens_per_second < 10 else f"{tokens_per_second:,.0f} tok/s"
