@@ -1,0 +1,51 @@
+"""From a provider's kind to the adapter that speaks to it; heavy ones are imported at first use.
+
+`local` goes through litellm as well (the bundled model is registered there as a custom provider), so that one adapter
+translates everything but the scripted provider.
+"""
+
+import asyncio
+import threading
+from functools import cache
+
+from lib.providers.chunks import Adapter
+from lib.providers.kinds import ProviderKind
+
+
+def adapter_for(kind: str) -> Adapter:
+    """The adapter for a `ProviderKind` value; the first call of a kind may import litellm (seconds: see `ready`)."""
+    return _scripted() if kind == ProviderKind.SCRIPTED else _via_litellm()
+
+
+async def ready(kind: str) -> Adapter:
+    """Like `adapter_for`, with the import done in a thread, so that the event loop keeps running meanwhile."""
+    if kind != ProviderKind.SCRIPTED:
+        await asyncio.to_thread(_import_litellm)
+    return adapter_for(kind)
+
+
+def warm() -> threading.Thread:
+    """Import litellm in a background thread, so that the first call does not pay for it."""
+    thread = threading.Thread(target=_import_litellm, name="warm-litellm", daemon=True)
+    thread.start()
+    return thread
+
+
+@cache
+def _scripted() -> Adapter:
+    from lib.providers.adapters.scripted import Scripted
+
+    return Scripted()
+
+
+@cache
+def _via_litellm() -> Adapter:
+    from lib.providers.adapters.via_litellm import ViaLitellm
+
+    return ViaLitellm()
+
+
+def _import_litellm() -> None:
+    from lib.providers.adapters.via_litellm import litellm_module
+
+    litellm_module()
