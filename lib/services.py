@@ -1,1 +1,124 @@
-"""The composition root: settings in, every service out. Doors ask here and nowhere else."""
+"""The composition root: settings in, every service out. Doors ask here and nowhere else.
+
+`build` brings the store to this version's schema, opens the vault, seeds the examples and closes what a killed process
+left behind. `current` is the process's one set of services; it is made at the first call and lives in this module
+because Streamlit's hot reload and its caches may drop anything kept elsewhere.
+"""
+
+import logging
+import os
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.access.preferences import Preferences
+from lib.access.sessions import Sessions
+from lib.access.setup import Setup
+from lib.access.users import Users
+from lib.calls.activity import Activity
+from lib.calls.calls import Calls
+from lib.calls.runs import Runs
+from lib.configs.configurations import Configurations
+from lib.db import schema
+from lib.db.engine import Store
+from lib.db.vault import Vault
+from lib.errors import InstallationError
+from lib.providers.prices import PriceBook
+from lib.providers.registry import Providers
+from lib.settings import Settings
+
+if TYPE_CHECKING:
+    from lib.demo import Demo
+    from lib.statistics.queries import Statistics
+
+log = logging.getLogger(__name__)
+
+
+class Services:
+    """Everything a door may call. Statistics and sample data load pandas and DuckDB when first used."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings, self.store = settings, store
+        self.vault = Vault(store, settings)
+        self.users = Users(store)
+        self.sessions = Sessions(store)
+        self.preferences = Preferences(store)
+        self.setup = Setup(settings, store, self.users)
+        self.prices = PriceBook()
+        self.providers = Providers(store, self.vault)
+        self.configurations = Configurations(store)
+        self.calls = Calls(store, settings.data_dir / "spool", self.configurations, self.providers, self.prices)
+        self.runs = Runs(store)
+        self.activity = Activity(store)
+
+    @cached_property
+    def statistics(self) -> "Statistics":
+        """Questions about the ledger, answered from its columnar copy."""
+        from lib.statistics.queries import Statistics
+
+        return Statistics(self.store)
+
+    @cached_property
+    def demo(self) -> "Demo":
+        """Sample data."""
+        from lib.demo import Demo
+
+        return Demo(self.store)
+
+    def close(self) -> None:
+        """Stop running calls, write what is pending, close the store."""
+        self.calls.close()
+        self.store.dispose()
+
+
+def build(settings: Settings) -> Services:
+    """Services on a migrated store with its vault open; InstallationError says what is wrong and what to do."""
+    check_data_folder(settings.data_dir)
+    store = Store(settings.database_url)
+    done = schema.upgrade(store)
+    if done:
+        log.info("Database brought to schema %s.", done[-1])
+    services = Services(settings, store)
+    services.vault.open()
+    services.providers.seed()
+    services.configurations.seed()
+    services.setup.from_environment()
+    if (closed := services.calls.recover()) > 0:
+        log.warning("%d calls that a killed process left open were closed.", closed)
+    return services
+
+
+def check_data_folder(folder: Path) -> None:
+    """Make the data folder; InstallationError when it can't be made or written."""
+    probe = folder / f".write-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        probe.unlink(missing_ok=True)
+        raise InstallationError(
+            f"The data folder {folder} can't be written.",
+            f"The system says: {error.strerror}.",
+            "Correct its permissions, free some space, or name another folder in LLM_MANAGER_DATA.",
+        ) from error
+
+
+_lock = threading.Lock()
+_current: Services | None = None
+
+
+def current() -> Services:
+    """The process's services, built from the environment at the first call."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = build(Settings.from_environment())
+        return _current
+
+
+def use(services: Services | None) -> None:
+    """Make `services` the process's (tests); None forgets them."""
+    global _current
+    _current = services

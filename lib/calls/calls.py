@@ -1,0 +1,243 @@
+"""The one road to a model: `start` a call, `view` it, `stop` it, or `run` it to its end.
+
+Every call is a background task on one event loop of its own thread, so it lives on when the page that started it is
+reloaded, left or closed. Buffers stay for ten minutes after the end; later views come from the ledger.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lib.access.permissions import Actor
+from lib.calls import recovery
+from lib.calls.attempts import run_call
+from lib.calls.ledger import Ledger
+from lib.calls.live import CallView, LiveCall
+from lib.calls.outcome import cost_of
+from lib.calls.request import CallRequest, resolve
+from lib.calls.runs import Runs
+from lib.calls.spool import Spool
+from lib.clock import new_id
+from lib.configs.configurations import Configurations
+from lib.db.engine import Store
+from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound
+from lib.providers.prices import PriceBook
+from lib.providers.registry import Providers
+
+log = logging.getLogger(__name__)
+_KEEP_S = 600.0
+_SIGN_OF_LIFE_S = 15.0
+MAX_RUNNING_PER_USER = 32
+
+
+class Calls:
+    """All calls of this process. Thread-safe; the loop's thread starts with the first call."""
+
+    def __init__(
+        self, store: Store, spool_root: Path, configurations: Configurations, providers: Providers, prices: PriceBook
+    ) -> None:
+        self._store, self._spool_root, self._prices = store, spool_root, prices
+        self._configurations, self._providers = configurations, providers
+        self._runs = Runs(store)
+        self._calls: dict[str, LiveCall] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._ledger: Ledger | None = None
+        self._spool: Spool | None = None
+        self._owner = new_id()
+
+    def start(self, request: CallRequest) -> str:
+        """Open the call and let it run; its id. Nothing has been sent when this raises."""
+        plan = resolve(request, self._configurations, self._providers)
+        self._ensure_loop()
+        self._forget_old()
+        running = sum(1 for c in self._calls.values() if c.user_id == request.actor.user_id and c.row is None)
+        if running >= MAX_RUNNING_PER_USER:
+            raise Conflict(f"{running} calls of yours are running.", "", "Wait for one to end, or stop one.")
+        call = LiveCall(plan)
+        self._in_loop(self._launch(call))
+        return call.call_id
+
+    def view(self, actor: Actor, call_id: str) -> CallView:
+        """The call as it stands; NotFound when it is not the actor's."""
+        call = self._calls.get(call_id)
+        if call is None:
+            return self._runs.view(actor, call_id)
+        _check_owner(actor, call)
+        return self._picture(call)
+
+    def stop(self, actor: Actor, call_id: str) -> None:
+        """End the call now; what came so far is kept. No effect on a call that has ended."""
+        call = self._calls.get(call_id)
+        if call is None:
+            raise NotFound("The call is not running here.", "It has ended, or it belongs to somebody else.")
+        _check_owner(actor, call)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel, call)
+
+    def wait(self, actor: Actor, call_id: str, timeout_s: float | None = None) -> CallView:
+        """Wait for the end of the call and its row in the ledger; the view after that, or after the time."""
+        call = self._calls.get(call_id)
+        if call is not None:
+            _check_owner(actor, call)
+            if call.ended.wait(timeout_s):
+                self.flush()
+        return self.view(actor, call_id)
+
+    def run(self, request: CallRequest) -> CallView:
+        """Start a call and wait for its end."""
+        return self.wait(request.actor, self.start(request))
+
+    def running(self, actor: Actor) -> list[str]:
+        """Ids of the actor's calls in flight here, newest first."""
+        mine = [c for c in self._calls.values() if c.row is None and c.user_id == actor.user_id]
+        return [call.call_id for call in sorted(mine, key=lambda call: call.call_id, reverse=True)]
+
+    def flush(self) -> None:
+        """Return when every ending so far is in the database."""
+        if self._ledger is not None and self._thread is not None and self._thread.is_alive():
+            self._in_loop(self._ledger.drain())
+
+    def recover(self) -> int:
+        """Close what dead processes left open; how many calls that were."""
+        return recovery.recover(self._store, self._spool_root, self._prices)
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """Let running calls end for `grace_s` seconds, stop the rest, write everything, leave nothing open."""
+        if self._loop is None or self._thread is None:
+            return
+        deadline = time.monotonic() + grace_s
+        for call in list(self._calls.values()):
+            call.ended.wait(max(0.0, deadline - time.monotonic()))
+        self._in_loop(self._finish())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._loop = self._thread = None
+
+    def _ensure_loop(self) -> None:
+        with self._starting:
+            if self._loop is not None:
+                return
+            try:
+                self._spool = Spool(self._spool_root, self._owner)
+            except OSError as error:
+                why = f"{self._spool_root} refused: {error.strerror}."
+                raise InstallationError(
+                    "The data folder can't be written.", why, "Correct its permissions, or free some space."
+                ) from error
+            recovery.sign_in(self._store, self._owner, os.getpid())
+            self._ledger = Ledger(self._store, self._spool)
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="calls", daemon=True)
+            self._thread.start()
+            self._loop.call_soon_threadsafe(self._keep_house)
+
+    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None  # noqa: S101 (callers have ensured the loop)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _launch(self, call: LiveCall) -> None:
+        """Start the task and return when its row is open; an error in opening is the caller's."""
+        assert self._ledger is not None  # noqa: S101
+        opened = asyncio.Event()
+        work = run_call(call, self._ledger, self._prices, self._owner, opened)
+        task = asyncio.get_running_loop().create_task(work, name=f"call {call.call_id}")
+        waiting = asyncio.get_running_loop().create_task(opened.wait())
+        self._calls[call.call_id], self._tasks[call.call_id] = call, task
+        task.add_done_callback(lambda done: self._tasks.pop(call.call_id, None))
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not opened.is_set():
+            self._calls.pop(call.call_id)
+            await task
+
+    def _cancel(self, call: LiveCall) -> None:
+        task = self._tasks.get(call.call_id)
+        if task is not None and not call.stop_requested:
+            call.stop_requested = True
+            task.cancel()
+
+    async def _finish(self) -> None:
+        for call in list(self._calls.values()):
+            self._cancel(call)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+        assert self._ledger is not None  # noqa: S101
+        assert self._spool is not None  # noqa: S101
+        self._house.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._house
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ledger.drain(), 10)
+        with suppress(LLMManagerError):
+            await asyncio.to_thread(recovery.sign_out, self._store, self._owner)
+        self._spool.close()
+
+    def _keep_house(self) -> None:
+        self._house = asyncio.get_running_loop().create_task(self._signs_of_life())
+
+    async def _signs_of_life(self) -> None:
+        """Every few seconds: renew this process's sign of life and close what others left."""
+        while True:
+            await asyncio.sleep(_SIGN_OF_LIFE_S)
+            try:
+                await asyncio.to_thread(recovery.still_here, self._store, self._owner)
+                await asyncio.to_thread(self.recover)
+            except Exception as error:  # the boundary of a background job: it must go on
+                log.warning("Housekeeping failed and is tried again: %s", error)
+
+    def _forget_old(self) -> None:
+        limit = time.monotonic() - _KEEP_S
+        for call_id, call in list(self._calls.items()):
+            if call.ended_at is not None and call.ended_at < limit:
+                self._calls.pop(call_id, None)
+
+    def _picture(self, call: LiveCall) -> CallView:
+        row, attempt, plan = call.row, call.attempt, call.plan
+        usage, source = call.current_usage()
+        cost, cost_status = cost_of(call, self._prices, usage, source)
+        live: dict[str, Any] = {
+            "status": "running",
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "usage_source": source,
+            "cost_nano_usd": cost.nano,
+            "cost_status": cost_status,
+            "execution_time_ms": attempt.elapsed_ms,
+            "error_kind": None,
+            "error_message": None,
+        }
+        shown = {name: row[name] for name in live} if row is not None else live
+        return CallView(
+            call_id=call.call_id,
+            log_id=attempt.log_id,
+            started_at=attempt.started_at,
+            provider=plan.endpoint.name,
+            model=plan.model_request.model,
+            configuration_id=plan.configuration.id,
+            text=attempt.answer,
+            reasoning="".join(attempt.reasoning),
+            messages=plan.model_request.messages,
+            parameters=dict(plan.model_request.parameters),
+            first_token_ms=attempt.first_token_ms,
+            chunks=attempt.chunks,
+            finish_reason=attempt.finish_reason,
+            served_model=attempt.served_model,
+            attempt=attempt.number,
+            events=call.events,
+            **shown,
+        )
+
+
+def _check_owner(actor: Actor, call: LiveCall) -> None:
+    if call.user_id != actor.user_id:
+        raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")

@@ -1,0 +1,149 @@
+"""Opening and closing rows: the only writer of `open_calls` and, for live calls, of `usage_logs`.
+
+All calls that open or close while a transaction is under way share the next one (group commit). An opening that can't
+be written is an error for its caller, and nothing is sent. A closing is in the spool first, so a database that is
+locked, full or gone only delays it: it is tried again until it is in.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from lib.calls.spool import Spool
+from lib.db.engine import Store
+from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
+from lib.errors import LLMManagerError
+
+log = logging.getLogger(__name__)
+_RETRY_S = 1.0
+_MOMENTS = ("started_at", "finished_at")
+
+
+@dataclass
+class Closing:
+    """The end of an attempt: the row of `usage_logs` (without its change_seq) and that of `usage_payloads`."""
+
+    row: dict[str, Any]
+    payload: dict[str, Any] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        row = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in self.row.items()}
+        return {"row": row, "payload": self.payload}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Closing":
+        """Back from the spool."""
+        row = dict(record["row"])
+        for name in _MOMENTS:
+            row[name] = datetime.fromisoformat(row[name])
+        return cls(row, dict(record["payload"]))
+
+
+class Ledger:
+    """Batches of openings and closings, one transaction at a time; belongs to one event loop."""
+
+    def __init__(self, store: Store, spool: Spool) -> None:
+        self._store, self._spool = store, spool
+        self._opening: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+        self._closing: list[Closing] = []
+        self._spent: list[Path] = []  # spool files whose records are all in this or an earlier batch
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def open(self, row: dict[str, Any]) -> None:
+        """Write the row of `open_calls`; returns once it is committed."""
+        written = asyncio.get_running_loop().create_future()
+        self._opening.append((row, written))
+        self._wake()
+        await written
+
+    def close(self, closing: Closing) -> None:
+        """Take the end of an attempt: on disk when this returns, in the database soon after."""
+        try:
+            self._spool.append(closing.to_record())
+            self._spool.forget(closing.row["id"])
+        except OSError:
+            log.error("The spool can't be written: the end of call %s waits in memory.", closing.row["id"])
+        self._closing.append(closing)
+        self._wake()
+
+    def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
+        """Keep what an answer holds so far; a full disk only costs this safety net."""
+        try:
+            self._spool.checkpoint(log_id, record)
+        except OSError:
+            log.warning("The spool can't be written: call %s goes on without a checkpoint.", log_id)
+
+    async def drain(self) -> None:
+        """Return when everything taken so far has been written."""
+        while self._flusher is not None and not self._flusher.done():
+            await asyncio.shield(self._flusher)
+
+    def _wake(self) -> None:
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        while self._opening or self._closing:
+            opening, self._opening = self._opening, []
+            closing, self._closing = self._closing, []
+            if (segment := self._spool.rotate()) is not None:
+                self._spent.append(segment)
+            error = await asyncio.to_thread(self._commit, [row for row, _ in opening], closing)
+            if error is None:
+                for path in self._spent:
+                    path.unlink(missing_ok=True)
+                self._spent.clear()
+            else:
+                self._closing[:0] = closing
+            for _, written in opening:
+                if not written.done():
+                    written.set_result(None) if error is None else written.set_exception(error)
+            if error is not None and self._closing:
+                await asyncio.sleep(_RETRY_S)
+
+    def _commit(self, opening: list[dict[str, Any]], closing: list[Closing]) -> Exception | None:
+        try:
+            with self._store.write() as connection:
+                if opening:
+                    connection.execute(insert(open_calls), opening)
+                insert_closings(connection, closing)
+        except (SQLAlchemyError, LLMManagerError, OSError) as error:
+            log.error("The ledger could not be written, %d closings wait: %s", len(closing), error)
+            return error
+        return None
+
+
+def insert_closings(connection: Connection, closings: Iterable[Closing]) -> int:
+    """Move ended attempts into `usage_logs`, each once whatever is tried again; how many were new."""
+    by_id = {closing.row["id"]: closing for closing in closings}
+    if not by_id:
+        return 0
+    sequence = take_sequence(connection, len(by_id))
+    there = set(connection.scalars(select(usage_logs.c.id).where(usage_logs.c.id.in_(by_id))))
+    fresh = [closing for log_id, closing in by_id.items() if log_id not in there]
+    if fresh:
+        rows = [dict(closing.row, change_seq=sequence + n) for n, closing in enumerate(fresh)]
+        connection.execute(insert(usage_logs), rows)
+        if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
+            connection.execute(insert(usage_payloads), payloads)
+    connection.execute(delete(open_calls).where(open_calls.c.id.in_(by_id)))
+    return len(fresh)
+
+
+def take_sequence(connection: Connection, count: int) -> int:
+    """Reserve `count` consecutive change numbers and return the first; the row's lock makes their order the commits'."""
+    taken = (
+        update(ledger_clock)
+        .where(ledger_clock.c.id == 1)
+        .values(change_seq=ledger_clock.c.change_seq + count)
+        .returning(ledger_clock.c.change_seq)
+    )
+    return int(connection.execute(taken).scalar_one()) - count + 1

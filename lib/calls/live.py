@@ -1,0 +1,198 @@
+"""A call in flight: the buffer that doors read while the call's task fills it.
+
+The task is the only writer; readers take a `CallView`, a frozen picture of the moment. The buffer outlives the page
+that started the call, so leaving, reloading or a second tab changes nothing.
+"""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lib.calls.estimate import estimate_tokens
+from lib.calls.request import Plan, text_of
+from lib.clock import new_id, utc_now
+from lib.providers.chunks import (
+    Chunk,
+    Finish,
+    ReasoningDelta,
+    ServedModel,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+
+MAX_EVENTS = 100
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the monitor: milliseconds since the call started, what happened, and a detail."""
+
+    at_ms: int
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CallView:
+    """What a door may show of a call, running or ended. Tokens are estimates until `usage_source` is `provider`."""
+
+    call_id: str
+    log_id: str
+    status: str
+    started_at: datetime
+    provider: str
+    model: str
+    configuration_id: str | None
+    text: str
+    reasoning: str
+    messages: list[dict[str, Any]]
+    parameters: dict[str, Any]
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    usage_source: str
+    cost_nano_usd: int | None
+    cost_status: str
+    execution_time_ms: int | None
+    first_token_ms: int | None
+    chunks: int
+    finish_reason: str | None
+    served_model: str | None
+    error_kind: str | None
+    error_message: str | None
+    attempt: int
+    events: tuple[Event, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        """Whether more may come."""
+        return self.status == "running"
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Completion tokens over the time since the first token (over the whole time when all came at once)."""
+        if not self.completion_tokens or not self.execution_time_ms:
+            return None
+        span = self.execution_time_ms - (self.first_token_ms or 0)
+        return self.completion_tokens * 1000 / max(span, 1) if span > 50 else None
+
+
+@dataclass
+class AttemptState:
+    """What one attempt has brought so far; `started` is monotonic."""
+
+    number: int
+    log_id: str = field(default_factory=new_id)
+    started_at: datetime = field(default_factory=utc_now)
+    started: float = field(default_factory=time.monotonic)
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    tool_calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    served_model: str | None = None
+    chunks: int = 0
+    first_token_ms: int | None = None
+    checkpointed_ms: int = 0  # when the answer so far was last noted on disk, and how many pieces of it
+    checkpointed_pieces: int = 0
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the attempt was sent."""
+        return round((time.monotonic() - self.started) * 1000)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything of the answer has come; from then on there is no second try."""
+        return self.first_token_ms is not None
+
+    @property
+    def answer(self) -> str:
+        """The text so far."""
+        return clean("".join(self.text))
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What came since the last checkpoint, for `lib.calls.recovery` to put together again."""
+        pieces, self.checkpointed_pieces = self.text[self.checkpointed_pieces :], len(self.text)
+        self.checkpointed_ms = self.elapsed_ms
+        times = {"elapsed_ms": self.elapsed_ms, "first_token_ms": self.first_token_ms}
+        return {"text": clean("".join(pieces)), "chunks": self.chunks, **times}
+
+    def take(self, chunk: Chunk) -> None:
+        """Add what came."""
+        match chunk:
+            case TextDelta(text) if text:
+                self._content()
+                self.text.append(text)
+            case ReasoningDelta(text) if text:
+                self._content()
+                self.reasoning.append(text)
+            case ToolCallDelta():
+                self._content()
+                call = self.tool_calls.setdefault(chunk.index, {"id": "", "name": "", "arguments": ""})
+                call["id"] = chunk.id or call["id"]
+                call["name"] = chunk.name or call["name"]
+                call["arguments"] += chunk.arguments
+            case UsageReport(usage):
+                self.usage = usage
+            case Finish(reason):
+                self.finish_reason = reason
+            case ServedModel(model):
+                self.served_model = model
+            case TextDelta() | ReasoningDelta():
+                pass
+
+    def _content(self) -> None:
+        self.chunks += 1
+        if self.first_token_ms is None:
+            self.first_token_ms = self.elapsed_ms
+
+
+class LiveCall:
+    """The buffer of one call: its plan, its current attempt, its monitor and, at the end, its last row."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.call_id = new_id()
+        self.user_id = plan.request.actor.user_id
+        self.attempt = AttemptState(1)
+        self.stop_requested = False
+        self.ended = threading.Event()
+        self.ended_at: float | None = None
+        self.row: dict[str, Any] | None = None
+        self.prompt_estimate = estimate_tokens("\n".join(text_of(m) for m in plan.model_request.messages))
+        self._started = time.monotonic()
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+
+    def note(self, name: str, detail: str = "") -> None:
+        """Add a line to the monitor; only the last hundred stay."""
+        self._events.append(Event(round((time.monotonic() - self._started) * 1000), name, detail))
+
+    def finish(self, row: dict[str, Any]) -> None:
+        """The last attempt's row is on disk: the call has ended."""
+        self.row, self.ended_at = row, time.monotonic()
+        self.ended.set()
+
+    def current_usage(self) -> tuple[Usage, str]:
+        """Tokens so far and where they come from: the provider, or an estimate."""
+        attempt = self.attempt
+        if attempt.usage is not None:
+            return attempt.usage, "provider"
+        reasoning = estimate_tokens("".join(attempt.reasoning))
+        tools = estimate_tokens("".join(call["arguments"] for call in attempt.tool_calls.values()))
+        written = estimate_tokens("".join(attempt.text)) + reasoning + tools
+        return Usage(self.prompt_estimate, written, reasoning_tokens=reasoning), "estimated"
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The monitor's lines, oldest first."""
+        return tuple(self._events)
+
+
+def clean(text: str) -> str:
+    """Text that every store accepts: no NUL, no lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,150 @@
+"""How an attempt ended, as a row: the one place where status, usage and cost are decided.
+
+A provider that never said it had finished is `truncated`, however cleanly the connection closed. Tokens are the
+provider's, or an estimate that says so. What was refused before an answer began costs an explicit zero; what is
+unknown stays NULL.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from lib.calls.ledger import Closing
+from lib.calls.live import AttemptState, LiveCall, clean
+from lib.calls.request import text_of
+from lib.clock import utc_now
+from lib.errors import ErrorKind, LLMManagerError, ProviderError
+from lib.money import format_money
+from lib.providers.chunks import Usage
+from lib.providers.prices import Cost, PriceBook
+
+_TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TIMEOUT_TOTAL}
+_CUTS = {ErrorKind.CONNECTION, ErrorKind.STREAM_CUT}
+_MAY_BE_CHARGED = _TIMEOUTS | {ErrorKind.STREAM_CUT, ErrorKind.PROCESS_ENDED}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Status and reason of an attempt; `sent` is False when nothing went upstream."""
+
+    status: str
+    error_kind: str | None = None
+    error_message: str | None = None
+    sent: bool = True
+
+
+def ending_of(attempt: AttemptState, failure: BaseException | None) -> Ending:
+    """The ending of an attempt whose stream ended with `failure`, or without one."""
+    if isinstance(failure, asyncio.CancelledError):
+        return Ending("cancelled")
+    if isinstance(failure, ProviderError):
+        if failure.kind in _TIMEOUTS:
+            status = "timeout"
+        else:
+            status = "truncated" if failure.kind in _CUTS and attempt.has_content else "error"
+        return Ending(status, failure.kind.value, clean(str(failure)))
+    if isinstance(failure, LLMManagerError):
+        return Ending("error", ErrorKind.INTERNAL.value, clean(str(failure)))
+    if failure is not None:
+        why = f"An unexpected {type(failure).__name__} in LLM Manager. The server's log has the details."
+        return Ending("error", ErrorKind.INTERNAL.value, why)
+    if attempt.finish_reason is None:
+        why = "The stream ended before the provider said it was finished. What had arrived is kept."
+        return Ending("truncated", ErrorKind.STREAM_CUT.value, why)
+    return Ending("ok")
+
+
+def was_charged(ending: Ending, attempt: AttemptState) -> bool:
+    """Whether the provider may bill the attempt: not when it refused, or never answered, before anything came."""
+    if not ending.sent:
+        return False
+    if attempt.has_content or attempt.usage is not None or ending.status in ("ok", "cancelled", "truncated"):
+        return True
+    return ending.error_kind in _MAY_BE_CHARGED
+
+
+def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tuple[Cost, str]:
+    """The cost of tokens on the call's model, and the row's cost_status."""
+    endpoint, model = call.plan.endpoint, call.plan.model_request.model
+    cost = prices.cost(prices.price(endpoint.kind, model, call.attempt.started_at), usage)
+    return cost, "estimated" if source == "estimated" and cost.status == "priced" else cost.status
+
+
+def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
+    """The row of `open_calls` for the current attempt."""
+    return {**_identity(call), "owner": owner, "holds": [], "request": call.plan.model_request.messages}
+
+
+def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: bool) -> Closing:
+    """The row of `usage_logs` and its payload for the current attempt."""
+    attempt, charged = call.attempt, was_charged(ending, call.attempt)
+    usage, source = call.current_usage()
+    cost, cost_status = cost_of(call, prices, usage, source)
+    row = {
+        **_identity(call),
+        "is_final": is_final,
+        "finished_at": max(utc_now(), attempt.started_at),
+        "served_model": attempt.served_model,
+        "status": ending.status,
+        "error_kind": ending.error_kind,
+        "error_message": ending.error_message,
+        "prompt_tokens": usage.prompt_tokens if charged else None,
+        "completion_tokens": usage.completion_tokens if charged else None,
+        "total_tokens": usage.total_tokens if charged else None,
+        "cache_read_tokens": usage.cache_read_tokens if charged else None,
+        "cache_write_tokens": usage.cache_write_tokens if charged else None,
+        "reasoning_tokens": usage.reasoning_tokens if charged else None,
+        "usage_source": source if charged else "none",
+        "cost_nano_usd": cost.nano if charged else 0,
+        "cost_status": cost_status if charged else "free",
+        "price_id": cost.price_id if charged else None,
+        "saved_nano_usd": None,
+        "cache": "none",
+        "execution_time_ms": attempt.elapsed_ms,
+        "first_token_ms": attempt.first_token_ms,
+        "chunks": attempt.chunks,
+        "finish_reason": attempt.finish_reason,
+        "batch_id": None,
+    }
+    return Closing(row, payload_of(call.plan.model_request.messages, attempt))
+
+
+def payload_of(messages: list[dict[str, Any]], attempt: AttemptState) -> dict[str, Any]:
+    """The row of `usage_payloads`."""
+    asked = [text_of(message) for message in messages if message.get("role") == "user"]
+    parts = {"reasoning": clean("".join(attempt.reasoning)), "tool_calls": list(attempt.tool_calls.values())}
+    return {
+        "prompt_text": clean(asked[-1]) if asked else None,
+        "response_text": attempt.answer,
+        "request": messages,
+        "response": {name: part for name, part in parts.items() if part},
+    }
+
+
+def summary(row: dict[str, Any]) -> str:
+    """The monitor's last line."""
+    cost = format_money(row["cost_nano_usd"], estimated=row["cost_status"] == "estimated")
+    return f"{row['status']}, {row['execution_time_ms']} ms, {cost}"
+
+
+def _identity(call: LiveCall) -> dict[str, Any]:
+    request, attempt = call.plan.request, call.attempt
+    return {
+        "id": attempt.log_id,
+        "call_id": call.call_id,
+        "attempt": attempt.number,
+        "started_at": attempt.started_at,
+        "app": call.plan.app,
+        "user_id": call.user_id,
+        "api_key_id": None,
+        "configuration_id": call.plan.configuration.id,
+        "origin": request.origin.value,
+        "conversation_id": request.conversation_id,
+        "workflow_run_id": None,
+        "workflow_step": None,
+        "provider": call.plan.endpoint.name,
+        "model": call.plan.model_request.model,
+        "streamed": True,
+        "parameters": dict(call.plan.model_request.parameters),
+        "tags": dict(request.tags),
+    }

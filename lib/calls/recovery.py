@@ -1,0 +1,125 @@
+"""Closing what dead processes left open: their spooled endings first, then what was still running as `orphaned`.
+
+A process is dead when its spool folder can be locked here, or, when the folder is on another machine, when it has not
+been seen for a minute. Everything happens in one transaction per process and is safe to repeat.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from lib.calls.estimate import estimate_tokens
+from lib.calls.ledger import Closing, insert_closings
+from lib.calls.request import text_of
+from lib.calls.spool import DeadSpool, dead_spools, host
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import open_calls, processes, providers
+from lib.errors import ErrorKind
+from lib.providers.chunks import Usage
+from lib.providers.prices import PriceBook
+
+UNSEEN = timedelta(seconds=60)
+_WHY = "The process that ran the call ended before the answer did. What had been noted of the answer is kept."
+
+
+def sign_in(store: Store, owner: str, pid: int) -> None:
+    """Write that a process is there, before it opens its first call."""
+    now = utc_now()
+    with store.write() as connection:
+        connection.execute(
+            insert(processes), {"id": owner, "host": host(), "pid": pid, "started_at": now, "seen_at": now}
+        )
+
+
+def still_here(store: Store, owner: str) -> None:
+    """Renew the sign of life."""
+    with store.write() as connection:
+        connection.execute(update(processes).where(processes.c.id == owner).values(seen_at=utc_now()))
+
+
+def sign_out(store: Store, owner: str) -> None:
+    """The process has no open call and ends."""
+    with store.write() as connection:
+        connection.execute(delete(processes).where(processes.c.id == owner))
+
+
+def recover(store: Store, spool_root: Path, prices: PriceBook) -> int:
+    """Close everything that dead processes left; how many calls that were."""
+    closed = 0
+    for spool in dead_spools(spool_root):
+        closed += _recover_owner(store, spool.owner, prices, spool)
+        spool.remove()
+    for owner in _unseen_elsewhere(store, spool_root):
+        closed += _recover_owner(store, owner, prices, None)
+    return closed
+
+
+def _unseen_elsewhere(store: Store, spool_root: Path) -> list[str]:
+    """Owners of open calls without a folder here and without a recent sign of life."""
+    here = {path.name for path in spool_root.iterdir()} if spool_root.is_dir() else set()
+    with store.read() as connection:
+        owners = set(connection.scalars(select(open_calls.c.owner).distinct())) - here
+        if not owners:
+            return []
+        seen = select(processes.c.id).where(processes.c.id.in_(owners), processes.c.seen_at > utc_now() - UNSEEN)
+        return sorted(owners - set(connection.scalars(seen)))
+
+
+def _recover_owner(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int:
+    closings = [Closing.from_record(record) for record in spool.closed()] if spool else []
+    with store.write() as connection:
+        new = insert_closings(connection, closings)
+        left = connection.execute(select(open_calls).where(open_calls.c.owner == owner)).mappings().all()
+        kinds = _kinds(connection) if left else {}
+        orphans = [_orphan(row, spool, prices, kinds.get(row["provider"], row["provider"])) for row in left]
+        new += insert_closings(connection, orphans)
+        connection.execute(delete(processes).where(processes.c.id == owner))
+    return new
+
+
+def _kinds(connection: Connection) -> dict[str, str]:
+    return {name: kind for name, kind in connection.execute(select(providers.c.name, providers.c.kind))}
+
+
+def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBook, kind: str) -> Closing:
+    """The closing of a call that nobody closed: its noted text, estimated tokens and cost."""
+    notes = spool.checkpoints(opened["id"]) if spool else []
+    text = "".join(note["text"] for note in notes)
+    last = notes[-1] if notes else {}
+    messages = opened["request"] or []
+    usage = Usage(estimate_tokens("\n".join(text_of(message) for message in messages)), estimate_tokens(text))
+    cost = prices.cost(prices.price(kind, opened["model"], opened["started_at"]), usage)
+    identity = {name: opened[name] for name in opened if name not in ("owner", "holds", "request")}
+    row = {
+        **identity,
+        "is_final": True,
+        "finished_at": opened["started_at"] + timedelta(milliseconds=last["elapsed_ms"]) if last else utc_now(),
+        "served_model": None,
+        "status": "orphaned",
+        "error_kind": ErrorKind.PROCESS_ENDED.value,
+        "error_message": _WHY,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "cache_read_tokens": 0,
+        "cache_write_tokens": 0,
+        "reasoning_tokens": 0,
+        "usage_source": "estimated",
+        "cost_nano_usd": cost.nano,
+        "cost_status": "estimated" if cost.status == "priced" else cost.status,
+        "price_id": cost.price_id,
+        "saved_nano_usd": None,
+        "cache": "none",
+        "execution_time_ms": last.get("elapsed_ms"),
+        "first_token_ms": last.get("first_token_ms"),
+        "chunks": last.get("chunks"),
+        "finish_reason": None,
+        "batch_id": None,
+    }
+    asked = [text_of(message) for message in messages if message.get("role") == "user"]
+    payload = {"prompt_text": asked[-1] if asked else None, "response_text": text, "request": messages, "response": {}}
+    return Closing(row, payload)

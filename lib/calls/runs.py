@@ -1,0 +1,103 @@
+"""A user's own calls, read back from the ledger: one by its id, or a page of the newest."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+
+from lib.access.permissions import Actor
+from lib.calls.live import CallView
+from lib.calls.request import Origin
+from lib.db.engine import Store
+from lib.db.tables import open_calls, usage_logs, usage_payloads
+from lib.errors import NotFound
+
+
+@dataclass(frozen=True)
+class RecentRun:
+    """A line of the list of runs."""
+
+    call_id: str
+    started_at: datetime
+    status: str
+    provider: str
+    model: str
+    prompt_text: str
+    total_tokens: int | None
+    cost_nano_usd: int | None
+    cost_status: str
+
+
+class Runs:
+    """Reads; the owner stands in every statement."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def view(self, actor: Actor, call_id: str) -> CallView:
+        """The final attempt of a call of the actor's; NotFound otherwise."""
+        ended = (
+            select(usage_logs, usage_payloads.c.response_text, usage_payloads.c.request, usage_payloads.c.response)
+            .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
+            .where(usage_logs.c.call_id == call_id, usage_logs.c.user_id == actor.user_id)
+            .order_by(usage_logs.c.attempt.desc())
+            .limit(1)
+        )
+        running = select(open_calls).where(open_calls.c.call_id == call_id, open_calls.c.user_id == actor.user_id)
+        with self._store.read() as connection:
+            row = connection.execute(ended).mappings().first() or connection.execute(running).mappings().first()
+        if row is None:
+            raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
+        return _view(row)
+
+    def recent(self, actor: Actor, origin: Origin, page: int = 1, size: int = 8) -> tuple[list[RecentRun], bool]:
+        """The actor's newest calls of an origin, a page of them, and whether there are more."""
+        query = (
+            select(usage_logs, usage_payloads.c.prompt_text)
+            .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
+            .where(usage_logs.c.user_id == actor.user_id, usage_logs.c.origin == origin.value, usage_logs.c.is_final)
+            .order_by(usage_logs.c.started_at.desc(), usage_logs.c.id.desc())
+            .limit(size + 1)
+            .offset((page - 1) * size)
+        )
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [_recent(row) for row in rows[:size]], len(rows) > size
+
+
+def _recent(row: RowMapping) -> RecentRun:
+    names = ("call_id", "started_at", "status", "provider", "model", "total_tokens", "cost_nano_usd", "cost_status")
+    return RecentRun(**{name: row[name] for name in names}, prompt_text=row["prompt_text"] or "")
+
+
+def _view(row: RowMapping) -> CallView:
+    def get(name: str, default: Any = None) -> Any:
+        return row.get(name, default)
+
+    return CallView(
+        call_id=row["call_id"],
+        log_id=row["id"],
+        status=get("status", "running"),
+        started_at=row["started_at"],
+        provider=row["provider"],
+        model=row["model"],
+        configuration_id=row["configuration_id"],
+        text=get("response_text") or "",
+        reasoning=(get("response") or {}).get("reasoning", ""),
+        messages=get("request") or [],
+        parameters=row["parameters"] or {},
+        prompt_tokens=get("prompt_tokens"),
+        completion_tokens=get("completion_tokens"),
+        usage_source=get("usage_source", "none"),
+        cost_nano_usd=get("cost_nano_usd"),
+        cost_status=get("cost_status", "unpriced"),
+        execution_time_ms=get("execution_time_ms"),
+        first_token_ms=get("first_token_ms"),
+        chunks=get("chunks") or 0,
+        finish_reason=get("finish_reason"),
+        served_model=get("served_model"),
+        error_kind=get("error_kind"),
+        error_message=get("error_message"),
+        attempt=row["attempt"],
+    )

@@ -1,0 +1,139 @@
+"""What a killed process leaves behind, so that nothing acknowledged is lost.
+
+Each process has a folder under `data/spool/`, held by a file lock that the kernel releases when it dies. A call's
+closing record is appended to `closed-*.jsonl` in one write before its last byte leaves; once the database has it, the
+file is removed. A stream that lasts longer than half a second also keeps its text so far in `<log id>.part`. Whoever
+can lock another process's folder knows it is dead, and may recover it (`lib.calls.recovery`).
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_LOCK = "lock"
+
+
+class Spool:
+    """This process's folder; used from the call loop only."""
+
+    def __init__(self, root: Path, owner: str) -> None:
+        self.folder = root / owner
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _try_lock(self.folder)
+        self._number = 0
+        self._file: int | None = None
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a closing record in one write; OSError when the disk refuses."""
+        if self._file is None:
+            self._number += 1
+            self._file = _open_append(self._segment())
+        os.write(self._file, _line(record))
+
+    def rotate(self) -> Path | None:
+        """Close the file that holds the records so far and return it; None when there is none."""
+        if self._file is None:
+            return None
+        os.close(self._file)
+        self._file = None
+        return self._segment()
+
+    def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
+        """Add to what is known of a call in flight."""
+        file = _open_append(self.folder / f"{log_id}.part")
+        try:
+            os.write(file, _line(record))
+        finally:
+            os.close(file)
+
+    def forget(self, log_id: str) -> None:
+        """The call has its closing record; its checkpoints are not needed."""
+        (self.folder / f"{log_id}.part").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give the folder up; it is removed when nothing waits in it."""
+        self.rotate()
+        if not any(path.name != _LOCK for path in self.folder.iterdir()):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _segment(self) -> Path:
+        return self.folder / f"closed-{self._number:06d}.jsonl"
+
+
+@dataclass(frozen=True)
+class DeadSpool:
+    """A folder whose process is gone, held while it is being recovered."""
+
+    owner: str
+    folder: Path
+
+    def closed(self) -> list[dict[str, Any]]:
+        """Closing records that may not have reached the database."""
+        return [record for path in sorted(self.folder.glob("closed-*.jsonl")) for record in _records(path)]
+
+    def checkpoints(self, log_id: str) -> list[dict[str, Any]]:
+        """What the process had noted of a call in flight."""
+        path = self.folder / f"{log_id}.part"
+        return _records(path) if path.exists() else []
+
+    def remove(self) -> None:
+        """Everything in it is in the database now."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def dead_spools(root: Path) -> Iterator[DeadSpool]:
+    """The folders of dead processes, each locked while the caller handles it."""
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        if not folder.is_dir() or (lock := _try_lock(folder)) is None:
+            continue
+        try:
+            yield DeadSpool(folder.name, folder)
+        finally:
+            os.close(lock)
+
+
+def host() -> str:
+    """This machine's name, as written in `processes`."""
+    return socket.gethostname()[:255]
+
+
+def _try_lock(folder: Path) -> int | None:
+    try:
+        file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return None
+    return file
+
+
+def _open_append(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """Whole lines only: a kill in mid-write leaves at most one torn line at the end."""
+    found = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            record = json.loads(line.decode("utf-8", "surrogatepass")) if line else None
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            found.append(record)
+    return found
