@@ -1,0 +1,33 @@
+# run serves the app, test runs every test, lint checks style and types, bench prints the measured numbers,
+# lock rewrites constraints.txt. Each makes what it needs. PORT, LLM_MANAGER_DATA and DATABASE_URL are read.
+.PHONY: run test lint bench lock environment environment-dev clean
+VENV := .venv/bin/python
+TESTS ?= tests
+
+run: environment
+	@$(VENV) -m lib migrate
+	@exec $(VENV) -m lib serve
+
+test: environment-dev
+	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" $(VENV) -m pytest $(TESTS)
+
+lint: environment-dev
+	@$(VENV) -m ruff check .
+	@$(VENV) -m ruff format --check .
+	@$(VENV) -m mypy
+
+bench: environment-dev
+	@browser=$$(sh scripts/find_browser.sh) && for script in benchmarks/*.py; do \
+		LLM_MANAGER_BROWSER="$$browser" $(VENV) $$script || exit 1; done
+
+lock: environment-dev
+	@$(VENV) scripts/lock.py
+
+environment:
+	@python=$$(sh scripts/find_python.sh) && "$$python" scripts/install.py run
+
+environment-dev:
+	@python=$$(sh scripts/find_python.sh) && "$$python" scripts/install.py dev
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
