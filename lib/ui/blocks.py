@@ -1,5 +1,6 @@
 """The pieces every page is made of, so that the same thing looks the same: header, error, empty state, facts."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -7,6 +8,10 @@ from typing import Any
 import streamlit as st
 
 from lib.errors import LLMManagerError
+
+_IMAGE = re.compile(r"!\[")
+_DOLLAR_AMOUNT = re.compile(r"(?<!\\)\$(?=\d)")
+_MARKDOWN_SIGNS = frozenset("\\`*_{}[]()<>#+-!|~$:@")
 
 
 def compact() -> bool:
@@ -30,7 +35,7 @@ def row(**options: Any) -> Any:
 
 def plain(text: str) -> str:
     """`text` with Markdown's signs escaped: for data shown where Streamlit reads Markdown (labels, captions, errors)."""
-    return "".join("\\" + sign if sign in "\\`*_{}[]()<>#+-!|~$:@" else sign for sign in text.replace("\n", " "))
+    return "".join("\\" + sign if sign in _MARKDOWN_SIGNS else sign for sign in text.replace("\n", " "))
 
 
 def show_error(error: LLMManagerError) -> None:
@@ -68,3 +73,15 @@ def facts(pairs: Sequence[tuple[str, str]], columns: int = 2) -> None:
             with st.container(gap=None):
                 st.caption(label)
                 st.markdown(f"**{value}**")
+
+
+def show_failure(message: str) -> None:
+    """A stored error message, whose first sentence says what happened."""
+    title, _, rest = message.partition(". ")
+    st.error(plain(rest) or "There is no further detail.", title=plain(title.rstrip(".")), icon=":material/error:")
+
+
+def model_markdown(text: str) -> str:
+    """Model output as Markdown that loads nothing: images become links, dollar amounts are not read as formulas."""
+    text = _IMAGE.sub("[", text)
+    return _DOLLAR_AMOUNT.sub(r"\\$", text)

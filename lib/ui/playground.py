@@ -1,0 +1,199 @@
+"""The playground's pane: the answer while it grows, its figures, its monitor and the list of recent runs."""
+
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.calls.live import CallView
+from lib.calls.request import Origin, text_of
+from lib.configs.configurations import Configuration
+from lib.errors import LLMManagerError
+from lib.money import format_money
+from lib.providers.parameters import Parameter, not_offered, offered
+from lib.services import Services
+from lib.ui import blocks, format, session
+
+ANSWER_HEIGHT = 338
+REDRAW_S = 0.3
+RUNS_PER_PAGE = 8
+
+
+def parameter_inputs(configuration: Configuration) -> dict[str, Any]:
+    """Controls for what the model takes; the values that differ from the configuration's."""
+    chosen: dict[str, Any] = {}
+    for parameter in offered(configuration.provider_kind):
+        default = configuration.parameters.get(parameter.name)
+        value = _number(parameter, default, key=f"{configuration.id}-{parameter.name}")
+        if value != default:
+            chosen[parameter.name] = value
+    missing = ", ".join(parameter.name for parameter in not_offered(configuration.provider_kind))
+    if missing:
+        st.caption(f"Not offered by this model: {blocks.plain(missing)}.")
+    return chosen
+
+
+def _number(parameter: Parameter, default: Any, key: str) -> float | int | None:
+    whole = parameter.step == 1
+    cast = int if whole else float
+    return st.number_input(
+        parameter.label,
+        min_value=cast(parameter.low),
+        max_value=cast(parameter.high),
+        value=None if default is None else cast(default),
+        step=cast(parameter.step),
+        placeholder="The provider's default",
+        help=parameter.help,
+        key=key,
+    )
+
+
+def pane(services: Services, actor: Actor, call_id: str, height: int | str = ANSWER_HEIGHT) -> None:
+    """A run, redrawn while it streams; the whole page is drawn once more when it ends."""
+    try:
+        view = services.calls.view(actor, call_id)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        return
+    question(view)
+
+    @st.fragment(run_every=REDRAW_S if view.running else None)
+    def growing() -> None:
+        now = services.calls.view(actor, call_id)
+        _answer(services, actor, now, height)
+        if view.running and not now.running:
+            st.rerun()
+
+    with st.container(border=True):
+        growing()
+
+
+def question(view: CallView) -> None:
+    """The prompt as it was sent."""
+    asked = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    with st.chat_message("user", avatar=":material/person:"):
+        st.text(asked[-1] if asked else "— the prompt was not kept")
+
+
+def _answer(services: Services, actor: Actor, view: CallView, height: Any) -> None:
+    with blocks.row(gap="xsmall"):
+        st.caption(f"{blocks.plain(view.provider)} · {blocks.plain(view.served_model or view.model)}", width="content")
+        _state_badge(view)
+        if view.attempt > 1:
+            st.badge(f"Attempt {view.attempt}", icon=":material/replay:", color="orange")
+    if view.error_message:
+        blocks.show_failure(view.error_message)
+    with st.container(height=height, border=False, autoscroll=True):
+        if view.reasoning:
+            with st.expander("Reasoning", icon=":material/psychology:"):
+                st.text(view.reasoning)
+        if view.text:
+            st.markdown(blocks.model_markdown(growing_markdown(view.text) if view.running else view.text))
+        elif view.running:
+            st.skeleton(height=72)
+        elif not view.error_message:
+            st.caption("No text arrived.")
+    stat_bar(view)
+    with blocks.row():
+        if view.running:
+            if st.button("Stop", icon=":material/stop_circle:", key="stop"):
+                services.calls.stop(actor, view.call_id)
+        elif st.button("Run again", icon=":material/replay:", key="again"):
+            st.session_state["run_again"] = view.call_id
+            st.rerun()
+        st.page_link(
+            session.page("activity"),
+            label=f"Log {view.log_id[:8]}",
+            icon=":material/receipt_long:",
+            query_params={"id": view.log_id},
+            disabled=view.running,
+        )
+        st.caption(f":material/tag: {view.log_id}", width="content", help="The id of the row in the ledger.")
+
+
+def _state_badge(view: CallView) -> None:
+    if view.running:
+        st.badge("Streaming", icon=":material/graphic_eq:", color="blue")
+    else:
+        st.badge(format.STATUS_GLYPHS[view.status], color=format.STATUS_COLOURS[view.status])  # type: ignore[arg-type]
+
+
+def growing_markdown(text: str) -> str:
+    """A partial answer that renders well: an open code block is closed behind the cursor."""
+    return text + (" ▍\n```" if text.count("```") % 2 else " ▍")
+
+
+def stat_bar(view: CallView) -> None:
+    """Tokens, chunks, first token, speed, time, cost; `≈` marks an estimate."""
+    sign = "≈ " if view.usage_source == "estimated" else ""
+    tokens = "—"
+    if view.prompt_tokens is not None and view.completion_tokens is not None:
+        tokens = f"{sign}{format.count(view.prompt_tokens)} → {format.count(view.completion_tokens)}"
+    blocks.facts(
+        [
+            ("Tokens", tokens),
+            ("Chunks", format.count(view.chunks)),
+            ("First token", format.duration(view.first_token_ms) if view.first_token_ms else ":gray[— none yet]"),
+            ("Speed", format.speed(view.tokens_per_second)),
+            ("Time", format.duration(view.execution_time_ms)),
+            ("Cost", cost_text(view)),
+        ],
+        columns=6,
+    )
+
+
+def cost_text(view: CallView) -> str:
+    """The cost as Markdown, with the reason where there is no figure."""
+    if view.usage_source == "none" and not view.running:
+        return ":gray[— not charged]"
+    if view.cost_nano_usd is None:
+        return ":gray[— no price known]"
+    return blocks.plain(format_money(view.cost_nano_usd, estimated=view.cost_status == "estimated"))
+
+
+def monitor(view: CallView) -> None:
+    """The last hundred events of a call that ran in this process."""
+    with st.expander("Monitor", icon=":material/monitoring:"):
+        if not view.events:
+            st.caption("Events are kept for ten minutes after a call. The log row has the outcome.")
+            return
+        st.code("\n".join(f"{e.at_ms:>7} ms  {e.name:<12} {e.detail}" for e in view.events), language=None)
+
+
+def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str | None) -> None:
+    """The actor's own runs, newest first, a page at a time; each opens by its address."""
+    st.subheader("Recent runs", anchor=False)
+    page = st.session_state.get("runs_page", 1)
+    runs, more = services.runs.recent(actor, Origin.PLAYGROUND, page, RUNS_PER_PAGE)
+    if not runs:
+        st.caption("Your runs will stand here, each with its cost. They are kept when you leave the page.")
+    for run in runs:
+        with st.container(gap=None):
+            label = (run.prompt_text or "— the prompt was not kept").strip().splitlines()[0][:60]
+            icon = ":material/radio_button_checked:" if run.call_id == current else ":material/chat_bubble:"
+            if st.button(blocks.plain(label), key=f"run-{run.call_id}", type="tertiary", icon=icon, width="stretch"):
+                st.query_params["run"] = run.call_id
+                st.rerun()
+            cost = format_money(run.cost_nano_usd, estimated=run.cost_status == "estimated")
+            st.caption(_line(run.status, format.moment(run.started_at, zone), run.model, cost))
+    if page > 1 or more:
+        with blocks.row():
+            if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
+                st.session_state["runs_page"] = page - 1
+                st.rerun()
+            if st.button("Older", type="tertiary", disabled=not more, icon=":material/chevron_right:"):
+                st.session_state["runs_page"] = page + 1
+                st.rerun()
+
+
+def _line(status: str, moment: str, model: str, cost: str) -> str:
+    return " · ".join(blocks.plain(part) for part in (format.STATUS_GLYPHS[status], moment, model, cost))
+
+
+def last_prompt(view: CallView) -> tuple[str, str, Mapping[str, Any]]:
+    """System prompt, prompt and parameters of a run, to send it again."""
+    system = next((text_of(m) for m in view.messages if m.get("role") == "system"), "")
+    prompt = next((text_of(m) for m in reversed(view.messages) if m.get("role") == "user"), "")
+    return system, prompt, view.parameters
