@@ -4,7 +4,6 @@
 translates everything but the scripted provider.
 """
 
-import asyncio
 import threading
 from functools import cache
 
@@ -13,15 +12,8 @@ from lib.providers.kinds import ProviderKind
 
 
 def adapter_for(kind: str) -> Adapter:
-    """The adapter for a `ProviderKind` value; the first call of a kind may import litellm (seconds: see `ready`)."""
+    """The adapter for a `ProviderKind` value; cheap: litellm itself is imported in a thread by the first stream."""
     return _scripted() if kind == ProviderKind.SCRIPTED else _via_litellm()
-
-
-async def ready(kind: str) -> Adapter:
-    """Like `adapter_for`, with the import done in a thread, so that the event loop keeps running meanwhile."""
-    if kind != ProviderKind.SCRIPTED:
-        await asyncio.to_thread(_import_litellm)
-    return adapter_for(kind)
 
 
 def warm() -> threading.Thread:

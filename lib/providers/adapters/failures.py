@@ -1,0 +1,178 @@
+"""What a provider's failure means, in a sentence: any exception of a request or a stream → `ProviderError`.
+
+Provider libraries raise some dozens of classes, and litellm wraps most of them again; what is stable among them is the
+HTTP status, the text, and whether the cause is the network. So those decide, not the class. Every text is redacted.
+"""
+
+import re
+from collections.abc import Iterator
+
+from lib.errors import ErrorKind, ProviderError
+from lib.providers.chunks import Endpoint
+from lib.providers.redaction import redact
+
+_K = ErrorKind
+_LONGEST_DETAIL = 300
+_HTML = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
+_BY_TEXT: tuple[tuple[ErrorKind, str], ...] = (
+    (_K.CONTEXT_LENGTH, r"context.{0,12}(length|window|size)|prompt is too long|too many (input )?tokens|exceed.{0,30}token"),
+    (_K.QUOTA, r"insufficient_quota|exceeded your current quota|credit balance|billing|payment required"),
+    (_K.CONTENT_FILTER, r"content.?(filter|policy|management)|safety system|responsibleai"),
+    (_K.OVERLOADED, r"overloaded|over capacity|temporarily unavailable"),
+    (_K.RATE_LIMIT, r"rate.?limit|too many requests"),
+    (_K.AUTHENTICATION, r"invalid.{0,6}api.?key|incorrect api key|unauthori[sz]ed|authentication"),
+    (_K.MODEL_NOT_FOUND, r"model.{0,80}(not found|does not exist|not exist)|no such model|unknown model"),
+)  # fmt: skip
+_BY_STATUS = {
+    400: _K.BAD_REQUEST, 401: _K.AUTHENTICATION, 402: _K.QUOTA, 403: _K.PERMISSION, 404: _K.MODEL_NOT_FOUND,
+    408: _K.TIMEOUT_FIRST_TOKEN, 413: _K.CONTEXT_LENGTH, 422: _K.BAD_REQUEST, 429: _K.RATE_LIMIT,
+    500: _K.SERVER_ERROR, 502: _K.SERVER_ERROR, 503: _K.OVERLOADED, 504: _K.SERVER_ERROR, 529: _K.OVERLOADED,
+}  # fmt: skip
+_TEXT_MAY_OVERRULE = {None, 400, 404, 413, 422, 429, 500, 503}
+_NETWORK = (
+    "ConnectError",
+    "ConnectTimeout",
+    "ClientConnectorError",
+    "ClientConnectorDNSError",
+    "ConnectionRefusedError",
+)
+_NETWORK += ("gaierror", "APIConnectionError", "ClientConnectorCertificateError", "SSLError")
+_BROKEN = ("ReadError", "RemoteProtocolError", "ServerDisconnectedError", "ClientPayloadError", "ConnectionResetError")
+_BROKEN += ("IncompleteRead",)
+_TIMEOUTS = ("Timeout", "APITimeoutError", "ReadTimeout", "TimeoutError", "PoolTimeout")
+
+
+def explain(error: BaseException, endpoint: Endpoint, model: str, *, has_content: bool) -> ProviderError:
+    """The ProviderError of whatever a request to `endpoint` raised."""
+    if isinstance(error, ProviderError):
+        return error
+    names = {type(link).__name__ for link in _chain(error)}
+    status, text = _status(error), _detail(error)
+    kind = _kind(names, status, text, has_content=has_content)
+    title, why, fix = _words(kind, endpoint, model, status, text)
+    status = None if kind is _K.CONNECTION else status  # litellm makes one up
+    return ProviderError(kind, title, why, fix, status_code=status, retry_after=_retry_after(error))
+
+
+def not_a_model_server(endpoint: Endpoint, what: str) -> ProviderError:
+    """For an answer that succeeded by its status but is something else than a model's stream."""
+    return ProviderError(
+        ErrorKind.NOT_A_MODEL_SERVER,
+        f"{endpoint.name} did not answer like a model server.",
+        f"{endpoint.base_url or 'It'} sent {what}.",
+        "Check the base URL; OpenAI-compatible servers mostly need /v1 at its end.",
+    )
+
+
+def _kind(names: set[str], status: int | None, text: str, *, has_content: bool) -> ErrorKind:
+    if _HTML.search(text) and (status is None or status < 500):
+        return _K.NOT_A_MODEL_SERVER
+    if names.intersection(_BROKEN) and (has_content or not names.intersection(_NETWORK)):
+        return _K.STREAM_CUT if has_content else _K.CONNECTION
+    if names.intersection(_TIMEOUTS) and not names.intersection(("ConnectTimeout",)):
+        return _K.TIMEOUT_IDLE if has_content else _K.TIMEOUT_FIRST_TOKEN
+    if names.intersection(_NETWORK) and (status is None or names.intersection(_NETWORK[:6])):
+        return _K.CONNECTION
+    if "JSONDecodeError" in names or "Expecting value" in text:
+        return _K.STREAM_CUT if has_content else _K.NOT_A_MODEL_SERVER
+    if status in _TEXT_MAY_OVERRULE:
+        for kind, pattern in _BY_TEXT:
+            if re.search(pattern, text, re.IGNORECASE):
+                return kind
+    return _BY_STATUS.get(status or 500, _K.SERVER_ERROR if (status or 500) >= 500 else _K.BAD_REQUEST)
+
+
+def _words(kind: ErrorKind, endpoint: Endpoint, model: str, status: int | None, text: str) -> tuple[str, str, str]:
+    """Title, reason and remedy of a kind of failure."""
+    name, said = endpoint.name, f"It said: {text}" if text and not _HTML.search(text) else ""
+    number = f"{name} answered {status}." if status else ""
+    where = endpoint.base_url or "its address"
+    match kind:
+        case _K.AUTHENTICATION:
+            return f"{name} does not accept the key.", said or number, "Enter a valid key on the Providers page."
+        case _K.PERMISSION:
+            return (
+                f"{name} does not allow this.",
+                said or number,
+                "Check what the key may do in the provider's console.",
+            )
+        case _K.MODEL_NOT_FOUND:
+            return f"{name} has no model {model}.", said or number, "Correct the model's name in the configuration."
+        case _K.CONTEXT_LENGTH:
+            return f"The prompt is too long for {model}.", said, "Shorten it, or choose a model that reads more."
+        case _K.CONTENT_FILTER:
+            return f"{name} refused the content.", said, "Change the prompt; the provider's policy decides."
+        case _K.RATE_LIMIT:
+            return f"{name} is limiting requests.", said or number, f"Wait a little, or raise the limit at {name}."
+        case _K.QUOTA:
+            return f"The account at {name} has no credit left.", said or number, f"Add credit at {name}."
+        case _K.OVERLOADED:
+            return f"{name} is overloaded.", said or number, "Try again in a minute, or use another configuration."
+        case _K.CONNECTION:
+            return f"{name} can't be reached.", f"No connection to {where}.", _how_to_reach(endpoint)
+        case _K.NOT_A_MODEL_SERVER:
+            error = not_a_model_server(endpoint, "a web page" if _HTML.search(text) else "something unreadable")
+            return error.title, error.why, error.fix
+        case _K.STREAM_CUT:
+            return f"{name} broke off in mid-answer.", "What had arrived is kept.", "Try again."
+        case _K.TIMEOUT_FIRST_TOKEN | _K.TIMEOUT_IDLE:
+            return f"{name} took too long.", number, "Try again, or choose a faster model."
+        case _K.BAD_REQUEST:
+            return f"{name} refused the request.", said or number, "Check the model and its parameters."
+        case _:
+            page = "It sent a web page instead of an answer." if _HTML.search(text) else ""
+            return f"{name} failed.", " ".join(filter(None, (number, page or said))), "Try again in a minute."
+
+
+def _how_to_reach(endpoint: Endpoint) -> str:
+    if endpoint.kind == "ollama":
+        return "Start Ollama (`ollama serve`), or correct its base URL on the Providers page."
+    return "Check the base URL on the Providers page and that this machine can reach it."
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status; litellm gives connection failures and its own surprises a made-up 500, which does not count."""
+    if type(error).__name__ in ("APIConnectionError", "InternalServerError") and not _answered(error):
+        return None
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) and 100 <= status < 600 else None
+
+
+def _answered(error: BaseException) -> bool:
+    return any(
+        type(link).__name__ in ("HTTPStatusError", "APIStatusError") or _body(link) for link in _chain(error)
+    ) or (type(error).__name__ == "InternalServerError")
+
+
+def _body(error: BaseException) -> object:
+    return getattr(error, "body", None)
+
+
+def _retry_after(error: BaseException) -> float | None:
+    for link in _chain(error):
+        headers = getattr(link, "litellm_response_headers", None) or getattr(
+            getattr(link, "response", None), "headers", None
+        )
+        value = (headers or {}).get("retry-after") or (getattr(link, "headers", None) or {}).get("retry-after")
+        if value is not None and re.fullmatch(r"\d+(\.\d+)?", str(value)):
+            return float(value)
+    return None
+
+
+def _detail(error: BaseException) -> str:
+    """The provider's own words, without litellm's wrapping, redacted, one line, bounded."""
+    text = str(getattr(error, "message", None) or error)
+    text = re.sub(r"^((litellm\.)?\w+(Error|Exception)\s*[:\-]\s*)+", "", text)
+    if match := re.search(r"""["'](?:message|error)["']:\s*["'](.+?)["'](?=\s*[,}])""", text):
+        text = match[1]
+    text = " ".join(redact(text).split())
+    return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"
