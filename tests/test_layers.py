@@ -1,0 +1,157 @@
+"""The shape of the library: who may import whom, and that nothing heavy loads before it is needed."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+LIB = PROJECT / "lib"
+
+LEVELS = {
+    **dict.fromkeys(("errors", "settings", "clock", "money"), 0),
+    **dict.fromkeys(("db", "vectors"), 1),
+    **dict.fromkeys(("access", "providers", "configs", "budgets", "prompts", "metrics", "cache"), 2),
+    **dict.fromkeys(("calls",), 3),
+    **dict.fromkeys(("conversations", "knowledge", "tools"), 4),
+    **dict.fromkeys(("workflows", "demo"), 5),
+    **dict.fromkeys(("services", "jobs"), 6),
+    **dict.fromkeys(("gateway", "ui", "cli"), 7),
+    "statistics": 5,
+    "__main__": 8,
+}
+STATISTICS_READS_UP_TO = 2
+HEAVY = {
+    "litellm",
+    "torch",
+    "sentence_transformers",
+    "transformers",
+    "pandas",
+    "altair",
+    "duckdb",
+    "hnswlib",
+    "xllamacpp",
+}
+MAY_LOAD = {"lib.statistics": {"pandas", "altair", "duckdb"}}
+
+
+def sources() -> list[Path]:
+    """Every module of the library, every page and the process entry."""
+    app = PROJECT / "app.py"
+    return [*sorted(LIB.rglob("*.py")), *sorted((PROJECT / "pages").glob("*.py")), *([app] if app.exists() else [])]
+
+
+def module_name(path: Path) -> str:
+    """`lib/db/engine.py` → `lib.db.engine`."""
+    return ".".join(path.relative_to(PROJECT).with_suffix("").parts)
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Full names of the modules that one import statement names (`from lib import x` counts as `lib.x`)."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        if node.module == "lib":
+            return [f"lib.{alias.name}" for alias in node.names]
+        return [node.module]
+    return []
+
+
+def statements_at_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """What runs when the module is imported: not the bodies of functions, not `if TYPE_CHECKING:`."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            continue
+        yield child
+        yield from statements_at_import(child)
+
+
+def names_at_import(path: Path) -> set[str]:
+    """Modules that importing this file imports directly."""
+    return {name for node in statements_at_import(ast.parse(path.read_text())) for name in imported(node)}
+
+
+def names_anywhere(path: Path) -> set[str]:
+    """Modules that this file imports at any time."""
+    return {name for node in ast.walk(ast.parse(path.read_text())) for name in imported(node)}
+
+
+def root(name: str) -> str:
+    """The top-level package of a module name."""
+    return name.split(".")[0]
+
+
+def test_every_part_of_the_library_has_a_level() -> None:
+    parts = {path.relative_to(LIB).parts[0].removesuffix(".py") for path in LIB.rglob("*.py")} - {"__init__"}
+    assert parts <= set(LEVELS)
+
+
+@pytest.mark.parametrize("path", [p for p in sources() if p.is_relative_to(LIB)], ids=module_name)
+def test_a_module_imports_only_its_own_part_and_lower_levels(path: Path) -> None:
+    part = path.relative_to(LIB).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    # Parts of one level may use each other while no circle forms; statistics stands apart and reads low levels only.
+    highest = STATISTICS_READS_UP_TO if part == "statistics" else LEVELS[part]
+    others = {name.split(".")[1] for name in names_anywhere(path) if name.startswith("lib.")} - {part}
+    assert {other for other in others if LEVELS[other] > highest} == set()
+
+
+def test_the_parts_of_one_level_do_not_import_each_other_in_circles() -> None:
+    edges: dict[str, set[str]] = {}
+    for path in LIB.rglob("*.py"):
+        part = path.relative_to(LIB).parts[0].removesuffix(".py")
+        others = {name.split(".")[1] for name in names_at_import(path) if name.startswith("lib.")}
+        edges.setdefault(part, set()).update(others - {part})
+
+    def visit(part: str, above: tuple[str, ...]) -> None:
+        assert part not in above, f"a circle: {' → '.join((*above, part))}"
+        for other in edges.get(part, set()):
+            visit(other, (*above, part))
+
+    for part in edges:
+        visit(part, ())
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_doors_alone_import_their_frameworks(path: Path) -> None:
+    name, names = module_name(path), {root(n) for n in names_anywhere(path)}
+    if "streamlit" in names:
+        assert name == "app" or name.startswith(("lib.ui.", "pages.")), "only the pages' side imports streamlit"
+    if "litellm" in names:
+        assert name == "lib.providers.adapters.via_litellm", "only one module imports litellm"
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_nothing_heavy_is_imported_at_module_level(path: Path) -> None:
+    package = ".".join(module_name(path).split(".")[:2])
+    heavy = {root(name) for name in names_at_import(path)} & HEAVY
+    assert heavy <= MAY_LOAD.get(package, set())
+
+
+def test_opening_the_services_and_the_command_line_loads_nothing_heavy() -> None:
+    watched = sorted(HEAVY | {"streamlit"})
+    code = f"import sys, lib.services, lib.cli.main; print([m for m in {watched} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "pages").glob("*.py")), ids=lambda p: p.name)
+def test_a_page_begins_with_its_permission_check(path: Path) -> None:
+    source = path.read_text()
+    assert len(source.splitlines()) <= 150
+    calls = [
+        node for node in ast.parse(source).body if not isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
+    ]
+    first = next(n for n in calls if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)))
+    assert "require" in ast.unparse(first), "the first statement after the imports asks for the permission"
+
+
+def test_files_stay_small() -> None:
+    too_long = {module_name(p): n for p in sources() if (n := len(p.read_text().splitlines())) > 300}
+    assert too_long == {}
