@@ -39,10 +39,10 @@ async def run_call(call: LiveCall, ledger: Ledger, prices: PriceBook, owner: str
     last = call.plan.request.max_attempts
     for number in range(1, last + 1):
         call.attempt = AttemptState(number)
-        wanted = await _open(call, ledger, owner)
+        unsent = await _open(call, ledger, owner)
         opened.set()
-        failure = await _attempt(call, ledger) if wanted else None
-        ending = ending_of(call.attempt, failure) if wanted else _NEVER_SENT
+        failure = await _attempt(call, ledger) if unsent is None else None
+        ending = unsent or ending_of(call.attempt, failure)
         again = number < last and may_retry(call.attempt, failure) and not call.stop_requested
         closing = closing_of(call, ending, prices, is_final=not again)
         ledger.close(closing)
@@ -53,15 +53,21 @@ async def run_call(call: LiveCall, ledger: Ledger, prices: PriceBook, owner: str
         await _pause(call, cast(ProviderError, failure), number)
 
 
-async def _open(call: LiveCall, ledger: Ledger, owner: str) -> bool:
-    """Write the opening row whatever happens; False when the call was stopped before anything was sent."""
+async def _open(call: LiveCall, ledger: Ledger, owner: str) -> Ending | None:
+    """Write the opening row even if Stop comes meanwhile; why nothing may be sent, or None when it may."""
     writing = asyncio.ensure_future(ledger.open(opening_row(call, owner)))
     try:
-        await asyncio.shield(writing)
+        await asyncio.wait({writing})
     except asyncio.CancelledError:
-        await writing
+        await asyncio.wait({writing})
+    if (error := writing.exception()) is not None:
+        if call.attempt.number == 1:
+            raise error
+        return Ending(
+            "error", ErrorKind.INTERNAL.value, "The next attempt could not be logged, so it was not sent.", False
+        )
     call.note("opened", f"attempt {call.attempt.number}, log {call.attempt.log_id[:8]}")
-    return not call.stop_requested
+    return _NEVER_SENT if call.stop_requested else None
 
 
 async def _attempt(call: LiveCall, ledger: Ledger) -> BaseException | None:

@@ -139,7 +139,7 @@ def insert_closings(connection: Connection, closings: Iterable[Closing]) -> int:
 
 
 def take_sequence(connection: Connection, count: int) -> int:
-    """Reserve `count` consecutive change numbers and return the first; the row's lock makes their order the commits'."""
+    """Reserve `count` change numbers and return the first; the row's lock makes their order that of the commits."""
     taken = (
         update(ledger_clock)
         .where(ledger_clock.c.id == 1)

@@ -101,6 +101,8 @@ def explain(message: str, database: str | None) -> InstallationError | None:
         return InstallationError(
             f"{where} can't be written.", "The data folder or the file is read-only.", "Correct its permissions."
         )
+    if "database is locked" in lowered:
+        return InstallationError(f"{where} is busy.", "Another process holds it for long.", "Try again in a moment.")
     if "connection refused" in lowered or "could not translate host" in lowered or "connection failed" in lowered:
         return InstallationError(
             "The database does not answer.", "No connection to DATABASE_URL's host.", "Start it, or correct the URL."

@@ -1,4 +1,4 @@
-"""The parameters a model takes: their names (OpenAI's chat parameters), ranges, and which kinds of provider offer them."""
+"""The parameters a model takes: names (OpenAI's chat parameters), ranges, and which kinds of provider offer them."""
 
 from dataclasses import dataclass
 

@@ -34,7 +34,7 @@ def row(**options: Any) -> Any:
 
 
 def plain(text: str) -> str:
-    """`text` with Markdown's signs escaped: for data shown where Streamlit reads Markdown (labels, captions, errors)."""
+    """`text` with Markdown's signs escaped: for data where Streamlit reads Markdown (labels, captions, errors)."""
     return "".join("\\" + sign if sign in _MARKDOWN_SIGNS else sign for sign in text.replace("\n", " "))
 
 

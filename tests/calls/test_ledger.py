@@ -1,0 +1,177 @@
+"""Rows open before anything is sent, close exactly once, and survive a database that refuses for a while."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select, text
+
+from lib.calls import recovery
+from lib.calls.ledger import Closing, Ledger, insert_closings
+from lib.calls.spool import Spool, dead_spools
+from lib.clock import new_id, utc_now
+from lib.db.engine import Store
+from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
+from lib.providers.prices import PriceBook
+
+
+def opening(owner: str, **changes: Any) -> dict[str, Any]:
+    log_id = new_id()
+    row = {
+        "id": log_id,
+        "call_id": new_id(),
+        "attempt": 1,
+        "started_at": utc_now(),
+        "app": "tests",
+        "user_id": None,
+        "api_key_id": None,
+        "configuration_id": None,
+        "origin": "system",
+        "conversation_id": None,
+        "workflow_run_id": None,
+        "workflow_step": None,
+        "provider": "scripted",
+        "model": "echo",
+        "streamed": True,
+        "parameters": {},
+        "tags": {},
+        "owner": owner,
+        "holds": [],
+        "request": [{"role": "user", "content": "Ask me"}],
+    }
+    return row | changes
+
+
+def closing(opened: dict[str, Any], status: str = "ok") -> Closing:
+    row = {k: v for k, v in opened.items() if k not in ("owner", "holds", "request")}
+    columns = {c.name: None for c in usage_logs.c if c.name not in row and c.name != "change_seq"}
+    row |= columns | {"is_final": True, "finished_at": utc_now(), "status": status, "usage_source": "provider"}
+    row |= {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "cost_nano_usd": 5, "cost_status": "priced"}
+    row |= {"cache": "none"}
+    payload = {"prompt_text": "Ask me", "response_text": "Told you", "request": opened["request"], "response": {}}
+    return Closing(row, payload)
+
+
+def counts(store: Store) -> tuple[int, int, int]:
+    with store.read() as connection:
+        tables = (open_calls, usage_logs, usage_payloads)
+        return tuple(connection.scalar(select(func.count()).select_from(t)) for t in tables)  # type: ignore[return-value]
+
+
+@pytest.mark.feature("CALL-4")
+def test_a_call_is_open_before_it_is_sent_and_closed_once(store: Store, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", "me")
+
+    async def scenario() -> None:
+        ledger = Ledger(store, spool)
+        row = opening("me")
+        await ledger.open(row)
+        assert counts(store) == (1, 0, 0)
+        ended = closing(row)
+        ledger.close(ended)
+        ledger.close(ended)  # a repeated closing changes nothing
+        await ledger.drain()
+        assert counts(store) == (0, 1, 1)
+
+    asyncio.run(scenario())
+    assert list(spool.folder.glob("closed-*")) == []
+    spool.close()
+    assert not spool.folder.exists()
+
+
+@pytest.mark.feature("CALL-4")
+def test_calls_that_open_together_share_a_transaction_and_keep_their_order(store: Store, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", "me")
+
+    async def scenario() -> None:
+        ledger = Ledger(store, spool)
+        rows = [opening("me") for _ in range(50)]
+        await asyncio.gather(*(ledger.open(row) for row in rows))
+        for row in rows:
+            ledger.close(closing(row))
+        await ledger.drain()
+
+    asyncio.run(scenario())
+    spool.close()
+    with store.read() as connection:
+        sequence = list(connection.scalars(select(usage_logs.c.change_seq).order_by(usage_logs.c.change_seq)))
+        assert sequence == list(range(sequence[0], sequence[0] + 50))
+        assert connection.scalar(select(ledger_clock.c.change_seq)) >= sequence[-1]
+
+
+@pytest.mark.feature("CALL-4")
+def test_a_refusing_database_delays_a_closing_and_loses_nothing(tmp_path: Path, settings: Any) -> None:
+    from lib.db import schema
+
+    store = Store(settings.database_url)
+    schema.upgrade(store)
+    spool = Spool(tmp_path / "spool", "me")
+
+    async def scenario() -> None:
+        ledger = Ledger(store, spool)
+        row = opening("me")
+        await ledger.open(row)
+        refuse = "CREATE TRIGGER refuse BEFORE INSERT ON usage_logs BEGIN SELECT RAISE(ABORT, 'no'); END"
+        with store.write() as connection:
+            connection.execute(text(refuse))
+        ledger.close(closing(row))
+        await asyncio.sleep(0.05)  # the first try fails meanwhile
+        assert len(list(spool.folder.glob("closed-*"))) == 1
+        assert counts(store) == (1, 0, 0)
+        with store.write() as connection:
+            connection.execute(text("DROP TRIGGER refuse"))
+        await ledger.drain()
+        assert counts(store) == (0, 1, 1)
+
+    asyncio.run(scenario())
+    spool.close()
+    store.dispose()
+
+
+@pytest.mark.feature("CALL-4")
+def test_what_a_dead_process_left_is_closed_once(store: Store, tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    ended, running, unknown = opening("dead"), opening("dead"), opening("elsewhere")
+    with store.write() as connection:
+        connection.execute(insert(open_calls), [ended, running, unknown])
+    spool = Spool(root, "dead")
+    spool.append(closing(ended).to_record())
+    note = {"text": "Half an ", "chunks": 2, "first_token_ms": 20, "elapsed_ms": 600}
+    spool.checkpoint(running["id"], note)
+    spool.checkpoint(running["id"], note | {"text": "answer", "chunks": 3, "elapsed_ms": 1200})
+    assert list(dead_spools(root)) == []  # alive: the lock is held
+    assert recovery.recover(store, root, PriceBook()) == 1  # the one elsewhere has no sign of life
+    spool.rotate()
+    os.close(spool._lock)  # type: ignore[arg-type]  # what the kernel does when a process is killed
+    assert recovery.recover(store, root, PriceBook()) == 2
+    assert recovery.recover(store, root, PriceBook()) == 0
+    assert not (root / "dead").exists()
+    with store.read() as connection:
+        by_id = {row["id"]: row for row in connection.execute(select(usage_logs)).mappings()}
+        words = connection.scalar(select(usage_payloads.c.response_text).where(usage_payloads.c.id == running["id"]))
+    assert by_id[ended["id"]]["status"] == "ok"
+    assert by_id[running["id"]]["status"] == by_id[unknown["id"]]["status"] == "orphaned"
+    assert by_id[running["id"]]["execution_time_ms"] == 1200
+    assert by_id[running["id"]]["usage_source"] == "estimated"
+    assert words == "Half an answer"
+    assert counts(store)[0] == 0
+
+
+def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "spool" / "dead"
+    folder.mkdir(parents=True)
+    (folder / "closed-000001.jsonl").write_bytes(json.dumps({"row": 1}).encode() + b'\n{"row": {"id": "x')
+    [dead] = list(dead_spools(tmp_path / "spool"))
+    assert dead.closed() == [{"row": 1}]
+
+
+def test_a_closing_survives_the_spool_unchanged(store: Store) -> None:
+    original = closing(opening("me"))
+    again = Closing.from_record(json.loads(json.dumps(original.to_record())))
+    assert again == original
+    with store.write() as connection:
+        assert insert_closings(connection, [again]) == 1
+        assert insert_closings(connection, [original]) == 0

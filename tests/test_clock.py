@@ -1,0 +1,22 @@
+"""Ids are UUIDv7, unique and in the order they were made."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+from lib.clock import id_at, new_id
+
+
+def test_ids_sort_by_their_making_even_within_a_millisecond() -> None:
+    made = [new_id() for _ in range(5000)]
+    assert made == sorted(made)
+    assert {uuid.UUID(i).version for i in made} == {7}
+
+
+def test_ids_of_many_threads_never_meet() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: new_id(), range(4000)))
+    assert len(set(made)) == 4000
+
+
+def test_the_id_of_a_moment_is_repeatable() -> None:
+    assert id_at(1_700_000_000_000, 1, 2) == id_at(1_700_000_000_000, 1, 2) < id_at(1_700_000_000_001, 0, 0)

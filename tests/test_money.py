@@ -1,0 +1,40 @@
+"""Money is exact and reads as the look asks."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.money import format_money, nano_from_usd, tokens_cost_nano, usd_from_nano
+
+
+@given(st.integers(-(10**18), 10**18))
+def test_nano_dollars_survive_the_way_to_dollars_and_back(nano: int) -> None:
+    assert nano_from_usd(usd_from_nano(nano)) == nano
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**12)), max_size=5))
+def test_a_cost_is_the_exact_sum_rounded_once(parts: list[tuple[int, int]]) -> None:
+    exact = sum((Decimal(tokens) * price for tokens, price in parts), Decimal(0)) / 1_000_000
+    assert abs(tokens_cost_nano(parts) - exact) <= Decimal("0.5")
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (None, "—"),
+        (0, "$0"),
+        (1_829_360_000_000, "$1,829.36"),
+        (412_000_000, "$0.412"),
+        (4_100_000, "$0.0041"),
+        (99_000, "<$0.0001"),
+        (-2_500_000_000, "−$2.50"),
+    ],
+)
+def test_money_reads_as_people_write_it(nano: int | None, text: str) -> None:
+    assert format_money(nano) == text
+
+
+def test_an_estimate_is_marked() -> None:
+    assert format_money(4_100_000, estimated=True) == "≈ $0.0041"

@@ -1,0 +1,33 @@
+"""Numbers read as docs/look.md says."""
+
+import pytest
+
+from lib.ui import format
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "—"), (4182, "4,182"), (176_325, "176.3k"), (305_546_076, "305.55M")]
+)
+def test_counts(value: float | None, text: str) -> None:
+    assert format.count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (None, "—"),
+        (840, "840 ms"),
+        (1240, "1.24 s"),
+        (9_999, "10.0 s"),
+        (12_400, "12.4 s"),
+        (125_000, "2 min 05 s"),
+        (59_990, "1 min 00 s"),
+    ],
+)
+def test_durations(ms: float | None, text: str) -> None:
+    assert format.duration(ms) == text
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(None, "—"), (0.379, "37.9 %"), (0.0087, "0.87 %"), (0, "0.0 %")])
+def test_shares(fraction: float | None, text: str) -> None:
+    assert format.share(fraction) == text
