@@ -106,7 +106,7 @@ class Vault:
             if row.key_ciphertext:
                 changed["key_ciphertext"] = _seal(fresh, self.decrypt(row.key_ciphertext))
             if sealed := sealed_headers(row.headers):
-                changed["headers"] = {"sealed": _seal(fresh, self.decrypt(sealed))}
+                changed["headers"] = {**row.headers, "sealed": _seal(fresh, self.decrypt(sealed))}
             if changed:
                 connection.execute(update(providers).where(providers.c.id == row.id).values(**changed))
                 count += len(changed)
