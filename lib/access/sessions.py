@@ -50,6 +50,15 @@ class Sessions:
                 return _open(connection, row["id"], user_agent)
         raise InvalidInput("The user name or the password is not right.", "", "Check both and try again.")
 
+    def check_pause(self, address: str) -> None:
+        """Throttled while an address has to wait (for the set-up code, which is guessed like a password)."""
+        self._refuse_throttled({_digest("address:" + address): _FREE_TRIES_ADDRESS})
+
+    def count_failure(self, address: str) -> None:
+        """Count a wrong try of an address."""
+        with self._store.write() as connection:
+            _count_failure(connection, [_digest("address:" + address)])
+
     def open_for(self, user_id: str, user_agent: str = "") -> str:
         """The token of a new session for a person who was just created."""
         with self._store.write() as connection:
