@@ -16,7 +16,6 @@ from lib.access.preferences import Preferences
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
 from lib.access.users import Users
-from lib.calls.activity import Activity
 from lib.calls.calls import Calls
 from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
@@ -29,6 +28,7 @@ from lib.providers.registry import Providers
 from lib.settings import Settings
 
 if TYPE_CHECKING:
+    from lib.calls.activity import Activity
     from lib.demo import Demo
     from lib.statistics.queries import Statistics
 
@@ -50,7 +50,13 @@ class Services:
         self.configurations = Configurations(store)
         self.calls = Calls(store, settings.data_dir / "spool", self.configurations, self.providers, self.prices)
         self.runs = Runs(store)
-        self.activity = Activity(store)
+
+    @cached_property
+    def activity(self) -> "Activity":
+        """The log of calls: pages, one call, exports."""
+        from lib.calls.activity import Activity
+
+        return Activity(self.store)
 
     @cached_property
     def statistics(self) -> "Statistics":

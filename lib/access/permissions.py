@@ -74,7 +74,7 @@ class Actor:
 
     @property
     def sees_all_calls(self) -> bool:
-        """Whether the actor may see other people's calls (figures and state; their words need more: see reads_content_of)."""
+        """Whether the actor may see figures and state of other people's calls; their words need `reads_content_of`."""
         return self.can(Permission.VIEW_STATS)
 
     def reads_content_of(self, user_id: str | None) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from lib.access.permissions import Actor, Permission
 from lib.configs.configurations import Configuration, Configurations
 from lib.errors import InvalidInput
+from lib.providers import parameter_rules
 from lib.providers.chunks import Endpoint, ModelRequest
 from lib.providers.registry import Providers
 
@@ -75,8 +76,7 @@ def resolve(request: CallRequest, configurations: Configurations, providers: Pro
         raise InvalidInput(
             f"The configuration {configuration.slug} has no provider.", "", "Choose one on the Configurations page."
         )
-    merged = {**configuration.parameters, **request.parameters}
-    parameters = {name: value for name, value in merged.items() if value is not None}
+    parameters = parameter_rules.check({**configuration.parameters, **request.parameters})
     return Plan(
         request=request,
         configuration=configuration,

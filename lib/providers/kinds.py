@@ -43,18 +43,18 @@ _K = ProviderKind
 FACTS: dict[ProviderKind, KindFacts] = {
     _K.OPENAI: KindFacts(
         "OpenAI", "https://api.openai.com/v1", True, "openai",
-        key_help="platform.openai.com, API keys", example_model="gpt-4o-mini",
+        key_help="platform.openai.com, API keys", example_model="gpt-4.1-mini",
     ),
     _K.ANTHROPIC: KindFacts(
         "Anthropic", "https://api.anthropic.com", True, "anthropic",
-        key_help="console.anthropic.com, API keys", example_model="claude-sonnet-4-5",
+        key_help="console.anthropic.com, API keys", example_model="claude-sonnet-4-6",
     ),
     _K.OLLAMA: KindFacts(
         "Ollama", "http://localhost:11434", False, "ollama_chat", is_free=True, example_model="qwen3:4b"
     ),
     _K.OPENROUTER: KindFacts(
         "OpenRouter", "https://openrouter.ai/api/v1", True, "openrouter",
-        key_help="openrouter.ai, Keys", example_model="openai/gpt-4o-mini",
+        key_help="openrouter.ai, Keys", example_model="openai/gpt-4.1-mini",
     ),
     _K.GEMINI: KindFacts(
         "Google Gemini", "https://generativelanguage.googleapis.com/v1beta", True, "gemini",

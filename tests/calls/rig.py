@@ -23,7 +23,7 @@ class Rig:
         self.services.providers.create(AMIRA, name="scripted", kind="scripted")
 
     def request(
-        self, script: str, prompt: str = "Tell me about ledgers", actor: Actor = AMIRA, **more: Any
+        self, script: str, prompt: str = "Tell me of ledgers", actor: Actor = AMIRA, **more: Any
     ) -> CallRequest:
         """A request for a configuration whose model is the script."""
         slug = f"s-{new_id()[-12:]}"

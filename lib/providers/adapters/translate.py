@@ -83,7 +83,7 @@ class Translation:
 
 
 def usage_of(reported: Any) -> Usage | None:
-    """Normalised counts, or None when there are none. litellm has already put Anthropic's cached parts into the prompt."""
+    """Normalised counts, or None where none were sent. Anthropic's cached parts are in the prompt already."""
     prompt, completion = _get(reported, "prompt_tokens"), _get(reported, "completion_tokens")
     if prompt is None and completion is None:
         return None

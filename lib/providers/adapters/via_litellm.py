@@ -20,6 +20,7 @@ from lib.providers.adapters import failures, local
 from lib.providers.adapters.translate import Translation
 from lib.providers.chunks import Chunk, Endpoint, ModelRequest
 from lib.providers.kinds import ProviderKind, facts
+from lib.providers.parameter_rules import allowed
 
 _SLOWEST_S = 3600.0  # the call path keeps its own, shorter deadlines
 _ready = threading.Lock()
@@ -78,7 +79,7 @@ class ViaLitellm:
 def _arguments(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     prefix = facts(endpoint.kind).litellm_prefix
     arguments: dict[str, Any] = {
-        **request.parameters,
+        **allowed(request.parameters),
         "model": f"{prefix}/{request.model}" if prefix else request.model,
         "messages": request.messages,
         "stream": True,
@@ -146,7 +147,7 @@ async def _close(wrapper: Any) -> None:
     with suppress(Exception):
         await asyncio.shield(wrapper.aclose())
     for closing in (inner, response):
-        if hasattr(closing, "aclose"):
+        if closing is not None and hasattr(closing, "aclose"):
             with suppress(Exception):
                 await asyncio.shield(closing.aclose())
 
@@ -155,10 +156,10 @@ def _register_local(litellm: Any) -> None:
     """Make the bundled model a provider of litellm's."""
     from litellm.llms.custom_llm import CustomLLM
 
-    class Bundled(CustomLLM):
+    class Bundled(CustomLLM):  # type: ignore[misc]
         """litellm's door to the bundled model."""
 
-        async def astreaming(self, *args: Any, **kwargs: Any) -> AsyncIterator[dict[str, Any]]:  # type: ignore[override]
+        async def astreaming(self, *args: Any, **kwargs: Any) -> AsyncIterator[dict[str, Any]]:
             """Stream chunks of the bundled model."""
             async for piece in local.stream(kwargs["messages"], kwargs.get("optional_params") or {}):
                 yield piece

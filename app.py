@@ -1,0 +1,13 @@
+"""Process entry: `streamlit run app.py` serves the pages and the HTTP routes from one process on one port.
+
+Streamlit reads this file's syntax tree to find `app = st.App(...)`, so it has to stand here literally. The main script
+lies away from `pages/`: beside it, a fresh process would run a page's file without the main script and its login.
+"""
+
+import streamlit as st
+
+from lib.gateway.lifespan import lifespan
+from lib.gateway.routes import middleware, routes
+from lib.ui.farewell import farewell
+
+app = st.App("lib/ui/main.py", routes=routes, middleware=middleware(farewell), lifespan=lifespan)

@@ -1,0 +1,40 @@
+"""Password rule and hashes; hashing and checking are streamlit-authenticator's `Hasher` (bcrypt)."""
+
+from functools import lru_cache
+
+from lib.errors import InvalidInput
+
+SHORTEST = 12
+LONGEST_BYTES = 72  # bcrypt reads no further
+
+
+def check_rule(password: str, name: str) -> None:
+    """InvalidInput when the password is too short, too long or the user name."""
+    if len(password) < SHORTEST:
+        raise InvalidInput(f"The password needs {SHORTEST} characters or more.", field="password")
+    if len(password.encode()) > LONGEST_BYTES:
+        raise InvalidInput(f"The password is longer than {LONGEST_BYTES} bytes.", "", "Shorten it.", field="password")
+    if password.casefold() == name.casefold() or len(set(password)) < 4:
+        raise InvalidInput("The password is too easy to guess.", "", "Choose another one.", field="password")
+
+
+def hash_password(password: str) -> str:
+    """A bcrypt hash; takes a fifth of a second by design."""
+    from streamlit_authenticator.utilities.hasher import Hasher
+
+    return str(Hasher.hash(password))
+
+
+def matches(password: str, password_hash: str | None) -> bool:
+    """Whether the password is the hashed one; without a hash the same work is done, and the answer is False."""
+    from streamlit_authenticator.utilities.hasher import Hasher
+
+    if len(password.encode()) > LONGEST_BYTES:
+        password, password_hash = "", None
+    return bool(Hasher.check_pw(password, password_hash or _nobody())) and password_hash is not None
+
+
+@lru_cache(maxsize=1)
+def _nobody() -> str:
+    """The hash that stands for a user who does not exist, so that both answers take the same time."""
+    return hash_password("nobody has this password")

@@ -1,0 +1,81 @@
+"""The first account: made on a page by whoever holds the set-up code, or from the environment without a page.
+
+Whoever reaches the port of a new installation first must not become its administrator, so the page asks for a code
+that stands in the terminal and in a 0600 file of the data folder. Both ways work only while nobody has an account.
+"""
+
+import hmac
+import os
+import secrets
+
+from sqlalchemy import insert, select
+
+from lib.access.permissions import OPERATOR, Role
+from lib.access.users import User, Users, new_row
+from lib.db.engine import Store
+from lib.db.tables import users
+from lib.errors import Conflict, InstallationError, InvalidInput
+from lib.settings import Settings
+
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+
+class Setup:
+    """The administrator's account, once."""
+
+    def __init__(self, settings: Settings, store: Store, people: Users) -> None:
+        self._settings, self._store, self._people = settings, store, people
+        self._file = settings.data_dir / "setup-code.txt"
+        self._done = False
+
+    def needed(self) -> bool:
+        """Whether nobody has an account yet; cheap once somebody has."""
+        self._done = self._done or self._people.exists()
+        return not self._done
+
+    def code(self) -> str:
+        """The set-up code, made at the first asking and kept until the account is there."""
+        try:
+            return self._file.read_text().strip()
+        except FileNotFoundError:
+            pass
+        code = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(3))
+        try:
+            file = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return self._file.read_text().strip()
+        with os.fdopen(file, "w") as out:
+            out.write(code + "\n")
+        return code
+
+    def create_administrator(self, code: str, name: str, password: str) -> User:
+        """The first account, a super-admin; InvalidInput for a wrong code, Conflict when somebody was faster."""
+        given = "".join(code.split()).replace("-", "").upper()
+        if not hmac.compare_digest(given.encode(), self.code().replace("-", "").encode()):
+            where = "It stands in the terminal that started LLM Manager and in setup-code.txt in the data folder."
+            raise InvalidInput("The set-up code is not right.", where, field="code")
+        user = self._create(name, password)
+        self._file.unlink(missing_ok=True)
+        return user
+
+    def from_environment(self) -> User | None:
+        """The account that LLM_MANAGER_ADMIN_USER and _PASSWORD ask for, if nobody has one yet."""
+        name, password = self._settings.admin_user, self._settings.admin_password
+        if not name or not password or not self.needed():
+            return None
+        try:
+            return self._create(name, password)
+        except InvalidInput as error:
+            fix = "Correct LLM_MANAGER_ADMIN_USER or LLM_MANAGER_ADMIN_PASSWORD."
+            raise InstallationError("The first account can't be made.", str(error), fix) from error
+        except Conflict:
+            return None  # another process with the same environment was faster
+
+    def _create(self, name: str, password: str) -> User:
+        row = new_row(name, password, Role.SUPER_ADMIN)
+        with self._store.write() as connection:
+            if connection.scalar(select(users.c.id).limit(1)) is not None:
+                raise Conflict("The first account exists already.", "", "Sign in, or ask its owner for an account.")
+            connection.execute(insert(users), row)
+        self._done = True
+        return next(user for user in self._people.list(OPERATOR) if user.id == row["id"])

@@ -1,0 +1,110 @@
+"""A configuration as a value: which model an app uses, through which provider, told what, with which parameters."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lib.errors import InvalidInput
+from lib.providers.parameter_rules import check as check_parameters
+
+CAPABILITIES = ("streaming", "tools", "vision", "json")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._\-]{0,79}")
+_LONGEST_SYSTEM_PROMPT = 200_000
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """`needs` says what keeps it from working: nothing (None), `key`, `provider`, `provider off` or `off`."""
+
+    id: str
+    slug: str
+    app: str
+    description: str
+    provider_id: str | None
+    provider_name: str
+    provider_kind: str
+    model: str
+    system_prompt: str = field(repr=False)
+    parameters: Mapping[str, Any]
+    capabilities: tuple[str, ...]
+    is_active: bool
+    is_default: bool
+    is_global_default: bool
+    revision: int
+    needs: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The fields a person may set, checked."""
+
+    slug: str
+    app: str
+    model: str
+    description: str = ""
+    system_prompt: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Sequence[str] = ("streaming",)
+
+    def checked(self) -> dict[str, Any]:
+        """As columns; InvalidInput names the field that can't be used."""
+        return {
+            "slug": check_slug(self.slug, "slug"),
+            "app": check_slug(self.app, "app"),
+            "model": _model(self.model),
+            "description": self.description.strip()[:2000],
+            "system_prompt": _system_prompt(self.system_prompt),
+            "parameters": check_parameters(self.parameters),
+            "capabilities": _capabilities(self.capabilities),
+        }
+
+
+def check_slug(text: str, field_name: str) -> str:
+    """A short name in lower case that can stand in an address."""
+    text = text.strip()
+    if _SLUG.fullmatch(text):
+        return text
+    raise InvalidInput(
+        f"The {'name' if field_name == 'slug' else field_name} can't be used.",
+        f"{text[:40]!r} must be lower-case letters, digits, dots, dashes or underscores, at most 80.",
+        "Write it like support-bot.",
+        field=field_name,
+    )
+
+
+def _model(text: str) -> str:
+    text = text.strip()
+    if text and len(text) <= 200 and text.isprintable():
+        return text
+    raise InvalidInput(
+        "The model's name can't be used.",
+        "It is empty or too long.",
+        "Write it as the provider does, like gpt-4.1-mini.",
+        field="model",
+    )
+
+
+def _system_prompt(text: str) -> str:
+    if len(text) <= _LONGEST_SYSTEM_PROMPT:
+        return text.replace("\0", "")
+    raise InvalidInput(
+        "The system prompt is too long.",
+        f"It has {len(text):,} characters; the limit is {_LONGEST_SYSTEM_PROMPT:,}.",
+        "Shorten it.",
+        field="system_prompt",
+    )
+
+
+def _capabilities(given: Sequence[str]) -> list[str]:
+    if unknown := set(given) - set(CAPABILITIES):
+        raise InvalidInput(
+            f"{', '.join(sorted(unknown))[:60]} is not a capability.",
+            "",
+            f"Use any of {', '.join(CAPABILITIES)}.",
+            field="capabilities",
+        )
+    return [name for name in CAPABILITIES if name in given]

@@ -1,0 +1,285 @@
+"""Configurations: one per use of a model, by slug; one default per app, one for everything else.
+
+An edit names the revision it saw, so of two people who edit at once the second is told, not overwritten. Apps are
+plain names: calling one for the first time makes it exist.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+
+from lib.access.permissions import Actor, Permission
+from lib.clock import new_id, utc_now
+from lib.configs import examples, interchange
+from lib.configs.configuration import Configuration, Draft, check_slug
+from lib.db.engine import Store
+from lib.db.tables import configurations, providers
+from lib.errors import Conflict, InvalidInput, NotFound
+from lib.providers.kinds import facts
+
+__all__ = ["Configuration", "Configurations"]
+_C = configurations.c
+
+
+class Configurations:
+    """The configurations of the installation; everybody who may view them sees all of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def list(self, actor: Actor, app: str | None = None) -> list[Configuration]:
+        """All, or an app's: the global default first, then by app and slug."""
+        actor.require(Permission.VIEW_CONFIGS)
+        query = _joined().order_by(_C.is_global_default.desc(), _C.app, _C.slug)
+        with self._store.read() as connection:
+            return [
+                _configuration(row) for row in connection.execute(query if app is None else query.where(_C.app == app))
+            ]
+
+    def get(self, actor: Actor, slug_or_id: str) -> Configuration:
+        """One by slug or id."""
+        actor.require(Permission.VIEW_CONFIGS)
+        with self._store.read() as connection:
+            return _configuration(_find(connection, slug_or_id))
+
+    def apps(self, actor: Actor) -> Sequence[str]:
+        """Names of the apps that have configurations."""
+        actor.require(Permission.VIEW_CONFIGS)
+        with self._store.read() as connection:
+            return connection.scalars(select(_C.app).distinct().order_by(_C.app)).all()
+
+    def default_for(self, actor: Actor, app: str) -> Configuration:
+        """The app's default, else the global one; the first that is switched on."""
+        actor.require(Permission.VIEW_CONFIGS)
+        of_app = (_C.app == app) & _C.is_default
+        query = _joined().where(_C.is_active & (of_app | _C.is_global_default)).order_by(of_app.desc())
+        with self._store.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NotFound(
+                f"No configuration is the default for {app[:80]}.",
+                "Neither the app nor the installation has a default that is switched on.",
+                "Choose one on the Configurations page.",
+            )
+        return _configuration(row)
+
+    def create(
+        self,
+        actor: Actor,
+        *,
+        slug: str,
+        app: str,
+        model: str,
+        provider: str | None = None,
+        provider_id: str | None = None,
+        description: str = "",
+        system_prompt: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        capabilities: Sequence[str] = ("streaming",),
+        is_active: bool = True,
+    ) -> Configuration:
+        """Make one; `provider` is a provider's name or id."""
+        actor.require(Permission.CREATE_CONFIGS)
+        draft = Draft(slug, app, model, description, system_prompt, parameters or {}, capabilities)
+        row = draft.checked() | _new(is_active)
+        with self._store.write() as connection:
+            row["provider_id"] = _provider_id(connection, provider_id or provider)
+            _refuse_taken_slug(connection, row["slug"])
+            connection.execute(insert(configurations).values(**row))
+        return self.get(actor, row["id"])
+
+    def update(
+        self, actor: Actor, configuration_id: str, revision: int, *, provider_id: str | None = None, **fields: Any
+    ) -> Configuration:
+        """Change fields of `Draft` and the provider; Conflict when somebody changed it since `revision`."""
+        actor.require(Permission.EDIT_CONFIGS)
+        with self._store.write() as connection:
+            row = _find(connection, configuration_id)
+            before = {name: getattr(row, name) for name in Draft.__dataclass_fields__}
+            changed = Draft(**(before | fields)).checked()
+            if provider_id is not None:
+                changed["provider_id"] = _provider_id(connection, provider_id)
+            _refuse_taken_slug(connection, changed["slug"], but=row.id)
+            if changed["app"] != row.app:
+                changed["is_default"] = False
+            query = update(configurations).where(_C.id == row.id, _C.revision == revision)
+            done = connection.execute(query.values(**changed, revision=revision + 1, updated_at=utc_now()))
+            if done.rowcount == 0:
+                raise Conflict(
+                    f"{row.slug} was changed meanwhile.",
+                    "Somebody saved it, perhaps you in another tab. Your changes were not saved.",
+                    "Reload to see theirs, then change it again.",
+                )
+        return self.get(actor, configuration_id)
+
+    def clone(self, actor: Actor, configuration_id: str, slug: str | None = None) -> Configuration:
+        """A copy that is nobody's default."""
+        actor.require(Permission.CREATE_CONFIGS)
+        with self._store.write() as connection:
+            row = _find(connection, configuration_id)
+            copied = {name: getattr(row, name) for name in (*Draft.__dataclass_fields__, "provider_id")}
+            copied["slug"] = check_slug(slug, "slug") if slug else _free_slug(connection, row.slug)
+            _refuse_taken_slug(connection, copied["slug"])
+            fresh = copied | _new(row.is_active)
+            connection.execute(insert(configurations).values(**fresh))
+        return self.get(actor, fresh["id"])
+
+    def set_active(self, actor: Actor, configuration_id: str, is_active: bool) -> None:
+        """Switch on or off; off ends being the app's default, and the global default can't be switched off."""
+        actor.require(Permission.EDIT_CONFIGS)
+        with self._store.write() as connection:
+            row = _find(connection, configuration_id)
+            if not is_active:
+                _refuse_global_default(row, "switched off")
+            values = {"is_active": is_active, "is_default": row.is_default and is_active}
+            _touch(connection, row, **values)
+
+    def set_default(self, actor: Actor, configuration_id: str, *, everywhere: bool = False) -> None:
+        """Make it the default of its app, or of every app without one of its own."""
+        actor.require(Permission.EDIT_CONFIGS)
+        with self._store.write() as connection:
+            row = _find(connection, configuration_id)
+            if not row.is_active:
+                raise InvalidInput(f"{row.slug} is switched off.", "A default must work.", "Switch it on first.")
+            column = _C.is_global_default if everywhere else _C.is_default
+            others = column if everywhere else column & (_C.app == row.app)
+            connection.execute(update(configurations).where(others).values({column: False}))
+            _touch(connection, row, **{column.name: True})
+
+    def clear_default(self, actor: Actor, configuration_id: str) -> None:
+        """Let the app fall back to the global default."""
+        actor.require(Permission.EDIT_CONFIGS)
+        with self._store.write() as connection:
+            _touch(connection, _find(connection, configuration_id), is_default=False)
+
+    def delete(self, actor: Actor, configuration_id: str) -> None:
+        """Remove one; its calls stay in the ledger. The global default can't go."""
+        actor.require(Permission.DELETE_CONFIGS)
+        with self._store.write() as connection:
+            row = _find(connection, configuration_id)
+            _refuse_global_default(row, "deleted")
+            connection.execute(delete(configurations).where(_C.id == row.id))
+
+    def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
+        """Configurations as a JSON document without secrets; providers by name and kind."""
+        chosen = [c for c in self.list(actor) if slugs is None or c.slug in slugs]
+        return interchange.to_json(chosen)
+
+    def import_json(self, actor: Actor, document: str | bytes) -> interchange.Imported:
+        """Add the configurations of a document: all are checked before any is added; slugs that exist are skipped."""
+        actor.require(Permission.CREATE_CONFIGS)
+        entries = interchange.from_json(document)
+        with self._store.write() as connection:
+            taken = set(connection.scalars(select(_C.slug)))
+            known = [
+                tuple(row) for row in connection.execute(select(providers.c.id, providers.c.name, providers.c.kind))
+            ]
+            imported = interchange.Imported()
+            for entry in entries:
+                if entry.draft.slug in taken:
+                    imported.skipped.append(entry.draft.slug)
+                    continue
+                taken.add(entry.draft.slug)
+                provider_id = interchange.match(entry, known)
+                row = entry.draft.checked() | _new(entry.is_active and provider_id is not None)
+                connection.execute(insert(configurations).values(**row, provider_id=provider_id))
+                imported.created.append(entry.draft.slug)
+                if provider_id is None:
+                    imported.without_provider.append(entry.draft.slug)
+        return imported
+
+    def seed(self) -> None:
+        """Add the examples, once in an installation's life; after the providers' own."""
+        rows = [asdict(example.draft) | _new(example.is_active) for example in examples.EXAMPLES]
+        for row, example in zip(rows, examples.EXAMPLES, strict=True):
+            row["capabilities"] = list(row["capabilities"])
+            row["is_global_default"] = example.is_global_default
+        examples.add_once(self._store, rows)
+
+
+def _new(is_active: bool) -> dict[str, Any]:
+    now = utc_now()
+    return {
+        "id": new_id(),
+        "is_active": is_active,
+        "is_default": False,
+        "is_global_default": False,
+        "revision": 1,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _joined() -> Select[Any]:
+    return select(
+        configurations,
+        providers.c.name.label("provider_name"),
+        providers.c.kind.label("provider_kind"),
+        providers.c.is_active.label("provider_active"),
+        providers.c.key_last4,
+    ).join_from(configurations, providers, _C.provider_id == providers.c.id, isouter=True)
+
+
+def _find(connection: Connection, slug_or_id: str) -> Row[Any]:
+    row = connection.execute(_joined().where((_C.id == slug_or_id) | (_C.slug == slug_or_id))).first()
+    if row is None:
+        raise NotFound(
+            f"There is no configuration {slug_or_id[:80]}.", "", "Look at the Configurations page for the names."
+        )
+    return row
+
+
+def _configuration(row: Row[Any]) -> Configuration:
+    own = {name: getattr(row, name) for name in Configuration.__dataclass_fields__ if name in _C}
+    own |= {"capabilities": tuple(row.capabilities), "provider_name": row.provider_name or ""}
+    return Configuration(**own, provider_kind=row.provider_kind or "", needs=_needs(row))
+
+
+def _needs(row: Row[Any]) -> str | None:
+    if not row.is_active:
+        return "off"
+    if row.provider_kind is None:
+        return "provider"
+    if not row.provider_active:
+        return "provider off"
+    return "key" if facts(row.provider_kind).needs_key and row.key_last4 is None else None
+
+
+def _provider_id(connection: Connection, id_or_name: str | None) -> str:
+    query = select(providers.c.id).where((providers.c.id == id_or_name) | (providers.c.name == id_or_name))
+    found = connection.scalar(query) if id_or_name else None
+    if found is None:
+        raise InvalidInput(
+            f"There is no provider {(id_or_name or '')[:80]}.",
+            "",
+            "Choose one of the registered ones.",
+            field="provider",
+        )
+    return str(found)
+
+
+def _refuse_taken_slug(connection: Connection, slug: str, but: str = "") -> None:
+    if connection.scalar(select(_C.id).where(_C.slug == slug, _C.id != but)):
+        raise Conflict(f"The name {slug} is taken.", "Another configuration has it.", "Choose another one.")
+
+
+def _refuse_global_default(row: Row[Any], what: str) -> None:
+    if row.is_global_default:
+        raise Conflict(
+            f"{row.slug} can't be {what}.",
+            "It is the default of every app without one of its own.",
+            "Make another configuration the default first.",
+        )
+
+
+def _free_slug(connection: Connection, slug: str) -> str:
+    base = f"{slug[:70]}-copy"
+    taken = set(connection.scalars(select(_C.slug).where(_C.slug.startswith(base, autoescape=True))))
+    return next(name for n in range(1, len(taken) + 2) if (name := base if n == 1 else f"{base}-{n}") not in taken)
+
+
+def _touch(connection: Connection, row: Row[Any], **values: Any) -> None:
+    query = update(configurations).where(_C.id == row.id)
+    connection.execute(query.values(**values, revision=_C.revision + 1, updated_at=utc_now()))

@@ -1,0 +1,38 @@
+"""`/healthz`: the process answers. `/readyz`: it can serve, its database answers and has this version's schema."""
+
+import asyncio
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lib import services
+from lib.db import schema
+from lib.errors import LLMManagerError
+
+
+async def healthz(_request: Request) -> Response:
+    """200 while the process lives."""
+    return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
+
+
+async def readyz(_request: Request) -> Response:
+    """200 when calls can be logged, else 503 with the reason."""
+    reason = await asyncio.to_thread(_reason)
+    body = {"status": "ready"} if reason is None else {"status": "not ready", "reason": reason}
+    return JSONResponse(body, status_code=200 if reason is None else 503, headers={"cache-control": "no-store"})
+
+
+def _reason() -> str | None:
+    try:
+        if schema.is_current(services.current().store):
+            return None
+        return "The database has another version's schema."
+    except LLMManagerError as error:
+        return error.title
+    except SQLAlchemyError:
+        return "The database does not answer."
+
+
+routes = [Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -1,0 +1,60 @@
+"""From start to stop of the serving process: services first, then what runs beside them, then a clean end."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from lib import services
+from lib.errors import InstallationError
+from lib.gateway.guard import watch_sessions
+from lib.providers import adapters
+
+log = logging.getLogger(__name__)
+_DRAIN_S = 5.0
+
+
+@asynccontextmanager
+async def lifespan(_app: Any) -> AsyncIterator[None]:
+    """Build the services, warm litellm in the background, watch sessions; stop without leaving a call open."""
+    try:
+        current = await asyncio.to_thread(services.current)
+    except InstallationError as error:
+        print(f"\n{error.title}\n{error.body}\n", file=sys.stderr, flush=True)
+        os._exit(1)  # the server would print a trace and go on trying
+    set_nodelay()
+    if current.setup.needed():
+        print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.code()}\n", flush=True)
+    adapters.warm()
+    watcher = asyncio.create_task(watch_sessions(current))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+        await asyncio.to_thread(current.calls.close, _DRAIN_S)
+        await asyncio.to_thread(current.close)
+
+
+def set_nodelay() -> None:
+    """Switch Nagle's algorithm off on this process's listening sockets; accepted connections inherit it.
+
+    Under plain asyncio a keep-alive answer otherwise waits 40 ms for the client's acknowledgement.
+    """
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return
+    for number in numbers:
+        with suppress(OSError):
+            listener = socket.socket(fileno=os.dup(number))
+            with listener:
+                if listener.family in (socket.AF_INET, socket.AF_INET6) and listener.getsockopt(
+                    socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+                ):
+                    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,118 @@
+"""`/login`, `/setup` and `/logout`: the routes that give and take a session. Password work runs in a thread."""
+
+import asyncio
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from lib import services
+from lib.errors import InvalidInput, LLMManagerError, Throttled
+from lib.gateway import cookies, forms
+from lib.gateway.guard import sockets
+
+_LONGEST_FORM = 16_384
+_NO_STORE = {"cache-control": "no-store"}
+
+
+async def login(request: Request) -> Response:
+    """Show the form; on POST open a session and go on to `next`."""
+    target = safe_next(request.query_params.get("next", ""))
+    if await asyncio.to_thread(services.current().setup.needed):
+        return RedirectResponse("/setup", 303, headers=_NO_STORE)
+    if request.method != "POST":
+        return HTMLResponse(forms.login_page(address=quote(target, safe="")), headers=_NO_STORE)
+    form = await _form(request)
+    name = form.get("name", "")
+    try:
+        token = await asyncio.to_thread(
+            services.current().sessions.login, name, form.get("password", ""), _address(request), _agent(request)
+        )
+    except LLMManagerError as error:
+        return _refused(forms.login_page(error, name, quote(target, safe="")), error)
+    return await _signed_in(request, token, target)
+
+
+async def setup(request: Request) -> Response:
+    """Show the form of the first account; on POST make it and sign in."""
+    current = services.current()
+    if not await asyncio.to_thread(current.setup.needed):
+        return RedirectResponse("/login", 303, headers=_NO_STORE)
+    if request.method != "POST":
+        return HTMLResponse(forms.setup_page(), headers=_NO_STORE)
+    form = await _form(request)
+    code, name, password = form.get("code", ""), form.get("name", ""), form.get("password", "")
+    try:
+        await asyncio.to_thread(current.sessions.check_pause, _address(request))
+        if password != form.get("again", ""):
+            raise InvalidInput("The two passwords differ.", field="again")
+        user = await asyncio.to_thread(current.setup.create_administrator, code, name, password)
+    except LLMManagerError as error:
+        if getattr(error, "field", None) == "code":
+            await asyncio.to_thread(current.sessions.count_failure, _address(request))
+        return _refused(forms.setup_page(error, name, code), error)
+    return await _signed_in(request, await asyncio.to_thread(current.sessions.open_for, user.id, _agent(request)), "/")
+
+
+async def logout(request: Request) -> Response:
+    """End the session in every tab."""
+    if (token := cookies.token_from(request.cookies)) is not None:
+        await asyncio.to_thread(services.current().sessions.end, token)
+        sockets.end([token])
+    response = RedirectResponse("/login", 303, headers=_NO_STORE)
+    response.headers.append("set-cookie", cookies.setting("", secure=_is_https(request)))
+    return response
+
+
+def safe_next(address: str) -> str:
+    """An address on this site with its query, or `/`: another site's, or an odd one, is never followed."""
+    parts = urlsplit(address)
+    good = address.startswith("/") and not address.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    if not good or any(ord(sign) < 33 for sign in address) or parts.path in ("/login", "/logout", "/setup"):
+        return "/"
+    return address
+
+
+async def _signed_in(request: Request, token: str, target: str) -> Response:
+    old = cookies.token_from(request.cookies)
+    if old is not None:
+        await asyncio.to_thread(services.current().sessions.end, old)
+    response = RedirectResponse(target, 303, headers=_NO_STORE)
+    response.headers.append("set-cookie", cookies.setting(token, secure=_is_https(request)))
+    return response
+
+
+def _refused(page: str, error: LLMManagerError) -> Response:
+    if isinstance(error, Throttled):
+        return HTMLResponse(page, 429, headers=_NO_STORE | {"retry-after": str(error.retry_after)})
+    return HTMLResponse(page, 400, headers=_NO_STORE)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _LONGEST_FORM:
+            return {}
+    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+    return {name: values[-1] for name, values in fields.items()}
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _agent(request: Request) -> str:
+    return request.headers.get("user-agent", "")
+
+
+def _is_https(request: Request) -> bool:
+    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "") == "https"
+
+
+routes = [
+    Route("/login", login, methods=["GET", "POST"]),
+    Route("/setup", setup, methods=["GET", "POST"]),
+    Route("/logout", logout, methods=["POST"]),
+]

@@ -1,0 +1,51 @@
+"""The account menu at the foot of the sidebar: who is signed in, preferences, password, sign out."""
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.errors import LLMManagerError
+from lib.services import Services
+from lib.ui import blocks, session
+
+
+def menu(services: Services, actor: Actor) -> None:
+    """Draw the menu; its dialogs open over the page."""
+    with st.sidebar:
+        st.space("stretch")
+        choice = st.menu_button(
+            actor.name,
+            ["Preferences", "Change password", "Sign out"],
+            icon=":material/account_circle:",
+            type="tertiary",
+            help=f"Signed in as {blocks.plain(actor.name)}, {actor.role.value}",
+            key="account",
+        )
+    if choice == "Preferences":
+        from lib.ui.preferences import preferences_dialog
+
+        preferences_dialog(services, actor)
+    elif choice == "Change password":
+        _password_dialog(services, actor)
+    elif choice == "Sign out":
+        session.sign_out()
+
+
+@st.dialog("Change your password")
+def _password_dialog(services: Services, actor: Actor) -> None:
+    with st.form("password", border=False):
+        old = st.text_input("Current password", type="password", autocomplete="current-password")
+        new = st.text_input("New password, 12 characters or more", type="password", autocomplete="new-password")
+        again = st.text_input("New password again", type="password", autocomplete="new-password")
+        st.caption("You will be signed out everywhere and sign in again with the new password.")
+        sent = st.form_submit_button("Change password", type="primary")
+    if not sent:
+        return
+    if new != again:
+        st.error("Type the same new password twice.", title="The two passwords differ")
+        return
+    try:
+        services.users.change_own_password(actor, old, new)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        return
+    session.to_login()

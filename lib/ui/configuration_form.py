@@ -1,0 +1,127 @@
+"""The form of a configuration, in a dialog; an error stands under the field it names."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.configs.configuration import CAPABILITIES
+from lib.configs.configurations import Configuration
+from lib.errors import InvalidInput, LLMManagerError
+from lib.providers.parameters import offered
+from lib.services import Services
+from lib.ui import blocks
+
+
+def select(slug: str) -> None:
+    """Put a configuration into the address."""
+    st.query_params["id"] = slug
+
+
+def editor(services: Services, actor: Actor, configuration: Configuration | None) -> None:
+    """The form, for a new configuration or an existing one; says under a field what is wrong with it."""
+    before = configuration
+    providers = services.providers.list(actor)
+    names = [p.name for p in providers]
+    left, right = st.columns(2)
+    spots: dict[str | None, Any] = {}
+    slug = left.text_input("Name", before.slug if before else "", max_chars=80, placeholder="support-bot")
+    spots["slug"] = left.empty()
+    app = right.text_input(
+        "App", before.app if before else "general", max_chars=80, help="Which program or team uses it"
+    )
+    spots["app"] = right.empty()
+    index = names.index(before.provider_name) if before and before.provider_name in names else None
+    name = left.selectbox("Provider", names, index=index, placeholder="Choose one")
+    spots["provider"] = left.empty()
+    provider = next((p for p in providers if p.name == name), None)
+    model = right.text_input(
+        "Model",
+        before.model if before else "",
+        placeholder=provider.facts.example_model if provider else "",
+        max_chars=200,
+    )
+    spots["model"] = right.empty()
+    description = st.text_input("Description", before.description if before else "", max_chars=300)
+    system_prompt = st.text_area("System prompt", before.system_prompt if before else "", height=100)
+    spots["system_prompt"] = st.empty()
+    parameters = parameter_fields(provider.kind if provider else "custom", before.parameters if before else {})
+    spots["parameters"] = st.empty()
+    capabilities = st.pills(
+        "Capabilities", CAPABILITIES, default=before.capabilities if before else ["streaming"], selection_mode="multi"
+    )
+    spots[None] = st.container()
+    if not st.button("Save configuration" if before else "Create configuration", type="primary"):
+        return
+    fields: dict[str, Any] = {
+        "slug": slug,
+        "app": app,
+        "model": model,
+        "description": description,
+        "system_prompt": system_prompt,
+        "capabilities": capabilities,
+        "provider_id": provider.id if provider else None,
+    }
+    try:
+        fields["parameters"] = parameters()
+        if before:
+            saved = services.configurations.update(actor, before.id, before.revision, **fields)
+        else:
+            saved = services.configurations.create(actor, **fields)
+    except LLMManagerError as error:
+        show_in_form(error, spots)
+        return
+    select(saved.slug)
+    st.rerun()
+
+
+def show_in_form(error: LLMManagerError, spots: Mapping[str | None, Any]) -> None:
+    """The error under the field it names, else at the form's end."""
+    field = getattr(error, "field", None)
+    if field in spots and field is not None:
+        spots[field].markdown(f":red[{blocks.plain(str(error))}]")
+    else:
+        with spots[None]:
+            blocks.show_error(error)
+
+
+def parameter_fields(kind: str, current: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+    """Controls for a kind's parameters; a function that reads them (InvalidInput when the JSON is none)."""
+    chosen: dict[str, Any] = {}
+    known = offered(kind)
+    with st.expander("Parameters", icon=":material/tune:"):
+        columns = st.columns(2)
+        for number, parameter in enumerate(known):
+            cast = int if parameter.step == 1 else float
+            value = current.get(parameter.name)
+            chosen[parameter.name] = columns[number % 2].number_input(
+                parameter.label,
+                cast(parameter.low),
+                cast(parameter.high),
+                None if value is None else cast(value),
+                cast(parameter.step),
+                placeholder="The provider's default",
+                help=parameter.help,
+            )
+        others = {name: value for name, value in current.items() if name not in chosen}
+        text = st.text_area(
+            "Others, as JSON",
+            json.dumps(others, indent=1) if others else "",
+            height=68,
+            placeholder='{"stop": ["END"]}',
+        )
+
+    def read() -> dict[str, Any]:
+        try:
+            more = json.loads(text) if text.strip() else {}
+        except ValueError:
+            more = None
+        if not isinstance(more, dict):
+            raise InvalidInput(
+                "The other parameters are not a JSON object.", "", 'Write it like {"seed": 1}.', "parameters"
+            )
+        return {name: value for name, value in (chosen | more).items() if value is not None}
+
+    return read

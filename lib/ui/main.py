@@ -1,0 +1,66 @@
+"""The main script of every page: the session, the navigation, the account menu; then the page itself.
+
+It lies away from `pages/` so that Streamlit never runs a page's file by itself.
+"""
+
+from pathlib import Path
+
+import streamlit as st
+
+from lib.access.permissions import Actor, Permission, Role
+from lib.ui import account, session
+
+_HERE = Path(__file__).parent
+_PAGES = _HERE.parent.parent / "pages"
+_P = Permission
+# group → (file, title, icon, permission or None for everybody); a role of super-admin is asked for Access
+_NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
+    "Work": [("playground", "Playground", "play_circle", _P.TEST_CONFIGS)],
+    "Insight": [
+        ("dashboard", "Dashboard", "space_dashboard", _P.VIEW_STATS),
+        ("statistics", "Statistics", "query_stats", _P.VIEW_STATS),
+        ("activity", "Activity", "receipt_long", _P.TEST_CONFIGS),
+    ],
+    "Setup": [
+        ("configurations", "Configurations", "tune", _P.VIEW_CONFIGS),
+        ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
+        ("access", "Access", "key", _P.VIEW_CONFIGS),
+    ],
+}
+# A white label on the accent is hard to read in the dark theme, and no theme option changes it.
+_PRIMARY_LABEL = (
+    "<style>[data-testid='stBaseButton-primary'],[data-testid='stBaseButton-primaryFormSubmit']"
+    "{color:oklch(from currentcolor calc((0.5 - l)*100) 0 0)}</style>"
+)
+
+
+def navigation(actor: Actor) -> dict[str, list[st.Page]]:
+    """The pages the actor may open, by group; registered by name for links."""
+    groups: dict[str, list[st.Page]] = {}
+    by_name: dict[str, st.Page] = {}
+    for group, entries in _NAVIGATION.items():
+        for name, title, icon, permission in entries:
+            if not actor.can(permission) or (name == "access" and actor.role is not Role.SUPER_ADMIN):
+                continue
+            page = st.Page(
+                _PAGES / f"{name}.py",
+                title=title,
+                icon=f":material/{icon}:",
+                url_path=name,
+                default=name == "dashboard",
+            )
+            groups.setdefault(group, []).append(page)
+            by_name[name] = page
+    session.register(by_name)
+    return groups
+
+
+st.set_page_config(
+    page_title="LLM Manager", page_icon=str(_HERE / "assets" / "mark.svg"), layout="wide", initial_sidebar_state=228
+)
+st.html(_PRIMARY_LABEL)
+current = session.actor()
+chosen = st.navigation(navigation(current), expanded=True)
+st.logo(str(_HERE / "assets" / "logo.svg"), icon_image=str(_HERE / "assets" / "mark.svg"))
+account.menu(session.services(), current)
+chosen.run()

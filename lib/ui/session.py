@@ -1,0 +1,74 @@
+"""Who looks at the page: every page begins with `actor = session.require(Permission.X)`.
+
+The cookie's token is asked in SQL at each run, because Streamlit keeps the cookies of the moment when the page was
+opened. Pages find each other through `page(name)`.
+"""
+
+from typing import Any
+
+import streamlit as st
+
+from lib import services as service_root
+from lib.access.permissions import Actor, Permission
+from lib.errors import PermissionDenied
+from lib.gateway.cookies import token_from
+from lib.services import Services
+from lib.ui import blocks
+
+
+def services() -> Services:
+    """The process's services."""
+    return service_root.current()
+
+
+def token() -> str | None:
+    """The session's token from the browser's cookie."""
+    return token_from(st.context.cookies)
+
+
+def actor() -> Actor:
+    """Whose session this is; without one the script stops here and the browser goes to the login page."""
+    found = services().sessions.actor(token())
+    if found is None:
+        to_login()
+    return found  # type: ignore[return-value]  # to_login never returns
+
+
+def require(permission: Permission) -> Actor:
+    """The actor, if they hold the permission; otherwise the page says what is missing and stops."""
+    found = actor()
+    try:
+        found.require(permission)
+    except PermissionDenied as error:
+        blocks.show_error(error)
+        st.stop()
+    return found
+
+
+def to_login() -> None:
+    """Send the browser to the login page and end the script."""
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    message = ForwardMsg()
+    message.auth_redirect.url = "/login"
+    if (context := get_script_run_ctx()) is not None:
+        context.enqueue(message)
+    st.stop()
+
+
+def sign_out() -> None:
+    """End the session in every tab."""
+    if (current := token()) is not None:
+        services().sessions.end(current)
+    to_login()
+
+
+def register(pages: dict[str, Any]) -> None:
+    """Keep the pages of this run, by name."""
+    st.session_state["_pages"] = pages
+
+
+def page(name: str) -> Any:
+    """The page of a name, for links and switches."""
+    return st.session_state["_pages"][name]

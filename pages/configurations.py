@@ -1,0 +1,89 @@
+"""Which app uses which model, and how: table and detail panel. The address names the selection: `?id=<name>`."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.ui import blocks, configuration_form, configurations, session
+
+actor = session.require(Permission.VIEW_CONFIGS)
+services = session.services()
+compact = blocks.compact()
+may_create = actor.can(Permission.CREATE_CONFIGS)
+
+with blocks.header("Configurations"):
+    with st.popover("" if compact else "More", icon=":material/more_horiz:", type="tertiary", help="Export and import"):
+        st.download_button(
+            "Export as JSON",
+            data=lambda: services.configurations.export_json(actor),
+            file_name="configurations.json",
+            mime="application/json",
+            icon=":material/download:",
+        )
+        if st.button("Import", icon=":material/upload:", disabled=not may_create):
+            st.dialog("Import configurations")(configurations.import_dialog)(services, actor)
+    if st.button(
+        "New" if compact else "New configuration", icon=":material/add:", type="primary", disabled=not may_create
+    ):
+        st.dialog("New configuration", width="medium")(configuration_form.editor)(services, actor, None)
+
+if (error := st.session_state.pop("configuration_error", None)) is not None:
+    blocks.show_error(error)
+
+everything = services.configurations.list(actor)
+if not everything:
+    with blocks.empty_state(
+        "tune", "No configurations yet", "A configuration says which model answers an app, and how."
+    ):
+        st.caption("Create one with New configuration, or import a file.")
+    st.stop()
+
+apps = sorted({c.app for c in everything})
+with blocks.row():
+    wanted = st.text_input(
+        "Search",
+        placeholder="Name, model or provider",
+        icon=":material/search:",
+        label_visibility="collapsed",
+        width="stretch" if compact else 230,
+        key="q",
+        bind="query-params",
+    )
+    app = st.selectbox(
+        "App",
+        apps,
+        index=None,
+        placeholder="App · all",
+        label_visibility="collapsed",
+        width=160,
+        key="configurations_app",
+    )
+
+found = [
+    c
+    for c in everything
+    if (app is None or c.app == app)
+    and (wanted or "").casefold() in f"{c.slug} {c.model} {c.provider_name} {c.description}".casefold()
+]
+if not found:
+    with blocks.empty_state("search_off", "Nothing matches", "No configuration has these words or this app."):
+        st.caption("Clear the search to see all.")
+    st.stop()
+
+selected = st.query_params.get("id")
+left, right = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
+with left:
+    chosen = configurations.table(found, selected, compact=compact)
+    ready = sum(c.needs is None for c in found)
+    st.caption(f"{len(found)} of {len(everything)} configurations · {ready} ready")
+if chosen != selected and chosen is not None:
+    st.query_params["id"] = chosen
+current = next((c for c in found if c.slug == (chosen or selected)), None)
+if right is not None:
+    with right.container(border=True):
+        if current is None:
+            st.caption("Select a configuration to see, test and change it.")
+        else:
+            configurations.detail(services, actor, current)
+elif current is not None and chosen:
+    with st.container(border=True):
+        configurations.detail(services, actor, current)

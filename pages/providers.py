@@ -1,0 +1,59 @@
+"""Accounts and servers that run models: a card each, with state, key and last check."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.errors import LLMManagerError
+from lib.ui import blocks, providers, session
+
+actor = session.require(Permission.VIEW_CONFIGS)
+services = session.services()
+compact = blocks.compact()
+
+
+def rotate_dialog() -> None:
+    """Re-encrypt every stored key under a new master key."""
+    st.markdown("Every stored key is encrypted again under a new master key, in one step. Nothing else changes.")
+    st.caption("Backups made before need the key file of their time.")
+    if st.button("Rotate master key"):
+        try:
+            count = services.providers.rotate_keys(actor)
+        except LLMManagerError as error:
+            blocks.show_error(error)
+            return
+        st.success(f"Done: {count} secrets are under the new key.")
+
+
+with blocks.header("Providers"):
+    if actor.can(Permission.MANAGE_ENCRYPTION_KEYS) and st.button(
+        "" if compact else "Rotate master key",
+        icon=":material/key:",
+        type="tertiary",
+        help="Encrypt every stored key again under a new master key",
+    ):
+        st.dialog("Rotate the master key?")(rotate_dialog)()
+    if st.button(
+        "Add" if compact else "Add provider",
+        icon=":material/add:",
+        type="primary",
+        disabled=not actor.can(Permission.MANAGE_PROVIDERS),
+    ):
+        st.dialog("Add provider")(providers.add_dialog)(services, actor)
+
+if (error := st.session_state.pop("provider_error", None)) is not None:
+    blocks.show_error(error)
+
+everything = services.providers.list(actor)
+ready = sum(provider.state == "ready" for provider in everything)
+zone = services.preferences.report_zone(actor)
+st.caption(f"{len(everything)} providers, {ready} ready · keys are stored encrypted · times in {zone.key}")
+
+if not everything:
+    with blocks.empty_state("dns", "No providers yet", "A provider is an account or a server that runs models."):
+        st.caption("Add one with Add provider. The bundled model is the kind Local.")
+    st.stop()
+
+columns = [st.container()] if compact else st.columns(2, gap="small")
+for number, provider in enumerate(everything):
+    with columns[number % len(columns)]:
+        providers.card(services, actor, provider, zone)

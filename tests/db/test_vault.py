@@ -1,0 +1,157 @@
+"""Secrets at rest: encrypted, refused under the wrong key, rotated in one step that survives a kill."""
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.db.engine import Store
+from lib.db.keyring import Key, read_file, write_file
+from lib.db.tables import providers, vault_keys
+from lib.db.vault import Vault
+from lib.errors import InstallationError, InvalidInput, PermissionDenied
+from lib.providers.registry import Providers
+from lib.settings import Settings
+
+SECRET = "sk-canary-0123456789abcdef"
+
+
+def opened(store: Store, settings: Settings) -> Vault:
+    vault = Vault(store, settings)
+    vault.open()
+    return vault
+
+
+@pytest.fixture
+def registry(store: Store, settings: Settings) -> Providers:
+    registry = Providers(store, opened(store, settings))
+    registry.create(OPERATOR, name="openai", kind="openai", api_key=SECRET, headers={"X-Team": "team-secret-1"})
+    return registry
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_key_file_is_made_for_its_owner_alone(store: Store, settings: Settings) -> None:
+    vault = opened(store, settings)
+    assert stat.S_IMODE(vault.path.stat().st_mode) == 0o600
+    sealed = vault.encrypt(SECRET)
+    assert SECRET not in sealed
+    assert opened(store, settings).decrypt(sealed) == SECRET
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_key_file_others_can_read_is_refused(store: Store, settings: Settings) -> None:
+    opened(store, settings).path.chmod(0o640)
+    with pytest.raises(InstallationError, match=r"can be read by others.*chmod 600"):
+        opened(store, settings)
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_wrong_or_missing_key_is_refused_before_it_does_harm(store: Store, settings: Settings) -> None:
+    vault = opened(store, settings)
+    with pytest.raises(InstallationError, match="does not fit the data"):
+        opened(store, replace(settings, master_key="another long master key"))
+    kept = vault.path.read_bytes()
+    vault.path.unlink()
+    with pytest.raises(InstallationError, match="key file is missing"):
+        opened(store, settings)
+    assert not vault.path.exists()
+    vault.path.write_bytes(kept)
+    vault.path.chmod(0o600)
+    opened(store, settings)
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_damaged_or_short_key_is_refused(store: Store, settings: Settings) -> None:
+    with pytest.raises(InstallationError, match="too short"):
+        opened(store, replace(settings, master_key="short"))
+    path = opened(store, settings).path
+    path.write_text("not a key\n")
+    with pytest.raises(InstallationError, match="can't be read"):
+        opened(store, settings)
+
+
+@pytest.mark.feature("CFG-6")
+def test_rotation_reencrypts_everything_under_a_new_key(store: Store, settings: Settings, registry: Providers) -> None:
+    with store.read() as connection:
+        before = connection.execute(select(providers.c.key_ciphertext, providers.c.headers)).one()
+        old_id = connection.scalar(select(vault_keys.c.key_id))
+    old_key = read_file(settings.data_dir / "master.key")
+    assert registry.rotate_keys(OPERATOR) == 2
+    with store.read() as connection:
+        after = connection.execute(select(providers.c.key_ciphertext, providers.c.headers)).one()
+        assert connection.scalars(select(vault_keys.c.key_id)).all() != [old_id]
+    assert after.key_ciphertext != before.key_ciphertext
+    assert old_key[0] not in read_file(settings.data_dir / "master.key")
+    again = Providers(store, opened(store, settings))
+    provider = again.get(OPERATOR, "openai")
+    endpoint = again.endpoint(provider.id)
+    assert (endpoint.api_key, endpoint.headers, provider.header_names) == (
+        SECRET,
+        {"X-Team": "team-secret-1"},
+        ("X-Team",),
+    )
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_kill_between_file_and_database_loses_nothing(store: Store, settings: Settings, registry: Providers) -> None:
+    path = settings.data_dir / "master.key"
+    write_file(path, [Key.new(), *read_file(path)])  # as it stands when the process dies before the commit
+    again = Providers(store, opened(store, settings))
+    assert again.endpoint(again.get(OPERATOR, "openai").id).api_key == SECRET
+    both = path.read_bytes()
+    again.rotate_keys(OPERATOR)
+    assert len(read_file(path)) == 1
+    newest = path.read_bytes()
+    path.write_bytes(newest + both)  # as it stands when the process dies after the commit
+    last = Providers(store, opened(store, settings))
+    assert last.endpoint(last.get(OPERATOR, "openai").id).api_key == SECRET
+
+
+@pytest.mark.feature("CFG-6")
+def test_another_process_follows_a_rotation(store: Store, settings: Settings, registry: Providers) -> None:
+    other = Providers(store, opened(store, settings))
+    registry.rotate_keys(OPERATOR)
+    assert other.endpoint(other.get(OPERATOR, "openai").id).api_key == SECRET
+    other.create(OPERATOR, name="second", kind="groq", api_key="gsk_0123456789abcdef")
+    assert registry.endpoint(registry.get(OPERATOR, "second").id).api_key == "gsk_0123456789abcdef"
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_key_from_the_environment_rotates_when_the_new_one_stands_first(store: Store, settings: Settings) -> None:
+    old, new = "the old master key quite long", "the new master key quite long"
+    registry = Providers(store, opened(store, replace(settings, master_key=old)))
+    registry.create(OPERATOR, name="openai", kind="openai", api_key=SECRET)
+    with pytest.raises(InvalidInput, match="no new key"):
+        registry.rotate_keys(OPERATOR)
+    both = Providers(store, opened(store, replace(settings, master_key=f"{new},{old}")))
+    both.rotate_keys(OPERATOR)
+    alone = Providers(store, opened(store, replace(settings, master_key=new)))
+    assert alone.endpoint(alone.get(OPERATOR, "openai").id).api_key == SECRET
+    assert not (settings.data_dir / "master.key").exists()
+
+
+@pytest.mark.feature("ACC-1")
+def test_only_those_who_may_rotate(registry: Providers) -> None:
+    with pytest.raises(PermissionDenied):
+        registry.rotate_keys(actor_for("u", "dev", Role.DEVELOPER))
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_stolen_database_holds_no_key(tmp_path: Path, settings: Settings) -> None:
+    from lib.db import schema
+
+    store = Store(settings.database_url)
+    schema.upgrade(store)
+    registry = Providers(store, opened(store, settings))
+    registry.create(OPERATOR, name="openai", kind="openai", api_key=SECRET, headers={"X-Key": "header-secret-1"})
+    with store.write() as connection:
+        connection.execute(text("SELECT 1"))
+    store.dispose()
+    files = [p for p in tmp_path.iterdir() if p.name.startswith("llm_manager.db") and os.path.isfile(p)]
+    held = b"".join(path.read_bytes() for path in files)
+    assert SECRET.encode() not in held
+    assert b"header-secret-1" not in held
