@@ -1,0 +1,120 @@
+"""Loading and removing the sample year.
+
+Loading goes in batches of a few thousand rows, each its own short transaction, so live calls are written in between;
+a load that was cut off is still marked and can be removed. Removing is one transaction, and raises the ledger's epoch:
+copies of the ledger start over. Only a super-admin may do either, for both change everybody's figures.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from lib.access.permissions import Actor, Role
+from lib.calls.ledger import take_sequence
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import ledger_clock, usage_logs, usage_payloads
+from lib.demo.catalogue import APPS, BATCH
+from lib.errors import Conflict, InvalidInput, PermissionDenied
+from lib.providers.prices import PriceBook
+
+_CHUNK = 5_000
+_WITH_TEXT = 400  # newest rows that also get a prompt and an answer
+MOST_CALLS = 5_000_000
+
+
+class Demo:
+    """The sample data of one store."""
+
+    def __init__(self, store: Store, prices: PriceBook | None = None) -> None:
+        self._store, self._prices = store, prices or PriceBook()
+
+    def present(self) -> bool:
+        """Whether any sample row is in the ledger."""
+        with self._store.read() as connection:
+            return _present(connection)
+
+    def load(
+        self,
+        actor: Actor,
+        calls: int = 20_000,
+        seed: int = 7,
+        *,
+        now: datetime | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> int:
+        """Write a year of `calls` calls that ends now (their retries come on top); returns the calls written.
+
+        The same seed and `now` give the same rows. `progress(written, calls)` is called after each batch.
+        """
+        _require_super_admin(actor)
+        if not 1 <= calls <= MOST_CALLS:
+            raise InvalidInput(f"{calls} calls can't be loaded.", "", f"Choose 1 to {MOST_CALLS:,}.", field="calls")
+        from lib.demo import year  # brings NumPy
+
+        source = year.rows(calls, seed, now or utc_now(), self._prices)
+        written, first = 0, True
+        while rows := list(islice(source, _CHUNK)):
+            final = sum(row["is_final"] for row in rows)
+            self._write(rows, first=first, with_text=_WITH_TEXT if written + final >= calls else 0)
+            written, first = written + final, False
+            if progress:
+                progress(written, calls)
+        return written
+
+    def remove(self, actor: Actor) -> int:
+        """Delete every sample row and its texts in one transaction; returns the calls removed."""
+        _require_super_admin(actor)
+        marked = usage_logs.c.batch_id == BATCH
+        with self._store.write() as connection:
+            take_sequence(connection, 1)
+            calls = select(func.count()).select_from(usage_logs).where(marked, usage_logs.c.is_final)
+            removed = int(connection.execute(calls).scalar_one())
+            ids = select(usage_logs.c.id).where(marked)
+            connection.execute(delete(usage_payloads).where(usage_payloads.c.id.in_(ids)))
+            connection.execute(delete(usage_logs).where(marked))
+            connection.execute(
+                update(ledger_clock).where(ledger_clock.c.id == 1).values(epoch=ledger_clock.c.epoch + 1)
+            )
+        return removed
+
+    def _write(self, rows: list[dict[str, Any]], *, first: bool, with_text: int) -> None:
+        with self._store.write() as connection:
+            sequence = take_sequence(connection, len(rows))  # its lock also makes two loads wait for each other
+            if first and _present(connection):
+                raise Conflict("Sample data is already loaded.", "", "Remove it first to load it again.")
+            stamped = [row | {"change_seq": sequence + n} for n, row in enumerate(rows)]
+            connection.execute(insert(usage_logs), stamped)
+            if payloads := list(_payloads(rows[-with_text:] if with_text else [])):
+                connection.execute(insert(usage_payloads), payloads)
+
+
+def _present(connection: Connection) -> bool:
+    return (
+        connection.execute(select(usage_logs.c.id).where(usage_logs.c.batch_id == BATCH).limit(1)).first() is not None
+    )
+
+
+def _require_super_admin(actor: Actor) -> None:
+    if actor.role is not Role.SUPER_ADMIN:
+        raise PermissionDenied("You can't change sample data.", "Only the role super-admin can.", "Ask one of them.")
+
+
+def _payloads(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    apps = {app.name: app for app in APPS}
+    for row in rows:
+        app, number = apps[row["app"]], int(row["id"][-4:], 16) % 9000 + 1000
+        question = app.question.format(n=number)
+        answer = app.answer.format(n=number)
+        if row["status"] in ("truncated", "cancelled"):
+            answer = answer[: len(answer) // 3]
+        yield {
+            "id": row["id"],
+            "prompt_text": question,
+            "response_text": answer if row["status"] in ("ok", "truncated", "cancelled") else None,
+            "request": [{"role": "user", "content": question}],
+            "response": {},
+        }
