@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from lib.access.permissions import OPERATOR
 from lib.services import build
@@ -105,7 +105,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
     def listen(page: Page) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda m: errors.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
+        page.on("console", lambda m: errors.append(f"{m.type}: {m.text}") if _matters(m) else None)
 
     made.on("page", listen)
     yield made
@@ -118,6 +118,11 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
         "WebSocket onerror",
     )
     assert [error for error in errors if not any(text in error for text in expected)] == []
+
+
+def _matters(message: ConsoleMessage) -> bool:
+    """Errors and warnings, but for Streamlit's own probe for a base path (`/page/_stcore/health`) on deep links."""
+    return message.type in ("error", "warning") and "/_stcore/h" not in message.location.get("url", "")
 
 
 @pytest.fixture
