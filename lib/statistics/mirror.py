@@ -48,6 +48,9 @@ _COLUMNS: dict[str, tuple[str, pa.DataType]] = {
 }
 
 
+_NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}.get
+
+
 @dataclass(frozen=True)
 class Version:
     """What the copy has seen: the ledger's epoch and its last change."""
@@ -80,10 +83,11 @@ class Mirror:
             return self._version
 
     def frame(self, sql: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        """The rows of a query, values bound, as of the last refresh."""
+        """The rows of a query, values bound, as of the last refresh; integers stay integers, missing ones `<NA>`."""
         with self._lock, self._cursor() as cursor:
-            result: pd.DataFrame = cursor.execute(sql, list(parameters)).df()
-            return result
+            answer = cursor.sql(sql, params=list(parameters)).to_arrow_table()
+            frame: pd.DataFrame = answer.to_pandas(types_mapper=_NULLABLE)
+            return frame
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query as Python values: exact integers, None for unknown."""

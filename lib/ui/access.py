@@ -72,7 +72,7 @@ def add_dialog(services: Services, actor: Actor) -> None:
         sent = st.form_submit_button("Add person", type="primary")
     if sent:
         with blocks.errors_shown():
-            services.users.create(actor, name, password, role)
+            services.users.create(actor, name, password, role or Role.DEVELOPER)
             st.rerun()
 
 

@@ -143,7 +143,7 @@ def _actions(services: Services, actor: Actor, configuration: Configuration) -> 
             run_test(services, actor, configuration)
         if st.button("Edit", icon=":material/edit:", disabled=not actor.can(Permission.EDIT_CONFIGS)):
             st.dialog(f"Edit {configuration.slug}", width="medium")(editor)(services, actor, configuration)
-        with st.popover("More", icon=":material/more_horiz:", type="tertiary"):
+        with st.popover("More", icon=":material/more_horiz:", type="tertiary"), st.container(gap="xsmall"):
             _more(services, actor, configuration)
 
 

@@ -29,6 +29,8 @@ def card(services: Services, actor: Actor, provider: Provider, zone: ZoneInfo) -
             st.subheader(blocks.plain(provider.name), anchor=False, width="content")
             st.caption(provider.facts.label, width="stretch")
             label, colour = _BADGES[provider.state]
+            if provider.state == "ready" and provider.last_check is not None and not provider.last_check["ok"]:
+                label, colour = "✕ last test failed", "red"
             st.badge(label, color=colour)
         blocks.facts([("Address", _address(provider)), ("Key", _key(provider))])
         _last_check(provider, zone)

@@ -1,0 +1,188 @@
+"""Ranges of time in the report zone, what they are compared with, and the steps they are cut into.
+
+A range is half-open and kept in UTC; its borders are local midnights, so a day may last 23 or 25 hours. DuckDB gets the
+zone as a CASE over its changes of offset: exact, and as cheap as UTC. An hour is an hour of real time; the one that a
+clock set back repeats is two buckets.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+MOST_BUCKETS = 400
+
+
+class Step(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class Period(StrEnum):
+    DAYS_7 = "7d"
+    DAYS_30 = "30d"
+    MONTH = "month"
+    YEAR = "12m"
+    CUSTOM = "custom"
+
+
+@dataclass(frozen=True)
+class Range:
+    """`start` ≤ moment < `end`, both UTC, and the stretch it is compared with."""
+
+    start: datetime
+    end: datetime
+    previous_start: datetime
+    previous_end: datetime
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One step of a range. `key` is its local start, unique and sortable: `2026-10-22`, `2026-10-25T02:00+01:00`."""
+
+    key: str
+    start: datetime
+    end: datetime
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The moment a local day begins, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+
+
+def resolve(
+    period: Period, zone: ZoneInfo, now: datetime, first: date | None = None, last: date | None = None
+) -> Range:
+    """The range a period means now. What has not happened yet is left out of the comparison, too."""
+    first, last = _days(period, now.astimezone(zone).date(), first, last)
+    start, end = midnight(first, zone), midnight(last + timedelta(days=1), zone)
+    whole_month = first.day == 1 and last == _months_before(first, -1) - timedelta(days=1)
+    if period is Period.YEAR:
+        before = _months_before(first, 12)
+    elif period is Period.MONTH or whole_month:
+        before = _months_before(first, 1)
+    else:
+        before = first - (last - first) - timedelta(days=1)
+    previous_start = midnight(before, zone)
+    if whole_month and end <= now:
+        return Range(start, end, previous_start, start)
+    elapsed = min(end, _minutes(now)) - start
+    return Range(start, end, previous_start, min(previous_start + max(elapsed, timedelta(0)), start))
+
+
+def _days(period: Period, today: date, first: date | None, last: date | None) -> tuple[date, date]:
+    """The first and the last day of a period, both in it."""
+    if period is Period.CUSTOM and first is not None:
+        return min(first, last or first), max(first, last or first)
+    if period is Period.MONTH:
+        return today.replace(day=1), today
+    if period is Period.YEAR:
+        return _months_before(today.replace(day=1), 11), today
+    return today - timedelta(days=6 if period is Period.DAYS_7 else 29), today
+
+
+def _months_before(day: date, months: int) -> date:
+    month = day.year * 12 + day.month - 1 - months
+    return date(month // 12, month % 12 + 1, day.day)
+
+
+def _minutes(moment: datetime) -> datetime:
+    """Cut to five minutes, so that a redraw asks for the same stretch as before."""
+    return moment.replace(minute=moment.minute // 5 * 5, second=0, microsecond=0)
+
+
+def steps_for(start: datetime, end: datetime) -> list[Step]:
+    """The steps that cut a range into a readable number of buckets, finest first."""
+    days = (end - start) / timedelta(days=1)
+    limits = {Step.HOUR: (0, 10), Step.DAY: (1.5, 190), Step.WEEK: (13, 1400), Step.MONTH: (45, 20_000)}
+    return [step for step, (least, most) in limits.items() if least <= days <= most] or [Step.MONTH]
+
+
+def default_step(start: datetime, end: datetime) -> Step:
+    """Hours for up to two days, then days, from a half year on weeks or months."""
+    days = (end - start) / timedelta(days=1)
+    wanted = Step.HOUR if days <= 2 else Step.DAY if days <= 100 else Step.WEEK if days <= 190 else Step.MONTH
+    offered = steps_for(start, end)
+    return wanted if wanted in offered else offered[-1]
+
+
+def buckets(start: datetime, end: datetime, step: Step, zone: ZoneInfo) -> list[Bucket]:
+    """Every bucket that touches the range, in order; the first and last may reach beyond it."""
+    made: list[Bucket] = []
+    if step is Step.HOUR:
+        current = bucket_start(start, step, zone)
+        while current < end:
+            made.append(Bucket(bucket_key(current, step, zone), current, current + timedelta(hours=1)))
+            current += timedelta(hours=1)
+        return made
+    day = bucket_start(start, step, zone).astimezone(zone).date()
+    while (begin := midnight(day, zone)) < end:
+        day = _next(day, step)
+        made.append(Bucket(bucket_key(begin, step, zone), begin, midnight(day, zone)))
+    return made
+
+
+def bucket_start(moment: datetime, step: Step, zone: ZoneInfo) -> datetime:
+    """The start of the bucket a moment lies in, in UTC."""
+    local = moment.astimezone(zone)
+    if step is Step.HOUR:
+        return moment.astimezone(UTC) - timedelta(
+            minutes=local.minute, seconds=local.second, microseconds=local.microsecond
+        )
+    day = local.date()
+    if step is Step.WEEK:
+        day -= timedelta(days=day.weekday())
+    elif step is Step.MONTH:
+        day = day.replace(day=1)
+    return midnight(day, zone)
+
+
+def bucket_key(start: datetime, step: Step, zone: ZoneInfo) -> str:
+    """The key of the bucket that begins at `start`."""
+    local = start.astimezone(zone)
+    return local.isoformat(timespec="minutes") if step is Step.HOUR else local.date().isoformat()
+
+
+def _next(day: date, step: Step) -> date:
+    if step is Step.MONTH:
+        return _months_before(day, -1)
+    return day + timedelta(days=7 if step is Step.WEEK else 1)
+
+
+@lru_cache(maxsize=64)
+def offsets(zone: ZoneInfo, start: datetime, end: datetime) -> list[tuple[datetime, int]]:
+    """(until, seconds east of UTC) for each stretch of one offset in the range, in order; the last is `end`."""
+    found: list[tuple[datetime, int]] = []
+    moment = start
+    while moment < end:
+        later = min(moment + timedelta(days=1), end)
+        if _offset(later, zone) != (before := _offset(moment, zone)):
+            low, high = moment, later
+            while high - low > timedelta(seconds=1):
+                middle = (low + (high - low) / 2).replace(microsecond=0)
+                middle = max(middle, low + timedelta(seconds=1))
+                low, high = (middle, high) if _offset(middle, zone) == before else (low, middle)
+            found.append((high.replace(microsecond=0), before))
+            later = high
+        moment = later
+    return [*found, (end, _offset(end, zone))]
+
+
+def _offset(moment: datetime, zone: ZoneInfo) -> int:
+    delta = moment.astimezone(zone).utcoffset()
+    return int(delta.total_seconds()) if delta else 0
+
+
+def local_time_sql(zone: ZoneInfo, start: datetime, end: datetime) -> str:
+    """DuckDB's expression for `started_at` as wall time in the zone; holds within the range."""
+    stretches = offsets(zone, start, end)
+    cases = "".join(f" WHEN started_at < TIMESTAMP '{_naive(until)}' THEN {s}" for until, s in stretches[:-1])
+    last = stretches[-1][1]
+    return f"started_at + to_seconds(CASE{cases} ELSE {last} END)" if cases else f"started_at + to_seconds({last})"
+
+
+def _naive(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
