@@ -92,6 +92,7 @@ class ActivityFilter:
         def last(name: str) -> str:
             return values.get(name, [""])[-1] if values.get(name) else ""
 
+        values["status"] = [status for status in values.get("status", ()) if status in STATUSES]
         period = last("period") or DEFAULT_PERIOD
         dated = period not in PERIODS or not last("period")
         return cls(

@@ -95,6 +95,9 @@ def _status(changed: dict[str, Any]) -> None:
 
 
 def _lists(asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any]) -> None:
+    def named(user_id: str) -> str:
+        return names.get(user_id, user_id)
+
     for field, label in _LISTS.items():
         offered = list(getattr(options, field))
         offered += [value for value in getattr(asked, field) if value not in offered]
@@ -102,7 +105,7 @@ def _lists(asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, 
             label,
             offered,
             placeholder="Any",
-            format_func=lambda value, field=field: names.get(value, value) if field == "users" else value,
+            format_func=named if field == "users" else str,
             key=_PREFIX + field,
             **changed,
         )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.calls.activity_filter import CUSTOM, LISTS, PERIODS, ActivityFilter
+from lib.calls.activity_filter import CUSTOM, LISTS, PERIODS, STATUSES, ActivityFilter
 
 WORDS = st.lists(st.text(max_size=20), max_size=4).map(tuple)
 MOMENTS = st.none() | st.datetimes(
@@ -20,7 +20,8 @@ FILTERS = st.builds(
     start=MOMENTS,
     end=MOMENTS,
     text=st.text(max_size=300),
-    **dict.fromkeys(LISTS.values(), WORDS),
+    **dict.fromkeys(set(LISTS.values()) - {"statuses"}, WORDS),
+    statuses=st.lists(st.sampled_from(STATUSES)).map(tuple),
 )
 
 
