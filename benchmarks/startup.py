@@ -46,7 +46,8 @@ REDRAW = """() => new Promise(resolve => {
   };
   const watch = new MutationObserver(look);
   watch.observe(app, {attributes: true});
-  document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'r', code: 'KeyR', keyCode: 82, which: 82, bubbles: true}));
+  const r = {key: 'r', code: 'KeyR', keyCode: 82, which: 82, bubbles: true};
+  document.body.dispatchEvent(new KeyboardEvent('keydown', r));
   look();
 })"""
 

@@ -69,7 +69,7 @@ if not found:
         st.caption("Clear the search to see all.")
     st.stop()
 
-selected = st.query_params.get("id")
+selected = st.query_params.get("id") or (None if compact else found[0].slug)
 left, right = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
 with left:
     chosen = configurations.table(found, selected, compact=compact)

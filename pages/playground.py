@@ -11,6 +11,7 @@ actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
 compact = blocks.compact()
 run = st.query_params.get("run")
+EXAMPLES = ("Explain what a token is", "Write a haiku about invoices")
 
 
 def send(prompt: str, configuration: str, system: str, parameters: dict[str, object]) -> None:
@@ -83,8 +84,12 @@ with main:
     if (error := st.session_state.pop("send_error", None)) is not None:
         blocks.show_error(error)
     if run is None:
-        with blocks.empty_state("play_circle", "Ask something", "The answer streams in here, with its cost."):
-            st.caption("The bundled local model works offline and costs nothing.")
+        sentence = "The answer streams in here with its tokens, speed and cost. The bundled model is free and offline."
+        with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
+            for example in EXAMPLES:
+                if st.button(example, key=example):
+                    send(example, slug, system, parameters)
+                    st.rerun()
     else:
         playground.pane(services, actor, run, height="content" if compact else playground.ANSWER_HEIGHT)
         with blocks.errors_shown():

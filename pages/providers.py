@@ -53,7 +53,6 @@ if not everything:
         st.caption("Add one with Add provider. The bundled model is the kind Local.")
     st.stop()
 
-columns = [st.container()] if compact else st.columns(2, gap="small")
-for number, provider in enumerate(everything):
-    with columns[number % len(columns)]:
+with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
+    for provider in everything:
         providers.card(services, actor, provider, zone)

@@ -1,6 +1,8 @@
 """Password rule and hashes; hashing and checking are streamlit-authenticator's `Hasher` (bcrypt)."""
 
-from functools import lru_cache
+import logging
+from functools import cache
+from typing import Any
 
 from lib.errors import InvalidInput
 
@@ -20,21 +22,30 @@ def check_rule(password: str, name: str) -> None:
 
 def hash_password(password: str) -> str:
     """A bcrypt hash; takes a fifth of a second by design."""
-    from streamlit_authenticator.utilities.hasher import Hasher
+    return str(_hasher().hash(password))
 
-    return str(Hasher.hash(password))
+
+@cache
+def _hasher() -> Any:
+    """The library's hasher. Importing it touches Streamlit's session, which warns outside a page: not here."""
+    logger = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        from streamlit_authenticator.utilities.hasher import Hasher
+    finally:
+        logger.setLevel(level)
+    return Hasher
 
 
 def matches(password: str, password_hash: str | None) -> bool:
     """Whether the password is the hashed one; without a hash the same work is done, and the answer is False."""
-    from streamlit_authenticator.utilities.hasher import Hasher
-
     if len(password.encode()) > LONGEST_BYTES:
         password, password_hash = "", None
-    return bool(Hasher.check_pw(password, password_hash or _nobody())) and password_hash is not None
+    return bool(_hasher().check_pw(password, password_hash or _nobody())) and password_hash is not None
 
 
-@lru_cache(maxsize=1)
+@cache
 def _nobody() -> str:
     """The hash that stands for a user who does not exist, so that both answers take the same time."""
     return hash_password("nobody has this password")

@@ -121,5 +121,10 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
         "batch_id": None,
     }
     asked = [text_of(message) for message in messages if message.get("role") == "user"]
-    payload = {"prompt_text": asked[-1] if asked else None, "response_text": text, "request": messages, "response": {}}
+    payload: dict[str, Any] = {
+        "prompt_text": asked[-1] if asked else None,
+        "response_text": text,
+        "request": messages,
+        "response": {},
+    }
     return Closing(row, payload)

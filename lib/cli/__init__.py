@@ -1,0 +1,1 @@
+"""The command line: a door into the services for the machine's own operator, who may do everything."""

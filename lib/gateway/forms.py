@@ -7,17 +7,27 @@ theme's. Everything shown is escaped here.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 
 from lib.errors import LLMManagerError
 
 _LOGO = (Path(__file__).resolve().parent.parent / "ui" / "assets" / "logo.svg").read_text(encoding="utf-8")
+
+
+def _font() -> str:
+    """The file name of the pages' own typeface, which carries a hash of its version."""
+    spec = find_spec("streamlit")
+    folder = Path(str(spec.origin if spec else "")).parent / "static" / "static" / "media"
+    return next((path.name for path in folder.glob("SourceSansVF-Upright*.woff2")), "")
+
+
 _STYLE = """
 :root{--page:#fff;--text:#0E1621;--caption:#586374;--field:#F4F6F8;--border:#DCE1E7;--accent:#0B6477;--on:#fff;
 --red:#A92A25;--redpage:#FDF0EF;color-scheme:light dark}
 @media (prefers-color-scheme:dark){:root{--page:#12171D;--text:#E3E8EE;--caption:#A3AFBD;--field:#1C232B;
 --border:#313B46;--accent:#4FB3C6;--on:#000;--red:#F59C96;--redpage:#3A1E1F}}
-@font-face{font-family:"Source Sans";src:url("/static/media/SourceSansVF-Upright.ttf.BsWL4Kly.woff2") format("woff2");
+@font-face{font-family:"Source Sans";src:url("/static/media/FONT") format("woff2");
 font-weight:200 900}
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--text);font:15px/1.55 "Source Sans",sans-serif}
 main{max-width:432px;margin:0 auto;padding:64px 24px 48px}svg{display:block;height:32px;width:auto;color:var(--caption)}
@@ -31,7 +41,7 @@ border:0;border-radius:6px;cursor:pointer}button:hover{filter:brightness(1.08)}
 .hint,.field{font-size:.875rem;color:var(--caption)}.field{color:var(--red);margin:4px 0 0}
 .error{color:var(--red);background:var(--redpage);border-radius:6px;padding:12px 16px;margin:0 0 8px}
 .error b{display:block}
-"""
+""".replace("FONT", _font())
 
 
 @dataclass(frozen=True)

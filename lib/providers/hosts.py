@@ -6,12 +6,14 @@ addresses hidden in IPv6 forms (mapped, NAT64, 6to4, Teredo) are taken out and j
 """
 
 import ipaddress
+import re
 import socket
 from urllib.parse import SplitResult, urlsplit
 
 from lib.errors import InvalidInput
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_SIGNS = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%\-]+")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _PRIVATE_BY_RULE = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("64:ff9b:1::/48"))
 
@@ -40,7 +42,7 @@ def parse(base_url: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _SIGNS.fullmatch(base_url.strip()):
         raise InvalidInput(
             "The base URL can't be read.", "", "Write it like https://api.example.com/v1.", field="base_url"
         )

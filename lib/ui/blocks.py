@@ -53,9 +53,9 @@ def errors_shown() -> Iterator[None]:
 
 
 @contextmanager
-def empty_state(icon: str, fact: str, sentence: str) -> Iterator[None]:
+def empty_state(icon: str, fact: str, sentence: str, *, wide: bool = False) -> Iterator[None]:
     """A centred card: a grey icon, a fact, a sentence on what will be here; actions are drawn inside the `with`."""
-    _, middle, _ = st.columns([1, 1.7, 1]) if not compact() else (None, st.container(), None)
+    _, middle, _ = (None, st.container(), None) if wide or compact() else st.columns([1, 1.7, 1])
     with middle.container(border=True, horizontal_alignment="center"):
         st.space("small")
         st.markdown(f"# :gray[:material/{icon}:]", text_alignment="center")

@@ -48,11 +48,10 @@ def table(found: Sequence[Configuration], selected: str | None, *, compact: bool
     frame = pd.DataFrame(
         {
             "slug": [c.slug for c in found],
-            "state": [[STATES[c.needs]] for c in found],
             "app": [c.app for c in found],
-            "provider": [c.provider_name or None for c in found],
             "model": [c.model for c in found],
             "default": [default_of(c) for c in found],
+            "state": [[STATES[c.needs]] for c in found],
         }
     )
     rows = [index for index, c in enumerate(found) if c.slug == selected]
@@ -66,19 +65,18 @@ def table(found: Sequence[Configuration], selected: str | None, *, compact: bool
         selection_mode="single-row",
         selection_default={"selection": {"rows": rows, "columns": []}},
         key="configurations-" + str(hash(tuple(c.slug for c in found))),
-        column_order=["slug", "state", "model"] if compact else list(frame.columns),
+        column_order=["slug", "model", "state"] if compact else list(frame.columns),
         column_config={
-            "slug": text("Name", width=130 if compact else 165, pinned=True),
+            "slug": text("Name", width=120 if compact else 158),
             "state": st.column_config.MultiselectColumn(
                 "State",
-                width=104,
+                width=98,
                 options=list(STATES.values()),
                 color=["green", "gray", "orange", "orange", "orange"],
             ),
-            "app": text("App", width=86),
-            "provider": text("Provider", width=92),
-            "model": text("Model", width=150),
-            "default": text("Default for", width=92),
+            "app": text("App", width=72),
+            "model": text("Model", width=110 if compact else 138),
+            "default": text("Default for", width=82),
         },
     )
     chosen = event.selection.rows
@@ -108,9 +106,7 @@ def detail(services: Services, actor: Actor, configuration: Configuration, *, he
     parameters, prompt = st.tabs(["Parameters", "System prompt"])
     with parameters:
         if configuration.parameters:
-            for name, value in configuration.parameters.items():
-                shown = value if isinstance(value, str | int | float) else json.dumps(value)
-                st.markdown(f"{blocks.plain(name)} &nbsp; **{blocks.plain(str(shown))}**")
+            blocks.facts([(name, _shown(value)) for name, value in configuration.parameters.items()])
         else:
             st.caption("None set: the provider's defaults apply.")
     with prompt:
@@ -120,6 +116,10 @@ def detail(services: Services, actor: Actor, configuration: Configuration, *, he
             st.caption("None: only the messages are sent.")
     _check(configuration)
     _actions(services, actor, configuration)
+
+
+def _shown(value: Any) -> str:
+    return blocks.plain(str(value) if isinstance(value, str | int | float) else json.dumps(value))
 
 
 def _check(configuration: Configuration) -> None:
@@ -138,40 +138,44 @@ def _check(configuration: Configuration) -> None:
 
 
 def _actions(services: Services, actor: Actor, configuration: Configuration) -> None:
-    may_edit, may_create = actor.can(Permission.EDIT_CONFIGS), actor.can(Permission.CREATE_CONFIGS)
     with blocks.row():
         if st.button("Test", icon=":material/network_check:", disabled=not actor.can(Permission.TEST_CONFIGS)):
             run_test(services, actor, configuration)
-        if st.button("Edit", icon=":material/edit:", disabled=not may_edit):
+        if st.button("Edit", icon=":material/edit:", disabled=not actor.can(Permission.EDIT_CONFIGS)):
             st.dialog(f"Edit {configuration.slug}", width="medium")(editor)(services, actor, configuration)
-        st.page_link(
-            session.page("playground"),
-            label="Playground",
-            icon=":material/play_circle:",
-            query_params={"config": configuration.slug},
-        )
-    with blocks.row():
-        word, icon = ("Switch off", "toggle_off") if configuration.is_active else ("Switch on", "toggle_on")
-        if st.button(word, icon=f":material/{icon}:", type="tertiary", disabled=not may_edit):
-            change(lambda: services.configurations.set_active(actor, configuration.id, not configuration.is_active))
-        if st.button("Clone", icon=":material/content_copy:", type="tertiary", disabled=not may_create):
-            change(lambda: select(services.configurations.clone(actor, configuration.id).slug))
-        with st.popover("Default", icon=":material/star:", type="tertiary", disabled=not may_edit):
-            _default_choice(services, actor, configuration)
-        if st.button(
-            ":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not actor.can(Permission.DELETE_CONFIGS)
-        ):
-            st.dialog(f"Delete {configuration.slug}?")(delete_dialog)(services, actor, configuration)
+        with st.popover("More", icon=":material/more_horiz:", type="tertiary"), st.container(gap="xsmall"):
+            _more(services, actor, configuration)
 
 
-def _default_choice(services: Services, actor: Actor, configuration: Configuration) -> None:
-    st.caption("The default answers when an app does not name a configuration.")
+def _more(services: Services, actor: Actor, configuration: Configuration) -> None:
+    may_edit, may_create = actor.can(Permission.EDIT_CONFIGS), actor.can(Permission.CREATE_CONFIGS)
+    st.page_link(
+        session.page("playground"),
+        label="Open in playground",
+        icon=":material/play_circle:",
+        query_params={"config": configuration.slug},
+    )
+    if st.button("Clone", icon=":material/content_copy:", type="tertiary", disabled=not may_create):
+        change(lambda: select(services.configurations.clone(actor, configuration.id).slug))
+    word, icon = ("Switch off", "toggle_off") if configuration.is_active else ("Switch on", "toggle_on")
+    if st.button(word, icon=f":material/{icon}:", type="tertiary", disabled=not may_edit):
+        change(lambda: services.configurations.set_active(actor, configuration.id, not configuration.is_active))
+    _default_choice(services, actor, configuration, locked=not may_edit)
+    may_delete = actor.can(Permission.DELETE_CONFIGS)
+    if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_delete):
+        st.dialog(f"Delete {configuration.slug}?")(delete_dialog)(services, actor, configuration)
+
+
+def _default_choice(services: Services, actor: Actor, configuration: Configuration, *, locked: bool) -> None:
+    app, star = blocks.plain(configuration.app), ":material/star:"
     if configuration.is_default:
-        if st.button(f"No longer the default for {blocks.plain(configuration.app)}"):
+        if st.button(f"No longer default for {app}", icon=star, type="tertiary", disabled=locked):
             change(lambda: services.configurations.clear_default(actor, configuration.id))
-    elif st.button(f"Make default for {blocks.plain(configuration.app)}"):
+    elif st.button(f"Make default for {app}", icon=star, type="tertiary", disabled=locked):
         change(lambda: services.configurations.set_default(actor, configuration.id))
-    if st.button("Make default for every app", disabled=configuration.is_global_default):
+    if not configuration.is_global_default and st.button(
+        "Make default for every app", icon=":material/stars:", type="tertiary", disabled=locked
+    ):
         change(lambda: services.configurations.set_default(actor, configuration.id, everywhere=True))
 
 

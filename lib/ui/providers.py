@@ -24,11 +24,13 @@ _BADGES: dict[str, tuple[str, Any]] = {
 
 def card(services: Services, actor: Actor, provider: Provider, zone: ZoneInfo) -> None:
     """One provider: state, address, key, last check, actions."""
-    with st.container(border=True):
+    with st.container(border=True, height="stretch"):
         with blocks.row(gap="xsmall"):
             st.subheader(blocks.plain(provider.name), anchor=False, width="content")
             st.caption(provider.facts.label, width="stretch")
             label, colour = _BADGES[provider.state]
+            if provider.state == "ready" and provider.last_check is not None and not provider.last_check["ok"]:
+                label, colour = "✕ last test failed", "red"
             st.badge(label, color=colour)
         blocks.facts([("Address", _address(provider)), ("Key", _key(provider))])
         _last_check(provider, zone)
@@ -39,7 +41,7 @@ def _address(provider: Provider) -> str:
     if provider.facts.in_process:
         return "in this process"
     private = " :gray[private allowed]" if provider.allow_private else ""
-    return (blocks.plain(provider.address) or ":gray[— litellm's own]") + private
+    return (f"`{provider.address}`" if provider.address else ":gray[— litellm's own]") + private
 
 
 def _key(provider: Provider) -> str:

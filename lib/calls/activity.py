@@ -1,0 +1,188 @@
+"""The activity log: calls newest first, one call in full, and everything that was asked for as a file.
+
+A line is a call (its final attempt); money is summed over all attempts. What runs stands on top of the first page.
+Statements walk the index by time and fetch only the page's rows, so the log opens as fast at ten million rows. A
+foreign call and one that does not exist are the same NotFound.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
+
+from lib.access.permissions import Actor
+from lib.calls import activity_export, activity_scope
+from lib.calls.activity_filter import ActivityFilter
+from lib.calls.activity_rows import LINE, ActivityOptions, ActivityPage, ActivityRow, CallDetail, detail_of, row_of
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import open_calls, usage_logs, usage_payloads, users
+from lib.errors import NotFound
+
+PAGE_SIZE = 18
+_RUNNING_SHOWN = 50
+_OPTIONS_FROM = 20_000
+_logs = usage_logs.c
+_NEWEST_FIRST = (_logs.started_at.desc(), _logs.id.desc())
+
+
+class Activity:
+    """Reads the ledger for its readers; writes nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def page(self, actor: Actor, asked: ActivityFilter, page: int = 1, size: int = PAGE_SIZE) -> ActivityPage:
+        """A page of what the actor may see; a number past the end gives the last page."""
+        asked = asked.at(utc_now())
+        where = activity_scope.ended(actor, asked)
+        with self._store.read() as connection:
+            totals = connection.execute(_totals(where)).one()
+            pages = max(1, -(-totals.calls // size))
+            page = min(max(page, 1), pages)
+            rows = [row_of(row) for row in connection.execute(_page(where, totals.calls, page, size)).mappings()]
+            going = self._running(connection, actor, asked)
+        cost = None if totals.cost is None else int(totals.cost)
+        shown = (going if page == 1 else []) + rows
+        return ActivityPage(shown, len(going), totals.calls, cost, totals.unpriced, page, pages, size)
+
+    def is_empty(self, actor: Actor) -> bool:
+        """Whether there is no call that the actor may see."""
+        with self._store.read() as connection:
+            for table in (usage_logs, open_calls):
+                query = select(literal(1)).select_from(table).where(activity_scope.visible(actor, table)).limit(1)
+                if connection.execute(query).first() is not None:
+                    return False
+        return True
+
+    def detail(self, actor: Actor, log_id: str) -> CallDetail:
+        """One attempt by its id (or the last attempt of a call by the call's id), with its sisters."""
+        if log_id.isprintable():
+            with self._store.read() as connection:
+                for query in _lookups(actor, log_id):
+                    if (row := connection.execute(query).mappings().first()) is not None:
+                        return detail_of(actor, row, self._attempts(connection, actor, row["call_id"]))
+        raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
+
+    def options(self, actor: Actor) -> ActivityOptions:
+        """Values to filter by, from the newest calls that the actor may see; older ones can be typed."""
+        columns = (_logs.provider, _logs.model, _logs.app, _logs.origin, _logs.user_id)
+        newest = select(*columns).where(activity_scope.visible(actor, usage_logs)).order_by(*_NEWEST_FIRST)
+        part = newest.limit(_OPTIONS_FROM).subquery()
+        query = select(part, users.c.name).outerjoin(users, users.c.id == part.c.user_id).distinct()
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+        providers, models, apps, origins = (sorted({row[n] for row in rows}) for n in range(4))
+        people = {row.user_id: row.name for row in rows if row.user_id is not None}
+        return ActivityOptions(providers, models, apps, origins, people)
+
+    def export_csv(
+        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None, bom: bool = False
+    ) -> Iterator[bytes]:
+        """Every attempt as CSV, in pieces; `names` are of users without an account, `bom` is for Excel."""
+        return activity_export.as_csv(self._all(actor, asked, names, activity_export.EXCERPT), bom)
+
+    def export_json(
+        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """Every attempt as an array of JSON objects, in pieces, prompt and answer in full."""
+        return activity_export.as_json(self._all(actor, asked, names))
+
+    def export_sql(
+        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """Every attempt as an INSERT, in pieces, after the statement that makes the table."""
+        return activity_export.as_sql(self._all(actor, asked, names))
+
+    def _running(self, connection: Connection, actor: Actor, asked: ActivityFilter) -> list[ActivityRow]:
+        query = (
+            select(open_calls, users.c.name.label("user_name"))
+            .outerjoin(users, users.c.id == open_calls.c.user_id)
+            .where(*activity_scope.running(actor, asked))
+            .order_by(open_calls.c.started_at.desc(), open_calls.c.id.desc())
+            .limit(_RUNNING_SHOWN)
+        )
+        return [row_of(row) for row in connection.execute(query).mappings()]
+
+    def _attempts(self, connection: Connection, actor: Actor, call_id: str) -> list[ActivityRow]:
+        found: list[ActivityRow] = []
+        for table in (usage_logs, open_calls):
+            mine = (table.c.call_id == call_id, activity_scope.visible(actor, table))
+            query = select(table, literal(None).label("user_name")).where(*mine).order_by(table.c.attempt)
+            found += [row_of(row) for row in connection.execute(query).mappings()]
+        return found
+
+    def _all(
+        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None, excerpt: int | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Batches, newest first, each by a short statement of its own that goes on where the last one ended."""
+        asked = asked.at(utc_now())
+        size = activity_export.BATCH if excerpt else activity_export.BATCH_IN_FULL
+        where = activity_scope.ended(actor, asked)
+        after: list[Any] = []
+        while True:
+            query = _with_words(actor, excerpt).where(*where, *after).order_by(*_NEWEST_FIRST).limit(size)
+            with self._store.read() as connection:
+                batch = [dict(row) for row in connection.execute(query).mappings()]
+            for row in batch:
+                row["user_name"] = row["user_name"] or (names or {}).get(row["user_id"] or "", row["user_id"])
+            if batch:
+                yield batch
+            if len(batch) < size:
+                return
+            at, last = batch[-1]["started_at"], batch[-1]["id"]
+            after = [_logs.started_at <= at, or_(_logs.started_at < at, _logs.id < last)]
+
+
+def _totals(where: list[Any]) -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [
+        func.count().filter(_logs.is_final).label("calls"),
+        func.sum(_logs.cost_nano_usd).label("cost"),
+        func.count().filter(_logs.cost_status == "unpriced").label("unpriced"),
+    ]
+    return select(*columns).where(*where)
+
+
+def _page(where: list[Any], calls: int, page: int, size: int) -> Select[Any]:
+    """The rows of a page: ids first, from whichever end of the index is nearer, then only these rows."""
+    offset = (page - 1) * size
+    count = min(size, max(calls - offset, 0))
+    ids = select(_logs.id).where(*where, _logs.is_final)
+    if offset * 2 > calls:
+        ids = ids.order_by(_logs.started_at, _logs.id).offset(calls - offset - count)
+    else:
+        ids = ids.order_by(*_NEWEST_FIRST).offset(offset)
+    return (
+        select(*(_logs[name] for name in LINE), users.c.name.label("user_name"))
+        .outerjoin(users, users.c.id == _logs.user_id)
+        .where(_logs.id.in_(ids.limit(count)))
+        .order_by(*_NEWEST_FIRST)
+    )
+
+
+def _with_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
+    """Rows with their user's name and, where the actor may read them, their texts (whole, or their beginning)."""
+    texts = [usage_payloads.c.prompt_text, usage_payloads.c.response_text]
+    if excerpt is not None:
+        texts = [func.substr(text, 1, excerpt).label(text.name) for text in texts]  # type: ignore[misc]
+    may_read = and_(usage_payloads.c.id == _logs.id, activity_scope.readable(actor, usage_logs))
+    return (
+        select(usage_logs, users.c.name.label("user_name"), *texts)
+        .outerjoin(users, users.c.id == _logs.user_id)
+        .outerjoin(usage_payloads, may_read)
+    )
+
+
+def _lookups(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
+    """Where a call with this id may be: among the ended, among the running, and as the id of a whole call."""
+    words = (usage_payloads.c.request, usage_payloads.c.response)
+    ended = _with_words(actor).add_columns(*words).where(activity_scope.visible(actor, usage_logs))
+    running = (
+        select(open_calls, users.c.name.label("user_name"))
+        .outerjoin(users, users.c.id == open_calls.c.user_id)
+        .where(activity_scope.visible(actor, open_calls))
+    )
+    yield ended.where(_logs.id == log_id)
+    yield running.where(open_calls.c.id == log_id)
+    yield running.where(open_calls.c.call_id == log_id)
+    yield ended.where(_logs.call_id == log_id).order_by(_logs.attempt.desc()).limit(1)

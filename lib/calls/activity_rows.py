@@ -1,0 +1,112 @@
+"""What the activity log shows: a line, a page, one call in full, the choices of its filters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from lib.access.permissions import Actor
+from lib.db.tables import usage_logs
+
+
+@dataclass(frozen=True)
+class ActivityRow:
+    """A line of the log. `status` is `running` while there is no result; unknown is None."""
+
+    id: str
+    call_id: str
+    attempt: int
+    started_at: datetime
+    status: str
+    provider: str
+    model: str
+    app: str
+    user_id: str | None
+    user_name: str | None
+    origin: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cost_nano_usd: int | None = None
+    cost_status: str = "unpriced"
+    usage_source: str = "none"
+    execution_time_ms: int | None = None
+    error_kind: str | None = None
+
+
+@dataclass(frozen=True)
+class ActivityPage:
+    """A page and what all pages sum to: calls that have ended, and over all their attempts the cost that is known."""
+
+    rows: list[ActivityRow]
+    running: int
+    calls: int
+    cost_nano_usd: int | None
+    unpriced: int
+    page: int
+    pages: int
+    size: int
+
+
+@dataclass(frozen=True)
+class CallDetail:
+    """One attempt in full. `log` has every column of `usage_logs`; words are None where the actor may not read them."""
+
+    log: Mapping[str, Any]
+    user_name: str | None
+    attempts: list[ActivityRow]
+    is_own: bool
+    reads_content: bool
+    messages: list[dict[str, Any]] | None
+    prompt_text: str | None
+    response_text: str | None
+    response: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The id of the row."""
+        return str(self.log["id"])
+
+    @property
+    def status(self) -> str:
+        """One of the statuses, `running` included."""
+        return str(self.log["status"])
+
+
+@dataclass(frozen=True)
+class ActivityOptions:
+    """What there is to filter by: names, and users as id → name (None when the user is gone)."""
+
+    providers: list[str]
+    models: list[str]
+    apps: list[str]
+    origins: list[str]
+    users: dict[str, str | None]
+
+
+LINE = tuple(field.name for field in fields(ActivityRow) if field.name != "user_name")
+
+
+def row_of(row: RowMapping) -> ActivityRow:
+    """The line of a row of `usage_logs`, or of one of `open_calls`, which has no status yet."""
+    values = {name: row[name] for name in LINE if name in row}
+    return ActivityRow(**({"status": "running"} | values), user_name=row["user_name"])
+
+
+def detail_of(actor: Actor, row: RowMapping, attempts: list[ActivityRow]) -> CallDetail:
+    """One attempt in full, without the words where the actor may not read them."""
+    reads = actor.reads_content_of(row["user_id"])
+    log = {name: row.get(name) for name in (column.name for column in usage_logs.columns)}
+    return CallDetail(
+        log=log | {"status": row.get("status", "running")},
+        user_name=row["user_name"],
+        attempts=attempts,
+        is_own=actor.user_id is not None and row["user_id"] == actor.user_id,
+        reads_content=reads,
+        messages=row.get("request") if reads else None,
+        prompt_text=row.get("prompt_text") if reads else None,
+        response_text=row.get("response_text") if reads else None,
+        response=(row.get("response") or {}) if reads else {},
+    )

@@ -1,0 +1,94 @@
+"""Who may see which rows of the ledger, and which of them a filter wants: the WHERE of every activity statement.
+
+Ownership stands in the SQL, so a page, an export and a detail can't differ. Figures and state need one's own call or
+the permission to view statistics; words (prompt and answer, also as something to search in) need one's own call or the
+role super-admin: the rule of `Actor.reads_content_of`.
+"""
+
+import re
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select, true
+
+from lib.access.permissions import Actor
+from lib.calls.activity_filter import ActivityFilter
+from lib.db.tables import open_calls, usage_logs, usage_payloads
+
+_ID_PART = re.compile(r"[0-9a-f-]{4,36}")
+_BY_COLUMN = {"provider": "providers", "model": "models", "app": "apps", "user_id": "users", "origin": "origins"}
+
+
+def visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+    """Rows whose figures and state the actor may see."""
+    return true() if actor.sees_all_calls else _own(actor, table)
+
+
+def readable(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+    """Rows whose words the actor may read; whoever may read those of nobody may read all."""
+    return true() if actor.reads_content_of(None) else _own(actor, table)
+
+
+def _own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+    # Rows without a user belong to nobody: `= NULL` must not become `IS NULL`.
+    return false() if actor.user_id is None else table.c.user_id == actor.user_id
+
+
+def ended(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
+    """Conditions on `usage_logs`, every attempt; `asked` has its period as moments."""
+    columns = usage_logs.c
+    conditions = [visible(actor, usage_logs), *_alike(asked, usage_logs)]
+    if asked.statuses:
+        conditions.append(columns.status.in_(asked.statuses))
+    if asked.error_kinds:
+        conditions.append(columns.error_kind.in_(asked.error_kinds))
+    if asked.text:
+        conditions.append(_says(actor, asked.text))
+    return conditions
+
+
+def running(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
+    """Conditions on `open_calls`: what runs has no result to ask for, and is found by its id alone."""
+    conditions = [visible(actor, open_calls), *_alike(asked, open_calls)]
+    if asked.error_kinds or (asked.statuses and "running" not in asked.statuses):
+        conditions.append(false())
+    if asked.text:
+        conditions.append(_has_id(asked.text, open_calls))
+    return conditions
+
+
+def _alike(asked: ActivityFilter, table: FromClause) -> list[ColumnElement[bool]]:
+    """What both tables know."""
+    conditions: list[ColumnElement[bool]] = []
+    if asked.start is not None:
+        conditions.append(table.c.started_at >= asked.start)
+    if asked.end is not None:
+        conditions.append(table.c.started_at < asked.end)
+    for column, field in _BY_COLUMN.items():
+        if values := getattr(asked, field):
+            conditions.append(table.c[column].in_(values))
+    return conditions
+
+
+def _has_id(text: str, table: FromClause) -> ColumnElement[bool]:
+    start = text.lower()
+    if not _ID_PART.fullmatch(start):
+        return false()
+    return or_(table.c.id.startswith(start, autoescape=True), table.c.call_id.startswith(start, autoescape=True))
+
+
+def _says(actor: Actor, text: str) -> ColumnElement[bool]:
+    """The id begins so, the error says so or, where the actor may read it, the prompt or the answer does."""
+
+    def contains(column: Any) -> ColumnElement[bool]:
+        found: ColumnElement[bool] = column.icontains(text, autoescape=True)
+        return found
+
+    words = exists(
+        select(usage_payloads.c.id).where(
+            usage_payloads.c.id == usage_logs.c.id,
+            or_(contains(usage_payloads.c.prompt_text), contains(usage_payloads.c.response_text)),
+        )
+    )
+    return or_(
+        _has_id(text, usage_logs), contains(usage_logs.c.error_message), and_(readable(actor, usage_logs), words)
+    )

@@ -1,0 +1,24 @@
+"""Argument types: a positive count, a day, a list of names."""
+
+import argparse
+from datetime import date
+
+
+def count(text: str) -> int:
+    """A whole number above zero."""
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+
+
+def day(text: str) -> date:
+    """A day as YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day; write it as 2026-10-31") from None
+
+
+def names(text: str) -> list[str]:
+    """Names parted by commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,37 @@
+"""`demo load` and `demo remove`: a year of sample usage, marked as such."""
+
+import argparse
+from typing import Any
+
+from lib.access.permissions import OPERATOR
+from lib.cli.arguments import count
+from lib.cli.door import opened_services
+
+
+def add_commands(commands: Any) -> None:
+    """Register `demo`."""
+    actions = commands.add_parser("demo", help="sample data, to look around").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    command = actions.add_parser("load", help="add a year of sample calls")
+    command.add_argument("--calls", type=count, default=20_000, metavar="N", help="how many (default: 20000)")
+    command.add_argument(
+        "--seed", type=int, default=1, metavar="S", help="the same seed makes the same calls (default: 1)"
+    )
+    command.set_defaults(run=load)
+    command = actions.add_parser("remove", help="take all sample calls away")
+    command.set_defaults(run=remove)
+
+
+def load(arguments: argparse.Namespace) -> None:
+    """Add sample calls."""
+    with opened_services() as services:
+        services.demo.load(OPERATOR, arguments.calls, arguments.seed)
+    print(f"Added {arguments.calls:,} sample calls. Remove them with: python -m lib demo remove")
+
+
+def remove(arguments: argparse.Namespace) -> None:
+    """Take the sample calls away; live calls stay."""
+    with opened_services() as services:
+        removed = services.demo.remove(OPERATOR)
+    print(f"Removed {removed:,} sample calls. Live calls are untouched.")

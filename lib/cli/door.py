@@ -1,0 +1,23 @@
+"""The services as a command sees them: opened after the data folder was checked, closed at its end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lib.cli.installation import ready_settings
+
+if TYPE_CHECKING:
+    from lib.services import Services
+
+
+@contextmanager
+def opened_services() -> Iterator["Services"]:
+    """The process's services; calls that run are given time to end when the block does."""
+    ready_settings()
+    from lib import services
+
+    current = services.current()
+    try:
+        yield current
+    finally:
+        current.close()

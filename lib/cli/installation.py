@@ -1,0 +1,85 @@
+"""Commands about the installation itself: `migrate` and `serve`."""
+
+import argparse
+import os
+import socket
+import sys
+import tempfile
+from typing import Any
+
+from lib.errors import InstallationError
+from lib.settings import PROJECT, Settings
+
+
+def add_commands(commands: Any) -> None:
+    """Register `migrate` and `serve`."""
+    command = commands.add_parser("migrate", help="bring the database to this version")
+    command.set_defaults(run=migrate)
+    command = commands.add_parser("serve", help="serve the pages and routes on PORT")
+    command.add_argument("--port", type=int, help="instead of PORT (8501)")
+    command.set_defaults(run=serve)
+
+
+def migrate(arguments: argparse.Namespace) -> None:
+    """Run the missing migrations and say which."""
+    settings = ready_settings()
+    from lib.db import schema
+    from lib.db.engine import Store
+
+    store = Store(settings.database_url)
+    try:
+        done = schema.upgrade(store)
+    finally:
+        store.dispose()
+    print(f"Migrated: {', '.join(done)}." if done else "The database is up to date.")
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Check folder, database and port, then become `streamlit run app.py`."""
+    settings = ready_settings()
+    port = settings.port if arguments.port is None else arguments.port
+    require_free_port(port)
+    print(f"LLM Manager: http://localhost:{port}", flush=True)
+    options = ["--server.port", str(port), "--server.headless", "true", "--browser.gatherUsageStats", "false"]
+    os.chdir(PROJECT)
+    os.execve(  # noqa: S606 (no shell: the same interpreter, our own arguments)
+        sys.executable,
+        [sys.executable, "-m", "streamlit", "run", str(PROJECT / "app.py"), *options],
+        dict(os.environ) | {"PORT": str(port)},
+    )
+
+
+def ready_settings() -> Settings:
+    """The settings, once the data folder is known to take files."""
+    settings = Settings.from_environment()
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.data_dir):
+            pass
+    except OSError as error:
+        raise InstallationError(
+            "The data folder can't be written.",
+            f"{settings.data_dir}: {error.strerror}.",
+            "Correct its permissions or free some space, or set LLM_MANAGER_DATA to another folder.",
+        ) from error
+    return settings
+
+
+def require_free_port(port: int) -> None:
+    """Raise InstallationError unless a server could listen on the port now."""
+    if not 0 < port < 65536:
+        raise InstallationError("That is not a port number.", f"It reads {port}.", "Choose one from 1 to 65535.")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 (where the server will listen)
+        except PermissionError as error:
+            raise InstallationError(
+                f"Port {port} needs special rights.", "", "Choose one above 1023: PORT=8501 make run"
+            ) from error
+        except OSError as error:
+            raise InstallationError(
+                f"Port {port} is in use.",
+                "Another program listens on it, perhaps an LLM Manager that runs already.",
+                f"Stop it, or choose another port: PORT={port % 65535 + 1} make run",
+            ) from error

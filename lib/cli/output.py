@@ -1,0 +1,84 @@
+"""How commands print: a table with aligned columns for people, or JSON for programs."""
+
+import argparse
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+UNKNOWN = "—"
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """`--json`, the same for every listing."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows as JSON (a list of objects), or as a table; `empty` is the sentence for no rows."""
+    listed = list(rows)
+    if as_json:
+        print(json.dumps(listed, indent=2, ensure_ascii=False, default=_plain))
+    elif not listed:
+        print(empty)
+    else:
+        print_table(list(listed[0]), [[_cell(value) for value in row.values()] for row in listed])
+
+
+def show_one(record: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one record as a JSON object, or as a line for each of its fields."""
+    if as_json:
+        print(json.dumps(record, indent=2, ensure_ascii=False, default=_plain))
+        return
+    width = max(len(name) for name in record)
+    for name, value in record.items():
+        print(f"{name.replace('_', ' '):<{width}}  {_cell(value)}")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell, two spaces apart."""
+    lines = [[name.replace("_", " ") for name in columns], *rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def write_bytes(parts: Iterable[bytes]) -> None:
+    """Stream bytes to standard output as they come."""
+    for part in parts:
+        sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()
+
+
+def on_one_line(text: str) -> str:
+    """Text without control characters, so that stored data can't steer the terminal."""
+    return "".join(" " if unicodedata.category(sign).startswith("C") else sign for sign in text)
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None | "":
+            return UNKNOWN
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return value.strftime("%Y-%m-%d %H:%M")
+        case list() | tuple():
+            return on_one_line(", ".join(map(str, value))) or UNKNOWN
+        case _:
+            return on_one_line(str(value))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime() | date():
+            return value.isoformat()
+        case Decimal():
+            return format(value, "f")
+        case set() | frozenset() | tuple():
+            return list(value)
+        case _:
+            return str(value)

@@ -1,0 +1,73 @@
+"""`users add` and `users list`. A password never stands on the command line, where others on the machine see it."""
+
+import argparse
+import logging
+import os
+import sys
+from typing import Any
+
+from lib.access.permissions import OPERATOR, Role
+from lib.cli import output
+from lib.cli.door import opened_services
+from lib.errors import InvalidInput
+
+PASSWORD_VARIABLE = "LLM_MANAGER_NEW_PASSWORD"  # noqa: S105 (a name, not a password)
+
+
+def add_commands(commands: Any) -> None:
+    """Register `users`."""
+    actions = commands.add_parser("users", help="people who may sign in").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    command = actions.add_parser(
+        "add",
+        help="make a user",
+        description=f"The password comes from {PASSWORD_VARIABLE}, a prompt or standard input.",
+    )
+    command.add_argument("name")
+    command.add_argument("--role", required=True, choices=[role.value for role in Role])
+    command.set_defaults(run=add)
+    command = actions.add_parser("list", help="list users")
+    output.add_json_option(command)
+    command.set_defaults(run=list_users)
+
+
+def add(arguments: argparse.Namespace) -> None:
+    """Make a user."""
+    password = new_password()
+    logging.disable(logging.WARNING)  # hashing imports Streamlit, which then warns that no server runs
+    with opened_services() as services:
+        user = services.users.create(OPERATOR, arguments.name, password, Role(arguments.role))
+    print(f"Added {output.on_one_line(user.name)} as {user.role}.")
+
+
+def list_users(arguments: argparse.Namespace) -> None:
+    """Print every user."""
+    with opened_services() as services:
+        rows = [
+            {
+                "name": user.name,
+                "role": str(user.role),
+                "active": user.is_active,
+                "created_at": user.created_at,
+                "last_login_at": user.last_login_at,
+            }
+            for user in services.users.list(OPERATOR)
+        ]
+    output.show(
+        rows, as_json=arguments.json, empty="No users yet. Add one: python -m lib users add NAME --role super-admin"
+    )
+
+
+def new_password() -> str:
+    """The new user's password: from the environment, typed twice at a terminal, or the first line of standard input."""
+    if given := os.environ.get(PASSWORD_VARIABLE):
+        return given
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    from getpass import getpass
+
+    password = getpass("Password: ")
+    if getpass("Again: ") != password:
+        raise InvalidInput("The two passwords differ.", "", "Type the same one twice.", field="password")
+    return password

@@ -1,0 +1,117 @@
+"""The parts of the Access page: the table of people with its panel, dialogs, and the table of permissions."""
+
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role
+from lib.access.users import User
+from lib.errors import LLMManagerError
+from lib.services import Services
+from lib.ui import blocks, format
+
+
+def people_table(services: Services, actor: Actor, people: list[User], zone: ZoneInfo) -> None:
+    """Everybody; the selected person's panel stands beside the table."""
+    table, panel = (st.container(), st.container()) if blocks.compact() else st.columns([1.9, 1], gap="small")
+    with table:
+        rows = [
+            {
+                "Name": user.name,
+                "Role": user.role.value,
+                "State": "✓ active" if user.is_active else "■ disabled",
+                "Last login": format.moment(user.last_login_at, zone),
+            }
+            for user in people
+        ]
+        event = st.dataframe(
+            rows, hide_index=True, row_height=30, on_select="rerun", selection_mode="single-row", key="people"
+        )
+        st.caption(f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}")
+    with panel:
+        selected = event.selection.rows
+        if selected and selected[0] < len(people):
+            _person(services, actor, people[selected[0]], zone)
+        else:
+            with st.container(border=True):
+                st.caption("Select a person to change their role, password or state.")
+
+
+def _person(services: Services, actor: Actor, user: User, zone: ZoneInfo) -> None:
+    with st.container(border=True):
+        with blocks.row():
+            st.subheader(blocks.plain(user.name), anchor=False, width="stretch")
+            st.badge("active" if user.is_active else "disabled", color="green" if user.is_active else "gray")
+        st.caption(f"Since {format.moment(user.created_at, zone)}")
+        roles = list(Role)
+        role = st.selectbox("Role", roles, index=roles.index(user.role), key=f"role-{user.id}")
+        if st.button("Change role", disabled=role is user.role, key=f"set-{user.id}"):
+            with blocks.errors_shown():
+                services.users.set_role(actor, user.id, role)
+                st.toast(f"{user.name} is now {role.value} and signs in again.")
+                st.rerun()
+        with blocks.row():
+            if st.button("New password", icon=":material/password:", key=f"password-{user.id}"):
+                _password_dialog(services, actor, user)
+            if not user.is_active:
+                if st.button("Enable", icon=":material/check:", key=f"enable-{user.id}"):
+                    services.users.set_active(actor, user.id, True)
+                    st.rerun()
+            elif st.button(":red[Disable]", icon=":material/block:", key=f"disable-{user.id}"):
+                _disable_dialog(services, actor, user)
+
+
+@st.dialog("Add a person")
+def add_dialog(services: Services, actor: Actor) -> None:
+    """A new account with a first password."""
+    with st.form("add-person", border=False):
+        name = st.text_input("User name", placeholder="for example amira", autocomplete="off")
+        role = st.selectbox("Role", list(Role), index=list(Role).index(Role.DEVELOPER))
+        password = st.text_input("First password, 12 characters or more", type="password", autocomplete="new-password")
+        st.caption("They can change it after signing in.")
+        sent = st.form_submit_button("Add person", type="primary")
+    if sent:
+        with blocks.errors_shown():
+            services.users.create(actor, name, password, role or Role.DEVELOPER)
+            st.rerun()
+
+
+@st.dialog("New password")
+def _password_dialog(services: Services, actor: Actor, user: User) -> None:
+    st.markdown(f"**{blocks.plain(user.name)}** will be signed out everywhere.")
+    with st.form("new-password", border=False):
+        password = st.text_input("New password, 12 characters or more", type="password", autocomplete="new-password")
+        sent = st.form_submit_button("Set password", type="primary")
+    if sent:
+        with blocks.errors_shown():
+            services.users.set_password(actor, user.id, password)
+            st.rerun()
+
+
+@st.dialog("Disable this account?")
+def _disable_dialog(services: Services, actor: Actor, user: User) -> None:
+    st.markdown(
+        f"**{blocks.plain(user.name)}** is signed out at once in every tab and can't sign in. "
+        "Their calls and figures stay. You can enable the account again."
+    )
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep account"):
+            st.rerun()
+        if st.button(":red[Disable account]", icon=":material/block:"):
+            try:
+                services.users.set_active(actor, user.id, False)
+            except LLMManagerError as error:
+                blocks.show_error(error)
+                return
+            st.rerun()
+
+
+def roles_table() -> None:
+    """Twelve permissions by four roles."""
+    rows = [
+        {"Permission": permission.value}
+        | {role.value: "✓" if permission in ROLE_PERMISSIONS[role] else "" for role in Role}
+        for permission in Permission
+    ]
+    st.table(rows, border="horizontal", hide_index=True)
+    st.caption("The checks stand in the library, so pages, commands and programs are refused alike.")

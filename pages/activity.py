@@ -1,0 +1,60 @@
+"""Every model call, newest first. The address carries the filters and, as `?id=`, the call that is open."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.ui import activity, activity_call, activity_filters, blocks, session
+
+actor = session.require(Permission.TEST_CONFIGS)
+services = session.services()
+compact = blocks.compact()
+zone = services.preferences.report_zone(actor)
+asked = activity_filters.asked_for(zone)
+number = st.query_params.get("page", "1")
+selected = st.query_params.get("id")
+
+page = services.activity.page(actor, asked, int(number) if number.isdecimal() and len(number) < 9 else 1)
+empty = not page.rows and services.activity.is_empty(actor)
+
+with blocks.header("Activity"):
+    st.button("", icon=":material/refresh:", type="tertiary", help="Show the newest calls")
+    activity.export_menu(services, actor, asked, disabled=page.calls == 0)
+
+if empty and selected is None:
+    with blocks.empty_state(
+        "receipt_long",
+        "No calls yet",
+        "Every model call your team makes shows up here with its cost, speed and result.",
+    ):
+        st.page_link(session.page("playground"), label="Open the playground", icon=":material/play_circle:")
+    st.stop()
+
+options = services.activity.options(actor)
+names = activity_call.user_names(options)
+activity_filters.bar(asked, options, names, zone)
+activity_filters.scope_line(asked, zone, own_only=not actor.sees_all_calls)
+
+
+def rows() -> None:
+    """The table, or that nothing matches."""
+    if page.rows:
+        activity.table(page, names, zone, selected)
+        activity.footer(page)
+        return
+    fact = "No call matches" if asked.narrows else "No calls in this period"
+    with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less."):
+        st.button("Clear filters", icon=":material/close:", on_click=activity_filters.clear, key="clear-filters")
+
+
+if selected is None:
+    rows()
+elif compact:
+    rows()
+    dialog = st.dialog(f"Call {blocks.plain(selected[:8])}", position="right", on_dismiss=activity_call.close)
+    dialog(activity_call.panel)(services, actor, selected, names, zone)
+else:
+    left, right = st.columns([1.9, 1], gap="small")
+    with left:
+        rows()
+    with right.container(border=True):
+        activity_call.panel(services, actor, selected, names, zone)

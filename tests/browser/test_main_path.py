@@ -1,0 +1,128 @@
+"""Ask, watch it stream, stop it, leave and come back, find it in the log, see it charted, take the CSV."""
+
+import io
+import os
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import PASSWORD, USER, Server, sign_in, start_server
+from playwright.sync_api import BrowserContext, Page, expect
+from sqlalchemy import create_engine, text
+
+pytestmark = pytest.mark.browser
+
+
+def ask(page: Page, server: Server, configuration: str, prompt: str) -> str:
+    """Ask in the playground; the id of the run, from the address."""
+    page.goto(f"{server.url}/playground?config={configuration}")
+    box = page.get_by_test_id("stChatInputTextArea")
+    expect(box).to_have_attribute("placeholder", f"Ask {configuration}", timeout=20_000)
+    box.fill(prompt)
+    box.press("Enter")
+    page.wait_for_url("**run=*")
+    return page.url.partition("run=")[2].partition("&")[0]
+
+
+def status(server: Server, call_id: str) -> list[str]:
+    engine = create_engine(f"sqlite:///{server.data / 'llm_manager.db'}")
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT status FROM usage_logs WHERE call_id = :id"), {"id": call_id})
+        rows = [row[0] for row in found]
+    engine.dispose()
+    return rows
+
+
+@pytest.mark.feature("SET-1")
+def test_the_first_answer_comes_from_the_bundled_model_and_is_charted(signed_in: Page, server: Server) -> None:
+    page = signed_in
+    call_id = ask(page, server, "local-default", "Say hello in five words.")
+    expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=90_000)
+    assert status(server, call_id) == ["ok"]
+    page.get_by_role("link", name="Log").click()
+    page.wait_for_url("**/activity?id=*")
+    expect(page.get_by_text("smollm2").first).to_be_visible(timeout=20_000)
+    page.goto(server.url + "/statistics")
+    expect(page.get_by_text("By model", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.locator("[data-testid=stVegaLiteChart]").first).to_be_visible(timeout=20_000)
+
+
+@pytest.mark.feature("CALL-2")
+@pytest.mark.feature("CALL-3")
+def test_stop_keeps_the_partial_answer(signed_in: Page, server: Server) -> None:
+    page = signed_in
+    call_id = ask(page, server, "slow", "Stop me")
+    expect(page.get_by_text("Streaming", exact=True)).to_be_visible(timeout=10_000)
+    expect(page.get_by_text("Lorem ipsum").first).to_be_visible(timeout=10_000)
+    expect(page.get_by_text("tok/s").first).to_be_visible(timeout=10_000)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("■ cancelled").first).to_be_visible(timeout=3_000)
+    expect(page.get_by_text("Lorem ipsum").first).to_be_visible()
+    assert status(server, call_id) == ["cancelled"]
+
+
+@pytest.mark.feature("CALL-3")
+def test_reload_and_a_second_tab_find_the_answer_still_growing(context: BrowserContext, server: Server) -> None:
+    first = context.new_page()
+    sign_in(first, server)
+    ask(first, server, "slow", "Keep going")
+    expect(first.get_by_text("Streaming", exact=True)).to_be_visible(timeout=10_000)
+    first.reload()
+    expect(first.get_by_text("Streaming", exact=True)).to_be_visible(timeout=10_000)
+    second = context.new_page()
+    second.goto(first.url)
+    expect(second.get_by_text("Streaming", exact=True)).to_be_visible(timeout=10_000)
+    first.close()
+    second.get_by_role("button", name="Stop").click()
+    expect(second.get_by_text("■ cancelled").first).to_be_visible(timeout=3_000)
+
+
+@pytest.mark.feature("CALL-6")
+def test_the_log_is_downloaded_as_csv_that_pandas_reads(signed_in: Page, server: Server) -> None:
+    page = signed_in
+    call_id = ask(page, server, "quick", "=1+1")
+    expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=10_000)
+    page.goto(server.url + "/activity")
+    page.get_by_text("Export").first.click()
+    with page.expect_download(timeout=20_000) as download:
+        page.get_by_text("CSV", exact=True).first.click()
+    frame = pd.read_csv(io.BytesIO(Path(download.value.path()).read_bytes()))
+    assert list(frame.columns[:6]) == ["ID", "Date/Time", "Provider", "Model", "User", "Prompt"]
+    row = frame[frame["call_id"] == call_id].iloc[0]
+    assert row["Prompt"] == "'=1+1"  # a spreadsheet must not run it
+    assert row["Response"] == "The ledger is exact"
+    assert row["Cost USD"] > 0
+    assert row["Status"] == "ok"
+
+
+@pytest.mark.feature("CALL-4")
+def test_a_killed_server_comes_back_with_the_row_and_the_text(context: BrowserContext, tmp_path: Path) -> None:
+    from lib.access.permissions import OPERATOR
+    from lib.services import build
+    from lib.settings import Settings
+
+    data = tmp_path / "killed"
+    services = build(Settings(data, f"sqlite:///{data / 'llm_manager.db'}", admin_user=USER, admin_password=PASSWORD))
+    services.providers.create(OPERATOR, name="scripted", kind="scripted")
+    services.configurations.create(OPERATOR, slug="slow", app="t", provider="scripted", model="lorem:900+slow:50ms")
+    services.close()
+    server = start_server(data)
+    page = context.new_page()
+    sign_in(page, server)
+    call_id = ask(page, server, "slow", "Kill the server")
+    expect(page.get_by_text("consectetur").first).to_be_visible(timeout=10_000)
+    page.wait_for_timeout(1_000)
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    again = start_server(data)
+    try:
+        assert status(again, call_id) == ["orphaned"]
+        page.goto(f"{again.url}/playground?run={call_id}")
+        page.fill("#name", USER)
+        page.fill("#password", PASSWORD)
+        page.click("button")
+        expect(page.get_by_text("◌ orphaned").first).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Lorem ipsum").first).to_be_visible()
+    finally:
+        again.stop()

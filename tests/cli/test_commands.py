@@ -1,0 +1,245 @@
+"""The command line as it is used: a process of its own, a data folder of its own, status and words as promised."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `python -m lib …` on an empty data folder."""
+
+    def run(*words: str, input: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        environment = kept | {"LLM_MANAGER_DATA": str(tmp_path / "data"), "PYTHONUTF8": "1"} | variables
+        command = [sys.executable, "-W", "error", "-m", "lib", *words]
+        return subprocess.run(
+            command, cwd=PROJECT, env=environment, input=input, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    """Standard output of a command that had to work."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The sentence of a command that had to be refused: one line, no trace."""
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    return done.stderr
+
+
+@pytest.mark.feature("SET-3")
+def test_help_names_every_command(run: Run) -> None:
+    shown = succeeded(run("--help"))
+    for command in ("migrate", "serve", "users", "providers", "configs", "test-config", "demo", "stats", "calls"):
+        assert command in shown
+
+
+@pytest.mark.feature("SET-3")
+def test_help_loads_nothing_of_the_store() -> None:
+    watched = "[name for name in ('sqlalchemy', 'dotenv', 'litellm', 'streamlit') if name in sys.modules]"
+    code = f"import sys, lib.cli.main; lib.cli.main.build_parser(); print({watched})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.feature("SET-3")
+def test_wrong_usage_has_status_two(run: Run) -> None:
+    for words in (
+        (),
+        ("users",),
+        ("nothing",),
+        ("users", "add", "a", "--role", "king"),
+        ("demo", "load", "--calls", "0"),
+    ):
+        done = run(*words)
+        assert done.returncode == 2
+        assert "usage:" in done.stderr
+
+
+@pytest.mark.feature("SET-4")
+def test_migrate_says_what_it_did(run: Run) -> None:
+    assert succeeded(run("migrate")).startswith("Migrated: ")
+    assert succeeded(run("migrate")) == "The database is up to date.\n"
+
+
+@pytest.mark.feature("SET-4")
+def test_a_newer_database_is_refused_untouched(run: Run, tmp_path: Path) -> None:
+    import sqlite3
+
+    succeeded(run("migrate"))
+    path = tmp_path / "data" / "llm_manager.db"
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'r9999'")
+    database.close()
+    before = path.read_bytes()
+    for words in (("migrate",), ("users", "list")):
+        assert "newer version" in refused(run(*words))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.feature("SET-4")
+def test_a_damaged_database_is_refused_and_kept(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "llm_manager.db"
+    path.parent.mkdir()
+    path.write_bytes(b"not a database at all, " * 400)
+    before = path.read_bytes()
+    assert "damaged" in refused(run("users", "list"))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.feature("SET-1")
+def test_a_data_folder_that_cannot_be_written_is_a_sentence(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for words in (("migrate",), ("serve",), ("users", "list")):
+        said = refused(run(*words, LLM_MANAGER_DATA=str(tmp_path / "file" / "data")))
+        assert "data folder" in said
+        assert "LLM_MANAGER_DATA" in said
+
+
+@pytest.mark.feature("SET-1")
+def test_a_port_in_use_is_a_sentence_that_names_another(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused(run("serve", PORT=str(port)))
+    assert f"Port {port} is in use." in said
+    assert "PORT=" in said
+
+
+@pytest.mark.feature("SET-1")
+@pytest.mark.parametrize("port", ["abc", "0", "70000", "-1"])
+def test_a_port_that_is_none_is_a_sentence(run: Run, port: str) -> None:
+    assert "not a port number" in refused(run("serve", PORT=port))
+
+
+@pytest.mark.feature("ACC-2")
+def test_users_are_added_and_listed_without_a_password_on_the_command_line(run: Run) -> None:
+    added = run("users", "add", "Amira", "--role", "super-admin", input="correct horse battery\n")
+    assert succeeded(added) == "Added Amira as super-admin.\n"
+    given = run("users", "add", "ben", "--role", "developer", LLM_MANAGER_NEW_PASSWORD="correct horse battery")
+    assert succeeded(given) == "Added ben as developer.\n"
+    listed = json.loads(succeeded(run("users", "list", "--json")))
+    assert [(user["name"], user["role"], user["active"]) for user in listed] == [
+        ("Amira", "super-admin", True),
+        ("ben", "developer", True),
+    ]
+    assert "super-admin" in succeeded(run("users", "list"))
+
+
+@pytest.mark.feature("ACC-2")
+def test_a_taken_name_and_a_short_password_are_refused(run: Run) -> None:
+    succeeded(run("users", "add", "amira", "--role", "developer", input="correct horse battery\n"))
+    refused(run("users", "add", "AMIRA", "--role", "developer", input="correct horse battery\n"))
+    refused(run("users", "add", "ben", "--role", "developer", input="short\n"))
+    refused(run("users", "add", "ben", "--role", "developer", input=""))
+    assert len(json.loads(succeeded(run("users", "list", "--json")))) == 1
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_provider_key_comes_from_a_variable_and_is_never_shown(run: Run, tmp_path: Path) -> None:
+    key = "sk-canary-0123456789abcdef"
+    succeeded(run("providers", "add", "eu", "--kind", "openai", "--api-key-env", "MY_KEY", MY_KEY=key))
+    for words in (("providers", "list"), ("providers", "list", "--json")):
+        shown = succeeded(run(*words))
+        assert "…cdef" in shown
+        assert key not in shown
+    assert all(key.encode() not in path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
+    assert "NO_KEY is empty" in refused(run("providers", "add", "us", "--kind", "openai", "--api-key-env", "NO_KEY"))
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_master_key_that_does_not_fit_stops_before_anything_is_written(run: Run) -> None:
+    from cryptography.fernet import Fernet
+
+    first, other = (Fernet.generate_key().decode() for _ in range(2))
+    add = ("providers", "add", "eu", "--kind", "openai", "--api-key-env", "MY_KEY")
+    succeeded(run(*add, MY_KEY="sk-0123456789abcdef", LLM_MANAGER_MASTER_KEY=first))
+    said = refused(run("providers", "list", LLM_MANAGER_MASTER_KEY=other))
+    assert first not in said
+    assert other not in said
+    refused(run("providers", "list", LLM_MANAGER_MASTER_KEY="not a key"))
+    assert "…cdef" in succeeded(run("providers", "list", LLM_MANAGER_MASTER_KEY=first))
+
+
+@pytest.mark.feature("CFG-2")
+@pytest.mark.feature("CFG-8")
+def test_configurations_are_seeded_added_and_listed(run: Run) -> None:
+    succeeded(
+        run("configs", "add", "notes", "--app", "writing", "--provider", "local", "--model", "smollm2-135m-instruct")
+    )
+    listed = json.loads(succeeded(run("configs", "list", "--json")))
+    assert {"notes", "local-default", "openai-default", "anthropic-default"} <= {each["slug"] for each in listed}
+    only = json.loads(succeeded(run("configs", "list", "--app", "writing", "--json")))
+    assert [each["slug"] for each in only] == ["notes"]
+    assert "nowhere" in refused(run("configs", "add", "x", "--app", "a", "--provider", "nowhere", "--model", "m"))
+
+
+@pytest.mark.feature("CFG-3")
+def test_test_config_reports_success_and_a_clear_failure(run: Run) -> None:
+    succeeded(run("providers", "add", "stage", "--kind", "scripted"))
+    succeeded(run("configs", "add", "works", "--app", "a", "--provider", "stage", "--model", "lorem"))
+    result = json.loads(succeeded(run("test-config", "works", "--json")))
+    assert result["ok"] is True
+    assert result["latency_ms"] >= 0
+
+    nobody = ("--kind", "custom", "--base-url", "http://127.0.0.1:9/v1", "--allow-private")
+    succeeded(run("providers", "add", "absent", *nobody))
+    succeeded(run("configs", "add", "fails", "--app", "a", "--provider", "absent", "--model", "m"))
+    failed = run("test-config", "fails")
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert "fails" in failed.stderr
+    assert "no configuration missing" in refused(run("test-config", "missing"))
+
+
+@pytest.mark.feature("SET-5")
+@pytest.mark.feature("COST-3")
+@pytest.mark.feature("COST-6")
+@pytest.mark.feature("CALL-6")
+def test_sample_data_is_loaded_counted_exported_and_removed(run: Run) -> None:
+    assert "300" in succeeded(run("demo", "load", "--calls", "300", "--seed", "7"))
+    head, *rows = succeeded(run("stats", "--by", "provider,model", "--format", "csv")).strip().splitlines()
+    assert head.strip() == ("provider,model,calls,prompt_tokens,completion_tokens,total_tokens,cost_usd,unpriced_calls")
+    assert rows
+    figures = json.loads(succeeded(run("stats", "--by", "provider", "--format", "json")))
+    assert sum(row["calls"] for row in figures) == 300
+    exported = json.loads(succeeded(run("calls", "export", "--format", "json")))
+    assert len(exported) >= 300
+    table = succeeded(run("calls", "export", "--format", "csv")).splitlines()
+    assert len(table) == len(exported) + 1
+    assert "Removed" in succeeded(run("demo", "remove"))
+    assert json.loads(succeeded(run("stats", "--by", "provider", "--format", "json"))) == []
+
+
+@pytest.mark.feature("COST-6")
+def test_a_day_or_a_dimension_that_is_none_is_refused(run: Run) -> None:
+    assert run("stats", "--by", "provider", "--from", "yesterday").returncode == 2
+    assert run("stats", "--by", "colour").returncode == 2
+
+
+@pytest.mark.feature("SET-3")
+def test_a_reader_that_leaves_early_is_no_error(run: Run, tmp_path: Path) -> None:
+    succeeded(run("demo", "load", "--calls", "3000"))
+    environment = dict(os.environ) | {"LLM_MANAGER_DATA": str(tmp_path / "data")}
+    command = f"{sys.executable} -m lib calls export --format csv | head -1"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""

@@ -1,0 +1,195 @@
+"""The guard, the login routes and the health routes, over real services."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from lib import services as root
+from lib.gateway.guard import sockets
+from lib.gateway.headers import content_security_policy
+from lib.gateway.login import safe_next
+from lib.gateway.routes import middleware, routes
+from lib.services import Services, build
+from lib.settings import Settings
+
+USER, PASSWORD = "amira", "correct horse battery"
+
+
+async def secret(_request: Request) -> Response:
+    return PlainTextResponse("the page")
+
+
+async def stream(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("open")
+    while True:
+        try:
+            await websocket.receive_text()
+        except (WebSocketDisconnect, RuntimeError):
+            return
+
+
+def client_for(services: Services) -> TestClient:
+    root.use(services)
+    inner = [Route("/{path:path}", secret, methods=["GET", "POST"]), WebSocketRoute("/_stcore/stream", stream)]
+    app = Starlette(routes=[*routes, *inner], middleware=middleware(lambda: b"goodbye"))
+    return TestClient(app, base_url="http://testserver", follow_redirects=False)
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    made = build(replace(settings, admin_user=USER, admin_password=PASSWORD))
+    yield made
+    root.use(None)
+    made.close()
+
+
+@pytest.fixture
+def client(services: Services) -> Iterator[TestClient]:
+    with client_for(services) as made:
+        yield made
+
+
+def login(client: TestClient, **changes: str) -> Response:
+    form = {"name": USER, "password": PASSWORD} | changes
+    return client.post("/login", data=form, headers={"origin": "http://testserver"})  # type: ignore[return-value]
+
+
+@pytest.mark.feature("ACC-2")
+def test_a_stranger_is_led_to_the_login_page_and_back(client: TestClient) -> None:
+    answer = client.get("/statistics?period=7d&app=a%20b")
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        "/login?next=%2Fstatistics%3Fperiod%3D7d%26app%3Da%2520b",
+    )
+    page = client.get(answer.headers["location"])
+    assert 'action="/login?next=%2Fstatistics' in page.text
+    assert "<script" not in page.text
+    for path in ("/media/x", "/_stcore/metrics", "/component/x", "/_stcore/upload_file/a/b"):
+        assert client.get(path).status_code == 401
+    assert client.post("/statistics").status_code == 401
+
+
+@pytest.mark.feature("ACC-2")
+def test_a_login_sets_a_fresh_cookie_no_script_can_read(client: TestClient) -> None:
+    headers = {"cookie": "llm_manager_session=chosen-by-an-attacker"}
+    answer = client.post("/login", data={"name": USER, "password": PASSWORD}, headers=headers)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "chosen-by-an-attacker" not in cookie
+    assert client.get("/statistics").text == "the page"
+
+
+@pytest.mark.feature("ACC-2")
+def test_under_https_the_cookie_is_bound_to_the_host(client: TestClient) -> None:
+    headers = {"x-forwarded-proto": "https"}
+    answer = client.post("/login", data={"name": USER, "password": PASSWORD}, headers=headers)
+    assert answer.headers["set-cookie"].startswith("__Host-llm_manager_session=")
+    assert "; Secure" in answer.headers["set-cookie"]
+
+
+@pytest.mark.feature("ACC-2")
+def test_wrong_logins_are_one_answer_then_a_pause(client: TestClient) -> None:
+    bodies = {login(client, name=name, password="wrong password").text.replace(name, "") for name in (USER, "nobody")}
+    assert len(bodies) == 1
+    for _ in range(4):
+        assert login(client, password="wrong password").status_code == 400
+    answer = login(client)
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["retry-after"]) <= 3
+
+
+@pytest.mark.feature("ACC-2")
+def test_requests_from_another_site_change_nothing(client: TestClient) -> None:
+    answer = client.post(
+        "/login", data={"name": USER, "password": PASSWORD}, headers={"origin": "https://evil.example"}
+    )
+    assert answer.status_code == 403
+    login(client)
+    assert client.post("/logout", headers={"origin": "null"}).status_code == 403
+    client.get("/logout")  # following a link signs nobody out
+    assert client.get("/statistics").text == "the page"
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/_stcore/stream", headers={"origin": "https://evil.example"}),
+    ):
+        pass
+
+
+@pytest.mark.feature("ACC-2")
+def test_a_socket_needs_a_session_and_ends_with_it(client: TestClient) -> None:
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
+        pass
+    login(client)
+    with client.websocket_connect("/_stcore/stream") as socket:
+        assert socket.receive_text() == "open"
+        assert len(sockets.tokens()) == 1
+        assert client.post("/logout").headers["location"] == "/login"
+        assert socket.receive_bytes() == b"goodbye"
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+        assert closed.value.code == 4401
+    assert client.get("/statistics").status_code == 303
+
+
+@pytest.mark.feature("ACC-2")
+@pytest.mark.parametrize(
+    "address",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/a\n/b", "/logout", ""],
+)
+def test_next_never_leaves_this_site(address: str) -> None:
+    assert safe_next(address) == "/"
+    assert safe_next("/activity?id=1&app=b") == "/activity?id=1&app=b"
+
+
+def test_every_answer_carries_the_policy(client: TestClient) -> None:
+    for path in ("/healthz", "/login", "/statistics", "/media/x"):
+        headers = client.get(path).headers
+        assert headers["content-security-policy"] == content_security_policy()
+        assert headers["x-content-type-options"] == "nosniff"
+    policy = content_security_policy()
+    assert "'sha256-" in policy
+    assert "script-src 'self' 'unsafe-inline'" not in policy
+    assert "img-src 'self' data: blob:;" in policy
+
+
+@pytest.mark.feature("GATE-5")
+def test_ready_means_the_database_answers_with_this_schema(client: TestClient, services: Services) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").status_code == 200
+    with services.store.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.feature("ACC-1")
+def test_a_new_installation_asks_for_its_code_and_guessing_it_is_slowed(settings: Settings) -> None:
+    services = build(settings)
+    try:
+        with client_for(services) as client:
+            assert client.get("/activity").headers["location"] == "/setup"
+            assert client.get("/login").headers["location"] == "/setup"
+            form = {"name": USER, "password": PASSWORD, "again": PASSWORD}
+            for n in range(20):
+                assert client.post("/setup", data=form | {"code": f"AAAA-BBBB-{n:04}"}).status_code == 400
+            assert client.post("/setup", data=form | {"code": services.setup.code()}).status_code == 429
+            assert services.setup.needed()
+    finally:
+        root.use(None)
+        services.close()
+
+
+def test_an_oversized_form_is_not_read(client: TestClient) -> None:
+    assert login(client, password="x" * 50_000).status_code == 400
