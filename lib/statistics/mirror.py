@@ -130,11 +130,16 @@ def _changes(connection: Connection, is_sqlite: bool, after: int, until: int) ->
     """Rows whose change number is in (after, until], as Arrow tables; one statement, so one snapshot."""
     names = [_selected(name, is_sqlite) for name in _COLUMNS]
     column = "change_seq" if after else "+change_seq"  # from the start: read the table in order, not by the index
-    query = text(f"SELECT {', '.join(names)} FROM usage_logs WHERE {column} > :after AND {column} <= :until")  # noqa: S608 - names are ours
-    streamed = connection.execution_options(stream_results=True)
-    with streamed.execute(query, {"after": after, "until": until}) as result:
-        while rows := result.cursor.fetchmany(_BATCH):  # the driver's own tuples: twice as fast as SQLAlchemy's rows
+    query = f"SELECT {', '.join(names)} FROM usage_logs WHERE {column} > {after:d} AND {column} <= {until:d}"  # noqa: S608 - our names, integers
+    driver = connection.connection.dbapi_connection  # the driver's own tuples: twice as fast as SQLAlchemy's rows
+    assert driver is not None  # noqa: S101 - the connection is open
+    cursor = driver.cursor() if is_sqlite else driver.cursor("mirror")  # named: streams
+    try:
+        cursor.execute(query)
+        while rows := cursor.fetchmany(_BATCH):
             yield _table(rows)
+    finally:
+        cursor.close()
 
 
 def _selected(name: str, is_sqlite: bool) -> str:

@@ -1,8 +1,8 @@
 """Ranges of time in the report zone, what they are compared with, and the steps they are cut into.
 
 A range is half-open and kept in UTC; its borders are local midnights, so a day may last 23 or 25 hours. DuckDB gets the
-zone as a CASE over its changes of offset: exact, and as cheap as UTC. An hour is an hour of real time; the one that a
-clock set back repeats is two buckets.
+zone as a CASE over its changes of offset: exact, and as cheap as UTC. An hour is an hour of real time, cut where the
+local hour began at the range's start; the one that a clock set back repeats is two buckets.
 """
 
 from dataclasses import dataclass
@@ -113,31 +113,26 @@ def buckets(start: datetime, end: datetime, step: Step, zone: ZoneInfo) -> list[
     """Every bucket that touches the range, in order; the first and last may reach beyond it."""
     made: list[Bucket] = []
     if step is Step.HOUR:
-        current = bucket_start(start, step, zone)
+        current = start.astimezone(UTC)
+        current -= timedelta(seconds=(current.timestamp() + hour_phase(zone, start)) % 3600)
         while current < end:
             made.append(Bucket(bucket_key(current, step, zone), current, current + timedelta(hours=1)))
             current += timedelta(hours=1)
         return made
-    day = bucket_start(start, step, zone).astimezone(zone).date()
+    day = start.astimezone(zone).date()
+    if step is Step.WEEK:
+        day -= timedelta(days=day.weekday())
+    elif step is Step.MONTH:
+        day = day.replace(day=1)
     while (begin := midnight(day, zone)) < end:
         day = _next(day, step)
         made.append(Bucket(bucket_key(begin, step, zone), begin, midnight(day, zone)))
     return made
 
 
-def bucket_start(moment: datetime, step: Step, zone: ZoneInfo) -> datetime:
-    """The start of the bucket a moment lies in, in UTC."""
-    local = moment.astimezone(zone)
-    if step is Step.HOUR:
-        return moment.astimezone(UTC) - timedelta(
-            minutes=local.minute, seconds=local.second, microseconds=local.microsecond
-        )
-    day = local.date()
-    if step is Step.WEEK:
-        day -= timedelta(days=day.weekday())
-    elif step is Step.MONTH:
-        day = day.replace(day=1)
-    return midnight(day, zone)
+def hour_phase(zone: ZoneInfo, start: datetime) -> int:
+    """Seconds by which local hours begin before those of UTC: not zero in India, Nepal and a few more."""
+    return _offset(start, zone) % 3600
 
 
 def bucket_key(start: datetime, step: Step, zone: ZoneInfo) -> str:

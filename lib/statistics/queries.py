@@ -22,7 +22,7 @@ from lib.errors import InvalidInput
 from lib.money import usd_from_nano
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
 from lib.statistics.mirror import Mirror, Version
-from lib.statistics.periods import Step, bucket_key, bucket_start, local_time_sql
+from lib.statistics.periods import Step, bucket_key, hour_phase, local_time_sql
 
 _KEPT = 400  # answers
 _FAILED = "status IN ('error', 'timeout', 'truncated', 'orphaned')"
@@ -197,16 +197,16 @@ class Statistics:
 def _bucket_sql(where: StatisticsFilter, step: Step) -> str:
     """The start of a row's bucket: the moment of the hour, or the local day on which day, week or month begin."""
     start, end = where.start or _FIRST, where.end or utc_now().replace(minute=0, second=0, microsecond=0)
+    if step is Step.HOUR:
+        phase = hour_phase(where.zone, start)
+        return f"date_trunc('hour', started_at + to_seconds({phase})) - to_seconds({phase})"
     local = local_time_sql(where.zone, start, max(end, start + timedelta(seconds=1)))
-    if step is Step.HOUR:  # cut in wall time, then go back: zones of half an hour are cut at their own full hour
-        return f"date_trunc('hour', {local}) - (({local}) - started_at)"
     return f"date_trunc('{step.value}', {local})"
 
 
 def _key(bucket: pd.Timestamp, step: Step, where: StatisticsFilter) -> str:
     if step is Step.HOUR:
-        moment = bucket.to_pydatetime().replace(tzinfo=UTC)
-        return bucket_key(bucket_start(moment, step, where.zone), step, where.zone)
+        return bucket_key(bucket.to_pydatetime().replace(tzinfo=UTC), step, where.zone)
     return bucket.date().isoformat()
 
 

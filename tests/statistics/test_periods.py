@@ -1,0 +1,65 @@
+"""Ranges, comparisons and buckets, through changes of the clock."""
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from lib.statistics.periods import Period, Step, buckets, default_step, midnight, offsets, resolve, steps_for
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)
+
+
+@pytest.mark.feature("COST-4")
+def test_a_whole_past_month_is_compared_with_the_whole_month_before() -> None:
+    october = resolve(Period.CUSTOM, BERLIN, NOW, date(2026, 10, 1), date(2026, 10, 31))
+    assert october.start == midnight(date(2026, 10, 1), BERLIN)
+    assert october.end == midnight(date(2026, 11, 1), BERLIN)
+    assert (october.previous_start, october.previous_end) == (midnight(date(2026, 9, 1), BERLIN), october.start)
+    march = resolve(Period.CUSTOM, BERLIN, NOW, date(2026, 2, 1), date(2026, 2, 28))
+    assert march.previous_end == march.start
+
+
+@pytest.mark.feature("COST-4")
+def test_a_running_period_is_compared_with_as_much_of_the_one_before() -> None:
+    week = resolve(Period.DAYS_7, ZoneInfo("UTC"), NOW)
+    assert week.start == datetime(2026, 11, 16, tzinfo=UTC)
+    assert week.end == datetime(2026, 11, 23, tzinfo=UTC)
+    assert week.previous_start == datetime(2026, 11, 9, tzinfo=UTC)
+    assert week.previous_end == datetime(2026, 11, 15, 14, 20, tzinfo=UTC)
+
+
+@pytest.mark.feature("COST-4")
+def test_a_day_has_the_hours_it_really_had() -> None:
+    def hours(day: date) -> list[str]:
+        start, end = midnight(day, BERLIN), midnight(date.fromordinal(day.toordinal() + 1), BERLIN)
+        return [bucket.key for bucket in buckets(start, end, Step.HOUR, BERLIN)]
+
+    autumn, spring = hours(date(2026, 10, 25)), hours(date(2026, 3, 29))
+    assert len(autumn) == len(set(autumn)) == 25
+    assert len(spring) == 23
+    assert "2026-10-25T02:00+02:00" in autumn
+    assert "2026-10-25T02:00+01:00" in autumn
+
+
+@pytest.mark.feature("COST-4")
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca"])
+def test_the_stretches_of_one_offset_are_those_of_the_zone(zone: str) -> None:
+    start, end = datetime(2019, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    stretches = offsets(ZoneInfo(zone), start, end)
+    previous = start
+    for until, seconds in stretches:
+        for moment in (previous, previous + (until - previous) / 2):
+            assert moment.astimezone(ZoneInfo(zone)).utcoffset().total_seconds() == seconds
+        previous = until
+    assert previous == end
+
+
+@pytest.mark.feature("COST-4")
+def test_steps_fit_the_range() -> None:
+    for period in (Period.DAYS_7, Period.DAYS_30, Period.MONTH, Period.YEAR):
+        found = resolve(period, BERLIN, NOW)
+        step = default_step(found.start, found.end)
+        assert step in steps_for(found.start, found.end)
+        assert 2 <= len(buckets(found.start, found.end, step, BERLIN)) <= 100
