@@ -58,7 +58,7 @@ def over_time(
         .mark_bar(cornerRadiusEnd=0, cursor="pointer")
         .encode(
             x=alt.X("bucket:O", title=None, axis=_time_axis(keys, step, compact), scale=_band(keys)),
-            y=alt.Y("sum(shown):Q", title=None, axis=_axis(data, measure)),
+            y=alt.Y("shown:Q", title=None, axis=_axis(data, measure)),
             color=colour("series", names, hexes, legend_columns=3 if compact else 5 if by is Dimension.MODEL else None),
             order=alt.Order("place:Q", sort="ascending"),
             tooltip=[
@@ -67,7 +67,7 @@ def over_time(
                 alt.Tooltip("label:N", title=measure.value.capitalize()),
             ],
         )
-        .add_params(_mark("bucket", "series"))
+        .add_params(_mark("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
     )
     return style(chart, 270)
 
@@ -109,9 +109,8 @@ def cross_tab(
         tall = provider_order(tall)
     data = data[data["row"].isin(tall) & data["column"].isin(wide)]
     data = data.assign(shown=_shown(data.value, measure), label=_labels(data.value, measure, short=True))
-    head = alt.Axis(
-        orient="top", labelAngle=-40 if slanted else 0, labelLimit=86, labelOverlap=False, labelFlush=False, labelBound=False
-    )  # fmt: skip
+    uncut = {"labelOverlap": False, "labelFlush": False, "labelBound": False}
+    head = alt.Axis(orient="top", labelAngle=-40 if slanted else 0, labelLimit=86, **uncut)
     base = alt.Chart(data).encode(
         x=alt.X("column_name:N", sort=_names(data, "column", wide), title=None, axis=head),
         y=alt.Y("row_name:N", sort=_names(data, "row", tall), title=None),
@@ -143,18 +142,19 @@ def _series(data: pd.DataFrame, by: Dimension) -> tuple[pd.DataFrame, list[str],
         return data.assign(series=data.provider), names, [provider_hex(name) for name in names]
     data = data.assign(series=_unique_models(data))
     largest = data.groupby("series").value.sum().sort_values(ascending=False).index[:_SERIES]
-    data["series"] = data.series.where(data.series.isin(largest), OTHER)
+    rest = ~data.series.isin(largest)
+    if rest.any():
+        summed = data[rest].groupby("bucket", as_index=False).value.sum()
+        data = pd.concat([data[~rest], summed.assign(series=OTHER, provider="other", model=None)], ignore_index=True)
     owner: Mapping[str, str] = dict(zip(data.series, data.provider, strict=True))
-    ranks: dict[str, int] = {}
-    names, hexes = [], []
     places = {name: n for n, name in enumerate(largest)}
     order = provider_order(owner.values())
-    for name in sorted(owner, key=lambda name: (name == OTHER, order.index(owner[name]), places.get(name, 0))):
+    names = sorted(owner, key=lambda name: (name == OTHER, order.index(owner[name]), places.get(name, 0)))
+    ranks: dict[str, int] = {}
+    hexes = []
+    for name in names:
         rank = ranks[owner[name]] = ranks.get(owner[name], -1) + 1
-        names.append(name)
-        hexes.append(
-            PROVIDER_COLOURS["other"] if name == OTHER else provider_hex(owner[name]) + _SHADES[min(rank, len(_SHADES) - 1)]
-        )  # fmt: skip
+        hexes.append(provider_hex(owner[name]) + ("" if name == OTHER else _SHADES[min(rank, len(_SHADES) - 1)]))
     return data, names, hexes
 
 
