@@ -109,7 +109,7 @@ def cross_tab(
         tall = provider_order(tall)
     data = data[data["row"].isin(tall) & data["column"].isin(wide)]
     data = data.assign(shown=_shown(data.value, measure), label=_labels(data.value, measure, short=True))
-    uncut = {"labelOverlap": False, "labelFlush": False, "labelBound": False}
+    uncut: dict[str, Any] = {"labelOverlap": False, "labelFlush": False, "labelBound": False}
     head = alt.Axis(orient="top", labelAngle=-40 if slanted else 0, labelLimit=86, **uncut)
     base = alt.Chart(data).encode(
         x=alt.X("column_name:N", sort=_names(data, "column", wide), title=None, axis=head),
