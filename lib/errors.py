@@ -72,7 +72,7 @@ class ErrorKind(StrEnum):
     SERVER_ERROR = "server_error"
     CONNECTION = "connection"
     NOT_A_MODEL_SERVER = "not_a_model_server"
-    TIMEOUT_FIRST_TOKEN = "timeout_first_token"
+    TIMEOUT_FIRST_TOKEN = "timeout_first_token"  # noqa: S105 (a kind of error)
     TIMEOUT_IDLE = "timeout_idle"
     TIMEOUT_TOTAL = "timeout_total"
     STREAM_CUT = "stream_cut"

@@ -31,14 +31,14 @@ def send(prompt: str, configuration: str, system: str, parameters: dict[str, obj
         st.session_state["send_error"] = error
 
 
-configurations = {c.slug: c for c in services.configurations.list(actor) if c.is_active}
+configurations = {c.slug: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
 with blocks.header("Playground"):
     if st.button("New run", icon=":material/add:", type="tertiary", disabled=run is None):
         del st.query_params["run"]
         st.rerun()
 
 if not configurations:
-    with blocks.empty_state("tune", "No configuration is switched on", "A configuration says which model answers."):
+    with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
         st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
     st.stop()
 

@@ -27,6 +27,7 @@ from lib.clock import new_id
 from lib.configs.configurations import Configurations
 from lib.db.engine import Store
 from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound
+from lib.providers import adapters
 from lib.providers.prices import PriceBook
 from lib.providers.registry import Providers
 
@@ -181,6 +182,7 @@ class Calls:
         with suppress(LLMManagerError):
             await asyncio.to_thread(recovery.sign_out, self._store, self._owner)
         self._spool.close()
+        await adapters.close()
 
     def _keep_house(self) -> None:
         self._house = asyncio.get_running_loop().create_task(self._signs_of_life())

@@ -1,14 +1,14 @@
 """`stats` and `calls export`: figures and rows of the ledger, for spreadsheets and other programs."""
 
 import argparse
-import sys
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from lib.access.permissions import OPERATOR
 from lib.cli import output
 from lib.cli.arguments import day, names
 from lib.cli.door import opened_services
+from lib.errors import InvalidInput
 
 
 def add_commands(commands: Any) -> None:
@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
     command.set_defaults(run=stats)
     actions = commands.add_parser("calls", help="the log of calls").add_subparsers(metavar="ACTION", required=True)
     command = actions.add_parser("export", help="write the log to standard output")
-    command.add_argument("--format", choices=["csv", "json"], default="csv")
+    command.add_argument("--format", choices=["csv", "json", "sql"], default="csv")
     _add_range(command)
     command.set_defaults(run=export)
 
@@ -32,7 +32,30 @@ def _add_range(command: argparse.ArgumentParser) -> None:
 
 def stats(arguments: argparse.Namespace) -> None:
     """Print usage by the given dimensions."""
+    start, end = moments(arguments.first, arguments.last)
+    with opened_services() as services:
+        frame = services.statistics.stats_table(OPERATOR, arguments.by, start, end)
+        print(frame)
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Stream the rows of the log."""
+    """Stream every attempt of the range, newest first."""
+    from lib.calls.activity_filter import CUSTOM, ActivityFilter
+
+    start, end = moments(arguments.first, arguments.last)
+    asked = ActivityFilter(period=CUSTOM, start=start, end=end)
+    with opened_services() as services:
+        write = {
+            "csv": services.activity.export_csv,
+            "json": services.activity.export_json,
+            "sql": services.activity.export_sql,
+        }[arguments.format]
+        output.write_bytes(write(OPERATOR, asked))
+
+
+def moments(first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
+    """Days as moments in UTC: the start of the first, the end of the last (exclusive); None is open."""
+    if first is not None and last is not None and last < first:
+        raise InvalidInput("The range is empty.", f"--from {first} is after --to {last}.", "Swap the two days.")
+    start, end = (None if day is None else datetime.combine(day, time(), UTC) for day in (first, last))
+    return start, end if end is None else end + timedelta(days=1)

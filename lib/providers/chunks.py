@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the provider counted them, normalised: `prompt_tokens` includes cached ones, `completion_tokens` includes reasoning."""
+    """Tokens as the provider counted them: `prompt_tokens` includes cached ones, `completion_tokens` reasoning."""
 
     prompt_tokens: int
     completion_tokens: int

@@ -35,7 +35,8 @@ def row(**options: Any) -> Any:
 
 def plain(text: str) -> str:
     """`text` with Markdown's signs escaped: for data where Streamlit reads Markdown (labels, captions, errors)."""
-    return "".join("\\" + sign if sign in _MARKDOWN_SIGNS else sign for sign in text.replace("\n", " "))
+    joined = text.replace("\n", " ").replace("://", "://\u2060")  # a word joiner: addresses don't become links
+    return "".join("\\" + sign if sign in _MARKDOWN_SIGNS else sign for sign in joined)
 
 
 def show_error(error: LLMManagerError) -> None:

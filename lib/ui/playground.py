@@ -81,6 +81,8 @@ def _answer(services: Services, actor: Actor, view: CallView, height: Any) -> No
     with blocks.row(gap="xsmall"):
         st.caption(f"{blocks.plain(view.provider)} · {blocks.plain(view.served_model or view.model)}", width="content")
         _state_badge(view)
+        if view.finish_reason == "length":
+            st.badge("Cut at max output tokens", icon=":material/content_cut:", color="orange")
         if view.attempt > 1:
             st.badge(f"Attempt {view.attempt}", icon=":material/replay:", color="orange")
     if view.error_message:
@@ -171,13 +173,17 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
         st.caption("Your runs will stand here, each with its cost. They are kept when you leave the page.")
     for run in runs:
         with st.container(gap=None):
-            label = (run.prompt_text or "— the prompt was not kept").strip().splitlines()[0][:60]
-            icon = ":material/radio_button_checked:" if run.call_id == current else ":material/chat_bubble:"
-            if st.button(blocks.plain(label), key=f"run-{run.call_id}", type="tertiary", icon=icon, width="stretch"):
-                st.query_params["run"] = run.call_id
-                st.rerun()
+            first_line = (run.prompt_text.strip() or "— the prompt was not kept").splitlines()[0]
+            st.page_link(
+                session.page("playground"),
+                label=blocks.plain(first_line if len(first_line) <= 34 else first_line[:33] + "…"),
+                icon=":material/radio_button_checked:" if run.call_id == current else ":material/chat_bubble:",
+                query_params={"run": run.call_id},
+                help=blocks.plain(f"{run.provider} · {run.model}"),
+            )
             cost = format_money(run.cost_nano_usd, estimated=run.cost_status == "estimated")
-            st.caption(_line(run.status, format.moment(run.started_at, zone), run.model, cost))
+            started = format.moment(run.started_at, zone).rpartition(":")[0]
+            st.caption(" · ".join(blocks.plain(part) for part in (format.STATUS_GLYPHS[run.status], started, cost)))
     if page > 1 or more:
         with blocks.row():
             if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
@@ -186,10 +192,6 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
             if st.button("Older", type="tertiary", disabled=not more, icon=":material/chevron_right:"):
                 st.session_state["runs_page"] = page + 1
                 st.rerun()
-
-
-def _line(status: str, moment: str, model: str, cost: str) -> str:
-    return " · ".join(blocks.plain(part) for part in (format.STATUS_GLYPHS[status], moment, model, cost))
 
 
 def last_prompt(view: CallView) -> tuple[str, str, Mapping[str, Any]]:

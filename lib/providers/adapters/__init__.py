@@ -23,6 +23,14 @@ def warm() -> threading.Thread:
     return thread
 
 
+async def close() -> None:
+    """Close the connections kept open between calls, on the loop that made them."""
+    if _via_litellm.cache_info().currsize:
+        from lib.providers.adapters.via_litellm import close_connections
+
+        await close_connections()
+
+
 @cache
 def _scripted() -> Adapter:
     from lib.providers.adapters.scripted import Scripted
