@@ -6,19 +6,22 @@ previous stretch: money and volume in grey, for more is not bad; speed, failures
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import pandas as pd
 import streamlit as st
 
-from lib.money import NANO_PER_USD, format_money
+from lib.money import format_money
 from lib.statistics import charts
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Bucket, Range, Step, buckets, steps_for
 from lib.statistics.queries import Figures
 from lib.ui import blocks, format, session, statistics_filters
 from lib.ui.statistics_view import TAB_DIMENSIONS, StatisticsView
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MEASURES = {Measure.COST: "Cost", Measure.TOKENS: "Tokens", Measure.CALLS: "Calls"}
 _MINUS = "−"
@@ -40,6 +43,10 @@ class Scene:
         """The steps of the range, in order."""
         return buckets(self.range.start, self.range.end, self.step, self.zone)
 
+    def course(self, trend: "pd.DataFrame", now: datetime) -> "pd.DataFrame":
+        """The trend with a row for each bucket that has begun."""
+        return trend.set_index("bucket").reindex([bucket.key for bucket in self.buckets if bucket.start <= now])
+
     def named(self, dimension: Dimension, value: str) -> str:
         """A value as people know it."""
         if dimension is Dimension.STATUS:
@@ -47,7 +54,7 @@ class Scene:
         return self.names.get(value, value) if dimension is Dimension.USER else value
 
 
-def figures(now: Figures, before: Figures, trend: pd.DataFrame) -> None:
+def figures(now: Figures, before: Figures, trend: "pd.DataFrame") -> None:
     """Six metrics with their course and their change."""
     money, by_money = _money_change(now.cost_nano_usd, before.cost_nano_usd)
     saved, by_saved = _money_change(now.saved_nano_usd, before.saved_nano_usd, absolute=True)
@@ -79,7 +86,7 @@ def _metric(
     label: str,
     value: str,
     change: str | None,
-    course: pd.Series,
+    course: "pd.Series",
     *,
     less_is_better: bool | None = None,
     help: str | None = None,
@@ -87,15 +94,14 @@ def _metric(
     colour: Any = "gray"
     if change and less_is_better is not None:
         colour = "green" if change.startswith(_MINUS) == less_is_better else "red"
-    points = [None if pd.isna(point) else float(point) for point in course]
-    known = [point for point in points if point is not None]
+    points = course.dropna() if less_is_better else course.fillna(0)  # no call: no latency, but no cost either
     st.metric(
         label,
         value,
         change,
         delta_color=colour,
         delta_arrow="down" if change and change.startswith(_MINUS) else "up",
-        chart_data=[point or 0.0 for point in points] if len(known) > 1 else None,
+        chart_data=points.astype(float).tolist() if len(points) > 1 and points.any() else None,
         chart_type="area",
         border=True,
         height="stretch",
@@ -127,7 +133,7 @@ def _signed(number: float, text: str) -> str:
     return ("+" if number > 0 else _MINUS) + text
 
 
-def over_time(scene: Scene, frame: pd.DataFrame) -> None:
+def over_time(scene: Scene, frame: "pd.DataFrame") -> None:
     """The card of a measure over time, with its controls."""
     view = scene.view
     with st.container(border=True):
@@ -154,7 +160,7 @@ def over_time(scene: Scene, frame: pd.DataFrame) -> None:
         _open(view.rows_behind(start, end, provider=provider, model=mark.get("model")))
 
 
-def by_model(scene: Scene, frame: pd.DataFrame) -> None:
+def by_model(scene: Scene, frame: "pd.DataFrame") -> None:
     """The card of the models with the largest sums."""
     view = scene.view
     st.subheader(f"{MEASURES[view.measure]} by model", anchor=False)
@@ -163,7 +169,7 @@ def by_model(scene: Scene, frame: pd.DataFrame) -> None:
         _open(view.rows_behind(scene.range.start, scene.range.end, **_texts(mark, "provider", "model")))
 
 
-def cross_tab(scene: Scene, frame: pd.DataFrame) -> None:
+def cross_tab(scene: Scene, frame: "pd.DataFrame") -> None:
     """The card of the cross-tab, with the choice of its two sides."""
     view = scene.view
     with blocks.row():
@@ -211,8 +217,3 @@ def _texts(mark: Mapping[str, Any], *names: str) -> dict[str, str | None]:
 
 def _open(query: dict[str, list[str]]) -> None:
     st.switch_page(session.page("activity"), query_params=query)
-
-
-def dollars(nano: pd.Series) -> pd.Series:
-    """Exact nano-dollars as dollars to show; missing stays missing."""
-    return nano.astype("Float64") / NANO_PER_USD

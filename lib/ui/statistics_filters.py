@@ -149,3 +149,20 @@ def ago(newest: datetime | None, now: datetime) -> str:
         if seconds >= size:
             return f"newest call {seconds // size} {unit} ago"
     return f"newest call {seconds} s ago"
+
+
+def scope_line(
+    found: Range, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
+) -> None:
+    """What the figures are about: range, zone, comparison, freshness, and what is missing from them."""
+    compared = f"compared with {words(found.previous_start, found.previous_end, zone)}"
+    parts = [words(found.start, found.end, zone), zone.key, compared, ago(newest, now)]
+    with blocks.row():
+        st.caption(blocks.plain(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content")
+        if unpriced:
+            st.badge(
+                f"{unpriced:,} {'call' if unpriced == 1 else 'calls'} unpriced, not in totals",
+                icon=":material/price_change:",
+                color="yellow",
+                help="No price is known for their models. They are missing from the cost, not counted as free.",
+            )
