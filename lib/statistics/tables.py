@@ -1,0 +1,56 @@
+"""The table of models: the frame that is exported, and the rows that the page shows of it."""
+
+from typing import Any
+
+import pandas as pd
+
+from lib.money import NANO_PER_USD, usd_from_nano
+from lib.statistics.chart_theme import provider_hex
+from lib.statistics.queries import Figures
+
+_BOLD = "font-weight:700;background-color:rgba(128,145,160,.12)"
+
+
+def model_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Figures per provider and model, exact dollars and each one's share of the sum."""
+    total = frame.cost_nano_usd.sum()
+    cost = [None if pd.isna(nano) else usd_from_nano(int(nano)) for nano in frame.cost_nano_usd]
+    share = frame.cost_nano_usd.astype("Float64") / (float(total) or float("nan"))
+    table = frame[["provider", "model", "calls", "prompt_tokens", "completion_tokens", "total_tokens"]]
+    return table.assign(
+        cost_usd=pd.Series(cost, index=frame.index, dtype=object),
+        cost_share=share,
+        first_token_p95_ms=frame.first_token_p95_ms,
+        error_rate=frame.error_rate,
+        unpriced_calls=frame.unpriced_calls,
+    )
+
+
+def with_total(table: pd.DataFrame, totals: Figures) -> Any:
+    """The rows to show: the sum first and in bold, a chip in the provider's colour, shares in percent (a Styler)."""
+    total = {
+        "provider": "",
+        "model": f"Total, {len(table)} {'model' if len(table) == 1 else 'models'}",
+        "calls": totals.calls,
+        "prompt_tokens": totals.prompt_tokens,
+        "completion_tokens": totals.completion_tokens,
+        "cost_usd": None if totals.cost_nano_usd is None else totals.cost_nano_usd / NANO_PER_USD,
+        "cost_share": 1.0 if totals.cost_nano_usd else None,
+        "first_token_p95_ms": totals.first_token_p95_ms,
+        "error_rate": totals.error_rate,
+    }
+    rows = pd.concat([pd.DataFrame([total]).astype(object), table[list(total)].astype(object)], ignore_index=True)
+    for name in list(total)[2:]:
+        rows[name] = pd.Series([_number(value) for value in rows[name]], dtype="float64")
+    rows[["cost_share", "error_rate"]] *= 100
+    rows["first_token_p95_ms"] = rows["first_token_p95_ms"].round()
+    rows.insert(0, "chip", ["", *["■"] * len(table)])
+
+    def look(row: "pd.Series[Any]") -> list[str]:
+        return [_BOLD] * len(row) if row.name == 0 else [f"color:{provider_hex(row.provider)}", *[""] * (len(row) - 1)]
+
+    return rows.style.apply(look, axis=1)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None or pd.isna(value) else float(value)

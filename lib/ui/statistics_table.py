@@ -1,0 +1,72 @@
+"""The table under the charts: every model with its figures, the sum as its first row, and the same as a file."""
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from lib.statistics import export, tables
+from lib.statistics.queries import Figures
+from lib.ui import blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = ["chip", "provider", "model", "calls", "prompt_tokens", "completion_tokens", "cost_usd", "cost_share"]
+_COMPACT = ["chip", "model", "cost_usd", "cost_share"]
+
+
+def by_model(frame: "pd.DataFrame", totals: Figures, file_name: str, *, compact: bool) -> None:
+    """Table, footer with what is left out, downloads of exactly this table."""
+    table = tables.model_table(frame)
+    st.subheader("By model", anchor=False)
+    st.dataframe(
+        tables.with_total(table, totals),
+        hide_index=True,
+        column_config=_columns(compact),
+        column_order=_COMPACT if compact else [*_SHOWN, "first_token_p95_ms", "error_rate"],
+        height="content" if len(table) < 20 else 620,
+        row_height=30,
+        placeholder="—",
+        key="statistics-by-model",
+    )
+    with blocks.row():
+        st.caption(_footer(table), width="stretch")
+        for kind, label in (("csv", "CSV"), ("parquet", "Parquet")):
+            write, mime = export.WRITERS[kind]
+            st.download_button(
+                label,
+                data=lambda write=write: write(table),
+                file_name=f"{file_name}.{kind}",
+                mime=mime,
+                type="tertiary",
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"statistics-{kind}",
+            )
+
+
+def _columns(compact: bool) -> dict[str, Any]:
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    return {
+        "chip": text("", width=28),
+        "provider": text("Provider", width=96),
+        "model": text("Model", width=150 if compact else 180),
+        "calls": number("Calls", format="localized"),
+        "prompt_tokens": number("Prompt tokens", format="localized"),
+        "completion_tokens": number("Completion tokens", format="localized"),
+        "cost_usd": number(
+            "Cost", format="dollar", width=76 if compact else None, help="— means that no price is known for the model."
+        ),
+        "cost_share": number("Share", format="%.1f %%", width=60 if compact else None),
+        "first_token_p95_ms": number("First token p95, ms", format="localized"),
+        "error_rate": number("Errors", format="%.1f %%"),
+    }
+
+
+def _footer(table: "pd.DataFrame") -> str:
+    parts = [f"{len(table)} {'model' if len(table) == 1 else 'models'}"]
+    if table.cost_usd.isna().any():
+        parts.append("cost — means no price is known")
+    if any(cost == 0 for cost in table.cost_usd.dropna()):
+        parts.append("local models are free, \\$0.00")
+    return " · ".join(parts)

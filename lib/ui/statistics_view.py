@@ -1,0 +1,133 @@
+"""What the statistics page shows, and the same thing as the query of an address.
+
+Reading an address never fails: what can't be understood is left out, and what is the default is not written.
+`from_query(view.to_query()) == view`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from lib.calls.activity_filter import ActivityFilter
+from lib.statistics.filters import Dimension, Measure, StatisticsFilter
+from lib.statistics.periods import Period, Range, Step, default_step, resolve, steps_for
+
+LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
+TAB_DIMENSIONS = (
+    Dimension.PROVIDER,
+    Dimension.MODEL,
+    Dimension.APP,
+    Dimension.USER,
+    Dimension.ORIGIN,
+    Dimension.STATUS,
+)
+_MOST_VALUES, _LONGEST = 100, 200
+_Chosen = TypeVar("_Chosen", Period, Measure, Dimension, Step)
+
+
+@dataclass(frozen=True)
+class StatisticsView:
+    """Period, filters and the controls of the cards. `step` None: the one that fits the period."""
+
+    period: Period = Period.DAYS_30
+    first: date | None = None
+    last: date | None = None
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    measure: Measure = Measure.COST
+    by: Dimension = Dimension.PROVIDER
+    step: Step | None = None
+    rows: Dimension = Dimension.PROVIDER
+    columns: Dimension = Dimension.APP
+
+    @property
+    def narrows(self) -> bool:
+        """Whether any filter is set."""
+        return any(getattr(self, field) for field in LISTS.values())
+
+    def changed(self, name: str, value: Any) -> "StatisticsView":
+        """The same with one part changed; a list becomes a tuple."""
+        parts: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value}
+        return replace(self, **parts)
+
+    def cleared(self) -> "StatisticsView":
+        """The same without filters."""
+        return replace(self, providers=(), models=(), apps=(), users=())
+
+    def range(self, zone: ZoneInfo, now: datetime) -> Range:
+        """The range it means now."""
+        return resolve(self.period, zone, now, self.first, self.last)
+
+    def step_in(self, found: Range) -> Step:
+        """The chosen step where it fits the range, else the range's own."""
+        offered = steps_for(found.start, found.end)
+        return self.step if self.step in offered else default_step(found.start, found.end)
+
+    def filter(self, start: datetime, end: datetime, zone: ZoneInfo) -> StatisticsFilter:
+        """The question's filter for a range."""
+        return StatisticsFilter(start, end, zone, self.providers, self.models, self.apps, self.users)
+
+    def rows_behind(self, start: datetime, end: datetime, **narrowed: str | None) -> dict[str, list[str]]:
+        """The address of the activity log for a part of the figures: a stretch and values of dimensions."""
+        values = {field: getattr(self, field) for field in LISTS.values()}
+        values |= {_FIELDS[name]: (value,) for name, value in narrowed.items() if value is not None}
+        return ActivityFilter(start=start, end=end, **values).to_query()
+
+    def to_query(self) -> dict[str, list[str]]:
+        """Parameters of an address."""
+        default = StatisticsView()
+        query = {
+            name: [str(getattr(self, name))]
+            for name in ("period", "measure", "by", "step", "rows", "columns")
+            if getattr(self, name) not in (getattr(default, name), None)
+        }
+        if self.period is Period.CUSTOM:
+            query |= {"from": [str(self.first)], "to": [str(self.last)]} if self.first else {}
+        return query | {name: list(getattr(self, field)) for name, field in LISTS.items() if getattr(self, field)}
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, Iterable[str]]) -> "StatisticsView":
+        """The view of an address."""
+        values = {name: list(given) for name, given in query.items()}
+
+        def last(name: str) -> str:
+            return (values.get(name) or [""])[-1]
+
+        def one(name: str, kind: type[_Chosen], default: _Chosen, allowed: Iterable[_Chosen]) -> _Chosen:
+            return kind(last(name)) if last(name) in set(allowed) else default
+
+        first, until = _day(last("from")), _day(last("to"))
+        period = one("period", Period, Period.CUSTOM if first else Period.DAYS_30, Period)
+        if period is Period.CUSTOM and first is None:
+            period = Period.DAYS_30
+        is_custom = period is Period.CUSTOM and first is not None
+        return cls(
+            period=period,
+            first=first if is_custom else None,
+            last=(until or first) if is_custom else None,
+            measure=one("measure", Measure, Measure.COST, Measure),
+            by=one("by", Dimension, Dimension.PROVIDER, (Dimension.PROVIDER, Dimension.MODEL)),
+            step=Step(last("step")) if last("step") in set(Step) else None,
+            rows=one("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
+            columns=one("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
+            **{field: _values(values.get(name, ())) for name, field in LISTS.items()},
+        )
+
+
+_FIELDS = LISTS | {"origin": "origins", "status": "statuses"}
+
+
+def _values(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value[:_LONGEST] for value in given if value))[:_MOST_VALUES]
+
+
+def _day(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if 2000 <= day.year <= 2100 else None

@@ -1,0 +1,63 @@
+"""Cost, tokens and calls over time, by provider, model, app and user. The address holds every choice."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.clock import utc_now
+from lib.demo import demo_user_names
+from lib.statistics.filters import Dimension
+from lib.ui import blocks, session, statistics, statistics_filters, statistics_table
+from lib.ui.statistics_view import LISTS
+
+actor = session.require(Permission.VIEW_STATS)
+services = session.services()
+ask = services.statistics
+zone, now, compact = services.preferences.report_zone(actor), utc_now(), blocks.compact()
+view = statistics_filters.asked_for()
+found = view.range(zone, now)
+where = view.filter(found.start, found.end, zone)
+before = replace(where, start=found.previous_start, end=found.previous_end)
+newest = ask.newest(actor)
+
+with blocks.header("Statistics"):
+    st.page_link(
+        session.page("activity"),
+        label="" if compact else "Activity",
+        icon=":material/receipt_long:",
+        query_params=view.rows_behind(found.start, found.end),
+        help="The calls behind these figures",
+    )
+
+if newest is None:
+    with blocks.empty_state(
+        "query_stats", "Nothing to count yet", "Cost, tokens and speed of every model call appear here, as they happen."
+    ):
+        st.page_link(session.page("dashboard"), label="Open the dashboard", icon=":material/space_dashboard:")
+    st.stop()
+
+options = {name: ask.choices(actor, Dimension(name)) for name in LISTS}
+names = {**demo_user_names(), **services.users.names(options["user"])}
+statistics_filters.bar(view, options, names, found, zone)
+totals, previous = ask.totals(actor, where), ask.totals(actor, before)
+statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
+
+scene = statistics.Scene(view, found, zone, view.step_in(found), names, compact)
+statistics.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now))
+if totals.calls == 0:
+    with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
+        st.button("Clear filters", on_click=statistics_filters.write, args=(view.cleared(),), disabled=not view.narrows)
+    st.stop()
+
+by = [Dimension.PROVIDER, Dimension.MODEL] if view.by is Dimension.MODEL else [Dimension.PROVIDER]
+statistics.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by))
+left, right = (st.container(), st.container()) if compact else st.columns([1, 1.1], gap="small")
+with left.container(border=True, height="stretch"):
+    statistics.by_model(scene, ask.top_models(actor, where, view.measure))
+with right.container(border=True, height="stretch"):
+    statistics.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure))
+with st.container(border=True):
+    days = statistics_filters.days_of(found.start, found.end, zone)
+    file_name = f"models-{days[0]}-to-{days[1]}"
+    statistics_table.by_model(ask.by_model(actor, where), totals, file_name, compact=compact)
