@@ -39,9 +39,9 @@ totals = ask.totals(actor, where)
 before = ask.totals(actor, replace(where, start=found.previous_start, end=found.previous_end))
 scene = statistics.Scene(view, found, zone, view.step_in(found), {}, compact)
 
-statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 today = ask.totals(actor, replace(where, start=now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=24)))
-dashboard.errors_now(today)
+with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
+    dashboard.errors_now(today)
 statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now))
 
 left, right = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")
@@ -49,7 +49,8 @@ with left.container(border=True, height="stretch"):
     frame = ask.over_time(actor, where, scene.step, Measure.COST, [Dimension.PROVIDER])
     dashboard.over_time(scene, frame, f"Cost per {scene.step.value} by provider")
 with right.container(border=True, height="stretch"):
-    dashboard.top_apps(scene, ask.by(actor, where, Dimension.APP))
+    dashboard.top("app", ask.by(actor, where, Dimension.APP))
+    dashboard.top("model", ask.by(actor, where, Dimension.MODEL), most=3)
 with st.container(border=True):
     asked = ActivityFilter(period="30d", statuses=dashboard.FAILED)
     rows = services.activity.page(actor, asked, 1, 10).rows

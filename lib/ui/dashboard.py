@@ -49,12 +49,12 @@ def empty(services: Services, actor: Actor) -> None:
 
 def _load(services: Services, actor: Actor) -> None:
     bar = st.progress(0.0, f"0 of {SAMPLE_CALLS:,} sample calls")
+
+    def show(done: int, total: int) -> None:
+        bar.progress(done / total, f"{done:,} of {total:,} sample calls")
+
     try:
-        services.demo.load(
-            actor,
-            SAMPLE_CALLS,
-            progress=lambda done, total: bar.progress(done / total, f"{done:,} of {total:,} sample calls"),
-        )
+        services.demo.load(actor, SAMPLE_CALLS, progress=show)
     except LLMManagerError as error:
         blocks.show_error(error)
         return
@@ -103,13 +103,13 @@ def over_time(scene: Scene, frame: "pd.DataFrame", title: str) -> None:
             st.switch_page(session.page("activity"), query_params=query)
 
 
-def top_apps(scene: Scene, frame: "pd.DataFrame", most: int = 6) -> None:
-    """The apps that cost most, with calls and failures."""
-    st.subheader("Top apps", anchor=False)
+def top(by: str, frame: "pd.DataFrame", most: int = 5) -> None:
+    """The apps or models that cost most, with calls and failures."""
+    st.subheader(f"Top {by}s", anchor=False)
     st.dataframe(
         [
             {
-                "app": row["app"],
+                by: row[by],
                 "calls": row["calls"],
                 "cost": format_money(row["cost_nano_usd"]),
                 "errors": format.share(row["error_rate"]),
@@ -120,27 +120,19 @@ def top_apps(scene: Scene, frame: "pd.DataFrame", most: int = 6) -> None:
         row_height=30,
         placeholder="—",
         column_config={
-            "app": st.column_config.TextColumn("App"),
-            "calls": st.column_config.NumberColumn("Calls", format="localized", width=70),
-            "cost": st.column_config.TextColumn("Cost", alignment="right", width=80),
-            "errors": st.column_config.TextColumn("Errors", alignment="right", width=70),
+            by: st.column_config.TextColumn(by.capitalize()),
+            "calls": st.column_config.NumberColumn("Calls", format="localized", width=64),
+            "cost": st.column_config.TextColumn("Cost", alignment="right", width=70),
+            "errors": st.column_config.TextColumn("Errors", alignment="right", width=64),
         },
     )
-    if len(frame) > most:
-        st.caption(f"{most} of {len(frame)} apps")
 
 
 def errors_now(day: Figures) -> None:
     """Whether calls failed in the last 24 hours, and how many."""
     if day.failed_calls:
-        asked = ActivityFilter(period="24h", statuses=FAILED)
-        with blocks.row():
-            st.badge(
-                f"{day.failed_calls:,} of {day.calls:,} calls failed in the last 24 h",
-                icon=":material/error:",
-                color="red",
-            )
-            st.page_link(session.page("activity"), label="Show them", query_params=asked.to_query())
+        many = f"{day.failed_calls:,} of {day.calls:,} calls failed in the last 24 h"
+        st.badge(many, icon=":material/error:", color="red")
     elif day.calls:
         st.badge(f"{day.calls:,} calls in the last 24 h, none failed", icon=":material/check_circle:", color="green")
 
