@@ -52,11 +52,13 @@ if totals.calls == 0:
 
 by = [Dimension.PROVIDER, Dimension.MODEL] if view.by is Dimension.MODEL else [Dimension.PROVIDER]
 statistics.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by))
+models = ask.top_models(actor, where, view.measure)
+height = max(220, 27 * len(models))
 left, right = (st.container(), st.container()) if compact else st.columns([1, 1.1], gap="small")
 with left.container(border=True, height="stretch"):
-    statistics.by_model(scene, ask.top_models(actor, where, view.measure))
+    statistics.by_model(scene, models, height)
 with right.container(border=True, height="stretch"):
-    statistics.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure))
+    statistics.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure), height)
 with st.container(border=True):
     days = statistics_filters.days_of(found.start, found.end, zone)
     file_name = f"models-{days[0]}-to-{days[1]}"

@@ -62,27 +62,27 @@ class DemoApp:
 
 APPS = (
     DemoApp(
-        "support-bot", 0.34, "gateway", 1250, 260, 0.45, 0.05, ("gpt-5-mini", "claude-haiku-4-5"),
+        "support-bot", 0.34, "gateway", 2100, 320, 0.45, 0.05, ("gpt-5-mini", "claude-haiku-4-5"),
         "A customer asks why order {n} has not arrived. Write a reply.",
         "Thank you for writing. Order {n} left our warehouse on Tuesday and should reach you within two days.",
     ),
     DemoApp(
-        "docs-search", 0.22, "rag", 2300, 180, 0.15, 0.04, ("gemini-2.5-flash", "qwen3:8b"),
+        "docs-search", 0.22, "rag", 5200, 260, 0.15, 0.04, ("gemini-2.5-flash", "qwen3:8b"),
         "Using only the passages below, how is the retention period of log file {n} changed?",
         "Set `retention.days` in the service's settings and restart it. The default is 90 days.",
     ),
     DemoApp(
-        "code-review", 0.22, "gateway", 3600, 640, 0.08, 0.0, ("claude-sonnet-4-5", "gpt-5.1"),
+        "code-review", 0.22, "gateway", 11800, 1150, 0.08, 0.0, ("claude-sonnet-4-5", "gpt-5.1"),
         "Review merge request {n}: does the new index cover the query in `orders.py`?",
         "Mostly. The query filters by `status` first, so put it before `created_at` in the index.",
     ),
     DemoApp(
-        "invoice-reader", 0.14, "workflow", 1700, 320, 0.3, 0.0, ("gpt-4o-mini", "gemini-2.5-pro"),
+        "invoice-reader", 0.14, "workflow", 4600, 420, 0.3, 0.0, ("gpt-4o-mini", "gemini-2.5-pro"),
         "Extract supplier, date and total of invoice {n} as JSON.",
         '{{"supplier": "Nordlicht GmbH", "date": "2026-03-14", "total": "{n}.00 EUR"}}',
     ),
     DemoApp(
-        "playground", 0.08, "playground", 420, 380, 0.05, 0.0, ("smollm2-135m-instruct", "acme-chat-2"),
+        "playground", 0.08, "playground", 640, 480, 0.05, 0.0, ("smollm2-135m-instruct", "acme-chat-2"),
         "Explain idea {n} of the workshop in three sentences for a new colleague.",
         "The idea is to measure first. Everything else follows from what the figures show. Start small.",
     ),

@@ -72,7 +72,7 @@ def over_time(
     return style(chart, 270)
 
 
-def by_model(frame: pd.DataFrame, measure: Measure) -> Any:
+def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300) -> Any:
     """Horizontal bars of a measure per model, largest first, each with its figure; unknown and free say so."""
     names = _unique_models(frame)
     data = frame.assign(name=names, shown=_shown(frame.value, measure), label=_labels(frame.value, measure, "free"))
@@ -94,16 +94,22 @@ def by_model(frame: pd.DataFrame, measure: Measure) -> Any:
         .add_params(_mark("provider", "model"))
     )
     text = base.mark_text(align="left", dx=6, tooltip=None).encode(text="label:N")
-    return style(bars + text, max(120, 27 * len(data)))
+    return style(bars + text, height)
 
 
 def cross_tab(
-    frame: pd.DataFrame, rows: Dimension, columns: Dimension, measure: Measure, *, most: int = 9, slanted: bool = False
+    frame: pd.DataFrame,
+    rows: Dimension,
+    columns: Dimension,
+    measure: Measure,
+    *,
+    height: int = 300,
+    slanted: bool = False,
 ) -> Any:
     """Cells of a measure for pairs of values (columns row, column, value and their names); the largest of each side."""
     data = frame.dropna(subset=["value", "row", "column"])
     data = data[data.value != 0]
-    tall = _largest(data, "row", most if rows is not Dimension.PROVIDER else len(PROVIDER_COLOURS) + 1)
+    tall = _largest(data, "row", 9 if rows is not Dimension.PROVIDER else len(PROVIDER_COLOURS) + 1)
     wide = _largest(data, "column", 4 if slanted else 6)
     if rows is Dimension.PROVIDER:
         tall = provider_order(tall)
@@ -121,7 +127,7 @@ def cross_tab(
         ],
     )
     cells, text = heat(base, "shown", "label")
-    return style(cells.add_params(_mark("row", "column")) + text, max(120, 34 * len(tall) + 34))
+    return style(cells.add_params(_mark("row", "column")) + text, height)
 
 
 def describe(bucket: Bucket, step: Step) -> str:

@@ -30,6 +30,11 @@ class Dimension(StrEnum):
         return {"user": "user_id", "configuration": "configuration_id"}.get(self.value, self.value)
 
 
+# Unknown added to nothing but zeros (failed attempts are free) is unknown, not zero.
+COST_SQL = """CASE WHEN sum(cost_nano_usd) = 0 AND count(*) > count(cost_nano_usd) THEN NULL
+    ELSE CAST(sum(cost_nano_usd) AS BIGINT) END"""
+
+
 class Measure(StrEnum):
     """What is added up. Calls are counted over final rows; money and tokens over every attempt."""
 
@@ -41,7 +46,7 @@ class Measure(StrEnum):
     def sql(self) -> str:
         """The exact sum, an integer; NULL where nothing is known."""
         return {
-            "cost": "CAST(sum(cost_nano_usd) AS BIGINT)",
+            "cost": COST_SQL,
             "tokens": "CAST(sum(total_tokens) AS BIGINT)",
             "calls": "count(*) FILTER (is_final)",
         }[self.value]

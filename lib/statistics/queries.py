@@ -20,7 +20,7 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.errors import InvalidInput
 from lib.money import usd_from_nano
-from lib.statistics.filters import Dimension, Measure, StatisticsFilter
+from lib.statistics.filters import COST_SQL, Dimension, Measure, StatisticsFilter
 from lib.statistics.mirror import Mirror, Version
 from lib.statistics.periods import Step, bucket_key, hour_phase, local_time_sql
 
@@ -31,7 +31,7 @@ _FIGURES = f"""
     CAST(sum(prompt_tokens) AS BIGINT) AS prompt_tokens,
     CAST(sum(completion_tokens) AS BIGINT) AS completion_tokens,
     CAST(sum(total_tokens) AS BIGINT) AS total_tokens,
-    CAST(sum(cost_nano_usd) AS BIGINT) AS cost_nano_usd,
+    {COST_SQL} AS cost_nano_usd,
     count(DISTINCT call_id) FILTER (cost_nano_usd IS NULL) AS unpriced_calls,
     count(*) FILTER (is_final AND {_FAILED}) AS failed_calls,
     count(*) FILTER (NOT is_final) AS retries,
@@ -109,7 +109,7 @@ class Statistics:
         """Every figure per provider and model."""
         return self.by(actor, where, Dimension.PROVIDER, Dimension.MODEL)
 
-    def top_models(self, actor: Actor, where: StatisticsFilter, measure: Measure, most: int = 12) -> pd.DataFrame:
+    def top_models(self, actor: Actor, where: StatisticsFilter, measure: Measure, most: int = 14) -> pd.DataFrame:
         """The models with the largest sums of a measure: provider, model, value (missing: unknown), calls."""
         sql = f"SELECT provider, model, {measure.sql} AS value, count(*) FILTER (is_final) AS calls FROM calls"
         order = f"GROUP BY ALL ORDER BY value DESC NULLS LAST, calls DESC, model LIMIT {int(most)}"

@@ -52,5 +52,11 @@ def with_total(table: pd.DataFrame, totals: Figures) -> Any:
     return rows.style.apply(look, axis=1)
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries of plain values; None where nothing is known."""
+    known = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
+
+
 def _number(value: Any) -> float:
     return float("nan") if value is None or pd.isna(value) else float(value)

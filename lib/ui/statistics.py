@@ -79,7 +79,14 @@ def figures(now: Figures, before: Figures, trend: "pd.DataFrame") -> None:
             less_is_better=True,
             help="Calls that ended in an error, a timeout or a cut stream. Stopped by a person does not count.",
         )
-        _metric("Saved by cache", saved, by_saved, trend.saved_nano_usd, less_is_better=False)
+        _metric(
+            "Saved by cache",
+            saved,
+            by_saved,
+            trend.saved_nano_usd,
+            less_is_better=False,
+            help="What answers from the cache would have cost. — means that none came from it.",
+        )
 
 
 def _metric(
@@ -160,16 +167,16 @@ def over_time(scene: Scene, frame: "pd.DataFrame") -> None:
         _open(view.rows_behind(start, end, provider=provider, model=mark.get("model")))
 
 
-def by_model(scene: Scene, frame: "pd.DataFrame") -> None:
+def by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     """The card of the models with the largest sums."""
     view = scene.view
     st.subheader(f"{MEASURES[view.measure]} by model", anchor=False)
-    mark = _draw(charts.by_model(frame, view.measure), "by-model", f"Bars: {MEASURES[view.measure]} by model")
+    mark = _draw(charts.by_model(frame, view.measure, height), "by-model", f"Bars: {MEASURES[view.measure]} by model")
     if mark is not None:
         _open(view.rows_behind(scene.range.start, scene.range.end, **_texts(mark, "provider", "model")))
 
 
-def cross_tab(scene: Scene, frame: "pd.DataFrame") -> None:
+def cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     """The card of the cross-tab, with the choice of its two sides."""
     view = scene.view
     with blocks.row():
@@ -187,7 +194,7 @@ def cross_tab(scene: Scene, frame: "pd.DataFrame") -> None:
         row_name=[scene.named(view.rows, value) for value in frame["row"]],
         column_name=[scene.named(view.columns, value) for value in frame["column"]],
     )
-    chart = charts.cross_tab(frame, view.rows, view.columns, view.measure, slanted=scene.compact)
+    chart = charts.cross_tab(frame, view.rows, view.columns, view.measure, height=height, slanted=scene.compact)
     if (mark := _draw(chart, "cross-tab", f"Heat map: {title}")) is not None:
         picked = {view.rows.value: mark.get("row"), view.columns.value: mark.get("column")}
         _open(view.rows_behind(scene.range.start, scene.range.end, **picked))

@@ -153,11 +153,12 @@ def ago(newest: datetime | None, now: datetime) -> str:
 
 def scope_line(
     found: Range, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
-) -> None:
-    """What the figures are about: range, zone, comparison, freshness, and what is missing from them."""
+) -> Any:
+    """What the figures are about: range, zone, comparison, freshness, what is missing; the row, for more."""
     compared = f"compared with {words(found.previous_start, found.previous_end, zone)}"
     parts = [words(found.start, found.end, zone), zone.key, compared, ago(newest, now)]
-    with blocks.row():
+    line = blocks.row()
+    with line:
         st.caption(blocks.plain(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content")
         if unpriced:
             st.badge(
@@ -166,3 +167,4 @@ def scope_line(
                 color="yellow",
                 help="No price is known for their models. They are missing from the cost, not counted as free.",
             )
+    return line

@@ -1,5 +1,6 @@
 """The table under the charts: every model with its figures, the sum as its first row, and the same as a file."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -35,7 +36,7 @@ def by_model(frame: "pd.DataFrame", totals: Figures, file_name: str, *, compact:
             write, mime = export.WRITERS[kind]
             st.download_button(
                 label,
-                data=lambda write=write: write(table),
+                data=partial(write, table),
                 file_name=f"{file_name}.{kind}",
                 mime=mime,
                 type="tertiary",

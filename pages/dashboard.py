@@ -1,0 +1,57 @@
+"""The landing page: this month's cost, what fails now, cost by provider, top apps, the last ten failures."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.calls.activity_filter import ActivityFilter
+from lib.clock import utc_now
+from lib.demo import demo_user_names
+from lib.statistics.filters import Dimension, Measure
+from lib.statistics.periods import Period
+from lib.ui import blocks, dashboard, session, statistics, statistics_filters
+from lib.ui.statistics_view import StatisticsView
+
+actor = session.require(Permission.VIEW_STATS)
+services = session.services()
+ask = services.statistics
+zone, now, compact = services.preferences.report_zone(actor), utc_now(), blocks.compact()
+newest = ask.newest(actor)
+
+with blocks.header("Dashboard"):
+    st.page_link(
+        session.page("statistics"), label="" if compact else "Statistics", icon=":material/query_stats:",
+        query_params={"period": "month"}, help="The same figures with filters, by model, app and user",
+    )  # fmt: skip
+
+if newest is None:
+    dashboard.empty(services, actor)
+    st.stop()
+if services.demo.present():
+    dashboard.sample_notice(services, actor)
+
+view = StatisticsView(period=Period.MONTH)
+found = view.range(zone, now)
+where = view.filter(found.start, found.end, zone)
+totals = ask.totals(actor, where)
+before = ask.totals(actor, replace(where, start=found.previous_start, end=found.previous_end))
+scene = statistics.Scene(view, found, zone, view.step_in(found), {}, compact)
+
+today = ask.totals(actor, replace(where, start=now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=24)))
+with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
+    dashboard.errors_now(today)
+statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now))
+
+left, right = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")
+with left.container(border=True, height="stretch"):
+    frame = ask.over_time(actor, where, scene.step, Measure.COST, [Dimension.PROVIDER])
+    dashboard.over_time(scene, frame, f"Cost per {scene.step.value} by provider")
+with right.container(border=True, height="stretch"):
+    dashboard.top("app", ask.by(actor, where, Dimension.APP))
+    dashboard.top("model", ask.by(actor, where, Dimension.MODEL), most=3)
+with st.container(border=True):
+    asked = ActivityFilter(period="30d", statuses=dashboard.FAILED)
+    rows = services.activity.page(actor, asked, 1, 10).rows
+    dashboard.failures(rows, demo_user_names(), zone, compact=compact)
