@@ -41,7 +41,7 @@ def stats(arguments: argparse.Namespace) -> None:
     with opened_services() as services:
         frame = services.statistics.stats_table(OPERATOR, arguments.by, start, end)
         if "user" in frame:
-            known = services.users.names(frame["user"].dropna().unique())
+            known = sample_names() | services.users.names(frame["user"].dropna().unique())
             frame["user"] = frame["user"].map(lambda user_id: known.get(user_id, user_id))
     write = {"csv": frames.as_csv, "json": frames.as_json, "parquet": frames.as_parquet}[arguments.format]
     output.write_bytes([write(frame)])
@@ -59,7 +59,14 @@ def export(arguments: argparse.Namespace) -> None:
             "json": services.activity.export_json,
             "sql": services.activity.export_sql,
         }[arguments.format]
-        output.write_bytes(write(OPERATOR, asked))
+        output.write_bytes(write(OPERATOR, asked, sample_names()))
+
+
+def sample_names() -> dict[str, str]:
+    """The people of the sample data, who have no account."""
+    from lib.demo import demo_user_names
+
+    return demo_user_names()
 
 
 def moments(first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
