@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAME, PASSWORD = "bench", "a long bench password 1"
-BARE = "import streamlit as st\n\nst.title('hello')\n"
+BARE = "import streamlit as st\n\nst.title('hello')\nst.button('again')\n"
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,8 +35,8 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Presses R (rerun) and times from the key to the end of the run, on the browser's own clock.
-REDRAW = """() => new Promise(resolve => {
+# Clicks what makes the script run again and times from the click to the end of the run, on the browser's own clock.
+REDRAW = """selector => new Promise(resolve => {
   const app = document.querySelector('[data-testid="stApp"]');
   const began = performance.now(); let ran = false;
   const look = () => {
@@ -46,8 +46,7 @@ REDRAW = """() => new Promise(resolve => {
   };
   const watch = new MutationObserver(look);
   watch.observe(app, {attributes: true});
-  const r = {key: 'r', code: 'KeyR', keyCode: 82, which: 82, bubbles: true};
-  document.body.dispatchEvent(new KeyboardEvent('keydown', r));
+  document.querySelector(selector).click();
   look();
 })"""
 
@@ -114,8 +113,11 @@ def memory_mb(pid: int) -> float:
     return found
 
 
-def redraw_ms(page: Page) -> float:
-    times = [float(page.evaluate(REDRAW)) for _ in range(6)]
+def redraw_ms(page: Page, selector: str) -> float:
+    times = []
+    for _ in range(8):
+        times.append(float(page.evaluate(REDRAW, selector)))
+        page.wait_for_timeout(300)
     return statistics.median(times[1:])
 
 
@@ -175,7 +177,11 @@ def statistics_redraw(page: Page) -> float:
     settle(page)
     page.wait_for_timeout(3000)
     settle(page)
-    return redraw_ms(page)
+    return redraw_ms(page, '[data-testid="stSidebarNavLink"][href$="/statistics"]')
+
+
+def bare_redraw(page: Page) -> float:
+    return redraw_ms(page, '[data-testid="stButton"] button')
 
 
 def measure(folder: Path, calls: int) -> list[Line]:
@@ -187,14 +193,15 @@ def measure(folder: Path, calls: int) -> list[Line]:
     product.pop("DATABASE_URL", None)
     bare = folder / "bare.py"
     bare.write_text(BARE)
-    load = [sys.executable, "-m", "lib", "demo", "load", "--calls", str(calls), "--seed", "1"]
-    subprocess.run(load, cwd=PROJECT, env=product, check=True)
+    if calls:
+        load = [sys.executable, "-m", "lib", "demo", "load", "--calls", str(calls), "--seed", "1"]
+        subprocess.run(load, cwd=PROJECT, env=product, check=True)
     with sync_playwright() as driver:
         path = os.environ.get("LLM_MANAGER_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=path, args=QUIET)
         context = sign_in(browser, product)
         ready_s, page_s, memory, redraw = start(PROJECT / "app.py", "/readyz", product, context, statistics_redraw)
-        plain = start(bare, "/_stcore/health", product, browser.new_context(), redraw_ms)
+        plain = start(bare, "/_stcore/health", product, browser.new_context(), bare_redraw)
         browser.close()
     help_s = seconds([sys.executable, "-m", "lib", "--help"], product)
     empty_s = seconds([sys.executable, "-c", "import argparse"], product)

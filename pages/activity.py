@@ -42,7 +42,8 @@ def rows() -> None:
         activity.footer(page)
         return
     fact = "No call matches" if asked.narrows else "No calls in this period"
-    with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less."):
+    narrow = selected is not None
+    with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less.", wide=narrow):
         st.button("Clear filters", icon=":material/close:", on_click=activity_filters.clear, key="clear-filters")
 
 

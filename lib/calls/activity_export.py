@@ -74,16 +74,16 @@ def csv_cell(value: Any) -> str:
     match value:
         case None:
             return ""
+        case str():
+            return "'" + value if value.startswith(_FORMULA_SIGNS) else value
         case bool():
             return "true" if value else "false"
         case int():
             return str(value)
-        case Decimal():
-            return f"{value:f}"
         case datetime():
             return value.isoformat(sep=" " if value.tzinfo is None else "T")
-        case str():
-            return "'" + value if value.startswith(_FORMULA_SIGNS) else value
+        case Decimal():
+            return f"{value:f}"
         case _:
             return csv_cell(json.dumps(value, ensure_ascii=False))
 

@@ -20,5 +20,5 @@ def day(text: str) -> date:
 
 
 def names(text: str) -> list[str]:
-    """Names parted by commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """Names parted by commas, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

@@ -16,7 +16,7 @@ def add_commands(commands: Any) -> None:
     command = actions.add_parser("load", help="add a year of sample calls")
     command.add_argument("--calls", type=count, default=20_000, metavar="N", help="how many (default: 20000)")
     command.add_argument(
-        "--seed", type=int, default=1, metavar="S", help="the same seed makes the same calls (default: 1)"
+        "--seed", type=int, default=7, metavar="S", help="the same seed makes the same calls (default: 7)"
     )
     command.set_defaults(run=load)
     command = actions.add_parser("remove", help="take all sample calls away")
@@ -26,8 +26,8 @@ def add_commands(commands: Any) -> None:
 def load(arguments: argparse.Namespace) -> None:
     """Add sample calls."""
     with opened_services() as services:
-        services.demo.load(OPERATOR, arguments.calls, arguments.seed)
-    print(f"Added {arguments.calls:,} sample calls. Remove them with: python -m lib demo remove")
+        written = services.demo.load(OPERATOR, arguments.calls, arguments.seed)
+    print(f"Added {written:,} sample calls. Remove them with: python -m lib demo remove")
 
 
 def remove(arguments: argparse.Namespace) -> None:

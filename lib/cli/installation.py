@@ -40,7 +40,7 @@ def serve(arguments: argparse.Namespace) -> None:
     port = settings.port if arguments.port is None else arguments.port
     require_free_port(port)
     print(f"LLM Manager: http://localhost:{port}", flush=True)
-    options = ["--server.port", str(port), "--server.headless", "true", "--browser.gatherUsageStats", "false"]
+    options = ["--server.port", str(port), "--server.headless", "true", "--logger.hideWelcomeMessage", "true"]
     os.chdir(PROJECT)
     os.execve(  # noqa: S606 (no shell: the same interpreter, our own arguments)
         sys.executable,

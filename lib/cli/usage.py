@@ -1,6 +1,7 @@
 """`stats` and `calls export`: figures and rows of the ledger, for spreadsheets and other programs."""
 
 import argparse
+import sys
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -31,11 +32,19 @@ def _add_range(command: argparse.ArgumentParser) -> None:
 
 
 def stats(arguments: argparse.Namespace) -> None:
-    """Print usage by the given dimensions."""
+    """Print usage by the given dimensions; users by their names."""
+    from lib.cli import frames
+
+    if arguments.format == "parquet" and sys.stdout.isatty():
+        raise InvalidInput("Parquet is not text.", "", "Send it to a file: … --format parquet > usage.parquet")
     start, end = moments(arguments.first, arguments.last)
     with opened_services() as services:
         frame = services.statistics.stats_table(OPERATOR, arguments.by, start, end)
-        print(frame)
+        if "user" in frame:
+            known = sample_names() | services.users.names(frame["user"].dropna().unique())
+            frame["user"] = frame["user"].map(lambda user_id: known.get(user_id, user_id))
+    write = {"csv": frames.as_csv, "json": frames.as_json, "parquet": frames.as_parquet}[arguments.format]
+    output.write_bytes([write(frame)])
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -50,7 +59,14 @@ def export(arguments: argparse.Namespace) -> None:
             "json": services.activity.export_json,
             "sql": services.activity.export_sql,
         }[arguments.format]
-        output.write_bytes(write(OPERATOR, asked))
+        output.write_bytes(write(OPERATOR, asked, sample_names()))
+
+
+def sample_names() -> dict[str, str]:
+    """The people of the sample data, who have no account."""
+    from lib.demo import demo_user_names
+
+    return demo_user_names()
 
 
 def moments(first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:

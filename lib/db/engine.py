@@ -35,13 +35,13 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection whose statements see one snapshot; nothing is written."""
-        with self.engine.connect() as connection, _clear_errors(self.url.database):
+        with _clear_errors(self.url.database), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its start (SQLite) and commits at the end."""
-        with self.engine.connect() as connection, _clear_errors(self.url.database):
+        with _clear_errors(self.url.database), self.engine.connect() as connection:
             connection = connection.execution_options(immediate=True)
             with connection.begin():
                 yield connection

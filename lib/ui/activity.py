@@ -18,6 +18,7 @@ from lib.ui import blocks, format
 from lib.ui.activity_call import CLOSED, name_of, sample_names
 
 TABLE_HEIGHT = 575
+_TURNS = "activity-page"
 _WIDE = ["time", "status", "provider", "model", "app", "user", "tokens", "cost", "duration"]
 _BESIDE_PANEL = ["time", "status", "model", "app", "tokens", "cost"]
 _COMPACT = ["time", "status", "model", "cost"]
@@ -139,17 +140,26 @@ def footer(page: ActivityPage) -> None:
     parts += [f"{page.running} running"] if page.running else []
     parts += [format_money(page.cost_nano_usd)] if page.cost_nano_usd else []
     parts += [f"{page.unpriced:,} unpriced"] if page.unpriced else []
-    with blocks.row():
-        st.caption(blocks.plain(" · ".join(parts)), width="stretch")
+    with blocks.row(horizontal_alignment="distribute"):
+        st.caption(blocks.plain(" · ".join(parts)), width="content")
         if page.pages > 1:
-            st.session_state["activity-page"] = page.page
-            st.pagination(
-                page.pages, max_visible_pages=3 if blocks.compact() else 5, key="activity-page", on_change=_turn
-            )
+            _pager(page)
 
 
-def _turn() -> None:
-    if (number := st.session_state["activity-page"]) > 1:
-        st.query_params["page"] = str(number)
-    else:
-        st.query_params.pop("page", None)
+def _pager(page: ActivityPage) -> None:
+    """Page numbers. A new key only where the address has moved on by itself, so that paging keeps the focus."""
+    turns = st.session_state.get(_TURNS, 0)
+    if st.session_state.get(f"{_TURNS}-{turns}", page.page) != page.page:
+        turns = st.session_state[_TURNS] = turns + 1
+    key = f"{_TURNS}-{turns}"
+
+    def turn() -> None:
+        if (number := st.session_state[key]) > 1:
+            st.query_params["page"] = str(number)
+        else:
+            st.query_params.pop("page", None)
+
+    visible = 3 if blocks.compact() else 5
+    # It measures its room, and shows "1 … 3" where "1 2 3" would just fit: so it gets a little more.
+    width = 92 + 48 * min(page.pages, visible)
+    st.pagination(page.pages, default=page.page, max_visible_pages=visible, width=width, key=key, on_change=turn)

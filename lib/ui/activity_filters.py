@@ -59,7 +59,9 @@ def bar(asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str
             **changed,
         )
         if asked.period == CUSTOM:
-            st.date_input("Days", label_visibility="collapsed", width=230, key=_PREFIX + "days", **changed)
+            st.date_input(
+                "Days", label_visibility="collapsed", format="YYYY-MM-DD", width=224, key=_PREFIX + "days", **changed
+            )
         _popovers(asked, options, names, changed, compact)
         if asked.narrows or asked != ActivityFilter():
             st.button("Clear", type="tertiary", icon=":material/close:", on_click=clear)

@@ -174,13 +174,12 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
     for run in runs:
         with st.container(gap=None):
             first_line = (run.prompt_text.strip() or "— the prompt was not kept").splitlines()[0]
-            st.page_link(
-                session.page("playground"),
-                label=blocks.plain(first_line if len(first_line) <= 34 else first_line[:33] + "…"),
-                icon=":material/radio_button_checked:" if run.call_id == current else ":material/chat_bubble:",
-                query_params={"run": run.call_id},
-                help=blocks.plain(f"{run.provider} · {run.model}"),
-            )
+            label = blocks.plain(first_line if len(first_line) <= 32 else first_line[:31] + "…")
+            icon = ":material/radio_button_checked:" if run.call_id == current else ":material/chat_bubble:"
+            about = blocks.plain(f"{run.provider} · {run.model}")
+            if st.button(label, key=f"run-{run.call_id}", type="tertiary", icon=icon, help=about):
+                st.query_params["run"] = run.call_id
+                st.rerun()
             cost = format_money(run.cost_nano_usd, estimated=run.cost_status == "estimated")
             started = format.moment(run.started_at, zone).rpartition(":")[0]
             st.caption(" · ".join(blocks.plain(part) for part in (format.STATUS_GLYPHS[run.status], started, cost)))

@@ -121,8 +121,9 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 def _matters(message: ConsoleMessage) -> bool:
-    """Errors and warnings, but for Streamlit's own probe for a base path (`/page/_stcore/health`) on deep links."""
-    return message.type in ("error", "warning") and "/_stcore/h" not in message.location.get("url", "")
+    """Errors and warnings, but for two of Streamlit's own: its probe for a base path on deep links, its sparklines."""
+    own = "/_stcore/h" in message.location.get("url", "") or "Infinite extent" in message.text
+    return message.type in ("error", "warning") and not own
 
 
 @pytest.fixture

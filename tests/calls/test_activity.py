@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from activity_rig import AMIRA, JONAS, account, log, log_all, many, opened
 from sqlalchemy import event, text
 
 from lib.calls.activity import Activity
@@ -13,6 +12,7 @@ from lib.calls.activity_filter import CUSTOM, ActivityFilter
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.errors import NotFound
+from tests.calls.activity_rig import AMIRA, JONAS, account, log, log_all, many, opened
 
 ALL = ActivityFilter(period=CUSTOM)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from activity_rig import AMIRA, JONAS, account, log, log_all, many
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from lib.calls.activity import Activity
 from lib.calls.activity_export import csv_cell, sql_literal
 from lib.calls.activity_filter import CUSTOM, ActivityFilter
 from lib.db.engine import Store
+from tests.calls.activity_rig import AMIRA, JONAS, account, log, log_all, many
 
 ALL = ActivityFilter(period=CUSTOM)
 FOURTEEN = [

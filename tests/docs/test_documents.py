@@ -84,6 +84,14 @@ def test_every_kind_of_provider_is_documented() -> None:
     assert len(rows) == len(ProviderKind)
 
 
+def test_every_route_is_documented_and_nothing_else() -> None:
+    from lib.gateway.routes import routes
+
+    rows = table(text("api-reference"), "## Routes")
+    documented = {code_names(row[0])[0]: set(row[1].split(", ")) for row in rows}
+    assert documented == {route.path: set(route.methods) - {"HEAD"} for route in routes}  # type: ignore[attr-defined]
+
+
 def test_every_table_is_documented_and_nothing_else() -> None:
     rows = table(text("api-reference"), "## Tables")
     assert sorted(code_names(row[0])[0] for row in rows) == sorted(metadata.tables)

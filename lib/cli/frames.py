@@ -1,0 +1,62 @@
+"""A statistics table as CSV, JSON or Parquet. Money keeps every digit: it is Decimal here and never becomes a float.
+
+In JSON `cost_usd` is a number written with all its digits; in Parquet a decimal with nine places. Unknown is an empty
+cell or null. Text that a spreadsheet would run as a formula is neutralised in CSV.
+"""
+
+import csv
+import io
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from lib.calls.activity_export import csv_cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def as_csv(frame: "pd.DataFrame") -> bytes:
+    """A head line and a line for each row, in UTF-8."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(frame.columns)
+    writer.writerows([csv_cell(value) for value in row] for row in _rows(frame))
+    return buffer.getvalue().encode()
+
+
+def as_json(frame: "pd.DataFrame") -> bytes:
+    """A list of objects."""
+    names = [json.dumps(str(name)) for name in frame.columns]
+    lines = [
+        "{" + ", ".join(f"{name}: {_json(value)}" for name, value in zip(names, row, strict=True)) + "}"
+        for row in _rows(frame)
+    ]
+    return ("[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n").encode()
+
+
+def as_parquet(frame: "pd.DataFrame") -> bytes:
+    """A Parquet file."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    table = pa.Table.from_pandas(frame.drop(columns="cost_usd"), preserve_index=False)
+    column = pa.array(_column(frame, "cost_usd"), pa.decimal128(38, 9))
+    table = table.add_column(frame.columns.get_loc("cost_usd"), "cost_usd", column)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _rows(frame: "pd.DataFrame") -> list[tuple[Any, ...]]:
+    """Rows of plain values; None for what is missing."""
+    return list(zip(*(_column(frame, str(name)) for name in frame.columns), strict=True))
+
+
+def _column(frame: "pd.DataFrame", name: str) -> list[Any]:
+    values = frame[name].astype(object)
+    return values.where(values.notna(), None).tolist()
+
+
+def _json(value: Any) -> str:
+    return format(value, "f") if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,76 @@
+"""Two writers never see "database is locked", and damage is told in a sentence, with the file left as it was."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from lib.clock import new_id, utc_now
+from lib.db import schema
+from lib.db.engine import Store, explain
+from lib.db.tables import ledger_clock, processes
+from lib.errors import InstallationError
+
+
+@pytest.mark.feature("SET-4")
+def test_writers_that_read_first_wait_for_one_another(store: Store) -> None:
+    failures: list[BaseException] = []
+
+    def count_up() -> None:
+        try:
+            for _ in range(25):
+                with store.write() as connection:
+                    seen = connection.scalar(select(ledger_clock.c.change_seq).with_for_update())
+                    connection.execute(update(ledger_clock).values(change_seq=(seen or 0) + 1))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=count_up) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with store.read() as connection:
+        assert connection.scalar(select(ledger_clock.c.change_seq)) == 200
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    row = {"id": new_id(), "host": "h", "pid": 1, "started_at": utc_now(), "seen_at": utc_now()}
+    with pytest.raises(IntegrityError), store.write() as connection:
+        connection.execute(insert(processes), [row, row])
+    with store.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(processes)) == 0
+
+
+@pytest.mark.parametrize("damage", [b"not a database at all" * 400, b"\x00" * 4096 + b"junk" * 100])
+def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "llm_manager.db"
+    path.write_bytes(damage)
+    store = Store(f"sqlite:///{path}")
+    with pytest.raises(InstallationError, match="damaged"):
+        schema.upgrade(store)
+    assert path.read_bytes() == damage
+    store.dispose()
+
+
+def test_what_an_operator_can_repair_is_a_sentence() -> None:
+    assert "full" in str(explain("database or disk is full", "x.db"))
+    assert "can't be written" in str(explain("attempt to write a readonly database", "x.db"))
+    assert "busy" in str(explain("database is locked", "x.db"))
+    assert "does not answer" in str(explain("connection failed: Connection refused", "x"))
+    assert explain("no such table: nonsense", "x.db") is None
+    with pytest.raises(InstallationError, match="DATABASE_URL"):
+        Store("this is no url")
+
+
+def test_moments_need_a_zone(store: Store) -> None:
+    row = {"id": new_id(), "host": "h", "pid": 1, "started_at": utc_now(), "seen_at": utc_now()}
+    with pytest.raises(Exception, match="time zone"), store.write() as connection:
+        connection.execute(insert(processes), row | {"seen_at": utc_now().replace(tzinfo=None)})
+    with store.write() as connection:
+        connection.execute(insert(processes), row)
+    with store.read() as connection:
+        assert connection.scalar(select(processes.c.seen_at)) == row["seen_at"]

@@ -1,0 +1,133 @@
+"""The Activity page: the address is its state, one call in full, and what the visitor may not read stays away."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from visitor import Visitor, press, run, words
+
+from lib.access.permissions import Role, actor_for
+from lib.settings import Settings
+from tests.calls.activity_rig import JONAS, account, log, opened
+
+pytestmark = [pytest.mark.feature("CALL-6"), pytest.mark.filterwarnings("default")]
+NASTY = "![x](https://evil.example/x.png) <script>alert(1)</script> [go](javascript:alert(1)) $1 and $2"
+
+
+@pytest.fixture
+def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visitor]:
+    visitor = Visitor(settings, monkeypatch, Role.DEVELOPER)
+    yield visitor
+    visitor.close()
+
+
+def own(visitor: Visitor, **values: Any) -> str:
+    (user_id,) = (user.id for user in visitor.services.users.list(actor_for(None, "", Role.SUPER_ADMIN)))
+    return log(visitor.services.store, actor_for(user_id, "amira", Role.DEVELOPER), **values)
+
+
+def said(page: AppTest) -> str:
+    """Everything that is read as Markdown."""
+    return words(page) + "".join(error.proto.title + error.proto.body for error in page.error)
+
+
+def test_an_empty_ledger_says_what_will_be_here(visitor: Visitor) -> None:
+    page = visitor.open("activity")
+    assert "No calls yet" in words(page)
+    assert len(page.dataframe) == 0
+
+
+def test_calls_stand_in_a_table_with_their_sums(visitor: Visitor) -> None:
+    own(visitor, cost_nano_usd=4_100_000)
+    own(visitor, cost_nano_usd=None, cost_status="unpriced", status="truncated")
+    opened(visitor.services.store, JONAS)
+    page = visitor.open("activity")
+    shown = page.dataframe[0].value
+    assert [status[0] for status in shown["status"]] == ["● running", "✂ truncated", "✓ ok"]
+    assert shown["cost"].fillna("—").tolist() == ["—", "—", "$0.0041"]
+    assert "1 – 2 of 2 calls · 1 running · \\$0.0041 · 1 unpriced" in words(page)
+    assert "Last 24 h · UTC" in words(page)
+
+
+def test_the_address_filters_and_clear_empties_it(visitor: Visitor) -> None:
+    own(visitor, status="error", error_message="Groq is limiting requests. Wait.")
+    own(visitor, ago=8 * 86_400)
+    own(visitor)
+    page = visitor.open("activity", period="30d", status="error")
+    assert len(page.dataframe[0].value) == 1
+    page = press(page, "Clear")
+    assert dict(page.query_params) == {}
+    assert len(page.dataframe[0].value) == 2
+    page.text_input[0].set_value("limiting")
+    run(page)
+    assert dict(page.query_params) == {"q": "limiting"}
+    assert len(page.dataframe[0].value) == 1
+    page.multiselect[0].set_value(["openai"])
+    run(page)
+    assert dict(page.query_params) == {"q": "limiting", "provider": "openai"}
+
+
+def test_a_filter_that_finds_nothing_offers_the_way_back(visitor: Visitor) -> None:
+    own(visitor)
+    page = visitor.open("activity", q="nothing has these words")
+    assert "No call matches" in words(page)
+    page = press(page, "Clear filters")
+    assert len(page.dataframe[0].value) == 1
+
+
+def test_an_address_with_an_id_opens_the_call_whatever_its_date(visitor: Visitor) -> None:
+    old = own(visitor, ago=400 * 86_400, prompt_text="Why?", response_text="Because.", model="gpt-4.1")
+    page = visitor.open("activity", id=old)
+    assert f"Call {old[:8]}" in words(page)
+    assert "120 → 30" in words(page)
+    assert [code.value for code in page.code][:2] == ["Why?", "Because."]
+    assert any(button.label == "Open in playground" for button in page.button)
+    close = next(button for button in page.button if button.key == "close-call")
+    close.click()
+    run(page)
+    assert "id" not in page.query_params
+
+
+def test_somebody_elses_call_shows_figures_and_no_words(visitor: Visitor) -> None:
+    account(visitor.services.store, JONAS)
+    theirs = log(visitor.services.store, JONAS, prompt_text="secret words", response_text="secret answer")
+    page = visitor.open("activity", id=theirs)
+    everything = words(page) + "".join(code.value for code in page.code)
+    assert "jonas" in everything
+    assert "Words stay with their author" in everything
+    assert "secret" not in everything
+    assert not any(button.label == "Open in playground" for button in page.button)
+
+
+@pytest.mark.parametrize("wrong", ["unknown", "\x00", "%", "x" * 3000])
+def test_an_unknown_id_is_told_beside_the_list(visitor: Visitor, wrong: str) -> None:
+    own(visitor)
+    page = visitor.open("activity", id=wrong)
+    assert "There is no such call" in page.error[0].proto.title
+    assert len(page.dataframe) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"period": "eternity", "from": "yesterday", "to": "\x00", "page": "-1"},
+        {"page": "99999999999", "status": "fine", "user": "nobody", "model": "none"},
+        {"period": "custom"},
+        {"period": "custom", "from": "2026-02-30", "to": "1999-01-01", "page": "²"},
+        {"from": "2026-11-01T00:00:00", "error": "rate_limit"},
+    ],
+)
+def test_any_address_draws_a_page(visitor: Visitor, query: dict[str, str]) -> None:
+    own(visitor)
+    visitor.open("activity", **query)
+
+
+def test_words_of_people_and_models_are_never_markdown(visitor: Visitor) -> None:
+    words_of_others = {"prompt_text": NASTY, "response_text": NASTY, "request": [{"role": NASTY, "content": NASTY}]}
+    names = {"app": NASTY[:60], "model": NASTY, "status": "error", "error_kind": "rate_limit"}
+    bad = own(visitor, error_message=NASTY + ". " + NASTY, **names, **words_of_others)
+    page = visitor.open("activity", id=bad)
+    assert "![x](" not in said(page)
+    assert "](javascript" not in said(page)
+    assert NASTY in [code.value for code in page.code]
