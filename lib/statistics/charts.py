@@ -135,7 +135,7 @@ def describe(bucket: Bucket, step: Step) -> str:
     """A bucket in words: `Thu 22 Oct 2026`, `22 Oct 2026, 02:00`, `Week from 19 Oct 2026`, `October 2026`."""
     if step is Step.HOUR:
         local = datetime.fromisoformat(bucket.key)
-        return f"{local.day} {local:%b %Y, %H:%M} {local:%:z}"
+        return f"{local.day} {local:%b %Y, %H:%M} {bucket.key[16:]}"
     day = date.fromisoformat(bucket.key)
     if step is Step.MONTH:
         return f"{day:%B %Y}"
