@@ -40,6 +40,7 @@ def over_time(
     measure: Measure,
     by: Dimension,
     *,
+    height: int = 270,
     compact: bool = False,
 ) -> Any:
     """Stacked bars of a measure per bucket, by provider or by model (columns bucket, provider, model, value)."""
@@ -69,7 +70,7 @@ def over_time(
         )
         .add_params(_mark("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
     )
-    return style(chart, 270)
+    return style(chart, height)
 
 
 def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300) -> Any:
@@ -127,14 +128,14 @@ def cross_tab(
         ],
     )
     cells, text = heat(base, "shown", "label")
-    return style(cells.add_params(_mark("row", "column")) + text, height)
+    return style(cells.add_params(_mark("row", "column")) + text, min(height, 46 * len(tall) + 40))
 
 
 def describe(bucket: Bucket, step: Step) -> str:
     """A bucket in words: `Thu 22 Oct 2026`, `22 Oct 2026, 02:00`, `Week from 19 Oct 2026`, `October 2026`."""
     if step is Step.HOUR:
         local = datetime.fromisoformat(bucket.key)
-        return f"{local.day} {local:%b %Y, %H:%M} {local:%:z}"
+        return f"{local.day} {local:%b %Y, %H:%M} {bucket.key[16:]}"
     day = date.fromisoformat(bucket.key)
     if step is Step.MONTH:
         return f"{day:%B %Y}"

@@ -19,9 +19,9 @@ def model_table(frame: pd.DataFrame) -> pd.DataFrame:
     table = frame[["provider", "model", "calls", "prompt_tokens", "completion_tokens", "total_tokens"]]
     return table.assign(
         cost_usd=pd.Series(cost, index=frame.index, dtype=object),
-        cost_share=share,
-        first_token_p95_ms=frame.first_token_p95_ms,
-        error_rate=frame.error_rate,
+        cost_share=share.round(6),
+        first_token_p95_ms=frame.first_token_p95_ms.round().astype("Int64"),
+        error_rate=frame.error_rate.round(6),
         unpriced_calls=frame.unpriced_calls,
     )
 
@@ -43,7 +43,7 @@ def with_total(table: pd.DataFrame, totals: Figures) -> Any:
     for name in list(total)[2:]:
         rows[name] = pd.Series([_number(value) for value in rows[name]], dtype="float64")
     rows[["cost_share", "error_rate"]] *= 100
-    rows["first_token_p95_ms"] = rows["first_token_p95_ms"].round()
+    rows["first_token_p95_ms"] = rows["first_token_p95_ms"].round()  # the total is not rounded yet
     rows.insert(0, "chip", ["", *["■"] * len(table)])
 
     def look(row: "pd.Series[Any]") -> list[str]:

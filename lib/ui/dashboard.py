@@ -34,6 +34,7 @@ def empty(services: Services, actor: Actor) -> None:
         "Make the first one, or look around with sample data."
     )
     wants_sample = False
+    st.space("medium")
     with blocks.empty_state("query_stats", fact, sentence):
         if st.button("Open the playground", type="primary", icon=":material/play_circle:"):
             st.switch_page(session.page("playground"))
@@ -48,7 +49,8 @@ def empty(services: Services, actor: Actor) -> None:
 
 
 def _load(services: Services, actor: Actor) -> None:
-    bar = st.progress(0.0, f"0 of {SAMPLE_CALLS:,} sample calls")
+    _, middle, _ = st.columns([0.01, 1, 0.01] if blocks.compact() else [1, 1.7, 1])
+    bar = middle.progress(0.0, f"0 of {SAMPLE_CALLS:,} sample calls")
 
     def show(done: int, total: int) -> None:
         bar.progress(done / total, f"{done:,} of {total:,} sample calls")
@@ -92,7 +94,10 @@ def over_time(scene: Scene, frame: "pd.DataFrame", title: str) -> None:
     if frame.value.fillna(0).sum() == 0:
         st.caption("Nothing was charged in this range.")
         return
-    chart = charts.over_time(frame, scene.buckets, scene.step, Measure.COST, scene.view.by, compact=scene.compact)
+    height = 270 if scene.compact else 352  # as tall as the two tables beside it
+    chart = charts.over_time(
+        frame, scene.buckets, scene.step, Measure.COST, scene.view.by, height=height, compact=scene.compact
+    )
     state = st.altair_chart(
         chart, on_select="rerun", selection_mode=charts.MARK, key="dashboard-over-time", alt=f"Stacked bars: {title}"
     )

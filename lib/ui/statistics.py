@@ -215,7 +215,7 @@ def _draw(chart: Any, key: str, alt: str) -> dict[str, Any] | None:
     """Draw a chart; the fields of the mark that was clicked, once."""
     state = st.altair_chart(chart, on_select="rerun", selection_mode=charts.MARK, key=f"statistics-{key}", alt=alt)
     picked = list(state.selection.get(charts.MARK) or [])
-    return dict(picked[0]) if picked else None
+    return {name: value for name, value in picked[0].items() if isinstance(value, str)} if picked else None
 
 
 def _texts(mark: Mapping[str, Any], *names: str) -> dict[str, str | None]:

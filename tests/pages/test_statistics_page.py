@@ -1,0 +1,104 @@
+"""The Statistics page: the address is its state, figures are the ledger's, and a click leads to the rows behind it."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from visitor import Visitor, press, run, words
+
+from lib.access.permissions import OPERATOR, Role
+from lib.calls.activity_filter import ActivityFilter
+from lib.settings import Settings
+from lib.statistics.filters import Dimension, Measure
+from lib.statistics.periods import Period, Step
+from lib.ui.statistics_view import StatisticsView
+
+pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture
+def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visitor]:
+    visitor = Visitor(settings, monkeypatch, Role.SUPER_ADMIN)
+    yield visitor
+    visitor.close()
+
+
+@pytest.fixture
+def year(visitor: Visitor) -> Visitor:
+    visitor.services.demo.load(OPERATOR, 3000)
+    return visitor
+
+
+def metrics(page: Any) -> dict[str, str]:
+    return {metric.label: metric.value for metric in page.metric}
+
+
+def test_an_empty_ledger_says_what_will_be_here(visitor: Visitor) -> None:
+    assert "Nothing to count yet" in words(visitor.open("statistics"))
+
+
+def test_six_figures_the_table_and_what_is_missing(year: Visitor) -> None:
+    page = year.open("statistics", period="12m")
+    assert list(metrics(page)) == ["Cost", "Calls", "Tokens", "First token, p95", "Error rate", "Saved by cache"]
+    assert "compared with" in words(page)
+    table = page.dataframe[0].value
+    assert table.model.iloc[0].startswith("Total, ")
+    assert table.calls.iloc[0] == table.calls.iloc[1:].sum()
+    assert table.cost_usd.iloc[0] == pytest.approx(table.cost_usd.iloc[1:].sum())
+    assert "Cost per month by provider" in words(page)
+
+
+def test_controls_write_the_address_and_the_address_sets_the_controls(year: Visitor) -> None:
+    page = year.open("statistics", period="12m", measure="tokens", by="model", app="support-bot")
+    assert "Tokens per month by model" in words(page)
+    assert page.multiselect(key="statistics-apps").value == ["support-bot"]
+    page.multiselect(key="statistics-providers").set_value(["openai"])
+    run(page)
+    assert dict(page.query_params) == {
+        "period": "12m", "measure": "tokens", "by": "model", "app": "support-bot", "provider": "openai",
+    }  # fmt: skip
+    assert set(page.dataframe[0].value.provider) == {"", "openai"}
+    page = press(page, "Clear")
+    assert dict(page.query_params) == {"period": "12m", "measure": "tokens", "by": "model"}
+
+
+def test_what_matches_nothing_says_so(year: Visitor) -> None:
+    page = year.open("statistics", provider="nobody")
+    assert "Nothing matches" in words(page)
+    page = press(page, "Clear filters")
+    assert "Nothing matches" not in words(page)
+
+
+def test_nonsense_in_the_address_is_left_out(year: Visitor) -> None:
+    page = year.open("statistics", period="yesterday", step="second", by="password", rows="x", **{"from": "0000-99-99"})
+    assert "Cost per day by provider" in words(page)
+
+
+def test_a_developer_without_calls_still_sees_the_teams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = Visitor(settings, monkeypatch, Role.ADMINISTRATOR)
+    visitor.services.demo.load(OPERATOR, 500)
+    assert metrics(visitor.open("statistics", period="12m"))["Calls"] != "0"
+    visitor.close()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        StatisticsView(),
+        StatisticsView(Period.CUSTOM, date(2026, 10, 1), date(2026, 10, 31), providers=("openai", "x y&z")),
+        StatisticsView(Period.DAYS_7, measure=Measure.CALLS, by=Dimension.MODEL, step=Step.HOUR, users=("u",)),
+        StatisticsView(Period.YEAR, rows=Dimension.USER, columns=Dimension.STATUS, models=("a/b:c",), apps=("é",)),
+    ],
+)
+def test_a_view_survives_the_address(view: StatisticsView) -> None:
+    assert StatisticsView.from_query(view.to_query()) == view
+
+
+def test_the_rows_behind_a_mark_are_its_stretch_and_its_values() -> None:
+    view = StatisticsView(apps=("support-bot",), providers=("openai", "groq"))
+    start, end = datetime(2026, 10, 22, tzinfo=UTC), datetime(2026, 10, 23, tzinfo=UTC)
+    asked = ActivityFilter.from_query(view.rows_behind(start, end, provider="groq", status="timeout"), ZoneInfo("UTC"))
+    expected = ActivityFilter(start=start, end=end, apps=("support-bot",), providers=("groq",), statuses=("timeout",))
+    assert asked == expected
