@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from lib.access.permissions import Permission
 from lib.ui import access, blocks, session
 
-actor = session.require(Permission.VIEW_CONFIGS)
+actor = session.require_super_admin()
 services = session.services()
 
 with blocks.header("Access"):

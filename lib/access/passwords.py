@@ -14,6 +14,8 @@ def check_rule(password: str, name: str) -> None:
     """InvalidInput when the password is too short, too long or the user name."""
     if len(password) < SHORTEST:
         raise InvalidInput(f"The password needs {SHORTEST} characters or more.", field="password")
+    if "\0" in password:
+        raise InvalidInput("The password holds a character that can't be typed.", field="password")
     if len(password.encode()) > LONGEST_BYTES:
         raise InvalidInput(f"The password is longer than {LONGEST_BYTES} bytes.", "", "Shorten it.", field="password")
     if password.casefold() == name.casefold() or len(set(password)) < 4:
@@ -40,9 +42,10 @@ def _hasher() -> Any:
 
 def matches(password: str, password_hash: str | None) -> bool:
     """Whether the password is the hashed one; without a hash the same work is done, and the answer is False."""
-    if len(password.encode()) > LONGEST_BYTES:
+    nobody = _nobody()  # before it is known who asks: the first call pays for it, not the first unknown name
+    if len(password.encode("utf-8", "replace")) > LONGEST_BYTES or "\0" in password:
         password, password_hash = "", None
-    return bool(_hasher().check_pw(password, password_hash or _nobody())) and password_hash is not None
+    return bool(_hasher().check_pw(password, password_hash or nobody)) and password_hash is not None
 
 
 @cache

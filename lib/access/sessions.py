@@ -1,63 +1,58 @@
 """Signing in: a random token in the browser's cookie, its SHA-256 as a row here; deleting the row signs out everywhere.
 
-A wrong name and a wrong password have one answer and take one time. Failures are counted per name and per network
-address; after a few, each further one doubles a pause that ends by itself, so nobody is locked out for good.
+A wrong name and a wrong password have one answer and take one time; `throttle` slows guessing down.
 """
 
 import hashlib
 import secrets
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
 
 from lib.access.passwords import matches
 from lib.access.permissions import Actor, Role, actor_for
+from lib.access.throttle import Throttle, by_address, by_name
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import login_failures, sessions, users
-from lib.errors import InvalidInput, Throttled
+from lib.db.tables import sessions, users
+from lib.errors import InvalidInput
 
 LIFETIME = timedelta(days=14)
 IDLE = timedelta(days=3)
 _SEEN_EVERY = timedelta(minutes=5)
-_FREE_TRIES_NAME, _FREE_TRIES_ADDRESS = 5, 20
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2, 900
-_FORGET = timedelta(hours=24)
 
 
 class Sessions:
     """Server-side sessions. A token is 256 random bits and is never stored."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store, self._throttle = store, Throttle(store)
 
     def login(self, name: str, password: str, address: str, user_agent: str = "") -> str:
         """The token of a new session; InvalidInput for wrong names and passwords alike, Throttled after too many."""
-        subjects = {_digest("name:" + name.strip().casefold()): _FREE_TRIES_NAME}
-        subjects[_digest("address:" + address)] = _FREE_TRIES_ADDRESS
-        self._refuse_throttled(subjects)
+        tries, key = (by_name(name), by_address(address)), name.strip().casefold().replace("\0", "")
+        self._throttle.spend(*tries)
         with self._store.read() as connection:
-            row = (
-                connection.execute(select(users).where(users.c.name_key == name.strip().casefold())).mappings().first()
-            )
+            row = connection.execute(select(users).where(users.c.name_key == key)).mappings().first()
         right = matches(password, row["password_hash"] if row and row["is_active"] else None)
+        if not right or row is None:
+            raise InvalidInput("The user name or the password is not right.", "", "Check both and try again.")
         with self._store.write() as connection:
-            if not right or row is None:
-                _count_failure(connection, subjects)
-            else:
-                connection.execute(delete(login_failures).where(login_failures.c.subject.in_(subjects)))
-                return _open(connection, row["id"], user_agent)
-        raise InvalidInput("The user name or the password is not right.", "", "Check both and try again.")
+            still = select(users.c.id).where(users.c.id == row["id"], users.c.password_hash == row["password_hash"])
+            if connection.scalar(still.where(users.c.is_active).with_for_update()) is None:
+                raise InvalidInput("This account has just changed.", "", "Sign in again.")
+            self._throttle.forgive(connection, *tries)
+            return _open(connection, row["id"], user_agent)
 
-    def check_pause(self, address: str) -> None:
-        """Throttled while an address has to wait (for the set-up code, which is guessed like a password)."""
-        self._refuse_throttled({_digest("address:" + address): _FREE_TRIES_ADDRESS})
+    def count_try(self, address: str) -> None:
+        """Count a try from an address, or Throttled (for the set-up code, which is guessed like a password)."""
+        self._throttle.spend(by_address(address))
 
-    def count_failure(self, address: str) -> None:
-        """Count a wrong try of an address."""
+    def refund_try(self, address: str) -> None:
+        """Give the try back: the code was right."""
         with self._store.write() as connection:
-            _count_failure(connection, [_digest("address:" + address)])
+            self._throttle.refund(connection, by_address(address))
 
     def open_for(self, user_id: str, user_agent: str = "") -> str:
         """The token of a new session for a person who was just created."""
@@ -109,41 +104,12 @@ class Sessions:
             connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
 
     def sweep(self) -> None:
-        """Forget sessions that have run out and failures of yesterday."""
+        """Forget sessions that have run out and wrong tries of yesterday."""
         now = utc_now()
         over = or_(sessions.c.expires_at <= now, sessions.c.last_seen_at <= now - IDLE)
         with self._store.write() as connection:
             connection.execute(delete(sessions).where(over))
-            connection.execute(delete(login_failures).where(login_failures.c.last_failed_at <= now - _FORGET))
-
-    def _refuse_throttled(self, subjects: dict[str, int]) -> None:
-        with self._store.read() as connection:
-            rows = connection.execute(select(login_failures).where(login_failures.c.subject.in_(subjects))).mappings()
-            waits = [_wait_s(row["failures"], subjects[row["subject"]], row["last_failed_at"]) for row in rows]
-        if (wait := max(waits, default=0)) > 0:
-            why = "There were too many wrong tries."
-            raise Throttled("Signing in is paused.", why, f"Try again in {wait} s.", retry_after=wait)
-
-
-def _wait_s(failures: int, free: int, last_failed_at: datetime) -> int:
-    """Seconds still to wait: nothing for the free tries, then 2, 4, 8 … up to a quarter of an hour."""
-    if failures < free:
-        return 0
-    pause = min(_FIRST_PAUSE_S * 2 ** min(failures - free, 20), _LONGEST_PAUSE_S)
-    left = pause - (utc_now() - last_failed_at).total_seconds()
-    return max(0, int(left) + 1) if left > 0 else 0
-
-
-def _count_failure(connection: Connection, subjects: Iterable[str]) -> None:
-    now = utc_now()
-    for subject in sorted(subjects):
-        counted = (
-            update(login_failures)
-            .where(login_failures.c.subject == subject)
-            .values(failures=login_failures.c.failures + 1, last_failed_at=now)
-        )
-        if connection.execute(counted).rowcount == 0:
-            connection.execute(insert(login_failures), {"subject": subject, "failures": 1, "last_failed_at": now})
+        self._throttle.sweep()
 
 
 def _open(connection: Connection, user_id: str, user_agent: str) -> str:

@@ -8,7 +8,7 @@ import hmac
 import os
 import secrets
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from lib.access.permissions import OPERATOR, Role
 from lib.access.users import User, Users, new_row
@@ -74,6 +74,8 @@ class Setup:
     def _create(self, name: str, password: str) -> User:
         row = new_row(name, password, Role.SUPER_ADMIN)
         with self._store.write() as connection:
+            if not self._store.is_sqlite:  # SQLite's write transactions follow one another by themselves
+                connection.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))
             if connection.scalar(select(users.c.id).limit(1)) is not None:
                 raise Conflict("The first account exists already.", "", "Sign in, or ask its owner for an account.")
             connection.execute(insert(users), row)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lib.access.passwords import check_rule, hash_password, matches
 from lib.access.permissions import Actor, Role
+from lib.access.throttle import Throttle, by_name
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import sessions, users
@@ -39,7 +40,7 @@ class Users:
     """Who may sign in."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store, self._throttle = store, Throttle(store)
 
     def exists(self) -> bool:
         """Whether anybody has an account yet."""
@@ -95,10 +96,14 @@ class Users:
 
     def change_own_password(self, actor: Actor, old: str, new: str) -> None:
         """Change one's own password; every session of the person ends, this one included."""
+        tries = by_name(actor.name)
+        self._throttle.spend(tries)
         with self._store.read() as connection:
             stored = connection.scalar(select(users.c.password_hash).where(users.c.id == actor.user_id))
         if not matches(old, stored):
             raise InvalidInput("The current password is not right.", field="old")
+        with self._store.write() as connection:
+            self._throttle.refund(connection, tries)
         check_rule(new, actor.name)
         self._change(actor.user_id or "", password_hash=hash_password(new))
 
@@ -114,7 +119,7 @@ class Users:
 def new_row(name: str, password: str, role: Role | str) -> dict[str, Any]:
     """The row of a new account, checked and hashed."""
     name = name.strip()
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or len(name.casefold()) > 80:
         why = "It has 2 to 80 letters, digits or . _ @ + - and no spaces."
         raise InvalidInput("The user name can't be used.", why, "Choose another one.", field="name")
     check_rule(password, name)

@@ -1,7 +1,11 @@
-"""The session's cookie: HttpOnly, SameSite=Lax, and under https Secure with the `__Host-` prefix."""
+"""The session's cookie: HttpOnly, SameSite=Lax, and under https Secure with the `__Host-` prefix.
+
+Under https only the prefixed name counts: a neighbouring subdomain can plant the plain one, never that.
+"""
 
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
+
+from starlette.requests import cookie_parser
 
 from lib.access.sessions import LIFETIME
 
@@ -9,16 +13,18 @@ NAME, SECURE_NAME = "llm_manager_session", "__Host-llm_manager_session"
 
 
 def token_from(cookies: Mapping[str, str]) -> str | None:
-    """The session's token among a request's cookies."""
+    """The session's token among the cookies of a connection that the guard has let through."""
     return cookies.get(SECURE_NAME) or cookies.get(NAME)
 
 
-def token_from_header(header: str) -> str | None:
-    """The session's token in a Cookie header."""
-    try:
-        return token_from({name: morsel.value for name, morsel in SimpleCookie(header).items()})
-    except CookieError:
-        return None
+def token_of(header: str, *, secure: bool) -> str | None:
+    """The session's token in a Cookie header; other sites' odd cookies on the same host are read over."""
+    return cookie_parser(header).get(SECURE_NAME if secure else NAME) or None
+
+
+def is_https(scheme: str, forwarded: str) -> bool:
+    """Whether the browser speaks https, to this process or to the proxy before it (`X-Forwarded-Proto`)."""
+    return scheme in ("https", "wss") or forwarded.split(",")[0].strip().lower() == "https"
 
 
 def setting(token: str, *, secure: bool) -> str:

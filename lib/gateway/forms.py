@@ -4,6 +4,7 @@ Real forms, so that password managers work; no script runs before somebody has s
 theme's. Everything shown is escaped here.
 """
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +13,11 @@ from pathlib import Path
 
 from lib.errors import LLMManagerError
 
-_LOGO = (Path(__file__).resolve().parent.parent / "ui" / "assets" / "logo.svg").read_text(encoding="utf-8")
+_ASSETS = Path(__file__).resolve().parent.parent / "ui" / "assets"
+_LOGO = (
+    (_ASSETS / "logo.svg").read_text(encoding="utf-8").replace("<svg ", '<svg role="img" aria-label="LLM Manager" ', 1)
+)
+_ICON = "data:image/svg+xml;base64," + b64encode((_ASSETS / "mark.svg").read_bytes()).decode()
 
 
 def _font() -> str:
@@ -87,24 +92,25 @@ def _page(
     at_field = getattr(error, "field", None) if error else None
     known = {field.name for field in fields}
     box = _error_box(error) if error is not None and at_field not in known else ""
-    inputs = "".join(_input(field, error if at_field == field.name else None, n == 0) for n, field in enumerate(fields))
+    focus = at_field if at_field in known else next((field.name for field in fields if not field.value), "")
+    inputs = "".join(_input(field, error if at_field == field.name else None, field.name == focus) for field in fields)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width,initial-scale=1"><title>{escape(title)} · LLM Manager</title>'
-        f'<link rel="icon" href="/favicon.png"><style>{_STYLE}</style></head>'
+        f'<link rel="icon" href="{_ICON}"><style>{_STYLE}</style></head>'
         f"<body><main>{_LOGO}<h1>{escape(title)}</h1>"
         f'{f"<p>{escape(intro)}</p>" if intro else ""}{box}<form method="post" action="{action}">{inputs}'
         f'<button type="submit">{escape(button)}</button></form><p class="hint">{escape(note)}</p></main></body></html>'
     )
 
 
-def _input(field: Field, error: LLMManagerError | None, first: bool) -> str:
+def _input(field: Field, error: LLMManagerError | None, focus: bool) -> str:
     state = f' aria-invalid="true" aria-describedby="{field.name}-error"' if error else ""
     message = f'<p class="field" id="{field.name}-error">{escape(str(error))}</p>' if error else ""
     return (
         f'<label for="{field.name}">{escape(field.label)}</label><input id="{field.name}" name="{field.name}" '
         f'type="{field.kind}" autocomplete="{field.autocomplete}" value="{escape(field.value, quote=True)}" '
-        f'placeholder="{escape(field.placeholder, quote=True)}" required{" autofocus" if first else ""}{state}>'
+        f'placeholder="{escape(field.placeholder, quote=True)}" required{" autofocus" if focus else ""}{state}>'
         f"{message}"
     )
 

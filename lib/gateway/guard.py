@@ -7,21 +7,28 @@ login page and closed, so that every tab ends at once, the idle ones too.
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, urlsplit
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lib.gateway.cookies import token_from_header
+from lib.errors import LLMManagerError
+from lib.gateway.cookies import is_https, token_of
 from lib.gateway.headers import security_headers
 from lib.services import Services
 
+log = logging.getLogger(__name__)
 OPEN_PATHS = frozenset(
     {"/login", "/setup", "/logout", "/healthz", "/readyz", "/favicon.png", "/_stcore/health", "/_stcore/host-config"}
 )
 OPEN_FOLDERS = ("/static/",)
 CLOSED_FOLDERS = ("/_stcore/", "/media/", "/component/", "/app/")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SWEEP_EVERY_S = 3600.0
+_STORE_FAILURES = (LLMManagerError, SQLAlchemyError)
 
 
 class Sockets:
@@ -81,22 +88,36 @@ class Guard:
         path, headers = scope["path"], _headers(scope)
         if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
             await _answer(send_secured, 403, "This request came from another site.")
-        elif path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or await self._has_session(headers):
+        elif path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
             await self._app(scope, receive, send_secured)
-        elif scope["method"] in SAFE_METHODS and not path.startswith(CLOSED_FOLDERS):
-            await _redirect(send_secured, await self._door(scope))
         else:
-            await _answer(send_secured, 401, "Sign in first.")
+            try:
+                door = None if await self._has_session(scope, headers) else await self._door(scope)
+            except _STORE_FAILURES as error:
+                log.error("No session could be checked: %s", error)
+                await _answer(send_secured, 503, "The database does not answer. Try again in a moment.")
+                return
+            if door is None:
+                await self._app(scope, receive, send_secured)
+            elif scope["method"] in SAFE_METHODS and not path.startswith(CLOSED_FOLDERS):
+                await _redirect(send_secured, door)
+            else:
+                await _answer(send_secured, 401, "Sign in first.")
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
-        token = token_from_header(headers.get("cookie", ""))
-        if token is None or not _same_origin(headers) or not await self._has_session(headers):
+        token = _token(scope, headers)
+        if token is None or not _same_origin(headers) or not await self._may_connect(scope, headers):
             await receive()
             await send({"type": "websocket.close", "code": 4401, "reason": "Sign in first."})
             return
         ended = sockets.add(token)
-        serving = asyncio.ensure_future(self._app(scope, receive, send))
+
+        async def send_until_ended(message: Message) -> None:
+            if not ended.is_set():
+                await send(message)
+
+        serving = asyncio.ensure_future(self._app(scope, receive, send_until_ended))
         ending = asyncio.ensure_future(ended.wait())
         try:
             await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -109,11 +130,16 @@ class Guard:
             serving.cancel()
             sockets.remove(token, ended)
 
-    async def _has_session(self, headers: dict[str, str]) -> bool:
-        token = token_from_header(headers.get("cookie", ""))
-        if token is None:
+    async def _may_connect(self, scope: Scope, headers: dict[str, str]) -> bool:
+        try:
+            return await self._has_session(scope, headers)
+        except _STORE_FAILURES as error:
+            log.error("No session could be checked: %s", error)
             return False
-        return await asyncio.to_thread(self._services().sessions.actor, token) is not None
+
+    async def _has_session(self, scope: Scope, headers: dict[str, str]) -> bool:
+        token = _token(scope, headers)
+        return token is not None and await asyncio.to_thread(self._services().sessions.actor, token) is not None
 
     async def _door(self, scope: Scope) -> str:
         if await asyncio.to_thread(self._services().setup.needed):
@@ -124,11 +150,29 @@ class Guard:
 
 
 async def watch_sessions(services: Services, every_s: float = 1.0) -> None:
-    """Close the websockets of sessions that have ended, whichever process ended them."""
+    """Close the websockets of sessions that have ended, whichever process ended them; forget old sessions hourly.
+
+    A database that does not answer for a while must not end the watch.
+    """
+    swept, failing = time.monotonic(), False
     while True:
         await asyncio.sleep(every_s)
-        if tokens := sockets.tokens():
-            sockets.end(await asyncio.to_thread(services.sessions.revoked, tokens))
+        try:
+            if tokens := sockets.tokens():
+                sockets.end(await asyncio.to_thread(services.sessions.revoked, tokens))
+            if time.monotonic() - swept > _SWEEP_EVERY_S:
+                swept = time.monotonic()
+                await asyncio.to_thread(services.sessions.sweep)
+            failing = False
+        except _STORE_FAILURES as error:
+            if not failing:
+                log.error("Sessions are not watched while the database does not answer: %s", error)
+            failing = True
+
+
+def _token(scope: Scope, headers: dict[str, str]) -> str | None:
+    https = is_https(scope.get("scheme", "http"), headers.get("x-forwarded-proto", ""))
+    return token_of(headers.get("cookie", ""), secure=https)
 
 
 def _headers(scope: Scope) -> dict[str, str]:

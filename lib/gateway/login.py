@@ -1,6 +1,14 @@
-"""`/login`, `/setup` and `/logout`: the routes that give and take a session. Password work runs in a thread."""
+"""`/login`, `/setup` and `/logout`: the routes that give and take a session.
+
+Hashing a password takes a fifth of a second of CPU. It has two threads of its own, so that a flood of guesses keeps
+nobody's page waiting.
+"""
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import Request
@@ -8,12 +16,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from lib import services
+from lib.access.users import User
 from lib.errors import InvalidInput, LLMManagerError, Throttled
 from lib.gateway import cookies, forms
 from lib.gateway.guard import sockets
+from lib.services import Services
 
 _LONGEST_FORM = 16_384
 _NO_STORE = {"cache-control": "no-store"}
+_hashing = ThreadPoolExecutor(2, thread_name_prefix="passwords")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def login(request: Request) -> Response:
@@ -22,11 +35,13 @@ async def login(request: Request) -> Response:
     if await asyncio.to_thread(services.current().setup.needed):
         return RedirectResponse("/setup", 303, headers=_NO_STORE)
     if request.method != "POST":
+        if await asyncio.to_thread(services.current().sessions.actor, _token(request)) is not None:
+            return RedirectResponse(target, 303, headers=_NO_STORE)  # another tab has signed in meanwhile
         return HTMLResponse(forms.login_page(address=quote(target, safe="")), headers=_NO_STORE)
     form = await _form(request)
     name = form.get("name", "")
     try:
-        token = await asyncio.to_thread(
+        token = await _in_thread(
             services.current().sessions.login, name, form.get("password", ""), _address(request), _agent(request)
         )
     except LLMManagerError as error:
@@ -44,20 +59,30 @@ async def setup(request: Request) -> Response:
     form = await _form(request)
     code, name, password = form.get("code", ""), form.get("name", ""), form.get("password", "")
     try:
-        await asyncio.to_thread(current.sessions.check_pause, _address(request))
         if password != form.get("again", ""):
             raise InvalidInput("The two passwords differ.", field="again")
-        user = await asyncio.to_thread(current.setup.create_administrator, code, name, password)
+        user = await _in_thread(_first_account, current, _address(request), code, name, password)
     except LLMManagerError as error:
-        if getattr(error, "field", None) == "code":
-            await asyncio.to_thread(current.sessions.count_failure, _address(request))
         return _refused(forms.setup_page(error, name, code), error)
     return await _signed_in(request, await asyncio.to_thread(current.sessions.open_for, user.id, _agent(request)), "/")
 
 
+def _first_account(current: Services, address: str, code: str, name: str, password: str) -> User:
+    """The administrator; a wrong code is a wrong try of the address, a weak password is not."""
+    current.sessions.count_try(address)
+    try:
+        user = current.setup.create_administrator(code, name, password)
+    except LLMManagerError as error:
+        if getattr(error, "field", None) != "code":
+            current.sessions.refund_try(address)
+        raise
+    current.sessions.refund_try(address)
+    return user
+
+
 async def logout(request: Request) -> Response:
     """End the session in every tab."""
-    if (token := cookies.token_from(request.cookies)) is not None:
+    if (token := _token(request)) is not None:
         await asyncio.to_thread(services.current().sessions.end, token)
         sockets.end([token])
     response = RedirectResponse("/login", 303, headers=_NO_STORE)
@@ -75,8 +100,7 @@ def safe_next(address: str) -> str:
 
 
 async def _signed_in(request: Request, token: str, target: str) -> Response:
-    old = cookies.token_from(request.cookies)
-    if old is not None:
+    if (old := _token(request)) is not None:
         await asyncio.to_thread(services.current().sessions.end, old)
     response = RedirectResponse(target, 303, headers=_NO_STORE)
     response.headers.append("set-cookie", cookies.setting(token, secure=_is_https(request)))
@@ -95,7 +119,10 @@ async def _form(request: Request) -> dict[str, str]:
         body += part
         if len(body) > _LONGEST_FORM:
             return {}
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        return {}
     return {name: values[-1] for name, values in fields.items()}
 
 
@@ -107,8 +134,16 @@ def _agent(request: Request) -> str:
     return request.headers.get("user-agent", "")
 
 
+def _token(request: Request) -> str | None:
+    return cookies.token_of(request.headers.get("cookie", ""), secure=_is_https(request))
+
+
 def _is_https(request: Request) -> bool:
-    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "") == "https"
+    return cookies.is_https(request.scope["scheme"], request.headers.get("x-forwarded-proto", ""))
+
+
+async def _in_thread(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_hashing, partial(work, *args, **named))
 
 
 routes = [

@@ -45,6 +45,17 @@ def require(permission: Permission) -> Actor:
     return found
 
 
+def require_super_admin() -> Actor:
+    """The actor, if they may manage people; otherwise the page says so and stops."""
+    found = actor()
+    try:
+        found.require_super_admin()
+    except PermissionDenied as error:
+        blocks.show_error(error)
+        st.stop()
+    return found
+
+
 def to_login() -> None:
     """Send the browser to the login page and end the script."""
     from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
