@@ -1,6 +1,6 @@
 """What each person has set for themselves, a JSON value per key, in the database: it follows them to any browser.
 
-The machine's operator has no user row: they get the defaults, and setting does nothing. Keys in use:
+The machine's operator has no user row: they get the defaults, and setting is refused. Keys in use:
 `report.zone` (an IANA name) and `playground.configuration` (a slug).
 """
 
@@ -14,7 +14,7 @@ from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import user_preferences
-from lib.errors import InvalidInput
+from lib.errors import InvalidInput, PermissionDenied
 
 REPORT_ZONE = "report.zone"
 PLAYGROUND_CONFIGURATION = "playground.configuration"
@@ -39,7 +39,9 @@ class Preferences:
     def set(self, actor: Actor, key: str, value: Any) -> None:
         """Keep a JSON value; the time zone is checked to be one."""
         if actor.user_id is None:
-            return
+            raise PermissionDenied(
+                "The operator has no preferences.", "They belong to a person's account.", "Sign in as that person."
+            )
         if key == REPORT_ZONE and _zone(value) is None:
             raise InvalidInput(
                 "There is no such time zone.", f"The name {value!r} is not known.", "Choose one of the list.", key

@@ -18,6 +18,7 @@ PERIODS: Final = {
 }
 CUSTOM: Final = "custom"
 DEFAULT_PERIOD: Final = "24h"
+LIVE: Final = "live"
 STATUSES: Final = ("ok", "error", "cancelled", "truncated", "timeout", "refused", "orphaned", "running")
 LISTS: Final = {
     "provider": "providers",
@@ -27,6 +28,7 @@ LISTS: Final = {
     "status": "statuses",
     "origin": "origins",
     "error": "error_kinds",
+    "batch": "batches",
 }
 _MAX_TEXT = 200
 _MAX_VALUES = 100
@@ -47,6 +49,7 @@ class ActivityFilter:
     statuses: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     error_kinds: tuple[str, ...] = ()
+    batches: tuple[str, ...] = ()  # what brought the rows: `demo`, the id of an import, or `live` for calls made here
     text: str = ""
 
     def __post_init__(self) -> None:

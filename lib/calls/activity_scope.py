@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select, true
 
 from lib.access.permissions import Actor
-from lib.calls.activity_filter import ActivityFilter
+from lib.calls.activity_filter import LIVE, ActivityFilter
 from lib.db.tables import open_calls, usage_logs, usage_payloads
 
 _ID_PART = re.compile(r"[0-9a-f-]{4,36}")
@@ -41,6 +41,9 @@ def ended(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
         conditions.append(columns.status.in_(asked.statuses))
     if asked.error_kinds:
         conditions.append(columns.error_kind.in_(asked.error_kinds))
+    if asked.batches:
+        brought = columns.batch_id.in_(asked.batches)
+        conditions.append(or_(brought, columns.batch_id.is_(None)) if LIVE in asked.batches else brought)
     if asked.text:
         conditions.append(_says(actor, asked.text))
     return conditions
@@ -49,7 +52,8 @@ def ended(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
 def running(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
     """Conditions on `open_calls`: what runs has no result to ask for, and is found by its id alone."""
     conditions = [visible(actor, open_calls), *_alike(asked, open_calls)]
-    if asked.error_kinds or (asked.statuses and "running" not in asked.statuses):
+    brought = bool(asked.batches) and LIVE not in asked.batches
+    if brought or asked.error_kinds or (asked.statuses and "running" not in asked.statuses):
         conditions.append(false())
     if asked.text:
         conditions.append(_has_id(asked.text, open_calls))

@@ -70,9 +70,22 @@ def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str
         blocks.show_failure(log["error_message"])
     blocks.facts(_facts(log))
     _tabs(detail)
-    if detail.is_own and st.button("Open in playground", icon=":material/play_circle:"):
-        st.switch_page(session.page("playground"), query_params={"run": str(log["call_id"])})
-    st.caption(f":material/tag: {blocks.plain(detail.id)}", help="The id of the row in the ledger.")
+    with blocks.row():
+        if detail.is_own and st.button("Open in playground", icon=":material/play_circle:"):
+            st.switch_page(session.page("playground"), query_params={"run": str(log["call_id"])})
+        with st.popover("More", icon=":material/more_horiz:", type="tertiary", key="more-of-call"):
+            _to_copy(detail)
+
+
+def _to_copy(detail: CallDetail) -> None:
+    """The link and the ids, each with the copy button of a code block."""
+    for label, value in (
+        ("Link to this call", f"{st.context.url or ''}?id={detail.id}"),
+        ("Id in the log", detail.id),
+        ("Id of the call, the same for all its attempts", str(detail.log["call_id"])),
+    ):
+        st.caption(label)
+        st.code(value, language=None, wrap_lines=True)
 
 
 def _facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:

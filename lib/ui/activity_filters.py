@@ -139,7 +139,8 @@ def _apply(asked: ActivityFilter, zone: ZoneInfo) -> None:
         start, end = midnight(days[0], zone), midnight(days[1] + _DAY, zone)
     lists = {field: tuple(value(field) or ()) for field in (*_LISTS, "statuses")}
     text = value("text") or ""
-    write(ActivityFilter(period=period, start=start, end=end, text=text, error_kinds=asked.error_kinds, **lists))
+    lists |= {"error_kinds": asked.error_kinds, "batches": asked.batches}  # no control shows these
+    write(ActivityFilter(period=period, start=start, end=end, text=text, **lists))
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -170,6 +171,8 @@ def scope_line(asked: ActivityFilter, zone: ZoneInfo, own_only: bool) -> None:
     parts = [words, zone.key, *(["your own calls"] if own_only else [])]
     if asked.error_kinds:
         parts.append("errors: " + ", ".join(asked.error_kinds).replace("_", " "))
+    if asked.batches:
+        parts.append("only " + ", ".join(asked.batches))
     st.caption(blocks.plain(" · ".join(parts)))
 
 

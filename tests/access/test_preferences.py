@@ -7,7 +7,7 @@ import pytest
 from lib.access.permissions import OPERATOR, Role, actor_for
 from lib.access.preferences import PLAYGROUND_CONFIGURATION, REPORT_ZONE, Preferences
 from lib.db.engine import Store
-from lib.errors import InvalidInput
+from lib.errors import InvalidInput, PermissionDenied
 
 AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
 JONAS = actor_for("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
@@ -38,7 +38,8 @@ def test_the_report_zone_is_utc_until_chosen_and_must_exist(store: Store) -> Non
 @pytest.mark.feature("PLAY-8")
 def test_the_operator_has_defaults_only(store: Store) -> None:
     preferences = Preferences(store)
-    preferences.set(OPERATOR, REPORT_ZONE, "Europe/Berlin")
+    with pytest.raises(PermissionDenied):
+        preferences.set(OPERATOR, REPORT_ZONE, "Europe/Berlin")
     assert preferences.report_zone(OPERATOR).key == "UTC"
     assert preferences.get(OPERATOR, "anything", 7) == 7
 

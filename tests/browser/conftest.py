@@ -114,8 +114,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
         "401 (Unauthorized)",
         "400 (Bad Request)",
         "429 (Too Many",
-        "WebSocket connection to",
-        "WebSocket onerror",
+        "WebSocket",
     )
     assert [error for error in errors if not any(text in error for text in expected)] == []
 

@@ -73,6 +73,7 @@ def test_pages_together_are_the_whole_list(store: Store) -> None:
         ("status", "statuses"),
         ("origin", "origins"),
         ("error_kind", "error_kinds"),
+        ("batch_id", "batches"),
     ],
 )
 def test_each_filter_takes_any_of_its_values(store: Store, column: str, field: str) -> None:
@@ -81,6 +82,17 @@ def test_each_filter_takes_any_of_its_values(store: Store, column: str, field: s
     for values, ids in ((("first",), wanted[:1]), (("first", "second"), wanted), (("third",), [])):
         asked: dict[str, Any] = {field: values}
         assert {row.id for row in Activity(store).page(AMIRA, ActivityFilter(**asked)).rows} == set(ids)
+
+
+@pytest.mark.feature("CALL-6")
+def test_calls_made_here_are_told_from_what_was_brought(store: Store) -> None:
+    made, sample = log(store), log(store, batch_id="demo")
+    going = opened(store)
+    activity = Activity(store)
+    assert {row.id for row in activity.page(AMIRA, ActivityFilter(batches=("live",))).rows} == {made, going}
+    assert {row.id for row in activity.page(AMIRA, ActivityFilter(batches=("demo",))).rows} == {sample}
+    both = activity.page(AMIRA, ActivityFilter(batches=("demo", "live")))
+    assert {row.id for row in both.rows} == {made, sample, going}
 
 
 @pytest.mark.feature("CALL-6")

@@ -83,6 +83,7 @@ def test_an_address_with_an_id_opens_the_call_whatever_its_date(visitor: Visitor
     assert "120 → 30" in words(page)
     assert [code.value for code in page.code][:2] == ["Why?", "Because."]
     assert any(button.label == "Open in playground" for button in page.button)
+    assert any(code.value.endswith(f"?id={old}") for code in page.code)
     close = next(button for button in page.button if button.key == "close-call")
     close.click()
     run(page)
