@@ -1,6 +1,8 @@
 """Signing in tells a stranger nothing, slows guessing down, and ends when it should."""
 
 import hashlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -12,7 +14,7 @@ from lib.access.users import Users
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import login_failures, sessions, users
-from lib.errors import InvalidInput, Throttled
+from lib.errors import InvalidInput, LLMManagerError, Throttled
 
 GOOD = "correct horse battery"
 
@@ -106,3 +108,54 @@ def test_a_used_session_stays_awake(store: Store, people: Users) -> None:
     with store.read() as connection:
         assert utc_now() - connection.execute(select(sessions.c.last_seen_at)).scalar_one() < timedelta(minutes=1)
         assert connection.execute(select(users.c.last_login_at)).scalar_one() is not None
+
+
+@pytest.mark.feature("ACC-2")
+def test_guesses_at_once_count_like_guesses_in_a_row(store: Store, people: Users) -> None:
+    service, answers = Sessions(store), Counter[type]()
+
+    def guess(n: int) -> None:
+        try:
+            service.login("amira", f"guess number {n}", f"10.1.0.{n}")
+        except LLMManagerError as error:
+            answers[type(error)] += 1
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(guess, range(24)))
+    assert answers == {InvalidInput: 5, Throttled: 19}
+
+
+@pytest.mark.feature("ACC-2")
+def test_a_name_pauses_for_a_minute_at_most_and_success_forgives_it(store: Store, people: Users) -> None:
+    service = Sessions(store)
+    with store.write() as connection:
+        subject = hashlib.sha256(b"name:amira").hexdigest()
+        row = {"subject": subject, "failures": 1000, "last_failed_at": utc_now()}
+        connection.execute(login_failures.insert(), row)
+    with pytest.raises(Throttled) as caught:
+        service.login("amira", GOOD, "10.0.0.1")
+    assert 55 <= caught.value.retry_after <= 60
+    with store.write() as connection:
+        connection.execute(update(login_failures).values(last_failed_at=utc_now() - timedelta(seconds=61)))
+    assert service.login("amira", GOOD, "10.0.0.1")
+    with store.read() as connection:
+        assert connection.execute(select(login_failures)).all() == []  # neither the name's nor the address's
+
+
+@pytest.mark.feature("ACC-2")
+def test_an_own_account_does_not_wipe_the_count_of_its_address(store: Store, people: Users) -> None:
+    service = Sessions(store)
+    people.create(OPERATOR, "eve", GOOD, Role.DEVELOPER)
+    for n in range(20):
+        with pytest.raises(InvalidInput):
+            service.login(f"somebody{n}", "guess", "10.0.0.9")
+        if n % 6 == 0:
+            service.login("eve", GOOD, "10.0.0.9")
+    with pytest.raises(Throttled):
+        service.login("eve", GOOD, "10.0.0.9")
+
+
+def test_names_no_database_would_take_are_just_wrong(store: Store, people: Users) -> None:
+    for name, password in (("a\0mira", GOOD), ("x" * 5000, GOOD), ("amira\0", "a\0b"), ("", "")):
+        with pytest.raises(InvalidInput):
+            Sessions(store).login(name + "?", password, f"10.2.0.{len(name)}")

@@ -6,7 +6,7 @@ from lib.access.permissions import OPERATOR, ROLE_PERMISSIONS, Permission, Role,
 from lib.access.sessions import Sessions
 from lib.access.users import Users
 from lib.db.engine import Store
-from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Throttled
 
 GOOD = "correct horse battery"
 
@@ -101,3 +101,15 @@ def test_a_person_changes_their_own_password(store: Store) -> None:
         users.change_own_password(actor, "wrong", "another good password")
     users.change_own_password(actor, GOOD, "another good password")
     assert sessions.login("amira", "another good password", "127.0.0.1")
+
+
+@pytest.mark.feature("ACC-2")
+def test_an_unlocked_screen_is_no_place_to_guess_the_password(store: Store) -> None:
+    users = Users(store)
+    amira = users.create(OPERATOR, "amira", GOOD, Role.SUPER_ADMIN)
+    actor = actor_for(amira.id, "amira", Role.SUPER_ADMIN)
+    for _ in range(5):
+        with pytest.raises(InvalidInput):
+            users.change_own_password(actor, "guess", "another good password")
+    with pytest.raises(Throttled):
+        users.change_own_password(actor, GOOD, "another good password")

@@ -1,6 +1,9 @@
 """The guard, the login routes and the health routes, over real services."""
 
-from collections.abc import Iterator
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,8 +16,10 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lib import services as root
-from lib.gateway.guard import sockets
+from lib.errors import InstallationError
+from lib.gateway.guard import sockets, watch_sessions
 from lib.gateway.headers import content_security_policy
+from lib.gateway.lifespan import set_nodelay
 from lib.gateway.login import safe_next
 from lib.gateway.routes import middleware, routes
 from lib.services import Services, build
@@ -193,3 +198,89 @@ def test_a_new_installation_asks_for_its_code_and_guessing_it_is_slowed(settings
 
 def test_an_oversized_form_is_not_read(client: TestClient) -> None:
     assert login(client, password="x" * 50_000).status_code == 400
+
+
+@pytest.mark.feature("ACC-2")
+def test_under_https_a_plain_cookie_does_not_count(client: TestClient) -> None:
+    """A neighbouring subdomain can plant the plain name, never the `__Host-` one."""
+    login(client)
+    token = client.cookies["llm_manager_session"]
+    client.cookies.clear()
+    https = {"x-forwarded-proto": "https"}
+    assert client.get("/statistics", headers=https | {"cookie": f"llm_manager_session={token}"}).status_code == 303
+    bound = https | {"cookie": f"__Host-llm_manager_session={token}"}
+    assert client.get("/statistics", headers=bound).text == "the page"
+
+
+def test_odd_cookies_of_other_programs_on_this_host_do_no_harm(client: TestClient) -> None:
+    login(client)
+    token = client.cookies["llm_manager_session"]
+    client.cookies.clear()
+    for odd in ('theme={"dark": [1, 2]}', "=x", "a b=c", '"', "n\u00e4me=\u00e4"):
+        headers = {"cookie": f"{odd}; llm_manager_session={token}; {odd}".encode()}
+        assert client.get("/statistics", headers=headers).text == "the page", odd
+
+
+def test_a_second_tab_need_not_sign_in_again(client: TestClient) -> None:
+    login(client)
+    answer = client.get("/login?next=%2Factivity%3Fid%3D1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/activity?id=1")
+
+
+@pytest.mark.feature("ACC-2")
+def test_a_lost_database_lets_nobody_in_and_ends_no_watch(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login(client)
+    token = client.cookies["llm_manager_session"]
+    lost = InstallationError("The database does not answer.")
+
+    def fail(*_: object) -> None:
+        raise lost
+
+    with monkeypatch.context() as broken:
+        broken.setattr(services.sessions, "actor", fail)
+        answer = client.get("/statistics")
+        assert (answer.status_code, answer.text) == (503, "The database does not answer. Try again in a moment.")
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
+            pass
+    assert asyncio.run(_watched(services, token, monkeypatch, fail)) is True
+
+
+async def _watched(services: Services, token: str, monkeypatch: pytest.MonkeyPatch, fail: Callable[..., None]) -> bool:
+    """Whether a session's end reaches its socket after the watch has met a failing database."""
+    met, real = asyncio.Event(), services.sessions.revoked
+    loop = asyncio.get_running_loop()
+
+    def fail_once(_tokens: object) -> None:
+        monkeypatch.setattr(services.sessions, "revoked", real)
+        loop.call_soon_threadsafe(met.set)
+        fail()
+
+    monkeypatch.setattr(services.sessions, "revoked", fail_once)
+    ended = sockets.add(token)
+    watch = asyncio.create_task(watch_sessions(services, every_s=0.01))
+    await asyncio.wait_for(met.wait(), 5)
+    services.sessions.end(token)
+    await asyncio.wait_for(ended.wait(), 5)
+    watch.cancel()
+    sockets.remove(token, ended)
+    return ended.is_set()
+
+
+def test_listening_sockets_answer_without_delay() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as other:
+        set_nodelay()
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert other.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+        before = len(os.listdir("/proc/self/fd"))
+        set_nodelay()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_without_proc_nothing_is_set_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_path: str) -> list[str]:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "listdir", missing)
+    set_nodelay()
