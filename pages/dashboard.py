@@ -39,7 +39,7 @@ totals = ask.totals(actor, where)
 before = ask.totals(actor, replace(where, start=found.previous_start, end=found.previous_end))
 scene = statistics.Scene(view, found, zone, view.step_in(found), {}, compact)
 
-today = ask.totals(actor, replace(where, start=now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=24)))
+today = ask.totals(actor, replace(where, start=now.replace(second=0, microsecond=0) - timedelta(hours=24)))
 with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
     dashboard.errors_now(today)
 statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now))

@@ -1,5 +1,6 @@
 """The services as a command sees them: opened after the data folder was checked, closed at its end."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 def opened_services() -> Iterator["Services"]:
     """The process's services; calls that run are given time to end when the block does."""
     ready_settings()
+    logging.disable(logging.WARNING)  # hashing passwords imports Streamlit, which warns that no server runs
     from lib import services
 
     current = services.current()

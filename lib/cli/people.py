@@ -1,7 +1,6 @@
 """`users add` and `users list`. A password never stands on the command line, where others on the machine see it."""
 
 import argparse
-import logging
 import os
 import sys
 from typing import Any
@@ -35,7 +34,6 @@ def add_commands(commands: Any) -> None:
 def add(arguments: argparse.Namespace) -> None:
     """Make a user."""
     password = new_password()
-    logging.disable(logging.WARNING)  # hashing imports Streamlit, which then warns that no server runs
     with opened_services() as services:
         user = services.users.create(OPERATOR, arguments.name, password, Role(arguments.role))
     print(f"Added {output.on_one_line(user.name)} as {user.role}.")

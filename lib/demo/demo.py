@@ -1,10 +1,12 @@
 """Loading and removing the sample year.
 
-Loading goes in batches of a few thousand rows, each its own short transaction, so live calls are written in between;
-a load that was cut off is still marked and can be removed. Removing is one transaction, and raises the ledger's epoch:
-copies of the ledger start over. Only a super-admin may do either, for both change everybody's figures.
+Loading goes in batches of a few thousand rows, each its own short transaction, so live calls are written in between; a
+load that is cut off takes its rows away again, and after a kill they are still marked and can be removed. Removing is
+one transaction, and raises the ledger's epoch: copies of the ledger start over. Only a super-admin may do either, for
+both change everybody's figures.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import islice
@@ -56,14 +58,30 @@ class Demo:
         from lib.demo import year  # brings NumPy
 
         source = year.rows(calls, seed, now or utc_now(), self._prices)
-        written, first = 0, True
+        self._refuse_second_load()
+        try:
+            return self._load(source, calls, progress)
+        except Conflict:
+            raise
+        except BaseException:  # also a page that was left in the middle: half a year would mislead
+            self.remove(actor)
+            raise
+
+    def _load(self, source: Iterator[dict[str, Any]], calls: int, progress: Callable[[int, int], None] | None) -> int:
+        written, newest = 0, deque[dict[str, Any]](maxlen=_WITH_TEXT)
         while rows := list(islice(source, _CHUNK)):
-            final = sum(row["is_final"] for row in rows)
-            self._write(rows, first=first, with_text=_WITH_TEXT if written + final >= calls else 0)
-            written, first = written + final, False
+            self._write(rows, first=written == 0)
+            newest.extend(rows)
+            written += sum(row["is_final"] for row in rows)
             if progress:
                 progress(written, calls)
+        with self._store.write() as connection:
+            connection.execute(insert(usage_payloads), list(_payloads(list(newest))))
         return written
+
+    def _refuse_second_load(self) -> None:
+        if self.present():
+            raise Conflict("Sample data is already loaded.", "", "Remove it first to load it again.")
 
     def remove(self, actor: Actor) -> int:
         """Delete every sample row and its texts in one transaction; returns the calls removed."""
@@ -81,15 +99,12 @@ class Demo:
             )
         return removed
 
-    def _write(self, rows: list[dict[str, Any]], *, first: bool, with_text: int) -> None:
+    def _write(self, rows: list[dict[str, Any]], *, first: bool) -> None:
         with self._store.write() as connection:
             sequence = take_sequence(connection, len(rows))  # its lock also makes two loads wait for each other
             if first and _present(connection):
                 raise Conflict("Sample data is already loaded.", "", "Remove it first to load it again.")
-            stamped = [row | {"change_seq": sequence + n} for n, row in enumerate(rows)]
-            connection.execute(insert(usage_logs), stamped)
-            if payloads := list(_payloads(rows[-with_text:] if with_text else [])):
-                connection.execute(insert(usage_payloads), payloads)
+            connection.execute(insert(usage_logs), [row | {"change_seq": sequence + n} for n, row in enumerate(rows)])
 
 
 def _present(connection: Connection) -> bool:

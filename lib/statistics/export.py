@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 _MONEY = pa.decimal128(38, 9)  # nano-dollars are nine decimals
 
 
@@ -38,7 +38,7 @@ def to_json(frame: pd.DataFrame) -> bytes:
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """Parquet; decimal columns as decimal(38, 9)."""
+    """Parquet; dollars (`…_usd`) as decimal(38, 9), also where none is known."""
     columns = {str(name): _arrow(frame[name]) for name in frame.columns}
     out = io.BytesIO()
     pq.write_table(pa.table(columns), out)
@@ -55,7 +55,7 @@ WRITERS: dict[str, tuple[Callable[[pd.DataFrame], bytes], str]] = {
 def _cell(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"  # never an exponent
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
+    if isinstance(value, str) and value.lstrip().startswith(_FORMULA):
         return "'" + value
     return value
 
@@ -71,7 +71,6 @@ def _json(value: Any) -> Any:
 
 
 def _arrow(column: pd.Series) -> Any:
-    known = column.dropna()
-    if column.dtype == object and len(known) and isinstance(known.iloc[0], Decimal):
+    if str(column.name).endswith("_usd") and column.dtype == object:
         return pa.array([None if pd.isna(value) else value for value in column], _MONEY)
     return pa.Array.from_pandas(column)

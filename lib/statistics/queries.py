@@ -156,7 +156,7 @@ class Statistics:
         where: StatisticsFilter | None = None,
     ) -> pd.DataFrame:
         """The dimensions (hour, day, week and month too), calls, tokens, exact cost_usd, unpriced_calls; a contract."""
-        base = where or StatisticsFilter()
+        base, by = where or StatisticsFilter(), list(dict.fromkeys(by))
         base = replace(base, start=start or base.start, end=end or base.end)
         names, quoted = [_dimension_sql(name, base) for name in by], [f'"{name}"' for name in by]
         sql = f"SELECT {', '.join([*names, _FIGURES])} FROM calls"

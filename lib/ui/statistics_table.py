@@ -69,5 +69,5 @@ def _footer(table: "pd.DataFrame") -> str:
     if table.cost_usd.isna().any():
         parts.append("cost — means no price is known")
     if any(cost == 0 for cost in table.cost_usd.dropna()):
-        parts.append("local models are free, \\$0.00")
+        parts.append("\\$0.00: nothing was charged")
     return " · ".join(parts)

@@ -90,3 +90,25 @@ def test_it_is_loaded_once_and_only_by_a_super_admin(store: Store) -> None:
     demo.load(OPERATOR, 10)
     with pytest.raises(Conflict, match="already loaded"):
         demo.load(OPERATOR, 10)
+
+
+@pytest.mark.feature("SET-5")
+def test_a_load_that_is_cut_off_leaves_nothing(store: Store) -> None:
+    class PageLeft(BaseException):
+        """What Streamlit raises into a page's script when its reader leaves."""
+
+    def leave(written: int, _calls: int) -> None:
+        raise PageLeft
+
+    with pytest.raises(PageLeft):
+        Demo(store).load(OPERATOR, calls=6_000, progress=leave)
+    assert not Demo(store).present()
+    assert Demo(store).load(OPERATOR, calls=100) == 100
+
+
+@pytest.mark.feature("SET-5")
+@pytest.mark.parametrize("calls", [150, 5_100])
+def test_the_newest_calls_have_words(store: Store, calls: int) -> None:
+    Demo(store).load(OPERATOR, calls=calls)
+    with store.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(usage_payloads)) >= min(calls, 400)
