@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAME, PASSWORD = "bench", "a long bench password 1"
-BARE = "import streamlit as st\n\nst.title('hello')\nst.button('again')\n"
+BARE = "import time\nimport streamlit as st\n\nst.title('hello')\nst.button('again')\nst.text(time.time())\n"
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,19 +35,22 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Clicks what makes the script run again and times from the click to the end of the run, on the browser's own clock.
-REDRAW = """selector => new Promise(resolve => {
+# Clicks what makes the script run again and times from the click to the end of the run, on the browser's own clock. A
+# run that is too short to show as "running" is told by the moment that the bare page prints.
+REDRAW = """selector => new Promise((resolve, reject) => {
+  setTimeout(() => reject(new Error('no rerun within 30 s')), 30000);
   const app = document.querySelector('[data-testid="stApp"]');
-  const began = performance.now(); let ran = false;
+  const printed = () => document.querySelector('[data-testid="stText"]')?.innerText;
+  const before = printed(), began = performance.now();
+  let ran = false;
   const look = () => {
     const state = app.getAttribute('data-test-script-state');
-    if (state === 'running') ran = true;
+    ran = ran || state === 'running' || printed() !== before;
     if (ran && state === 'notRunning') { watch.disconnect(); resolve(performance.now() - began); }
   };
   const watch = new MutationObserver(look);
-  watch.observe(app, {attributes: true});
+  watch.observe(app, {attributes: true, subtree: true, childList: true, characterData: true});
   document.querySelector(selector).click();
-  look();
 })"""
 
 
@@ -61,6 +64,10 @@ class Line:
     unit: str
     reference: float
     reference_name: str
+
+
+def say(step: str) -> None:
+    print(f"measuring: {step}", file=sys.stderr, flush=True)
 
 
 def free_port() -> int:
@@ -104,7 +111,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 def memory_mb(pid: int) -> float:
     """Resident memory of the process and its children once it no longer grows."""
-    found, last = 0.0, -1.0
+    found, last = 0.0, -10.0
     while found - last > 1:
         last = found
         time.sleep(4)
@@ -193,16 +200,21 @@ def measure(folder: Path, calls: int) -> list[Line]:
     product.pop("DATABASE_URL", None)
     bare = folder / "bare.py"
     bare.write_text(BARE)
+    say("sample data")
     if calls:
         load = [sys.executable, "-m", "lib", "demo", "load", "--calls", str(calls), "--seed", "1"]
         subprocess.run(load, cwd=PROJECT, env=product, check=True)
     with sync_playwright() as driver:
         path = os.environ.get("LLM_MANAGER_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=path, args=QUIET)
+        say("signing in")
         context = sign_in(browser, product)
+        say("the product")
         ready_s, page_s, memory, redraw = start(PROJECT / "app.py", "/readyz", product, context, statistics_redraw)
+        say("a bare Streamlit page")
         plain = start(bare, "/_stcore/health", product, browser.new_context(), bare_redraw)
         browser.close()
+    say("the command line")
     help_s = seconds([sys.executable, "-m", "lib", "--help"], product)
     empty_s = seconds([sys.executable, "-c", "import argparse"], product)
     name = "bare Streamlit page"

@@ -15,7 +15,7 @@ actor = session.require(Permission.VIEW_STATS)
 services = session.services()
 ask = services.statistics
 zone, now, compact = services.preferences.report_zone(actor), utc_now(), blocks.compact()
-view = statistics_filters.asked_for()
+view = statistics_filters.asked_for(zone)
 found = view.range(zone, now)
 where = view.filter(found.start, found.end, zone)
 before = replace(where, start=found.previous_start, end=found.previous_end)

@@ -125,10 +125,10 @@ def top(by: str, frame: "pd.DataFrame", most: int = 5) -> None:
         row_height=30,
         placeholder="—",
         column_config={
-            by: st.column_config.TextColumn(by.capitalize()),
-            "calls": st.column_config.NumberColumn("Calls", format="localized", width=64),
-            "cost": st.column_config.TextColumn("Cost", alignment="right", width=70),
-            "errors": st.column_config.TextColumn("Errors", alignment="right", width=64),
+            by: st.column_config.TextColumn(by.capitalize(), width=112),
+            "calls": st.column_config.NumberColumn("Calls", format="localized", width=58),
+            "cost": st.column_config.TextColumn("Cost", alignment="right", width=60),
+            "errors": st.column_config.TextColumn("Errors", alignment="right", width=60),
         },
     )
 

@@ -16,9 +16,9 @@ _PREFIX = "statistics-"
 _ICONS = {"provider": "dns", "model": "deployed_code", "app": "apps", "user": "person"}
 
 
-def asked_for() -> StatisticsView:
+def asked_for(zone: ZoneInfo) -> StatisticsView:
     """The view that the address names."""
-    return StatisticsView.from_query({name: st.query_params.get_all(name) for name in st.query_params})
+    return StatisticsView.from_query({name: st.query_params.get_all(name) for name in st.query_params}, zone)
 
 
 def write(view: StatisticsView) -> None:

@@ -6,7 +6,7 @@ Reading an address never fails: what can't be understood is left out, and what i
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,7 @@ TAB_DIMENSIONS = (
     Dimension.ORIGIN,
     Dimension.STATUS,
 )
+_UTC = ZoneInfo("UTC")
 _MOST_VALUES, _LONGEST = 100, 200
 _Chosen = TypeVar("_Chosen", Period, Measure, Dimension, Step)
 
@@ -90,8 +91,8 @@ class StatisticsView:
         return query | {name: list(getattr(self, field)) for name, field in LISTS.items() if getattr(self, field)}
 
     @classmethod
-    def from_query(cls, query: Mapping[str, Iterable[str]]) -> "StatisticsView":
-        """The view of an address."""
+    def from_query(cls, query: Mapping[str, Iterable[str]], zone: ZoneInfo = _UTC) -> "StatisticsView":
+        """The view of an address; moments, as the activity log writes them, become their days in `zone`."""
         values = {name: list(given) for name, given in query.items()}
 
         def last(name: str) -> str:
@@ -100,7 +101,7 @@ class StatisticsView:
         def one(name: str, kind: type[_Chosen], default: _Chosen, allowed: Iterable[_Chosen]) -> _Chosen:
             return kind(last(name)) if last(name) in set(allowed) else default
 
-        first, until = _day(last("from")), _day(last("to"))
+        first, until = _day(last("from"), zone), _day(last("to"), zone, is_end=True)
         period = one("period", Period, Period.CUSTOM if first else Period.DAYS_30, Period)
         if period is Period.CUSTOM and first is None:
             period = Period.DAYS_30
@@ -125,9 +126,13 @@ def _values(given: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value[:_LONGEST] for value in given if value))[:_MOST_VALUES]
 
 
-def _day(text: str) -> date | None:
+def _day(text: str, zone: ZoneInfo, *, is_end: bool = False) -> date | None:
     try:
-        day = date.fromisoformat(text)
-    except ValueError:
+        if "T" in text:  # the "+" of an offset that nobody escaped arrives as a space
+            moment = datetime.fromisoformat(text.replace(" ", "+")).astimezone(zone)
+            day = (moment - timedelta(microseconds=1 if is_end else 0)).date()
+        else:
+            day = date.fromisoformat(text)
+    except (ValueError, OverflowError):
         return None
     return day if 2000 <= day.year <= 2100 else None

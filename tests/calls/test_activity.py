@@ -193,7 +193,7 @@ def test_an_empty_ledger_says_so(store: Store) -> None:
 
 
 @pytest.mark.feature("CALL-6")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_no_view_scans_the_whole_ledger(store: Store) -> None:
     many(store, 3000)
     asked: list[tuple[str, Any]] = []

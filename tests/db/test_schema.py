@@ -1,5 +1,8 @@
 """The schema comes up on both stores, matches the code, and refuses a newer one."""
 
+import uuid
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -9,6 +12,7 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, metadata
 from lib.errors import InstallationError
+from tests.conftest import new_database
 
 
 @pytest.mark.feature("SET-4")
@@ -18,6 +22,20 @@ def test_migrations_build_exactly_the_tables_of_the_code(store: Store) -> None:
         assert connection.execute(select(ledger_clock.c.change_seq)).scalar_one() == 0
     assert schema.upgrade(store) == []
     assert schema.is_current(store)
+
+
+@pytest.mark.feature("SET-4")
+def test_an_empty_database_is_brought_to_the_newest_schema(
+    database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    if database_kind == "postgresql":
+        url = new_database(request.getfixturevalue("postgres_server"), f"t{uuid.uuid4().hex}")
+    store = Store(url)
+    assert not schema.is_current(store)
+    assert schema.upgrade(store)[-1] == schema.scripts().get_current_head()
+    assert schema.is_current(store)
+    store.dispose()
 
 
 @pytest.mark.feature("SET-4")

@@ -102,3 +102,9 @@ def test_the_rows_behind_a_mark_are_its_stretch_and_its_values() -> None:
     asked = ActivityFilter.from_query(view.rows_behind(start, end, provider="groq", status="timeout"), ZoneInfo("UTC"))
     expected = ActivityFilter(start=start, end=end, apps=("support-bot",), providers=("groq",), statuses=("timeout",))
     assert asked == expected
+
+
+def test_an_address_of_the_activity_log_shows_the_same_days() -> None:
+    zone, october = ZoneInfo("Europe/Berlin"), StatisticsView(Period.CUSTOM, date(2026, 10, 1), date(2026, 10, 31))
+    found = october.range(zone, datetime(2026, 11, 22, tzinfo=UTC))
+    assert StatisticsView.from_query(october.rows_behind(found.start, found.end), zone) == october
