@@ -89,7 +89,7 @@ def test_the_session_is_out_of_reach_of_scripts_and_only_its_hash_is_stored(sign
 
 @pytest.fixture
 def browser_alone(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser whose console may complain: what the policy refuses, and a page that is not there, are reported in it."""
+    """A browser whose console may complain: what the policy refuses and a missing page are reported there."""
     made = browser.new_context(viewport={"width": 1280, "height": 900})
     yield made
     made.close()
