@@ -75,6 +75,8 @@ class Services:
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         self.calls.close()
+        if "statistics" in self.__dict__:
+            self.statistics.close()
         self.store.dispose()
 
 

@@ -5,12 +5,13 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from lib import services
-from lib.errors import InstallationError
+from lib.errors import InstallationError, LLMManagerError
 from lib.gateway.guard import watch_sessions
 from lib.providers import adapters
 
@@ -30,6 +31,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     if current.setup.needed():
         print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.code()}\n", flush=True)
     adapters.warm()
+    threading.Thread(target=_copy_ledger, args=(current,), name="first copy", daemon=True).start()
     watcher = asyncio.create_task(watch_sessions(current))
     try:
         yield
@@ -39,6 +41,14 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
             await watcher
         await asyncio.to_thread(current.calls.close, _DRAIN_S)
         await asyncio.to_thread(current.close)
+
+
+def _copy_ledger(current: services.Services) -> None:
+    """Make the statistics' copy of the ledger, so that the first page does not wait for it."""
+    try:
+        current.statistics.refresh()
+    except LLMManagerError as error:
+        log.warning("The statistics are not ready: %s", error)
 
 
 def set_nodelay() -> None:
