@@ -3,12 +3,13 @@
 Under https only the prefixed name counts: a neighbouring subdomain can plant the plain one, never that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.requests import cookie_parser
 
 from lib.access.sessions import LIFETIME
 
+Headers = list[tuple[bytes, bytes]]
 NAME, SECURE_NAME = "llm_manager_session", "__Host-llm_manager_session"
 
 
@@ -20,6 +21,17 @@ def token_from(cookies: Mapping[str, str]) -> str | None:
 def token_of(header: str, *, secure: bool) -> str | None:
     """The session's token in a Cookie header; other sites' odd cookies on the same host are read over."""
     return cookie_parser(header).get(SECURE_NAME if secure else NAME) or None
+
+
+def only_the_session(headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> Headers:
+    """The request's headers without the session cookie of the other scheme, so that the page reads the guard's one."""
+    other = NAME if secure else SECURE_NAME
+    return [(name, _without(value, other) if name == b"cookie" else value) for name, value in headers]
+
+
+def _without(header: bytes, name: str) -> bytes:
+    kept = (part for part in header.decode("latin-1").split(";") if part.split("=", 1)[0].strip() != name)
+    return ";".join(kept).strip().encode("latin-1")
 
 
 def is_https(scheme: str, forwarded: str) -> bool:

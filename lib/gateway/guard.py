@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lib.errors import LLMManagerError
-from lib.gateway.cookies import is_https, token_of
+from lib.gateway.cookies import is_https, only_the_session, token_of
 from lib.gateway.headers import security_headers
 from lib.services import Services
 
@@ -89,7 +89,7 @@ class Guard:
         if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
             await _answer(send_secured, 403, "This request came from another site.")
         elif path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
-            await self._app(scope, receive, send_secured)
+            await self._open(scope, receive, send_secured)
         else:
             try:
                 door = None if await self._has_session(scope, headers) else await self._door(scope)
@@ -104,6 +104,22 @@ class Guard:
             else:
                 await _answer(send_secured, 401, "Sign in first.")
 
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_noticed(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noticed)
+        except _STORE_FAILURES as error:
+            if started:
+                raise
+            log.error("%s can't be answered: %s", scope["path"], error)
+            await _answer(send, 503, "The database does not answer. Try again in a moment.")
+
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
         token = _token(scope, headers)
@@ -111,6 +127,7 @@ class Guard:
             await receive()
             await send({"type": "websocket.close", "code": 4401, "reason": "Sign in first."})
             return
+        scope = {**scope, "headers": only_the_session(scope["headers"], secure=_is_https(scope, headers))}
         ended = sockets.add(token)
 
         async def send_until_ended(message: Message) -> None:
@@ -171,8 +188,11 @@ async def watch_sessions(services: Services, every_s: float = 1.0) -> None:
 
 
 def _token(scope: Scope, headers: dict[str, str]) -> str | None:
-    https = is_https(scope.get("scheme", "http"), headers.get("x-forwarded-proto", ""))
-    return token_of(headers.get("cookie", ""), secure=https)
+    return token_of(headers.get("cookie", ""), secure=_is_https(scope, headers))
+
+
+def _is_https(scope: Scope, headers: dict[str, str]) -> bool:
+    return is_https(scope.get("scheme", "http"), headers.get("x-forwarded-proto", ""))
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -181,8 +201,12 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 def _same_origin(headers: dict[str, str]) -> bool:
     """Whether a browser says the request comes from our own pages; programs that are no browser send no Origin."""
-    origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc.casefold() == headers.get("host", "").casefold()
+    if (origin := headers.get("origin")) is None:
+        return True
+    try:
+        return urlsplit(origin).netloc.casefold() == headers.get("host", "").casefold()
+    except ValueError:  # no address at all
+        return False
 
 
 async def _redirect(send: Send, address: str) -> None:

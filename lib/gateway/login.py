@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from lib import services
 from lib.access.users import User
-from lib.errors import InvalidInput, LLMManagerError, Throttled
+from lib.errors import InstallationError, InvalidInput, LLMManagerError, Throttled
 from lib.gateway import cookies, forms
 from lib.gateway.guard import sockets
 from lib.services import Services
@@ -92,9 +92,10 @@ async def logout(request: Request) -> Response:
 
 def safe_next(address: str) -> str:
     """An address on this site with its query, or `/`: another site's, or an odd one, is never followed."""
-    parts = urlsplit(address)
-    good = address.startswith("/") and not address.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
-    if not good or any(ord(sign) < 33 for sign in address) or parts.path in ("/login", "/logout", "/setup"):
+    if not address.startswith("/") or any(ord(sign) < 33 or sign == "\\" for sign in address):
+        return "/"
+    path = address.split("?", 1)[0].split("#", 1)[0]
+    if "//" in path or path.rstrip("/") in ("/login", "/logout", "/setup"):
         return "/"
     return address
 
@@ -110,7 +111,7 @@ async def _signed_in(request: Request, token: str, target: str) -> Response:
 def _refused(page: str, error: LLMManagerError) -> Response:
     if isinstance(error, Throttled):
         return HTMLResponse(page, 429, headers=_NO_STORE | {"retry-after": str(error.retry_after)})
-    return HTMLResponse(page, 400, headers=_NO_STORE)
+    return HTMLResponse(page, 503 if isinstance(error, InstallationError) else 400, headers=_NO_STORE)
 
 
 async def _form(request: Request) -> dict[str, str]:
