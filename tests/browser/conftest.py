@@ -87,9 +87,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert "warning" not in log.lower(), log
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, as `make test` found it."""
+    """Chromium, as `make test` found it; closed with each file, for its event loop occupies the thread meanwhile."""
     with sync_playwright() as playwright:
         path = os.environ.get("LLM_MANAGER_BROWSER") or None
         made = playwright.chromium.launch(executable_path=path, args=_FLAGS.split())
