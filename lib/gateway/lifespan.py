@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import stat
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -61,10 +62,12 @@ def set_nodelay() -> None:
     except OSError:
         return
     for number in numbers:
-        with suppress(OSError):
-            listener = socket.socket(fileno=os.dup(number))
-            with listener:
-                if listener.family in (socket.AF_INET, socket.AF_INET6) and listener.getsockopt(
-                    socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-                ):
-                    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # the number of the folder just read is closed already
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                with socket.socket(fileno=os.dup(number)) as found:
+                    if found.family in (socket.AF_INET, socket.AF_INET6) and _listens(found):
+                        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _listens(found: socket.socket) -> bool:
+    return found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0

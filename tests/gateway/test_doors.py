@@ -273,6 +273,9 @@ def test_listening_sockets_answer_without_delay() -> None:
         set_nodelay()
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert other.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+        before = len(os.listdir("/proc/self/fd"))
+        set_nodelay()
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_without_proc_nothing_is_set_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
