@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnected
 
 from lib.errors import LLMManagerError
 from lib.gateway.cookies import is_https, only_the_session, token_of
@@ -142,6 +143,8 @@ class Guard:
                 await send({"type": "websocket.send", "bytes": self._farewell()})
                 await send({"type": "websocket.close", "code": 4401, "reason": "The session has ended."})
             await serving
+        except WebSocketDisconnected:
+            log.debug("A page went away while it was being written to.")
         finally:
             ending.cancel()
             serving.cancel()

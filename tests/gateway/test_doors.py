@@ -284,3 +284,19 @@ def test_without_proc_nothing_is_set_and_nothing_fails(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "listdir", missing)
     set_nodelay()
+
+
+def test_a_page_that_goes_away_while_it_is_written_to_is_no_error(services: Services) -> None:
+    async def late(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close()
+        await websocket.send_text("too late")
+
+    root.use(services)
+    app = Starlette(
+        routes=[*routes, WebSocketRoute("/_stcore/stream", late)], middleware=middleware(lambda: b"goodbye")
+    )
+    with TestClient(app, base_url="http://testserver", follow_redirects=False) as client:
+        login(client)
+        with client.websocket_connect("/_stcore/stream") as socket, pytest.raises(WebSocketDisconnect):
+            socket.receive_text()
