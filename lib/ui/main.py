@@ -13,7 +13,7 @@ from lib.ui import account, session
 _HERE = Path(__file__).parent
 _PAGES = _HERE.parent.parent / "pages"
 _P = Permission
-# group → (file, title, icon, permission or None for everybody); a role of super-admin is asked for Access
+# group → (file, title, icon, permission); Access asks for the role super-admin besides
 _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     "Work": [("playground", "Playground", "play_circle", _P.TEST_CONFIGS)],
     "Insight": [

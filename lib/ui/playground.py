@@ -181,6 +181,7 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
                 st.query_params["run"] = run.call_id
                 st.rerun()
             cost = format_money(run.cost_nano_usd, estimated=run.cost_status == "estimated")
+            cost = "not charged" if run.total_tokens is None and run.cost_nano_usd == 0 else cost
             started = format.moment(run.started_at, zone).rpartition(":")[0]
             st.caption(" · ".join(blocks.plain(part) for part in (format.STATUS_GLYPHS[run.status], started, cost)))
     if page > 1 or more:
