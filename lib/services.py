@@ -8,6 +8,7 @@ because Streamlit's hot reload and its caches may drop anything kept elsewhere.
 import logging
 import os
 import threading
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,7 +106,8 @@ def check_data_folder(folder: Path) -> None:
         probe.write_bytes(b"x" * 4096)
         probe.unlink()
     except OSError as error:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
         raise InstallationError(
             f"The data folder {folder} can't be written.",
             f"The system says: {error.strerror}.",

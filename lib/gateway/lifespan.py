@@ -31,8 +31,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     set_nodelay()
     if current.setup.needed():
         print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.code()}\n", flush=True)
-    adapters.warm()
-    threading.Thread(target=_copy_ledger, args=(current,), name="first copy", daemon=True).start()
+    threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()
     watcher = asyncio.create_task(watch_sessions(current))
     try:
         yield
@@ -44,12 +43,16 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         await asyncio.to_thread(current.close)
 
 
-def _copy_ledger(current: services.Services) -> None:
-    """Make the statistics' copy of the ledger, so that the first page does not wait for it."""
+def _warm(current: services.Services) -> None:
+    """First the statistics' copy of the ledger, which the first page shows; then litellm, which the first call needs.
+
+    One after the other: imported at once they would both take twice as long.
+    """
     try:
         current.statistics.refresh()
     except LLMManagerError as error:
         log.warning("The statistics are not ready: %s", error)
+    adapters.warm()
 
 
 def set_nodelay() -> None:

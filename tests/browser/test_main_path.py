@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def ask(page: Page, server: Server, configuration: str, prompt: str) -> str:
     expect(box).to_have_attribute("placeholder", f"Ask {configuration}", timeout=30_000)
     box.fill(prompt)
     box.press("Enter")
-    page.wait_for_url("**run=*")
+    expect(page).to_have_url(re.compile("run="), timeout=30_000)
     return page.url.partition("run=")[2].partition("&")[0]
 
 
@@ -41,7 +42,7 @@ def test_the_first_answer_comes_from_the_bundled_model_and_is_charted(signed_in:
     expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=90_000)
     assert status(server, call_id) == ["ok"]
     page.get_by_role("link", name="Log").click()
-    page.wait_for_url("**/activity?id=*")
+    expect(page).to_have_url(re.compile(r"/activity\?id="), timeout=30_000)
     expect(page.get_by_role("heading", name="Call ")).to_be_visible(timeout=30_000)
     page.goto(server.url + "/statistics")
     expect(page.get_by_text("By model", exact=True)).to_be_visible(timeout=30_000)
