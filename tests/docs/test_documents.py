@@ -123,7 +123,7 @@ def test_every_command_shown_can_be_run(path: Path) -> None:
         for line in re.findall(r"python -m lib (.*)", block):
             words = shlex.split(re.split(r"\s[>|]\s", line)[0], comments=True)
             if words != ["--help"]:
-                parser.parse_args(words)
+                assert parser.parse_args(words).run
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -121,7 +121,7 @@ def test_an_unknown_id_is_told_beside_the_list(visitor: Visitor, wrong: str) -> 
 )
 def test_any_address_draws_a_page(visitor: Visitor, query: dict[str, str]) -> None:
     own(visitor)
-    visitor.open("activity", **query)
+    assert visitor.open("activity", **query).title[0].value == "Activity"
 
 
 def test_words_of_people_and_models_are_never_markdown(visitor: Visitor) -> None:
