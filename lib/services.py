@@ -64,7 +64,7 @@ class Services:
         """Questions about the ledger, answered from its columnar copy."""
         from lib.statistics.queries import Statistics
 
-        return Statistics(self.store)
+        return Statistics(self.store, self.settings.data_dir / "statistics")
 
     @cached_property
     def demo(self) -> "Demo":

@@ -1,69 +1,54 @@
 """Bring a database to this version's schema, or refuse with a sentence: `upgrade(store)`.
 
 Migrations run forward only, in one transaction that other processes wait for. A database that a newer version wrote is
-refused untouched.
+refused untouched. Revisions are numbered in the names of their files (`r0001_house.py` is revision `0001`).
 """
 
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from lib.db.engine import Store
-from lib.db.tables import metadata
 from lib.errors import InstallationError
 
 _ADVISORY_LOCK = 7_315_001
 
 
-def scripts() -> ScriptDirectory:
-    """The migration scripts that ship with this version."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return ScriptDirectory.from_config(config)
+@cache
+def revisions() -> tuple[str, ...]:
+    """Every revision this version knows, the oldest first."""
+    files = (Path(__file__).parent / "migrations" / "versions").glob("r[0-9]*_*.py")
+    return tuple(sorted(file.stem[1:].partition("_")[0] for file in files))
 
 
 def upgrade(store: Store, target: str = "head") -> list[str]:
     """Run the missing migrations and return their ids; InstallationError when the database is newer than this code."""
-    directory = scripts()
     with store.write() as connection:
         if not store.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        current = _refuse_newer(connection, directory)
-        return _run(connection, directory, current, target)
+        found = _revision(connection)
+        if found is not None and found not in revisions():
+            raise InstallationError(
+                "The database was written by a newer version of LLM Manager.",
+                f"Its schema is {found}; this version knows up to {revisions()[-1]}.",
+                "Install that version or newer, or put back a backup from before the update. Nothing was changed.",
+            )
+        if found == revisions()[-1]:
+            return []
+        from lib.db import migrate
+
+        return migrate.run(connection, target)
 
 
 def is_current(store: Store) -> bool:
     """Whether the database stands at this version's newest migration."""
     with store.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == scripts().get_current_head()
+        return _revision(connection) == revisions()[-1]
 
 
-def _refuse_newer(connection: Connection, directory: ScriptDirectory) -> str | None:
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in {script.revision for script in directory.walk_revisions()}:
-        raise InstallationError(
-            "The database was written by a newer version of LLM Manager.",
-            f"Its schema is {current}; this version knows up to {directory.get_current_head()}.",
-            "Install that version or newer, or put back a backup from before the update. Nothing was changed.",
-        )
-    return current
-
-
-def _run(connection: Connection, directory: ScriptDirectory, current: str | None, target: str) -> list[str]:
-    done: list[str] = []
-
-    def steps(revision: Any, _context: MigrationContext) -> Any:
-        found = directory._upgrade_revs(target, revision)
-        done.extend(step.revision.revision for step in found)
-        return found
-
-    with EnvironmentContext(Config(), directory, fn=steps) as environment:
-        environment.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
-        environment.get_context()._ensure_version_table()
-        environment.run_migrations()
-    return done
+def _revision(connection: Connection) -> str | None:
+    """Where the database stands; None where no migration has run."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

@@ -238,7 +238,7 @@ ledger_clock = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("change_seq", BigInteger, nullable=False),
-    Column("epoch", Integer, nullable=False),  # raised when rows leave: copies start over
+    Column("epoch", Integer, nullable=False),  # the ledger's own number; raised when rows leave: copies start over
 )
 
 processes = Table(

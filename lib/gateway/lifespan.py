@@ -1,12 +1,15 @@
 """From start to stop of the serving process: services first, then what runs beside them, then a clean end."""
 
 import asyncio
+import ctypes
+import gc
 import logging
 import os
 import socket
 import stat
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -18,6 +21,7 @@ from lib.providers import adapters
 
 log = logging.getLogger(__name__)
 _DRAIN_S = 5.0
+_FIRST_PAGE_S = 4.0
 
 
 @asynccontextmanager
@@ -46,13 +50,27 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
 def _warm(current: services.Services) -> None:
     """First the statistics' copy of the ledger, which the first page shows; then litellm, which the first call needs.
 
-    One after the other: imported at once they would both take twice as long.
+    One after the other, and litellm only when a first page has had its time: imported at once they would all take
+    twice as long. A call that comes sooner imports it itself. What stands then stays for good: frozen, it no longer
+    takes part in the collection of garbage with which Streamlit ends every run of a page.
     """
     try:
         current.statistics.refresh()
+        import lib.statistics.charts  # noqa: F401 - altair
     except LLMManagerError as error:
         log.warning("The statistics are not ready: %s", error)
-    adapters.warm()
+    time.sleep(_FIRST_PAGE_S)
+    adapters.warm().join()
+    gc.collect()
+    gc.freeze()
+    _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """Return what the imports left free to the system, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def set_nodelay() -> None:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -75,8 +76,8 @@ class Figures:
 class Statistics:
     """Answers from the ledger's columnar copy, which each question first brings up to date."""
 
-    def __init__(self, store: Store) -> None:
-        self._mirror = Mirror(store)
+    def __init__(self, store: Store, folder: Path | None = None) -> None:
+        self._mirror = Mirror(store, folder)
         self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[Any, ...], pd.DataFrame] = OrderedDict()
 

@@ -16,7 +16,7 @@ from lib.statistics import charts
 from lib.statistics.filters import Measure
 from lib.statistics.queries import Figures
 from lib.statistics.tables import records
-from lib.ui import blocks, format, session
+from lib.ui import blocks, chart_card, format, session
 from lib.ui.statistics import Scene
 
 if TYPE_CHECKING:
@@ -95,17 +95,21 @@ def over_time(scene: Scene, frame: "pd.DataFrame", title: str) -> None:
         st.caption("Nothing was charged in this range.")
         return
     height = 270 if scene.compact else 352  # as tall as the two tables beside it
-    chart = charts.over_time(
-        frame, scene.buckets, scene.step, Measure.COST, scene.view.by, height=height, compact=scene.compact
+    mark = chart_card.draw(
+        charts.over_time,
+        frame,
+        scene.buckets,
+        scene.step,
+        Measure.COST,
+        scene.view.by,
+        height=height,
+        compact=scene.compact,
+        key="dashboard-over-time",
+        alt=f"Stacked bars: {title}",
     )
-    state = st.altair_chart(
-        chart, on_select="rerun", selection_mode=charts.MARK, key="dashboard-over-time", alt=f"Stacked bars: {title}"
-    )
-    if picked := list(state.selection.get(charts.MARK) or []):
-        bucket = next((b for b in scene.buckets if b.key == picked[0].get("bucket")), None)
-        if bucket:
-            query = scene.view.rows_behind(bucket.start, bucket.end, provider=picked[0].get("provider"))
-            st.switch_page(session.page("activity"), query_params=query)
+    if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
+        query = scene.view.rows_behind(bucket.start, bucket.end, provider=mark.get("provider"))
+        st.switch_page(session.page("activity"), query_params=query)
 
 
 def top(by: str, frame: "pd.DataFrame", most: int = 5) -> None:

@@ -17,7 +17,7 @@ from lib.statistics import charts
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Bucket, Range, Step, buckets, steps_for
 from lib.statistics.queries import Figures
-from lib.ui import blocks, format, session, statistics_filters
+from lib.ui import blocks, chart_card, format, session, statistics_filters
 from lib.ui.statistics_view import TAB_DIMENSIONS, StatisticsView
 
 if TYPE_CHECKING:
@@ -158,9 +158,18 @@ def over_time(scene: Scene, frame: "pd.DataFrame") -> None:
         if frame.value.fillna(0).sum() == 0:
             _nothing(view.measure)
             return
-        chart = charts.over_time(frame, scene.buckets, scene.step, view.measure, view.by, compact=scene.compact)
         words = statistics_filters.words(scene.range.start, scene.range.end, scene.zone)
-        mark = _draw(chart, "over-time", f"Stacked bars: {title}, {words}")
+        mark = chart_card.draw(
+            charts.over_time,
+            frame,
+            scene.buckets,
+            scene.step,
+            view.measure,
+            view.by,
+            compact=scene.compact,
+            key="statistics-over-time",
+            alt=f"Stacked bars: {title}, {words}",
+        )
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         provider = mark.get("provider") if mark.get("model") or view.by is Dimension.PROVIDER else None
         start, end = max(bucket.start, scene.range.start), min(bucket.end, scene.range.end)
@@ -171,7 +180,8 @@ def by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     """The card of the models with the largest sums."""
     view = scene.view
     st.subheader(f"{MEASURES[view.measure]} by model", anchor=False)
-    mark = _draw(charts.by_model(frame, view.measure, height), "by-model", f"Bars: {MEASURES[view.measure]} by model")
+    alt = f"Bars: {MEASURES[view.measure]} by model"
+    mark = chart_card.draw(charts.by_model, frame, view.measure, height, key="statistics-by-model-bars", alt=alt)
     if mark is not None:
         _open(view.rows_behind(scene.range.start, scene.range.end, **_texts(mark, "provider", "model")))
 
@@ -194,8 +204,18 @@ def cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
         row_name=[scene.named(view.rows, value) for value in frame["row"]],
         column_name=[scene.named(view.columns, value) for value in frame["column"]],
     )
-    chart = charts.cross_tab(frame, view.rows, view.columns, view.measure, height=height, slanted=scene.compact)
-    if (mark := _draw(chart, "cross-tab", f"Heat map: {title}")) is not None:
+    mark = chart_card.draw(
+        charts.cross_tab,
+        frame,
+        view.rows,
+        view.columns,
+        view.measure,
+        height=height,
+        slanted=scene.compact,
+        key="statistics-cross-tab",
+        alt=f"Heat map: {title}",
+    )
+    if mark is not None:
         picked = {view.rows.value: mark.get("row"), view.columns.value: mark.get("column")}
         _open(view.rows_behind(scene.range.start, scene.range.end, **picked))
 
@@ -209,13 +229,6 @@ def _choice(label: str, options: list[Any], labels: Mapping[Any, str], control: 
 def _nothing(measure: Measure) -> None:
     reason = "Free and unpriced calls cost nothing that could be drawn." if measure is Measure.COST else ""
     st.caption(f"Nothing to draw in this range. {reason}")
-
-
-def _draw(chart: Any, key: str, alt: str) -> dict[str, Any] | None:
-    """Draw a chart; the fields of the mark that was clicked, once."""
-    state = st.altair_chart(chart, on_select="rerun", selection_mode=charts.MARK, key=f"statistics-{key}", alt=alt)
-    picked = list(state.selection.get(charts.MARK) or [])
-    return {name: value for name, value in picked[0].items() if isinstance(value, str)} if picked else None
 
 
 def _texts(mark: Mapping[str, Any], *names: str) -> dict[str, str | None]:

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
-from lib.db import schema
+from lib.db import migrate, schema
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, metadata
 from lib.errors import InstallationError
@@ -33,7 +33,8 @@ def test_an_empty_database_is_brought_to_the_newest_schema(
         url = new_database(request.getfixturevalue("postgres_server"), f"t{uuid.uuid4().hex}")
     store = Store(url)
     assert not schema.is_current(store)
-    assert schema.upgrade(store)[-1] == schema.scripts().get_current_head()
+    assert schema.upgrade(store) == list(schema.revisions())
+    assert schema.revisions()[-1] == migrate.scripts().get_current_head()
     assert schema.is_current(store)
     store.dispose()
 

@@ -9,6 +9,7 @@ price downloads, tokenizer downloads and callbacks are off. This is the only mod
 import asyncio
 import logging
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -34,6 +35,7 @@ def litellm_module() -> Any:
         if _module is None:
             os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
             os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # or it reads .env by itself
+            sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: 7 MB of colours
             import litellm
 
             litellm.telemetry = False
@@ -43,6 +45,7 @@ def litellm_module() -> Any:
             litellm.num_retries = 0
             for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
+            litellm.utils.json_data = None  # 10 MB: a tokenizer, kept a second time as text
             _register_local(litellm)
             _module = litellm
     return _module

@@ -1,5 +1,7 @@
 """People, providers, configurations and the ledger."""
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -197,4 +199,5 @@ def upgrade() -> None:
         sa.Column("created_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("key_id", name=op.f("pk_vault_keys")),
     )
-    op.execute("INSERT INTO ledger_clock (id, change_seq, epoch) VALUES (1, 0, 1)")
+    epoch = secrets.randbelow(10**9)  # tells this ledger from any other
+    op.execute(f"INSERT INTO ledger_clock (id, change_seq, epoch) VALUES (1, 0, {epoch:d})")  # noqa: S608 - an integer
