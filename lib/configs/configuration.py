@@ -10,6 +10,8 @@ from lib.errors import InvalidInput
 from lib.providers.parameter_rules import check as check_parameters
 
 CAPABILITIES = ("streaming", "tools", "vision", "json")
+CONTENT_POLICIES = ("full", "redacted", "metadata")  # what of the words of a call is kept
+UNSUPPORTED = ("refuse", "drop")  # what becomes of a parameter that the model does not take
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._\-]{0,79}")
 _LONGEST_SYSTEM_PROMPT = 200_000
 
@@ -29,6 +31,9 @@ class Configuration:
     system_prompt: str = field(repr=False)
     parameters: Mapping[str, Any]
     capabilities: tuple[str, ...]
+    routing: Mapping[str, Any]
+    content_policy: str
+    unsupported_parameters: str
     is_active: bool
     is_default: bool
     is_global_default: bool
@@ -49,6 +54,9 @@ class Draft:
     system_prompt: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     capabilities: Sequence[str] = ("streaming",)
+    routing: Mapping[str, Any] = field(default_factory=dict)
+    content_policy: str = "full"
+    unsupported_parameters: str = "refuse"
 
     def checked(self) -> dict[str, Any]:
         """As columns; InvalidInput names the field that can't be used."""
@@ -60,6 +68,9 @@ class Draft:
             "system_prompt": _system_prompt(self.system_prompt),
             "parameters": check_parameters(self.parameters),
             "capabilities": _capabilities(self.capabilities),
+            "routing": dict(self.routing),
+            "content_policy": _one_of(self.content_policy, CONTENT_POLICIES, "content_policy"),
+            "unsupported_parameters": _one_of(self.unsupported_parameters, UNSUPPORTED, "unsupported_parameters"),
         }
 
 
@@ -108,3 +119,9 @@ def _capabilities(given: Sequence[str]) -> list[str]:
             field="capabilities",
         )
     return [name for name in CAPABILITIES if name in given]
+
+
+def _one_of(given: str, allowed: Sequence[str], field_name: str) -> str:
+    if given in allowed:
+        return given
+    raise InvalidInput(f"{given[:40]!r} can't be used.", "", f"Choose one of {', '.join(allowed)}.", field=field_name)

@@ -79,10 +79,11 @@ class Configurations:
         parameters: Mapping[str, Any] | None = None,
         capabilities: Sequence[str] = ("streaming",),
         is_active: bool = True,
+        **more: Any,
     ) -> Configuration:
-        """Make one; `provider` is a provider's name or id."""
+        """Make one; `provider` is a provider's name or id, `more` the other fields of `Draft`."""
         actor.require(Permission.CREATE_CONFIGS)
-        draft = Draft(slug, app, model, description, system_prompt, parameters or {}, capabilities)
+        draft = Draft(slug, app, model, description, system_prompt, parameters or {}, capabilities, **more)
         row = draft.checked() | _new(is_active)
         with self._store.write() as connection:
             row["provider_id"] = _provider_id(connection, provider_id or provider)

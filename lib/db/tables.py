@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 
 NAMING = {
@@ -145,6 +146,9 @@ configurations = Table(
     Column("system_prompt", Text, nullable=False, default=""),
     Column("parameters", JSON, nullable=False, default=dict),
     Column("capabilities", JSON, nullable=False, default=list),  # of vision, tools, streaming, json
+    Column("routing", JSON, nullable=False, default=dict, server_default="{}"),  # deployments, fallbacks, deadlines
+    Column("content_policy", String(12), nullable=False, default="full", server_default="full"),
+    Column("unsupported_parameters", String(8), nullable=False, default="refuse", server_default="refuse"),
     Column("is_active", Boolean, nullable=False, default=True),
     Column("is_default", Boolean, nullable=False, default=False),  # for its app
     Column("is_global_default", Boolean, nullable=False, default=False),
@@ -203,7 +207,10 @@ usage_logs = Table(
     Column("total_tokens", Integer),
     Column("cache_read_tokens", Integer),
     Column("cache_write_tokens", Integer),
+    Column("cache_write_1h_tokens", Integer),  # of the ones before: those kept for an hour
     Column("reasoning_tokens", Integer),
+    Column("images", Integer),  # in the prompt
+    Column("reported_nano_usd", BigInteger),  # what the provider itself said the attempt cost
     Column("usage_source", String(12), nullable=False),
     Column("cost_nano_usd", BigInteger),
     Column("cost_status", String(12), nullable=False),
@@ -231,6 +238,79 @@ usage_payloads = Table(
     Column("response_text", Text),
     Column("request", JSON),  # messages as sent
     Column("response", JSON),  # parts besides text: reasoning, tool calls
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    _id(primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("model", String(200), nullable=False),
+    _moment("valid_from"),
+    Column("rates", JSON, nullable=False),  # nano-dollars per million tokens, per image, per request; tiers
+    Column("source", String(200), nullable=False),
+    _id("created_by"),
+    _moment("created_at"),
+    UniqueConstraint("kind", "model", "valid_from"),
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("app", String(80)),  # NULL: any
+    Column("context", String(80)),
+    _id("configuration_id"),
+    Column("strategy", String(12), nullable=False),  # replace, merge, deep_merge
+    Column("priority", Integer, nullable=False, default=0),
+    Column("parameters", JSON, nullable=False, default=dict),
+    Column("is_active", Boolean, nullable=False, default=True),
+    _moment("created_at"),
+    _moment("updated_at"),
+)
+
+model_lists = Table(
+    "model_lists",
+    metadata,
+    _id("provider_id", primary_key=True),
+    Column("models", JSON, nullable=False),  # the last good list
+    _moment("fetched_at", nullable=True),
+    _moment("tried_at"),
+    Column("error", Text),  # of the newest try
+)
+
+circuits = Table(
+    "circuits",
+    metadata,
+    _id("provider_id", primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    _moment("opened_at", nullable=True),
+    _moment("open_until", nullable=True),
+    Column("reason", Text, nullable=False, default=""),
+    _moment("updated_at"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    _id(primary_key=True),
+    _moment("at"),
+    _id("user_id"),
+    Column("user_name", String(80), nullable=False),
+    Column("action", String(40), nullable=False),  # prices.import, key.rotate…
+    Column("subject", String(200), nullable=False),
+    Column("detail", JSON, nullable=False, default=dict),
+    Index(None, "at"),
+)
+
+installation_settings = Table(
+    "installation_settings",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", JSON, nullable=False),
+    _moment("updated_at"),
 )
 
 ledger_clock = Table(

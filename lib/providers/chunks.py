@@ -11,13 +11,19 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the provider counted them: `prompt_tokens` includes cached ones, `completion_tokens` reasoning."""
+    """Tokens as the provider counted them: `prompt_tokens` includes cached ones, `completion_tokens` reasoning.
+
+    `cache_write_tokens` are all that were written into a cache; those kept for an hour are counted apart, too, for they
+    cost more than those kept for five minutes. `images` are those in the prompt.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    images: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -47,9 +53,15 @@ class ToolCallDelta:
 
 @dataclass(frozen=True)
 class UsageReport:
-    """May come anywhere in the stream and more than once; the last one holds."""
+    """May come anywhere in the stream and more than once; the last one holds.
+
+    `is_partial`: counted before the answer was complete; its prompt holds, its completion is only a floor.
+    `cost_nano_usd` is what the provider itself says the call costs, where it says so.
+    """
 
     usage: Usage
+    is_partial: bool = False
+    cost_nano_usd: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +97,15 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """One attempt at one model. `messages` and `parameters` have OpenAI's chat shape (tools and images included)."""
+    """One attempt at one model. `messages` and `parameters` have OpenAI's chat shape (tools and images included).
+
+    `stream` False asks the provider for the whole answer at once; it arrives as the same chunks.
+    """
 
     model: str
     messages: list[dict[str, Any]]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = True
 
 
 class Adapter(Protocol):
