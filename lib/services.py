@@ -24,7 +24,7 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import InstallationError
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 from lib.providers.registry import Providers
 from lib.settings import Settings
 
@@ -46,7 +46,7 @@ class Services:
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
         self.setup = Setup(settings, store, self.users)
-        self.prices = PriceBook()
+        self.prices = PriceBook(store=store)
         self.providers = Providers(store, self.vault)
         self.configurations = Configurations(store)
         self.calls = Calls(store, settings.data_dir / "spool", self.configurations, self.providers, self.prices)
