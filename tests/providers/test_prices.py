@@ -55,6 +55,8 @@ def test_long_prompts_have_their_own_rates_for_the_whole_call() -> None:
 
 
 def test_the_list_loads_without_litellm_or_pandas() -> None:
-    code = "import sys; from lib.providers.price_book import PriceBook; len(PriceBook()); print('litellm' in sys.modules)"
+    code = (
+        "import sys; from lib.providers.price_book import PriceBook; len(PriceBook()); print('litellm' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
