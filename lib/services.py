@@ -6,11 +6,8 @@ because Streamlit's hot reload and its caches may drop anything kept elsewhere.
 """
 
 import logging
-import os
 import threading
-from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.access.preferences import Preferences
@@ -24,7 +21,6 @@ from lib.configs.configurations import Configurations
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
-from lib.errors import InstallationError
 from lib.providers.price_book import PriceBook
 from lib.providers.price_entries import Prices
 from lib.providers.registry import Providers
@@ -87,7 +83,7 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Services on a migrated store with its vault open; InstallationError says what is wrong and what to do."""
-    check_data_folder(settings.data_dir)
+    settings.require_data_folder()
     store = Store(settings.database_url)
     done = schema.upgrade(store)
     if done:
@@ -100,23 +96,6 @@ def build(settings: Settings) -> Services:
     if (closed := services.calls.recover()) > 0:
         log.warning("%d calls that a killed process left open were closed.", closed)
     return services
-
-
-def check_data_folder(folder: Path) -> None:
-    """Make the data folder; InstallationError when it can't be made or written."""
-    probe = folder / f".write-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
-    except OSError as error:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
-        raise InstallationError(
-            f"The data folder {folder} can't be written.",
-            f"The system says: {error.strerror}.",
-            "Correct its permissions, free some space, or name another folder in LLM_MANAGER_DATA.",
-        ) from error
 
 
 _lock = threading.Lock()

@@ -1,6 +1,7 @@
 """Settings of one process, read once from the environment and `.env`; nothing else reads the environment."""
 
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,19 @@ class Settings:
             admin_password=environment.get("LLM_MANAGER_ADMIN_PASSWORD") or None,
             master_key=environment.get("LLM_MANAGER_MASTER_KEY") or None,
         )
+
+    def require_data_folder(self) -> None:
+        """Make the data folder; InstallationError when it can't be made or written."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.data_dir) as probe:
+                probe.write(b"x" * 4096)
+        except OSError as error:
+            raise InstallationError(
+                f"The data folder {self.data_dir} can't be written.",
+                f"The system says: {error.strerror}.",
+                "Correct its permissions, free some space, or name another folder in LLM_MANAGER_DATA.",
+            ) from error
 
 
 def _port(text: str) -> int:

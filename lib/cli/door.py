@@ -1,11 +1,9 @@
-"""The services as a command sees them: opened after the data folder was checked, closed at its end."""
+"""The services as a command sees them: opened, and closed at its end."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-
-from lib.cli.installation import ready_settings
 
 if TYPE_CHECKING:
     from lib.services import Services
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
 @contextmanager
 def opened_services() -> Iterator["Services"]:
     """The process's services; calls that run are given time to end when the block does."""
-    ready_settings()
     logging.disable(logging.WARNING)  # hashing passwords imports Streamlit, which warns that no server runs
     from lib import services
 

@@ -4,7 +4,6 @@ import argparse
 import os
 import socket
 import sys
-import tempfile
 from typing import Any
 
 from lib.errors import InstallationError
@@ -52,16 +51,7 @@ def serve(arguments: argparse.Namespace) -> None:
 def ready_settings() -> Settings:
     """The settings, once the data folder is known to take files."""
     settings = Settings.from_environment()
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=settings.data_dir):
-            pass
-    except OSError as error:
-        raise InstallationError(
-            "The data folder can't be written.",
-            f"{settings.data_dir}: {error.strerror}.",
-            "Correct its permissions or free some space, or set LLM_MANAGER_DATA to another folder.",
-        ) from error
+    settings.require_data_folder()
     return settings
 
 

@@ -3,13 +3,21 @@
 from collections.abc import Callable
 
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from lib import services
 from lib.gateway import health, login
 from lib.gateway.guard import Guard
 
-routes: list[BaseRoute] = [*health.routes, *login.routes]
+
+async def dashboard(request: Request) -> Response:
+    """The landing page has no path of its own in Streamlit; people write one all the same."""
+    return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/")
+
+
+routes: list[BaseRoute] = [*health.routes, *login.routes, Route("/dashboard", dashboard)]
 
 
 def middleware(farewell: Callable[[], bytes]) -> list[Middleware]:

@@ -83,6 +83,13 @@ def test_a_stranger_is_led_to_the_login_page_and_back(client: TestClient) -> Non
     assert client.post("/statistics").status_code == 401
 
 
+def test_the_landing_page_has_a_path_too(client: TestClient) -> None:
+    assert client.get("/dashboard?period=7d").headers["location"] == "/login?next=%2Fdashboard%3Fperiod%3D7d"
+    login(client)
+    assert client.get("/dashboard?period=7d").headers["location"] == "/?period=7d"
+    assert client.get("/dashboard").headers["location"] == "/"
+
+
 @pytest.mark.feature("ACC-2")
 def test_a_login_sets_a_fresh_cookie_no_script_can_read(client: TestClient) -> None:
     headers = {"cookie": "llm_manager_session=chosen-by-an-attacker"}

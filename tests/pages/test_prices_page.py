@@ -46,7 +46,7 @@ def test_a_price_is_set_and_a_wrong_one_refused(visitor: Visitor) -> None:
     page = visitor.draw("lib.ui.prices.editor", "price_entries.search(actor, 'gpt-4.1-mini')[0]")
     page.text_input(key="rate-input").set_value("free")
     page = press(page, "Save price")
-    assert "Input can't be used" in words(page).replace("\\", "")
+    assert "Write it like 2.50" in words(page).replace("\\", "")
     page.text_input(key="rate-input").set_value("1.25")
     press(page, "Save price")
     own = visitor.services.price_entries.search(OPERATOR, own_only=True)

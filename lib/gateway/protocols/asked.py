@@ -1,0 +1,66 @@
+"""What a request asks for, whichever protocol it came in, and the checks that all of them share."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from lib.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question in the one shape inside: OpenAI's chat messages and parameters.
+
+    `model` is a configuration's slug or `provider/model`. `body` is the request as it came, for the lane that passes
+    it on unread.
+    """
+
+    model: str
+    messages: list[dict[str, Any]]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    stream: bool = False
+    include_usage: bool = False
+    body: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def read_json(raw: bytes) -> dict[str, Any]:
+    """The body as an object; InvalidInput when it is none."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise InvalidInput("The body is not JSON.", "", "Send a JSON object.") from None
+    if not isinstance(body, dict):
+        raise InvalidInput("The body is not a JSON object.", "", "Send an object with model and messages.")
+    return body
+
+
+def text_field(body: dict[str, Any], name: str) -> str:
+    """A text that must be there."""
+    value = body.get(name)
+    if isinstance(value, str) and value.strip():
+        return value
+    raise InvalidInput(f"{name} is missing.", "It must be a text.", f"Add {name} to the body.", field=name)
+
+
+def list_field(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of objects that must be there and hold something."""
+    value = body.get(name)
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return value
+    raise InvalidInput(
+        f"{name} can't be read.", "It must be a list of objects, and not empty.", f"Correct {name}.", field=name
+    )
+
+
+def flag(body: dict[str, Any], name: str) -> bool:
+    """A truth value; absent and null are false."""
+    value = body.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise InvalidInput(f"{name} must be true or false.", "", f"Correct {name}.", field=name)
+
+
+def event(data: Any, name: str | None = None) -> bytes:
+    """A server-sent event holding JSON."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()

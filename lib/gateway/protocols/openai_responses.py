@@ -1,0 +1,295 @@
+"""OpenAI's responses (https://platform.openai.com/docs/api-reference/responses): items and events ↔ the shape inside.
+
+Nothing is stored for later turns: `previous_response_id` and tools that OpenAI itself runs are refused. Items of an
+answer come in the order in which they begin: reasoning, message, function calls.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from lib.errors import InvalidInput
+from lib.gateway.protocols.asked import Asked, event, flag, text_field
+from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
+
+_SAME = {"temperature", "top_p", "parallel_tool_calls", "user", "service_tier", "top_logprobs"}
+
+
+def read(body: dict[str, Any]) -> Asked:
+    """The question of a body; InvalidInput names the field that can't be used."""
+    if body.get("previous_response_id") or body.get("conversation") or body.get("background"):
+        raise InvalidInput(
+            "Responses are not kept here.",
+            "previous_response_id, conversation and background need that.",
+            "Send the whole conversation as input.",
+            field="previous_response_id",
+        )
+    messages = _messages(body.get("input"))
+    if isinstance(instructions := body.get("instructions"), str) and instructions.strip():
+        messages.insert(0, {"role": "system", "content": instructions})
+    parameters = {name: body[name] for name in _SAME if body.get(name) is not None}
+    if body.get("max_output_tokens") is not None:
+        parameters["max_completion_tokens"] = body["max_output_tokens"]
+    if effort := (body.get("reasoning") or {}).get("effort"):
+        parameters["reasoning_effort"] = effort
+    if form := _form((body.get("text") or {}).get("format")):
+        parameters["response_format"] = form
+    if tools := body.get("tools"):
+        parameters["tools"] = [_tool(tool) for tool in tools]
+        if (choice := body.get("tool_choice")) is not None:
+            parameters["tool_choice"] = _choice(choice)
+    return Asked(text_field(body, "model"), messages, parameters, flag(body, "stream"), include_usage=True, body=body)
+
+
+@dataclass
+class _Item:
+    """An item of the answer: what it says so far, and its place."""
+
+    kind: str
+    index: int
+    id: str
+    tool: int = 0
+    call_id: str = ""
+    name: str = ""
+    text: str = ""
+
+    def body(self, status: str) -> dict[str, Any]:
+        if self.kind == "reasoning":
+            return {"id": self.id, "type": "reasoning", "summary": [{"type": "summary_text", "text": self.text}]}
+        if self.kind == "function_call":
+            called = {"call_id": self.call_id, "name": self.name, "arguments": self.text}
+            return {"id": self.id, "type": "function_call", "status": status, **called}
+        content = [_text_part(self.text)] if status == "completed" else []
+        return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
+
+
+@dataclass
+class Writer:
+    """An answer as it is written: `begin`, `chunk` and `end` for events, `whole` for one body."""
+
+    id: str
+    model: str
+    created: int = field(default_factory=lambda: int(time.time()))
+    _items: list[_Item] = field(default_factory=list)
+    _open: bool = False
+    _number: int = -1
+    _finish: str | None = None
+
+    def begin(self) -> bytes:
+        """The first events."""
+        response = self._body("in_progress", None)
+        return self._event("response.created", response=response) + self._event(
+            "response.in_progress", response=response
+        )
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The events of a chunk, or nothing."""
+        match chunk:
+            case TextDelta(text) if text:
+                return self._piece("message", 0, text, "response.output_text.delta", content_index=0, logprobs=[])
+            case ReasoningDelta(text) if text:
+                return self._piece("reasoning", 0, text, "response.reasoning_summary_text.delta", summary_index=0)
+            case ToolCallDelta():
+                name = "response.function_call_arguments.delta"
+                return self._piece("function_call", chunk.index, chunk.arguments, name, tool=chunk)
+            case ServedModel(model):
+                self.model = model
+            case Finish(reason):
+                self._finish = reason
+            case _:
+                pass
+        return b""
+
+    def end(self, usage: Usage | None) -> bytes:
+        """The last events of an answer that came to its end."""
+        name = "response.incomplete" if self._is_cut else "response.completed"
+        return self._leave() + self._event(name, response=self._body(name.partition(".")[2], usage))
+
+    def error(self, status: int, kind: str, message: str) -> bytes:
+        """The events of an answer that broke off."""
+        del kind
+        code = "rate_limit_exceeded" if status == 429 else "server_error" if status >= 500 else "invalid_prompt"
+        body = self._body("failed", None) | {"error": {"code": code, "message": message}}
+        return self._leave() + self._event("response.failed", response=body)
+
+    def whole(
+        self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
+    ) -> dict[str, Any]:
+        """The body of a whole answer."""
+        self._finish = finish
+        if reasoning:
+            self._items.append(_Item("reasoning", 0, f"rs_{self.id}", text=reasoning))
+        if text:
+            self._items.append(_Item("message", len(self._items), f"msg_{self.id}", text=text))
+        for call in tool_calls:
+            index = len(self._items)
+            item = _Item(
+                "function_call", index, f"fc_{self.id}_{index}", 0, call["id"], call["name"], call["arguments"]
+            )
+            self._items.append(item)
+        return self._body("incomplete" if self._is_cut else "completed", usage)
+
+    @property
+    def _is_cut(self) -> bool:
+        return self._finish in ("length", "max_tokens", "content_filter")
+
+    def _piece(
+        self, kind: str, place: int, text: str, name: str, *, tool: ToolCallDelta | None = None, **more: Any
+    ) -> bytes:
+        began = self._enter(kind, place, tool)
+        item = self._items[-1]
+        item.text += text
+        if not text:
+            return began
+        return began + self._event(name, item_id=item.id, output_index=item.index, delta=text, **more)
+
+    def _enter(self, kind: str, place: int, tool: ToolCallDelta | None) -> bytes:
+        """Begin an item unless it is the one being written."""
+        last = self._items[-1] if self._open else None
+        if last is not None and (last.kind, last.tool) == (kind, place):
+            return b""
+        left, index = self._leave(), len(self._items)
+        prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}[kind]
+        item = _Item(kind, index, f"{prefix}_{self.id}_{index}", place)
+        if tool is not None:
+            item.call_id, item.name = tool.id, tool.name
+        self._items.append(item)
+        self._open = True
+        began = self._event("response.output_item.added", output_index=index, item=item.body("in_progress"))
+        if kind == "message":
+            where = {"item_id": item.id, "output_index": index, "content_index": 0}
+            began += self._event("response.content_part.added", **where, part=_text_part(""))
+        return left + began
+
+    def _leave(self) -> bytes:
+        """End the item being written."""
+        if not self._open:
+            return b""
+        self._open = False
+        item = self._items[-1]
+        where = {"item_id": item.id, "output_index": item.index}
+        done = b""
+        if item.kind == "message":
+            text = {"text": item.text, "logprobs": list[Any]()}
+            done = self._event("response.output_text.done", **where, content_index=0, **text)
+            done += self._event("response.content_part.done", **where, content_index=0, part=_text_part(item.text))
+        elif item.kind == "function_call":
+            done = self._event("response.function_call_arguments.done", **where, name=item.name, arguments=item.text)
+        body = item.body("completed")
+        return done + self._event("response.output_item.done", output_index=item.index, item=body)
+
+    def _event(self, name: str, /, **values: Any) -> bytes:
+        self._number += 1
+        return event({"type": name, "sequence_number": self._number, **values}, name)
+
+    def _body(self, status: str, usage: Usage | None) -> dict[str, Any]:
+        why = {"reason": "content_filter" if self._finish == "content_filter" else "max_output_tokens"}
+        return {
+            "id": f"resp_{self.id}",
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "model": self.model,
+            "output": [] if status == "in_progress" else [item.body("completed") for item in self._items],
+            "error": None,
+            "incomplete_details": why if status == "incomplete" else None,
+            "instructions": None,
+            "metadata": {},
+            "parallel_tool_calls": True,
+            "temperature": None,
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": None,
+            "usage": usage_body(usage) if usage else None,
+        }
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """Counts in this protocol's form."""
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _messages(given: Any) -> list[dict[str, Any]]:
+    if isinstance(given, str) and given.strip():
+        return [{"role": "user", "content": given}]
+    if not isinstance(given, list) or not given or not all(isinstance(item, dict) for item in given):
+        raise InvalidInput("input can't be read.", "It must be a text or a list of items.", "Correct it.", "input")
+    found: list[dict[str, Any]] = []
+    for item in given:
+        kind = item.get("type", "message")
+        if kind == "function_call":
+            function = {"name": str(item.get("name", "")), "arguments": str(item.get("arguments", ""))}
+            call = {"id": str(item.get("call_id", "")), "type": "function", "function": function}
+            if found and found[-1].get("tool_calls"):
+                found[-1]["tool_calls"].append(call)
+            else:
+                found.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        elif kind == "function_call_output":
+            output = item.get("output")
+            text = output if isinstance(output, str) else _text_of(output)
+            found.append({"role": "tool", "tool_call_id": str(item.get("call_id", "")), "content": text})
+        elif kind == "message" and item.get("role") in ("user", "assistant", "system", "developer"):
+            found.append({"role": item["role"], "content": _content(item.get("content"))})
+        elif kind != "reasoning":
+            raise InvalidInput(f"Items of the type {str(kind)[:40]!r} can't be used.", "", "Leave them out.", "input")
+    return found
+
+
+def _content(content: Any) -> Any:
+    if isinstance(content, str):
+        return content
+    parts = [part for part in content or [] if isinstance(part, dict)]
+    if all(part.get("type") in ("input_text", "output_text", "refusal") for part in parts):
+        return _text_of(parts)
+    found = []
+    for part in parts:
+        if part.get("type") == "input_image":
+            image = {"url": str(part.get("image_url", ""))}
+            found.append({"type": "image_url", "image_url": image | _some(detail=part.get("detail"))})
+        else:
+            found.append({"type": "text", "text": str(part.get("text", ""))})
+    return found
+
+
+def _text_of(parts: Any) -> str:
+    found = parts if isinstance(parts, list) else []
+    return "\n".join(str(part.get("text") or part.get("refusal") or "") for part in found if isinstance(part, dict))
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    if not isinstance(tool, dict) or tool.get("type") != "function":
+        raise InvalidInput("A tool can't be used.", "Only functions can.", "Leave the others out.", "tools")
+    names = ("name", "description", "parameters", "strict")
+    return {"type": "function", "function": _some(**{name: tool.get(name) for name in names})}
+
+
+def _choice(choice: Any) -> Any:
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        return {"type": "function", "function": {"name": str(choice.get("name", ""))}}
+    return choice
+
+
+def _form(form: Any) -> dict[str, Any] | None:
+    if not isinstance(form, dict) or form.get("type") in (None, "text"):
+        return None
+    if form["type"] != "json_schema":
+        return {"type": str(form["type"])}
+    names = ("name", "schema", "strict", "description")
+    return {"type": "json_schema", "json_schema": _some(**{name: form.get(name) for name in names})}
+
+
+def _some(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

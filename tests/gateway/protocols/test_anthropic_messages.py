@@ -1,0 +1,114 @@
+"""Anthropic's messages: read into the shape inside; events in the order and form that its documentation gives."""
+
+import json
+from typing import Any
+
+import pytest
+
+from lib.errors import InvalidInput
+from lib.gateway.protocols.anthropic_messages import Writer, error_body, read
+from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+
+USAGE = Usage(120, 30, cache_read_tokens=90, cache_write_tokens=10)
+
+
+def events(*chunks: Chunk) -> list[dict[str, Any]]:
+    """A stream's events; each is named as its type."""
+    writer = Writer("log-1", "support-bot", prompt_tokens=118)
+    raw = writer.begin() + b"".join(writer.chunk(chunk) for chunk in chunks) + writer.end(USAGE)
+    found = []
+    for block in filter(None, raw.decode().split("\n\n")):
+        name, data = block.split("\n")
+        found.append(json.loads(data.removeprefix("data: ")))
+        assert name == f"event: {found[-1]['type']}"
+    return found
+
+
+@pytest.mark.feature("GATE-1")
+def test_a_conversation_with_tools_and_pictures_is_read() -> None:
+    asked = read(
+        {
+            "model": "support-bot",
+            "max_tokens": 100,
+            "system": [{"type": "text", "text": "Be brief."}],
+            "stop_sequences": ["END"],
+            "messages": [
+                {"role": "user", "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}}]},
+                {"role": "assistant", "content": [
+                    {"type": "thinking", "thinking": "Hmm", "signature": "x"},
+                    {"type": "text", "text": "Let me look."},
+                    {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": "fox"}}]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "a fox"}]},
+                    {"type": "text", "text": "So?"}]},
+            ],
+            "tools": [{"name": "look", "description": "Looks", "input_schema": {"type": "object"}}],
+            "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
+        }
+    )  # fmt: skip
+    assert [message["role"] for message in asked.messages] == ["system", "user", "assistant", "tool", "user"]
+    assert asked.messages[1]["content"][1]["image_url"]["url"] == "data:image/png;base64,AA"
+    assert asked.messages[2]["content"] == "Let me look."
+    assert json.loads(asked.messages[2]["tool_calls"][0]["function"]["arguments"]) == {"at": "fox"}
+    assert asked.messages[3] == {"role": "tool", "tool_call_id": "t1", "content": "a fox"}
+    assert asked.parameters["stop"] == ["END"]
+    assert asked.parameters["tools"][0]["function"]["parameters"] == {"type": "object"}
+    assert (asked.parameters["tool_choice"], asked.parameters["parallel_tool_calls"]) == ("required", False)
+
+
+@pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize(
+    "change", [{"messages": []}, {"messages": [{"role": "system", "content": "x"}]}, {"model": ""}, {"stream": 1}]
+)
+def test_what_cannot_be_used_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        read({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | change)
+
+
+@pytest.mark.feature("GATE-1")
+def test_a_stream_of_thinking_text_and_two_tools() -> None:
+    found = events(
+        ReasoningDelta("Hmm"),
+        TextDelta("Hello "),
+        TextDelta("there"),
+        ToolCallDelta(0, "t1", "look", '{"at":'),
+        ToolCallDelta(0, arguments='"fox"}'),
+        ToolCallDelta(1, "t2", "hear"),
+        Finish("tool_calls"),
+    )
+    assert found[0]["message"]["usage"] == {"input_tokens": 118, "output_tokens": 0}
+    starts = [e for e in found if e["type"] == "content_block_start"]
+    assert [(e["index"], e["content_block"]["type"]) for e in starts] == [
+        (0, "thinking"),
+        (1, "text"),
+        (2, "tool_use"),
+        (3, "tool_use"),
+    ]
+    assert [e["index"] for e in found if e["type"] == "content_block_stop"] == [0, 1, 2, 3]
+    texts = [e["delta"]["text"] for e in found if e["type"] == "content_block_delta" and "text" in e["delta"]]
+    assert texts == ["Hello ", "there"]
+    pieces = [e["delta"].get("partial_json", "") for e in found if e["type"] == "content_block_delta"]
+    assert "".join(pieces) == '{"at":"fox"}'
+    assert found[-2]["delta"]["stop_reason"] == "tool_use"
+    assert found[-2]["usage"] == {
+        "input_tokens": 20,
+        "cache_read_input_tokens": 90,
+        "cache_creation_input_tokens": 10,
+        "output_tokens": 30,
+    }
+    assert found[-1]["type"] == "message_stop"
+
+
+@pytest.mark.feature("GATE-1")
+def test_a_whole_answer_and_an_error() -> None:
+    tools = [{"id": "t1", "name": "look", "arguments": '{"at": "fox"}'}, {"id": "t2", "name": "bad", "arguments": "{"}]
+    body = Writer("log-1", "m").whole("Hi", "Hmm", tools, "length", USAGE)
+    assert [block["type"] for block in body["content"]] == ["thinking", "text", "tool_use", "tool_use"]
+    assert (body["content"][2]["input"], body["content"][3]["input"]) == ({"at": "fox"}, {})
+    assert body["stop_reason"] == "max_tokens"
+    assert error_body(429, "budget", "Spent.") == {
+        "type": "error",
+        "error": {"type": "rate_limit_error", "message": "Spent."},
+    }
