@@ -15,6 +15,7 @@ from lib.db.engine import Store
 from lib.db.tables import prices
 from lib.errors import NotFound
 from lib.providers import price_list
+from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
 from lib.providers.prices import Price
 
@@ -45,7 +46,7 @@ class Prices:
         own = {(price.kind, price.model) for price in self._book.own()}
         keys = own if own_only else own | set(self._book.shipped)
         found = []
-        for key in sorted(keys, key=lambda key: (key not in own, key)):
+        for key in sorted(keys, key=lambda key: (key not in own, key[0] == ProviderKind.LITELLM, key)):
             if (kind is None or key[0] == kind) and all(word in f"{key[0]}/{key[1]}".casefold() for word in words):
                 versions = self._versions(*key)
                 in_force = [price for price in versions if price.valid_from <= now] or versions[:1]

@@ -116,7 +116,7 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
             "own": st.column_config.TextColumn("", width=30, help="● your own entry"),
             "kind": st.column_config.TextColumn("Provider", width=100),
             "model": st.column_config.TextColumn("Model", width=240),
-            **{name: st.column_config.NumberColumn(_LABELS[name], format="dollar") for name in names},
+            **{name: st.column_config.NumberColumn(_LABELS[name], format="$%.6g") for name in names},
             "tiers": st.column_config.TextColumn("Long prompts", width=110),
             "since": st.column_config.DateColumn("Since", width=96),
             "source": st.column_config.TextColumn("Source"),
