@@ -77,8 +77,10 @@ def explain_answer(endpoint: Endpoint, model: str, response: Any) -> ProviderErr
         refused = refusal(parse(response.content), status)
     except Unreadable:
         refused = Refusal(text[:2000], status)
-    refused.retry_after = _seconds(response.headers.get("retry-after")) or refused.retry_after
-    return _refused(refused, endpoint, model)
+    error = _refused(refused, endpoint, model)
+    if (seconds := _seconds(response.headers.get("retry-after"))) is not None:
+        error.retry_after = seconds
+    return error
 
 
 def no_embeddings(endpoint: Endpoint) -> ProviderError:

@@ -34,7 +34,7 @@ def of_openai(told: Any, images: int = 0) -> Usage | None:
     if reasoning and _count(told, "total_tokens") == prompt + completion + reasoning:
         completion += reasoning  # xAI and Google's OpenAI door count reasoning beside the answer
     long_write = _largest(_mapping(read_in, "cache_creation_token_details"), "ephemeral_1h_input_tokens")
-    return Usage(prompt, completion, read, write, min(reasoning, completion), min(long_write, write), images)
+    return Usage(prompt, completion, read, write, reasoning, min(long_write, write), images)
 
 
 def of_anthropic(told: Mapping[str, Any], images: int = 0) -> Usage | None:
@@ -48,7 +48,7 @@ def of_anthropic(told: Mapping[str, Any], images: int = 0) -> Usage | None:
     write = max(write, short + long)
     reasoning = _largest(_parts(told, "output_tokens_details"), "thinking_tokens", "reasoning_tokens")
     completion = completion or 0
-    return Usage((fresh or 0) + read + write, completion, read, write, min(reasoning, completion), long, images)
+    return Usage((fresh or 0) + read + write, completion, read, write, reasoning, long, images)
 
 
 def of_gemini(told: Any, images: int = 0) -> Usage | None:
