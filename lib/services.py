@@ -24,6 +24,7 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import InstallationError
+from lib.providers.circuits import Circuits
 from lib.providers.prices import PriceBook
 from lib.providers.registry import Providers
 from lib.settings import Settings
@@ -48,8 +49,11 @@ class Services:
         self.setup = Setup(settings, store, self.users)
         self.prices = PriceBook()
         self.providers = Providers(store, self.vault)
+        self.circuits = Circuits(store)
         self.configurations = Configurations(store)
-        self.calls = Calls(store, settings.data_dir / "spool", self.configurations, self.providers, self.prices)
+        self.calls = Calls(
+            store, settings.data_dir / "spool", self.configurations, self.providers, self.prices, self.circuits
+        )
         self.runs = Runs(store)
 
     @cached_property

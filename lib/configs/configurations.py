@@ -5,7 +5,7 @@ plain names: calling one for the first time makes it exist.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
@@ -87,6 +87,7 @@ class Configurations:
         row = draft.checked() | _new(is_active)
         with self._store.write() as connection:
             row["provider_id"] = _provider_id(connection, provider_id or provider)
+            _check_targets(connection, row["routing"])
             _refuse_taken_slug(connection, row["slug"])
             connection.execute(insert(configurations).values(**row))
         return self.get(actor, row["id"])
@@ -102,6 +103,8 @@ class Configurations:
             changed = Draft(**(before | fields)).checked()
             if provider_id is not None:
                 changed["provider_id"] = _provider_id(connection, provider_id)
+            if "routing" in fields:
+                _check_targets(connection, changed["routing"])
             _refuse_taken_slug(connection, changed["slug"], but=row.id)
             if changed["app"] != row.app:
                 changed["is_default"] = False
@@ -166,7 +169,8 @@ class Configurations:
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
         """Configurations as a JSON document without secrets; providers by name and kind."""
         chosen = [c for c in self.list(actor) if slugs is None or c.slug in slugs]
-        return interchange.to_json(chosen)
+        with self._store.read() as connection:
+            return interchange.to_json(chosen, _known_providers(connection))
 
     def import_json(self, actor: Actor, document: str | bytes) -> interchange.Imported:
         """Add the configurations of a document: all are checked before any is added; slugs that exist are skipped."""
@@ -174,21 +178,24 @@ class Configurations:
         entries = interchange.from_json(document)
         with self._store.write() as connection:
             taken = set(connection.scalars(select(_C.slug)))
-            known = [
-                tuple(row) for row in connection.execute(select(providers.c.id, providers.c.name, providers.c.kind))
-            ]
+            known = _known_providers(connection)
             imported = interchange.Imported()
             for entry in entries:
                 if entry.draft.slug in taken:
                     imported.skipped.append(entry.draft.slug)
                     continue
                 taken.add(entry.draft.slug)
-                provider_id = interchange.match(entry, known)
-                row = entry.draft.checked() | _new(entry.is_active and provider_id is not None)
+                provider_id = interchange.match(entry.provider, entry.provider_kind, known)
+                routing, complete = interchange.matched_routing(entry.routing, known)
+                row = replace(entry.draft, routing=routing).checked() | _new(
+                    entry.is_active and provider_id is not None
+                )
                 connection.execute(insert(configurations).values(**row, provider_id=provider_id))
                 imported.created.append(entry.draft.slug)
                 if provider_id is None:
                     imported.without_provider.append(entry.draft.slug)
+                if not complete:
+                    imported.shorter_routing.append(entry.draft.slug)
         return imported
 
     def seed(self) -> None:
@@ -259,6 +266,21 @@ def _provider_id(connection: Connection, id_or_name: str | None) -> str:
             field="provider",
         )
     return str(found)
+
+
+def _known_providers(connection: Connection) -> list[tuple[str, str, str]]:
+    """Id, name and kind of each."""
+    query = select(providers.c.id, providers.c.name, providers.c.kind).order_by(providers.c.name)
+    return [(row.id, row.name, row.kind) for row in connection.execute(query)]
+
+
+def _check_targets(connection: Connection, routing: Mapping[str, Any]) -> None:
+    """Every provider that a routing names is registered."""
+    named = {target["provider_id"] for part in ("deployments", "fallbacks") for target in routing.get(part, ())}
+    if named - {provider_id for provider_id, _, _ in _known_providers(connection)}:
+        raise InvalidInput(
+            "The routing names a provider that does not exist.", "", "Choose a registered one.", field="routing"
+        )
 
 
 def _refuse_taken_slug(connection: Connection, slug: str, but: str = "") -> None:
