@@ -126,9 +126,10 @@ def _routing(routing: Any, provider_id: Callable[[Mapping[str, Any]], str | None
     if not isinstance(routing, Mapping):
         raise InvalidInput("The routing can't be read.", "", "Correct the file.", field="routing")
     read = dict(routing)
-    for part in (part for part in _LISTS if isinstance(routing.get(part), list)):
-        targets = [target for target in routing[part] if isinstance(target, Mapping)]
-        with_ids = ((target, provider_id(target)) for target in targets)
+    for part in (part for part in _LISTS if part in routing):
+        if not isinstance(routing[part], list) or not all(isinstance(target, Mapping) for target in routing[part]):
+            raise InvalidInput(f"The routing's {part} can't be read.", "", "Correct the file.", field="routing")
+        with_ids = ((target, provider_id(target)) for target in routing[part])
         read[part] = [
             {name: value for name, value in target.items() if name not in ("provider", "provider_kind")}
             | {"provider_id": found}
