@@ -101,6 +101,7 @@ async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseExceptio
         stream = adapter_for(endpoint.kind).stream(endpoint, asked)
         call.note("sent", f"{endpoint.name} · {asked.model}")
         await _consume(stream, call, route.ends_at, ledger)
+        _refuse_nothing(call.attempt)
     except asyncio.CancelledError as stop:
         call.note("stopped")
         return stop
@@ -128,6 +129,17 @@ async def _consume(stream: AsyncIterator[Chunk], call: LiveCall, end: float, led
                     deadline.reschedule(min(clock() + limits.idle_s, end))
     except TimeoutError as error:
         raise _timed_out(attempt, limits, total=clock() >= end) from error
+
+
+def _refuse_nothing(attempt: AttemptState) -> None:
+    """A stream that ended without a word and without saying that it had finished never began."""
+    if not attempt.has_content and attempt.finish_reason is None:
+        raise ProviderError(
+            ErrorKind.STREAM_CUT,
+            f"{attempt.target.endpoint.name} ended before it began to answer.",
+            "The connection closed without a word.",
+            "Try again.",
+        )
 
 
 def _take(call: LiveCall, chunk: Chunk, ledger: Ledger) -> None:

@@ -20,7 +20,6 @@ from lib.providers.circuits import Circuit
 from lib.providers.prices import Cost, PriceBook
 
 _TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TIMEOUT_TOTAL}
-_CUTS = {ErrorKind.CONNECTION, ErrorKind.STREAM_CUT}
 _MAY_BE_CHARGED = _TIMEOUTS | {ErrorKind.STREAM_CUT, ErrorKind.PROCESS_ENDED}
 
 
@@ -42,7 +41,10 @@ def ending_of(attempt: AttemptState, failure: BaseException | None) -> Ending:
         if failure.kind in _TIMEOUTS:
             status = "timeout"
         else:
-            status = "truncated" if failure.kind in _CUTS and attempt.has_content else "error"
+            is_cut = failure.kind is ErrorKind.STREAM_CUT or (
+                failure.kind is ErrorKind.CONNECTION and attempt.has_content
+            )
+            status = "truncated" if is_cut else "error"
         return Ending(status, failure.kind.value, clean(str(failure)))
     if isinstance(failure, LLMManagerError):
         return Ending("error", ErrorKind.INTERNAL.value, clean(str(failure)))

@@ -20,7 +20,13 @@ from lib.providers.chunks import Usage
 from lib.providers.circuits import Admission, Circuits, Verdict, verdict_on
 from lib.providers.prices import PriceBook
 
-_RETRIED = {ErrorKind.RATE_LIMIT, ErrorKind.OVERLOADED, ErrorKind.SERVER_ERROR, ErrorKind.CONNECTION}
+_RETRIED = {
+    ErrorKind.RATE_LIMIT,
+    ErrorKind.OVERLOADED,
+    ErrorKind.SERVER_ERROR,
+    ErrorKind.CONNECTION,
+    ErrorKind.STREAM_CUT,
+}
 _MOVED_ON = _RETRIED | {
     ErrorKind.AUTHENTICATION,
     ErrorKind.PERMISSION,
@@ -28,7 +34,6 @@ _MOVED_ON = _RETRIED | {
     ErrorKind.QUOTA,
     ErrorKind.NOT_A_MODEL_SERVER,
     ErrorKind.REFUSED,
-    ErrorKind.STREAM_CUT,
     ErrorKind.TIMEOUT_FIRST_TOKEN,
 }
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_RETRY_AFTER_S = 0.5, 8.0, 30.0
@@ -64,8 +69,7 @@ class Route:
 
     async def after(self, step: Step, attempt: AttemptState, failure: BaseException | None) -> Step | None:
         """Report how an admitted attempt ended, and what comes next; None when the call is at its end."""
-        answered = attempt.has_content or attempt.finish_reason is not None
-        await self._circuits.report(step.admission, verdict_on(failure, answered=answered), str(failure or ""))
+        await self._circuits.report(step.admission, verdict_on(failure), str(failure or ""))
         await self._left_target(step, None if attempt.first_token_ms is None else attempt.first_token_ms / 1000)
         self._sent += 1
         if not may_go_on(attempt, failure) or self._sent >= self._plan.routing.total_attempts or self._seconds <= 0:

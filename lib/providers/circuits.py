@@ -196,10 +196,10 @@ class Circuits:
             connection.execute(delete(circuits).where(*_is(circuit.provider_id, circuit.model)))
 
 
-def verdict_on(failure: BaseException | None, *, answered: bool) -> Verdict:
-    """What an attempt says of its provider; `answered`: content came, or the provider said that it had finished."""
+def verdict_on(failure: BaseException | None) -> Verdict:
+    """What the end of an attempt says of its provider; None: the stream ran to its end."""
     if failure is None:
-        return Verdict.ANSWERED if answered else Verdict.FAILED
+        return Verdict.ANSWERED
     if not isinstance(failure, ProviderError) or failure.kind in (ErrorKind.TIMEOUT_TOTAL, ErrorKind.REFUSED):
         return Verdict.NOTHING
     return Verdict.FAILED if failure.kind in _FAULTS else Verdict.ANSWERED
