@@ -16,26 +16,23 @@ from lib.ui import blocks, format
 def open_circuits(services: Services, actor: Actor, found: Sequence[Circuit], zone: ZoneInfo) -> None:
     """A line for each open circuit of one provider."""
     for circuit in found:
-        if circuit.is_shut(utc_now()):
-            when = f"Calls are refused until {format.moment(circuit.open_until, zone)}"
-        else:
-            when = "The next call is a probe"
-        times = f"{circuit.failures} failures in a row"
-        st.warning(
-            f"{times}, the last: {blocks.plain(circuit.reason)}",
-            title=f"{blocks.plain(circuit.model)}: {when}.",
-            icon=":material/electrical_services:",
-        )
-        if st.button(
-            "Close now",
-            icon=":material/restart_alt:",
-            type="tertiary",
-            key=f"close-{circuit.provider_id}-{circuit.model}",
-            help=f"Let calls to {circuit.model} through again",
-            disabled=not actor.can(Permission.MANAGE_PROVIDERS),
-        ):
-            try:
-                services.circuits.close(actor, circuit.provider_id, circuit.model)
-            except LLMManagerError as error:
-                st.session_state["provider_error"] = error
-            st.rerun()
+        until = f"until {format.moment(circuit.open_until, zone)}" if circuit.is_shut(utc_now()) else "but for a probe"
+        reason = blocks.plain(circuit.reason)
+        with blocks.row():
+            st.caption(
+                f":orange[⊘ {blocks.plain(circuit.model)} is left alone {until}.] "
+                f"{circuit.failures} failures in a row, the last: {reason}",
+                width="stretch",
+            )
+            if st.button(
+                "Close now",
+                type="tertiary",
+                key=f"close-{circuit.provider_id}-{circuit.model}",
+                help="Close its circuit: let calls through again",
+                disabled=not actor.can(Permission.MANAGE_PROVIDERS),
+            ):
+                try:
+                    services.circuits.close(actor, circuit.provider_id, circuit.model)
+                except LLMManagerError as error:
+                    st.session_state["provider_error"] = error
+                st.rerun()
