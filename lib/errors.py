@@ -77,6 +77,7 @@ class ErrorKind(StrEnum):
     TIMEOUT_TOTAL = "timeout_total"
     STREAM_CUT = "stream_cut"
     PROCESS_ENDED = "process_ended"
+    CIRCUIT_OPEN = "circuit_open"
     REFUSED = "refused"
     INTERNAL = "internal"
 

@@ -21,6 +21,7 @@ from lib.configs.configurations import Configurations
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
+from lib.providers.circuits import Circuits
 from lib.providers.price_book import PriceBook
 from lib.providers.price_entries import Prices
 from lib.providers.registry import Providers
@@ -48,8 +49,11 @@ class Services:
         self.price_entries = Prices(store, self.prices)
         self.repricing = Repricing(store, self.prices)
         self.providers = Providers(store, self.vault)
+        self.circuits = Circuits(store)
         self.configurations = Configurations(store)
-        self.calls = Calls(store, settings.data_dir / "spool", self.configurations, self.providers, self.prices)
+        self.calls = Calls(
+            store, settings.data_dir / "spool", self.configurations, self.providers, self.prices, self.circuits
+        )
         self.runs = Runs(store)
 
     @cached_property

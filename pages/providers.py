@@ -44,6 +44,7 @@ if (error := st.session_state.pop("provider_error", None)) is not None:
     blocks.show_error(error)
 
 everything = services.providers.list(actor)
+circuits = services.circuits.list(actor)
 ready = sum(provider.state == "ready" for provider in everything)
 zone = services.preferences.report_zone(actor)
 st.caption(f"{len(everything)} providers, {ready} ready · keys are stored encrypted · times in {zone.key}")
@@ -55,4 +56,4 @@ if not everything:
 
 with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
     for provider in everything:
-        providers.card(services, actor, provider, zone)
+        providers.card(services, actor, provider, [c for c in circuits if c.provider_id == provider.id], zone)

@@ -1,22 +1,21 @@
 """Sending a call: attempts under deadlines, each its own row, until one ends it.
 
-A failure that may pass (rate limit, overload, server error, no connection) is tried again after a pause, as long as
-nothing of an answer has come; after the first token there is no second try, so no text is ever doubled. Pauses grow
-from half a second, carry jitter, and honour Retry-After up to a cap.
+`lib.calls.routing` says where each attempt goes and whether there is another; here it is opened, sent, read and closed
+exactly once, whatever happens in between.
 """
 
 import asyncio
 import logging
-import random
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing, suppress
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from lib.calls.ledger import Ledger
 from lib.calls.live import AttemptState, LiveCall
-from lib.calls.outcome import Ending, closing_of, ending_of, opening_row, summary
-from lib.calls.request import Deadlines
+from lib.calls.outcome import Ending, closing_of, ending_of, opening_row, refusal_of, summary
+from lib.calls.routing import Route, Step
+from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for
 from lib.providers.chunks import Chunk
@@ -25,57 +24,84 @@ from lib.providers.redaction import redact
 
 log = logging.getLogger(__name__)
 
-_RETRIED = {ErrorKind.RATE_LIMIT, ErrorKind.OVERLOADED, ErrorKind.SERVER_ERROR, ErrorKind.CONNECTION}
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_RETRY_AFTER_S = 0.5, 8.0, 30.0
+_T = TypeVar("_T")
 _CHECKPOINT_MS = 500
 _NEVER_SENT = Ending("cancelled", None, "Stopped before it was sent.", sent=False)
+_NOT_LOGGED = Ending(
+    "error", ErrorKind.INTERNAL.value, "The next attempt could not be logged, so it was not sent.", False
+)
 
 
-async def run_call(call: LiveCall, ledger: Ledger, prices: PriceBook, owner: str, opened: asyncio.Event) -> None:
+async def run_call(
+    call: LiveCall, route: Route, ledger: Ledger, prices: PriceBook, owner: str, opened: asyncio.Event
+) -> None:
     """Send the call to its end; every attempt is opened, closed once, and the last one ends the call.
 
     `opened` is set when the first row is written. An opening that can't be written is raised and nothing is sent.
     """
-    last = call.plan.request.max_attempts
-    for number in range(1, last + 1):
-        call.attempt = AttemptState(number)
-        unsent = await _open(call, ledger, owner)
+    step: Step | None = await route.first()
+    number = 0
+    while step is not None:
+        number += 1
+        call.attempt = AttemptState(number, step.target)
+        try:
+            unsent = await _open(call, step, ledger, owner)
+        except BaseException:
+            await _to_its_end(route.give_up(step))
+            raise
         opened.set()
-        failure = await _attempt(call, ledger) if unsent is None else None
-        ending = unsent or ending_of(call.attempt, failure)
-        again = number < last and may_retry(call.attempt, failure) and not call.stop_requested
-        closing = closing_of(call, ending, prices, is_final=not again)
+        if unsent is None:
+            failure = await _attempt(call, route, ledger)
+            following = await _to_its_end(route.after(step, call.attempt, failure))
+        else:
+            failure, following = None, None
+            await _to_its_end(route.give_up(step))
+        if following is not None and call.stop_requested:
+            await _to_its_end(route.give_up(following))
+            following = None
+        closing = closing_of(call, unsent or ending_of(call.attempt, failure), prices, is_final=following is None)
         ledger.close(closing)
         call.note("closed", summary(closing.row))
-        if not again:
+        if following is None:
             call.finish(closing.row)
-            return
-        await _pause(call, cast(ProviderError, failure), number)
+        elif following.pause_s:
+            await _pause(call, following.pause_s, number)
+        step = following
 
 
-async def _open(call: LiveCall, ledger: Ledger, owner: str) -> Ending | None:
+async def _open(call: LiveCall, step: Step, ledger: Ledger, owner: str) -> Ending | None:
     """Write the opening row even if Stop comes meanwhile; why nothing may be sent, or None when it may."""
-    writing = asyncio.ensure_future(ledger.open(opening_row(call, owner)))
     try:
-        await asyncio.wait({writing})
-    except asyncio.CancelledError:
-        await asyncio.wait({writing})
-    if (error := writing.exception()) is not None:
+        await _to_its_end(ledger.open(opening_row(call, owner)))
+    except Exception:
         if call.attempt.number == 1:
-            raise error
-        return Ending(
-            "error", ErrorKind.INTERNAL.value, "The next attempt could not be logged, so it was not sent.", False
-        )
+            raise
+        return _NOT_LOGGED
     call.note("opened", f"attempt {call.attempt.number}, log {call.attempt.log_id[:8]}")
+    if step.admission.refused_by is not None:
+        call.note("refused", "its circuit is open")
+        return refusal_of(step.admission.refused_by, step.target.endpoint.name)
     return _NEVER_SENT if call.stop_requested else None
 
 
-async def _attempt(call: LiveCall, ledger: Ledger) -> BaseException | None:
+async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of something short that must not be left half done; a Stop meanwhile is in `stop_requested`."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+    return task.result()
+
+
+async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseException | None:
     """One upstream request; what ended it, or None when the stream ran to its end. Cancellation is an ending too."""
     try:
-        stream = adapter_for(call.plan.endpoint.kind).stream(call.plan.endpoint, call.plan.model_request)
-        call.note("sent", f"{call.plan.endpoint.name} · {call.plan.model_request.model}")
-        await _consume(stream, call, ledger)
+        endpoint, asked = call.attempt.target.endpoint, call.attempt.target.model_request
+        stream = adapter_for(endpoint.kind).stream(endpoint, asked)
+        call.note("sent", f"{endpoint.name} · {asked.model}")
+        await _consume(stream, call, route.ends_at, ledger)
+        _refuse_nothing(call.attempt)
     except asyncio.CancelledError as stop:
         call.note("stopped")
         return stop
@@ -89,10 +115,9 @@ async def _attempt(call: LiveCall, ledger: Ledger) -> BaseException | None:
     return None
 
 
-async def _consume(stream: AsyncIterator[Chunk], call: LiveCall, ledger: Ledger) -> None:
+async def _consume(stream: AsyncIterator[Chunk], call: LiveCall, end: float, ledger: Ledger) -> None:
     """Read the stream under its three deadlines; passing one closes the stream and raises ProviderError."""
-    limits, attempt, clock = call.plan.request.deadlines, call.attempt, asyncio.get_running_loop().time
-    end = clock() + limits.total_s
+    limits, attempt, clock = call.plan.routing.deadlines, call.attempt, asyncio.get_running_loop().time
     try:
         async with (
             asyncio.timeout_at(min(clock() + limits.first_token_s, end)) as deadline,
@@ -104,6 +129,17 @@ async def _consume(stream: AsyncIterator[Chunk], call: LiveCall, ledger: Ledger)
                     deadline.reschedule(min(clock() + limits.idle_s, end))
     except TimeoutError as error:
         raise _timed_out(attempt, limits, total=clock() >= end) from error
+
+
+def _refuse_nothing(attempt: AttemptState) -> None:
+    """A stream that ended without a word and without saying that it had finished never began."""
+    if not attempt.has_content and attempt.finish_reason is None:
+        raise ProviderError(
+            ErrorKind.STREAM_CUT,
+            f"{attempt.target.endpoint.name} ended before it began to answer.",
+            "The connection closed without a word.",
+            "Try again.",
+        )
 
 
 def _take(call: LiveCall, chunk: Chunk, ledger: Ledger) -> None:
@@ -132,21 +168,8 @@ def _timed_out(attempt: AttemptState, limits: Deadlines, *, total: bool) -> Prov
     return ProviderError(ErrorKind.TIMEOUT_IDLE, "The provider stopped in mid-answer.", why, fix)
 
 
-def may_retry(attempt: AttemptState, failure: BaseException | None) -> bool:
-    """Whether a failed attempt may be followed by another."""
-    return isinstance(failure, ProviderError) and failure.kind in _RETRIED and not attempt.has_content
-
-
-def pause_s(failure: ProviderError, number: int, spread: float) -> float:
-    """Seconds before attempt `number + 1`; `spread` in [0, 1) is the jitter's throw."""
-    if failure.retry_after is not None:
-        return min(failure.retry_after, _LONGEST_RETRY_AFTER_S)
-    return float(min(_FIRST_PAUSE_S * 2 ** (number - 1), _LONGEST_PAUSE_S) * (0.5 + spread / 2))
-
-
-async def _pause(call: LiveCall, failure: ProviderError, number: int) -> None:
+async def _pause(call: LiveCall, seconds: float, number: int) -> None:
     """Wait before the next attempt; Stop ends the wait."""
-    seconds = pause_s(failure, number, random.random())  # noqa: S311 (jitter, not a secret)
     call.note("waiting", f"{seconds:.1f} s before attempt {number + 1}")
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(seconds)

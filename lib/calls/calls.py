@@ -21,6 +21,7 @@ from lib.calls.ledger import Ledger
 from lib.calls.live import CallView, LiveCall
 from lib.calls.outcome import cost_of
 from lib.calls.request import CallRequest, resolve
+from lib.calls.routing import Route
 from lib.calls.runs import Runs
 from lib.calls.spool import Spool
 from lib.clock import new_id
@@ -28,6 +29,8 @@ from lib.configs.configurations import Configurations
 from lib.db.engine import Store
 from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound
 from lib.providers import adapters
+from lib.providers.adapters.router import Pools
+from lib.providers.circuits import Circuits
 from lib.providers.price_book import PriceBook
 from lib.providers.registry import Providers
 
@@ -41,10 +44,17 @@ class Calls:
     """All calls of this process. Thread-safe; the loop's thread starts with the first call."""
 
     def __init__(
-        self, store: Store, spool_root: Path, configurations: Configurations, providers: Providers, prices: PriceBook
+        self,
+        store: Store,
+        spool_root: Path,
+        configurations: Configurations,
+        providers: Providers,
+        prices: PriceBook,
+        circuits: Circuits,
     ) -> None:
         self._store, self._spool_root, self._prices = store, spool_root, prices
         self._configurations, self._providers = configurations, providers
+        self._circuits, self._pools = circuits, Pools()
         self._runs = Runs(store)
         self._calls: dict[str, LiveCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -150,7 +160,8 @@ class Calls:
         """Start the task and return when its row is open; an error in opening is the caller's."""
         assert self._ledger is not None  # noqa: S101
         opened = asyncio.Event()
-        work = run_call(call, self._ledger, self._prices, self._owner, opened)
+        route = Route(call.plan, self._circuits, self._pools, self._prices)
+        work = run_call(call, route, self._ledger, self._prices, self._owner, opened)
         task = asyncio.get_running_loop().create_task(work, name=f"call {call.call_id}")
         waiting = asyncio.get_running_loop().create_task(opened.wait())
         self._calls[call.call_id], self._tasks[call.call_id] = call, task
@@ -204,7 +215,8 @@ class Calls:
                 self._calls.pop(call_id, None)
 
     def _picture(self, call: LiveCall) -> CallView:
-        row, attempt, plan = call.row, call.attempt, call.plan
+        row, attempt = call.row, call.attempt
+        endpoint, asked = attempt.target.endpoint, attempt.target.model_request
         usage, source = call.current_usage()
         cost, cost_status = cost_of(call, self._prices, usage, source)
         live: dict[str, Any] = {
@@ -223,13 +235,13 @@ class Calls:
             call_id=call.call_id,
             log_id=attempt.log_id,
             started_at=attempt.started_at,
-            provider=plan.endpoint.name,
-            model=plan.model_request.model,
-            configuration_id=plan.configuration.id,
+            provider=endpoint.name,
+            model=asked.model,
+            configuration_id=call.plan.configuration.id,
             text=attempt.answer,
             reasoning="".join(attempt.reasoning),
-            messages=plan.model_request.messages,
-            parameters=dict(plan.model_request.parameters),
+            messages=asked.messages,
+            parameters=dict(asked.parameters),
             first_token_ms=attempt.first_token_ms,
             chunks=attempt.chunks,
             finish_reason=attempt.finish_reason,

@@ -1,5 +1,6 @@
 """Testing a connection: one tiny streamed call through the call path, so that it is logged like every other.
 
+It asks the configuration's own provider and model, past an open circuit too; an answer closes the circuit.
 The result says what a person wants to know: does it answer, how fast, which model, and if not, why. It is kept with the
 provider as its last check.
 """
@@ -9,9 +10,10 @@ from datetime import datetime
 
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
-from lib.calls.request import CallRequest, Deadlines, Origin
+from lib.calls.request import CallRequest, Origin
 from lib.clock import utc_now
 from lib.configs.configurations import Configuration
+from lib.configs.routing import Deadlines
 from lib.errors import InvalidInput
 from lib.providers.registry import Providers
 
@@ -48,6 +50,7 @@ def check_connection(actor: Actor, configuration: Configuration, calls: Calls, p
             parameters={"max_tokens": 16},
             deadlines=_LIMITS,
             max_attempts=1,
+            routed=False,
         )
     )
     answered = view.status in ("ok", "truncated") and view.first_token_ms is not None

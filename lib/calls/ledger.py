@@ -13,10 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib.calls.spool import Spool
+from lib.db.bulk import insert_rows
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
@@ -35,8 +36,8 @@ class Closing:
 
     def to_record(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        row = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in self.row.items()}
-        return {"row": row, "payload": self.payload}
+        moments = {name: self.row[name].isoformat() for name in _MOMENTS}
+        return {"row": self.row | moments, "payload": self.payload}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Closing":
@@ -113,7 +114,7 @@ class Ledger:
         try:
             with self._store.write() as connection:
                 if opening:
-                    connection.execute(insert(open_calls), opening)
+                    insert_rows(connection, open_calls, opening)
                 insert_closings(connection, closing)
         except (SQLAlchemyError, LLMManagerError, OSError) as error:
             log.error("The ledger could not be written, %d closings wait: %s", len(closing), error)
@@ -131,9 +132,9 @@ def insert_closings(connection: Connection, closings: Iterable[Closing]) -> int:
     fresh = [closing for log_id, closing in by_id.items() if log_id not in there]
     if fresh:
         rows = [dict(closing.row, change_seq=sequence + n) for n, closing in enumerate(fresh)]
-        connection.execute(insert(usage_logs), rows)
+        insert_rows(connection, usage_logs, rows)
         if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
-            connection.execute(insert(usage_payloads), payloads)
+            insert_rows(connection, usage_payloads, payloads)
     connection.execute(delete(open_calls).where(open_calls.c.id.in_(by_id)))
     return len(fresh)
 

@@ -7,12 +7,12 @@ that started the call, so leaving, reloading or a second tab changes nothing.
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from lib.calls.estimate import estimate_tokens
-from lib.calls.request import Plan, text_of
+from lib.calls.request import Plan, Target, text_of
 from lib.clock import new_id, utc_now
 from lib.providers.chunks import (
     Chunk,
@@ -83,9 +83,10 @@ class CallView:
 
 @dataclass
 class AttemptState:
-    """What one attempt has brought so far; `started` is monotonic."""
+    """What one attempt at its target has brought so far; `started` is monotonic."""
 
     number: int
+    target: Target
     log_id: str = field(default_factory=new_id)
     started_at: datetime = field(default_factory=utc_now)
     started: float = field(default_factory=time.monotonic)
@@ -93,6 +94,8 @@ class AttemptState:
     reasoning: list[str] = field(default_factory=list)
     tool_calls: dict[int, dict[str, str]] = field(default_factory=dict)
     usage: Usage | None = None
+    usage_is_partial: bool = False
+    reported_nano_usd: int | None = None
     finish_reason: str | None = None
     served_model: str | None = None
     chunks: int = 0
@@ -137,8 +140,9 @@ class AttemptState:
                 call["id"] = chunk.id or call["id"]
                 call["name"] = chunk.name or call["name"]
                 call["arguments"] += chunk.arguments
-            case UsageReport(usage):
-                self.usage = usage
+            case UsageReport(usage, is_partial, cost):
+                self.usage, self.usage_is_partial = usage, is_partial
+                self.reported_nano_usd = self.reported_nano_usd if cost is None else cost
             case Finish(reason):
                 self.finish_reason = reason
             case ServedModel(model):
@@ -159,12 +163,12 @@ class LiveCall:
         self.plan = plan
         self.call_id = new_id()
         self.user_id = plan.request.actor.user_id
-        self.attempt = AttemptState(1)
+        self.attempt = AttemptState(1, plan.first)
         self.stop_requested = False
         self.ended = threading.Event()
         self.ended_at: float | None = None
         self.row: dict[str, Any] | None = None
-        self.prompt_estimate = estimate_tokens("\n".join(text_of(m) for m in plan.model_request.messages))
+        self.prompt_estimate = estimate_tokens("\n".join(text_of(m) for m in plan.first.model_request.messages))
         self._started = time.monotonic()
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
 
@@ -178,14 +182,18 @@ class LiveCall:
         self.ended.set()
 
     def current_usage(self) -> tuple[Usage, str]:
-        """Tokens so far and where they come from: the provider, or an estimate."""
+        """Tokens so far and where they come from: the provider, or an estimate where it has not counted to the end."""
         attempt = self.attempt
-        if attempt.usage is not None:
-            return attempt.usage, "provider"
+        counted = attempt.usage
+        if counted is not None and not attempt.usage_is_partial:
+            return counted, "provider"
         reasoning = estimate_tokens("".join(attempt.reasoning))
         tools = estimate_tokens("".join(call["arguments"] for call in attempt.tool_calls.values()))
         written = estimate_tokens("".join(attempt.text)) + reasoning + tools
-        return Usage(self.prompt_estimate, written, reasoning_tokens=reasoning), "estimated"
+        if counted is None:
+            return Usage(self.prompt_estimate, written, reasoning_tokens=reasoning), "estimated"
+        floor, of_it = max(counted.completion_tokens, written), max(counted.reasoning_tokens, reasoning)
+        return replace(counted, completion_tokens=floor, reasoning_tokens=of_it), "estimated"
 
     @property
     def events(self) -> tuple[Event, ...]:

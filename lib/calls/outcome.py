@@ -16,11 +16,11 @@ from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError
 from lib.money import format_money
 from lib.providers.chunks import Usage
+from lib.providers.circuits import Circuit
 from lib.providers.price_book import PriceBook
 from lib.providers.prices import Cost
 
 _TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TIMEOUT_TOTAL}
-_CUTS = {ErrorKind.CONNECTION, ErrorKind.STREAM_CUT}
 _MAY_BE_CHARGED = _TIMEOUTS | {ErrorKind.STREAM_CUT, ErrorKind.PROCESS_ENDED}
 
 
@@ -42,7 +42,10 @@ def ending_of(attempt: AttemptState, failure: BaseException | None) -> Ending:
         if failure.kind in _TIMEOUTS:
             status = "timeout"
         else:
-            status = "truncated" if failure.kind in _CUTS and attempt.has_content else "error"
+            is_cut = failure.kind is ErrorKind.STREAM_CUT or (
+                failure.kind is ErrorKind.CONNECTION and attempt.has_content
+            )
+            status = "truncated" if is_cut else "error"
         return Ending(status, failure.kind.value, clean(str(failure)))
     if isinstance(failure, LLMManagerError):
         return Ending("error", ErrorKind.INTERNAL.value, clean(str(failure)))
@@ -53,6 +56,16 @@ def ending_of(attempt: AttemptState, failure: BaseException | None) -> Ending:
         why = "The stream ended before the provider said it was finished. What had arrived is kept."
         return Ending("truncated", ErrorKind.STREAM_CUT.value, why)
     return Ending("ok")
+
+
+def refusal_of(circuit: Circuit, provider: str) -> Ending:
+    """The ending of a call that was not sent because the circuit of its only target is open."""
+    why = (
+        f"{provider} is left alone for {circuit.model} until {circuit.open_until:%H:%M:%S} UTC. It failed "
+        f"{circuit.failures} times in a row, the last time with: {circuit.reason} "
+        "Try again then, add a fallback to the configuration, or close the circuit on the Providers page."
+    )
+    return Ending("refused", ErrorKind.CIRCUIT_OPEN.value, clean(why), sent=False)
 
 
 def was_charged(ending: Ending, attempt: AttemptState) -> bool:
@@ -66,14 +79,15 @@ def was_charged(ending: Ending, attempt: AttemptState) -> bool:
 
 def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tuple[Cost, str]:
     """The cost of tokens on the call's model, and the row's cost_status."""
-    endpoint, model = call.plan.endpoint, call.plan.model_request.model
-    cost = prices.cost(prices.price(endpoint.kind, model, call.attempt.started_at), usage)
+    target = call.attempt.target
+    price = prices.price(target.endpoint.kind, target.model_request.model, call.attempt.started_at)
+    cost = prices.cost(price, usage, call.attempt.reported_nano_usd)
     return cost, "estimated" if source == "estimated" and cost.status == "priced" else cost.status
 
 
 def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
     """The row of `open_calls` for the current attempt."""
-    return {**_identity(call), "owner": owner, "holds": [], "request": call.plan.model_request.messages}
+    return {**_identity(call), "owner": owner, "holds": [], "request": call.attempt.target.model_request.messages}
 
 
 def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: bool) -> Closing:
@@ -94,7 +108,10 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "total_tokens": usage.total_tokens if charged else None,
         "cache_read_tokens": usage.cache_read_tokens if charged else None,
         "cache_write_tokens": usage.cache_write_tokens if charged else None,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens if charged else None,
         "reasoning_tokens": usage.reasoning_tokens if charged else None,
+        "images": usage.images if charged else None,
+        "reported_nano_usd": attempt.reported_nano_usd,
         "usage_source": source if charged else "none",
         "cost_nano_usd": cost.nano if charged else 0,
         "cost_status": cost_status if charged else "free",
@@ -107,7 +124,7 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "finish_reason": attempt.finish_reason,
         "batch_id": None,
     }
-    return Closing(row, payload_of(call.plan.model_request.messages, attempt))
+    return Closing(row, payload_of(attempt.target.model_request.messages, attempt))
 
 
 def payload_of(messages: list[dict[str, Any]], attempt: AttemptState) -> dict[str, Any]:
@@ -130,6 +147,7 @@ def summary(row: dict[str, Any]) -> str:
 
 def _identity(call: LiveCall) -> dict[str, Any]:
     request, attempt = call.plan.request, call.attempt
+    endpoint, asked = attempt.target.endpoint, attempt.target.model_request
     return {
         "id": attempt.log_id,
         "call_id": call.call_id,
@@ -143,9 +161,9 @@ def _identity(call: LiveCall) -> dict[str, Any]:
         "conversation_id": request.conversation_id,
         "workflow_run_id": None,
         "workflow_step": None,
-        "provider": call.plan.endpoint.name,
-        "model": call.plan.model_request.model,
-        "streamed": True,
-        "parameters": dict(call.plan.model_request.parameters),
+        "provider": endpoint.name,
+        "model": asked.model,
+        "streamed": asked.stream,
+        "parameters": dict(asked.parameters),
         "tags": dict(request.tags),
     }

@@ -5,13 +5,14 @@ whatever is wrong with the request is an error in the asker's hands, not a row o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from lib.access.permissions import Actor, Permission
 from lib.configs.configurations import Configuration, Configurations
-from lib.errors import InvalidInput
+from lib.configs.routing import Deadlines, Deployment, Routing
+from lib.errors import InvalidInput, NotFound, UserError
 from lib.providers import parameter_rules
 from lib.providers.chunks import Endpoint, ModelRequest
 from lib.providers.registry import Providers
@@ -32,17 +33,12 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True)
-class Deadlines:
-    """Seconds: until the first token, between two chunks, in all."""
-
-    first_token_s: float = 120.0
-    idle_s: float = 60.0
-    total_s: float = 900.0
-
-
-@dataclass(frozen=True)
 class CallRequest:
-    """A model call as a door wants it. `configuration` is a slug or id; None means the default of `app`."""
+    """A model call as a door wants it. `configuration` is a slug or id; None means the default of `app`.
+
+    Deadlines and attempts (for one target) are the configuration's unless given here. `routed` False asks for the
+    configuration's own provider and model alone, also past an open circuit.
+    """
 
     actor: Actor
     messages: Sequence[Mapping[str, Any]]
@@ -53,19 +49,41 @@ class CallRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)  # on top of the configuration's; None removes one
     tags: Mapping[str, Any] = field(default_factory=dict)
     conversation_id: str | None = None
-    deadlines: Deadlines = Deadlines()
-    max_attempts: int = 3
+    deadlines: Deadlines | None = None
+    max_attempts: int | None = None
+    routed: bool = True
+    stream: bool = True
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model at one provider, and what it is asked."""
+
+    endpoint: Endpoint
+    model_request: ModelRequest
+    weight: int = 1
+
+    @property
+    def id(self) -> str:
+        """Names the provider and the model."""
+        return f"{self.endpoint.provider_id}/{self.model_request.model}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A request that may be sent: everything resolved."""
+    """A request that may be sent: everything resolved. `routing` holds the limits in force for this call."""
 
     request: CallRequest
     configuration: Configuration
-    endpoint: Endpoint
-    model_request: ModelRequest
+    deployments: tuple[Target, ...]
+    fallbacks: tuple[Target, ...]
+    routing: Routing
     app: str
+
+    @property
+    def first(self) -> Target:
+        """What stands for the call before it is sent: the configuration's own model where it can be used."""
+        return (*self.deployments, *self.fallbacks)[0]
 
 
 def resolve(request: CallRequest, configurations: Configurations, providers: Providers) -> Plan:
@@ -77,13 +95,47 @@ def resolve(request: CallRequest, configurations: Configurations, providers: Pro
             f"The configuration {configuration.slug} has no provider.", "", "Choose one on the Configurations page."
         )
     parameters = parameter_rules.check({**configuration.parameters, **request.parameters})
+    asked = ModelRequest(configuration.model, _messages(request, configuration), parameters, request.stream)
+    routing = Routing.from_record(configuration.routing)
+    deployments, fallbacks = _targets(request, configuration, routing, asked, providers)
     return Plan(
         request=request,
         configuration=configuration,
-        endpoint=providers.endpoint(configuration.provider_id),
-        model_request=ModelRequest(configuration.model, _messages(request, configuration), parameters),
+        deployments=deployments,
+        fallbacks=fallbacks,
+        routing=replace(
+            routing,
+            deadlines=request.deadlines or routing.deadlines,
+            max_attempts=routing.max_attempts if request.max_attempts is None else request.max_attempts,
+        ),
         app=request.app or configuration.app,
     )
+
+
+def _targets(
+    request: CallRequest, configuration: Configuration, routing: Routing, asked: ModelRequest, providers: Providers
+) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+    """Deployments and fallbacks that can be used now; the first reason why not when there is none."""
+    refusals: list[UserError] = []
+
+    def usable(wanted: Sequence[Deployment]) -> tuple[Target, ...]:
+        found: dict[str, Target] = {}
+        for one in wanted:
+            try:
+                target = Target(providers.endpoint(one.provider_id), replace(asked, model=one.model), one.weight)
+            except (InvalidInput, NotFound) as error:  # switched off, without its key, deleted: the others serve
+                refusals.append(error)
+                continue
+            found.setdefault(target.id, target)
+        return tuple(found.values())
+
+    own = Deployment(str(configuration.provider_id), configuration.model, routing.weight)
+    deployments = usable([own, *(routing.deployments if request.routed else ())])
+    fallbacks = usable(routing.fallbacks) if request.routed else ()
+    if not deployments and not fallbacks:
+        raise refusals[0]
+    known = {target.id for target in deployments}
+    return deployments, tuple(target for target in fallbacks if target.id not in known)
 
 
 def _configuration(request: CallRequest, configurations: Configurations) -> Configuration:

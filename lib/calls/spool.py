@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 _LOCK = "lock"
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Spool:
@@ -28,6 +29,7 @@ class Spool:
         self._lock = _try_lock(self.folder)
         self._number = 0
         self._file: int | None = None
+        self._noted: set[str] = set()  # calls with checkpoints
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a closing record in one write; OSError when the disk refuses."""
@@ -46,6 +48,7 @@ class Spool:
 
     def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
         """Add to what is known of a call in flight."""
+        self._noted.add(log_id)
         file = _open_append(self.folder / f"{log_id}.part")
         try:
             os.write(file, _line(record))
@@ -54,7 +57,9 @@ class Spool:
 
     def forget(self, log_id: str) -> None:
         """The call has its closing record; its checkpoints are not needed."""
-        (self.folder / f"{log_id}.part").unlink(missing_ok=True)
+        if log_id in self._noted:
+            (self.folder / f"{log_id}.part").unlink(missing_ok=True)
+            self._noted.discard(log_id)
 
     def close(self) -> None:
         """Give the folder up; it is removed when nothing waits in it."""
@@ -123,7 +128,7 @@ def _open_append(path: Path) -> int:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+    return _encode(record).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from lib.configs.routing import Routing
 from lib.errors import InvalidInput
 from lib.providers.parameter_rules import check as check_parameters
 
@@ -68,7 +69,7 @@ class Draft:
             "system_prompt": _system_prompt(self.system_prompt),
             "parameters": check_parameters(self.parameters),
             "capabilities": _capabilities(self.capabilities),
-            "routing": dict(self.routing),
+            "routing": Routing.from_record(self.routing).to_record(),
             "content_policy": _one_of(self.content_policy, CONTENT_POLICIES, "content_policy"),
             "unsupported_parameters": _one_of(self.unsupported_parameters, UNSUPPORTED, "unsupported_parameters"),
         }

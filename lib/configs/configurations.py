@@ -5,7 +5,7 @@ plain names: calling one for the first time makes it exist.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
@@ -14,6 +14,7 @@ from lib.access.permissions import Actor, Permission
 from lib.clock import new_id, utc_now
 from lib.configs import examples, interchange
 from lib.configs.configuration import Configuration, Draft, check_slug
+from lib.configs.known_providers import check_targets, known_providers, provider_id_of
 from lib.db.engine import Store
 from lib.db.tables import configurations, providers
 from lib.errors import Conflict, InvalidInput, NotFound
@@ -86,7 +87,8 @@ class Configurations:
         draft = Draft(slug, app, model, description, system_prompt, parameters or {}, capabilities, **more)
         row = draft.checked() | _new(is_active)
         with self._store.write() as connection:
-            row["provider_id"] = _provider_id(connection, provider_id or provider)
+            row["provider_id"] = provider_id_of(connection, provider_id or provider)
+            check_targets(connection, row["routing"])
             _refuse_taken_slug(connection, row["slug"])
             connection.execute(insert(configurations).values(**row))
         return self.get(actor, row["id"])
@@ -101,7 +103,9 @@ class Configurations:
             before = {name: getattr(row, name) for name in Draft.__dataclass_fields__}
             changed = Draft(**(before | fields)).checked()
             if provider_id is not None:
-                changed["provider_id"] = _provider_id(connection, provider_id)
+                changed["provider_id"] = provider_id_of(connection, provider_id)
+            if "routing" in fields:
+                check_targets(connection, changed["routing"])
             _refuse_taken_slug(connection, changed["slug"], but=row.id)
             if changed["app"] != row.app:
                 changed["is_default"] = False
@@ -166,7 +170,8 @@ class Configurations:
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
         """Configurations as a JSON document without secrets; providers by name and kind."""
         chosen = [c for c in self.list(actor) if slugs is None or c.slug in slugs]
-        return interchange.to_json(chosen)
+        with self._store.read() as connection:
+            return interchange.to_json(chosen, known_providers(connection))
 
     def import_json(self, actor: Actor, document: str | bytes) -> interchange.Imported:
         """Add the configurations of a document: all are checked before any is added; slugs that exist are skipped."""
@@ -174,21 +179,24 @@ class Configurations:
         entries = interchange.from_json(document)
         with self._store.write() as connection:
             taken = set(connection.scalars(select(_C.slug)))
-            known = [
-                tuple(row) for row in connection.execute(select(providers.c.id, providers.c.name, providers.c.kind))
-            ]
+            known = known_providers(connection)
             imported = interchange.Imported()
             for entry in entries:
                 if entry.draft.slug in taken:
                     imported.skipped.append(entry.draft.slug)
                     continue
                 taken.add(entry.draft.slug)
-                provider_id = interchange.match(entry, known)
-                row = entry.draft.checked() | _new(entry.is_active and provider_id is not None)
+                provider_id = interchange.match(entry.provider, entry.provider_kind, known)
+                routing, complete = interchange.matched_routing(entry.routing, known)
+                row = replace(entry.draft, routing=routing).checked() | _new(
+                    entry.is_active and provider_id is not None
+                )
                 connection.execute(insert(configurations).values(**row, provider_id=provider_id))
                 imported.created.append(entry.draft.slug)
                 if provider_id is None:
                     imported.without_provider.append(entry.draft.slug)
+                if not complete:
+                    imported.shorter_routing.append(entry.draft.slug)
         return imported
 
     def seed(self) -> None:
@@ -246,19 +254,6 @@ def _needs(row: Row[Any]) -> str | None:
     if not row.provider_active:
         return "provider off"
     return "key" if facts(row.provider_kind).needs_key and row.key_last4 is None else None
-
-
-def _provider_id(connection: Connection, id_or_name: str | None) -> str:
-    query = select(providers.c.id).where((providers.c.id == id_or_name) | (providers.c.name == id_or_name))
-    found = connection.scalar(query) if id_or_name else None
-    if found is None:
-        raise InvalidInput(
-            f"There is no provider {(id_or_name or '')[:80]}.",
-            "",
-            "Choose one of the registered ones.",
-            field="provider",
-        )
-    return str(found)
 
 
 def _refuse_taken_slug(connection: Connection, slug: str, but: str = "") -> None:

@@ -1,18 +1,20 @@
 """Configurations as a JSON document: to move them between installations. It never holds a key or an address.
 
     {"format": "llm-manager/configurations", "version": 1, "configurations": [{"slug", "app", "description",
-     "provider", "provider_kind", "model", "system_prompt", "parameters", "capabilities", "is_active"}]}
+     "provider", "provider_kind", "model", "system_prompt", "parameters", "capabilities", "routing", "is_active"}]}
 
 A provider is matched by name, else by kind when there is just one of that kind; without a match the configuration comes
-in switched off and says that it needs a provider.
+in switched off and says that it needs a provider. The routing's targets name their providers the same way; those
+without a match are left out, and the import says so.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lib.configs.configuration import Configuration, Draft
+from lib.configs.routing import Routing
 from lib.errors import InvalidInput
 
 FORMAT = "llm-manager/configurations"
@@ -20,6 +22,8 @@ VERSION = 1
 _LARGEST = 5_000_000
 _TEXT = ("slug", "app", "model", "description", "system_prompt")
 _EXPORTED = (*_TEXT, "provider_kind", "parameters", "capabilities", "is_active")
+_LISTS = ("deployments", "fallbacks")
+Known = Sequence[tuple[str, str, str]]  # id, name and kind of the registered providers
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Entry:
     draft: Draft
     provider: str
     provider_kind: str
+    routing: Mapping[str, Any]
     is_active: bool
 
 
@@ -39,12 +44,14 @@ class Imported:
     created: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     without_provider: list[str] = field(default_factory=list)
+    shorter_routing: list[str] = field(default_factory=list)
 
 
-def to_json(chosen: Sequence[Configuration]) -> str:
+def to_json(chosen: Sequence[Configuration], known: Known) -> str:
     """The document of some configurations."""
     entries = [
-        {"provider": c.provider_name} | {name: getattr(c, name) for name in _EXPORTED}
+        {"provider": c.provider_name, "routing": _named_routing(c.routing, known)}
+        | {name: getattr(c, name) for name in _EXPORTED}
         for c in sorted(chosen, key=lambda c: c.slug)
     ]
     head = {"format": FORMAT, "version": VERSION, "configurations": entries}
@@ -78,19 +85,55 @@ def _entry(number: int, entry: Any) -> Entry:
         raise InvalidInput(f"{where} can't be read.", "Nothing was imported.", "Correct the file.")
     text = {name: entry.get(name, "") for name in _TEXT}
     draft = Draft(**text, parameters=parameters, capabilities=[str(name) for name in capabilities])
+    routing = entry.get("routing") or {}
     try:
         draft.checked()
+        Routing.from_record(_routing(routing, lambda target: str(target.get("provider", ""))))
     except InvalidInput as error:
         raise InvalidInput(f"{where}: {error.title}", f"{error.why} Nothing was imported.", error.fix) from None
-    return Entry(
-        draft, entry.get("provider", ""), str(entry.get("provider_kind", "")), bool(entry.get("is_active", True))
-    )
+    names = entry.get("provider", ""), str(entry.get("provider_kind", ""))
+    return Entry(draft, *names, routing, bool(entry.get("is_active", True)))
 
 
-def match(entry: Entry, known: Sequence[tuple[str, str, str]]) -> str | None:
-    """The id of the provider an entry means, among (id, name, kind), or None."""
-    by_name = [provider for provider in known if provider[1] == entry.provider and provider[2] == entry.provider_kind]
-    by_kind = [provider for provider in known if provider[2] == entry.provider_kind]
+def match(provider: str, kind: str, known: Known) -> str | None:
+    """The id of the provider that a name and a kind mean, or None."""
+    by_name = [entry for entry in known if entry[1] == provider and entry[2] == kind]
+    by_kind = [entry for entry in known if entry[2] == kind]
     if by_name:
         return by_name[0][0]
     return by_kind[0][0] if len(by_kind) == 1 else None
+
+
+def matched_routing(routing: Mapping[str, Any], known: Known) -> tuple[dict[str, Any], bool]:
+    """A document's routing with the ids of providers here, and whether every target found one."""
+    found = _routing(routing, lambda t: match(str(t.get("provider", "")), str(t.get("provider_kind", "")), known))
+    return found, all(len(found.get(part, ())) == len(routing.get(part, ())) for part in _LISTS)
+
+
+def _named_routing(routing: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    """A routing with names and kinds instead of ids; a target whose provider is gone is left out."""
+    by_id = {provider_id: {"provider": name, "provider_kind": kind} for provider_id, name, kind in known}
+
+    def named(target: Mapping[str, Any]) -> dict[str, Any]:
+        return by_id[target["provider_id"]] | {name: value for name, value in target.items() if name != "provider_id"}
+
+    lists = {part: [named(t) for t in routing[part] if t["provider_id"] in by_id] for part in _LISTS if part in routing}
+    return {**routing, **lists}
+
+
+def _routing(routing: Any, provider_id: Callable[[Mapping[str, Any]], str | None]) -> dict[str, Any]:
+    """A document's routing with ids in place of names; targets without one are left out."""
+    if not isinstance(routing, Mapping):
+        raise InvalidInput("The routing can't be read.", "", "Correct the file.", field="routing")
+    read = dict(routing)
+    for part in (part for part in _LISTS if part in routing):
+        if not isinstance(routing[part], list) or not all(isinstance(target, Mapping) for target in routing[part]):
+            raise InvalidInput(f"The routing's {part} can't be read.", "", "Correct the file.", field="routing")
+        with_ids = ((target, provider_id(target)) for target in routing[part])
+        read[part] = [
+            {name: value for name, value in target.items() if name not in ("provider", "provider_kind")}
+            | {"provider_id": found}
+            for target, found in with_ids
+            if found is not None
+        ]
+    return read

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, Text, cast, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lib.access.permissions import Actor, Permission
@@ -289,7 +289,8 @@ def _refuse_taken_name(connection: Connection, name: str | None, but: str = "") 
 
 
 def _slugs(connection: Connection, provider_id: str) -> list[str]:
-    query = select(configurations.c.slug).where(configurations.c.provider_id == provider_id)
+    in_routing = cast(configurations.c.routing, Text).contains(provider_id, autoescape=True)
+    query = select(configurations.c.slug).where((configurations.c.provider_id == provider_id) | in_routing)
     return list(connection.scalars(query.order_by(configurations.c.slug)))
 
 

@@ -132,10 +132,15 @@ def _attempts(detail: CallDetail) -> None:
         return blocks.plain(format.STATUS_GLYPHS[row.status] + why)
 
     lines = [
-        (str(row.attempt), blocks.plain(row.model), result(row), format.duration(row.execution_time_ms))
+        (
+            str(row.attempt),
+            blocks.plain(f"{row.provider} · {row.model}"),
+            result(row),
+            format.duration(row.execution_time_ms),
+        )
         for row in detail.attempts
     ]
-    frame = pd.DataFrame(lines, columns=["No.", "Model", "Result", "Time"])
+    frame = pd.DataFrame(lines, columns=["No.", "Provider and model", "Result", "Time"])
     st.table(frame, border="horizontal", hide_index=True)
 
 

@@ -13,6 +13,7 @@ from lib.errors import InvalidInput, LLMManagerError
 from lib.providers.parameters import offered
 from lib.services import Services
 from lib.ui import blocks
+from lib.ui.configuration_routing import routing_fields
 
 
 def select(slug: str) -> None:
@@ -49,6 +50,8 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     spots["system_prompt"] = st.empty()
     parameters = parameter_fields(provider.kind if provider else "custom", before.parameters if before else {})
     spots["parameters"] = st.empty()
+    routing = routing_fields(providers, before)
+    spots["routing"] = st.empty()
     capabilities = st.pills(
         "Capabilities", CAPABILITIES, default=before.capabilities if before else ["streaming"], selection_mode="multi"
     )
@@ -65,7 +68,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
         "provider_id": provider.id if provider else None,
     }
     try:
-        fields["parameters"] = parameters()
+        fields |= {"parameters": parameters(), "routing": routing()}
         if before:
             saved = services.configurations.update(actor, before.id, before.revision, **fields)
         else:

@@ -9,10 +9,12 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.calls.connection import check_connection
 from lib.configs.configurations import Configuration
+from lib.configs.routing import Routing
 from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.ui import blocks, format, session
 from lib.ui.configuration_form import editor, select
+from lib.ui.configuration_routing import describe
 
 STATES = {
     None: "✓ ready",
@@ -103,7 +105,7 @@ def detail(services: Services, actor: Actor, configuration: Configuration, *, he
             ("Can", ", ".join(configuration.capabilities) or ":gray[— not stated]"),
         ]
     )
-    parameters, prompt = st.tabs(["Parameters", "System prompt"])
+    parameters, prompt, routing = st.tabs(["Parameters", "System prompt", "Routing"])
     with parameters:
         if configuration.parameters:
             blocks.facts([(name, _shown(value)) for name, value in configuration.parameters.items()])
@@ -114,6 +116,10 @@ def detail(services: Services, actor: Actor, configuration: Configuration, *, he
             st.code(configuration.system_prompt, language=None, wrap_lines=True)
         else:
             st.caption("None: only the messages are sent.")
+    with routing:
+        names = {provider.id: provider.name for provider in services.providers.list(actor)}
+        lines = describe(Routing.from_record(configuration.routing), names)
+        blocks.facts([(label, blocks.plain(value)) for label, value in lines], columns=1)
     _check(configuration)
     _actions(services, actor, configuration)
 
@@ -233,3 +239,6 @@ def import_dialog(services: Services, actor: Actor) -> None:
             if done.without_provider:
                 names = blocks.plain(", ".join(done.without_provider))
                 st.warning(f"Switched off until they get a provider: {names}.")
+            if done.shorter_routing:
+                names = blocks.plain(", ".join(done.shorter_routing))
+                st.warning(f"Some targets of their routing have no provider here and were left out: {names}.")

@@ -1,5 +1,6 @@
 """The pieces of the Providers page: a card per provider and the dialogs to add, edit and delete one."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,10 +10,12 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.calls.connection import check_connection
 from lib.errors import InvalidInput, LLMManagerError
+from lib.providers.circuits import Circuit
 from lib.providers.kinds import FACTS, KindFacts, ProviderKind, facts
 from lib.providers.provider import Provider
 from lib.services import Services
 from lib.ui import blocks, format
+from lib.ui.circuits import open_circuits
 from lib.ui.configuration_form import show_in_form
 
 _BADGES: dict[str, tuple[str, Any]] = {
@@ -22,8 +25,8 @@ _BADGES: dict[str, tuple[str, Any]] = {
 }
 
 
-def card(services: Services, actor: Actor, provider: Provider, zone: ZoneInfo) -> None:
-    """One provider: state, address, key, last check, actions."""
+def card(services: Services, actor: Actor, provider: Provider, circuits: Sequence[Circuit], zone: ZoneInfo) -> None:
+    """One provider: state, address, key, last check, open circuits, actions."""
     with st.container(border=True, height="stretch"):
         with blocks.row(gap="xsmall"):
             st.subheader(blocks.plain(provider.name), anchor=False, width="content")
@@ -31,9 +34,12 @@ def card(services: Services, actor: Actor, provider: Provider, zone: ZoneInfo) -
             label, colour = _BADGES[provider.state]
             if provider.state == "ready" and provider.last_check is not None and not provider.last_check["ok"]:
                 label, colour = "✕ last test failed", "red"
+            if provider.state == "ready" and circuits:
+                label, colour = "⊘ circuit open", "orange"
             st.badge(label, color=colour)
         blocks.facts([("Address", _address(provider)), ("Key", _key(provider))])
         _last_check(provider, zone)
+        open_circuits(services, actor, circuits, zone)
         _actions(services, actor, provider)
 
 

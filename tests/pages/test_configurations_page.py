@@ -6,7 +6,9 @@ import pytest
 from visitor import Visitor, press, press_last, run, words
 
 from lib.access.permissions import OPERATOR, Role
+from lib.errors import InvalidInput
 from lib.settings import Settings
+from lib.ui.configuration_routing import targets_of
 
 pytestmark = pytest.mark.filterwarnings("default")  # Streamlit's and pandas' own deprecations are not ours to fix
 
@@ -103,3 +105,29 @@ def test_who_may_only_look_finds_the_buttons_locked(settings: Settings, monkeypa
         assert {"New configuration", "Import", "Edit", "Clone", "Switch off", ":red[Delete]"} <= locked
     finally:
         visitor.close()
+
+
+@pytest.mark.feature("CFG-7")
+def test_routing_is_shown_and_saved_from_the_form(visitor: Visitor) -> None:
+    services = visitor.services
+    spare = services.providers.create(OPERATOR, name="spare", kind="scripted")
+    before = services.configurations.get(OPERATOR, "works")
+    routing = {"fallbacks": [{"provider_id": spare.id, "model": "lorem"}]}
+    services.configurations.update(OPERATOR, before.id, before.revision, routing=routing)
+    assert "spare · lorem" in words(visitor.open("configurations", id="works"))
+    page = visitor.draw("lib.ui.configuration_form.editor", "configurations.get(actor, 'works')")
+    next(field for field in page.number_input if field.label == "Attempts at each").set_value(2)
+    next(field for field in page.number_input if field.label == "In all, s").set_value(60.0)
+    press_last(page, "Save configuration")
+    saved = services.configurations.get(OPERATOR, "works").routing
+    assert saved == routing | {"max_attempts": 2, "deadlines": {"total_s": 60.0}}
+
+
+@pytest.mark.feature("CFG-7")
+def test_a_half_filled_line_of_the_routing_is_refused() -> None:
+    names = {"id-1": "spare"}
+    lines = [{"Provider": "spare", "Model": " lorem ", "Weight": None}, {"Provider": None, "Model": None}]
+    assert targets_of(lines, names) == [{"provider_id": "id-1", "model": "lorem", "weight": 1}]
+    for half in ({"Provider": "spare", "Model": ""}, {"Provider": None, "Model": "lorem"}):
+        with pytest.raises(InvalidInput):
+            targets_of([half], names)

@@ -6,6 +6,7 @@ import pytest
 from visitor import Visitor, press, words
 
 from lib.access.permissions import OPERATOR, Role
+from lib.calls.request import CallRequest
 from lib.providers.kinds import ProviderKind
 from lib.settings import Settings
 
@@ -80,3 +81,21 @@ def test_who_may_only_look_finds_the_buttons_locked(settings: Settings, monkeypa
         assert "Rotate master key" not in {button.label for button in page.button}
     finally:
         visitor.close()
+
+
+@pytest.mark.feature("CFG-7")
+def test_an_open_circuit_is_shown_with_its_reason_and_closed_by_a_button(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib.calls.routing._FIRST_PAUSE_S", 0.001)
+    services = visitor.services
+    services.providers.create(OPERATOR, name="flaky", kind="scripted")
+    services.configurations.create(OPERATOR, slug="x", app="a", provider="flaky", model="error:503")
+    ask = CallRequest(OPERATOR, [{"role": "user", "content": "hi"}], configuration="x", max_attempts=5)
+    assert services.calls.run(ask).status == "error"
+    page = visitor.open("providers")
+    assert "is left alone until" in words(page)
+    assert "5 failures in a row, the last: flaky failed, as scripted" in words(page)
+    page = press(page, "Close now")
+    assert "is left alone" not in words(page)
+    assert services.circuits.list(OPERATOR) == []

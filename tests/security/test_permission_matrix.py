@@ -21,6 +21,7 @@ from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
+from lib.providers.circuits import Circuits
 from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
@@ -39,6 +40,8 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.set_active": (P.MANAGE_PROVIDERS, lambda s, a: s.providers.set_active(a, NOBODY, False)),
     "Providers.delete": (P.MANAGE_PROVIDERS, lambda s, a: s.providers.delete(a, NOBODY)),
     "Providers.rotate_keys": (P.MANAGE_ENCRYPTION_KEYS, lambda s, a: s.providers.rotate_keys(a)),
+    "Circuits.list": (P.VIEW_CONFIGS, lambda s, a: s.circuits.list(a)),
+    "Circuits.close": (P.MANAGE_PROVIDERS, lambda s, a: s.circuits.close(a, NOBODY, "m")),
     "Configurations.list": (P.VIEW_CONFIGS, lambda s, a: s.configurations.list(a)),
     "Configurations.get": (P.VIEW_CONFIGS, lambda s, a: s.configurations.get(a, NOBODY)),
     "Configurations.apps": (P.VIEW_CONFIGS, lambda s, a: s.configurations.apps(a)),
@@ -125,7 +128,7 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    for service in (Providers, Configurations, Users, Calls, Demo):
+    for service in (Providers, Circuits, Configurations, Users, Calls, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

@@ -24,7 +24,6 @@ def events(*chunks: Chunk) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_conversation_with_tools_and_pictures_is_read() -> None:
     asked = read(
         {
@@ -58,7 +57,6 @@ def test_a_conversation_with_tools_and_pictures_is_read() -> None:
     assert (asked.parameters["tool_choice"], asked.parameters["parallel_tool_calls"]) == ("required", False)
 
 
-@pytest.mark.feature("GATE-1")
 @pytest.mark.parametrize(
     "change", [{"messages": []}, {"messages": [{"role": "system", "content": "x"}]}, {"model": ""}, {"stream": 1}]
 )
@@ -67,7 +65,6 @@ def test_what_cannot_be_used_is_refused(change: dict[str, Any]) -> None:
         read({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | change)
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_stream_of_thinking_text_and_two_tools() -> None:
     found = events(
         ReasoningDelta("Hmm"),
@@ -101,7 +98,6 @@ def test_a_stream_of_thinking_text_and_two_tools() -> None:
     assert found[-1]["type"] == "message_stop"
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_whole_answer_and_an_error() -> None:
     tools = [{"id": "t1", "name": "look", "arguments": '{"at": "fox"}'}, {"id": "t2", "name": "bad", "arguments": "{"}]
     body = Writer("log-1", "m").whole("Hi", "Hmm", tools, "length", USAGE)

@@ -22,7 +22,6 @@ def chunks(raw: bytes) -> list[ChatCompletionChunk]:
     return [ChatCompletionChunk.model_validate_json(line.removeprefix("data: "), strict=True) for line in lines]
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_request_becomes_a_question_and_keeps_unknown_fields() -> None:
     body = QUESTION | {"stream": True, "stream_options": {"include_usage": True}, "temperature": 0, "x_new": 1}
     asked = read(body | {"max_tokens": None})
@@ -30,7 +29,6 @@ def test_a_request_becomes_a_question_and_keeps_unknown_fields() -> None:
     assert asked.parameters == {"temperature": 0, "x_new": 1}
 
 
-@pytest.mark.feature("GATE-1")
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -48,14 +46,12 @@ def test_what_cannot_be_used_is_named(change: dict[str, Any], field: str) -> Non
     assert raised.value.field == field
 
 
-@pytest.mark.feature("GATE-1")
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_object_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidInput):
         read_json(raw)
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_stream_of_text_reasoning_and_tools() -> None:
     writer = Writer("log-1", "support-bot", include_usage=True)
     raw = b"".join(
@@ -88,14 +84,12 @@ def test_a_stream_of_text_reasoning_and_tools() -> None:
     assert (found[-1].usage.total_tokens, found[-1].usage.prompt_tokens_details.cached_tokens) == (150, 100)
 
 
-@pytest.mark.feature("GATE-1")
 def test_counts_come_only_when_they_were_asked_for() -> None:
     writer = Writer("log-1", "support-bot")
     found = chunks(writer.chunk(TextDelta("Hi")) + writer.chunk(Finish("stop")) + writer.end(USAGE))
     assert all(chunk.usage is None for chunk in found)
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_whole_answer() -> None:
     tools = [{"id": "call_1", "name": "weather", "arguments": "{}"}]
     body = Writer("log-1", "gpt-5.1").whole("", "thinking", tools, "tool_calls", USAGE)
@@ -109,7 +103,6 @@ def test_a_whole_answer() -> None:
     assert (answer.choices[0].message.content, answer.choices[0].finish_reason, answer.usage) == ("Hi", "stop", None)
 
 
-@pytest.mark.feature("GATE-1")
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

@@ -29,7 +29,6 @@ def events(*chunks: Chunk, usage: Usage | None = USAGE) -> list[Any]:
     return found
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_conversation_with_tools_and_pictures_is_read() -> None:
     asked = read(
         {
@@ -61,7 +60,6 @@ def test_a_conversation_with_tools_and_pictures_is_read() -> None:
     assert read({"model": "m", "input": "Hi"}).messages == [{"role": "user", "content": "Hi"}]
 
 
-@pytest.mark.feature("GATE-1")
 @pytest.mark.parametrize(
     "change",
     [
@@ -78,7 +76,6 @@ def test_what_cannot_be_done_is_refused(change: dict[str, Any]) -> None:
         read({"model": "m", "input": "Hi"} | change)
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_stream_of_reasoning_text_and_two_tools() -> None:
     found = events(
         ReasoningDelta("Hmm"),
@@ -100,14 +97,12 @@ def test_a_stream_of_reasoning_text_and_two_tools() -> None:
     assert added == done == [0, 1, 2, 3]
 
 
-@pytest.mark.feature("GATE-1")
 def test_an_answer_that_was_cut_short_says_so() -> None:
     last = events(TextDelta("Hel"), Finish("length"))[-1]
     assert (last.type, last.response.status) == ("response.incomplete", "incomplete")
     assert last.response.incomplete_details.reason == "max_output_tokens"
 
 
-@pytest.mark.feature("GATE-1")
 def test_a_whole_answer_and_a_failed_one() -> None:
     tools = [{"id": "c1", "name": "look", "arguments": "{}"}]
     body = Writer("log-1", "m").whole("Hi", "Hmm", tools, "stop", USAGE)

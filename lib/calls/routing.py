@@ -1,0 +1,150 @@
+"""Where each attempt of a call goes: one deployment until it is given up, then the next, then the fallback chain.
+
+A failure that may pass (rate limit, overload, server error, no connection) is tried again at the same target after a
+pause that grows, with full jitter, or as long as the provider asks, up to half a minute. What another target may do
+better (a refused key, an unknown model, no credit, silence) moves on without a second try; what is wrong with the
+request itself (400, 422, a filter) ends the call, and so does anything after the first piece of an answer: no text is
+ever doubled or swapped. Targets whose circuit is open are passed over.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from lib.calls.live import AttemptState
+from lib.calls.request import Plan, Target
+from lib.clock import utc_now
+from lib.errors import ErrorKind, ProviderError
+from lib.providers.adapters.router import Candidate, Pool, Pools
+from lib.providers.chunks import Usage
+from lib.providers.circuits import Admission, Circuits, Verdict, verdict_on
+from lib.providers.price_book import PriceBook
+
+_RETRIED = {
+    ErrorKind.RATE_LIMIT,
+    ErrorKind.OVERLOADED,
+    ErrorKind.SERVER_ERROR,
+    ErrorKind.CONNECTION,
+    ErrorKind.STREAM_CUT,
+}
+_MOVED_ON = _RETRIED | {
+    ErrorKind.AUTHENTICATION,
+    ErrorKind.PERMISSION,
+    ErrorKind.MODEL_NOT_FOUND,
+    ErrorKind.QUOTA,
+    ErrorKind.NOT_A_MODEL_SERVER,
+    ErrorKind.REFUSED,
+    ErrorKind.TIMEOUT_FIRST_TOKEN,
+}
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_RETRY_AFTER_S = 0.5, 8.0, 30.0
+_TYPICAL = Usage(1000, 1000)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The next attempt: its target, the leave to send it, and seconds to wait before."""
+
+    target: Target
+    admission: Admission
+    pause_s: float = 0.0
+
+
+class Route:
+    """The way of one call; belongs to its task. `first` starts the clock of the total deadline."""
+
+    def __init__(self, plan: Plan, circuits: Circuits, pools: Pools, prices: PriceBook) -> None:
+        self._plan, self._circuits, self._pools, self._prices = plan, circuits, pools, prices
+        self._left, self._chain = list(plan.deployments), list(plan.fallbacks)
+        self._pool: Pool | None = None
+        self._refused: Step | None = None
+        self._tries = self._sent = 0
+        self.ends_at = 0.0
+
+    async def first(self) -> Step:
+        """Where to begin; when every circuit is open, a step whose admission is refused."""
+        self.ends_at = asyncio.get_running_loop().time() + self._plan.routing.deadlines.total_s
+        step = await self._enter() or self._refused
+        assert step is not None  # noqa: S101 (a plan has a target)
+        return step
+
+    async def after(self, step: Step, attempt: AttemptState, failure: BaseException | None) -> Step | None:
+        """Report how an admitted attempt ended, and what comes next; None when the call is at its end."""
+        await self._circuits.report(step.admission, verdict_on(failure), str(failure or ""))
+        await self._left_target(step, None if attempt.first_token_ms is None else attempt.first_token_ms / 1000)
+        self._sent += 1
+        if not may_go_on(attempt, failure) or self._sent >= self._plan.routing.total_attempts or self._seconds <= 0:
+            return None
+        assert isinstance(failure, ProviderError)  # noqa: S101 (may_go_on)
+        return await self._again(step.target, failure) or await self._enter()
+
+    async def give_up(self, step: Step) -> None:
+        """A step that is not sent after all."""
+        await self._circuits.report(step.admission, Verdict.NOTHING)
+        if step.admission.refused_by is None:
+            await self._left_target(step, None)
+
+    async def _left_target(self, step: Step, first_token_s: float | None) -> None:
+        if self._pool is not None and step.target in self._plan.deployments:
+            await self._pool.ended(step.target.id, first_token_s)
+
+    @property
+    def _seconds(self) -> float:
+        return self.ends_at - asyncio.get_running_loop().time()
+
+    async def _again(self, target: Target, failure: ProviderError) -> Step | None:
+        """Another try at the same target, when the failure may pass, tries and time are left and its circuit holds."""
+        if failure.kind not in _RETRIED or self._tries >= self._plan.routing.max_attempts:
+            return None
+        pause = pause_s(failure, self._tries, random.random())  # noqa: S311 (jitter, not a secret)
+        return await self._admitted(target, pause) if pause < self._seconds else None
+
+    async def _enter(self) -> Step | None:
+        """A first try at the next target whose circuit lets it pass."""
+        self._tries = 0
+        while self._left:
+            target = await self._choose()
+            self._left.remove(target)
+            if (step := await self._admitted(target)) is not None:
+                return step
+        while self._chain:
+            if (step := await self._admitted(self._chain.pop(0))) is not None:
+                return step
+        return None
+
+    async def _choose(self) -> Target:
+        if len(self._plan.deployments) == 1:
+            return self._left[0]
+        if self._pool is None:
+            candidates = tuple(self._candidate(target) for target in self._plan.deployments)
+            self._pool = await self._pools.get(self._plan.routing.strategy.value, candidates)
+        chosen = await self._pool.choose([target.id for target in self._left])
+        return next(target for target in self._left if target.id == chosen)
+
+    def _candidate(self, target: Target) -> Candidate:
+        price = self._prices.price(target.endpoint.kind, target.model_request.model, utc_now())
+        nano = self._prices.cost(price, _TYPICAL).nano
+        return Candidate(target.id, target.weight, None if nano is None else nano / 1e12)
+
+    async def _admitted(self, target: Target, pause: float = 0.0) -> Step | None:
+        endpoint, anyway = target.endpoint, not self._plan.request.routed
+        admission = await self._circuits.admit(endpoint.provider_id, target.model_request.model, anyway=anyway)
+        step = Step(target, admission, pause)
+        if admission.refused_by is not None:
+            self._refused = self._refused or step
+            return None
+        self._tries += 1
+        if self._pool is not None and target in self._plan.deployments:
+            self._pool.started(target.id)
+        return step
+
+
+def may_go_on(attempt: AttemptState, failure: BaseException | None) -> bool:
+    """Whether a failed attempt may be followed by another one, here or elsewhere."""
+    return isinstance(failure, ProviderError) and failure.kind in _MOVED_ON and not attempt.has_content
+
+
+def pause_s(failure: ProviderError, tries: int, spread: float) -> float:
+    """Seconds before the next try after `tries` at a target; `spread` in [0, 1) is the jitter's throw."""
+    if failure.retry_after is not None:
+        return min(failure.retry_after, _LONGEST_RETRY_AFTER_S)
+    return float(min(_FIRST_PAUSE_S * 2 ** (tries - 1), _LONGEST_PAUSE_S) * spread)
