@@ -29,6 +29,12 @@ class Exchange:
         """Whether an answer came that is no error by its status."""
         return self.response is not None and self.response.status_code < 300
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer calls itself a stream of events or lines."""
+        kind = str(self.response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+        return kind in ("text/event-stream", "application/x-ndjson")
+
     async def body(self) -> AsyncIterator[bytes]:
         """The answer's bytes, as they come."""
         if self.response.is_stream_consumed:

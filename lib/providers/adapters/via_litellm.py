@@ -18,7 +18,8 @@ from typing import Any
 from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.providers import hosts
 from lib.providers.adapters import embeddings, failures, local
-from lib.providers.adapters.exchange import Exchange, listening, post
+from lib.providers.adapters.exchange import Exchange, listening
+from lib.providers.adapters.mending import mend
 from lib.providers.adapters.translate import Format, document_of
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest
 from lib.providers.kinds import ProviderKind, facts
@@ -47,8 +48,9 @@ def litellm_module() -> Any:
             sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: 7 MB of colours
             import litellm
             from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+            from litellm.llms.ollama.common_utils import OllamaModelInfo
 
-            AsyncHTTPHandler.post = post
+            mend(AsyncHTTPHandler, OllamaModelInfo, litellm.OllamaChatConfig)
             litellm.telemetry = False
             litellm.suppress_debug_info = True
             litellm.disable_hf_tokenizer_download = True
@@ -145,7 +147,7 @@ async def _raw(exchange: Exchange, reader: Reader, endpoint: Endpoint, request: 
         body = b"".join([data async for data in exchange.body()])
         for chunk in reader.whole(_mapping(parse(body))) if body.strip() else ():
             yield chunk
-    if not reader.has_begun:
+    if not reader.has_begun and not (request.stream and exchange.is_stream):
         raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
     for chunk in reader.end():
         yield chunk
@@ -193,6 +195,8 @@ def _explained(
 
 def _arguments(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     parameters = allowed(request.parameters)
+    if parameters.get("parallel_tool_calls") is True:
+        del parameters["parallel_tool_calls"]  # the default everywhere, and unknown to some
     arguments: dict[str, Any] = {
         **parameters,
         **_access(endpoint, request.model),

@@ -32,6 +32,7 @@ class Documents:
         self._line: list[bytes] = []  # a line whose end has not come
         self._pending: list[bytes] = []  # lines that are not a document yet
         self._size = 0
+        self._has_read = False
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """The documents that are complete with these bytes."""
@@ -50,21 +51,21 @@ class Documents:
         self._size = len(rest) + sum(map(len, self._pending))
 
     def end(self) -> Iterator[Any]:
-        """What the last line holds; what was cut off in it is dropped, what never was JSON is Unreadable."""
+        """What the last line holds: a rest that was cut off is dropped, a body that never was JSON is Unreadable."""
         last, self._line = b"".join(self._line).strip(), []
-        was_event = last.startswith(b"data:")
+        is_event = last.startswith((b"data:", b"event:"))
         try:
             yield from self._take(last)
             yield from self._take(b"")
         except Unreadable:
-            if not was_event:
+            if not self._has_read and not is_event:
                 raise
 
     def _take(self, line: bytes) -> Iterator[Any]:
         if not line:
             if self._pending:
                 whole, self._pending = b"\n".join(self._pending), []
-                yield parse(whole)
+                yield self._read(whole)
             return
         if line.startswith(b"data:"):
             line = line[5:].lstrip()
@@ -73,14 +74,19 @@ class Documents:
         elif line.startswith((b":", b"event:", b"id:", b"retry:")):
             return
         elif line.startswith(b"{") and line != b"{" and not self._pending:
-            yield parse(line)  # a line of JSON is a document by itself
+            yield self._read(line)  # a line of JSON is a document by itself
             return
         if not self._pending and line.endswith(b"}"):
             try:
-                document = parse(line)
+                document = self._read(line)
             except Unreadable:
                 self._pending.append(line)
             else:
                 yield document
         else:
             self._pending.append(line)
+
+    def _read(self, data: bytes) -> Any:
+        document = parse(data)
+        self._has_read = True
+        return document

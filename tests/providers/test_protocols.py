@@ -1,0 +1,204 @@
+"""Five protocols, however the network cuts them: the same chunks, the same counts, streamed or at once."""
+
+import itertools
+import json
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT, Payload
+
+from lib.providers.chunks import (
+    Chunk,
+    Finish,
+    ReasoningDelta,
+    ServedModel,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+from lib.providers.protocols import reader_for, usage
+from lib.providers.protocols.framing import MAX_BYTES, Documents, Unreadable, parse
+from lib.providers.protocols.reader import Reader
+from lib.providers.protocols.refusal import Refusal, refusal
+
+
+def reader_of(payload: Payload) -> Reader:
+    reader = reader_for(payload.path)
+    assert reader is not None
+    return reader
+
+
+def read(payload: Payload, pieces: Iterable[bytes]) -> list[Chunk]:
+    """Everything a stream's bytes say."""
+    reader, documents = reader_of(payload), Documents()
+    came = [chunk for piece in pieces for one in documents.feed(piece) for chunk in reader.event(one)]
+    came += [chunk for one in documents.end() for chunk in reader.event(one)]
+    return came + list(reader.end())
+
+
+def check(payload: Payload, chunks: list[Chunk]) -> None:
+    """The whole answer is there, and the counts are the last word on them."""
+    assert "".join(c.text for c in chunks if isinstance(c, TextDelta)) == TEXT
+    assert "".join(c.text for c in chunks if isinstance(c, ReasoningDelta)) == THOUGHT
+    tools = [c for c in chunks if isinstance(c, ToolCallDelta)]
+    assert json.loads("".join(c.arguments for c in tools)) == ARGUMENTS
+    assert "".join(c.name for c in tools) == "weather"
+    identity = "".join(c.id for c in tools)
+    assert identity == payload.tool_id if payload.tool_id else identity.startswith("call_")
+    assert [c for c in chunks if isinstance(c, UsageReport)][-1] == UsageReport(payload.usage, False, payload.cost)
+    assert chunks[-1] == Finish("tool_calls")
+    assert [c for c in chunks if isinstance(c, ServedModel)] == [ServedModel("m-1")]
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted({place % len(data) for place in places}), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+@pytest.mark.feature("CALL-5")
+@pytest.mark.parametrize("name", PAYLOADS)
+@given(places=st.lists(st.integers(0, 100_000), max_size=60), crlf=st.booleans())
+def test_any_cutting_of_a_stream_reads_the_same(name: str, places: list[int], crlf: bool) -> None:
+    payload = PAYLOADS[name]
+    data = payload.streamed.replace(b"\n", b"\r\n") if crlf else payload.streamed
+    expected = read(payload, [payload.streamed])
+    check(payload, expected)
+    assert read(payload, cut(data, places)) == expected
+
+
+@pytest.mark.feature("CALL-5")
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_byte_by_byte_and_between_comments(name: str) -> None:
+    payload = PAYLOADS[name]
+    expected = read(payload, [payload.streamed])
+    assert read(payload, (bytes([byte]) for byte in payload.streamed)) == expected
+    ends = b"\n" if name == "ollama" else b"\n\n"
+    assert read(payload, [payload.streamed.replace(ends, ends + b": keep-alive\n\n")]) == expected
+
+
+@pytest.mark.feature("CALL-5")
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_at_once_says_what_the_stream_says(name: str) -> None:
+    payload = PAYLOADS[name]
+    reader = reader_of(payload)
+    check(payload, [*reader.whole(parse(payload.whole)), *reader.end()])
+    pretty = json.dumps(json.loads(payload.whole), indent=2).encode()
+    check(payload, read(payload, [pretty[:50], pretty[50:]]))  # a server that was asked for a stream and sends none
+
+
+@pytest.mark.feature("CALL-4")
+@pytest.mark.parametrize("name", PAYLOADS)
+@given(part=st.floats(0.01, 0.97))
+def test_a_cut_stream_never_pretends_to_be_whole(name: str, part: float) -> None:
+    payload = PAYLOADS[name]
+    first = payload.streamed.index(b"\n", 200) + 2
+    chunks = read(payload, [payload.streamed[: max(first, int(len(payload.streamed) * part))]])
+    assert TEXT.startswith("".join(c.text for c in chunks if isinstance(c, TextDelta)))
+    if not any(isinstance(c, Finish) for c in chunks):
+        assert all(c.is_partial for c in chunks if isinstance(c, UsageReport))
+
+
+@pytest.mark.feature("CALL-5")
+def test_the_prompts_count_comes_at_once_where_it_is_told_early() -> None:
+    payload = PAYLOADS["anthropic"]
+    first = read(payload, [payload.streamed[: payload.streamed.index(b"ping")]])
+    assert UsageReport(Usage(240, 1, 200, 30, 0, 20), is_partial=True) in first
+
+
+@pytest.mark.feature("CALL-4")
+def test_a_line_of_ten_megabytes_is_read_and_an_endless_one_is_not() -> None:
+    long = "é" * 5_000_000
+    data = json.dumps({"choices": [{"delta": {"content": long}}]}, ensure_ascii=False).encode()
+    pieces = [b"data: ", *(data[i : i + 65_537] for i in range(0, len(data), 65_537)), b"\n\n"]
+    assert TextDelta(long) in read(PAYLOADS["openai"], pieces)
+    endless = (b"x" * 1_000_000 for _ in range(MAX_BYTES // 1_000_000 + 2))
+    with pytest.raises(Unreadable):
+        read(PAYLOADS["openai"], endless)
+    assert next(endless), "it is not read to its end"
+
+
+@pytest.mark.feature("COST-1")
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(0, 0)),
+        ({"prompt_tokens": None, "completion_tokens": None}, None),
+        ({"prompt_tokens": 36, "completion_tokens": 5, "prompt_cache_hit_tokens": 32}, Usage(36, 5, 32)),
+        (
+            {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22, "reasoning_tokens": 7},
+            Usage(10, 12, reasoning_tokens=7),
+        ),
+        ({"prompt_tokens": 8, "total_tokens": 8}, Usage(8, 0)),
+        ("many", None),
+    ],
+)
+def test_usage_of_openais_family(told: object, expected: Usage | None) -> None:
+    assert usage.of_openai(told) == expected
+
+
+@pytest.mark.feature("COST-1")
+def test_counts_stand_where_they_are_told_and_costs_are_exact() -> None:
+    assert usage.of_ollama({"eval_count": 9}) is None, "a prompt that was not counted is unknown"
+    assert usage.of_gemini({"promptTokenCount": 5, "totalTokenCount": 5}) == Usage(5, 0)
+    assert usage.of_anthropic({}) is None
+    assert usage.cost_nano_usd(parse(b'{"cost": 0.1234567891}')) == 123_456_789
+    assert usage.cost_nano_usd({"cost": 0}) == 0
+    assert usage.cost_nano_usd({}) is None
+    groq = {"choices": [], "x_groq": {"usage": {"prompt_tokens": 3, "completion_tokens": 4}}}
+    reader = reader_of(PAYLOADS["openai"])
+    assert list(reader.event(groq)) == [UsageReport(Usage(3, 4))]
+
+
+@pytest.mark.feature("COST-1")
+def test_images_of_the_prompt_are_counted() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "x"}, image, image]}, {"content": "y"}]
+    assert usage.images_in(messages) == 2
+    reader = reader_for("/api/chat", images=2)
+    assert reader is not None
+    assert UsageReport(Usage(1, 2, images=2)) in list(
+        reader.event({"done": True, "prompt_eval_count": 1, "eval_count": 2})
+    )
+
+
+@pytest.mark.feature("CALL-5")
+def test_parallel_tool_calls_keep_their_places() -> None:
+    """Numbered, numbered all alike, or not numbered: three calls are three."""
+    for places in ([0, 1, 2], [0, 0, 0], [None, None, None]):
+        reader, came = reader_of(PAYLOADS["openai"]), []
+        for number, place in enumerate(places):
+            tool = {"id": f"t{number}", "function": {"name": f"f{number}", "arguments": "{}"}}
+            tool |= {} if place is None else {"index": place}
+            came += list(reader.event({"choices": [{"delta": {"tool_calls": [tool]}}]}))
+        assert came == [ToolCallDelta(n, f"t{n}", f"f{n}", "{}") for n in range(3)]
+
+
+@pytest.mark.feature("CALL-4")
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        ({"error": {"message": "Overloaded", "type": "overloaded_error"}, "type": "error"}, 529),
+        ({"error": {"message": "no", "code": 402}}, 402),
+        ({"error": {"message": "no", "code": "429"}}, 429),
+        ([{"error": {"message": "no", "status": "RESOURCE_EXHAUSTED", "code": 429}}], 429),
+        ({"error": "no"}, None),
+        ({"detail": [{"msg": "no"}]}, None),
+        ({"object": "error", "message": "no", "code": 404}, 404),
+    ],
+)
+def test_a_refusals_words_and_status_are_found(document: object, status: int | None) -> None:
+    found = refusal(document)
+    assert found.status == status
+    assert found.text in ("no", "Overloaded")
+
+
+@pytest.mark.feature("CALL-4")
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_an_error_among_good_events_is_raised(name: str) -> None:
+    error = {"type": "error", "error": {"type": "server_error", "message": "boom"}}
+    data = json.dumps(error) + "\n" if name == "ollama" else f"data: {json.dumps(error)}\n\n"
+    with pytest.raises(Refusal, match="boom"):
+        read(PAYLOADS[name], [PAYLOADS[name].streamed[:0], data.encode()])
