@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from lib.errors import LLMManagerError
 
 log = logging.getLogger(__name__)
 _RETRY_S = 1.0
+_MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
 _MOMENTS = ("started_at", "finished_at")
 
 
@@ -55,6 +57,7 @@ class Ledger:
         self._store, self._spool = store, spool
         self._opening: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._closing: list[Closing] = []
+        self._doubtful: list[str] = []  # openings that failed, perhaps after their commit: they must not stay open
         self._spent: list[Path] = []  # spool files whose records are all in this or an earlier batch
         self._flusher: asyncio.Task[None] | None = None
 
@@ -92,30 +95,34 @@ class Ledger:
             self._flusher = asyncio.get_running_loop().create_task(self._flush())
 
     async def _flush(self) -> None:
-        while self._opening or self._closing:
+        while self._opening or self._closing or self._doubtful:
             opening, self._opening = self._opening, []
             closing, self._closing = self._closing, []
+            doubtful, self._doubtful = self._doubtful, []
             if (segment := self._spool.rotate()) is not None:
                 self._spent.append(segment)
-            error = await asyncio.to_thread(self._commit, [row for row, _ in opening], closing)
+            error = await asyncio.to_thread(self._commit, [row for row, _ in opening], closing, doubtful)
             if error is None:
                 for path in self._spent:
                     path.unlink(missing_ok=True)
                 self._spent.clear()
             else:
                 self._closing[:0] = closing
+                self._doubtful += doubtful + [row["id"] for row, _ in opening]
             for _, written in opening:
                 if not written.done():
                     written.set_result(None) if error is None else written.set_exception(error)
-            if error is not None and self._closing:
+            if error is not None:
                 await asyncio.sleep(_RETRY_S)
 
-    def _commit(self, opening: list[dict[str, Any]], closing: list[Closing]) -> Exception | None:
+    def _commit(self, opening: list[dict[str, Any]], closing: list[Closing], doubtful: list[str]) -> Exception | None:
         try:
             with self._store.write() as connection:
                 if opening:
                     insert_rows(connection, open_calls, opening)
                 insert_closings(connection, closing)
+                if doubtful:
+                    connection.execute(delete(open_calls).where(open_calls.c.id.in_(doubtful)))
         except (SQLAlchemyError, LLMManagerError, OSError) as error:
             log.error("The ledger could not be written, %d closings wait: %s", len(closing), error)
             return error
@@ -124,18 +131,24 @@ class Ledger:
 
 def insert_closings(connection: Connection, closings: Iterable[Closing]) -> int:
     """Move ended attempts into `usage_logs`, each once whatever is tried again; how many were new."""
-    by_id = {closing.row["id"]: closing for closing in closings}
-    if not by_id:
-        return 0
-    sequence = take_sequence(connection, len(by_id))
-    there = set(connection.scalars(select(usage_logs.c.id).where(usage_logs.c.id.in_(by_id))))
-    fresh = [closing for log_id, closing in by_id.items() if log_id not in there]
+    left = iter({closing.row["id"]: closing for closing in closings}.values())
+    new = 0
+    while batch := list(islice(left, _MOST_AT_ONCE)):
+        new += _insert_batch(connection, batch)
+    return new
+
+
+def _insert_batch(connection: Connection, closings: list[Closing]) -> int:
+    ids = [closing.row["id"] for closing in closings]
+    sequence = take_sequence(connection, len(ids))
+    there = set(connection.scalars(select(usage_logs.c.id).where(usage_logs.c.id.in_(ids))))
+    fresh = [closing for closing in closings if closing.row["id"] not in there]
     if fresh:
         rows = [dict(closing.row, change_seq=sequence + n) for n, closing in enumerate(fresh)]
         insert_rows(connection, usage_logs, rows)
         if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
             insert_rows(connection, usage_payloads, payloads)
-    connection.execute(delete(open_calls).where(open_calls.c.id.in_(by_id)))
+    connection.execute(delete(open_calls).where(open_calls.c.id.in_(ids)))
     return len(fresh)
 
 

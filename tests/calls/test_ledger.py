@@ -15,6 +15,7 @@ from lib.calls.spool import Spool, dead_spools
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
+from lib.errors import LLMManagerError
 from lib.providers.price_book import PriceBook
 
 
@@ -175,3 +176,37 @@ def test_a_closing_survives_the_spool_unchanged(store: Store) -> None:
     with store.write() as connection:
         assert insert_closings(connection, [again]) == 1
         assert insert_closings(connection, [original]) == 0
+
+
+@pytest.mark.feature("CALL-4")
+def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib.calls.ledger._RETRY_S", 0.01)
+    spool = Spool(tmp_path / "spool", "me")
+    real, fails = Ledger._commit, [LLMManagerError("The connection broke.")]
+
+    def commit_then_break(self: Ledger, *given: Any) -> Exception | None:
+        return real(self, *given) or (fails.pop() if fails else None)
+
+    monkeypatch.setattr(Ledger, "_commit", commit_then_break)
+
+    async def scenario() -> None:
+        ledger = Ledger(store, spool)
+        with pytest.raises(LLMManagerError):
+            await ledger.open(opening("me"))
+        await ledger.drain()
+
+    asyncio.run(scenario())
+    spool.close()
+    assert counts(store) == (0, 0, 0)
+
+
+def test_more_endings_than_a_statement_takes_are_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.calls.ledger._MOST_AT_ONCE", 3)
+    ended = [closing(opening("me")) for _ in range(8)]
+    with store.write() as connection:
+        assert insert_closings(connection, ended) == 8
+        assert insert_closings(connection, ended) == 0
+        sequence = list(connection.scalars(select(usage_logs.c.change_seq).order_by(usage_logs.c.change_seq)))
+    assert len(set(sequence)) == 8
