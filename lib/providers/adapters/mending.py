@@ -1,8 +1,9 @@
-"""Three habits of litellm put right when it is loaded; all three are about requests nobody asked for.
+"""Habits of litellm put right when it is loaded: requests nobody asked for, and others than were asked for.
 
 Its `post` is replaced (see `exchange`). Before a chat with Ollama it asks the server about the model, without the
 provider's headers and following redirects: the server says itself what a model can't do. And it sends Ollama a
-`frequency_penalty` as `repeat_penalty`, another scale (0.1 makes a model repeat itself); Ollama knows both names.
+`frequency_penalty` as `repeat_penalty`, another scale (0.1 makes a model repeat itself); Ollama knows both names. A stream from a model it has not heard of, over OpenAI's
+responses, it asks for as a whole.
 """
 
 from typing import Any
@@ -12,10 +13,20 @@ from lib.providers.adapters.exchange import post
 _PENALTIES = ("frequency_penalty", "presence_penalty")
 
 
-def mend(http_handler: Any, ollama_info: Any, ollama_chat: Any) -> None:
-    """Change litellm's classes AsyncHTTPHandler, OllamaModelInfo and OllamaChatConfig in place."""
+def mend(litellm: Any, http_handler: Any, ollama_info: Any) -> None:
+    """Change the classes of litellm's module, its AsyncHTTPHandler and its OllamaModelInfo in place."""
     http_handler.post = post
+    _mend_penalties(litellm.OllamaChatConfig)
     ollama_info.get_runtime_model_info = _ask_nobody
+
+    def should_fake_stream(config: Any, model: str | None, stream: bool | None, *rest: Any, **named: Any) -> bool:
+        known = litellm.model_cost.get(model) or {}
+        return stream is True and known.get("supports_native_streaming") is False
+
+    litellm.OpenAIResponsesAPIConfig.should_fake_stream = should_fake_stream
+
+
+def _mend_penalties(ollama_chat: Any) -> None:
     supported, mapped = ollama_chat.get_supported_openai_params, ollama_chat.map_openai_params
 
     def get_supported_openai_params(config: Any, model: str) -> list[str]:

@@ -50,7 +50,7 @@ def litellm_module() -> Any:
             from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
             from litellm.llms.ollama.common_utils import OllamaModelInfo
 
-            mend(AsyncHTTPHandler, OllamaModelInfo, litellm.OllamaChatConfig)
+            mend(litellm, AsyncHTTPHandler, OllamaModelInfo)
             litellm.telemetry = False
             litellm.suppress_debug_info = True
             litellm.disable_hf_tokenizer_download = True
