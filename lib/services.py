@@ -17,9 +17,11 @@ from lib.access.users import Users
 from lib.calls.calls import Calls
 from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
+from lib.configs.overrides import Overrides
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
+from lib.providers.discovery import Models
 from lib.providers.prices import PriceBook
 from lib.providers.registry import Providers
 from lib.settings import Settings
@@ -44,8 +46,12 @@ class Services:
         self.setup = Setup(settings, store, self.users)
         self.prices = PriceBook()
         self.providers = Providers(store, self.vault)
+        self.models = Models(store, self.providers, self.prices)
         self.configurations = Configurations(store)
-        self.calls = Calls(store, settings.data_dir / "spool", self.configurations, self.providers, self.prices)
+        self.overrides = Overrides(store, self.models)
+        self.calls = Calls(
+            store, settings.data_dir / "spool", self.configurations, self.providers, self.prices, self.overrides
+        )
         self.runs = Runs(store)
 
     @cached_property

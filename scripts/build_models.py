@@ -14,8 +14,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib.providers.kinds import FACTS, ProviderKind  # noqa: E402 (the path comes first)
-from lib.providers.parameter_rules import ALLOWED  # noqa: E402
+from lib.providers.kinds import FACTS, ProviderKind
+from lib.providers.parameter_rules import ALLOWED
 
 TARGET = Path(__file__).resolve().parent.parent / "data" / "models" / "models.csv"
 OWN_KINDS = {"openai", "anthropic", "gemini", "groq", "mistral", "deepseek", "openrouter"}

@@ -5,14 +5,15 @@ whatever is wrong with the request is an error in the asker's hands, not a row o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from lib.access.permissions import Actor, Permission
 from lib.configs.configurations import Configuration, Configurations
+from lib.configs.effective import Effective, settled
+from lib.configs.overrides import Overrides
 from lib.errors import InvalidInput
-from lib.providers import parameter_rules
 from lib.providers.chunks import Endpoint, ModelRequest
 from lib.providers.registry import Providers
 
@@ -48,9 +49,10 @@ class CallRequest:
     messages: Sequence[Mapping[str, Any]]
     configuration: str | None = None
     app: str | None = None
+    context: str | None = None  # what the call is for, within its app: overrides may name it
     origin: Origin = Origin.PLAYGROUND
     system_prompt: str | None = None  # None: the configuration's; empty: none
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # on top of the configuration's; None removes one
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # on top of all others; None removes one
     tags: Mapping[str, Any] = field(default_factory=dict)
     conversation_id: str | None = None
     deadlines: Deadlines = Deadlines()
@@ -66,9 +68,10 @@ class Plan:
     endpoint: Endpoint
     model_request: ModelRequest
     app: str
+    dropped: tuple[str, ...] = ()  # parameters the model does not take, left out
 
 
-def resolve(request: CallRequest, configurations: Configurations, providers: Providers) -> Plan:
+def resolve(request: CallRequest, configurations: Configurations, providers: Providers, overrides: Overrides) -> Plan:
     """The plan of a request; PermissionDenied, NotFound or InvalidInput when it can't be sent."""
     request.actor.require(Permission.TEST_CONFIGS)
     configuration = _configuration(request, configurations)
@@ -76,14 +79,30 @@ def resolve(request: CallRequest, configurations: Configurations, providers: Pro
         raise InvalidInput(
             f"The configuration {configuration.slug} has no provider.", "", "Choose one on the Configurations page."
         )
-    parameters = parameter_rules.check({**configuration.parameters, **request.parameters})
+    effective = _effective(request, configuration, overrides)
     return Plan(
-        request=request,
+        request=_tagged(request, effective),
         configuration=configuration,
         endpoint=providers.endpoint(configuration.provider_id),
-        model_request=ModelRequest(configuration.model, _messages(request, configuration), parameters),
+        model_request=ModelRequest(configuration.model, _messages(request, configuration), effective.parameters),
         app=request.app or configuration.app,
+        dropped=tuple(effective.dropped),
     )
+
+
+def _effective(request: CallRequest, configuration: Configuration, overrides: Overrides) -> Effective:
+    """The parameters to send; InvalidInput for one the model does not take, unless the configuration drops those."""
+    found = overrides.effective(
+        request.actor, configuration, request.parameters, app=request.app, context=request.context
+    )
+    return settled(found, configuration.unsupported_parameters, configuration.model)
+
+
+def _tagged(request: CallRequest, effective: Effective) -> CallRequest:
+    """The request, whose tags say what was left out: they are stored with the call."""
+    if not effective.dropped:
+        return request
+    return replace(request, tags={**request.tags, "dropped_parameters": list(effective.dropped)})
 
 
 def _configuration(request: CallRequest, configurations: Configurations) -> Configuration:

@@ -1,4 +1,4 @@
-"""The shapes in which providers list their models, read into `ModelFacts`: anything unexpected is left out, not guessed.
+"""The shapes in which providers list their models, read into `ModelFacts`: what is unexpected is left out.
 
 OpenAI's shape (`{"data": [{"id"}]}`) with what Groq, Mistral, OpenRouter, vLLM and others add to it; Anthropic's,
 Gemini's and Ollama's own. OpenRouter's prices are dollars per token as text, so they become integers exactly.
@@ -21,6 +21,7 @@ _OLLAMA |= {"embedding": "embeddings"}
 _PARAMETERS = {"tools": "tools", "response_format": "json", "structured_outputs": "json", "reasoning": "reasoning"}
 _NANO_PER_MILLION = Decimal(10) ** 15
 _LARGEST_NUMBER = 2**40
+_DEAREST = 1000  # dollars a token: above it stands nonsense
 
 
 def read(answer: Any, kind: str) -> list[ModelFacts]:
@@ -59,13 +60,10 @@ def _model(entry: Mapping[str, Any], kind: str) -> ModelFacts | None:
 
 
 def _gemini(name: str, entry: Mapping[str, Any]) -> ModelFacts:
-    methods = _words(entry.get("supportedGenerationMethods"))
-    able = ["streaming"] if "generateContent" in methods else []
-    able += ["embeddings"] if "embedContent" in methods else []
-    able += ["reasoning"] if entry.get("thinking") is True else []
     # Only a model that embeds is told apart by its methods; whether one sees or calls tools the listing leaves open.
-    stated = in_order(able) if "embeddings" in able else None
-    return ModelFacts(name, _number(entry, ("inputTokenLimit",)), _number(entry, ("outputTokenLimit",)), stated)
+    embeds = "embedContent" in _words(entry.get("supportedGenerationMethods"))
+    limits = _number(entry, ("inputTokenLimit",)), _number(entry, ("outputTokenLimit",))
+    return ModelFacts(name, *limits, ("embeddings",) if embeds else None)
 
 
 def ollama_details(facts: ModelFacts, shown: Any) -> ModelFacts:
@@ -80,7 +78,7 @@ def ollama_details(facts: ModelFacts, shown: Any) -> ModelFacts:
 
 
 def _capabilities(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Capabilities as the entry states them: flags, kinds of input, or the parameters it takes; None where it doesn't."""
+    """Capabilities by the entry's flags, or by its kinds of input and parameters; None where it states neither."""
     stated = entry.get("capabilities")
     if isinstance(stated, dict) and stated:
         able = {_FLAGS[name] for name, flag in stated.items() if name in _FLAGS and _is_on(flag)}
@@ -104,7 +102,9 @@ def _price(entry: Mapping[str, Any], name: str) -> int | None:
         dollars = Decimal(text) if isinstance(text, str) and len(text) < 40 else None
     except InvalidOperation:
         return None
-    return int(dollars * _NANO_PER_MILLION) if dollars is not None and dollars.is_finite() and dollars >= 0 else None
+    if dollars is None or not dollars.is_finite() or not 0 <= dollars <= _DEAREST:
+        return None
+    return int(dollars * _NANO_PER_MILLION)
 
 
 def _number(entry: Mapping[str, Any], names: Iterable[str]) -> int | None:

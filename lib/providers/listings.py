@@ -53,9 +53,7 @@ def _ask(client: "_Client", endpoint: Endpoint) -> list[ModelFacts]:
             return listing_shapes.read(client.ask(f"{base}/models"), endpoint.kind)
 
 
-def _pages(
-    client: "_Client", url: str, parameter: str, following: Callable[[Any], str | None]
-) -> list[ModelFacts]:
+def _pages(client: "_Client", url: str, parameter: str, following: Callable[[Any], str | None]) -> list[ModelFacts]:
     """Every page of a listing; `following` finds in one what to ask the next with."""
     import urllib.parse
 

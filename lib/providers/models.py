@@ -55,9 +55,10 @@ class ModelFacts:
 
 def from_record(record: dict[str, Any]) -> ModelFacts:
     """The reverse of `as_record`."""
-    return ModelFacts(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    )
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+    }
+    return ModelFacts(**values)
 
 
 class Catalogue:
