@@ -104,22 +104,19 @@ def _merge(
         if value is None:
             parameters.pop(name, None)
             sources.pop(name, None)
-        elif deep and isinstance(value, Mapping) and isinstance(before, Mapping):
+        elif deep and isinstance(value, Mapping):
             parameters[name] = _deep(before, value)
-            sources[name] = f"{sources[name]}, {source}"
+            sources[name] = f"{sources[name]}, {source}" if isinstance(before, Mapping) else source
         else:
             parameters[name], sources[name] = value, source
 
 
-def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _deep(below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
     """Objects into objects, anything else (lists, too) in place of what was; null takes away."""
-    merged = dict(below)
+    merged = dict(below) if isinstance(below, Mapping) else {}
     for name, value in above.items():
-        before = merged.get(name)
         if value is None:
             merged.pop(name, None)
-        elif isinstance(value, Mapping) and isinstance(before, Mapping):
-            merged[name] = _deep(before, value)
         else:
-            merged[name] = value
+            merged[name] = _deep(merged.get(name), value) if isinstance(value, Mapping) else value
     return merged
