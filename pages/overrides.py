@@ -30,7 +30,8 @@ if everything:
     with left:
         chosen = overrides.table(everything, slugs, selected, compact=compact)
         active = sum(o.is_active for o in everything)
-        st.caption(f"{len(everything)} overrides, {active} on · applied from the top to the bottom, the last one wins")
+        noun = "override" if len(everything) == 1 else "overrides"
+        st.caption(f"{len(everything)} {noun}, {active} on · applied from the top to the bottom, the last one wins")
     if chosen is not None and chosen != selected:
         st.query_params["id"] = chosen
     current = next((o for o in everything if o.id == (chosen or selected)), None)

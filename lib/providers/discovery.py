@@ -32,7 +32,10 @@ _REREAD_S = 30.0
 
 @dataclass(frozen=True)
 class ModelList:
-    """A provider's models by name, when they were listed (None: never), and why the newest try failed, if it did."""
+    """A provider's models by name, when they were listed, and why the newest try failed, if it did.
+
+    `fetched_at` None: the provider never answered, and the models are those of its kind in the shipped list.
+    """
 
     models: Sequence[ModelFacts]
     fetched_at: datetime | None
@@ -105,8 +108,10 @@ class Models:
         return found if self._catalogue.find(kind, model) else found.filled_from(self._catalogue.any_of(kind))
 
     def _model_list(self, provider: Provider, row: Row[Any] | None) -> ModelList:
-        if row is None:
-            return ModelList((), None, None, None, is_due=True)
+        if row is None or row.fetched_at is None:
+            shipped = [self._priced(provider.kind, facts) for facts in self._catalogue.of_kind(provider.kind)]
+            tried = (None, None, True) if row is None else (row.tried_at, row.error, _is_due(provider, row))
+            return ModelList(shipped, None, *tried)
         models = [self._completed(provider.kind, from_record(record)) for record in row.models]
         return ModelList(models, row.fetched_at, row.tried_at, row.error, is_due=_is_due(provider, row))
 

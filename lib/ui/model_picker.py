@@ -36,7 +36,7 @@ def model_picker(
     )
     if provider is not None and listed is not None:
         known = services.models.find(provider.kind, chosen, provider.id) if chosen else None
-        into.caption(about(known) if known else _about_list(listed, provider, chosen))
+        into.caption(about(known) if known else blocks.plain(_about_list(listed, provider, chosen)))
     return chosen or ""
 
 
@@ -73,8 +73,8 @@ def price(facts: ModelFacts) -> str:
 
 def _about_list(listed: ModelList, provider: Provider, chosen: str | None) -> str:
     if listed.error:
-        return blocks.plain(f"The list could not be fetched: {listed.error}")
+        return f"The list could not be fetched: {listed.error}"
     if listed.fetched_at is None:
-        why = "It needs its key first." if provider.needs_key else "Type the model's name."
-        return f"Its models are not listed yet. {why}"
+        why = "It needs its key first." if provider.needs_key else "The list may be incomplete."
+        return f"{provider.name} was not asked for its models yet. {why}"
     return "Nothing is known of this model." if chosen else f"{len(listed.models)} models listed."

@@ -34,7 +34,6 @@ def table(found: Sequence[Override], slugs: dict[str, str], selected: str | None
             "name": [o.name for o in found],
             "scope": [scope(o, slugs) for o in found],
             "strategy": [o.strategy.value for o in found],
-            "parameters": [json.dumps(dict(o.parameters), ensure_ascii=False) for o in found],
             "state": [[_STATES[not o.is_active]] for o in found],
         }
     )
@@ -51,10 +50,9 @@ def table(found: Sequence[Override], slugs: dict[str, str], selected: str | None
         column_order=["name", "scope", "state"] if compact else list(frame.columns),
         column_config={
             "priority": st.column_config.NumberColumn("Priority", width=66),
-            "name": text("Name", width=130),
-            "scope": text("For", width=150),
+            "name": text("Name", width=120 if compact else 150),
+            "scope": text("For", width=110 if compact else 165),
             "strategy": text("Strategy", width=90),
-            "parameters": text("Parameters", width=170),
             "state": st.column_config.MultiselectColumn(
                 "State", width=70, options=list(_STATES), color=["green", "gray"]
             ),
@@ -231,14 +229,17 @@ def effective_table(found: Effective, configuration: Configuration) -> None:
         st.caption("None: the provider's defaults apply.")
         return
     drops = configuration.unsupported_parameters == "drop"
-    refused = "■ left out, not taken by the model" if drops else "⊘ the call is refused: not taken by the model"
     names = sorted(found.parameters)
     frame = pd.DataFrame(
         {
             "Parameter": names,
+            "Sent": [("■ left out" if drops else "⊘ refused") if n in found.unsupported else "✓ sent" for n in names],
             "Value": [json.dumps(found.parameters[name], ensure_ascii=False) for name in names],
             "From": [found.sources[name] for name in names],
-            "Sent": [refused if name in found.unsupported else "✓ sent" for name in names],
         }
     )
     st.dataframe(frame, hide_index=True, row_height=30)
+    if found.unsupported:
+        what = "they are left out, and the call says so" if drops else "a call is refused"
+        not_taken = f"{configuration.model} does not take {', '.join(found.unsupported)}: {what}."
+        st.caption(blocks.plain(not_taken) + " The configuration decides which.")
