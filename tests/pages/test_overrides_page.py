@@ -44,7 +44,7 @@ def test_the_preview_follows_app_and_context(visitor: Visitor) -> None:
     shown = run(page).dataframe[1].value
     assert shown[["Parameter", "Sent"]].to_numpy().tolist() == [["seed", "⊘ refused"], ["temperature", "✓ sent"]]
     assert "echo does not take seed" in words(page)
-    page.selectbox(key="app").set_value("elsewhere")
+    page.selectbox(key="app").set_value("general")
     assert "override cool" not in run(page).dataframe[1].value["From"].tolist()
 
 
