@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from lib.access.permissions import Actor, Permission
 from lib.clock import utc_now
@@ -77,14 +78,7 @@ class Models:
             values |= {"models": [facts.as_record() for facts in found], "fetched_at": now}
         except LLMManagerError as error:
             values["error"] = str(error)
-        with self._store.write() as connection:
-            query = select(model_lists).where(model_lists.c.provider_id == provider.id)
-            before = connection.execute(query).first()
-            kept: dict[str, Any] = {"provider_id": provider.id, "models": [], "fetched_at": None}
-            if before is not None:
-                kept |= {"models": before.models, "fetched_at": before.fetched_at}
-                connection.execute(delete(model_lists).where(model_lists.c.provider_id == provider.id))
-            connection.execute(insert(model_lists).values(kept | values))
+        self._keep(provider.id, values)
         with self._lock:
             self._read_at = None
         return self.list(actor, provider.id)
@@ -106,6 +100,18 @@ class Models:
         """As `find`; where the shipped list has no such model, with what holds for every one of its kind."""
         found = self.find(kind, model, provider_id) or ModelFacts(model)
         return found if self._catalogue.find(kind, model) else found.filled_from(self._catalogue.any_of(kind))
+
+    def _keep(self, provider_id: str, values: dict[str, Any]) -> None:
+        """Store what a try brought; where it failed, the list of before stays."""
+        changed = update(model_lists).where(model_lists.c.provider_id == provider_id).values(**values)
+        first = {"provider_id": provider_id, "models": [], "fetched_at": None} | values
+        try:
+            with self._store.write() as connection:
+                if connection.execute(changed).rowcount == 0:
+                    connection.execute(insert(model_lists).values(**first))
+        except IntegrityError:  # somebody asked for the first time in the same moment
+            with self._store.write() as connection:
+                connection.execute(changed)
 
     def _model_list(self, provider: Provider, row: Row[Any] | None) -> ModelList:
         if row is None or row.fetched_at is None:

@@ -1,6 +1,7 @@
 """Lists of models are kept: the last good one stays when a provider is down, and it is asked again when it is due."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -136,3 +137,10 @@ def test_who_may_not_edit_can_look_but_not_ask(models: Models, house: Provider, 
     assert server.asked == []
     with pytest.raises(NotFound):
         models.list(VIEWER, "no such provider")
+
+
+def test_two_who_ask_for_the_first_time_at_once_both_get_the_list(models: Models, house: Provider) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: models.refresh(AMIRA, house.id), range(4)))
+    assert {len(one.models) for one in found} == {2}
+    assert {one.error for one in found} == {None}
