@@ -15,6 +15,7 @@ from lib.access.sessions import Sessions
 from lib.access.setup import Setup
 from lib.access.users import Users
 from lib.calls.calls import Calls
+from lib.calls.repricing import Repricing
 from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
@@ -22,7 +23,8 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.providers.discovery import Models
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
+from lib.providers.price_entries import Prices
 from lib.providers.registry import Providers
 from lib.settings import Settings
 
@@ -44,7 +46,9 @@ class Services:
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
         self.setup = Setup(settings, store, self.users)
-        self.prices = PriceBook()
+        self.prices = PriceBook(store=store)
+        self.price_entries = Prices(store, self.prices)
+        self.repricing = Repricing(store, self.prices)
         self.providers = Providers(store, self.vault)
         self.models = Models(store, self.providers, self.prices)
         self.configurations = Configurations(store)

@@ -20,7 +20,7 @@ from lib.calls.request import Deadlines
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for
 from lib.providers.chunks import Chunk
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 from lib.providers.redaction import redact
 
 log = logging.getLogger(__name__)

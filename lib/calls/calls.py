@@ -29,7 +29,7 @@ from lib.configs.overrides import Overrides
 from lib.db.engine import Store
 from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound
 from lib.providers import adapters
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 from lib.providers.registry import Providers
 
 log = logging.getLogger(__name__)

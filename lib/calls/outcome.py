@@ -16,7 +16,8 @@ from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError
 from lib.money import format_money
 from lib.providers.chunks import Usage
-from lib.providers.prices import Cost, PriceBook
+from lib.providers.price_book import PriceBook
+from lib.providers.prices import Cost
 
 _TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TIMEOUT_TOTAL}
 _CUTS = {ErrorKind.CONNECTION, ErrorKind.STREAM_CUT}

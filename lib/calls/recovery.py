@@ -20,7 +20,7 @@ from lib.db.engine import Store
 from lib.db.tables import open_calls, processes, providers
 from lib.errors import ErrorKind
 from lib.providers.chunks import Usage
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 
 UNSEEN = timedelta(seconds=60)
 _WHY = "The process that ran the call ended before the answer did. What had been noted of the answer is kept."

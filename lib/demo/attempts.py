@@ -12,7 +12,7 @@ from typing import Any
 from lib.clock import id_at
 from lib.demo.catalogue import BATCH, DemoApp, DemoModel
 from lib.providers.chunks import Usage
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 
 _FAILURES = {"error": 0.5, "timeout": 0.18, "cancelled": 0.18, "truncated": 0.09, "refused": 0.05}
 _ERRORS = {

@@ -21,7 +21,7 @@ from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads
 from lib.demo.catalogue import APPS, BATCH
 from lib.errors import Conflict, InvalidInput, PermissionDenied
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 
 _CHUNK = 5_000
 _WITH_TEXT = 400  # newest rows that also get a prompt and an answer

@@ -13,7 +13,7 @@ import numpy as np
 
 from lib.demo.attempts import Draw, attempts
 from lib.demo.catalogue import APPS, MODELS, PEOPLE, PEOPLE_WEIGHTS, DemoApp, DemoModel, demo_user_id
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 
 DAYS = 365
 _BAD_DAY = 31  # days before now: one model's traffic more than doubles

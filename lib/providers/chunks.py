@@ -108,9 +108,32 @@ class ModelRequest:
     stream: bool = True
 
 
+@dataclass(frozen=True)
+class EmbeddingRequest:
+    """Texts to turn into vectors; `parameters` has OpenAI's names (`dimensions`)."""
+
+    model: str
+    texts: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """A vector per text, in their order; `usage` and `cost_nano_usd` are None where the provider told none."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None = None
+    served_model: str | None = None
+    cost_nano_usd: int | None = None
+
+
 class Adapter(Protocol):
     """Speaks to one family of providers."""
 
     def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
         """Send the request and yield what comes back; cancelling the iteration closes the upstream connection."""
+        ...
+
+    async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of the texts; ProviderError for a kind that has none."""
         ...

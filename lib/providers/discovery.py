@@ -23,7 +23,7 @@ from lib.db.tables import model_lists, providers
 from lib.errors import LLMManagerError
 from lib.providers import listings
 from lib.providers.models import Catalogue, ModelFacts, from_record
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 from lib.providers.registry import Provider, Providers
 
 FRESH_FOR = timedelta(hours=24)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.statistics.periods import Period, Range
-from lib.ui import blocks
+from lib.ui import blocks, session
 from lib.ui.statistics_view import LISTS, StatisticsView
 
 _PREFIX = "statistics-"
@@ -161,10 +161,10 @@ def scope_line(
     with line:
         st.caption(blocks.plain(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content")
         if unpriced:
-            st.badge(
-                f"{unpriced:,} {'call' if unpriced == 1 else 'calls'} unpriced, not in totals",
+            st.page_link(
+                session.page("prices"),
+                label=f":yellow-background[{unpriced:,} {'call' if unpriced == 1 else 'calls'} unpriced]",
                 icon=":material/price_change:",
-                color="yellow",
-                help="No price is known for their models. They are missing from the cost, not counted as free.",
+                help="No price is known for their models: they are in no total, and not free. Set their prices.",
             )
     return line

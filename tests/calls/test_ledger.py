@@ -15,7 +15,7 @@ from lib.calls.spool import Spool, dead_spools
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 
 
 def opening(owner: str, **changes: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lib.db.tables import ledger_clock, usage_logs, usage_payloads
 from lib.demo import Demo, demo_user_names
 from lib.demo.year import rows
 from lib.errors import Conflict, PermissionDenied
-from lib.providers.prices import PriceBook
+from lib.providers.price_book import PriceBook
 
 NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)
 

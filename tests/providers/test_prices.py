@@ -8,7 +8,8 @@ import pytest
 
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind
-from lib.providers.prices import Price, PriceBook, Rates
+from lib.providers.price_book import PriceBook
+from lib.providers.prices import Rates, plain
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -38,8 +39,8 @@ def test_unknown_is_unpriced_and_own_machines_are_free() -> None:
 
 @pytest.mark.feature("COST-1")
 def test_the_price_of_the_day_holds_and_before_the_first_the_first() -> None:
-    old = Price("openai", "m", NOW - timedelta(days=30), Rates(1_000_000_000, 0))
-    new = Price("openai", "m", NOW, Rates(2_000_000_000, 0))
+    old = plain("openai", "m", NOW - timedelta(days=30), Rates(1_000_000_000, 0))
+    new = plain("openai", "m", NOW, Rates(2_000_000_000, 0))
     book = PriceBook([new, old])
     found = [book.price("openai", "m", NOW + timedelta(days=days)) for days in (-90, -1, 0, 90)]
     assert found == [old, old, new, new]
@@ -54,6 +55,8 @@ def test_long_prompts_have_their_own_rates_for_the_whole_call() -> None:
 
 
 def test_the_list_loads_without_litellm_or_pandas() -> None:
-    code = "import sys; from lib.providers.prices import PriceBook; len(PriceBook()); print('litellm' in sys.modules)"
+    code = (
+        "import sys; from lib.providers.price_book import PriceBook; len(PriceBook()); print('litellm' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

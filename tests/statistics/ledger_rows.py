@@ -21,7 +21,8 @@ def call(started_at: datetime = NOON, **more: Any) -> dict[str, Any]:
         "id": new_id(), "call_id": new_id(), "attempt": 1, "is_final": True,
         "started_at": started_at, "finished_at": started_at, "app": "tests", "user_id": AMIRA.user_id,
         "configuration_id": None, "origin": "playground", "provider": "openai", "model": "gpt-5.1", "streamed": True,
-        "parameters": {}, "tags": {}, "status": "ok", "usage_source": "provider", "cost_status": "priced",
+        "parameters": {}, "tags": {}, "status": "ok", "error_kind": None,
+        "usage_source": "provider", "cost_status": "priced",
         "prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "cost_nano_usd": 1_000_000,
         "execution_time_ms": 1000, "first_token_ms": 200, "cache": "none", "saved_nano_usd": None, "batch_id": None,
     }  # fmt: skip

@@ -6,9 +6,13 @@ HTTP status, the text, and whether the cause is the network. So those decide, no
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.chunks import Endpoint
+from lib.providers.kinds import facts
+from lib.providers.protocols.framing import Unreadable, parse
+from lib.providers.protocols.refusal import Refusal, refusal
 from lib.providers.redaction import redact
 
 _K = ErrorKind
@@ -52,12 +56,41 @@ def explain(error: BaseException, endpoint: Endpoint, model: str, *, has_content
     """The ProviderError of whatever a request to `endpoint` raised."""
     if isinstance(error, ProviderError):
         return error
+    if isinstance(error, Refusal):
+        return _refused(error, endpoint, model)
+    if isinstance(error, Unreadable):
+        return _unreadable(error, endpoint, has_content=has_content)
     names = {type(link).__name__ for link in _chain(error)}
     status, text = _status(error), _detail(error)
     kind = _kind(names, status, text, has_content=has_content)
     title, why, fix = _words(kind, endpoint, model, status, text)
     status = None if kind is _K.CONNECTION else status  # litellm makes one up
     return ProviderError(kind, title, why, fix, status_code=status, retry_after=_retry_after(error))
+
+
+def explain_answer(endpoint: Endpoint, model: str, response: Any) -> ProviderError:
+    """The ProviderError of an answer whose status is an error; `response` is httpx's, its body read."""
+    status, text = response.status_code, response.text
+    if 300 <= status < 400:
+        return not_a_model_server(endpoint, f"a redirect ({status}), which is not followed")
+    try:
+        refused = refusal(parse(response.content), status)
+    except Unreadable:
+        refused = Refusal(text[:2000], status)
+    error = _refused(refused, endpoint, model)
+    if (seconds := _seconds(response.headers.get("retry-after"))) is not None:
+        error.retry_after = seconds
+    return error
+
+
+def no_embeddings(endpoint: Endpoint) -> ProviderError:
+    """For a kind of provider that has no embedding models, or none here."""
+    return ProviderError(
+        ErrorKind.BAD_REQUEST,
+        f"{endpoint.name} has no embedding models.",
+        f"Providers of the kind {facts(endpoint.kind).label} only answer chats here.",
+        "Choose a provider that embeds texts, such as OpenAI, Gemini, Mistral or Ollama.",
+    )
 
 
 def not_a_model_server(endpoint: Endpoint, what: str) -> ProviderError:
@@ -68,6 +101,28 @@ def not_a_model_server(endpoint: Endpoint, what: str) -> ProviderError:
         f"{endpoint.base_url or 'It'} sent {what}.",
         "Check the base URL; OpenAI-compatible servers mostly need /v1 at its end.",
     )
+
+
+def _refused(refused: Refusal, endpoint: Endpoint, model: str) -> ProviderError:
+    if _HTML.search(refused.text) and (refused.status or 500) < 500:
+        kind = _K.NOT_A_MODEL_SERVER
+    else:
+        kind = _kind_by_words(refused.status, f"{refused.code} {refused.text}")
+    if kind is _K.QUOTA and refused.status == 429 and refused.retry_after is not None:
+        kind = _K.RATE_LIMIT  # Google calls a limit a minute a quota, too, and says when to come back
+    title, why, fix = _words(kind, endpoint, model, refused.status, _bounded(refused.text))
+    return ProviderError(kind, title, why, fix, status_code=refused.status, retry_after=refused.retry_after)
+
+
+def _unreadable(error: Unreadable, endpoint: Endpoint, *, has_content: bool) -> ProviderError:
+    if has_content:
+        return ProviderError(
+            _K.STREAM_CUT,
+            f"{endpoint.name} sent something unreadable in mid-answer.",
+            "What had arrived is kept.",
+            "Try again.",
+        )
+    return not_a_model_server(endpoint, "a web page" if _HTML.search(str(error)) else "something unreadable")
 
 
 def _kind(names: set[str], status: int | None, text: str, *, has_content: bool) -> ErrorKind:
@@ -81,9 +136,13 @@ def _kind(names: set[str], status: int | None, text: str, *, has_content: bool) 
         return _K.CONNECTION
     if "JSONDecodeError" in names or "Expecting value" in text:
         return _K.STREAM_CUT if has_content else _K.NOT_A_MODEL_SERVER
+    return _kind_by_words(status, text)
+
+
+def _kind_by_words(status: int | None, text: str) -> ErrorKind:
     if status in _TEXT_MAY_OVERRULE:
         for kind, pattern in _BY_TEXT:
-            if re.search(pattern, text, re.IGNORECASE):
+            if re.search(pattern, text, re.IGNORECASE) and not (status == 429 and kind is _K.CONTEXT_LENGTH):
                 return kind
     return _BY_STATUS.get(status or 500, _K.SERVER_ERROR if (status or 500) >= 500 else _K.BAD_REQUEST)
 
@@ -169,9 +228,13 @@ def _retry_after(error: BaseException) -> float | None:
             getattr(link, "response", None), "headers", None
         )
         value = (headers or {}).get("retry-after") or (getattr(link, "headers", None) or {}).get("retry-after")
-        if value is not None and re.fullmatch(r"\d+(\.\d+)?", str(value)):
-            return float(value)
+        if (seconds := _seconds(value)) is not None:
+            return seconds
     return None
+
+
+def _seconds(value: object) -> float | None:
+    return float(str(value)) if value is not None and re.fullmatch(r"\d+(\.\d+)?", str(value)) else None
 
 
 def _detail(error: BaseException) -> str:
@@ -180,5 +243,9 @@ def _detail(error: BaseException) -> str:
     text = re.sub(r"^((litellm\.)?\w+(Error|Exception)\s*[:\-]\s*)+", "", text)
     if match := re.search(r"""["'](?:message|error)["']:\s*["'](.+?)["'](?=\s*[,}])""", text):
         text = match[1]
+    return _bounded(text)
+
+
+def _bounded(text: str) -> str:
     text = " ".join(redact(text).split())
     return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"

@@ -29,8 +29,11 @@ from itertools import cycle, islice
 from typing import Any
 
 from lib.errors import ErrorKind, ProviderError
+from lib.providers.adapters.failures import no_embeddings
 from lib.providers.chunks import (
     Chunk,
+    EmbeddingRequest,
+    Embeddings,
     Endpoint,
     Finish,
     ModelRequest,
@@ -122,6 +125,10 @@ class Scripted:
         if usage and "usage-first" not in script.parts:
             yield usage
         yield Finish(finish)
+
+    async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
+        """Scripts have words, no meaning: refused."""
+        raise no_embeddings(endpoint)
 
 
 async def _fault(script: Script, endpoint: Endpoint, index: int, fail_after: int | None) -> None:

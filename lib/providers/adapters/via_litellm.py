@@ -1,9 +1,9 @@
-"""Every provider litellm knows, and the bundled model registered there: litellm's streams as our chunks.
+"""Every provider litellm knows, and the bundled model registered there.
 
-litellm makes the request and translates; what it would add on top is left out. Its stream wrapper invents a finish
-reason and a usage for a stream that merely closed, so the provider's stream inside the wrapper is read instead: a
-`Finish` comes only from a finish reason that was sent, a `UsageReport` only from counts that were sent. Its retries,
-price downloads, tokenizer downloads and callbacks are off. This is the only module that imports litellm, in functions.
+litellm makes the request: address, headers, the shape each provider wants. What comes back is read from the provider's
+own bytes where their protocol is known, since litellm's reading drops and invents (a finish reason and a usage for a
+stream that merely closed); only for further protocols are its pieces taken. Its retries, price downloads, tokenizer
+downloads and callbacks are off. This is the only module that imports litellm, in functions.
 """
 
 import asyncio
@@ -11,19 +11,27 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
 
 from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.providers import hosts
-from lib.providers.adapters import failures, local
-from lib.providers.adapters.translate import Translation
-from lib.providers.chunks import Chunk, Endpoint, ModelRequest
+from lib.providers.adapters import embeddings, failures, local
+from lib.providers.adapters.exchange import Exchange, listening, post
+from lib.providers.adapters.translate import Format, document_of
+from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest
 from lib.providers.kinds import ProviderKind, facts
 from lib.providers.parameter_rules import allowed
+from lib.providers.protocols import reader_for
+from lib.providers.protocols.framing import Documents, Unreadable, parse
+from lib.providers.protocols.openai_chat import OpenAIChat
+from lib.providers.protocols.reader import Reader
+from lib.providers.protocols.refusal import refusal
+from lib.providers.protocols.usage import images_in
 
 _SLOWEST_S = 3600.0  # the call path keeps its own, shorter deadlines
+_RESPONSES = "responses/"
 _ready = threading.Lock()
 _module: Any = None
 
@@ -34,10 +42,13 @@ def litellm_module() -> Any:
     with _ready:
         if _module is None:
             os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+            os.environ["EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER"] = "True"  # its own client for OpenAI's family, too
             os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # or it reads .env by itself
             sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: 7 MB of colours
             import litellm
+            from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
+            AsyncHTTPHandler.post = post
             litellm.telemetry = False
             litellm.suppress_debug_info = True
             litellm.disable_hf_tokenizer_download = True
@@ -56,50 +67,163 @@ class ViaLitellm:
 
     async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
         """Send the request through litellm and yield what the provider really sends."""
-        litellm = await asyncio.to_thread(litellm_module)
+        litellm = _module or await asyncio.to_thread(litellm_module)
         await _check_host(endpoint)
-        translation = Translation(endpoint.kind)
-        wrapper: Any = None
+        images, shape = images_in(request.messages), Format(request.parameters)
+        reader: Reader = OpenAIChat(images)
+        exchange, answer = Exchange(), None
         try:
-            wrapper = await litellm.acompletion(**_arguments(endpoint, request))
-            source = await _source(wrapper)
-            async for piece in source:
-                for chunk in translation.chunks(piece):
-                    yield chunk
-            if not translation.has_begun:
-                _refuse_other_answers(endpoint, source)
-            for chunk in translation.end():
-                yield chunk
+            with listening() as exchange:
+                answer = await _ask(litellm, endpoint, request, exchange)
+            known = reader_for(exchange.path, images)
+            reader = known or reader
+            chunks = _litellms(answer, reader, endpoint) if known is None else _raw(exchange, reader, endpoint, request)
+            async for chunk in chunks:
+                for restored in shape.restore(chunk):
+                    yield restored
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:  # the boundary to some dozens of exception classes
-            raise failures.explain(error, endpoint, request.model, has_content=translation.has_begun) from None
+            raise _explained(error, exchange, endpoint, request.model, has_content=reader.has_begun) from None
         finally:
-            if wrapper is not None:
-                await _close(wrapper)
+            await asyncio.shield(exchange.close())
+            if answer is not None and not exchange.path:
+                await _close(answer)
+
+    async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
+        """One vector per text."""
+        litellm = _module or await asyncio.to_thread(litellm_module)
+        if endpoint.kind in embeddings.KINDS_WITHOUT:
+            raise failures.no_embeddings(endpoint)
+        await _check_host(endpoint)
+        exchange = Exchange()
+        try:
+            with listening() as exchange:
+                access, client = _access(endpoint, request.model), _client()
+                answer = await embeddings.ask(litellm, client, endpoint, request, access)
+            return embeddings.read(exchange, answer, request)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the same boundary
+            raise _explained(error, exchange, endpoint, request.model, has_content=False) from None
+        finally:
+            await exchange.close()
+
+
+def _client() -> Any:
+    """litellm's HTTP client of this event loop."""
+    from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+
+    return get_async_httpx_client(llm_provider="openai")
+
+
+async def _ask(litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange: Exchange) -> Any:
+    """litellm's own answer; its failure to read one that came is no failure, since the bytes are there."""
+    try:
+        answer = await litellm.acompletion(**_arguments(endpoint, request))
+        if getattr(answer, "completion_stream", answer) is None and getattr(answer, "make_call", None) is not None:
+            await answer.fetch_stream()
+    except Exception:
+        if exchange.is_good and reader_for(exchange.path) is not None:
+            return None
+        raise
+    return answer
+
+
+async def _raw(exchange: Exchange, reader: Reader, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
+    """The provider's bytes as chunks."""
+    documents = Documents()
+    if request.stream:
+        async for data in exchange.body():
+            for document in documents.feed(data):
+                for chunk in _read(reader, document):
+                    yield chunk
+        for document in documents.end():
+            for chunk in _read(reader, document):
+                yield chunk
+    else:
+        body = b"".join([data async for data in exchange.body()])
+        for chunk in reader.whole(_mapping(parse(body))) if body.strip() else ():
+            yield chunk
+    if not reader.has_begun:
+        raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
+    for chunk in reader.end():
+        yield chunk
+
+
+def _read(reader: Reader, document: Any) -> Iterator[Chunk]:
+    """A stream's document; a server that does not stream sends its whole answer as the only one."""
+    for one in document if isinstance(document, list) else [document]:
+        if isinstance(one, dict):
+            yield from reader.event(one)
+
+
+def _mapping(document: Any) -> dict[str, Any]:
+    if isinstance(document, dict):
+        return document
+    if isinstance(document, list) and document and isinstance(document[0], dict) and "error" in document[0]:
+        raise refusal(document)
+    raise Unreadable(str(document)[:200])
+
+
+async def _litellms(answer: Any, reader: Reader, endpoint: Endpoint) -> AsyncIterator[Chunk]:
+    """litellm's reading, for protocols that are not known here."""
+    names_model = endpoint.kind != ProviderKind.LOCAL
+    if hasattr(answer, "completion_stream"):
+        async for piece in _source(answer):
+            for chunk in reader.event(document_of(piece, names_model=names_model)):
+                yield chunk
+    else:
+        for chunk in reader.whole(document_of(answer, names_model=names_model)):
+            yield chunk
+    for chunk in reader.end():
+        yield chunk
+
+
+def _explained(
+    error: Exception, exchange: Exchange, endpoint: Endpoint, model: str, *, has_content: bool
+) -> ProviderError:
+    """Said from the raw answer where there is one."""
+    response = exchange.response
+    if response is not None and not exchange.is_good:
+        return failures.explain_answer(endpoint, model, response)
+    cause = exchange.failure or error
+    return failures.explain(cause, endpoint, model, has_content=has_content)
 
 
 def _arguments(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
-    prefix = facts(endpoint.kind).litellm_prefix
+    parameters = allowed(request.parameters)
     arguments: dict[str, Any] = {
-        **allowed(request.parameters),
-        "model": f"{prefix}/{request.model}" if prefix else request.model,
+        **parameters,
+        **_access(endpoint, request.model),
         "messages": request.messages,
-        "stream": True,
-        "stream_options": {"include_usage": True},
+        "stream": request.stream or endpoint.kind == ProviderKind.LOCAL,
         "num_retries": 0,
         "max_retries": 0,
         "timeout": _SLOWEST_S,
         "no-log": True,
-        "api_key": endpoint.api_key or "none",
     }
-    if endpoint.base_url:
-        arguments["api_base"] = endpoint.base_url
-    if endpoint.headers:
-        arguments["extra_headers"] = dict(endpoint.headers)
-    if endpoint.organisation and endpoint.kind == ProviderKind.OPENAI:
-        arguments["organization"] = endpoint.organisation
+    if arguments["stream"]:
+        arguments["stream_options"] = {"include_usage": True}
+    if endpoint.kind == ProviderKind.OPENROUTER:
+        arguments["extra_body"] = {"usage": {"include": True}}  # the cost
     return arguments
+
+
+def _access(endpoint: Endpoint, model: str) -> dict[str, Any]:
+    """Which model, where, and with what key. `responses/` before a model asks for OpenAI's newer protocol."""
+    prefix = facts(endpoint.kind).litellm_prefix
+    if model.startswith(_RESPONSES) and endpoint.base_url:
+        prefix = "openai"
+    access: dict[str, Any] = {"model": f"{prefix}/{model}" if prefix else model, "api_key": endpoint.api_key or "none"}
+    if endpoint.base_url:
+        access["api_base"] = endpoint.base_url
+    headers = dict(endpoint.headers)
+    if endpoint.organisation and endpoint.kind == ProviderKind.OPENAI:
+        headers["OpenAI-Organization"] = endpoint.organisation
+    if headers:
+        access["extra_headers"] = headers
+    return access
 
 
 async def _check_host(endpoint: Endpoint) -> None:
@@ -107,50 +231,35 @@ async def _check_host(endpoint: Endpoint) -> None:
     if not endpoint.base_url or facts(endpoint.kind).in_process:
         return
     try:
-        await asyncio.to_thread(hosts.check, endpoint.base_url, allow_private=endpoint.allow_private)
+        if endpoint.allow_private:
+            hosts.check(endpoint.base_url, allow_private=True)  # resolves nothing: no thread needed
+        else:
+            await asyncio.to_thread(hosts.check, endpoint.base_url, allow_private=False)
     except InvalidInput as error:
         raise ProviderError(ErrorKind.REFUSED, error.title, error.why, error.fix) from None
 
 
-async def _source(wrapper: Any) -> Any:
-    """The provider's own stream inside litellm's wrapper; the wrapper itself where there is none to iterate."""
-    if getattr(wrapper, "completion_stream", None) is None and getattr(wrapper, "make_call", None) is not None:
-        await wrapper.fetch_stream()
-    inner = getattr(wrapper, "completion_stream", None)
-    return inner if hasattr(inner, "__aiter__") else _Wrapped(wrapper)
-
-
-class _Wrapped:
-    """litellm's wrapper, without the finish reason and the usage it makes up: for the few synchronous providers."""
-
-    def __init__(self, wrapper: Any) -> None:
-        self._wrapper = wrapper
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        async for piece in self._wrapper:
-            if getattr(self._wrapper, "sent_last_chunk", False):
-                if reason := self._wrapper.received_finish_reason or self._wrapper.intermittent_finish_reason:
-                    yield {"text": "", "is_finished": True, "finish_reason": reason, "usage": None}
-                return
+async def _source(wrapper: Any) -> AsyncIterator[Any]:
+    """The provider's stream inside litellm's wrapper; for the few that can't be iterated, the wrapper's pieces
+    without the finish reason and the usage it makes up."""
+    inner: Any = getattr(wrapper, "completion_stream", None)
+    if hasattr(inner, "__aiter__"):
+        async for piece in inner:
             yield piece
-
-
-def _refuse_other_answers(endpoint: Endpoint, source: Any) -> None:
-    """A success that held no event: a web page, plain JSON, or nothing at all."""
-    headers: Mapping[str, str] = getattr(getattr(source, "response", None), "headers", None) or {}
-    kind = headers.get("content-type", "").partition(";")[0]
-    if kind and kind not in ("text/event-stream", "application/x-ndjson", "application/octet-stream"):
-        raise failures.not_a_model_server(endpoint, "a web page" if kind == "text/html" else f"{kind}, not a stream")
+        return
+    async for piece in wrapper:
+        if getattr(wrapper, "sent_last_chunk", False):
+            if reason := wrapper.received_finish_reason or wrapper.intermittent_finish_reason:
+                yield {"text": "", "is_finished": True, "finish_reason": reason, "usage": None}
+            return
+        yield piece
 
 
 async def _close(wrapper: Any) -> None:
-    """Close the upstream connection, even while this task is being cancelled."""
-    inner = getattr(wrapper, "completion_stream", None)
-    response = getattr(inner, "response", None) or getattr(getattr(inner, "streaming_response", None), "response", None)
-    with suppress(Exception):
-        await asyncio.shield(wrapper.aclose())
-    for closing in (inner, response):
-        if closing is not None and hasattr(closing, "aclose"):
+    """Close a stream of litellm's, even while this task is being cancelled."""
+    inner: Any = getattr(wrapper, "completion_stream", None)
+    for closing in (wrapper, inner):
+        if hasattr(closing, "aclose"):
             with suppress(Exception):
                 await asyncio.shield(closing.aclose())
 

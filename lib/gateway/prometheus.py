@@ -1,0 +1,94 @@
+"""The day's figures as Prometheus reads them.
+
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (text, version 0.0.4). Money is exact decimal text.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+
+from lib.money import NANO_PER_USD
+from lib.statistics.counters import BOUNDS_S, Histogram, ModelCounters, Snapshot
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_PREFIX = "llm_manager_"
+
+
+def text(snapshot: Snapshot) -> str:
+    """Every metric, each with its help and type."""
+    models = snapshot.models
+    lines = [
+        *_metric("requests_total", "counter", "Calls that ended today, by status.", _requests(models)),
+        *_metric("attempts_total", "counter", "Requests sent upstream today, retries included.", _attempts(models)),
+        *_metric("tokens_total", "counter", "Tokens today, by part.", _tokens(models)),
+        *_metric("cost_usd_total", "counter", "Known cost of today's attempts, US dollars.", _cost(models)),
+        *_metric("unpriced_attempts_total", "counter", "Attempts today whose cost is unknown.", _unpriced(models)),
+        *_metric("refusals_total", "counter", "Calls refused today, by reason.", _refusals(snapshot.refusals)),
+        *_metric("calls_in_flight", "gauge", "Calls that are open now.", [("", {}, str(snapshot.calls_in_flight))]),
+        *_metric("open_circuits", "gauge", "Models that are not called now.", [("", {}, str(snapshot.open_circuits))]),
+        *_metric("duration_seconds", "histogram", "Time from sending to the end.", _times(models, "duration")),
+        *_metric("first_token_seconds", "histogram", "Time to the first token.", _times(models, "first_token")),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_Sample = tuple[str, Mapping[str, str], str]
+
+
+def _metric(name: str, kind: str, help_text: str, samples: Iterable[_Sample]) -> Iterator[str]:
+    yield f"# HELP {_PREFIX}{name} {help_text}"
+    yield f"# TYPE {_PREFIX}{name} {kind}"
+    for suffix, labels, value in samples:
+        inside = ",".join(f'{label}="{_escaped(content)}"' for label, content in labels.items())
+        yield f"{_PREFIX}{name}{suffix}{{{inside}}} {value}" if inside else f"{_PREFIX}{name}{suffix} {value}"
+
+
+def _requests(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+    for found in models:
+        yield "", _labels(found) | {"status": found.status}, str(found.calls)
+
+
+def _attempts(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+    for found in models:
+        yield "", _labels(found) | {"status": found.status}, str(found.attempts)
+
+
+def _tokens(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+    for found in models:
+        for part, count in found.tokens.items():
+            labels = {"status": found.status, "part": part.removesuffix("_tokens")}
+            yield "", _labels(found) | labels, str(count)
+
+
+def _cost(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+    for found in models:
+        dollars = format(Decimal(found.cost_nano_usd) / NANO_PER_USD, "f")
+        yield "", _labels(found) | {"status": found.status}, dollars
+
+
+def _unpriced(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+    for found in models:
+        yield "", _labels(found) | {"status": found.status}, str(found.unpriced)
+
+
+def _refusals(refusals: Mapping[str, int]) -> Iterator[_Sample]:
+    for reason, count in sorted(refusals.items()):
+        yield "", {"reason": reason}, str(count)
+
+
+def _times(models: Iterable[ModelCounters], which: str) -> Iterator[_Sample]:
+    for found in models:
+        histogram: Histogram = getattr(found, which)
+        labels = _labels(found) | {"status": found.status}
+        for bound, count in zip(BOUNDS_S, histogram.at_most, strict=True):
+            yield "_bucket", labels | {"le": f"{bound:g}"}, str(count)
+        yield "_bucket", labels | {"le": "+Inf"}, str(histogram.count)
+        yield "_sum", labels, format(Decimal(histogram.sum_ms) / 1000, "f")
+        yield "_count", labels, str(histogram.count)
+
+
+def _labels(found: ModelCounters) -> dict[str, str]:
+    return {"provider": found.provider, "model": found.model}
+
+
+def _escaped(content: str) -> str:
+    return content.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,74 @@
+"""Texts → vectors, for the kinds of provider that offer it.
+
+OpenAI's family and Ollama are asked directly, over litellm's client: litellm's own way to them drops the cost they
+state and Ollama's headers. Gemini and further providers go through litellm.
+"""
+
+import base64
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from lib.providers.adapters.exchange import Exchange
+from lib.providers.chunks import EmbeddingRequest, Embeddings, Endpoint
+from lib.providers.kinds import ProviderKind, facts
+from lib.providers.protocols import usage
+from lib.providers.protocols.framing import Unreadable, parse
+from lib.providers.protocols.refusal import refusal
+
+_K = ProviderKind
+_SLOWEST_S = 600.0
+_OPENAIS_WAY = (_K.OPENAI, _K.CUSTOM, _K.OPENROUTER, _K.MISTRAL)
+_ALLOWED = ("dimensions", "encoding_format", "user", "truncate", "keep_alive", "input_type", "task_type")
+KINDS_WITHOUT = (_K.ANTHROPIC, _K.GROQ, _K.DEEPSEEK, _K.LOCAL)
+
+
+async def ask(
+    litellm: Any, client: Any, endpoint: Endpoint, request: EmbeddingRequest, access: Mapping[str, Any]
+) -> Any:
+    """Send the request; what litellm made of the answer, or None where only the bytes are there."""
+    parameters = {name: value for name, value in request.parameters.items() if name in _ALLOWED and value is not None}
+    texts = list(request.texts)
+    if endpoint.kind not in (*_OPENAIS_WAY, _K.OLLAMA):
+        return await litellm.aembedding(input=texts, **parameters, **access, max_retries=0, timeout=_SLOWEST_S)
+    headers = {"content-type": "application/json", **access.get("extra_headers", {})}
+    if endpoint.api_key:
+        headers["authorization"] = f"Bearer {endpoint.api_key}"
+    base = (endpoint.base_url or facts(endpoint.kind).base_url).rstrip("/")
+    url = base + ("/api/embed" if endpoint.kind == _K.OLLAMA else "/embeddings")
+    body = {"model": request.model, "input": texts, **parameters}
+    await client.post(url, json=body, headers=headers, timeout=_SLOWEST_S)
+    return None
+
+
+def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddings:
+    """The vectors in the order of the texts, and the counts as they were told; Refusal or Unreadable otherwise."""
+    document = parse(exchange.response.content) if exchange.is_good else answer.model_dump()
+    if not isinstance(document, Mapping):
+        raise Unreadable(str(document)[:200])
+    if document.get("error"):
+        raise refusal(document)
+    vectors = tuple(_vector(one) for one in _entries(document))
+    if len(vectors) != len(request.texts):
+        raise Unreadable(f"{len(vectors)} vectors for {len(request.texts)} texts")
+    told = document.get("usage")
+    counted = usage.of_openai(told) or usage.of_ollama(document) or usage.of_gemini(document.get("usageMetadata"))
+    served = document.get("model")
+    return Embeddings(vectors, counted, str(served) if served else None, usage.cost_nano_usd(told))
+
+
+def _entries(document: Mapping[str, Any]) -> list[Any]:
+    """OpenAI: `data`, each with its place; Ollama and Gemini: `embeddings`; Gemini for one text: `embedding`."""
+    if isinstance(data := document.get("data"), list):
+        return [entry["embedding"] for entry in sorted(data, key=lambda entry: entry.get("index") or 0)]
+    several = document.get("embeddings")
+    return several if isinstance(several, list) else [document["embedding"]] if "embedding" in document else []
+
+
+def _vector(entry: Any) -> tuple[float, ...]:
+    if isinstance(entry, Mapping):
+        entry = entry.get("values") or []
+    if isinstance(entry, str):  # base64 of little-endian floats of 32 bits
+        raw = base64.b64decode(entry)
+        return struct.unpack(f"<{len(raw) // 4}f", raw)
+    return tuple(map(float, entry))

@@ -1,0 +1,97 @@
+"""Listening in on litellm's HTTP: each request goes out once, follows no redirect, and its raw answer is kept.
+
+litellm's own `post` follows redirects (a way into the server's network for a provider's address that was checked), and
+sends a request again after a lost connection (an attempt nobody counts). This one replaces it, for every provider that
+litellm speaks to over its own client.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Exchange:
+    """The last request of one call: httpx's response (None before it came), or what the network failed at."""
+
+    response: Any = None
+    failure: BaseException | None = None
+
+    @property
+    def path(self) -> str:
+        """The path that was called; empty where litellm did not use its own client."""
+        return "" if self.response is None else str(self.response.request.url.path)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether an answer came that is no error by its status."""
+        return self.response is not None and self.response.status_code < 300
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The answer's bytes, as they come."""
+        if self.response.is_stream_consumed:
+            yield self.response.content
+        else:
+            async for data in self.response.aiter_bytes():
+                yield data
+
+    async def close(self) -> None:
+        """Close the connection unless the answer has ended."""
+        if self.response is not None:
+            with suppress(Exception):
+                await self.response.aclose()
+
+
+_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+
+
+@contextmanager
+def listening() -> Iterator[Exchange]:
+    """What litellm sends and gets inside, in this task."""
+    exchange = Exchange()
+    token = _current.set(exchange)
+    try:
+        yield exchange
+    finally:
+        _current.reset(token)
+
+
+async def post(
+    handler: Any,
+    url: str,
+    data: Any = None,
+    json: Any = None,
+    params: Any = None,
+    headers: Any = None,
+    timeout: Any = None,  # noqa: ASYNC109 (litellm calls it so)
+    stream: bool = False,
+    logging_obj: Any = None,
+    files: Any = None,
+    content: Any = None,
+) -> Any:
+    """In the place of `AsyncHTTPHandler.post`: the response, or httpx's HTTPStatusError with its body read."""
+    if isinstance(data, str | bytes):
+        data, content = None, data
+    client, exchange = handler.client, _current.get() or Exchange()
+    request = client.build_request(
+        "POST",
+        url,
+        data=data,
+        json=json,
+        params=params,
+        headers=headers,
+        files=files,
+        content=content,
+        timeout=handler.timeout if timeout is None else timeout,
+    )
+    try:
+        exchange.response = response = await client.send(request, stream=stream, follow_redirects=False)
+        if response.status_code >= 300:
+            await response.aread()
+            response.raise_for_status()
+    except Exception as error:
+        exchange.failure = error
+        raise
+    return response

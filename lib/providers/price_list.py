@@ -1,0 +1,183 @@
+"""Price lists as CSV: the shipped one, and what a team imports and exports.
+
+    kind,model,valid_from,above_tokens,input,output,cache_read,cache_write,cache_write_1h,reasoning,image,request,source
+
+One line for each tier of a model: `above_tokens` empty or 0 is the plain price, any other number the price of a whole
+call whose prompt is longer than that (an empty cell there: as in the plain line). Money is decimal US dollars: per
+million tokens, per image, per request; an empty cell is not stated. `valid_from` is a date or a moment, UTC when it
+names no zone. Lines that begin with # are remarks.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidInput
+from lib.money import NANO_PER_USD, usd_from_nano
+from lib.providers.kinds import ProviderKind
+from lib.providers.prices import Price, Rates, Tier
+
+SHIPPED = Path(__file__).resolve().parents[2] / "data" / "prices" / "prices.csv"
+RATES = tuple(field.name for field in fields(Rates))
+COLUMNS = ("kind", "model", "valid_from", "above_tokens", *RATES, "source")
+_HIGHEST = Decimal(1_000_000)  # dollars per million tokens: a dollar a token
+_MOST_ERRORS = 20
+_KINDS = {kind.value for kind in ProviderKind}
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    key: tuple[str, str, datetime]
+    above: int
+    rates: dict[str, int | None]
+    source: str
+
+
+def read_shipped(path: Path = SHIPPED) -> list[Price]:
+    """The list that ships with this version."""
+    return read(path.read_text(encoding="utf-8"))
+
+
+def read(text: str) -> list[Price]:
+    """The prices of a list; InvalidInput with the numbers of the lines that can't be used."""
+    lines, errors = list[_Line](), list[str]()
+    for number, row in _rows(text):
+        try:
+            lines.append(_line(number, row))
+        except ValueError as error:
+            errors.append(f"line {number}: {error}")
+    prices = list(_prices(lines, errors))
+    if errors:
+        more = f" … and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
+        raise InvalidInput(
+            "The price list can't be used.", "; ".join(errors[:_MOST_ERRORS]) + more + ".", "Correct these lines."
+        )
+    return prices
+
+
+def write(prices: Iterable[Price]) -> str:
+    """The list of some prices, one line for each tier."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for price in prices:
+        base = price.tiers[0].rates
+        for tier in price.tiers:
+            is_base = tier.above_tokens == 0
+            shown = [getattr(tier.rates, name) for name in RATES]
+            cells = [
+                value if is_base or value != getattr(base, n) else None for n, value in zip(RATES, shown, strict=True)
+            ]
+            moment = price.valid_from.astimezone(UTC)
+            day = (
+                moment.date().isoformat() if moment.hour == moment.minute == moment.second == 0 else moment.isoformat()
+            )
+            money = ["" if cell is None else dollars(cell) for cell in cells]
+            above = "" if is_base else tier.above_tokens
+            writer.writerow([price.kind, _safe(price.model), day, above, *money, _safe(price.source)])
+    return out.getvalue()
+
+
+def dollars(nano: int) -> str:
+    """Nano-dollars as exact decimal dollars without needless zeros."""
+    return format(usd_from_nano(nano).normalize(), "f")
+
+
+@lru_cache(4096)
+def nano(text: str) -> int | None:
+    """Decimal dollars as nano-dollars, exactly; None for nothing; ValueError for anything else."""
+    if not text.strip():
+        return None
+    try:
+        value = Decimal(text.strip().lstrip("$"))
+    except InvalidOperation:
+        raise ValueError(f"{text[:20]!r} is not a decimal number") from None
+    if not value.is_finite() or value < 0 or value > _HIGHEST:
+        raise ValueError(f"{text[:20]!r} is not a price from 0 to {_HIGHEST:,} dollars")
+    exact = value * NANO_PER_USD
+    if exact != exact.to_integral_value():
+        raise ValueError(f"{text[:20]!r} is finer than a billionth of a dollar")
+    return int(exact)
+
+
+def to_record(price: Price) -> list[dict[str, Any]]:
+    """The tiers as JSON."""
+    return [{"above_tokens": tier.above_tokens, **vars(tier.rates)} for tier in price.tiers]
+
+
+def from_record(tiers: list[dict[str, Any]]) -> tuple[Tier, ...]:
+    """Back from JSON."""
+    return tuple(Tier(t["above_tokens"], Rates(**{n: t.get(n) for n in RATES})) for t in tiers)  # type: ignore[arg-type]
+
+
+def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    lines = text.lstrip("\ufeff").splitlines()
+    kept = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    if not kept:
+        raise InvalidInput("The price list is empty.", "", f"It needs a header: {','.join(COLUMNS)}")
+    reader = csv.DictReader([line for _, line in kept])
+    if missing := {"kind", "model", "input", "output"} - set(reader.fieldnames or ()):
+        raise InvalidInput(
+            f"The price list has no column {', '.join(sorted(missing))}.", "", f"Its header is {','.join(COLUMNS)}."
+        )
+    for (number, _), row in zip(kept[1:], reader, strict=False):
+        yield number, {name: value or "" for name, value in row.items() if isinstance(name, str)}
+
+
+def _line(number: int, row: dict[str, str]) -> _Line:
+    kind, model = row["kind"].strip(), row["model"].strip().removeprefix("'")
+    if kind not in _KINDS:
+        raise ValueError(f"{kind[:40]!r} is not a kind of provider ({', '.join(sorted(_KINDS))})")
+    if not model or len(model) > 200 or not model.isprintable():
+        raise ValueError("the model's name can't be used")
+    above = row.get("above_tokens", "").strip() or "0"
+    if not above.isdecimal() or len(above) > 12:
+        raise ValueError(f"above_tokens is {above[:20]!r}, not a number of tokens")
+    rates = {name: nano(row.get(name, "")) for name in RATES}
+    if int(above) == 0 and (rates["input"] is None or rates["output"] is None):
+        raise ValueError("input and output must be stated (0 is free)")
+    source = row.get("source", "").strip().removeprefix("'")[:200]
+    return _Line(number, (kind, model, _moment(row.get("valid_from", ""))), int(above), rates, source)
+
+
+def _prices(lines: list[_Line], errors: list[str]) -> Iterator[Price]:
+    grouped: dict[tuple[str, str, datetime], dict[int, _Line]] = {}
+    for line in lines:
+        tiers = grouped.setdefault(line.key, {})
+        if line.above in tiers:
+            errors.append(f"line {line.number}: the same as line {tiers[line.above].number}")
+        tiers[line.above] = line
+    for (kind, model, valid_from), tiers in grouped.items():
+        if 0 not in tiers:
+            first = min(tiers.values(), key=lambda line: line.number)
+            errors.append(f"line {first.number}: {model} has no plain price")
+            continue
+        base = Rates(**tiers[0].rates)  # type: ignore[arg-type]  # input and output are stated
+        found = [Tier(0, base)]
+        for above in sorted(tiers)[1:]:
+            stated = {name: value for name, value in tiers[above].rates.items() if value is not None}
+            found.append(Tier(above, replace(base, **stated)))
+        yield Price(kind, model, valid_from, tuple(found), tiers[0].source)
+
+
+@lru_cache(4096)
+def _moment(text: str) -> datetime:
+    if not text.strip():
+        raise ValueError("valid_from is missing")
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"valid_from is {text[:30]!r}, not a date like 2026-11-22") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _safe(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula; `read` takes the mark off again."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

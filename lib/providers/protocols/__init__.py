@@ -1,0 +1,30 @@
+"""The five ways providers put an answer on the wire, each read from the provider's own bytes.
+
+litellm makes the requests; on the way back it drops what a ledger needs (parts of the usage, costs, tool ids, whether
+an end was told), so the body is read here. A protocol is known by the address that was called.
+"""
+
+import re
+
+from lib.providers.protocols.anthropic import AnthropicMessages
+from lib.providers.protocols.gemini import Gemini
+from lib.providers.protocols.ollama import OllamaChat
+from lib.providers.protocols.openai_chat import OpenAIChat
+from lib.providers.protocols.reader import Reader
+from lib.providers.protocols.responses import Responses
+
+_BY_PATH: tuple[tuple[str, type[Reader]], ...] = (
+    (r"/chat/completions$", OpenAIChat),
+    (r"/v1/messages$", AnthropicMessages),
+    (r"/responses$", Responses),
+    (r"/api/chat$", OllamaChat),
+    (r":(stream)?generateContent$", Gemini),
+)
+
+
+def reader_for(path: str, images: int = 0) -> Reader | None:
+    """The reader for answers of an address's path; None for one that litellm alone understands."""
+    for pattern, reader in _BY_PATH:
+        if re.search(pattern, path, re.IGNORECASE):
+            return reader(images)
+    return None

@@ -1,0 +1,86 @@
+"""Bytes of an answer → JSON documents: server-sent events, lines of JSON, or one document, told apart as they come.
+
+A document may be cut anywhere, in the middle of a letter too. Line ends may be LF or CRLF; comments, event names and
+`[DONE]` are passed over, since every provider repeats in the data what they say. Numbers with a fraction arrive as
+Decimal: some of them are money.
+"""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+MAX_BYTES = 64 * 1024 * 1024  # one document: an image in base64 is 10 MB
+
+
+class Unreadable(Exception):
+    """What came is not JSON; the text is its beginning."""
+
+
+def parse(data: bytes) -> Any:
+    """One JSON document; Unreadable when it is none. Letters cut or broken in transport become U+FFFD."""
+    try:
+        return json.loads(data.decode("utf-8", "replace"), parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise Unreadable(data[:500].decode("utf-8", "replace")) from None
+
+
+class Documents:
+    """The state of one body; feed it, and `end` it when the connection closed."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []  # a line whose end has not come
+        self._pending: list[bytes] = []  # lines that are not a document yet
+        self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The documents that are complete with these bytes."""
+        self._size += len(data)
+        if self._size > MAX_BYTES:
+            raise Unreadable("more than 64 MB without an end")
+        lines = data.split(b"\n")
+        if len(lines) == 1:
+            self._line.append(data)
+            return
+        lines[0] = b"".join((*self._line, lines[0]))
+        rest = lines.pop()
+        self._line = [rest]
+        for line in lines:
+            yield from self._take(line.strip())
+        self._size = len(rest) + sum(map(len, self._pending))
+
+    def end(self) -> Iterator[Any]:
+        """What the last line holds; what was cut off in it is dropped, what never was JSON is Unreadable."""
+        last, self._line = b"".join(self._line).strip(), []
+        was_event = last.startswith(b"data:")
+        try:
+            yield from self._take(last)
+            yield from self._take(b"")
+        except Unreadable:
+            if not was_event:
+                raise
+
+    def _take(self, line: bytes) -> Iterator[Any]:
+        if not line:
+            if self._pending:
+                whole, self._pending = b"\n".join(self._pending), []
+                yield parse(whole)
+            return
+        if line.startswith(b"data:"):
+            line = line[5:].lstrip()
+            if line == b"[DONE]":
+                return
+        elif line.startswith((b":", b"event:", b"id:", b"retry:")):
+            return
+        elif line.startswith(b"{") and line != b"{" and not self._pending:
+            yield parse(line)  # a line of JSON is a document by itself
+            return
+        if not self._pending and line.endswith(b"}"):
+            try:
+                document = parse(line)
+            except Unreadable:
+                self._pending.append(line)
+            else:
+                yield document
+        else:
+            self._pending.append(line)

@@ -1,0 +1,131 @@
+"""Re-pricing: a preview changes nothing, an application is exact, audited, seen by copies, and can be repeated."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert, select
+
+from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.calls import repricing
+from lib.calls.repricing import Range, Repricing
+from lib.clock import new_id, utc_now
+from lib.db.engine import Store
+from lib.db.tables import audit_log, providers, usage_logs
+from lib.errors import PermissionDenied
+from lib.providers.chunks import Usage
+from lib.providers.price_book import PriceBook
+from lib.providers.prices import Rates, plain
+from tests.statistics.ledger_rows import call, write
+
+DAY = datetime(2026, 10, 1, tzinfo=UTC)
+RATES = Rates(2_000_000_000, 8_000_000_000, 500_000_000, 2_500_000_000, 4_000_000_000)
+
+
+def row(**more: Any) -> dict[str, Any]:
+    parts = {"cache_read_tokens": 0, "cache_write_tokens": 0, "reasoning_tokens": 0, "price_id": "old"}
+    return call(**(parts | {"reported_nano_usd": None, "started_at": DAY, "provider": "work"} | more))
+
+
+def book(rates: Rates = RATES) -> PriceBook:
+    return PriceBook([plain("openai", "gpt-5.1", DAY - timedelta(days=1), rates)])
+
+
+@pytest.fixture
+def ledger(store: Store) -> Store:
+    now = utc_now()
+    account = {"id": new_id(), "name": "work", "kind": "openai", "created_at": now, "updated_at": now}
+    with store.write() as connection:
+        connection.execute(insert(providers).values(**account))
+    write(
+        store,
+        row(cost_nano_usd=1),
+        row(cost_nano_usd=None, cost_status="unpriced", price_id=None),
+        row(model="unheard-of", cost_nano_usd=None, cost_status="unpriced", price_id=None),
+        row(cost_nano_usd=77, price_id="provider", reported_nano_usd=77),
+        row(prompt_tokens=None, completion_tokens=None, total_tokens=None, cost_nano_usd=0, cost_status="free"),
+        row(usage_source="estimated", cost_nano_usd=5, cost_status="estimated"),
+        row(started_at=DAY + timedelta(days=5), cost_nano_usd=1),
+    )
+    return store
+
+
+def costs(store: Store) -> list[tuple[int | None, str]]:
+    with store.read() as connection:
+        query = select(usage_logs.c.cost_nano_usd, usage_logs.c.cost_status).order_by(usage_logs.c.id)
+        return [tuple(found) for found in connection.execute(query)]
+
+
+NEW = 100 * 2000 + 20 * 8000  # 100 prompt and 20 completion tokens
+
+
+@pytest.mark.feature("COST-1")
+def test_a_preview_says_the_difference_and_changes_nothing(ledger: Store) -> None:
+    before = costs(ledger)
+    found = Repricing(ledger, book()).preview(OPERATOR, Range(DAY, DAY + timedelta(days=1)))
+    assert costs(ledger) == before
+    assert (found.looked_at, found.total.changed, found.total.was_unpriced, found.total.stays_unpriced) == (4, 3, 1, 1)
+    assert (found.total.before_nano, found.total.after_nano) == (6, 3 * NEW)
+    assert found.models["work", "unheard-of"].stays_unpriced == 1
+
+
+@pytest.mark.feature("COST-1")
+def test_an_application_writes_exactly_that_and_a_second_one_nothing(
+    ledger: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repricing, "_BATCH", 2)
+    service, range_ = Repricing(ledger, book()), Range()
+    expected = service.preview(OPERATOR, range_)
+    with ledger.read() as connection:
+        newest = max(connection.scalars(select(usage_logs.c.change_seq)))
+    done = service.apply(OPERATOR, range_)
+    assert (done.total, done.models) == (expected.total, expected.models)
+    assert costs(ledger) == [
+        (NEW, "priced"),
+        (NEW, "priced"),
+        (None, "unpriced"),
+        (77, "priced"),
+        (0, "free"),
+        (NEW, "estimated"),
+        (NEW, "priced"),
+    ]
+    with ledger.read() as connection:
+        changed = [seq for seq in connection.scalars(select(usage_logs.c.change_seq)) if seq > newest]
+        noted = connection.execute(select(audit_log)).one()
+    assert len(changed) == len(set(changed)) == 4
+    assert (noted.action, noted.detail["changed"]) == ("prices.reprice", "4")
+    assert service.apply(OPERATOR, range_).total.changed == 0
+
+
+@pytest.mark.feature("COST-1")
+def test_a_range_narrows(ledger: Store) -> None:
+    service = Repricing(ledger, book())
+    assert service.preview(OPERATOR, Range(only_unpriced=True)).looked_at == 2
+    assert service.preview(OPERATOR, Range(model="unheard-of")).looked_at == 1
+    assert service.preview(OPERATOR, Range(provider="other")).looked_at == 0
+    assert service.preview(OPERATOR, Range(reported_too=True)).looked_at == 6
+
+
+@pytest.mark.feature("COST-1")
+def test_only_who_manages_providers_may(ledger: Store) -> None:
+    for act in (Repricing(ledger, book()).preview, Repricing(ledger, book()).apply):
+        with pytest.raises(PermissionDenied):
+            act(actor_for("u1", "dev", Role.DEVELOPER), Range())
+
+
+tokens = st.integers(0, 10**7)
+
+
+@pytest.mark.feature("COST-1")
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(tokens, tokens, tokens, tokens, tokens, tokens)
+def test_the_parts_of_a_cost_sum_to_it(
+    fresh: int, read: int, five: int, hour: int, answer: int, reasoning: int
+) -> None:
+    usage = Usage(fresh + read + five + hour, answer + reasoning, read, five + hour, reasoning, hour)
+    thousandths = fresh * 2000 + read * 500 + five * 2500 + hour * 4000 + (answer + reasoning) * 8000
+    assert RATES.cost_nano(usage) == thousandths  # every rate is whole nano-dollars per token here
+    more = Usage(usage.prompt_tokens + 1, usage.completion_tokens, read, five + hour, reasoning, hour)
+    assert RATES.cost_nano(more) > RATES.cost_nano(usage)

@@ -1,0 +1,71 @@
+"""The CSV form of prices: exact both ways, and every line that can't be used is named."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.errors import InvalidInput
+from lib.providers.price_list import COLUMNS, dollars, nano, read, read_shipped, write
+from lib.providers.prices import Price, Rates, Tier
+
+HEAD = ",".join(COLUMNS)
+rate = st.integers(0, 10**12)
+rates = st.builds(Rates, rate, rate, *[st.none() | rate] * 6)
+
+
+@pytest.mark.feature("COST-1")
+@given(base=rates, long=rates, above=st.integers(1, 10**9))
+def test_what_is_written_is_read_again(base: Rates, long: Rates, above: int) -> None:
+    stated = {name: value for name, value in vars(long).items() if value is not None}
+    tiers = (Tier(0, base), Tier(above, Rates(**(vars(base) | stated))))
+    price = Price("openai", 'm,"o" \'d', datetime(2026, 1, 2, 3, 4, tzinfo=UTC), tiers, "=HYPERLINK(1)")
+    assert read(write([price])) == [price]
+
+
+@pytest.mark.feature("COST-1")
+@given(st.integers(0, 10**15))
+def test_money_survives_as_text(amount: int) -> None:
+    assert nano(dollars(amount)) == amount
+
+
+@pytest.mark.feature("COST-1")
+def test_every_line_that_cannot_be_used_is_named_and_none_is_taken() -> None:
+    document = "\n".join(
+        [
+            "# a remark",
+            HEAD,
+            "openai,fine,2026-01-01,,1,2,,,,,,,",
+            "nobody,m,2026-01-01,,1,2,,,,,,,",
+            "openai,,2026-01-01,,1,2,,,,,,,",
+            "openai,m,someday,,1,2,,,,,,,",
+            "openai,m,2026-01-01,,1e3x,2,,,,,,,",
+            "openai,m,2026-01-01,,-1,2,,,,,,,",
+            "openai,m,2026-01-01,,,2,,,,,,,",
+            "openai,n,2026-01-01,200000,1,2,,,,,,,",
+            "openai,fine,2026-01-01,,1,2,,,,,,,",
+        ]
+    )
+    with pytest.raises(InvalidInput) as raised:
+        read(document)
+    for number in (4, 5, 6, 7, 8, 9, 10, 11):
+        assert f"line {number}:" in raised.value.why
+    assert "line 3:" not in raised.value.why
+
+
+@pytest.mark.feature("COST-1")
+@pytest.mark.parametrize("document", ["", "# only remarks", "kind,model\nopenai,m", HEAD.replace("input", "in")])
+def test_a_list_without_its_header_is_refused(document: str) -> None:
+    with pytest.raises(InvalidInput):
+        read(document)
+
+
+@pytest.mark.feature("COST-1")
+def test_the_shipped_list_is_dated_has_sources_and_holds_every_kind_of_rate() -> None:
+    prices = read_shipped()
+    assert len(prices) > 3000
+    assert all(price.source.startswith("litellm-") and price.valid_from.year >= 2026 for price in prices)
+    assert any(len(price.tiers) > 1 for price in prices)
+    for name in ("cache_read", "cache_write", "cache_write_1h", "reasoning", "image", "request"):
+        assert any(getattr(price.rates, name) for price in prices), name
