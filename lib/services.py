@@ -18,10 +18,12 @@ from lib.calls.calls import Calls
 from lib.calls.repricing import Repricing
 from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
+from lib.configs.overrides import Overrides
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.providers.circuits import Circuits
+from lib.providers.discovery import Models
 from lib.providers.price_book import PriceBook
 from lib.providers.price_entries import Prices
 from lib.providers.registry import Providers
@@ -49,10 +51,18 @@ class Services:
         self.price_entries = Prices(store, self.prices)
         self.repricing = Repricing(store, self.prices)
         self.providers = Providers(store, self.vault)
+        self.models = Models(store, self.providers, self.prices)
         self.circuits = Circuits(store)
         self.configurations = Configurations(store)
+        self.overrides = Overrides(store, self.models)
         self.calls = Calls(
-            store, settings.data_dir / "spool", self.configurations, self.providers, self.prices, self.circuits
+            store,
+            settings.data_dir / "spool",
+            self.configurations,
+            self.providers,
+            self.prices,
+            self.circuits,
+            self.overrides,
         )
         self.runs = Runs(store)
 

@@ -5,7 +5,7 @@ import streamlit as st
 from lib.access.permissions import Permission
 from lib.calls.request import CallRequest, Origin
 from lib.errors import LLMManagerError
-from lib.ui import blocks, playground, session
+from lib.ui import blocks, overrides, playground, session
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -70,6 +70,8 @@ with main:
             placeholder="How the model should behave. Empty sends none.",
             key=f"system-{configuration.id}",
         )
+    with st.expander("Effective parameters", icon=":material/layers:"), blocks.errors_shown():
+        overrides.effective_table(services.overrides.effective(actor, configuration, parameters), configuration)
     with st.container():
         prompt = st.chat_input(f"Ask {slug}", key="prompt")
     if prompt:

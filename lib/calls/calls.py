@@ -26,6 +26,7 @@ from lib.calls.runs import Runs
 from lib.calls.spool import Spool
 from lib.clock import new_id
 from lib.configs.configurations import Configurations
+from lib.configs.overrides import Overrides
 from lib.db.engine import Store
 from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound
 from lib.providers import adapters
@@ -51,9 +52,10 @@ class Calls:
         providers: Providers,
         prices: PriceBook,
         circuits: Circuits,
+        overrides: Overrides,
     ) -> None:
         self._store, self._spool_root, self._prices = store, spool_root, prices
-        self._configurations, self._providers = configurations, providers
+        self._configurations, self._providers, self._overrides = configurations, providers, overrides
         self._circuits, self._pools = circuits, Pools()
         self._runs = Runs(store)
         self._calls: dict[str, LiveCall] = {}
@@ -67,13 +69,15 @@ class Calls:
 
     def start(self, request: CallRequest) -> str:
         """Open the call and let it run; its id. Nothing has been sent when this raises."""
-        plan = resolve(request, self._configurations, self._providers)
+        plan = resolve(request, self._configurations, self._providers, self._overrides)
         self._ensure_loop()
         self._forget_old()
         running = sum(1 for c in self._calls.values() if c.user_id == request.actor.user_id and c.row is None)
         if running >= MAX_RUNNING_PER_USER:
             raise Conflict(f"{running} calls of yours are running.", "", "Wait for one to end, or stop one.")
         call = LiveCall(plan)
+        if plan.dropped:
+            call.note("left out", f"{', '.join(plan.dropped)}: not taken by {plan.first.model_request.model}")
         self._in_loop(self._launch(call))
         return call.call_id
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from lib.access.permissions import Actor, Permission
 from lib.configs.configurations import Configuration, Configurations
+from lib.configs.effective import Effective, settled
+from lib.configs.overrides import Overrides
 from lib.configs.routing import Deadlines, Deployment, Routing
 from lib.errors import InvalidInput, NotFound, UserError
-from lib.providers import parameter_rules
 from lib.providers.chunks import Endpoint, ModelRequest
 from lib.providers.registry import Providers
 
@@ -44,9 +45,10 @@ class CallRequest:
     messages: Sequence[Mapping[str, Any]]
     configuration: str | None = None
     app: str | None = None
+    context: str | None = None  # what the call is for, within its app: overrides may name it
     origin: Origin = Origin.PLAYGROUND
     system_prompt: str | None = None  # None: the configuration's; empty: none
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # on top of the configuration's; None removes one
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # on top of all others; None removes one
     tags: Mapping[str, Any] = field(default_factory=dict)
     conversation_id: str | None = None
     deadlines: Deadlines | None = None
@@ -62,6 +64,7 @@ class Target:
     endpoint: Endpoint
     model_request: ModelRequest
     weight: int = 1
+    dropped: tuple[str, ...] = ()  # parameters the model does not take, left out
 
     @property
     def id(self) -> str:
@@ -79,6 +82,7 @@ class Plan:
     fallbacks: tuple[Target, ...]
     routing: Routing
     app: str
+    dropped: tuple[str, ...] = ()  # parameters the model does not take, left out
 
     @property
     def first(self) -> Target:
@@ -86,7 +90,7 @@ class Plan:
         return (*self.deployments, *self.fallbacks)[0]
 
 
-def resolve(request: CallRequest, configurations: Configurations, providers: Providers) -> Plan:
+def resolve(request: CallRequest, configurations: Configurations, providers: Providers, overrides: Overrides) -> Plan:
     """The plan of a request; PermissionDenied, NotFound or InvalidInput when it can't be sent."""
     request.actor.require(Permission.TEST_CONFIGS)
     configuration = _configuration(request, configurations)
@@ -94,12 +98,16 @@ def resolve(request: CallRequest, configurations: Configurations, providers: Pro
         raise InvalidInput(
             f"The configuration {configuration.slug} has no provider.", "", "Choose one on the Configurations page."
         )
-    parameters = parameter_rules.check({**configuration.parameters, **request.parameters})
-    asked = ModelRequest(configuration.model, _messages(request, configuration), parameters, request.stream)
+    found = overrides.effective(
+        request.actor, configuration, request.parameters, app=request.app, context=request.context
+    )
+    asked = ModelRequest(configuration.model, _messages(request, configuration), {}, request.stream)
     routing = Routing.from_record(configuration.routing)
-    deployments, fallbacks = _targets(request, configuration, routing, asked, providers)
+    judge = _Judge(overrides, found, configuration.unsupported_parameters)
+    deployments, fallbacks = _targets(request, configuration, routing, asked, providers, judge)
+    dropped = (*deployments, *fallbacks)[0].dropped
     return Plan(
-        request=request,
+        request=_tagged(request, dropped),
         configuration=configuration,
         deployments=deployments,
         fallbacks=fallbacks,
@@ -109,11 +117,17 @@ def resolve(request: CallRequest, configurations: Configurations, providers: Pro
             max_attempts=routing.max_attempts if request.max_attempts is None else request.max_attempts,
         ),
         app=request.app or configuration.app,
+        dropped=dropped,
     )
 
 
 def _targets(
-    request: CallRequest, configuration: Configuration, routing: Routing, asked: ModelRequest, providers: Providers
+    request: CallRequest,
+    configuration: Configuration,
+    routing: Routing,
+    asked: ModelRequest,
+    providers: Providers,
+    judge: "_Judge",
 ) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
     """Deployments and fallbacks that can be used now; the first reason why not when there is none."""
     refusals: list[UserError] = []
@@ -122,8 +136,11 @@ def _targets(
         found: dict[str, Target] = {}
         for one in wanted:
             try:
-                target = Target(providers.endpoint(one.provider_id), replace(asked, model=one.model), one.weight)
-            except (InvalidInput, NotFound) as error:  # switched off, without its key, deleted: the others serve
+                endpoint = providers.endpoint(one.provider_id)
+                effective = judge.effective(endpoint, one.model)
+                model_request = replace(asked, model=one.model, parameters=effective.parameters)
+                target = Target(endpoint, model_request, one.weight, tuple(effective.dropped))
+            except (InvalidInput, NotFound) as error:  # off, without its key, deleted, or it can't: the others serve
                 refusals.append(error)
                 continue
             found.setdefault(target.id, target)
@@ -136,6 +153,25 @@ def _targets(
         raise refusals[0]
     known = {target.id for target in deployments}
     return deployments, tuple(target for target in fallbacks if target.id not in known)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Settles the parameters for one model: those it does not take are refused or dropped."""
+
+    overrides: Overrides
+    found: Effective
+    policy: str
+
+    def effective(self, endpoint: Endpoint, model: str) -> Effective:
+        """The parameters to send; InvalidInput for one the model does not take, unless those are dropped."""
+        judged = self.overrides.judged(self.found, endpoint.kind, model, endpoint.provider_id)
+        return settled(judged, self.policy, model)
+
+
+def _tagged(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
+    """The request, whose tags say what was left out: they are stored with the call."""
+    return replace(request, tags={**request.tags, "dropped_parameters": list(dropped)}) if dropped else request
 
 
 def _configuration(request: CallRequest, configurations: Configurations) -> Configuration:

@@ -7,13 +7,17 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.configs.configuration import CAPABILITIES
+from lib.configs.configuration import CAPABILITIES, UNSUPPORTED
 from lib.configs.configurations import Configuration
 from lib.errors import InvalidInput, LLMManagerError
 from lib.providers.parameters import offered
+from lib.providers.provider import Provider
 from lib.services import Services
 from lib.ui import blocks
 from lib.ui.configuration_routing import routing_fields
+from lib.ui.model_picker import model_picker
+
+_UNSUPPORTED = {"refuse": "Refuse the call and name them", "drop": "Leave them out, and say so with the call"}
 
 
 def select(slug: str) -> None:
@@ -38,12 +42,8 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     name = left.selectbox("Provider", names, index=index, placeholder="Choose one")
     spots["provider"] = left.empty()
     provider = next((p for p in providers if p.name == name), None)
-    model = right.text_input(
-        "Model",
-        before.model if before else "",
-        placeholder=provider.facts.example_model if provider else "",
-        max_chars=200,
-    )
+    current = before.model if before and provider and before.provider_id == provider.id else ""
+    model = model_picker(services, actor, provider, current, into=right, key=f"model-{before.id if before else ''}")
     spots["model"] = right.empty()
     description = st.text_input("Description", before.description if before else "", max_chars=300)
     system_prompt = st.text_area("System prompt", before.system_prompt if before else "", height=100)
@@ -52,9 +52,14 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     spots["parameters"] = st.empty()
     routing = routing_fields(providers, before)
     spots["routing"] = st.empty()
-    capabilities = st.pills(
-        "Capabilities", CAPABILITIES, default=before.capabilities if before else ["streaming"], selection_mode="multi"
+    unsupported = st.selectbox(
+        "Parameters the model does not take",
+        UNSUPPORTED,
+        index=UNSUPPORTED.index(before.unsupported_parameters) if before else 0,
+        format_func=lambda policy: _UNSUPPORTED[policy],
     )
+    able = before.capabilities if before else _known_capabilities(services, provider, model)
+    capabilities = st.pills("Capabilities", CAPABILITIES, default=able, selection_mode="multi")
     spots[None] = st.container()
     if not st.button("Save configuration" if before else "Create configuration", type="primary"):
         return
@@ -65,6 +70,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
         "description": description,
         "system_prompt": system_prompt,
         "capabilities": capabilities,
+        "unsupported_parameters": unsupported,
         "provider_id": provider.id if provider else None,
     }
     try:
@@ -78,6 +84,12 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
         return
     select(saved.slug)
     st.rerun()
+
+
+def _known_capabilities(services: Services, provider: Provider | None, model: str) -> list[str]:
+    """What a new configuration starts with: what the model is known to do."""
+    known = services.models.find(provider.kind, model, provider.id) if provider and model else None
+    return [name for name in CAPABILITIES if known and name in (known.capabilities or ())] or ["streaming"]
 
 
 def show_in_form(error: LLMManagerError, spots: Mapping[str | None, Any]) -> None:

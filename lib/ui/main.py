@@ -23,6 +23,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     ],
     "Setup": [
         ("configurations", "Configurations", "tune", _P.VIEW_CONFIGS),
+        ("overrides", "Overrides", "layers", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),
         ("access", "Access", "key", _P.VIEW_CONFIGS),

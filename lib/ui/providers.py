@@ -17,6 +17,7 @@ from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.circuits import open_circuits
 from lib.ui.configuration_form import show_in_form
+from lib.ui.model_list import models_dialog
 
 _BADGES: dict[str, tuple[str, Any]] = {
     "ready": ("✓ ready", "green"),
@@ -79,6 +80,8 @@ def _actions(services: Services, actor: Actor, provider: Provider) -> None:
             disabled=not actor.can(Permission.TEST_CONFIGS),
         ):
             _act(lambda: run_test(services, actor, provider))
+        if st.button("Models", icon=":material/list:", type="tertiary", key=f"models-{provider.id}"):
+            st.dialog(f"Models of {provider.name}", width="large")(models_dialog)(services, actor, provider)
         if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{provider.id}", disabled=locked):
             st.dialog(f"Edit {provider.name}")(edit_dialog)(services, actor, provider)
         word, icon = ("Switch off", "toggle_off") if provider.is_active else ("Switch on", "toggle_on")

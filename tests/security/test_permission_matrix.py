@@ -19,9 +19,11 @@ from lib.calls.connection import check_connection
 from lib.calls.request import CallRequest
 from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
+from lib.configs.overrides import OverrideDraft, Overrides
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
 from lib.providers.circuits import Circuits
+from lib.providers.discovery import Models
 from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
@@ -58,6 +60,16 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Configurations.set_default": (P.EDIT_CONFIGS, lambda s, a: s.configurations.set_default(a, NOBODY)),
     "Configurations.clear_default": (P.EDIT_CONFIGS, lambda s, a: s.configurations.clear_default(a, NOBODY)),
     "Configurations.delete": (P.DELETE_CONFIGS, lambda s, a: s.configurations.delete(a, NOBODY)),
+    "Overrides.list": (P.VIEW_CONFIGS, lambda s, a: s.overrides.list(a)),
+    "Overrides.get": (P.VIEW_CONFIGS, lambda s, a: s.overrides.get(a, NOBODY)),
+    "Overrides.matching": (P.VIEW_CONFIGS, lambda s, a: s.overrides.matching(a, "x", None, NOBODY)),
+    "Overrides.effective": (P.VIEW_CONFIGS, lambda s, a: s.overrides.effective(a, _any(s), {})),
+    "Overrides.create": (P.EDIT_CONFIGS, lambda s, a: s.overrides.create(a, OverrideDraft(""))),
+    "Overrides.update": (P.EDIT_CONFIGS, lambda s, a: s.overrides.update(a, NOBODY, OverrideDraft("x"))),
+    "Overrides.set_active": (P.EDIT_CONFIGS, lambda s, a: s.overrides.set_active(a, NOBODY, False)),
+    "Overrides.delete": (P.EDIT_CONFIGS, lambda s, a: s.overrides.delete(a, NOBODY)),
+    "Models.list": (P.VIEW_CONFIGS, lambda s, a: s.models.list(a, NOBODY)),
+    "Models.refresh": (P.EDIT_CONFIGS, lambda s, a: s.models.refresh(a, NOBODY)),
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
     "check_connection": (
@@ -128,7 +140,7 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    for service in (Providers, Circuits, Configurations, Users, Calls, Demo):
+    for service in (Providers, Circuits, Configurations, Overrides, Models, Users, Calls, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

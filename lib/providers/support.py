@@ -1,0 +1,52 @@
+"""Which parameters a model does not take, as far as anybody knows: its provider's word, the shipped list, its kind.
+
+A server of one's own (`custom`) and what litellm alone knows may take anything: there only stated facts count.
+"""
+
+from collections.abc import Iterable
+
+from lib.providers.kinds import ProviderKind
+from lib.providers.models import ModelFacts
+from lib.providers.parameters import PARAMETERS, offered
+
+_K = ProviderKind
+_NUMBERS = frozenset(parameter.name for parameter in PARAMETERS)
+_LABELS = frozenset({"user", "service_tier"})  # they change no answer
+_OWN_WORDS = {  # parameters that only some kinds know
+    "num_ctx": {_K.OLLAMA},
+    "keep_alive": {_K.OLLAMA},
+    "think": {_K.OLLAMA},
+    "min_p": {_K.OLLAMA, _K.OPENROUTER},
+    "repetition_penalty": {_K.OLLAMA, _K.OPENROUTER},
+}
+# Names under which a provider may list what we call otherwise.
+_ALSO_LISTED_AS = {
+    "max_completion_tokens": {"max_tokens"},
+    "max_tokens": {"max_completion_tokens"},
+    "reasoning_effort": {"reasoning"},
+    "thinking": {"reasoning"},
+    "parallel_tool_calls": {"tools"},
+    "response_format": {"structured_outputs"},
+}
+
+
+def not_taken(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
+    """Those of the parameters' names that the model is known not to take."""
+    return [name for name in names if not _takes(ProviderKind(kind), facts, name)]
+
+
+def _takes(kind: ProviderKind, facts: ModelFacts, name: str) -> bool:
+    if name in _LABELS:
+        return True
+    if facts.parameters is not None:
+        return bool({name, *_ALSO_LISTED_AS.get(name, ())}.intersection(facts.parameters))
+    if name in facts.refuses:
+        return False
+    if kind in (_K.CUSTOM, _K.LITELLM):
+        return True
+    if name in _NUMBERS or name == "max_completion_tokens":
+        wanted = "max_tokens" if name == "max_completion_tokens" else name
+        return wanted in {parameter.name for parameter in offered(kind)}
+    if kind is _K.LOCAL:
+        return name == "stop"  # whatever else came would be ignored in silence
+    return kind in _OWN_WORDS.get(name, {kind})

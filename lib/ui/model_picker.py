@@ -1,0 +1,80 @@
+"""Choosing a model: the provider's list to search by typing, any other name as well, and below it what is known.
+
+A list that was never fetched, or is a day old, is fetched when the picker is drawn by somebody who may; drawing a page
+alone asks no provider.
+"""
+
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor, Permission
+from lib.money import format_money
+from lib.providers.discovery import ModelList
+from lib.providers.models import ModelFacts
+from lib.providers.provider import Provider
+from lib.services import Services
+from lib.ui import blocks, format
+
+
+def model_picker(
+    services: Services, actor: Actor, provider: Provider | None, current: str, *, into: Any = st, key: str = "model"
+) -> str:
+    """The model's name (empty: none yet), chosen or typed; facts of the chosen one stand below."""
+    listed = listed_models(services, actor, provider) if provider else None
+    names = [facts.model for facts in listed.models] if listed else []
+    if current and current not in names:
+        names.insert(0, current)
+    chosen: str | None = into.selectbox(
+        "Model",
+        names,
+        index=names.index(current) if current else None,
+        accept_new_options=True,
+        placeholder=f"Choose or type, like {provider.facts.example_model}" if provider else "Choose a provider first",
+        help="Type to search. A name that is not listed can be typed, too.",
+        key=f"{key}-{provider.id if provider else ''}",
+    )
+    if provider is not None and listed is not None:
+        known = services.models.find(provider.kind, chosen, provider.id) if chosen else None
+        into.caption(about(known) if known else blocks.plain(_about_list(listed, provider, chosen)))
+    return chosen or ""
+
+
+def listed_models(services: Services, actor: Actor, provider: Provider) -> ModelList:
+    """The provider's list; fetched first when it is due and the actor may."""
+    listed = services.models.list(actor, provider.id)
+    if listed.is_due and provider.state == "ready" and actor.can(Permission.EDIT_CONFIGS):
+        with st.spinner("Asking for the list of models…"):
+            return services.models.refresh(actor, provider.id)
+    return listed
+
+
+def about(facts: ModelFacts) -> str:
+    """What is known of a model, in a line of Markdown."""
+    parts = []
+    if facts.context_tokens is not None:
+        parts.append(f"reads {format.count(facts.context_tokens)} tokens")
+    if facts.output_tokens is not None:
+        parts.append(f"writes {format.count(facts.output_tokens)}")
+    if facts.capabilities is not None:
+        parts.append(", ".join(facts.capabilities))
+    parts.append(price(facts))
+    return blocks.plain(" · ".join(parts))
+
+
+def price(facts: ModelFacts) -> str:
+    """The price of a million tokens in and out, in words."""
+    if facts.input_nano is None:
+        return "price not known"
+    if not facts.input_nano and not facts.output_nano:
+        return "free"
+    return f"{format_money(facts.input_nano)} in, {format_money(facts.output_nano)} out per million tokens"
+
+
+def _about_list(listed: ModelList, provider: Provider, chosen: str | None) -> str:
+    if listed.error:
+        return f"The list could not be fetched: {listed.error}"
+    if listed.fetched_at is None:
+        why = "It needs its key first." if provider.needs_key else "The list may be incomplete."
+        return f"{provider.name} was not asked for its models yet. {why}"
+    return "Nothing is known of this model." if chosen else f"{len(listed.models)} models listed."

@@ -1,0 +1,50 @@
+"""Parameters for some calls only, by app, context and configuration, and what a call is sent with in the end."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.ui import blocks, overrides, session
+
+actor = session.require(Permission.VIEW_CONFIGS)
+services = session.services()
+compact = blocks.compact()
+
+with blocks.header("Overrides"):
+    if st.button(
+        "New" if compact else "New override",
+        icon=":material/add:",
+        type="primary",
+        disabled=not actor.can(Permission.EDIT_CONFIGS),
+    ):
+        st.dialog("New override", width="medium")(overrides.editor)(services, actor, None)
+
+if (error := st.session_state.pop("override_error", None)) is not None:
+    blocks.show_error(error)
+
+everything = services.overrides.list(actor)
+configurations = services.configurations.list(actor)
+slugs = {c.id: c.slug for c in configurations}
+if everything:
+    selected = st.query_params.get("id") or (None if compact else everything[0].id)
+    left, right = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
+    with left:
+        chosen = overrides.table(everything, slugs, selected, compact=compact)
+        active = sum(o.is_active for o in everything)
+        noun = "override" if len(everything) == 1 else "overrides"
+        st.caption(f"{len(everything)} {noun}, {active} on · applied from the top to the bottom, the last one wins")
+    if chosen is not None and chosen != selected:
+        st.query_params["id"] = chosen
+    current = next((o for o in everything if o.id == (chosen or selected)), None)
+    with right.container(border=True) if right is not None else st.container(border=current is not None):
+        if current is not None:
+            overrides.detail(services, actor, current, slugs)
+        elif right is not None:
+            st.caption("Select an override to see and change it.")
+else:
+    with blocks.empty_state(
+        "layers", "No overrides yet", "An override changes parameters for an app, a context or a configuration."
+    ):
+        st.caption("Create one with New override. The configuration's own parameters stay as they are.")
+
+with st.container(border=True):
+    overrides.preview(services, actor, configurations, everything)
