@@ -69,7 +69,7 @@ def test_each_strategy_chooses_as_it_says(rig: Rig, strategy: str) -> None:
 def test_the_configurations_limits_hold_unless_the_request_has_its_own(rig: Rig) -> None:
     routing = {"max_attempts": 2, "deadlines": {"total_s": 50.0}}
     services, request = rig.services, ask(rig, routing, "error:500")
-    plan = resolve(request, services.configurations, services.providers)
+    plan = resolve(request, services.configurations, services.providers, services.overrides)
     assert (plan.routing.max_attempts, plan.routing.deadlines) == (2, Deadlines(total_s=50))
     assert len(rig.rows(services.calls.run(request).call_id)) == 2
     spare = [{"provider_id": scripted(rig), "model": "say:spare"}]
@@ -103,7 +103,7 @@ def test_pauses_grow_with_full_jitter_and_a_retry_after_is_kept_up_to_a_cap() ->
 
 def attempt(rig: Rig, *chunks: Any) -> LiveCall:
     """A call whose attempt has taken these chunks."""
-    call = LiveCall(resolve(rig.request("echo"), rig.services.configurations, rig.services.providers))
+    call = LiveCall(_plan(rig, rig.request("echo")))
     for chunk in chunks:
         call.attempt.take(chunk)
     return call
@@ -125,7 +125,7 @@ def test_a_partial_count_holds_for_the_prompt_and_is_a_floor_for_the_answer(rig:
 @pytest.mark.feature("CALL-2")
 def test_a_request_for_the_whole_answer_at_once_says_so_in_its_row(rig: Rig) -> None:
     request = rig.request("echo", stream=False)
-    plan = resolve(request, rig.services.configurations, rig.services.providers)
+    plan = _plan(rig, request)
     assert not plan.first.model_request.stream
     [row] = rig.rows(rig.services.calls.run(request).call_id)
     assert (row["streamed"], row["images"], row["cache_write_1h_tokens"]) == (False, 0, 0)

@@ -175,6 +175,15 @@ def test_what_breaks_inside_a_good_answer(body: str, kind: ErrorKind) -> None:
 
 
 @pytest.mark.feature("CALL-4")
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_a_plain_answer_that_breaks_off(name: str) -> None:
+    payload, model = PAYLOADS[name], "responses/m" if name == "responses" else "m"
+    with serving(saying(payload.whole[:-20], "application/json")) as server, pytest.raises(ProviderError) as caught:
+        ask(payload.kind, server, ModelRequest(model, [{"role": "user", "content": "x"}], stream=False))
+    assert caught.value.kind is ErrorKind.STREAM_CUT
+
+
+@pytest.mark.feature("CALL-4")
 @pytest.mark.parametrize("body", [b"", b"<html>Hi</html>", b'{"hello": 1}', b"[1]", b"nonsense"])
 def test_a_plain_answer_that_is_none(body: bytes) -> None:
     with serving(saying(body, "application/json")) as server, pytest.raises(ProviderError) as caught:

@@ -115,7 +115,7 @@ def _refused(refused: Refusal, endpoint: Endpoint, model: str) -> ProviderError:
 
 
 def _unreadable(error: Unreadable, endpoint: Endpoint, *, has_content: bool) -> ProviderError:
-    if has_content:
+    if has_content or str(error).lstrip().startswith("{"):  # JSON that breaks off
         return ProviderError(
             _K.STREAM_CUT,
             f"{endpoint.name} sent something unreadable in mid-answer.",

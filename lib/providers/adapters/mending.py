@@ -1,9 +1,9 @@
 """Habits of litellm put right when it is loaded: requests nobody asked for, and others than were asked for.
 
 Its `post` is replaced (see `exchange`). Before a chat with Ollama it asks the server about the model, without the
-provider's headers and following redirects: the server says itself what a model can't do. And it sends Ollama a
-`frequency_penalty` as `repeat_penalty`, another scale (0.1 makes a model repeat itself); Ollama knows both names. A
-stream from a model it has not heard of, over OpenAI's responses, it asks for as a whole.
+provider's headers and following redirects: the server says itself what a model can't do. It sends Ollama a
+`frequency_penalty` as `repeat_penalty`, another scale (0.1 makes a model repeat itself); Ollama knows both names. And a
+stream over OpenAI's responses, from a model it has not heard of, it asks for as a whole.
 """
 
 from typing import Any
