@@ -201,6 +201,6 @@ def test_an_error_among_good_events_is_raised(name: str) -> None:
     error = {"type": "error", "error": {"type": "server_error", "message": "boom"}}
     data = json.dumps(error) + "\n" if name == "ollama" else f"data: {json.dumps(error)}\n\n"
     good = PAYLOADS[name].streamed
-    end = good.index(b"\n" if name == "ollama" else b"\n\n", len(good) // 2) + 2
+    end = good.index(b"\n" if name == "ollama" else b"\n\n", len(good) // 2)
     with pytest.raises(Refusal, match="boom"):
-        read(PAYLOADS[name], [good[:end].rstrip() + b"\n\n", data.encode()])
+        read(PAYLOADS[name], [good[:end] + b"\n\n", data.encode()])
