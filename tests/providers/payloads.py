@@ -1,4 +1,4 @@
-"""One answer as five protocols put it on the wire, streamed and at once: thoughts, text, a tool call, counts."""
+"""One answer as six protocols put it on the wire, streamed and at once: thoughts, text, a tool call, counts."""
 
 import json
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ class Payload:
     usage: Usage
     tool_id: str | None = "call_1"
     cost: int | None = None
+    served: str | None = "m-1"
 
 
 def _chat(delta: dict[str, Any], finish: str | None = None) -> str:
@@ -216,4 +217,44 @@ _RESPONSES = Payload(
     Usage(100, 20, 64, 0, 12),
 )
 
+_COHERE_END = {"finish_reason": "TOOL_CALL", "usage": {"tokens": {"input_tokens": 100, "output_tokens": 20}}}
+_COHERE_TOOL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+
+
+def _cohere(kind: str, index: int = 0, **message: Any) -> str:
+    return _event(kind, index=index, delta={"message": message})
+
+
+_COHERE = Payload(
+    "litellm",
+    "/v2/chat",
+    "".join(
+        [
+            _event("message-start", id="r1", delta={"message": {"role": "assistant"}}),
+            _cohere("tool-plan-delta", tool_plan=THOUGHT),
+            _cohere("content-start", content={"type": "text", "text": ""}),
+            *(_cohere("content-delta", content={"text": letter}) for letter in TEXT),
+            _event("content-end", index=0),
+            _cohere("tool-call-start", tool_calls=_COHERE_TOOL),
+            *(_cohere("tool-call-delta", tool_calls={"function": {"arguments": half}}) for half in _HALVES),
+            _event("tool-call-end", index=0),
+            _event("message-end", delta=_COHERE_END),
+        ]
+    ).encode(),
+    json.dumps(
+        {
+            "id": "r1",
+            "message": {
+                "tool_plan": THOUGHT,
+                "content": [{"type": "text", "text": TEXT}],
+                "tool_calls": [_COHERE_TOOL | {"function": {"name": "weather", "arguments": json.dumps(ARGUMENTS)}}],
+            },
+        }
+        | _COHERE_END
+    ).encode(),
+    Usage(100, 20),
+    served=None,
+)
+
 PAYLOADS = {"openai": _OPENAI, "anthropic": _ANTHROPIC, "gemini": _GEMINI, "ollama": _OLLAMA, "responses": _RESPONSES}
+PAYLOADS["cohere"] = _COHERE

@@ -1,4 +1,4 @@
-"""Five protocols, however the network cuts them: the same chunks, the same counts, streamed or at once."""
+"""Six protocols, however the network cuts them: the same chunks, the same counts, streamed or at once."""
 
 import itertools
 import json
@@ -50,7 +50,7 @@ def check(payload: Payload, chunks: list[Chunk]) -> None:
     assert identity == payload.tool_id if payload.tool_id else identity.startswith("call_")
     assert [c for c in chunks if isinstance(c, UsageReport)][-1] == UsageReport(payload.usage, False, payload.cost)
     assert chunks[-1] == Finish("tool_calls")
-    assert [c for c in chunks if isinstance(c, ServedModel)] == [ServedModel("m-1")]
+    assert [c for c in chunks if isinstance(c, ServedModel)] == [ServedModel(payload.served)] * bool(payload.served)
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -200,5 +200,7 @@ def test_a_refusals_words_and_status_are_found(document: object, status: int | N
 def test_an_error_among_good_events_is_raised(name: str) -> None:
     error = {"type": "error", "error": {"type": "server_error", "message": "boom"}}
     data = json.dumps(error) + "\n" if name == "ollama" else f"data: {json.dumps(error)}\n\n"
+    good = PAYLOADS[name].streamed
+    end = good.index(b"\n" if name == "ollama" else b"\n\n", len(good) // 2)
     with pytest.raises(Refusal, match="boom"):
-        read(PAYLOADS[name], [PAYLOADS[name].streamed[:0], data.encode()])
+        read(PAYLOADS[name], [good[:end] + b"\n\n", data.encode()])

@@ -29,7 +29,8 @@ from lib.providers.kinds import FACTS
 
 KEY = "test-canary-key-0123456789"
 BASES = {"openai": "/v1", "custom": "/v1", "openrouter": "/api/v1", "groq": "/openai/v1", "mistral": "/v1"}
-BASES["gemini"] = "/v1beta"
+BASES |= {"gemini": "/v1beta", "litellm": "/v2/chat"}
+MODELS = {"responses": "responses/m", "cohere": "cohere_chat/command-r"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 HISTORY = [
@@ -87,6 +88,10 @@ def embed(kind: str, server: WireServer, *texts: str) -> Embeddings:
     return asyncio.run(run())
 
 
+def model_of(name: str) -> str:
+    return MODELS.get(name, "m")
+
+
 def with_image(usage: Usage) -> Usage:
     return Usage(**{**vars(usage), "images": 1})
 
@@ -100,9 +105,8 @@ def test_an_answer_is_the_same_plain_and_streamed(name: str, stream: bool) -> No
     script = saying(
         payload.streamed if stream else payload.whole, kind_of_lines if stream else "application/json; charset=utf-8"
     )
-    model = "responses/m" if name == "responses" else "m"
     with serving(script) as server:
-        chunks = ask(payload.kind, server, ModelRequest(model, HISTORY, {"tools": [TOOL]}, stream))
+        chunks = ask(payload.kind, server, ModelRequest(model_of(name), HISTORY, {"tools": [TOOL]}, stream))
     reports = [c for c in chunks if isinstance(c, UsageReport)]
     assert reports[-1].usage == with_image(payload.usage)
     plain = [UsageReport(payload.usage, c.is_partial, c.cost_nano_usd) if c is reports[-1] else c for c in chunks]
@@ -139,7 +143,7 @@ def test_no_redirect_is_followed(name: str, stream: bool) -> None:
             serving(saying(b"", "text/plain", 307, location=inside.url + payload.path)) as server,
             pytest.raises(ProviderError) as caught,
         ):
-            ask(payload.kind, server, ModelRequest("m", [{"role": "user", "content": "x"}], stream=stream))
+            ask(payload.kind, server, ModelRequest(model_of(name), [{"role": "user", "content": "x"}], stream=stream))
         assert inside.requests == []
     assert caught.value.kind is ErrorKind.NOT_A_MODEL_SERVER
     assert "redirect" in caught.value.why
@@ -177,9 +181,9 @@ def test_what_breaks_inside_a_good_answer(body: str, kind: ErrorKind) -> None:
 @pytest.mark.feature("CALL-4")
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_a_plain_answer_that_breaks_off(name: str) -> None:
-    payload, model = PAYLOADS[name], "responses/m" if name == "responses" else "m"
+    payload = PAYLOADS[name]
     with serving(saying(payload.whole[:-20], "application/json")) as server, pytest.raises(ProviderError) as caught:
-        ask(payload.kind, server, ModelRequest(model, [{"role": "user", "content": "x"}], stream=False))
+        ask(payload.kind, server, ModelRequest(model_of(name), [{"role": "user", "content": "x"}], stream=False))
     assert caught.value.kind is ErrorKind.STREAM_CUT
 
 

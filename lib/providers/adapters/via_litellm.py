@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -79,7 +79,7 @@ class ViaLitellm:
                 answer = await _ask(litellm, endpoint, request, exchange)
             known = reader_for(exchange.path, images)
             reader = known or reader
-            chunks = _litellms(answer, reader, endpoint) if known is None else _raw(exchange, reader, endpoint, request)
+            chunks = _raw(exchange, reader, endpoint, request) if known else _litellms(answer, reader, endpoint)
             async for chunk in chunks:
                 for restored in shape.restore(chunk):
                     yield restored
@@ -134,14 +134,9 @@ async def _ask(litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange
 
 async def _raw(exchange: Exchange, reader: Reader, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
     """The provider's bytes as chunks."""
-    documents = Documents()
     if request.stream:
-        async for data in exchange.body():
-            for document in documents.feed(data):
-                for chunk in _read(reader, document):
-                    yield chunk
-        for document in documents.end():
-            for chunk in _read(reader, document):
+        async for document in _documents(exchange):
+            for chunk in reader.event(document):
                 yield chunk
     else:
         body = b"".join([data async for data in exchange.body()])
@@ -153,11 +148,20 @@ async def _raw(exchange: Exchange, reader: Reader, endpoint: Endpoint, request: 
         yield chunk
 
 
-def _read(reader: Reader, document: Any) -> Iterator[Chunk]:
-    """A stream's document; a server that does not stream sends its whole answer as the only one."""
-    for one in document if isinstance(document, list) else [document]:
-        if isinstance(one, dict):
-            yield from reader.event(one)
+async def _documents(exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
+    """A stream's documents; a server that does not stream sends its whole answer as the only one."""
+    documents = Documents()
+    async for data in exchange.body():
+        for document in documents.feed(data):
+            for one in _objects(document):
+                yield one
+    for document in documents.end():
+        for one in _objects(document):
+            yield one
+
+
+def _objects(document: Any) -> list[dict[str, Any]]:
+    return [one for one in (document if isinstance(document, list) else [document]) if isinstance(one, dict)]
 
 
 def _mapping(document: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The five ways providers put an answer on the wire, each read from the provider's own bytes.
+"""The ways providers put an answer on the wire, each read from the provider's own bytes.
 
 litellm makes the requests; on the way back it drops what a ledger needs (parts of the usage, costs, tool ids, whether
 an end was told), so the body is read here. A protocol is known by the address that was called.
@@ -7,6 +7,7 @@ an end was told), so the body is read here. A protocol is known by the address t
 import re
 
 from lib.providers.protocols.anthropic import AnthropicMessages
+from lib.providers.protocols.cohere import CohereChat
 from lib.providers.protocols.gemini import Gemini
 from lib.providers.protocols.ollama import OllamaChat
 from lib.providers.protocols.openai_chat import OpenAIChat
@@ -18,6 +19,7 @@ _BY_PATH: tuple[tuple[str, type[Reader]], ...] = (
     (r"/v1/messages$", AnthropicMessages),
     (r"/responses$", Responses),
     (r"/api/chat$", OllamaChat),
+    (r"/v2/chat$", CohereChat),
     (r":(stream)?generateContent$", Gemini),
 )
 
