@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib.access.master_key import MasterKey
 from lib.access.preferences import Preferences
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
@@ -24,7 +25,9 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import InstallationError
+from lib.providers import safe_logs
 from lib.providers.prices import PriceBook
+from lib.providers.redaction import remember
 from lib.providers.registry import Providers
 from lib.settings import Settings
 
@@ -42,6 +45,7 @@ class Services:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
         self.vault = Vault(store, settings)
+        self.master_key = MasterKey(self.vault)
         self.users = Users(store)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
@@ -83,6 +87,8 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Services on a migrated store with its vault open; InstallationError says what is wrong and what to do."""
+    for secret in (settings.master_key, settings.admin_password):
+        remember(secret)
     check_data_folder(settings.data_dir)
     store = Store(settings.database_url)
     done = schema.upgrade(store)
@@ -90,6 +96,7 @@ def build(settings: Settings) -> Services:
         log.info("Database brought to schema %s.", done[-1])
     services = Services(settings, store)
     services.vault.open()
+    services.providers.remember_secrets()
     services.providers.seed()
     services.configurations.seed()
     services.setup.from_environment()
@@ -124,6 +131,7 @@ def current() -> Services:
     global _current
     with _lock:
         if _current is None:
+            safe_logs.install()
             _current = build(Settings.from_environment())
         return _current
 
