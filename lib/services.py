@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib.access.audit import Audit
 from lib.access.master_key import MasterKey
 from lib.access.preferences import Preferences
 from lib.access.sessions import Sessions
@@ -25,6 +26,8 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import InstallationError
+from lib.jobs.retention import Retention
+from lib.jobs.scheduler import Scheduler
 from lib.providers import safe_logs
 from lib.providers.prices import PriceBook
 from lib.providers.redaction import remember
@@ -55,6 +58,8 @@ class Services:
         self.configurations = Configurations(store)
         self.calls = Calls(store, settings.data_dir / "spool", self.configurations, self.providers, self.prices)
         self.runs = Runs(store)
+        self.audit = Audit(store)
+        self.retention = Retention(store)
 
     @cached_property
     def activity(self) -> "Activity":
@@ -76,6 +81,14 @@ class Services:
         from lib.demo import Demo
 
         return Demo(self.store)
+
+    def jobs(self) -> Scheduler:
+        """What runs by itself while a server does."""
+        jobs = {
+            "sign-ins": lambda go_on: self.sessions.sweep(),
+            "retention": self.retention.run_if_due,
+        }
+        return Scheduler(self.store, jobs)
 
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""

@@ -1,7 +1,8 @@
 """Configurations as a JSON document: to move them between installations. It never holds a key or an address.
 
     {"format": "llm-manager/configurations", "version": 1, "configurations": [{"slug", "app", "description",
-     "provider", "provider_kind", "model", "system_prompt", "parameters", "capabilities", "is_active"}]}
+     "provider", "provider_kind", "model", "system_prompt", "parameters", "capabilities", "content_policy",
+     "is_active"}]}
 
 A provider is matched by name, else by kind when there is just one of that kind; without a match the configuration comes
 in switched off and says that it needs a provider.
@@ -9,7 +10,7 @@ in switched off and says that it needs a provider.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lib.configs.configuration import Configuration, Draft
@@ -19,7 +20,7 @@ FORMAT = "llm-manager/configurations"
 VERSION = 1
 _LARGEST = 5_000_000
 _TEXT = ("slug", "app", "model", "description", "system_prompt")
-_EXPORTED = (*_TEXT, "provider_kind", "parameters", "capabilities", "is_active")
+_EXPORTED = (*_TEXT, "provider_kind", "parameters", "capabilities", "content_policy", "is_active")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def _entry(number: int, entry: Any) -> Entry:
         raise InvalidInput(f"{where} can't be read.", "Nothing was imported.", "Correct the file.")
     text = {name: entry.get(name, "") for name in _TEXT}
     draft = Draft(**text, parameters=parameters, capabilities=[str(name) for name in capabilities])
+    draft = replace(draft, content_policy=str(entry.get("content_policy", "full")))
     try:
         draft.checked()
     except InvalidInput as error:

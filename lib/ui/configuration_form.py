@@ -14,6 +14,12 @@ from lib.providers.parameters import offered
 from lib.services import Services
 from lib.ui import blocks
 
+POLICIES = {
+    "full": "Keep all words",
+    "redacted": "Keep words, private ones masked",
+    "metadata": "Keep no words",
+}
+
 
 def select(slug: str) -> None:
     """Put a configuration into the address."""
@@ -52,6 +58,14 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     capabilities = st.pills(
         "Capabilities", CAPABILITIES, default=before.capabilities if before else ["streaming"], selection_mode="multi"
     )
+    policy = st.selectbox(
+        "Content policy",
+        list(POLICIES),
+        index=list(POLICIES).index(before.content_policy if before else "full"),
+        format_func=POLICIES.__getitem__,
+        help="What is stored of prompts and answers. The model gets the whole prompt, and you see the whole answer "
+        "while it runs. Tokens, cost and times are always kept.",
+    )
     spots[None] = st.container()
     if not st.button("Save configuration" if before else "Create configuration", type="primary"):
         return
@@ -62,6 +76,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
         "description": description,
         "system_prompt": system_prompt,
         "capabilities": capabilities,
+        "content_policy": policy,
         "provider_id": provider.id if provider else None,
     }
     try:
