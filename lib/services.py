@@ -10,6 +10,8 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lib.access.audit import Audit
+from lib.access.master_key import MasterKey
 from lib.access.preferences import Preferences
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
@@ -22,10 +24,14 @@ from lib.configs.overrides import Overrides
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
+from lib.jobs.retention import Retention
+from lib.jobs.scheduler import Scheduler
+from lib.providers import safe_logs
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
 from lib.providers.price_book import PriceBook
 from lib.providers.price_entries import Prices
+from lib.providers.redaction import remember
 from lib.providers.registry import Providers
 from lib.settings import Settings
 
@@ -43,6 +49,7 @@ class Services:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
         self.vault = Vault(store, settings)
+        self.master_key = MasterKey(self.vault)
         self.users = Users(store)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
@@ -65,6 +72,8 @@ class Services:
             self.overrides,
         )
         self.runs = Runs(store)
+        self.audit = Audit(store)
+        self.retention = Retention(store)
 
     @cached_property
     def activity(self) -> "Activity":
@@ -87,6 +96,14 @@ class Services:
 
         return Demo(self.store)
 
+    def jobs(self) -> Scheduler:
+        """What runs by itself while a server does."""
+        jobs = {
+            "sign-ins": lambda go_on: self.sessions.sweep(),
+            "retention": self.retention.run_if_due,
+        }
+        return Scheduler(self.store, jobs)
+
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         self.calls.close()
@@ -97,6 +114,8 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Services on a migrated store with its vault open; InstallationError says what is wrong and what to do."""
+    for secret in (settings.master_key, settings.admin_password):
+        remember(secret)
     settings.require_data_folder()
     store = Store(settings.database_url)
     done = schema.upgrade(store)
@@ -104,6 +123,7 @@ def build(settings: Settings) -> Services:
         log.info("Database brought to schema %s.", done[-1])
     services = Services(settings, store)
     services.vault.open()
+    services.providers.remember_secrets()
     services.providers.seed()
     services.configurations.seed()
     services.setup.from_environment()
@@ -121,6 +141,7 @@ def current() -> Services:
     global _current
     with _lock:
         if _current is None:
+            safe_logs.install()
             _current = build(Settings.from_environment())
         return _current
 

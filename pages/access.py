@@ -1,21 +1,33 @@
-"""People and what they may do: accounts, roles, and the table of permissions."""
+"""People and what they may do, the master key, how long things are kept, and who changed what."""
 
 import streamlit as st
 
-from lib.ui import access, blocks, session
+from lib.access.permissions import Permission, Role
+from lib.ui import access, blocks, data_settings, session
 
-actor = session.require_super_admin()
+actor = session.require(Permission.MANAGE_ENCRYPTION_KEYS)
 services = session.services()
+is_super_admin = actor.role is Role.SUPER_ADMIN
 
 with blocks.header("Access"):
-    if st.button("Add person", icon=":material/person_add:", type="primary"):
+    if not is_super_admin:
+        st.button("", icon=":material/refresh:", type="tertiary", help="Show what is there now")
+    elif st.button("Add person", icon=":material/person_add:", type="primary"):
         access.add_dialog(services, actor)
 
 with blocks.errors_shown():
     zone = services.preferences.report_zone(actor)
-    people = services.users.list(actor)
-    tab_people, tab_roles = st.tabs(["People", "Roles"])
+    if not is_super_admin:
+        data_settings.keys_tab(services, actor, zone)
+        st.stop()
+    tab_people, tab_roles, tab_keys, tab_data, tab_audit = st.tabs(["People", "Roles", "Keys", "Data", "Audit"])
     with tab_people:
-        access.people_table(services, actor, people, zone)
+        access.people_table(services, actor, services.users.list(actor), zone)
     with tab_roles:
         access.roles_table()
+    with tab_keys:
+        data_settings.keys_tab(services, actor, zone)
+    with tab_data:
+        data_settings.retention_tab(services, actor, zone)
+    with tab_audit:
+        data_settings.audit_tab(services, actor, zone)

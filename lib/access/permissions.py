@@ -67,10 +67,10 @@ class Actor:
                 "Ask an administrator for another role.",
             )
 
-    def require_super_admin(self) -> None:
-        """Raise PermissionDenied unless the actor may manage people."""
+    def require_super_admin(self, what: str = "manage people") -> None:
+        """Raise PermissionDenied unless the actor is a super-admin; `what` completes "You can't …"."""
         if self.role is not Role.SUPER_ADMIN:
-            raise PermissionDenied("You can't manage people.", "Only the role super-admin can.", "Ask one of them.")
+            raise PermissionDenied(f"You can't {what}.", "Only the role super-admin can.", "Ask one of them.")
 
     @property
     def sees_all_calls(self) -> bool:

@@ -10,6 +10,7 @@ import secrets
 
 from sqlalchemy import insert, select, text
 
+from lib.access import audit
 from lib.access.permissions import OPERATOR, Role
 from lib.access.users import User, Users, new_row
 from lib.db.engine import Store
@@ -79,5 +80,6 @@ class Setup:
             if connection.scalar(select(users.c.id).limit(1)) is not None:
                 raise Conflict("The first account exists already.", "", "Sign in, or ask its owner for an account.")
             connection.execute(insert(users), row)
+            audit.record(connection, OPERATOR, "user.create", row["name"], role=row["role"], first=True)
         self._done = True
         return next(user for user in self._people.list(OPERATOR) if user.id == row["id"])

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from lib.access import audit
 from lib.access.passwords import check_rule, hash_password, matches
 from lib.access.permissions import Actor, Role
 from lib.access.throttle import Throttle, by_name
@@ -70,6 +71,7 @@ class Users:
         try:
             with self._store.write() as connection:
                 connection.execute(insert(users), row)
+                audit.record(connection, actor, "user.create", row["name"], role=row["role"])
         except IntegrityError as error:
             raise Conflict(f"The name {name} is taken.", "", "Choose another one.") from error
         return _user(row)
@@ -77,14 +79,14 @@ class Users:
     def set_role(self, actor: Actor, user_id: str, role: Role | str) -> None:
         """Give a person another role."""
         actor.require_super_admin()
-        self._change(user_id, role=parse_role(role).value)
+        self._change(actor, "user.role", user_id, role=parse_role(role).value)
 
     def set_active(self, actor: Actor, user_id: str, active: bool) -> None:
         """Switch an account on or off; off ends its sessions at once."""
         actor.require_super_admin()
         if user_id == actor.user_id and not active:
             raise Conflict("You can't disable yourself.", "", "Ask another super-admin.")
-        self._change(user_id, is_active=active)
+        self._change(actor, "user.enable" if active else "user.disable", user_id, is_active=active)
 
     def set_password(self, actor: Actor, user_id: str, password: str) -> None:
         """Give a person a new password."""
@@ -92,7 +94,7 @@ class Users:
         with self._store.read() as connection:
             name = connection.scalar(select(users.c.name).where(users.c.id == user_id))
         check_rule(password, name or "")
-        self._change(user_id, password_hash=hash_password(password))
+        self._change(actor, "user.password", user_id, password_hash=hash_password(password))
 
     def change_own_password(self, actor: Actor, old: str, new: str) -> None:
         """Change one's own password; every session of the person ends, this one included."""
@@ -105,13 +107,17 @@ class Users:
         with self._store.write() as connection:
             self._throttle.refund(connection, tries)
         check_rule(new, actor.name)
-        self._change(actor.user_id or "", password_hash=hash_password(new))
+        self._change(actor, "user.own_password", actor.user_id or "", password_hash=hash_password(new))
 
-    def _change(self, user_id: str, **values: Any) -> None:
+    def _change(self, actor: Actor, action: str, user_id: str, **values: Any) -> None:
         with self._store.write() as connection:
             _lock_super_admins(connection)
-            if connection.execute(update(users).where(users.c.id == user_id).values(**values)).rowcount == 0:
+            before = connection.execute(select(users.c.name, users.c.role).where(users.c.id == user_id)).one_or_none()
+            if before is None:
                 raise NotFound("There is no such user.")
+            connection.execute(update(users).where(users.c.id == user_id).values(**values))
+            told = {"role": values["role"], "before": before.role} if "role" in values else {}
+            audit.record(connection, actor, action, before.name, **told)
             _require_a_super_admin(connection)
             connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
 

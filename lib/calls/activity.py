@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
 
+from lib.access import audit
 from lib.access.permissions import Actor
 from lib.calls import activity_export, activity_scope
 from lib.calls.activity_filter import ActivityFilter
@@ -27,7 +28,7 @@ _NEWEST_FIRST = (_logs.started_at.desc(), _logs.id.desc())
 
 
 class Activity:
-    """Reads the ledger for its readers; writes nothing."""
+    """Reads the ledger for its readers; writes only, into the audit log, who has exported what."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -80,19 +81,33 @@ class Activity:
         self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None, bom: bool = False
     ) -> Iterator[bytes]:
         """Every attempt as CSV, in pieces; `names` are of users without an account, `bom` is for Excel."""
-        return activity_export.as_csv(self._all(actor, asked, names, activity_export.EXCERPT), bom)
+        batches = self._noted(actor, asked, "csv", self._all(actor, asked, names, activity_export.EXCERPT))
+        return activity_export.as_csv(batches, bom)
 
     def export_json(
         self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None
     ) -> Iterator[bytes]:
         """Every attempt as an array of JSON objects, in pieces, prompt and answer in full."""
-        return activity_export.as_json(self._all(actor, asked, names))
+        return activity_export.as_json(self._noted(actor, asked, "json", self._all(actor, asked, names)))
 
     def export_sql(
         self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None
     ) -> Iterator[bytes]:
         """Every attempt as an INSERT, in pieces, after the statement that makes the table."""
-        return activity_export.as_sql(self._all(actor, asked, names))
+        return activity_export.as_sql(self._noted(actor, asked, "sql", self._all(actor, asked, names)))
+
+    def _noted(
+        self, actor: Actor, asked: ActivityFilter, form: str, batches: Iterator[list[dict[str, Any]]]
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The batches, and at their end (or where the reader stopped) a note of how many rows were handed out."""
+        rows = 0
+        try:
+            for batch in batches:
+                rows += len(batch)
+                yield batch
+        finally:
+            with self._store.write() as connection:
+                audit.record(connection, actor, "activity.export", form, rows=rows, filter=asked.to_query())
 
     def _running(self, connection: Connection, actor: Actor, asked: ActivityFilter) -> list[ActivityRow]:
         query = (

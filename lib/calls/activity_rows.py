@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from lib.access.permissions import Actor
+from lib.calls.content import messages_of, policy_of
 from lib.db.tables import usage_logs
 
 
@@ -63,6 +64,7 @@ class CallDetail:
     prompt_text: str | None
     response_text: str | None
     response: Mapping[str, Any]
+    content_policy: str | None = None  # under which the words were stored; None when nothing of them is there
 
     @property
     def id(self) -> str:
@@ -105,7 +107,8 @@ def detail_of(actor: Actor, row: RowMapping, attempts: list[ActivityRow]) -> Cal
         attempts=attempts,
         is_own=actor.user_id is not None and row["user_id"] == actor.user_id,
         reads_content=reads,
-        messages=row.get("request") if reads else None,
+        messages=(messages_of(row.get("request")) or None) if reads else None,
+        content_policy=policy_of(row.get("request")),
         prompt_text=row.get("prompt_text") if reads else None,
         response_text=row.get("response_text") if reads else None,
         response=(row.get("response") or {}) if reads else {},

@@ -153,7 +153,7 @@ def _take(call: LiveCall, chunk: Chunk, ledger: Ledger) -> None:
     elif attempt.chunks % 25 == 0:
         call.note("chunks", str(attempt.chunks))
     if attempt.elapsed_ms - attempt.checkpointed_ms >= _CHECKPOINT_MS:
-        ledger.checkpoint(attempt.log_id, attempt.checkpoint())
+        ledger.checkpoint(attempt.log_id, call.checkpoint())
 
 
 def _timed_out(attempt: AttemptState, limits: Deadlines, *, total: bool) -> ProviderError:

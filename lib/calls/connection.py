@@ -10,6 +10,7 @@ from datetime import datetime
 
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
+from lib.calls.content import text_to_keep
 from lib.calls.request import CallRequest, Origin
 from lib.clock import utc_now
 from lib.configs.configurations import Configuration
@@ -60,9 +61,14 @@ def check_connection(actor: Actor, configuration: Configuration, calls: Calls, p
         model=view.served_model or view.model,
         latency_ms=view.execution_time_ms,
         first_token_ms=view.first_token_ms,
-        message=" ".join(view.text.split())[:200] if answered else view.error_message or "No answer came.",
+        message=_words(configuration, view.text) if answered else view.error_message or "No answer came.",
         log_id=view.log_id,
     )
     record = {"ok": check.ok, "at": check.at.isoformat(), "latency_ms": check.latency_ms, "message": check.message}
     providers.record_check(configuration.provider_id, record)
     return check
+
+
+def _words(configuration: Configuration, text: str) -> str:
+    """The beginning of the answer, as far as the configuration lets words be kept."""
+    return (text_to_keep(configuration.content_policy, " ".join(text.split())) or "It answered.")[:200]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from lib.calls import content
 from lib.calls.estimate import estimate_tokens
 from lib.calls.request import Plan, Target, text_of
 from lib.clock import new_id, utc_now
@@ -24,6 +25,7 @@ from lib.providers.chunks import (
     Usage,
     UsageReport,
 )
+from lib.providers.redaction import redact
 
 MAX_EVENTS = 100
 
@@ -168,13 +170,18 @@ class LiveCall:
         self.ended = threading.Event()
         self.ended_at: float | None = None
         self.row: dict[str, Any] | None = None
-        self.prompt_estimate = estimate_tokens("\n".join(text_of(m) for m in plan.first.model_request.messages))
+        messages = plan.first.model_request.messages
+        self.prompt_estimate = estimate_tokens("\n".join(text_of(message) for message in messages))
+        self.content_policy = plan.configuration.content_policy
+        asked = [text_of(message) for message in messages if message.get("role") == "user"]
+        self.prompt_kept = content.text_to_keep(self.content_policy, clean(asked[-1]) if asked else None)
+        self.request_kept = content.request_to_keep(self.content_policy, messages, self.prompt_estimate)
         self._started = time.monotonic()
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
 
     def note(self, name: str, detail: str = "") -> None:
         """Add a line to the monitor; only the last hundred stay."""
-        self._events.append(Event(round((time.monotonic() - self._started) * 1000), name, detail))
+        self._events.append(Event(round((time.monotonic() - self._started) * 1000), name, redact(detail)))
 
     def finish(self, row: dict[str, Any]) -> None:
         """The last attempt's row is on disk: the call has ended."""
@@ -194,6 +201,12 @@ class LiveCall:
             return Usage(self.prompt_estimate, written, reasoning_tokens=reasoning), "estimated"
         floor, of_it = max(counted.completion_tokens, written), max(counted.reasoning_tokens, reasoning)
         return replace(counted, completion_tokens=floor, reasoning_tokens=of_it), "estimated"
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What the attempt has taken since the last checkpoint, as the content policy lets it be noted."""
+        usage, _ = self.current_usage()
+        note = self.attempt.checkpoint()
+        return content.checkpoint_to_keep(self.content_policy, note, (usage.prompt_tokens, usage.completion_tokens))
 
     @property
     def events(self) -> tuple[Event, ...]:

@@ -9,9 +9,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from lib.calls import content
 from lib.calls.ledger import Closing
 from lib.calls.live import AttemptState, LiveCall, clean
-from lib.calls.request import text_of
 from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError
 from lib.money import format_money
@@ -19,6 +19,7 @@ from lib.providers.chunks import Usage
 from lib.providers.circuits import Circuit
 from lib.providers.price_book import PriceBook
 from lib.providers.prices import Cost
+from lib.providers.redaction import redact
 
 _TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TIMEOUT_TOTAL}
 _MAY_BE_CHARGED = _TIMEOUTS | {ErrorKind.STREAM_CUT, ErrorKind.PROCESS_ENDED}
@@ -46,9 +47,9 @@ def ending_of(attempt: AttemptState, failure: BaseException | None) -> Ending:
                 failure.kind is ErrorKind.CONNECTION and attempt.has_content
             )
             status = "truncated" if is_cut else "error"
-        return Ending(status, failure.kind.value, clean(str(failure)))
+        return Ending(status, failure.kind.value, redact(clean(str(failure))))
     if isinstance(failure, LLMManagerError):
-        return Ending("error", ErrorKind.INTERNAL.value, clean(str(failure)))
+        return Ending("error", ErrorKind.INTERNAL.value, redact(clean(str(failure))))
     if failure is not None:
         why = f"An unexpected {type(failure).__name__} in LLM Manager. The server's log has the details."
         return Ending("error", ErrorKind.INTERNAL.value, why)
@@ -87,7 +88,7 @@ def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tup
 
 def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
     """The row of `open_calls` for the current attempt."""
-    return {**_identity(call), "owner": owner, "holds": [], "request": call.attempt.target.model_request.messages}
+    return {**_identity(call), "owner": owner, "holds": [], "request": call.request_kept}
 
 
 def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: bool) -> Closing:
@@ -102,7 +103,7 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "served_model": attempt.served_model,
         "status": ending.status,
         "error_kind": ending.error_kind,
-        "error_message": ending.error_message,
+        "error_message": content.error_to_keep(call.content_policy, ending.error_message),
         "prompt_tokens": usage.prompt_tokens if charged else None,
         "completion_tokens": usage.completion_tokens if charged else None,
         "total_tokens": usage.total_tokens if charged else None,
@@ -124,18 +125,19 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "finish_reason": attempt.finish_reason,
         "batch_id": None,
     }
-    return Closing(row, payload_of(attempt.target.model_request.messages, attempt))
+    return Closing(row, payload_of(call))
 
 
-def payload_of(messages: list[dict[str, Any]], attempt: AttemptState) -> dict[str, Any]:
-    """The row of `usage_payloads`."""
-    asked = [text_of(message) for message in messages if message.get("role") == "user"]
-    parts = {"reasoning": clean("".join(attempt.reasoning)), "tool_calls": list(attempt.tool_calls.values())}
+def payload_of(call: LiveCall) -> dict[str, Any]:
+    """The row of `usage_payloads`: what the content policy lets stay."""
+    policy, attempt = call.content_policy, call.attempt
     return {
-        "prompt_text": clean(asked[-1]) if asked else None,
-        "response_text": attempt.answer,
-        "request": messages,
-        "response": {name: part for name, part in parts.items() if part},
+        "prompt_text": call.prompt_kept,
+        "response_text": content.text_to_keep(policy, attempt.answer),
+        "request": call.request_kept,
+        "response": content.response_to_keep(
+            policy, clean("".join(attempt.reasoning)), list(attempt.tool_calls.values())
+        ),
     }
 
 
@@ -164,6 +166,6 @@ def _identity(call: LiveCall) -> dict[str, Any]:
         "provider": endpoint.name,
         "model": asked.model,
         "streamed": asked.stream,
-        "parameters": dict(asked.parameters),
+        "parameters": content.parameters_to_keep(call.content_policy, asked.parameters),
         "tags": dict(request.tags),
     }

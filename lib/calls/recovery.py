@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from lib.calls import content
 from lib.calls.estimate import estimate_tokens
 from lib.calls.ledger import Closing, insert_closings
 from lib.calls.request import text_of
@@ -90,8 +91,9 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
     notes = spool.checkpoints(opened["id"]) if spool else []
     text = "".join(note["text"] for note in notes)
     last = notes[-1] if notes else {}
-    messages = opened["request"] or []
-    usage = Usage(estimate_tokens("\n".join(text_of(message) for message in messages)), estimate_tokens(text))
+    request, messages = opened["request"], content.messages_of(opened["request"])
+    asked_tokens = content.prompt_tokens_of(request, estimate_tokens, text_of)
+    usage = Usage(*last.get("tokens", (asked_tokens, estimate_tokens(text))))
     cost = prices.cost(prices.price(kind, opened["model"], opened["started_at"]), usage)
     identity = {name: opened[name] for name in opened if name not in ("owner", "holds", "request")}
     row = {
@@ -126,8 +128,8 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
     asked = [text_of(message) for message in messages if message.get("role") == "user"]
     payload: dict[str, Any] = {
         "prompt_text": asked[-1] if asked else None,
-        "response_text": text,
-        "request": messages,
+        "response_text": text if content.policy_of(request) == content.FULL else None,
+        "request": request,
         "response": {},
     }
     return Closing(row, payload)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 
 from lib.access.permissions import Actor
+from lib.calls.content import messages_of
 from lib.calls.live import CallView
 from lib.calls.request import Origin
 from lib.db.engine import Store
@@ -85,7 +86,7 @@ def _view(row: RowMapping) -> CallView:
         configuration_id=row["configuration_id"],
         text=get("response_text") or "",
         reasoning=(get("response") or {}).get("reasoning", ""),
-        messages=get("request") or [],
+        messages=messages_of(get("request")),
         parameters=row["parameters"] or {},
         prompt_tokens=get("prompt_tokens"),
         completion_tokens=get("completion_tokens"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
+from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.clock import new_id, utc_now
 from lib.configs import examples, interchange
@@ -91,6 +92,7 @@ class Configurations:
             check_targets(connection, row["routing"])
             _refuse_taken_slug(connection, row["slug"])
             connection.execute(insert(configurations).values(**row))
+            audit.record(connection, actor, "configuration.create", row["slug"], content_policy=row["content_policy"])
         return self.get(actor, row["id"])
 
     def update(
@@ -117,6 +119,7 @@ class Configurations:
                     "Somebody saved it, perhaps you in another tab. Your changes were not saved.",
                     "Reload to see theirs, then change it again.",
                 )
+            audit.record(connection, actor, "configuration.edit", row.slug, **_told(row, changed))
         return self.get(actor, configuration_id)
 
     def clone(self, actor: Actor, configuration_id: str, slug: str | None = None) -> Configuration:
@@ -129,6 +132,7 @@ class Configurations:
             _refuse_taken_slug(connection, copied["slug"])
             fresh = copied | _new(row.is_active)
             connection.execute(insert(configurations).values(**fresh))
+            audit.record(connection, actor, "configuration.create", fresh["slug"], clone_of=row.slug)
         return self.get(actor, fresh["id"])
 
     def set_active(self, actor: Actor, configuration_id: str, is_active: bool) -> None:
@@ -140,6 +144,7 @@ class Configurations:
                 _refuse_global_default(row, "switched off")
             values = {"is_active": is_active, "is_default": row.is_default and is_active}
             _touch(connection, row, **values)
+            audit.record(connection, actor, "configuration.on" if is_active else "configuration.off", row.slug)
 
     def set_default(self, actor: Actor, configuration_id: str, *, everywhere: bool = False) -> None:
         """Make it the default of its app, or of every app without one of its own."""
@@ -166,6 +171,7 @@ class Configurations:
             row = _find(connection, configuration_id)
             _refuse_global_default(row, "deleted")
             connection.execute(delete(configurations).where(_C.id == row.id))
+            audit.record(connection, actor, "configuration.delete", row.slug)
 
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
         """Configurations as a JSON document without secrets; providers by name and kind."""
@@ -197,6 +203,7 @@ class Configurations:
                     imported.without_provider.append(entry.draft.slug)
                 if not complete:
                     imported.shorter_routing.append(entry.draft.slug)
+            audit.record(connection, actor, "configuration.import", "a file", created=imported.created)
         return imported
 
     def seed(self) -> None:
@@ -206,6 +213,13 @@ class Configurations:
             row["capabilities"] = list(row["capabilities"])
             row["is_global_default"] = example.is_global_default
         examples.add_once(self._store, rows)
+
+
+def _told(row: Row[Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """What the audit log says of an edit: which fields, and of the short ones what they are now."""
+    fields = [name for name, value in changed.items() if getattr(row, name) != value]
+    short = {name: changed[name] for name in ("slug", "model", "content_policy") if name in fields}
+    return {"fields": fields} | short
 
 
 def _new(is_active: bool) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Configurations as a JSON document: to move them between installations. It never holds a key or an address.
 
     {"format": "llm-manager/configurations", "version": 1, "configurations": [{"slug", "app", "description",
-     "provider", "provider_kind", "model", "system_prompt", "parameters", "capabilities", "routing", "is_active"}]}
+     "provider", "provider_kind", "model", "system_prompt", "parameters", "capabilities", "routing", "content_policy",
+     "unsupported_parameters", "is_active"}]}
 
 A provider is matched by name, else by kind when there is just one of that kind; without a match the configuration comes
 in switched off and says that it needs a provider. The routing's targets name their providers the same way; those
@@ -10,7 +11,7 @@ without a match are left out, and the import says so.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lib.configs.configuration import Configuration, Draft
@@ -21,7 +22,8 @@ FORMAT = "llm-manager/configurations"
 VERSION = 1
 _LARGEST = 5_000_000
 _TEXT = ("slug", "app", "model", "description", "system_prompt")
-_EXPORTED = (*_TEXT, "provider_kind", "parameters", "capabilities", "is_active")
+_POLICIES = ("content_policy", "unsupported_parameters")
+_EXPORTED = (*_TEXT, "provider_kind", "parameters", "capabilities", *_POLICIES, "is_active")
 _LISTS = ("deployments", "fallbacks")
 Known = Sequence[tuple[str, str, str]]  # id, name and kind of the registered providers
 
@@ -86,6 +88,8 @@ def _entry(number: int, entry: Any) -> Entry:
     text = {name: entry.get(name, "") for name in _TEXT}
     draft = Draft(**text, parameters=parameters, capabilities=[str(name) for name in capabilities])
     routing = entry.get("routing") or {}
+    policies: dict[str, Any] = {name: str(entry[name]) for name in _POLICIES if name in entry}
+    draft = replace(draft, **policies)
     try:
         draft.checked()
         Routing.from_record(_routing(routing, lambda target: str(target.get("provider", ""))))

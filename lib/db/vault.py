@@ -1,14 +1,18 @@
 """Secrets at rest: Fernet under keys with ids; the keys stand in a 0600 file of the data folder or in the environment.
 
 Every ciphertext names its key. `vault_keys` holds a known text under each key in use, so that a key that does not fit
-the data is refused at start, before it does harm. Rotation writes the new key to the file first, keeps the old one
-there until every secret has been re-encrypted in one transaction, and only then drops it: killed at any point, the
-file still opens everything in the database.
+the data is refused at start, before it does harm. Rotation holds the lock on `vault_keys` from its start: it writes
+the new key to the file first, keeps the old one there until every secret has been re-encrypted in one transaction that
+is safe on the disk, and only then drops it. Killed at any point, the file still opens everything in the database; a
+key that a kill left behind is dropped by the next rotation.
 """
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -25,6 +29,17 @@ _CANARY = "llm-manager"
 KEY_FILE = "master.key"
 
 
+@dataclass(frozen=True)
+class VaultState:
+    """Where the keys stand, the id of the one in use and since when, and how many keys are there and used."""
+
+    source: str
+    key_id: str
+    since: datetime
+    keys: int
+    in_use: int
+
+
 class Vault:
     """Encrypts and decrypts; `open()` first."""
 
@@ -39,23 +54,34 @@ class Vault:
         with self._store.read() as connection:
             canaries = _canaries(connection)
         self._load(may_create=not canaries)
+        if not canaries:
+            with self._locked() as connection:
+                if not (canaries := _canaries(connection)):
+                    first = _canary_row(self._keys[0])
+                    connection.execute(insert(vault_keys).values(**first))
+                    canaries = {str(first["key_id"]): str(first["canary"])}
         known = {key.id: key for key in self._keys}
         for key_id, canary in canaries.items():
             if key_id not in known or _open_with(known[key_id], canary) != _CANARY:
                 raise self._does_not_fit()
-        if self._keys[0].id not in canaries:
-            with self._store.write() as connection:
-                if self._keys[0].id not in _canaries(connection):
-                    connection.execute(insert(vault_keys).values(**_canary_row(self._keys[0])))
 
     def encrypt(self, secret: str, within: Connection | None = None) -> str:
-        """`secret` under the newest key. Give the transaction that stores it, so that no rotation comes in between."""
-        if within is not None:
-            lock = "" if self._store.is_sqlite else " FOR SHARE"
-            in_use = {row[0] for row in within.execute(text(f"SELECT key_id FROM vault_keys{lock}"))}  # noqa: S608
-            if self._keys[0].id not in in_use:
-                self._load(may_create=False)
-        return _seal(self._keys[0], secret)
+        """`secret` under the key in use. Give the transaction that stores it, so that no rotation comes in between."""
+        if within is None:
+            with self._store.read() as connection:
+                return _seal(self._key_in_use(set(_canaries(connection))), secret)
+        lock = "" if self._store.is_sqlite else " FOR SHARE"
+        in_use = {str(row[0]) for row in within.execute(text(f"SELECT key_id FROM vault_keys{lock}"))}  # noqa: S608
+        return _seal(self._key_in_use(in_use), secret)
+
+    def _key_in_use(self, in_use: set[str]) -> Key:
+        """The newest key that the database knows: one that a rotation has only written to the file does not count."""
+        if not any(key.id in in_use for key in self._keys):
+            self._load(may_create=False)  # another process has rotated
+        found = next((key for key in self._keys if key.id in in_use), None)
+        if found is None:
+            raise self._does_not_fit()
+        return found
 
     def decrypt(self, ciphertext: str) -> str:
         """The secret; InstallationError when no key here opens it."""
@@ -67,21 +93,54 @@ class Vault:
                 return secret
         raise self._does_not_fit()
 
-    def reencrypt(self) -> int:
-        """Rotate: every secret under a new key, in one transaction; how many there were."""
-        fresh = self._next_key()
-        with self._store.write() as connection:
-            if not self._store.is_sqlite:
-                connection.execute(text("LOCK TABLE vault_keys IN EXCLUSIVE MODE"))
+    def reencrypt(self, noted: Callable[[Connection, int], None] = lambda connection, count: None) -> int:
+        """Rotate: every secret under a new key, in one transaction, to which `noted` may add; how many there were."""
+        with self._locked() as connection:
+            fresh = self._next_key(set(_canaries(connection)))
             count = self._reseal(connection, fresh)
             connection.execute(delete(vault_keys))
             connection.execute(insert(vault_keys).values(**_canary_row(fresh)))
+            noted(connection, count)
+        self._make_durable()
         if self._given is None:
-            write_file(self.path, [fresh])
-        self._keys = [fresh]
+            self._drop_unused()
         return count
 
-    def _next_key(self) -> Key:
+    def state(self) -> VaultState:
+        """What there is to know of the keys without telling them."""
+        self._load(may_create=False)
+        with self._store.read() as connection:
+            rows = {row.key_id: row.created_at for row in connection.execute(select(vault_keys))}
+        source = "environment" if self._given is not None else "file"
+        current = self._key_in_use(set(rows)).id
+        return VaultState(source, current, rows[current], len(self._keys), len(rows))
+
+    @contextmanager
+    def _locked(self) -> Iterator[Connection]:
+        """A transaction that no other rotation, and no new secret, comes into."""
+        with self._store.write() as connection:
+            if not self._store.is_sqlite:
+                connection.execute(text("LOCK TABLE vault_keys IN EXCLUSIVE MODE"))
+            yield connection
+
+    def _make_durable(self) -> None:
+        """SQLite's commit may still stand in the system's memory: on the disk with it before the old key goes."""
+        log = Path(f"{self._store.url.database}-wal")
+        if self._store.is_sqlite and log.exists():
+            with log.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def _drop_unused(self) -> None:
+        """Leave in the file the keys that the database uses, and no other file with keys."""
+        with self._locked() as connection:
+            used = _canaries(connection)
+            self._load(may_create=False)
+            self._keys = [key for key in self._keys if key.id in used]
+            write_file(self.path, self._keys)
+            for left in self.path.parent.glob(".master-*"):  # by a process that was killed while it wrote
+                left.unlink(missing_ok=True)
+
+    def _next_key(self, in_use: set[str]) -> Key:
         """The key to rotate to, safe on disk beside the old ones before anything is encrypted with it."""
         self._load(may_create=False)
         if self._given is None:
@@ -89,10 +148,10 @@ class Vault:
             self._keys = [fresh, *self._keys]
             write_file(self.path, self._keys)
             return fresh
-        if len(self._keys) < 2:
+        if self._keys[0].id in in_use:
             raise InvalidInput(
                 "There is no new key to rotate to.",
-                "The key comes from LLM_MANAGER_MASTER_KEY, which holds one.",
+                "The key comes from LLM_MANAGER_MASTER_KEY, whose first one is in use already.",
                 "Write the new key before the old one, with a comma between them, restart, and rotate then.",
             )
         return self._keys[0]

@@ -36,6 +36,8 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     if current.setup.needed():
         print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.code()}\n", flush=True)
     threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()
+    jobs = current.jobs()
+    jobs.start()
     watcher = asyncio.create_task(watch_sessions(current))
     try:
         yield
@@ -43,6 +45,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
+        await asyncio.to_thread(jobs.stop)
         await asyncio.to_thread(current.calls.close, _DRAIN_S)
         await asyncio.to_thread(current.close)
 

@@ -1,37 +1,91 @@
 """No key leaves in a message: values this process has decrypted, and anything that looks like a key, become `[hidden]`.
 
 Providers echo keys in their errors, and libraries put requests into exceptions; every text that goes to a log, a row
-or a page passes here first. Known values are remembered when a key is decrypted or entered.
+or a page passes here first. Known values are remembered when a key is decrypted or entered, and found as they are,
+URL-encoded, escaped, inside Base64 (`Authorization: Basic`), and cut: any piece of twelve signs or more.
 """
 
+import base64
+import json
 import re
 import threading
+from urllib.parse import quote
 
 MASK = "[hidden]"
 _SHORTEST = 6
+_PIECE = 12  # of a known value: what is longer is hidden
+_STEP = _PIECE // 2  # a piece of twelve signs holds one of the value's sixes whole
 _PATTERNS = re.compile(
     r"""
-    (?<![A-Za-z0-9])(?:sk|pk|rk|gsk|xai|pplx|r8|hf|nvapi|fw|tgp|lmk)[-_][A-Za-z0-9_\-*.]{6,}   # keys by their prefix
-    | AIza[A-Za-z0-9_\-]{10,}                                                           # Google
-    | (?<=Bearer\s)[A-Za-z0-9._~+/\-=]{6,}
-    | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)                                                    # user:password in an address
-    | (?i:(?<=api_key=)|(?<=api-key:\s)|(?<=key=)|(?<=token=))[A-Za-z0-9._~+/\-]{6,}
+    -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
+    | (?<![A-Za-z0-9])(?:sk|pk|rk|gsk|xai|pplx|r8|hf|nvapi|fw|tgp|lmk)[-_][A-Za-z0-9_\-*.]{6,}   # keys by their prefix
+    | (?<![A-Za-z0-9])(?:gh[pousr]|github_pat|glpat|xox[abprs])[-_][A-Za-z0-9_\-]{10,}
+    | (?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])                           # Amazon
+    | AIza[A-Za-z0-9_\-]{10,}                                                            # Google
+    | (?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*         # JSON web tokens
+    | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                                                    # user:password in an address
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
-_known: set[str] = set()
+_AFTER = re.compile(r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/\-=]{6,}")
+_NAMED = re.compile(
+    r"""(?ix)
+    ((?:api[-_]?key|x-goog-api-key|access[-_]?token|auth[-_]?token|client[-_]?secret|authorization|password
+        |(?<![a-z_])(?:key|token|secret))
+     ["']?\s*(?:=|:|%3A|%3D)\s*["']?)
+    (?!\[hidden\]|bearer\b|basic\b)[A-Za-z0-9._~+/\-=%]{6,}
+    """
+)
+_known: dict[str, tuple[str, ...]] = {}
 _lock = threading.Lock()
 
 
 def remember(secret: str | None) -> None:
-    """Hide this value from now on, wherever it turns up."""
-    if secret and len(secret) >= _SHORTEST:
+    """Hide this value from now on, wherever and however it turns up."""
+    if secret and len(secret) >= _SHORTEST and secret not in _known:
         with _lock:
-            _known.add(secret)
+            _known[secret] = _guises(secret)
 
 
 def redact(text: str) -> str:
     """`text` without known secrets and without anything shaped like one."""
-    for secret in sorted(_known.copy(), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return _PATTERNS.sub(MASK, text)
+    return _NAMED.sub(rf"\1{MASK}", _AFTER.sub(rf"\1\2{MASK}", _PATTERNS.sub(MASK, hide_known(text))))
+
+
+def hide_known(text: str) -> str:
+    """`text` without the secrets that this process knows."""
+    for secret, guises in sorted(_known.copy().items(), key=lambda item: len(item[0]), reverse=True):
+        for guise in guises:
+            text = text.replace(guise, MASK)
+        if len(secret) >= _PIECE:
+            text = _without_pieces(text, secret)
+    return text
+
+
+def _guises(secret: str) -> tuple[str, ...]:
+    """The ways a value may be written, itself first."""
+    raw = secret.encode()
+    found = [secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]]
+    if len(raw) >= 8:
+        for offset in range(3):  # of the value in what was encoded; the signs at its edges depend on its neighbours
+            encoded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
+            inner = encoded[(0, 2, 3)[offset] : len(encoded) - 1]
+            found += [inner, inner.replace("+", "-").replace("/", "_")]
+    return tuple(dict.fromkeys(found))
+
+
+def _without_pieces(text: str, secret: str) -> str:
+    """`text` without pieces of a secret: each is found by one of the secret's sixes and grown both ways."""
+    for start in range(0, len(secret) - _STEP + 1, _STEP):
+        seed, at = secret[start : start + _STEP], 0
+        while (at := text.find(seed, at)) >= 0:
+            low, high, left, right = at, at + _STEP, start, start + _STEP
+            while low > 0 and left > 0 and text[low - 1] == secret[left - 1]:
+                low, left = low - 1, left - 1
+            while high < len(text) and right < len(secret) and text[high] == secret[right]:
+                high, right = high + 1, right + 1
+            if high - low >= _PIECE:
+                text, at = text[:low] + MASK + text[high:], low + len(MASK)
+            else:
+                at = high
+    return text

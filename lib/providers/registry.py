@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Text, cast, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
+from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import configurations, providers, user_preferences
+from lib.db.tables import configurations, providers
 from lib.db.vault import Vault, sealed_headers
 from lib.errors import Conflict, InvalidInput, NotFound
-from lib.providers import hosts
+from lib.providers import hosts, seeding
 from lib.providers.chunks import Endpoint
 from lib.providers.kinds import ProviderKind, facts
 from lib.providers.provider import (
@@ -32,14 +32,6 @@ from lib.providers.provider import (
 from lib.providers.redaction import remember
 
 __all__ = ["Provider", "Providers"]
-SEEDED = (
-    ProviderKind.LOCAL,
-    ProviderKind.OLLAMA,
-    ProviderKind.OPENAI,
-    ProviderKind.ANTHROPIC,
-    ProviderKind.OPENROUTER,
-)
-_INSTALLATION = "installation"  # stands where a user's id would, for marks of the installation itself
 
 
 class Providers:
@@ -97,6 +89,7 @@ class Providers:
             row["headers"] = self._sealed_headers(connection, headers)
             _refuse_taken_name(connection, row["name"])
             connection.execute(insert(providers).values(**row))
+            audit.record(connection, actor, "provider.create", row["name"], kind=row["kind"], **_told(row))
         return self.get(actor, row["id"])
 
     def update(
@@ -142,12 +135,15 @@ class Providers:
             if headers is not None:
                 changed["headers"] = self._sealed_headers(connection, headers)
             connection.execute(update(providers).where(providers.c.id == before.id).values(**changed))
+            audit.record(connection, actor, "provider.edit", before.name, **_told(changed))
         return self.get(actor, before.id)
 
     def set_active(self, actor: Actor, provider_id: str, is_active: bool) -> None:
         """Switch a provider on or off; calls to one that is off are refused."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        self._change(provider_id, is_active=is_active, updated_at=utc_now())
+        with self._store.write() as connection:
+            row = self._change(connection, provider_id, is_active=is_active, updated_at=utc_now())
+            audit.record(connection, actor, "provider.on" if is_active else "provider.off", row.name)
 
     def delete(self, actor: Actor, provider_id: str) -> None:
         """Remove a provider and its key; Conflict while configurations use it. Its calls stay in the ledger."""
@@ -161,15 +157,20 @@ class Providers:
                     "Give them another provider or delete them first.",
                 )
             connection.execute(delete(providers).where(providers.c.id == row.id))
+            audit.record(connection, actor, "provider.delete", row.name)
 
-    def rotate_keys(self, actor: Actor) -> int:
-        """Re-encrypt every stored secret under a new master key; how many there were."""
-        actor.require(Permission.MANAGE_ENCRYPTION_KEYS)
-        return self._vault.reencrypt()
+    def remember_secrets(self) -> None:
+        """Let every stored key and header be hidden from now on (internal: at the start)."""
+        with self._store.read() as connection:
+            rows: Sequence[Row[Any]] = connection.execute(select(providers)).all()
+        for row in rows:
+            remember(self._vault.decrypt(row.key_ciphertext) if row.key_ciphertext else None)
+            self._headers(row)
 
     def record_check(self, provider_id: str, check: Mapping[str, Any]) -> None:
         """Remember the newest connection test (internal: the tester has checked who asks)."""
-        self._change(provider_id, last_check=dict(check))
+        with self._store.write() as connection:
+            self._change(connection, provider_id, last_check=dict(check))
 
     def endpoint(self, provider_id: str) -> Endpoint:
         """Where and with what key to call a provider (internal: for the call path); InvalidInput when it can't be."""
@@ -199,28 +200,12 @@ class Providers:
 
     def seed(self) -> None:
         """Register the examples, once in an installation's life."""
-        now = utc_now()
-        mark = {"user_id": _INSTALLATION, "key": "seeded-providers", "value": True, "updated_at": now}
-        rows = [
-            {"id": new_id(), "name": kind.value, "kind": kind.value, "created_at": now, "updated_at": now}
-            for kind in SEEDED
-        ]
-        with self._store.read() as connection:
-            if is_marked(connection, "seeded-providers"):
-                return
-        try:
-            with self._store.write() as connection:
-                connection.execute(insert(user_preferences).values(**mark))
-                taken = set(connection.scalars(select(providers.c.name)))
-                if fresh := [row for row in rows if row["name"] not in taken]:
-                    connection.execute(insert(providers), fresh)
-        except IntegrityError:
-            return  # another process was faster
+        seeding.seed(self._store)
 
-    def _change(self, provider_id: str, **values: Any) -> None:
-        with self._store.write() as connection:
-            row = _find(connection, provider_id)
-            connection.execute(update(providers).where(providers.c.id == row.id).values(**values))
+    def _change(self, connection: Connection, provider_id: str, **values: Any) -> Row[Any]:
+        row = _find(connection, provider_id)
+        connection.execute(update(providers).where(providers.c.id == row.id).values(**values))
+        return row
 
     def _sealed_key(
         self, connection: Connection, kind: ProviderKind, base_url: str, key: str | None
@@ -265,14 +250,6 @@ class Providers:
         )
 
 
-def is_marked(connection: Connection, mark: str) -> bool:
-    """Whether an installation carries a mark of a step done once."""
-    query = select(user_preferences.c.key).where(
-        user_preferences.c.user_id == _INSTALLATION, user_preferences.c.key == mark
-    )
-    return connection.scalar(query) is not None
-
-
 def _find(connection: Connection, id_or_name: str) -> Row[Any]:
     query = select(providers).where((providers.c.id == id_or_name) | (providers.c.name == id_or_name))
     row = connection.execute(query).first()
@@ -286,6 +263,16 @@ def _refuse_taken_name(connection: Connection, name: str | None, but: str = "") 
         select(providers.c.id).where(providers.c.name == name, providers.c.id != but)
     ):
         raise Conflict(f"The name {name} is taken.", "", "Choose another one.")
+
+
+def _told(changed: Mapping[str, Any]) -> dict[str, Any]:
+    """What the audit log says of the fields: of a key its last signs or that there is none, of headers their names."""
+    told = {name: changed[name] for name in ("name", "base_url", "allow_private") if name in changed}
+    if "key_last4" in changed:
+        told["key"] = changed["key_last4"]
+    if "headers" in changed:
+        told["headers"] = list(changed["headers"].get("names", ()))
+    return told
 
 
 def _slugs(connection: Connection, provider_id: str) -> list[str]:

@@ -20,6 +20,11 @@ from lib.ui import blocks, format, session
 
 CLOSED = "activity-closed"  # counts how often a panel was closed
 _SHOWN_CHARACTERS = 20_000
+_NOT_KEPT = "The request was not kept, or its time to be kept is over."
+_POLICIES = {
+    "metadata": "The configuration keeps no words of its calls (content policy: metadata).",
+    "redacted": "Private words are masked (content policy: redacted). The model saw them.",
+}
 
 
 def user_names(options: ActivityOptions) -> dict[str, str]:
@@ -147,6 +152,8 @@ def _attempts(detail: CallDetail) -> None:
 def _may_read(detail: CallDetail) -> bool:
     if not detail.reads_content:
         st.caption("Words stay with their author. The person who made the call and super-admins can read them.")
+    if detail.reads_content and detail.content_policy in _POLICIES:
+        st.caption(f":material/visibility_off: {_POLICIES[detail.content_policy]}")
     return detail.reads_content
 
 
@@ -154,7 +161,7 @@ def _request(detail: CallDetail) -> None:
     if not _may_read(detail):
         return
     if not detail.messages:
-        _words(detail.prompt_text, "The request was not kept.")
+        _words(detail.prompt_text, _NOT_KEPT if detail.content_policy != "metadata" else "")
     for message in detail.messages or []:
         st.caption(blocks.plain(str(message.get("role", "message"))))
         _words(text_of(message) or json.dumps(message, ensure_ascii=False, indent=2), "")
@@ -167,7 +174,7 @@ def _response(detail: CallDetail) -> None:
         with st.expander("Reasoning", icon=":material/psychology:"):
             _words(str(reasoning), "")
     nothing = "No response yet." if detail.status == "running" else "No response was received."
-    _words(detail.response_text, nothing)
+    _words(detail.response_text, nothing if detail.content_policy != "metadata" else "")
     if tools := detail.response.get("tool_calls"):
         st.caption("Tool calls")
         st.code(json.dumps(tools, ensure_ascii=False, indent=2)[:_SHOWN_CHARACTERS], language="json", wrap_lines=True)
@@ -176,7 +183,8 @@ def _response(detail: CallDetail) -> None:
 def _words(text: str | None, nothing: str) -> None:
     """Somebody's words, as they are; very long ones are cut, because a browser would stall."""
     if not text:
-        st.caption(nothing)
+        if nothing:
+            st.caption(nothing)
         return
     st.code(text[:_SHOWN_CHARACTERS], language=None, wrap_lines=True, height=320 if len(text) > 1200 else "content")
     if len(text) > _SHOWN_CHARACTERS:

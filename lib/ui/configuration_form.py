@@ -19,6 +19,12 @@ from lib.ui.model_picker import model_picker
 
 _UNSUPPORTED = {"refuse": "Refuse the call and name them", "drop": "Leave them out, and say so with the call"}
 
+POLICIES = {
+    "full": "Keep all words",
+    "redacted": "Keep words, private ones masked",
+    "metadata": "Keep no words",
+}
+
 
 def select(slug: str) -> None:
     """Put a configuration into the address."""
@@ -60,6 +66,14 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     )
     able = before.capabilities if before else _known_capabilities(services, provider, model)
     capabilities = st.pills("Capabilities", CAPABILITIES, default=able, selection_mode="multi")
+    policy = st.selectbox(
+        "Content policy",
+        list(POLICIES),
+        index=list(POLICIES).index(before.content_policy if before else "full"),
+        format_func=POLICIES.__getitem__,
+        help="What is stored of prompts and answers. The model gets the whole prompt, and you see the whole answer "
+        "while it runs. Tokens, cost and times are always kept.",
+    )
     spots[None] = st.container()
     if not st.button("Save configuration" if before else "Create configuration", type="primary"):
         return
@@ -71,6 +85,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
         "system_prompt": system_prompt,
         "capabilities": capabilities,
         "unsupported_parameters": unsupported,
+        "content_policy": policy,
         "provider_id": provider.id if provider else None,
     }
     try:

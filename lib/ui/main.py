@@ -7,13 +7,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from lib.access.permissions import Actor, Permission, Role
+from lib.access.permissions import Actor, Permission
 from lib.ui import account, session
 
 _HERE = Path(__file__).parent
 _PAGES = _HERE.parent.parent / "pages"
 _P = Permission
-# group → (file, title, icon, permission); Access asks for the role super-admin besides
+# group → (file, title, icon, permission); what Access shows besides the master key is for super-admins
 _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     "Work": [("playground", "Playground", "play_circle", _P.TEST_CONFIGS)],
     "Insight": [
@@ -26,7 +26,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("overrides", "Overrides", "layers", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),
-        ("access", "Access", "key", _P.VIEW_CONFIGS),
+        ("access", "Access", "key", _P.MANAGE_ENCRYPTION_KEYS),
     ],
 }
 # A white label on the accent is hard to read in the dark theme, and no theme option changes it.
@@ -42,7 +42,7 @@ def navigation(actor: Actor) -> dict[str, list[st.Page]]:
     by_name: dict[str, st.Page] = {}
     for group, entries in _NAVIGATION.items():
         for name, title, icon, permission in entries:
-            if not actor.can(permission) or (name == "access" and actor.role is not Role.SUPER_ADMIN):
+            if not actor.can(permission):
                 continue
             page = st.Page(
                 _PAGES / f"{name}.py",

@@ -9,7 +9,7 @@ import pytest
 from rig import AMIRA, Rig
 
 from lib.calls.live import AttemptState, LiveCall
-from lib.calls.request import CallRequest, Target, resolve
+from lib.calls.request import CallRequest, Plan, Target, resolve
 from lib.calls.routing import pause_s
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, InvalidInput, ProviderError
@@ -25,6 +25,11 @@ def rig(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     made = Rig(settings)
     yield made
     made.services.close()
+
+
+def _plan(rig: Rig, request: CallRequest) -> Plan:
+    found = rig.services
+    return resolve(request, found.configurations, found.providers, found.overrides)
 
 
 def ask(rig: Rig, routing: dict[str, Any], model: str = "say:own", **more: Any) -> CallRequest:

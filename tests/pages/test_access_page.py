@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from visitor import Visitor, press, words
+from streamlit.testing.v1 import AppTest
+from visitor import Visitor, press, press_last, run, words
 
+from lib.access.audit import Asked
 from lib.access.permissions import OPERATOR, Role
+from lib.jobs.retention import Days
 from lib.settings import Settings
+from tests.calls.activity_rig import log_all
 
 GOOD = "correct horse battery"
 pytestmark = [pytest.mark.feature("ACC-1"), pytest.mark.filterwarnings("default")]
@@ -43,15 +47,77 @@ def test_a_person_is_added_and_a_bad_password_is_said(visitor: Visitor) -> None:
     }
 
 
-@pytest.mark.parametrize("role", [Role.MASTER_DEVELOPER, Role.DEVELOPER, Role.ADMINISTRATOR])
+@pytest.mark.parametrize("role", [Role.DEVELOPER, Role.ADMINISTRATOR])
 def test_other_roles_see_neither_people_nor_a_button(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, role: Role
 ) -> None:
     visitor = Visitor(settings, monkeypatch, role)
     try:
         page = visitor.open("access")
-        assert [error.proto.title for error in page.error] == ["You can't manage people."]
+        assert [error.proto.title for error in page.error] == ["You can't do this."]
         assert not page.button
         assert not page.dataframe
     finally:
         visitor.close()
+
+
+def test_who_may_manage_keys_alone_sees_the_key_and_no_people(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = Visitor(settings, monkeypatch, Role.MASTER_DEVELOPER)
+    try:
+        page = visitor.open("access")
+        assert "Master key" in words(page)
+        assert [button.label for button in page.button] == ["", "Rotate the master key"]
+        assert not page.dataframe
+        assert not page.tabs
+    finally:
+        visitor.close()
+
+
+@pytest.mark.feature("CFG-6")
+def test_the_master_key_is_rotated_after_a_question(visitor: Visitor) -> None:
+    visitor.services.providers.create(OPERATOR, name="second", kind="openai", api_key="sk-canary-0123456789")
+    before = visitor.services.master_key.state(OPERATOR).key_id
+    assert before in words(visitor.open("access"))
+    press_last(visitor.draw("lib.ui.data_settings.rotate_dialog"), "Rotate key")
+    assert visitor.services.master_key.state(OPERATOR).key_id != before
+    page = visitor.services.audit.page(OPERATOR, Asked(actions=("key.rotate",)))
+    assert [(entry.user_name, entry.detail) for entry in page.entries] == [("amira", {"secrets": 1})]
+
+
+@pytest.mark.feature("CALL-8")
+def test_times_are_saved_and_deleting_calls_is_confirmed(visitor: Visitor) -> None:
+    page = visitor.open("access")
+    assert "There was no run yet" in words(page)
+    page.number_input(key="days-words").set_value(30)
+    press(page, "Save times")
+    assert visitor.services.retention.days(OPERATOR) == Days(words=30)
+    log_all(visitor.services.store, [{"ago": 400 * 86_400}] * 3)
+    dialog = AppTest.from_string(
+        """from lib.jobs.retention import Days
+from lib.ui import data_settings, session
+data_settings.confirm_dialog(session.services(), session.actor(), Days(calls=90), 3)
+""",
+        default_timeout=60,
+    )
+    dialog.run()
+    assert "3 rows" in words(dialog)
+    assert visitor.services.retention.days(OPERATOR) == Days(words=30)
+    press_last(dialog, ":red[Delete 3 rows]")
+    assert visitor.services.retention.days(OPERATOR) == Days(calls=90)
+    visitor.services.retention.run(OPERATOR)
+    assert "3 of calls" in words(visitor.open("access"))
+
+
+@pytest.mark.feature("ACC-3")
+def test_the_audit_log_is_listed_by_person_and_action(visitor: Visitor) -> None:
+    visitor.services.users.create(OPERATOR, "jonas", GOOD, Role.DEVELOPER)
+    page = visitor.open("access")
+    assert "user.create" in list(page.dataframe[1].value["Action"])
+    page.multiselect(key="audit-actions").set_value(["user.create"])
+    run(page)
+    assert list(page.dataframe[1].value["What"]) == ["jonas", "amira"]
+    page.multiselect(key="audit-users").set_value(["operator"])
+    run(page)
+    assert "2 entries" in words(page)

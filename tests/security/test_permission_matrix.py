@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lib.access.master_key import MasterKey
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, actor_for
 from lib.access.preferences import Preferences
 from lib.access.users import Users
@@ -41,7 +42,8 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.update": (P.MANAGE_PROVIDERS, lambda s, a: s.providers.update(a, NOBODY, name="x")),
     "Providers.set_active": (P.MANAGE_PROVIDERS, lambda s, a: s.providers.set_active(a, NOBODY, False)),
     "Providers.delete": (P.MANAGE_PROVIDERS, lambda s, a: s.providers.delete(a, NOBODY)),
-    "Providers.rotate_keys": (P.MANAGE_ENCRYPTION_KEYS, lambda s, a: s.providers.rotate_keys(a)),
+    "MasterKey.rotate": (P.MANAGE_ENCRYPTION_KEYS, lambda s, a: s.master_key.rotate(a)),
+    "MasterKey.state": (P.MANAGE_ENCRYPTION_KEYS, lambda s, a: s.master_key.state(a)),
     "Circuits.list": (P.VIEW_CONFIGS, lambda s, a: s.circuits.list(a)),
     "Circuits.close": (P.MANAGE_PROVIDERS, lambda s, a: s.circuits.close(a, NOBODY, "m")),
     "Configurations.list": (P.VIEW_CONFIGS, lambda s, a: s.configurations.list(a)),
@@ -140,7 +142,7 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    for service in (Providers, Circuits, Configurations, Overrides, Models, Users, Calls, Demo):
+    for service in (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

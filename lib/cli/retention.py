@@ -1,0 +1,31 @@
+"""Commands about what is kept: `retention run`."""
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from lib.access.permissions import OPERATOR
+from lib.cli import output
+from lib.cli.door import opened_services
+
+
+def add_commands(commands: Any) -> None:
+    """Register `retention`."""
+    actions = commands.add_parser("retention", help="delete what is older than its time").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    command = actions.add_parser("run", help="delete now; the times are set on the page Access, under Data")
+    command.add_argument("--dry-run", action="store_true", help="only say what would go")
+    output.add_json_option(command)
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Delete, or count, and print the rows of each class with the days it is kept."""
+    with opened_services() as services:
+        days = services.retention.days(OPERATOR)
+        service = services.retention
+        rows = service.preview(OPERATOR) if arguments.dry_run else service.run(OPERATOR)
+    kept, column = asdict(days), "would_delete" if arguments.dry_run else "deleted"
+    lines = [{"class": name, "days": kept[name], column: count} for name, count in asdict(rows).items()]
+    output.show(lines, as_json=arguments.json, empty="")

@@ -1,0 +1,54 @@
+"""What runs by itself: each job hourly, in one process of all, in a thread that starts and stops with the server."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from lib.clock import new_id
+from lib.db.engine import Store
+from lib.jobs.lease import Lease
+
+log = logging.getLogger(__name__)
+Job = Callable[[Callable[[], bool]], object]  # given `go_on`: False when it has to stop
+EVERY = timedelta(hours=1)
+
+
+class Scheduler:
+    """Runs each job when its lease is free; a job that fails is tried again when its lease has run out."""
+
+    def __init__(self, store: Store, jobs: Mapping[str, Job], look_every_s: float = 60.0) -> None:
+        owner = new_id()
+        self._jobs = [(Lease(store, name, owner), name, job) for name, job in jobs.items()]
+        self._look_every_s, self._stopped = look_every_s, threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first look comes after one pause, when the start is over."""
+        self._thread.start()
+
+    def stop(self, wait_s: float = 5.0) -> None:
+        """End after the batch that is under way."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(wait_s)
+
+    def look(self) -> list[str]:
+        """Run what is due; the names of the jobs that were run to their end."""
+        return [name for lease, name, job in self._jobs if not self._stopped.is_set() and self._run(lease, name, job)]
+
+    def _loop(self) -> None:
+        while not self._stopped.wait(self._look_every_s):
+            self.look()
+
+    def _run(self, lease: Lease, name: str, job: Job) -> bool:
+        try:
+            if not lease.take():
+                return False
+            job(lambda: not self._stopped.is_set() and lease.renew())
+            if not self._stopped.is_set():
+                lease.done(EVERY)
+            return not self._stopped.is_set()
+        except Exception as error:  # the boundary of a background job: the others must go on
+            log.warning("The job %s failed and is tried again: %s", name, error)
+            return False

@@ -1,0 +1,170 @@
+"""The Access page's tabs on keys, on how long things are kept, and on who changed what."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.audit import Asked
+from lib.access.permissions import Actor
+from lib.clock import utc_now
+from lib.errors import LLMManagerError
+from lib.jobs.retention import LONGEST_DAYS, Days, Deleted
+from lib.services import Services
+from lib.ui import blocks, format
+
+_CLASSES = {
+    "words": ("Words", "Prompts and answers. The calls stay, with their tokens, cost and times."),
+    "calls": ("Calls", "Rows of the ledger with their words. They leave Activity and every figure."),
+    "audit": ("Audit log", "Who changed what. 30 days or more."),
+    "sign_ins": ("Sign-ins", "Sessions that were last used before, and failed tries."),
+}
+
+
+def keys_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """Which master key is in use, and the button that makes a new one."""
+    state = services.master_key.state(actor)
+    where = "the environment" if state.source == "environment" else "master.key in the data folder"
+    with st.container(border=True):
+        st.subheader("Master key", anchor=False)
+        st.caption("It encrypts provider keys and headers in the database.")
+        pairs = [("Stands in", where), ("In use since", format.moment(state.since, zone)), ("Id", state.key_id)]
+        blocks.facts([(label, blocks.plain(value)) for label, value in pairs], columns=3)
+        if st.button("Rotate the master key", icon=":material/autorenew:"):
+            rotate_dialog(services, actor)
+
+
+@st.dialog("Rotate the master key?")
+def rotate_dialog(services: Services, actor: Actor) -> None:
+    """Ask, rotate, and say how many secrets there were."""
+    st.markdown(
+        "A new key is made and every stored secret is encrypted under it. Providers keep their keys and nothing stops. "
+        "Afterwards back up the key file: backups of the database made before need the old one."
+    )
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep this key"):
+            st.rerun()
+        if st.button("Rotate key", icon=":material/autorenew:"):
+            try:
+                count = services.master_key.rotate(actor)
+            except LLMManagerError as error:
+                blocks.show_error(error)
+                return
+            st.toast(f"{count} {'secret is' if count == 1 else 'secrets are'} under a new key.")
+            st.rerun()
+
+
+def retention_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """Days for each class, what a run would delete now, and what the last one deleted."""
+    days = services.retention.days(actor)
+    current = asdict(days)
+    with st.form("retention"):
+        st.subheader("How long things are kept", anchor=False)
+        columns = st.columns(4)
+        given = {
+            name: column.number_input(
+                f"{label}, days", 1, LONGEST_DAYS, current[name], placeholder="For good", help=about, key=f"days-{name}"
+            )
+            for column, (name, (label, about)) in zip(columns, _CLASSES.items(), strict=True)
+        }
+        st.caption("An empty field keeps all. What is older is deleted within the hour, and can't be brought back.")
+        sent = st.form_submit_button("Save times")
+    if sent:
+        with blocks.errors_shown():
+            save(services, actor, Days(**{name: None if n is None else int(n) for name, n in given.items()}))
+    with blocks.row():
+        if st.button("Show what would go now", icon=":material/search:"):
+            st.caption(blocks.plain(f"Now older than their time: {_told(services.retention.preview(actor))}."))
+    last = services.retention.last_run(actor)
+    told = "There was no run yet."
+    if last is not None:
+        told = f"Last run: {format.moment(last.at, zone)}, by {last.by}. Deleted: {_told(last.deleted)}."
+    st.caption(blocks.plain(told))
+
+
+def save(services: Services, actor: Actor, days: Days) -> None:
+    """Keep the times; ask first when rows of the ledger would go."""
+    going = services.retention.preview(actor, days).calls
+    if going and days.calls != services.retention.days(actor).calls:
+        confirm_dialog(services, actor, days, going)
+        return
+    services.retention.change(actor, days)
+    st.toast("The times are saved.")
+    st.rerun()
+
+
+@st.dialog("Delete calls from the ledger?")
+def confirm_dialog(services: Services, actor: Actor, days: Days, going: int) -> None:
+    """Name how many rows go, and save only when that is confirmed."""
+    st.markdown(
+        f"**{going:,} rows** are older than {days.calls} days. They leave Activity and every figure, "
+        "and can't be brought back. From then on rows leave when they reach that age."
+    )
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep calls"):
+            st.rerun()
+        if st.button(f":red[Delete {going:,} rows]", icon=":material/delete:"):
+            try:
+                services.retention.change(actor, days, confirmed_calls=going)
+            except LLMManagerError as error:
+                blocks.show_error(error)
+                return
+            st.rerun()
+
+
+def _told(deleted: Deleted) -> str:
+    parts = [f"{count:,} of {_CLASSES[name][0].lower()}" for name, count in asdict(deleted).items() if count]
+    return ", ".join(parts) or "nothing"
+
+
+def audit_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """The audit log by person, action and day, a page at a time, and as a file."""
+    options = services.audit.options(actor)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        users = st.multiselect("Who", options.users, placeholder="Anybody", key="audit-users", width=200)
+        actions = st.multiselect("Action", options.actions, placeholder="Any", key="audit-actions", width=240)
+        since = st.date_input("From", None, key="audit-from", width=140)
+        until = st.date_input("To", None, key="audit-to", width=140)
+        asked = Asked(
+            tuple(users),
+            tuple(actions),
+            datetime.combine(since, time(), zone) if since else None,
+            datetime.combine(until + timedelta(days=1), time(), zone) if until else None,
+        )
+        st.download_button(
+            "CSV",
+            data=_file(services, actor, asked),
+            file_name=f"audit-{utc_now():%Y-%m-%d}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    page = services.audit.page(actor, asked, st.session_state.get("audit-page", 1))
+    if not page.count:
+        st.caption("Nothing was changed that matches.")
+        return
+    rows = [
+        {
+            "Time": format.moment(entry.at, zone),
+            "Who": entry.user_name,
+            "Action": entry.action,
+            "What": entry.subject,
+            "Detail": ", ".join(f"{name}: {_short(value)}" for name, value in entry.detail.items()),
+        }
+        for entry in page.entries
+    ]
+    st.dataframe(rows, hide_index=True, row_height=30, alt="Changes, newest first")
+    with blocks.row(horizontal_alignment="distribute"):
+        st.caption(f"{page.count:,} {'entry' if page.count == 1 else 'entries'} · times in {zone.key}", width="content")
+        if page.pages > 1:
+            st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key="audit-page")
+
+
+def _file(services: Services, actor: Actor, asked: Asked) -> Callable[[], bytes]:
+    return lambda: b"".join(services.audit.export_csv(actor, asked))
+
+
+def _short(value: object) -> str:
+    return "—" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
