@@ -1,16 +1,19 @@
 """Pricing past calls again: what would change, and the change itself.
 
 Each attempt's tokens stand in its row, so its cost can be worked out anew with the prices that hold for its moment now.
-Costs that the provider itself reported stay unless asked for; attempts that were never charged stay free. Rows are
-changed in batches, each whole in itself: an interrupted run leaves right rows and can be started again.
+Left as they are: costs that the provider itself reported (unless asked for), attempts that were never charged, answers
+from the cache, and calls of a provider that is registered no more, for its kind is not known.
+
+Rows are read without a lock and changed in batches, each whole in itself: calls go on meanwhile, an interrupted run
+leaves right rows and can be started again. The audit log notes the beginning, and the sums at the end.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
@@ -20,10 +23,12 @@ from lib.db.tables import providers, usage_logs
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
-from lib.providers.prices import PROVIDER_SAID, Cost
+from lib.providers.prices import PROVIDER_SAID
 
 _BATCH = 2000
 _C = usage_logs.c
+_COST = ("cost_nano_usd", "cost_status", "price_id")
+_USAGE = tuple(part.name for part in fields(Usage))
 _KINDS = {kind.value for kind in ProviderKind}
 
 
@@ -52,14 +57,14 @@ class Difference:
     was_unpriced: int = 0
     stays_unpriced: int = 0
 
-    def add(self, old: int | None, new: Cost, *, changes: bool) -> None:
+    def add(self, old: int | None, new: int | None, *, changes: bool) -> None:
         """Take an attempt in."""
-        self.stays_unpriced += new.nano is None
+        self.stays_unpriced += new is None
         if changes:
             self.changed += 1
             self.was_unpriced += old is None
             self.before_nano += old or 0
-            self.after_nano += new.nano or 0
+            self.after_nano += new or 0
 
 
 @dataclass
@@ -81,52 +86,66 @@ class Repricing:
         """What would change; nothing does."""
         actor.require(Permission.MANAGE_PROVIDERS)
         found = Preview()
-        with self._store.read() as connection:
-            kinds = _kinds(connection)
-            for rows in _batches(connection, range_):
-                self._look(rows, kinds, found)
-                if progress is not None:
-                    progress(found.looked_at)
+        for _ in self._changes(range_, found, progress):
+            pass
         return found
 
     def apply(self, actor: Actor, range_: Range, progress: Callable[[int], None] | None = None) -> Preview:
-        """Write the new costs; what has changed. Noted in the audit log with its sums."""
+        """Write the new costs; what has changed."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        found, after = Preview(), ""
-        while True:
+        found, begun = Preview(), False
+        for changes in self._changes(range_, found, progress):
             with self._store.write() as connection:
-                rows = connection.execute(_query(range_, after).limit(_BATCH)).all()
-                if rows:
-                    changes = self._look(rows, _kinds(connection), found)
-                    _write(connection, changes)
-                    after = rows[-1].id
-                if len(rows) < _BATCH:
-                    _note(connection, actor, range_, found)
-                    return found
+                if not begun:
+                    _note(connection, actor, "prices.reprice", range_)
+                    begun = True
+                _write(connection, changes)
+        if begun:
+            with self._store.write() as connection:
+                sums = {name: str(value) for name, value in vars(found.total).items()}
+                _note(connection, actor, "prices.repriced", range_, **sums)
+        return found
+
+    def _changes(
+        self, range_: Range, found: Preview, progress: Callable[[int], None] | None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """What changes, a batch at a time; `found` counts along."""
+        self._book.refresh()
+        with self._store.read() as connection:
+            listed = connection.execute(select(providers.c.name, providers.c.kind))
+            kinds = {name: kind for name, kind in listed}
+        query, after = _query(range_), list[Any]()
+        while True:
+            with self._store.read() as connection:
+                rows = connection.execute(query.where(*after).limit(_BATCH)).all()
+            if changes := [change for row in rows if (change := self._look(row, kinds, found)) is not None]:
+                yield changes
             if progress is not None:
                 progress(found.looked_at)
+            if len(rows) < _BATCH:
+                return
+            last = rows[-1]
+            after = [_C.started_at >= last.started_at, or_(_C.started_at > last.started_at, _C.id > last.id)]
 
-    def _look(self, rows: Any, kinds: Mapping[str, str], found: Preview) -> list[dict[str, Any]]:
-        """Price the rows anew and count them; the values of those that change."""
-        changes = []
-        for row in rows:
-            found.looked_at += 1
-            kind = kinds.get(row.provider, row.provider if row.provider in _KINDS else "")
-            price = self._book.price(kind, row.model, row.started_at) if kind else None
+    def _look(self, row: Row[Any], kinds: Mapping[str, str], found: Preview) -> dict[str, Any] | None:
+        """Price an attempt anew and count it; the values of one that changes."""
+        found.looked_at += 1
+        values = {name: getattr(row, name) for name in _COST}
+        kind = kinds.get(row.provider, row.provider if row.provider in _KINDS else None)
+        if kind is not None:
+            price = self._book.price(kind, row.model, row.started_at)
             new = self._book.cost(price, _usage(row), row.reported_nano_usd)
             status = "estimated" if new.status == "priced" and row.usage_source == "estimated" else new.status
             values = {"cost_nano_usd": new.nano, "cost_status": status, "price_id": new.price_id}
-            changes_row = any(getattr(row, name) != value for name, value in values.items())
-            for difference in (found.total, found.models.setdefault((row.provider, row.model), Difference())):
-                difference.add(row.cost_nano_usd, new, changes=changes_row)
-            if changes_row:
-                changes.append({"row_id": row.id} | {f"new_{name}": value for name, value in values.items()})
-        return changes
+        changes = any(getattr(row, name) != value for name, value in values.items())
+        for difference in (found.total, found.models.setdefault((row.provider, row.model), Difference())):
+            difference.add(row.cost_nano_usd, values["cost_nano_usd"], changes=changes)
+        return {"row_id": row.id} | {f"new_{name}": value for name, value in values.items()} if changes else None
 
 
-def _query(range_: Range, after: str = "") -> Any:
-    """Attempts that were charged, in order of their ids."""
-    conditions = [_C.prompt_tokens.is_not(None), _C.id > after]
+def _query(range_: Range) -> Any:
+    """Attempts that were charged, the oldest first."""
+    conditions = [_C.prompt_tokens.is_not(None), _C.cache == "none"]
     if range_.start is not None:
         conditions.append(_C.started_at >= range_.start)
     if range_.end is not None:
@@ -139,43 +158,21 @@ def _query(range_: Range, after: str = "") -> Any:
         conditions.append(_C.cost_nano_usd.is_(None))
     if not range_.reported_too:
         conditions.append(or_(_C.price_id.is_(None), _C.price_id != PROVIDER_SAID))
-    return select(usage_logs).where(and_(*conditions)).order_by(_C.id)
-
-
-def _batches(connection: Connection, range_: Range) -> Iterator[list[Row[Any]]]:
-    after = ""
-    while rows := list(connection.execute(_query(range_, after).limit(_BATCH))):
-        yield rows
-        after = rows[-1].id
+    columns = (_C.id, _C.started_at, _C.provider, _C.model, _C.usage_source, _C.reported_nano_usd)
+    return select(*columns, *(_C[name] for name in (*_COST, *_USAGE))).where(*conditions).order_by(_C.started_at, _C.id)
 
 
 def _write(connection: Connection, changes: list[dict[str, Any]]) -> None:
-    if not changes:
-        return
     first = take_sequence(connection, len(changes))
-    names = ("cost_nano_usd", "cost_status", "price_id", "change_seq")
     query = update(usage_logs).where(_C.id == bindparam("row_id"))
-    query = query.values({name: bindparam(f"new_{name}") for name in names})
+    query = query.values({name: bindparam(f"new_{name}") for name in (*_COST, "change_seq")})
     connection.execute(query, [change | {"new_change_seq": first + n} for n, change in enumerate(changes)])
 
 
-def _note(connection: Connection, actor: Actor, range_: Range, found: Preview) -> None:
+def _note(connection: Connection, actor: Actor, action: str, range_: Range, **sums: str) -> None:
     asked = {name: str(value) for name, value in vars(range_).items() if value not in (None, False)}
-    sums = {name: str(value) for name, value in vars(found.total).items()}
-    audit.record(connection, actor, "prices.reprice", range_.model or range_.provider or "calls", asked=asked, **sums)
-
-
-def _kinds(connection: Connection) -> dict[str, str]:
-    return {name: kind for name, kind in connection.execute(select(providers.c.name, providers.c.kind))}
+    audit.record(connection, actor, action, range_.model or range_.provider or "calls", asked=asked, **sums)
 
 
 def _usage(row: Row[Any]) -> Usage:
-    return Usage(
-        prompt_tokens=row.prompt_tokens or 0,
-        completion_tokens=row.completion_tokens or 0,
-        cache_read_tokens=row.cache_read_tokens or 0,
-        cache_write_tokens=row.cache_write_tokens or 0,
-        reasoning_tokens=row.reasoning_tokens or 0,
-        cache_write_1h_tokens=row.cache_write_1h_tokens or 0,
-        images=row.images or 0,
-    )
+    return Usage(**{name: getattr(row, name) or 0 for name in _USAGE})

@@ -65,8 +65,8 @@ def list_prices(arguments: argparse.Namespace) -> None:
 
     with opened_services() as services:
         found = services.price_entries.search(
-            OPERATOR, arguments.search, arguments.provider, own_only=arguments.own, most=5000
-        )
+            OPERATOR, arguments.search, arguments.provider, own_only=arguments.own
+        ).prices
     rows = [
         {
             "kind": price.kind,

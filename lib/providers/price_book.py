@@ -3,32 +3,55 @@
 The most specific name wins, and of the same name the team's own entry:
 
 1. the model as it was called;
-2. the same without its date or `-latest` (`gpt-4.1-2025-04-14` → `gpt-4.1`);
-3. a team's own entry that ends in `*`, the longest first.
+2. the same without what only addresses it: `models/`, its provider's name, a region (`eu.anthropic.…`);
+3. either of them without its date or `-latest` (`gpt-4.1-2025-04-14` → `gpt-4.1`);
+4. a team's own entry that ends in `*`, the longest first.
 
 Of several versions the newest that began at or before the call's moment holds. The shipped list also holds for calls
 before its date, a team's own entry never does.
+
+Calls are priced in the event loop, which must neither wait for the database nor fail with it: what the team has entered
+is kept in memory, and a thread looks every two seconds whether it has changed.
 """
 
+import logging
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
+from lib.clock import new_id, utc_now
 from lib.db.engine import Store
+from lib.db.tables import installation_settings
 from lib.db.tables import prices as prices_table
+from lib.errors import LLMManagerError
 from lib.providers import price_list
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind, is_free
 from lib.providers.prices import ALWAYS, Cost, Price, Rates, cost_of, plain
 
+log = logging.getLogger(__name__)
 _CHECK_S = 2.0
+_REVISION = "prices.revision"  # a new value with every change of the team's own entries
 _DATED = re.compile(r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest|@\d{8})$")
+_ADDRESSED = re.compile(r"^models/|(?<![^/])(?:us|eu|apac|global|au|jp)\.(?=[a-z0-9]+\.)")
 _Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The team's own entries as of a revision; replaced as a whole."""
+
+    revision: str | None = None
+    entries: Mapping[_Key, list[Price]] = field(default_factory=dict)
+    wildcards: Mapping[str, list[str]] = field(default_factory=dict)  # kind → prefixes, the longest first
 
 
 class PriceBook:
@@ -40,21 +63,19 @@ class PriceBook:
     def __init__(self, entries: Iterable[Price] | None = None, store: Store | None = None) -> None:
         self._given = None if entries is None else list(entries)
         self._store = store
-        self._lock = threading.Lock()
-        self._own: dict[_Key, list[Price]] = {}
-        self._wildcards: dict[str, list[str]] = {}
-        self._seen: tuple[object, ...] | None = None
+        self._own: _Own | None = None if store is not None else _Own()
+        self._reading = threading.Lock()
         self._next_check = 0.0
 
     def price(self, kind: str, model: str, at: datetime) -> Price | None:
         """The price in force at a moment, or None when nobody knows one."""
-        self._follow()
-        for name in _names(model):
-            found = _newest(self._own.get((kind, name), ()), at) or self._from_list((kind, name), at)
+        own = self._kept()
+        for name in _names(kind, model):
+            found = _newest(own.entries.get((kind, name), ()), at) or self._from_list((kind, name), at)
             if found is not None:
                 return found
-        for prefix in self._wildcards.get(kind, ()):
-            if model.startswith(prefix) and (found := _newest(self._own[kind, f"{prefix}*"], at)) is not None:
+        for prefix in own.wildcards.get(kind, ()):
+            if model.startswith(prefix) and (found := _newest(own.entries[kind, f"{prefix}*"], at)) is not None:
                 return found
         if kind == ProviderKind.SCRIPTED:
             return _scripted(model)
@@ -64,19 +85,17 @@ class PriceBook:
         """What a call costs."""
         return cost_of(price, usage, reported_nano)
 
-    def models(self, kind: str) -> list[str]:
-        """Every model of a kind with a known price, by name."""
-        self._follow()
-        return sorted({name for found, name in (*self.shipped, *self._own) if found == kind and name[-1] != "*"})
+    def own(self) -> Mapping[_Key, Sequence[Price]]:
+        """Every version of the team's own entries by kind and model, the oldest first."""
+        return self._kept().entries
 
-    def own(self) -> list[Price]:
-        """Every version of the team's own entries."""
-        self._follow()
-        return [price for versions in self._own.values() for price in versions]
-
-    def forget(self) -> None:
-        """Read the team's own entries again at the next question."""
-        self._next_check, self._seen = 0.0, None
+    def refresh(self) -> None:
+        """Take in what stands in SQL now; a service calls it after a change and before a question about now."""
+        if self._store is None:
+            return
+        with self._reading:
+            self._own = self._read(self._store, self._own)
+            self._next_check = time.monotonic() + _CHECK_S
 
     @cached_property
     def shipped(self) -> dict[_Key, list[Price]]:
@@ -84,38 +103,64 @@ class PriceBook:
         return _by_key(price_list.read_shipped() if self._given is None else self._given)
 
     def __len__(self) -> int:
-        return sum(len(versions) for versions in self.shipped.values()) + len(self.own())
+        return sum(len(versions) for found in (self.shipped, self.own()) for versions in found.values())
 
     def _from_list(self, key: _Key, at: datetime) -> Price | None:
         versions = self.shipped.get(key)
         return (_newest(versions, at) or versions[0]) if versions else None
 
-    def _follow(self) -> None:
-        """Take in what has changed in SQL; at most every two seconds, one small query."""
-        if self._store is None or time.monotonic() < self._next_check:
-            return
-        with self._lock, self._store.read() as connection:
+    def _kept(self) -> _Own:
+        """What is in memory. Only the first question waits for the database."""
+        if self._own is None:
+            self._follow()
+        elif self._store is not None and time.monotonic() >= self._next_check:
             self._next_check = time.monotonic() + _CHECK_S
-            columns = prices_table.c
-            now = tuple(connection.execute(select(func.count(), func.max(columns.created_at))).one())
-            if now == self._seen:
-                return
+            threading.Thread(target=self._follow, name="prices", daemon=True).start()
+        return self._own or _Own()
+
+    def _follow(self) -> None:
+        """Refresh, or go on with what was known when the database can't be asked."""
+        try:
+            self.refresh()
+        except (SQLAlchemyError, LLMManagerError) as error:
+            self._own = self._own or _Own()
+            log.warning("The team's own prices can't be read, those known go on to hold: %s", error)
+
+    @staticmethod
+    def _read(store: Store, known: _Own | None) -> _Own:
+        with store.read() as connection:
+            settings = installation_settings.c
+            revision = connection.scalar(select(settings.value).where(settings.name == _REVISION))
+            if known is not None and known.revision == revision:
+                return known
             rows = connection.execute(select(prices_table)).all()
-            own = _by_key(
-                Price(r.kind, r.model, r.valid_from, price_list.from_record(r.rates), r.source, r.id) for r in rows
-            )
-            wildcards: dict[str, list[str]] = {}
-            for kind, name in own:
-                if name.endswith("*"):
-                    wildcards.setdefault(kind, []).append(name[:-1])
-            for prefixes in wildcards.values():
-                prefixes.sort(key=len, reverse=True)
-            self._own, self._wildcards, self._seen = own, wildcards, now
+        entries = _by_key(
+            Price(r.kind, r.model, r.valid_from, price_list.from_record(r.rates), r.source, r.id) for r in rows
+        )
+        wildcards: dict[str, list[str]] = {}
+        for kind, name in sorted(entries, key=lambda key: -len(key[1])):
+            if name.endswith("*"):
+                wildcards.setdefault(kind, []).append(name[:-1])
+        return _Own(revision, entries, wildcards)
 
 
-def _names(model: str) -> Iterator[str]:
+def mark_changed(connection: Connection) -> None:
+    """Tell every process that the team's own entries change; writers of them wait for each other here."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    values = {"value": new_id(), "updated_at": utc_now()}
+    statement = insert(installation_settings).values(name=_REVISION, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def _names(kind: str, model: str) -> Iterator[str]:
+    """The names under which a model's price may stand, the most specific first."""
     yield model
+    bare = _ADDRESSED.sub("", model.removeprefix(f"{kind}/"))
+    if bare != model:
+        yield bare
     if (undated := _DATED.sub("", model)) != model:
+        yield undated
+    if bare != model and (undated := _DATED.sub("", bare)) != bare:
         yield undated
 
 

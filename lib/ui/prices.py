@@ -27,7 +27,7 @@ _LABELS = {
     "image": "Per image, $",
     "request": "Per request, $",
 }
-_MOST = 500
+_PAGE = 200
 _MOST_BYTES = 20_000_000
 
 
@@ -92,12 +92,13 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
         )
         own_only = st.toggle("Own only", query.get("own") == "1", key="price-own")
     wanted = {"q": text, "kind": kind or "", "own": "1" if own_only else ""}
-    for name, value in wanted.items():
-        if value:
-            query[name] = value
-        elif name in query:
-            del query[name]
-    found = services.price_entries.search(actor, text, kind, own_only=own_only, most=_MOST)
+    if any(query.get(name, "") != value for name, value in wanted.items()):
+        query.from_dict({name: value for name, value in wanted.items() if value})  # and back to the first page
+    number = int(given) if (given := query.get("page", "1")).isdecimal() and len(given) < 5 else 1
+    answer = services.price_entries.search(
+        actor, text, kind, own_only=own_only, skip=max(0, number - 1) * _PAGE, most=_PAGE
+    )
+    found = answer.prices
     if not found:
         with blocks.empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
             st.caption("Models that run on your own machines are free and need none.")
@@ -122,10 +123,18 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
             "source": st.column_config.TextColumn("Source"),
         },
     )
-    more = " · the first 500; search for the others" if len(found) == _MOST else ""
-    st.caption(f"{len(found):,} models{more} · ● your own · choose a line to see or change its price")
+    with blocks.row(horizontal_alignment="distribute"):
+        many = f"{answer.total:,} {'model' if answer.total == 1 else 'models'}"
+        st.caption(f"{many} · ● your own · choose a line to see or change its price", width="content")
+        if (pages := -(-answer.total // _PAGE)) > 1:
+            key = f"price-page-{text}-{kind}-{own_only}"
+            st.pagination(pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn, args=(key,))
     if (chosen := state.selection.rows) and chosen[0] < len(found):
         _model(services, actor, found[chosen[0]])
+
+
+def _turn(key: str) -> None:
+    st.query_params["page"] = str(st.session_state[key])
 
 
 def _row(price: Price, names: Sequence[str]) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from lib.access.permissions import OPERATOR, Role, actor_for
@@ -15,8 +13,8 @@ from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log, providers, usage_logs
 from lib.errors import PermissionDenied
-from lib.providers.chunks import Usage
 from lib.providers.price_book import PriceBook
+from lib.providers.price_entries import Prices
 from lib.providers.prices import Rates, plain
 from tests.statistics.ledger_rows import call, write
 
@@ -93,9 +91,9 @@ def test_an_application_writes_exactly_that_and_a_second_one_nothing(
     ]
     with ledger.read() as connection:
         changed = [seq for seq in connection.scalars(select(usage_logs.c.change_seq)) if seq > newest]
-        noted = connection.execute(select(audit_log)).one()
+        begun, done_ = connection.execute(select(audit_log).order_by(audit_log.c.id)).all()
     assert len(changed) == len(set(changed)) == 4
-    assert (noted.action, noted.detail["changed"]) == ("prices.reprice", "4")
+    assert (begun.action, done_.action, done_.detail["changed"]) == ("prices.reprice", "prices.repriced", "4")
     assert service.apply(OPERATOR, range_).total.changed == 0
 
 
@@ -115,17 +113,40 @@ def test_only_who_manages_providers_may(ledger: Store) -> None:
             act(actor_for("u1", "dev", Role.DEVELOPER), Range())
 
 
-tokens = st.integers(0, 10**7)
+@pytest.mark.feature("COST-1")
+def test_an_interrupted_run_leaves_right_rows_and_is_finished_by_the_next(
+    ledger: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repricing, "_BATCH", 2)
+    service = Repricing(ledger, book())
+    expected = service.preview(OPERATOR, Range()).total
+
+    def stop(looked_at: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        service.apply(OPERATOR, Range(), stop)
+    with ledger.read() as connection:
+        assert connection.scalar(select(audit_log.c.action)) == "prices.reprice"
+    rest = service.apply(OPERATOR, Range()).total
+    assert 0 < rest.changed < expected.changed
+    assert service.preview(OPERATOR, Range()).total.changed == 0
 
 
 @pytest.mark.feature("COST-1")
-@settings(suppress_health_check=[HealthCheck.too_slow])
-@given(tokens, tokens, tokens, tokens, tokens, tokens)
-def test_the_parts_of_a_cost_sum_to_it(
-    fresh: int, read: int, five: int, hour: int, answer: int, reasoning: int
-) -> None:
-    usage = Usage(fresh + read + five + hour, answer + reasoning, read, five + hour, reasoning, hour)
-    thousandths = fresh * 2000 + read * 500 + five * 2500 + hour * 4000 + (answer + reasoning) * 8000
-    assert RATES.cost_nano(usage) == thousandths  # every rate is whole nano-dollars per token here
-    more = Usage(usage.prompt_tokens + 1, usage.completion_tokens, read, five + hour, reasoning, hour)
-    assert RATES.cost_nano(more) > RATES.cost_nano(usage)
+def test_a_removed_provider_and_answers_from_the_cache_keep_their_cost(store: Store) -> None:
+    gone = row(provider="sold", cost_nano_usd=5)
+    cached = row(provider="openai", cost_nano_usd=0, cost_status="free", cache="exact", saved_nano_usd=7)
+    write(store, gone, cached)
+    found = Repricing(store, book()).apply(OPERATOR, Range())
+    assert (found.looked_at, found.total.changed) == (1, 0)
+    assert costs(store) == [(5, "priced"), (0, "free")]
+
+
+@pytest.mark.feature("COST-1")
+def test_a_new_price_rewrites_no_row(ledger: Store) -> None:
+    before, prices = costs(ledger), PriceBook([], ledger)
+    Prices(ledger, prices).set(OPERATOR, plain("openai", "gpt-5.1", DAY - timedelta(days=1), RATES))
+    assert costs(ledger) == before
+    assert Repricing(ledger, prices).preview(OPERATOR, Range()).total.changed == 4
+    assert costs(ledger) == before

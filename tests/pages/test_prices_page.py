@@ -43,13 +43,13 @@ def test_unpriced_calls_are_shown_and_lead_to_their_price(visitor: Visitor) -> N
 
 @pytest.mark.feature("COST-1")
 def test_a_price_is_set_and_a_wrong_one_refused(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.prices.editor", "price_entries.search(actor, 'gpt-4.1-mini')[0]")
+    page = visitor.draw("lib.ui.prices.editor", "price_entries.search(actor, 'gpt-4.1-mini').prices[0]")
     page.text_input(key="rate-input").set_value("free")
     page = press(page, "Save price")
     assert "Write it like 2.50" in words(page).replace("\\", "")
     page.text_input(key="rate-input").set_value("1.25")
     press(page, "Save price")
-    own = visitor.services.price_entries.search(OPERATOR, own_only=True)
+    own = visitor.services.price_entries.search(OPERATOR, own_only=True).prices
     assert [price.rates.input for price in own] == [1_250_000_000]
     assert own[0].source == "set by amira"
 

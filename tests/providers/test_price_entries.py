@@ -1,6 +1,8 @@
 """A team's own prices: versions, precedence over the shipped list, import in one piece, permissions, audit."""
 
+import time
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import select
@@ -8,7 +10,8 @@ from sqlalchemy import select
 from lib.access.permissions import OPERATOR, Role, actor_for
 from lib.db.engine import Store
 from lib.db.tables import audit_log
-from lib.errors import InvalidInput, NotFound, PermissionDenied
+from lib.errors import InstallationError, InvalidInput, NotFound, PermissionDenied
+from lib.providers import price_book
 from lib.providers.price_book import PriceBook
 from lib.providers.price_entries import Prices
 from lib.providers.price_list import COLUMNS
@@ -62,15 +65,80 @@ def test_an_own_entry_never_holds_before_it_begins(book: PriceBook, prices: Pric
 
 
 @pytest.mark.feature("COST-1")
-def test_another_process_sees_a_change(store: Store, prices: Prices) -> None:
+def test_another_process_sees_a_change_within_five_seconds(store: Store, prices: Prices) -> None:
     other = PriceBook([SHIPPED], store)
     assert rate(other, "new-model") is None
+    changes = [(lambda: prices.set(OPERATOR, own("new-model", 4, -1)), 4)]
+    changes += [(lambda: prices.set(OPERATOR, own("new-model", 5, -1)), 5)]
+    changes += [(lambda: prices.delete(OPERATOR, prices.versions(OPERATOR, "openai", "new-model")[0].id), None)]
+    for change, expected in changes:
+        change()
+        deadline = time.monotonic() + 5
+        while rate(other, "new-model") != expected:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.feature("COST-1")
+def test_calls_are_priced_while_the_database_is_away(
+    store: Store, book: PriceBook, prices: Prices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> NoReturn:
+        raise InstallationError("The database does not answer.")
+
     prices.set(OPERATOR, own("new-model", 4, -1))
-    other._next_check = 0.0
-    assert rate(other, "new-model") == 4
-    prices.delete(OPERATOR, prices.versions(OPERATOR, "openai", "new-model")[0].id)
-    other._next_check = 0.0
-    assert rate(other, "new-model") is None
+    monkeypatch.setattr(store, "read", away)
+    monkeypatch.setattr(price_book, "_CHECK_S", 0.0)
+    book._next_check = 0.0
+    assert [rate(book, "new-model") for _ in range(3)] == [4, 4, 4]
+    fresh = PriceBook([SHIPPED], store)
+    assert [rate(fresh, name) for name in ("gpt-4.1", "new-model")] == [2, None]
+    with pytest.raises(InstallationError):
+        prices.search(OPERATOR)
+
+
+@pytest.mark.feature("COST-1")
+def test_a_version_that_is_replaced_leaves_its_id_to_the_rows_made_with_it(book: PriceBook, prices: Prices) -> None:
+    ids = set()
+    for dollars in (4, 5):
+        prices.set(OPERATOR, own("new-model", dollars, -1))
+        found = book.price("openai", "new-model", NOW)
+        assert found is not None
+        ids.add(found.price_id)
+    assert len(ids) == 2
+    assert len(prices.versions(OPERATOR, "openai", "new-model")) == 1
+
+
+@pytest.mark.feature("COST-1")
+def test_the_list_shows_the_price_that_holds(book: PriceBook, prices: Prices) -> None:
+    newer = PriceBook([plain("openai", "gpt-4.1", NOW, Rates(1, 1), "shipped")], prices._store)
+    service = Prices(prices._store, newer)
+    service.set(OPERATOR, own("gpt-4.1", 5, days=-10))
+    service.set(OPERATOR, own("gpt-4*", 6, days=-10))
+    service.set(OPERATOR, own("later", 7, days=10))
+    shown = {price.model: price.rates.input for price in service.search(OPERATOR).prices}
+    assert shown == {"gpt-4.1": 5 * 10**9, "gpt-4*": 6 * 10**9, "later": 7 * 10**9}
+    assert rate(newer, "gpt-4.1") == 5  # the team's own, though the shipped one is younger
+
+
+@pytest.mark.feature("COST-1")
+def test_a_list_is_read_in_pages(prices: Prices) -> None:
+    for number in range(5):
+        prices.set(OPERATOR, own(f"m{number}", number))
+    pages = [prices.search(OPERATOR, skip=skip, most=4) for skip in (0, 4, 8)]
+    assert [[price.model for price in page.prices] for page in pages] == [
+        ["m0", "m1", "m2", "m3"],
+        ["m4", "gpt-4.1"],
+        [],
+    ]
+    assert {page.total for page in pages} == {6}
+
+
+@pytest.mark.feature("COST-1")
+def test_an_exported_list_brings_nothing_new(prices: Prices) -> None:
+    prices.set(OPERATOR, own("new-model", 4, -1))
+    found = prices.preview(OPERATOR, prices.export_csv(OPERATOR))
+    assert (len(found.new), len(found.changed), len(found.same)) == (0, 0, 2)
 
 
 @pytest.mark.feature("COST-1")
@@ -78,16 +146,16 @@ def test_an_import_is_previewed_and_taken_whole(store: Store, prices: Prices) ->
     head = ",".join(COLUMNS)
     first = f"{head}\nopenai,a,2026-01-01,,1,2,,,,,,,here\nopenai,b,2026-01-01,,1,2,,,,,,,here\n"
     assert len(prices.preview(OPERATOR, first).new) == 2
-    assert prices.search(OPERATOR, own_only=True) == []
+    assert prices.search(OPERATOR, own_only=True).total == 0
     prices.import_csv(OPERATOR, first)
     second = first.replace("openai,b,2026-01-01,,1,", "openai,b,2026-01-01,,9,")
     found = prices.preview(OPERATOR, second)
     assert ([p.model for p in found.same], [p.model for p in found.changed], found.new) == (["a"], ["b"], [])
     with pytest.raises(InvalidInput):
         prices.import_csv(OPERATOR, second + "openai,c,never,,1,2,,,,,,,\n")
-    assert prices.search(OPERATOR, "b")[0].rates.input == 10**9
+    assert prices.search(OPERATOR, "b").prices[0].rates.input == 10**9
     prices.import_csv(OPERATOR, second)
-    assert prices.search(OPERATOR, "b")[0].rates.input == 9 * 10**9
+    assert prices.search(OPERATOR, "b").prices[0].rates.input == 9 * 10**9
     assert prices.export_csv(OPERATOR, own_only=True) == second
     with store.read() as connection:
         actions = list(connection.scalars(select(audit_log.c.action)))
@@ -97,15 +165,15 @@ def test_an_import_is_previewed_and_taken_whole(store: Store, prices: Prices) ->
 @pytest.mark.feature("COST-1")
 def test_a_price_is_found_by_its_words(prices: Prices) -> None:
     prices.set(OPERATOR, own("my-mini", 1, -1))
-    assert [p.model for p in prices.search(OPERATOR)] == ["my-mini", "gpt-4.1"]
-    assert [p.model for p in prices.search(OPERATOR, "openai 4.1")] == ["gpt-4.1"]
-    assert prices.search(OPERATOR, kind="anthropic") == []
+    assert [p.model for p in prices.search(OPERATOR).prices] == ["my-mini", "gpt-4.1"]
+    assert [p.model for p in prices.search(OPERATOR, "openai 4.1").prices] == ["gpt-4.1"]
+    assert prices.search(OPERATOR, kind="anthropic").total == 0
 
 
 @pytest.mark.feature("COST-1")
 def test_only_who_manages_providers_changes_prices(prices: Prices) -> None:
     developer = actor_for("u1", "dev", Role.DEVELOPER)
-    assert prices.search(developer)
+    assert prices.search(developer).total == 1
     for act in (
         lambda: prices.set(developer, own("m", 1)),
         lambda: prices.delete(developer, "x"),

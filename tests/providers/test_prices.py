@@ -5,13 +5,83 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
-from lib.providers.prices import Rates, plain
+from lib.providers.prices import Price, Rates, Tier, cost_of, plain
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
+RATES = Rates(2_000_000_000, 8_000_000_000, 500_000_000, 2_500_000_000, 4_000_000_000, 9_000_000_000, 70, 11)
+DEARER = Rates(*(2 * rate for rate in vars(RATES).values()))
+tokens = st.integers(0, 10**7)
+parts = st.fixed_dictionaries(
+    {name: tokens for name in ("fresh", "read", "five", "hour", "answer", "reasoning", "images")}
+)
+
+
+def usage_of(part: dict[str, int]) -> Usage:
+    written = part["five"] + part["hour"]
+    prompt, completion = part["fresh"] + part["read"] + written, part["answer"] + part["reasoning"]
+    return Usage(prompt, completion, part["read"], written, part["reasoning"], part["hour"], part["images"])
+
+
+@pytest.mark.feature("COST-1")
+@given(parts)
+def test_the_parts_of_a_cost_sum_to_it(part: dict[str, int]) -> None:
+    per_token = {"fresh": 2000, "read": 500, "five": 2500, "hour": 4000, "answer": 8000, "reasoning": 9000}
+    whole = sum(part[name] * nano for name, nano in per_token.items()) + part["images"] * 70 + 11
+    assert RATES.cost_nano(usage_of(part)) == whole
+    assert RATES.cost_nano(Usage(0, 0)) == 11
+
+
+@pytest.mark.feature("COST-1")
+@given(
+    parts, st.sampled_from(["fresh", "read", "five", "hour", "answer", "reasoning", "images"]), st.integers(1, 10**6)
+)
+def test_a_cost_is_never_negative_and_more_never_costs_less(part: dict[str, int], name: str, more: int) -> None:
+    price = Price("openai", "m", NOW, (Tier(0, RATES), Tier(200_000, DEARER)))
+    less, greater = price.cost_nano(usage_of(part)), price.cost_nano(usage_of(part | {name: part[name] + more}))
+    assert 0 < less < greater
+
+
+@pytest.mark.feature("COST-1")
+@given(st.integers(0, 10**12), st.integers(0, 10**7))
+def test_a_sum_is_rounded_once_by_less_than_a_nano_dollar(rate: int, count: int) -> None:
+    cost = Rates(rate, rate).cost_nano(Usage(count, count))
+    assert abs(cost * 10**6 - 2 * rate * count) <= 500_000
+
+
+@pytest.mark.feature("COST-1")
+def test_what_the_provider_says_holds_only_where_no_price_is_known() -> None:
+    usage, known = Usage(1000, 0), plain("openai", "m", NOW, Rates(10**9, 0))
+    said = cost_of(None, usage, 77)
+    assert (said.nano, said.status, said.price_id) == (77, "priced", "provider")
+    assert cost_of(known, usage, 77).nano == 1_000_000
+    assert cost_of(None, usage).nano is None
+
+
+@pytest.mark.feature("COST-1")
+@pytest.mark.parametrize(
+    ("kind", "called", "listed"),
+    [
+        ("openai", "gpt-4.1-2025-04-14", "gpt-4.1"),
+        ("anthropic", "claude-x-20250929", "claude-x"),
+        ("mistral", "mistral-small-latest", "mistral-small"),
+        ("gemini", "models/gemini-x", "gemini-x"),
+        ("deepseek", "deepseek/deepseek-chat", "deepseek-chat"),
+        ("litellm", "bedrock/eu.anthropic.claude-x-20250929", "bedrock/anthropic.claude-x"),
+        ("openai", "gpt-4.1-mini", None),
+        ("openai", "us.gpt-4", None),
+        ("openrouter", "openai/gpt-4.1", None),
+    ],
+)
+def test_a_model_is_found_under_its_plainer_name(kind: str, called: str, listed: str | None) -> None:
+    names = ["gpt-4.1", "gpt-4", "claude-x", "mistral-small", "gemini-x", "deepseek-chat", "bedrock/anthropic.claude-x"]
+    found = PriceBook([plain(kind, name, NOW, Rates(1, 1)) for name in names]).price(kind, called, NOW)
+    assert (found.model if found else None) == listed
 
 
 @pytest.mark.feature("COST-1")
