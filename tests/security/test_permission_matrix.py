@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lib.access.audit import Asked, Audit
 from lib.access.master_key import MasterKey
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, actor_for
 from lib.access.preferences import Preferences
@@ -22,6 +23,7 @@ from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
+from lib.jobs.retention import Days, Retention
 from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
@@ -70,6 +72,14 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Users.set_role": lambda s, a: s.users.set_role(a, NOBODY, Role.DEVELOPER),
     "Users.set_active": lambda s, a: s.users.set_active(a, NOBODY, False),
     "Users.set_password": lambda s, a: s.users.set_password(a, NOBODY, "short"),
+    "Retention.days": lambda s, a: s.retention.days(a),
+    "Retention.change": lambda s, a: s.retention.change(a, Days(words=0)),
+    "Retention.preview": lambda s, a: s.retention.preview(a),
+    "Retention.last_run": lambda s, a: s.retention.last_run(a),
+    "Retention.run": lambda s, a: s.retention.run(a),
+    "Audit.page": lambda s, a: s.audit.page(a, Asked()),
+    "Audit.options": lambda s, a: s.audit.options(a),
+    "Audit.export_csv": lambda s, a: s.audit.export_csv(a, Asked()),
     "Demo.load": lambda s, a: s.demo.load(a, 0),
     "Demo.remove": lambda s, a: s.demo.remove(a),
 }
@@ -127,7 +137,7 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    for service in (Providers, MasterKey, Configurations, Users, Calls, Demo):
+    for service in (Providers, MasterKey, Configurations, Users, Calls, Retention, Audit, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name
