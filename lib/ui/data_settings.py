@@ -167,4 +167,6 @@ def _file(services: Services, actor: Actor, asked: Asked) -> Callable[[], bytes]
 
 
 def _short(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "—" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

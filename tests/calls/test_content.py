@@ -45,7 +45,7 @@ def stored_bytes(folder: Path) -> bytes:
 
 def live(rig: Rig, policy: str, prompt: str) -> LiveCall:
     asked = request(rig, policy, "echo", prompt)
-    return LiveCall(resolve(asked, rig.services.configurations, rig.services.providers))
+    return LiveCall(resolve(asked, rig.services.configurations, rig.services.providers, rig.services.overrides))
 
 
 def test_metadata_leaves_no_word_anywhere(rig: Rig, settings: Settings) -> None:

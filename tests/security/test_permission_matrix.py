@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lib.access.audit import Asked, Audit
 from lib.access.master_key import MasterKey
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, actor_for
 from lib.access.preferences import Preferences
@@ -17,14 +18,19 @@ from lib.access.users import Users
 from lib.calls.activity import Activity
 from lib.calls.calls import Calls
 from lib.calls.connection import check_connection
+from lib.calls.repricing import Range, Repricing
 from lib.calls.request import CallRequest
 from lib.calls.runs import Runs
+from lib.clock import utc_now
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import OverrideDraft, Overrides
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
+from lib.jobs.retention import Days, Retention
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
+from lib.providers.price_entries import Prices
+from lib.providers.prices import Rates, plain
 from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
@@ -34,6 +40,7 @@ pytestmark = pytest.mark.feature("ACC-1")
 P = Permission
 NOBODY = "0190a000-0000-7000-8000-000000000000"  # an id that is nobody's: whoever may ask gets "no such thing"
 Deed = Callable[[Services, Actor], Any]
+PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.list": (P.VIEW_CONFIGS, lambda s, a: s.providers.list(a)),
     "Providers.get": (P.VIEW_CONFIGS, lambda s, a: s.providers.get(a, NOBODY)),
@@ -44,6 +51,15 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.delete": (P.MANAGE_PROVIDERS, lambda s, a: s.providers.delete(a, NOBODY)),
     "MasterKey.rotate": (P.MANAGE_ENCRYPTION_KEYS, lambda s, a: s.master_key.rotate(a)),
     "MasterKey.state": (P.MANAGE_ENCRYPTION_KEYS, lambda s, a: s.master_key.state(a)),
+    "Prices.search": (P.VIEW_CONFIGS, lambda s, a: s.price_entries.search(a)),
+    "Prices.versions": (P.VIEW_CONFIGS, lambda s, a: s.price_entries.versions(a, "openai", "m")),
+    "Prices.export_csv": (P.VIEW_CONFIGS, lambda s, a: s.price_entries.export_csv(a, own_only=True)),
+    "Prices.set": (P.MANAGE_PROVIDERS, lambda s, a: s.price_entries.set(a, PRICE)),
+    "Prices.delete": (P.MANAGE_PROVIDERS, lambda s, a: s.price_entries.delete(a, NOBODY)),
+    "Prices.preview": (P.MANAGE_PROVIDERS, lambda s, a: s.price_entries.preview(a, "")),
+    "Prices.import_csv": (P.MANAGE_PROVIDERS, lambda s, a: s.price_entries.import_csv(a, "")),
+    "Repricing.preview": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.preview(a, Range())),
+    "Repricing.apply": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.apply(a, Range())),
     "Circuits.list": (P.VIEW_CONFIGS, lambda s, a: s.circuits.list(a)),
     "Circuits.close": (P.MANAGE_PROVIDERS, lambda s, a: s.circuits.close(a, NOBODY, "m")),
     "Configurations.list": (P.VIEW_CONFIGS, lambda s, a: s.configurations.list(a)),
@@ -85,6 +101,14 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Users.set_role": lambda s, a: s.users.set_role(a, NOBODY, Role.DEVELOPER),
     "Users.set_active": lambda s, a: s.users.set_active(a, NOBODY, False),
     "Users.set_password": lambda s, a: s.users.set_password(a, NOBODY, "short"),
+    "Retention.days": lambda s, a: s.retention.days(a),
+    "Retention.change": lambda s, a: s.retention.change(a, Days(words=0)),
+    "Retention.preview": lambda s, a: s.retention.preview(a),
+    "Retention.last_run": lambda s, a: s.retention.last_run(a),
+    "Retention.run": lambda s, a: s.retention.run(a),
+    "Audit.page": lambda s, a: s.audit.page(a, Asked()),
+    "Audit.options": lambda s, a: s.audit.options(a),
+    "Audit.export_csv": lambda s, a: s.audit.export_csv(a, Asked()),
     "Demo.load": lambda s, a: s.demo.load(a, 0),
     "Demo.remove": lambda s, a: s.demo.remove(a),
 }
@@ -142,7 +166,8 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    for service in (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Demo):
+    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls)
+    for service in (*services, Prices, Repricing, Retention, Audit, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name
