@@ -202,7 +202,7 @@ GOOD = "".join(WHOLE).encode()
         ([GOOD.replace(b"\n", b"\r\n")], "ok", "".join(WORDS)),
         ([b": a comment\n\n", GOOD], "ok", "".join(WORDS)),
         ([json.dumps({"choices": []}).encode()], "truncated", ""),
-        (["data: {not json\n\n"], "error", ""),
+        (["data: {not json\n\n"], "truncated", ""),
         ([*WHOLE[:2], "data: {not json\n\n", *WHOLE[2:]], "truncated", "One two "),
     ],
     ids=["byte by byte", "CRLF", "comment", "JSON, no stream", "bad JSON first", "bad JSON later"],
