@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 
 from lib.db import schema
 from lib.db.engine import Store
+from lib.providers import redaction
 from lib.settings import Settings
 
 
@@ -23,6 +24,13 @@ def cheap_passwords() -> Iterator[None]:
     bcrypt.gensalt = lambda rounds=4, prefix=b"2b": salt(4, prefix)
     yield
     bcrypt.gensalt = salt
+
+
+@pytest.fixture(autouse=True)
+def forgotten_secrets() -> Iterator[None]:
+    """What one test's process knows to hide is not hidden in the next one."""
+    yield
+    redaction._known.clear()
 
 
 @pytest.fixture(scope="session")
