@@ -107,7 +107,7 @@ def test_every_command_and_its_options_are_documented_and_nothing_else() -> None
     for row in table(text("api-reference"), "## Command line"):
         usage = code_names(row[0])[0]
         path = " ".join(word for word in re.match(r"[a-z\- ]+", usage)[0].split() if not word.startswith("-"))  # type: ignore[index]
-        documented[path] = set(re.findall(r"--[a-z-]+", usage))
+        documented[path] = set(re.findall(r"--[a-z0-9-]+", usage))
     real = {
         path: {option for action in parser._actions for option in action.option_strings if option.startswith("--")}  # type: ignore[attr-defined]
         - {"--help"}
