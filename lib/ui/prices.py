@@ -121,11 +121,13 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
             "kind": st.column_config.TextColumn("Provider", width=84),
             "model": st.column_config.TextColumn("Model", width=160 if compact else 204),
             **{
-                name: st.column_config.NumberColumn(_HEADS.get(name, _LABELS[name]), format="$%.6g", width=72)
+                name: st.column_config.NumberColumn(
+                    _HEADS.get(name, _LABELS[name]), format="$%.6g", width=60 if compact else 72, help=_LABELS[name]
+                )
                 for name in names
             },
             "tiers": st.column_config.TextColumn("Long", width=66, help="Longer prompts have rates of their own"),
-            "since": st.column_config.DateColumn("Since", width=90),
+            "since": st.column_config.DateColumn("Since", format="D MMM YYYY", width=90),
             "source": st.column_config.TextColumn("Source", width=118),
         },
     )
