@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
@@ -34,7 +34,8 @@ _KINDS = {kind.value for kind in ProviderKind}
 
 @dataclass(frozen=True)
 class Range:
-    """Which attempts: `start` ≤ started_at < `end` (None: open), of a provider, of a model, only unpriced ones."""
+    """Which attempts: `start` ≤ started_at < `end` (None: open), of a provider, only unpriced ones, of a model
+    (`gpt-4.1*`: whose name begins so)."""
 
     start: datetime | None = None
     end: datetime | None = None
@@ -106,6 +107,14 @@ class Repricing:
                 _note(connection, actor, "prices.repriced", range_, **sums)
         return found
 
+    def oldest_unpriced(self, actor: Actor, provider: str, model: str) -> datetime | None:
+        """When the first call of a model that still has no cost was made: from there its price should hold."""
+        actor.require(Permission.MANAGE_PROVIDERS)
+        mine = (_C.provider == provider, _C.model == model, _C.cost_nano_usd.is_(None))
+        with self._store.read() as connection:
+            found: datetime | None = connection.scalar(select(func.min(_C.started_at)).where(*mine))
+        return found
+
     def _changes(
         self, range_: Range, found: Preview, progress: Callable[[int], None] | None
     ) -> Iterator[list[dict[str, Any]]]:
@@ -153,7 +162,10 @@ def _query(range_: Range) -> Any:
     if range_.provider is not None:
         conditions.append(_C.provider == range_.provider)
     if range_.model is not None:
-        conditions.append(_C.model == range_.model)
+        prefix = range_.model.removesuffix("*")
+        conditions.append(
+            _C.model == prefix if prefix == range_.model else _C.model.startswith(prefix, autoescape=True)
+        )
     if range_.only_unpriced:
         conditions.append(_C.cost_nano_usd.is_(None))
     if not range_.reported_too:

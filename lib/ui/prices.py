@@ -1,7 +1,7 @@
 """The pieces of the Prices page: what has no price, the list, the editor of one model, import and export."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ _LABELS = {
     "image": "Per image, $",
     "request": "Per request, $",
 }
+_HEADS = {"cache_read": "Read", "cache_write": "Write"}  # where there is little room
 _PAGE = 200
 _MOST_BYTES = 20_000_000
 
@@ -63,7 +64,8 @@ def unpriced(services: Services, actor: Actor) -> None:
         locked = row is None or not actor.can(Permission.MANAGE_PROVIDERS)
         if st.button(label, icon=":material/sell:", disabled=locked, help="Choose a model above") and row is not None:
             kind = kinds.get(row.provider, row.provider)
-            blank = Price(kind, row.model, utc_now(), (Tier(0, Rates(0, 0)),))
+            oldest = services.repricing.oldest_unpriced(actor, row.provider, row.model) or utc_now()
+            blank = Price(kind, row.model, oldest, (Tier(0, Rates(0, 0)),))
             st.dialog("Set a price")(editor)(services, actor, blank, is_new=True)
 
 
@@ -103,7 +105,7 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
         with blocks.empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
             st.caption("Models that run on your own machines are free and need none.")
         return
-    names = ["input", "output", "cache_read"] if compact else list(_LABELS)[:5]
+    names = ["input", "output"] if compact else list(_LABELS)[:4]
     state = st.dataframe(
         [_row(price, names) for price in found],
         hide_index=True,
@@ -113,14 +115,20 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key="price-list",
+        column_order=["own", "model", *names] if compact else None,
         column_config={
-            "own": st.column_config.TextColumn("", width=30, help="● your own entry"),
-            "kind": st.column_config.TextColumn("Provider", width=100),
-            "model": st.column_config.TextColumn("Model", width=240),
-            **{name: st.column_config.NumberColumn(_LABELS[name], format="$%.6g") for name in names},
-            "tiers": st.column_config.TextColumn("Long prompts", width=110),
-            "since": st.column_config.DateColumn("Since", width=96),
-            "source": st.column_config.TextColumn("Source"),
+            "own": st.column_config.TextColumn("", width=28, help="● your own entry"),
+            "kind": st.column_config.TextColumn("Provider", width=84),
+            "model": st.column_config.TextColumn("Model", width=160 if compact else 204),
+            **{
+                name: st.column_config.NumberColumn(
+                    _HEADS.get(name, _LABELS[name]), format="$%.6g", width=60 if compact else 72, help=_LABELS[name]
+                )
+                for name in names
+            },
+            "tiers": st.column_config.TextColumn("Long", width=66, help="Longer prompts have rates of their own"),
+            "since": st.column_config.DateColumn("Since", format="D MMM YYYY", width=90),
+            "source": st.column_config.TextColumn("Source", width=118),
         },
     )
     with blocks.row(horizontal_alignment="distribute"):
@@ -145,7 +153,7 @@ def _row(price: Price, names: Sequence[str]) -> dict[str, Any]:
         "kind": price.kind,
         "model": price.model,
         **rates,
-        "tiers": f"> {longest // 1000}k dearer" if longest else None,
+        "tiers": f"> {longest // 1000}k" if longest else None,
         "since": price.valid_from.date(),
         "source": price.source,
     }
@@ -215,7 +223,7 @@ def editor(services: Services, actor: Actor, price: Price | None, *, is_new: boo
         hint = "$ per million" if name in ("input", "output") else "not stated"
         cells[name] = columns[number % 2].text_input(label, text, placeholder=hint, key=f"rate-{name}")
     since = st.date_input(
-        "Since", date(utc_now().year, 1, 1) if is_new else utc_now().date(), help="The whole day, UTC"
+        "Since", price.valid_from.date() if price and is_new else utc_now().date(), help="From this day on, UTC"
     )
     source = st.text_input("Source", placeholder="Price page, contract…", max_chars=200)
     if price is not None and len(price.tiers) > 1:
@@ -230,7 +238,7 @@ def editor(services: Services, actor: Actor, price: Price | None, *, is_new: boo
     except LLMManagerError as error:
         blocks.show_error(error)
         return
-    st.session_state["reprice-model"] = model.strip()
+    st.session_state["reprice-model"] = (model.strip(), since)
     st.rerun()
 
 

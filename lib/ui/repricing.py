@@ -21,11 +21,11 @@ def section(services: Services, actor: Actor) -> None:
     if model is not None:
         st.session_state["reprice-wanted"] = model
         st.session_state.pop("reprice-preview", None)
-    wanted = st.session_state.get("reprice-wanted", "")
+    wanted, first = st.session_state.get("reprice-wanted", ("", utc_now().date() - timedelta(days=_DAYS)))
     with st.expander("Price past calls again", icon=":material/history:", expanded=bool(wanted)):
         if wanted:
             st.caption(f"The price of {blocks.plain(wanted)} has changed. Its past calls keep their cost until you do.")
-        range_ = _range(wanted)
+        range_ = _range(wanted, first)
         if range_ is None:
             return
         if st.button("Show the difference", icon=":material/difference:"):
@@ -36,10 +36,10 @@ def section(services: Services, actor: Actor) -> None:
             _show(services, actor, *kept)
 
 
-def _range(wanted: str) -> Range | None:
+def _range(wanted: str, first: date) -> Range | None:
     today = utc_now().date()
     left, middle, right = st.columns(3)
-    days = left.date_input("Days (UTC)", (today - timedelta(days=_DAYS), today), key="reprice-days")
+    days = left.date_input("Days (UTC)", (min(first, today), today), key=f"reprice-days-{wanted}")
     provider = middle.text_input("Provider", placeholder="any", key="reprice-provider")
     model = right.text_input("Model", wanted, placeholder="any", key=f"reprice-model-{wanted}")
     only = st.checkbox("Only calls without a price", bool(wanted), key=f"reprice-only-{wanted}")

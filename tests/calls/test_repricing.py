@@ -98,10 +98,19 @@ def test_an_application_writes_exactly_that_and_a_second_one_nothing(
 
 
 @pytest.mark.feature("COST-1")
+def test_the_first_call_without_a_cost_is_known(ledger: Store) -> None:
+    service = Repricing(ledger, book())
+    assert service.oldest_unpriced(OPERATOR, "work", "unheard-of") == DAY
+    assert service.oldest_unpriced(OPERATOR, "work", "other") is None
+
+
+@pytest.mark.feature("COST-1")
 def test_a_range_narrows(ledger: Store) -> None:
     service = Repricing(ledger, book())
     assert service.preview(OPERATOR, Range(only_unpriced=True)).looked_at == 2
     assert service.preview(OPERATOR, Range(model="unheard-of")).looked_at == 1
+    assert service.preview(OPERATOR, Range(model="unheard*")).looked_at == 1
+    assert service.preview(OPERATOR, Range(model="unh%*")).looked_at == 0
     assert service.preview(OPERATOR, Range(provider="other")).looked_at == 0
     assert service.preview(OPERATOR, Range(reported_too=True)).looked_at == 6
 

@@ -55,6 +55,21 @@ def test_a_price_is_set_and_a_wrong_one_refused(visitor: Visitor) -> None:
 
 
 @pytest.mark.feature("COST-1")
+def test_a_price_that_was_set_offers_its_calls_from_its_first_day_on(visitor: Visitor) -> None:
+    old = datetime(2025, 3, 4, 5, tzinfo=UTC)
+    unpriced = {"cost_nano_usd": None, "cost_status": "unpriced", "price_id": None, "started_at": old}
+    write(visitor.services.store, call(model="brand-new", **unpriced))
+    entry = plain("openai", "brand-new", datetime(2025, 3, 4, tzinfo=UTC), Rates(10**9, 10**9))
+    visitor.services.price_entries.set(OPERATOR, entry)
+    page = visitor.open("prices")
+    page.session_state["reprice-model"] = ("brand-new", old.date())
+    page = press(page.run(), "Show the difference")
+    assert "1 of 1 attempts change" in words(page)
+    press(page, "Write the new costs of 1 attempts")
+    assert visitor.services.repricing.preview(OPERATOR, _everything()).total.changed == 0
+
+
+@pytest.mark.feature("COST-1")
 def test_past_calls_are_priced_again_after_a_preview(visitor: Visitor) -> None:
     unpriced = {"cost_nano_usd": None, "cost_status": "unpriced", "price_id": None}
     write(visitor.services.store, call(model="brand-new", started_at=utc_now(), **unpriced))
