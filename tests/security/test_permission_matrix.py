@@ -60,6 +60,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Prices.import_csv": (P.MANAGE_PROVIDERS, lambda s, a: s.price_entries.import_csv(a, "")),
     "Repricing.preview": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.preview(a, Range())),
     "Repricing.apply": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.apply(a, Range())),
+    "Repricing.oldest_unpriced": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.oldest_unpriced(a, "openai", "m")),
     "Circuits.list": (P.VIEW_CONFIGS, lambda s, a: s.circuits.list(a)),
     "Circuits.close": (P.MANAGE_PROVIDERS, lambda s, a: s.circuits.close(a, NOBODY, "m")),
     "Configurations.list": (P.VIEW_CONFIGS, lambda s, a: s.configurations.list(a)),
