@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib.access.api_keys import ApiKeys
+from lib.access.limits import RateLimits
 from lib.access.preferences import Preferences
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
@@ -45,6 +47,8 @@ class Services:
         self.users = Users(store)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
+        self.api_keys = ApiKeys(store)
+        self.limits = RateLimits(store)
         self.setup = Setup(settings, store, self.users)
         self.prices = PriceBook()
         self.providers = Providers(store, self.vault)
@@ -76,6 +80,7 @@ class Services:
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         self.calls.close()
+        self.api_keys.write_last_used()
         if "statistics" in self.__dict__:
             self.statistics.close()
         self.store.dispose()

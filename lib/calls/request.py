@@ -72,6 +72,8 @@ def resolve(request: CallRequest, configurations: Configurations, providers: Pro
     """The plan of a request; PermissionDenied, NotFound or InvalidInput when it can't be sent."""
     request.actor.require(Permission.TEST_CONFIGS)
     configuration = _configuration(request, configurations)
+    if (key := request.actor.key) is not None:
+        key.require_model(configuration.slug)
     if configuration.provider_id is None:
         raise InvalidInput(
             f"The configuration {configuration.slug} has no provider.", "", "Choose one on the Configurations page."
@@ -82,7 +84,7 @@ def resolve(request: CallRequest, configurations: Configurations, providers: Pro
         configuration=configuration,
         endpoint=providers.endpoint(configuration.provider_id),
         model_request=ModelRequest(configuration.model, _messages(request, configuration), parameters),
-        app=request.app or configuration.app,
+        app=key.app if key else request.app or configuration.app,
     )
 
 
