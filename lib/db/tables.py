@@ -356,5 +356,5 @@ rate_counters = Table(
     "rate_counters",
     metadata,
     Column("subject", String(120), primary_key=True),  # key:ID or app:NAME
-    Column("seconds", JSON, nullable=False),  # [[Unix second, requests, tokens]…] of the last minute
+    Column("seconds", JSON, nullable=False),  # of the last minute: [[Unix seconds], [requests], [tokens]]
 )

@@ -224,8 +224,8 @@ def test_four_processes_together_never_exceed_a_limit(store: Store, database_url
     assert max(running.values()) <= 50
     for subject in ceilings:
         mine = [t for s, t in admitted if s == subject]
-        assert sum(second[1] for second in counted[subject]) == len(mine)
-        assert sum(second[2] for second in counted[subject]) == sum(mine)
+        assert sum(counted[subject][1]) == len(mine)
+        assert sum(counted[subject][2]) == sum(mine)
 
 
 def test_limits_of_apps_are_set_by_super_admins_and_audited(store: Store) -> None:
