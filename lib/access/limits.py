@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.access import audit
+from lib.access.api_key import check_app
 from lib.access.grants import NO_LIMITS, KeyGrant, Limits
 from lib.access.permissions import Actor, Permission
 from lib.access.rate_counter import Counter
@@ -102,6 +103,7 @@ class RateLimits:
         actor.require_super_admin()
         if limits.concurrency is not None:
             raise InvalidInput("An app has no limit of calls at once.", "", "Set it on its keys.", field="concurrency")
+        app = check_app(app)
         check_limits(limits)
         with self._store.write() as connection:
             empty = {"name": _SETTING, "value": {}, "updated_at": utc_now()}
