@@ -24,6 +24,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     "Setup": [
         ("configurations", "Configurations", "tune", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
+        ("keys", "API keys", "vpn_key", _P.TEST_CONFIGS),
         ("access", "Access", "key", _P.VIEW_CONFIGS),
     ],
 }
