@@ -12,11 +12,14 @@ compact = blocks.compact()
 with blocks.header("API keys"):
     ended = st.toggle("Ended too", key="ended", bind="query-params", help="Show revoked and expired keys")
     if st.button("New" if compact else "New key", icon=":material/add:", type="primary"):
-        st.dialog("New API key", width="medium", on_dismiss="rerun")(api_key_form.create_dialog)(services, actor)
+        st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
 
 with blocks.errors_shown():
     zone = services.preferences.report_zone(actor)
     everything = services.api_keys.list(actor)
+    if (made := api_key_form.take_made()) is not None:
+        key = next(key for key in everything if key.id == made["id"])
+        st.dialog("API key ready", width="medium")(api_key_form.made_dialog)(services, actor, key, made["token"])
     shown = [key for key in everything if ended or key.state() in ("active", "owner disabled")]
     tab_keys, tab_apps = st.tabs(["Keys", "Limits of apps"])
     with tab_apps:
@@ -29,12 +32,10 @@ with blocks.errors_shown():
                 st.caption("Create one with New key." if not everything else "Turn on Ended too to see the others.")
             st.stop()
         everybody = actor.role is Role.SUPER_ADMIN
-        left, right = (st.container(), st.container()) if compact else st.columns([1.9, 1], gap="small")
-        with left:
-            use = api_keys.recent_use(services, actor)
-            selected = api_keys.table(shown, use, zone, everybody=everybody, compact=compact)
-            st.caption(f"{len(shown)} {'key' if len(shown) == 1 else 'keys'} · times in {zone.key}")
-        with right, st.container(border=True):
+        use = api_keys.recent_use(services, actor)
+        selected = api_keys.table(shown, use, zone, everybody=everybody, compact=compact)
+        st.caption(f"{len(shown)} {'key' if len(shown) == 1 else 'keys'} · times in {zone.key}")
+        with st.container(border=True):
             if selected is None:
                 st.caption("Select a key to see its scope and limits, change or revoke it.")
             else:

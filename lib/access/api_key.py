@@ -85,6 +85,8 @@ def check_app(text: str) -> str:
     text = text.strip()
     if _APP.fullmatch(text):
         return text
+    if not text:
+        raise InvalidInput("The app is missing.", "", "Name it like support-bot.", field="app")
     why = f"{text[:40]!r} must be lower-case letters, digits, dots, dashes or underscores, at most 80."
     raise InvalidInput("The app can't be used.", why, "Write it like support-bot.", field="app")
 

@@ -1,4 +1,4 @@
-"""The dialogs that make and change an API key. A new key is drawn once and kept nowhere, not in the session either."""
+"""The dialogs that make, show and change an API key. A new one is in the session until it is drawn, no longer."""
 
 import json
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,36 +16,41 @@ from lib.services import Services
 from lib.ui import blocks
 from lib.ui.configuration_form import show_in_form
 
+_MADE = "api_key_made"
+
 
 def create_dialog(services: Services, actor: Actor) -> None:
-    """Make a key; then the form gives way to the key and how to use it."""
-    place = st.empty()
+    """Make a key; the page then shows it in place of the form."""
     spots: dict[str | None, Any] = {}
-    with place.container():
-        left, right = st.columns(2)
-        app = left.selectbox(
-            "App",
-            services.configurations.apps(actor),
-            index=None,
-            placeholder="Choose or type one",
-            accept_new_options=True,
-            help="Every call of the key counts for it",
-        )
-        spots["app"] = left.empty()
-        name = right.text_input("Name", max_chars=80, placeholder="nightly-report")
-        spots["name"] = right.empty()
-        owner_id = _owner(services, actor)
-        fields = _fields(services, actor, None, spots)
-        spots[None] = st.container()
-        if not st.button("Create key", type="primary"):
-            return
+    left, right = st.columns(2)
+    app = left.selectbox(
+        "App",
+        services.configurations.apps(actor),
+        index=None,
+        placeholder="Choose or type one",
+        accept_new_options=True,
+        help="Every call of the key counts for it",
+    )
+    spots["app"] = left.empty()
+    name = right.text_input("Name", max_chars=80, placeholder="nightly-report")
+    spots["name"] = right.empty()
+    owner_id = _owner(services, actor)
+    fields = _fields(services, actor, None, spots)
+    spots[None] = st.container()
+    if st.button("Create key", type="primary"):
         try:
             token, key = services.api_keys.create(actor, app=app or "", name=name, owner_id=owner_id, **fields)
         except LLMManagerError as error:
             show_in_form(error, spots)
             return
-    with place.container():
-        _show_once(services, actor, token, key)
+        st.session_state[_MADE] = {"id": key.id, "token": token}
+        st.rerun()
+
+
+def take_made() -> dict[str, str] | None:
+    """Id and token of the key that was made just now, once."""
+    made: dict[str, str] | None = st.session_state.pop(_MADE, None)
+    return made
 
 
 def edit_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
@@ -143,7 +148,8 @@ def _end_of(last: Any) -> datetime | None:
     return datetime.combine(last, time.min, UTC) + timedelta(days=1) if isinstance(last, date) else None
 
 
-def _show_once(services: Services, actor: Actor, token: str, key: ApiKey) -> None:
+def made_dialog(services: Services, actor: Actor, key: ApiKey, token: str) -> None:
+    """The new key with its copy button, and how to use it."""
     st.markdown(f"**{blocks.plain(key.name)}** is ready. Copy the key now: it is not shown again.")
     st.code(token, language=None, wrap_lines=True)
     address, model = f"{_origin()}/v1", _example_model(services, actor, key)

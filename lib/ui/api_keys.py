@@ -45,8 +45,9 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             "prefix": f"{key.prefix}…",
             "app": key.app,
             "owner": key.owner or None,
+            "models": ", ".join(key.grant.models) or "every model",
             "state": [_STATES[key.state()][0]],
-            "expires": format.moment(key.expires_at, zone).partition(",")[0] if key.expires_at else "never",
+            "expires": _expiry(key, zone).partition(",")[0],
             "used": format.moment(key.last_used_at, zone).rpartition(":")[0] or None,
             "calls": use.get(key.id, (0, None))[0],
             "cost": format_money(use[key.id][1]) if key.id in use else None,
@@ -66,9 +67,10 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
         column_order=["name", "prefix", "state"] if compact else wide,
         column_config={
             "name": text("Name"),
-            "prefix": text("Key", width=104),
+            "prefix": text("Key", width=112),
             "app": text("App", width=72),
             "owner": text("Owner", width=64, help="— means a program of its own"),
+            "models": text("Models"),
             "state": st.column_config.MultiselectColumn(
                 "State",
                 width=92,
@@ -76,7 +78,7 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
                 color=[colour for _, colour in _STATES.values()],
             ),
             "expires": text("Expires", width=84),
-            "used": text("Last used", width=124, help="To the minute. — means never"),
+            "used": text("Last used", width=118, help="To the minute. — means never"),
             "calls": st.column_config.NumberColumn("Calls, 30 d", width=74, format="localized"),
             "cost": text("Cost, 30 d", width=74, help="— means no call, or none with a known price"),
         },
@@ -91,8 +93,8 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
         st.subheader(blocks.plain(key.name), anchor=False, width="stretch")
         label, colour = _STATES[key.state()]
         st.badge(label, color=colour)
-    made = f"Made {format.moment(key.created_at, zone)}"
-    st.caption(f"{blocks.plain(key.prefix)}… · {made}" + (f" · revoked {_on(key, zone)}" if key.revoked_at else ""))
+    made, ended = (format.moment(moment, zone) for moment in (key.created_at, key.revoked_at))
+    st.caption(f"{blocks.plain(key.prefix)}… · made {made}" + (f" · revoked {ended}" if key.revoked_at else ""))
     limits = key.grant.limits
     blocks.facts(
         [
@@ -103,8 +105,9 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
             ("Requests a minute", _limit(limits.requests_per_minute)),
             ("Tokens a minute", _limit(limits.tokens_per_minute)),
             ("Calls at once", _limit(limits.concurrency)),
-            ("Expires", format.moment(key.expires_at, zone) if key.expires_at else "never"),
-        ]
+            ("Expires", _expiry(key, zone)),
+        ],
+        columns=4,
     )
     if key.revoked_at is not None:
         return
@@ -118,8 +121,9 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
         st.caption("Somebody else made it for you: you can revoke it, they can change it.")
 
 
-def _on(key: ApiKey, zone: ZoneInfo) -> str:
-    return format.moment(key.revoked_at, zone)
+def _expiry(key: ApiKey, zone: ZoneInfo) -> str:
+    """The last second in which it works, so that the end of a day carries that day's date."""
+    return "never" if key.expires_at is None else format.moment(key.expires_at - timedelta(microseconds=1), zone)
 
 
 def _limit(value: int | None) -> str:
