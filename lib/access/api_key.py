@@ -18,7 +18,7 @@ from lib.errors import InvalidInput
 
 _CALLING = frozenset({Permission.VIEW_CONFIGS, Permission.TEST_CONFIGS})
 _APP = re.compile(r"[a-z0-9][a-z0-9._\-]{0,79}")
-_PATTERN = re.compile(r"[^\s\[\]?,]{1,281}")
+_PATTERN = re.compile(r"[^\s\[\]?,'\"\\]{1,281}")
 _MOST_PATTERNS = 100
 
 

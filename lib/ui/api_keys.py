@@ -48,7 +48,7 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             "models": ", ".join(key.grant.models) or "every model",
             "state": [_STATES[key.state()][0]],
             "expires": _expiry(key, zone).partition(",")[0],
-            "used": format.moment(key.last_used_at, zone).rpartition(":")[0] or None,
+            "used": format.moment(key.last_used_at, zone).partition(",")[0],
             "calls": use.get(key.id, (0, None))[0],
             "cost": format_money(use[key.id][1]) if key.id in use else None,
         }
@@ -70,7 +70,7 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             "prefix": text("Key", width=112),
             "app": text("App", width=72),
             "owner": text("Owner", width=64, help="— means a program of its own"),
-            "models": text("Models"),
+            "models": text("Models", width=112),
             "state": st.column_config.MultiselectColumn(
                 "State",
                 width=92,
@@ -78,7 +78,7 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
                 color=[colour for _, colour in _STATES.values()],
             ),
             "expires": text("Expires", width=84),
-            "used": text("Last used", width=118, help="To the minute. — means never"),
+            "used": text("Last used", width=84, help="— means never"),
             "calls": st.column_config.NumberColumn("Calls, 30 d", width=74, format="localized"),
             "cost": text("Cost, 30 d", width=74, help="— means no call, or none with a known price"),
         },
@@ -93,8 +93,9 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
         st.subheader(blocks.plain(key.name), anchor=False, width="stretch")
         label, colour = _STATES[key.state()]
         st.badge(label, color=colour)
-    made, ended = (format.moment(moment, zone) for moment in (key.created_at, key.revoked_at))
-    st.caption(f"{blocks.plain(key.prefix)}… · made {made}" + (f" · revoked {ended}" if key.revoked_at else ""))
+    moments = {"made": key.created_at, "last used": key.last_used_at, "revoked": key.revoked_at}
+    told = [f"{what} {format.moment(moment, zone)}" for what, moment in moments.items() if moment is not None]
+    st.caption(" · ".join([f"{blocks.plain(key.prefix)}…", *told]))
     limits = key.grant.limits
     blocks.facts(
         [

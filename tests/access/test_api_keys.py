@@ -290,6 +290,7 @@ def test_endpoints_in_scope(rig: KeyRig) -> None:
         ("name", {"name": "x" * 81}),
         ("models", {"models": ["a model"]}),
         ("models", {"models": ["[a-z]"]}),
+        ("models", {"models": ["it's"]}),
         ("models", {"models": [f"m{n}" for n in range(101)]}),
         ("endpoints", {"endpoints": ["everything"]}),
         ("endpoints", {"endpoints": []}),

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from lib.access.api_keys import ApiKeys
+from lib.access.grants import Limits
+from lib.access.limits import RateLimits
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, actor_for
 from lib.access.preferences import Preferences
 from lib.access.users import Users
@@ -55,6 +58,17 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Configurations.set_default": (P.EDIT_CONFIGS, lambda s, a: s.configurations.set_default(a, NOBODY)),
     "Configurations.clear_default": (P.EDIT_CONFIGS, lambda s, a: s.configurations.clear_default(a, NOBODY)),
     "Configurations.delete": (P.DELETE_CONFIGS, lambda s, a: s.configurations.delete(a, NOBODY)),
+    "ApiKeys.list": (P.TEST_CONFIGS, lambda s, a: s.api_keys.list(a)),
+    "ApiKeys.find": (P.TEST_CONFIGS, lambda s, a: s.api_keys.find(a, "llmm_nobodys")),
+    "ApiKeys.create": (P.TEST_CONFIGS, lambda s, a: s.api_keys.create(a, app="no slug!")),
+    "ApiKeys.update": (
+        P.TEST_CONFIGS,
+        lambda s, a: s.api_keys.update(
+            a, NOBODY, name="x", models=[], endpoints=["chat"], limits=Limits(), expires_at=None
+        ),
+    ),
+    "ApiKeys.revoke": (P.TEST_CONFIGS, lambda s, a: s.api_keys.revoke(a, NOBODY)),
+    "RateLimits.of_apps": (P.VIEW_CONFIGS, lambda s, a: s.limits.of_apps(a)),
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
     "check_connection": (
@@ -68,6 +82,7 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Users.set_role": lambda s, a: s.users.set_role(a, NOBODY, Role.DEVELOPER),
     "Users.set_active": lambda s, a: s.users.set_active(a, NOBODY, False),
     "Users.set_password": lambda s, a: s.users.set_password(a, NOBODY, "short"),
+    "RateLimits.set_app": lambda s, a: s.limits.set_app(a, "bot", Limits()),
     "Demo.load": lambda s, a: s.demo.load(a, 0),
     "Demo.remove": lambda s, a: s.demo.remove(a),
 }
@@ -125,7 +140,7 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    for service in (Providers, Configurations, Users, Calls, Demo):
+    for service in (Providers, Configurations, Users, ApiKeys, RateLimits, Calls, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name
