@@ -10,7 +10,9 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lib.access.api_keys import ApiKeys
 from lib.access.audit import Audit
+from lib.access.limits import RateLimits
 from lib.access.master_key import MasterKey
 from lib.access.preferences import Preferences
 from lib.access.sessions import Sessions
@@ -53,6 +55,8 @@ class Services:
         self.users = Users(store)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
+        self.api_keys = ApiKeys(store)
+        self.limits = RateLimits(store)
         self.setup = Setup(settings, store, self.users)
         self.prices = PriceBook(store=store)
         self.price_entries = Prices(store, self.prices)
@@ -107,6 +111,7 @@ class Services:
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         self.calls.close()
+        self.api_keys.write_last_used()
         if "statistics" in self.__dict__:
             self.statistics.close()
         self.store.dispose()

@@ -8,6 +8,7 @@ the original's seed, cover everything else.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from lib.access.grants import KeyGrant
 from lib.errors import PermissionDenied
 
 
@@ -47,12 +48,16 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 @dataclass(frozen=True)
 class Actor:
-    """Who asks. `user_id` is None for the machine's own operator (command line, jobs), who may do everything."""
+    """Who asks. `user_id` is None for the machine's own operator (command line, jobs), who may do everything.
+
+    `key` is set when a program asks with an API key: it fixes the app and narrows models and endpoints.
+    """
 
     user_id: str | None
     name: str
     role: Role
     permissions: frozenset[Permission] = field(default=frozenset(), repr=False)
+    key: KeyGrant | None = None
 
     def can(self, permission: Permission) -> bool:
         """Whether the actor holds the permission."""

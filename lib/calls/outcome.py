@@ -157,7 +157,7 @@ def _identity(call: LiveCall) -> dict[str, Any]:
         "started_at": attempt.started_at,
         "app": call.plan.app,
         "user_id": call.user_id,
-        "api_key_id": None,
+        "api_key_id": request.actor.key.key_id if request.actor.key else None,
         "configuration_id": call.plan.configuration.id,
         "origin": request.origin.value,
         "conversation_id": request.conversation_id,

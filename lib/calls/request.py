@@ -93,7 +93,11 @@ class Plan:
 def resolve(request: CallRequest, configurations: Configurations, providers: Providers, overrides: Overrides) -> Plan:
     """The plan of a request; PermissionDenied, NotFound or InvalidInput when it can't be sent."""
     request.actor.require(Permission.TEST_CONFIGS)
+    if (key := request.actor.key) is not None:  # the key alone says which app spends
+        request = replace(request, app=key.app)
     configuration = _configuration(request, configurations)
+    if key is not None:
+        key.require_model(configuration.slug)
     if configuration.provider_id is None:
         raise InvalidInput(
             f"The configuration {configuration.slug} has no provider.", "", "Choose one on the Configurations page."

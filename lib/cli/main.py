@@ -9,7 +9,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lib.cli import configurations, demo, installation, keyring, models, people, prices, providers, retention, usage
+from lib.cli import (
+    configurations,
+    demo,
+    installation,
+    keyring,
+    keys,
+    models,
+    people,
+    prices,
+    providers,
+    retention,
+    usage,
+)
 from lib.errors import LLMManagerError
 
 EPILOG = "Settings come from the environment and .env: LLM_MANAGER_DATA, DATABASE_URL, PORT. See docs/configuration.md."
@@ -21,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m lib", description="LLM Manager: one control room for a team's language models.", epilog=EPILOG
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    modules = (installation, people, providers, models, configurations, prices, usage, keyring, retention, demo)
+    modules = (installation, people, providers, models, configurations, prices, keys, usage, keyring, retention, demo)
     for module in modules:
         module.add_commands(commands)
     return parser

@@ -330,3 +330,31 @@ processes = Table(
     _moment("started_at"),
     _moment("seen_at"),
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("prefix", String(12), nullable=False),  # the key's first characters, to recognise it
+    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the key
+    Column("app", String(80), nullable=False),
+    _id("user_id"),  # its owner; NULL: a program's own key
+    Column("scopes", JSON, nullable=False),  # {"models": [patterns], "endpoints": [names]}
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", Integer),
+    Column("concurrency", Integer),
+    _moment("expires_at", nullable=True),
+    _moment("revoked_at", nullable=True),
+    _moment("last_used_at", nullable=True),
+    _moment("created_at"),
+    _id("created_by"),
+    Index(None, "user_id"),
+)
+
+rate_counters = Table(
+    "rate_counters",
+    metadata,
+    Column("subject", String(120), primary_key=True),  # key:ID or app:NAME
+    Column("seconds", JSON, nullable=False),  # of the last minute: [[Unix seconds], [requests], [tokens]]
+)

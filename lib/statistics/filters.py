@@ -20,6 +20,7 @@ class Dimension(StrEnum):
     MODEL = "model"
     APP = "app"
     USER = "user"
+    API_KEY = "api_key"
     CONFIGURATION = "configuration"
     ORIGIN = "origin"
     STATUS = "status"
@@ -27,7 +28,7 @@ class Dimension(StrEnum):
     @property
     def column(self) -> str:
         """Its column in the ledger."""
-        return {"user": "user_id", "configuration": "configuration_id"}.get(self.value, self.value)
+        return f"{self.value}_id" if self in (self.USER, self.API_KEY, self.CONFIGURATION) else self.value
 
 
 # Unknown added to nothing but zeros (failed attempts are free) is unknown, not zero.

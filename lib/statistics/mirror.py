@@ -40,6 +40,7 @@ _COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "is_final": ("BOOLEAN", pa.bool_()),
     "app": ("VARCHAR", pa.string()),
     "user_id": ("VARCHAR", pa.string()),
+    "api_key_id": ("VARCHAR", pa.string()),
     "configuration_id": ("VARCHAR", pa.string()),
     "origin": ("VARCHAR", pa.string()),
     "provider": ("VARCHAR", pa.string()),

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from lib.access.api_keys import ApiKeys
 from lib.access.audit import Asked, Audit
+from lib.access.grants import Limits
+from lib.access.limits import RateLimits
 from lib.access.master_key import MasterKey
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, actor_for
 from lib.access.preferences import Preferences
@@ -89,6 +92,17 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Overrides.delete": (P.EDIT_CONFIGS, lambda s, a: s.overrides.delete(a, NOBODY)),
     "Models.list": (P.VIEW_CONFIGS, lambda s, a: s.models.list(a, NOBODY)),
     "Models.refresh": (P.EDIT_CONFIGS, lambda s, a: s.models.refresh(a, NOBODY)),
+    "ApiKeys.list": (P.TEST_CONFIGS, lambda s, a: s.api_keys.list(a)),
+    "ApiKeys.find": (P.TEST_CONFIGS, lambda s, a: s.api_keys.find(a, "llmm_nobodys")),
+    "ApiKeys.create": (P.TEST_CONFIGS, lambda s, a: s.api_keys.create(a, app="no slug!")),
+    "ApiKeys.update": (
+        P.TEST_CONFIGS,
+        lambda s, a: s.api_keys.update(
+            a, NOBODY, name="x", models=[], endpoints=["chat"], limits=Limits(), expires_at=None
+        ),
+    ),
+    "ApiKeys.revoke": (P.TEST_CONFIGS, lambda s, a: s.api_keys.revoke(a, NOBODY)),
+    "RateLimits.of_apps": (P.VIEW_CONFIGS, lambda s, a: s.limits.of_apps(a)),
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
     "check_connection": (
@@ -110,6 +124,7 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Audit.page": lambda s, a: s.audit.page(a, Asked()),
     "Audit.options": lambda s, a: s.audit.options(a),
     "Audit.export_csv": lambda s, a: s.audit.export_csv(a, Asked()),
+    "RateLimits.set_app": lambda s, a: s.limits.set_app(a, "bot", Limits()),
     "Demo.load": lambda s, a: s.demo.load(a, 0),
     "Demo.remove": lambda s, a: s.demo.remove(a),
 }
@@ -168,7 +183,7 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
     services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls)
-    for service in (*services, Prices, Repricing, Retention, Audit, Demo):
+    for service in (*services, Prices, Repricing, Retention, Audit, ApiKeys, RateLimits, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

@@ -1,0 +1,123 @@
+"""An API key as a value, and the checks of what a person may put into one.
+
+A key acts as its owner with less: never as super-admin (keys manage no people, make no keys and read nobody else's
+words), and without the endpoint `api` with the permission to call models alone. A key without an owner is a program of
+its own: what it does belongs to nobody else.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lib.access.grants import Endpoint, KeyGrant, Limits
+from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role
+from lib.clock import utc_now
+from lib.errors import InvalidInput
+
+_CALLING = frozenset({Permission.VIEW_CONFIGS, Permission.TEST_CONFIGS})
+_APP = re.compile(r"[a-z0-9][a-z0-9._\-]{0,79}")
+_PATTERN = re.compile(r"[^\s\[\]?,'\"\\]{1,281}")
+_MOST_PATTERNS = 100
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key without its secret. `actor` is None when its owner is disabled."""
+
+    id: str
+    name: str
+    prefix: str
+    user_id: str | None
+    owner: str  # their name; empty: nobody
+    grant: KeyGrant
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None  # to the minute
+    created_at: datetime
+    created_by: str | None
+    actor: Actor | None = field(repr=False)
+
+    @property
+    def app(self) -> str:
+        """The app that every call of the key counts for."""
+        return self.grant.app
+
+    def state(self, now: datetime | None = None) -> str:
+        """active, expired, revoked or owner disabled."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= (now or utc_now()):
+            return "expired"
+        return "active" if self.actor is not None else "owner disabled"
+
+
+def from_row(row: Mapping[Any, Any]) -> ApiKey:
+    """The key of a row of `api_keys` joined with its owner's name, role and state."""
+    scopes = row["scopes"]
+    grant = KeyGrant(
+        row["id"],
+        row["app"],
+        tuple(scopes["models"]),
+        tuple(Endpoint(name) for name in scopes["endpoints"]),
+        Limits(row["requests_per_minute"], row["tokens_per_minute"], row["concurrency"]),
+    )
+    same = ("id", "name", "prefix", "user_id", "expires_at", "revoked_at", "last_used_at", "created_at", "created_by")
+    return ApiKey(**{name: row[name] for name in same}, owner=row["owner"] or "", grant=grant, actor=_actor(row, grant))
+
+
+def _actor(row: Mapping[Any, Any], grant: KeyGrant) -> Actor | None:
+    if row["user_id"] is None:
+        return Actor(row["id"], f"key {row['name']}", Role.ADMINISTRATOR, _CALLING, grant)
+    if not row["owner_is_active"]:
+        return None
+    role = Role(row["owner_role"])
+    permissions = ROLE_PERMISSIONS[role]
+    if Endpoint.API not in grant.endpoints:
+        permissions &= _CALLING
+    lowered = Role.MASTER_DEVELOPER if role is Role.SUPER_ADMIN else role
+    return Actor(row["user_id"], row["owner"], lowered, permissions, grant)
+
+
+def check_app(text: str) -> str:
+    """An app's name, or InvalidInput."""
+    text = text.strip()
+    if _APP.fullmatch(text):
+        return text
+    if not text:
+        raise InvalidInput("The app is missing.", "", "Name it like support-bot.", field="app")
+    why = f"{text[:40]!r} must be lower-case letters, digits, dots, dashes or underscores, at most 80."
+    raise InvalidInput("The app can't be used.", why, "Write it like support-bot.", field="app")
+
+
+def check_name(text: str, app: str) -> str:
+    """A key's name; its app's when it has none."""
+    text = text.strip() or app
+    if len(text) <= 80 and text.isprintable():
+        return text
+    raise InvalidInput("The name can't be used.", "It is longer than 80 characters.", "Shorten it.", field="name")
+
+
+def check_scopes(models: Sequence[str], endpoints: Sequence[str]) -> dict[str, list[str]]:
+    """Scopes as they are stored; InvalidInput names what can't be used."""
+    patterns = list(dict.fromkeys(pattern.strip() for pattern in models if pattern.strip()))
+    if wrong := next((pattern for pattern in patterns if not _PATTERN.fullmatch(pattern)), None):
+        fix = "Write a configuration's name, or provider/model; * stands for anything."
+        raise InvalidInput(f"{wrong[:60]!r} can't be a model.", "", fix, field="models")
+    if len(patterns) > _MOST_PATTERNS:
+        raise InvalidInput(f"More than {_MOST_PATTERNS} models.", "", "Use * to name several at once.", field="models")
+    known = [endpoint.value for endpoint in Endpoint]
+    if unknown := set(endpoints) - set(known):
+        wrong = ", ".join(sorted(unknown))[:60]
+        raise InvalidInput(f"There is no endpoint {wrong}.", "", f"Use any of {', '.join(known)}.", field="endpoints")
+    if not endpoints:
+        raise InvalidInput("The key has no endpoint.", "It could be used nowhere.", "Choose one.", field="endpoints")
+    return {"models": patterns, "endpoints": [name for name in known if name in endpoints]}
+
+
+def check_expiry(expires_at: datetime | None) -> datetime | None:
+    """A moment to come, or None for never."""
+    if expires_at is not None and expires_at <= utc_now():
+        raise InvalidInput("The key would have expired already.", "", "Choose a later day.", field="expires_at")
+    return expires_at

@@ -1,0 +1,255 @@
+"""API keys of programs: making, changing, revoking; and `authenticate`, which a door asks for every request.
+
+A key is `llmm_` and 256 random bits. It is shown once; its SHA-256 is stored. What was looked up counts for four
+seconds in this process, so a revoked key, a changed scope and a disabled owner take effect everywhere within five. A
+key that is unknown, revoked, expired or whose owner is disabled has one answer, None, and takes one path. When a key
+was last used is noted in memory and written for all keys together, at most once a minute for each.
+"""
+
+import hashlib
+import hmac
+import logging
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, true, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from lib.access import audit
+from lib.access.api_key import ApiKey, check_app, check_expiry, check_name, check_scopes, from_row
+from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Limits
+from lib.access.limits import check_limits, prepare
+from lib.access.permissions import Actor, Permission, Role
+from lib.clock import new_id, utc_now
+from lib.db.engine import Store
+from lib.db.tables import api_keys, users
+from lib.errors import Conflict, InstallationError, NotFound, PermissionDenied
+
+log = logging.getLogger(__name__)
+PREFIX_LENGTH = 12
+_FRESH_S = 4.0
+_MOST_KEPT = 10_000
+_USED_EVERY = timedelta(minutes=1)
+_WRITE_EVERY_S = 10.0
+_NEVER = "0" * 64
+
+
+class ApiKeys:
+    """The keys of all programs. Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
+        self._used: dict[str, datetime] = {}
+        self._written_at = -_WRITE_EVERY_S
+
+    def create(
+        self,
+        actor: Actor,
+        *,
+        app: str,
+        name: str = "",
+        owner_id: str | None = None,
+        models: Sequence[str] = (),
+        endpoints: Sequence[str] = MODEL_ENDPOINTS,
+        limits: Limits = NO_LIMITS,
+        expires_at: datetime | None = None,
+    ) -> tuple[str, ApiKey]:
+        """A new key and what is kept of it; the key can't be seen again. Without `owner_id` it is the actor's own."""
+        _require_a_person(actor)
+        owner_id = owner_id or actor.user_id
+        if owner_id != actor.user_id:
+            actor.require_super_admin()
+        app, token, now = check_app(app), "llmm_" + secrets.token_urlsafe(32), utc_now()
+        check_limits(limits)
+        row = {
+            "id": new_id(),
+            "name": check_name(name, app),
+            "prefix": token[:PREFIX_LENGTH],
+            "hash": _digest(token),
+            "app": app,
+            "user_id": owner_id,
+            "scopes": check_scopes(models, endpoints),
+            **vars(limits),
+            "expires_at": check_expiry(expires_at),
+            "created_at": now,
+            "created_by": actor.user_id,
+        }
+        with self._store.write() as connection:
+            if owner_id is not None and not connection.scalar(select(users.c.is_active).where(users.c.id == owner_id)):
+                raise NotFound("There is no such active user.", "", "Choose another owner.")
+            connection.execute(insert(api_keys), row)
+            prepare(connection, [f"key:{row['id']}"])
+            detail = {"app": app, "owner": owner_id, "scopes": row["scopes"], **vars(limits)}
+            audit.record(connection, actor, "api_key.create", f"{row['prefix']}… {row['name']}", **detail)
+            return token, _get(connection, api_keys.c.id == row["id"])
+
+    def list(self, actor: Actor) -> list[ApiKey]:
+        """The actor's keys, everybody's for a super-admin; the newest first."""
+        _require_a_person(actor)
+        with self._store.read() as connection:
+            rows = connection.execute(_query().where(_visible(actor)).order_by(api_keys.c.id.desc())).mappings().all()
+        return [from_row(row) for row in rows]
+
+    def find(self, actor: Actor, prefix: str) -> ApiKey:
+        """The key that begins so and is not revoked; Conflict when there are several."""
+        _require_a_person(actor)
+        begins = func.substr(api_keys.c.prefix, 1, min(len(prefix), PREFIX_LENGTH)) == prefix[:PREFIX_LENGTH]
+        with self._store.read() as connection:
+            query = _query().where(_visible(actor), begins, api_keys.c.revoked_at.is_(None)).limit(2)
+            rows = connection.execute(query).mappings().all()
+        if not rows or not prefix:
+            raise NotFound("No key begins so.", "It does not exist, is revoked, or belongs to somebody else.")
+        if len(rows) > 1:
+            raise Conflict("Several keys begin so.", "", f"Give more of it, up to {PREFIX_LENGTH} characters.")
+        return from_row(rows[0])
+
+    def update(
+        self,
+        actor: Actor,
+        key_id: str,
+        *,
+        name: str,
+        models: Sequence[str],
+        endpoints: Sequence[str],
+        limits: Limits,
+        expires_at: datetime | None,
+    ) -> ApiKey:
+        """Change a key that the actor made (any, for a super-admin); app and owner stay."""
+        _require_a_person(actor)
+        check_limits(limits)
+        mine = true() if actor.role is Role.SUPER_ADMIN else api_keys.c.created_by == actor.user_id
+        where = (api_keys.c.id == key_id, _visible(actor), api_keys.c.revoked_at.is_(None))
+        with self._store.write() as connection:
+            before = _get(connection, *where)
+            if expires_at != before.expires_at:
+                check_expiry(expires_at)
+            values: dict[str, Any] = {
+                "name": check_name(name, before.app),
+                "scopes": check_scopes(models, endpoints),
+                "expires_at": expires_at,
+                **vars(limits),
+            }
+            if connection.execute(update(api_keys).where(*where, mine).values(**values)).rowcount == 0:
+                raise PermissionDenied("You can't change this key.", "Somebody else made it for you.", "Ask them.")
+            prepare(connection, [f"key:{key_id}"])
+            detail = {"scopes": values["scopes"], "expires_at": expires_at and expires_at.isoformat()} | vars(limits)
+            audit.record(connection, actor, "api_key.change", f"{before.prefix}… {values['name']}", **detail)
+            after = _get(connection, api_keys.c.id == key_id)
+        self._forget()
+        return after
+
+    def revoke(self, actor: Actor, key_id: str) -> None:
+        """End a key for good: here at once, in every process within five seconds."""
+        _require_a_person(actor)
+        where = (api_keys.c.id == key_id, _visible(actor), api_keys.c.revoked_at.is_(None))
+        with self._store.write() as connection:
+            key = _get(connection, *where)
+            connection.execute(update(api_keys).where(*where).values(revoked_at=utc_now()))
+            audit.record(connection, actor, "api_key.revoke", f"{key.prefix}… {key.name}", app=key.app)
+        self._forget()
+
+    def authenticate(self, token: str) -> ApiKey | None:
+        """The key, with `actor` set, or None. Asks the database when what is known is older than four seconds."""
+        digest = _digest(token)
+        found, key = self._recall(digest)
+        return key if found else self._look_up(digest)
+
+    async def authenticate_async(self, token: str) -> ApiKey | None:
+        """The same for an event loop: the database is asked in a thread."""
+        import asyncio
+
+        digest = _digest(token)
+        found, key = self._recall(digest)
+        return key if found else await asyncio.to_thread(self._look_up, digest)
+
+    def write_last_used(self) -> None:
+        """Write when keys were used; a database that can't be written keeps it for the next time."""
+        with self._lock:
+            used, self._used, self._written_at = self._used, {}, time.monotonic()
+        if not used:
+            return
+        older = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at <= bindparam("before"))
+        change = update(api_keys).where(api_keys.c.id == bindparam("of"), older)
+        rows = [{"of": key, "at": at, "before": at - _USED_EVERY} for key, at in sorted(used.items())]
+        try:
+            with self._store.write() as connection:
+                connection.execute(change.values(last_used_at=bindparam("at")), rows)
+        except (SQLAlchemyError, InstallationError) as error:
+            log.warning("When keys were last used waits to be written: %s", error)
+            with self._lock:
+                self._used = used | self._used
+
+    def _recall(self, digest: str) -> tuple[bool, ApiKey | None]:
+        with self._lock:
+            at, key = self._kept.get(digest, (0.0, None))
+            if digest not in self._kept or time.monotonic() - at >= _FRESH_S:
+                return False, None
+            return True, self._note_use(key)
+
+    def _look_up(self, digest: str) -> ApiKey | None:
+        at = time.monotonic()  # before the question: what changes after it is found four seconds from here
+        with self._store.read() as connection:
+            query = _query().add_columns(api_keys.c.hash).where(api_keys.c.hash == digest)
+            row = connection.execute(query).mappings().first()
+        same = hmac.compare_digest(row["hash"] if row else _NEVER, digest)
+        key = from_row(row) if row and same else None
+        if key is not None and (key.revoked_at is not None or key.actor is None):
+            key = None
+        with self._lock:
+            self._kept[digest] = (at, key)
+            self._kept.move_to_end(digest)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+            key = self._note_use(key)
+            write = bool(self._used) and at - self._written_at >= _WRITE_EVERY_S
+        if write:
+            self.write_last_used()
+        return key
+
+    def _note_use(self, key: ApiKey | None) -> ApiKey | None:
+        """The key unless it has expired by now. Holds the lock."""
+        now = utc_now()
+        if key is None or (key.expires_at is not None and key.expires_at <= now):
+            return None
+        if key.last_used_at is None or now - key.last_used_at >= _USED_EVERY:
+            self._used[key.id] = now
+        return key
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+
+def _require_a_person(actor: Actor) -> None:
+    """Keys are for who may call models; a key does not make or change keys, so its scope can't be widened with it."""
+    actor.require(Permission.TEST_CONFIGS)
+    if actor.key is not None:
+        raise PermissionDenied("An API key can't manage keys.", "", "Sign in on the page API keys.")
+
+
+def _query() -> Select[Any]:
+    owner = (users.c.name.label("owner"), users.c.role.label("owner_role"), users.c.is_active.label("owner_is_active"))
+    columns = [column for column in api_keys.columns if column is not api_keys.c.hash]
+    return select(*columns, *owner).select_from(api_keys.outerjoin(users, users.c.id == api_keys.c.user_id))
+
+
+def _visible(actor: Actor) -> ColumnElement[bool]:
+    return true() if actor.role is Role.SUPER_ADMIN else api_keys.c.user_id == actor.user_id
+
+
+def _get(connection: Connection, *where: ColumnElement[bool]) -> ApiKey:
+    row = connection.execute(_query().where(*where)).mappings().first()
+    if row is None:
+        raise NotFound("There is no such key.", "It does not exist, is revoked, or belongs to somebody else.")
+    return from_row(row)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

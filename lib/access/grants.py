@@ -1,0 +1,67 @@
+"""What an API key lets its bearer do: endpoints, models, one app, limits. Values only; `api_keys` keeps them.
+
+A pattern with a slash names `provider/model`, one without names configurations; `*` stands for anything. What a request
+asks for is compared as it was written, so a key for `support-bot` does not open the model behind it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from lib.errors import PermissionDenied
+
+
+class Endpoint(StrEnum):
+    """A door of the HTTP interface."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+    MESSAGES = "messages"
+    MODELS = "models"
+    API = "api"
+
+
+MODEL_ENDPOINTS = tuple(endpoint for endpoint in Endpoint if endpoint is not Endpoint.API)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Ceilings; None is none. Requests and tokens count over any 60 seconds, concurrency over calls in flight."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class KeyGrant:
+    """The scope of a key. No models means every model that its owner may call."""
+
+    key_id: str
+    app: str
+    models: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...] = MODEL_ENDPOINTS
+    limits: Limits = NO_LIMITS
+
+    def allows_model(self, name: str) -> bool:
+        """Whether a configuration's slug or a `provider/model` is in scope."""
+        return not self.models or any(
+            fnmatchcase(name, pattern) for pattern in self.models if pattern == "*" or ("/" in pattern) == ("/" in name)
+        )
+
+    def require_model(self, name: str) -> None:
+        """Raise PermissionDenied unless the model is in scope."""
+        if not self.allows_model(name):
+            raise PermissionDenied("This API key can't use the model.", f"{name} is not in its scope.", _ASK)
+
+    def require_endpoint(self, endpoint: Endpoint) -> None:
+        """Raise PermissionDenied unless the endpoint is in scope."""
+        if endpoint not in self.endpoints:
+            raise PermissionDenied("This API key can't be used here.", f"It is not for {endpoint.value}.", _ASK)
+
+
+_ASK = "Widen the key's scope on the page API keys, or use another key."

@@ -1,0 +1,258 @@
+"""Requests and tokens a minute by key and by app, calls at once by key: exact over all processes of one database.
+
+`check_many` runs inside the write transaction that opens the calls it is asked about, so a batch of calls costs one
+statement to read the counters and one to write them, and only where there are limits. The counters' rows stay locked
+until that transaction ends (on SQLite the whole database is), so two processes decide one after the other. Calls at
+once are the rows of `open_calls`: a killed process gives its places back when its calls are closed as orphaned. Why it
+is built so: docs/decisions/limits.md.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lib.access import audit
+from lib.access.api_key import check_app
+from lib.access.grants import NO_LIMITS, KeyGrant, Limits
+from lib.access.permissions import Actor, Permission
+from lib.access.rate_counter import Counter
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import installation_settings, open_calls, rate_counters
+from lib.errors import InvalidInput, Throttled
+
+_SETTING = "app_limits"
+_FRESH_S = 4.0
+_LARGEST = 2**31 - 1
+
+
+class LimitKind(StrEnum):
+    """What ran out."""
+
+    REQUESTS = "requests a minute"
+    TOKENS = "tokens a minute"
+    CONCURRENCY = "calls at once"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A call that wants to open: `tokens` is what it may use at most, as far as that can be told."""
+
+    app: str
+    tokens: int
+    key: KeyGrant | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A limit after the decision, for protocol headers; `reset_s` is when all of it is free again."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Which limit stood in the way; `retry_after_s` None: the call is larger than the limit itself."""
+
+    kind: LimitKind
+    subject: str  # key or app
+    limit: int
+    retry_after_s: float | None
+
+    def error(self) -> Throttled:
+        """For the caller."""
+        title = f"The limit of this {self.subject} is reached: {self.limit:,} {self.kind}."
+        if self.retry_after_s is None:
+            return Throttled(title, "The call alone is larger.", "Make it smaller, or raise the limit.")
+        wait = max(1, math.ceil(self.retry_after_s))
+        return Throttled(title, "", f"Try again in {wait} s.", retry_after=wait)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a call may open, and how its limits stand; None where there is no limit of the kind."""
+
+    refused: Refused | None = None
+    requests: Standing | None = None
+    tokens: Standing | None = None
+
+
+class RateLimits:
+    """The limits of apps, and the counting for both. Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._apps: tuple[float, dict[str, Limits]] | None = None
+
+    def of_apps(self, actor: Actor) -> dict[str, Limits]:
+        """The apps that have limits."""
+        actor.require(Permission.VIEW_CONFIGS)
+        with self._store.read() as connection:
+            return _read_apps(connection)
+
+    def set_app(self, actor: Actor, app: str, limits: Limits) -> None:
+        """Give an app limits, or take them away (all None); takes effect everywhere within five seconds."""
+        actor.require_super_admin()
+        if limits.concurrency is not None:
+            raise InvalidInput("An app has no limit of calls at once.", "", "Set it on its keys.", field="concurrency")
+        app = check_app(app)
+        check_limits(limits)
+        with self._store.write() as connection:
+            empty = {"name": _SETTING, "value": {}, "updated_at": utc_now()}
+            connection.execute(_insert(connection)(installation_settings).values(empty).on_conflict_do_nothing())
+            known = installation_settings.c.name == _SETTING
+            value = dict(
+                connection.execute(select(installation_settings.c.value).where(known).with_for_update()).scalar_one()
+            )
+            value.pop(app, None)
+            if limits != NO_LIMITS:
+                value[app] = [limits.requests_per_minute, limits.tokens_per_minute]
+                prepare(connection, [f"app:{app}"])
+            connection.execute(update(installation_settings).where(known).values(value=value, updated_at=utc_now()))
+            detail = {"requests_per_minute": limits.requests_per_minute, "tokens_per_minute": limits.tokens_per_minute}
+            audit.record(connection, actor, "limits.change", f"app {app}", **detail)
+        self._apps = None
+
+    def check_many(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Verdict]:
+        """Decide and count, one claim after the other, inside a write transaction. What is refused is not counted."""
+        moment, apps = now.timestamp(), self._app_limits(connection, now.timestamp())
+        counters = _read(connection, (s for claim in claims for s, _ in _subjects(claim, apps)), moment)
+        if not counters:
+            return [Verdict()] * len(claims)
+        in_flight = _in_flight(connection, claims)
+        verdicts = [_decide(claim, _subjects(claim, apps), counters, in_flight) for claim in claims]
+        _write(connection, counters)
+        return verdicts
+
+    def record_tokens(
+        self, connection: Connection, spent: Iterable[tuple[Claim, int | None, datetime]], now: datetime
+    ) -> None:
+        """Put what calls really used in place of their estimates: (claim, tokens or None for unknown, opened at)."""
+        moment, apps = now.timestamp(), self._app_limits(connection, now.timestamp())
+        known = [(claim, used - claim.tokens, at.timestamp()) for claim, used, at in spent if used is not None]
+        changes = [(s, diff, at) for claim, diff, at in known if diff for s, _ in _subjects(claim, apps)]
+        counters = _read(connection, (subject for subject, _, _ in changes), moment)
+        for subject, difference, opened in changes:
+            counters[subject].correct(opened, difference)
+        _write(connection, counters)
+
+    def _app_limits(self, connection: Connection, moment: float) -> dict[str, Limits]:
+        kept = self._apps
+        if kept is None or not 0 <= moment - kept[0] < _FRESH_S:
+            kept = self._apps = (moment, _read_apps(connection))
+        return kept[1]
+
+
+def check_limits(limits: Limits) -> None:
+    """InvalidInput names a limit that is not a whole number above zero."""
+    for name, value in vars(limits).items():
+        if value is not None and not 0 < value <= _LARGEST:
+            raise InvalidInput(
+                "The limit can't be used.", "It is a whole number above zero, or empty for none.", field=name
+            )
+
+
+def prepare(connection: Connection, subjects: Iterable[str]) -> None:
+    """Make the counters' rows, so that they can be locked; no effect on those that are there."""
+    if rows := [{"subject": subject, "seconds": []} for subject in sorted(set(subjects))]:
+        connection.execute(_insert(connection)(rate_counters).on_conflict_do_nothing(), rows)
+
+
+def _decide(
+    claim: Claim, subjects: list[tuple[str, Limits]], counters: dict[str, Counter], in_flight: dict[str, int]
+) -> Verdict:
+    refusals = [
+        refusal
+        for subject, limits in subjects
+        if (refusal := _refusal(claim, subject, limits, counters[subject], in_flight)) is not None
+    ]
+    if not refusals:
+        for subject, _ in subjects:
+            counters[subject].take(claim.tokens)
+        if claim.key is not None:
+            in_flight[claim.key.key_id] = in_flight.get(claim.key.key_id, 0) + 1
+    never = math.inf  # the longest wait is the honest one
+    refused = max(refusals, key=lambda r: never if r.retry_after_s is None else r.retry_after_s, default=None)
+    requests, tokens = list[Standing](), list[Standing]()
+    for subject, limits in subjects:
+        counter = counters[subject]
+        if (limit := limits.requests_per_minute) is not None:
+            requests.append(Standing(limit, max(0, limit - counter.requests), counter.reset_s))
+        if (limit := limits.tokens_per_minute) is not None:
+            tokens.append(Standing(limit, max(0, limit - counter.tokens), counter.reset_s))
+    return Verdict(refused, _tightest(requests), _tightest(tokens))
+
+
+def _refusal(claim: Claim, subject: str, limits: Limits, counter: Counter, in_flight: dict[str, int]) -> Refused | None:
+    found = list[Refused]()
+    whose = subject.partition(":")[0]
+    if (limit := limits.requests_per_minute) is not None and (wait := counter.wait_for_requests(limit)) != 0:
+        found.append(Refused(LimitKind.REQUESTS, whose, limit, wait))
+    if (limit := limits.tokens_per_minute) is not None and (wait := counter.wait_for_tokens(limit, claim.tokens)) != 0:
+        found.append(Refused(LimitKind.TOKENS, whose, limit, wait))
+    running = in_flight.get(claim.key.key_id, 0) if claim.key is not None else 0
+    if (limit := limits.concurrency) is not None and running >= limit:
+        found.append(Refused(LimitKind.CONCURRENCY, whose, limit, 1.0))
+    return max(found, key=lambda r: math.inf if r.retry_after_s is None else r.retry_after_s, default=None)
+
+
+def _tightest(standings: list[Standing]) -> Standing | None:
+    return min(standings, key=lambda standing: standing.remaining, default=None)
+
+
+def _subjects(claim: Claim, apps: dict[str, Limits]) -> list[tuple[str, Limits]]:
+    """The counters that a claim meets, with their limits; none for most calls."""
+    met = list[tuple[str, Limits]]()
+    if claim.key is not None and claim.key.limits != NO_LIMITS:
+        met.append((f"key:{claim.key.key_id}", claim.key.limits))
+    if (limits := apps.get(claim.app)) is not None:
+        met.append((f"app:{claim.app}", limits))
+    return met
+
+
+def _read(connection: Connection, subjects: Iterable[str], moment: float) -> dict[str, Counter]:
+    """The counters, locked in the order of their names so that nobody waits in a circle."""
+    wanted = set(subjects)
+    if not wanted:
+        return {}
+    query = select(rate_counters.c.subject, rate_counters.c.seconds).where(rate_counters.c.subject.in_(wanted))
+    query = query.order_by(rate_counters.c.subject).with_for_update()
+    rows = connection.execute(query).all()
+    if len(rows) < len(wanted):
+        prepare(connection, wanted - {row.subject for row in rows})
+        rows = connection.execute(query).all()
+    return {row.subject: Counter(row.seconds, moment) for row in rows}
+
+
+def _write(connection: Connection, counters: dict[str, Counter]) -> None:
+    if counters:
+        change = update(rate_counters).where(rate_counters.c.subject == bindparam("of"))
+        rows = [{"of": subject, "seconds": counter.as_row()} for subject, counter in counters.items()]
+        connection.execute(change, rows)
+
+
+def _in_flight(connection: Connection, claims: Iterable[Claim]) -> dict[str, int]:
+    """Calls that run now, by key, for keys that limit them. Asked after the lock, so that it sees who came before."""
+    keys = {claim.key.key_id for claim in claims if claim.key is not None and claim.key.limits.concurrency is not None}
+    if not keys:
+        return {}
+    query = select(open_calls.c.api_key_id, func.count(open_calls.c.call_id.distinct()))
+    found = connection.execute(query.where(open_calls.c.api_key_id.in_(keys)).group_by(open_calls.c.api_key_id))
+    return {key_id: count for key_id, count in found}
+
+
+def _read_apps(connection: Connection) -> dict[str, Limits]:
+    value = connection.scalar(select(installation_settings.c.value).where(installation_settings.c.name == _SETTING))
+    return {app: Limits(requests, tokens) for app, (requests, tokens) in (value or {}).items()}
+
+
+def _insert(connection: Connection) -> Any:
+    return sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert

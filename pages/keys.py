@@ -1,0 +1,42 @@
+"""API keys of programs, with scope and limits; and the limits of apps."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission, Role
+from lib.ui import api_key_form, api_keys, blocks, session
+
+actor = session.require(Permission.TEST_CONFIGS)
+services = session.services()
+compact = blocks.compact()
+
+with blocks.header("API keys"):
+    ended = st.toggle("Ended too", key="ended", bind="query-params", help="Show revoked and expired keys")
+    if st.button("New" if compact else "New key", icon=":material/add:", type="primary"):
+        st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
+
+with blocks.errors_shown():
+    zone = services.preferences.report_zone(actor)
+    everything = services.api_keys.list(actor)
+    if (made := api_key_form.take_made()) is not None:
+        key = next(key for key in everything if key.id == made["id"])
+        st.dialog("API key ready", width="medium")(api_key_form.made_dialog)(services, actor, key, made["token"])
+    shown = [key for key in everything if ended or key.state() in ("active", "owner disabled")]
+    tab_keys, tab_apps = st.tabs(["Keys", "Limits of apps"])
+    with tab_apps:
+        api_keys.app_limits(services, actor)
+    with tab_keys:
+        if not shown:
+            fact = "No API keys yet" if not everything else "No active API keys"
+            sentence = "A key lets a program call models here, counted for one app and bound to a scope."
+            with blocks.empty_state("vpn_key", fact, sentence):
+                st.caption("Create one with New key." if not everything else "Turn on Ended too to see the others.")
+            st.stop()
+        everybody = actor.role is Role.SUPER_ADMIN
+        use = api_keys.recent_use(services, actor)
+        selected = api_keys.table(shown, use, zone, everybody=everybody, compact=compact)
+        st.caption(f"{len(shown)} {'key' if len(shown) == 1 else 'keys'} · times in {zone.key}")
+        with st.container(border=True):
+            if selected is None:
+                st.caption("Select a key to see its scope and limits, change or revoke it.")
+            else:
+                api_keys.panel(services, actor, selected, zone)
