@@ -137,7 +137,7 @@ class Budgets:
                 connection.execute(insert(budgets), row)
                 connection.execute(insert(budget_windows), _empty_window(row, window))
                 adopt(connection, budget_id, scope, row["subject"], moment + HOLD_LASTS)
-                self._count(connection, budget_id, moment)
+                _tell_reached(connection, recount(connection, budget_id, moment), moment)
                 audit.record(connection, actor, "budget.create", _audited(row), limit_nano_usd=limit_nano)
         except IntegrityError as error:
             raise Conflict(
@@ -171,8 +171,8 @@ class Budgets:
             connection.execute(update(budgets).where(_B.id == budget_id).values(**changed, updated_at=moment))
             newest = (_W.budget_id == budget_id, _W.starts_at == row.window_starts_at)
             limit = changed["limit_nano_usd"]
-            connection.execute(update(budget_windows).where(*newest).values(limit_nano_usd=limit))
-            self._count(connection, budget_id, moment)
+            now_limited = update(budget_windows).where(*newest).values(limit_nano_usd=limit)
+            _tell_reached(connection, connection.execute(now_limited.returning(budget_windows)).one(), moment)
             audit.record(connection, actor, "budget.update", _audited(row._mapping), **changed)
         return self.get(actor, budget_id, moment)
 
@@ -187,7 +187,7 @@ class Budgets:
             lock(connection)
             row = _find(connection, budget_id)
             rewind(connection, budget_id, row.period, moment)
-            self._count(connection, budget_id, moment)
+            _tell_reached(connection, recount(connection, budget_id, moment), moment)
             audit.record(connection, actor, "budget.recount", _audited(row._mapping))
         return self.get(actor, budget_id, moment)
 
@@ -202,10 +202,10 @@ class Budgets:
             connection.execute(delete(budgets).where(_B.id == budget_id))
             audit.record(connection, actor, "budget.delete", _audited(row._mapping))
 
-    def _count(self, connection: Connection, budget_id: str, now: datetime) -> None:
-        """Recount, and tell what the window has reached."""
-        row = recount(connection, budget_id, now)
-        notices.crossed(connection, budget_id, row.starts_at, -1, row.spent_nano_usd, row.limit_nano_usd, now)
+
+def _tell_reached(connection: Connection, row: Row[Any], now: datetime) -> None:
+    """Tell every threshold that a window has reached, unless it was told before."""
+    notices.crossed(connection, row.budget_id, row.starts_at, -1, row.spent_nano_usd, row.limit_nano_usd, now)
 
 
 def _find(connection: Connection, budget_id: str) -> Row[Any]:

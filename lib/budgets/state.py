@@ -80,7 +80,12 @@ def read_states(connection: Connection, query: Select[Any], now: datetime) -> li
         )
     }
     told = select(budget_notices.c.budget_id, budget_notices.c.starts_at)
-    has_refused = set(connection.execute(told.where(budget_notices.c.threshold == REFUSED)).tuples())
+    has_refused = {
+        (row.budget_id, row.starts_at)
+        for row in connection.execute(
+            told.where(budget_notices.c.threshold == REFUSED, budget_notices.c.budget_id.in_(ids))
+        )
+    }
     paces = _Paces(connection, now)
     states = []
     for row in found:
