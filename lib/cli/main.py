@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lib.cli import configurations, demo, installation, models, people, prices, providers, usage
+from lib.cli import budgets, configurations, demo, installation, models, people, prices, providers, usage
 from lib.errors import LLMManagerError
 
 EPILOG = "Settings come from the environment and .env: LLM_MANAGER_DATA, DATABASE_URL, PORT. See docs/configuration.md."
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m lib", description="LLM Manager: one control room for a team's language models.", epilog=EPILOG
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (installation, people, providers, models, configurations, prices, usage, demo):
+    for module in (installation, people, providers, models, configurations, prices, budgets, usage, demo):
         module.add_commands(commands)
     return parser
 
