@@ -59,7 +59,8 @@ def _note(
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = {"budget_id": budget.id, "starts_at": starts_at, "threshold": threshold, "at": now}
     row |= {"spent_nano_usd": spent, "limit_nano_usd": limit}
-    if connection.execute(insert(budget_notices).values(row).on_conflict_do_nothing()).rowcount != 1:
+    fresh = insert(budget_notices).values(row).on_conflict_do_nothing().returning(budget_notices.c.threshold)
+    if connection.execute(fresh).one_or_none() is None:
         return
     label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
     body = {
