@@ -61,8 +61,8 @@ class Budgets:
     def find(self, actor: Actor, scope: str, name: str, period: str) -> BudgetState:
         """One by what it is about, as a person names it."""
         actor.require(Permission.VIEW_STATS)
+        subject = self.subject(actor, scope, name)
         with self._store.read() as connection:
-            subject = resolve(connection, scope, name)
             query = select(_B.id).where(_B.scope == scope, _B.subject == subject, _B.period == period)
             found = connection.scalar(query)
         if found is None:
@@ -88,6 +88,12 @@ class Budgets:
         """The budgets that are near their limit or past it, the fullest first."""
         found = [state for state in self.list(actor) if state.state in ("over", "used up", "near")]
         return sorted(found, key=lambda state: -state.now.percent)
+
+    def subject(self, actor: Actor, scope: str, name: str) -> str:
+        """What the ledger's rows hold for a name that a person gives."""
+        actor.require(Permission.VIEW_STATS)
+        with self._store.read() as connection:
+            return resolve(connection, scope, name)
 
     def check(
         self, actor: Actor, facts: CallFacts, amount_nano: int | None, now: datetime | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lib.access.permissions import Actor
-from lib.budgets.budget import CallFacts
+from lib.budgets.budget import CallFacts, Scope
 from lib.budgets.budgets import Budgets
 from lib.budgets.estimate import completion_ceiling, upper_bound_nano
 from lib.budgets.state import Verdict
@@ -37,14 +37,18 @@ def dry_run(
     prompt_tokens: int,
     max_tokens: int | None = None,
     app: str | None = None,
-    user_id: str | None = None,
+    user: str | None = None,
     api_key_id: str | None = None,
     now: datetime | None = None,
 ) -> DryRun:
-    """Ask every budget about a call of a configuration, as its app unless another is named; nothing is held."""
+    """Ask every budget about a call of a configuration, as its app unless another is named; nothing is held.
+
+    `user` is a name or an id.
+    """
     moment = now or utc_now()
     ceiling = max_tokens or completion_ceiling(configuration.parameters)
     price = prices.price(configuration.provider_kind, configuration.model, moment)
     amount = upper_bound_nano(price, prompt_tokens, ceiling)
+    user_id = budgets.subject(actor, Scope.USER, user) if user else None
     facts = CallFacts(configuration.provider_name, app or configuration.app, configuration.id, user_id, api_key_id)
     return DryRun(amount, ceiling, budgets.check(actor, facts, amount, moment))

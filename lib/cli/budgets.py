@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
     command = actions.add_parser("check", help="would a call pass; status 1 when it would not")
     command.add_argument("configuration", metavar="SLUG")
     command.add_argument("--app", help="default: the configuration's")
-    command.add_argument("--user", metavar="ID", help="a user's id")
+    command.add_argument("--user", metavar="NAME", help="who makes the call")
     command.add_argument("--key", metavar="ID", help="an API key's id")
     command.add_argument("--prompt-tokens", type=count, default=1000, metavar="N")
     command.add_argument("--max-tokens", type=count, metavar="N")
@@ -145,7 +145,7 @@ def check(arguments: argparse.Namespace) -> None:
             prompt_tokens=arguments.prompt_tokens,
             max_tokens=arguments.max_tokens,
             app=arguments.app,
-            user_id=arguments.user,
+            user=arguments.user,
             api_key_id=arguments.key,
         )
     rows = [
