@@ -24,7 +24,7 @@ _BADGES: dict[str, tuple[str, Any]] = {
     "forecast over": ("△ forecast over", "orange"),
     "on track": ("✓ on track", "green"),
 }
-_LABELS = {Scope.GLOBAL: "All", Scope.KEY: "API key"}
+_LABELS = {Scope.KEY: "API key"}
 _FILTERS = {Scope.PROVIDER: "providers", Scope.APP: "apps", Scope.USER: "users"}
 
 
@@ -61,8 +61,7 @@ def card(services: Services, actor: Actor, state: BudgetState, zone: ZoneInfo) -
             badge(state)
         st.markdown(blocks.model_markdown(f"**{format_money(now.spent_nano)}** of {format_money(now.limit_nano)}"))
         st.progress(min(1.0, now.percent / 100))
-        for line in _lines(state, zone):
-            st.caption(line)
+        st.caption("  \n".join(_lines(state, zone)))
         _actions(services, actor, state)
 
 
@@ -70,16 +69,17 @@ def _lines(state: BudgetState, zone: ZoneInfo) -> list[str]:
     """What happens at the limit and when, what is held, the forecast, what is missing."""
     budget, now = state.budget, state.now
     end = now.window.end.astimezone(zone)
-    verb = "Stops calls at the limit" if budget.is_hard else "Soft: tells, never stops a call"
+    verb = "Stops calls at the limit" if budget.is_hard else "Never stops a call"
     told = f"tells at {', '.join(map(str, budget.thresholds))} %" if budget.thresholds else "tells nothing"
     lines = [f"{verb}, {told}. Starts again on {end.day} {end:%b, %H:%M}."]
-    if state.forecast is not None:
+    if state.forecast is not None and state.forecast.high:
         low, high = format_money(state.forecast.low), format_money(state.forecast.high)
         lines.append(f"Forecast for {window_name(budget.period, now.window.start)}: {_range(low, high)}.")
     if now.held_nano:
         lines.append(f"{format_money(now.held_nano)} more is held for calls under way.")
     if now.unpriced_calls:
-        lines.append(f"{format.count(now.unpriced_calls)} calls unpriced, not in the sum.")
+        calls = "call" if now.unpriced_calls == 1 else "calls"
+        lines.append(f"{format.count(now.unpriced_calls)} {calls} unpriced, not in the sum.")
     if budget.block_unpriced:
         lines.append("Models without a price are stopped.")
     if not budget.exists:
