@@ -28,7 +28,7 @@ from lib.db.tables import budget_holds
 from lib.money import NANO_PER_USD
 
 BATCHES = (1, 16, 64)
-LIMIT_US = {1: 2500, 16: 300, 64: 150}  # a call, with three budgets
+LIMIT_US = {1: 1500, 16: 250, 64: 150}  # a call, with three budgets
 FACTS = CallFacts("openai", "app-0", None, "user-1", "key-1")
 
 

@@ -42,6 +42,7 @@ COLUMN = {  # scope → the column of `usage_logs` and the field of `CallFacts` 
     Scope.USER: "user_id",
     Scope.KEY: "api_key_id",
 }
+_NAMED = [(scope.value, column) for scope, column in COLUMN.items()]
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class CallFacts:
     @property
     def subjects(self) -> list[tuple[str, str]]:
         """(scope, subject) of every budget that may apply."""
-        named = [(scope.value, getattr(self, column)) for scope, column in COLUMN.items()]
-        return [(Scope.GLOBAL.value, "")] + [(scope, subject) for scope, subject in named if subject]
+        named = [(scope, getattr(self, column)) for scope, column in _NAMED]
+        return [("global", ""), *((scope, subject) for scope, subject in named if subject)]
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,16 @@ with a hold of nothing, so that a cost that becomes known at its end still count
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lib.budgets import notices
 from lib.budgets.budget import CallFacts
 from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
 from lib.budgets.windows import OpenWindow, lock, locked
+from lib.db.bulk import insert_rows
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
 
 HOLD_LASTS = timedelta(hours=1)  # then the sweep asks the ledger what became of the call
@@ -65,7 +67,8 @@ def reserve(
 
 def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -> list[Refusal | Held]:
     """`reserve` for calls that open together; answers in the same order."""
-    subjects = {pair for want in wants if want.amount_nano != 0 for pair in want.facts.subjects}
+    asked = [want.facts.subjects if want.amount_nano != 0 else [] for want in wants]
+    subjects = {pair for pairs in asked for pair in pairs}
     windows = locked(connection, subjects, now) if subjects else []
     if not windows:
         return [() for _ in wants]
@@ -73,9 +76,8 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
     for window in windows:
         by_subject.setdefault((window.budget.scope, window.budget.subject), []).append(window)
     answers: list[Refusal | Held] = []
-    rows: list[dict[str, object]] = []
-    for want in wants:
-        pairs = want.facts.subjects if want.amount_nano != 0 else []
+    rows: list[dict[str, Any]] = []
+    for want, pairs in zip(wants, asked, strict=True):
         applying = [window for pair in pairs for window in by_subject.get(pair, ())]
         full = next((window for window in applying if not window.has_room(want.amount_nano)), None)
         if full is not None:
@@ -87,12 +89,14 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
             rows.append(_hold(want, window, now))
         answers.append(tuple(window.budget.id for window in applying))
     if rows:
-        connection.execute(insert(budget_holds), rows)
-    for window in windows:
-        if window.taken:
-            connection.execute(
-                _TAKE, {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.taken}
-            )
+        insert_rows(connection, budget_holds, rows)
+    taken = [
+        {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.taken}
+        for window in windows
+        if window.taken
+    ]
+    if taken:
+        connection.execute(_TAKE, taken)
     return answers
 
 
@@ -152,7 +156,7 @@ def _batches(ids: Iterable[str]) -> Iterable[list[str]]:
     return (listed[first : first + _MOST_IDS] for first in range(0, len(listed), _MOST_IDS))
 
 
-def _hold(want: Want, window: OpenWindow, now: datetime) -> dict[str, object]:
+def _hold(want: Want, window: OpenWindow, now: datetime) -> dict[str, Any]:
     return {
         "log_id": want.log_id,
         "budget_id": window.budget.id,

@@ -1,7 +1,7 @@
 """Messages that wait to be told to the webhook: written with what they tell, sent later, tried again with backoff.
 
-`webhook.deliver_due` sends them. A message that failed for `TRIES` times, over about fifteen hours, is given up and kept with
-its last error.
+`webhook.deliver_due` sends them. A message that failed `TRIES` times, over about fifteen hours, is given up and
+kept with its last error.
 """
 
 from collections.abc import Mapping
