@@ -1,6 +1,7 @@
 """The pieces of the Budgets page: a card per budget, past windows, and what was told."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -111,11 +112,11 @@ def _actions(services: Services, actor: Actor, state: BudgetState) -> None:
 def _calls(state: BudgetState) -> ActivityFilter | None:
     """The calls of the window in the activity log; None where the log has no such filter."""
     budget, window = state.budget, state.now.window
+    every = ActivityFilter(start=window.start, end=window.end, batches=("live",))
     if budget.scope is Scope.GLOBAL:
-        return ActivityFilter(start=window.start, end=window.end)
-    if budget.scope not in _FILTERS:
-        return None
-    return ActivityFilter(start=window.start, end=window.end, **{_FILTERS[budget.scope]: (budget.subject,)})  # type: ignore[arg-type]
+        return every
+    name = _FILTERS.get(budget.scope)
+    return replace(every, **{name: (budget.subject,)}) if name else None  # type: ignore[arg-type]
 
 
 def history_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
