@@ -78,6 +78,7 @@ class ErrorKind(StrEnum):
     STREAM_CUT = "stream_cut"
     PROCESS_ENDED = "process_ended"
     CIRCUIT_OPEN = "circuit_open"
+    BUDGET = "budget"
     REFUSED = "refused"
     INTERNAL = "internal"
 

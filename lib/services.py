@@ -18,6 +18,8 @@ from lib.access.preferences import Preferences
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
 from lib.access.users import Users
+from lib.budgets.budgets import Budgets
+from lib.budgets.webhook import Webhook
 from lib.calls.calls import Calls
 from lib.calls.repricing import Repricing
 from lib.calls.runs import Runs
@@ -78,6 +80,8 @@ class Services:
         self.runs = Runs(store)
         self.audit = Audit(store)
         self.retention = Retention(store)
+        self.budgets = Budgets(store)
+        self.webhook = Webhook(store, self.vault)
 
     @cached_property
     def activity(self) -> "Activity":

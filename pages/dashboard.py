@@ -11,7 +11,7 @@ from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period
-from lib.ui import blocks, dashboard, session, statistics, statistics_filters
+from lib.ui import blocks, budgets, dashboard, session, statistics, statistics_filters
 from lib.ui.statistics_view import StatisticsView
 
 actor = session.require(Permission.VIEW_STATS)
@@ -43,6 +43,7 @@ today = ask.totals(actor, replace(where, start=now.replace(second=0, microsecond
 with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
     dashboard.errors_now(today)
 statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now))
+budgets.attention(services, actor)
 
 left, right = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")
 with left.container(border=True, height="stretch"):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from lib.cli import (
+    budgets,
     configurations,
     demo,
     installation,
@@ -33,7 +34,20 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m lib", description="LLM Manager: one control room for a team's language models.", epilog=EPILOG
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    modules = (installation, people, providers, models, configurations, prices, keys, usage, keyring, retention, demo)
+    modules = (
+        installation,
+        people,
+        providers,
+        models,
+        configurations,
+        prices,
+        budgets,
+        keys,
+        usage,
+        keyring,
+        retention,
+        demo,
+    )
     for module in modules:
         module.add_commands(commands)
     return parser

@@ -358,3 +358,68 @@ rate_counters = Table(
     Column("subject", String(120), primary_key=True),  # key:ID or app:NAME
     Column("seconds", JSON, nullable=False),  # of the last minute: [[Unix seconds], [requests], [tokens]]
 )
+
+budgets = Table(
+    "budgets",
+    metadata,
+    _id(primary_key=True),
+    Column("scope", String(16), nullable=False),  # global, provider, configuration, app, user, key
+    Column("subject", String(80), nullable=False),  # as the ledger's rows name it; empty for global
+    Column("period", String(8), nullable=False),  # day, week, month
+    Column("limit_nano_usd", BigInteger, nullable=False),
+    Column("is_hard", Boolean, nullable=False),
+    Column("thresholds", JSON, nullable=False),  # percent of the limit
+    Column("block_unpriced", Boolean, nullable=False),
+    _moment("window_starts_at"),  # the newest window: a clock that steps back does not reopen an older one
+    _moment("created_at"),
+    _moment("updated_at"),
+    UniqueConstraint("scope", "subject", "period"),
+)
+
+budget_windows = Table(
+    "budget_windows",
+    metadata,
+    _id("budget_id", primary_key=True),
+    Column("starts_at", UtcDateTime, primary_key=True),
+    _moment("ends_at"),
+    Column("limit_nano_usd", BigInteger, nullable=False),  # the budget's while the window lasts; then as it was
+    Column("spent_nano_usd", BigInteger, nullable=False),
+    Column("held_nano_usd", BigInteger, nullable=False),
+    Column("unpriced_calls", Integer, nullable=False),  # attempts of unknown cost, not in what was spent
+)
+
+budget_holds = Table(
+    "budget_holds",
+    metadata,
+    _id("log_id", primary_key=True),  # = open_calls.id = usage_logs.id
+    _id("budget_id", primary_key=True),
+    _moment("starts_at"),  # the window that took it
+    Column("amount_nano_usd", BigInteger, nullable=False),  # 0 where the price is unknown
+    _moment("expires_at"),  # then the sweep asks the ledger what became of the call
+)
+
+budget_notices = Table(
+    "budget_notices",
+    metadata,
+    _id("budget_id", primary_key=True),
+    Column("starts_at", UtcDateTime, primary_key=True),
+    Column("threshold", Integer, primary_key=True),  # percent; 0: a call was refused
+    _moment("at"),
+    Column("spent_nano_usd", BigInteger, nullable=False),
+    Column("limit_nano_usd", BigInteger, nullable=False),
+    Index(None, "at"),
+)
+
+webhook_outbox = Table(
+    "webhook_outbox",
+    metadata,
+    _id(primary_key=True),
+    Column("event", String(40), nullable=False),  # budget.threshold…
+    Column("body", JSON, nullable=False),
+    _moment("created_at"),
+    Column("attempts", Integer, nullable=False),
+    _moment("due_at", nullable=True),  # NULL: delivered, or given up
+    _moment("delivered_at", nullable=True),
+    Column("error", Text),  # of the newest try
+    Index(None, "due_at"),
+)

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.keyring import Key, from_text, read_file, write_file
-from lib.db.tables import providers, vault_keys
+from lib.db.tables import installation_settings, providers, vault_keys
 from lib.errors import InstallationError, InvalidInput
 from lib.settings import Settings
 
@@ -157,7 +157,7 @@ class Vault:
         return self._keys[0]
 
     def _reseal(self, connection: Connection, fresh: Key) -> int:
-        """Every provider key and every set of headers under the new key."""
+        """Every provider key, every set of headers and every sealed setting under the new key."""
         count = 0
         columns = (providers.c.id, providers.c.key_ciphertext, providers.c.headers)
         for row in connection.execute(select(*columns)).all():
@@ -169,6 +169,12 @@ class Vault:
             if changed:
                 connection.execute(update(providers).where(providers.c.id == row.id).values(**changed))
                 count += len(changed)
+        settings = installation_settings.c
+        for name, value in connection.execute(select(settings.name, settings.value)).all():
+            if isinstance(value, dict) and (sealed := sealed_headers(value)):
+                resealed = {**value, "sealed": _seal(fresh, self.decrypt(sealed))}
+                connection.execute(update(installation_settings).where(settings.name == name).values(value=resealed))
+                count += 1
         return count
 
     def _load(self, *, may_create: bool) -> None:
@@ -201,7 +207,7 @@ class Vault:
 
 
 def sealed_headers(headers: Mapping[str, str] | None) -> str | None:
-    """The ciphertext of a provider's extra headers, which may hold secrets too."""
+    """The ciphertext inside a JSON value: a provider's extra headers, a setting that holds a secret."""
     return (headers or {}).get("sealed")
 
 

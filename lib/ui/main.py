@@ -26,6 +26,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("overrides", "Overrides", "layers", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),
+        ("budgets", "Budgets", "account_balance_wallet", _P.VIEW_STATS),
         ("keys", "API keys", "vpn_key", _P.TEST_CONFIGS),
         ("access", "Access", "key", _P.MANAGE_ENCRYPTION_KEYS),
     ],

@@ -257,3 +257,28 @@ def test_models_are_listed_with_their_facts_and_a_provider_that_is_down_is_said(
     assert everything.returncode == 0
     assert "gone can't be reached" in everything.stderr
     assert "smollm2-135m-instruct" in {m["model"] for m in json.loads(everything.stdout)}
+
+
+@pytest.mark.feature("COST-2")
+def test_budgets_are_set_listed_asked_and_removed(run: Run) -> None:
+    added = succeeded(run("budgets", "add", "--scope", "app:general", "--period", "month", "--limit", "0.001"))
+    assert added == "Set $0.0010 per month for app general; $0 is spent.\n"
+    succeeded(run("budgets", "add", "--scope", "global", "--period", "day", "--limit", "5", "--soft"))
+    listed = json.loads(succeeded(run("budgets", "list", "--json")))
+    assert [(row["scope"], row["name"], row["kind"], row["state"]) for row in listed] == [
+        ("global", "everything", "soft", "on track"),
+        ("app", "general", "hard", "on track"),
+    ]
+    asked = run("budgets", "check", "openai-default", "--max-tokens", "2000", "--json")
+    assert asked.returncode == 1
+    assert "does not fit the app budget general" in asked.stderr
+    assert json.loads(asked.stdout)["passes"] is False
+    assert "The call is free." in succeeded(run("budgets", "check", "local-default"))
+    assert "already" in refused(run("budgets", "add", "--scope", "global", "--period", "day", "--limit", "1"))
+    assert "no user nobody" in refused(
+        run("budgets", "add", "--scope", "user:nobody", "--period", "day", "--limit", "1")
+    )
+    for wrong in (("--scope", "app", "--limit", "1"), ("--scope", "global", "--limit", "-1")):
+        assert run("budgets", "add", "--period", "day", *wrong).returncode == 2
+    assert "Removed" in succeeded(run("budgets", "remove", "--scope", "app:general", "--period", "month"))
+    assert "There is no budget" in refused(run("budgets", "remove", "--scope", "app:general", "--period", "month"))

@@ -18,6 +18,9 @@ from lib.access.master_key import MasterKey
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, actor_for
 from lib.access.preferences import Preferences
 from lib.access.users import Users
+from lib.budgets.budget import CallFacts
+from lib.budgets.budgets import Budgets
+from lib.budgets.webhook import Webhook
 from lib.calls.activity import Activity
 from lib.calls.calls import Calls
 from lib.calls.connection import check_connection
@@ -105,6 +108,25 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "RateLimits.of_apps": (P.VIEW_CONFIGS, lambda s, a: s.limits.of_apps(a)),
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
+    "Budgets.list": (P.VIEW_STATS, lambda s, a: s.budgets.list(a)),
+    "Budgets.get": (P.VIEW_STATS, lambda s, a: s.budgets.get(a, NOBODY)),
+    "Budgets.find": (P.VIEW_STATS, lambda s, a: s.budgets.find(a, "global", "", "day")),
+    "Budgets.history": (P.VIEW_STATS, lambda s, a: s.budgets.history(a, NOBODY)),
+    "Budgets.notices": (P.VIEW_STATS, lambda s, a: s.budgets.notices(a)),
+    "Budgets.attention": (P.VIEW_STATS, lambda s, a: s.budgets.attention(a)),
+    "Budgets.subject": (P.VIEW_STATS, lambda s, a: s.budgets.subject(a, "user", NOBODY)),
+    "Budgets.check": (P.VIEW_STATS, lambda s, a: s.budgets.check(a, CallFacts("p", "a"), 1)),
+    "Budgets.create": (
+        P.MANAGE_PROVIDERS,
+        lambda s, a: s.budgets.create(a, scope="global", period="day", limit_nano=0),
+    ),
+    "Budgets.update": (P.MANAGE_PROVIDERS, lambda s, a: s.budgets.update(a, NOBODY, limit_nano=1)),
+    "Budgets.recount": (P.MANAGE_PROVIDERS, lambda s, a: s.budgets.recount(a, NOBODY)),
+    "Budgets.delete": (P.MANAGE_PROVIDERS, lambda s, a: s.budgets.delete(a, NOBODY)),
+    "Webhook.state": (P.VIEW_STATS, lambda s, a: s.webhook.state(a)),
+    "Webhook.set": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.set(a, url="no address", secret="short")),
+    "Webhook.remove": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.remove(a)),
+    "Webhook.test": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.test(a)),
     "check_connection": (
         P.TEST_CONFIGS,
         lambda s, a: check_connection(a, replace(_any(s), provider_id=None), s.calls, s.providers),
@@ -183,7 +205,7 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
     services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls)
-    for service in (*services, Prices, Repricing, Retention, Audit, ApiKeys, RateLimits, Demo):
+    for service in (*services, Prices, Repricing, Retention, Audit, ApiKeys, RateLimits, Budgets, Webhook, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

@@ -1,0 +1,239 @@
+"""Budgets as people see and manage them. Looking needs the permission to view statistics, changing that to manage
+providers: both are about the money of the whole team.
+
+The hot path does not come through here: `holds` reserves and settles inside the ledger's own transactions.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from lib.access import audit
+from lib.access.permissions import Actor, Permission
+from lib.budgets import notices
+from lib.budgets.budget import (
+    DEFAULT_THRESHOLDS,
+    CallFacts,
+    Draft,
+    Period,
+    Scope,
+    Window,
+    window_at,
+)
+from lib.budgets.holds import HOLD_LASTS
+from lib.budgets.notices import Notice
+from lib.budgets.state import BudgetState, Spending, Verdict, read_states, refusal_of, spending_of
+from lib.budgets.subjects import resolve
+from lib.budgets.windows import adopt, lock, recount, rewind
+from lib.clock import new_id, utc_now
+from lib.db.engine import Store
+from lib.db.tables import budget_holds, budget_notices, budget_windows, budgets
+from lib.errors import Conflict, InvalidInput, NotFound
+
+_B, _W = budgets.c, budget_windows.c
+_LONG_HISTORY = 24
+
+
+class Budgets:
+    """The budgets of the installation."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def list(self, actor: Actor, now: datetime | None = None) -> Sequence[BudgetState]:
+        """All: the widest scope first, then by name."""
+        actor.require(Permission.VIEW_STATS)
+        with self._store.read() as connection:
+            states = read_states(connection, select(budgets), now or utc_now())
+        order = list(Scope)
+        return sorted(states, key=lambda state: (order.index(state.budget.scope), state.budget.label.casefold()))
+
+    def get(self, actor: Actor, budget_id: str, now: datetime | None = None) -> BudgetState:
+        """One by its id."""
+        actor.require(Permission.VIEW_STATS)
+        with self._store.read() as connection:
+            _find(connection, budget_id)
+            return read_states(connection, select(budgets).where(_B.id == budget_id), now or utc_now())[0]
+
+    def find(self, actor: Actor, scope: str, name: str, period: str) -> BudgetState:
+        """One by what it is about, as a person names it."""
+        actor.require(Permission.VIEW_STATS)
+        subject = self.subject(actor, scope, name)
+        with self._store.read() as connection:
+            query = select(_B.id).where(_B.scope == scope, _B.subject == subject, _B.period == period)
+            found = connection.scalar(query)
+        if found is None:
+            about = scope if scope == Scope.GLOBAL else f"{scope} {name[:80]}"
+            raise NotFound(f"There is no budget per {period} for {about}.", "", "List the budgets to see them.")
+        return self.get(actor, found)
+
+    def history(self, actor: Actor, budget_id: str, most: int = _LONG_HISTORY) -> Sequence[Spending]:
+        """The windows in which calls were made, the newest first."""
+        actor.require(Permission.VIEW_STATS)
+        query = select(budget_windows).where(_W.budget_id == budget_id).order_by(_W.starts_at.desc()).limit(most)
+        with self._store.read() as connection:
+            _find(connection, budget_id)
+            return [spending_of(row) for row in connection.execute(query)]
+
+    def notices(self, actor: Actor, most: int = 20) -> Sequence[Notice]:
+        """Thresholds that were crossed and first refusals, the newest first."""
+        actor.require(Permission.VIEW_STATS)
+        with self._store.read() as connection:
+            return notices.newest(connection, most)
+
+    def attention(self, actor: Actor) -> Sequence[BudgetState]:
+        """The budgets that are near their limit or past it, the fullest first."""
+        found = [state for state in self.list(actor) if state.state in ("over", "used up", "near")]
+        return sorted(found, key=lambda state: -state.now.percent)
+
+    def subject(self, actor: Actor, scope: str, name: str) -> str:
+        """What the ledger's rows hold for a name that a person gives."""
+        actor.require(Permission.VIEW_STATS)
+        with self._store.read() as connection:
+            return resolve(connection, scope, name)
+
+    def check(
+        self, actor: Actor, facts: CallFacts, amount_nano: int | None, now: datetime | None = None
+    ) -> Sequence[Verdict]:
+        """What every budget that applies would say to a call that may cost this much; nothing is held.
+
+        A free call (0) passes whatever is spent; None is a call whose model has no price.
+        """
+        actor.require(Permission.VIEW_STATS)
+        moment, pairs = now or utc_now(), facts.subjects
+        conditions = select(budgets).where(
+            (_B.scope == Scope.GLOBAL) | _B.subject.in_([subject for _, subject in pairs if subject])
+        )
+        with self._store.read() as connection:
+            states = read_states(connection, conditions, moment)
+        return [
+            Verdict(state, refusal_of(state, amount_nano, moment))
+            for state in states
+            if (state.budget.scope.value, state.budget.subject) in pairs
+        ]
+
+    def create(
+        self,
+        actor: Actor,
+        *,
+        scope: str,
+        subject: str = "",
+        period: str,
+        limit_nano: int,
+        is_hard: bool = True,
+        thresholds: Sequence[int] = DEFAULT_THRESHOLDS,
+        block_unpriced: bool = False,
+        now: datetime | None = None,
+    ) -> BudgetState:
+        """Make one; `subject` is a name or an id. It begins with what the ledger shows of its window already."""
+        actor.require(Permission.MANAGE_PROVIDERS)
+        scope, period = _one_of(Scope, scope, "scope"), _one_of(Period, period, "period")
+        row = Draft(limit_nano, is_hard, thresholds, block_unpriced).checked()
+        moment, budget_id = now or utc_now(), new_id()
+        window = window_at(period, moment)
+        row |= {"id": budget_id, "scope": scope, "period": period, "window_starts_at": window.start}
+        row |= {"created_at": moment, "updated_at": moment}
+        try:
+            with self._store.write() as connection:
+                lock(connection)
+                row["subject"] = resolve(connection, scope, subject)
+                connection.execute(insert(budgets), row)
+                connection.execute(insert(budget_windows), _empty_window(row, window))
+                adopt(connection, budget_id, scope, row["subject"], moment + HOLD_LASTS)
+                _tell_reached(connection, recount(connection, budget_id, moment), moment)
+                audit.record(connection, actor, "budget.create", _audited(row), limit_nano_usd=limit_nano)
+        except IntegrityError as error:
+            raise Conflict(
+                "There is such a budget already.", f"It has the same scope and the period {period}.", "Change that one."
+            ) from error
+        return self.get(actor, budget_id, moment)
+
+    def update(
+        self,
+        actor: Actor,
+        budget_id: str,
+        *,
+        limit_nano: int | None = None,
+        is_hard: bool | None = None,
+        thresholds: Sequence[int] | None = None,
+        block_unpriced: bool | None = None,
+        now: datetime | None = None,
+    ) -> BudgetState:
+        """Change what is given, from the current window on; past windows keep their limit."""
+        actor.require(Permission.MANAGE_PROVIDERS)
+        moment = now or utc_now()
+        with self._store.write() as connection:
+            lock(connection)
+            row = _find(connection, budget_id)
+            changed = Draft(
+                row.limit_nano_usd if limit_nano is None else limit_nano,
+                row.is_hard if is_hard is None else is_hard,
+                row.thresholds if thresholds is None else thresholds,
+                row.block_unpriced if block_unpriced is None else block_unpriced,
+            ).checked()
+            connection.execute(update(budgets).where(_B.id == budget_id).values(**changed, updated_at=moment))
+            newest = (_W.budget_id == budget_id, _W.starts_at == row.window_starts_at)
+            limit = changed["limit_nano_usd"]
+            now_limited = update(budget_windows).where(*newest).values(limit_nano_usd=limit)
+            _tell_reached(connection, connection.execute(now_limited.returning(budget_windows)).one(), moment)
+            audit.record(connection, actor, "budget.update", _audited(row._mapping), **changed)
+        return self.get(actor, budget_id, moment)
+
+    def recount(self, actor: Actor, budget_id: str, now: datetime | None = None) -> BudgetState:
+        """Count the current window from the ledger again, after prices changed.
+
+        Only here does a window that a clock running ahead had begun make way for that of now.
+        """
+        actor.require(Permission.MANAGE_PROVIDERS)
+        moment = now or utc_now()
+        with self._store.write() as connection:
+            lock(connection)
+            row = _find(connection, budget_id)
+            rewind(connection, budget_id, row.period, moment)
+            _tell_reached(connection, recount(connection, budget_id, moment), moment)
+            audit.record(connection, actor, "budget.recount", _audited(row._mapping))
+        return self.get(actor, budget_id, moment)
+
+    def delete(self, actor: Actor, budget_id: str) -> None:
+        """Remove one with its past windows and notices; the calls themselves stay."""
+        actor.require(Permission.MANAGE_PROVIDERS)
+        with self._store.write() as connection:
+            lock(connection)
+            row = _find(connection, budget_id)
+            for table in (budget_windows, budget_holds, budget_notices):
+                connection.execute(delete(table).where(table.c.budget_id == budget_id))
+            connection.execute(delete(budgets).where(_B.id == budget_id))
+            audit.record(connection, actor, "budget.delete", _audited(row._mapping))
+
+
+def _tell_reached(connection: Connection, row: Row[Any], now: datetime) -> None:
+    """Tell every threshold that a window has reached, unless it was told before."""
+    notices.crossed(connection, row.budget_id, row.starts_at, -1, row.spent_nano_usd, row.limit_nano_usd, now)
+
+
+def _find(connection: Connection, budget_id: str) -> Row[Any]:
+    row = connection.execute(select(budgets).where(_B.id == budget_id)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such budget.", "It was deleted.", "Open the Budgets page again.")
+    return row
+
+
+def _empty_window(row: dict[str, Any], window: Window) -> dict[str, Any]:
+    counted = {"spent_nano_usd": 0, "held_nano_usd": 0, "unpriced_calls": 0}
+    key = {"budget_id": row["id"], "starts_at": window.start, "ends_at": window.end}
+    return key | counted | {"limit_nano_usd": row["limit_nano_usd"]}
+
+
+def _audited(row: Any) -> str:
+    about = row["scope"] if row["scope"] == Scope.GLOBAL else f"{row['scope']}:{row['subject']}"
+    return f"{about} per {row['period']}"
+
+
+def _one_of(kind: type[Scope] | type[Period], given: str, field: str) -> str:
+    try:
+        return kind(given).value
+    except ValueError:
+        raise InvalidInput(f"{given[:40]!r} is not a {field}.", "", f"Use {', '.join(kind)}.", field=field) from None

@@ -1,0 +1,41 @@
+"""The most a call can cost, known before it is sent: what a hard budget holds for it.
+
+The prompt is estimated, so it is taken a quarter higher, and at the dearest of the ways a prompt token can be charged.
+The answer is bounded by the ceiling the provider is told; without one no bound holds, so a call under a hard budget
+sends one: its own `max_tokens`, else the model's longest answer, else `DEFAULT_CEILING`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lib.providers.chunks import Usage
+from lib.providers.prices import Price
+
+DEFAULT_CEILING = 4096
+_CEILINGS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+def completion_ceiling(parameters: Mapping[str, Any], longest_answer: int | None = None) -> int:
+    """The most tokens all answers of a call may have together (`n` of them)."""
+    said = [value for name in _CEILINGS if isinstance(value := parameters.get(name), int) and value > 0]
+    answers = parameters.get("n")
+    each = min(said) if said else longest_answer or DEFAULT_CEILING
+    return each * (answers if isinstance(answers, int) and answers > 1 else 1)
+
+
+def upper_bound_nano(
+    price: Price | None, prompt_tokens: int, max_completion_tokens: int, images: int = 0
+) -> int | None:
+    """Nano-dollars a call can cost at most; None when the model has no price."""
+    if price is None:
+        return None
+    prompt = prompt_tokens + -(-prompt_tokens // 4)
+    answer = max_completion_tokens
+    ways = (
+        Usage(prompt, answer, images=images),
+        Usage(prompt, answer, reasoning_tokens=answer, images=images),
+        Usage(prompt, answer, cache_write_tokens=prompt, images=images),
+        Usage(prompt, answer, cache_write_tokens=prompt, cache_write_1h_tokens=prompt, images=images),
+        Usage(prompt, answer, cache_write_tokens=prompt, cache_write_1h_tokens=prompt, reasoning_tokens=answer),
+    )
+    return max(price.cost_nano(usage) for usage in ways)

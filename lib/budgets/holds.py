@@ -1,0 +1,185 @@
+"""Money held for calls before they are sent, and settled when they end: `reserve`, `settle`, `release`, `sweep`.
+
+They work inside the caller's write transaction (`Store.write()`), which also writes the call's own row; many calls
+share one. The windows that apply are locked, all calls of the batch are decided against them one by one, and each
+window is written once: a call that was let through is held on every budget that applies, a refused one on none, and
+spent + held never passes a hard limit. A hold settles in the window that took it, once, whoever tries again.
+
+A free call (amount 0) is never stopped and takes no hold. A call whose model has no price (amount None) is let through
+with a hold of nothing, so that a cost that becomes known at its end still counts; unless a budget blocks such calls.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from lib.budgets import notices
+from lib.budgets.budget import CallFacts
+from lib.budgets.refusal import Refusal
+from lib.budgets.subjects import labels
+from lib.budgets.windows import OpenWindow, lock, locked
+from lib.db.bulk import insert_rows
+from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
+
+HOLD_LASTS = timedelta(hours=1)  # then the sweep asks the ledger what became of the call
+_MOST_IDS = 500  # in one statement
+_H, _W = budget_holds.c, budget_windows.c
+_WINDOW = (_W.budget_id == bindparam("of_budget"), _W.starts_at == bindparam("of_start"))
+_TAKE = update(budget_windows).where(*_WINDOW).values(held_nano_usd=_W.held_nano_usd + bindparam("amount"))
+_SETTLE = (
+    update(budget_windows)
+    .where(*_WINDOW)
+    .values(
+        held_nano_usd=_W.held_nano_usd - bindparam("amount"),
+        spent_nano_usd=_W.spent_nano_usd + bindparam("cost"),
+        unpriced_calls=_W.unpriced_calls + bindparam("unpriced"),
+    )
+    .returning(_W.spent_nano_usd, _W.limit_nano_usd)
+)
+_CLAIM = (
+    delete(budget_holds)
+    .where(_H.log_id.in_(bindparam("log_ids", expanding=True)))
+    .returning(_H.log_id, _H.budget_id, _H.starts_at, _H.amount_nano_usd)
+)
+
+
+@dataclass(frozen=True)
+class Want:
+    """A call that is about to be sent. `amount_nano`: the most it can cost; 0 free, None nobody knows."""
+
+    log_id: str
+    facts: CallFacts
+    amount_nano: int | None
+
+
+Held = tuple[str, ...]  # the budgets that hold something for a call
+
+
+def reserve(
+    connection: Connection, facts: CallFacts, log_id: str, amount_nano: int | None, now: datetime
+) -> Refusal | Held:
+    """Hold `amount_nano` on every budget that applies, or on none and say why. `now`: when the call starts."""
+    return reserve_many(connection, [Want(log_id, facts, amount_nano)], now)[0]
+
+
+def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -> list[Refusal | Held]:
+    """`reserve` for calls that open together; answers in the same order."""
+    asked = [want.facts.subjects if want.amount_nano != 0 else [] for want in wants]
+    subjects = {pair for pairs in asked for pair in pairs}
+    windows = locked(connection, subjects, now) if subjects else []
+    if not windows:
+        return [() for _ in wants]
+    by_subject: dict[tuple[str, str], list[OpenWindow]] = {}
+    for window in windows:
+        by_subject.setdefault((window.budget.scope, window.budget.subject), []).append(window)
+    answers: list[Refusal | Held] = []
+    rows: list[dict[str, Any]] = []
+    for want, pairs in zip(wants, asked, strict=True):
+        applying = [window for pair in pairs for window in by_subject.get(pair, ())]
+        full = next((window for window in applying if not window.has_room(want.amount_nano)), None)
+        if full is not None:
+            answers.append(_refusal(connection, full, want.amount_nano, now))
+            continue
+        for window in applying:
+            window.held += want.amount_nano or 0
+            window.taken += want.amount_nano or 0
+            rows.append(_hold(want, window, now))
+        answers.append(tuple(window.budget.id for window in applying))
+    if rows:
+        insert_rows(connection, budget_holds, rows)
+    taken = [
+        {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.taken}
+        for window in windows
+        if window.taken
+    ]
+    if taken:
+        connection.execute(_TAKE, taken)
+    return answers
+
+
+def settle(connection: Connection, log_id: str, cost_nano: int | None, now: datetime) -> None:
+    """The call has ended: replace its holds by what it cost (None: nobody knows)."""
+    settle_many(connection, {log_id: cost_nano}, now)
+
+
+def release(connection: Connection, log_id: str, now: datetime) -> None:
+    """The call was never sent: give back what was held for it."""
+    settle_many(connection, {log_id: 0}, now)
+
+
+def settle_many(connection: Connection, costs: Mapping[str, int | None], now: datetime) -> int:
+    """`settle` for calls that end together; how many holds there were. Calls without a hold are passed over."""
+    sums: dict[tuple[str, datetime], list[int]] = {}
+    settled, log_ids = 0, list(costs)
+    if log_ids:
+        lock(connection)
+    for first in range(0, len(log_ids), _MOST_IDS):
+        for hold in connection.execute(_CLAIM, {"log_ids": log_ids[first : first + _MOST_IDS]}).all():
+            cost = costs[hold.log_id]
+            total = sums.setdefault((hold.budget_id, hold.starts_at), [0, 0, 0])
+            total[0] += hold.amount_nano_usd
+            total[1] += cost or 0
+            total[2] += cost is None
+            settled += 1
+    for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
+        values = {"of_budget": budget_id, "of_start": starts_at, "amount": amount, "cost": cost, "unpriced": unpriced}
+        window = connection.execute(_SETTLE, values).one_or_none()
+        if window is not None and cost:
+            after, limit = window.spent_nano_usd, window.limit_nano_usd
+            notices.crossed(connection, budget_id, starts_at, after - cost, after, limit, now)
+    return settled
+
+
+def sweep(connection: Connection, now: datetime) -> int:
+    """Look after holds that lasted too long; how many were ended.
+
+    The ledger knows what became of the call: ended, then it is settled by its cost; still under way, then the hold
+    goes on; neither, then it was never sent and the money is given back.
+    """
+    expired = select(_H.log_id).where(_H.expires_at < now).distinct()
+    ended = select(usage_logs.c.id, usage_logs.c.cost_nano_usd).where(usage_logs.c.id.in_(expired))
+    costs: dict[str, int | None] = {row.id: row.cost_nano_usd for row in connection.execute(ended)}
+    running = set(connection.scalars(select(open_calls.c.id).where(open_calls.c.id.in_(expired))))
+    for log_id in connection.scalars(expired):
+        if log_id not in running:
+            costs.setdefault(log_id, 0)
+    for batch in _batches(running - set(costs)):
+        connection.execute(update(budget_holds).where(_H.log_id.in_(batch)).values(expires_at=now + HOLD_LASTS))
+    return settle_many(connection, costs, now) if costs else 0
+
+
+def _batches(ids: Iterable[str]) -> Iterable[list[str]]:
+    listed = sorted(ids)
+    return (listed[first : first + _MOST_IDS] for first in range(0, len(listed), _MOST_IDS))
+
+
+def _hold(want: Want, window: OpenWindow, now: datetime) -> dict[str, Any]:
+    return {
+        "log_id": want.log_id,
+        "budget_id": window.budget.id,
+        "starts_at": window.starts_at,
+        "amount_nano_usd": want.amount_nano or 0,
+        "expires_at": now + HOLD_LASTS,
+    }
+
+
+def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now: datetime) -> Refusal:
+    budget = window.budget
+    notices.refused(connection, budget, window.spent, window.limit, now)
+    label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
+    return Refusal(
+        budget.id,
+        budget.scope,
+        label,
+        budget.period,
+        window.starts_at,
+        budget.ends_at,
+        window.limit,
+        window.spent,
+        window.held,
+        amount,
+        now,
+    )

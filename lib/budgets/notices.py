@@ -1,0 +1,103 @@
+"""What a budget tells: a threshold was crossed, or a call was refused; each once a window, by a unique row.
+
+Written in the transaction that caused it, together with the message for the webhook where there is one.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lib.budgets import outbox
+from lib.budgets.budget import window_name
+from lib.budgets.subjects import labels
+from lib.db.tables import budget_notices, budgets
+from lib.money import usd_from_nano
+
+REFUSED = 0  # in the place of a threshold: a call was refused
+
+
+@dataclass(frozen=True)
+class Notice:
+    """`threshold` in percent; 0 (`REFUSED`): the first call that was refused. Money in nano-dollars, as it was then."""
+
+    budget_id: str
+    label: str
+    scope: str
+    period: str
+    starts_at: datetime
+    threshold: int
+    at: datetime
+    spent_nano: int
+    limit_nano: int
+
+
+def crossed(
+    connection: Connection, budget_id: str, starts_at: datetime, before: int, after: int, limit: int, now: datetime
+) -> None:
+    """Note every threshold between what was spent before (exclusive; -1: nothing was counted yet) and after."""
+    if before >= 0 and before * 100 // limit == after * 100 // limit:
+        return
+    budget = connection.execute(select(budgets).where(budgets.c.id == budget_id)).one_or_none()
+    if budget is None:
+        return
+    for threshold in budget.thresholds:
+        if before * 100 < threshold * limit <= after * 100:
+            _note(connection, budget, starts_at, threshold, after, limit, now)
+
+
+def refused(connection: Connection, budget: Row[Any], spent: int, limit: int, now: datetime) -> None:
+    """Note that the budget's newest window has refused a call."""
+    _note(connection, budget, budget.window_starts_at, REFUSED, spent, limit, now)
+
+
+def _note(
+    connection: Connection, budget: Row[Any], starts_at: datetime, threshold: int, spent: int, limit: int, now: datetime
+) -> None:
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    row = {"budget_id": budget.id, "starts_at": starts_at, "threshold": threshold, "at": now}
+    row |= {"spent_nano_usd": spent, "limit_nano_usd": limit}
+    fresh = insert(budget_notices).values(row).on_conflict_do_nothing().returning(budget_notices.c.threshold)
+    if connection.execute(fresh).one_or_none() is None:
+        return
+    label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
+    body = {
+        "budget": {"id": budget.id, "scope": budget.scope, "label": label, "period": budget.period},
+        "window": window_name(budget.period, starts_at),
+        "window_starts_at": starts_at.isoformat(),
+        "threshold_percent": threshold or None,
+        "spent_usd": format(usd_from_nano(spent), "f"),
+        "limit_usd": format(usd_from_nano(limit), "f"),
+        "stops_calls": budget.is_hard,
+        "at": now.isoformat(),
+    }
+    outbox.enqueue(connection, "budget.refused" if threshold == REFUSED else "budget.threshold", body, now)
+
+
+def newest(connection: Connection, limit: int) -> list[Notice]:
+    """The newest notices of budgets that exist, the newest first."""
+    notice, budget = budget_notices.c, budgets.c
+    query = (
+        select(budget_notices, budget.scope, budget.subject, budget.period)
+        .join(budgets, budget.id == notice.budget_id)
+        .order_by(notice.at.desc(), notice.threshold.desc())
+        .limit(limit)
+    )
+    rows = connection.execute(query).all()
+    names = labels(connection, [(row.scope, row.subject) for row in rows])
+    return [
+        Notice(
+            row.budget_id,
+            names[row.scope, row.subject][0],
+            row.scope,
+            row.period,
+            row.starts_at,
+            row.threshold,
+            row.at,
+            row.spent_nano_usd,
+            row.limit_nano_usd,
+        )
+        for row in rows
+    ]

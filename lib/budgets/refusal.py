@@ -1,0 +1,82 @@
+"""Why a budget let a call not pass, in words: which budget, how much is spent of what, until when."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
+
+from lib.budgets.budget import Scope, window_name
+from lib.errors import ErrorKind, Throttled
+from lib.money import format_money
+
+KIND = ErrorKind.BUDGET
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One budget's no. `amount_nano` is what the call could have cost; None: its model has no price."""
+
+    budget_id: str
+    scope: str
+    label: str
+    period: str
+    starts_at: datetime
+    ends_at: datetime
+    limit_nano: int
+    spent_nano: int
+    held_nano: int
+    amount_nano: int | None
+    at: datetime
+    zone: tzinfo = UTC
+
+    def in_zone(self, zone: tzinfo) -> "Refusal":
+        """The same, told in a person's report time zone."""
+        return replace(self, zone=zone)
+
+    @property
+    def _name(self) -> str:
+        whose = (
+            "budget of the whole installation" if self.scope == Scope.GLOBAL else f"{self.scope} budget {self.label}"
+        )
+        return f"{whose} for {window_name(self.period, self.starts_at)}"
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether even the smallest call would be refused."""
+        return self.spent_nano >= self.limit_nano
+
+    @property
+    def title(self) -> str:
+        """What happened."""
+        if self.amount_nano is None:
+            return f"The {self._name} takes no model without a price."
+        return f"The {self._name} is used up." if self.is_used_up else f"The call does not fit the {self._name}."
+
+    @property
+    def why(self) -> str:
+        """What is spent, held and asked for."""
+        spent = f"{format_money(self.spent_nano)} of {format_money(self.limit_nano)} is spent"
+        if self.amount_nano is None:
+            return f"Nobody knows what this call would cost; {spent}."
+        if self.is_used_up:
+            return f"{spent}."
+        held = f", {format_money(self.held_nano)} is held for calls under way" if self.held_nano else ""
+        return f"{spent}{held}, and this call may cost up to {format_money(self.amount_nano)}."
+
+    @property
+    def fix(self) -> str:
+        """What can be done, and when it ends by itself."""
+        if self.amount_nano is None:
+            return "Add a price for the model, or allow models without one in the budget."
+        end = self.ends_at.astimezone(self.zone)
+        when = f"{end.day} {end:%b %Y, %H:%M} {end.tzname()}"
+        smaller = "" if self.is_used_up else "Ask for a shorter answer (max_tokens), or wait: "
+        begin = "Calls start again" if self.is_used_up else "a new window starts"
+        return f"{smaller}{begin} on {when}. An administrator can raise the limit."
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds until the window ends, at least one."""
+        return max(1, -int(-(self.ends_at - self.at).total_seconds() // 1))
+
+    def error(self) -> Throttled:
+        """As the error a door shows."""
+        return Throttled(self.title, self.why, self.fix, self.retry_after)

@@ -1,0 +1,166 @@
+"""What is known of a budget at a moment: spent, held, forecast, state; and what it would say to a call."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from lib.budgets.budget import COLUMN, NEAR, Budget, Period, Scope, Window, window_at
+from lib.budgets.forecast import PACE_DAYS, Forecast, Pace, forecast
+from lib.budgets.notices import REFUSED
+from lib.budgets.refusal import Refusal
+from lib.budgets.subjects import labels
+from lib.budgets.windows import live
+from lib.db.tables import budget_notices, budget_windows, budgets, usage_logs
+
+_B, _W = budgets.c, budget_windows.c
+
+
+@dataclass(frozen=True)
+class Spending:
+    """A window of a budget. Money in nano-dollars; `unpriced_calls` are not in what was spent."""
+
+    window: Window
+    limit_nano: int
+    spent_nano: int
+    held_nano: int
+    unpriced_calls: int
+
+    @property
+    def percent(self) -> int:
+        """What is spent of the limit, rounded down."""
+        return self.spent_nano * 100 // self.limit_nano
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """A budget now. `has_refused`: it stopped a call in this window."""
+
+    budget: Budget
+    now: Spending
+    has_refused: bool
+    forecast: Forecast | None
+
+    @property
+    def state(self) -> str:
+        """`over`, `used up`, `near`, `forecast over` or `on track`."""
+        if self.now.percent >= 100 and not self.budget.is_hard:
+            return "over"
+        if self.now.percent >= 100 or self.has_refused:
+            return "used up"
+        if self.now.percent >= NEAR:
+            return "near"
+        if self.forecast is not None and self.forecast.low > self.now.limit_nano:
+            return "forecast over"
+        return "on track"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one budget would say to a call; `refusal` is None when it would let it pass."""
+
+    state: BudgetState
+    refusal: Refusal | None
+
+
+def read_states(connection: Connection, query: Select[Any], now: datetime) -> list[BudgetState]:
+    """The budgets that a query of whole rows finds, as they stand now."""
+    found = connection.execute(query).all()
+    if not found:
+        return []
+    names = labels(connection, [(row.scope, row.subject) for row in found])
+    ids = [row.id for row in found]
+    windows = {
+        (row.budget_id, row.starts_at): row
+        for row in connection.execute(
+            select(budget_windows)
+            .join(budgets, (_B.id == _W.budget_id) & (_B.window_starts_at == _W.starts_at))
+            .where(_W.budget_id.in_(ids))
+        )
+    }
+    told = select(budget_notices.c.budget_id, budget_notices.c.starts_at)
+    has_refused = {
+        (row.budget_id, row.starts_at)
+        for row in connection.execute(
+            told.where(budget_notices.c.threshold == REFUSED, budget_notices.c.budget_id.in_(ids))
+        )
+    }
+    paces = _Paces(connection, now)
+    states = []
+    for row in found:
+        window = window_at(row.period, max(now, row.window_starts_at))
+        kept = windows.get((row.id, window.start))
+        spending = spending_of(kept) if kept is not None else Spending(window, row.limit_nano_usd, 0, 0, 0)
+        budget = Budget(
+            row.id,
+            Scope(row.scope),
+            row.subject,
+            Period(row.period),
+            row.limit_nano_usd,
+            row.is_hard,
+            tuple(row.thresholds),
+            row.block_unpriced,
+            *names[row.scope, row.subject],
+        )
+        expected = forecast(window, spending.spent_nano, paces.of(row.scope, row.subject), now)
+        states.append(BudgetState(budget, spending, (row.id, window.start) in has_refused, expected))
+    return states
+
+
+class _Paces:
+    """What live calls of the last days cost by everything a budget can be about, read at once."""
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        log, since = usage_logs.c, now - timedelta(days=PACE_DAYS)
+        columns = [log[name] for name in COLUMN.values()]
+        cost = func.coalesce(func.sum(log.cost_nano_usd), 0)
+        query = select(*columns, cost.label("cost"), func.min(log.started_at).label("first"))
+        self._rows = connection.execute(query.where(live(since, now)).group_by(*columns)).all()
+        first = min((row.first for row in self._rows), default=now)
+        self._stretch = max(now - first, timedelta(days=1))
+
+    def of(self, scope: str, subject: str) -> Pace | None:
+        """The pace of a budget; None when there was no call at all in these days."""
+        if not self._rows:
+            return None
+        column = COLUMN.get(Scope(scope))
+        cost = sum(int(row.cost) for row in self._rows if column is None or getattr(row, column) == subject)
+        return Pace(cost, self._stretch)
+
+
+def spending_of(row: Row[Any]) -> Spending:
+    """A row of `budget_windows`."""
+    return Spending(
+        Window(row.starts_at, row.ends_at),
+        row.limit_nano_usd,
+        row.spent_nano_usd,
+        row.held_nano_usd,
+        row.unpriced_calls,
+    )
+
+
+def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> Refusal | None:
+    """Why a call that may cost `amount` (0 free, None nobody knows) would not pass, or None."""
+    budget, spending = state.budget, state.now
+    if amount is None:
+        passes = not budget.block_unpriced
+    else:
+        full = spending.spent_nano + spending.held_nano + amount > spending.limit_nano
+        passes = amount == 0 or not budget.is_hard or not full
+    if passes:
+        return None
+    window = spending.window
+    return Refusal(
+        budget.id,
+        budget.scope,
+        budget.label,
+        budget.period,
+        window.start,
+        window.end,
+        spending.limit_nano,
+        spending.spent_nano,
+        spending.held_nano,
+        amount,
+        now,
+    )

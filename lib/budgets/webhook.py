@@ -1,0 +1,183 @@
+"""The installation's webhook: one address that is told what budgets notice, signed so that it can trust the sender.
+
+Each message is a POST of JSON with two headers: `X-LLM-Manager-Event`, and `X-LLM-Manager-Signature: t=SECONDS,v1=HEX`,
+where HEX is the HMAC-SHA256 of `SECONDS.BODY` under the shared secret; a receiver should refuse old timestamps and
+message ids it has seen. The address and the secret are sealed together, for addresses often hold a token themselves.
+The host is checked at every send as a provider's is, redirects are not followed, and only 2xx counts as taken.
+"""
+
+import hashlib
+import hmac
+import json
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lib.access import audit
+from lib.access.permissions import Actor, Permission
+from lib.budgets import outbox
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import installation_settings, webhook_outbox
+from lib.db.vault import Vault
+from lib.errors import InvalidInput, LLMManagerError, NotFound
+from lib.providers import hosts
+
+SHORTEST_SECRET = 16
+_TIMEOUT_S = 10
+_AT_ONCE = 20
+_S, _O = installation_settings.c, webhook_outbox.c
+
+
+@dataclass(frozen=True)
+class WebhookState:
+    """`host` as `https://example.com:443`; `error` is that of the newest message that is not delivered."""
+
+    host: str
+    allow_private: bool
+    delivered_at: datetime | None
+    waiting: int
+    given_up: int
+    error: str | None
+
+
+class Webhook:
+    """Sets the address, and sends what waits for it."""
+
+    def __init__(self, store: Store, vault: Vault) -> None:
+        self._store, self._vault = store, vault
+
+    def state(self, actor: Actor) -> WebhookState | None:
+        """Where messages go and how they get there, or None when no webhook is set."""
+        actor.require(Permission.VIEW_STATS)
+        with self._store.read() as connection:
+            value = connection.scalar(select(_S.value).where(_S.name == outbox.SETTING))
+            if value is None:
+                return None
+            delivered_at = connection.scalar(select(func.max(_O.delivered_at)))
+            left = connection.execute(select(_O.due_at, _O.error).where(_O.delivered_at.is_(None)).order_by(_O.id))
+            rows = left.all()
+        errors = [row.error for row in rows if row.error]
+        waiting = sum(row.due_at is not None for row in rows)
+        return WebhookState(
+            value["host"],
+            value["allow_private"],
+            delivered_at,
+            waiting,
+            len(rows) - waiting,
+            errors[-1] if errors else None,
+        )
+
+    def set(self, actor: Actor, *, url: str, secret: str, allow_private: bool = False) -> None:
+        """Send to this address from now on; InvalidInput names the field that can't be used."""
+        actor.require(Permission.MANAGE_PROVIDERS)
+        url, secret = url.strip(), secret.strip()
+        hosts.check(url, allow_private=allow_private)
+        if len(secret) < SHORTEST_SECRET:
+            raise InvalidInput(
+                "The secret is too short.",
+                f"It signs every message; it needs {SHORTEST_SECRET} characters or more.",
+                "Use a random one, and give it to the receiver too.",
+                field="secret",
+            )
+        host = hosts.host_of(url)
+        insert = sqlite.insert if self._store.is_sqlite else postgresql.insert
+        with self._store.write() as connection:
+            sealed = self._vault.encrypt(json.dumps({"url": url, "secret": secret}), within=connection)
+            value = {"host": host, "allow_private": allow_private, "sealed": sealed}
+            values = {"value": value, "updated_at": utc_now()}
+            statement = insert(installation_settings).values(name=outbox.SETTING, **values)
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+            audit.record(connection, actor, "webhook.set", host, allow_private=allow_private)
+
+    def remove(self, actor: Actor) -> None:
+        """Tell nobody any more; what waits is dropped."""
+        actor.require(Permission.MANAGE_PROVIDERS)
+        with self._store.write() as connection:
+            connection.execute(delete(installation_settings).where(_S.name == outbox.SETTING))
+            connection.execute(delete(webhook_outbox).where(_O.delivered_at.is_(None)))
+            audit.record(connection, actor, "webhook.remove", outbox.SETTING)
+
+    def test(self, actor: Actor) -> str | None:
+        """Send a test message now; why it was not taken, or None when it was."""
+        actor.require(Permission.MANAGE_PROVIDERS)
+        now = utc_now()
+        with self._store.write() as connection:
+            message_id = outbox.enqueue(connection, "webhook.test", {"sent_by": actor.name, "at": now.isoformat()}, now)
+            if message_id is None:
+                raise NotFound("There is no webhook.", "", "Set its address first.")
+        self.deliver_due(now, most=1_000)
+        with self._store.read() as connection:
+            return connection.scalar(select(_O.error).where(_O.id == message_id))
+
+    def deliver_due(self, now: datetime | None = None, most: int = _AT_ONCE) -> int:
+        """Send the messages that are due; how many were taken. For a job that runs every few seconds.
+
+        A message is claimed before it is sent, so that several processes may do this at once; no transaction is open
+        while it is. A process that dies in between leaves it due again: the receiver may see an id twice.
+        """
+        moment = now or utc_now()
+        with self._store.write() as connection:
+            messages = outbox.claim(connection, moment, most)
+        taken = 0
+        for message in messages:
+            error = self._send(message, moment)
+            with self._store.write() as connection:
+                if error is None:
+                    outbox.delivered(connection, message.id, moment)
+                    taken += 1
+                else:
+                    outbox.failed(connection, message.id, message.attempts + 1, error, moment)
+        return taken
+
+    def _send(self, message: Any, now: datetime) -> str | None:
+        """POST one message; what went wrong in a sentence without secrets, or None."""
+        with self._store.read() as connection:
+            value = connection.scalar(select(_S.value).where(_S.name == outbox.SETTING))
+        if value is None:
+            return "The webhook was removed."
+        try:
+            opened = json.loads(self._vault.decrypt(value["sealed"]))
+            hosts.check(opened["url"], allow_private=value["allow_private"])
+        except LLMManagerError as error:
+            return error.title
+        sent = {"id": message.id, "event": message.event, **message.body}
+        body = json.dumps(sent, separators=(",", ":"), ensure_ascii=False).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "llm-manager",
+            "X-LLM-Manager-Event": message.event,
+            "X-LLM-Manager-Signature": signature(opened["secret"], int(now.timestamp()), body),
+        }
+        try:
+            status = _post(opened["url"], body, headers)
+        except (OSError, HTTPException) as error:
+            return f"The receiver could not be reached ({type(error).__name__})."
+        return None if 200 <= status < 300 else f"The receiver answered {status}."
+
+
+def signature(secret: str, seconds: int, body: bytes) -> str:
+    """The header's value: when it was signed (Unix seconds), and the HMAC-SHA256 over that and the body."""
+    signed = hmac.new(secret.encode(), str(seconds).encode() + b"." + body, hashlib.sha256)
+    return f"t={seconds},v1={signed.hexdigest()}"
+
+
+def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
+    """The status of the answer; its body is not read and redirects are not followed."""
+    parts = hosts.parse(url)
+    host, port = parts.hostname or "", parts.port
+    connection = (
+        HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=ssl.create_default_context())
+        if parts.scheme == "https"
+        else HTTPConnection(host, port, timeout=_TIMEOUT_S)
+    )
+    try:
+        connection.request("POST", parts.path or "/", body, headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()

@@ -1,0 +1,164 @@
+"""The windows in SQL: finding those of a call, beginning new ones, and counting one from the ledger.
+
+A budget knows its newest window, and a call falls into that one or a later one, never an earlier: a clock that steps
+back opens nothing again. On SQLite the write transaction is the lock; on PostgreSQL it is the row of `ledger_clock`,
+which everyone who ends calls takes anyway: one lock, so no order of locks to get wrong.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lib.budgets.budget import COLUMN, Scope, Window, window_at
+from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, open_calls, usage_logs
+
+_B, _W = budgets.c, budget_windows.c
+_OF_SUBJECTS = (
+    select(
+        budgets,
+        _W.ends_at,
+        _W.limit_nano_usd.label("window_limit"),
+        _W.spent_nano_usd,
+        _W.held_nano_usd,
+    )
+    .join(budget_windows, (_W.budget_id == _B.id) & (_W.starts_at == _B.window_starts_at))
+    .where(tuple_(_B.scope, _B.subject).in_(bindparam("subjects", expanding=True)))
+    .order_by(_B.id)
+)
+
+
+@dataclass
+class OpenWindow:
+    """A locked window while a batch of calls is decided. Money in nano-dollars."""
+
+    budget: Row[Any]
+    limit: int
+    spent: int
+    held: int
+    taken: int = 0
+
+    @property
+    def starts_at(self) -> datetime:
+        """Where the window begins; with the budget's id its key."""
+        return self.budget.window_starts_at  # type: ignore[no-any-return]
+
+    def has_room(self, amount: int | None) -> bool:
+        """Whether a call that may cost `amount` (None: nobody knows) fits."""
+        if amount is None:
+            return not self.budget.block_unpriced
+        return not self.budget.is_hard or self.spent + self.held + amount <= self.limit
+
+
+def lock(connection: Connection) -> None:
+    """Let no other transaction write windows or holds until this one ends."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(select(ledger_clock.c.id).where(ledger_clock.c.id == 1).with_for_update())
+
+
+def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
+    """The current windows of every budget about one of the (scope, subject) pairs, locked, by budget id."""
+    asked = {"subjects": sorted(subjects)}
+    found = connection.execute(_OF_SUBJECTS, asked).all()
+    if found and connection.dialect.name != "sqlite":
+        lock(connection)
+        found = connection.execute(_OF_SUBJECTS, asked).all()
+    if stale := [row for row in found if window_at(row.period, now).start > row.window_starts_at]:
+        for row in stale:
+            begin(connection, row.id, row.period, now)
+        found = connection.execute(_OF_SUBJECTS, asked).all()
+    return [OpenWindow(row, row.window_limit, row.spent_nano_usd, row.held_nano_usd) for row in found]
+
+
+def begin(connection: Connection, budget_id: str, period: str, now: datetime) -> None:
+    """Make the window of `now` the newest, if it is newer."""
+    window = window_at(period, now)
+    newer = update(budgets).where(_B.id == budget_id, _B.window_starts_at < window.start)
+    connection.execute(newer.values(window_starts_at=window.start))
+    _insert(connection, budget_id, window)
+
+
+def _insert(connection: Connection, budget_id: str, window: Window) -> None:
+    insert_ = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    start, end = literal(window.start, _W.starts_at.type), literal(window.end, _W.ends_at.type)
+    fresh = select(_B.id, start, end, _B.limit_nano_usd, literal(0), literal(0), literal(0)).where(_B.id == budget_id)
+    connection.execute(insert_(budget_windows).from_select(list(_W.keys()), fresh).on_conflict_do_nothing())
+
+
+def rewind(connection: Connection, budget_id: str, period: str, now: datetime) -> None:
+    """Take away windows later than `now`, which a clock that ran ahead began; their holds move to that of now."""
+    window = window_at(period, now)
+    connection.execute(delete(budget_windows).where(_W.budget_id == budget_id, _W.starts_at > window.start))
+    late = update(budget_holds).where(budget_holds.c.budget_id == budget_id, budget_holds.c.starts_at > window.start)
+    connection.execute(late.values(starts_at=window.start))
+    connection.execute(
+        update(budgets)
+        .where(_B.id == budget_id, _B.window_starts_at > window.start)
+        .values(window_starts_at=window.start)
+    )
+    _insert(connection, budget_id, window)
+
+
+def recount(connection: Connection, budget_id: str, now: datetime) -> Row[Any]:
+    """Count the window of `now` (or the newest, if that is later) from the ledger and the holds under way; its row."""
+    budget = connection.execute(select(budgets).where(_B.id == budget_id)).one()
+    window = window_at(budget.period, max(now, budget.window_starts_at))
+    begin(connection, budget_id, budget.period, window.start)
+    here = (_W.budget_id == budget_id, _W.starts_at == window.start)
+    hold = budget_holds.c
+    of_window = select(func.coalesce(func.sum(hold.amount_nano_usd), 0))
+    held = connection.scalar(of_window.where(hold.budget_id == budget_id, hold.starts_at == window.start))
+    log = usage_logs.c
+    spent = connection.execute(
+        select(
+            func.coalesce(func.sum(log.cost_nano_usd), 0),
+            func.coalesce(func.sum(case((log.cost_nano_usd.is_(None), 1), else_=0)), 0),
+        ).where(*of_subject(budget.scope, budget.subject), live(window.start, window.end))
+    ).one()
+    counted = {"spent_nano_usd": int(spent[0]), "unpriced_calls": int(spent[1]), "held_nano_usd": int(held or 0)}
+    return connection.execute(update(budget_windows).where(*here).values(**counted).returning(budget_windows)).one()
+
+
+def adopt(connection: Connection, budget_id: str, scope: str, subject: str, expires_at: datetime) -> None:
+    """Give a new budget empty holds on the calls under way, so that what they cost will count."""
+    budget = connection.execute(select(budgets).where(_B.id == budget_id)).one()
+    calls = connection.scalars(select(open_calls.c.id).where(*of_subject(scope, subject, open_calls))).all()
+    rows = [
+        {
+            "log_id": log_id,
+            "budget_id": budget_id,
+            "starts_at": budget.window_starts_at,
+            "amount_nano_usd": 0,
+            "expires_at": expires_at,
+        }
+        for log_id in calls
+    ]
+    if rows:
+        connection.execute(insert(budget_holds), rows)
+
+
+def of_subject(scope: str, subject: str, table: Any = usage_logs) -> Iterable[ColumnElement[bool]]:
+    """The condition that a row of the ledger falls under a budget."""
+    return () if scope == Scope.GLOBAL else (table.c[COLUMN[Scope(scope)]] == subject,)
+
+
+def live(start: datetime, end: datetime) -> ColumnElement[bool]:
+    """The condition that an attempt began in a window and was a call of ours: no sample, no import."""
+    log = usage_logs.c
+    return (log.started_at >= start) & (log.started_at < end) & log.batch_id.is_(None)

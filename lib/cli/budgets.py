@@ -1,0 +1,175 @@
+"""`budgets add`, `list`, `remove` and `check`. Limits are US dollars."""
+
+import argparse
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from lib.access.permissions import OPERATOR
+from lib.cli import output
+from lib.cli.arguments import count, names
+from lib.cli.door import opened_services
+from lib.errors import UserError
+
+SCOPES = ("global", "provider", "configuration", "app", "user", "key")
+PERIODS = ("day", "week", "month")
+
+
+def add_commands(commands: Any) -> None:
+    """Register `budgets`."""
+    actions = commands.add_parser("budgets", help="how much may be spent on what").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    command = actions.add_parser("add", help="set a budget")
+    _add_which(command)
+    command.add_argument("--limit", type=dollars, required=True, metavar="USD")
+    command.add_argument("--soft", action="store_true", help="tell only, never stop a call")
+    command.add_argument("--thresholds", type=percents, default=(50, 80, 100), metavar="P[,P]", help="percents to tell")
+    command.add_argument("--block-unpriced", action="store_true", help="stop calls of models without a price too")
+    command.set_defaults(run=add)
+    command = actions.add_parser("list", help="list budgets")
+    output.add_json_option(command)
+    command.set_defaults(run=list_budgets)
+    command = actions.add_parser("remove", help="remove a budget with its past windows")
+    _add_which(command)
+    command.set_defaults(run=remove)
+    command = actions.add_parser("check", help="would a call pass; status 1 when it would not")
+    command.add_argument("configuration", metavar="SLUG")
+    command.add_argument("--app", help="default: the configuration's")
+    command.add_argument("--user", metavar="NAME", help="who makes the call")
+    command.add_argument("--key", metavar="ID", help="an API key's id")
+    command.add_argument("--prompt-tokens", type=count, default=1000, metavar="N")
+    command.add_argument("--max-tokens", type=count, metavar="N")
+    output.add_json_option(command)
+    command.set_defaults(run=check)
+
+
+def _add_which(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--scope", type=scope, required=True, metavar="SCOPE:NAME", help=f"global, or one of {', '.join(SCOPES[1:])}"
+    )
+    command.add_argument("--period", choices=PERIODS, required=True)
+
+
+def scope(text: str) -> tuple[str, str]:
+    """`app:support-bot` as scope and name; `global` has none."""
+    kind, _, name = text.partition(":")
+    if kind in SCOPES and (bool(name) or kind == "global"):
+        return kind, name
+    raise argparse.ArgumentTypeError(f"{text!r} is not a scope; write global, or app:NAME, user:NAME, key:ID …")
+
+
+def dollars(text: str) -> Decimal:
+    """An amount of US dollars above zero."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if amount.is_finite() and amount > 0:
+        return amount
+    raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars above zero")
+
+
+def percents(text: str) -> tuple[int, ...]:
+    """Percents parted by commas."""
+    return tuple(count(part) for part in names(text))
+
+
+def add(arguments: argparse.Namespace) -> None:
+    """Set a budget; it begins with what the ledger shows of its window."""
+    from lib.money import format_money, nano_from_usd
+
+    kind, name = arguments.scope
+    with opened_services() as services:
+        made = services.budgets.create(
+            OPERATOR,
+            scope=kind,
+            subject=name,
+            period=arguments.period,
+            limit_nano=nano_from_usd(arguments.limit),
+            is_hard=not arguments.soft,
+            thresholds=arguments.thresholds,
+            block_unpriced=arguments.block_unpriced,
+        )
+    spent = format_money(made.now.spent_nano)
+    print(f"Set {format_money(made.now.limit_nano)} per {made.budget.period} for {_about(made)}; {spent} is spent.")
+
+
+def list_budgets(arguments: argparse.Namespace) -> None:
+    """Print every budget as it stands now."""
+    from lib.money import usd_from_nano
+
+    with opened_services() as services:
+        rows = [
+            {
+                "scope": str(state.budget.scope),
+                "name": state.budget.label,
+                "period": str(state.budget.period),
+                "kind": "hard" if state.budget.is_hard else "soft",
+                "limit_usd": usd_from_nano(state.now.limit_nano),
+                "spent_usd": usd_from_nano(state.now.spent_nano),
+                "held_usd": usd_from_nano(state.now.held_nano),
+                "unpriced_calls": state.now.unpriced_calls,
+                "percent": state.now.percent,
+                "state": state.state,
+                "ends_at": state.now.window.end,
+            }
+            for state in services.budgets.list(OPERATOR)
+        ]
+    output.show(
+        rows,
+        as_json=arguments.json,
+        empty="No budgets yet. Add one: python -m lib budgets add --scope global --period month --limit 100",
+    )
+
+
+def remove(arguments: argparse.Namespace) -> None:
+    """Remove a budget; the calls stay."""
+    with opened_services() as services:
+        kind, name = arguments.scope
+        found = services.budgets.find(OPERATOR, kind, name, arguments.period)
+        services.budgets.delete(OPERATOR, found.budget.id)
+    print(f"Removed the budget per {found.budget.period} for {_about(found)}.")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Ask every budget that applies; UserError when one would stop the call."""
+    from lib.budgets.dry_run import dry_run
+    from lib.money import format_money, usd_from_nano
+
+    with opened_services() as services:
+        asked = dry_run(
+            OPERATOR,
+            services.budgets,
+            services.prices,
+            services.configurations.get(OPERATOR, arguments.configuration),
+            prompt_tokens=arguments.prompt_tokens,
+            max_tokens=arguments.max_tokens,
+            app=arguments.app,
+            user=arguments.user,
+            api_key_id=arguments.key,
+        )
+    rows = [
+        {
+            "budget": _about(verdict.state),
+            "period": str(verdict.state.budget.period),
+            "passes": verdict.refusal is None,
+            "spent_usd": usd_from_nano(verdict.state.now.spent_nano),
+            "limit_usd": usd_from_nano(verdict.state.now.limit_nano),
+        }
+        for verdict in asked.verdicts
+    ]
+    if arguments.json:
+        usd = None if asked.amount_nano is None else usd_from_nano(asked.amount_nano)
+        output.show_one({"passes": asked.passes, "most_usd": usd, "budgets": rows}, as_json=True)
+    else:
+        most = {None: "Nobody knows what the call costs.", 0: "The call is free."}
+        print(most.get(asked.amount_nano, f"The call may cost up to {format_money(asked.amount_nano)}."))
+        output.show(rows, as_json=False, empty="No budget applies to it.")
+    if (refusal := next((verdict.refusal for verdict in asked.verdicts if verdict.refusal), None)) is not None:
+        raise UserError(refusal.title, refusal.why, refusal.fix)
+
+
+def _about(state: Any) -> str:
+    """`everything`, or `app support-bot`."""
+    budget = state.budget
+    return str(budget.label) if budget.scope == "global" else f"{budget.scope} {budget.label}"

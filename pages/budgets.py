@@ -1,0 +1,55 @@
+"""How much may be spent on what, and how much is: a card each, notices, and a question: would this call pass?"""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.budgets.budget import Scope
+from lib.ui import blocks, budgets, budgets_forms, budgets_webhook, session
+
+actor = session.require(Permission.VIEW_STATS)
+services = session.services()
+compact = blocks.compact()
+may_change = actor.can(Permission.MANAGE_PROVIDERS)
+
+with blocks.header("Budgets"):
+    if st.button(
+        "" if compact else "Check a call",
+        icon=":material/rule:",
+        type="tertiary",
+        help="Would a call pass the budgets, and why not",
+        disabled=not actor.can(Permission.VIEW_CONFIGS),
+    ):
+        st.dialog("Would this call pass?")(budgets_forms.check_dialog)(services, actor)
+    if may_change and st.button(
+        "" if compact else "Webhook", icon=":material/webhook:", type="tertiary", help="Tell another system"
+    ):
+        st.dialog("Webhook")(budgets_webhook.dialog)(services, actor)
+    if st.button("New" if compact else "New budget", icon=":material/add:", type="primary", disabled=not may_change):
+        st.dialog("New budget")(budgets_forms.add_dialog)(services, actor)
+
+if (error := st.session_state.pop("budget_error", None)) is not None:
+    blocks.show_error(error)
+
+everything = services.budgets.list(actor)
+zone = services.preferences.report_zone(actor)
+if not everything:
+    with blocks.empty_state(
+        "account_balance_wallet", "No budgets yet", "A budget says how much an app, a person or everything may cost."
+    ):
+        st.caption("Set one with New budget. A hard one stops calls that would pass its limit; a soft one only tells.")
+    st.stop()
+
+scopes = [scope for scope in Scope if any(state.budget.scope is scope for state in everything)]
+with blocks.row():
+    chosen = None
+    if len(scopes) > 1:
+        chosen = st.segmented_control(
+            "Scope", scopes, format_func=budgets.scope_label, label_visibility="collapsed", key="budget_scope"
+        )
+    st.caption(budgets.scope_line(everything, zone))
+
+shown = [state for state in everything if chosen in (None, state.budget.scope)]
+with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
+    for state in shown:
+        budgets.card(services, actor, state, zone)
+budgets.notices_list(services, actor, zone)

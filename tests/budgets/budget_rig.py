@@ -1,0 +1,50 @@
+"""Calls as the ledger sees them, for tests of budgets."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from lib.access.permissions import OPERATOR
+from lib.budgets.budget import CallFacts
+from lib.budgets.budgets import Budgets
+from lib.budgets.holds import Held, reserve, settle, sweep
+from lib.budgets.refusal import Refusal
+from lib.budgets.state import BudgetState
+from lib.clock import new_id
+from lib.db.engine import Store
+
+NOW = datetime(2026, 10, 21, 12, tzinfo=UTC)  # a Wednesday
+DOLLAR = 1_000_000_000
+FACTS = CallFacts("openai", "tests", "configuration-1", "user-1", "key-1")
+
+
+class Rig:
+    """One store, and calls on it that last from `reserve` to `settle`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.budgets = store, Budgets(store)
+
+    def budget(self, limit: int = 10 * DOLLAR, now: datetime = NOW, **more: Any) -> BudgetState:
+        """A budget of app `tests` per month, unless told otherwise."""
+        fields = {"scope": "app", "subject": "tests", "period": "month"} | more
+        return self.budgets.create(OPERATOR, limit_nano=limit, now=now, **fields)
+
+    def reserve(self, amount: int | None, now: datetime = NOW, facts: CallFacts = FACTS) -> tuple[str, Refusal | Held]:
+        """A call that may cost `amount`: its id, and the answer."""
+        log_id = new_id()
+        with self.store.write() as connection:
+            return log_id, reserve(connection, facts, log_id, amount, now)
+
+    def settle(self, log_id: str, cost: int | None, now: datetime = NOW) -> None:
+        """The call has ended."""
+        with self.store.write() as connection:
+            settle(connection, log_id, cost, now)
+
+    def sweep(self, now: datetime) -> int:
+        """Look after old holds."""
+        with self.store.write() as connection:
+            return sweep(connection, now)
+
+    def figures(self, budget: BudgetState, now: datetime = NOW) -> tuple[int, int]:
+        """(spent, held) of the current window."""
+        found = self.budgets.get(OPERATOR, budget.budget.id, now).now
+        return found.spent_nano, found.held_nano

@@ -1,0 +1,64 @@
+"""Whatever happens in whatever order, a window is the sum of what ended in it and holds what is under way."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from budget_rig import FACTS, NOW, Rig
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.budgets.holds import Want, reserve_many, settle_many
+from lib.budgets.refusal import Refusal
+from lib.clock import new_id
+from lib.db import schema
+from lib.db.engine import Store
+
+pytestmark = pytest.mark.feature("COST-2")
+LIMIT = 100
+amounts = st.integers(0, 60) | st.none()
+steps = st.lists(
+    st.tuples(st.just("reserve"), st.lists(amounts, min_size=1, max_size=4)) | st.tuples(st.just("settle"), amounts),
+    max_size=20,
+)
+
+
+@contextmanager
+def empty_store() -> Iterator[Store]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{Path(folder) / 'any.db'}")
+        schema.upgrade(store)
+        yield store
+        store.dispose()
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps)
+def test_spent_and_held_are_exactly_what_happened(steps: list[tuple[str, list[int | None] | int | None]]) -> None:
+    with empty_store() as store:
+        rig, now = Rig(store), NOW
+        budget = rig.budget(limit=LIMIT)
+        open_calls: dict[str, int] = {}
+        spent = 0
+        for kind, value in steps:
+            now += timedelta(seconds=1)
+            with store.write() as connection:
+                if kind == "reserve":
+                    assert isinstance(value, list)
+                    wants = [Want(new_id(), FACTS, amount) for amount in value]
+                    for want, answer in zip(wants, reserve_many(connection, wants, now), strict=True):
+                        fits = spent + sum(open_calls.values()) + (want.amount_nano or 0) <= LIMIT
+                        assert isinstance(answer, Refusal) is (bool(want.amount_nano) and not fits)
+                        if not isinstance(answer, Refusal) and want.amount_nano != 0:
+                            open_calls[want.log_id] = want.amount_nano or 0
+                elif open_calls:
+                    assert not isinstance(value, list)
+                    log_id, held = open_calls.popitem()
+                    cost = None if value is None else min(value, held)
+                    spent += cost or 0
+                    settle_many(connection, {log_id: cost}, now)
+            assert rig.figures(budget) == (spent, sum(open_calls.values()))
+            assert spent + sum(open_calls.values()) <= LIMIT

@@ -1,0 +1,207 @@
+"""Budgets as people manage them: what they begin with, what they tell and when, who changed them, what is forecast."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from budget_rig import DOLLAR, FACTS, NOW, Rig
+from sqlalchemy import insert, select
+
+from lib.access.permissions import OPERATOR
+from lib.budgets.budget import Window, window_at, window_name
+from lib.budgets.forecast import Forecast, Pace, forecast
+from lib.budgets.holds import HOLD_LASTS
+from lib.budgets.refusal import Refusal
+from lib.db.engine import Store
+from lib.db.tables import audit_log, budget_windows, open_calls, providers
+from lib.errors import Conflict, InvalidInput, NotFound
+from tests.statistics.ledger_rows import call, change, write
+
+pytestmark = pytest.mark.feature("COST-2")
+OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def rig(store: Store) -> Rig:
+    return Rig(store)
+
+
+@pytest.mark.parametrize(
+    ("period", "moment", "start", "end", "name"),
+    [
+        ("day", "2026-10-25T00:30:00+02:00", "2026-10-24", "2026-10-25", "24 Oct 2026"),  # the day clocks are set back
+        ("week", "2026-10-25T23:59:59+00:00", "2026-10-19", "2026-10-26", "week 43 of 2026"),
+        ("week", "2027-01-01T00:00:00+00:00", "2026-12-28", "2027-01-04", "week 53 of 2026"),
+        ("month", "2026-12-31T23:59:59+00:00", "2026-12-01", "2027-01-01", "December 2026"),
+        ("month", "2028-02-29T12:00:00+00:00", "2028-02-01", "2028-03-01", "February 2028"),
+    ],
+)
+def test_windows_are_cut_in_utc(period: str, moment: str, start: str, end: str, name: str) -> None:
+    found = window_at(period, datetime.fromisoformat(moment))
+    assert found == Window(*(datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (start, end)))
+    assert window_name(period, found.start) == name
+
+
+def test_a_budget_made_in_mid_window_begins_with_what_the_ledger_shows(rig: Rig) -> None:
+    running = call(NOW)
+    write(
+        rig.store,
+        call(OCTOBER, cost_nano_usd=2 * DOLLAR),
+        call(NOW, cost_nano_usd=None, cost_status="unpriced"),
+        call(OCTOBER - timedelta(seconds=1), cost_nano_usd=4 * DOLLAR),  # in September
+        call(NOW, cost_nano_usd=8 * DOLLAR, app="other"),
+        call(NOW, cost_nano_usd=16 * DOLLAR, batch_id="sample"),  # no call of ours
+    )
+    with rig.store.write() as connection:
+        row = {name: value for name, value in running.items() if name in open_calls.c}
+        connection.execute(insert(open_calls), row | {"owner": "process-1"})
+    budget = rig.budget()
+    assert (budget.now.spent_nano, budget.now.unpriced_calls) == (2 * DOLLAR, 1)
+    rig.settle(running["id"], DOLLAR)  # it was under way when the budget was made
+    assert rig.figures(budget) == (3 * DOLLAR, 0)
+
+
+def test_counting_again_follows_new_prices_and_keeps_what_is_held(rig: Rig) -> None:
+    budget = rig.budget()
+    row = call(NOW, cost_nano_usd=DOLLAR)
+    write(rig.store, row)
+    rig.reserve(2 * DOLLAR)
+    rig.budgets.recount(OPERATOR, budget.budget.id, NOW)
+    assert rig.figures(budget) == (DOLLAR, 2 * DOLLAR)
+    change(rig.store, row["id"], cost_nano_usd=3 * DOLLAR)
+    rig.budgets.recount(OPERATOR, budget.budget.id, NOW)
+    assert rig.figures(budget) == (3 * DOLLAR, 2 * DOLLAR)
+
+
+def test_counting_again_repairs_what_a_clock_that_ran_ahead_did(rig: Rig) -> None:
+    budget = rig.budget()
+    log_id, _ = rig.reserve(DOLLAR, NOW + timedelta(days=400))
+    assert rig.budgets.get(OPERATOR, budget.budget.id, NOW).now.window.start.year == 2027
+    rig.budgets.recount(OPERATOR, budget.budget.id, NOW)
+    assert rig.figures(budget) == (0, DOLLAR)
+    rig.settle(log_id, DOLLAR)
+    assert rig.figures(budget) == (DOLLAR, 0)
+    assert len(rig.budgets.history(OPERATOR, budget.budget.id)) == 1
+
+
+def test_each_threshold_is_told_once_a_window(rig: Rig) -> None:
+    budget = rig.budget(is_hard=False)
+    for cost, told in ((4, []), (2, [50]), (1, [50]), (4, [50, 80, 100]), (4, [50, 80, 100])):
+        rig.settle(rig.reserve(cost * DOLLAR)[0], cost * DOLLAR)
+        assert sorted(notice.threshold for notice in rig.budgets.notices(OPERATOR)) == told
+    assert rig.budgets.notices(OPERATOR)[-1].spent_nano == 6 * DOLLAR
+    november = NOW + timedelta(days=20)
+    rig.settle(rig.reserve(6 * DOLLAR, november)[0], 6 * DOLLAR, november)
+    assert len(rig.budgets.notices(OPERATOR)) == 4
+    assert rig.budgets.get(OPERATOR, budget.budget.id, november).now.percent == 60
+
+
+def test_thresholds_can_be_chosen_and_a_lowered_limit_tells_what_it_reaches(rig: Rig) -> None:
+    budget = rig.budget(thresholds=[90, 25])
+    rig.settle(rig.reserve(5 * DOLLAR)[0], 5 * DOLLAR)
+    assert [notice.threshold for notice in rig.budgets.notices(OPERATOR)] == [25]
+    changed = rig.budgets.update(OPERATOR, budget.budget.id, limit_nano=5 * DOLLAR, now=NOW)
+    assert [notice.threshold for notice in rig.budgets.notices(OPERATOR)] == [90, 25]
+    assert changed.budget.thresholds == (25, 90)
+    assert changed.state == "used up"
+    assert isinstance(rig.reserve(1)[1], Refusal)
+    rig.budgets.update(OPERATOR, budget.budget.id, limit_nano=6 * DOLLAR, now=NOW)
+    assert isinstance(rig.reserve(DOLLAR)[1], tuple)
+
+
+def test_the_first_refusal_of_a_window_is_told_too(rig: Rig) -> None:
+    rig.budget(limit=DOLLAR)
+    for _ in range(3):
+        rig.reserve(2 * DOLLAR)
+    assert [notice.threshold for notice in rig.budgets.notices(OPERATOR)] == [0]
+    (state,) = rig.budgets.list(OPERATOR, NOW)
+    assert (state.has_refused, state.state) == (True, "used up")
+
+
+def test_a_dry_run_says_what_every_budget_would_and_holds_nothing(rig: Rig) -> None:
+    roomy = rig.budget(limit=100 * DOLLAR, scope="global", subject="")
+    tight = rig.budget(limit=DOLLAR)
+    rig.budget(limit=1, subject="other")
+    verdicts = {v.state.budget.id: v.refusal for v in rig.budgets.check(OPERATOR, FACTS, 2 * DOLLAR, NOW)}
+    assert verdicts.keys() == {roomy.budget.id, tight.budget.id}
+    assert verdicts[roomy.budget.id] is None
+    refusal = rig.reserve(2 * DOLLAR)[1]
+    assert verdicts[tight.budget.id] == refusal  # word for word what the call itself is told
+    assert all(v.refusal is None for v in rig.budgets.check(OPERATOR, FACTS, 0, NOW))
+    assert rig.figures(roomy) == (0, 0)
+    assert len(rig.budgets.check(OPERATOR, replace(FACTS, app="third"), 1, NOW)) == 1
+
+
+def test_bad_limits_thresholds_scopes_and_names_are_refused_by_field(rig: Rig) -> None:
+    for field, wrong in (
+        ("limit", {"limit": 0}),
+        ("thresholds", {"thresholds": [0]}),
+        ("thresholds", {"thresholds": range(1, 9)}),
+        ("scope", {"scope": "planet"}),
+        ("period", {"period": "year"}),
+        ("app", {"subject": "no such name!"}),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            rig.budget(**wrong)  # type: ignore[arg-type]
+        assert caught.value.field == field
+    for scope in ("provider", "user", "configuration"):
+        with pytest.raises(NotFound, match=f"no {scope} nobody"):
+            rig.budget(scope=scope, subject="nobody")
+    rig.budget()
+    with pytest.raises(Conflict):
+        rig.budget(limit=DOLLAR)
+
+
+def test_a_name_that_is_gone_is_told_apart(rig: Rig) -> None:
+    row = {"id": "p", "name": "openai", "kind": "openai", "created_at": NOW, "updated_at": NOW}
+    with rig.store.write() as connection:
+        connection.execute(insert(providers), row)
+    budget = rig.budget(scope="provider", subject="openai")
+    assert budget.budget.exists
+    with rig.store.write() as connection:
+        connection.execute(providers.delete())
+    assert not rig.budgets.get(OPERATOR, budget.budget.id, NOW).budget.exists
+
+
+def test_deleting_takes_the_windows_and_every_change_is_audited(rig: Rig) -> None:
+    budget = rig.budget()
+    rig.reserve(DOLLAR)
+    found = rig.budgets.find(OPERATOR, "app", "tests", "month")
+    assert found.budget.id == budget.budget.id
+    rig.budgets.update(OPERATOR, budget.budget.id, is_hard=False, now=NOW)
+    rig.budgets.delete(OPERATOR, budget.budget.id)
+    with pytest.raises(NotFound):
+        rig.budgets.get(OPERATOR, budget.budget.id)
+    with rig.store.read() as connection:
+        assert connection.execute(select(budget_windows)).all() == []
+        actions = connection.scalars(select(audit_log.c.action).order_by(audit_log.c.id)).all()
+    assert actions == ["budget.create", "budget.update", "budget.delete"]
+    assert rig.sweep(NOW + 2 * HOLD_LASTS) == 0
+
+
+def test_the_forecast_lies_between_the_windows_share_and_the_last_days_pace() -> None:
+    window = Window(OCTOBER, datetime(2026, 11, 1, tzinfo=UTC))
+    tenth = OCTOBER + (window.end - window.start) / 10
+    pace = Pace(7 * DOLLAR, timedelta(days=7))
+    left = 31 * 9 * DOLLAR // 10
+    assert forecast(window, 5 * DOLLAR, pace, tenth) == Forecast(5 * DOLLAR + left, 50 * DOLLAR)
+    assert forecast(window, 5 * DOLLAR, None, tenth) == Forecast(50 * DOLLAR, 50 * DOLLAR)
+    early = tenth - timedelta(seconds=1)
+    assert forecast(window, 5 * DOLLAR, None, early) is None
+    found = forecast(window, 0, pace, early)
+    assert found is not None
+    assert found.low == found.high
+
+
+def test_the_forecast_uses_the_calls_of_the_last_days(rig: Rig) -> None:
+    write(
+        rig.store,
+        *(call(NOW - timedelta(days=day, hours=1), cost_nano_usd=DOLLAR, api_key_id=None) for day in range(7)),
+    )
+    budget = rig.budget(limit=12 * DOLLAR)
+    assert budget.forecast is not None
+    assert budget.forecast.low == 7 * DOLLAR * 31 * 24 // (20 * 24 + 12)
+    assert budget.forecast.high > budget.forecast.low
+    assert budget.state == "on track"
+    assert rig.budgets.update(OPERATOR, budget.budget.id, limit_nano=10 * DOLLAR, now=NOW).state == "forecast over"
+    assert rig.budgets.attention(OPERATOR) == []

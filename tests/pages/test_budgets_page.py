@@ -1,0 +1,153 @@
+"""The Budgets page: what is spent of what, why a call would not pass, setting, changing and deleting."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from visitor import Visitor, press, press_last, run, words
+
+from lib.access.permissions import OPERATOR, Role
+from lib.budgets.budget import CallFacts, Period
+from lib.budgets.holds import reserve, settle
+from lib.clock import new_id, utc_now
+from lib.settings import Settings
+
+pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.filterwarnings("default")]
+DOLLAR = 1_000_000_000
+FIND = "budgets.list(actor)[0]"
+
+
+@pytest.fixture
+def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visitor]:
+    visitor = Visitor(settings, monkeypatch, Role.SUPER_ADMIN)
+    yield visitor
+    visitor.close()
+
+
+def spend(visitor: Visitor, dollars: int, held: int = 0) -> None:
+    """A call of app `writing` that has ended, and one under way."""
+    facts = CallFacts("openai", "writing")
+    with visitor.services.store.write() as connection:
+        log_id = new_id()
+        reserve(connection, facts, log_id, dollars * DOLLAR, utc_now())
+        settle(connection, log_id, dollars * DOLLAR, utc_now())
+        if held:
+            reserve(connection, facts, new_id(), held * DOLLAR, utc_now())
+
+
+def budget(visitor: Visitor, **more: Any) -> None:
+    fields = {"scope": "app", "subject": "writing", "period": "month", "limit_nano": 10 * DOLLAR} | more
+    visitor.services.budgets.create(OPERATOR, **fields)
+
+
+def test_without_budgets_the_page_says_what_one_is(visitor: Visitor) -> None:
+    assert "No budgets yet" in words(visitor.open("budgets"))
+
+
+def test_a_card_tells_what_is_spent_held_and_told(visitor: Visitor) -> None:
+    budget(visitor)
+    spend(visitor, 8, held=1)
+    page = visitor.open("budgets")
+    said = words(page)
+    assert "\\$8.00** of \\$10.00" in said
+    assert "\\$1.00 more is held" in said
+    assert "80 % reached" in said
+    assert "1 budget, 1 near the limit or past it" in said
+    assert "near the limit" in said
+
+
+def test_setting_one_names_the_field_that_is_wrong(visitor: Visitor) -> None:
+    page = visitor.draw("lib.ui.budgets_forms.add_dialog")
+    next(box for box in page.selectbox if box.label == "App").set_value("general").run()
+    page = press(page, "Set budget")
+    assert "The limit is not an amount" in words(page)
+    next(field for field in page.text_input if field.label.startswith("Limit")).set_value("12.50")
+    press_last(page, "Set budget")
+    (state,) = visitor.services.budgets.list(OPERATOR)
+    assert (state.budget.label, state.budget.period, state.budget.limit_nano) == (
+        "general",
+        Period.MONTH,
+        12_500_000_000,
+    )
+    assert (state.budget.is_hard, state.budget.thresholds) == (True, (50, 80, 100))
+
+
+def test_changing_one_keeps_what_is_not_touched(visitor: Visitor) -> None:
+    budget(visitor, thresholds=[33])
+    page = visitor.draw("lib.ui.budgets_forms.edit_dialog", FIND)
+    next(field for field in page.text_input if field.label.startswith("Limit")).set_value("$1,000")
+    page.radio[0].set_value(False)
+    press_last(page, "Save budget")
+    (state,) = visitor.services.budgets.list(OPERATOR)
+    assert (state.budget.limit_nano, state.budget.is_hard, state.budget.thresholds) == (1000 * DOLLAR, False, (33,))
+
+
+def test_the_dry_run_says_why_a_call_would_not_pass(visitor: Visitor) -> None:
+    budget(visitor, subject="general", limit_nano=1)
+    page = visitor.draw("lib.ui.budgets_forms.check_dialog")
+    choose = next(box for box in page.selectbox if box.label == "Configuration")
+    page = choose.set_value("openai-default").run()
+    assert any("does not fit the app budget general" in error.proto.title for error in page.error)
+    page = next(box for box in page.selectbox if box.label == "Configuration").set_value("local-default").run()
+    assert not page.exception
+    assert not page.error
+    assert "It is free" in words(page)
+
+
+def test_history_counts_again_and_deleting_asks_first(visitor: Visitor) -> None:
+    budget(visitor)
+    spend(visitor, 3)  # not in the ledger, so counting again finds nothing
+    page = press(visitor.draw("lib.ui.budgets.history_dialog", FIND), "Count again")
+    assert "\\$0 is spent" in "".join(str(element.value) for element in page.success)
+    page = visitor.draw("lib.ui.budgets.delete_dialog", FIND)
+    assert "The calls, their cost and the statistics stay" in words(page)
+    press_last(page, ":red[Delete budget]")
+    assert visitor.services.budgets.list(OPERATOR) == []
+
+
+def test_the_webhook_is_set_and_its_state_shown(visitor: Visitor) -> None:
+    page = visitor.draw("lib.ui.budgets_webhook.dialog")
+    fields = {field.label: field for field in page.text_input}
+    fields["Address"].set_value("http://127.0.0.1:9/t0ken")
+    page = press(page, "Set webhook")
+    assert "private address" in words(page)
+    page.checkbox[0].check()
+    page = press(page, "Set webhook")
+    assert "secret is too short" in words(page)
+    next(field for field in page.text_input if "secret" in field.label).set_value("a long enough secret")
+    press_last(page, "Set webhook")
+    page = press(visitor.draw("lib.ui.budgets_webhook.dialog"), "Send test message")
+    assert any("could not be reached" in error.proto.title for error in page.error)
+    page = visitor.draw("lib.ui.budgets_webhook.dialog")
+    assert "1 waiting" in words(page)
+    assert "t0ken" not in words(page)
+
+
+def test_who_may_only_look_finds_the_buttons_locked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = Visitor(settings, monkeypatch, Role.ADMINISTRATOR)
+    try:
+        budget(visitor)
+        page = visitor.open("budgets")
+        locked = {button.label for button in page.button if button.disabled}
+        assert {"New budget", "Edit", ":red[Delete]"} <= locked
+        assert "Webhook" not in {button.label for button in page.button}
+    finally:
+        visitor.close()
+
+
+def test_the_dashboard_part_lists_what_needs_a_look(visitor: Visitor) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    budget(visitor, is_hard=False)
+    budget(visitor, scope="global", subject="", limit_nano=1000 * DOLLAR)
+    spend(visitor, 11)
+    script = """
+import streamlit as st
+from lib.ui import budgets, session
+session.register({"budgets": st.Page(lambda: None, url_path="budgets")})
+budgets.attention(session.services(), session.actor())
+"""
+    said = words(run(AppTest.from_string(script, default_timeout=60)))
+    assert "writing" in said
+    assert "over the limit" in said
+    assert "Everything" not in said
