@@ -39,7 +39,7 @@ def by_model(
             mime = export.WRITERS[kind][1]
             st.download_button(
                 label,
-                data=partial(_file, table, kind, note),
+                data=partial(as_file, table, kind, note),
                 file_name=f"{file_name}.{kind}",
                 mime=mime,
                 type="tertiary",
@@ -49,7 +49,8 @@ def by_model(
             )
 
 
-def _file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> bytes:
+def as_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> bytes:
+    """The table in a form of `export.WRITERS`, noted first."""
     note(kind, rows=len(table))
     return export.WRITERS[kind][0](table)
 
