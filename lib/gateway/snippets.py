@@ -53,9 +53,7 @@ def _curl(to: Connection) -> Iterator[Snippet]:
     anthropic = [f"x-api-key: {to.key}", "anthropic-version: 2023-06-01"]
     yield _request("Messages, Anthropic's protocol", to, "/messages", anthropic, chat | {"max_tokens": 200})
     embedding = {"model": to.embedding_model, "input": ["Rivers", "Mountains"]}
-    yield _request(
-        "Embeddings", to, "/embeddings", [bearer], embedding, about="The model has to be an embedding model."
-    )
+    yield _request("Embeddings", to, "/embeddings", [bearer], embedding, about="the model has to be an embedding model")
 
 
 def _request(
@@ -89,8 +87,9 @@ def _python(to: Connection) -> Iterator[Snippet]:
         "Python",
         "Anthropic's SDK",
         "python",
-        f"from anthropic import Anthropic\n\nclient = Anthropic(base_url={_quoted(to.origin)}, api_key={_quoted(to.key)})"
-        f"\nanswer = client.messages.create(\n    {asked}    max_tokens=200,\n)\n"
+        "from anthropic import Anthropic\n\n"
+        f"client = Anthropic(base_url={_quoted(to.origin)}, api_key={_quoted(to.key)})\n"
+        f"answer = client.messages.create(\n    {asked}    max_tokens=200,\n)\n"
         'print("".join(block.text for block in answer.content if block.type == "text"))',
         "`pip install anthropic`",
     )
@@ -139,9 +138,7 @@ def _llm(to: Connection) -> Snippet:
         'cat >> "$(dirname "$(llm logs path)")/extra-openai-models.yaml" <<\'END\'\n'
         f"- {entry}\nEND\nllm -m {shlex.quote(name)} {shlex.quote(_QUESTION)}"
     )
-    return Snippet(
-        "llm", "The llm command line", "bash", text, "`pip install llm`. The model is added to its own list."
-    )
+    return Snippet("llm", "The llm command line", "bash", text, "`pip install llm`; the model joins its own list")
 
 
 def _environment(to: Connection) -> Snippet:
@@ -152,7 +149,7 @@ def _environment(to: Connection) -> Snippet:
         "ANTHROPIC_API_KEY": to.key,
     }
     text = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())
-    return Snippet("Environment", "Variables that the SDKs read", "bash", text, "Programs then need no address or key.")
+    return Snippet("Environment", "Variables the SDKs read", "bash", text, "programs then need neither address nor key")
 
 
 def _quoted(value: Any) -> str:

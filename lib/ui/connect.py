@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from urllib.parse import urlsplit
 
 import streamlit as st
 
@@ -19,21 +18,10 @@ _TRIED = "connect_tried"
 _NO_MODEL = "provider/embedding-model"
 
 
-def origin() -> str:
-    """Where the browser found this page: scheme and host."""
-    parts = urlsplit(st.context.url or "http://localhost:8501")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def remember_key(made: dict[str, str]) -> None:
-    """Keep a key that was just made, for the programs on the page: id and token, in this session alone."""
-    st.session_state[_MADE] = made
-
-
 def usable_keys(services: Services, actor: Actor) -> list[ApiKey]:
     """The actor's own keys that work, the one that was just made first."""
     if (made := api_key_form.take_made()) is not None:
-        remember_key(made)
+        st.session_state[_MADE] = made
     first = st.session_state.get(_MADE, {}).get("id")
     mine = [
         key
@@ -75,7 +63,7 @@ def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -
     made = st.session_state.get(_MADE, {})
     token = made.get("token") if made.get("id") == key.id else None
     able = (c.slug for c in configurations if "embeddings" in c.capabilities)
-    to = Connection(origin(), token or f"{key.prefix}…", model, next(able, _NO_MODEL))
+    to = Connection(api_key_form.origin(), token or f"{key.prefix}…", model, next(able, _NO_MODEL))
     if not key.grant.allows_model(model):
         why = f"It is bound to {', '.join(key.grant.models)}."
         st.warning(blocks.plain(why), title=blocks.plain(f"This key can't use {model}."), icon=":material/block:")

@@ -123,11 +123,11 @@ def audit_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """The audit log by person, action, subject and day, a page at a time, and as a file."""
     options = services.audit.options(actor)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        users = st.multiselect("Who", options.users, placeholder="Anybody", key="audit-users", width=180)
-        actions = st.multiselect("Action", options.actions, placeholder="Any", key="audit-actions", width=200)
-        words = st.text_input("What", placeholder="Any part of it", key="audit-text", width=160)
-        since = st.date_input("From", None, key="audit-from", width=140)
-        until = st.date_input("To", None, key="audit-to", width=140)
+        users = st.multiselect("Who", options.users, placeholder="Anybody", key="audit-users", width=150)
+        actions = st.multiselect("Action", options.actions, placeholder="Any", key="audit-actions", width=170)
+        words = st.text_input("What", placeholder="Any part of it", key="audit-text", width=140)
+        since = st.date_input("From", None, key="audit-from", width=134)
+        until = st.date_input("To", None, key="audit-to", width=134)
         asked = Asked(
             tuple(users),
             tuple(actions),
@@ -151,7 +151,7 @@ def audit_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         {
             "Time": format.moment(entry.at, zone),
             "Who": entry.user_name,
-            "From": entry.came_from,
+            "From where": entry.came_from,
             "Action": entry.action,
             "What": entry.subject,
             "Detail": ", ".join(f"{name}: {_short(value)}" for name, value in entry.detail.items()),

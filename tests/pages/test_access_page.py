@@ -132,4 +132,4 @@ def test_the_audit_log_shows_from_where(visitor: Visitor) -> None:
     press_last(draw, "Rotate key")
     page = visitor.open("access")
     shown = page.dataframe[1].value
-    assert list(shown.loc[shown["Action"] == "key.rotate", "From"]) == ["page 192.0.2.7"]
+    assert list(shown.loc[shown["Action"] == "key.rotate", "From where"]) == ["page 192.0.2.7"]
