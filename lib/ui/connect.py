@@ -19,16 +19,12 @@ _NO_MODEL = "provider/embedding-model"
 
 
 def usable_keys(services: Services, actor: Actor) -> list[ApiKey]:
-    """The actor's own keys that work, the one that was just made first."""
+    """The keys that the actor sees and that work: the one that was just made first, then the actor's own."""
     if (made := api_key_form.take_made()) is not None:
         st.session_state[_MADE] = made
     first = st.session_state.get(_MADE, {}).get("id")
-    mine = [
-        key
-        for key in services.api_keys.list(actor)
-        if key.state() == "active" and actor.user_id in (key.user_id, key.created_by)
-    ]
-    return sorted(mine, key=lambda key: key.id != first)
+    working = [key for key in services.api_keys.list(actor) if key.state() == "active"]
+    return sorted(working, key=lambda key: (key.id != first, key.user_id != actor.user_id))
 
 
 def choose_model(configurations: Sequence[Configuration]) -> str:
