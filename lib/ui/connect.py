@@ -96,7 +96,10 @@ def try_it(services: Services, actor: Actor, key: ApiKey, model: str) -> None:
         st.session_state.pop(_TRIED, None)
         with blocks.errors_shown(), st.spinner("Waiting for the answer…"):
             messages = [{"role": "user", "content": question}]
-            view = services.calls.run(CallRequest(actor=actor, messages=messages, configuration=model, app=key.app))
+            slug, name = (None, model) if "/" in model else (model, None)
+            view = services.calls.run(
+                CallRequest(actor=actor, messages=messages, configuration=slug, model=name, app=key.app)
+            )
             st.session_state[_TRIED] = (model, view.call_id)
     tried_model, call_id = st.session_state.get(_TRIED, ("", ""))
     if tried_model == model:
