@@ -15,16 +15,16 @@ from lib.ui import api_key_form, blocks, format, playground, session
 
 _MADE = "connect_key"
 _TRIED = "connect_tried"
+_CHOSEN = "connect-key"
 _NO_MODEL = "provider/embedding-model"
 
 
 def usable_keys(services: Services, actor: Actor) -> list[ApiKey]:
-    """The keys that the actor sees and that work: the one that was just made first, then the actor's own."""
+    """The keys that the actor sees and that work, the actor's own first; one that was just made is chosen."""
     if (made := api_key_form.take_made()) is not None:
-        st.session_state[_MADE] = made
-    first = st.session_state.get(_MADE, {}).get("id")
+        st.session_state[_MADE], st.session_state[_CHOSEN] = made, made["id"]
     working = [key for key in services.api_keys.list(actor) if key.state() == "active"]
-    return sorted(working, key=lambda key: (key.id != first, key.user_id != actor.user_id))
+    return sorted(working, key=lambda key: key.user_id != actor.user_id)
 
 
 def choose_model(configurations: Sequence[Configuration]) -> str:
@@ -50,7 +50,7 @@ def choose_model(configurations: Sequence[Configuration]) -> str:
 def choose_key(keys: Sequence[ApiKey]) -> ApiKey:
     """One of the keys, which are known by their beginning."""
     names = {key.id: f"{key.name} · {key.prefix}… · app {key.app}" for key in keys}
-    chosen = st.selectbox("API key", list(names), format_func=lambda key_id: names[key_id], key="connect-key")
+    chosen = st.selectbox("API key", list(names), format_func=lambda key_id: names[key_id], key=_CHOSEN)
     return next(key for key in keys if key.id == chosen)
 
 

@@ -28,7 +28,7 @@ from lib.gateway.snippets import Connection, Snippet, snippets
 from lib.services import Services, build
 from lib.settings import Settings
 
-pytestmark = pytest.mark.feature("GATE-8")
+pytestmark = pytest.mark.feature("GATE-6")
 ODD = 'acme/it\'s "odd" $(false) `x`\nEND'
 
 
