@@ -26,7 +26,7 @@ from lib.access.permissions import OPERATOR
 from lib.gateway.routes import middleware, routes
 from lib.gateway.snippets import Connection, Snippet, snippets
 from lib.services import Services, build
-from lib.settings import Settings
+from lib.settings import PROJECT, Settings
 
 pytestmark = pytest.mark.feature("GATE-6")
 ODD = 'acme/it\'s "odd" $(false) `x`\nEND'
@@ -164,3 +164,14 @@ def test_the_calls_count_for_the_app_of_the_key(connection: Connection) -> None:
     table = root.current().statistics.stats_table(OPERATOR, ["app", "origin"])
     assert set(zip(table["app"], table["origin"], strict=True)) == {("connected", "gateway")}
     assert re.fullmatch(r"llmm_[\w-]{43}", connection.key)
+
+
+def test_the_programs_of_the_documents_run(connection: Connection) -> None:
+    document = (PROJECT / "docs" / "examples.md").read_text()
+    here = (("http://localhost:8501", connection.origin), ("llmm_…", connection.key), ("local-default", "greeter"))
+    [curl] = re.findall(r"```bash\n(curl .*?)```", document, flags=re.DOTALL)
+    [python] = [one for one in re.findall(r"```python\n(.*?)```", document, flags=re.DOTALL) if "openai" in one]
+    for was, now in here:
+        curl, python = curl.replace(was, now), python.replace(was, now)
+    assert "Hello there" in ran("bash", "-c", curl)
+    assert ran(sys.executable, "-c", python) == "Hello there\n" * 20
