@@ -21,7 +21,7 @@ from lib.db.engine import Store
 from lib.db.tables import audit_log
 
 PAGE_SIZE = 25
-LONGEST_PLACE = 80
+_LONGEST_PLACE = 80
 _BATCH = 1_000
 _A = audit_log.c
 _COLUMNS = ("at", "user_name", "came_from", "action", "subject", "detail", "user_id", "id")
@@ -36,7 +36,7 @@ def record(connection: Connection, actor: Actor, action: str, subject: str, **de
             at=utc_now(),
             user_id=actor.user_id,
             user_name=actor.name,
-            came_from=actor.came_from and actor.came_from[:LONGEST_PLACE],
+            came_from=_place(actor.came_from),
             action=action,
             subject=subject[:200],
             detail=detail,
@@ -140,6 +140,11 @@ class Audit:
                 return
             at, last = rows[-1]["at"], rows[-1]["id"]
             after = [_A.at <= at, or_(_A.at < at, _A.id < last)]
+
+
+def _place(came_from: str | None) -> str | None:
+    """As it is stored: an IPv4 address is written as one, also where a socket of both kinds gave it."""
+    return came_from and came_from.replace(" ::ffff:", " ")[:_LONGEST_PLACE]
 
 
 def _require(actor: Actor) -> None:

@@ -65,7 +65,7 @@ def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -
         st.warning(blocks.plain(why), title=blocks.plain(f"This key can't use {model}."), icon=":material/block:")
     if token:
         st.success(
-            "It stands in every program below. Copy it now: it is not shown again after you leave.",
+            "It stands in every program below while this session lasts. Copy it now: afterwards it is not shown again.",
             title="The key is ready.",
             icon=":material/vpn_key:",
         )

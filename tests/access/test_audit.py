@@ -173,7 +173,7 @@ def test_the_export_has_every_line_once_and_no_formula(store: Store, monkeypatch
 
 
 def test_every_door_says_from_where(services: Services) -> None:
-    services.setup.create_administrator(services.setup.code(), "root", GOOD, "page 192.0.2.7")
+    services.setup.create_administrator(services.setup.code(), "root", GOOD, "page ::ffff:192.0.2.7")
     services.users.create(command_line.OPERATOR, "jonas", GOOD, Role.DEVELOPER)
     old = utc_now() - timedelta(days=60)
     with services.store.write() as connection:
