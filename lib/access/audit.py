@@ -1,5 +1,5 @@
 """The audit log: who changed what, when, from where. Written in the transaction of the change itself, so neither stands
-alone; afterwards the database refuses to change an entry, and to delete one that is younger than 30 days.
+alone; afterwards the database refuses to change an entry, and to delete one that is younger than 29 days.
 
 Reading it is for super-admins. The export is what the filter finds, newest first; text that a spreadsheet would run as
 a formula gets a leading apostrophe.

@@ -21,6 +21,7 @@ from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log
 from lib.errors import Conflict, LLMManagerError, PermissionDenied
+from lib.gateway.exchange import Exchange
 from lib.jobs.retention import Days
 from lib.services import Services, build
 from lib.settings import Settings
@@ -172,6 +173,10 @@ def test_the_export_has_every_line_once_and_no_formula(store: Store, monkeypatch
     assert (entry.user_name, entry.detail) == ("amira", {"rows": 30})
 
 
+async def never(*_: Any) -> Any:
+    raise AssertionError
+
+
 def test_every_door_says_from_where(services: Services) -> None:
     services.setup.create_administrator(services.setup.code(), "root", GOOD, "page ::ffff:192.0.2.7")
     services.users.create(command_line.OPERATOR, "jonas", GOOD, Role.DEVELOPER)
@@ -187,6 +192,8 @@ def test_every_door_says_from_where(services: Services) -> None:
     assert places["user.create", "jonas"] == f"command line {getpass.getuser()}@{socket.gethostname()}"[:80]
     assert places["retention.change", "retention"] == "page " + "x" * 75
     assert places["retention.run", "retention"] == "job"
+    gateway = Exchange({"type": "http", "client": ("192.0.2.9", 1), "headers": []}, never, never)
+    assert gateway.place == "gateway 192.0.2.9"
     assert b"page 192.0.2.7" in b"".join(services.audit.export_csv(OPERATOR, Asked()))
 
 

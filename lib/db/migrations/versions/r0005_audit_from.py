@@ -1,5 +1,5 @@
 """From where a change was made; and the audit log is append-only: the database itself refuses to change an entry, and
-to delete one younger than 30 days (the shortest time retention may be set to).
+to delete one younger than 29 days. Retention keeps 30 at least; the day between is for clocks that differ.
 
 A migration that makes the table anew has to make the triggers anew.
 """
@@ -14,13 +14,13 @@ _SQLITE = (
     """CREATE TRIGGER audit_log_unchanged BEFORE UPDATE ON audit_log
     BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
     """CREATE TRIGGER audit_log_kept BEFORE DELETE ON audit_log
-    WHEN OLD.at > strftime('%Y-%m-%d %H:%M:%f', 'now', '-30 days')
-    BEGIN SELECT RAISE(ABORT, 'the audit log is kept for 30 days'); END""",
+    WHEN OLD.at > strftime('%Y-%m-%d %H:%M:%f', 'now', '-29 days')
+    BEGIN SELECT RAISE(ABORT, 'the audit log is kept for 29 days'); END""",
 )
 _POSTGRESQL = (
     """CREATE FUNCTION audit_log_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF TG_OP = 'DELETE' AND OLD.at <= now() - interval '30 days' THEN RETURN OLD; END IF;
+        IF TG_OP = 'DELETE' AND OLD.at <= now() - interval '29 days' THEN RETURN OLD; END IF;
         RAISE EXCEPTION 'the audit log is append-only';
     END $$""",
     """CREATE TRIGGER audit_log_kept BEFORE UPDATE OR DELETE ON audit_log
