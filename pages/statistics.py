@@ -1,6 +1,7 @@
 """Cost, tokens and calls over time, by provider, model, app and user. The address holds every choice."""
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -63,6 +64,6 @@ with right.container(border=True, height="stretch"):
 days = statistics_filters.days_of(found.start, found.end, zone)
 with st.container(border=True):
     file_name = f"models-{days[0]}-to-{days[1]}"
-    statistics_table.by_model(ask.by_model(actor, where), totals, file_name, compact=compact)
-within = Range(found.start, found.end, where.apps)
-metrics.of_range(services, actor, within, zone, days, view.rows_behind)
+    note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
+    statistics_table.by_model(ask.by_model(actor, where), totals, file_name, note, compact=compact)
+metrics.of_range(services, actor, Range(found.start, found.end, where.apps), zone, days, view.rows_behind)

@@ -29,7 +29,7 @@ from sqlalchemy import (
     true,
 )
 
-from lib.access.permissions import OPERATOR, Actor, Permission
+from lib.access.permissions import Actor, Permission, Role
 from lib.calls import activity_scope
 from lib.calls.metric import MOST_PER_CALL, NUMBERS, Metric, MetricType, NewMetric, columns_of, metric_of
 from lib.clock import new_id, utc_now
@@ -158,7 +158,8 @@ class Metrics:
 
 
 def _own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
-    return true() if actor == OPERATOR else activity_scope.own(actor, table)
+    is_operator = actor.user_id is None and actor.role is Role.SUPER_ADMIN
+    return true() if is_operator else activity_scope.own(actor, table)
 
 
 def _call(

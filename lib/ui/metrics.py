@@ -62,9 +62,10 @@ def of_range(
     behind: Callable[[datetime, datetime], dict[str, list[str]]],
 ) -> None:
     """The card of all keys, and one of them over days; nothing where nothing was recorded."""
-    from lib.statistics import export, metrics
+    from lib.statistics import metrics
     from lib.statistics.periods import midnight
     from lib.ui import chart_card
+    from lib.ui.statistics_table import as_file
 
     found = services.metrics.statistics(actor, None, within)
     if not found:
@@ -87,7 +88,7 @@ def of_range(
             st.caption(f"{len(table)} {'key' if len(table) == 1 else 'keys'} · {scope}", width="stretch")
             st.download_button(
                 "CSV",
-                data=partial(export.to_csv, table),
+                data=partial(as_file, table, "csv", partial(services.audit.note_export, actor, "metrics.export")),
                 file_name=f"metrics-{days[0]}-to-{days[1]}.csv",
                 mime="text/csv",
                 type="tertiary",
