@@ -17,6 +17,7 @@ async def dashboard(request: Request) -> Response:
     return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/")
 
 
+door_routes: list[BaseRoute] = []  # what programs call, with an API key
 routes: list[BaseRoute] = [*health.routes, *login.routes, Route("/dashboard", dashboard)]
 
 
