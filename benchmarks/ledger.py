@@ -27,7 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sqlalchemy import select
 
 from lib import services as service_root
+from lib.access.limits import RateLimits
 from lib.access.permissions import OPERATOR
+from lib.budgets.budget import CallFacts
+from lib.calls.admission import Ask
 from lib.calls.ledger import Closing, Ledger
 from lib.calls.recovery import recover
 from lib.calls.request import CallRequest
@@ -70,7 +73,7 @@ async def run(ledger: Ledger, calls: list[tuple[dict[str, Any], Closing]], ended
 
     async def one_after_another() -> None:
         for opening, closing in left:
-            await ledger.open(opening)
+            await ledger.open(opening, Ask(opening["id"], CallFacts(opening["provider"], opening["app"]), 0))
             ledger.close(closing)
             ended(opening["id"])
 
@@ -83,7 +86,7 @@ def ours(folder: Path, count: int) -> float:
     store, spool = _store(folder), Spool(folder / "spool", "bench")
     calls = [a_call("bench") for _ in range(count)]
     began = time.perf_counter()
-    asyncio.run(run(Ledger(store, spool), calls, lambda log_id: None))
+    asyncio.run(run(Ledger(store, spool, RateLimits(store)), calls, lambda log_id: None))
     seconds = time.perf_counter() - began
     spool.close()
     store.dispose()
@@ -142,7 +145,8 @@ def lost_at_kill(folder: Path, wanted: int) -> tuple[int, int]:
 def write_until_killed(folder: Path) -> None:
     """The child: say the id of every call whose end `close` has taken."""
     calls = [a_call("bench") for _ in range(100_000)]
-    ledger = Ledger(_store(folder), Spool(folder / "spool", "bench"))
+    store = _store(folder)
+    ledger = Ledger(store, Spool(folder / "spool", "bench"), RateLimits(store))
     asyncio.run(run(ledger, calls, lambda log_id: os.write(1, f"{log_id}\n".encode())))  # type: ignore[arg-type,return-value]
 
 

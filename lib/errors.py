@@ -79,6 +79,7 @@ class ErrorKind(StrEnum):
     PROCESS_ENDED = "process_ended"
     CIRCUIT_OPEN = "circuit_open"
     BUDGET = "budget"
+    LIMIT = "limit"  # of the installation's own: requests, tokens, calls at once
     REFUSED = "refused"
     INTERNAL = "internal"
 

@@ -38,6 +38,7 @@ from lib.providers.price_entries import Prices
 from lib.providers.redaction import remember
 from lib.providers.registry import Providers
 from lib.settings import Settings
+from lib.statistics.counters import Counters
 
 if TYPE_CHECKING:
     from lib.calls.activity import Activity
@@ -76,12 +77,14 @@ class Services:
             self.prices,
             self.circuits,
             self.overrides,
+            self.limits,
         )
         self.runs = Runs(store)
         self.audit = Audit(store)
         self.retention = Retention(store)
         self.budgets = Budgets(store)
         self.webhook = Webhook(store, self.vault)
+        self.counters = Counters(store)
 
     @cached_property
     def activity(self) -> "Activity":

@@ -20,9 +20,10 @@ class Endpoint(StrEnum):
     MESSAGES = "messages"
     MODELS = "models"
     API = "api"
+    METRICS = "metrics"
 
 
-MODEL_ENDPOINTS = tuple(endpoint for endpoint in Endpoint if endpoint is not Endpoint.API)
+MODEL_ENDPOINTS = tuple(endpoint for endpoint in Endpoint if endpoint not in (Endpoint.API, Endpoint.METRICS))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from lib.providers.chunks import Usage
 from lib.providers.prices import Price
 
 DEFAULT_CEILING = 4096
-_CEILINGS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+CEILINGS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 def completion_ceiling(parameters: Mapping[str, Any], longest_answer: int | None = None) -> int:
     """The most tokens all answers of a call may have together (`n` of them)."""
-    said = [value for name in _CEILINGS if isinstance(value := parameters.get(name), int) and value > 0]
+    said = [value for name in CEILINGS if isinstance(value := parameters.get(name), int) and value > 0]
     answers = parameters.get("n")
     each = min(said) if said else longest_answer or DEFAULT_CEILING
     return each * (answers if isinstance(answers, int) and answers > 1 else 1)

@@ -55,7 +55,7 @@ class Want:
     amount_nano: int | None
 
 
-Held = tuple[str, ...]  # the budgets that hold something for a call
+Held = tuple[str, ...]  # the hard budgets that hold something for a call: it may not cost more than that
 
 
 def reserve(
@@ -87,7 +87,7 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
             window.held += want.amount_nano or 0
             window.taken += want.amount_nano or 0
             rows.append(_hold(want, window, now))
-        answers.append(tuple(window.budget.id for window in applying))
+        answers.append(tuple(window.budget.id for window in applying if window.budget.is_hard))
     if rows:
         insert_rows(connection, budget_holds, rows)
     taken = [

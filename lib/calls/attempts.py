@@ -7,18 +7,30 @@ exactly once, whatever happens in between.
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar, cast
 
 from lib.calls.ledger import Ledger
 from lib.calls.live import AttemptState, LiveCall
-from lib.calls.outcome import Ending, closing_of, ending_of, opening_row, refusal_of, summary
+from lib.calls.opening import ask_of, bound, opening_row
+from lib.calls.outcome import Ending, closing_of, ending_of, refusal_of, summary
 from lib.calls.routing import Route, Step
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for
-from lib.providers.chunks import Chunk
+from lib.providers.chunks import (
+    Adapter,
+    EmbeddingRequest,
+    Endpoint,
+    Finish,
+    ModelRequest,
+    Passed,
+    Piece,
+    ServedModel,
+    UsageReport,
+    Vectors,
+)
 from lib.providers.price_book import PriceBook
 from lib.providers.redaction import redact
 
@@ -33,23 +45,28 @@ _NOT_LOGGED = Ending(
 
 
 async def run_call(
-    call: LiveCall, route: Route, ledger: Ledger, prices: PriceBook, owner: str, opened: asyncio.Event
+    call: LiveCall,
+    route: Route,
+    ledger: Ledger,
+    prices: PriceBook,
+    owner: str,
+    opened: Callable[[], None] = lambda: None,
 ) -> None:
     """Send the call to its end; every attempt is opened, closed once, and the last one ends the call.
 
-    `opened` is set when the first row is written. An opening that can't be written is raised and nothing is sent.
+    `opened` is called when the first row is written. An opening that can't be written is raised and nothing is sent.
     """
     step: Step | None = await route.first()
     number = 0
     while step is not None:
         number += 1
-        call.attempt = AttemptState(number, step.target)
+        call.attempt, call.claim = AttemptState(number, step.target), None
         try:
-            unsent = await _open(call, step, ledger, owner)
+            unsent = await _open(call, step, ledger, prices, owner)
         except BaseException:
             await _to_its_end(route.give_up(step))
             raise
-        opened.set()
+        opened()
         if unsent is None:
             failure = await _attempt(call, route, ledger)
             following = await _to_its_end(route.after(step, call.attempt, failure))
@@ -69,18 +86,28 @@ async def run_call(
         step = following
 
 
-async def _open(call: LiveCall, step: Step, ledger: Ledger, owner: str) -> Ending | None:
+async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, owner: str) -> Ending | None:
     """Write the opening row even if Stop comes meanwhile; why nothing may be sent, or None when it may."""
+    ask = ask_of(call, prices)
     try:
-        await _to_its_end(ledger.open(opening_row(call, owner)))
+        answer = await _to_its_end(ledger.open(opening_row(call, owner), ask))
     except Exception:
         if call.attempt.number == 1:
             raise
         return _NOT_LOGGED
+    if call.attempt.number == 1:
+        call.standing = answer.standing
+    if answer.refusal is not None and answer.kind is not None:
+        call.refusal = answer.refusal
+        call.note("refused", answer.refusal.title)
+        return Ending("refused", answer.kind.value, str(answer.refusal), sent=False)
+    call.claim = ask.claim
     call.note("opened", f"attempt {call.attempt.number}, log {call.attempt.log_id[:8]}")
     if step.admission.refused_by is not None:
         call.note("refused", "its circuit is open")
         return refusal_of(step.admission.refused_by, step.target.endpoint.name)
+    if answer.is_bounded:
+        bound(call)
     return _NEVER_SENT if call.stop_requested else None
 
 
@@ -98,7 +125,9 @@ async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseExceptio
     """One upstream request; what ended it, or None when the stream ran to its end. Cancellation is an ending too."""
     try:
         endpoint, asked = call.attempt.target.endpoint, call.attempt.target.model_request
-        stream = adapter_for(endpoint.kind).stream(endpoint, asked)
+        adapter = adapter_for(endpoint.kind, asked)
+        embeds = asked.texts is not None and asked.wire is None
+        stream = _embedded(adapter, endpoint, asked) if embeds else adapter.stream(endpoint, asked)
         call.note("sent", f"{endpoint.name} · {asked.model}")
         await _consume(stream, call, route.ends_at, ledger)
         _refuse_nothing(call.attempt)
@@ -115,7 +144,19 @@ async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseExceptio
     return None
 
 
-async def _consume(stream: AsyncIterator[Chunk], call: LiveCall, end: float, ledger: Ledger) -> None:
+async def _embedded(adapter: Adapter, endpoint: Endpoint, asked: ModelRequest) -> AsyncIterator[Piece]:
+    """Vectors as a stream of one piece, so that they take the same way as every call."""
+    texts = asked.texts or ()
+    found = await adapter.embed(endpoint, EmbeddingRequest(asked.model, texts, asked.parameters))
+    if found.served_model:
+        yield ServedModel(found.served_model)
+    yield Vectors(found.vectors)
+    if found.usage is not None:
+        yield UsageReport(found.usage, cost_nano_usd=found.cost_nano_usd)
+    yield Finish("stop")
+
+
+async def _consume(stream: AsyncIterator[Piece], call: LiveCall, end: float, ledger: Ledger) -> None:
     """Read the stream under its three deadlines; passing one closes the stream and raises ProviderError."""
     limits, attempt, clock = call.plan.routing.deadlines, call.attempt, asyncio.get_running_loop().time
     try:
@@ -123,8 +164,11 @@ async def _consume(stream: AsyncIterator[Chunk], call: LiveCall, end: float, led
             asyncio.timeout_at(min(clock() + limits.first_token_s, end)) as deadline,
             aclosing(cast(Any, stream)),
         ):
-            async for chunk in stream:
-                _take(call, chunk, ledger)
+            async for piece in stream:
+                _take(call, piece, ledger)
+                if call.listener is not None:
+                    deadline.reschedule(end)  # a slow client is not a slow provider
+                    await call.listener.take(piece)
                 if attempt.has_content:
                     deadline.reschedule(min(clock() + limits.idle_s, end))
     except TimeoutError as error:
@@ -142,9 +186,10 @@ def _refuse_nothing(attempt: AttemptState) -> None:
         )
 
 
-def _take(call: LiveCall, chunk: Chunk, ledger: Ledger) -> None:
+def _take(call: LiveCall, piece: Piece, ledger: Ledger) -> None:
     attempt, waiting = call.attempt, not call.attempt.has_content
-    attempt.take(chunk)
+    for chunk in piece.said if isinstance(piece, Passed) else (piece,):
+        attempt.take(chunk)
     if not attempt.has_content:
         return
     if waiting:

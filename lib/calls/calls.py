@@ -1,7 +1,9 @@
 """The one road to a model: `start` a call, `view` it, `stop` it, or `run` it to its end.
 
-Every call is a background task on one event loop of its own thread, so it lives on when the page that started it is
-reloaded, left or closed. Buffers stay for ten minutes after the end; later views come from the ledger.
+All calls of a process run on one event loop: the server's where there is one (`adopt`), else that of a thread of their
+own. A call that a page starts is a background task, so it lives on when the page is reloaded, left or closed; its
+buffer stays for ten minutes after the end, later views come from the ledger. A call that a gateway's route makes
+(`answer`) runs inside the route's own task and hands every piece to a listener; when its client leaves it ends.
 """
 
 import asyncio
@@ -14,13 +16,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lib.access.limits import RateLimits
 from lib.access.permissions import Actor
 from lib.calls import recovery
 from lib.calls.attempts import run_call
 from lib.calls.ledger import Ledger
-from lib.calls.live import CallView, LiveCall
+from lib.calls.live import CallView, Listener, LiveCall
+from lib.calls.lookups import KeptLookups, Lookups, NotKept
 from lib.calls.outcome import cost_of
-from lib.calls.request import CallRequest, resolve
+from lib.calls.request import CallRequest, Plan, resolve
 from lib.calls.routing import Route
 from lib.calls.runs import Runs
 from lib.calls.spool import Spool
@@ -28,7 +32,7 @@ from lib.clock import new_id
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.db.engine import Store
-from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound
+from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound, Throttled
 from lib.providers import adapters
 from lib.providers.adapters.router import Pools
 from lib.providers.circuits import Circuits
@@ -38,7 +42,8 @@ from lib.providers.registry import Providers
 log = logging.getLogger(__name__)
 _KEEP_S = 600.0
 _SIGN_OF_LIFE_S = 15.0
-MAX_RUNNING_PER_USER = 32
+MAX_RUNNING_PER_USER = 32  # of calls started on pages
+MAX_ANSWERING = 1_000  # calls of the gateway at once in this process
 
 
 class Calls:
@@ -53,11 +58,14 @@ class Calls:
         prices: PriceBook,
         circuits: Circuits,
         overrides: Overrides,
+        limits: RateLimits,
     ) -> None:
-        self._store, self._spool_root, self._prices = store, spool_root, prices
-        self._configurations, self._providers, self._overrides = configurations, providers, overrides
+        self._store, self._spool_root, self._prices, self._limits = store, spool_root, prices, limits
+        self._lookups = Lookups(configurations, providers, overrides)
+        self._kept = KeptLookups(configurations, providers, overrides)
         self._circuits, self._pools = circuits, Pools()
         self._runs = Runs(store)
+        self._answering = 0
         self._calls: dict[str, LiveCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._starting = threading.Lock()
@@ -68,18 +76,59 @@ class Calls:
         self._owner = new_id()
 
     def start(self, request: CallRequest) -> str:
-        """Open the call and let it run; its id. Nothing has been sent when this raises."""
-        plan = resolve(request, self._configurations, self._providers, self._overrides)
+        """Open the call and let it run; its id. Nothing has been sent when this raises. Not from the calls' loop."""
+        plan = resolve(request, self._lookups)
         self._ensure_loop()
         self._forget_old()
         running = sum(1 for c in self._calls.values() if c.user_id == request.actor.user_id and c.row is None)
         if running >= MAX_RUNNING_PER_USER:
             raise Conflict(f"{running} calls of yours are running.", "", "Wait for one to end, or stop one.")
         call = LiveCall(plan)
-        if plan.dropped:
-            call.note("left out", f"{', '.join(plan.dropped)}: not taken by {plan.first.model_request.model}")
         self._in_loop(self._launch(call))
         return call.call_id
+
+    async def answer(self, request: CallRequest, listener: Listener) -> LiveCall:
+        """Make the call in the caller's task, on the calls' loop; the listener takes every piece as it comes.
+
+        Returns when the call has ended, however it ended: `row` says how. Nothing has been sent when this raises.
+        Cancelling the task ends the call as cancelled; its row is written all the same.
+        """
+        if self._answering >= MAX_ANSWERING:
+            raise Throttled(f"{self._answering} calls are running.", "", "Try again in a second.", retry_after=1)
+        self._answering += 1
+        try:
+            try:
+                plan = resolve(request, self._kept)
+            except NotKept:
+                plan = await asyncio.to_thread(resolve, request, self._kept.reading)
+            if self._ledger is None:
+                await self.adopt()
+            call = LiveCall(plan, listener)
+            listener.begin(call)
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 (a coroutine that runs has a task)
+            self._calls[call.call_id], self._tasks[call.call_id] = call, task
+            try:
+                await run_call(call, self._route(plan), self._the_ledger, self._prices, self._owner)
+            finally:
+                del self._calls[call.call_id], self._tasks[call.call_id]
+            return call
+        finally:
+            self._answering -= 1
+
+    def leave(self, call: LiveCall) -> None:
+        """The client of an `answer` has gone: end the call. On the calls' loop."""
+        self._cancel(call)
+
+    async def adopt(self) -> None:
+        """Make the running event loop that of the calls; at a server's start, before anybody makes one."""
+        if self._loop is asyncio.get_running_loop():
+            return
+        if self._loop is not None:
+            raise RuntimeError("the calls run on another event loop already")
+        await asyncio.to_thread(self._prepare)
+        self._loop = asyncio.get_running_loop()
+        self._keep_house()
 
     def view(self, actor: Actor, call_id: str) -> CallView:
         """The call as it stands; NotFound when it is not the actor's."""
@@ -118,7 +167,7 @@ class Calls:
 
     def flush(self) -> None:
         """Return when every ending so far is in the database."""
-        if self._ledger is not None and self._thread is not None and self._thread.is_alive():
+        if self._ledger is not None and self._loop is not None and self._loop.is_running():
             self._in_loop(self._ledger.drain())
 
     def recover(self) -> int:
@@ -126,31 +175,38 @@ class Calls:
         return recovery.recover(self._store, self._spool_root, self._prices)
 
     def close(self, grace_s: float = 5.0) -> None:
-        """Let running calls end for `grace_s` seconds, stop the rest, write everything, leave nothing open."""
-        if self._loop is None or self._thread is None:
+        """Let running calls end for `grace_s` seconds, stop the rest, write everything, leave nothing open.
+
+        Not from the calls' loop, which has to be running.
+        """
+        if self._loop is None:
             return
         deadline = time.monotonic() + grace_s
         for call in list(self._calls.values()):
             call.ended.wait(max(0.0, deadline - time.monotonic()))
         self._in_loop(self._finish())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._loop = self._thread = None
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+        self._loop = self._thread = self._ledger = None
+
+    def _prepare(self) -> None:
+        try:
+            self._spool = Spool(self._spool_root, self._owner)
+        except OSError as error:
+            why = f"{self._spool_root} refused: {error.strerror}."
+            raise InstallationError(
+                "The data folder can't be written.", why, "Correct its permissions, or free some space."
+            ) from error
+        recovery.sign_in(self._store, self._owner, os.getpid())
+        self._ledger = Ledger(self._store, self._spool, self._limits)
 
     def _ensure_loop(self) -> None:
         with self._starting:
             if self._loop is not None:
                 return
-            try:
-                self._spool = Spool(self._spool_root, self._owner)
-            except OSError as error:
-                why = f"{self._spool_root} refused: {error.strerror}."
-                raise InstallationError(
-                    "The data folder can't be written.", why, "Correct its permissions, or free some space."
-                ) from error
-            recovery.sign_in(self._store, self._owner, os.getpid())
-            self._ledger = Ledger(self._store, self._spool)
+            self._prepare()
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="calls", daemon=True)
             self._thread.start()
@@ -162,10 +218,8 @@ class Calls:
 
     async def _launch(self, call: LiveCall) -> None:
         """Start the task and return when its row is open; an error in opening is the caller's."""
-        assert self._ledger is not None  # noqa: S101
         opened = asyncio.Event()
-        route = Route(call.plan, self._circuits, self._pools, self._prices)
-        work = run_call(call, route, self._ledger, self._prices, self._owner, opened)
+        work = run_call(call, self._route(call.plan), self._the_ledger, self._prices, self._owner, opened.set)
         task = asyncio.get_running_loop().create_task(work, name=f"call {call.call_id}")
         waiting = asyncio.get_running_loop().create_task(opened.wait())
         self._calls[call.call_id], self._tasks[call.call_id] = call, task
@@ -175,6 +229,14 @@ class Calls:
         if not opened.is_set():
             self._calls.pop(call.call_id)
             await task
+
+    def _route(self, plan: Plan) -> Route:
+        return Route(plan, self._circuits, self._pools, self._prices)
+
+    @property
+    def _the_ledger(self) -> Ledger:
+        assert self._ledger is not None  # noqa: S101 (there is one as long as there is a loop)
+        return self._ledger
 
     def _cancel(self, call: LiveCall) -> None:
         task = self._tasks.get(call.call_id)
@@ -187,13 +249,12 @@ class Calls:
             self._cancel(call)
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
-        assert self._ledger is not None  # noqa: S101
         assert self._spool is not None  # noqa: S101
         self._house.cancel()
         with suppress(asyncio.CancelledError):
             await self._house
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ledger.drain(), 10)
+            await asyncio.wait_for(self._the_ledger.drain(), 10)
         with suppress(LLMManagerError):
             await asyncio.to_thread(recovery.sign_out, self._store, self._owner)
         self._spool.close()
@@ -241,7 +302,7 @@ class Calls:
             started_at=attempt.started_at,
             provider=endpoint.name,
             model=asked.model,
-            configuration_id=call.plan.configuration.id,
+            configuration_id=call.plan.configuration.id or None,
             text=attempt.answer,
             reasoning="".join(attempt.reasoning),
             messages=asked.messages,
@@ -252,6 +313,7 @@ class Calls:
             served_model=attempt.served_model,
             attempt=attempt.number,
             events=call.events,
+            tool_calls=tuple(dict(tool) for tool in attempt.tool_calls.values()),
             **shown,
         )
 

@@ -17,7 +17,12 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from lib.access.limits import Claim, RateLimits
+from lib.budgets.holds import settle_many
+from lib.calls import admission
+from lib.calls.admission import Answer, Ask
 from lib.calls.spool import Spool
+from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
@@ -29,12 +34,16 @@ _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
 _MOMENTS = ("started_at", "finished_at")
 
 
-@dataclass
+@dataclass(slots=True)
 class Closing:
-    """The end of an attempt: the row of `usage_logs` (without its change_seq) and that of `usage_payloads`."""
+    """The end of an attempt: the row of `usage_logs` (without its change_seq) and that of `usage_payloads`.
+
+    `claim` is what the call took of the limits; it is not spooled: after a crash the estimate goes on to count.
+    """
 
     row: dict[str, Any]
     payload: dict[str, Any] = field(default_factory=dict)
+    claim: Claim | None = None
 
     def to_record(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -53,20 +62,20 @@ class Closing:
 class Ledger:
     """Batches of openings and closings, one transaction at a time; belongs to one event loop."""
 
-    def __init__(self, store: Store, spool: Spool) -> None:
-        self._store, self._spool = store, spool
-        self._opening: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+    def __init__(self, store: Store, spool: Spool, limits: RateLimits) -> None:
+        self._store, self._spool, self._limits = store, spool, limits
+        self._opening: list[_Opening] = []
         self._closing: list[Closing] = []
         self._doubtful: list[str] = []  # openings that failed, perhaps after their commit: they must not stay open
         self._spent: list[Path] = []  # spool files whose records are all in this or an earlier batch
         self._flusher: asyncio.Task[None] | None = None
 
-    async def open(self, row: dict[str, Any]) -> None:
-        """Write the row of `open_calls`; returns once it is committed."""
-        written = asyncio.get_running_loop().create_future()
-        self._opening.append((row, written))
+    async def open(self, row: dict[str, Any], ask: Ask) -> Answer:
+        """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this returns."""
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._opening.append(_Opening(row, ask, answered))
         self._wake()
-        await written
+        return await answered
 
     def close(self, closing: Closing) -> None:
         """Take the end of an attempt: on disk when this returns, in the database soon after."""
@@ -101,44 +110,65 @@ class Ledger:
             doubtful, self._doubtful = self._doubtful, []
             if (segment := self._spool.rotate()) is not None:
                 self._spent.append(segment)
-            error = await asyncio.to_thread(self._commit, [row for row, _ in opening], closing, doubtful)
+            answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful)
             if error is None:
                 for path in self._spent:
                     path.unlink(missing_ok=True)
                 self._spent.clear()
             else:
                 self._closing[:0] = closing
-                self._doubtful += doubtful + [row["id"] for row, _ in opening]
-            for _, written in opening:
-                if not written.done():
-                    written.set_result(None) if error is None else written.set_exception(error)
+                self._doubtful += doubtful + [one.row["id"] for one in opening]
+            for number, one in enumerate(opening):
+                if not one.answered.done():
+                    if error is None:
+                        one.answered.set_result(answers[number])
+                    else:
+                        one.answered.set_exception(error)
             if error is not None:
                 await asyncio.sleep(_RETRY_S)
 
-    def _commit(self, opening: list[dict[str, Any]], closing: list[Closing], doubtful: list[str]) -> Exception | None:
+    def _commit(
+        self, opening: list["_Opening"], closing: list[Closing], doubtful: list[str]
+    ) -> tuple[list[Answer], Exception | None]:
+        """Ended attempts first: what they give back may let the next ones pass."""
+        answers: list[Answer] = []
         try:
             with self._store.write() as connection:
-                if opening:
-                    insert_rows(connection, open_calls, opening)
-                insert_closings(connection, closing)
+                insert_closings(connection, closing, self._limits)
                 if doubtful:
                     connection.execute(delete(open_calls).where(open_calls.c.id.in_(doubtful)))
+                    settle_many(connection, dict.fromkeys(doubtful, 0), utc_now())
+                if opening:
+                    answers = admission.admit(connection, [one.ask for one in opening], self._limits, utc_now())
+                    rows = [one.row for one, answer in zip(opening, answers, strict=True) if answer.refusal is None]
+                    if rows:
+                        insert_rows(connection, open_calls, rows)
         except (SQLAlchemyError, LLMManagerError, OSError) as error:
             log.error("The ledger could not be written, %d closings wait: %s", len(closing), error)
-            return error
-        return None
+            return [], error
+        return answers, None
 
 
-def insert_closings(connection: Connection, closings: Iterable[Closing]) -> int:
-    """Move ended attempts into `usage_logs`, each once whatever is tried again; how many were new."""
+@dataclass(slots=True)
+class _Opening:
+    row: dict[str, Any]
+    ask: Ask
+    answered: asyncio.Future[Answer]
+
+
+def insert_closings(connection: Connection, closings: Iterable[Closing], limits: RateLimits | None = None) -> int:
+    """Move ended attempts into `usage_logs` and settle what was held for them, each once whatever is tried again.
+
+    How many were new.
+    """
     left = iter({closing.row["id"]: closing for closing in closings}.values())
     new = 0
     while batch := list(islice(left, _MOST_AT_ONCE)):
-        new += _insert_batch(connection, batch)
+        new += _insert_batch(connection, batch, limits)
     return new
 
 
-def _insert_batch(connection: Connection, closings: list[Closing]) -> int:
+def _insert_batch(connection: Connection, closings: list[Closing], limits: RateLimits | None) -> int:
     ids = [closing.row["id"] for closing in closings]
     sequence = take_sequence(connection, len(ids))
     there = set(connection.scalars(select(usage_logs.c.id).where(usage_logs.c.id.in_(ids))))
@@ -148,6 +178,8 @@ def _insert_batch(connection: Connection, closings: list[Closing]) -> int:
         insert_rows(connection, usage_logs, rows)
         if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
             insert_rows(connection, usage_payloads, payloads)
+        spent = (admission.spent_by(closing.row, closing.claim) for closing in fresh)
+        admission.settle(connection, spent, limits, utc_now())
     connection.execute(delete(open_calls).where(open_calls.c.id.in_(ids)))
     return len(fresh)
 

@@ -9,25 +9,41 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
+from lib.access.limits import Claim, Verdict
 from lib.calls import content
 from lib.calls.estimate import estimate_tokens
 from lib.calls.request import Plan, Target, text_of
 from lib.clock import new_id, utc_now
+from lib.errors import Throttled
 from lib.providers.chunks import (
     Chunk,
     Finish,
+    Piece,
     ReasoningDelta,
     ServedModel,
     TextDelta,
     ToolCallDelta,
     Usage,
     UsageReport,
+    Vectors,
 )
 from lib.providers.redaction import redact
 
 MAX_EVENTS = 100
+
+
+class Listener(Protocol):
+    """Who passes an answer on as it comes. What it raises ends the call."""
+
+    def begin(self, call: "LiveCall") -> None:
+        """The call is about to be sent."""
+        ...
+
+    async def take(self, piece: Piece) -> None:
+        """A piece has come, and is in the call's attempt already."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,7 @@ class CallView:
     error_message: str | None
     attempt: int
     events: tuple[Event, ...] = ()
+    tool_calls: tuple[dict[str, str], ...] = ()
 
     @property
     def running(self) -> bool:
@@ -100,6 +117,7 @@ class AttemptState:
     reported_nano_usd: int | None = None
     finish_reason: str | None = None
     served_model: str | None = None
+    vectors: tuple[tuple[float, ...], ...] = ()
     chunks: int = 0
     first_token_ms: int | None = None
     checkpointed_ms: int = 0  # when the answer so far was last noted on disk, and how many pieces of it
@@ -128,7 +146,7 @@ class AttemptState:
         return {"text": clean("".join(pieces)), "chunks": self.chunks, **times}
 
     def take(self, chunk: Chunk) -> None:
-        """Add what came."""
+        """Add what a chunk says."""
         match chunk:
             case TextDelta(text) if text:
                 self._content()
@@ -149,6 +167,8 @@ class AttemptState:
                 self.finish_reason = reason
             case ServedModel(model):
                 self.served_model = model
+            case Vectors(vectors):
+                self.vectors = vectors
             case TextDelta() | ReasoningDelta():
                 pass
 
@@ -161,8 +181,8 @@ class AttemptState:
 class LiveCall:
     """The buffer of one call: its plan, its current attempt, its monitor and, at the end, its last row."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, listener: Listener | None = None) -> None:
+        self.plan, self.listener = plan, listener
         self.call_id = new_id()
         self.user_id = plan.request.actor.user_id
         self.attempt = AttemptState(1, plan.first)
@@ -170,6 +190,9 @@ class LiveCall:
         self.ended = threading.Event()
         self.ended_at: float | None = None
         self.row: dict[str, Any] | None = None
+        self.claim: Claim | None = None  # what the current attempt took of the limits
+        self.standing = Verdict()  # how the limits stood when the call opened
+        self.refusal: Throttled | None = None  # a budget's or a limit's no
         messages = plan.first.model_request.messages
         self.prompt_estimate = estimate_tokens("\n".join(text_of(message) for message in messages))
         self.content_policy = plan.configuration.content_policy
@@ -178,6 +201,8 @@ class LiveCall:
         self.request_kept = content.request_to_keep(self.content_policy, messages, self.prompt_estimate)
         self._started = time.monotonic()
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        if plan.dropped:
+            self.note("left out", f"{', '.join(plan.dropped)}: not taken by {plan.first.model_request.model}")
 
     def note(self, name: str, detail: str = "") -> None:
         """Add a line to the monitor; only the last hundred stay."""

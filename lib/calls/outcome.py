@@ -86,18 +86,13 @@ def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tup
     return cost, "estimated" if source == "estimated" and cost.status == "priced" else cost.status
 
 
-def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
-    """The row of `open_calls` for the current attempt."""
-    return {**_identity(call), "owner": owner, "holds": [], "request": call.request_kept}
-
-
 def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: bool) -> Closing:
     """The row of `usage_logs` and its payload for the current attempt."""
     attempt, charged = call.attempt, was_charged(ending, call.attempt)
     usage, source = call.current_usage()
     cost, cost_status = cost_of(call, prices, usage, source)
     row = {
-        **_identity(call),
+        **identity_of(call),
         "is_final": is_final,
         "finished_at": max(utc_now(), attempt.started_at),
         "served_model": attempt.served_model,
@@ -125,7 +120,7 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "finish_reason": attempt.finish_reason,
         "batch_id": None,
     }
-    return Closing(row, payload_of(call))
+    return Closing(row, payload_of(call), call.claim)
 
 
 def payload_of(call: LiveCall) -> dict[str, Any]:
@@ -147,7 +142,8 @@ def summary(row: dict[str, Any]) -> str:
     return f"{row['status']}, {row['execution_time_ms']} ms, {cost}"
 
 
-def _identity(call: LiveCall) -> dict[str, Any]:
+def identity_of(call: LiveCall) -> dict[str, Any]:
+    """What the rows of `open_calls` and `usage_logs` share."""
     request, attempt = call.plan.request, call.attempt
     endpoint, asked = attempt.target.endpoint, attempt.target.model_request
     return {
@@ -158,7 +154,7 @@ def _identity(call: LiveCall) -> dict[str, Any]:
         "app": call.plan.app,
         "user_id": call.user_id,
         "api_key_id": request.actor.key.key_id if request.actor.key else None,
-        "configuration_id": call.plan.configuration.id,
+        "configuration_id": call.plan.configuration.id or None,
         "origin": request.origin.value,
         "conversation_id": request.conversation_id,
         "workflow_run_id": None,

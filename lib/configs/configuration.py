@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from lib.clock import utc_now
 from lib.configs.routing import Routing
 from lib.errors import InvalidInput
 from lib.providers.parameter_rules import check as check_parameters
@@ -42,6 +43,34 @@ class Configuration:
     needs: str | None
     created_at: datetime
     updated_at: datetime
+
+    @classmethod
+    def of_model(cls, provider_id: str, provider_name: str, provider_kind: str, model: str) -> "Configuration":
+        """What stands in where a model is called without a configuration: nothing but the model; its id is empty."""
+        now = utc_now()
+        return cls(
+            id="",
+            slug=f"{provider_name}/{model}",
+            app="general",
+            description="",
+            provider_id=provider_id,
+            provider_name=provider_name,
+            provider_kind=provider_kind,
+            model=_model(model),
+            system_prompt="",
+            parameters={},
+            capabilities=CAPABILITIES,
+            routing={},
+            content_policy="full",
+            unsupported_parameters="drop",
+            is_active=True,
+            is_default=False,
+            is_global_default=False,
+            revision=0,
+            needs=None,
+            created_at=now,
+            updated_at=now,
+        )
 
 
 @dataclass(frozen=True)

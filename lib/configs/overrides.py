@@ -20,6 +20,7 @@ from lib.db.tables import configurations, overrides
 from lib.errors import InvalidInput, NotFound
 from lib.providers import parameter_rules, support
 from lib.providers.discovery import Models
+from lib.providers.models import ModelFacts
 
 __all__ = ["Override", "OverrideDraft", "Overrides", "Strategy"]
 _C = overrides.c
@@ -139,11 +140,12 @@ class Overrides:
 
     def judged(self, found: Effective, kind: str, model: str, provider_id: str | None) -> Effective:
         """The same with the names that a model does not take (internal: nothing of the team's is shown)."""
-        checked = parameter_rules.check(found.parameters)
-        if not checked or not kind:
-            return replace(found, parameters=checked)
-        limits = self._models.limits(kind, model, provider_id)
-        return replace(found, parameters=checked, unsupported=tuple(support.not_taken(kind, limits, checked)))
+        limits = self._models.limits(kind, model, provider_id) if found.parameters and kind else None
+        return judged(found, kind, limits)
+
+    def limits(self, kind: str, model: str, provider_id: str) -> ModelFacts:
+        """What is known of a model (internal: for the call path)."""
+        return self._models.limits(kind, model, provider_id)
 
     def _change(self, override_id: str, **values: Any) -> None:
         with self._store.write() as connection:
@@ -151,6 +153,14 @@ class Overrides:
             _require_configuration(connection, values.get("configuration_id"))
             query = update(overrides).where(_C.id == row.id)
             connection.execute(query.values(**values, updated_at=utc_now()))
+
+
+def judged(found: Effective, kind: str, limits: ModelFacts | None) -> Effective:
+    """Checked, with the names that a model of which this is known does not take."""
+    checked = parameter_rules.check(found.parameters)
+    if not checked or limits is None:
+        return replace(found, parameters=checked)
+    return replace(found, parameters=checked, unsupported=tuple(support.not_taken(kind, limits, checked)))
 
 
 def _find(connection: Connection, override_id: str) -> Row[Any]:

@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 from lib import services
 from lib.errors import InstallationError
 from lib.gateway import health
+from lib.gateway.doors import Doors
 from lib.gateway.routes import door_routes
 from lib.gateway.supervisor import DRAIN_S, bound
 from lib.providers import adapters
@@ -32,6 +33,7 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
     """Jobs and the import of litellm beside the calls; at the end no call is left open."""
     current = services.current()
+    await current.calls.adopt()
     threading.Thread(target=_warm, name="warm", daemon=True).start()
     jobs = current.jobs()
     jobs.start()
@@ -43,9 +45,9 @@ async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(current.close)
 
 
-def application() -> Starlette:
-    """The doors and the health routes."""
-    return Starlette(routes=[*health.routes, *door_routes], lifespan=lifespan)
+def application() -> Doors:
+    """The doors, and behind them the health routes."""
+    return Doors(Starlette(routes=health.routes, lifespan=lifespan), door_routes)
 
 
 class Worker(uvicorn.Server):

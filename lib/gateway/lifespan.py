@@ -33,6 +33,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         print(f"\n{error.title}\n{error.body}\n", file=sys.stderr, flush=True)
         os._exit(1)  # the server would print a trace and go on trying
     set_nodelay()
+    await current.calls.adopt()
     if current.setup.needed():
         print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.code()}\n", flush=True)
     threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()

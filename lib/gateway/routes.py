@@ -8,7 +8,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lib import services
-from lib.gateway import health, login
+from lib.gateway import health, login, monitoring
+from lib.gateway.doors import Doors
 from lib.gateway.guard import Guard
 
 
@@ -17,10 +18,10 @@ async def dashboard(request: Request) -> Response:
     return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/")
 
 
-door_routes: list[BaseRoute] = []  # what programs call, with an API key
+door_routes: list[BaseRoute] = [*monitoring.routes]  # of programs, besides the doors to a model
 routes: list[BaseRoute] = [*health.routes, *login.routes, Route("/dashboard", dashboard)]
 
 
 def middleware(farewell: Callable[[], bytes]) -> list[Middleware]:
-    """The guard; `farewell` is the last message to a page whose session has ended."""
-    return [Middleware(Guard, services=services.current, farewell=farewell)]
+    """Programs' requests first, then the guard of the pages; `farewell` is the last message to a page that must end."""
+    return [Middleware(Doors, routes=door_routes), Middleware(Guard, services=services.current, farewell=farewell)]

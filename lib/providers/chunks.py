@@ -4,7 +4,7 @@
 the provider really said that it had ended. A stream that ends without one was cut. Failures are `ProviderError`.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -78,7 +78,25 @@ class ServedModel:
     model: str
 
 
-Chunk = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | ServedModel
+@dataclass(frozen=True)
+class Vectors:
+    """A vector for each text, in their order."""
+
+    vectors: tuple[tuple[float, ...], ...] = field(repr=False)
+
+
+Chunk = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | ServedModel | Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Bytes of an answer for a program that speaks the provider's protocol, and what they say."""
+
+    data: bytes
+    said: Sequence[Chunk] = ()
+
+
+Piece = Chunk | Passed
 
 
 @dataclass(frozen=True)
@@ -96,16 +114,34 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Wire:
+    """A request as a program wrote it, for an endpoint that speaks the same protocol.
+
+    `headers` are the protocol's own that travel with it. `system` goes before the program's own instructions, and
+    `given` are parameters that the program did not name: both come from the configuration.
+    """
+
+    protocol: str
+    body: Mapping[str, Any] = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    system: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelRequest:
     """One attempt at one model. `messages` and `parameters` have OpenAI's chat shape (tools and images included).
 
-    `stream` False asks the provider for the whole answer at once; it arrives as the same chunks.
+    `stream` False asks the provider for the whole answer at once; it arrives as the same chunks. With a `wire` the
+    request goes out, and the answer comes back, in the program's own bytes.
     """
 
     model: str
     messages: list[dict[str, Any]]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = True
+    wire: Wire | None = None
+    texts: tuple[str, ...] | None = None  # to be turned into vectors, instead of an answer to messages
 
 
 @dataclass(frozen=True)
@@ -130,7 +166,7 @@ class Embeddings:
 class Adapter(Protocol):
     """Speaks to one family of providers."""
 
-    def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
+    def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Piece]:
         """Send the request and yield what comes back; cancelling the iteration closes the upstream connection."""
         ...
 

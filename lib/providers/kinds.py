@@ -24,6 +24,15 @@ class ProviderKind(StrEnum):
     SCRIPTED = "scripted"
 
 
+class Protocol(StrEnum):
+    """A way to put questions and answers on the wire that programs and providers share."""
+
+    CHAT = "openai-chat"
+    RESPONSES = "openai-responses"
+    EMBEDDINGS = "openai-embeddings"
+    MESSAGES = "anthropic-messages"
+
+
 @dataclass(frozen=True)
 class KindFacts:
     """What a kind brings along. `base_url` empty: litellm knows the address, or there is none."""
@@ -85,6 +94,13 @@ FACTS: dict[ProviderKind, KindFacts] = {
     ),
 }  # fmt: skip
 
+_CHAT, _EMBEDS = frozenset({Protocol.CHAT}), frozenset({Protocol.EMBEDDINGS})
+_SPOKEN: dict[ProviderKind, frozenset[Protocol]] = {
+    _K.OPENAI: _CHAT | _EMBEDS | {Protocol.RESPONSES},
+    _K.ANTHROPIC: frozenset({Protocol.MESSAGES}),
+    **dict.fromkeys((_K.OPENROUTER, _K.MISTRAL, _K.CUSTOM), _CHAT | _EMBEDS),
+    **dict.fromkeys((_K.GROQ, _K.DEEPSEEK), _CHAT),
+}
 LOCAL_MODEL = "smollm2-135m-instruct"
 
 
@@ -94,6 +110,11 @@ def facts(kind: str) -> KindFacts:
         return FACTS[ProviderKind(kind)]
     except ValueError:
         raise KeyError(kind) from None
+
+
+def speaks(kind: str, protocol: str) -> bool:
+    """Whether a program's bytes in a protocol can go to a provider of the kind as they are."""
+    return protocol in _SPOKEN.get(ProviderKind(kind), ())
 
 
 def is_free(kind: str) -> bool:

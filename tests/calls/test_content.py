@@ -12,6 +12,7 @@ from sqlalchemy import select
 from lib.calls import content
 from lib.calls.activity_filter import ActivityFilter
 from lib.calls.live import LiveCall
+from lib.calls.lookups import Lookups
 from lib.calls.private_words import mask
 from lib.calls.request import CallRequest, Origin, resolve
 from lib.db.tables import open_calls, usage_payloads
@@ -45,7 +46,9 @@ def stored_bytes(folder: Path) -> bytes:
 
 def live(rig: Rig, policy: str, prompt: str) -> LiveCall:
     asked = request(rig, policy, "echo", prompt)
-    return LiveCall(resolve(asked, rig.services.configurations, rig.services.providers, rig.services.overrides))
+    return LiveCall(
+        resolve(asked, Lookups(rig.services.configurations, rig.services.providers, rig.services.overrides))
+    )
 
 
 def test_metadata_leaves_no_word_anywhere(rig: Rig, settings: Settings) -> None:

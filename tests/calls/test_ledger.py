@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, text
 
+from lib.access.limits import RateLimits
+from lib.budgets.budget import CallFacts
 from lib.calls import recovery
+from lib.calls.admission import Ask
 from lib.calls.ledger import Closing, Ledger, insert_closings
 from lib.calls.spool import Spool, dead_spools
 from lib.clock import new_id, utc_now
@@ -17,6 +20,11 @@ from lib.db.engine import Store
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
 from lib.providers.price_book import PriceBook
+
+
+def ask(row: dict[str, Any]) -> Ask:
+    """Of a free call."""
+    return Ask(row["id"], CallFacts(row["provider"], row["app"]), 0)
 
 
 def opening(owner: str, **changes: Any) -> dict[str, Any]:
@@ -67,9 +75,9 @@ def test_a_call_is_open_before_it_is_sent_and_closed_once(store: Store, tmp_path
     spool = Spool(tmp_path / "spool", "me")
 
     async def scenario() -> None:
-        ledger = Ledger(store, spool)
+        ledger = Ledger(store, spool, RateLimits(store))
         row = opening("me")
-        await ledger.open(row)
+        await ledger.open(row, ask(row))
         assert counts(store) == (1, 0, 0)
         ended = closing(row)
         ledger.close(ended)
@@ -88,9 +96,9 @@ def test_calls_that_open_together_share_a_transaction_and_keep_their_order(store
     spool = Spool(tmp_path / "spool", "me")
 
     async def scenario() -> None:
-        ledger = Ledger(store, spool)
+        ledger = Ledger(store, spool, RateLimits(store))
         rows = [opening("me") for _ in range(50)]
-        await asyncio.gather(*(ledger.open(row) for row in rows))
+        await asyncio.gather(*(ledger.open(row, ask(row)) for row in rows))
         for row in rows:
             ledger.close(closing(row))
         await ledger.drain()
@@ -112,9 +120,9 @@ def test_a_refusing_database_delays_a_closing_and_loses_nothing(tmp_path: Path, 
     spool = Spool(tmp_path / "spool", "me")
 
     async def scenario() -> None:
-        ledger = Ledger(store, spool)
+        ledger = Ledger(store, spool, RateLimits(store))
         row = opening("me")
-        await ledger.open(row)
+        await ledger.open(row, ask(row))
         refuse = "CREATE TRIGGER refuse BEFORE INSERT ON usage_logs BEGIN SELECT RAISE(ABORT, 'no'); END"
         with store.write() as connection:
             connection.execute(text(refuse))
@@ -186,15 +194,17 @@ def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
     spool = Spool(tmp_path / "spool", "me")
     real, fails = Ledger._commit, [LLMManagerError("The connection broke.")]
 
-    def commit_then_break(self: Ledger, *given: Any) -> Exception | None:
-        return real(self, *given) or (fails.pop() if fails else None)
+    def commit_then_break(self: Ledger, *given: Any) -> Any:
+        answers, error = real(self, *given)
+        return answers, error or (fails.pop() if fails else None)
 
     monkeypatch.setattr(Ledger, "_commit", commit_then_break)
 
     async def scenario() -> None:
-        ledger = Ledger(store, spool)
+        ledger = Ledger(store, spool, RateLimits(store))
+        row = opening("me")
         with pytest.raises(LLMManagerError):
-            await ledger.open(opening("me"))
+            await ledger.open(row, ask(row))
         await ledger.drain()
 
     asyncio.run(scenario())

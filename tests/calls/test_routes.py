@@ -9,6 +9,7 @@ import pytest
 from rig import AMIRA, Rig
 
 from lib.calls.live import AttemptState, LiveCall
+from lib.calls.lookups import Lookups
 from lib.calls.request import CallRequest, Plan, Target, resolve
 from lib.calls.routing import pause_s
 from lib.configs.routing import Deadlines
@@ -74,7 +75,7 @@ def test_each_strategy_chooses_as_it_says(rig: Rig, strategy: str) -> None:
 def test_the_configurations_limits_hold_unless_the_request_has_its_own(rig: Rig) -> None:
     routing = {"max_attempts": 2, "deadlines": {"total_s": 50.0}}
     services, request = rig.services, ask(rig, routing, "error:500")
-    plan = resolve(request, services.configurations, services.providers, services.overrides)
+    plan = resolve(request, Lookups(services.configurations, services.providers, services.overrides))
     assert (plan.routing.max_attempts, plan.routing.deadlines) == (2, Deadlines(total_s=50))
     assert len(rig.rows(services.calls.run(request).call_id)) == 2
     spare = [{"provider_id": scripted(rig), "model": "say:spare"}]

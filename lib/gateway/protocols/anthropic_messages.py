@@ -6,6 +6,7 @@ answer are numbered in the order in which they begin; a tool's input is sent as 
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from lib.errors import InvalidInput
@@ -142,6 +143,16 @@ def usage_body(usage: Usage) -> dict[str, Any]:
         "cache_creation_input_tokens": usage.cache_write_tokens,
         "output_tokens": usage.completion_tokens,
     }
+
+
+def models_body(models: list[tuple[str, str, int]]) -> dict[str, Any]:
+    """A list of models: (id, owner, created in Unix seconds)."""
+    data = [
+        {"type": "model", "id": name, "display_name": name, "created_at": f"{datetime.fromtimestamp(at, UTC):%FT%TZ}"}
+        for name, _, at in models
+    ]
+    ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+    return {"data": data, "has_more": False, **ends}
 
 
 def error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Asked:
     stream: bool = False
     include_usage: bool = False
     body: dict[str, Any] = field(default_factory=dict, repr=False)
+    texts: tuple[str, ...] | None = None  # to be turned into vectors
 
 
 def read_json(raw: bytes) -> dict[str, Any]:

@@ -51,6 +51,10 @@ class Writer:
     _began: bool = False
     _finish: str | None = None
 
+    def begin(self) -> bytes:
+        """Nothing comes before the first chunk."""
+        return b""
+
     def chunk(self, chunk: Chunk) -> bytes:
         """The event of a chunk, or nothing."""
         match chunk:

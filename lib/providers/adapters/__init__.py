@@ -1,18 +1,27 @@
 """From a provider's kind to the adapter that speaks to it; heavy ones are imported at first use.
 
-`local` goes through litellm as well (the bundled model is registered there as a custom provider), so that one adapter
-translates everything but the scripted provider.
+A request in a program's own bytes is relayed. `local` goes through litellm as well (the bundled model is registered
+there as a custom provider), so that one adapter translates everything but the scripted provider.
 """
 
 import threading
 from functools import cache
+from typing import TYPE_CHECKING
 
-from lib.providers.chunks import Adapter
+from lib.providers.chunks import Adapter, ModelRequest
 from lib.providers.kinds import ProviderKind
 
+if TYPE_CHECKING:
+    from lib.providers.adapters.relay import Relay
 
-def adapter_for(kind: str) -> Adapter:
-    """The adapter for a `ProviderKind` value; cheap: litellm itself is imported in a thread by the first stream."""
+
+def adapter_for(kind: str, request: ModelRequest | None = None) -> Adapter:
+    """The adapter for a `ProviderKind` value; cheap: litellm itself is imported in a thread by the first stream.
+
+    A request with a `wire` is relayed.
+    """
+    if request is not None and request.wire is not None:
+        return _relay()
     return _scripted() if kind == ProviderKind.SCRIPTED else _via_litellm()
 
 
@@ -29,6 +38,8 @@ async def close() -> None:
         from lib.providers.adapters.via_litellm import close_connections
 
         await close_connections()
+    if _relay.cache_info().currsize:
+        await _relay().close()
 
 
 @cache
@@ -36,6 +47,13 @@ def _scripted() -> Adapter:
     from lib.providers.adapters.scripted import Scripted
 
     return Scripted()
+
+
+@cache
+def _relay() -> "Relay":
+    from lib.providers.adapters.relay import Relay
+
+    return Relay()
 
 
 @cache

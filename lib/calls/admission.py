@@ -1,0 +1,88 @@
+"""May a call open? Every budget that applies, then the limits of its key and app, in the transaction that opens it.
+
+And the other way round: when attempts end, what they cost takes the place of what was held, and what they used the
+place of what was counted. Budgets come first because their lock is the one that ended calls take, too: everybody locks
+in the same order. Why it is one transaction: docs/decisions/budgets.md and limits.md.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lib.access.limits import Claim, RateLimits, Verdict
+from lib.budgets.budget import CallFacts
+from lib.budgets.holds import Want, reserve_many, settle_many
+from lib.budgets.refusal import Refusal
+from lib.errors import ErrorKind, Throttled
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the opening of an attempt asks for. `amount_nano`: the most it can cost, 0 free, None nobody knows.
+
+    `claim` is what it takes of the limits; only a call's first attempt has one.
+    """
+
+    log_id: str
+    facts: CallFacts
+    amount_nano: int | None
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether an attempt may be sent, how the limits of its call stand, and whether a hard budget holds for it."""
+
+    refusal: Throttled | None = None
+    kind: ErrorKind | None = None
+    standing: Verdict = field(default_factory=Verdict)
+    is_bounded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What an attempt came to: `tokens` and `cost_nano` None where nobody knows."""
+
+    log_id: str
+    opened_at: datetime
+    tokens: int | None
+    cost_nano: int | None
+    claim: Claim | None = None
+
+
+def admit(connection: Connection, asks: Sequence[Ask], limits: RateLimits, now: datetime) -> list[Answer]:
+    """Decide about attempts that open together; what is let through is held and counted."""
+    held = reserve_many(connection, [Want(ask.log_id, ask.facts, ask.amount_nano) for ask in asks], now)
+    answers = [
+        Answer(one.error(), ErrorKind.BUDGET) if isinstance(one, Refusal) else Answer(is_bounded=bool(one))
+        for one in held
+    ]
+    claims = {n: ask.claim for n, ask in enumerate(asks) if ask.claim is not None and answers[n].refusal is None}
+    verdicts = limits.check_many(connection, list(claims.values()), now) if claims else []
+    given_back: dict[str, int | None] = {}
+    for (number, _), verdict in zip(claims.items(), verdicts, strict=True):
+        if verdict.refused is None:
+            answers[number] = replace(answers[number], standing=verdict)
+        else:
+            answers[number] = Answer(verdict.refused.error(), ErrorKind.LIMIT, verdict)
+            given_back[asks[number].log_id] = 0
+    if given_back:
+        settle_many(connection, given_back, now)
+    return answers
+
+
+def settle(connection: Connection, spent: Iterable[Spent], limits: RateLimits | None, now: datetime) -> None:
+    """Take in what ended attempts came to; those that hold nothing and have no claim are passed over."""
+    spent = list(spent)
+    settle_many(connection, {one.log_id: one.cost_nano for one in spent}, now)
+    counted = [(one.claim, one.tokens, one.opened_at) for one in spent if one.claim is not None]
+    if limits is not None and counted:
+        limits.record_tokens(connection, counted, now)
+
+
+def spent_by(row: dict[str, Any], claim: Claim | None) -> Spent:
+    """Of a row of `usage_logs`."""
+    return Spent(row["id"], row["started_at"], row["total_tokens"], row["cost_nano_usd"], claim)

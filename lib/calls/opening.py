@@ -1,0 +1,52 @@
+"""Before an attempt is sent: its row of `open_calls`, and what it asks of budgets and limits."""
+
+from dataclasses import replace
+from typing import Any
+
+from lib.access.limits import Claim
+from lib.budgets.budget import CallFacts
+from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
+from lib.calls.admission import Ask
+from lib.calls.live import LiveCall
+from lib.calls.outcome import identity_of
+from lib.providers.kinds import ProviderKind
+from lib.providers.price_book import PriceBook
+from lib.providers.protocols.usage import images_in
+
+
+def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
+    """The row of `open_calls` for the current attempt."""
+    return {**identity_of(call), "owner": owner, "holds": [], "request": call.request_kept}
+
+
+def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
+    """The most the attempt can cost, under whose name; a call's first attempt is also a request that limits count."""
+    attempt, actor, plan = call.attempt, call.plan.request.actor, call.plan
+    target, key = attempt.target, actor.key
+    asked = target.model_request
+    facts = CallFacts(
+        target.endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key.key_id if key else None
+    )
+    price = prices.price(target.endpoint.kind, asked.model, attempt.started_at)
+    ceiling = completion_ceiling(asked.parameters, target.longest_answer)
+    amount = upper_bound_nano(price, call.prompt_estimate, ceiling, images_in(asked.messages))
+    if attempt.number > 1:
+        return Ask(attempt.log_id, facts, amount)
+    said = ceiling if _has_ceiling(asked.parameters) else 0
+    return Ask(attempt.log_id, facts, amount, Claim(plan.app, call.prompt_estimate + said, key))
+
+
+def bound(call: LiveCall) -> None:
+    """Make the current attempt send the ceiling that its hold relies on, unless it names one."""
+    target = call.attempt.target
+    asked = target.model_request
+    if _has_ceiling(asked.parameters):
+        return
+    name = "max_completion_tokens" if target.endpoint.kind == ProviderKind.OPENAI else "max_tokens"
+    each = completion_ceiling({}, target.longest_answer)
+    parameters = {**asked.parameters, name: each}
+    call.attempt.target = replace(target, model_request=replace(asked, parameters=parameters))
+
+
+def _has_ceiling(parameters: Any) -> bool:
+    return any(parameters.get(name) is not None for name in CEILINGS)

@@ -1,0 +1,169 @@
+"""How an answer leaves: as events while it comes, or whole at its end; in the provider's bytes or in ours.
+
+The head waits for the first word of the answer, so that whatever fails before it has its own status. A client that
+leaves ends its call; that is watched for from the moment a call takes longer than a short one does.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from lib.access.limits import Verdict
+from lib.calls.calls import Calls
+from lib.calls.live import LiveCall
+from lib.gateway import refusals
+from lib.gateway.exchange import Exchange
+from lib.gateway.refusals import Refusal
+from lib.providers.chunks import Chunk, Passed, Piece, Usage
+
+_WATCH_AFTER_S = 0.05
+_EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class Writer(Protocol):
+    """A protocol's own form of an answer; `model` is the one that was asked for until the answer names its own."""
+
+    model: str
+
+    def begin(self) -> bytes:
+        """What comes before the first chunk."""
+        ...
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The events of a chunk, or nothing."""
+        ...
+
+    def end(self, usage: Usage | None) -> bytes:
+        """The last events of an answer that came to its end."""
+        ...
+
+    def error(self, status: int, kind: str, message: str) -> bytes:
+        """The event of an answer that broke off."""
+        ...
+
+    def whole(
+        self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
+    ) -> dict[str, Any]:
+        """The body of a whole answer."""
+        ...
+
+
+class Form(Protocol):
+    """What a protocol brings: its writers, errors and headers."""
+
+    def writer(self, call: LiveCall) -> Writer:
+        """For one answer."""
+        ...
+
+    def error(self, refusal: Refusal) -> dict[str, Any]:
+        """The body of a refusal."""
+        ...
+
+    def limit_headers(self, verdict: Verdict) -> Mapping[str, str]:
+        """How the key's limits stand."""
+        ...
+
+
+class Answer:
+    """The listener of one call, for one request; `finish` sends what is left when the call has ended."""
+
+    def __init__(self, exchange: Exchange, form: Form, calls: Calls, *, streams: bool) -> None:
+        self._exchange, self._form, self._calls, self._streams = exchange, form, calls, streams
+        self._held: list[bytes] = []  # what came before the first word, or all of an answer that is sent whole
+        self._attempt = 0
+        self._is_passed = False
+        self._watching: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._writer: Writer | None = None
+
+    def begin(self, call: LiveCall) -> None:
+        """The call is about to be sent."""
+        self._call = call
+        self._watch = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._start_watching)
+
+    async def take(self, piece: Piece) -> None:
+        """Pass a piece on, once the answer has begun."""
+        call = self._call
+        if self._attempt != call.attempt.number:  # what an attempt said before it failed is not the answer
+            self._attempt = call.attempt.number
+            self._held.clear()
+            self._writer = None
+        if isinstance(piece, Passed):
+            self._is_passed = True
+            data = piece.data
+        elif not self._streams or self._is_passed:
+            return
+        else:
+            data = self._written(piece)
+        if not self._streams or not call.attempt.has_content:
+            self._held.append(data)
+        elif data:
+            await self._write(data)
+
+    async def finish(self, call: LiveCall) -> None:
+        """Send the end, or why there is none."""
+        self.stop_watching()
+        if call.stop_requested:  # the client has gone
+            return
+        refusal = refusals.of_call(call)
+        if refusal is not None and not self._exchange.began:
+            headers = self._head() | dict(refusal.headers)
+            await self._exchange.answer_json(refusal.status, self._form.error(refusal), headers)
+        elif not self._streams:
+            await self._finish_whole(call)
+        elif refusal is not None:
+            writer = self._writer or self._form.writer(call)
+            await self._exchange.end(writer.error(refusal.status, refusal.code, refusal.message))
+        else:
+            data = b"" if self._is_passed else self._the_writer(call).end(call.current_usage()[0])
+            if not self._exchange.began:
+                await self._write(b"")
+            await self._exchange.end(data)
+
+    def stop_watching(self) -> None:
+        """The client may go now."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _finish_whole(self, call: LiveCall) -> None:
+        if self._is_passed:
+            await self._exchange.answer(200, b"".join(self._held), self._head())
+            return
+        attempt = call.attempt
+        writer = self._form.writer(call)
+        writer.model = attempt.served_model or writer.model
+        tools = [dict(tool) for tool in attempt.tool_calls.values()]
+        usage = call.current_usage()[0]
+        body = writer.whole(attempt.answer, "".join(attempt.reasoning), tools, attempt.finish_reason, usage)
+        await self._exchange.answer_json(200, body, self._head())
+
+    async def _write(self, data: bytes) -> None:
+        if not self._exchange.began:
+            await self._exchange.begin(200, self._head() | _EVENTS, "text/event-stream; charset=utf-8")
+            data = b"".join(self._held) + data
+            self._held.clear()
+        if data:
+            await self._exchange.write(data)
+
+    def _written(self, chunk: Chunk) -> bytes:
+        return (b"" if self._writer else self._the_writer(self._call).begin()) + self._the_writer(self._call).chunk(
+            chunk
+        )
+
+    def _the_writer(self, call: LiveCall) -> Writer:
+        if self._writer is None:
+            self._writer = self._form.writer(call)
+        return self._writer
+
+    def _head(self) -> dict[str, str]:
+        return {"x-request-id": self._call.call_id, **self._form.limit_headers(self._call.standing)}
+
+    def _start_watching(self) -> None:
+        self._watching = asyncio.get_running_loop().create_task(self._end_with_client())
+
+    async def _end_with_client(self) -> None:
+        while (await self._exchange.receive())["type"] != "http.disconnect":
+            pass
+        self._calls.leave(self._call)

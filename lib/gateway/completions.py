@@ -1,0 +1,167 @@
+"""The doors to a model: OpenAI's chat completions, responses and embeddings, Anthropic's messages.
+
+Each reads its protocol into `Asked`; the one call the library knows is made of it; `lib.gateway.answers` writes what
+comes back. The app and the person in the ledger come from the key alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from lib import services as service_root
+from lib.access.grants import Endpoint
+from lib.access.limits import Verdict
+from lib.access.permissions import Actor
+from lib.calls.estimate import estimate_tokens
+from lib.calls.live import LiveCall
+from lib.calls.request import CallRequest, Origin, text_of
+from lib.errors import LLMManagerError
+from lib.gateway import refusals
+from lib.gateway.answers import Answer, Writer
+from lib.gateway.exchange import Exchange, Left, Refused
+from lib.gateway.limit_headers import anthropic_headers, openai_headers
+from lib.gateway.protocols import anthropic_messages, openai_chat, openai_embeddings, openai_responses
+from lib.gateway.protocols.asked import Asked, read_json
+from lib.gateway.refusals import Refusal
+from lib.providers.chunks import Wire
+from lib.providers.kinds import Protocol
+from lib.providers.parameter_rules import ALLOWED
+from lib.services import Services
+
+_TRAVELS = ("anthropic-version", "anthropic-beta", "openai-beta")  # headers that belong to a protocol
+
+
+@dataclass(frozen=True)
+class Door:
+    """A protocol at an address: how it reads, and how it answers."""
+
+    endpoint: Endpoint
+    protocol: Protocol
+    read: Callable[[dict[str, Any]], Asked]
+    make_writer: Callable[[LiveCall, Asked], Writer]
+    make_error: Callable[[int, str, str, str | None], dict[str, Any]] = openai_chat.error_body
+    limit_headers: Callable[[Verdict], Mapping[str, str]] = openai_headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        exchange = Exchange(scope, receive, send)
+        services = service_root.current()
+        try:
+            actor = await caller(exchange, services, self.endpoint)
+            asked = self.read(read_json(await exchange.body()))
+            form = _Form(self, asked)
+            answer = Answer(exchange, form, services.calls, streams=asked.stream)
+            try:
+                call = await services.calls.answer(_call(actor, asked, self.protocol, exchange), answer)
+            finally:
+                answer.stop_watching()
+            await answer.finish(call)
+        except Left:
+            return
+        except (LLMManagerError, Refused) as error:
+            if exchange.began:
+                raise
+            await self.refuse(exchange, error)
+
+    async def refuse(self, exchange: Exchange, error: LLMManagerError | Refused) -> None:
+        """Say no, in the protocol's own shape."""
+        refusal = error.refusal if isinstance(error, Refused) else refusals.of_error(error)
+        await exchange.answer_json(refusal.status, self.error(refusal), refusal.headers)
+
+    def error(self, refusal: Refusal) -> dict[str, Any]:
+        """The body of a refusal."""
+        return self.make_error(refusal.status, refusal.code, refusal.message, refusal.param)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A door's protocol, for one question."""
+
+    door: Door
+    asked: Asked
+
+    def writer(self, call: LiveCall) -> Writer:
+        return self.door.make_writer(call, self.asked)
+
+    def error(self, refusal: Refusal) -> dict[str, Any]:
+        return self.door.error(refusal)
+
+    def limit_headers(self, verdict: Verdict) -> Mapping[str, str]:
+        return self.door.limit_headers(verdict)
+
+
+async def caller(exchange: Exchange, services: Services, endpoint: Endpoint) -> Actor:
+    """Who asks, by the key in the request's head; Refused for any key that is not valid, without saying why."""
+    key = await services.api_keys.authenticate_async(exchange.token)
+    if key is None or key.actor is None:
+        raise Refused(refusals.UNKNOWN_KEY)
+    key.grant.require_endpoint(endpoint)
+    return key.actor
+
+
+def _call(actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange) -> CallRequest:
+    """The call of a question: `provider/model` past the configurations, else a configuration's slug."""
+    by_model = "/" in asked.model
+    parameters = {name: value for name, value in asked.parameters.items() if name in ALLOWED}
+    headers = {name: value for name in _TRAVELS if (value := exchange.header(name))}
+    return CallRequest(
+        actor=actor,
+        messages=asked.messages,
+        configuration=None if by_model else asked.model,
+        model=asked.model if by_model else None,
+        origin=Origin.GATEWAY,
+        system_prompt="" if by_model else None,
+        parameters=parameters,
+        stream=asked.stream,
+        texts=asked.texts,
+        wire=Wire(protocol.value, asked.body, headers),
+        extra={name: value for name, value in asked.parameters.items() if name not in ALLOWED},
+    )
+
+
+def prompt_tokens(asked: Asked) -> int:
+    """An estimate of a question's length."""
+    return estimate_tokens("\n".join(text_of(message) for message in asked.messages))
+
+
+CHAT = Door(
+    Endpoint.CHAT,
+    Protocol.CHAT,
+    openai_chat.read,
+    lambda call, asked: openai_chat.Writer(call.call_id, asked.model, asked.include_usage),
+)
+RESPONSES = Door(
+    Endpoint.RESPONSES,
+    Protocol.RESPONSES,
+    openai_responses.read,
+    lambda call, asked: openai_responses.Writer(call.call_id, asked.model),
+)
+EMBEDDINGS = Door(
+    Endpoint.EMBEDDINGS,
+    Protocol.EMBEDDINGS,
+    openai_embeddings.read,
+    lambda call, asked: openai_embeddings.Writer(asked.model, call.attempt.vectors, asked.parameters),
+)
+MESSAGES = Door(
+    Endpoint.MESSAGES,
+    Protocol.MESSAGES,
+    anthropic_messages.read,
+    lambda call, asked: anthropic_messages.Writer(call.call_id, asked.model, prompt_tokens(asked)),
+    anthropic_messages.error_body,
+    anthropic_headers,
+)
+
+
+async def count_tokens(scope: Scope, receive: Receive, send: Send) -> None:
+    """`POST /v1/messages/count_tokens`: an estimate; nothing is sent upstream."""
+    exchange = Exchange(scope, receive, send)
+    try:
+        await caller(exchange, service_root.current(), Endpoint.MESSAGES)
+        asked = MESSAGES.read(read_json(await exchange.body()))
+        await exchange.answer_json(200, {"input_tokens": prompt_tokens(asked)}, {})
+    except Left:
+        return
+    except (LLMManagerError, Refused) as error:
+        await MESSAGES.refuse(exchange, error)

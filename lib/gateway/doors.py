@@ -1,0 +1,66 @@
+"""Which requests are for programs: `/v1`, `/api`, `/metrics` and `/openapi.json`, by API key; all else is for people.
+
+It stands before the guard of the pages, since a key is not a session and a cookie opens none of these. The doors to a
+model are bare ASGI; the rest are ordinary routes.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lib.gateway import models
+from lib.gateway.completions import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, count_tokens
+from lib.gateway.exchange import Exchange
+from lib.gateway.protocols import anthropic_messages, openai_chat
+
+_Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+_MODEL_DOORS: dict[str, tuple[str, _Handler]] = {
+    "/v1/chat/completions": ("POST", CHAT),
+    "/v1/responses": ("POST", RESPONSES),
+    "/v1/embeddings": ("POST", EMBEDDINGS),
+    "/v1/messages": ("POST", MESSAGES),
+    "/v1/messages/count_tokens": ("POST", count_tokens),
+    models.PATH: ("GET", models.models),
+}
+_FOLDERS = ("/v1/", "/api/")
+
+
+class Doors:
+    """The ASGI middleware; `routes` are those of programs that are no door to a model."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+        self._app = app
+        self._routes = Router(routes, default=_nothing_here)
+        self._paths = frozenset(getattr(route, "path", "") for route in routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a program's request, or let the request through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        if (door := _MODEL_DOORS.get(path)) is not None:
+            method, handler = door
+            if scope["method"] == method:
+                await handler(scope, receive, send)
+            else:
+                await _refuse(scope, receive, send, 405, f"{path} takes {method} alone.", {"allow": method})
+        elif path.startswith(f"{models.PATH}/"):
+            await models.models(scope, receive, send)
+        elif path in self._paths or path.startswith(_FOLDERS):
+            await self._routes(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    await _refuse(scope, receive, send, 404, "There is nothing at this address. See /openapi.json for those there are.")
+
+
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, status: int, message: str, headers: dict[str, str] | None = None
+) -> None:
+    form = anthropic_messages if scope["path"].startswith("/v1/messages") else openai_chat
+    body = form.error_body(status, "not_found" if status == 404 else "method_not_allowed", message)
+    await Exchange(scope, receive, send).answer_json(status, body, headers or {})

@@ -1,0 +1,99 @@
+"""One HTTP request of a program, read and answered on bare ASGI: the way every call of the gateway takes.
+
+Starlette's request and response objects would cost as much as the rest of a relayed call.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from lib.gateway.refusals import Refusal
+
+LARGEST_BODY = 32 * 1024 * 1024  # bytes; pictures travel inside
+_SLOWEST_BODY_S = 30.0
+_JSON = "application/json"
+
+
+class Refused(Exception):
+    """The request is answered with a refusal."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Left(Exception):
+    """The client has gone before its request was read."""
+
+
+class Exchange:
+    """A request, and what is sent in answer. `began`: the head has been sent."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self._send = scope, receive, send
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.began = False
+
+    def header(self, name: str) -> str:
+        """A header's value, or an empty text."""
+        return self.headers.get(name.encode(), b"").decode("latin-1")
+
+    @property
+    def token(self) -> str:
+        """The API key that was sent: as a bearer, or as Anthropic's clients do."""
+        scheme, _, token = self.header("authorization").partition(" ")
+        return (token if scheme.lower() == "bearer" else self.header("x-api-key")).strip()
+
+    async def body(self) -> bytes:
+        """The body, read as far as the limits of size and time; Refused past them."""
+        if (length := self.header("content-length")).isdecimal() and int(length) > LARGEST_BODY:
+            raise _too_large()
+        parts, size = list[bytes](), 0
+        try:
+            async with asyncio.timeout(_SLOWEST_BODY_S):
+                while True:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise Left
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size > LARGEST_BODY:
+                        raise _too_large()
+                    parts.append(part)
+                    if not message.get("more_body"):
+                        return parts[0] if len(parts) == 1 else b"".join(parts)
+        except TimeoutError:
+            why = f"The body did not arrive within {_SLOWEST_BODY_S:g} s. Send it again."
+            raise Refused(Refusal(408, "request_timeout", why)) from None
+
+    async def begin(self, status: int, headers: Mapping[str, str], content_type: str = _JSON) -> None:
+        """Send the head."""
+        self.began = True
+        lines = [(b"content-type", content_type.encode()), (b"x-content-type-options", b"nosniff")]
+        lines += [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last part."""
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def answer(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
+        """Send a whole answer."""
+        await self.begin(status, {"content-length": str(len(data)), **headers})
+        await self.end(data)
+
+    async def answer_json(self, status: int, document: Any, headers: Mapping[str, str]) -> None:
+        """Send a whole answer in JSON."""
+        await self.answer(status, json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"), headers)
+
+
+def _too_large() -> Refused:
+    message = f"The body is larger than {LARGEST_BODY:,} bytes. Send less."
+    return Refused(Refusal(413, "request_too_large", message, headers={"connection": "close"}))

@@ -1,0 +1,94 @@
+"""How an error of ours reads over HTTP: status, code and when to come back; each protocol gives it its own shape."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lib.calls.live import LiveCall
+from lib.errors import (
+    Conflict,
+    ErrorKind,
+    InstallationError,
+    InvalidInput,
+    LLMManagerError,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    Throttled,
+)
+
+_OF_KIND: dict[str, int] = {
+    ErrorKind.BAD_REQUEST: 400,
+    ErrorKind.CONTEXT_LENGTH: 400,
+    ErrorKind.CONTENT_FILTER: 400,
+    ErrorKind.REFUSED: 400,
+    ErrorKind.MODEL_NOT_FOUND: 404,
+    ErrorKind.RATE_LIMIT: 429,
+    ErrorKind.QUOTA: 429,
+    ErrorKind.BUDGET: 429,
+    ErrorKind.LIMIT: 429,
+    ErrorKind.OVERLOADED: 503,
+    ErrorKind.CIRCUIT_OPEN: 503,
+    ErrorKind.TIMEOUT_FIRST_TOKEN: 504,
+    ErrorKind.TIMEOUT_IDLE: 504,
+    ErrorKind.TIMEOUT_TOTAL: 504,
+    ErrorKind.INTERNAL: 500,
+}  # the rest is the provider's failure, or our account with it: 502
+_OF_CLASS: tuple[tuple[type[LLMManagerError], int, str], ...] = (
+    (InvalidInput, 400, "invalid_request"),
+    (PermissionDenied, 403, "permission_denied"),
+    (NotFound, 404, "not_found"),
+    (Conflict, 409, "conflict"),
+    (Throttled, 429, "overloaded"),
+    (InstallationError, 503, "unavailable"),
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a client is told; `headers` go with it."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+UNKNOWN_KEY = Refusal(
+    401,
+    "invalid_api_key",
+    "The API key is not valid. Send a key of this installation as `Authorization: Bearer …` or `x-api-key`.",
+    headers={"www-authenticate": "Bearer"},
+)
+
+
+def of_error(error: LLMManagerError) -> Refusal:
+    """Of what was raised before a call was opened."""
+    if isinstance(error, ProviderError):
+        return Refusal(_status_of(error.kind), error.kind.value, str(error), headers=_come_back(error.retry_after))
+    status, code = next(((s, c) for kind, s, c in _OF_CLASS if isinstance(error, kind)), (500, "internal"))
+    after = error.retry_after if isinstance(error, Throttled) else 1 if status == 503 else None
+    return Refusal(status, code, str(error), getattr(error, "field", None), _come_back(after))
+
+
+def of_call(call: LiveCall) -> Refusal | None:
+    """Of a call that has ended, or None when it ended well."""
+    row: dict[str, Any] = call.row or {}
+    if row.get("status") == "ok":
+        return None
+    kind = row.get("error_kind") or ErrorKind.INTERNAL.value
+    status = _status_of(kind)
+    message = row.get("error_message") or f"The call ended as {row.get('status', 'unknown')}."
+    headers = _come_back(call.refusal.retry_after if call.refusal else 1 if status in (429, 503) else None)
+    if kind == ErrorKind.BUDGET:
+        headers["x-should-retry"] = "false"  # the official clients would try again at once
+    return Refusal(status, kind, message, headers=headers)
+
+
+def _status_of(kind: str) -> int:
+    return _OF_KIND.get(kind, 502)
+
+
+def _come_back(seconds: float | None) -> dict[str, str]:
+    return {} if seconds is None else {"retry-after": str(max(1, round(seconds)))}

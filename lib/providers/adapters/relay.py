@@ -1,0 +1,291 @@
+"""The relay lane: a program's own bytes go to a provider that speaks its protocol, and those of the answer come back.
+
+Nothing is translated, so nothing is lost and little is spent: a field nobody here knows travels both ways. What passes
+is read on the way by the same readers as in the other lane, so the ledger's row is the same. Changed are the model, the
+key, the system prompt and parameters of the configuration, and that the provider is asked for its counts; where the
+program did not ask for them, the event that holds them is taken out again.
+
+Connections are kept, redirects are not followed, and the addresses a name resolves to are checked at connect.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import aiohttp
+import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from lib.errors import ErrorKind, InvalidInput, ProviderError
+from lib.providers import hosts
+from lib.providers.adapters import failures
+from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
+from lib.providers.kinds import Protocol, ProviderKind, facts
+from lib.providers.parameter_rules import ALLOWED
+from lib.providers.protocols import reader_for
+from lib.providers.protocols.embeddings import EmbeddingsAnswer
+from lib.providers.protocols.framing import Documents, parse
+from lib.providers.protocols.reader import Reader
+from lib.providers.protocols.usage import images_in
+
+_LARGEST_ERROR = 1_000_000
+_PATHS = {
+    Protocol.CHAT: "/chat/completions",
+    Protocol.RESPONSES: "/responses",
+    Protocol.EMBEDDINGS: "/embeddings",
+    Protocol.MESSAGES: "/v1/messages",
+}
+_CEILINGS = ("max_completion_tokens", "max_tokens")
+_CEILING = {Protocol.RESPONSES: "max_output_tokens", Protocol.MESSAGES: "max_tokens"}
+_encode = msgspec.json.Encoder().encode
+
+
+class Relay:
+    """The adapter for requests that have a `wire`; its connections belong to one event loop."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Piece]:
+        """Pass the request on and yield the answer's bytes, with what they say."""
+        wire = request.wire
+        assert wire is not None  # noqa: S101 (`adapter_for` sends no other here)
+        protocol = Protocol(wire.protocol)
+        reader = _reader(protocol, request)
+        try:
+            _check_address(endpoint)
+            url, headers = _address(endpoint, protocol), _headers(endpoint, protocol, wire)
+            session = self._session(allow_private=endpoint.allow_private)
+            async with session.post(
+                url, data=_encode(body_of(endpoint, request)), headers=headers, allow_redirects=False
+            ) as response:
+                if response.status >= 300:
+                    await _fail(endpoint, request.model, response)
+                if request.stream and protocol is not Protocol.EMBEDDINGS:
+                    async for piece in _events(response, reader, keeps_counts=_wants_counts(wire)):
+                        yield piece
+                else:
+                    data = await response.read()
+                    yield Passed(data, list(_whole(data, reader)))
+            if not reader.has_begun and not (request.stream and _is_stream(response)):
+                raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
+            for chunk in reader.end():
+                yield chunk
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:  # the boundary to the network's exceptions
+            raise failures.explain(error, endpoint, request.model, has_content=reader.has_begun) from None
+
+    async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
+        """Not this way: embeddings of a program are passed on by `stream`."""
+        raise failures.no_embeddings(endpoint)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+    def _session(self, *, allow_private: bool) -> aiohttp.ClientSession:
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._sessions, self._loop = {}, loop  # those of a loop that has ended can't be used or closed
+        session = self._sessions.get(allow_private)
+        if session is None or session.closed:
+            resolver = None if allow_private else _PublicResolver()
+            session = self._sessions[allow_private] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=30),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("User-Agent",),
+            )
+        return session
+
+
+def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
+    """The program's body with what is ours in it."""
+    wire = request.wire
+    assert wire is not None  # noqa: S101
+    body = {**wire.body, "model": request.model}
+    match Protocol(wire.protocol):
+        case Protocol.CHAT:
+            for name in ALLOWED.intersection(body):
+                if name not in request.parameters:
+                    del body[name]
+            body |= request.parameters
+            body["messages"] = request.messages
+            if request.stream and endpoint.kind != ProviderKind.MISTRAL:
+                options = wire.body.get("stream_options")
+                body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+            if endpoint.kind == ProviderKind.OPENROUTER:
+                body["usage"] = {"include": True}  # the cost
+        case Protocol.EMBEDDINGS:
+            pass
+        case protocol:
+            ceiling = _CEILING[protocol]
+            given = {name: value for name, value in wire.given.items() if name not in _CEILINGS}
+            said = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
+            body = given | body
+            if said is not None and body.get(ceiling) is None:
+                body[ceiling] = said
+            if wire.system.strip():
+                name = "instructions" if protocol is Protocol.RESPONSES else "system"
+                body[name] = _before(wire.system, body.get(name))
+    return body
+
+
+def _before(system: str, own: Any) -> Any:
+    """The configuration's system prompt, then the program's own: a text, or Anthropic's blocks."""
+    if isinstance(own, list):
+        return [{"type": "text", "text": system}, *own]
+    return f"{system}\n\n{own}" if isinstance(own, str) and own.strip() else system
+
+
+def _wants_counts(wire: Wire) -> bool:
+    """Whether the program asked for the event that holds the counts; other protocols always have them."""
+    if wire.protocol != Protocol.CHAT:
+        return True
+    options = wire.body.get("stream_options")
+    return isinstance(options, Mapping) and bool(options.get("include_usage"))
+
+
+def _reader(protocol: Protocol, request: ModelRequest) -> Reader:
+    if protocol is Protocol.EMBEDDINGS:
+        return EmbeddingsAnswer()
+    reader = reader_for(_PATHS[protocol], images_in(request.messages))
+    assert reader is not None  # noqa: S101 (these protocols have one)
+    return reader
+
+
+async def _events(response: aiohttp.ClientResponse, reader: Reader, *, keeps_counts: bool) -> AsyncIterator[Piece]:
+    documents, events = Documents(), _Events()
+    async for data in response.content.iter_any():
+        said: list[Chunk] = []
+        for document in documents.feed(data):
+            if isinstance(document, dict):
+                said += reader.event(document)
+        yield Passed(data if keeps_counts else events.without_counts(data), said)
+    said = []
+    for document in documents.end():
+        if isinstance(document, dict):
+            said += reader.event(document)
+    if said or not keeps_counts:
+        yield Passed(b"" if keeps_counts else events.rest(), said)
+
+
+def _whole(data: bytes, reader: Reader) -> list[Chunk]:
+    document = parse(data) if data.strip() else None
+    return list(reader.whole(document)) if isinstance(document, dict) else []
+
+
+class _Events:
+    """Takes the event with the counts out of a stream; an event is held back until its end has come."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def without_counts(self, data: bytes) -> bytes:
+        """The complete events so far, without the one that has no choices."""
+        whole, end, self._held = (self._held + data).replace(b"\r\n", b"\n").rpartition(b"\n\n")
+        if not end:
+            return b""
+        if b'"choices":[]' not in whole and b'"choices": []' not in whole:
+            return whole + end
+        return b"".join(event + end for event in whole.split(end) if not _is_only_counts(event))
+
+    def rest(self) -> bytes:
+        """What the last event holds when the stream ended without its end."""
+        return self._held
+
+
+def _is_only_counts(event: bytes) -> bool:
+    return b'"usage"' in event and (b'"choices":[]' in event or b'"choices": []' in event)
+
+
+def _address(endpoint: Endpoint, protocol: Protocol) -> str:
+    base = (endpoint.base_url or facts(endpoint.kind).base_url).rstrip("/")
+    if protocol is Protocol.MESSAGES:
+        base = base.removesuffix("/messages").removesuffix("/v1")
+    return base + _PATHS[protocol]
+
+
+def _headers(endpoint: Endpoint, protocol: Protocol, wire: Wire) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **wire.headers}
+    if protocol is Protocol.MESSAGES:
+        headers.setdefault("anthropic-version", "2023-06-01")
+        if endpoint.api_key:
+            headers["x-api-key"] = endpoint.api_key
+    elif endpoint.api_key:
+        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    if endpoint.organisation and endpoint.kind == ProviderKind.OPENAI:
+        headers["OpenAI-Organization"] = endpoint.organisation
+    headers.update(endpoint.headers)
+    return headers
+
+
+def _is_stream(response: aiohttp.ClientResponse) -> bool:
+    return response.content_type in ("text/event-stream", "application/x-ndjson")
+
+
+@dataclass(frozen=True)
+class _ErrorAnswer:
+    """What `failures.explain_answer` reads."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", "replace")
+
+
+async def _fail(endpoint: Endpoint, model: str, response: aiohttp.ClientResponse) -> NoReturn:
+    body = await response.content.read(_LARGEST_ERROR)
+    raise failures.explain_answer(endpoint, model, _ErrorAnswer(response.status, response.headers, body))
+
+
+def _check_address(endpoint: Endpoint) -> None:
+    """Refuse an address that is private by its text; names are checked when they are resolved."""
+    if endpoint.allow_private or not endpoint.base_url:
+        return
+    host = hosts.parse(endpoint.base_url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return
+    if hosts.is_private(address):
+        raise _private(host)
+
+
+class _PublicResolver(AbstractResolver):
+    """Resolves names to public addresses alone, at the moment of connecting."""
+
+    def __init__(self) -> None:
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a name; ProviderError when one of them is private."""
+        found = await self._inner.resolve(host, port, family)
+        if any(hosts.is_private(ipaddress.ip_address(one["host"].partition("%")[0])) for one in found):
+            raise _private(host)
+        return found
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+        await self._inner.close()
+
+
+def _private(host: str) -> ProviderError:
+    error = InvalidInput(
+        f"{host} is a private address.",
+        "A provider on this machine or inside your network must be allowed by name.",
+        "Tick “Allow private hosts” for this provider if the address is meant.",
+    )
+    return ProviderError(ErrorKind.REFUSED, error.title, error.why, error.fix)

@@ -1,0 +1,23 @@
+"""OpenAI's embeddings: one answer with a vector for each text. The vectors pass by; counts and model are read."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lib.providers.chunks import Chunk
+from lib.providers.protocols import usage
+from lib.providers.protocols.reader import Reader
+from lib.providers.protocols.refusal import refusal
+
+
+class EmbeddingsAnswer(Reader):
+    """The reader."""
+
+    def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
+        """The whole answer."""
+        if document.get("error"):
+            raise refusal(document)
+        self.has_begun = isinstance(document.get("data"), list)
+        yield from self.served(document.get("model"))
+        told = document.get("usage")
+        yield from self.count(usage.of_openai(told), usage.cost_nano_usd(told), complete=True)
+        self.finish = "stop" if self.has_begun else None
