@@ -26,9 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from gateway_rig.load import Found, Load, measure
 from gateway_rig.product import Installation, free_port, module, rest, stop, wait_for_port
 
+from lib.money import NANO_PER_USD
+
 CLIENTS = (1, 16, 64)
 LEAST_RATIO = {1: 0.6, 2: 0.55}  # of the bare relay, by workers
 ADDED_MS, FIRST_ADDED_MS, POSTGRES_ADDED_MS = 0.5, 1.0, 2.5  # at one client
+HEAD = f"{'a second':>10}{'bare':>9}{'ratio':>7}{'p50 ms':>9}{'p99 ms':>9}"
 LITELLM = "model_list:\n  - model_name: bench\n    litellm_params:\n      model: openai/bench-model\n"
 
 
@@ -75,10 +78,7 @@ def median(found: Sequence[Found], name: str) -> float:
 
 def compare(run: Run, title: str, ours: Target, bare: Target, direct: Target, *, least: float | None) -> None:
     """A table of ours in pairs with the bare relay; at one client with the upstream asked directly, too."""
-    print(f"\n{title}")
-    print(
-        f"{'':20}{'a second':>10}{'bare':>9}{'ratio':>7}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'bare':>8}{'added':>8}{'first':>8}"
-    )
+    print(f"\n{title:28}{HEAD}{'CPU ms':>9}{'bare':>8}{'added':>8}{'first':>8}")
     for streams in (False, True):
         for clients in CLIENTS:
             both: list[tuple[Found, Found]] = []
@@ -90,7 +90,7 @@ def compare(run: Run, title: str, ours: Target, bare: Target, direct: Target, *,
             mine, other = [a for a, _ in both], [b for _, b in both]
             ratio = statistics.median(a.per_second / b.per_second for a, b in both)
             what = f"{'streams' if streams else 'plain'}, {clients} client{'s' if clients > 1 else ''}"
-            line = f"{what:20}{median(mine, 'per_second'):>10.0f}{median(other, 'per_second'):>9.0f}{ratio:>7.2f}"
+            line = f"{what:28}{median(mine, 'per_second'):>10.0f}{median(other, 'per_second'):>9.0f}{ratio:>7.2f}"
             line += f"{median(mine, 'p50_ms'):>9.2f}{median(mine, 'p99_ms'):>9.2f}"
             line += f"{median(mine, 'cpu_ms'):>9.3f}{median(other, 'cpu_ms'):>8.3f}"
             over = "" if least is None else run.check(f"{title}, {what}, ratio", ratio, least, least=True)
@@ -107,11 +107,9 @@ def compare(run: Run, title: str, ours: Target, bare: Target, direct: Target, *,
 def totals(run: Run, name: str, installation: Installation) -> None:
     """Rows, costs and budgets after the gateway has stopped."""
     sums, acknowledged = installation.sums(), run.acknowledged[name]
-    faults = sums.faults(acknowledged)
-    print(
-        f"{name}: {acknowledged:,} answers acknowledged, {sums.ok:,} rows, ${sums.spent / 1e9:,.6f} spent, held {sums.held}"
-    )
-    run.over += [f"{name}: {fault}" for fault in faults]
+    spent = f"${sums.spent / NANO_PER_USD:,.6f} spent, {sums.held} held"
+    print(f"{name}: {acknowledged:,} answers acknowledged, {sums.ok:,} rows, {spent}")
+    run.over += [f"{name}: {fault}" for fault in sums.faults(acknowledged)]
 
 
 @contextmanager
@@ -152,14 +150,14 @@ def litellm_proxy(folder: Path, upstream_port: int) -> Iterator[Target | None]:
 
 def others(run: Run, target: Target, bare: Target) -> None:
     """The same cells for another gateway, once each, without limits."""
-    print(f"\n{target.name}\n{'':20}{'a second':>10}{'bare':>9}{'ratio':>7}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}")
+    print(f"\n{target.name:28}{HEAD}{'CPU ms':>9}")
     for streams in (False, True):
         for clients in CLIENTS:
             mine, other = run.load(target, clients, streams), run.load(bare, clients, streams)
             what = f"{'streams' if streams else 'plain'}, {clients}"
             ratio = mine.per_second / other.per_second
             print(
-                f"{what:20}{mine.per_second:>10.0f}{other.per_second:>9.0f}{ratio:>7.2f}"
+                f"{what:28}{mine.per_second:>10.0f}{other.per_second:>9.0f}{ratio:>7.2f}"
                 f"{mine.p50_ms:>9.2f}{mine.p99_ms:>9.2f}{mine.cpu_ms:>9.3f}",
                 flush=True,
             )
