@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -36,6 +36,7 @@ class Sums:
 
     ended: int
     ok: int
+    orphaned: int
     open: int
     cost: int
     spent: int
@@ -106,22 +107,35 @@ class Installation:
         return service_root.build(self.settings)
 
     def sums(self) -> Sums:
-        """After everything has ended."""
+        """After everything has ended and been recovered."""
         services = self.recover()
         try:
             with services.store.read() as connection:
                 rows = select(func.count(), func.sum(usage_logs.c.cost_nano_usd)).select_from(usage_logs)
                 ended, cost = connection.execute(rows).one()
-                ok = connection.scalar(select(func.count()).where(usage_logs.c.status == "ok"))
+                by_status = select(usage_logs.c.status, func.count()).group_by(usage_logs.c.status)
+                statuses = dict(tuple(row) for row in connection.execute(by_status))
                 window = budget_windows.c
-                spent, held = connection.execute(
-                    select(func.sum(window.spent_nano_usd), func.sum(window.held_nano_usd))
-                ).one()
-                holds = connection.scalar(select(func.count()).select_from(budget_holds))
-                running = connection.scalar(select(func.count()).select_from(open_calls))
+                money = select(func.sum(window.spent_nano_usd), func.sum(window.held_nano_usd))
+                spent, held = connection.execute(money).one()
+                holds, running = (
+                    connection.scalar(select(func.count()).select_from(table)) for table in (budget_holds, open_calls)
+                )
         finally:
             services.close()
-        return Sums(ended, int(ok or 0), int(running or 0), *(int(Decimal(n or 0)) for n in (cost, spent, held, holds)))
+        counts = (int(Decimal(number or 0)) for number in (running, cost, spent, held, holds))
+        return Sums(ended, statuses.get("ok", 0), statuses.get("orphaned", 0), *counts)
+
+    def unwritten(self, acknowledged: Sequence[str]) -> set[str]:
+        """Acknowledged calls without exactly one row that says ok."""
+        services = self.recover()
+        try:
+            with services.store.read() as connection:
+                found = select(usage_logs.c.call_id).group_by(usage_logs.c.call_id)
+                found = found.having(func.count() == 1, func.min(usage_logs.c.status) == "ok")
+                return set(acknowledged) - set(connection.scalars(found))
+        finally:
+            services.close()
 
 
 @contextmanager

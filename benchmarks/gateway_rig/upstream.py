@@ -1,7 +1,8 @@
 """A model server that answers at once: `python -m gateway_rig.upstream PORT [PAUSE_MS]`, OpenAI's chat protocol.
 
 HTTP/1.1 written by hand on an asyncio Protocol, so that it is not what is measured. A stream is a hundred chunks, one
-write each, with a turn of the loop (or PAUSE_MS) between them, then the usage and [DONE].
+write each, with a turn of the loop (or PAUSE_MS) between them, then the usage and [DONE]. A plain answer waits for
+PAUSE_MS once.
 """
 
 import asyncio
@@ -69,6 +70,8 @@ class Connection(asyncio.Protocol):
             self._sent = 0
             self._transport.write(HEAD)
             self._step()
+        elif self._pause_s:
+            asyncio.get_running_loop().call_later(self._pause_s, self._transport.write, PLAIN)
         else:
             self._transport.write(PLAIN)
 
