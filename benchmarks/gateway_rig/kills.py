@@ -24,8 +24,8 @@ def busy_workers(supervisor: int, port: int) -> list[psutil.Process]:
     return busy
 
 
-def kill_under_load(supervisor: int, load: Load, kills: int, pause_s: float = 0.5) -> Found:
-    """Load a gateway and kill busy workers one after another; what its clients found, a second after the last kill."""
+def kill_under_load(supervisor: int, load: Load, kills: int, pause_s: float = 1.5) -> Found:
+    """Load a gateway and kill busy workers one after another; what its clients found."""
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(measure, load)
         for _ in range(kills):

@@ -1,9 +1,9 @@
 """Clients that ask again as soon as they are answered: `python -m gateway_rig.load '{"port": …}'` prints JSON.
 
-Every client is a raw asyncio Protocol on one kept connection. After `seconds` no new request is sent and those under
-way are waited for, so that every answer counted has arrived whole and none is unknown. A connection that is lost, or an
-answer that is refused or cut, counts as failed; its client connects again. With `ids`, the ids of acknowledged calls
-are printed too.
+Every client is a raw asyncio Protocol on one kept connection. After `seconds`, or `most` requests, no new one is sent
+and those under way are waited for, so that every answer counted has arrived whole and none is unknown. A connection
+that is lost, or an answer that is refused or cut, counts as failed; its client connects again. A stream is whole when
+[DONE] ends it and no error stands in it. With `ids`, the ids of acknowledged calls are printed too.
 """
 
 import asyncio
@@ -145,7 +145,7 @@ class _Client(asyncio.Protocol):
         if not self.first and b"data:" in data:
             self.first = now
         if buffer.endswith(b"0\r\n\r\n"):
-            self.ended(now, is_whole=b"data: [DONE]" in buffer[-64:])
+            self.ended(now, is_whole=b"data: [DONE]" in buffer[-64:] and b'data: {"error"' not in buffer)
         elif not self.streams or not buffer.startswith(b"HTTP/1.1 200"):
             end = buffer.find(b"\r\n\r\n")
             at = buffer.lower().find(b"content-length:", 0, end)

@@ -19,16 +19,15 @@ from lib.db.tables import budget_holds, open_calls, processes, usage_logs
 
 pytestmark = pytest.mark.feature("GATE-5")
 STREAMS = 6
+Rig = tuple[Installation, psutil.Process, Future[Found]]
 
 
 @contextmanager
-def streaming(
-    tmp_path: Path, pause_ms: int, url: str = ""
-) -> Iterator[tuple[Installation, psutil.Process, Future[Found]]]:
+def streaming(folder: Path, pause_ms: int, url: str = "") -> Iterator[Rig]:
     """A gateway of two workers with streams under way that take a hundred times `pause_ms`."""
     upstream, port = free_port(), free_port()
     with module("upstream", upstream, pause_ms), ThreadPoolExecutor(1) as pool:
-        installation = Installation(tmp_path, upstream, url)
+        installation = Installation(folder, upstream, url)
         with installation.gateway(port, workers=2) as gateway:
             load = Load(port, STREAMS, True, 60.0, installation.key, most=STREAMS, ids=True)
             found = pool.submit(measure, load)
@@ -75,9 +74,7 @@ def test_answers_under_way_come_to_their_end(database_url: str, tmp_path: Path) 
         assert found.result().calls == STREAMS
         assert gone(gateway, 10) == 0
         assert time.monotonic() - began < 10
-        assert (
-            count(installation, open_calls) == count(installation, budget_holds) == count(installation, processes) == 0
-        )
+        assert [count(installation, table) for table in (open_calls, budget_holds, processes)] == [0, 0, 0]
         assert installation.unwritten(found.result().ids) == set()
 
 
@@ -89,9 +86,7 @@ def test_answers_that_take_too_long_are_ended_with_their_rows(tmp_path: Path) ->
         assert time.monotonic() - began < 11
         assert (found.result().calls, found.result().statuses) == (0, {"lost": STREAMS})
         assert count(installation, usage_logs, usage_logs.c.status == "cancelled") == STREAMS
-        assert (
-            count(installation, open_calls) == count(installation, budget_holds) == count(installation, processes) == 0
-        )
+        assert [count(installation, table) for table in (open_calls, budget_holds, processes)] == [0, 0, 0]
         assert installation.sums().faults(0) == []
 
 
