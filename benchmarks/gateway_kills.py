@@ -46,10 +46,8 @@ def kill(folder: Path, database: str, streams: bool, kills: int) -> list[str]:
         faults.append("a second start found something left to do")
     counts = (found.calls, found.statuses.get("lost", 0), found.statuses.get("429", 0), sums.orphaned, len(unwritten))
     line = "".join(f"{count:>14,}" for count in counts)
-    print(
-        f"{'streams' if streams else 'plain':10}{kills:>7}{line}{sums.spent / installation.limit_nano:>8.0%}",
-        flush=True,
-    )
+    what, share = "streams" if streams else "plain", sums.spent / installation.limit_nano
+    print(f"{what:10}{kills:>7}{line}{share:>8.0%}", flush=True)
     return faults
 
 

@@ -23,7 +23,8 @@ from lib.errors import InstallationError
 from lib.gateway import health
 from lib.gateway.doors import Doors
 from lib.gateway.routes import door_routes
-from lib.gateway.supervisor import DRAIN_S, bound
+from lib.gateway.stopping import DRAIN_S
+from lib.gateway.supervisor import bound
 from lib.providers import adapters
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -21,7 +21,6 @@ from types import FrameType
 from lib.errors import InstallationError
 from lib.settings import PROJECT
 
-DRAIN_S = 9.0  # what running answers get; closing their rows fits into the tenth second
 _KILL_AFTER_S = 15.0
 _LOOK_EVERY_S = 0.05
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _YOUNG_S = 0.25, 8.0, 10.0

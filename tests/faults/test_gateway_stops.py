@@ -1,7 +1,10 @@
 """SIGTERM to the gateway: running answers end, or are ended, within ten seconds, and every row is closed."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 from gateway_rig.load import Found, Load, measure
-from gateway_rig.product import Installation, free_port, module
+from gateway_rig.product import Installation, free_port, module, wait_for
 from sqlalchemy import func, select
 
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, open_calls, processes, usage_logs
+from lib.settings import PROJECT
 
 pytestmark = pytest.mark.feature("GATE-5")
 STREAMS = 6
@@ -87,6 +91,30 @@ def test_answers_that_take_too_long_are_ended_with_their_rows(tmp_path: Path) ->
         assert (found.result().calls, found.result().statuses) == (0, {"lost": STREAMS})
         assert count(installation, usage_logs, usage_logs.c.status == "cancelled") == STREAMS
         assert [count(installation, table) for table in (open_calls, budget_holds, processes)] == [0, 0, 0]
+        assert installation.sums().faults(0) == []
+
+
+def test_the_server_of_the_pages_stops_in_time_too(tmp_path: Path) -> None:
+    upstream, port = free_port(), free_port()
+    with module("upstream", upstream, 400), ThreadPoolExecutor(1) as pool:
+        installation = Installation(tmp_path, upstream)
+        environment = dict(os.environ) | {"LLM_MANAGER_DATA": str(tmp_path)}
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+        with subprocess.Popen(
+            [*command, "--server.headless", "true"], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL
+        ) as server:
+            try:
+                wait_for(f"http://127.0.0.1:{port}/readyz", server)
+                load = Load(port, STREAMS, True, 60.0, installation.key, most=STREAMS)
+                found = pool.submit(measure, load)
+                wait_until(lambda: count(installation, open_calls) == STREAMS)
+                began = time.monotonic()
+            finally:
+                server.terminate()
+            server.wait(15)
+        assert time.monotonic() - began < 11
+        assert found.result().calls == 0
+        assert count(installation, usage_logs, usage_logs.c.status == "cancelled") == STREAMS
         assert installation.sums().faults(0) == []
 
 
