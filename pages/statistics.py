@@ -1,6 +1,7 @@
 """Cost, tokens and calls over time, by provider, model, app and user. The address holds every choice."""
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -62,4 +63,5 @@ with right.container(border=True, height="stretch"):
 with st.container(border=True):
     days = statistics_filters.days_of(found.start, found.end, zone)
     file_name = f"models-{days[0]}-to-{days[1]}"
-    statistics_table.by_model(ask.by_model(actor, where), totals, file_name, compact=compact)
+    note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
+    statistics_table.by_model(ask.by_model(actor, where), totals, file_name, note, compact=compact)

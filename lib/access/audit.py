@@ -1,4 +1,5 @@
-"""The audit log: who changed what, when. Written in the transaction of the change itself, so neither stands alone.
+"""The audit log: who changed what, when, from where. Written in the transaction of the change itself, so neither stands
+alone; afterwards the database refuses to change an entry, and to delete one that is younger than 29 days.
 
 Reading it is for super-admins. The export is what the filter finds, newest first; text that a spreadsheet would run as
 a formula gets a leading apostrophe.
@@ -20,9 +21,10 @@ from lib.db.engine import Store
 from lib.db.tables import audit_log
 
 PAGE_SIZE = 25
+_LONGEST_PLACE = 80
 _BATCH = 1_000
 _A = audit_log.c
-_COLUMNS = ("at", "user_name", "action", "subject", "detail", "user_id", "id")
+_COLUMNS = ("at", "user_name", "came_from", "action", "subject", "detail", "user_id", "id")
 _FORMULA_SIGNS = tuple("=+-@\t\r\n＝＋－＠")
 
 
@@ -34,6 +36,7 @@ def record(connection: Connection, actor: Actor, action: str, subject: str, **de
             at=utc_now(),
             user_id=actor.user_id,
             user_name=actor.name,
+            came_from=_place(actor.came_from),
             action=action,
             subject=subject[:200],
             detail=detail,
@@ -49,6 +52,7 @@ class Entry:
     at: datetime
     user_id: str | None
     user_name: str
+    came_from: str | None
     action: str
     subject: str
     detail: dict[str, Any]
@@ -56,12 +60,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Asked:
-    """What to look for; empty is everything. `since` is included, `until` is not."""
+    """What to look for; empty is everything. `text` is any part of the subject; `since` is included, `until` is not."""
 
     users: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,11 @@ class Audit:
             )
         return Options(users, actions)
 
+    def note_export(self, actor: Actor, action: str, form: str, **detail: Any) -> None:
+        """Note that the actor takes figures away as a file: an export that has no transaction of its own."""
+        with self._store.write() as connection:
+            record(connection, actor, action, form, **detail)
+
     def export_csv(self, actor: Actor, asked: Asked) -> Iterator[bytes]:
         """Everything that was asked for, in pieces; the export is itself noted first."""
         _require(actor)
@@ -132,6 +142,11 @@ class Audit:
             after = [_A.at <= at, or_(_A.at < at, _A.id < last)]
 
 
+def _place(came_from: str | None) -> str | None:
+    """As it is stored: an IPv4 address is written as one, also where a socket of both kinds gave it."""
+    return came_from and came_from.replace(" ::ffff:", " ")[:_LONGEST_PLACE]
+
+
 def _require(actor: Actor) -> None:
     actor.require_super_admin("read the audit log")
 
@@ -142,6 +157,8 @@ def _where(asked: Asked) -> list[ColumnElement[bool]]:
         found.append(_A.user_name.in_(asked.users))
     if asked.actions:
         found.append(_A.action.in_(asked.actions))
+    if asked.text.strip():
+        found.append(_A.subject.icontains(asked.text.strip(), autoescape=True))
     if asked.since is not None:
         found.append(_A.at >= asked.since)
     if asked.until is not None:

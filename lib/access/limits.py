@@ -24,12 +24,21 @@ from lib.access.permissions import Actor, Permission
 from lib.access.rate_counter import Counter
 from lib.clock import utc_now
 from lib.db.engine import Store
+from lib.db.quick import Quick
 from lib.db.tables import installation_settings, open_calls, rate_counters
 from lib.errors import InvalidInput, Throttled
 
 _SETTING = "app_limits"
 _FRESH_S = 4.0
 _LARGEST = 2**31 - 1
+_C = rate_counters.c
+_COUNTERS = Quick(
+    select(_C.subject, _C.seconds)
+    .where(_C.subject.in_(bindparam("subjects", expanding=True)))
+    .order_by(_C.subject)
+    .with_for_update()
+)
+_CHANGE = Quick(update(rate_counters).where(_C.subject == bindparam("of")).values(seconds=bindparam("seconds")))
 
 
 class LimitKind(StrEnum):
@@ -223,20 +232,17 @@ def _read(connection: Connection, subjects: Iterable[str], moment: float) -> dic
     wanted = set(subjects)
     if not wanted:
         return {}
-    query = select(rate_counters.c.subject, rate_counters.c.seconds).where(rate_counters.c.subject.in_(wanted))
-    query = query.order_by(rate_counters.c.subject).with_for_update()
-    rows = connection.execute(query).all()
+    asked = {"subjects": sorted(wanted)}
+    rows = _COUNTERS.all(connection, asked)
     if len(rows) < len(wanted):
         prepare(connection, wanted - {row.subject for row in rows})
-        rows = connection.execute(query).all()
+        rows = _COUNTERS.all(connection, asked)
     return {row.subject: Counter(row.seconds, moment) for row in rows}
 
 
 def _write(connection: Connection, counters: dict[str, Counter]) -> None:
     if counters:
-        change = update(rate_counters).where(rate_counters.c.subject == bindparam("of"))
-        rows = [{"of": subject, "seconds": counter.as_row()} for subject, counter in counters.items()]
-        connection.execute(change, rows)
+        _CHANGE.run(connection, [{"of": name, "seconds": counter.as_row()} for name, counter in counters.items()])
 
 
 def _in_flight(connection: Connection, claims: Iterable[Claim]) -> dict[str, int]:

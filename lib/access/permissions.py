@@ -5,7 +5,7 @@ a command are refused alike. Managing people belongs to the super-admin role alo
 the original's seed, cover everything else.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from lib.access.grants import KeyGrant
@@ -50,7 +50,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
 class Actor:
     """Who asks. `user_id` is None for the machine's own operator (command line, jobs), who may do everything.
 
-    `key` is set when a program asks with an API key: it fixes the app and narrows models and endpoints.
+    `key` is set when a program asks with an API key: it fixes the app and narrows models and endpoints. `came_from`
+    is set by the door, for the audit log: `page 192.0.2.7`, `gateway 192.0.2.7`, `command line ben@host`, `job`.
     """
 
     user_id: str | None
@@ -58,6 +59,11 @@ class Actor:
     role: Role
     permissions: frozenset[Permission] = field(default=frozenset(), repr=False)
     key: KeyGrant | None = None
+    came_from: str | None = field(default=None, compare=False)
+
+    def coming_from(self, place: str) -> "Actor":
+        """The same actor at a door."""
+        return replace(self, came_from=place)
 
     def can(self, permission: Permission) -> bool:
         """Whether the actor holds the permission."""

@@ -7,6 +7,7 @@ that stands in the terminal and in a 0600 file of the data folder. Both ways wor
 import hmac
 import os
 import secrets
+from dataclasses import replace
 
 from sqlalchemy import insert, select, text
 
@@ -49,13 +50,13 @@ class Setup:
             out.write(code + "\n")
         return code
 
-    def create_administrator(self, code: str, name: str, password: str) -> User:
+    def create_administrator(self, code: str, name: str, password: str, came_from: str | None = None) -> User:
         """The first account, a super-admin; InvalidInput for a wrong code, Conflict when somebody was faster."""
         given = "".join(code.split()).replace("-", "").upper()
         if not hmac.compare_digest(given.encode(), self.code().replace("-", "").encode()):
             where = "It stands in the terminal that started LLM Manager and in setup-code.txt in the data folder."
             raise InvalidInput("The set-up code is not right.", where, field="code")
-        user = self._create(name, password)
+        user = self._create(name, password, came_from)
         self._file.unlink(missing_ok=True)
         return user
 
@@ -65,14 +66,14 @@ class Setup:
         if not name or not password or not self.needed():
             return None
         try:
-            return self._create(name, password)
+            return self._create(name, password, "environment")
         except InvalidInput as error:
             fix = "Correct LLM_MANAGER_ADMIN_USER or LLM_MANAGER_ADMIN_PASSWORD."
             raise InstallationError("The first account can't be made.", str(error), fix) from error
         except Conflict:
             return None  # another process with the same environment was faster
 
-    def _create(self, name: str, password: str) -> User:
+    def _create(self, name: str, password: str, came_from: str | None) -> User:
         row = new_row(name, password, Role.SUPER_ADMIN)
         with self._store.write() as connection:
             if not self._store.is_sqlite:  # SQLite's write transactions follow one another by themselves
@@ -80,6 +81,7 @@ class Setup:
             if connection.scalar(select(users.c.id).limit(1)) is not None:
                 raise Conflict("The first account exists already.", "", "Sign in, or ask its owner for an account.")
             connection.execute(insert(users), row)
-            audit.record(connection, OPERATOR, "user.create", row["name"], role=row["role"], first=True)
+            actor = replace(OPERATOR, came_from=came_from)
+            audit.record(connection, actor, "user.create", row["name"], role=row["role"], first=True)
         self._done = True
         return next(user for user in self._people.list(OPERATOR) if user.id == row["id"])

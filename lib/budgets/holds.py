@@ -22,14 +22,15 @@ from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
 from lib.budgets.windows import OpenWindow, lock, locked
 from lib.db.bulk import insert_rows
+from lib.db.quick import Quick
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
 
 HOLD_LASTS = timedelta(hours=1)  # then the sweep asks the ledger what became of the call
 _MOST_IDS = 500  # in one statement
 _H, _W = budget_holds.c, budget_windows.c
 _WINDOW = (_W.budget_id == bindparam("of_budget"), _W.starts_at == bindparam("of_start"))
-_TAKE = update(budget_windows).where(*_WINDOW).values(held_nano_usd=_W.held_nano_usd + bindparam("amount"))
-_SETTLE = (
+_TAKE = Quick(update(budget_windows).where(*_WINDOW).values(held_nano_usd=_W.held_nano_usd + bindparam("amount")))
+_SETTLE = Quick(
     update(budget_windows)
     .where(*_WINDOW)
     .values(
@@ -39,7 +40,7 @@ _SETTLE = (
     )
     .returning(_W.spent_nano_usd, _W.limit_nano_usd)
 )
-_CLAIM = (
+_CLAIM = Quick(
     delete(budget_holds)
     .where(_H.log_id.in_(bindparam("log_ids", expanding=True)))
     .returning(_H.log_id, _H.budget_id, _H.starts_at, _H.amount_nano_usd)
@@ -96,7 +97,7 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
         if window.taken
     ]
     if taken:
-        connection.execute(_TAKE, taken)
+        _TAKE.run(connection, taken)
     return answers
 
 
@@ -117,7 +118,7 @@ def settle_many(connection: Connection, costs: Mapping[str, int | None], now: da
     if log_ids:
         lock(connection)
     for first in range(0, len(log_ids), _MOST_IDS):
-        for hold in connection.execute(_CLAIM, {"log_ids": log_ids[first : first + _MOST_IDS]}).all():
+        for hold in _CLAIM.all(connection, {"log_ids": log_ids[first : first + _MOST_IDS]}):
             cost = costs[hold.log_id]
             total = sums.setdefault((hold.budget_id, hold.starts_at), [0, 0, 0])
             total[0] += hold.amount_nano_usd
@@ -126,8 +127,9 @@ def settle_many(connection: Connection, costs: Mapping[str, int | None], now: da
             settled += 1
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
         values = {"of_budget": budget_id, "of_start": starts_at, "amount": amount, "cost": cost, "unpriced": unpriced}
-        window = connection.execute(_SETTLE, values).one_or_none()
-        if window is not None and cost:
+        for window in _SETTLE.all(connection, values):
+            if not cost:
+                continue
             after, limit = window.spent_nano_usd, window.limit_nano_usd
             notices.crossed(connection, budget_id, starts_at, after - cost, after, limit, now)
     return settled

@@ -27,10 +27,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.budgets.budget import COLUMN, Scope, Window, window_at
+from lib.db.quick import Quick
 from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, open_calls, usage_logs
 
 _B, _W = budgets.c, budget_windows.c
-_OF_SUBJECTS = (
+_OF_SUBJECTS = Quick(
     select(
         budgets,
         _W.ends_at,
@@ -40,7 +41,8 @@ _OF_SUBJECTS = (
     )
     .join(budget_windows, (_W.budget_id == _B.id) & (_W.starts_at == _B.window_starts_at))
     .where(tuple_(_B.scope, _B.subject).in_(bindparam("subjects", expanding=True)))
-    .order_by(_B.id)
+    .order_by(_B.id),
+    pairs=("subjects",),
 )
 
 
@@ -48,7 +50,7 @@ _OF_SUBJECTS = (
 class OpenWindow:
     """A locked window while a batch of calls is decided. Money in nano-dollars."""
 
-    budget: Row[Any]
+    budget: Any  # its row, with that of its window
     limit: int
     spent: int
     held: int
@@ -75,14 +77,14 @@ def lock(connection: Connection) -> None:
 def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
     """The current windows of every budget about one of the (scope, subject) pairs, locked, by budget id."""
     asked = {"subjects": sorted(subjects)}
-    found = connection.execute(_OF_SUBJECTS, asked).all()
+    found = _OF_SUBJECTS.all(connection, asked)
     if found and connection.dialect.name != "sqlite":
         lock(connection)
-        found = connection.execute(_OF_SUBJECTS, asked).all()
+        found = _OF_SUBJECTS.all(connection, asked)
     if stale := [row for row in found if window_at(row.period, now).start > row.window_starts_at]:
         for row in stale:
             begin(connection, row.id, row.period, now)
-        found = connection.execute(_OF_SUBJECTS, asked).all()
+        found = _OF_SUBJECTS.all(connection, asked)
     return [OpenWindow(row, row.window_limit, row.spent_nano_usd, row.held_nano_usd) for row in found]
 
 

@@ -255,6 +255,7 @@ class Calls:
             await self._house
         with suppress(TimeoutError):
             await asyncio.wait_for(self._the_ledger.drain(), 10)
+        self._the_ledger.end()
         with suppress(LLMManagerError):
             await asyncio.to_thread(recovery.sign_out, self._store, self._owner)
         self._spool.close()

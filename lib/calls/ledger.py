@@ -14,8 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lib.access.limits import Claim, RateLimits
 from lib.budgets.holds import settle_many
@@ -24,14 +23,26 @@ from lib.calls.admission import Answer, Ask
 from lib.calls.spool import Spool
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
-from lib.db.engine import Store
+from lib.db.engine import Busy, Direct, Store
+from lib.db.quick import Quick
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
-from lib.errors import LLMManagerError
 
 log = logging.getLogger(__name__)
 _RETRY_S = 1.0
+_BATCH, _LATER_S = 64, 0.03  # closings that are written together, and how long one waits for others
+_BUSY_S, _MOST_BUSY = 0.001, 25  # tries while another process writes
+_CHECKPOINT_EVERY = 500  # commits here
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
 _MOMENTS = ("started_at", "finished_at")
+_IDS: Any = bindparam("ids", expanding=True)
+_THERE = Quick(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
+_END = Quick(delete(open_calls).where(open_calls.c.id.in_(_IDS)))
+_SEQUENCE = Quick(
+    update(ledger_clock)
+    .where(ledger_clock.c.id == 1)
+    .values(change_seq=ledger_clock.c.change_seq + bindparam("count"))
+    .returning(ledger_clock.c.change_seq)
+)
 
 
 @dataclass(slots=True)
@@ -60,15 +71,24 @@ class Closing:
 
 
 class Ledger:
-    """Batches of openings and closings, one transaction at a time; belongs to one event loop."""
+    """Batches of openings and closings, one transaction at a time; belongs to one event loop.
+
+    On SQLite a batch is committed in the loop itself, since handing it to a thread costs more than the commit: at once
+    for openings, all of one turn of the loop together, and after some milliseconds for closings. When another process
+    holds the database it is tried again in a moment; when that goes on, and on PostgreSQL always, a thread waits.
+    """
 
     def __init__(self, store: Store, spool: Spool, limits: RateLimits) -> None:
         self._store, self._spool, self._limits = store, spool, limits
+        self._direct = store.direct() if store.is_sqlite else None
         self._opening: list[_Opening] = []
         self._closing: list[Closing] = []
         self._doubtful: list[str] = []  # openings that failed, perhaps after their commit: they must not stay open
         self._spent: list[Path] = []  # spool files whose records are all in this or an earlier batch
         self._flusher: asyncio.Task[None] | None = None
+        self._turn: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._busy = self._commits = 0
 
     async def open(self, row: dict[str, Any], ask: Ask) -> Answer:
         """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this returns."""
@@ -85,7 +105,10 @@ class Ledger:
         except OSError:
             log.error("The spool can't be written: the end of call %s waits in memory.", closing.row["id"])
         self._closing.append(closing)
-        self._wake()
+        if self._direct is None or len(self._closing) >= _BATCH:
+            self._wake()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(_LATER_S, self._wake_late)
 
     def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
         """Keep what an answer holds so far; a full disk only costs this safety net."""
@@ -96,57 +119,147 @@ class Ledger:
 
     async def drain(self) -> None:
         """Return when everything taken so far has been written."""
+        if self._opening or self._closing or self._doubtful:
+            self._hand_over()
         while self._flusher is not None and not self._flusher.done():
             await asyncio.shield(self._flusher)
 
+    def end(self) -> None:
+        """Give the connection back; everything has been drained."""
+        for handle in (self._turn, self._later):
+            if handle is not None:
+                handle.cancel()
+        if self._direct is not None:
+            self._direct.close()
+
     def _wake(self) -> None:
+        """Commit what waits: in the next turn of the loop, so that all that opens in this one goes with it."""
+        if self._flusher is not None and not self._flusher.done():
+            return  # it takes everything with it
+        if self._direct is None:
+            self._hand_over()
+        elif self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._commit_here)
+
+    def _wake_late(self) -> None:
+        self._later = None
+        self._wake()
+
+    def _hand_over(self) -> None:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.get_running_loop().create_task(self._flush())
 
+    def _commit_here(self) -> None:
+        """One commit in the loop; without waiting for anybody."""
+        self._turn = None
+        if self._direct is None or (self._flusher is not None and not self._flusher.done()):
+            return
+        is_due = self._later is None or len(self._closing) >= _BATCH
+        opening, closing = self._opening, self._closing if is_due else []
+        if not opening and not closing:
+            return
+        try:
+            try:
+                answers = self._try_here(self._direct, opening, closing)
+            except _SettleFirst:
+                closing = self._closing
+                answers = self._try_here(self._direct, opening, closing)
+        except Busy:
+            self._busy += 1
+            if self._busy > _MOST_BUSY:
+                self._hand_over()
+            else:
+                self._turn = asyncio.get_running_loop().call_later(_BUSY_S, self._commit_here)
+            return
+        except Exception:  # nothing was written: a thread tries again, and says what is wrong
+            self._hand_over()
+            return
+        self._busy, self._opening = 0, []
+        if closing:
+            self._closing = []
+            self._drop_spent()
+        _answer(opening, answers, None)
+        self._commits += 1
+        if self._commits % _CHECKPOINT_EVERY == 0:
+            asyncio.get_running_loop().run_in_executor(None, self._store.checkpoint)
+
+    def _try_here(self, direct: Direct, opening: list["_Opening"], closing: list[Closing]) -> list[Answer]:
+        """A refusal only counts when everything that has ended is settled: _SettleFirst, and nothing is written."""
+        if closing:
+            self._rotate()
+        with direct.write() as connection:
+            answers = self._write(connection, opening, closing, [])
+            if len(closing) < len(self._closing) and any(answer.refusal is not None for answer in answers):
+                raise _SettleFirst
+        return answers
+
     async def _flush(self) -> None:
+        """Commits in a thread, until nothing waits."""
         while self._opening or self._closing or self._doubtful:
             opening, self._opening = self._opening, []
             closing, self._closing = self._closing, []
             doubtful, self._doubtful = self._doubtful, []
-            if (segment := self._spool.rotate()) is not None:
-                self._spent.append(segment)
+            self._rotate()
             answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful)
             if error is None:
-                for path in self._spent:
-                    path.unlink(missing_ok=True)
-                self._spent.clear()
+                self._drop_spent()
             else:
                 self._closing[:0] = closing
                 self._doubtful += doubtful + [one.row["id"] for one in opening]
-            for number, one in enumerate(opening):
-                if not one.answered.done():
-                    if error is None:
-                        one.answered.set_result(answers[number])
-                    else:
-                        one.answered.set_exception(error)
+            _answer(opening, answers, error)
             if error is not None:
                 await asyncio.sleep(_RETRY_S)
+        self._busy = 0
 
     def _commit(
         self, opening: list["_Opening"], closing: list[Closing], doubtful: list[str]
     ) -> tuple[list[Answer], Exception | None]:
-        """Ended attempts first: what they give back may let the next ones pass."""
-        answers: list[Answer] = []
         try:
             with self._store.write() as connection:
-                insert_closings(connection, closing, self._limits)
-                if doubtful:
-                    connection.execute(delete(open_calls).where(open_calls.c.id.in_(doubtful)))
-                    settle_many(connection, dict.fromkeys(doubtful, 0), utc_now())
-                if opening:
-                    answers = admission.admit(connection, [one.ask for one in opening], self._limits, utc_now())
-                    rows = [one.row for one, answer in zip(opening, answers, strict=True) if answer.refusal is None]
-                    if rows:
-                        insert_rows(connection, open_calls, rows)
-        except (SQLAlchemyError, LLMManagerError, OSError) as error:
+                return self._write(connection, opening, closing, doubtful), None
+        except Exception as error:  # the boundary: whoever waits for an answer has to get one
             log.error("The ledger could not be written, %d closings wait: %s", len(closing), error)
             return [], error
-        return answers, None
+
+    def _write(
+        self, connection: Connection, opening: list["_Opening"], closing: list[Closing], doubtful: list[str]
+    ) -> list[Answer]:
+        """Ended attempts first: what they give back may let the next ones pass."""
+        if closing:
+            insert_closings(connection, closing, self._limits)
+        if doubtful:
+            _END.run(connection, [{"ids": doubtful}])
+            settle_many(connection, dict.fromkeys(doubtful, 0), utc_now())
+        if not opening:
+            return []
+        answers = admission.admit(connection, [one.ask for one in opening], self._limits, utc_now())
+        rows = [one.row for one, answer in zip(opening, answers, strict=True) if answer.refusal is None]
+        if rows:
+            insert_rows(connection, open_calls, rows)
+        return answers
+
+    def _rotate(self) -> None:
+        if (segment := self._spool.rotate()) is not None:
+            self._spent.append(segment)
+
+    def _drop_spent(self) -> None:
+        for path in self._spent:
+            path.unlink(missing_ok=True)
+        self._spent.clear()
+
+
+class _SettleFirst(Exception):
+    pass
+
+
+def _answer(opening: list["_Opening"], answers: list[Answer], error: Exception | None) -> None:
+    for number, one in enumerate(opening):
+        if one.answered.done():
+            continue
+        if error is None:
+            one.answered.set_result(answers[number])
+        else:
+            one.answered.set_exception(error)
 
 
 @dataclass(slots=True)
@@ -171,7 +284,7 @@ def insert_closings(connection: Connection, closings: Iterable[Closing], limits:
 def _insert_batch(connection: Connection, closings: list[Closing], limits: RateLimits | None) -> int:
     ids = [closing.row["id"] for closing in closings]
     sequence = take_sequence(connection, len(ids))
-    there = set(connection.scalars(select(usage_logs.c.id).where(usage_logs.c.id.in_(ids))))
+    there = {row.id for row in _THERE.all(connection, {"ids": ids})}
     fresh = [closing for closing in closings if closing.row["id"] not in there]
     if fresh:
         rows = [dict(closing.row, change_seq=sequence + n) for n, closing in enumerate(fresh)]
@@ -180,16 +293,10 @@ def _insert_batch(connection: Connection, closings: list[Closing], limits: RateL
             insert_rows(connection, usage_payloads, payloads)
         spent = (admission.spent_by(closing.row, closing.claim) for closing in fresh)
         admission.settle(connection, spent, limits, utc_now())
-    connection.execute(delete(open_calls).where(open_calls.c.id.in_(ids)))
+    _END.run(connection, [{"ids": ids}])
     return len(fresh)
 
 
 def take_sequence(connection: Connection, count: int) -> int:
     """Reserve `count` change numbers and return the first; the row's lock makes their order that of the commits."""
-    taken = (
-        update(ledger_clock)
-        .where(ledger_clock.c.id == 1)
-        .values(change_seq=ledger_clock.c.change_seq + count)
-        .returning(ledger_clock.c.change_seq)
-    )
-    return int(connection.execute(taken).scalar_one()) - count + 1
+    return int(_SEQUENCE.all(connection, {"count": count})[0].change_seq) - count + 1

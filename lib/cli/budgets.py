@@ -4,10 +4,9 @@ import argparse
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from lib.access.permissions import OPERATOR
 from lib.cli import output
 from lib.cli.arguments import count, names
-from lib.cli.door import opened_services
+from lib.cli.door import OPERATOR, opened_services
 from lib.errors import UserError
 
 SCOPES = ("global", "provider", "configuration", "app", "user", "key")

@@ -1,12 +1,27 @@
-"""The services as a command sees them: opened, and closed at its end."""
+"""The services as a command sees them: opened, and closed at its end; and who asks, a person of this machine."""
 
+import getpass
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lib.access import permissions
+
 if TYPE_CHECKING:
     from lib.services import Services
+
+
+def _place() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "?"
+    return f"command line {user}@{socket.gethostname()}"
+
+
+OPERATOR = permissions.OPERATOR.coming_from(_place())
 
 
 @contextmanager

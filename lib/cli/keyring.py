@@ -3,9 +3,8 @@
 import argparse
 from typing import Any
 
-from lib.access.permissions import OPERATOR
 from lib.cli import output
-from lib.cli.door import opened_services
+from lib.cli.door import OPERATOR, opened_services
 
 
 def add_commands(commands: Any) -> None:

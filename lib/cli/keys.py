@@ -5,10 +5,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Limits
-from lib.access.permissions import OPERATOR
 from lib.cli import output
 from lib.cli.arguments import count, day
-from lib.cli.door import opened_services
+from lib.cli.door import OPERATOR, opened_services
 from lib.errors import NotFound
 
 if TYPE_CHECKING:

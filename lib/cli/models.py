@@ -4,9 +4,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lib.access.permissions import OPERATOR
 from lib.cli import output
-from lib.cli.door import opened_services
+from lib.cli.door import OPERATOR, opened_services
 from lib.errors import UserError
 from lib.money import usd_from_nano
 

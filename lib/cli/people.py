@@ -5,9 +5,9 @@ import os
 import sys
 from typing import Any
 
-from lib.access.permissions import OPERATOR, Role
+from lib.access.permissions import Role
 from lib.cli import output
-from lib.cli.door import opened_services
+from lib.cli.door import OPERATOR, opened_services
 from lib.errors import InvalidInput
 
 PASSWORD_VARIABLE = "LLM_MANAGER_NEW_PASSWORD"  # noqa: S105 (a name, not a password)

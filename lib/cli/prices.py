@@ -6,10 +6,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.access.permissions import OPERATOR
 from lib.cli import output
 from lib.cli.arguments import day
-from lib.cli.door import opened_services
+from lib.cli.door import OPERATOR, opened_services
 from lib.cli.usage import moments
 from lib.errors import InvalidInput
 

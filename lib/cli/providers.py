@@ -4,9 +4,8 @@ import argparse
 import os
 from typing import Any
 
-from lib.access.permissions import OPERATOR
 from lib.cli import output
-from lib.cli.door import opened_services
+from lib.cli.door import OPERATOR, opened_services
 from lib.errors import InvalidInput
 from lib.providers.kinds import ProviderKind
 

@@ -5,10 +5,9 @@ import sys
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from lib.access.permissions import OPERATOR
 from lib.cli import output
 from lib.cli.arguments import day, names
-from lib.cli.door import opened_services
+from lib.cli.door import OPERATOR, opened_services
 from lib.errors import InvalidInput
 
 
@@ -43,6 +42,7 @@ def stats(arguments: argparse.Namespace) -> None:
         if "user" in frame:
             known = sample_names() | services.users.names(frame["user"].dropna().unique())
             frame["user"] = frame["user"].map(lambda user_id: known.get(user_id, user_id))
+        services.audit.note_export(OPERATOR, "statistics.export", arguments.format, rows=len(frame), by=arguments.by)
     write = {"csv": frames.as_csv, "json": frames.as_json, "parquet": frames.as_parquet}[arguments.format]
     output.write_bytes([write(frame)])
 

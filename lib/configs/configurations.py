@@ -157,12 +157,16 @@ class Configurations:
             others = column if everywhere else column & (_C.app == row.app)
             connection.execute(update(configurations).where(others).values({column: False}))
             _touch(connection, row, **{column.name: True})
+            of = "every app" if everywhere else row.app
+            audit.record(connection, actor, "configuration.default", row.slug, default_of=of)
 
     def clear_default(self, actor: Actor, configuration_id: str) -> None:
         """Let the app fall back to the global default."""
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
-            _touch(connection, _find(connection, configuration_id), is_default=False)
+            row = _find(connection, configuration_id)
+            _touch(connection, row, is_default=False)
+            audit.record(connection, actor, "configuration.no_default", row.slug, app=row.app)
 
     def delete(self, actor: Actor, configuration_id: str) -> None:
         """Remove one; its calls stay in the ledger. The global default can't go."""
@@ -176,7 +180,8 @@ class Configurations:
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
         """Configurations as a JSON document without secrets; providers by name and kind."""
         chosen = [c for c in self.list(actor) if slugs is None or c.slug in slugs]
-        with self._store.read() as connection:
+        with self._store.write() as connection:
+            audit.record(connection, actor, "configuration.export", "json", rows=len(chosen))
             return interchange.to_json(chosen, known_providers(connection))
 
     def import_json(self, actor: Actor, document: str | bytes) -> interchange.Imported:

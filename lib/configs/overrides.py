@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
+from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration, check_slug
@@ -89,18 +90,20 @@ class Overrides:
         with self._store.write() as connection:
             _require_configuration(connection, row["configuration_id"])
             connection.execute(insert(overrides).values(**row))
+            audit.record(connection, actor, "override.create", row["name"], **_told(row))
         return self.get(actor, row["id"])
 
     def update(self, actor: Actor, override_id: str, draft: OverrideDraft) -> Override:
         """Change every field a person may set."""
         actor.require(Permission.EDIT_CONFIGS)
-        self._change(override_id, **draft.checked())
+        values = draft.checked()
+        self._change(actor, "override.edit", override_id, values, **_told(values))
         return self.get(actor, override_id)
 
     def set_active(self, actor: Actor, override_id: str, is_active: bool) -> None:
         """Switch one on or off."""
         actor.require(Permission.EDIT_CONFIGS)
-        self._change(override_id, is_active=is_active)
+        self._change(actor, "override.on" if is_active else "override.off", override_id, {"is_active": is_active})
 
     def delete(self, actor: Actor, override_id: str) -> None:
         """Remove one; calls made with it keep their parameters in the ledger."""
@@ -108,6 +111,7 @@ class Overrides:
         with self._store.write() as connection:
             row = _find(connection, override_id)
             connection.execute(delete(overrides).where(_C.id == row.id))
+            audit.record(connection, actor, "override.delete", row.name)
 
     def matching(self, actor: Actor, app: str, context: str | None, configuration_id: str) -> Sequence[Override]:
         """Those that hold for a call and are switched on; without a context, those that name one do not."""
@@ -147,12 +151,13 @@ class Overrides:
         """What is known of a model (internal: for the call path)."""
         return self._models.limits(kind, model, provider_id)
 
-    def _change(self, override_id: str, **values: Any) -> None:
+    def _change(self, actor: Actor, action: str, override_id: str, values: dict[str, Any], **told: Any) -> None:
         with self._store.write() as connection:
             row = _find(connection, override_id)
             _require_configuration(connection, values.get("configuration_id"))
             query = update(overrides).where(_C.id == row.id)
             connection.execute(query.values(**values, updated_at=utc_now()))
+            audit.record(connection, actor, action, values.get("name", row.name), **told)
 
 
 def judged(found: Effective, kind: str, limits: ModelFacts | None) -> Effective:
@@ -168,6 +173,12 @@ def _find(connection: Connection, override_id: str) -> Row[Any]:
     if row is None:
         raise NotFound("There is no such override.", "", "Look at the Overrides page for those there are.")
     return row
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the audit log says of an override: whom it holds for, and the names of its parameters."""
+    plain = {name: values[name] for name in ("app", "context", "configuration_id", "strategy", "priority")}
+    return plain | {"parameters": sorted(values["parameters"])}
 
 
 def _require_configuration(connection: Connection, configuration_id: str | None) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, insert
 
+from lib.db.quick import execute_many
+
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows that all have the same columns; an unknown column is a KeyError."""
@@ -22,7 +24,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     values = [
         tuple([row[name] if convert is None else convert(row[name]) for name, convert in converters]) for row in rows
     ]
-    connection.exec_driver_sql(statement, values)
+    execute_many(connection, statement, values)
 
 
 @lru_cache(maxsize=32)

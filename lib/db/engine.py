@@ -46,6 +46,15 @@ class Store:
             with connection.begin():
                 yield connection
 
+    def direct(self) -> "Direct":
+        """A connection for an event loop to write with (SQLite)."""
+        return Direct(self.engine, self.url.database)
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file as far as readers let it (SQLite)."""
+        with self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
     def dispose(self) -> None:
         """Close the pool; on SQLite fold the write-ahead log into the file first."""
         if self.is_sqlite:
@@ -55,6 +64,42 @@ class Store:
             except DatabaseError:
                 pass
         self.engine.dispose()
+
+
+class Busy(Exception):
+    """Another connection writes; nothing was done."""
+
+
+class Direct:
+    """A connection of one's own whose transactions never wait: Busy when another connection writes.
+
+    It leaves the write-ahead log's checkpoints to `Store.checkpoint`, in a thread.
+    """
+
+    def __init__(self, engine: Engine, database: str | None) -> None:
+        self._connection, self._database = engine.connect().execution_options(immediate=True), database
+        self._connection.detach()
+        for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
+            self._connection.exec_driver_sql(f"PRAGMA {pragma}")
+        self._connection.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its start and commits at the end."""
+        with _clear_errors(self._database):
+            try:
+                transaction = self._connection.begin()
+            except OperationalError as error:
+                self._connection.rollback()
+                if "locked" in str(error.orig):
+                    raise Busy from None
+                raise
+            with transaction:
+                yield self._connection
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
 
 
 def _sqlite_engine(url: str) -> Engine:

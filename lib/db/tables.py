@@ -299,6 +299,7 @@ audit_log = Table(
     _moment("at"),
     _id("user_id"),
     Column("user_name", String(80), nullable=False),
+    Column("came_from", String(80)),  # page 192.0.2.7, gateway 192.0.2.7, command line ben@host, job
     Column("action", String(40), nullable=False),  # prices.import, key.rotate…
     Column("subject", String(200), nullable=False),
     Column("detail", JSON, nullable=False, default=dict),

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from lib.access import audit
 from lib.access.permissions import Actor, Role
 from lib.calls.ledger import take_sequence
 from lib.clock import utc_now
@@ -60,14 +61,20 @@ class Demo:
         source = year.rows(calls, seed, now or utc_now(), self._prices)
         self._refuse_second_load()
         try:
-            return self._load(source, calls, progress)
+            return self._load(actor, source, calls, progress)
         except Conflict:
             raise
         except BaseException:  # also a page that was left in the middle: half a year would mislead
             self.remove(actor)
             raise
 
-    def _load(self, source: Iterator[dict[str, Any]], calls: int, progress: Callable[[int, int], None] | None) -> int:
+    def _load(
+        self,
+        actor: Actor,
+        source: Iterator[dict[str, Any]],
+        calls: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> int:
         written, newest = 0, deque[dict[str, Any]](maxlen=_WITH_TEXT)
         while rows := list(islice(source, _CHUNK)):
             self._write(rows, first=written == 0)
@@ -77,6 +84,7 @@ class Demo:
                 progress(written, calls)
         with self._store.write() as connection:
             connection.execute(insert(usage_payloads), list(_payloads(list(newest))))
+            audit.record(connection, actor, "demo.load", "sample data", calls=written)
         return written
 
     def _refuse_second_load(self) -> None:
@@ -97,6 +105,7 @@ class Demo:
             connection.execute(
                 update(ledger_clock).where(ledger_clock.c.id == 1).values(epoch=ledger_clock.c.epoch + 1)
             )
+            audit.record(connection, actor, "demo.remove", "sample data", calls=removed)
         return removed
 
     def _write(self, rows: list[dict[str, Any]], *, first: bool) -> None:

@@ -98,7 +98,7 @@ async def caller(exchange: Exchange, services: Services, endpoint: Endpoint) -> 
     if key is None or key.actor is None:
         raise Refused(refusals.UNKNOWN_KEY)
     key.grant.require_endpoint(endpoint)
-    return key.actor
+    return key.actor.coming_from(exchange.place)
 
 
 def _call(actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange) -> CallRequest:

@@ -71,7 +71,7 @@ def _first_account(current: Services, address: str, code: str, name: str, passwo
     """The administrator; a wrong code is a wrong try of the address, a weak password is not."""
     current.sessions.count_try(address)
     try:
-        user = current.setup.create_administrator(code, name, password)
+        user = current.setup.create_administrator(code, name, password, f"page {address}")
     except LLMManagerError as error:
         if getattr(error, "field", None) != "code":
             current.sessions.refund_try(address)

@@ -144,7 +144,7 @@ class Retention:
             days, unfinished = _days(connection), installation.read(connection, _UNFINISHED)
         if not unfinished and (days == Days() or last.get("for") == _mark(days)):
             return None
-        return self.run(OPERATOR, go_on)
+        return self.run(OPERATOR.coming_from("job"), go_on)
 
     def _counts(self, connection: Connection, days: Days) -> Deleted:
         found: dict[str, int] = {}

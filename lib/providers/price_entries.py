@@ -126,6 +126,8 @@ class Prices:
         actor.require(Permission.VIEW_CONFIGS)
         self._book.refresh()
         everything = [*_all(self._book.own()), *([] if own_only else _all(self._book.shipped))]
+        with self._store.write() as connection:
+            audit.record(connection, actor, "prices.export", "csv", rows=len(everything), own_only=own_only)
         return price_list.write(sorted(everything, key=lambda price: (price.kind, price.model, price.valid_from)))
 
     def _in_force(self, key: tuple[str, str]) -> Price:

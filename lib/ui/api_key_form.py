@@ -1,6 +1,5 @@
 """The dialogs that make, show and change an API key. A new one is in the session until it is drawn, no longer."""
 
-import json
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,8 +11,9 @@ from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Endpoint, Limits
 from lib.access.permissions import Actor, Role
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
+from lib.gateway.snippets import Connection, snippets
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session
 from lib.ui.configuration_form import show_in_form
 
 _MADE = "api_key_made"
@@ -43,8 +43,13 @@ def create_dialog(services: Services, actor: Actor) -> None:
         except LLMManagerError as error:
             show_in_form(error, spots)
             return
-        st.session_state[_MADE] = {"id": key.id, "token": token}
+        keep_made({"id": key.id, "token": token})
         st.rerun()
+
+
+def keep_made(made: dict[str, str]) -> None:
+    """Hand id and token to the next page that asks."""
+    st.session_state[_MADE] = made
 
 
 def take_made() -> dict[str, str] | None:
@@ -152,27 +157,19 @@ def made_dialog(services: Services, actor: Actor, key: ApiKey, token: str) -> No
     """The new key with its copy button, and how to use it."""
     st.markdown(f"**{blocks.plain(key.name)}** is ready. Copy the key now: it is not shown again.")
     st.code(token, language=None, wrap_lines=True)
-    address, model = f"{_origin()}/v1", _example_model(services, actor, key)
-    curl, python = st.tabs(["curl", "Python"])
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Say hello."}]})
-    curl.code(
-        f"curl {address}/chat/completions \\\n  -H 'Authorization: Bearer {token}' \\\n"
-        f"  -H 'Content-Type: application/json' \\\n  -d '{body}'",
-        language="bash",
-        wrap_lines=True,
-    )
-    python.code(
-        f"from openai import OpenAI\n\nclient = OpenAI(base_url={json.dumps(address)}, api_key={json.dumps(token)})\n"
-        f"answer = client.chat.completions.create(\n    model={json.dumps(model)},\n"
-        f'    messages=[{{"role": "user", "content": "Say hello."}}],\n)\nprint(answer.choices[0].message.content)',
-        language="python",
-        wrap_lines=True,
-    )
-    if st.button("Done", type="primary"):
-        st.rerun()
+    to = Connection(origin(), token, _example_model(services, actor, key), "")
+    examples = {snippet.tab: snippet for snippet in reversed(snippets(to))}
+    for name, tab in zip(("curl", "Python"), st.tabs(["curl", "Python"]), strict=True):
+        tab.code(examples[name].text, language=examples[name].language, wrap_lines=True)
+    with blocks.row():
+        if st.button("Done", type="primary"):
+            st.rerun()
+        if st.button("More languages", icon=":material/cable:", help="Shows the key in programs to copy"):
+            keep_made({"id": key.id, "token": token})
+            st.switch_page(session.page("connect"))
 
 
-def _origin() -> str:
+def origin() -> str:
     """Where the browser found this page: scheme and host."""
     parts = urlsplit(st.context.url or "http://localhost:8501")
     return f"{parts.scheme}://{parts.netloc}"

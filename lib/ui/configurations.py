@@ -161,6 +161,12 @@ def _more(services: Services, actor: Actor, configuration: Configuration) -> Non
         icon=":material/play_circle:",
         query_params={"config": configuration.slug},
     )
+    st.page_link(
+        session.page("connect"),
+        label="Connect your app",
+        icon=":material/cable:",
+        query_params={"configuration": configuration.slug},
+    )
     if st.button("Clone", icon=":material/content_copy:", type="tertiary", disabled=not may_create):
         change(lambda: select(services.configurations.clone(actor, configuration.id).slug))
     word, icon = ("Switch off", "toggle_off") if configuration.is_active else ("Switch on", "toggle_on")

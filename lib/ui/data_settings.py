@@ -120,18 +120,20 @@ def _told(deleted: Deleted) -> str:
 
 
 def audit_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
-    """The audit log by person, action and day, a page at a time, and as a file."""
+    """The audit log by person, action, subject and day, a page at a time, and as a file."""
     options = services.audit.options(actor)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        users = st.multiselect("Who", options.users, placeholder="Anybody", key="audit-users", width=200)
-        actions = st.multiselect("Action", options.actions, placeholder="Any", key="audit-actions", width=240)
-        since = st.date_input("From", None, key="audit-from", width=140)
-        until = st.date_input("To", None, key="audit-to", width=140)
+        users = st.multiselect("Who", options.users, placeholder="Anybody", key="audit-users", width=150)
+        actions = st.multiselect("Action", options.actions, placeholder="Any", key="audit-actions", width=170)
+        words = st.text_input("What", placeholder="Any part of it", key="audit-text", width=140)
+        since = st.date_input("From", None, key="audit-from", width=134)
+        until = st.date_input("To", None, key="audit-to", width=134)
         asked = Asked(
             tuple(users),
             tuple(actions),
             datetime.combine(since, time(), zone) if since else None,
             datetime.combine(until + timedelta(days=1), time(), zone) if until else None,
+            words,
         )
         st.download_button(
             "CSV",
@@ -149,13 +151,14 @@ def audit_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         {
             "Time": format.moment(entry.at, zone),
             "Who": entry.user_name,
+            "From where": entry.came_from,
             "Action": entry.action,
             "What": entry.subject,
             "Detail": ", ".join(f"{name}: {_short(value)}" for name, value in entry.detail.items()),
         }
         for entry in page.entries
     ]
-    st.dataframe(rows, hide_index=True, row_height=30, alt="Changes, newest first")
+    st.dataframe(rows, hide_index=True, row_height=30, placeholder="—", alt="Changes, newest first")
     with blocks.row(horizontal_alignment="distribute"):
         st.caption(f"{page.count:,} {'entry' if page.count == 1 else 'entries'} · times in {zone.key}", width="content")
         if page.pages > 1:

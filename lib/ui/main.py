@@ -28,6 +28,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),
         ("budgets", "Budgets", "account_balance_wallet", _P.VIEW_STATS),
         ("keys", "API keys", "vpn_key", _P.TEST_CONFIGS),
+        ("connect", "Connect your app", "cable", _P.TEST_CONFIGS),
         ("access", "Access", "key", _P.MANAGE_ENCRYPTION_KEYS),
     ],
 }

@@ -1,5 +1,6 @@
 """The table under the charts: every model with its figures, the sum as its first row, and the same as a file."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ _SHOWN = ["chip", "provider", "model", "calls", "prompt_tokens", "completion_tok
 _COMPACT = ["chip", "model", "cost_usd", "cost_share"]
 
 
-def by_model(frame: "pd.DataFrame", totals: Figures, file_name: str, *, compact: bool) -> None:
-    """Table, footer with what is left out, downloads of exactly this table."""
+def by_model(
+    frame: "pd.DataFrame", totals: Figures, file_name: str, note: Callable[..., None], *, compact: bool
+) -> None:
+    """Table, footer with what is left out, downloads of exactly this table; `note(form, rows=…)` is told of each."""
     table = tables.model_table(frame)
     st.subheader("By model", anchor=False)
     st.dataframe(
@@ -33,10 +36,10 @@ def by_model(frame: "pd.DataFrame", totals: Figures, file_name: str, *, compact:
     with blocks.row():
         st.caption(_footer(table), width="stretch")
         for kind, label in (("csv", "CSV"), ("parquet", "Parquet")):
-            write, mime = export.WRITERS[kind]
+            mime = export.WRITERS[kind][1]
             st.download_button(
                 label,
-                data=partial(write, table),
+                data=partial(as_file, table, kind, note),
                 file_name=f"{file_name}.{kind}",
                 mime=mime,
                 type="tertiary",
@@ -44,6 +47,12 @@ def by_model(frame: "pd.DataFrame", totals: Figures, file_name: str, *, compact:
                 on_click="ignore",
                 key=f"statistics-{kind}",
             )
+
+
+def as_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> bytes:
+    """The table in a form of `export.WRITERS`, noted first."""
+    note(kind, rows=len(table))
+    return export.WRITERS[kind][0](table)
 
 
 def _columns(compact: bool) -> dict[str, Any]:

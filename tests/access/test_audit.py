@@ -1,22 +1,28 @@
 """Who changed what: noted in the transaction of the change, read by super-admins alone."""
 
 import csv
+import getpass
 import io
+import socket
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert
 
 from lib.access import audit
 from lib.access.audit import Asked, Audit
 from lib.access.permissions import OPERATOR, Actor, Role, actor_for
 from lib.calls.activity_filter import ActivityFilter
+from lib.cli import door as command_line
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log
 from lib.errors import Conflict, LLMManagerError, PermissionDenied
+from lib.gateway.exchange import Exchange
+from lib.jobs.retention import Days
 from lib.services import Services, build
 from lib.settings import Settings
 from tests.calls.activity_rig import log_all
@@ -105,6 +111,7 @@ def test_configurations(services: Services) -> None:
         ("amira", "configuration.create", "bot-copy", {"clone_of": "bot"}),
         ("amira", "configuration.off", "bot-copy", {}),
         ("amira", "configuration.delete", "bot-copy", {}),
+        ("amira", "configuration.export", "json", {"rows": 1}),
         ("amira", "configuration.import", "a file", {"created": []}),
     ]
 
@@ -127,11 +134,11 @@ def test_exports_of_calls_say_who_what_and_how_many(services: Services) -> None:
     assert noted(services, "activity.")[0][3]["filter"] == {"app": ["a"]}
 
 
-def written(store: Store, count: int = 60) -> None:
+def written(store: Store, count: int = 60, at: datetime | None = None) -> None:
     now = utc_now()
     rows = [
         {
-            **{"id": new_id(), "at": now - timedelta(hours=number), "user_id": None, "detail": {"n": number}},
+            **{"id": new_id(), "at": at or now - timedelta(hours=number), "user_id": None, "detail": {"n": number}},
             **{"user_name": ("amira", "jonas")[number % 2], "action": f"x.{number % 3}", "subject": f"=s{number}"},
         }
         for number in range(count)
@@ -151,19 +158,50 @@ def test_it_is_read_by_person_action_and_time_in_pages(store: Store) -> None:
     assert {entry.detail["n"] % 6 for entry in log.page(OPERATOR, asked).entries} == {3}
     since, until = utc_now() - timedelta(hours=5.5), utc_now() - timedelta(hours=2.5)
     assert [entry.detail["n"] for entry in log.page(OPERATOR, Asked(since=since, until=until)).entries] == [3, 4, 5]
+    assert [entry.detail["n"] for entry in log.page(OPERATOR, Asked(text=" =S5 ")).entries] == [5, *range(50, 60)]
+    assert log.page(OPERATOR, Asked(text="%")).count == 0
     assert log.options(OPERATOR).users == ["amira", "jonas"]
     assert log.options(OPERATOR).actions == ["x.0", "x.1", "x.2"]
 
 
 def test_the_export_has_every_line_once_and_no_formula(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "_BATCH", 7)
-    written(store)
-    with store.write() as connection:  # entries of one moment are still told apart
-        connection.execute(update(audit_log).values(at=utc_now()))
+    written(store, at=utc_now())  # entries of one moment are still told apart
     rows = list(csv.DictReader(io.StringIO(b"".join(Audit(store).export_csv(AMIRA, Asked(users=("jonas",)))).decode())))
     assert sorted(row["subject"] for row in rows) == sorted(f"'=s{number}" for number in range(1, 60, 2))
     (entry,) = Audit(store).page(OPERATOR, Asked(actions=("audit.export",))).entries
     assert (entry.user_name, entry.detail) == ("amira", {"rows": 30})
+
+
+async def never(*_: Any) -> Any:
+    raise AssertionError
+
+
+def test_every_door_says_from_where(services: Services) -> None:
+    services.setup.create_administrator(services.setup.code(), "root", GOOD, "page ::ffff:192.0.2.7")
+    services.users.create(command_line.OPERATOR, "jonas", GOOD, Role.DEVELOPER)
+    old = utc_now() - timedelta(days=60)
+    with services.store.write() as connection:
+        row = {"id": new_id(), "at": old, "user_name": "x", "action": "x", "subject": "x", "detail": {}}
+        connection.execute(insert(audit_log), row)
+    services.retention.change(AMIRA.coming_from("page " + "x" * 200), Days(audit=30))
+    services.retention.run_if_due(lambda: True)
+    entries = services.audit.page(OPERATOR, Asked(), size=200).entries
+    places = {(entry.action, entry.subject): entry.came_from for entry in entries}
+    assert places["user.create", "root"] == "page 192.0.2.7"
+    assert places["user.create", "jonas"] == f"command line {getpass.getuser()}@{socket.gethostname()}"[:80]
+    assert places["retention.change", "retention"] == "page " + "x" * 75
+    assert places["retention.run", "retention"] == "job"
+    gateway = Exchange({"type": "http", "client": ("192.0.2.9", 1), "headers": []}, never, never)
+    assert gateway.place == "gateway 192.0.2.9"
+    assert b"page 192.0.2.7" in b"".join(services.audit.export_csv(OPERATOR, Asked()))
+
+
+def test_the_first_account_of_the_environment_says_so(settings: Settings) -> None:
+    services = build(replace(settings, admin_user="root", admin_password=GOOD))
+    (entry,) = services.audit.page(OPERATOR, Asked(actions=("user.create",))).entries
+    services.close()
+    assert (entry.subject, entry.came_from) == ("root", "environment")
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.SUPER_ADMIN])

@@ -202,6 +202,7 @@ def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
 
     async def scenario() -> None:
         ledger = Ledger(store, spool, RateLimits(store))
+        ledger._direct = None  # a commit in a thread
         row = opening("me")
         with pytest.raises(LLMManagerError):
             await ledger.open(row, ask(row))

@@ -121,3 +121,15 @@ def test_the_audit_log_is_listed_by_person_and_action(visitor: Visitor) -> None:
     page.multiselect(key="audit-users").set_value(["operator"])
     run(page)
     assert "2 entries" in words(page)
+    page.text_input(key="audit-text").set_value("jon")
+    run(page)
+    assert list(page.dataframe[1].value["What"]) == ["jonas"]
+
+
+@pytest.mark.feature("ACC-3")
+def test_the_audit_log_shows_from_where(visitor: Visitor) -> None:
+    draw = visitor.draw("lib.ui.data_settings.rotate_dialog")
+    press_last(draw, "Rotate key")
+    page = visitor.open("access")
+    shown = page.dataframe[1].value
+    assert list(shown.loc[shown["Action"] == "key.rotate", "From where"]) == ["page 192.0.2.7"]

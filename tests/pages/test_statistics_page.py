@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 from visitor import Visitor, press, run, words
 
+from lib.access.audit import Asked
 from lib.access.permissions import OPERATOR, Role
 from lib.calls.activity_filter import ActivityFilter
 from lib.settings import Settings
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period, Step
+from lib.ui import statistics_table
 from lib.ui.statistics_view import StatisticsView
 
 pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]
@@ -108,3 +112,14 @@ def test_an_address_of_the_activity_log_shows_the_same_days() -> None:
     zone, october = ZoneInfo("Europe/Berlin"), StatisticsView(Period.CUSTOM, date(2026, 10, 1), date(2026, 10, 31))
     found = october.range(zone, datetime(2026, 11, 22, tzinfo=UTC))
     assert StatisticsView.from_query(october.rows_behind(found.start, found.end), zone) == october
+
+
+@pytest.mark.feature("ACC-3")
+def test_a_file_of_figures_is_noted_when_it_is_taken(visitor: Visitor) -> None:
+    actor = OPERATOR.coming_from("page 192.0.2.7")
+    note = partial(visitor.services.audit.note_export, actor, "statistics.export", filter={"app": ["a"]})
+    table = pd.DataFrame({"model": ["m", "n"]})
+    assert statistics_table.as_file(table, "csv", note) == b"model\nm\nn\n"
+    (entry,) = visitor.services.audit.page(OPERATOR, Asked(actions=("statistics.export",))).entries
+    assert (entry.came_from, entry.subject) == ("page 192.0.2.7", "csv")
+    assert entry.detail == {"rows": 2, "filter": {"app": ["a"]}}

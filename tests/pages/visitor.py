@@ -17,7 +17,7 @@ import streamlit as st
 from lib.ui import session
 pages = {name: st.Page(f"{folder}/{name}.py", url_path=name, default=name == wanted)
          for name in ("playground", "dashboard", "statistics", "configurations", "overrides", "providers", "prices",
-                      "activity", "budgets", "keys", "access")}
+                      "activity", "budgets", "keys", "connect", "access")}
 session.register(pages)
 st.navigation(list(pages.values()), position="hidden").run()
 """
@@ -32,6 +32,7 @@ class Visitor:
         self.services.users.create(OPERATOR, "amira", "a long enough password", role)
         token = self.services.sessions.login("amira", "a long enough password", "127.0.0.1", "test")
         monkeypatch.setattr(session, "token", lambda: token)
+        monkeypatch.setattr(session, "place", lambda: "page 192.0.2.7")
         monkeypatch.setattr(service_root, "current", lambda: self.services)
 
     def open(self, name: str, **query: str) -> AppTest:

@@ -151,7 +151,7 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Demo.remove": lambda s, a: s.demo.remove(a),
 }
 # One's own things, whatever the role; that they are one's own is what test_isolation.py shows.
-OWN = {"Users.change_own_password", "Calls.view", "Calls.stop", "Calls.wait", "Calls.running"}
+OWN = {"Users.change_own_password", "Audit.note_export", "Calls.view", "Calls.stop", "Calls.wait", "Calls.running"}
 SCOPED_BY_ROWS = (Activity, Runs, Statistics, Preferences)
 
 

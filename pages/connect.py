@@ -1,0 +1,37 @@
+"""How a program calls this installation: addresses, programs to copy, a call to try. `?configuration=<name>`."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.ui import api_key_form, blocks, connect, session
+
+actor = session.require(Permission.TEST_CONFIGS)
+services = session.services()
+compact = blocks.compact()
+
+with blocks.header("Connect your app"):
+    if st.button("New key", icon=":material/add:"):
+        st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
+
+with blocks.errors_shown():
+    configurations = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None]
+    keys = connect.usable_keys(services, actor)
+    if not configurations:
+        with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
+            st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
+        st.stop()
+    if not keys:
+        sentence = "A program calls models here with a key of its own, which says for which app it spends."
+        with blocks.empty_state("vpn_key", "No API key yet", sentence):
+            st.page_link(session.page("keys"), label="Open API keys", icon=":material/vpn_key:")
+        st.stop()
+    left, right = st.columns(2)
+    with left:
+        model = connect.choose_model(configurations)
+    with right:
+        key = connect.choose_key(keys)
+    main, side = (st.container(), st.container()) if compact else st.columns([2.2, 1], gap="medium")
+    with main:
+        connect.programs(key, model, configurations)
+    with side.container(border=True):
+        connect.try_it(services, actor, key, model)

@@ -1,0 +1,261 @@
+"""Every function of the services that changes something, or hands figures out, leaves an entry: who, from where, what.
+
+The table is complete by construction: a function of the permission matrix that is neither here, nor a question, nor
+named below with its reason, fails a test.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, text, update
+from sqlalchemy.exc import DatabaseError
+
+from lib.access.audit import Asked
+from lib.access.grants import MODEL_ENDPOINTS, Limits
+from lib.access.permissions import OPERATOR, Actor, Role, actor_for
+from lib.calls.activity_filter import ActivityFilter
+from lib.calls.repricing import Range
+from lib.clock import new_id, utc_now
+from lib.configs.overrides import OverrideDraft
+from lib.db.engine import Store
+from lib.db.tables import audit_log, circuits
+from lib.jobs.retention import Days
+from lib.providers.prices import Rates, plain
+from lib.services import Services, build
+from lib.settings import Settings
+from tests.calls.activity_rig import log_all
+from tests.security.test_permission_matrix import NEEDS, OWN, SUPER_ADMIN_ONLY
+
+pytestmark = pytest.mark.feature("ACC-3")
+PASSWORD = "correct horse battery"
+SECRET = "sk-canary-0123456789-abcdefgh"
+PLACE = "page 192.0.2.7"
+Deed = Callable[[Services, Actor], Any]
+_QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options", "check", "preview", "history"} | {
+    *("used_by", "versions", "oldest_unpriced", "apps", "default_for", "matching", "effective", "of_apps", "notices"),
+    *("attention", "subject", "days", "last_run", "wait", "running"),
+}
+NOT_CHANGES = {
+    "Models.refresh": "fetches a provider's list of models, as opening a picker does",
+    "Calls.start": "a call is a row of the ledger",
+    "Calls.run": "a call is a row of the ledger",
+    "Calls.answer": "a call is a row of the ledger",
+    "Calls.stop": "one's own call",
+    "check_connection": "a call is a row of the ledger",
+    "Webhook.test": "sends a message and keeps nothing",
+}
+
+
+def _provider(s: Services) -> str:
+    return s.providers.create(OPERATOR, name=f"p-{new_id()[-12:]}", kind="openai", api_key=SECRET).id
+
+
+def _configuration(s: Services) -> Any:
+    slug = f"c-{new_id()[-12:]}"
+    return s.configurations.create(OPERATOR, slug=slug, app="app", provider="local", model="m")
+
+
+def _override(s: Services) -> str:
+    return s.overrides.create(OPERATOR, OverrideDraft("short", {"max_tokens": 5})).id
+
+
+def _price(model: str) -> Any:
+    return plain("openai", model, utc_now(), Rates(1, 1))
+
+
+def _own_price(s: Services) -> str:
+    s.price_entries.set(OPERATOR, _price("own-model"))
+    return str(s.price_entries.versions(OPERATOR, "openai", "own-model")[0].id)
+
+
+def _budget(s: Services, period: str = "day") -> str:
+    name = _configuration(s).slug
+    made = s.budgets.create(OPERATOR, scope="configuration", subject=name, period=period, limit_nano=10**9)
+    return made.budget.id
+
+
+def _key(s: Services, a: Actor) -> str:
+    return s.api_keys.create(a, app="bot", owner_id=a.user_id)[1].id
+
+
+def _person(s: Services) -> Any:
+    return s.users.create(OPERATOR, f"u{new_id()[-12:]}", PASSWORD, Role.DEVELOPER)
+
+
+def _changed_key(s: Services, a: Actor) -> Any:
+    plain_key = {"name": "x", "models": [], "endpoints": MODEL_ENDPOINTS, "limits": Limits(), "expires_at": None}
+    return s.api_keys.update(a, _key(s, OPERATOR), **plain_key)
+
+
+def _closed_circuit(s: Services, a: Actor) -> None:
+    moments = {"opened_at": utc_now(), "open_until": utc_now(), "updated_at": utc_now()}
+    with s.store.write() as connection:
+        connection.execute(insert(circuits), {"provider_id": "p", "model": "m", "failures": 5, "reason": ""} | moments)
+    s.circuits.close(a, "p", "m")
+
+
+def _repriced(s: Services, a: Actor) -> None:
+    s.price_entries.set(OPERATOR, plain("openai", "dear", utc_now() - timedelta(days=9), Rates(10**9, 10**9)))
+    unknown = {"cost_nano_usd": None, "cost_status": "unpriced", "prompt_tokens": 5, "usage_source": "provider"}
+    log_all(s.store, [{"ago": 60, "user_id": None, "provider": "openai", "model": "dear", **unknown}])
+    s.repricing.apply(a, Range())
+
+
+def _run_retention(s: Services, a: Actor) -> None:
+    old = {"id": new_id(), "at": utc_now() - timedelta(days=60), "user_name": "x", "action": "a", "subject": "s"}
+    with s.store.write() as connection:
+        connection.execute(insert(audit_log), old | {"detail": {}})
+    s.retention.change(OPERATOR, Days(audit=30))
+    s.retention.run(a)
+
+
+def _sample(s: Services) -> None:
+    if not s.demo.present():
+        s.demo.load(OPERATOR, 20)
+
+
+def _no_sample(s: Services) -> None:
+    if s.demo.present():
+        s.demo.remove(OPERATOR)
+
+
+DEEDS: dict[str, tuple[str, Deed]] = {
+    "Providers.create": (
+        "provider.create",
+        lambda s, a: s.providers.create(a, name="acme", kind="openai", api_key=SECRET),
+    ),
+    "Providers.update": (
+        "provider.edit",
+        lambda s, a: s.providers.update(a, _provider(s), api_key=SECRET, headers={"X-Team": SECRET}),
+    ),
+    "Providers.set_active": ("provider.off", lambda s, a: s.providers.set_active(a, _provider(s), False)),
+    "Providers.delete": ("provider.delete", lambda s, a: s.providers.delete(a, _provider(s))),
+    "MasterKey.rotate": ("key.rotate", lambda s, a: s.master_key.rotate(a)),
+    "Prices.set": ("prices.set", lambda s, a: s.price_entries.set(a, _price("m"))),
+    "Prices.delete": ("prices.delete", lambda s, a: s.price_entries.delete(a, _own_price(s))),
+    "Prices.import_csv": (
+        "prices.import",
+        lambda s, a: s.price_entries.import_csv(a, s.price_entries.export_csv(OPERATOR, own_only=True)),
+    ),
+    "Prices.export_csv": ("prices.export", lambda s, a: s.price_entries.export_csv(a)),
+    "Repricing.apply": ("prices.reprice", _repriced),
+    "Circuits.close": ("circuit.close", _closed_circuit),
+    "Configurations.create": (
+        "configuration.create",
+        lambda s, a: s.configurations.create(a, slug="bot", app="x", provider="local", model="m"),
+    ),
+    "Configurations.clone": ("configuration.create", lambda s, a: s.configurations.clone(a, _configuration(s).id)),
+    "Configurations.update": (
+        "configuration.edit",
+        lambda s, a: s.configurations.update(a, _configuration(s).id, 1, system_prompt=SECRET),
+    ),
+    "Configurations.set_active": (
+        "configuration.off",
+        lambda s, a: s.configurations.set_active(a, _configuration(s).id, False),
+    ),
+    "Configurations.set_default": (
+        "configuration.default",
+        lambda s, a: s.configurations.set_default(a, _configuration(s).id),
+    ),
+    "Configurations.clear_default": (
+        "configuration.no_default",
+        lambda s, a: s.configurations.clear_default(a, _configuration(s).id),
+    ),
+    "Configurations.delete": ("configuration.delete", lambda s, a: s.configurations.delete(a, _configuration(s).id)),
+    "Configurations.import_json": (
+        "configuration.import",
+        lambda s, a: s.configurations.import_json(a, s.configurations.export_json(OPERATOR)),
+    ),
+    "Configurations.export_json": ("configuration.export", lambda s, a: s.configurations.export_json(a)),
+    "Overrides.create": (
+        "override.create",
+        lambda s, a: s.overrides.create(a, OverrideDraft("x", {"stop": SECRET})),
+    ),
+    "Overrides.update": (
+        "override.edit",
+        lambda s, a: s.overrides.update(a, _override(s), OverrideDraft("y", {"stop": SECRET})),
+    ),
+    "Overrides.set_active": ("override.off", lambda s, a: s.overrides.set_active(a, _override(s), False)),
+    "Overrides.delete": ("override.delete", lambda s, a: s.overrides.delete(a, _override(s))),
+    "ApiKeys.create": ("api_key.create", _key),
+    "ApiKeys.update": ("api_key.change", _changed_key),
+    "ApiKeys.revoke": ("api_key.revoke", lambda s, a: s.api_keys.revoke(a, _key(s, OPERATOR))),
+    "RateLimits.set_app": ("limits.change", lambda s, a: s.limits.set_app(a, "bot", Limits(5))),
+    "Budgets.create": (
+        "budget.create",
+        lambda s, a: s.budgets.create(a, scope="global", period="day", limit_nano=10**9),
+    ),
+    "Budgets.update": ("budget.update", lambda s, a: s.budgets.update(a, _budget(s), limit_nano=5)),
+    "Budgets.recount": ("budget.recount", lambda s, a: s.budgets.recount(a, _budget(s))),
+    "Budgets.delete": ("budget.delete", lambda s, a: s.budgets.delete(a, _budget(s))),
+    "Webhook.set": (
+        "webhook.set",
+        lambda s, a: s.webhook.set(a, url="http://127.0.0.1:9/hook", secret=SECRET, allow_private=True),
+    ),
+    "Webhook.remove": ("webhook.remove", lambda s, a: s.webhook.remove(a)),
+    "Users.create": ("user.create", lambda s, a: s.users.create(a, "eve", SECRET, Role.DEVELOPER)),
+    "Users.set_role": ("user.role", lambda s, a: s.users.set_role(a, _person(s).id, Role.ADMINISTRATOR)),
+    "Users.set_active": ("user.disable", lambda s, a: s.users.set_active(a, _person(s).id, False)),
+    "Users.set_password": ("user.password", lambda s, a: s.users.set_password(a, _person(s).id, SECRET)),
+    "Users.change_own_password": (
+        "user.own_password",
+        lambda s, a: s.users.change_own_password(a, PASSWORD, SECRET),
+    ),
+    "Retention.change": ("retention.change", lambda s, a: s.retention.change(a, Days(words=30))),
+    "Retention.run": ("retention.run", _run_retention),
+    "Audit.export_csv": ("audit.export", lambda s, a: b"".join(s.audit.export_csv(a, Asked()))),
+    "Audit.note_export": (
+        "statistics.export",
+        lambda s, a: s.audit.note_export(a, "statistics.export", "csv", rows=3),
+    ),
+    "Demo.load": ("demo.load", lambda s, a: (_no_sample(s), s.demo.load(a, 20))),
+    "Demo.remove": ("demo.remove", lambda s, a: (_sample(s), s.demo.remove(a))),
+    "Activity.export_csv": ("activity.export", lambda s, a: b"".join(s.activity.export_csv(a, ActivityFilter()))),
+    "Activity.export_json": ("activity.export", lambda s, a: b"".join(s.activity.export_json(a, ActivityFilter()))),
+    "Activity.export_sql": ("activity.export", lambda s, a: b"".join(s.activity.export_sql(a, ActivityFilter()))),
+}
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    folder = tmp_path_factory.mktemp("audited")
+    made = build(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'llm_manager.db'}"))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", DEEDS)
+def test_a_change_says_who_from_where_and_no_secret(services: Services, name: str) -> None:
+    action, deed = DEEDS[name]
+    person = services.users.create(OPERATOR, f"root{new_id()[-12:]}", PASSWORD, Role.SUPER_ADMIN)
+    deed(services, actor_for(person.id, person.name, Role.SUPER_ADMIN).coming_from(PLACE))
+    found = services.audit.page(OPERATOR, Asked(users=(person.name,)), size=50).entries
+    assert action in [entry.action for entry in found]
+    assert {(entry.user_id, entry.came_from) for entry in found} == {(person.id, PLACE)}
+    told = str([(entry.subject, entry.detail) for entry in found])
+    assert SECRET not in told
+    assert PASSWORD not in told
+    assert "/hook" not in told
+
+
+def test_every_function_that_takes_an_actor_asks_or_leaves_an_entry() -> None:
+    everything = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
+    asking = {name for name in everything if name.rpartition(".")[2] in _QUESTIONS}
+    missing = everything - asking - set(NOT_CHANGES) - set(DEEDS)
+    assert not missing
+    assert not asking & set(DEEDS)
+
+
+def test_an_entry_can_be_neither_changed_nor_deleted(store: Store) -> None:
+    row = {"id": new_id(), "at": utc_now(), "user_name": "x", "action": "a", "subject": "s", "detail": {}}
+    with store.write() as connection:
+        connection.execute(insert(audit_log), row)
+    forbidden = [update(audit_log).values(user_name="nobody"), delete(audit_log)]
+    forbidden += [] if store.is_sqlite else [text("TRUNCATE audit_log")]
+    for statement in forbidden:
+        with pytest.raises(DatabaseError, match="audit log is"), store.write() as connection:
+            connection.execute(statement)
+    with store.read() as connection:
+        assert connection.execute(audit_log.select()).mappings().one()["user_name"] == "x"
