@@ -33,8 +33,7 @@ def kill(folder: Path, database: str, streams: bool, kills: int) -> list[str]:
         installation = Installation(folder, upstream, database, ROOM[streams] * COST_NANO)
         with installation.gateway(port, WORKERS) as gateway:
             rest(gateway.pid)
-            seconds = kills * EVERY_S * 2 + 5
-            load = Load(port, CLIENTS, streams, seconds, installation.key, ids=True)
+            load = Load(port, CLIENTS, streams, 3600.0, installation.key, ids=True)
             found = kill_under_load(gateway.pid, load, kills, EVERY_S)
     unwritten, sums = installation.unwritten(found.ids), installation.sums()
     faults = sums.faults(found.calls, exactly=False)

@@ -2,11 +2,10 @@
 
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 
-from gateway_rig.load import Found, Load, measure
+from gateway_rig.load import Found, Load, finish, start
 
 _MOST_WAIT_S = 60.0
 
@@ -24,16 +23,18 @@ def busy_workers(supervisor: int, port: int) -> list[psutil.Process]:
     return busy
 
 
-def kill_under_load(supervisor: int, load: Load, kills: int, pause_s: float = 1.5) -> Found:
-    """Load a gateway and kill busy workers one after another; what its clients found."""
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(measure, load)
+def kill_under_load(supervisor: int, load: Load, kills: int, every_s: float = 1.0) -> Found:
+    """Load a gateway, kill busy workers one after another, and end the load; what its clients found."""
+    running = start(load)
+    try:
         for _ in range(kills):
-            time.sleep(pause_s * random.uniform(0.5, 1.5))
+            time.sleep(every_s * random.uniform(0.5, 1.5))
             deadline = time.monotonic() + _MOST_WAIT_S
             while not (busy := busy_workers(supervisor, load.port)):
-                if time.monotonic() > deadline or running.done():
+                if time.monotonic() > deadline or running.poll() is not None:
                     raise RuntimeError("no worker has a client")
                 time.sleep(0.02)
             random.choice(busy).kill()
-        return running.result()
+    finally:
+        running.terminate()
+    return finish(running)

@@ -8,6 +8,7 @@ that is lost, or an answer that is refused or cut, counts as failed; its client 
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -50,11 +51,23 @@ class Found:
     ids: list[str]
 
 
-def measure(load: Load) -> Found:
-    """Run the load in a process of its own."""
+def start(load: Load) -> subprocess.Popen[str]:
+    """Begin to load, in a process of its own; SIGTERM ends its time."""
     command = [sys.executable, "-m", "gateway_rig.load", json.dumps(asdict(load))]
-    done = subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, capture_output=True, text=True)
-    return Found(**json.loads(done.stdout))
+    return subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> Found:
+    """Wait for the end of a load."""
+    said, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"The load generator ended with status {process.returncode}.")
+    return Found(**json.loads(said))
+
+
+def measure(load: Load) -> Found:
+    """Load, and wait for the end."""
+    return finish(start(load))
 
 
 class _Clients:
@@ -86,6 +99,7 @@ class _Clients:
         loop, load = asyncio.get_running_loop(), self.load
         cpu_s, began = _cpu_s(load.pids), time.perf_counter()
         self.end = began + load.seconds
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
         for _ in range(load.clients):
             loop.create_task(self.connect())
         await self.done.wait()
@@ -100,6 +114,9 @@ class _Clients:
             self.statuses,
             self.ids,
         )
+
+    def stop(self) -> None:
+        self.end = 0.0
 
     async def connect(self) -> None:
         while True:

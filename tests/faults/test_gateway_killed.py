@@ -19,7 +19,7 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(database_url: str, 
         installation = Installation(tmp_path, upstream, database_url, ANSWERS * COST_NANO)
         with installation.gateway(port, workers=2) as gateway:
             rest(gateway.pid)
-            load = Load(port, 12, streams, 6.0, installation.key, ids=True)
+            load = Load(port, 12, streams, 60.0, installation.key, ids=True)
             found = kill_under_load(gateway.pid, load, KILLS)
             assert gateway.poll() is None
         assert found.calls > 50
