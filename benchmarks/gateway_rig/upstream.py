@@ -71,8 +71,12 @@ class Connection(asyncio.Protocol):
             self._transport.write(HEAD)
             self._step()
         elif self._pause_s:
-            asyncio.get_running_loop().call_later(self._pause_s, self._transport.write, PLAIN)
+            asyncio.get_running_loop().call_later(self._pause_s, self._write_plain)
         else:
+            self._write_plain()
+
+    def _write_plain(self) -> None:
+        if not self._transport.is_closing():
             self._transport.write(PLAIN)
 
     def _step(self) -> None:
