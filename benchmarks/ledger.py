@@ -31,7 +31,8 @@ from lib.access.limits import RateLimits
 from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
 from lib.calls.admission import Ask
-from lib.calls.ledger import Closing, Ledger
+from lib.calls.closing import Closing
+from lib.calls.ledger import Ledger
 from lib.calls.recovery import recover
 from lib.calls.request import CallRequest
 from lib.calls.spool import Spool

@@ -24,7 +24,7 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.access.permissions import OPERATOR
-from lib.calls.ledger import take_sequence
+from lib.calls.closing import take_sequence
 from lib.clock import new_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store

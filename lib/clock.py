@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-import uuid
 from datetime import UTC, datetime
 
 _lock = threading.Lock()
@@ -29,4 +28,5 @@ def id_at(milliseconds: int, counter: int = 0, entropy: int | None = None) -> st
     """The UUIDv7 of a given moment (Unix milliseconds); `entropy` (62 bits) makes it repeatable."""
     tail = entropy if entropy is not None else int.from_bytes(os.urandom(8))
     value = (milliseconds << 80) | (0x7 << 76) | ((counter & 0xFFF) << 64) | (0b10 << 62) | (tail & ((1 << 62) - 1))
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

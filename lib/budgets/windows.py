@@ -33,7 +33,7 @@ from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, o
 _B, _W = budgets.c, budget_windows.c
 _OF_SUBJECTS = Quick(
     select(
-        budgets,
+        *(_B[name] for name in ("id", "scope", "subject", "period", "is_hard", "block_unpriced", "window_starts_at")),
         _W.ends_at,
         _W.limit_nano_usd.label("window_limit"),
         _W.spent_nano_usd,

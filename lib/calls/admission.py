@@ -6,7 +6,7 @@ in the same order. Why it is one transaction: docs/decisions/budgets.md and limi
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -65,7 +65,7 @@ def admit(connection: Connection, asks: Sequence[Ask], limits: RateLimits, now: 
     given_back: dict[str, int | None] = {}
     for (number, _), verdict in zip(claims.items(), verdicts, strict=True):
         if verdict.refused is None:
-            answers[number] = replace(answers[number], standing=verdict)
+            answers[number] = Answer(standing=verdict, is_bounded=answers[number].is_bounded)
         else:
             answers[number] = Answer(verdict.refused.error(), ErrorKind.LIMIT, verdict)
             given_back[asks[number].log_id] = 0

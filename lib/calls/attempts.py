@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar, cast
 
+from lib.calls.deadline import Deadline
 from lib.calls.ledger import Ledger
 from lib.calls.live import AttemptState, LiveCall
 from lib.calls.opening import ask_of, bound, opening_row
@@ -69,7 +70,10 @@ async def run_call(
         opened()
         if unsent is None:
             failure = await _attempt(call, route, ledger)
-            following = await _to_its_end(route.after(step, call.attempt, failure))
+            if failure is None and route.ended_well(step):
+                following = None
+            else:
+                following = await _to_its_end(route.after(step, call.attempt, failure))
         else:
             failure, following = None, None
             await _to_its_end(route.give_up(step))
@@ -111,14 +115,14 @@ async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, o
     return _NEVER_SENT if call.stop_requested else None
 
 
-async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
+async def _to_its_end(work: Coroutine[Any, Any, _T] | asyncio.Future[_T]) -> _T:
     """The result of something short that must not be left half done; a Stop meanwhile is in `stop_requested`."""
-    task = asyncio.ensure_future(work)
+    future = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({task})
+        return await asyncio.shield(future)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
-    return task.result()
+        await asyncio.wait({future})
+        return future.result()
 
 
 async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseException | None:
@@ -160,17 +164,15 @@ async def _consume(stream: AsyncIterator[Piece], call: LiveCall, end: float, led
     """Read the stream under its three deadlines; passing one closes the stream and raises ProviderError."""
     limits, attempt, clock = call.plan.routing.deadlines, call.attempt, asyncio.get_running_loop().time
     try:
-        async with (
-            asyncio.timeout_at(min(clock() + limits.first_token_s, end)) as deadline,
-            aclosing(cast(Any, stream)),
-        ):
-            async for piece in stream:
-                _take(call, piece, ledger)
-                if call.listener is not None:
-                    deadline.reschedule(end)  # a slow client is not a slow provider
-                    await call.listener.take(piece)
-                if attempt.has_content:
-                    deadline.reschedule(min(clock() + limits.idle_s, end))
+        with Deadline(min(clock() + limits.first_token_s, end)) as deadline:
+            async with aclosing(cast(Any, stream)):
+                async for piece in stream:
+                    _take(call, piece, ledger)
+                    if call.listener is not None:
+                        deadline.move(end)  # a slow client is not a slow provider
+                        await call.listener.take(piece)
+                    if attempt.has_content:
+                        deadline.move(min(clock() + limits.idle_s, end))
     except TimeoutError as error:
         raise _timed_out(attempt, limits, total=clock() >= end) from error
 

@@ -23,8 +23,9 @@ from lib.calls.attempts import run_call
 from lib.calls.ledger import Ledger
 from lib.calls.live import CallView, Listener, LiveCall
 from lib.calls.lookups import KeptLookups, Lookups, NotKept
-from lib.calls.outcome import cost_of
-from lib.calls.request import CallRequest, Plan, resolve
+from lib.calls.picture import picture
+from lib.calls.plans import Plans, resolve
+from lib.calls.request import CallRequest, Plan
 from lib.calls.routing import Route
 from lib.calls.runs import Runs
 from lib.calls.spool import Spool
@@ -62,7 +63,7 @@ class Calls:
     ) -> None:
         self._store, self._spool_root, self._prices, self._limits = store, spool_root, prices, limits
         self._lookups = Lookups(configurations, providers, overrides)
-        self._kept = KeptLookups(configurations, providers, overrides)
+        self._plans = Plans(KeptLookups(configurations, providers, overrides))
         self._circuits, self._pools = circuits, Pools()
         self._runs = Runs(store)
         self._answering = 0
@@ -98,9 +99,9 @@ class Calls:
         self._answering += 1
         try:
             try:
-                plan = resolve(request, self._kept)
+                plan = self._plans.plan(request)
             except NotKept:
-                plan = await asyncio.to_thread(resolve, request, self._kept.reading)
+                plan = await asyncio.to_thread(self._plans.plan, request, reading=True)
             if self._ledger is None:
                 await self.adopt()
             call = LiveCall(plan, listener)
@@ -136,7 +137,7 @@ class Calls:
         if call is None:
             return self._runs.view(actor, call_id)
         _check_owner(actor, call)
-        return self._picture(call)
+        return picture(call, self._prices)
 
     def stop(self, actor: Actor, call_id: str) -> None:
         """End the call now; what came so far is kept. No effect on a call that has ended."""
@@ -279,44 +280,6 @@ class Calls:
         for call_id, call in list(self._calls.items()):
             if call.ended_at is not None and call.ended_at < limit:
                 self._calls.pop(call_id, None)
-
-    def _picture(self, call: LiveCall) -> CallView:
-        row, attempt = call.row, call.attempt
-        endpoint, asked = attempt.target.endpoint, attempt.target.model_request
-        usage, source = call.current_usage()
-        cost, cost_status = cost_of(call, self._prices, usage, source)
-        live: dict[str, Any] = {
-            "status": "running",
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "usage_source": source,
-            "cost_nano_usd": cost.nano,
-            "cost_status": cost_status,
-            "execution_time_ms": attempt.elapsed_ms,
-            "error_kind": None,
-            "error_message": None,
-        }
-        shown = {name: row[name] for name in live} if row is not None else live
-        return CallView(
-            call_id=call.call_id,
-            log_id=attempt.log_id,
-            started_at=attempt.started_at,
-            provider=endpoint.name,
-            model=asked.model,
-            configuration_id=call.plan.configuration.id or None,
-            text=attempt.answer,
-            reasoning="".join(attempt.reasoning),
-            messages=asked.messages,
-            parameters=dict(asked.parameters),
-            first_token_ms=attempt.first_token_ms,
-            chunks=attempt.chunks,
-            finish_reason=attempt.finish_reason,
-            served_model=attempt.served_model,
-            attempt=attempt.number,
-            events=call.events,
-            tool_calls=tuple(dict(tool) for tool in attempt.tool_calls.values()),
-            **shown,
-        )
 
 
 def _check_owner(actor: Actor, call: LiveCall) -> None:

@@ -7,67 +7,27 @@ locked, full or gone only delays it: it is tried again until it is in.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection
 
-from lib.access.limits import Claim, RateLimits
-from lib.budgets.holds import settle_many
+from lib.access.limits import RateLimits
 from lib.calls import admission
 from lib.calls.admission import Answer, Ask
+from lib.calls.closing import Closing, insert_closings, never_opened
 from lib.calls.spool import Spool
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.engine import Busy, Direct, Store
-from lib.db.quick import Quick
-from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
+from lib.db.tables import open_calls
 
 log = logging.getLogger(__name__)
 _RETRY_S = 1.0
 _BATCH, _LATER_S = 64, 0.03  # closings that are written together, and how long one waits for others
 _BUSY_S, _MOST_BUSY = 0.001, 25  # tries while another process writes
 _CHECKPOINT_EVERY = 500  # commits here
-_MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
-_MOMENTS = ("started_at", "finished_at")
-_IDS: Any = bindparam("ids", expanding=True)
-_THERE = Quick(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
-_END = Quick(delete(open_calls).where(open_calls.c.id.in_(_IDS)))
-_SEQUENCE = Quick(
-    update(ledger_clock)
-    .where(ledger_clock.c.id == 1)
-    .values(change_seq=ledger_clock.c.change_seq + bindparam("count"))
-    .returning(ledger_clock.c.change_seq)
-)
-
-
-@dataclass(slots=True)
-class Closing:
-    """The end of an attempt: the row of `usage_logs` (without its change_seq) and that of `usage_payloads`.
-
-    `claim` is what the call took of the limits; it is not spooled: after a crash the estimate goes on to count.
-    """
-
-    row: dict[str, Any]
-    payload: dict[str, Any] = field(default_factory=dict)
-    claim: Claim | None = None
-
-    def to_record(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        moments = {name: self.row[name].isoformat() for name in _MOMENTS}
-        return {"row": self.row | moments, "payload": self.payload}
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Closing":
-        """Back from the spool."""
-        row = dict(record["row"])
-        for name in _MOMENTS:
-            row[name] = datetime.fromisoformat(row[name])
-        return cls(row, dict(record["payload"]))
 
 
 class Ledger:
@@ -90,12 +50,12 @@ class Ledger:
         self._later: asyncio.TimerHandle | None = None
         self._busy = self._commits = 0
 
-    async def open(self, row: dict[str, Any], ask: Ask) -> Answer:
-        """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this returns."""
+    def open(self, row: dict[str, Any], ask: Ask) -> asyncio.Future[Answer]:
+        """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this is done."""
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._opening.append(_Opening(row, ask, answered))
         self._wake()
-        return await answered
+        return answered
 
     def close(self, closing: Closing) -> None:
         """Take the end of an attempt: on disk when this returns, in the database soon after."""
@@ -228,8 +188,7 @@ class Ledger:
         if closing:
             insert_closings(connection, closing, self._limits)
         if doubtful:
-            _END.run(connection, [{"ids": doubtful}])
-            settle_many(connection, dict.fromkeys(doubtful, 0), utc_now())
+            never_opened(connection, doubtful)
         if not opening:
             return []
         answers = admission.admit(connection, [one.ask for one in opening], self._limits, utc_now())
@@ -267,36 +226,3 @@ class _Opening:
     row: dict[str, Any]
     ask: Ask
     answered: asyncio.Future[Answer]
-
-
-def insert_closings(connection: Connection, closings: Iterable[Closing], limits: RateLimits | None = None) -> int:
-    """Move ended attempts into `usage_logs` and settle what was held for them, each once whatever is tried again.
-
-    How many were new.
-    """
-    left = iter({closing.row["id"]: closing for closing in closings}.values())
-    new = 0
-    while batch := list(islice(left, _MOST_AT_ONCE)):
-        new += _insert_batch(connection, batch, limits)
-    return new
-
-
-def _insert_batch(connection: Connection, closings: list[Closing], limits: RateLimits | None) -> int:
-    ids = [closing.row["id"] for closing in closings]
-    sequence = take_sequence(connection, len(ids))
-    there = {row.id for row in _THERE.all(connection, {"ids": ids})}
-    fresh = [closing for closing in closings if closing.row["id"] not in there]
-    if fresh:
-        rows = [dict(closing.row, change_seq=sequence + n) for n, closing in enumerate(fresh)]
-        insert_rows(connection, usage_logs, rows)
-        if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
-            insert_rows(connection, usage_payloads, payloads)
-        spent = (admission.spent_by(closing.row, closing.claim) for closing in fresh)
-        admission.settle(connection, spent, limits, utc_now())
-    _END.run(connection, [{"ids": ids}])
-    return len(fresh)
-
-
-def take_sequence(connection: Connection, count: int) -> int:
-    """Reserve `count` change numbers and return the first; the row's lock makes their order that of the commits."""
-    return int(_SEQUENCE.all(connection, {"count": count})[0].change_seq) - count + 1

@@ -200,13 +200,13 @@ class LiveCall:
         self.prompt_kept = content.text_to_keep(self.content_policy, clean(asked[-1]) if asked else None)
         self.request_kept = content.request_to_keep(self.content_policy, messages, self.prompt_estimate)
         self._started = time.monotonic()
-        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._events: deque[tuple[float, str, str]] = deque(maxlen=MAX_EVENTS)
         if plan.dropped:
             self.note("left out", f"{', '.join(plan.dropped)}: not taken by {plan.first.model_request.model}")
 
     def note(self, name: str, detail: str = "") -> None:
         """Add a line to the monitor; only the last hundred stay."""
-        self._events.append(Event(round((time.monotonic() - self._started) * 1000), name, redact(detail)))
+        self._events.append((time.monotonic(), name, detail))
 
     def finish(self, row: dict[str, Any]) -> None:
         """The last attempt's row is on disk: the call has ended."""
@@ -236,7 +236,8 @@ class LiveCall:
     @property
     def events(self) -> tuple[Event, ...]:
         """The monitor's lines, oldest first."""
-        return tuple(self._events)
+        events = list(self._events)
+        return tuple(Event(round((at - self._started) * 1000), name, redact(detail)) for at, name, detail in events)
 
 
 def clean(text: str) -> str:

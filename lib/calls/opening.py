@@ -1,6 +1,5 @@
 """Before an attempt is sent: its row of `open_calls`, and what it asks of budgets and limits."""
 
-from dataclasses import replace
 from typing import Any
 
 from lib.access.limits import Claim
@@ -9,6 +8,8 @@ from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
 from lib.calls.admission import Ask
 from lib.calls.live import LiveCall
 from lib.calls.outcome import identity_of
+from lib.calls.request import Target
+from lib.providers.chunks import ModelRequest
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
 from lib.providers.protocols.usage import images_in
@@ -44,8 +45,10 @@ def bound(call: LiveCall) -> None:
         return
     name = "max_completion_tokens" if target.endpoint.kind == ProviderKind.OPENAI else "max_tokens"
     each = completion_ceiling({}, target.longest_answer)
-    parameters = {**asked.parameters, name: each}
-    call.attempt.target = replace(target, model_request=replace(asked, parameters=parameters))
+    bounded = ModelRequest(
+        asked.model, asked.messages, {**asked.parameters, name: each}, asked.stream, asked.wire, asked.texts
+    )
+    call.attempt.target = Target(target.endpoint, bounded, target.weight, target.dropped, target.longest_answer)
 
 
 def _has_ceiling(parameters: Any) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.calls import content
-from lib.calls.ledger import Closing
+from lib.calls.closing import Closing
 from lib.calls.live import AttemptState, LiveCall, clean
 from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from lib.calls import content
+from lib.calls.closing import Closing, insert_closings
 from lib.calls.estimate import estimate_tokens
-from lib.calls.ledger import Closing, insert_closings
 from lib.calls.request import text_of
 from lib.calls.spool import DeadSpool, dead_spools, host
 from lib.clock import utc_now

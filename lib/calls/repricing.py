@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.calls.ledger import take_sequence
+from lib.calls.closing import take_sequence
 from lib.db.engine import Store
 from lib.db.tables import providers, usage_logs
 from lib.providers.chunks import Usage

@@ -67,6 +67,10 @@ class Route:
         assert step is not None  # noqa: S101 (a plan has a target)
         return step
 
+    def ended_well(self, step: Step) -> bool:
+        """The short way of `after` for an answer that came to its end; False where `after` has more to write."""
+        return self._pool is None and self._circuits.answered(step.admission)
+
     async def after(self, step: Step, attempt: AttemptState, failure: BaseException | None) -> Step | None:
         """Report how an admitted attempt ended, and what comes next; None when the call is at its end."""
         await self._circuits.report(step.admission, verdict_on(failure), str(failure or ""))

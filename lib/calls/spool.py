@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.fast_json import encode
+
 _LOCK = "lock"
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Spool:
@@ -128,7 +129,7 @@ def _open_append(path: Path) -> int:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    return _encode(record).encode("utf-8", "surrogatepass") + b"\n"
+    return encode(record) + b"\n"
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

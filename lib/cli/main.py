@@ -13,6 +13,7 @@ from lib.cli import (
     budgets,
     configurations,
     demo,
+    gateway,
     installation,
     keyring,
     keys,
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     modules = (
         installation,
+        gateway,
         people,
         providers,
         models,

@@ -5,6 +5,7 @@ because a transaction that reads first and writes later fails at once under a se
 Nobody holds a transaction across a provider call.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from lib.errors import InstallationError
+from lib.fast_json import decode, encode_text
 
 BUSY_TIMEOUT_S = 15
 
@@ -77,25 +79,31 @@ class Direct:
     """
 
     def __init__(self, engine: Engine, database: str | None) -> None:
-        self._connection, self._database = engine.connect().execution_options(immediate=True), database
+        self._connection, self._database = engine.connect().execution_options(by_hand=True), database
         self._connection.detach()
+        self._connection.begin()  # for SQLAlchemy one transaction that lasts; the driver's are begun here
+        driver: Any = self._connection.connection.dbapi_connection
+        self._driver = driver
         for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
-            self._connection.exec_driver_sql(f"PRAGMA {pragma}")
-        self._connection.rollback()
+            self._driver.execute(f"PRAGMA {pragma}")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its start and commits at the end."""
+        try:
+            self._driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise Busy from None
+            raise explain(str(error), self._database) or error from error
         with _clear_errors(self._database):
             try:
-                transaction = self._connection.begin()
-            except OperationalError as error:
-                self._connection.rollback()
-                if "locked" in str(error.orig):
-                    raise Busy from None
-                raise
-            with transaction:
                 yield self._connection
+                self._driver.execute("COMMIT")
+            except BaseException:
+                if self._driver.in_transaction:
+                    self._driver.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Close it."""
@@ -103,7 +111,13 @@ class Direct:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_size=8)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        pool_size=8,
+        json_serializer=encode_text,
+        json_deserializer=decode,
+    )
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -113,8 +127,9 @@ def _sqlite_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("by_hand", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate", False) else "BEGIN")
 
     return engine
 

@@ -7,7 +7,6 @@ is in. On PostgreSQL, where the network costs more than that, SQLAlchemy execute
 A list in a condition (`bindparam(…, expanding=True)`) is one JSON parameter there.
 """
 
-import json
 import re
 import sqlite3
 from collections import namedtuple
@@ -18,7 +17,9 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
-_SQLITE = sqlite.dialect(paramstyle="named")
+from lib.fast_json import decode, encode_text
+
+_SQLITE = sqlite.dialect(paramstyle="named", json_serializer=encode_text, json_deserializer=decode)
 _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 _ONE, _PAIR = (
     "SELECT value FROM json_each(:{0})",
@@ -81,7 +82,7 @@ class Quick:
             if name in params:
                 values[name] = convert(values[name])
         for name in self._lists:
-            values[name] = json.dumps(list(values[name]))
+            values[name] = encode_text(list(values[name]))
         return values
 
 

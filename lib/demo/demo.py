@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Role
-from lib.calls.ledger import take_sequence
+from lib.calls.closing import take_sequence
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads

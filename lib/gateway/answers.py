@@ -17,6 +17,7 @@ from lib.gateway.refusals import Refusal
 from lib.providers.chunks import Chunk, Passed, Piece, Usage
 
 _WATCH_AFTER_S = 0.05
+_LAST = (b"[DONE]", b"message_stop", b"response.completed")  # an end is only told when it is on disk
 _EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -95,7 +96,8 @@ class Answer:
             return
         else:
             data = self._written(piece)
-        if not self._streams or not call.attempt.has_content:
+        is_last = any(mark in data for mark in _LAST)
+        if is_last or not self._streams or not call.attempt.has_content:
             self._held.append(data)
         elif data:
             await self._write(data)
@@ -115,10 +117,8 @@ class Answer:
             writer = self._writer or self._form.writer(call)
             await self._exchange.end(writer.error(refusal.status, refusal.code, refusal.message))
         else:
-            data = b"" if self._is_passed else self._the_writer(call).end(call.current_usage()[0])
-            if not self._exchange.began:
-                await self._write(b"")
-            await self._exchange.end(data)
+            await self._write(b"" if self._is_passed else self._the_writer(call).end(call.current_usage()[0]))
+            await self._exchange.end()
 
     def stop_watching(self) -> None:
         """The client may go now."""
@@ -142,7 +142,8 @@ class Answer:
     async def _write(self, data: bytes) -> None:
         if not self._exchange.began:
             await self._exchange.begin(200, self._head() | _EVENTS, "text/event-stream; charset=utf-8")
-            data = b"".join(self._held) + data
+        if self._held:
+            data = b"".join((*self._held, data))
             self._held.clear()
         if data:
             await self._exchange.write(data)

@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from lib.calls.deadline import Deadline
 from lib.gateway.refusals import Refusal
 
 LARGEST_BODY = 32 * 1024 * 1024  # bytes; pictures travel inside
@@ -59,7 +60,7 @@ class Exchange:
             raise _too_large()
         parts, size = list[bytes](), 0
         try:
-            async with asyncio.timeout(_SLOWEST_BODY_S):
+            with Deadline(asyncio.get_running_loop().time() + _SLOWEST_BODY_S):
                 while True:
                     message = await self.receive()
                     if message["type"] == "http.disconnect":

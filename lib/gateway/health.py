@@ -1,4 +1,7 @@
-"""`/healthz`: the process answers. `/readyz`: it can serve, its database answers and has this version's schema."""
+"""`/healthz`: the process answers. `/readyz`: it can serve: its database answers and has this version's schema.
+
+A process that is stopping is not ready, so that a balancer leaves it alone.
+"""
 
 import asyncio
 
@@ -10,6 +13,14 @@ from starlette.routing import Route
 from lib import services
 from lib.db import schema
 from lib.errors import LLMManagerError
+
+_draining = False
+
+
+def drain() -> None:
+    """From now on not ready: the process is stopping."""
+    global _draining
+    _draining = True
 
 
 async def healthz(_request: Request) -> Response:
@@ -25,6 +36,8 @@ async def readyz(_request: Request) -> Response:
 
 
 def _reason() -> str | None:
+    if _draining:
+        return "The server is stopping."
     try:
         if schema.is_current(services.current().store):
             return None

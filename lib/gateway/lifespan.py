@@ -17,6 +17,7 @@ from typing import Any
 from lib import services
 from lib.errors import InstallationError, LLMManagerError
 from lib.gateway.guard import watch_sessions
+from lib.gateway.stopping import drained
 from lib.providers import adapters
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     jobs.start()
     watcher = asyncio.create_task(watch_sessions(current))
     try:
-        yield
+        with drained(current.calls):
+            yield
     finally:
         watcher.cancel()
         with suppress(asyncio.CancelledError):

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, 
 
 from lib.access import audit
 from lib.access.permissions import OPERATOR, Actor
-from lib.calls.ledger import take_sequence
+from lib.calls.closing import take_sequence
 from lib.clock import utc_now
 from lib.db import installation
 from lib.db.engine import Store

@@ -123,6 +123,11 @@ class Circuits:
             return Admission(provider_id, model, is_probe=True)
         return Admission(provider_id, model, refused_by=self._open.get((provider_id, model), circuit))
 
+    def answered(self, admission: Admission) -> bool:
+        """Note an answer where nothing has to be written; False where `report` has to be asked."""
+        self._failures.pop((admission.provider_id, admission.model), None)
+        return not admission.is_probe
+
     async def report(self, admission: Admission, verdict: Verdict, reason: str = "") -> None:
         """Tell how an admitted attempt ended; every admission is reported once."""
         key = (admission.provider_id, admission.model)

@@ -18,10 +18,10 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -152,16 +152,12 @@ def mark_changed(connection: Connection) -> None:
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 
 
-def _names(kind: str, model: str) -> Iterator[str]:
+@lru_cache(maxsize=10_000)
+def _names(kind: str, model: str) -> tuple[str, ...]:
     """The names under which a model's price may stand, the most specific first."""
-    yield model
     bare = _ADDRESSED.sub("", model.removeprefix(f"{kind}/"))
-    if bare != model:
-        yield bare
-    if (undated := _DATED.sub("", model)) != model:
-        yield undated
-    if bare != model and (undated := _DATED.sub("", bare)) != bare:
-        yield undated
+    names = (model, bare, _DATED.sub("", model), _DATED.sub("", bare))
+    return tuple(dict.fromkeys(names))
 
 
 def _newest(versions: Iterable[Price], at: datetime) -> Price | None:

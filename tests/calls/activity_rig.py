@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from lib.access.permissions import Actor, Role, actor_for
-from lib.calls.ledger import take_sequence
+from lib.calls.closing import take_sequence
 from lib.clock import id_at, new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads, users

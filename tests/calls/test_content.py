@@ -13,8 +13,9 @@ from lib.calls import content
 from lib.calls.activity_filter import ActivityFilter
 from lib.calls.live import LiveCall
 from lib.calls.lookups import Lookups
+from lib.calls.plans import resolve
 from lib.calls.private_words import mask
-from lib.calls.request import CallRequest, Origin, resolve
+from lib.calls.request import CallRequest, Origin
 from lib.db.tables import open_calls, usage_payloads
 from lib.providers.chunks import ReasoningDelta, TextDelta, ToolCallDelta
 from lib.providers.redaction import remember

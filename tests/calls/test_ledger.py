@@ -13,7 +13,8 @@ from lib.access.limits import RateLimits
 from lib.budgets.budget import CallFacts
 from lib.calls import recovery
 from lib.calls.admission import Ask
-from lib.calls.ledger import Closing, Ledger, insert_closings
+from lib.calls.closing import Closing, insert_closings
+from lib.calls.ledger import Ledger
 from lib.calls.spool import Spool, dead_spools
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
@@ -214,7 +215,7 @@ def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
 
 
 def test_more_endings_than_a_statement_takes_are_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.calls.ledger._MOST_AT_ONCE", 3)
+    monkeypatch.setattr("lib.calls.closing._MOST_AT_ONCE", 3)
     ended = [closing(opening("me")) for _ in range(8)]
     with store.write() as connection:
         assert insert_closings(connection, ended) == 8

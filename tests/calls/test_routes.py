@@ -10,7 +10,8 @@ from rig import AMIRA, Rig
 
 from lib.calls.live import AttemptState, LiveCall
 from lib.calls.lookups import Lookups
-from lib.calls.request import CallRequest, Plan, Target, resolve
+from lib.calls.plans import resolve
+from lib.calls.request import CallRequest, Plan, Target
 from lib.calls.routing import pause_s
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, InvalidInput, ProviderError
@@ -30,7 +31,7 @@ def rig(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
 def _plan(rig: Rig, request: CallRequest) -> Plan:
     found = rig.services
-    return resolve(request, found.configurations, found.providers, found.overrides)
+    return resolve(request, Lookups(found.configurations, found.providers, found.overrides))
 
 
 def ask(rig: Rig, routing: dict[str, Any], model: str = "say:own", **more: Any) -> CallRequest:

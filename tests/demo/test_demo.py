@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from lib.access.permissions import OPERATOR, Role, actor_for
-from lib.calls.ledger import take_sequence
+from lib.calls.closing import take_sequence
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads
 from lib.demo import Demo, demo_user_names

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import insert, update
 
 from lib.access.permissions import Role, actor_for
-from lib.calls.ledger import take_sequence
+from lib.calls.closing import take_sequence
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs

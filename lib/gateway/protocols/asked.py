@@ -1,10 +1,10 @@
 """What a request asks for, whichever protocol it came in, and the checks that all of them share."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import InvalidInput
+from lib.fast_json import decode, encode_text
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Asked:
 def read_json(raw: bytes) -> dict[str, Any]:
     """The body as an object; InvalidInput when it is none."""
     try:
-        body = json.loads(raw)
+        body = decode(raw)
     except (ValueError, RecursionError):
         raise InvalidInput("The body is not JSON.", "", "Send a JSON object.") from None
     if not isinstance(body, dict):
@@ -64,4 +64,4 @@ def flag(body: dict[str, Any], name: str) -> bool:
 def event(data: Any, name: str | None = None) -> bytes:
     """A server-sent event holding JSON."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    return f"{head}data: {encode_text(data)}\n\n".encode("utf-8", "replace")

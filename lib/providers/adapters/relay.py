@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import aiohttp
-import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from lib.errors import ErrorKind, InvalidInput, ProviderError
+from lib.fast_json import encode
 from lib.providers import hosts
 from lib.providers.adapters import failures
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
@@ -41,7 +41,6 @@ _PATHS = {
 }
 _CEILINGS = ("max_completion_tokens", "max_tokens")
 _CEILING = {Protocol.RESPONSES: "max_output_tokens", Protocol.MESSAGES: "max_tokens"}
-_encode = msgspec.json.Encoder().encode
 
 
 class Relay:
@@ -62,20 +61,21 @@ class Relay:
             url, headers = _address(endpoint, protocol), _headers(endpoint, protocol, wire)
             session = self._session(allow_private=endpoint.allow_private)
             async with session.post(
-                url, data=_encode(body_of(endpoint, request)), headers=headers, allow_redirects=False
+                url, data=encode(body_of(endpoint, request)), headers=headers, allow_redirects=False
             ) as response:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
                 if request.stream and protocol is not Protocol.EMBEDDINGS:
                     async for piece in _events(response, reader, keeps_counts=_wants_counts(wire)):
                         yield piece
+                    said = list[Chunk]()
+                    data = b""
                 else:
                     data = await response.read()
-                    yield Passed(data, list(_whole(data, reader)))
+                    said = _whole(data, reader)
             if not reader.has_begun and not (request.stream and _is_stream(response)):
                 raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
-            for chunk in reader.end():
-                yield chunk
+            yield Passed(data, [*said, *reader.end()])
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:  # the boundary to the network's exceptions
@@ -162,17 +162,15 @@ def _reader(protocol: Protocol, request: ModelRequest) -> Reader:
 
 
 async def _events(response: aiohttp.ClientResponse, reader: Reader, *, keeps_counts: bool) -> AsyncIterator[Piece]:
-    documents, events = Documents(), _Events()
+    documents, events = Documents(reader.parse), _Events()
     async for data in response.content.iter_any():
         said: list[Chunk] = []
         for document in documents.feed(data):
-            if isinstance(document, dict):
-                said += reader.event(document)
+            said += reader.read(document)
         yield Passed(data if keeps_counts else events.without_counts(data), said)
     said = []
     for document in documents.end():
-        if isinstance(document, dict):
-            said += reader.event(document)
+        said += reader.read(document)
     if said or not keeps_counts:
         yield Passed(b"" if keeps_counts else events.rest(), said)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lib.providers.chunks import Chunk, Finish, ServedModel, Usage, UsageReport
+from lib.providers.protocols.framing import parse
 
 
 class Reader:
@@ -21,6 +22,15 @@ class Reader:
         self.finish: str | None = None
         self._served: str | None = None
         self._report: UsageReport | None = None
+
+    @staticmethod
+    def parse(data: bytes) -> Any:
+        """A document of its bytes, for `read`; Unreadable when they are none."""
+        return parse(data)
+
+    def read(self, document: Any) -> list[Chunk]:
+        """The chunks in one document of a stream; nothing when it is no object. Refusal when it states an error."""
+        return list(self.event(document)) if isinstance(document, dict) else []
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunks in one document of a stream; Refusal when it states an error."""

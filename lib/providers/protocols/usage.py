@@ -12,11 +12,17 @@ from typing import Any
 from lib.money import nano_from_usd
 from lib.providers.chunks import Usage
 
+_PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+
 
 def of_openai(told: Any, images: int = 0) -> Usage | None:
     """From the `usage` of a chat completion, embedding or response: OpenAI's and everybody's who followed."""
     if not isinstance(told, Mapping):
         return None
+    if _PLAIN.issuperset(told):
+        plain, answer = told.get("prompt_tokens"), told.get("completion_tokens")
+        if type(plain) is int and type(answer) is int and plain >= 0 and answer >= 0:
+            return Usage(plain, answer, images=images)
     prompt = _count(told, "prompt_tokens", "input_tokens")
     completion = _count(told, "completion_tokens", "output_tokens")
     if prompt is None and completion is None:

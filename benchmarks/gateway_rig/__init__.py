@@ -1,0 +1,1 @@
+"""Parts of the gateway's benchmarks: an upstream, a bare relay, a load generator, an installation of ours."""

@@ -1,0 +1,93 @@
+"""The ends of attempts: from the spool and from `open_calls` into `usage_logs`, each once, with what they settle."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from lib.access.limits import Claim, RateLimits
+from lib.budgets.holds import settle_many
+from lib.calls import admission
+from lib.clock import utc_now
+from lib.db.bulk import insert_rows
+from lib.db.quick import Quick
+from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
+
+_MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
+_MOMENTS = ("started_at", "finished_at")
+_IDS: Any = bindparam("ids", expanding=True)
+_THERE = Quick(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
+_END = Quick(delete(open_calls).where(open_calls.c.id.in_(_IDS)))
+_SEQUENCE = Quick(
+    update(ledger_clock)
+    .where(ledger_clock.c.id == 1)
+    .values(change_seq=ledger_clock.c.change_seq + bindparam("count"))
+    .returning(ledger_clock.c.change_seq)
+)
+
+
+@dataclass(slots=True)
+class Closing:
+    """The end of an attempt: the row of `usage_logs` (without its change_seq) and that of `usage_payloads`.
+
+    `claim` is what the call took of the limits; it is not spooled: after a crash the estimate goes on to count.
+    """
+
+    row: dict[str, Any]
+    payload: dict[str, Any] = field(default_factory=dict)
+    claim: Claim | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        moments = {name: self.row[name].isoformat() for name in _MOMENTS}
+        return {"row": self.row | moments, "payload": self.payload}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Closing":
+        """Back from the spool."""
+        row = dict(record["row"])
+        for name in _MOMENTS:
+            row[name] = datetime.fromisoformat(row[name])
+        return cls(row, dict(record["payload"]))
+
+
+def never_opened(connection: Connection, ids: list[str]) -> None:
+    """Take back openings of which nobody knows whether they were committed: their calls were not sent."""
+    _END.run(connection, [{"ids": ids}])
+    settle_many(connection, dict.fromkeys(ids, 0), utc_now())
+
+
+def insert_closings(connection: Connection, closings: Iterable[Closing], limits: RateLimits | None = None) -> int:
+    """Move ended attempts into `usage_logs` and settle what was held for them, each once whatever is tried again.
+
+    How many were new.
+    """
+    left = iter({closing.row["id"]: closing for closing in closings}.values())
+    new = 0
+    while batch := list(islice(left, _MOST_AT_ONCE)):
+        new += _insert_batch(connection, batch, limits)
+    return new
+
+
+def _insert_batch(connection: Connection, closings: list[Closing], limits: RateLimits | None) -> int:
+    ids = [closing.row["id"] for closing in closings]
+    sequence = take_sequence(connection, len(ids))
+    there = {row.id for row in _THERE.all(connection, {"ids": ids})}
+    fresh = [closing for closing in closings if closing.row["id"] not in there]
+    if fresh:
+        rows = [dict(closing.row, change_seq=sequence + n) for n, closing in enumerate(fresh)]
+        insert_rows(connection, usage_logs, rows)
+        if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
+            insert_rows(connection, usage_payloads, payloads)
+        spent = (admission.spent_by(closing.row, closing.claim) for closing in fresh)
+        admission.settle(connection, spent, limits, utc_now())
+    _END.run(connection, [{"ids": ids}])
+    return len(fresh)
+
+
+def take_sequence(connection: Connection, count: int) -> int:
+    """Reserve `count` change numbers and return the first; the row's lock makes their order that of the commits."""
+    return int(_SEQUENCE.all(connection, {"count": count})[0].change_seq) - count + 1

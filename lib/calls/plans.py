@@ -1,0 +1,246 @@
+"""A door's request → `Plan`: everything a call needs, settled before anything is written or sent.
+
+Permission, configuration, effective parameters, targets and lanes; whatever is wrong with the request is an error in
+the asker's hands, not a row of the ledger.
+"""
+
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lib.access.permissions import Permission
+from lib.calls.lookups import KeptLookups, Lookups
+from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target, text_of
+from lib.configs.configuration import Configuration
+from lib.configs.effective import REQUEST, Effective, effective, settled
+from lib.configs.overrides import judged
+from lib.configs.routing import Deployment, Routing
+from lib.errors import InvalidInput, NotFound, UserError
+from lib.fast_json import encode
+from lib.providers.chunks import Endpoint, ModelRequest, Wire
+from lib.providers.kinds import Protocol, speaks
+
+_SAME_FOR_S = 1.0
+_MOST_KEPT = 1_000
+
+
+def resolve(request: CallRequest, lookups: Lookups) -> Plan:
+    """The plan of a request; PermissionDenied, NotFound or InvalidInput when it can't be sent."""
+    actor, key = request.actor, request.actor.key
+    actor.require(Permission.TEST_CONFIGS)
+    if key is not None:  # the key alone says which app spends
+        request = replace(request, app=key.app)
+    configuration = _configuration(request, lookups)
+    if key is not None:
+        key.require_model(configuration.slug)
+    if configuration.provider_id is None:
+        raise InvalidInput(
+            f"The configuration {configuration.slug} has no provider.", "", "Choose one on the Configurations page."
+        )
+    app = request.app or configuration.app
+    matching = lookups.overrides(actor, app, request.context, configuration.id)
+    found = effective(configuration.parameters, matching, request.parameters)
+    system = configuration.system_prompt if request.system_prompt is None else request.system_prompt
+    asked = ModelRequest(configuration.model, _messages(request, system), {}, request.stream, texts=request.texts)
+    routing = Routing.from_record(configuration.routing)
+    judge = _Judge(request, lookups, found, configuration.unsupported_parameters, system)
+    deployments, fallbacks = _targets(request, configuration, routing, asked, judge)
+    dropped = (*deployments, *fallbacks)[0].dropped
+    return Plan(
+        request=_tagged(request, dropped),
+        system=system,
+        configuration=configuration,
+        deployments=deployments,
+        fallbacks=fallbacks,
+        routing=replace(
+            routing,
+            deadlines=request.deadlines or routing.deadlines,
+            max_attempts=routing.max_attempts if request.max_attempts is None else request.max_attempts,
+        ),
+        app=app,
+        dropped=dropped,
+    )
+
+
+def _targets(
+    request: CallRequest, configuration: Configuration, routing: Routing, asked: ModelRequest, judge: "_Judge"
+) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+    """Deployments and fallbacks that can be used now; the first reason why not when there is none."""
+    refusals: list[UserError] = []
+
+    def usable(wanted: Sequence[Deployment]) -> tuple[Target, ...]:
+        found: dict[str, Target] = {}
+        for one in wanted:
+            try:
+                target = judge.target(one, asked)
+            except (InvalidInput, NotFound) as error:  # off, without its key, deleted, or it can't: the others serve
+                refusals.append(error)
+                continue
+            found.setdefault(target.id, target)
+        return tuple(found.values())
+
+    own = Deployment(str(configuration.provider_id), configuration.model, routing.weight)
+    deployments = usable([own, *(routing.deployments if request.routed else ())])
+    fallbacks = usable(routing.fallbacks) if request.routed and routing.fallbacks else ()
+    if not deployments and not fallbacks:
+        raise refusals[0]
+    known = {target.id for target in deployments}
+    return deployments, tuple(target for target in fallbacks if target.id not in known)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Makes the targets: parameters a model does not take are refused or dropped; and in which lane it goes."""
+
+    request: CallRequest
+    lookups: Lookups
+    found: Effective
+    policy: str
+    system: str
+
+    def target(self, deployment: Deployment, asked: ModelRequest) -> Target:
+        """What one model is asked; InvalidInput for a parameter it does not take, unless those are dropped."""
+        endpoint, model = self.lookups.endpoint(deployment.provider_id), deployment.model
+        facts = self.lookups.limits(endpoint.kind, model, endpoint.provider_id)
+        effective = settled(judged(self.found, endpoint.kind, facts), self.policy, model)
+        dropped = tuple(effective.dropped)
+        wire = self._wire(endpoint, model, effective)
+        if wire is None:
+            _check_extra(self.request.extra, model)
+            dropped += tuple(name for name in self.request.extra if name not in _SILENT)
+        parameters: Mapping[str, Any] = effective.parameters
+        if asked.texts is not None:  # what shapes an answer's words shapes no vector
+            parameters, dropped = dict(self.request.extra), ()
+        model_request = replace(asked, model=model, parameters=parameters, wire=wire)
+        return Target(endpoint, model_request, deployment.weight, dropped, facts.output_tokens)
+
+    def _wire(self, endpoint: Endpoint, model: str, effective: Effective) -> Wire | None:
+        """The program's own request, if the endpoint speaks its protocol and what we add can be said in it."""
+        wire = self.request.wire
+        if wire is None or not speaks(endpoint.kind, wire.protocol) or model.startswith("responses/"):
+            return None
+        given = {name: value for name, value in effective.parameters.items() if effective.sources.get(name) != REQUEST}
+        if wire.protocol != Protocol.CHAT and (effective.dropped or not _SHARED.issuperset(given)):
+            return None
+        return replace(wire, system=self.system, given=given)
+
+
+def _check_extra(extra: Mapping[str, Any], model: str) -> None:
+    if extra.get("n") not in (None, 1):
+        why = f"{model} gives one answer at a time."
+        raise InvalidInput("n must be 1.", why, "Ask again for more answers.", field="n")
+
+
+_SHARED = frozenset({"temperature", "top_p", "max_tokens"})  # parameters that every protocol has
+_SILENT = frozenset({"n", "store", "metadata", "stream_options"})  # left out without a word: they change no answer
+
+
+def _tagged(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
+    """The request, whose tags say what was left out: they are stored with the call."""
+    return replace(request, tags={**request.tags, "dropped_parameters": list(dropped)}) if dropped else request
+
+
+def _configuration(request: CallRequest, lookups: Lookups) -> Configuration:
+    if request.model is not None:
+        return lookups.of_model(request.actor, request.model)
+    if request.configuration is None:
+        return lookups.default_for(request.actor, request.app or "playground")
+    configuration = lookups.configuration(request.actor, request.configuration)
+    if not configuration.is_active and request.origin is not Origin.SYSTEM:
+        raise InvalidInput(
+            f"The configuration {configuration.slug} is switched off.", "", "Switch it on, or choose another one."
+        )
+    return configuration
+
+
+def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
+    if request.texts is not None:
+        system, messages = "", [{"role": "user", "content": text} for text in request.texts]
+    else:
+        messages = [dict(message) for message in request.messages]
+    if not any(_says_something(message) for message in messages):
+        raise InvalidInput("The prompt is empty.", "", "Write what you want to ask.", field="prompt")
+    if (length := sum(len(text_of(message)) for message in messages)) > MAX_PROMPT_CHARACTERS:
+        raise InvalidInput(
+            "The prompt is too long.",
+            f"It has {length:,} characters; the limit is {MAX_PROMPT_CHARACTERS:,}.",
+            "Shorten it, or send it in parts.",
+            field="prompt",
+        )
+    return ([{"role": "system", "content": system}] if system.strip() else []) + messages
+
+
+def _says_something(message: Mapping[str, Any]) -> bool:
+    """Text, or a part that is none: an image, a file."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    return bool(text_of(message).strip()) or any(
+        isinstance(part, Mapping) and part.get("type") != "text" for part in parts
+    )
+
+
+class Plans:
+    """Plans for the gateway, where one program asks the same again and again with other messages.
+
+    A plan is made anew once a second; in between, its like is filled with the new messages.
+    """
+
+    def __init__(self, lookups: KeptLookups) -> None:
+        self._lookups = lookups
+        self._kept: dict[Hashable, tuple[float, Plan]] = {}
+
+    def plan(self, request: CallRequest, *, reading: bool = False) -> Plan:
+        """As `resolve`; NotKept when the database has to be read for it, which it is with `reading` (in a thread)."""
+        kind, now = _kind_of(request), time.monotonic()
+        at, like = self._kept.get(kind, (0.0, None))
+        if like is not None and now - at < _SAME_FOR_S:
+            return _filled(like, request)
+        plan = resolve(request, self._lookups.reading if reading else self._lookups)
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        self._kept[kind] = (now, plan)
+        return plan
+
+
+def _kind_of(request: CallRequest) -> Hashable:
+    """Everything but the words: requests of one kind have one plan."""
+    actor, wire = request.actor, request.wire
+    return (
+        actor.user_id,
+        actor.key,
+        actor.permissions,
+        request.configuration,
+        request.model,
+        request.app,
+        request.context,
+        request.system_prompt,
+        request.origin,
+        request.stream,
+        request.texts is None,
+        wire and (wire.protocol, tuple(wire.headers.items())),
+        encode(request.parameters),
+        encode(request.extra),
+    )
+
+
+def _filled(like: Plan, request: CallRequest) -> Plan:
+    messages, wire = _messages(request, like.system), request.wire
+    body: Mapping[str, Any] = wire.body if wire else {}
+
+    def target(one: Target) -> Target:
+        asked, old = one.model_request, one.model_request.wire
+        new = old and Wire(old.protocol, body, old.headers, old.system, old.given)
+        fresh = ModelRequest(asked.model, messages, asked.parameters, asked.stream, new, request.texts)
+        return Target(one.endpoint, fresh, one.weight, one.dropped, one.longest_answer)
+
+    return Plan(
+        _tagged(request, like.dropped),
+        like.configuration,
+        tuple([target(one) for one in like.deployments]),
+        tuple([target(one) for one in like.fallbacks]),
+        like.routing,
+        like.app,
+        like.dropped,
+        like.system,
+    )

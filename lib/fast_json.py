@@ -1,0 +1,43 @@
+"""JSON where a call passes thousands of times a second: msgspec's, and the standard library's where that is stricter.
+
+msgspec refuses what JSON does not allow but Python's module takes and gives: lone surrogates, NaN, broken UTF-8.
+"""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode_slowly = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_FAILURES = (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError)
+
+
+def encode(value: Any) -> bytes:
+    """A value as JSON in UTF-8; what UTF-8 can't hold as \\ud800."""
+    try:
+        return _encode(value)
+    except _FAILURES:
+        return _encode_slowly(value).encode()
+
+
+def encode_text(value: Any) -> str:
+    """The same as text."""
+    try:
+        return _encode(value).decode()
+    except _FAILURES:
+        return _encode_slowly(value)
+
+
+def decode(data: bytes | str, *, exact: bool = False) -> Any:
+    """The value of a JSON document; ValueError or RecursionError when it is none. `exact`: fractions as Decimal."""
+    fast: Callable[[bytes | str], Any] = _decode_exact if exact else _decode
+    try:
+        return fast(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+        return json.loads(text, parse_float=Decimal if exact else None)
