@@ -90,8 +90,11 @@ routes: list[BaseRoute] = [
     Route("/api/generate", Generate(streams=False), methods=["POST"]),
     Route("/api/stream", Generate(streams=True), methods=["POST"]),
     Route("/api/calls/{call_id}", Resource(api_reads.call), methods=["GET"]),
-    Route("/api/calls/{call_id}/metrics", Resource(api_reads.metrics_of_call), methods=["GET"]),
-    Route("/api/calls/{call_id}/metrics", Resource(api_reads.record_metrics, 201), methods=["POST"]),
+    Route(
+        "/api/calls/{call_id}/metrics",
+        Resource(api_reads.metrics_of_call, api_reads.record_metrics),
+        methods=["GET", "POST"],
+    ),
     Route("/api/metrics", Resource(api_reads.metrics), methods=["GET"]),
     Route("/api/usage", Resource(api_reads.usage), methods=["GET"]),
     Route("/api/budgets/check", Resource(api_reads.check_budgets), methods=["GET"]),

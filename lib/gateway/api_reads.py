@@ -80,20 +80,22 @@ class Asking:
 
 @dataclass(frozen=True)
 class Resource:
-    """An address that answers with a JSON document, made in a thread."""
+    """An address that answers with a JSON document, made in a thread: `get` reads, `post` adds."""
 
-    work: Callable[[Asking], Any]
-    status: int = 200
+    get: Callable[[Asking], Any]
+    post: Callable[[Asking], Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         exchange, services = Exchange(scope, receive, send), service_root.current()
         try:
             actor = await caller(exchange, services, Endpoint.API)
-            body = read_json(await exchange.body()) if scope["method"] == "POST" else {}
+            adds = scope["method"] == "POST"
+            body = read_json(await exchange.body()) if adds else {}
+            work = self.post if adds and self.post is not None else self.get
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-            document = await asyncio.to_thread(self.work, Asking(services, actor, scope["path_params"], query, body))
-            await exchange.answer_json(self.status, document, {"cache-control": "no-store"})
+            document = await asyncio.to_thread(work, Asking(services, actor, scope["path_params"], query, body))
+            await exchange.answer_json(201 if adds else 200, document, {"cache-control": "no-store"})
         except Left:
             return
         except (LLMManagerError, Refused) as error:

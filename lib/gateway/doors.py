@@ -51,8 +51,8 @@ class Doors:
             await models.models(scope, receive, send)
         elif path in self._paths or path.startswith(_FOLDERS):
             try:
-                await self._routes(scope, receive, send)
-            except HTTPException as error:  # the address is there, but not for this method
+                await self._routes({**scope, "app": self}, receive, send)  # with an app a wrong method is an exception
+            except HTTPException as error:
                 allowed = dict(error.headers or {})
                 message = f"{path} takes {allowed.get('Allow', 'other methods')} alone."
                 await _refuse(scope, receive, send, error.status_code, message, allowed)
