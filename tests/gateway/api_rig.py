@@ -33,6 +33,7 @@ class ApiRig:
             ("cut", "say:one two three four+cut:2"),
         ):
             services.configurations.create(OPERATOR, slug=slug, app="bot", provider="script", model=model)
+        services.configurations.set_default(OPERATOR, services.configurations.get(OPERATOR, "rivers").id)
         self.jonas = self.person("jonas", Role.DEVELOPER)
         self.of_jonas = self.key(self.jonas)
         self.of_nobody = self.key(OPERATOR)

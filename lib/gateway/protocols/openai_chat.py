@@ -36,7 +36,7 @@ def messages_field(body: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages of a body, each of a known role."""
     messages = list_field(body, "messages")
     for number, message in enumerate(messages):
-        if message.get("role") not in _ROLES:
+        if not isinstance(role := message.get("role"), str) or role not in _ROLES:
             raise InvalidInput(
                 f"messages[{number}].role can't be used.",
                 f"It must be one of {', '.join(sorted(_ROLES))}.",
