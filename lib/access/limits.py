@@ -38,6 +38,11 @@ _COUNTERS = Quick(
     .order_by(_C.subject)
     .with_for_update()
 )
+_IN_FLIGHT = Quick(
+    select(open_calls.c.api_key_id, func.count(open_calls.c.call_id.distinct()).label("calls"))
+    .where(open_calls.c.api_key_id.in_(bindparam("keys", expanding=True)))
+    .group_by(open_calls.c.api_key_id)
+)
 _CHANGE = Quick(update(rate_counters).where(_C.subject == bindparam("of")).values(seconds=bindparam("seconds")))
 
 
@@ -250,9 +255,7 @@ def _in_flight(connection: Connection, claims: Iterable[Claim]) -> dict[str, int
     keys = {claim.key.key_id for claim in claims if claim.key is not None and claim.key.limits.concurrency is not None}
     if not keys:
         return {}
-    query = select(open_calls.c.api_key_id, func.count(open_calls.c.call_id.distinct()))
-    found = connection.execute(query.where(open_calls.c.api_key_id.in_(keys)).group_by(open_calls.c.api_key_id))
-    return {key_id: count for key_id, count in found}
+    return {row.api_key_id: row.calls for row in _IN_FLIGHT.all(connection, {"keys": sorted(keys)})}
 
 
 def _read_apps(connection: Connection) -> dict[str, Limits]:

@@ -112,7 +112,13 @@ async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, o
         return refusal_of(step.admission.refused_by, step.target.endpoint.name)
     if answer.is_bounded:
         bound(call)
-    return _NEVER_SENT if call.stop_requested else None
+    return _NEVER_SENT if call.stop_requested or _is_being_cancelled() else None
+
+
+def _is_being_cancelled() -> bool:
+    """Whether a cancellation came while something short was brought to its end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _to_its_end(work: Coroutine[Any, Any, _T] | asyncio.Future[_T]) -> _T:

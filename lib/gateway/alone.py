@@ -35,7 +35,7 @@ async def lifespan(_app: Starlette) -> AsyncIterator[None]:
     """Jobs and the import of litellm beside the calls; at the end no call is left open."""
     current = services.current()
     await current.calls.adopt()
-    threading.Thread(target=_warm, name="warm", daemon=True).start()
+    threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()
     jobs = current.jobs()
     jobs.start()
     try:
@@ -89,11 +89,16 @@ class Worker(uvicorn.Server):
         self.should_exit = True
 
 
-def _warm() -> None:
-    """Import litellm, which the first translated call needs; what stands then is left out of garbage collection."""
+def _warm(current: services.Services) -> None:
+    """Load what the first calls need: prices and the relay, then litellm; what stands then is no garbage to look at.
+
+    A call leaves a few hundred objects behind and hardly a cycle, so the collector looks less often than by default.
+    """
+    current.prices.warm()
     adapters.warm().join()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def main(host: str, port: int, pipe: socket.socket) -> int:

@@ -97,6 +97,10 @@ class PriceBook:
             self._own = self._read(self._store, self._own)
             self._next_check = time.monotonic() + _CHECK_S
 
+    def warm(self) -> None:
+        """Read the shipped list now, before the first call asks for a price."""
+        _ = self.shipped
+
     @cached_property
     def shipped(self) -> dict[_Key, list[Price]]:
         """The shipped list, the oldest version first."""

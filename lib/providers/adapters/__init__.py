@@ -26,7 +26,8 @@ def adapter_for(kind: str, request: ModelRequest | None = None) -> Adapter:
 
 
 def warm() -> threading.Thread:
-    """Import litellm in a background thread, so that the first call does not pay for it."""
+    """Import the relay, and litellm in a background thread, so that the first call does not pay for it."""
+    _relay()
     thread = threading.Thread(target=_import_litellm, name="warm-litellm", daemon=True)
     thread.start()
     return thread
