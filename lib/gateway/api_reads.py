@@ -137,6 +137,7 @@ def usage(asking: Asking) -> Any:
     """The columns of the command `stats`, by any dimensions; without one, the sum of all."""
     from lib.statistics import export
 
+    asking.services.calls.flush()
     frame = asking.services.statistics.stats_table(asking.actor, asking.names("by"), *asking.span())
     return {"rows": json.loads(export.to_json(frame))}
 

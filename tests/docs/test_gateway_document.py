@@ -33,8 +33,7 @@ def test_every_address_of_programs_is_there_and_nothing_else() -> None:
 
 def test_every_endpoint_of_a_key_opens_something() -> None:
     named = {name for row in rows("## Addresses") for name in re.findall(r"`(\w+)`", row[3])}
-    assert named <= {endpoint.value for endpoint in Endpoint}
-    assert named >= {endpoint.value for endpoint in Endpoint} - {"api"}
+    assert named == {endpoint.value for endpoint in Endpoint}
 
 
 def test_every_kind_of_failure_has_the_status_it_is_said_to_have() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from lib.access.permissions import OPERATOR, Role
+from lib.access.permissions import OPERATOR
 from lib.clock import utc_now
 from lib.settings import Settings
 from tests.calls.activity_rig import AMIRA, log
@@ -232,11 +232,3 @@ def test_budgets_say_what_they_would_do(rig: ApiRig, client: TestClient) -> None
     for query, param in (("", "configuration"), ("configuration=dear&max_tokens=x", "max_tokens")):
         answer = client.get(f"/api/budgets/check?{query}", headers=rig.of_jonas)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
-
-
-def test_a_role_without_statistics_sees_its_own(rig: ApiRig, client: TestClient) -> None:
-    admin = rig.key(rig.person("li", Role.ADMINISTRATOR))  # may view statistics
-    generate(client, rig.of_jonas)
-    assert [row["calls"] for row in client.get("/api/usage", headers=admin).json()["rows"]] == [1]
-    without_api_scope = rig.key(rig.jonas, endpoints=["chat"])
-    assert client.get("/api/usage", headers=without_api_scope).status_code == 403
