@@ -1,10 +1,12 @@
 """The doors of programs without a server: services, a scripted provider, keys, and a client."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -70,5 +72,26 @@ def opened(settings: Settings) -> Iterator[tuple[ApiRig, TestClient]]:
         with TestClient(application(services.calls)) as client:
             yield rig, client
     finally:
+        service_root.use(None)
+        services.close()
+
+
+@contextmanager
+def live(settings: Settings) -> Iterator[tuple[str, ApiRig]]:
+    """A server on a free port: its address, and what is behind it."""
+    services = service_root.build(settings)
+    service_root.use(services)
+    rig = ApiRig(services)
+    server = uvicorn.Server(uvicorn.Config(application(services.calls), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            thread.join(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", rig
+    finally:
+        server.should_exit = True
+        thread.join(20)
         service_root.use(None)
         services.close()

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from lib.access.permissions import OPERATOR
+from lib.calls.activity_filter import ActivityFilter
 from lib.clock import utc_now
 from lib.settings import Settings
 from tests.calls.activity_rig import AMIRA, log
@@ -232,3 +233,13 @@ def test_budgets_say_what_they_would_do(rig: ApiRig, client: TestClient) -> None
     for query, param in (("", "configuration"), ("configuration=dear&max_tokens=x", "max_tokens")):
         answer = client.get(f"/api/budgets/check?{query}", headers=rig.of_jonas)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_a_key_whose_owner_may_not_see_statistics_counts_its_app_alone(rig: ApiRig) -> None:
+    store, mine = rig.services.store, rig.services.api_keys.create(rig.jonas, app="bot")[1].actor
+    assert mine is not None
+    assert not mine.sees_all_calls, "its scope has no api"
+    for app in ("bot", "other"):
+        log(store, rig.jonas, app=app)
+    assert rig.services.statistics.stats_table(mine, []).calls.tolist() == [1]
+    assert rig.services.activity.page(mine, ActivityFilter()).calls == 1

@@ -4,17 +4,12 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 
-from lib import services as service_root
 from lib.access.grants import Endpoint
 from lib.access.permissions import OPERATOR
 from lib.gateway import health, models
@@ -22,7 +17,7 @@ from lib.gateway.doors import _MODEL_DOORS, Doors
 from lib.gateway.openapi import document
 from lib.gateway.routes import door_routes
 from lib.settings import Settings
-from tests.gateway.api_rig import ApiRig, application
+from tests.gateway.api_rig import live
 
 pytestmark = pytest.mark.feature("GATE-5")
 _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -55,27 +50,6 @@ def test_it_is_served_without_a_key() -> None:
     answer = TestClient(Doors(nobody, door_routes)).get("/openapi.json")
     assert answer.json() == document()
     assert answer.json()["openapi"].startswith("3.1")
-
-
-@contextmanager
-def live(settings: Settings) -> Iterator[tuple[str, ApiRig]]:
-    """A server on a free port: its address, and what is behind it."""
-    services = service_root.build(settings)
-    service_root.use(services)
-    rig = ApiRig(services)
-    server = uvicorn.Server(uvicorn.Config(application(services.calls), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            thread.join(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", rig
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        service_root.use(None)
-        services.close()
 
 
 def narrowed(path: Path) -> Path:
