@@ -21,6 +21,7 @@ from lib.access.users import Users
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
 from lib.calls.calls import Calls
+from lib.calls.metrics import Metrics
 from lib.calls.repricing import Repricing
 from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
@@ -80,6 +81,7 @@ class Services:
             self.limits,
         )
         self.runs = Runs(store)
+        self.metrics = Metrics(store)
         self.audit = Audit(store)
         self.retention = Retention(store)
         self.budgets = Budgets(store)

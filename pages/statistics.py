@@ -6,10 +6,11 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
+from lib.calls.metrics import Range
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension
-from lib.ui import blocks, session, statistics, statistics_filters, statistics_table
+from lib.ui import blocks, metrics, session, statistics, statistics_filters, statistics_table
 from lib.ui.statistics_view import LISTS
 
 actor = session.require(Permission.VIEW_STATS)
@@ -60,8 +61,9 @@ with left.container(border=True, height="stretch"):
     statistics.by_model(scene, models, height)
 with right.container(border=True, height="stretch"):
     statistics.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure), height)
+days = statistics_filters.days_of(found.start, found.end, zone)
 with st.container(border=True):
-    days = statistics_filters.days_of(found.start, found.end, zone)
     file_name = f"models-{days[0]}-to-{days[1]}"
     note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
     statistics_table.by_model(ask.by_model(actor, where), totals, file_name, note, compact=compact)
+metrics.of_range(services, actor, Range(found.start, found.end, where.apps), zone, days, view.rows_behind)

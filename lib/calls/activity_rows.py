@@ -99,7 +99,8 @@ def row_of(row: RowMapping) -> ActivityRow:
 
 def detail_of(actor: Actor, row: RowMapping, attempts: list[ActivityRow]) -> CallDetail:
     """One attempt in full, without the words where the actor may not read them."""
-    reads = actor.reads_content_of(row["user_id"])
+    is_in_reach = actor.key is None or row["app"] == actor.key.app
+    reads = is_in_reach and actor.reads_content_of(row["user_id"])
     log = {name: row.get(name) for name in (column.name for column in usage_logs.columns)}
     return CallDetail(
         log=log | {"status": row.get("status", "running")},

@@ -20,17 +20,21 @@ _BY_COLUMN = {"provider": "providers", "model": "models", "app": "apps", "user_i
 
 def visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows whose figures and state the actor may see."""
-    return true() if actor.sees_all_calls else _own(actor, table)
+    return true() if actor.sees_all_calls else own(actor, table)
 
 
 def readable(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows whose words the actor may read; whoever may read those of nobody may read all."""
-    return true() if actor.reads_content_of(None) else _own(actor, table)
+    return true() if actor.reads_content_of(None) else own(actor, table)
 
 
-def _own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+def own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+    """Rows of calls that the actor made; with a key, for the key's app."""
     # Rows without a user belong to nobody: `= NULL` must not become `IS NULL`.
-    return false() if actor.user_id is None else table.c.user_id == actor.user_id
+    if actor.user_id is None:
+        return false()
+    made = table.c.user_id == actor.user_id
+    return made if actor.key is None else and_(made, table.c.app == actor.key.app)
 
 
 def ended(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:

@@ -15,17 +15,18 @@ def add_commands(commands: Any) -> None:
     """Register `stats` and `calls`."""
     command = commands.add_parser("stats", help="usage and cost by provider, model, app, user …")
     command.add_argument("--by", type=names, required=True, metavar="D[,D]", help="dimensions, parted by commas")
-    _add_range(command)
+    add_range(command)
     command.add_argument("--format", choices=["csv", "json", "parquet"], default="csv")
     command.set_defaults(run=stats)
     actions = commands.add_parser("calls", help="the log of calls").add_subparsers(metavar="ACTION", required=True)
     command = actions.add_parser("export", help="write the log to standard output")
     command.add_argument("--format", choices=["csv", "json", "sql"], default="csv")
-    _add_range(command)
+    add_range(command)
     command.set_defaults(run=export)
 
 
-def _add_range(command: argparse.ArgumentParser) -> None:
+def add_range(command: argparse.ArgumentParser) -> None:
+    """`--from` and `--to`, days in UTC."""
     command.add_argument("--from", dest="first", type=day, metavar="DAY", help="first day (UTC), as 2026-10-01")
     command.add_argument("--to", dest="last", type=day, metavar="DAY", help="last day (UTC), included")
 

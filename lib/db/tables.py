@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Double,
     Index,
     Integer,
     MetaData,
@@ -251,6 +252,26 @@ usage_payloads = Table(
     Column("response_text", Text),
     Column("request", JSON),  # messages as sent
     Column("response", JSON),  # parts besides text: reasoning, tool calls
+)
+
+custom_metrics = Table(
+    "custom_metrics",
+    metadata,
+    _id(primary_key=True),
+    _id("call_id", nullable=False),
+    _moment("started_at"),  # the call's, as are app and user: figures need no join, and outlive what is kept of calls
+    Column("app", String(80), nullable=False),
+    _id("user_id"),
+    _id("api_key_id"),  # that recorded it
+    Column("key", String(80), nullable=False),
+    Column("type", String(8), nullable=False),  # string, integer, float, boolean, json
+    Column("value", Text, nullable=False),  # a string as it is, the rest as JSON
+    Column("number", Double),  # of integers, floats and booleans (1, 0): to be added up
+    Column("metadata", JSON, nullable=False, default=dict),
+    _moment("created_at"),
+    Index(None, "call_id"),
+    Index(None, "key", "started_at"),
+    Index(None, "started_at"),
 )
 
 prices = Table(

@@ -6,6 +6,7 @@ model are bare ASGI; the rest are ordinary routes.
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,7 +32,7 @@ class Doors:
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
-        self._routes = Router(routes, default=_nothing_here)
+        self._routes = Router(routes, default=_nothing_here, redirect_slashes=False)
         self._paths = frozenset(getattr(route, "path", "") for route in routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +50,12 @@ class Doors:
         elif path.startswith(f"{models.PATH}/"):
             await models.models(scope, receive, send)
         elif path in self._paths or path.startswith(_FOLDERS):
-            await self._routes(scope, receive, send)
+            try:
+                await self._routes({**scope, "app": self}, receive, send)  # with an app a wrong method is an exception
+            except HTTPException as error:
+                allowed = dict(error.headers or {})
+                message = f"{path} takes {allowed.get('Allow', 'other methods')} alone."
+                await _refuse(scope, receive, send, error.status_code, message, allowed)
         else:
             await self._app(scope, receive, send)
 

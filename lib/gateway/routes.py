@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lib import services
-from lib.gateway import health, login, monitoring
+from lib.gateway import api, health, login, monitoring, openapi
 from lib.gateway.doors import Doors
 from lib.gateway.guard import Guard
 
@@ -18,7 +18,11 @@ async def dashboard(request: Request) -> Response:
     return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/")
 
 
-door_routes: list[BaseRoute] = [*monitoring.routes]  # of programs, besides the doors to a model
+door_routes: list[BaseRoute] = [
+    *api.routes,
+    *monitoring.routes,
+    *openapi.routes,
+]  # of programs, besides the doors to a model
 routes: list[BaseRoute] = [*health.routes, *login.routes, Route("/dashboard", dashboard)]
 
 

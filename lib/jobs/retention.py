@@ -1,10 +1,10 @@
 """How long things are kept, in days for each class, and the job that deletes what is older. The default keeps all.
 
-Words are the prompts and answers in `usage_payloads`; calls are the rows of `usage_logs`, with their words; then the
-audit log; then sessions and failed sign-ins. A day is a day in UTC, so rows leave once a day. Rows are deleted some
-at a time, each batch its own short transaction, so calls are written in between. When calls leave, the ledger's epoch
-is raised once, at the end: copies start over; a mark in the first batch sees to it that a killed run is made up for.
-On SQLite what is deleted is overwritten.
+Words are the prompts and answers in `usage_payloads`; calls are the rows of `usage_logs`, with their words and custom
+metrics; metrics may go before them; then the audit log; then sessions and failed sign-ins. A day is a day in UTC, so
+rows leave once a day. Rows are deleted some at a time, each batch its own short transaction, so calls are written in
+between. When calls leave, the ledger's epoch is raised once, at the end: copies start over; a mark in the first batch
+sees to it that a killed run is made up for. On SQLite what is deleted is overwritten.
 """
 
 import time
@@ -21,7 +21,15 @@ from lib.calls.closing import take_sequence
 from lib.clock import utc_now
 from lib.db import installation
 from lib.db.engine import Store
-from lib.db.tables import audit_log, ledger_clock, login_failures, sessions, usage_logs, usage_payloads
+from lib.db.tables import (
+    audit_log,
+    custom_metrics,
+    ledger_clock,
+    login_failures,
+    sessions,
+    usage_logs,
+    usage_payloads,
+)
 from lib.errors import Conflict, InvalidInput
 
 _POLICY, _LAST, _UNFINISHED = "retention.days", "retention.last_run", "retention.unfinished"
@@ -36,6 +44,7 @@ class Days:
 
     words: int | None = None
     calls: int | None = None
+    metrics: int | None = None
     audit: int | None = None
     sign_ins: int | None = None
 
@@ -46,6 +55,7 @@ class Deleted:
 
     words: int = 0
     calls: int = 0
+    metrics: int = 0
     audit: int = 0
     sign_ins: int = 0
 
@@ -188,6 +198,9 @@ def _classes(days: Days) -> list[tuple[str, Select[Any], Sequence[ColumnElement[
         found.append(("words", old, (words.id,)))
     if days.calls is not None:
         found.append(("calls", select(logs.id).where(logs.started_at < _limit(days.calls)), (words.id, logs.id)))
+    if (kept := min((n for n in (days.metrics, days.calls) if n is not None), default=None)) is not None:
+        noted = custom_metrics.c
+        found.append(("metrics", select(noted.id).where(noted.started_at < _limit(kept)), (noted.id,)))
     if days.audit is not None:
         found.append(("audit", select(audit_log.c.id).where(audit_log.c.at < _limit(days.audit)), (audit_log.c.id,)))
     if days.sign_ins is not None:

@@ -1,7 +1,7 @@
 """What a question about the ledger is asked of: a range, a zone, and sets of values; and its SQL.
 
-Column names come from the enums alone; every value is bound. Who may not see everybody's calls sees their own: that
-condition is part of every statement, whatever the filter says.
+Column names come from the enums alone; every value is bound. Who may not see everybody's calls sees their own, with an
+API key those of its app: that condition is part of every statement, whatever the filter says.
 """
 
 from dataclasses import dataclass, fields
@@ -77,6 +77,9 @@ class StatisticsFilter:
         if not actor.sees_all_calls:
             parts.append("user_id = ?")
             values.append(actor.user_id)
+            if actor.key is not None:
+                parts.append("app = ?")
+                values.append(actor.key.app)
         for sign, moment in ((">=", self.start), ("<", self.end)):
             if moment is not None:
                 parts.append(f"started_at {sign} ?")

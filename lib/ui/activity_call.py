@@ -16,7 +16,7 @@ from lib.calls.request import text_of
 from lib.errors import LLMManagerError
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, metrics, session
 
 CLOSED = "activity-closed"  # counts how often a panel was closed
 _SHOWN_CHARACTERS = 20_000
@@ -74,7 +74,7 @@ def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str
     if log["error_message"]:
         blocks.show_failure(log["error_message"])
     blocks.facts(_facts(log))
-    _tabs(detail)
+    _tabs(services, actor, detail)
     with blocks.row():
         if detail.is_own and st.button("Open in playground", icon=":material/play_circle:"):
             st.switch_page(session.page("playground"), query_params={"run": str(log["call_id"])})
@@ -115,8 +115,9 @@ def _facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _tabs(detail: CallDetail) -> None:
-    attempts, request, response, parameters = st.tabs(["Attempts", "Request", "Response", "Parameters"])
+def _tabs(services: Services, actor: Actor, detail: CallDetail) -> None:
+    names = ["Attempts", "Request", "Response", "Parameters", "Metrics"]
+    attempts, request, response, parameters, noted = st.tabs(names)
     with attempts:
         _attempts(detail)
     with request:
@@ -127,6 +128,8 @@ def _tabs(detail: CallDetail) -> None:
         st.json(detail.log["parameters"] or {})
         with st.expander("Every column"):
             st.code(json.dumps(detail.log, default=str, ensure_ascii=False, indent=2), language="json", wrap_lines=True)
+    with noted:
+        metrics.of_call(services, actor, detail)
 
 
 def _attempts(detail: CallDetail) -> None:

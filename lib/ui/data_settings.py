@@ -18,6 +18,7 @@ from lib.ui import blocks, format
 _CLASSES = {
     "words": ("Words", "Prompts and answers. The calls stay, with their tokens, cost and times."),
     "calls": ("Calls", "Rows of the ledger with their words. They leave Activity and every figure."),
+    "metrics": ("Metrics", "Custom metrics of calls. Those of calls that leave go with them."),
     "audit": ("Audit log", "Who changed what. 30 days or more."),
     "sign_ins": ("Sign-ins", "Sessions that were last used before, and failed tries."),
 }
@@ -62,7 +63,7 @@ def retention_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     current = asdict(days)
     with st.form("retention"):
         st.subheader("How long things are kept", anchor=False)
-        columns = st.columns(4)
+        columns = st.columns(len(_CLASSES))
         given = {
             name: column.number_input(
                 f"{label}, days", 1, LONGEST_DAYS, current[name], placeholder="For good", help=about, key=f"days-{name}"

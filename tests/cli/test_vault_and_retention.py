@@ -42,6 +42,7 @@ def test_retention_says_what_would_go_and_deletes(run: Run) -> None:
     assert [(line["class"], line["days"], line["would_delete"]) for line in lines] == [
         ("words", None, 0),
         ("calls", None, 0),
+        ("metrics", None, 0),
         ("audit", None, 0),
         ("sign_ins", None, 0),
     ]

@@ -80,7 +80,7 @@ def test_calls_leave_in_batches_with_their_words_and_raise_the_epoch_once(
     assert (count(store, usage_logs), count(store, usage_payloads)) == (2, 2)
     assert epoch(store) == before + 1
     (entry,) = Audit(store).page(OPERATOR, Asked(actions=("retention.run",))).entries
-    assert entry.detail == {"words": 0, "calls": 5, "audit": 0, "sign_ins": 0}
+    assert entry.detail == {"words": 0, "calls": 5, "metrics": 0, "audit": 0, "sign_ins": 0}
     last = retention.last_run(OPERATOR)
     assert last is not None
     assert (last.by, last.deleted) == ("operator", Deleted(calls=5))

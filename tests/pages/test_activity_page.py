@@ -132,3 +132,28 @@ def test_words_of_people_and_models_are_never_markdown(visitor: Visitor) -> None
     assert "![x](" not in said(page)
     assert "](javascript" not in said(page)
     assert NASTY in [code.value for code in page.code]
+
+
+@pytest.mark.feature("CALL-7")
+def test_metrics_of_an_own_call_are_shown_and_added(visitor: Visitor) -> None:
+    log_id = own(visitor)
+    page = visitor.open("activity", id=log_id)
+    assert "Nothing was noted about this call" in said(page)
+    for label, value in (("Key", "answer.rating"), ("Value", "4")):
+        next(field for field in page.text_input if field.label == label).set_value(value)
+    page = press(page, "Add metric")
+    assert [table.value.to_dict("records") for table in page.dataframe][-1] == [
+        {"Key": "answer.rating", "Value": "4", "Type": "integer"}
+    ]
+    next(field for field in page.text_input if field.label == "Key").set_value("two words")
+    assert "The key can" in said(press(page, "Add metric"))
+
+
+@pytest.mark.feature("CALL-7")
+def test_metrics_of_another_ones_call_are_shown_without_a_form(visitor: Visitor) -> None:
+    log_id = log(visitor.services.store, JONAS)
+    visitor.services.metrics.record(JONAS, log_id, "note", NASTY)
+    page = visitor.open("activity", id=log_id)
+    assert page.dataframe[-1].value["Value"].tolist() == [NASTY]
+    assert not [button for button in page.button if button.label == "Add metric"]
+    assert NASTY not in said(page)

@@ -18,6 +18,7 @@ from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period, Step
 from lib.ui import statistics_table
 from lib.ui.statistics_view import StatisticsView
+from tests.calls.activity_rig import log
 
 pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]
 
@@ -123,3 +124,15 @@ def test_a_file_of_figures_is_noted_when_it_is_taken(visitor: Visitor) -> None:
     (entry,) = visitor.services.audit.page(OPERATOR, Asked(actions=("statistics.export",))).entries
     assert (entry.came_from, entry.subject) == ("page 192.0.2.7", "csv")
     assert entry.detail == {"rows": 2, "filter": {"app": ["a"]}}
+
+
+@pytest.mark.feature("CALL-7")
+def test_custom_metrics_stand_below_with_a_course_and_a_file(visitor: Visitor) -> None:
+    for ago, rating in ((60, 4), (2 * 86_400, 2)):
+        visitor.services.metrics.record(OPERATOR, log(visitor.services.store, ago=ago), "rating", rating)
+    page = visitor.open("statistics", period="7d")
+    table = page.dataframe[-1].value
+    assert table[["key", "count", "mean"]].to_numpy().tolist() == [["rating", 2, 3.0]]
+    assert page.selectbox(key="statistics-metric").options == ["rating"]
+    assert "by period and app, not by the other filters" in words(page)
+    assert "Custom metrics" not in words(visitor.open("statistics", period="7d", app="another"))

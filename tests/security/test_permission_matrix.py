@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -24,6 +25,7 @@ from lib.budgets.webhook import Webhook
 from lib.calls.activity import Activity
 from lib.calls.calls import Calls
 from lib.calls.connection import check_connection
+from lib.calls.metrics import Metrics
 from lib.calls.repricing import Range, Repricing
 from lib.calls.request import CallRequest
 from lib.calls.runs import Runs
@@ -108,6 +110,11 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "RateLimits.of_apps": (P.VIEW_CONFIGS, lambda s, a: s.limits.of_apps(a)),
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
+    "Metrics.record": (P.TEST_CONFIGS, lambda s, a: s.metrics.record(a, NOBODY, "k", 1)),
+    "Metrics.record_many": (P.TEST_CONFIGS, lambda s, a: s.metrics.record_many(a, NOBODY, [])),
+    "Metrics.list": (P.TEST_CONFIGS, lambda s, a: s.metrics.list(a, NOBODY)),
+    "Metrics.statistics": (P.TEST_CONFIGS, lambda s, a: s.metrics.statistics(a)),
+    "Metrics.daily": (P.TEST_CONFIGS, lambda s, a: s.metrics.daily(a, "k", ZoneInfo("UTC"))),
     "Budgets.list": (P.VIEW_STATS, lambda s, a: s.budgets.list(a)),
     "Budgets.get": (P.VIEW_STATS, lambda s, a: s.budgets.get(a, NOBODY)),
     "Budgets.find": (P.VIEW_STATS, lambda s, a: s.budgets.find(a, "global", "", "day")),
@@ -204,7 +211,7 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls)
+    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics)
     for service in (*services, Prices, Repricing, Retention, Audit, ApiKeys, RateLimits, Budgets, Webhook, Demo):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)

@@ -20,15 +20,7 @@ _FINISH = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", 
 
 def read(body: dict[str, Any]) -> Asked:
     """The question of a body; InvalidInput names the field that can't be used."""
-    messages = list_field(body, "messages")
-    for number, message in enumerate(messages):
-        if message.get("role") not in _ROLES:
-            raise InvalidInput(
-                f"messages[{number}].role can't be used.",
-                f"It must be one of {', '.join(sorted(_ROLES))}.",
-                "Correct it.",
-                field="messages",
-            )
+    messages = messages_field(body)
     options = body.get("stream_options") or {}
     return Asked(
         model=text_field(body, "model"),
@@ -38,6 +30,20 @@ def read(body: dict[str, Any]) -> Asked:
         include_usage=isinstance(options, dict) and bool(options.get("include_usage")),
         body=body,
     )
+
+
+def messages_field(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a body, each of a known role."""
+    messages = list_field(body, "messages")
+    for number, message in enumerate(messages):
+        if not isinstance(role := message.get("role"), str) or role not in _ROLES:
+            raise InvalidInput(
+                f"messages[{number}].role can't be used.",
+                f"It must be one of {', '.join(sorted(_ROLES))}.",
+                "Correct it.",
+                field="messages",
+            )
+    return messages
 
 
 @dataclass

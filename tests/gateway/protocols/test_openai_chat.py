@@ -37,6 +37,7 @@ def test_a_request_becomes_a_question_and_keeps_unknown_fields() -> None:
         ({"messages": []}, "messages"),
         ({"messages": "Hi"}, "messages"),
         ({"messages": [{"content": "Hi"}]}, "messages"),
+        ({"messages": [{"role": {}, "content": "Hi"}]}, "messages"),
         ({"stream": "yes"}, "stream"),
     ],
 )

@@ -1,0 +1,122 @@
+"""`/openapi.json` is true: it names what is mounted and no more, and a live server keeps to it whatever is sent."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from lib import services as service_root
+from lib.access.grants import Endpoint
+from lib.access.permissions import OPERATOR
+from lib.gateway import health, models
+from lib.gateway.doors import _MODEL_DOORS, Doors
+from lib.gateway.openapi import document
+from lib.gateway.routes import door_routes
+from lib.settings import Settings
+from tests.gateway.api_rig import ApiRig, application
+
+pytestmark = pytest.mark.feature("GATE-5")
+_CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+def described() -> dict[str, set[str]]:
+    return {path: {method.upper() for method in item} for path, item in document()["paths"].items()}
+
+
+def test_the_document_names_what_is_mounted_and_nothing_else() -> None:
+    mounted: dict[str, set[str]] = {path: {method} for path, (method, _) in _MODEL_DOORS.items()}
+    mounted[f"{models.PATH}/{{model}}"] = {"GET"}
+    for route in [*door_routes, *health.routes]:
+        methods = set(route.methods) - {"HEAD"}  # type: ignore[attr-defined]
+        mounted.setdefault(route.path, set()).update(methods)  # type: ignore[attr-defined]
+    assert described() == mounted
+
+
+def test_every_address_of_programs_stands_in_the_documents() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "gateway.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if re.match(r"\| `/", line)]
+    told = {address.strip(" `"): set(methods.strip().split(", ")) for address, methods in rows}
+    assert told == {path: methods for path, methods in described().items() if path != f"{models.PATH}/{{model}}"}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document())))
+    assert names | {"Error", "OpenAIError", "AnthropicError"} == set(document()["components"]["schemas"])
+    ids = [operation["operationId"] for item in document()["paths"].values() for operation in item.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_it_is_served_without_a_key() -> None:
+    async def nobody(*_: Any) -> None:
+        raise AssertionError
+
+    answer = TestClient(Doors(nobody, door_routes)).get("/openapi.json")
+    assert answer.json() == document()
+    assert answer.json()["openapi"].startswith("3.1")
+
+
+@contextmanager
+def live(settings: Settings) -> Iterator[tuple[str, ApiRig]]:
+    """A server on a free port: its address, and what is behind it."""
+    services = service_root.build(settings)
+    service_root.use(services)
+    rig = ApiRig(services)
+    server = uvicorn.Server(uvicorn.Config(application(services.calls), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            thread.join(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", rig
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        service_root.use(None)
+        services.close()
+
+
+def narrowed(path: Path) -> Path:
+    """The document with names that are there in it, so that most requests get past the first check."""
+    found = json.loads(json.dumps(document()))
+    for name, schema in found["components"]["schemas"].items():
+        if name.endswith("Request"):
+            schema["properties"]["model"] = {"enum": ["rivers", "script/echo", "none-such"]}
+        elif name == "Question":
+            schema["properties"]["model"] = {"enum": [None, "script/echo"]}
+            schema["properties"]["configuration"] = {"enum": ["rivers", None]}
+    path.write_text(json.dumps(found))
+    return path
+
+
+@pytest.mark.feature("GATE-2")
+def test_a_live_server_keeps_to_it_whatever_is_sent(settings: Settings, tmp_path: Path) -> None:
+    with live(settings) as (address, rig):
+        key = rig.key(rig.jonas, endpoints=[endpoint.value for endpoint in Endpoint])
+        done = subprocess.run(
+            [
+                *(str(Path(sys.executable).parent / "st"), "run", str(narrowed(tmp_path / "openapi.json"))),
+                *("--url", address, "--header", f"Authorization: {key['authorization']}", "--checks", _CHECKS),
+                *("--phases", "coverage,fuzzing", "--max-examples", "12", "--seed", "1"),
+                *("--generation-database", "none"),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-6_000:]
+        operations = sum(len(item) for item in document()["paths"].values())
+        assert re.search(rf"Tested: +{operations}\b", done.stdout), done.stdout[-2_000:]
+        figures = rig.services.statistics.stats_table(OPERATOR, ["status"])
+        assert "ok" in set(figures["status"]), "requests came as far as a model"
