@@ -49,6 +49,7 @@ class Ledger:
         self._turn: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
         self._busy = self._commits = 0
+        self._taken = self._written = 0  # endings, ever
 
     def open(self, row: dict[str, Any], ask: Ask) -> asyncio.Future[Answer]:
         """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this is done."""
@@ -65,7 +66,8 @@ class Ledger:
         except OSError:
             log.error("The spool can't be written: the end of call %s waits in memory.", closing.row["id"])
         self._closing.append(closing)
-        if self._direct is None or len(self._closing) >= _BATCH:
+        self._taken += 1
+        if len(self._closing) >= _BATCH:
             self._wake()
         elif self._later is None:
             self._later = asyncio.get_running_loop().call_later(_LATER_S, self._wake_late)
@@ -79,9 +81,13 @@ class Ledger:
 
     async def drain(self) -> None:
         """Return when everything taken so far has been written."""
-        if self._opening or self._closing or self._doubtful:
+        taken = self._taken
+        while self._opening or self._doubtful or self._written < taken:
+            if self._later is not None:
+                self._later.cancel()
+                self._later = None
             self._hand_over()
-        while self._flusher is not None and not self._flusher.done():
+            assert self._flusher is not None  # noqa: S101 (it was just made)
             await asyncio.shield(self._flusher)
 
     def end(self) -> None:
@@ -114,8 +120,7 @@ class Ledger:
         self._turn = None
         if self._direct is None or (self._flusher is not None and not self._flusher.done()):
             return
-        is_due = self._later is None or len(self._closing) >= _BATCH
-        opening, closing = self._opening, self._closing if is_due else []
+        opening, closing = self._opening, self._closing if self._is_due else []
         if not opening and not closing:
             return
         try:
@@ -137,6 +142,7 @@ class Ledger:
         self._busy, self._opening = 0, []
         if closing:
             self._closing = []
+            self._written += len(closing)
             self._drop_spent()
         _answer(opening, answers, None)
         self._commits += 1
@@ -154,14 +160,18 @@ class Ledger:
         return answers
 
     async def _flush(self) -> None:
-        """Commits in a thread, until nothing waits."""
-        while self._opening or self._closing or self._doubtful:
+        """Commits in a thread, until nothing waits that is due."""
+        while self._opening or self._doubtful or (self._closing and self._is_due):
             opening, self._opening = self._opening, []
-            closing, self._closing = self._closing, []
             doubtful, self._doubtful = self._doubtful, []
-            self._rotate()
-            answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful)
+            closing = self._take_closing() if self._is_due else []
+            try:
+                answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful)
+            except _SettleFirst:
+                closing = self._take_closing()
+                answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful, settled=True)
             if error is None:
+                self._written += len(closing)
                 self._drop_spent()
             else:
                 self._closing[:0] = closing
@@ -171,12 +181,28 @@ class Ledger:
                 await asyncio.sleep(_RETRY_S)
         self._busy = 0
 
+    @property
+    def _is_due(self) -> bool:
+        """Whether endings have waited long enough for others."""
+        return self._later is None or len(self._closing) >= _BATCH
+
+    def _take_closing(self) -> list[Closing]:
+        closing, self._closing = self._closing, []
+        self._rotate()
+        return closing
+
     def _commit(
-        self, opening: list["_Opening"], closing: list[Closing], doubtful: list[str]
+        self, opening: list["_Opening"], closing: list[Closing], doubtful: list[str], *, settled: bool = False
     ) -> tuple[list[Answer], Exception | None]:
+        """_SettleFirst, and nothing written, when something is refused while endings wait that may make room."""
         try:
             with self._store.write() as connection:
-                return self._write(connection, opening, closing, doubtful), None
+                answers = self._write(connection, opening, closing, doubtful)
+                if not settled and self._closing and any(answer.refusal is not None for answer in answers):
+                    raise _SettleFirst
+                return answers, None
+        except _SettleFirst:
+            raise
         except Exception as error:  # the boundary: whoever waits for an answer has to get one
             log.error("The ledger could not be written, %d closings wait: %s", len(closing), error)
             return [], error
