@@ -132,13 +132,12 @@ class Metrics:
         with self._store.read() as connection:
             for row in connection.execute(_counts(where)).mappings():
                 found[row["key"]] = dict(row)
-            where = [*where, _m.key.in_(found)]
-            for query in (_numbers(where), _truths(where)):
-                for row in connection.execute(query).mappings():
+            for row in connection.execute(_numbers(where)).mappings():
+                if row["key"] in found:  # another one has just been recorded, or is too rare
                     found[row["key"]] |= row
             for name, value, count, all_of_key in connection.execute(_texts(where)):
-                one = found[name]
-                one["texts"], one["values"] = int(all_of_key), (*one.get("values", ()), (value, count))
+                if (one := found.get(name)) is not None:
+                    one["texts"], one["values"] = int(all_of_key), (*one.get("values", ()), (value, count))
         return [KeyStatistics(**one) for one in found.values()]
 
     def daily(self, actor: Actor, key: str, zone: ZoneInfo, within: Range = Range()) -> Sequence[DayFigure]:
@@ -191,8 +190,9 @@ def _where(actor: Actor, key: str | None, within: Range) -> "list[ColumnElement[
 
 
 def _counts(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    count = func.count()
-    columns = (_m.key, count.label("count"), func.count(distinct(_m.call_id)).label("calls"))
+    count, is_truth = func.count(), _m.type == MetricType.BOOLEAN
+    truths = (count.filter(is_truth).label("booleans"), func.avg(_m.number).filter(is_truth).label("true_share"))
+    columns = (_m.key, count.label("count"), func.count(distinct(_m.call_id)).label("calls"), *truths)
     return select(*columns).where(*where).group_by(_m.key).order_by(count.desc(), _m.key).limit(MOST_KEYS)
 
 
@@ -210,11 +210,6 @@ def _numbers(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
     figures += [("max", func.max(r.number)), ("sum", func.sum(r.number))]
     columns = [figure.label(name) for name, figure in figures]
     return select(r.key, func.count().label("numbers"), *columns, percentile(50), percentile(95)).group_by(r.key)
-
-
-def _truths(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    columns = (_m.key, func.count().label("booleans"), func.avg(_m.number).label("true_share"))
-    return select(*columns).where(*where, _m.type == MetricType.BOOLEAN).group_by(_m.key)
 
 
 def _texts(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
