@@ -30,7 +30,7 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.jobs.retention import Retention
-from lib.jobs.scheduler import Scheduler
+from lib.jobs.scheduler import Errand, Scheduler
 from lib.providers import safe_logs
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
@@ -114,8 +114,10 @@ class Services:
         jobs = {
             "sign-ins": lambda go_on: self.sessions.sweep(),
             "retention": self.retention.run_if_due,
+            "holds": lambda go_on: self.budgets.sweep(),
         }
-        return Scheduler(self.store, jobs)
+        errands: dict[str, Errand] = {"webhook": self.webhook.deliver_due, "keys": self.api_keys.write_last_used}
+        return Scheduler(self.store, jobs, errands=errands)
 
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""

@@ -23,7 +23,7 @@ from lib.budgets.budget import (
     Window,
     window_at,
 )
-from lib.budgets.holds import HOLD_LASTS
+from lib.budgets.holds import HOLD_LASTS, sweep
 from lib.budgets.notices import Notice
 from lib.budgets.state import BudgetState, Spending, Verdict, read_states, refusal_of, spending_of
 from lib.budgets.subjects import resolve
@@ -181,6 +181,11 @@ class Budgets:
             _tell_reached(connection, connection.execute(now_limited.returning(budget_windows)).one(), moment)
             audit.record(connection, actor, "budget.update", _audited(row._mapping), **changed)
         return self.get(actor, budget_id, moment)
+
+    def sweep(self, now: datetime | None = None) -> int:
+        """Look after holds that lasted too long (for a job); how many were ended."""
+        with self._store.write() as connection:
+            return sweep(connection, now or utc_now())
 
     def recount(self, actor: Actor, budget_id: str, now: datetime | None = None) -> BudgetState:
         """Count the current window from the ledger again, after prices changed.

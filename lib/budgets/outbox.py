@@ -29,6 +29,11 @@ def enqueue(connection: Connection, event: str, body: Mapping[str, Any], now: da
     return str(row["id"])
 
 
+def has_due(connection: Connection, now: datetime) -> bool:
+    """Whether a message waits to be sent."""
+    return connection.scalar(select(_O.id).where(_O.due_at <= now).limit(1)) is not None
+
+
 def claim(connection: Connection, now: datetime, most: int) -> list[Any]:
     """Take messages that are due, so that no other process takes them while these are sent."""
     due = select(webhook_outbox).where(_O.due_at <= now).order_by(_O.due_at).limit(most)

@@ -122,6 +122,9 @@ class Webhook:
         while it is. A process that dies in between leaves it due again: the receiver may see an id twice.
         """
         moment = now or utc_now()
+        with self._store.read() as connection:
+            if not outbox.has_due(connection, moment):
+                return 0
         with self._store.write() as connection:
             messages = outbox.claim(connection, moment, most)
         taken = 0

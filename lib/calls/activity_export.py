@@ -44,7 +44,7 @@ THEN = (
     *("call_id", "attempt", "is_final", "app", "origin", "served_model", "error_kind"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "usage_source"),
     *("cost_nano_usd", "cost_status", "price_id", "first_token_ms", "chunks", "finish_reason"),
-    *("started_at", "finished_at", "tags", "parameters"),
+    *("lane", "started_at", "finished_at", "tags", "parameters"),
 )
 CSV_COLUMNS = (*FIRST, *THEN)
 FULL_COLUMNS = (

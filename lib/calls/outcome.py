@@ -164,4 +164,5 @@ def identity_of(call: LiveCall) -> dict[str, Any]:
         "streamed": asked.stream,
         "parameters": content.parameters_to_keep(call.content_policy, asked.parameters),
         "tags": dict(request.tags),
+        "lane": "translate" if asked.wire is None else "relay",
     }

@@ -194,6 +194,7 @@ def _attempt() -> list[Column[Any]]:
         Column("streamed", Boolean, nullable=False),
         Column("parameters", JSON, nullable=False),
         Column("tags", JSON, nullable=False),
+        Column("lane", String(10)),  # relay: the program's own bytes; translate; NULL: not known (older, imported)
     ]
 
 

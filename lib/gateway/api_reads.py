@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from time import sleep
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,7 +20,7 @@ from lib.access.permissions import Actor
 from lib.calls.activity_rows import CallDetail
 from lib.calls.metric import Metric, NewMetric
 from lib.calls.metrics import Range
-from lib.errors import InvalidInput, LLMManagerError
+from lib.errors import InvalidInput, LLMManagerError, NotFound
 from lib.gateway import refusals
 from lib.gateway.completions import caller
 from lib.gateway.exchange import Exchange, Left, Refused
@@ -30,6 +31,7 @@ from lib.services import Services
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2999
 _MOST_TOKENS = 100_000_000
+_MOMENT_S = 0.1
 _TOLD = ("status", "attempt", "app", "configuration_id", "origin", "streamed", "error_kind", "error_message")
 
 
@@ -94,7 +96,8 @@ class Resource:
             body = read_json(await exchange.body()) if adds else {}
             work = self.post if adds and self.post is not None else self.get
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-            document = await asyncio.to_thread(work, Asking(services, actor, scope["path_params"], query, body))
+            asking = Asking(services, actor, scope["path_params"], query, body)
+            document = await asyncio.to_thread(_settled, work, asking)
             await exchange.answer_json(201 if adds else 200, document, {"cache-control": "no-store"})
         except Left:
             return
@@ -103,9 +106,20 @@ class Resource:
             await exchange.answer_json(no.status, error_body(no.status, no.code, no.message, no.param), no.headers)
 
 
+def _settled(work: Callable[[Asking], Any], asking: Asking) -> Any:
+    """The answer when every call that has ended is in the ledger; another worker's may take a moment longer."""
+    asking.services.calls.flush()
+    try:
+        return work(asking)
+    except NotFound:
+        if "call_id" not in asking.path:
+            raise
+        sleep(_MOMENT_S)
+        return work(asking)
+
+
 def call(asking: Asking) -> Any:
     """One call, by its id or that of one of its attempts; words where the caller may read them."""
-    asking.services.calls.flush()
     return _call_body(asking.services.activity.detail(asking.actor, asking.path["call_id"]))
 
 

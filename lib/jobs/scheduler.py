@@ -1,7 +1,12 @@
-"""What runs by itself: each job hourly, in one process of all, in a thread that starts and stops with the server."""
+"""What runs by itself, in a thread that starts and stops with the server.
+
+Each job runs hourly in one process of all; errands run in every process, every few seconds, and see themselves to it
+that no two do the same.
+"""
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
@@ -11,14 +16,23 @@ from lib.jobs.lease import Lease
 
 log = logging.getLogger(__name__)
 Job = Callable[[Callable[[], bool]], object]  # given `go_on`: False when it has to stop
+Errand = Callable[[], object]
 EVERY = timedelta(hours=1)
 
 
 class Scheduler:
     """Runs each job when its lease is free; a job that fails is tried again when its lease has run out."""
 
-    def __init__(self, store: Store, jobs: Mapping[str, Job], look_every_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        jobs: Mapping[str, Job],
+        look_every_s: float = 60.0,
+        errands: Mapping[str, Errand] | None = None,
+        errands_every_s: float = 5.0,
+    ) -> None:
         owner = new_id()
+        self._errands, self._errands_every_s = dict(errands or {}), errands_every_s
         self._jobs = [(Lease(store, name, owner), name, job) for name, job in jobs.items()]
         self._look_every_s, self._stopped = look_every_s, threading.Event()
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
@@ -37,9 +51,22 @@ class Scheduler:
         """Run what is due; the names of the jobs that were run to their end."""
         return [name for lease, name, job in self._jobs if not self._stopped.is_set() and self._run(lease, name, job)]
 
+    def run_errands(self) -> None:
+        """Run each errand once; one that fails is tried again the next time."""
+        for name, errand in self._errands.items():
+            try:
+                errand()
+            except Exception as error:  # the boundary of a background job: the others must go on
+                log.warning("The errand %s failed and is tried again: %s", name, error)
+
     def _loop(self) -> None:
-        while not self._stopped.wait(self._look_every_s):
-            self.look()
+        pause = min(self._look_every_s, self._errands_every_s) if self._errands else self._look_every_s
+        looked = time.monotonic()
+        while not self._stopped.wait(pause):
+            self.run_errands()
+            if time.monotonic() - looked >= self._look_every_s:
+                self.look()
+                looked = time.monotonic()
 
     def _run(self, lease: Lease, name: str, job: Job) -> bool:
         try:

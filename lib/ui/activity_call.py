@@ -70,6 +70,8 @@ def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str
     log = detail.log
     person = name_of(log["user_id"], detail.user_name, {**sample_names(), **names}) or "no user"
     scope = [format.moment(log["started_at"], zone), log["app"], person, log["origin"]]
+    if log.get("lane") == "relay":
+        scope.append("relayed")
     st.caption(blocks.plain(" · ".join(scope)))
     if log["error_message"]:
         blocks.show_failure(log["error_message"])

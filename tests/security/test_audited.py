@@ -46,6 +46,10 @@ NOT_CHANGES = {
     "Metrics.record": "a note about one's own call",
     "Metrics.record_many": "a note about one's own call",
     "check_connection": "a call is a row of the ledger",
+    "Metrics.record": "notes something about one's own call",
+    "Metrics.record_many": "notes something about one's own call",
+    "Metrics.statistics": "a question",
+    "Metrics.daily": "a question",
     "Webhook.test": "sends a message and keeps nothing",
 }
 
