@@ -35,7 +35,7 @@ PLACE = "page 192.0.2.7"
 Deed = Callable[[Services, Actor], Any]
 _QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options", "check", "preview", "history"} | {
     *("used_by", "versions", "oldest_unpriced", "apps", "default_for", "matching", "effective", "of_apps", "notices"),
-    *("attention", "subject", "days", "last_run", "wait", "running", "statistics", "daily"),
+    *("attention", "subject", "days", "last_run", "wait", "running"),
 }
 NOT_CHANGES = {
     "Models.refresh": "fetches a provider's list of models, as opening a picker does",
@@ -43,8 +43,6 @@ NOT_CHANGES = {
     "Calls.run": "a call is a row of the ledger",
     "Calls.answer": "a call is a row of the ledger",
     "Calls.stop": "one's own call",
-    "Metrics.record": "a note about one's own call",
-    "Metrics.record_many": "a note about one's own call",
     "check_connection": "a call is a row of the ledger",
     "Metrics.record": "notes something about one's own call",
     "Metrics.record_many": "notes something about one's own call",
