@@ -29,7 +29,8 @@ def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
         target.endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key.key_id if key else None
     )
     price = prices.price(target.endpoint.kind, asked.model, attempt.started_at)
-    ceiling = completion_ceiling(asked.parameters, target.longest_answer)
+    several = {} if asked.wire is None else {"n": asked.wire.body.get("n")}  # answers at once: only in the relay
+    ceiling = completion_ceiling({**asked.parameters, **several}, target.longest_answer)
     amount = upper_bound_nano(price, call.prompt_estimate, ceiling, images_in(asked.messages))
     if attempt.number > 1:
         return Ask(attempt.log_id, facts, amount)

@@ -1,0 +1,97 @@
+"""The doors on a real port, before real providers on loopback that speak OpenAI's and Anthropic's protocols."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+from sqlalchemy import select
+from starlette.applications import Starlette
+from wire import Script, WireServer, serving
+
+from lib import services as service_root
+from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.db.tables import usage_logs
+from lib.gateway import health
+from lib.gateway.doors import Doors
+from lib.gateway.routes import door_routes
+from lib.services import Services
+from lib.settings import Settings
+
+PASSWORD = "correct horse battery"
+
+
+class Live:
+    """A server with a developer's key for the app `bot`."""
+
+    def __init__(self, services: Services, port: int, stack: ExitStack) -> None:
+        self.services, self.port, self._stack = services, port, stack
+        user = services.users.create(OPERATOR, "jonas", PASSWORD, Role.DEVELOPER)
+        self.jonas = actor_for(user.id, "jonas", Role.DEVELOPER)
+        self.key, _ = services.api_keys.create(self.jonas, app="bot")
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def provider(self, name: str, kind: str, script: Script, base: str = "/v1") -> WireServer:
+        """A provider of a kind, with a configuration of the same name."""
+        server = self._stack.enter_context(serving(script))
+        url = server.url + ("" if kind == "anthropic" else base)
+        self.services.providers.create(
+            OPERATOR, name=name, kind=kind, base_url=url, api_key="sk-upstream-0123456789", allow_private=True
+        )
+        self.services.configurations.create(OPERATOR, slug=name, app="bot", provider=name, model="m-asked")
+        return server
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every row of the ledger, oldest first."""
+        self.services.calls.flush()
+        with self.services.store.read() as connection:
+            return [dict(row) for row in connection.execute(select(usage_logs).order_by(usage_logs.c.id)).mappings()]
+
+    def row(self) -> dict[str, Any]:
+        """The newest row."""
+        return self.rows()[-1]
+
+    def eventually(self, holds: Callable[[], bool], seconds: float = 5.0) -> None:
+        """Wait for something that another thread brings about."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@contextmanager
+def live(settings: Settings) -> Iterator[Live]:
+    """Services, a server in a thread, and the end of both."""
+    services = service_root.build(settings)
+    service_root.use(services)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await services.calls.adopt()
+        yield
+        await asyncio.to_thread(services.calls.close, 0.5)
+
+    app = Doors(Starlette(routes=health.routes, lifespan=lifespan), door_routes)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    with ExitStack() as stack:
+        try:
+            deadline = time.monotonic() + 20
+            while not server.started:
+                assert thread.is_alive()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            yield Live(services, server.servers[0].sockets[0].getsockname()[1], stack)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            service_root.use(None)
+            services.close()

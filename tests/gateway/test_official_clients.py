@@ -1,0 +1,337 @@
+"""OpenAI's and Anthropic's own clients, unmodified, in both lanes; and the same row whichever lane it was."""
+
+import base64
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import pytest
+from live import Live, live
+from payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT
+from wire import Script, Wire, openai_delta
+
+from lib.calls.request import CallRequest
+from lib.settings import Settings
+
+ASK: Any = [{"role": "user", "content": "Where do rivers run?"}]
+TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+SAME = {"id", "call_id", "started_at", "finished_at", "origin", "user_id", "api_key_id", "lane", "change_seq"} | {
+    *("execution_time_ms", "first_token_ms", "configuration_id", "provider", "parameters", "app"),
+}
+
+
+def recorded(name: str) -> Script:
+    """A provider that gives one recorded answer, streamed or whole as it is asked."""
+
+    def script(wire: Wire) -> None:
+        streamed = wire.server.requests[-1]["body"].get("stream")
+        wire.begin("text/event-stream" if streamed else "application/json")
+        wire.say(PAYLOADS[name].streamed if streamed else PAYLOADS[name].whole)
+
+    return script
+
+
+def refusing(status: int, **headers: str) -> Script:
+    """A provider that says no."""
+
+    def script(wire: Wire) -> None:
+        wire.begin("application/json", status, **headers)
+        wire.say('{"error": {"message": "no", "type": "x", "code": "y"}}')
+
+    return script
+
+
+def embedding(wire: Wire) -> None:
+    """A provider that embeds."""
+    texts = wire.server.requests[-1]["body"]["input"]
+    raw = struct.pack("<2f", 0.25, -1.0)
+    in_bytes = wire.server.requests[-1]["body"].get("encoding_format") == "base64"
+    vector = base64.b64encode(raw).decode() if in_bytes else [0.25, -1.0]
+    data = [{"object": "embedding", "index": n, "embedding": vector} for n, _ in enumerate(texts)]
+    wire.begin("application/json")
+    usage = {"prompt_tokens": 6, "total_tokens": 6}
+    wire.say(json.dumps({"object": "list", "data": data, "model": "m-served", "usage": usage}))
+
+
+@pytest.fixture
+def rig(settings: Settings) -> Iterator[Live]:
+    with live(settings) as made:
+        made.provider("relayed", "custom", recorded("openai"))
+        made.provider("claude", "anthropic", recorded("anthropic"))
+        made.provider("replies", "openai", recorded("responses"))
+        yield made
+
+
+@pytest.fixture
+def gpt(rig: Live) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{rig.url}/v1", api_key=rig.key, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def claude(rig: Live) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=rig.url, api_key=rig.key, max_retries=0) as client:
+        yield client
+
+
+LANES = [("relayed", "relay"), ("claude", "translate")]
+
+
+@pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize(("model", "lane"), LANES)
+def test_openais_client_chats(rig: Live, gpt: openai.OpenAI, model: str, lane: str) -> None:
+    answer = gpt.chat.completions.create(model=model, messages=ASK, tools=[TOOL], max_tokens=500)
+    message = answer.choices[0].message
+    assert message.content == TEXT
+    assert message.tool_calls is not None
+    assert json.loads(message.tool_calls[0].function.arguments) == ARGUMENTS  # type: ignore[union-attr]
+    assert answer.choices[0].finish_reason == "tool_calls"
+    assert answer.usage is not None
+    row = rig.row()
+    assert (row["status"], row["lane"], row["app"], row["user_id"]) == ("ok", lane, "bot", rig.jonas.user_id)
+    assert answer._request_id == row["call_id"]
+    assert row["prompt_tokens"] == PAYLOADS["openai" if lane == "relay" else "anthropic"].usage.prompt_tokens
+
+
+@pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize(("model", "lane"), LANES)
+@pytest.mark.parametrize("asks", [True, False])
+def test_openais_client_streams_and_gets_counts_if_it_asks(
+    rig: Live, gpt: openai.OpenAI, model: str, lane: str, asks: bool
+) -> None:
+    options: Any = {"stream_options": {"include_usage": True}} if asks else {}
+    chunks = list(gpt.chat.completions.create(model=model, messages=ASK, max_tokens=500, stream=True, **options))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == TEXT
+    assert any(chunk.usage is not None and not chunk.choices for chunk in chunks) == asks
+    assert all(chunk.choices for chunk in chunks) != asks
+    row = rig.row()
+    assert (row["status"], row["lane"], row["streamed"], row["usage_source"]) == ("ok", lane, True, "provider")
+
+
+@pytest.mark.feature("GATE-1")
+def test_fields_that_nobody_here_knows_travel_in_the_relay(rig: Live, gpt: openai.OpenAI) -> None:
+    server = rig.provider("whole", "custom", recorded("openai"))
+    content: Any = [{"type": "text", "text": "Look."}, {"type": "image_url", "image_url": {"url": PIXEL}}]
+    form: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True}}
+    gpt.chat.completions.create(
+        model="whole",
+        messages=[{"role": "user", "content": content}],
+        n=2,
+        logprobs=True,
+        response_format=form,
+        extra_body={"never_heard_of": {"deep": [1, 2]}},
+    )
+    sent = server.requests[-1]["body"]
+    assert sent["messages"] == [{"role": "user", "content": content}]
+    assert (sent["n"], sent["logprobs"], sent["response_format"]) == (2, True, form)
+    assert sent["never_heard_of"] == {"deep": [1, 2]}
+    assert sent["model"] == "m-asked"
+    assert server.requests[-1]["headers"]["authorization"] == "Bearer sk-upstream-0123456789"
+    assert rig.row()["images"] == 1
+
+
+@pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize(("model", "lane"), [("replies", "relay"), ("relayed", "translate")])
+def test_openais_client_speaks_responses(rig: Live, gpt: openai.OpenAI, model: str, lane: str) -> None:
+    answer = gpt.responses.create(model=model, input="Where do rivers run?")
+    assert TEXT in answer.output_text
+    assert rig.row()["lane"] == lane
+    events = list(gpt.responses.create(model=model, input="Where do rivers run?", stream=True))
+    assert events[-1].type == "response.completed"
+    assert rig.row()["status"] == "ok"
+
+
+@pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize("form", ["float", "base64"])
+def test_openais_client_embeds(rig: Live, gpt: openai.OpenAI, form: Any) -> None:
+    rig.provider("vectors", "custom", embedding)
+    found = gpt.embeddings.create(model="vectors", input=["a", "b"], encoding_format=form)
+    expected: Any = [0.25, -1.0] if form == "float" else base64.b64encode(struct.pack("<2f", 0.25, -1.0)).decode()
+    assert [one.embedding for one in found.data] == [expected, expected]
+    row = rig.row()
+    assert (row["status"], row["lane"], row["prompt_tokens"], row["completion_tokens"]) == ("ok", "relay", 6, 0)
+
+
+@pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize(("model", "lane"), [("claude", "relay"), ("relayed", "translate")])
+def test_anthropics_client_asks_and_streams(rig: Live, claude: anthropic.Anthropic, model: str, lane: str) -> None:
+    whole = claude.messages.create(model=model, max_tokens=100, messages=ASK, system="Be brief.")
+    assert [block.text for block in whole.content if block.type == "text"] == [TEXT]
+    assert [block.thinking for block in whole.content if block.type == "thinking"] == [THOUGHT]
+    assert [block.input for block in whole.content if block.type == "tool_use"] == [ARGUMENTS]
+    assert rig.row()["lane"] == lane
+    events = list(claude.messages.create(model=model, max_tokens=100, messages=ASK, stream=True))
+    deltas = [event.delta for event in events if event.type == "content_block_delta"]
+    assert "".join(delta.text for delta in deltas if delta.type == "text_delta") == TEXT
+    assert [event.delta.stop_reason for event in events if event.type == "message_delta"][-1] == "tool_use"
+    assert events[-1].type == "message_stop"
+    assert (rig.row()["lane"], rig.row()["status"]) == (lane, "ok")
+
+
+@pytest.mark.feature("GATE-1")
+def test_models_and_counts(rig: Live, gpt: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+    assert {"relayed", "claude", "replies"} <= {model.id for model in gpt.models.list()}
+    assert gpt.models.retrieve("relayed").owned_by == "relayed"
+    assert {"relayed", "claude", "replies"} <= {model.id for model in claude.models.list()}
+    assert claude.messages.count_tokens(model="claude", messages=ASK).input_tokens > 3
+    assert rig.rows() == []
+
+
+@pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize(
+    ("status", "raised"),
+    [
+        (400, openai.BadRequestError),
+        (404, openai.NotFoundError),
+        (429, openai.RateLimitError),
+        (503, openai.InternalServerError),
+    ],
+)
+def test_openais_client_knows_the_providers_errors(rig: Live, gpt: openai.OpenAI, status: int, raised: Any) -> None:
+    rig.provider("bad", "custom", refusing(status))
+    rig.services.configurations.create(
+        rig.jonas, slug="once", app="bot", provider="bad", model="m", routing={"max_attempts": 1}
+    )
+    for streams in (False, True):
+        with pytest.raises(raised) as caught:
+            gpt.chat.completions.create(model="once", messages=ASK, stream=streams)
+        assert caught.value.request_id == rig.row()["call_id"]
+    assert rig.row()["status"] == "error"
+
+
+@pytest.mark.feature("GATE-3")
+def test_both_clients_know_a_key_that_is_not_valid(rig: Live) -> None:
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=f"{rig.url}/v1", api_key="llmm_wrong", max_retries=0).models.list()
+    with pytest.raises(anthropic.AuthenticationError):
+        anthropic.Anthropic(base_url=rig.url, api_key="llmm_wrong", max_retries=0).messages.create(
+            model="claude", max_tokens=5, messages=ASK
+        )
+    assert rig.rows() == []
+
+
+@pytest.mark.feature("GATE-1")
+def test_a_stream_that_breaks_off_is_told_and_kept(rig: Live, gpt: openai.OpenAI) -> None:
+    def cut(wire: Wire) -> None:
+        wire.begin()
+        wire.say(openai_delta("Half an "), openai_delta("answer"))
+
+    rig.provider("cut", "custom", cut)
+    stream = gpt.chat.completions.create(model="cut", messages=ASK, stream=True)
+    words = [next(stream).choices[0].delta.content for _ in range(2)]
+    with pytest.raises(openai.APIError, match="before the provider said it was finished"):
+        next(stream)
+    assert words == ["Half an ", "answer"]
+    row = rig.row()
+    assert (row["status"], row["usage_source"]) == ("truncated", "estimated")
+
+
+@pytest.mark.feature("CALL-3")
+@pytest.mark.parametrize("words", [0, 3])
+def test_a_client_that_leaves_ends_its_call_upstream(rig: Live, words: int) -> None:
+    def silent(wire: Wire) -> None:
+        wire.begin()
+        wire.say(*[openai_delta("word ")] * words)
+        wire.wait_for_the_client_to_go()
+
+    server = rig.provider("silent", "custom", silent)
+    head = {"authorization": f"Bearer {rig.key}"}
+    body = {"model": "silent", "messages": ASK, "stream": True}
+    with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=0.5) as client:
+        client.post(f"{rig.url}/v1/chat/completions", json=body, headers=head)
+    rig.eventually(lambda: bool(server.gone))
+    assert server.gone == [True]
+    rig.eventually(lambda: bool(rig.rows()))
+    assert (rig.row()["status"], rig.row()["chunks"]) == ("cancelled", words)
+
+
+@pytest.mark.feature("CALL-5")
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("name", "kind", "path", "body"),
+    [
+        ("openai", "custom", "/v1/chat/completions", {"messages": ASK}),
+        ("anthropic", "anthropic", "/v1/messages", {"messages": ASK, "max_tokens": 4096}),
+    ],
+)
+def test_the_row_is_the_same_in_both_lanes(
+    rig: Live, name: str, kind: str, path: str, body: dict[str, Any], stream: bool
+) -> None:
+    rig.provider("twice", kind, recorded(name))
+    head = {"authorization": f"Bearer {rig.key}"}
+    answer = httpx.post(rig.url + path, json={"model": "twice", "stream": stream, **body}, headers=head)
+    assert answer.status_code == 200, answer.text
+    rig.services.calls.flush()
+    rows = rig.rows()
+    assert [row["lane"] for row in rows] == ["relay"]
+    asked = CallRequest(rig.jonas, ASK, configuration="twice", stream=stream, parameters={"max_tokens": 4096})
+    translated = rig.services.calls.run(asked)
+    assert translated.status == "ok"
+    one, other = rig.rows()
+    assert other["lane"] == "translate"
+    assert {k: v for k, v in one.items() if k not in SAME} == {k: v for k, v in other.items() if k not in SAME}
+    assert one["prompt_tokens"] == PAYLOADS[name].usage.prompt_tokens
+
+
+@pytest.mark.feature("GATE-3")
+def test_what_a_program_sends_wrongly_has_its_own_answer(rig: Live) -> None:
+    head = {"authorization": f"Bearer {rig.key}"}
+    url = f"{rig.url}/v1/chat/completions"
+    good = {"model": "relayed", "messages": ASK}
+
+    def status(**request: Any) -> int:
+        answer = httpx.post(url, **({"headers": head} | request))
+        assert answer.headers["content-type"] == "application/json"
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        return answer.status_code
+
+    assert status(content=b"{") == 400
+    assert status(content=b"[1]") == 400
+    assert status(json={**good, "messages": "hi"}) == 400
+    assert status(json={**good, "messages": []}) == 400
+    assert status(json={**good, "messages": [{"role": 7}]}) == 400
+    assert status(json={**good, "stream": "yes"}) == 400
+    assert status(json={**good, "temperature": "hot"}) == 400
+    assert status(json={**good, "model": 5}) == 400
+    assert status(json={**good, "model": "no-such-thing"}) == 404
+    assert status(json={**good, "model": "nobody/gpt"}) == 404
+    assert status(json=good, headers={}) == 401
+    assert status(json=good, headers={"authorization": "Basic eA=="}) == 401
+    assert status(json=good, headers={}, params={"api_key": rig.key}) == 401
+    assert status(content=b"x" * (33 * 1024 * 1024)) == 413
+    for_models, _ = rig.services.api_keys.create(rig.jonas, app="bot", endpoints=["models"])
+    assert status(json=good, headers={"authorization": f"Bearer {for_models}"}) == 403
+    narrow, key = rig.services.api_keys.create(rig.jonas, app="bot", models=["claude"])
+    assert status(json=good, headers={"authorization": f"Bearer {narrow}"}) == 403
+    rig.services.api_keys.revoke(rig.jonas, key.id)
+    assert status(json=good, headers={"authorization": f"Bearer {narrow}"}) == 401
+    assert httpx.get(url, headers=head).status_code == 405
+    assert httpx.get(f"{rig.url}/v1/nothing", headers=head).status_code == 404
+    preflight = httpx.options(url, headers={"origin": "https://evil.example", "access-control-request-method": "POST"})
+    assert "access-control-allow-origin" not in preflight.headers
+    assert rig.rows() == []
+
+
+@pytest.mark.feature("COST-2")
+def test_a_hard_budget_makes_the_call_send_its_ceiling_and_says_no_when_it_is_used_up(rig: Live) -> None:
+    server = rig.provider("paid", "openai", recorded("openai"))
+    rig.services.configurations.create(rig.jonas, slug="gpt", app="bot", provider="paid", model="gpt-4.1-mini")
+    from lib.access.permissions import OPERATOR
+
+    rig.services.budgets.create(OPERATOR, scope="app", subject="bot", period="month", limit_nano=70_000_000)
+    client = openai.OpenAI(base_url=f"{rig.url}/v1", api_key=rig.key, max_retries=0)
+    client.chat.completions.create(model="gpt", messages=ASK)
+    assert server.requests[-1]["body"]["max_completion_tokens"] == 32_768
+    with pytest.raises(openai.RateLimitError) as caught:
+        client.chat.completions.create(model="gpt", messages=ASK, n=2, max_tokens=30_000)
+    assert "app budget bot" in str(caught.value)
+    assert int(caught.value.response.headers["retry-after"]) > 0
+    row = rig.row()
+    assert (row["status"], row["error_kind"], row["cost_nano_usd"]) == ("refused", "budget", 0)
+    [state] = rig.services.budgets.list(OPERATOR)
+    assert (state.now.spent_nano, state.now.held_nano) == (rig.rows()[0]["cost_nano_usd"], 0)
