@@ -72,7 +72,7 @@ class Answer:
         self._exchange, self._form, self._calls, self._streams = exchange, form, calls, streams
         self._held: list[bytes] = []  # what came before the first word, or all of an answer that is sent whole
         self._attempt = 0
-        self._is_passed = False
+        self._is_passed = self._has_left = False
         self._watching: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._writer: Writer | None = None
@@ -105,7 +105,7 @@ class Answer:
     async def finish(self, call: LiveCall) -> None:
         """Send the end, or why there is none."""
         self.stop_watching()
-        if call.stop_requested:  # the client has gone
+        if self._has_left:
             return
         refusal = refusals.of_call(call)
         if refusal is not None and not self._exchange.began:
@@ -167,4 +167,5 @@ class Answer:
     async def _end_with_client(self) -> None:
         while (await self._exchange.receive())["type"] != "http.disconnect":
             pass
+        self._has_left = True
         self._calls.leave(self._call)

@@ -77,6 +77,9 @@ def of_call(call: LiveCall) -> Refusal | None:
     row: dict[str, Any] = call.row or {}
     if row.get("status") == "ok":
         return None
+    if row.get("status") == "cancelled":
+        why = "The call was stopped before its end, by somebody or because the server stops. Send it again."
+        return Refusal(503, "cancelled", why, headers=_come_back(1))
     kind = row.get("error_kind") or ErrorKind.INTERNAL.value
     status = _status_of(kind)
     message = row.get("error_message") or f"The call ended as {row.get('status', 'unknown')}."

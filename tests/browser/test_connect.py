@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.feature("GATE-6")
+@pytest.mark.feature("GATE-1")
 def test_a_key_made_on_the_page_stands_in_commands_that_work(signed_in: Page, server: Server) -> None:
     page = signed_in
     page.goto(server.url + "/connect?configuration=quick")

@@ -28,7 +28,7 @@ from lib.gateway.snippets import Connection, Snippet, snippets
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
 
-pytestmark = pytest.mark.feature("GATE-6")
+pytestmark = pytest.mark.feature("GATE-1")
 ODD = 'acme/it\'s "odd" $(false) `x`\nEND'
 
 

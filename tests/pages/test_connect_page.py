@@ -10,7 +10,7 @@ from lib.access.permissions import OPERATOR, Actor, Role, actor_for
 from lib.calls.activity_filter import ActivityFilter
 from lib.settings import Settings
 
-pytestmark = [pytest.mark.feature("GATE-6"), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.feature("GATE-1"), pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture
