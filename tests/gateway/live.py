@@ -58,7 +58,7 @@ class Live:
         """The newest row."""
         return self.rows()[-1]
 
-    def eventually(self, holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    def eventually(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
         """Wait for something that another thread brings about."""
         deadline = time.monotonic() + seconds
         while not holds():
