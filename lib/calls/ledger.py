@@ -168,7 +168,7 @@ class Ledger:
             try:
                 answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful)
             except _SettleFirst:
-                closing = self._take_closing()
+                closing += self._take_closing()
                 answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful, settled=True)
             if error is None:
                 self._written += len(closing)

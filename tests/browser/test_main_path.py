@@ -4,6 +4,7 @@ import io
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -27,10 +28,14 @@ def ask(page: Page, server: Server, configuration: str, prompt: str) -> str:
 
 
 def status(server: Server, call_id: str) -> list[str]:
+    """Of the call's rows; endings reach the database some milliseconds after the page, so one waits for the first."""
     engine = create_engine(f"sqlite:///{server.data / 'llm_manager.db'}")
-    with engine.connect() as connection:
-        found = connection.execute(text("SELECT status FROM usage_logs WHERE call_id = :id"), {"id": call_id})
-        rows = [row[0] for row in found]
+    rows, until = list[str](), time.monotonic() + 5
+    while not rows and time.monotonic() < until:
+        time.sleep(0.02)
+        with engine.connect() as connection:
+            found = connection.execute(text("SELECT status FROM usage_logs WHERE call_id = :id"), {"id": call_id})
+            rows = [row[0] for row in found]
     engine.dispose()
     return rows
 

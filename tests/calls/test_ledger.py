@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from lib.access.limits import RateLimits
+from lib.access.grants import KeyGrant, Limits
+from lib.access.limits import Claim, RateLimits
 from lib.budgets.budget import CallFacts
 from lib.calls import recovery
 from lib.calls.admission import Ask
@@ -139,6 +140,37 @@ def test_a_refusing_database_delays_a_closing_and_loses_nothing(tmp_path: Path, 
     asyncio.run(scenario())
     spool.close()
     store.dispose()
+
+
+@pytest.mark.feature("CALL-4")
+@pytest.mark.feature("COST-2")
+def test_endings_that_wait_while_another_call_is_refused_are_all_written(store: Store, tmp_path: Path) -> None:
+    spool, limits = Spool(tmp_path / "spool", "me"), RateLimits(store)
+
+    async def scenario() -> None:
+        ledger = Ledger(store, spool, limits)
+        ledger._direct = None  # as on PostgreSQL: commits in a thread
+        first, second, refused = opening("me"), opening("me"), opening("me")
+        await asyncio.gather(ledger.open(first, ask(first)), ledger.open(second, ask(second)))
+        commit, tries = ledger._commit, list[int]()
+
+        def meanwhile(*batch: Any, **how: Any) -> Any:
+            if not tries:
+                ledger._closing.append(closing(second))  # it ends while the others are being written
+            tries.append(len(batch[1]))
+            return commit(*batch, **how)
+
+        ledger._commit = meanwhile  # type: ignore[method-assign]
+        ledger._closing.append(closing(first))
+        key = KeyGrant("k", "tests", limits=Limits(requests_per_minute=0))
+        facts = Ask(refused["id"], CallFacts(refused["provider"], refused["app"]), 0, Claim("tests", 1, key))
+        answer = await ledger.open(refused, facts)
+        assert answer.refusal is not None
+        assert tries == [1, 2]
+        assert counts(store) == (0, 2, 2)
+
+    asyncio.run(scenario())
+    spool.close()
 
 
 @pytest.mark.feature("CALL-4")
