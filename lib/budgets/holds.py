@@ -10,10 +10,10 @@ with a hold of nothing, so that a cost that becomes known at its end still count
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lib.budgets import notices
@@ -47,8 +47,7 @@ _CLAIM = Quick(
 )
 
 
-@dataclass(frozen=True)
-class Want:
+class Want(Struct, frozen=True):
     """A call that is about to be sent. `amount_nano`: the most it can cost; 0 free, None nobody knows."""
 
     log_id: str
