@@ -20,7 +20,7 @@ from lib.budgets import notices
 from lib.budgets.budget import CallFacts
 from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
-from lib.budgets.windows import OpenWindow, lock, locked
+from lib.budgets.windows import OpenWindow, kept, lock, locked
 from lib.db.bulk import insert_rows
 from lib.db.quick import Quick
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
@@ -124,7 +124,10 @@ def settle_many(connection: Connection, costs: Mapping[str, int | None], now: da
             total[1] += cost or 0
             total[2] += cost is None
             settled += 1
+    known = kept(connection) if sums else None
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
+        if known is not None:
+            known.settled(budget_id, starts_at, amount, cost)
         values = {"of_budget": budget_id, "of_start": starts_at, "amount": amount, "cost": cost, "unpriced": unpriced}
         for window in _SETTLE.all(connection, values):
             if not cost:
