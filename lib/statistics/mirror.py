@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from sqlalchemy import Connection, text
 
 from lib.db.engine import Store
 from lib.statistics import copy_file
+from lib.statistics.cube import Span
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +48,18 @@ _COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "provider": ("VARCHAR", pa.string()),
     "model": ("VARCHAR", pa.string()),
     "status": ("VARCHAR", pa.string()),
+    "served_model": ("VARCHAR", pa.string()),
+    "error_kind": ("VARCHAR", pa.string()),
+    "lane": ("VARCHAR", pa.string()),
+    "workflow_run_id": ("VARCHAR", pa.string()),
+    "workflow_step": ("VARCHAR", pa.string()),
+    "tags": ("VARCHAR", pa.string()),
     "prompt_tokens": ("BIGINT", pa.int64()),
     "completion_tokens": ("BIGINT", pa.int64()),
     "total_tokens": ("BIGINT", pa.int64()),
     "cache_read_tokens": ("BIGINT", pa.int64()),
+    "cache_write_tokens": ("BIGINT", pa.int64()),
+    "reasoning_tokens": ("BIGINT", pa.int64()),
     "cost_nano_usd": ("BIGINT", pa.int64()),
     "saved_nano_usd": ("BIGINT", pa.int64()),
     "execution_time_ms": ("BIGINT", pa.int64()),
@@ -73,6 +83,7 @@ class Version:
 
 
 _NOTHING = Version(-1, 0)
+_NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Mirror:
@@ -115,6 +126,13 @@ class Mirror:
         with self._lock, self._cursor() as cursor:
             result: list[tuple[Any, ...]] = cursor.execute(sql, list(parameters)).fetchall()
             return result
+
+    @property
+    def span(self) -> Span:
+        """The first and the last moment of a row."""
+        found = self.rows("SELECT min(started_at), max(started_at) FROM calls")[0]
+        first, last = (moment.replace(tzinfo=UTC) if moment else _NEVER for moment in found)
+        return Span(first, last)
 
     def close(self) -> None:
         """Free the copy; one in a file is there again at the next start."""
