@@ -7,14 +7,15 @@ are read. Names are those of the enums; every value is bound.
 # ruff: noqa: S608 - names in SQL are those of the enums; values are bound
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from lib.access.permissions import Actor
+from lib.statistics import rollup
 from lib.statistics.filters import StatisticsFilter, tag_path
 from lib.statistics.measures import PARTS, Axis, Dimension, Direct, Measure, Tag, Unit
-from lib.statistics.periods import Cycle, Step, hour_phase, local_time_sql
+from lib.statistics.periods import Cycle, Step, hour_phase, midnight
+from lib.statistics.rollup import Covered, Span
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,25 @@ def join(*pieces: Query | str) -> Query:
 
 
 @dataclass(frozen=True)
-class Span:
-    """The first and the last moment of which the copy has a row."""
+class Copy:
+    """What the copy holds: from when to when, and the roll-up of the asked zone when there is one."""
 
-    first: datetime
-    last: datetime
+    span: Span
+    covered: Covered | None = None
 
 
 def statement(
-    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], measures: Mapping[str, Measure], span: Span
+    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], measures: Mapping[str, Measure], copy: Copy
 ) -> Query:
     """The figures, a column for each axis and each measure, a row for each combination that has an attempt."""
     keys = list(axes)
-    split = _split(axes, where, span)
+    split = _split(axes, where, copy.span)
     parts = sorted(
         {"attempts", *(part for measure in measures.values() for part in measure.parts)}, key=list(PARTS).index
     )
-    base = _grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], _rows(actor, where), len(keys))
+    base = _from_days(actor, where, axes, parts, split, copy.covered) if copy.covered else None
+    if base is None:
+        base = _parts(split, parts, _rows(actor, where), len(keys))
     query = join("WITH p AS (", base, ")")
     columns = {name: f"CAST({m.sql} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
     joins = ""
@@ -82,9 +85,48 @@ def _kind(measure: Measure) -> str:
     return "DOUBLE" if measure.unit in (Unit.SHARE, Unit.PER_SECOND) else "BIGINT"
 
 
-def _grouped(split: Query, values: list[str], rows: Query, keys: int) -> Query:
-    group = f" GROUP BY {', '.join(str(n + 1) for n in range(keys))}" if keys else ""
-    return join("SELECT ", split, ", " if keys else "", ", ".join(values), " FROM calls", rows, group)
+def _from_days(
+    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], parts: list[str], split: Query, covered: Covered
+) -> Query | None:
+    """The parts from the roll-up, with the newer rows and the edges of the range; None where it can't answer."""
+    first, last = rollup.whole_days(where)
+    if not actor.sees_all_calls or not rollup.answers(where, axes.values()) or (first and last and first >= last):
+        return None
+    keys, rows = len(axes), _rows(actor, replace(where, start=None, end=None))
+    days = join(rows, Query(" AND zone = ?", [covered.zone.key]))
+    for sign, day in ((">=", first), ("<", last)):
+        days = join(days, Query(f" AND day {sign} ?", [day])) if day else days
+    over_days = Query(", ".join(f'{_day_axis(axis)} AS "{name}"' for name, axis in axes.items()))
+    sums = [f"sum({part}) AS {part}" for part in parts]
+    pieces = [_grouped(over_days, sums, days, keys, "daily")]
+    newer = join(_rows(actor, where), Query(" AND change_seq > ?", [covered.change_seq]))
+    pieces.append(_parts(split, parts, newer, keys))
+    older = Query(" AND change_seq <= ?", [covered.change_seq])
+    if first and where.start != (border := midnight(first, covered.zone)):
+        pieces.append(_parts(split, parts, join(_rows(actor, replace(where, end=border)), older), keys))
+    if last and where.end != (border := midnight(last, covered.zone)):
+        pieces.append(_parts(split, parts, join(_rows(actor, replace(where, start=border)), older), keys))
+    union = join(pieces[0], *(join(" UNION ALL ", piece) for piece in pieces[1:]))
+    names = Query(", ".join(f'"{name}"' for name in axes))
+    return join("SELECT ", names, ", " if keys else "", ", ".join(sums), " FROM (", union, ")", _group_by(keys))
+
+
+def _day_axis(axis: Axis) -> str:
+    if isinstance(axis, Step):
+        return f"date_trunc('{axis.value}', CAST(day AS TIMESTAMP))"
+    return axis.column if isinstance(axis, Dimension) else "isodow(day)"
+
+
+def _parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
+    return _grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
+
+
+def _grouped(split: Query, values: list[str], rows: Query, keys: int, table: str = "calls") -> Query:
+    return join("SELECT ", split, ", " if keys else "", ", ".join(values), f" FROM {table}", rows, _group_by(keys))
+
+
+def _group_by(keys: int) -> str:
+    return f" GROUP BY {', '.join(str(n + 1) for n in range(keys))}" if keys else ""
 
 
 def _rows(actor: Actor, where: StatisticsFilter) -> Query:
@@ -109,21 +151,10 @@ def _axis(axis: Axis, where: StatisticsFilter, span: Span) -> Query:
             phase = hour_phase(where.zone, where.start or span.first)
             return Query(f"date_trunc('hour', started_at + to_seconds({phase})) - to_seconds({phase})")
         case Step():
-            return Query(f"date_trunc('{axis.value}', {_local(where, span)})")
+            return Query(f"date_trunc('{axis.value}', {span.local_sql(where.zone, where.start, where.end)})")
         case Cycle.HOUR_OF_DAY:
-            return Query(f"hour({_local(where, span)})")
+            return Query(f"hour({span.local_sql(where.zone, where.start, where.end)})")
         case Cycle.WEEKDAY:
-            return Query(f"isodow({_local(where, span)})")
+            return Query(f"isodow({span.local_sql(where.zone, where.start, where.end)})")
         case _:
             assert_never(axis)
-
-
-def _local(where: StatisticsFilter, span: Span) -> str:
-    """A row's wall time; whole days no wider than the rows, so that few changes of the clock stand in it."""
-    start = _midnight(max(where.start or span.first, span.first))
-    end = _midnight(min(where.end or span.last, span.last)) + timedelta(days=1)
-    return local_time_sql(where.zone, start, max(end, start + timedelta(days=1)))
-
-
-def _midnight(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

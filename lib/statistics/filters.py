@@ -53,7 +53,7 @@ class StatisticsFilter:
             if moment is not None:
                 parts.append(f"started_at {sign} ?")
                 values.append(moment.astimezone(UTC).replace(tzinfo=None))
-        for name, dimension in _SETS.items():
+        for name, dimension in SETS.items():
             if chosen := getattr(self, name):
                 parts.append(f"{dimension.column} IN ({', '.join('?' * len(chosen))})")
                 values.extend(chosen)
@@ -68,7 +68,7 @@ def tag_path(name: str) -> str:
     return "/" + name.replace("~", "~0").replace("/", "~1")  # a JSON pointer: nothing else in it means anything
 
 
-_SETS = {
+SETS = {
     "providers": Dimension.PROVIDER,
     "models": Dimension.MODEL,
     "apps": Dimension.APP,
@@ -83,5 +83,5 @@ _SETS = {
     "workflow_runs": Dimension.WORKFLOW_RUN,
     "workflow_steps": Dimension.WORKFLOW_STEP,
 }
-assert set(_SETS) == {field.name for field in fields(StatisticsFilter)} - {"start", "end", "zone", "tags"}  # noqa: S101
-assert set(_SETS.values()) == set(Dimension)  # noqa: S101
+assert set(SETS) == {field.name for field in fields(StatisticsFilter)} - {"start", "end", "zone", "tags"}  # noqa: S101
+assert set(SETS.values()) == set(Dimension)  # noqa: S101

@@ -14,10 +14,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pandas as pd
@@ -26,8 +27,9 @@ from pyarrow import csv
 from sqlalchemy import Connection, text
 
 from lib.db.engine import Store
-from lib.statistics import copy_file
-from lib.statistics.cube import Span
+from lib.statistics import copy_file, rollup
+from lib.statistics.cube import Copy
+from lib.statistics.rollup import Covered, Span
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,9 @@ _COLUMNS: dict[str, tuple[str, pa.DataType]] = {
 _TABLES = {
     "calls": ", ".join(f"{name} {kind}" for name, (kind, _) in _COLUMNS.items()),
     "seen": "epoch BIGINT, change_seq BIGINT",
+    **rollup.TABLES,
 }
+_NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 _NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}.get
 
 
@@ -83,7 +87,6 @@ class Version:
 
 
 _NOTHING = Version(-1, 0)
-_NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Mirror:
@@ -127,12 +130,23 @@ class Mirror:
             result: list[tuple[Any, ...]] = cursor.execute(sql, list(parameters)).fetchall()
             return result
 
-    @property
-    def span(self) -> Span:
-        """The first and the last moment of a row."""
-        found = self.rows("SELECT min(started_at), max(started_at) FROM calls")[0]
-        first, last = (moment.replace(tzinfo=UTC) if moment else _NEVER for moment in found)
-        return Span(first, last)
+    def copy(self, zone: ZoneInfo) -> Copy:
+        """What the copy holds, with the roll-up of a zone where one pays; made at the zone's first question."""
+        with self._lock, self._cursor() as cursor:
+            rows, span = _extent(cursor)
+            if rows < rollup.LEAST_ROWS:
+                return Copy(span)
+            covered = rollup.covers(cursor).get(zone.key, 0)
+            if not covered or self._version.change_seq - covered > rollup.LONGEST_TAIL:
+                cursor.begin()
+                try:
+                    rollup.roll(cursor, zone, span, self._version.change_seq)
+                    cursor.commit()
+                except BaseException:
+                    cursor.rollback()
+                    raise
+                covered = self._version.change_seq
+            return Copy(span, Covered(zone, covered))
 
     def close(self) -> None:
         """Free the copy; one in a file is there again at the next start."""
@@ -165,10 +179,13 @@ class Mirror:
         with self._cursor() as cursor:
             cursor.begin()
             try:
+                changed = set[date]()
                 if start_over:
                     cursor.execute("DELETE FROM calls")
+                    rollup.forget(cursor)
                 for batch in _changes(connection, self._store.is_sqlite, seen, now.change_seq):
-                    _apply(cursor, batch, may_be_there=not start_over)
+                    changed |= _apply(cursor, batch, may_be_there=not start_over)
+                rollup.mend(cursor, _extent(cursor)[1], changed)
                 cursor.execute("DELETE FROM seen")
                 cursor.execute("INSERT INTO seen VALUES (?, ?)", [now.epoch, now.change_seq])
                 cursor.commit()
@@ -233,10 +250,24 @@ def _table(lines: bytes) -> pa.Table:
     )
 
 
-def _apply(cursor: duckdb.DuckDBPyConnection, batch: pa.Table, *, may_be_there: bool) -> None:
-    """Put a batch in, in place of the rows' earlier selves."""
+def _apply(cursor: duckdb.DuckDBPyConnection, batch: pa.Table, *, may_be_there: bool) -> set[date]:
+    """Put a batch in, in place of the rows' earlier selves; the days (UTC) on which there were any."""
     cursor.register("batch", batch)
+    days = set[date]()
     if may_be_there:
-        cursor.execute("DELETE FROM calls WHERE id IN (SELECT CAST(id AS UUID) FROM batch)")
+        cursor.execute("SELECT min(CAST(started_at AS TIMESTAMP)), max(CAST(started_at AS TIMESTAMP)) FROM batch")
+        there = "started_at BETWEEN ? AND ? AND id IN (SELECT CAST(id AS UUID) FROM batch)"  # the range alone prunes
+        borders = list(cursor.fetchall()[0])
+        sql = f"SELECT DISTINCT CAST(started_at AS DATE) FROM calls WHERE {there}"  # noqa: S608 - our names
+        if days := {day for (day,) in cursor.execute(sql, borders).fetchall()}:
+            cursor.execute(f"DELETE FROM calls WHERE {there}", borders)  # noqa: S608
     cursor.execute("INSERT INTO calls SELECT * FROM batch")  # text becomes TIMESTAMP here
     cursor.unregister("batch")
+    return days
+
+
+def _extent(cursor: duckdb.DuckDBPyConnection) -> tuple[int, Span]:
+    """How many rows there are, and from when to when."""
+    rows, *ends = cursor.execute("SELECT count(*), min(started_at), max(started_at) FROM calls").fetchall()[0]
+    first, last = (moment.replace(tzinfo=UTC) if moment else _NEVER for moment in ends)
+    return rows, Span(first, last)

@@ -203,7 +203,7 @@ class Statistics:
     ) -> pd.DataFrame:
         """The answer of the cube; buckets of time as their keys."""
         version = self._mirror.refresh()
-        asked = cube.statement(actor, where, axes, measures, self._mirror.span)
+        asked = cube.statement(actor, where, axes, measures, self._mirror.copy(where.zone))
         frame = self._kept(version, asked.sql + (f" ORDER BY {order}" if order else ""), asked.values)
         for name, axis in axes.items():
             if keyed and isinstance(axis, Step):
