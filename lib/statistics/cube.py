@@ -6,7 +6,7 @@ are read. Names are those of the enums; every value is bound.
 """
 # ruff: noqa: S608 - names in SQL are those of the enums; values are bound
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
@@ -41,26 +41,33 @@ class Copy:
 
 
 def statement(
-    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], measures: Mapping[str, Measure], copy: Copy
+    actor: Actor,
+    where: StatisticsFilter,
+    axes: Mapping[str, Axis],
+    measures: Mapping[str, Measure],
+    copy: Copy,
+    found: Collection[str] = (),
 ) -> Query:
-    """The figures, a column for each axis and each measure, a row for each combination that has an attempt."""
+    """The figures, a column for each axis and each measure, a row for each combination that has an attempt.
+
+    Percentiles of a time in `found` stand in a table `found_…`: the axes, and a list `v` in order of the shares.
+    """
     keys = list(axes)
-    split = _split(axes, where, copy.span)
+    split = split_rows(axes, where, copy.span)
     parts = sorted(
         {"attempts", *(part for measure in measures.values() for part in measure.parts)}, key=list(PARTS).index
     )
-    base = _from_days(actor, where, axes, parts, split, copy.covered) if copy.covered else None
+    base = _from_days(actor, where, axes, parts, copy)
     if base is None:
-        base = _parts(split, parts, _rows(actor, where), len(keys))
+        base = _parts(split, parts, rows_of(actor, where), len(keys))
     query = join("WITH p AS (", base, ")")
     columns = {name: f"CAST({m.sql} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
     joins = ""
-    for number, (source, group) in enumerate(_directs(measures).items()):
-        column, condition = source
-        shares = sorted({direct.share for direct in group.values() if direct.share is not None})
+    for number, ((column, condition), group) in enumerate(directs(measures).items()):
+        shares = shares_of(group)
         value = f"quantile_cont({column}, {shares})" if shares else f"count(DISTINCT {column})"
-        rows = _grouped(split, [f"{value} AS v"], join(_rows(actor, where), f" AND {condition}"), len(keys))
-        query = join(query, f", d{number} AS (", rows, ")")
+        rows = grouped(split, [f"{value} AS v"], join(rows_of(actor, where), f" AND {condition}"), len(keys))
+        query = join(query, f", d{number} AS (", f"FROM found_{column}" if column in found else rows, ")")
         matches = " AND ".join(f'p."{key}" IS NOT DISTINCT FROM d{number}."{key}"' for key in keys)
         joins += f" LEFT JOIN d{number} ON {matches or 'true'}"
         for name, direct in group.items():
@@ -72,7 +79,7 @@ def statement(
     return join(query, f" SELECT {', '.join(shown)} FROM p{joins}")
 
 
-def _directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, Direct]]:
+def directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, Direct]]:
     """Measures that see the rows, those of one column and condition together."""
     found: dict[tuple[str, str], dict[str, Direct]] = {}
     for name, measure in measures.items():
@@ -81,34 +88,68 @@ def _directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str,
     return found
 
 
+def shares_of(group: Mapping[str, Direct]) -> list[float]:
+    """The percentiles of a group as shares, in order."""
+    return sorted({direct.share for direct in group.values() if direct.share is not None})
+
+
 def _kind(measure: Measure) -> str:
     return "DOUBLE" if measure.unit in (Unit.SHARE, Unit.PER_SECOND) else "BIGINT"
 
 
 def _from_days(
-    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], parts: list[str], split: Query, covered: Covered
+    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], parts: list[str], copy: Copy
 ) -> Query | None:
     """The parts from the roll-up, with the newer rows and the edges of the range; None where it can't answer."""
-    first, last = rollup.whole_days(where)
-    if not actor.sees_all_calls or not rollup.answers(where, axes.values()) or (first and last and first >= last):
+    if (found := days_and_rows(actor, where, axes, rollup.COVERED, copy)) is None:
         return None
-    keys, rows = len(axes), _rows(actor, replace(where, start=None, end=None))
-    days = join(rows, Query(" AND zone = ?", [covered.zone.key]))
+    days, edges = found
+    keys, split = len(axes), split_rows(axes, where, copy.span)
+    sums = [f"sum({part}) AS {part}" for part in parts]
+    pieces = [grouped(split_days(axes), sums, days, keys, "daily")]
+    pieces += [_parts(split, parts, rows, keys) for rows in edges]
+    return grouped(names(axes), sums, Query(""), keys, union(pieces))
+
+
+def days_and_rows(
+    actor: Actor,
+    where: StatisticsFilter,
+    axes: Mapping[str, Axis],
+    dimensions: Collection[Dimension],
+    copy: Copy,
+) -> tuple[Query, list[Query]] | None:
+    """Which whole days a roll-up of dimensions tells, and which rows it leaves to be added; None: all."""
+    first, last = rollup.whole_days(where)
+    covered = copy.covered
+    if covered is None or not actor.sees_all_calls or not rollup.answers(where, axes.values(), dimensions):
+        return None
+    if first and last and first >= last:
+        return None
+    days = join(rows_of(actor, replace(where, start=None, end=None)), Query(" AND zone = ?", [covered.zone.key]))
     for sign, day in ((">=", first), ("<", last)):
         days = join(days, Query(f" AND day {sign} ?", [day])) if day else days
-    over_days = Query(", ".join(f'{_day_axis(axis)} AS "{name}"' for name, axis in axes.items()))
-    sums = [f"sum({part}) AS {part}" for part in parts]
-    pieces = [_grouped(over_days, sums, days, keys, "daily")]
-    newer = join(_rows(actor, where), Query(" AND change_seq > ?", [covered.change_seq]))
-    pieces.append(_parts(split, parts, newer, keys))
+    rows = [join(rows_of(actor, where), Query(" AND change_seq > ?", [covered.change_seq]))]
     older = Query(" AND change_seq <= ?", [covered.change_seq])
     if first and where.start != (border := midnight(first, covered.zone)):
-        pieces.append(_parts(split, parts, join(_rows(actor, replace(where, end=border)), older), keys))
+        rows.append(join(rows_of(actor, replace(where, end=border)), older))
     if last and where.end != (border := midnight(last, covered.zone)):
-        pieces.append(_parts(split, parts, join(_rows(actor, replace(where, start=border)), older), keys))
-    union = join(pieces[0], *(join(" UNION ALL ", piece) for piece in pieces[1:]))
-    names = Query(", ".join(f'"{name}"' for name in axes))
-    return join("SELECT ", names, ", " if keys else "", ", ".join(sums), " FROM (", union, ")", _group_by(keys))
+        rows.append(join(rows_of(actor, replace(where, start=border)), older))
+    return days, rows
+
+
+def union(pieces: list[Query]) -> Query:
+    """The rows of all."""
+    return join("(", pieces[0], *(join(" UNION ALL ", piece) for piece in pieces[1:]), ")")
+
+
+def names(axes: Iterable[str]) -> Query:
+    """The columns of axes in a statement that has made them."""
+    return Query(", ".join(f'"{name}"' for name in axes))
+
+
+def split_days(axes: Mapping[str, Axis]) -> Query:
+    """The columns of axes over days."""
+    return Query(", ".join(f'{_day_axis(axis)} AS "{name}"' for name, axis in axes.items()))
 
 
 def _day_axis(axis: Axis) -> str:
@@ -118,23 +159,26 @@ def _day_axis(axis: Axis) -> str:
 
 
 def _parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
-    return _grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
+    return grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
 
 
-def _grouped(split: Query, values: list[str], rows: Query, keys: int, table: str = "calls") -> Query:
-    return join("SELECT ", split, ", " if keys else "", ", ".join(values), f" FROM {table}", rows, _group_by(keys))
+def grouped(split: Query, values: list[str], rows: Query, keys: int, source: Query | str = "calls") -> Query:
+    """Values of rows for each combination of the split."""
+    return join("SELECT ", split, ", " if keys else "", ", ".join(values), " FROM ", source, rows, _group_by(keys))
 
 
 def _group_by(keys: int) -> str:
     return f" GROUP BY {', '.join(str(n + 1) for n in range(keys))}" if keys else ""
 
 
-def _rows(actor: Actor, where: StatisticsFilter) -> Query:
+def rows_of(actor: Actor, where: StatisticsFilter) -> Query:
+    """The condition of the rows that an actor may see and a filter names."""
     condition, values = where.condition(actor)
     return Query(f" WHERE {condition}", values)
 
 
-def _split(axes: Mapping[str, Axis], where: StatisticsFilter, span: Span) -> Query:
+def split_rows(axes: Mapping[str, Axis], where: StatisticsFilter, span: Span) -> Query:
+    """The columns of axes over rows."""
     query = Query("")
     for name, axis in axes.items():
         query = join(query, ", " if query.sql else "", _axis(axis, where, span), f' AS "{name}"')

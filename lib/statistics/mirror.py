@@ -117,12 +117,13 @@ class Mirror:
                     self._follow(connection, now)
             return self._version
 
-    def frame(self, sql: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        """The rows of a query, values bound, as of the last refresh; integers stay integers, missing ones `<NA>`."""
-        with self._lock, self._cursor() as cursor:
-            answer = cursor.sql(sql, params=list(parameters)).to_arrow_table()
-            frame: pd.DataFrame = answer.to_pandas(types_mapper=_NULLABLE)
-            return frame
+    @contextmanager
+    def asking(self) -> Iterator[tuple[Version, duckdb.DuckDBPyConnection]]:
+        """A cursor on the copy as of now, which stands still for as long as it is used."""
+        with self._lock:
+            version = self.refresh()
+            with self._cursor() as cursor:
+                yield version, cursor
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query as Python values: exact integers, None for unknown."""
@@ -195,6 +196,13 @@ class Mirror:
             if start_over and now.change_seq:
                 cursor.execute("CHECKPOINT")  # compresses
         self._version = now
+
+
+def frame_of(cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]) -> pd.DataFrame:
+    """The rows of a query, values bound; integers stay integers, missing ones `<NA>`."""
+    answer = cursor.sql(sql, params=list(values)).to_arrow_table()
+    frame: pd.DataFrame = answer.to_pandas(types_mapper=_NULLABLE)
+    return frame
 
 
 def _changes(connection: Connection, is_sqlite: bool, after: int, until: int) -> Iterator[pa.Table]:

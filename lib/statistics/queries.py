@@ -6,24 +6,24 @@ as long as the ledger does not change, apart for each scope: a redraw costs no q
 """
 # ruff: noqa: S608 - names in SQL are those of the enums; values are bound
 
-import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 
 from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.errors import InvalidInput
 from lib.money import usd_from_nano
-from lib.statistics import cube
+from lib.statistics import cube, percentiles
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, Tag
-from lib.statistics.mirror import Mirror, Version
+from lib.statistics.mirror import Mirror, Version, frame_of
 from lib.statistics.periods import Cycle, Step, bucket_key
 
 _KEPT = 400  # answers
@@ -78,7 +78,6 @@ class Statistics:
 
     def __init__(self, store: Store, folder: Path | None = None) -> None:
         self._mirror = Mirror(store, folder)
-        self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[Any, ...], pd.DataFrame] = OrderedDict()
 
     def refresh(self) -> Version:
@@ -202,34 +201,48 @@ class Statistics:
         keyed: bool = True,
     ) -> pd.DataFrame:
         """The answer of the cube; buckets of time as their keys."""
-        version = self._mirror.refresh()
-        asked = cube.statement(actor, where, axes, measures, self._mirror.copy(where.zone))
-        frame = self._kept(version, asked.sql + (f" ORDER BY {order}" if order else ""), asked.values)
-        for name, axis in axes.items():
-            if keyed and isinstance(axis, Step):
-                keys = {bucket: _key(bucket, axis, where) for bucket in frame[name].unique()}
-                frame[name] = frame[name].map(keys)
-        return frame
+
+        def ask(cursor: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+            copy, found = self._mirror.copy(where.zone), set[str]()
+            for (column, _), group in cube.directs(measures).items():
+                if shares := cube.shares_of(group):
+                    table = percentiles.exact(cursor, actor, where, axes, column, shares, copy)
+                    if table is not None:
+                        cursor.register(f"found_{column}", table)
+                        found.add(column)
+            query = cube.statement(actor, where, axes, measures, copy, found)
+            frame = frame_of(cursor, query.sql + (f" ORDER BY {order}" if order else ""), query.values)
+            for name, axis in axes.items():
+                if keyed and isinstance(axis, Step):
+                    keys = {bucket: _key(bucket, axis, where) for bucket in frame[name].unique()}
+                    frame[name] = frame[name].map(keys)
+            return frame
+
+        return self._kept((where, _scope(actor), tuple(axes.items()), tuple(measures.items()), order, keyed), ask)
 
     def _ask(self, actor: Actor, where: StatisticsFilter, sql: str, rest: str = "") -> pd.DataFrame:
         """The answer to a statement about the rows that the actor may see."""
-        version = self._mirror.refresh()
         condition, values = where.condition(actor)
-        return self._kept(version, f"{sql} WHERE {condition} {rest}", values)
+        sql = f"{sql} WHERE {condition} {rest}"
+        return self._kept((sql, *values), lambda cursor: frame_of(cursor, sql, values))
 
-    def _kept(self, version: Version, sql: str, values: Sequence[Any]) -> pd.DataFrame:
+    def _kept(
+        self, question: tuple[Any, ...], ask: Callable[[duckdb.DuckDBPyConnection], pd.DataFrame]
+    ) -> pd.DataFrame:
         """The answer, from memory when the ledger has not changed; a copy that the caller may change."""
-        key = (version, sql, tuple(values))
-        with self._lock:
-            if (known := self._answers.get(key)) is not None:
-                self._answers.move_to_end(key)
-                return known.copy(deep=False)
-        frame = self._mirror.frame(sql, values)
-        with self._lock:
-            self._answers[key] = frame
+        with self._mirror.asking() as (version, cursor):
+            key = (version, *question)
+            if key not in self._answers:
+                self._answers[key] = ask(cursor)
+            self._answers.move_to_end(key)
             while len(self._answers) > _KEPT:
                 self._answers.popitem(last=False)
-        return frame.copy(deep=False)
+            return self._answers[key].copy(deep=False)
+
+
+def _scope(actor: Actor) -> tuple[Any, ...]:
+    """What says which rows an actor may see."""
+    return ("all",) if actor.sees_all_calls else (actor.user_id, actor.key and actor.key.app)
 
 
 def _with_rate(frame: pd.DataFrame) -> pd.DataFrame:

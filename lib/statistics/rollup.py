@@ -26,12 +26,20 @@ COVERED = (
     Dimension.STATUS,
     Dimension.ERROR_KIND,
 )
+SPREAD = (Dimension.PROVIDER, Dimension.MODEL)  # of these, also how many times fall into each bin of `BIN`
+TIMES = {
+    time: f"{final}{time} IS NOT NULL"
+    for time, final in (("execution_time_ms", "is_final AND "), ("first_token_ms", ""))
+}
+BIN = "CAST(floor(16 * log2(greatest({0}, 0) + 1)) AS USMALLINT)"  # sixteen to each doubling of milliseconds
+_MONTH = timedelta(days=30)
 _DAYS = (Step.DAY, Step.WEEK, Step.MONTH, Cycle.WEEKDAY)
 _NAMES = ", ".join(dimension.column for dimension in COVERED)
 TABLES = {
     "daily": ", ".join(
         ["zone VARCHAR", "day DATE", *(f"{d.column} VARCHAR" for d in COVERED), *(f"{part} BIGINT" for part in PARTS)]
     ),
+    "spread": "zone VARCHAR, day DATE, provider VARCHAR, model VARCHAR, timed VARCHAR, bin USMALLINT, n BIGINT",
     "rolled": "zone VARCHAR, change_seq BIGINT, compact BIGINT",  # rows of the zone when they were last made compact
 }
 
@@ -58,11 +66,11 @@ class Covered:
     change_seq: int
 
 
-def answers(where: StatisticsFilter, axes: Collection[Axis]) -> bool:
-    """Whether the roll-up can tell these axes and filters apart."""
-    if where.tags or any(getattr(where, name) for name, dimension in SETS.items() if dimension not in COVERED):
+def answers(where: StatisticsFilter, axes: Collection[Axis], dimensions: Collection[Dimension] = COVERED) -> bool:
+    """Whether a roll-up of these dimensions can tell the axes and filters apart."""
+    if where.tags or any(getattr(where, name) for name, dimension in SETS.items() if dimension not in dimensions):
         return False
-    return all(axis in COVERED or axis in _DAYS for axis in axes)
+    return all(axis in dimensions or axis in _DAYS for axis in axes)
 
 
 def whole_days(where: StatisticsFilter) -> tuple[date | None, date | None]:
@@ -104,7 +112,8 @@ def mend(cursor: duckdb.DuckDBPyConnection, span: Span, days: Collection[date]) 
     for name, change_seq in covers(cursor).items():
         zone = ZoneInfo(name)
         marks = ", ".join("?" * len(near))
-        cursor.execute(f"DELETE FROM daily WHERE zone = ? AND day IN ({marks})", [name, *near])
+        for table in ("daily", "spread"):
+            cursor.execute(f"DELETE FROM {table} WHERE zone = ? AND day IN ({marks})", [name, *near])
         first, last = (midnight(day, zone).replace(tzinfo=None) for day in (near[0], near[-1] + timedelta(days=1)))
         condition = f"change_seq <= ? AND started_at >= ? AND started_at < ? AND CAST({{local}} AS DATE) IN ({marks})"
         _add(cursor, zone, span, condition, [change_seq, first, last, *near])
@@ -119,39 +128,44 @@ def forget(cursor: duckdb.DuckDBPyConnection) -> None:
 def _add(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, span: Span, condition: str, values: list[object]) -> None:
     """Add the rows of a condition, a month at a time: the sums of a month fit in little memory."""
     local = span.local_sql(zone)
-    sums = ", ".join(PARTS.values())
-    sql = f"""INSERT INTO daily SELECT ?, CAST({local} AS DATE) AS day, {_NAMES}, {sums} FROM calls
-        WHERE {condition.format(local=local)} AND started_at >= ? AND started_at < ? GROUP BY ALL ORDER BY day"""
-    start = _midnight(span.first)
-    bounds = f"SELECT min(started_at), max(started_at) FROM calls WHERE {condition.format(local=local)}"
-    first, last = cursor.execute(bounds, values).fetchall()[0]
+    rows = f"FROM calls WHERE {condition.format(local=local)}"
+    first, last = cursor.execute(f"SELECT min(started_at), max(started_at) {rows}", values).fetchall()[0]
     if first is None:
         return
-    start = _midnight(first.replace(tzinfo=UTC))
-    while start <= last.replace(tzinfo=UTC):
-        end = start + timedelta(days=30)
-        cursor.execute(sql, [zone.key, *values, start.replace(tzinfo=None), end.replace(tzinfo=None)])
-        start = end
+    key = f"SELECT ?, CAST({local} AS DATE) AS day"
+    month = "AND started_at >= ? AND started_at < ?"
+    sums = [f"INSERT INTO daily {key}, {_NAMES}, {', '.join(PARTS.values())} {rows} {month} GROUP BY ALL ORDER BY day"]
+    sums += [
+        f"INSERT INTO spread {key}, provider, model, '{time}', {BIN.format(time)} AS bin, count(*) {rows} AND {known} "
+        f"{month} GROUP BY ALL ORDER BY day"
+        for time, known in TIMES.items()
+    ]
+    start = first.replace(hour=0, minute=0, second=0, microsecond=0)
+    while start <= last:
+        for sql in sums:
+            cursor.execute(sql, [zone.key, *values, start, start + _MONTH])
+        start += _MONTH
 
 
 def _compact(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo) -> None:
     """One row for each combination again, when many were added."""
-    sql = "SELECT count(*), any_value(compact) FROM daily, rolled WHERE daily.zone = ? AND rolled.zone = ?"
+    sql = "SELECT (SELECT count(*) FROM daily WHERE zone = ?), compact FROM rolled WHERE zone = ?"
     rows, compact = cursor.execute(sql, [zone.key, zone.key]).fetchall()[0]
     if compact and rows <= 2 * compact + _SLACK:
         return
     if compact:
-        sums = ", ".join(f"sum({part})" for part in PARTS)
-        cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE compact AS SELECT zone, day, {_NAMES}, {sums} FROM daily WHERE zone = ? "
-            "GROUP BY ALL ORDER BY day",
-            [zone.key],
-        )
-        cursor.execute("DELETE FROM daily WHERE zone = ?", [zone.key])
-        cursor.execute("INSERT INTO daily SELECT * FROM compact")
-        cursor.execute("DROP TABLE compact")
+        _fold(cursor, zone, "daily", f"zone, day, {_NAMES}, {', '.join(f'sum({part})' for part in PARTS)}")
+        _fold(cursor, zone, "spread", "zone, day, provider, model, timed, bin, sum(n)")
     sql = "UPDATE rolled SET compact = (SELECT count(*) FROM daily WHERE zone = ?) WHERE zone = ?"
     cursor.execute(sql, [zone.key, zone.key])
+
+
+def _fold(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, table: str, columns: str) -> None:
+    folded = f"CREATE TEMP TABLE folded AS SELECT {columns} FROM {table} WHERE zone = ? GROUP BY ALL ORDER BY day"
+    cursor.execute(folded, [zone.key])
+    cursor.execute(f"DELETE FROM {table} WHERE zone = ?", [zone.key])
+    cursor.execute(f"INSERT INTO {table} SELECT * FROM folded")
+    cursor.execute("DROP TABLE folded")
 
 
 def _midnight(moment: datetime) -> datetime:
