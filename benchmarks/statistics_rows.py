@@ -4,7 +4,7 @@
 COLUMNS = """
     uuid() AS id, call_id, i + 1 AS change_seq,
     TIMESTAMP '2025-11-01' + to_microseconds(CAST(i * (365 * 86400 * 1000000.0 / {calls}) AS BIGINT)) AS started_at,
-    r1 > 0.02 AS is_final,
+    CASE WHEN r1 > 0.04 AND r1 < 0.06 THEN 2 ELSE 1 END AS attempt, r1 > 0.02 AS is_final,
     'app-' || a AS app,
     'user-' || CAST(floor(200 * r3 * r3) AS INT) AS user_id,
     'key-' || a AS api_key_id,

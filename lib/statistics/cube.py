@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from lib.access.permissions import Actor
 from lib.statistics import rollup
 from lib.statistics.filters import StatisticsFilter, tag_path
-from lib.statistics.measures import PARTS, Axis, Dimension, Direct, Measure, Tag, Unit
+from lib.statistics.measures import PARTS, UNPRICED_SEVERAL, Axis, Dimension, Direct, Measure, Tag, Unit
 from lib.statistics.periods import Cycle, Step, hour_phase, midnight
 from lib.statistics.rollup import Covered, Span
 
@@ -66,15 +66,17 @@ def statement(
     for number, ((column, condition), group) in enumerate(directs(measures).items()):
         shares = shares_of(group)
         value = f"quantile_cont({column}, {shares})" if shares else f"count(DISTINCT {column})"
-        rows = grouped(split, [f"{value} AS v"], join(rows_of(actor, where), f" AND {condition}"), len(keys))
+        several = _several(actor, where, axes, copy) if condition == UNPRICED_SEVERAL else None
+        seen = join(rows_of(actor, where), f" AND {condition}")
+        rows = grouped(
+            names(axes) if several else split, [f"{value} AS v"], several or seen, len(keys), "" if several else "calls"
+        )
         query = join(query, f", d{number} AS (", f"FROM found_{column}" if column in found else rows, ")")
         matches = " AND ".join(f'p."{key}" IS NOT DISTINCT FROM d{number}."{key}"' for key in keys)
         joins += f" LEFT JOIN d{number} ON {matches or 'true'}"
         for name, direct in group.items():
-            known = f"d{number}.v"
-            columns[name] = (
-                f"coalesce({known}, 0)" if direct.share is None else f"{known}[{shares.index(direct.share) + 1}]"
-            )
+            counted = f"CAST({measures[name].sql} + coalesce(d{number}.v, 0) AS BIGINT)"
+            columns[name] = counted if direct.share is None else f"d{number}.v[{shares.index(direct.share) + 1}]"
     shown = [f'p."{key}"' for key in keys] + [f'{columns[name]} AS "{name}"' for name in measures]
     return join(query, f" SELECT {', '.join(shown)} FROM p{joins}")
 
@@ -109,6 +111,18 @@ def _from_days(
     pieces = [grouped(split_days(axes), sums, days, keys, "daily")]
     pieces += [_parts(split, parts, rows, keys) for rows in edges]
     return grouped(names(axes), sums, Query(""), keys, union(pieces))
+
+
+def _several(actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy) -> Query | None:
+    """The unpriced rows of calls that have several, from the roll-up and the rows it leaves."""
+    if (found := days_and_rows(actor, where, axes, rollup.COVERED, copy)) is None:
+        return None
+    days, edges = found
+    comma = ", " if axes else ""
+    pieces = [join("SELECT ", split_days(axes), comma, "call_id FROM several", days)]
+    split = split_rows(axes, where, copy.span)
+    pieces += [join("SELECT ", split, comma, "call_id FROM calls", rows, f" AND {UNPRICED_SEVERAL}") for rows in edges]
+    return union(pieces)
 
 
 def days_and_rows(

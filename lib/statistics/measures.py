@@ -54,6 +54,8 @@ class Tag:
 Axis = Dimension | Step | Cycle | Tag
 
 FAILED = "status IN ('error', 'timeout', 'truncated', 'orphaned')"
+SEVERAL = "NOT is_final OR attempt > 1"  # rows of calls that have more than one
+UNPRICED_SEVERAL = f"cost_nano_usd IS NULL AND ({SEVERAL})"
 PARTS = {
     "attempts": "count(*)",
     "final": "count(*) FILTER (is_final)",
@@ -68,6 +70,7 @@ PARTS = {
     "priced": "count(cost_nano_usd)",
     "priced_final": "count(*) FILTER (is_final AND cost_nano_usd IS NOT NULL)",
     "priced_total": "sum(total_tokens) FILTER (cost_nano_usd IS NOT NULL)",
+    "unpriced_once": f"count(*) FILTER (cost_nano_usd IS NULL AND NOT ({SEVERAL}))",
     "saved": "sum(saved_nano_usd)",
     "wasted": "sum(cost_nano_usd) FILTER (status <> 'ok' OR NOT is_final)",
     "timed_tokens": "sum(completion_tokens) FILTER (execution_time_ms - coalesce(first_token_ms, 0) > 50)",
@@ -139,13 +142,13 @@ class Measure(StrEnum):
 
     @property
     def sql(self) -> str:
-        """The expression over parts. Money is whole nano-dollars, halves rounded up."""
-        return _EXPRESSIONS[self]
+        """The expression over parts, plus what `direct` counts. Money is whole nano-dollars, halves rounded up."""
+        return _EXPRESSIONS.get(self, "")
 
     @property
     def parts(self) -> list[str]:
         """The parts of its expression."""
-        return [] if self.direct else [name for name in PARTS if re.search(rf"\b{name}\b", self.sql)]
+        return [name for name in PARTS if re.search(rf"\b{name}\b", self.sql)]
 
     @property
     def unit(self) -> Unit:
@@ -159,10 +162,12 @@ class Measure(StrEnum):
 
 
 _DISTINCT = {
-    Measure.UNPRICED: Direct("call_id", "cost_nano_usd IS NULL"),
+    Measure.UNPRICED: Direct("call_id", UNPRICED_SEVERAL),
     Measure.USERS: Direct("user_id", "user_id IS NOT NULL"),
 }
 _EXPRESSIONS = {
+    Measure.UNPRICED: "unpriced_once",  # and the distinct calls among the others
+    Measure.USERS: "0",
     Measure.COST: _COST,
     Measure.TOKENS: "total",
     Measure.CALLS: "final",

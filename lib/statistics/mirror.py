@@ -41,6 +41,7 @@ _COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "call_id": ("UUID", pa.string()),
     "change_seq": ("BIGINT", pa.int64()),
     "started_at": ("TIMESTAMP", pa.string()),
+    "attempt": ("INTEGER", pa.int32()),
     "is_final": ("BOOLEAN", pa.bool_()),
     "app": ("VARCHAR", pa.string()),
     "user_id": ("VARCHAR", pa.string()),
@@ -131,23 +132,29 @@ class Mirror:
             result: list[tuple[Any, ...]] = cursor.execute(sql, list(parameters)).fetchall()
             return result
 
-    def copy(self, zone: ZoneInfo) -> Copy:
-        """What the copy holds, with the roll-up of a zone where one pays; made at the zone's first question."""
+    def copy(self, zone: ZoneInfo | None) -> Copy:
+        """What the copy holds, with the roll-up of a zone where one pays, made at the zone's first question.
+
+        Without a zone, with any that is there.
+        """
         with self._lock, self._cursor() as cursor:
             rows, span = _extent(cursor)
             if rows < rollup.LEAST_ROWS:
                 return Copy(span)
-            covered = rollup.covers(cursor).get(zone.key, 0)
-            if not covered or self._version.change_seq - covered > rollup.LONGEST_TAIL:
+            known, now = rollup.covers(cursor), self._version.change_seq
+            if zone is None:
+                name = max(known, key=lambda name: known[name], default=None)
+                return Copy(span, Covered(ZoneInfo(name), known[name]) if name else None)
+            if zone.key not in known or now - known[zone.key] > rollup.LONGEST_TAIL:
                 cursor.begin()
                 try:
-                    rollup.roll(cursor, zone, span, self._version.change_seq)
+                    rollup.roll(cursor, zone, span, now)
                     cursor.commit()
                 except BaseException:
                     cursor.rollback()
                     raise
-                covered = self._version.change_seq
-            return Copy(span, Covered(zone, covered))
+                known[zone.key] = now
+            return Copy(span, Covered(zone, known[zone.key]))
 
     def close(self) -> None:
         """Free the copy; one in a file is there again at the next start."""

@@ -32,9 +32,11 @@ def exact(
     copy: Copy,
 ) -> pa.Table | None:
     """The axes and a list `v` of percentiles for each combination with a known time; None where rows must tell."""
-    if (query := _count(actor, where, axes, time, copy)) is None:
+    if not (pieces := _pieces(actor, where, axes, time, copy, "n", "count(*)")):
         return None
     keys = list(axes)
+    names = cube.names([*keys, "bin"])
+    query = cube.grouped(names, ["CAST(sum(v) AS BIGINT) AS n"], Query(""), len(keys) + 1, cube.union(pieces))
     bins: pd.DataFrame = cursor.sql(query.sql, params=query.values).to_arrow_table().to_pandas()
     bins = bins.sort_values([*keys, "bin"], ignore_index=True)
     group = bins.groupby(keys, dropna=False, sort=False).ngroup().to_numpy() if keys else np.zeros(len(bins), int)
@@ -61,20 +63,20 @@ def exact(
     return pa.table(columns | {"v": lists})
 
 
-def _count(actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], time: str, copy: Copy) -> Query | None:
-    """How many known times fall into each bin of each combination."""
+def _pieces(
+    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], time: str, copy: Copy, days: str, rows: str
+) -> list[Query]:
+    """The axes, `bin` and a value `v` from the roll-up and from the rows it leaves; nothing where it can't answer."""
     if (found := cube.days_and_rows(actor, where, axes, rollup.SPREAD, copy)) is None:
-        return None
-    (days, edges), keys = found, len(axes) + 1
-    comma = ", " if axes else ""
-    over_days = join(cube.split_days(axes), comma, "bin")
-    pieces = [cube.grouped(over_days, ["sum(n) AS n"], join(days, Query(" AND timed = ?", [time])), keys, "spread")]
-    over_rows = join(cube.split_rows(axes, where, copy.span), comma, rollup.BIN.format(time), " AS bin")
-    for rows in edges:
-        known = join(rows, f" AND {rollup.TIMES[time]}")
-        pieces.append(cube.grouped(over_rows, ["count(*) AS n"], known, keys))
-    both = join(cube.names(axes), comma, "bin")
-    return cube.grouped(both, ["CAST(sum(n) AS BIGINT) AS n"], Query(""), keys, cube.union(pieces))
+        return []
+    (condition, edges), comma = found, ", " if axes else ""
+    query = join("SELECT ", cube.split_days(axes), comma, f"bin, {days} AS v FROM spread", condition)
+    pieces = [join(query, Query(" AND timed = ?", [time]))]
+    split = join(cube.split_rows(axes, where, copy.span), comma, rollup.BIN.format(time), " AS bin")
+    for edge in edges:
+        known = join(edge, f" AND {rollup.TIMES[time]}")
+        pieces.append(cube.grouped(split, [f"{rows} AS v"], known, len(axes) + 1))
+    return pieces
 
 
 def _values(
@@ -91,23 +93,12 @@ def _values(
         return np.empty(0)
     table = pa.Table.from_pandas(wanted.drop(columns="n"), preserve_index=False)
     cursor.register("wanted", table.append_column("place", pa.array(range(len(wanted)), pa.int32())))
-    split = join(cube.split_rows(axes, where, copy.span), ", " if axes else "", rollup.BIN.format(time), " AS bin")
-    rows = join(cube.rows_of(actor, where), f" AND {rollup.TIMES[time]} AND ({_ranges(time, wanted.bin.unique())})")
+    pieces = _pieces(actor, where, axes, time, copy, "times", f"list({time})")
     names = ", ".join(f'"{name}"' for name in (*axes, "bin"))
-    query = join(
-        "SELECT place, v FROM (SELECT ", split, f", {time} AS v FROM calls", rows, ") JOIN wanted ", f"USING ({names})"
-    )
+    query = join("SELECT place, unnest(v) AS v FROM ", cube.union(pieces), f" JOIN wanted USING ({names})")
     found = cursor.execute(query.sql, query.values).fetchnumpy()
     place, value = (np.asarray(found[name]) for name in ("place", "v"))
     if not np.array_equal(np.bincount(place, minlength=len(wanted)), wanted.n.to_numpy()):
         return None
     ordered = np.sort((place.astype(np.int64) << 40) + value)
     return (ordered & ((1 << 40) - 1)).astype(float)
-
-
-def _ranges(time: str, bins: _Numbers) -> str:
-    """A condition that every time of these bins meets, and few others: neighbouring bins are one range."""
-    ordered = np.sort(bins.astype(int))
-    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
-    limits = ((int(2 ** (run[0] / 16)) - 2, int(2 ** ((run[-1] + 1) / 16)) + 1) for run in runs)
-    return " OR ".join(f"{time} BETWEEN {low} AND {high}" for low, high in limits)

@@ -4,7 +4,6 @@ Money is exact: integer nano-dollars in frames (`cost_nano_usd`), Decimal dollar
 What is not known is missing, never zero, and `unpriced_calls` says how many calls a sum leaves out. Answers are kept
 as long as the ledger does not change, apart for each scope: a redraw costs no query.
 """
-# ruff: noqa: S608 - names in SQL are those of the enums; values are bound
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.errors import InvalidInput
 from lib.money import usd_from_nano
-from lib.statistics import cube, percentiles
+from lib.statistics import cube, percentiles, rollup
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, Tag
 from lib.statistics.mirror import Mirror, Version, frame_of
@@ -158,8 +157,7 @@ class Statistics:
 
     def choices(self, actor: Actor, dimension: Dimension) -> list[str]:
         """The values of a dimension that occur anywhere in the actor's scope, by name."""
-        sql = f"SELECT DISTINCT {dimension.column} AS name FROM calls"
-        frame = self._ask(actor, StatisticsFilter(), sql, "ORDER BY name")
+        frame = self._frame(actor, StatisticsFilter(), {"name": dimension}, {}, "name")
         return [name for name in frame["name"] if isinstance(name, str)]
 
     def newest(self, actor: Actor) -> datetime | None:
@@ -203,7 +201,7 @@ class Statistics:
         """The answer of the cube; buckets of time as their keys."""
 
         def ask(cursor: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-            copy, found = self._mirror.copy(where.zone), set[str]()
+            copy, found = self._copy(actor, where, axes), set[str]()
             for (column, _), group in cube.directs(measures).items():
                 if shares := cube.shares_of(group):
                     table = percentiles.exact(cursor, actor, where, axes, column, shares, copy)
@@ -219,6 +217,12 @@ class Statistics:
             return frame
 
         return self._kept((where, _scope(actor), tuple(axes.items()), tuple(measures.items()), order, keyed), ask)
+
+    def _copy(self, actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis]) -> cube.Copy:
+        """What can answer: a roll-up is made only for a question that it answers, and that asks for its zone."""
+        answers = actor.sees_all_calls and rollup.answers(where, axes.values())
+        in_time = where.start or where.end or any(isinstance(axis, Step | Cycle) for axis in axes.values())
+        return self._mirror.copy(where.zone if answers and in_time else None)
 
     def _ask(self, actor: Actor, where: StatisticsFilter, sql: str, rest: str = "") -> pd.DataFrame:
         """The answer to a statement about the rows that the actor may see."""

@@ -1,4 +1,5 @@
-"""The days' roll-up: what adds up, per local day and the dimensions asked for most, for each report zone in use.
+"""The days' roll-up: what adds up, per local day and the dimensions asked for most, for each report zone in use; the
+times of answers in narrow bins, for exact percentiles; and the unpriced calls that have several rows.
 
 A zone's roll-up covers the rows up to a change number; a question adds the newer ones (`tail`) and the parts of days at
 the edges of its range, straight from the rows. Days in which a row changed or left are added up again. Small ledgers
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from lib.statistics.filters import SETS, StatisticsFilter
-from lib.statistics.measures import PARTS, Axis, Dimension
+from lib.statistics.measures import PARTS, UNPRICED_SEVERAL, Axis, Dimension
 from lib.statistics.periods import Cycle, Step, local_time_sql, midnight
 
 LEAST_ROWS, LONGEST_TAIL, _MOST_ZONES, _SLACK = 200_000, 50_000, 3, 200_000
@@ -26,7 +27,7 @@ COVERED = (
     Dimension.STATUS,
     Dimension.ERROR_KIND,
 )
-SPREAD = (Dimension.PROVIDER, Dimension.MODEL)  # of these, also how many times fall into each bin of `BIN`
+SPREAD = (Dimension.PROVIDER, Dimension.MODEL)  # of these, also the times, bin by bin
 TIMES = {
     time: f"{final}{time} IS NOT NULL"
     for time, final in (("execution_time_ms", "is_final AND "), ("first_token_ms", ""))
@@ -39,7 +40,9 @@ TABLES = {
     "daily": ", ".join(
         ["zone VARCHAR", "day DATE", *(f"{d.column} VARCHAR" for d in COVERED), *(f"{part} BIGINT" for part in PARTS)]
     ),
-    "spread": "zone VARCHAR, day DATE, provider VARCHAR, model VARCHAR, timed VARCHAR, bin USMALLINT, n BIGINT",
+    "spread": "zone VARCHAR, day DATE, provider VARCHAR, model VARCHAR, timed VARCHAR, bin USMALLINT, n BIGINT, "
+    "times INTEGER[]",
+    "several": ", ".join(["zone VARCHAR", "day DATE", *(f"{d.column} VARCHAR" for d in COVERED), "call_id UUID"]),
     "rolled": "zone VARCHAR, change_seq BIGINT, compact BIGINT",  # rows of the zone when they were last made compact
 }
 
@@ -112,7 +115,7 @@ def mend(cursor: duckdb.DuckDBPyConnection, span: Span, days: Collection[date]) 
     for name, change_seq in covers(cursor).items():
         zone = ZoneInfo(name)
         marks = ", ".join("?" * len(near))
-        for table in ("daily", "spread"):
+        for table in ("daily", "spread", "several"):
             cursor.execute(f"DELETE FROM {table} WHERE zone = ? AND day IN ({marks})", [name, *near])
         first, last = (midnight(day, zone).replace(tzinfo=None) for day in (near[0], near[-1] + timedelta(days=1)))
         condition = f"change_seq <= ? AND started_at >= ? AND started_at < ? AND CAST({{local}} AS DATE) IN ({marks})"
@@ -136,10 +139,11 @@ def _add(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, span: Span, conditio
     month = "AND started_at >= ? AND started_at < ?"
     sums = [f"INSERT INTO daily {key}, {_NAMES}, {', '.join(PARTS.values())} {rows} {month} GROUP BY ALL ORDER BY day"]
     sums += [
-        f"INSERT INTO spread {key}, provider, model, '{time}', {BIN.format(time)} AS bin, count(*) {rows} AND {known} "
-        f"{month} GROUP BY ALL ORDER BY day"
+        f"INSERT INTO spread {key}, provider, model, '{time}', {BIN.format(time)} AS bin, count(*), list({time}) "
+        f"{rows} AND {known} {month} GROUP BY ALL ORDER BY day"
         for time, known in TIMES.items()
     ]
+    sums.append(f"INSERT INTO several {key}, {_NAMES}, call_id {rows} AND {UNPRICED_SEVERAL} {month}")
     start = first.replace(hour=0, minute=0, second=0, microsecond=0)
     while start <= last:
         for sql in sums:
@@ -155,7 +159,7 @@ def _compact(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo) -> None:
         return
     if compact:
         _fold(cursor, zone, "daily", f"zone, day, {_NAMES}, {', '.join(f'sum({part})' for part in PARTS)}")
-        _fold(cursor, zone, "spread", "zone, day, provider, model, timed, bin, sum(n)")
+        _fold(cursor, zone, "spread", "zone, day, provider, model, timed, bin, sum(n), flatten(list(times))")
     sql = "UPDATE rolled SET compact = (SELECT count(*) FROM daily WHERE zone = ?) WHERE zone = ?"
     cursor.execute(sql, [zone.key, zone.key])
 
