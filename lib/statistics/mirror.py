@@ -11,7 +11,9 @@ model calls that share this process.
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -70,7 +72,7 @@ _COLUMNS: dict[str, tuple[str, pa.DataType]] = {
 }
 
 
-_TABLES = {
+TABLES = {
     "calls": ", ".join(f"{name} {kind}" for name, (kind, _) in _COLUMNS.items()),
     "seen": "epoch BIGINT, change_seq BIGINT",
     **rollup.TABLES,
@@ -97,11 +99,11 @@ class Mirror:
         self._store = store
         self._lock = threading.RLock()
         pa.set_memory_pool(pa.system_memory_pool())  # the others keep what they once took
-        self._file = copy_file.claim(folder, _TABLES) if folder else None
+        self._file = copy_file.claim(folder, TABLES) if folder else None
         self._open()
 
     def _open(self) -> None:
-        self._connection = self._file.connection if self._file else copy_file.in_memory(_TABLES)
+        self._connection = self._file.connection if self._file else copy_file.in_memory(TABLES)
         seen = self._connection.execute("SELECT epoch, change_seq FROM seen").fetchone()
         self._version = Version(*seen) if seen else _NOTHING
 
@@ -191,8 +193,14 @@ class Mirror:
                 if start_over:
                     cursor.execute("DELETE FROM calls")
                     rollup.forget(cursor)
-                for batch in _changes(connection, self._store.is_sqlite, seen, now.change_seq):
-                    changed |= _apply(cursor, batch, may_be_there=not start_over)
+                batches = _changes(connection, self._store.is_sqlite, seen, now.change_seq)
+                with ThreadPoolExecutor(1) as pool:  # one batch is put in while the next is read
+                    waiting = deque[Future[set[date]]]()
+                    for lines in batches:
+                        waiting.append(pool.submit(_apply, cursor, lines, may_be_there=not start_over))
+                        if len(waiting) > 2:
+                            changed |= waiting.popleft().result()
+                    changed = changed.union(*(one.result() for one in waiting))
                 rollup.mend(cursor, _extent(cursor)[1], changed)
                 cursor.execute("DELETE FROM seen")
                 cursor.execute("INSERT INTO seen VALUES (?, ?)", [now.epoch, now.change_seq])
@@ -212,8 +220,8 @@ def frame_of(cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any])
     return frame
 
 
-def _changes(connection: Connection, is_sqlite: bool, after: int, until: int) -> Iterator[pa.Table]:
-    """Rows whose change number is in (after, until], as Arrow tables; one statement, so one snapshot.
+def _changes(connection: Connection, is_sqlite: bool, after: int, until: int) -> Iterator[bytes]:
+    """Rows whose change number is in (after, until], as lines of CSV; one statement, so one snapshot.
 
     The database writes them as CSV and Arrow reads that: both outside Python, with no object made of any value.
     """
@@ -224,14 +232,14 @@ def _changes(connection: Connection, is_sqlite: bool, after: int, until: int) ->
         if is_sqlite:
             lines = cursor.execute(f"SELECT {_line()} FROM usage_logs WHERE {condition}")  # noqa: S608 - our names
             while rows := lines.fetchmany(_BATCH):
-                yield _table("\n".join(text for (text,) in rows).encode())
+                yield "\n".join(text for (text,) in rows).encode()
         else:
             names = ", ".join(map(_utc_text, _COLUMNS))
             query = f"SELECT {names} FROM usage_logs WHERE {condition}"  # noqa: S608 - our names, integers
             with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as lines:
                 rows = map(bytes, lines)
                 while part := b"".join(islice(rows, _BATCH)):
-                    yield _table(part)
+                    yield part
 
 
 def _line() -> str:
@@ -265,9 +273,9 @@ def _table(lines: bytes) -> pa.Table:
     )
 
 
-def _apply(cursor: duckdb.DuckDBPyConnection, batch: pa.Table, *, may_be_there: bool) -> set[date]:
-    """Put a batch in, in place of the rows' earlier selves; the days (UTC) on which there were any."""
-    cursor.register("batch", batch)
+def _apply(cursor: duckdb.DuckDBPyConnection, lines: bytes, *, may_be_there: bool) -> set[date]:
+    """Put a batch of lines in, in place of the rows' earlier selves; the days (UTC) on which there were any."""
+    cursor.register("batch", _table(lines))
     days = set[date]()
     if may_be_there:
         cursor.execute("SELECT min(CAST(started_at AS TIMESTAMP)), max(CAST(started_at AS TIMESTAMP)) FROM batch")
