@@ -108,11 +108,6 @@ class Response:
         self._connection, self._idle = connection, idle
         self.status, self.headers = connection.status, connection.headers
 
-    @property
-    def content_type(self) -> str:
-        """Without its parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
     async def read(self, most: int = LARGEST_BODY) -> bytes:
         """The whole body; RemoteProtocolError when it breaks off or is longer than `most` bytes."""
         parts, size = list[bytes](), 0
