@@ -26,6 +26,10 @@ from lib.calls.repricing import Repricing
 from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
+from lib.conversations.answers import settle
+from lib.conversations.conversations import Conversations
+from lib.conversations.files import Files
+from lib.conversations.talk import Talk
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -81,6 +85,9 @@ class Services:
             self.limits,
         )
         self.runs = Runs(store)
+        self.conversations = Conversations(store, self.configurations)
+        self.talk = Talk(store, self.calls, self.configurations)
+        self.files = Files(store)
         self.metrics = Metrics(store)
         self.audit = Audit(store)
         self.retention = Retention(store)
@@ -116,7 +123,11 @@ class Services:
             "retention": self.retention.run_if_due,
             "holds": lambda go_on: self.budgets.sweep(),
         }
-        errands: dict[str, Errand] = {"webhook": self.webhook.deliver_due, "keys": self.api_keys.write_last_used}
+        errands: dict[str, Errand] = {
+            "webhook": self.webhook.deliver_due,
+            "keys": self.api_keys.write_last_used,
+            "answers": lambda: settle(self.store),
+        }
         return Scheduler(self.store, jobs, errands=errands)
 
     def close(self) -> None:
