@@ -27,9 +27,13 @@ from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.conversations.answers import settle
+from lib.conversations.contexts import Contexts
 from lib.conversations.conversations import Conversations
 from lib.conversations.files import Files
+from lib.conversations.interchange import Interchange
+from lib.conversations.search import Search
 from lib.conversations.talk import Talk
+from lib.conversations.titles import Titles, take_titles
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -86,7 +90,11 @@ class Services:
         )
         self.runs = Runs(store)
         self.conversations = Conversations(store, self.configurations)
-        self.talk = Talk(store, self.calls, self.configurations)
+        self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)
+        self.talk = Talk(store, self.calls, self.configurations, self.contexts)
+        self.titles = Titles(store, self.calls)
+        self.search = Search(store)
+        self.interchange = Interchange(store, self.calls, self.configurations)
         self.files = Files(store)
         self.metrics = Metrics(store)
         self.audit = Audit(store)
@@ -127,6 +135,7 @@ class Services:
             "webhook": self.webhook.deliver_due,
             "keys": self.api_keys.write_last_used,
             "answers": lambda: settle(self.store),
+            "titles": lambda: take_titles(self.store),
         }
         return Scheduler(self.store, jobs, errands=errands)
 

@@ -19,10 +19,12 @@ from lib.calls.request import CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
+from lib.conversations.contexts import Contexts
 from lib.conversations.conversation import RUNNING, Conversation, Message, Status, owner_of
 from lib.conversations.question import Question, messages_to_send, question_row, row_of
 from lib.conversations.rows import C, expiry, find, mine, newest_leaf, nodes, path_to
 from lib.conversations.thread import Thread, read_messages, read_thread
+from lib.conversations.titles import take_titles
 from lib.db.engine import Store
 from lib.db.tables import conversations, messages
 from lib.errors import Conflict, InvalidInput, NotFound
@@ -42,8 +44,8 @@ class Sent:
 class Talk:
     """Asks and reads, one owner's."""
 
-    def __init__(self, store: Store, calls: Calls, configurations: Configurations) -> None:
-        self._store, self._calls, self._configurations = store, calls, configurations
+    def __init__(self, store: Store, calls: Calls, configurations: Configurations, contexts: Contexts) -> None:
+        self._store, self._calls, self._configurations, self._contexts = store, calls, configurations, contexts
 
     def send(
         self,
@@ -140,6 +142,7 @@ class Talk:
         owner = owner_of(actor)
         self._calls.flush()
         settle(self._store, owner)
+        take_titles(self._store, owner)
         with self._store.read() as connection:
             return find(connection, actor, conversation_id)
 
@@ -161,6 +164,8 @@ class Talk:
             if (leaf := tree.get(conversation.leaf_id or "")) is not None and leaf.status == RUNNING:
                 raise Conflict("An answer is still being written.", "", "Wait for its end, or stop it.")
             path = path_to(tree, asked.parent_id)
+        self._contexts.make_room(actor, conversation, path, configuration)
+        with self._store.read() as connection:
             question = None if asked.text is None else question_row(connection, conversation, asked, configuration)
             sent = messages_to_send(connection, conversation, path, question, configuration)
         call_id, now = new_id(), utc_now()

@@ -1,0 +1,72 @@
+"""Full-text search over one's own conversations: FTS5 on SQLite, a GIN index over tsvector on PostgreSQL.
+
+Every word must occur, at the beginning of a word or whole; what the searcher writes is never read as an operator. The
+newest messages come first.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, literal_column, select, text
+
+from lib.access.permissions import Actor
+from lib.conversations.conversation import owner_of
+from lib.conversations.rows import C, M, mine
+from lib.db.engine import Store
+from lib.db.tables import conversations, messages
+
+MOST_HITS = 30
+_MOST_WORDS, _AROUND = 12, 70
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A message that was found, and the words around the first one searched for."""
+
+    conversation_id: str
+    title: str
+    message_id: str
+    role: str
+    excerpt: str
+    created_at: datetime
+
+
+class Search:
+    """Reads the index; the owner stands in the statement."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def messages(self, actor: Actor, words: str, limit: int = MOST_HITS) -> list[Hit]:
+        """Messages of one's own conversations that hold all the words; none for an empty search."""
+        owner, wanted = owner_of(actor), _WORD.findall(words)[:_MOST_WORDS]
+        if not wanted:
+            return []
+        columns = (M.conversation_id, C.title, M.id, M.role, M.content, M.created_at)
+        query = select(*columns).join(conversations, C.id == M.conversation_id).where(M.owner_id == owner, mine(actor))
+        if self._store.is_sqlite:
+            asked = " ".join(f'"{word}"*' for word in wanted)
+            query = query.join(text("message_words"), literal_column("message_words.rowid") == M.seq)
+            query = query.where(text("message_words MATCH :asked").bindparams(asked=asked))
+            query = query.order_by(literal_column("message_words.rowid").desc())
+        else:
+            asked = " & ".join(f"'{word}':*" for word in wanted)
+            indexed = func.to_tsvector(
+                literal_column("'simple'"), func.left(messages.c.content, literal_column("200000"))
+            )
+            query = query.where(indexed.op("@@")(func.to_tsquery(literal_column("'simple'"), asked)))
+            query = query.order_by(M.seq.desc())
+        with self._store.read() as connection:
+            rows = connection.execute(query.limit(limit)).all()
+        return [Hit(row[0], row[1], row[2], row[3], _excerpt(row[4], wanted), row[5]) for row in rows]
+
+
+def _excerpt(content: str, wanted: list[str]) -> str:
+    """Some words around the first that was searched for, on one line."""
+    lowered = content.lower()
+    found = [at for word in wanted if (at := lowered.find(word.lower())) >= 0]
+    start = max(0, min(found, default=0) - _AROUND)
+    piece = " ".join(content[start : start + 3 * _AROUND].split())
+    return ("…" if start else "") + piece + ("…" if start + 3 * _AROUND < len(content) else "")
