@@ -15,7 +15,10 @@ _PAGES = _HERE.parent.parent / "pages"
 _P = Permission
 # group → (file, title, icon, permission); what Access shows besides the master key is for super-admins
 _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
-    "Work": [("playground", "Playground", "play_circle", _P.TEST_CONFIGS)],
+    "Work": [
+        ("playground", "Playground", "play_circle", _P.TEST_CONFIGS),
+        ("conversations", "Conversations", "forum", _P.VIEW_CONVERSATIONS),
+    ],
     "Insight": [
         ("dashboard", "Dashboard", "space_dashboard", _P.VIEW_STATS),
         ("statistics", "Statistics", "query_stats", _P.VIEW_STATS),
