@@ -43,10 +43,11 @@ with main:
         chosen = conversation_settings.first_configuration(services, actor, configurations)
         sentence = "Every message goes with what was said before. Answers go on while you are away."
         with blocks.empty_state("forum", "Ask something", sentence, wide=True):
-            st.caption("Only you can read your conversations.")
+            st.caption("Only you can read your conversations.", width="content")
     elif thread is not None:
         chosen = conversation_settings.header(services, actor, thread, configurations)
-        conversation_thread.draw(services, actor, thread, zone)
+        with st.container(height="content" if compact else conversation_thread.HEIGHT, border=False, autoscroll=True):
+            conversation_thread.draw(services, actor, thread, zone)
     conversation_thread.unsent(services, actor, current)
 
 if current is None or thread is not None:

@@ -121,12 +121,11 @@ def _meter(services: Services, actor: Actor, thread: Thread, configuration: str)
     elif meter.next_nano is not None:
         following = blocks.plain(format_money(meter.next_nano, estimated=True))
         following = following if meter.answer_tokens else f"from {following}"
-    known = "" if meter.window else " :gray[window not known]"
-    facts = [("Context", blocks.plain(used) + known), ("Tokens", tokens), ("Cost", blocks.plain(cost))]
+    facts = [("Context", blocks.plain(used)), ("Tokens", tokens), ("Cost", blocks.plain(cost))]
     blocks.facts([*facts, ("Next message", following)], columns=4)
     if meter.share is not None:
         st.progress(min(meter.share, 1.0))
-    notes = []
+    notes = [] if meter.window else ["the model's window is not known"]
     if meter.selection.left_out:
         notes.append(f"{meter.selection.left_out} messages are not sent")
     if spent.unpriced:

@@ -20,6 +20,7 @@ from lib.services import Services
 from lib.ui import blocks, conversation_inspector, conversation_message, conversation_settings, playground
 
 REDRAW_S, TITLE_S = 0.3, 2.0
+HEIGHT = 410  # beside the list; the head and the meter stay in sight
 AUTO_TITLE = "conversations.auto_title"
 
 
