@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, insert
 
-from lib.access.permissions import Actor
+from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
 from lib.calls.estimate import estimate_tokens
 from lib.calls.request import CallRequest, Origin
@@ -105,6 +105,7 @@ class Contexts:
         self, actor: Actor, conversation: Conversation, path: Sequence[Node], configuration: Configuration
     ) -> None:
         """Under the strategy `summary`, compact a branch that fills most of the window; otherwise nothing."""
+        actor.require(Permission.VIEW_CONVERSATIONS)
         if conversation.strategy.kind is not Kind.SUMMARY or (window := self._window(configuration)) is None:
             return
         with self._store.read() as connection:

@@ -1,8 +1,7 @@
 """A conversation and its messages as values, and what their fields may hold.
 
 Messages form a tree: each names the one it follows, and the conversation names the leaf of the branch that is shown.
-A conversation belongs to one person, or to the API key of a program that has no person; a key reaches only those of
-its app.
+A conversation belongs to one person; an API key of theirs reaches those of its app.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -111,12 +110,11 @@ class Message:
 def owner_of(actor: Actor) -> str:
     """Whose conversations the actor's are; PermissionDenied without the permission, or for the machine's operator."""
     actor.require(Permission.VIEW_CONVERSATIONS)
-    owner = actor.user_id or (actor.key.key_id if actor.key else None)
-    if owner is None:
+    if actor.user_id is None:
         raise PermissionDenied(
             "The operator has no conversations.", "They belong to a person's account.", "Sign in as that person."
         )
-    return owner
+    return actor.user_id
 
 
 def no_such_conversation() -> NotFound:

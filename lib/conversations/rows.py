@@ -24,7 +24,8 @@ def mine(actor: Actor) -> ColumnElement[bool]:
 
 def find(connection: Connection, actor: Actor, conversation_id: str) -> Conversation:
     """One of the actor's; NotFound otherwise."""
-    row = connection.execute(select(conversations).where(C.id == conversation_id, mine(actor))).mappings().first()
+    query = select(conversations).where(C.id == conversation_id, mine(actor))
+    row = connection.execute(query).mappings().first() if conversation_id.isprintable() else None
     if row is None:
         raise no_such_conversation()
     return conversation_of(row)

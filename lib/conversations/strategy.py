@@ -37,6 +37,8 @@ class Strategy:
         for name, value, most in (("last", self.last, 10_000), ("tokens", self.tokens, 10_000_000)):
             if not isinstance(value, int) or not 1 <= value <= most:
                 raise InvalidInput(f"{name} can't be used.", f"It is a whole number from 1 to {most:,}.", "", name)
+        if not isinstance(self.configuration_id, str | None):
+            raise InvalidInput("configuration_id can't be used.", "It is an id.", "", "configuration_id")
         return self
 
     def to_record(self) -> dict[str, Any]:

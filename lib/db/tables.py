@@ -472,7 +472,7 @@ conversations = Table(
     "conversations",
     metadata,
     _id(primary_key=True),
-    _id("owner_id", nullable=False),  # a user, or the API key of a program
+    _id("owner_id", nullable=False),  # a user
     Column("app", String(80), nullable=False),
     Column("title", String(200), nullable=False, default=""),
     Column("title_source", String(8), nullable=False, default=""),  # question, model, own; empty: none yet

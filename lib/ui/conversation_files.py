@@ -39,7 +39,7 @@ def exchange_menu(services: Services, actor: Actor) -> None:
             import_dialog(services, actor)
         st.download_button(
             "Export everything as JSON",
-            data=partial(services.interchange.export, actor, None, Form.JSON),
+            data=partial(services.conversation_exchange.export, actor, None, Form.JSON),
             file_name=f"conversations-{utc_now():%Y-%m-%d}.json",
             mime="application/json",
             icon=":material/download:",
@@ -61,7 +61,7 @@ def import_dialog(services: Services, actor: Actor) -> None:
     if given is None or not st.button("Import conversations", type="primary"):
         return
     try:
-        report = services.interchange.import_file(actor, given.getvalue())
+        report = services.conversation_exchange.import_file(actor, given.getvalue())
     except LLMManagerError as error:
         blocks.show_error(error)
         return

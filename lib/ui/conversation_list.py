@@ -71,7 +71,7 @@ def _line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> No
 
 
 def _hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
-    found = services.search.messages(actor, words)
+    found = services.conversation_search.messages(actor, words)
     if not found:
         st.caption("Nothing of yours has all these words. Parts of words are found from their beginning.")
     for hit in found:

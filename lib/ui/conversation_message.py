@@ -83,7 +83,7 @@ def _file(services: Services, actor: Actor, file_id: str, name: str, media_type:
         st.badge(blocks.plain(name), icon=":material/attach_file:", color="gray")
         return
     try:
-        st.image(services.files.get(actor, file_id).data, caption=blocks.plain(name), width=220)
+        st.image(services.conversation_files.get(actor, file_id).data, caption=blocks.plain(name), width=220)
     except LLMManagerError as error:
         blocks.show_error(error)
 

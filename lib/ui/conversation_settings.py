@@ -184,7 +184,7 @@ def _more(services: Services, actor: Actor, thread: Thread) -> None:
             for form in Form:
                 st.download_button(
                     form.name.capitalize() if form is Form.MARKDOWN else form.name,
-                    data=partial(services.interchange.export, actor, [conversation.id], form),
+                    data=partial(services.conversation_exchange.export, actor, [conversation.id], form),
                     file_name=f"conversation-{conversation.id[:8]}.{form}",
                     mime=_MIME[form],
                     type="tertiary",

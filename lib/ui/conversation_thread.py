@@ -69,7 +69,7 @@ def ask(
         made = services.conversations.create(actor, configuration=configuration)
         conversation_id = made.id
     try:
-        kept = services.files.add(actor, conversation_id, given) if given else []
+        kept = services.conversation_files.add(actor, conversation_id, given) if given else []
         files = [file.id for file in kept]
         services.talk.send(actor, conversation_id, text, seen=last_seen, files=files, configuration=configuration)
     except LLMManagerError:

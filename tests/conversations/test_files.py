@@ -17,7 +17,9 @@ PNG = base64.b64decode(
 
 def test_a_text_goes_as_a_quotation_and_an_image_as_a_picture(rig: TalkRig) -> None:
     talk = rig.begin("echo")
-    kept = rig.services.files.add(AMIRA, talk.id, [("notes.md", b"# Notes\n```\ncode\n```"), ("dot.png", PNG)])
+    kept = rig.services.conversation_files.add(
+        AMIRA, talk.id, [("notes.md", b"# Notes\n```\ncode\n```"), ("dot.png", PNG)]
+    )
     slug = rig.configuration("echo", capabilities=("vision",))
     answer = rig.ask(talk, "What is this?", files=[one.id for one in kept], configuration=slug)
     (sent,) = rig.sent(answer.call_id)
@@ -45,7 +47,7 @@ def test_what_is_too_large_or_of_another_kind_is_refused_in_words(
 ) -> None:
     talk = rig.begin("echo")
     with pytest.raises(InvalidInput, match=why):
-        rig.services.files.add(AMIRA, talk.id, [("fine.txt", b"fine"), (name, data)])
+        rig.services.conversation_files.add(AMIRA, talk.id, [("fine.txt", b"fine"), (name, data)])
 
 
 def test_a_name_is_no_path() -> None:
@@ -55,7 +57,7 @@ def test_a_name_is_no_path() -> None:
 
 def test_an_image_is_not_sent_to_a_model_that_takes_none(rig: TalkRig) -> None:
     talk = rig.begin("echo")
-    (kept,) = rig.services.files.add(AMIRA, talk.id, [("dot.png", PNG)])
+    (kept,) = rig.services.conversation_files.add(AMIRA, talk.id, [("dot.png", PNG)])
     with pytest.raises(InvalidInput, match="does not take images"):
         rig.talk.send(AMIRA, talk.id, "Look", files=[kept.id])
     assert rig.thread(talk).messages == ()
@@ -63,12 +65,12 @@ def test_an_image_is_not_sent_to_a_model_that_takes_none(rig: TalkRig) -> None:
 
 def test_files_are_their_owners_alone(rig: TalkRig) -> None:
     talk, other = rig.begin("echo"), rig.begin("echo", JONAS)
-    (kept,) = rig.services.files.add(AMIRA, talk.id, [("secret.txt", b"secret")])
-    assert rig.services.files.get(AMIRA, kept.id).text == "secret"
+    (kept,) = rig.services.conversation_files.add(AMIRA, talk.id, [("secret.txt", b"secret")])
+    assert rig.services.conversation_files.get(AMIRA, kept.id).text == "secret"
     with pytest.raises(NotFound):
-        rig.services.files.get(JONAS, kept.id)
+        rig.services.conversation_files.get(JONAS, kept.id)
     with pytest.raises(NotFound):
-        rig.services.files.add(JONAS, talk.id, [("x.txt", b"x")])
+        rig.services.conversation_files.add(JONAS, talk.id, [("x.txt", b"x")])
     with pytest.raises(InvalidInput, match="can't be attached"):
         rig.talk.send(JONAS, other.id, "Read it", files=[kept.id])
 
@@ -76,6 +78,6 @@ def test_files_are_their_owners_alone(rig: TalkRig) -> None:
 def test_the_space_of_an_owner_is_bounded(rig: TalkRig, monkeypatch: pytest.MonkeyPatch) -> None:
     talk = rig.begin("echo")
     monkeypatch.setattr(files, "MOST_BYTES", 10)
-    rig.services.files.add(AMIRA, talk.id, [("a.txt", b"12345")])
+    rig.services.conversation_files.add(AMIRA, talk.id, [("a.txt", b"12345")])
     with pytest.raises(InvalidInput, match="fill their space"):
-        rig.services.files.add(AMIRA, talk.id, [("b.txt", b"123456")])
+        rig.services.conversation_files.add(AMIRA, talk.id, [("b.txt", b"123456")])

@@ -110,7 +110,7 @@ FLAT = {
 
 
 def take(rig: TalkRig, body: Any) -> Any:
-    return rig.services.interchange.import_file(AMIRA, json.dumps(body).encode())
+    return rig.services.conversation_exchange.import_file(AMIRA, json.dumps(body).encode())
 
 
 def test_openais_export_comes_with_its_branches_and_without_what_it_hides(rig: TalkRig) -> None:
@@ -177,7 +177,7 @@ def test_every_form_of_export(rig: TalkRig) -> None:
     rig.talk.wait(AMIRA, talk.id, sent.answer_id, 10)
 
     def export(form: Form) -> str:
-        return rig.services.interchange.export(AMIRA, [talk.id], form).decode()
+        return rig.services.conversation_exchange.export(AMIRA, [talk.id], form).decode()
 
     markdown = export(Form.MARKDOWN)
     assert markdown.startswith("# =Sums\n")
@@ -205,8 +205,8 @@ def test_every_form_of_export(rig: TalkRig) -> None:
 def test_an_export_is_ones_own_and_is_noted(rig: TalkRig) -> None:
     talk = rig.begin("echo")
     with pytest.raises(NotFound):
-        rig.services.interchange.export(JONAS, [talk.id], Form.JSON)
-    assert json.loads(rig.services.interchange.export(JONAS, None, Form.JSON))["conversations"] == []
+        rig.services.conversation_exchange.export(JONAS, [talk.id], Form.JSON)
+    assert json.loads(rig.services.conversation_exchange.export(JONAS, None, Form.JSON))["conversations"] == []
     from lib.access.audit import Asked
 
     entries = rig.services.audit.page(AMIRA, Asked()).entries

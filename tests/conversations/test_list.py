@@ -42,22 +42,22 @@ def test_search_finds_words_in_ones_own_messages(rig: TalkRig) -> None:
     mine, theirs = rig.begin("say:The quick brown fox"), rig.begin("echo", JONAS)
     rig.ask(mine, 'Tell me of "ledgers" (and foxes)')
     rig.ask(theirs, "Ledgers are mine", JONAS)
-    (hit,) = rig.services.search.messages(AMIRA, "ledg")
+    (hit,) = rig.services.conversation_search.messages(AMIRA, "ledg")
     assert (hit.conversation_id, hit.role) == (mine.id, "user")
     assert "ledgers" in hit.excerpt
-    assert [one.role for one in rig.services.search.messages(AMIRA, "fox")] == ["assistant", "user"]
-    assert rig.services.search.messages(AMIRA, "brown QUICK")[0].role == "assistant"
+    assert [one.role for one in rig.services.conversation_search.messages(AMIRA, "fox")] == ["assistant", "user"]
+    assert rig.services.conversation_search.messages(AMIRA, "brown QUICK")[0].role == "assistant"
     for odd in ("", "  ", '"', "'); DROP TABLE messages; --", "a AND OR NOT", "col:umn*", "x & | !"):
-        rig.services.search.messages(AMIRA, odd)
-    assert rig.services.search.messages(AMIRA, "nothing here") == []
+        rig.services.conversation_search.messages(AMIRA, odd)
+    assert rig.services.conversation_search.messages(AMIRA, "nothing here") == []
 
 
 def test_a_deleted_conversation_is_not_found_any_more_and_its_calls_stay(rig: TalkRig) -> None:
     talk = rig.begin("echo")
     answer = rig.ask(talk, "forgettable")
-    rig.services.files.add(AMIRA, talk.id, [("a.txt", b"text")])
+    rig.services.conversation_files.add(AMIRA, talk.id, [("a.txt", b"text")])
     rig.conversations.delete(AMIRA, talk.id)
-    assert rig.services.search.messages(AMIRA, "forgettable") == []
+    assert rig.services.conversation_search.messages(AMIRA, "forgettable") == []
     assert rig.conversations.count(AMIRA) == 0
     assert len(rig.rows(str(answer.call_id))) == 1
     with pytest.raises(NotFound):
