@@ -65,6 +65,7 @@ if current is None or thread is not None:
         try:
             conversation = thread.conversation.id if thread else None
             current = conversation_thread.ask(services, actor, conversation, chosen, asked.text, given, seen)
+            st.query_params.clear()
             st.query_params["id"] = current
         except LLMManagerError as error:
             conversation_thread.keep_unsent(current, asked.text, error)

@@ -31,8 +31,9 @@ _MIME = {Form.MARKDOWN: "text/markdown", Form.JSON: "application/json", Form.CSV
 
 
 def first_configuration(services: Services, actor: Actor, configurations: Mapping[str, Configuration]) -> str:
-    """Who answers in a new conversation: the one used last, else the default."""
-    wanted = services.preferences.get(actor, PREFERRED)
+    """Who answers in a new conversation: the one the address names, else the one used last, else the default."""
+    asked = next((c.id for c in configurations.values() if c.slug == st.query_params.get("config")), None)
+    wanted = asked or services.preferences.get(actor, PREFERRED)
     default = next((c.id for c in configurations.values() if c.is_global_default), next(iter(configurations)))
     return _picker(None, wanted if wanted in configurations else default, configurations)
 
