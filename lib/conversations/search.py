@@ -1,7 +1,7 @@
 """Full-text search over one's own conversations: FTS5 on SQLite, a GIN index over tsvector on PostgreSQL.
 
-Every word must occur, at the beginning of a word or whole; what the searcher writes is never read as an operator. The
-newest messages come first.
+Every word must occur; of the last one, which may still be being written, three letters are enough for its beginning.
+What the searcher writes is never read as an operator. The newest messages come first.
 """
 
 import re
@@ -17,7 +17,7 @@ from lib.db.engine import Store
 from lib.db.tables import conversations, messages
 
 MOST_HITS = 30
-_MOST_WORDS, _AROUND = 12, 70
+_MOST_WORDS, _AROUND, _SHORTEST_BEGINNING = 12, 70, 3
 _WORD = re.compile(r"\w+")
 
 
@@ -47,12 +47,12 @@ class Search:
         columns = (M.conversation_id, C.title, M.id, M.role, M.content, M.created_at)
         query = select(*columns).join(conversations, C.id == M.conversation_id).where(M.owner_id == owner, mine(actor))
         if self._store.is_sqlite:
-            asked = " ".join(f'"{word}"*' for word in wanted)
+            asked = " ".join(f'"{word}"{"*" if begins else ""}' for word, begins in _terms(wanted))
             query = query.join(text("message_words"), literal_column("message_words.rowid") == M.seq)
             query = query.where(text("message_words MATCH :asked").bindparams(asked=asked))
             query = query.order_by(literal_column("message_words.rowid").desc())
         else:
-            asked = " & ".join(f"'{word}':*" for word in wanted)
+            asked = " & ".join(f"'{word}'{':*' if begins else ''}" for word, begins in _terms(wanted))
             indexed = func.to_tsvector(
                 literal_column("'simple'"), func.left(messages.c.content, literal_column("200000"))
             )
@@ -61,6 +61,12 @@ class Search:
         with self._store.read() as connection:
             rows = connection.execute(query.limit(limit)).all()
         return [Hit(row[0], row[1], row[2], row[3], _excerpt(row[4], wanted), row[5]) for row in rows]
+
+
+def _terms(wanted: list[str]) -> list[tuple[str, bool]]:
+    """Words, and whether a beginning is enough."""
+    last = len(wanted) - 1
+    return [(word, n == last and len(word) >= _SHORTEST_BEGINNING) for n, word in enumerate(wanted)]
 
 
 def _excerpt(content: str, wanted: list[str]) -> str:

@@ -116,9 +116,12 @@ class Talk:
             return read_thread(connection, find(connection, actor, conversation_id), limit)
 
     def answering(self, actor: Actor, message: Message) -> CallView | None:
-        """The answer as it grows; None when the message has no call."""
+        """The answer as it grows; None when its call is not known, or was not sent yet."""
         actor.require(Permission.VIEW_CONVERSATIONS)
-        return None if message.call_id is None else self._calls.view(actor, message.call_id)
+        try:
+            return None if message.call_id is None else self._calls.view(actor, message.call_id)
+        except NotFound:
+            return None
 
     def stop(self, actor: Actor, conversation_id: str) -> None:
         """End the answer that is being written; what came so far is kept. No effect when none is."""

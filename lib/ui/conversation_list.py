@@ -73,7 +73,7 @@ def _line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> No
 def _hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
     found = services.conversation_search.messages(actor, words)
     if not found:
-        st.caption("Nothing of yours has all these words. Parts of words are found from their beginning.")
+        st.caption("Nothing of yours has all these words. Of the last word its beginning is enough.")
     for hit in found:
         with st.container(gap=None):
             label = short(hit.title or "New conversation")

@@ -5,12 +5,14 @@ else, so a token costs the page the same however long the conversation is.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from lib.access.permissions import Actor
+from lib.clock import utc_now
 from lib.conversations.context import Selection, Summary
 from lib.conversations.conversation import Message
 from lib.conversations.talk import SHOWN
@@ -20,6 +22,7 @@ from lib.services import Services
 from lib.ui import blocks, conversation_inspector, conversation_message, conversation_settings, playground
 
 REDRAW_S, TITLE_S = 0.3, 2.0
+TITLE_WAIT = timedelta(minutes=2)
 HEIGHT = 410  # beside the list; the head and the meter stay in sight
 AUTO_TITLE = "conversations.auto_title"
 
@@ -38,7 +41,8 @@ def seen(conversation_id: str | None) -> str | None:
 def suggest_title(services: Services, actor: Actor, thread: Thread) -> None:
     """After the first answer ask for a title; while it is on its way look for it."""
     conversation = thread.conversation
-    if conversation.title_source != "question" or thread.running:
+    is_old = conversation.last_at < utc_now() - TITLE_WAIT
+    if conversation.title_source != "question" or thread.running or is_old:
         return
     if conversation.title_call_id is None:
         if not services.preferences.get(actor, AUTO_TITLE, True):
@@ -163,7 +167,9 @@ def _growing(services: Services, actor: Actor, thread: Thread, message: Message)
     def growing() -> None:
         view = services.talk.answering(actor, message)
         if view is None or not view.running:
-            st.rerun()
+            if services.talk.read(actor, thread.conversation.id, 1).running is None:
+                st.rerun()
+            st.caption("The answer is being written down.")
             return
         if view.reasoning:
             with st.expander("Reasoning", icon=":material/psychology:"):

@@ -1,6 +1,7 @@
 """The list: folders, tags, pins, the archive, search, titles, deletion."""
 
 import pytest
+from sqlalchemy import text
 
 from lib.conversations.conversations import Asked
 from lib.conversations.titles import take_titles
@@ -86,3 +87,13 @@ def test_a_title_of_ones_own_is_never_replaced(rig: TalkRig) -> None:
     rig.conversations.update(AMIRA, talk.id, title="Mine")
     assert rig.services.titles.suggest(AMIRA, talk.id) is None
     assert rig.conversations.get(AMIRA, talk.id).title == "Mine"
+
+
+def test_on_postgresql_the_search_uses_its_index(rig: TalkRig) -> None:
+    if rig.services.store.is_sqlite:
+        return
+    with rig.services.store.read() as connection:
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        found = "to_tsvector('simple', left(content, 200000)) @@ to_tsquery('simple', 'word')"
+        plan = "\n".join(connection.scalars(text(f"EXPLAIN SELECT id FROM messages WHERE {found}")))
+    assert "message_words" in plan

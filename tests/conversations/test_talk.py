@@ -1,8 +1,13 @@
 """Conversations remember: history, branches, background answers, two tabs, other people."""
 
-import pytest
+from datetime import datetime, timedelta
 
+import pytest
+from sqlalchemy import update
+
+from lib.clock import new_id, utc_now
 from lib.conversations.conversation import Status
+from lib.db.tables import messages
 from lib.errors import Conflict, InvalidInput, NotFound
 from tests.calls.rig import AMIRA, JONAS
 from tests.conversations.talk_rig import TalkRig
@@ -174,3 +179,22 @@ def test_words_are_kept_as_the_content_policy_says(rig: TalkRig) -> None:
         rig.talk.send(AMIRA, talk.id, "Hi", configuration=rig.configuration("echo", content_policy="metadata"))
     rig.ask(talk, "Write to ada@example.org", configuration=rig.configuration("echo", content_policy="redacted"))
     assert all("ada@example.org" not in said for said in rig.words(talk))
+
+
+def test_a_question_that_was_never_sent_is_given_up_after_a_minute(rig: TalkRig) -> None:
+    talk = rig.begin("echo")
+    rig.ask(talk, "Hello")
+    leaf = rig.conversations.get(AMIRA, talk.id).leaf_id
+
+    def lost(at: datetime) -> str:
+        """As a process leaves it that dies between writing the message and opening the call."""
+        values = {"call_id": new_id(), "status": "running", "created_at": at}
+        with rig.services.store.write() as connection:
+            connection.execute(update(messages).where(messages.c.id == leaf).values(**values))
+        return rig.thread(talk).messages[-1].status
+
+    assert lost(utc_now()) == "running"
+    assert rig.talk.answering(AMIRA, rig.thread(talk).messages[-1]) is None
+    assert lost(utc_now() - timedelta(minutes=2)) == "orphaned"
+    assert "was not sent" in str(rig.thread(talk).messages[-1].error_message)
+    assert rig.ask(talk, "Again").content == "Again"

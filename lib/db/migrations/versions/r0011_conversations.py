@@ -11,7 +11,7 @@ _RUNNING = sa.text("status = 'running'")
 _OF_CONVERSATIONS = sa.text("conversation_id IS NOT NULL")
 _FTS5 = (
     "CREATE VIRTUAL TABLE message_words USING fts5("
-    "content, content='messages', content_rowid='seq', tokenize='unicode61 remove_diacritics 2')",
+    "content, content='messages', content_rowid='seq', tokenize='unicode61 remove_diacritics 2', prefix='3 4 5')",
     "CREATE TRIGGER message_words_insert AFTER INSERT ON messages BEGIN "
     "INSERT INTO message_words(rowid, content) VALUES (new.seq, new.content); END",
     "CREATE TRIGGER message_words_delete AFTER DELETE ON messages BEGIN "
