@@ -48,6 +48,7 @@ class Search:
         query = select(*columns).join(conversations, C.id == M.conversation_id).where(M.owner_id == owner, mine(actor))
         if self._store.is_sqlite:
             asked = " ".join(f'"{word}"{"*" if begins else ""}' for word, begins in _terms(wanted))
+            query = query.with_hint(messages, "INDEXED BY ix_messages_owner_id_seq", "sqlite")  # else it reads each hit
             query = query.join(text("message_words"), literal_column("message_words.rowid") == M.seq)
             query = query.where(text("message_words MATCH :asked").bindparams(asked=asked))
             query = query.order_by(literal_column("message_words.rowid").desc())

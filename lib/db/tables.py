@@ -514,6 +514,7 @@ messages = Table(
     Column("model", String(200), nullable=False, default=""),
     _moment("created_at"),
     Index(None, "conversation_id"),
+    Index("ix_messages_owner_id_seq", "owner_id", "seq"),  # whose a message is, without reading it
     Index(
         "ix_messages_running",
         "owner_id",

@@ -77,6 +77,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_messages_id")),
     )
     op.create_index(op.f("ix_messages_conversation_id"), "messages", ["conversation_id"])
+    op.create_index(op.f("ix_messages_owner_id_seq"), "messages", ["owner_id", "seq"])
     op.create_index(
         op.f("ix_messages_running"), "messages", ["owner_id"], sqlite_where=_RUNNING, postgresql_where=_RUNNING
     )
