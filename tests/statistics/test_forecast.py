@@ -52,7 +52,8 @@ def test_one_runaway_day_moves_neither_the_trend_nor_the_weekdays() -> None:
     costs = list(calm.costs)
     costs[-10] = 40 * USD * 1000
     told, usual = (outlook(one, TODAY).forecast for one in (History(calm.first, tuple(costs)), calm))
-    assert told and usual
+    assert told
+    assert usual
     ahead, without = (sum(day.cost_nano for day in one.days) for one in (told, usual))
     assert ahead == pytest.approx(without, rel=0.08)
 
@@ -80,7 +81,8 @@ def test_what_today_has_cost_already_is_in_the_forecast_and_its_interval() -> No
     known = week_by_week(100)
     today = History(known.first, (*known.costs, 5_000 * USD))
     found, without = outlook(today, TODAY), outlook(known, TODAY)
-    assert found.forecast and without.forecast
+    assert found.forecast
+    assert without.forecast
     assert found.spent_nano == without.spent_nano + 5_000 * USD
     assert found.forecast.low_nano >= found.spent_nano
     assert found.forecast.days[0].cost_nano == 5_000 * USD
@@ -140,7 +142,8 @@ def test_the_currency_does_not_matter(factor: int) -> None:
     plain = week_by_week(90, noise=0.3)
     more = History(plain.first, tuple(cost * factor for cost in plain.costs if cost is not None))
     one, other = outlook(plain, TODAY).forecast, outlook(more, TODAY).forecast
-    assert one and other
+    assert one
+    assert other
     assert other.cost_nano == pytest.approx(one.cost_nano * factor, rel=1e-9)
     assert other.high_nano == pytest.approx(one.high_nano * factor, rel=1e-9)
 
