@@ -10,7 +10,8 @@ from lib.calls.metrics import Range
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension
-from lib.ui import blocks, metrics, session, statistics, statistics_filters, statistics_table
+from lib.ui import blocks, metrics, outlook, session, statistics, statistics_filters, statistics_table
+from lib.ui.scene import Scene
 from lib.ui.statistics_view import LISTS
 
 actor = session.require(Permission.VIEW_STATS)
@@ -45,7 +46,7 @@ statistics_filters.bar(view, options, names, found, zone)
 totals, previous = ask.totals(actor, where), ask.totals(actor, before)
 statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 
-scene = statistics.Scene(view, found, zone, view.step_in(found), names, compact)
+scene = Scene(view, found, zone, view.step_in(found), names, compact)
 statistics.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now))
 if totals.calls == 0:
     with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
@@ -53,7 +54,8 @@ if totals.calls == 0:
     st.stop()
 
 by = [Dimension.PROVIDER, Dimension.MODEL] if view.by is Dimension.MODEL else [Dimension.PROVIDER]
-statistics.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by))
+told = outlook.look(services, actor, scene, where, now)
+statistics.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by), told)
 models = ask.top_models(actor, where, view.measure)
 height = max(220, 27 * len(models))
 left, right = (st.container(), st.container()) if compact else st.columns([1, 1.1], gap="small")

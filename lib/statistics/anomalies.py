@@ -1,9 +1,9 @@
 """Days whose cost is unusual for their weekday, and what moved.
 
 A day is held against the same weekday of the eight weeks before. Unusual is what lies more than four deviations from
-their median (a deviation: 1.4826 × the median absolute deviation, at least a tenth of the median), and further than half
+their median (1.4826 × the median absolute deviation, at least a tenth of the median), and further than half
 of the median and a quarter of a usual day's cost. The reason is the model, the app and the person whose own cost
-moved most in that direction, against its median of the same days. Nano-dollars; days of unknown cost are left out.
+moved most in that direction, against its median of the same days. Nano-dollars; unknown days count nowhere.
 """
 
 from collections.abc import Collection, Mapping, Sequence
