@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.access.permissions import Actor
+from lib.money import usd_from_nano
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.series import History, daily
 
@@ -79,6 +80,24 @@ def month_end(ask: "Statistics", actor: Actor, where: StatisticsFilter, now: dat
     today = now.astimezone(where.zone).date()
     history = daily(ask, actor, where, today - timedelta(days=_HISTORY_DAYS), today)
     return outlook(history, today)
+
+
+def as_record(found: Outlook) -> dict[str, Any]:
+    """An outlook as one row of a file: exact dollars, None where nothing is known."""
+    told, test = found.forecast, found.backtest
+    return {
+        "month": f"{found.month:%Y-%m}",
+        "spent_usd": usd_from_nano(found.spent_nano),
+        "forecast_usd": usd_from_nano(told.cost_nano) if told else None,
+        "low_usd": usd_from_nano(told.low_nano) if told else None,
+        "high_usd": usd_from_nano(told.high_nano) if told else None,
+        "interval": COVERAGE,
+        "history_days": found.history_days,
+        "tested_months": test.months if test else None,
+        "tested_forecasts": test.forecasts if test else None,
+        "mean_error": round(test.mape, 6) if test else None,
+        "within_interval": test.within if test else None,
+    }
 
 
 @lru_cache(maxsize=64)

@@ -228,6 +228,21 @@ def test_sample_data_is_loaded_counted_exported_and_removed(run: Run) -> None:
     assert json.loads(succeeded(run("stats", "--by", "provider", "--format", "json"))) == []
 
 
+@pytest.mark.feature("COST-7")
+def test_the_forecast_is_one_row_in_csv_and_json(run: Run) -> None:
+    (none,) = json.loads(succeeded(run("stats", "forecast", "--format", "json")))
+    assert (none["spent_usd"], none["forecast_usd"], none["history_days"]) == (0, None, 0)
+    succeeded(run("demo", "load", "--calls", "2000", "--seed", "7"))
+    (told,) = json.loads(succeeded(run("stats", "forecast", "--format", "json", "--zone", "Europe/Berlin")))
+    assert told["spent_usd"] <= told["low_usd"] <= told["forecast_usd"] <= told["high_usd"]
+    assert 0 <= told["within_interval"] <= told["tested_forecasts"]
+    head, row = succeeded(run("stats", "forecast")).splitlines()
+    assert head.split(",") == list(told)
+    assert len(row.split(",")) == len(told)
+    assert "no time zone Mars" in refused(run("stats", "forecast", "--zone", "Mars"))
+    assert "Nothing says" in refused(run("stats"))
+
+
 @pytest.mark.feature("COST-6")
 def test_a_day_or_a_dimension_that_is_none_is_refused(run: Run) -> None:
     assert run("stats", "--by", "provider", "--from", "yesterday").returncode == 2

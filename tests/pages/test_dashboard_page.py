@@ -8,6 +8,7 @@ from visitor import Visitor, press, words
 from lib.access.permissions import OPERATOR, Role
 from lib.settings import Settings
 from lib.ui import dashboard
+from tests.calls.activity_rig import log
 
 pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]
 
@@ -50,3 +51,20 @@ def test_only_a_super_admin_is_offered_sample_data(settings: Settings, monkeypat
     developer.services.demo.load(OPERATOR, 100)
     assert "Remove sample data" not in [button.label for button in developer.open("dashboard").button]
     developer.close()
+
+
+@pytest.mark.feature("COST-7")
+def test_forecast_and_changes_are_told_in_words(visitor: Visitor) -> None:
+    visitor.services.demo.load(OPERATOR, 3000)
+    told = words(visitor.open("dashboard"))
+    assert {"Since last week", "At the month's end"} <= {e.value for e in visitor.open("dashboard").subheader}
+    assert "the week before" in told
+    assert "with a chance of 80% between" in told
+    assert "the interval held what came in" in told
+
+
+@pytest.mark.feature("COST-7")
+def test_too_little_history_is_said(visitor: Visitor) -> None:
+    log(visitor.services.store, provider="openai", model="gpt-5.1", ago=2 * 86_400)
+    told = words(visitor.open("dashboard"))
+    assert "it needs 42 days since the first call, and there are 2 whole days" in told
