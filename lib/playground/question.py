@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lib.calls.live import CallView
+from lib.calls.request import text_of
 from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
 
@@ -36,6 +38,7 @@ class Question:
     system_prompt: str | None = None
     files: Sequence[File] = ()
     schema: Mapping[str, Any] | None = None
+    content: Any = None  # as it was sent before, instead of words and files
 
     def response_format(self) -> dict[str, Any]:
         """The parameter that asks for JSON of this shape; empty without one."""
@@ -47,16 +50,28 @@ class Question:
 
 def content_of(question: Question, configuration: Configuration) -> str | list[dict[str, Any]]:
     """The user message's content; InvalidInput names the file that can't be sent to this model."""
+    if question.content is not None:
+        return question.content  # type: ignore[no-any-return]
     if not question.files:
         return question.prompt
     if len(question.files) > MOST_FILES:
-        raise InvalidInput(
-            f"{len(question.files)} files are too many.", f"A question takes {MOST_FILES}.", field="files"
-        )
+        fix = f"Send {MOST_FILES} at most."
+        raise InvalidInput(f"{len(question.files)} files are too many.", "", fix, field="files")
     parts: list[dict[str, Any]] = [{"type": "text", "text": question.prompt}] if question.prompt.strip() else []
     for file in question.files:
         parts.append(_image(file, configuration) if file.ending in IMAGES else _text(file))
     return parts
+
+
+def question_of(asked: CallView) -> Question | None:
+    """What a call asked, to ask it again; None where its words were not kept."""
+    sent = [message for message in asked.messages if message.get("role") == "user"]
+    if not sent:
+        return None
+    system = next((text_of(message) for message in asked.messages if message.get("role") == "system"), "")
+    shape = asked.parameters.get("response_format")
+    schema = shape.get("json_schema", {}).get("schema") if isinstance(shape, dict) else None
+    return Question(text_of(sent[-1]), system, schema=schema, content=sent[-1].get("content"))
 
 
 def read_schema(text: str) -> Mapping[str, Any] | None:

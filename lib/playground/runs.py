@@ -7,18 +7,20 @@ drew, 0 lost), so it can be counted and charted like any other.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
 from lib.calls.live import CallView
-from lib.calls.metrics import Metrics, NewMetric
+from lib.calls.metric import NewMetric
+from lib.calls.metrics import Metrics
 from lib.calls.request import CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configurations
@@ -55,7 +57,10 @@ class PaneState:
 
 @dataclass(frozen=True)
 class Run:
-    """A run with its panes, in order. `winner` is a position, DRAW, or None before the vote."""
+    """A run with its panes, in order. `winner` is a position, DRAW, or None before the vote.
+
+    A call that was not asked in a run is one of a single pane that is not `is_kept`: nothing to share or vote on.
+    """
 
     id: str
     user_id: str | None
@@ -65,6 +70,7 @@ class Run:
     is_blind: bool
     winner: int | None
     panes: tuple[PaneState, ...]
+    is_kept: bool = True
 
     @property
     def running(self) -> bool:
@@ -88,6 +94,25 @@ class RunLine:
     cost_nano_usd: int | None
 
 
+@dataclass(frozen=True)
+class Wins:
+    """How a configuration did in the actor's votes: panes compared, won and drawn; `model` as last asked."""
+
+    slug: str
+    model: str
+    runs: int
+    won: int
+    drawn: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The share of points (a draw is half of one), as a Wilson score interval of 95 % (Wilson 1927)."""
+        n, share, z = self.runs, (self.won + self.drawn / 2) / self.runs, 1.959964
+        middle = share + z * z / (2 * n)
+        spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
+
+
 class Playground:
     """The service; the owner stands in every statement."""
 
@@ -101,9 +126,9 @@ class Playground:
             raise InvalidInput("A run has one to four panes.", f"These are {len(panes)}.", field="panes")
         run_id = new_id()
         rows = [self._send(actor, run_id, position, pane, question) for position, pane in enumerate(panes)]
-        if failures := [row.pop("failure") for row in rows]:
-            if all(failures):
-                raise failures[0]
+        failures = [row.pop("failure") for row in rows]
+        if all(failures):
+            raise failures[0]
         with self._store.write() as connection:
             row = {"id": run_id, "user_id": actor.user_id, "created_at": utc_now()}
             connection.execute(insert(playground_runs), row | {"is_shared": False, "is_blind": is_blind})
@@ -125,10 +150,12 @@ class Playground:
                 connection.execute(insert(playground_panes), row)
 
     def open(self, actor: Actor, run_id: str) -> Run:
-        """The run as it stands: the actor's own, or a shared one; NotFound otherwise."""
+        """The run as it stands: the actor's own, or a shared one, or one of the actor's calls; NotFound otherwise."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            run = _readable(connection, actor, run_id)
+            run = _find(connection, _R.id == run_id, or_(_mine(actor), _R.is_shared))
+            if run is None:
+                return self._of_call(actor, run_id)
             panes = connection.execute(
                 select(playground_panes).where(_P.run_id == run_id).order_by(_P.position)
             ).mappings()
@@ -187,13 +214,13 @@ class Playground:
         self._calls.flush()
         for pane in ended:
             points = 0.5 if winner == DRAW else float(pane.position == winner)
-            note = NewMetric(VOTE, "float", points, {"run": run_id, "panes": len(run.panes)})
+            note = NewMetric(VOTE, points, "float", {"run": run_id, "panes": len(run.panes)})
             self._metrics.record_many(actor, str(pane.call_id), [note])
 
     def recent(self, actor: Actor, page: int = 1, size: int = 8) -> tuple[list[RunLine], bool]:
         """The actor's own runs, newest first, a page of them, and whether there are more."""
         actor.require(Permission.TEST_CONFIGS)
-        mine = select(_R.id, _R.created_at).where(_R.user_id == actor.user_id)
+        mine = select(_R.id, _R.created_at).where(_mine(actor))
         newest = mine.order_by(_R.created_at.desc(), _R.id.desc()).limit(size + 1).offset((page - 1) * size).subquery()
         final = (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final
         query = (
@@ -211,12 +238,40 @@ class Playground:
         found = [_line(rows) for rows in lines.values()]
         return found[:size], len(found) > size
 
+    def wins(self, actor: Actor) -> list[Wins]:
+        """The actor's own votes by configuration, the best first."""
+        actor.require(Permission.TEST_CONFIGS)
+        voted = (
+            select(_P.slug, _P.position, _R.winner, usage_logs.c.model)
+            .join(playground_runs, _R.id == _P.run_id)
+            .outerjoin(usage_logs, (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final)
+            .where(_R.winner.is_not(None), _mine(actor))
+            .order_by(_R.created_at)
+        )
+        found: dict[str, Wins] = {}
+        with self._store.read() as connection:
+            for slug, position, winner, model in connection.execute(voted):
+                old = found.get(slug, Wins(slug, "", 0, 0, 0))
+                won, drawn = old.won + (winner == position), old.drawn + (winner == DRAW)
+                found[slug] = Wins(slug, model or old.model, old.runs + 1, won, drawn)
+        return sorted(found.values(), key=lambda line: (-sum(line.interval), line.slug))
+
     def delete(self, actor: Actor, run_id: str) -> None:
         """Forget the actor's own run; its calls stay in the ledger."""
         self._own(actor, run_id)
         with self._store.write() as connection:
             connection.execute(delete(playground_panes).where(_P.run_id == run_id))
             connection.execute(delete(playground_runs).where(_R.id == run_id))
+
+    def _of_call(self, actor: Actor, call_id: str) -> Run:
+        try:
+            call = self._calls.view(actor, call_id)
+        except NotFound:
+            raise _no_run() from None
+        slugs = {one.id: one.slug for one in self._configurations.list(actor)}
+        slug = slugs.get(str(call.configuration_id), f"{call.provider}/{call.model}")
+        pane = PaneState(0, slug, call.parameters, call_id, None, call)
+        return Run(call_id, actor.user_id, None, call.started_at, False, False, None, (pane,), is_kept=False)
 
     def _own(self, actor: Actor, run_id: str) -> Run:
         with self._store.read() as connection:
@@ -253,23 +308,32 @@ class Playground:
 
 
 def _readable(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
-    mine = _R.user_id == actor.user_id if actor.user_id is not None else _R.user_id.is_(None)
-    return _one(connection, _R.id == run_id, or_(mine, _R.is_shared))
+    return _one(connection, _R.id == run_id, or_(_mine(actor), _R.is_shared))
 
 
 def _owned(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
     actor.require(Permission.TEST_CONFIGS)
-    mine = _R.user_id == actor.user_id if actor.user_id is not None else _R.user_id.is_(None)
-    return _one(connection, _R.id == run_id, mine)
+    return _one(connection, _R.id == run_id, _mine(actor))
+
+
+def _mine(actor: Actor) -> ColumnElement[bool]:
+    return _R.user_id == actor.user_id if actor.user_id is not None else _R.user_id.is_(None)
 
 
 def _one(connection: Connection, *where: Any) -> RowMapping:
+    if (found := _find(connection, *where)) is None:
+        raise _no_run()
+    return found
+
+
+def _find(connection: Connection, *where: Any) -> RowMapping | None:
     joined = playground_runs.outerjoin(users, users.c.id == _R.user_id)
     query = select(playground_runs, users.c.name.label("owner")).select_from(joined).where(*where)
-    found = connection.execute(query).mappings().first()
-    if found is None:
-        raise NotFound("There is no such run.", "It does not exist, or it is somebody else's and not shared.")
-    return found
+    return connection.execute(query).mappings().first()
+
+
+def _no_run() -> NotFound:
+    return NotFound("There is no such run.", "It does not exist, or it is somebody else's and not shared.")
 
 
 def _line(rows: list[RowMapping]) -> RunLine:

@@ -27,6 +27,10 @@ def ask(page: Page, server: Server, configuration: str, prompt: str) -> str:
     return page.url.partition("run=")[2].partition("&")[0]
 
 
+_OF_RUN = """SELECT status FROM usage_logs WHERE call_id IN
+    (SELECT call_id FROM playground_panes WHERE run_id = :id UNION SELECT :id)"""
+
+
 def status(server: Server, call_id: str) -> list[str]:
     """Of the call's rows; endings reach the database some milliseconds after the page, so one waits for the first."""
     engine = create_engine(f"sqlite:///{server.data / 'llm_manager.db'}")
@@ -34,7 +38,7 @@ def status(server: Server, call_id: str) -> list[str]:
     while not rows and time.monotonic() < until:
         time.sleep(0.02)
         with engine.connect() as connection:
-            found = connection.execute(text("SELECT status FROM usage_logs WHERE call_id = :id"), {"id": call_id})
+            found = connection.execute(text(_OF_RUN), {"id": call_id})
             rows = [row[0] for row in found]
     engine.dispose()
     return rows
@@ -46,6 +50,7 @@ def test_the_first_answer_comes_from_the_bundled_model_and_is_charted(signed_in:
     call_id = ask(page, server, "local-default", "Say hello in five words.")
     expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=90_000)
     assert status(server, call_id) == ["ok"]
+    expect(page.get_by_role("button", name="Run all again")).to_be_visible(timeout=30_000)  # drawn to its end
     page.get_by_role("link", name="Log").click()
     expect(page).to_have_url(re.compile(r"/activity\?id="), timeout=30_000)
     expect(page.get_by_role("heading", name="Call ")).to_be_visible(timeout=30_000)
