@@ -5,7 +5,7 @@ import streamlit as st
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, File, Question, question_of, read_schema
-from lib.playground.runs import MOST_PANES, Pane, Run
+from lib.playground.run import MOST_PANES, Pane, Run
 from lib.ui import blocks, playground, playground_compare, playground_panes, session
 
 actor = session.require(Permission.TEST_CONFIGS)

@@ -89,7 +89,14 @@ def question(view: CallView) -> None:
         st.text(asked[-1] if asked else "— the prompt was not kept")
 
 
-def answer(view: CallView, height: Any, *, badges: Sequence[tuple[str, str]] = (), is_hidden: bool = False) -> None:
+def answer(
+    view: CallView,
+    height: Any,
+    *,
+    badges: Sequence[tuple[str, str]] = (),
+    is_hidden: bool = False,
+    is_narrow: bool = False,
+) -> None:
     """Model and state, the text, the figures; `is_hidden` leaves out whatever tells who wrote it."""
     with blocks.row(gap="xsmall"):
         if not is_hidden:

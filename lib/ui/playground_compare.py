@@ -11,7 +11,7 @@ from lib.calls.live import CallView
 from lib.errors import LLMManagerError
 from lib.gateway.run_snippets import run_snippets
 from lib.playground.question import Question, schema_errors
-from lib.playground.runs import DRAW, Run
+from lib.playground.run import DRAW, Run
 from lib.services import Services
 from lib.ui import blocks, format
 

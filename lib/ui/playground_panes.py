@@ -10,7 +10,7 @@ from lib.access.preferences import PLAYGROUND_CONFIGURATION
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
 from lib.playground.question import Question
-from lib.playground.runs import Pane, Run
+from lib.playground.run import Pane, Run
 from lib.services import Services
 from lib.ui import blocks, overrides, playground, playground_compare
 

@@ -8,7 +8,8 @@ from rig import AMIRA, JONAS, Rig
 from lib.access.permissions import OPERATOR
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from lib.playground.question import File, Question, read_schema, schema_errors
-from lib.playground.runs import DRAW, VOTE, Pane, Run
+from lib.playground.run import DRAW, Pane, Run
+from lib.playground.runs import VOTE
 from lib.settings import Settings
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 40
