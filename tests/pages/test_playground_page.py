@@ -59,7 +59,7 @@ def test_an_opened_run_shows_every_pane_with_its_figures_or_its_reason(visitor: 
     assert selected(page)[:2] == ["lorem", "broken"]
     assert "Say *this*" in [shown.value for shown in page.text]
     assert "Lorem" in text
-    assert "nobody" in text
+    assert len(page.error) == 2  # a refused key, and a configuration that is not there
     press(page, "Run all again")
     assert page.query_params["run"] != [run_id]
 

@@ -5,7 +5,7 @@ from alembic import op
 
 from lib.db.tables import UtcDateTime
 
-revision = "0012"
+revision = "0008"
 down_revision = "0007"
 
 
