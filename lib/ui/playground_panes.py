@@ -10,7 +10,7 @@ from lib.access.preferences import PLAYGROUND_CONFIGURATION
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
 from lib.playground.question import Question
-from lib.playground.run import Pane, Run
+from lib.playground.run import MOST_PANES, Pane, Run
 from lib.services import Services
 from lib.ui import blocks, overrides, playground, playground_compare
 
@@ -27,17 +27,19 @@ def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration],
         return
     state[_OPENED] = opened
     wanted = [pane.slug for pane in run.panes] if run is not None else opened.split(",") if opened else []
-    known = [slug for slug in wanted if slug in ready]
-    if run is None and not known and COUNT in state:
-        return  # a new run goes on with the panes as they are
-    if not known:
+    if run is None:
+        wanted = [slug for slug in wanted if slug in ready]
+        if not wanted and COUNT in state:
+            return  # a new run goes on with the panes as they are
+    if not wanted:
         kept = services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None)
         default = next((c.slug for c in ready.values() if c.is_global_default), next(iter(ready)))
-        known = [kept if kept in ready else default]
-    most = 2 if blocks.compact() else 4
-    state[COUNT] = min(len(known), most)
-    for position, slug in enumerate(known[:most]):
-        state[_key(position)] = slug
+        wanted = [kept if kept in ready else default]
+    wanted = wanted[: 2 if blocks.compact() else MOST_PANES]
+    state[COUNT] = len(wanted)
+    for position, slug in enumerate(wanted):
+        if slug in ready:  # else `chosen` finds another for what is asked next
+            state[_key(position)] = slug
 
 
 def chosen(slugs: list[str], count: int) -> list[str]:
