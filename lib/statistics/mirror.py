@@ -31,6 +31,7 @@ from sqlalchemy import Connection, text
 from lib.db.engine import Store
 from lib.statistics import copy_file, rollup
 from lib.statistics.cube import Copy
+from lib.statistics.needs import expression
 from lib.statistics.rollup import Covered, Span
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,10 @@ _COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "cache_read_tokens": ("BIGINT", pa.int64()),
     "cache_write_tokens": ("BIGINT", pa.int64()),
     "reasoning_tokens": ("BIGINT", pa.int64()),
+    "cache_write_1h_tokens": ("BIGINT", pa.int64()),
+    "images": ("BIGINT", pa.int64()),
+    "needs_tools": ("BOOLEAN", pa.bool_()),
+    "needs_json": ("BOOLEAN", pa.bool_()),
     "cost_nano_usd": ("BIGINT", pa.int64()),
     "saved_nano_usd": ("BIGINT", pa.int64()),
     "execution_time_ms": ("BIGINT", pa.int64()),
@@ -248,13 +253,15 @@ def _line() -> str:
     for name, (kind, _) in _COLUMNS.items():
         quote = f"iif({name} IS NULL, '', '\"')"
         forms.append("%s%w%s" if kind == "VARCHAR" else "%s")
-        values += [quote, f"coalesce({name}, '')", quote] if kind == "VARCHAR" else [name]
+        values += [quote, f"coalesce({name}, '')", quote] if kind == "VARCHAR" else [expression(name, is_sqlite=True)]
     return f"format('{','.join(forms)}', {', '.join(values)})"
 
 
 def _utc_text(name: str) -> str:
     """A column as PostgreSQL writes it: moments as UTC, as SQLite keeps them."""
-    return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')" if name == "started_at" else name
+    if name == "started_at":
+        return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+    return expression(name, is_sqlite=False)
 
 
 def _table(lines: bytes) -> pa.Table:

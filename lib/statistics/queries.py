@@ -167,6 +167,11 @@ class Statistics:
         newest = self._ask(actor, StatisticsFilter(), "SELECT max(started_at) AS newest FROM calls").newest.dropna()
         return newest.iloc[0].to_pydatetime().replace(tzinfo=UTC) if len(newest) else None
 
+    def answer(self, query: cube.Query) -> pd.DataFrame:
+        """The answer to a statement of another module here, which holds its actor's condition (`cube.rows_of`)."""
+        key = (query.sql, *query.values)
+        return self._kept(key, lambda cursor: frame_of(cursor, query.sql, query.values))
+
     def stats_table(
         self,
         actor: Actor,
