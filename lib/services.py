@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lib.calls.activity import Activity
     from lib.demo import Demo
     from lib.statistics.queries import Statistics
+    from lib.statistics.whatif import WhatIf
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,13 @@ class Services:
         from lib.statistics.queries import Statistics
 
         return Statistics(self.store, self.settings.data_dir / "statistics")
+
+    @cached_property
+    def what_if(self) -> "WhatIf":
+        """Logged traffic priced on other models."""
+        from lib.statistics.whatif import WhatIf
+
+        return WhatIf(self.store, self.statistics, self.prices, self.models)
 
     @cached_property
     def demo(self) -> "Demo":

@@ -239,7 +239,7 @@ def _changes(connection: Connection, is_sqlite: bool, after: int, until: int) ->
             while rows := lines.fetchmany(_BATCH):
                 yield "\n".join(text for (text,) in rows).encode()
         else:
-            names = ", ".join(map(_utc_text, _COLUMNS))
+            names = ", ".join(expression(name, is_sqlite=False) for name in _COLUMNS)
             query = f"SELECT {names} FROM usage_logs WHERE {condition}"  # noqa: S608 - our names, integers
             with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as lines:
                 rows = map(bytes, lines)
@@ -255,13 +255,6 @@ def _line() -> str:
         forms.append("%s%w%s" if kind == "VARCHAR" else "%s")
         values += [quote, f"coalesce({name}, '')", quote] if kind == "VARCHAR" else [expression(name, is_sqlite=True)]
     return f"format('{','.join(forms)}', {', '.join(values)})"
-
-
-def _utc_text(name: str) -> str:
-    """A column as PostgreSQL writes it: moments as UTC, as SQLite keeps them."""
-    if name == "started_at":
-        return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
-    return expression(name, is_sqlite=False)
 
 
 def _table(lines: bytes) -> pa.Table:

@@ -1,6 +1,6 @@
-"""What a call asked of its model besides words, read out of its parameters: columns of the ledger's columnar copy.
+"""Columns of the ledger's columnar copy that are no plain columns of the ledger, for SQLite and for PostgreSQL.
 
-Each is an expression for SQLite and one for PostgreSQL. Where a parameter's words were not kept, that it was there is
+What a call asked of its model besides words is read out of its parameters. Where a parameter's words were not kept, that it was there is
 known all the same.
 """
 
@@ -9,7 +9,9 @@ _POSTGRES_FORMAT = "parameters #>> '{response_format,type}'"
 _ASKED = "('array', 'object', 'text', 'string')"
 
 # `instr` first: few calls have any of these words, and the others are not parsed.
-NEEDS: dict[str, tuple[str, str]] = {
+_EXPRESSIONS: dict[str, tuple[str, str]] = {
+    # moments as UTC, as SQLite keeps them
+    "started_at": ("started_at", "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"),
     "needs_tools": (
         f"iif(instr(parameters, '\"tools\"'), coalesce(json_type(parameters, '$.tools') IN {_ASKED}, 0), 0)",
         f"coalesce(json_typeof(parameters -> 'tools') IN {_ASKED}, false)",
@@ -28,5 +30,5 @@ NEEDS: dict[str, tuple[str, str]] = {
 
 def expression(name: str, is_sqlite: bool) -> str:
     """A column of the copy as the database computes it; most are columns of the ledger."""
-    sqlite, postgres = NEEDS.get(name, (name, name))
+    sqlite, postgres = _EXPRESSIONS.get(name, (name, name))
     return sqlite if is_sqlite else postgres
