@@ -30,8 +30,8 @@ from sqlalchemy import Connection, text
 
 from lib.db.engine import Store
 from lib.statistics import copy_file, rollup
+from lib.statistics.copy_columns import expression
 from lib.statistics.cube import Copy
-from lib.statistics.needs import expression
 from lib.statistics.rollup import Covered, Span
 
 log = logging.getLogger(__name__)

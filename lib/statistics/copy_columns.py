@@ -1,7 +1,7 @@
 """Columns of the ledger's columnar copy that are no plain columns of the ledger, for SQLite and for PostgreSQL.
 
-What a call asked of its model besides words is read out of its parameters. Where a parameter's words were not kept, that it was there is
-known all the same.
+What a call asked of its model besides words is read out of its parameters. Where a parameter's words were not kept,
+that it was there is known all the same.
 """
 
 _SQLITE_FORMAT = "json_extract(parameters, '$.response_format.type')"
