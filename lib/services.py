@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lib.calls.activity import Activity
     from lib.demo import Demo
     from lib.statistics.queries import Statistics
+    from lib.statistics.reconcile import Reconcile
     from lib.statistics.whatif import WhatIf
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,13 @@ class Services:
         from lib.statistics.whatif import WhatIf
 
         return WhatIf(self.store, self.statistics, self.prices, self.models)
+
+    @cached_property
+    def reconcile(self) -> "Reconcile":
+        """Providers' invoices beside the ledger."""
+        from lib.statistics.reconcile import Reconcile
+
+        return Reconcile(self.store, self.statistics)
 
     @cached_property
     def demo(self) -> "Demo":

@@ -90,7 +90,11 @@ def joined(invoices: Iterable[Invoice]) -> Invoice:
     for line in (line for one in files for line in one.lines):
         sums = lines.setdefault((line.day, line.model), {})
         for name in (*FIELDS[2:5], "cost_nano", "parts"):
-            if (value := getattr(line, name)) is not None:
+            value = getattr(line, name)
+            if value is not None and name in sums and name != "parts":
+                why = f"Both say {name} of {line.model or 'no model'} on {line.day}."
+                raise InvalidInput("The files overlap.", why, "Leave one of them out.")
+            if value is not None:
                 sums[name] = sums.get(name, 0) + value
     left_out = sum((Counter(one.left_out) for one in files), Counter[str]())
     return Invoice(
