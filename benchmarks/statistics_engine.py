@@ -179,10 +179,20 @@ def fill_ledger(folder: Path, calls: int, rows: duckdb.DuckDBPyConnection) -> No
     values = [shown.get(name, name) for name in names] + [shown.get(sql, sql) for sql in REST.values()]
     source = rows.execute(f"SELECT {', '.join(values)} FROM calls ORDER BY change_seq")
     with sqlite3.connect(folder / "bench.db") as connection:
+        query = (
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'usage_logs' AND sql IS NOT NULL"
+        )
+        indexes = connection.execute(query).fetchall()
+        connection.execute("PRAGMA synchronous = OFF")
+        for name, _ in indexes:
+            connection.execute(f"DROP INDEX {name}")
         marks = ", ".join("?" * len(values))
         insert = f"INSERT INTO usage_logs ({', '.join([*names, *REST])}) VALUES ({marks})"
         while batch := source.fetchmany(50_000):
             connection.executemany(insert, batch)
+            connection.commit()
+        for _, sql in indexes:
+            connection.execute(sql)
         connection.execute("UPDATE ledger_clock SET change_seq = ?", [calls])
 
 
@@ -204,7 +214,7 @@ def postgres(folder: Path, rows: duckdb.DuckDBPyConnection) -> psycopg.Connectio
         while part := file.read(1 << 20):
             copy.write(part)
     connection.commit()
-    connection.execute("VACUUM ANALYZE calls") if connection.autocommit else connection.execute("ANALYZE calls")
+    connection.execute("ANALYZE calls")
     return connection
 
 

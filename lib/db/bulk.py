@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table, insert
+from sqlalchemy import JSON, Connection, Dialect, Table, insert
 
 from lib.db.quick import execute_many
+from lib.fast_json import encode_text
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -31,7 +32,10 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
 def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[tuple[str, Any], ...]]:
     """The statement, whose names are the table's own columns, and each column's converter."""
     columns = [table.c[name] for name in names]
-    converters = tuple((c.name, c.type.dialect_impl(dialect).bind_processor(dialect)) for c in columns)
+    converters = tuple(
+        (c.name, encode_text if isinstance(c.type, JSON) else c.type.dialect_impl(dialect).bind_processor(dialect))
+        for c in columns
+    )
     marks = ", ".join("?" * len(columns))
     listed = ", ".join(f'"{column.name}"' for column in columns)
     return f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', converters  # noqa: S608 (names of our own)

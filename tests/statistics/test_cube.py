@@ -5,10 +5,13 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
-from ledger_rows import AMIRA, NOON, call, write
+from ledger_rows import AMIRA, NOON, call, change, raise_epoch, write
+from sqlalchemy import delete
 
 from lib.db.engine import Store
+from lib.db.tables import usage_logs
 from lib.errors import InvalidInput
+from lib.statistics import rollup
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, Tag
 from lib.statistics.periods import Cycle, Step
@@ -78,3 +81,23 @@ def test_a_range_beside_another(store: Store) -> None:
     assert found.loc["both"].tolist() == [pd.NA, 1, 1_000_000, 1]
     assert found.loc["old", "cost_before"] == 5
     assert found.loc["old", "cost"] is pd.NA
+
+
+@pytest.mark.feature("COST-3")
+def test_a_roll_up_follows_prices_and_deletions(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollup, "LEAST_ROWS", 0)
+    rows = [call(NOON + timedelta(days=n), cost_nano_usd=n, first_token_ms=n) for n in range(60)]
+    write(store, *rows)
+    statistics, where = Statistics(store), StatisticsFilter(NOON - timedelta(days=9), None, ZoneInfo("Europe/Berlin"))
+    assert statistics.totals(AMIRA, where).cost_nano_usd == sum(range(60))
+    change(store, rows[5]["id"], cost_nano_usd=None)
+    change(store, rows[59]["id"], cost_nano_usd=1000)
+    found = statistics.totals(AMIRA, where)
+    assert (found.cost_nano_usd, found.unpriced_calls) == (sum(range(60)) - 5 - 59 + 1000, 1)
+    with store.write() as connection:
+        connection.execute(delete(usage_logs).where(usage_logs.c.id.in_([row["id"] for row in rows[:30]])))
+    raise_epoch(store)
+    found = statistics.totals(AMIRA, where)
+    assert (found.calls, found.cost_nano_usd) == (30, sum(range(30, 60)) - 59 + 1000)
+    assert found.first_token_p50_ms == 44.5
+    assert statistics.pivot(AMIRA, where, [Step.DAY], [Measure.CALLS]).calls.tolist() == [1] * 30
