@@ -75,8 +75,8 @@ class Busy(Exception):
 class Direct:
     """A connection of one's own whose transactions never wait: Busy when another connection writes.
 
-    It leaves the write-ahead log's checkpoints to `Store.checkpoint`, in a thread. `kept`, also `connection.info["kept"]`, is
-    for what its transactions know of the database; it is emptied when one of them fails.
+    It leaves the write-ahead log's checkpoints to `Store.checkpoint`, in a thread. `kept` is for what its transactions
+    know of the database (`connection.info["kept"]`); it is emptied when one of them fails.
     """
 
     def __init__(self, engine: Engine, database: str | None) -> None:

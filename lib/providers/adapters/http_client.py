@@ -108,11 +108,6 @@ class Response:
         self._connection, self._idle = connection, idle
         self.status, self.headers = connection.status, connection.headers
 
-    @property
-    def content_type(self) -> str:
-        """Without its parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
     async def read(self, most: int = LARGEST_BODY) -> bytes:
         """The whole body; RemoteProtocolError when it breaks off or is longer than `most` bytes."""
         parts, size = list[bytes](), 0
@@ -140,7 +135,7 @@ class Response:
 class _Connection(asyncio.Protocol):
     """One connection, one request at a time. Its methods named `on_` are the parser's callbacks."""
 
-    is_open = False
+    is_open = _keeps_alive = False
     idle_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
@@ -227,7 +222,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
-        if self._has_head and not self._is_done and exc is None and self._ends_with_connection:
+        is_framed = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "")
+        if self._has_head and not self._is_done and exc is None and not is_framed:  # it ends with the connection
             self._is_done = True
             self._wake()
         elif not self._is_done:
@@ -238,10 +234,10 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
-        if self.status < 200:  # 100 Continue, 103 Early Hints: the answer follows
+        if self.status >= 200:
+            self._has_head = True
+        else:  # 100 Continue, 103 Early Hints: the answer follows
             self.headers = {}
-            return
-        self._has_head = True
 
     def on_body(self, body: bytes) -> None:
         self._parts.append(body)
@@ -254,12 +250,6 @@ class _Connection(asyncio.Protocol):
         if self._has_head:
             self._is_done = True
             self._keeps_alive = self._parser.should_keep_alive()
-
-    _keeps_alive = False
-
-    @property
-    def _ends_with_connection(self) -> bool:
-        return "content-length" not in self.headers and "chunked" not in self.headers.get("transfer-encoding", "")
 
 
 def _head(url: Url, headers: Mapping[str, str], length: int) -> bytes:

@@ -211,7 +211,8 @@ def _headers(endpoint: Endpoint, protocol: Protocol, wire: Wire) -> dict[str, st
 
 
 def _is_stream(response: Response) -> bool:
-    return response.content_type in ("text/event-stream", "application/x-ndjson")
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/event-stream", "application/x-ndjson")
 
 
 @dataclass(frozen=True)
