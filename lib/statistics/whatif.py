@@ -168,6 +168,7 @@ _SUMS = ("calls", "cost", "cached", "plain", "no_cache_word")
 
 def _statement(condition: Query, target: Target, by: Dimension) -> Query:
     """A row for each value, provider and state: calls, their cost, and what it would be."""
+    scale = other_prices.scale_of(target.prices)
     rows = join(
         f"SELECT {by.column} AS value, provider, started_at, is_final, cost_nano_usd AS cost, needs_tools, needs_json, "
         f"cache_read_tokens IS NULL AS no_cache_word, {other_prices.COLUMNS} FROM calls",
@@ -177,12 +178,12 @@ def _statement(condition: Query, target: Target, by: Dimension) -> Query:
     )
     priced = join(
         "SELECT value, provider, is_final, cost, no_cache_word, ", _state(target), " AS state, ",
-        other_prices.cached_millionths(target.prices), " AS cached, ",
-        other_prices.plain_millionths(target.prices), " AS plain, ",
+        other_prices.cached(target.prices, scale), " AS cached, ",
+        other_prices.plain(target.prices, scale), " AS plain, ",
         other_prices.whole(target.prices), " AS each FROM (", rows, ")",
     )  # fmt: skip
     sums = ", ".join(
-        f"CAST(sum({other_prices.rounded(name)} + each) AS BIGINT) AS {name}" for name in ("cached", "plain")
+        f"CAST(sum({other_prices.rounded(name, scale)} + each) AS BIGINT) AS {name}" for name in ("cached", "plain")
     )
     return join(
         "SELECT value, provider, state, count(*) FILTER (is_final) AS calls, CAST(sum(cost) AS BIGINT) AS cost, "

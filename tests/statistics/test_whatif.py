@@ -154,6 +154,16 @@ def test_halves_are_rounded_to_even_as_calls_are(store: Store) -> None:
     statistics.close()
 
 
+def test_prices_and_prompts_too_large_for_64_bits_stay_exact(store: Store) -> None:
+    rates, statistics = Rates(600_000_000_001, 900_000_000_007), Statistics(store)
+    book = PriceBook([plain("openai", "dear", ALWAYS, rates)])
+    row = call(prompt_tokens=2_000_000_001, completion_tokens=147_483_649)
+    write(store, row)
+    [move] = WhatIf(store, statistics, book, Facts()).compare(AMIRA, StatisticsFilter(), ["openai/dear"])  # type: ignore[arg-type]
+    assert move.high_nano == _whole(2_000_000_001 * rates.input + 147_483_649 * rates.output)
+    statistics.close()
+
+
 def _usage(prompt: int) -> Any:
     from lib.providers.chunks import Usage
 
