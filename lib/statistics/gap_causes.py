@@ -1,6 +1,6 @@
 """Why a provider's figures and the ledger's differ: each cause with the figures that speak for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -73,44 +73,42 @@ class Gap:
         return _minus(self.theirs.cost_nano, self.ours.cost_nano)
 
 
-def explained(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, quantum_nano: int) -> list[Gap]:
-    """The gaps with their causes. `shifts` are the same cut in other zones, `quantum_nano` the file's last digit."""
-    moved = {model: cause for model in {gap.model for gap in gaps} if (cause := _shift(gaps, shifts, zone, model))}
-    return [replace(gap, causes=tuple(_causes(gap, moved.get(gap.model), quantum_nano))) for gap in gaps]
+def explained(gaps: Iterable[Gap], shifts: Mapping[str | None, Cause], quantum_nano: int) -> list[Gap]:
+    """The gaps of models with their causes; `shifts` as of `shifted`, `quantum_nano` is the file's last digit."""
+    return [replace(gap, causes=tuple(_causes(gap, shifts.get(gap.model), quantum_nano))) for gap in gaps]
+
+
+def shifted(gaps: Sequence[Gap], elsewhere: Mapping[str, Sequence[Gap]], zone: str) -> dict[str | None, Cause]:
+    """Of each model whose days seem to be cut in another zone, the cause; `elsewhere` are the gaps cut there."""
+    causes = {model: _shift(gaps, elsewhere, zone, model) for model in {gap.model for gap in gaps}}
+    return {model: cause for model, cause in causes.items() if cause is not None}
 
 
 def _causes(gap: Gap, shift: Cause | None, quantum_nano: int) -> list[Cause]:
-    theirs, ours = gap.theirs, gap.ours
-    if not gap.tokens and not gap.cost_nano and not ours.unpriced:
-        return []
-    found = []
-    if gap.model is None and gap.theirs.lines and not ours.calls and theirs.tokens is None:
-        return [Cause(CauseKind.NO_MODEL, "Charged for no model: searches, running code, storage.")]
+    theirs, ours, found = gap.theirs, gap.ours, list[Cause]()
+    unpriced = ours.unpriced if theirs.cost_nano is not None else 0
     if shift is not None:
         found.append(shift)
-    if ours.unpriced:
-        calls = "1 call here has" if ours.unpriced == 1 else f"{ours.unpriced:,} calls here have"
-        found.append(
-            Cause(CauseKind.UNPRICED, f"{calls} no known price and {'is' if ours.unpriced == 1 else 'are'} in no cost.")
-        )
+    if gap.model is None and theirs.lines and not ours.calls and theirs.tokens is None:
+        return [Cause(CauseKind.NO_MODEL, "Charged for no model: searches, running code, storage.")]
+    if unpriced:
+        calls = "1 call" if unpriced == 1 else f"{unpriced:,} calls"
+        found.append(Cause(CauseKind.UNPRICED, f"No price is known for {calls} here, so no cost has them."))
     if gap.tokens is None and theirs.lines and not ours.calls:
-        found.append(Cause(CauseKind.OUTSIDE, "They charge, and no call here is of this model on this day."))
+        found.append(Cause(CauseKind.OUTSIDE, "They charge for it, and no call here is of this model."))
     elif gap.tokens and shift is None:
-        found.append(_more_tokens(gap, gap.tokens))
-    if gap.cost_nano and not gap.tokens and not ours.unpriced and (cause := _money_alone(gap, quantum_nano)):
+        found.append(_token_cause(gap.tokens))
+    if gap.cost_nano and not gap.tokens and not unpriced and (cause := _money_alone(gap, quantum_nano)):
         found.append(cause)
     return found
 
 
-def _more_tokens(gap: Gap, tokens: int) -> Cause:
+def _token_cause(tokens: int) -> Cause:
     """Tokens that one side alone has."""
     if tokens > 0:
-        known = "no call here" if not gap.ours.calls else "no call here has, beside those compared"
-        return Cause(CauseKind.OUTSIDE, f"They count {tokens:,} tokens that {known}: calls that did not come this way.")
-    what = "They have nothing of it" if not gap.theirs.lines else "They do not count them"
-    return Cause(
-        CauseKind.ONLY_HERE, f"{-tokens:,} tokens are here alone. {what}: another account or export, or counted later."
-    )
+        return Cause(CauseKind.OUTSIDE, f"No call here has {tokens:,} tokens that they count: calls that went past it.")
+    text = f"{-tokens:,} tokens are here alone: of another account or export, or counted later by them."
+    return Cause(CauseKind.ONLY_HERE, text)
 
 
 def _money_alone(gap: Gap, quantum_nano: int) -> Cause | None:
@@ -125,9 +123,7 @@ def _money_alone(gap: Gap, quantum_nano: int) -> Cause | None:
         more = f"{abs(read):,} {'more' if read > 0 else 'fewer'} of the prompt's tokens"
         return Cause(CauseKind.CACHED, f"Tokens agree, but {more} came from a cache by their count.")
     share = f" ({money / ours.cost_nano:+.1%})" if ours.cost_nano else ""
-    return Cause(
-        CauseKind.PRICE, f"Tokens agree, money does not: they charge {_money(money)}{share} beside the price here."
-    )
+    return Cause(CauseKind.PRICE, f"Tokens agree, money does not: {_money(money)}{share} beside the prices here.")
 
 
 def _shift(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, model: str | None) -> Cause | None:
@@ -140,9 +136,8 @@ def _shift(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, 
     if best is None or widths[best] * 2 > before:
         return None
     shown = _money if unit == "nano" else lambda width: f"{width:,} tokens"
-    text = (
-        f"Cut in {best} instead of {zone}, the days' gaps shrink from {shown(before)} to {shown(widths[best])} in all."
-    )
+    less = f"from {shown(before)} to {shown(widths[best])}"
+    text = f"With days cut in {best} instead of {zone}, the gaps of all days shrink {less}."
     return Cause(CauseKind.TIME_ZONE, text)
 
 

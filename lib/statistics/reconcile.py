@@ -22,7 +22,7 @@ from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import bare_name
 from lib.statistics import gap_causes
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.gap_causes import Gap, Side
+from lib.statistics.gap_causes import Cause, Gap, Side
 from lib.statistics.invoices import Invoice
 from lib.statistics.measures import Axis, Dimension, Measure
 from lib.statistics.periods import Step, midnight
@@ -45,21 +45,13 @@ class Reconciliation:
     """Every day and model of either side, in order, and the whole; `zone` is where the days are cut."""
 
     gaps: Sequence[Gap]
+    by_model: Sequence[Gap]  # over all days, the widest first
+    by_day: Sequence[Gap]  # over all models, in order; causes name their model
     total: Gap
     first: date
     last: date
     zone: ZoneInfo
     providers: tuple[str, ...]
-
-    @property
-    def by_model(self) -> list[Gap]:
-        """The gaps of each model over all days, the widest first."""
-        return _summed(self.gaps, lambda gap: (None, gap.model))
-
-    @property
-    def by_day(self) -> list[Gap]:
-        """The gaps of each day over all models, in order."""
-        return sorted(_summed(self.gaps, lambda gap: (gap.day, None)), key=lambda gap: gap.day or date.min)
 
 
 class Reconcile:
@@ -92,10 +84,17 @@ class Reconcile:
             for one in {each.key: each for each in (zone, _UTC, *other_zones)}.values()
         }
         gaps = _gaps(theirs, ours[zone.key], invoice)
-        shifts = {name: _gaps(theirs, found, invoice) for name, found in ours.items() if name != zone.key}
-        found = gap_causes.explained(gaps, shifts, zone.key, invoice.quantum_nano)
-        total = _summed(found, lambda _: (None, None))[0]
-        return Reconciliation(found, total, first, last, zone, base.providers)
+        elsewhere = {name: _gaps(theirs, found, invoice) for name, found in ours.items() if name != zone.key}
+        shifts = gap_causes.shifted(gaps, elsewhere, zone.key)
+        plain = _summed(gaps, lambda gap: (None, gap.model))
+        gaps, by_model = (gap_causes.explained(some, shifts, invoice.quantum_nano) for some in (gaps, plain))
+        of_days = {
+            gap.model: gap.causes for gap in _summed(gaps, lambda gap: (None, gap.model))
+        }  # which may cancel out
+        by_model = [gap if gap.causes else replace(gap, causes=of_days[gap.model]) for gap in by_model]
+        by_day = sorted(_summed(map(_named, gaps), lambda gap: (gap.day, None)), key=lambda gap: gap.day or first)
+        total = _summed(map(_named, by_model), lambda _: (None, None))[0]
+        return Reconciliation(gaps, by_model, by_day, total, first, last, zone, base.providers)
 
     def _of_kind(self, kind: str) -> tuple[str, ...]:
         """The providers of a kind; the kind's own name too, under which imported calls stand."""
@@ -160,14 +159,20 @@ def _bare(kind: str | None, model: str) -> str:
     return bare_name(kind or ProviderKind.CUSTOM, name.lower())
 
 
+def _named(gap: Gap) -> Gap:
+    """The gap with its model in its causes."""
+    causes = (Cause(cause.kind, f"{gap.model}: {cause.text}" if gap.model else cause.text) for cause in gap.causes)
+    return replace(gap, causes=tuple(causes))
+
+
 def _summed(gaps: Iterable[Gap], key: Callable[[Gap], tuple[date | None, str | None]]) -> list[Gap]:
-    """Gaps of one key as one, causes each once; the widest first."""
+    """Gaps of one key as one, with the causes of all; the widest first."""
     found: dict[tuple[date | None, str | None], Gap] = {}
     for gap in gaps:
         day, model = at = key(gap)
         before = found.get(at, Gap(day, model, Side(), Side()))
-        causes = {cause.kind: cause for cause in (*gap.causes, *before.causes)}
-        found[at] = Gap(day, model, before.theirs.plus(gap.theirs), before.ours.plus(gap.ours), tuple(causes.values()))
+        causes = tuple(dict.fromkeys([*before.causes, *gap.causes]))
+        found[at] = Gap(day, model, before.theirs.plus(gap.theirs), before.ours.plus(gap.ours), causes)
     return sorted(found.values(), key=lambda gap: -abs(gap.cost_nano or gap.tokens or 0))
 
 

@@ -88,15 +88,13 @@ def _whole(found: Reconciliation, invoice: Invoice) -> None:
             )
         gap = format_money(total.cost_nano)
         st.metric("Gap", gap, _tokens(total.tokens), delta_color="off", delta_arrow="off", border=True)
-    seen = set[str]()
-    for one in found.by_model:
-        for cause in one.causes:
-            line = f"**{blocks.plain(one.model or 'No model')}** {blocks.plain(cause.text)}"
-            if cause.kind not in seen:
-                st.markdown(line)
-            seen.add(cause.kind)
-    if not seen:
+    if not total.causes:
         st.success("They agree.", icon=":material/check_circle:")
+    by_kind: dict[str, list[str]] = {}
+    for cause in total.causes:  # those of the widest gaps first
+        by_kind.setdefault(cause.kind, []).append(cause.text)
+    lines = [text + (f" And {len(more)} more like it." if more else "") for text, *more in by_kind.values()]
+    st.markdown("\n".join(f"- {blocks.plain(line)}" for line in lines))
 
 
 def _tokens(tokens: int | None) -> str | None:

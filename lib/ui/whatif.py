@@ -73,8 +73,8 @@ def _choices(found: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> 
             {
                 by.value: names.get(value or "", value or "none"),
                 "cost": format_money(max(move.cost_nano + move.stays_nano for move in each.values())),
-                **{model: _range(move.low_nano, move.high_nano, move) for model, move in each.items()},
                 "to": best.model if best.saved_nano[0] > 0 else _STAYS,
+                **{model: _range(move.low_nano, move.high_nano, move) for model, move in each.items()},
             }
         )
     models = list(dict.fromkeys(move.model for move in found))
@@ -87,7 +87,7 @@ def _choices(found: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> 
             by.value: text(by.value.capitalize(), pinned=True),
             "cost": text("Has cost", width=90),
             **{model: text(model, help="What the calls that could move would have cost") for model in models},
-            "to": st.column_config.SelectboxColumn("Move to", options=[_STAYS, *models], required=True),
+            "to": st.column_config.SelectboxColumn("Move to", options=[_STAYS, *models], required=True, width=210),
         },
         row_height=30,
         height="content" if len(rows) < 15 else 480,
@@ -108,7 +108,7 @@ def _sum(found: Sequence[Move], plan: Sequence[Move]) -> None:
     each = {move.value: move for move in found}
     cost = sum(move.cost_nano + move.stays_nano for move in each.values())
     least, most = moves.total(plan).saved_nano
-    with st.grid(3, min_column_width=150, gap="small"):
+    with st.grid(3, min_column_width=230, gap="small"):
         st.metric("Has cost", format_money(cost), border=True, help="Calls with a known cost and known tokens.")
         st.metric("Would have cost", _span(cost - most, cost - least), border=True, help="With the choices above.")
         share = f"{least / cost:.1%} at least" if cost and least > 0 else None

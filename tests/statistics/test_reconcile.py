@@ -109,6 +109,18 @@ def test_calls_outside_and_calls_here_alone(store: Store, service: Reconcile) ->
     assert "500 tokens" in by_model["gpt-5.1"].causes[0].text
 
 
+def test_days_that_cancel_out_do_not_agree(store: Store, service: Reconcile) -> None:
+    write(store, call(), call(NOON + timedelta(days=1)))
+    lines = Line(DAY, "gpt-5.1", 90, 20), Line(DAY + timedelta(days=1), "gpt-5.1", 110, 20)
+    found = service.compare(AMIRA, invoice(*lines))
+    [whole] = found.by_model
+    assert whole.tokens == 0
+    assert {cause.kind for cause in whole.causes} == {CauseKind.OUTSIDE, CauseKind.ONLY_HERE}
+    assert [gap.tokens for gap in found.by_day] == [-10, 10]
+    assert found.by_day[0].causes[0].text.startswith("gpt-5.1: 10 tokens are here alone")
+    assert found.total.causes
+
+
 def test_unpriced_calls_are_named(store: Store, service: Reconcile) -> None:
     write(store, call(cost_nano_usd=None), call(cost_nano_usd=5))
     found = service.compare(AMIRA, invoice(Line(DAY, "gpt-5.1", 200, 40, 0, 10)))
