@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from lib.calls.activity import Activity
     from lib.demo import Demo
     from lib.statistics.queries import Statistics
+    from lib.statistics.reconcile import Reconcile
+    from lib.statistics.whatif import WhatIf
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,20 @@ class Services:
         from lib.statistics.queries import Statistics
 
         return Statistics(self.store, self.settings.data_dir / "statistics")
+
+    @cached_property
+    def what_if(self) -> "WhatIf":
+        """Logged traffic priced on other models."""
+        from lib.statistics.whatif import WhatIf
+
+        return WhatIf(self.store, self.statistics, self.prices, self.models)
+
+    @cached_property
+    def reconcile(self) -> "Reconcile":
+        """Providers' invoices beside the ledger."""
+        from lib.statistics.reconcile import Reconcile
+
+        return Reconcile(self.store, self.statistics)
 
     @cached_property
     def demo(self) -> "Demo":

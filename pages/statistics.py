@@ -10,7 +10,7 @@ from lib.calls.metrics import Range
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension
-from lib.ui import blocks, metrics, session, statistics, statistics_filters, statistics_table
+from lib.ui import blocks, metrics, reconcile, session, statistics, statistics_filters, statistics_table, whatif
 from lib.ui.statistics_view import LISTS
 
 actor = session.require(Permission.VIEW_STATS)
@@ -45,6 +45,17 @@ statistics_filters.bar(view, options, names, found, zone)
 totals, previous = ask.totals(actor, where), ask.totals(actor, before)
 statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 
+days = statistics_filters.days_of(found.start, found.end, zone)
+_, other_models, invoices = st.tabs(["Figures", "What-if", "Reconcile"], key="statistics-tab", on_change="rerun")
+if other_models.open:
+    with other_models:
+        whatif.tab(services, actor, where, names, days)
+    st.stop()
+if invoices.open:
+    with invoices:
+        reconcile.tab(services, actor, zone, options["provider"])
+    st.stop()
+
 scene = statistics.Scene(view, found, zone, view.step_in(found), names, compact)
 statistics.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now))
 if totals.calls == 0:
@@ -61,7 +72,6 @@ with left.container(border=True, height="stretch"):
     statistics.by_model(scene, models, height)
 with right.container(border=True, height="stretch"):
     statistics.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure), height)
-days = statistics_filters.days_of(found.start, found.end, zone)
 with st.container(border=True):
     file_name = f"models-{days[0]}-to-{days[1]}"
     note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())

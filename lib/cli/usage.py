@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from lib.cli import output
+from lib.cli import comparisons, output
 from lib.cli.arguments import day, names
 from lib.cli.door import OPERATOR, opened_services
 from lib.errors import InvalidInput
@@ -14,10 +14,11 @@ from lib.errors import InvalidInput
 def add_commands(commands: Any) -> None:
     """Register `stats` and `calls`."""
     command = commands.add_parser("stats", help="usage and cost by provider, model, app, user …")
-    command.add_argument("--by", type=names, required=True, metavar="D[,D]", help="dimensions, parted by commas")
+    command.add_argument("--by", type=names, default=[], metavar="D[,D]", help="dimensions, parted by commas")
     add_range(command)
     command.add_argument("--format", choices=["csv", "json", "parquet"], default="csv")
-    command.set_defaults(run=stats)
+    command.set_defaults(run=stats, wrong_usage=command.error)
+    comparisons.add_commands(command.add_subparsers(metavar="ACTION"))
     actions = commands.add_parser("calls", help="the log of calls").add_subparsers(metavar="ACTION", required=True)
     command = actions.add_parser("export", help="write the log to standard output")
     command.add_argument("--format", choices=["csv", "json", "sql"], default="csv")
@@ -35,6 +36,8 @@ def stats(arguments: argparse.Namespace) -> None:
     """Print usage by the given dimensions; users by their names."""
     from lib.cli import frames
 
+    if not arguments.by:
+        arguments.wrong_usage("give --by, or one of whatif and reconcile")
     if arguments.format == "parquet" and sys.stdout.isatty():
         raise InvalidInput("Parquet is not text.", "", "Send it to a file: … --format parquet > usage.parquet")
     start, end = moments(arguments.first, arguments.last)

@@ -167,6 +167,11 @@ class Statistics:
         newest = self._ask(actor, StatisticsFilter(), "SELECT max(started_at) AS newest FROM calls").newest.dropna()
         return newest.iloc[0].to_pydatetime().replace(tzinfo=UTC) if len(newest) else None
 
+    def answer(self, actor: Actor, where: StatisticsFilter, ask: Callable[[cube.Query], cube.Query]) -> pd.DataFrame:
+        """The answer to a statement that another module makes around the condition of the rows."""
+        query = ask(cube.rows_of(actor, where))
+        return self._kept((query.sql, *query.values), lambda cursor: frame_of(cursor, query.sql, query.values))
+
     def stats_table(
         self,
         actor: Actor,

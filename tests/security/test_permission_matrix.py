@@ -46,6 +46,8 @@ from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
 from lib.statistics.queries import Statistics
+from lib.statistics.reconcile import Reconcile
+from lib.statistics.whatif import WhatIf
 
 pytestmark = pytest.mark.feature("ACC-1")
 P = Permission
@@ -174,7 +176,7 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
 }
 # One's own things, whatever the role; that they are one's own is what test_isolation.py shows.
 OWN = {"Users.change_own_password", "Audit.note_export", "Calls.view", "Calls.stop", "Calls.wait", "Calls.running"}
-SCOPED_BY_ROWS = (Activity, Runs, Statistics, Preferences)
+SCOPED_BY_ROWS = (Activity, Runs, Statistics, Preferences, WhatIf, Reconcile)
 
 
 def _any(services: Services) -> Any:
