@@ -15,6 +15,7 @@ from lib.access.audit import Audit
 from lib.access.limits import RateLimits
 from lib.access.master_key import MasterKey
 from lib.access.preferences import Preferences
+from lib.access.saved_views import SavedViews
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
 from lib.access.users import Users
@@ -62,6 +63,7 @@ class Services:
         self.users = Users(store)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
+        self.saved_views = SavedViews(store)
         self.api_keys = ApiKeys(store)
         self.limits = RateLimits(store)
         self.setup = Setup(settings, store, self.users)

@@ -10,7 +10,17 @@ from lib.calls.metrics import Range
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension
-from lib.ui import blocks, metrics, reconcile, session, statistics, statistics_filters, statistics_table, whatif
+from lib.ui import (
+    blocks,
+    explore,
+    metrics,
+    reconcile,
+    session,
+    statistics,
+    statistics_filters,
+    statistics_table,
+    whatif,
+)
 from lib.ui.statistics_view import LISTS
 
 actor = session.require(Permission.VIEW_STATS)
@@ -46,7 +56,15 @@ totals, previous = ask.totals(actor, where), ask.totals(actor, before)
 statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 
 days = statistics_filters.days_of(found.start, found.end, zone)
-_, other_models, invoices = st.tabs(["Figures", "What-if", "Reconcile"], key="statistics-tab", on_change="rerun")
+TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "reconcile": "Reconcile"}
+asked_tab = TABS.get(st.query_params.get("tab", ""), "Figures")
+_, crossed, other_models, invoices = st.tabs(
+    list(TABS.values()), key="statistics-tab", on_change="rerun", default=asked_tab
+)
+if crossed.open:
+    with crossed:
+        explore.tab(services, actor, view, where, days)
+    st.stop()
 if other_models.open:
     with other_models:
         whatif.tab(services, actor, where, names, days)

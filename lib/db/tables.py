@@ -275,6 +275,19 @@ custom_metrics = Table(
     Index(None, "started_at"),
 )
 
+saved_views = Table(
+    "saved_views",
+    metadata,
+    _id(primary_key=True),
+    _id("user_id"),
+    Column("name", String(80), nullable=False),
+    Column("query", JSON, nullable=False),  # an address's: names and lists of values
+    Column("is_shared", Boolean, nullable=False, default=False),
+    Column("is_pinned", Boolean, nullable=False, default=False),
+    _moment("created_at"),
+    Index(None, "user_id"),
+)
+
 playground_runs = Table(
     "playground_runs",
     metadata,

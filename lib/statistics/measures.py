@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lib.errors import InvalidInput
 from lib.statistics.periods import Cycle, Step
 
 
@@ -161,6 +162,16 @@ class Measure(StrEnum):
         return self.direct is None and self not in _RATIOS
 
 
+class Shape(StrEnum):
+    """How a cross is shown."""
+
+    TABLE = "table"
+    HEAT = "heat"
+    AREA = "area"
+    BARS = "bars"
+    MULTIPLES = "multiples"
+
+
 _DISTINCT = {
     Measure.UNPRICED: Direct("call_id", UNPRICED_SEVERAL),
     Measure.USERS: Direct("user_id", "user_id IS NOT NULL"),
@@ -193,3 +204,14 @@ _UNITS = {
     Measure.ERROR_RATE: Unit.SHARE,
     Measure.TOKENS_PER_SECOND: Unit.PER_SECOND,
 }
+
+
+def axis_named(name: str) -> Axis:
+    """The axis of a name; InvalidInput lists those there are."""
+    for kind in (Dimension, Step, Cycle):
+        if name in set(kind):
+            return kind(name)
+    if name.startswith("tag.") and len(name) > len("tag."):
+        return Tag(name.removeprefix("tag."))
+    known = ", ".join([*Dimension, *Step, *Cycle, "tag.NAME"])
+    raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {known}.", field="by")
