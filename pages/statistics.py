@@ -21,7 +21,7 @@ from lib.ui import (
     statistics_table,
     whatif,
 )
-from lib.ui.statistics_view import LISTS
+from lib.ui.statistics_view import LISTS, TABS
 
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
@@ -56,11 +56,11 @@ totals, previous = ask.totals(actor, where), ask.totals(actor, before)
 statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 
 days = statistics_filters.days_of(found.start, found.end, zone)
-TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "reconcile": "Reconcile"}
-asked_tab = TABS.get(st.query_params.get("tab", ""), "Figures")
-_, crossed, other_models, invoices = st.tabs(
-    list(TABS.values()), key="statistics-tab", on_change="rerun", default=asked_tab
-)
+shown = st.tabs(list(TABS.values()), key="statistics-tab", on_change="rerun", default=TABS[view.tab])
+_, crossed, other_models, invoices = shown
+if (opened := next((name for name, one in zip(TABS, shown, strict=True) if one.open), view.tab)) != view.tab:
+    view = view.changed("tab", opened)
+    statistics_filters.write(view)
 if crossed.open:
     with crossed:
         explore.tab(services, actor, view, where, days)

@@ -48,7 +48,7 @@ def tab(
         st.segmented_control("Shape", list(_SHAPES), **shape, **statistics_filters.control(view, "shape"))
     card(services, actor, view, where, key="explore")
     found, named = _asked(services, actor, view, where)
-    _files(services, actor, view, found, named, days)
+    _files(services, actor, view, where, found, named, days)
     _views(services, actor, view)
 
 
@@ -76,7 +76,7 @@ def card(services: Services, actor: Actor, view: StatisticsView, where: Statisti
 def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> None:
     assert found.across is not None  # noqa: S101 (a cross without columns is a table)
     cells = found.cells[found.cells["row"].isin(found.rows[:24]) & found.cells["column"].isin(found.columns)]
-    place = {value: n for n, value in enumerate(found.rows)} | {}
+    place = {value: n for n, value in enumerate(found.rows)}
     order = {value: n for n, value in enumerate(found.columns)}
     cells = cells.assign(_r=cells["row"].map(place), _c=cells["column"].map(order)).sort_values(["_r", "_c"])
     frame = cells.assign(
@@ -84,11 +84,9 @@ def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> None:
         column_name=[named(found.across, value) for value in cells["column"]],
     )[["row_name", "column_name", "value"]].reset_index(drop=True)
     by, across = explore.title_of(found.by), explore.title_of(found.across)
-    options = {"stacks": found.measure.is_sum, "is_time": isinstance(found.across, Step)}
+    options: Any = {"stacks": found.measure.is_sum, "is_time": isinstance(found.across, Step), "key": f"{key}-{shape}"}
     alt = f"{_SHAPES[shape]}: {found.measure.value} by {by} across {across}"
-    chart_card.show(
-        explore.draw, frame, by, across, found.measure.unit, shape, key=f"{key}-{shape}", alt=alt, **options
-    )
+    chart_card.show(explore.draw, frame, by, across, found.measure.unit, shape, alt=alt, **options)
 
 
 def _asked(
@@ -114,10 +112,16 @@ def _namer(services: Services, actor: Actor, found: explore.Cross) -> Any:
 
 
 def _files(
-    services: Services, actor: Actor, view: StatisticsView, found: explore.Cross, named: Any, days: tuple[date, date]
+    services: Services,
+    actor: Actor,
+    view: StatisticsView,
+    where: StatisticsFilter,
+    found: explore.Cross,
+    named: Any,
+    days: tuple[date, date],
 ) -> None:
     with blocks.row():
-        st.caption(f"{len(found.rows):,} rows", width="stretch")
+        st.caption(f"{len(found.rows):,} {'row' if len(found.rows) == 1 else 'rows'}", width="stretch")
         totals = st.checkbox("Totals", value=True, key="explore-totals", help="A row and a column with the sums")
         bom = st.checkbox("For Excel", key="explore-bom", help="CSV with a mark that tells Excel it is UTF-8")
         table = explore.table(found, named, totals=totals)
@@ -133,6 +137,25 @@ def _files(
                 on_click="ignore",
                 key=f"explore-{kind}",
             )
+        st.download_button(
+            "FOCUS",
+            data=partial(_focus, services, actor, where, note),
+            file_name=f"focus-{days[0]}-to-{days[1]}.csv",
+            mime="text/csv",
+            type="tertiary",
+            icon=":material/download:",
+            on_click="ignore",
+            key="explore-focus",
+            help="The whole range by day, provider, model and app, with the columns of the FinOps FOCUS specification",
+        )
+
+
+def _focus(services: Services, actor: Actor, where: StatisticsFilter, note: Any) -> bytes:
+    from lib.statistics import export, focus
+
+    frame = focus.frame(services.statistics, actor, where)
+    note("focus", rows=len(frame))
+    return export.to_csv(frame)
 
 
 def _marked(table: Any, kind: str, note: Any, *, bom: bool) -> bytes:
@@ -162,10 +185,8 @@ def _views(services: Services, actor: Actor, view: StatisticsView) -> None:
 def _line(services: Services, actor: Actor, one: SavedView) -> None:
     mine = one.user_id == actor.user_id
     with blocks.row():
-        query = {"tab": ["explore"], **one.query}
-        st.page_link(
-            session.page("statistics"), label=blocks.plain(one.name), icon=":material/bookmark:", query_params=query
-        )
+        page: Any = {"icon": ":material/bookmark:", "query_params": dict(one.query)}
+        st.page_link(session.page("statistics"), label=blocks.plain(one.name), **page)
         about = [*(["shared"] if one.is_shared else []), *(["on the dashboard"] if one.is_pinned else [])]
         about += [] if mine else [f"by {one.owner}"]
         st.caption(blocks.plain(" · ".join(about)), width="stretch")

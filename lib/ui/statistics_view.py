@@ -47,6 +47,7 @@ class StatisticsView:
     step: Step | None = None
     rows: Dimension = Dimension.PROVIDER
     columns: Dimension = Dimension.APP
+    tab: str = "figures"
     split: str = "provider"  # of the tab Explore: axes by name, a measure, a shape
     across: str = ""
     figure: Measure = Measure.COST
@@ -122,6 +123,7 @@ class StatisticsView:
             step=Step(last("step")) if last("step") in set(Step) else None,
             rows=one("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
             columns=one("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
+            tab=last("tab") if last("tab") in TABS else "figures",
             split=_axis(last("split")) or "provider",
             across=_axis(last("across")),
             figure=one("figure", Measure, Measure.COST, Measure),
@@ -130,7 +132,8 @@ class StatisticsView:
         )
 
 
-_EXPLORED = ("split", "across", "figure", "shape")
+TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "reconcile": "Reconcile"}
+_EXPLORED = ("tab", "split", "across", "figure", "shape")
 _FIELDS = LISTS | {"origin": "origins", "status": "statuses"}
 
 
