@@ -11,7 +11,7 @@ from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period
-from lib.ui import blocks, budgets, dashboard, session, statistics, statistics_filters
+from lib.ui import blocks, budgets, dashboard, explore, session, statistics, statistics_filters
 from lib.ui.statistics_view import StatisticsView
 
 actor = session.require(Permission.VIEW_STATS)
@@ -52,6 +52,7 @@ with left.container(border=True, height="stretch"):
 with right.container(border=True, height="stretch"):
     dashboard.top("app", ask.by(actor, where, Dimension.APP))
     dashboard.top("model", ask.by(actor, where, Dimension.MODEL), most=3)
+explore.pinned(services, actor, zone, now)
 with st.container(border=True):
     asked = ActivityFilter(period="30d", statuses=dashboard.FAILED)
     rows = services.activity.page(actor, asked, 1, 10).rows

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib.access.permissions import Actor
 from lib.money import NANO_PER_USD, format_money, usd_from_nano
-from lib.statistics.chart_theme import ACCENT, colour, heat, provider_hex, style
+from lib.statistics.chart_theme import ACCENT, colour, heat, money_format, provider_hex, style
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Measure, Shape, Unit
 from lib.statistics.periods import Cycle, Step
@@ -89,7 +89,7 @@ def table(found: Cross, named: Callable[[Axis, Any], str], *, totals: bool = Tru
         }
         records.append(record | {TOTAL + suffix: exact(found.total, unit)})
     columns = [name, *heads, *([TOTAL + suffix] if totals or not heads else [])]
-    return pd.DataFrame(records, columns=columns).astype({head: object for head in columns})
+    return pd.DataFrame(records, columns=columns, dtype=object)  # else None would make floats of whole numbers
 
 
 def draw(
@@ -116,7 +116,9 @@ def draw(
         alt.Tooltip("column_name:N", title=across),
         alt.Tooltip("label:N", title="Figure"),
     ]
-    y = alt.Y("shown:Q", title=None, stack="zero" if stacks else None)
+    largest = float(data.shown.max()) if data.shown.notna().any() else 0.0
+    scale = alt.Axis(format=money_format(largest)) if unit is Unit.NANO_USD else alt.Axis()
+    y = alt.Y("shown:Q", title=None, axis=scale, stack="zero" if stacks else None)
     x = alt.X(
         "column_name:N", sort=heads, title=None, axis=alt.Axis(labelAngle=0 if len(heads) < 9 else -40, labelLimit=86)
     )
@@ -130,7 +132,7 @@ def draw(
         bars = alt.Chart(data).mark_bar(color=ACCENT)
         few = bars.encode(
             x=alt.X("column_name:N", sort=heads, title=None, axis=alt.Axis(labels=False, ticks=False)),
-            y=alt.Y("shown:Q", title=None),
+            y=alt.Y("shown:Q", title=None, axis=scale),
             facet=alt.Facet("row_name:N", sort=order, title=None, columns=4),
             tooltip=tip,
         )
@@ -145,7 +147,8 @@ def draw(
     base = base.transform_calculate(place=f"indexof({order!r}, datum.row_name)")
     if shape is Shape.AREA and is_time:
         return style(base.mark_area(opacity=0.85) if stacks else base.mark_line(point=True), 300)
-    return style(base.mark_bar(), 300)
+    beside = {} if stacks else {"xOffset": alt.XOffset("row_name:N", sort=order)}  # rates and times are not added up
+    return style(base.mark_bar().encode(**beside), 300)
 
 
 def title_of(axis: Axis) -> str:

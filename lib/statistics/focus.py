@@ -25,7 +25,8 @@ def frame(ask: Statistics, actor: Actor, where: StatisticsFilter) -> pd.DataFram
     """The rows, by day."""
     found = ask.pivot(actor, where, _AXES, _MEASURES)
     rows = [_row(where.zone, *values) for values in found.itertuples(index=False)]
-    return pd.DataFrame(rows, columns=list(_row(where.zone, "2026-01-01", "", "", "", None, None, 0)))
+    columns = list(_row(where.zone, "2026-01-01", "", "", "", None, None, 0))
+    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def _row(

@@ -1,9 +1,10 @@
 """The tab Explore: any two axes crossed with any measure, in five shapes, saved as a view, taken away as a file."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -54,12 +55,15 @@ def tab(
 
 def card(services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, *, key: str) -> None:
     """The figures in the view's shape."""
+    import pandas as pd
+
     found, named = _asked(services, actor, view, where)
     if not found.rows:
         st.caption("No call in this range has these values.")
         return
     if view.shape is Shape.TABLE or found.across is None:
         table = explore.table(found, named)
+        table = pd.concat([table.iloc[-1:], table.iloc[:-1]])  # the total first: it stays in sight
         shown = table.map(lambda v: float(v) if v is not None and not isinstance(v, str) else v)
         money: Any = st.column_config.NumberColumn(format="dollar")
         number: Any = st.column_config.NumberColumn(format="localized")
@@ -71,6 +75,22 @@ def card(services: Services, actor: Actor, view: StatisticsView, where: Statisti
         rows, columns_left = found.left_out
         parts = [f"{rows:,} more rows"] * bool(rows) + [f"{columns_left:,} more columns"] * bool(columns_left)
         st.caption(f"Not shown, but in the totals: {' and '.join(parts)}.")
+
+
+def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime) -> None:
+    """The saved views that stand on the dashboard: the actor's own, and shared ones; each leads to its tab."""
+    for one in services.saved_views.list(actor):
+        if not one.is_pinned:
+            continue
+        view = StatisticsView.from_query(one.query, zone)
+        found = view.range(zone, now)
+        with st.container(border=True):
+            with blocks.row():
+                st.subheader(blocks.plain(one.name), anchor=False, width="stretch")
+                st.caption(statistics_filters.words(found.start, found.end, zone), width="content")
+                query: Any = {"query_params": dict(one.query), "icon": ":material/open_in_new:"}
+                st.page_link(session.page("statistics"), label="Open", **query)
+            card(services, actor, view, view.filter(found.start, found.end, zone), key=f"pinned-{one.id}")
 
 
 def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> None:

@@ -208,6 +208,12 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "ApiKeys.create": ("api_key.create", _key),
     "ApiKeys.update": ("api_key.change", _changed_key),
     "ApiKeys.revoke": ("api_key.revoke", lambda s, a: s.api_keys.revoke(a, _key(s, OPERATOR))),
+    "SavedViews.save": ("view.share", lambda s, a: s.saved_views.save(a, "v", {}, shared=True)),
+    "SavedViews.change": (
+        "view.change",
+        lambda s, a: s.saved_views.change(a, s.saved_views.save(a, "v", {}).id, shared=True, pinned=False),
+    ),
+    "SavedViews.delete": ("view.delete", lambda s, a: s.saved_views.delete(a, s.saved_views.save(a, "v", {}).id)),
     "Playground.share": ("playground.share", lambda s, a: s.playground.share(a, _run(s, a), is_shared=True)),
     "RateLimits.set_app": ("limits.change", lambda s, a: s.limits.set_app(a, "bot", Limits(5))),
     "Budgets.create": (
