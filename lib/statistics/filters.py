@@ -35,6 +35,9 @@ class Dimension(StrEnum):
 COST_SQL = """CASE WHEN sum(cost_nano_usd) = 0 AND count(*) > count(cost_nano_usd) THEN NULL
     ELSE CAST(sum(cost_nano_usd) AS BIGINT) END"""
 
+# A row is a call; an imported sum is as many as it says, none where it does not say.
+CALLS_SQL = "CAST(coalesce(sum(calls) FILTER (is_final), 0) AS BIGINT)"
+
 
 class Measure(StrEnum):
     """What is added up. Calls are counted over final rows; money and tokens over every attempt."""
@@ -49,7 +52,7 @@ class Measure(StrEnum):
         return {
             "cost": COST_SQL,
             "tokens": "CAST(sum(total_tokens) AS BIGINT)",
-            "calls": "count(*) FILTER (is_final)",
+            "calls": CALLS_SQL,
         }[self.value]
 
 

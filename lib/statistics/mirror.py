@@ -38,6 +38,7 @@ _COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "change_seq": ("BIGINT", pa.int64()),
     "started_at": ("TIMESTAMP", pa.string()),
     "is_final": ("BOOLEAN", pa.bool_()),
+    "calls": ("BIGINT", pa.int64()),
     "app": ("VARCHAR", pa.string()),
     "user_id": ("VARCHAR", pa.string()),
     "api_key_id": ("VARCHAR", pa.string()),

@@ -21,20 +21,21 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.errors import InvalidInput
 from lib.money import usd_from_nano
-from lib.statistics.filters import COST_SQL, Dimension, Measure, StatisticsFilter
+from lib.statistics.filters import CALLS_SQL, COST_SQL, Dimension, Measure, StatisticsFilter
 from lib.statistics.mirror import Mirror, Version
 from lib.statistics.periods import Step, bucket_key, hour_phase, local_time_sql
 
 _KEPT = 400  # answers
 _FAILED = "status IN ('error', 'timeout', 'truncated', 'orphaned')"
 _FIGURES = f"""
-    count(*) FILTER (is_final) AS calls,
+    {CALLS_SQL} AS calls,
     CAST(sum(prompt_tokens) AS BIGINT) AS prompt_tokens,
     CAST(sum(completion_tokens) AS BIGINT) AS completion_tokens,
     CAST(sum(total_tokens) AS BIGINT) AS total_tokens,
     {COST_SQL} AS cost_nano_usd,
-    count(DISTINCT call_id) FILTER (cost_nano_usd IS NULL) AS unpriced_calls,
-    count(*) FILTER (is_final AND {_FAILED}) AS failed_calls,
+    count(DISTINCT call_id) FILTER (cost_nano_usd IS NULL)
+        + CAST(coalesce(sum(calls - 1) FILTER (cost_nano_usd IS NULL), 0) AS BIGINT) AS unpriced_calls,
+    CAST(coalesce(sum(calls) FILTER (is_final AND {_FAILED}), 0) AS BIGINT) AS failed_calls,
     count(*) FILTER (NOT is_final) AS retries,
     quantile_cont(first_token_ms, 0.5) AS first_token_p50_ms,
     quantile_cont(first_token_ms, 0.95) AS first_token_p95_ms,
@@ -112,7 +113,7 @@ class Statistics:
 
     def top_models(self, actor: Actor, where: StatisticsFilter, measure: Measure, most: int = 14) -> pd.DataFrame:
         """The models with the largest sums of a measure: provider, model, value (missing: unknown), calls."""
-        sql = f"SELECT provider, model, {measure.sql} AS value, count(*) FILTER (is_final) AS calls FROM calls"
+        sql = f"SELECT provider, model, {measure.sql} AS value, {CALLS_SQL} AS calls FROM calls"
         order = f"GROUP BY ALL ORDER BY value DESC NULLS LAST, calls DESC, model LIMIT {int(most)}"
         return self._ask(actor, where, sql, order)
 
