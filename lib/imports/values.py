@@ -3,7 +3,6 @@
 A moment without a zone is taken to be in the zone that was chosen; of two that a clock shows twice, the first.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -19,16 +18,17 @@ def moment(value: Any, zone: tzinfo) -> datetime | None:
     """An ISO date or time, or Unix seconds or milliseconds; None for nothing."""
     if value is None or value == "":
         return None
-    if isinstance(value, int | Decimal | float) or value.replace(".", "", 1).isdecimal():
-        number = Decimal(str(value))
-        seconds = number / 1000 if number >= _YEAR_2001_MS else number
+    if type(value) is str and value[4:5] == "-":
+        found = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
+        if found.tzinfo is not UTC:
+            found = found.replace(tzinfo=found.tzinfo or zone).astimezone(UTC)
+    else:
         try:
+            number = Decimal(str(value))
+            seconds = number / 1000 if number >= _YEAR_2001_MS else number
             found = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(seconds * 1_000_000))
         except (OverflowError, InvalidOperation):
             raise ValueError(f"{value} is no moment") from None
-    else:
-        found = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
-        found = found.replace(tzinfo=zone).astimezone(UTC) if found.tzinfo is None else found.astimezone(UTC)
     if not 2000 <= found.year < 2200:
         raise ValueError(f"{value} is no moment of our days")
     return found
@@ -38,6 +38,8 @@ def whole(value: Any) -> int | None:
     """A count; None for nothing."""
     if type(value) is int:
         number = value
+    elif type(value) is str and value.isdecimal():
+        number = int(value)
     elif value is None or value == "":
         return None
     else:
@@ -91,6 +93,3 @@ def between(start: datetime | None, end: datetime | None) -> int | None:
     if start is None or end is None or end < start:
         return None
     return min(LARGEST, (end - start) // timedelta(milliseconds=1))
-
-
-Parser = Callable[[Any], Any]
