@@ -7,9 +7,10 @@ SQLAlchemy's way, since its driver wants casts in the statement; `copy_rows` is 
 
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table, insert
+from sqlalchemy import Boolean, Connection, Dialect, Table, insert
 
 from lib.db.quick import execute_many
 from lib.fast_json import encode_text
@@ -24,9 +25,10 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
         return
     names = tuple(rows[0])
     statement, converters = _prepared(table, names, connection.dialect)
-    values = [
-        tuple([row[name] if convert is None else convert(row[name]) for name, convert in converters]) for row in rows
-    ]
+    values = list(map(list, map(itemgetter(*names), rows)))
+    for index, convert in converters:
+        for row_values in values:
+            row_values[index] = convert(row_values[index])
     execute_many(connection, statement, values)
 
 
@@ -44,10 +46,15 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any
 
 
 @lru_cache(maxsize=32)
-def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[tuple[str, Any], ...]]:
-    """The statement, whose names are the table's own columns, and each column's converter."""
+def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[tuple[int, Any], ...]]:
+    """The statement, whose names are the table's own columns, and the converters of those that need one."""
     columns = [table.c[name] for name in names]
-    converters = tuple((c.name, c.type.dialect_impl(dialect).bind_processor(dialect)) for c in columns)
+    converters = tuple(
+        (index, convert)
+        for index, column in enumerate(columns)
+        if not isinstance(column.type, Boolean)  # the driver takes truth for 1
+        and (convert := column.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+    )
     marks = ", ".join("?" * len(columns))
     listed = ", ".join(f'"{column.name}"' for column in columns)
     return f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', converters  # noqa: S608 (names of our own)

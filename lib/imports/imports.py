@@ -8,6 +8,7 @@ and raises the ledger's epoch once, at its end: copies of the ledger start over.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, tzinfo
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -106,7 +107,7 @@ class Imports:
         choices = Choices(
             form,
             mapping,
-            ZoneInfo("UTC" if form.in_utc else wishes.zone),
+            UTC if form.in_utc else _zone(wishes.zone),
             wishes.app.strip(),
             wishes.provider.strip(),
             wishes.price,
@@ -216,6 +217,13 @@ def _write_people(connection: Connection, named: set[str | None], outside: Mappi
     there = set(connection.scalars(select(outside_people.c.id).where(outside_people.c.id.in_(wanted))))
     if new := [{"id": user_id, "name": outside[user_id]} for user_id in wanted if user_id not in there]:
         connection.execute(insert(outside_people), new)
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ValueError, KeyError, OSError):
+        raise InvalidInput(f"There is no time zone {name}.", "", "Write it as Europe/Berlin.", field="zone") from None
 
 
 def _check(form: Format, columns: Sequence[str], mapping: Mapping[str, str]) -> None:

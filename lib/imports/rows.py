@@ -110,28 +110,31 @@ class Reader:
         form, raw = self.choices.format, {name: row.get(column) for name, column in self._pairs}
         if form.adjust is not None and (reason := form.adjust(raw, row)) is not None:
             raise LeftOut(reason)
-        made = dict(self._empty, batch_id=self.batch_id)
-        self._moments(made, raw)
-        self._names(made, raw)
-        self._figures(made, raw)
-        if self._is_own:
-            _own_columns(made, raw)
-        else:
-            made["tags"] = self._tags
-        self._cost(made, raw)
+        made = dict(self._empty, batch_id=self.batch_id, tags=self._tags)
+        try:
+            self._moments(made, raw)
+            self._names(made, raw)
+            self._figures(made, raw)
+            if self._is_own:
+                self._what = "columns"
+                _own_columns(made, raw)
+            self._cost(made, raw)
+        except (ValueError, AttributeError, TypeError):
+            raise LeftOut(f"{self._what.replace('_', ' ')} can't be read") from None
         self._identify(made, raw, row)
         return made
 
     def _moments(self, made: dict[str, Any], raw: Raw) -> None:
-        zone = self.choices.zone
-        start = _parsed("moment", values.moment, raw.get("started_at"), zone)
+        self._what, moment, zone = "moment", values.moment, self.choices.zone
+        start = moment(raw.get("started_at"), zone)
         if start is None:
             raise LeftOut("no moment")
-        end = _parsed("moment", values.moment, raw.get("finished_at"), zone)
-        first = _parsed("moment", values.moment, raw.get("first_token_at"), zone)
+        end = moment(raw.get("finished_at"), zone)
+        first = moment(raw.get("first_token_at"), zone)
         if start > self.now or (self.choices.format.is_sum and end is not None and end > self.now):
             raise LeftOut("its time is not over yet")
-        took = _parsed("duration", values.milliseconds, raw.get("execution_time_ms"))
+        self._what = "duration"
+        took = values.milliseconds(raw.get("execution_time_ms"))
         is_sum = self.choices.format.is_sum
         made["started_at"], made["finished_at"] = start, max(start, end or start)
         made["execution_time_ms"] = None if is_sum else values.between(start, end) if took is None else took
@@ -180,12 +183,14 @@ class Reader:
     def _figures(self, made: dict[str, Any], raw: Raw) -> None:
         for name in _TOKENS:
             if (value := raw.get(name)) is not None and value != "":
-                made[name] = _parsed(name.replace("_", " "), values.whole, value)
+                self._what = name
+                made[name] = values.whole(value)
         prompt, completion = made["prompt_tokens"], made["completion_tokens"]
         if made["total_tokens"] is None and not self._is_own and not (prompt is completion is None):
             made["total_tokens"] = (prompt or 0) + (completion or 0)
         if self.choices.format.is_sum or "calls" in raw:
-            made["calls"] = _parsed("number of calls", values.whole, raw.get("calls"))
+            self._what = "calls"
+            made["calls"] = values.whole(raw.get("calls"))
             if made["calls"] == 0 and not made["total_tokens"] and not raw.get("cost_usd"):
                 raise LeftOut("nothing in it")
         made["usage_source"] = "none" if made["total_tokens"] is None else "provider"
@@ -193,11 +198,12 @@ class Reader:
             made["cache"] = "exact"
 
     def _cost(self, made: dict[str, Any], raw: Raw) -> None:
+        self._what = "cost"
         if self._is_own and made["cost_status"] is not None:  # says itself how its cost is known
-            made["cost_nano_usd"] = _parsed("cost", values.nano, raw.get("cost_usd"))
+            made["cost_nano_usd"] = values.nano(raw.get("cost_usd"))
             if made["cost_nano_usd"] is not None:
                 return
-        nano, form = _parsed("cost", values.nano, raw.get("cost_usd")), self.choices.format
+        nano, form = values.nano(raw.get("cost_usd")), self.choices.format
         if nano is None and made["status"] != "ok" and form.name == "litellm":
             nano = 0
         if nano is not None:
@@ -265,7 +271,7 @@ def _own_columns(made: dict[str, Any], raw: Raw) -> None:
             made[name] = value
     for name in _COUNTS:
         if raw.get(name) not in (None, ""):
-            made[name] = _parsed(name, values.whole, raw[name])
+            made[name] = values.whole(raw[name])
     for name in ("saved_nano_usd", "reported_nano_usd"):
         if isinstance(raw.get(name), int):
             made[name] = raw[name]
@@ -278,13 +284,6 @@ def _own_columns(made: dict[str, Any], raw: Raw) -> None:
             made[name] = decode(value) if isinstance(value, str) and value else value or {}
         except (ValueError, RecursionError):
             made[name] = {}
-
-
-def _parsed(name: str, parse: Any, *given: Any) -> Any:
-    try:
-        return parse(*given)
-    except (ValueError, AttributeError, TypeError):
-        raise LeftOut(f"{name} can't be read") from None
 
 
 def _maker(model: str) -> str | None:

@@ -20,8 +20,10 @@ def moment(value: Any, zone: tzinfo) -> datetime | None:
         return None
     if type(value) is str and value[4:5] == "-":
         found = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=zone)
         if found.tzinfo is not UTC:
-            found = found.replace(tzinfo=found.tzinfo or zone).astimezone(UTC)
+            found = found.astimezone(UTC)
     else:
         try:
             number = Decimal(str(value))
