@@ -13,13 +13,14 @@ from lib.imports.source import Row
 Raw = dict[str, Any]
 Adjust = Callable[[Raw, Row], str | None]
 _CACHE_FIELDS = {"cache_read_input_tokens": "cache_read_tokens", "cache_creation_input_tokens": "cache_write_tokens"}
+_TRUE = (True, "True", "true", "t", "1")
 _ZERO = (0, "0", "0.0", Decimal(0))
 
 
 def litellm(raw: Raw, row: Row) -> str | None:
     """The status, what the cache gave, cached tokens out of the metadata; a cost of 0 for tokens is none."""
     raw["status"] = "error" if row.get("status") == "failure" else "ok"
-    if str(row.get("cache_hit")).lower() == "true":
+    if row.get("cache_hit") in _TRUE:
         raw |= {"cache": "exact", "cost_usd": "0"}
     elif raw["status"] == "ok" and raw.get("cost_usd") in _ZERO:
         raw["cost_usd"] = None  # LiteLLM writes 0 also for a model it has no price for

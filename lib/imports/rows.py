@@ -62,6 +62,7 @@ _FEW = {
     if name not in {*_WORDS, *_COUNTS, "saved_nano_usd", "reported_nano_usd"}
     or name in ("attempt", "origin", "usage_source", "cost_status", "price_id", "cache", "first_token_ms")
 }
+_NAMES = ("model", "provider", "app", "user", "user_id", "status")
 _MOST_NAMES = 20_000
 
 
@@ -142,7 +143,7 @@ class Reader:
 
     def _names(self, made: dict[str, Any], raw: Raw) -> None:
         """Names come in few combinations, so what one means is worked out once."""
-        key = tuple(str(raw.get(name) or "") for name in ("model", "provider", "app", "user", "user_id", "status"))
+        key = tuple(map(raw.get, _NAMES))
         known = self._known_names.get(key)
         if known is None:
             if len(self._known_names) >= _MOST_NAMES:
