@@ -50,6 +50,11 @@ class Imports:
     def __init__(self, store: Store, prices: PriceBook) -> None:
         self._store, self._prices = store, prices
 
+    def look(self, actor: Actor, source: Source, wishes: Wishes | None = None) -> Preview:
+        """How the file is recognised, by its first rows: form, columns, mapping. No row is counted."""
+        actor.require_super_admin(_WHAT)
+        return self._recognised(source, wishes or Wishes())[0]
+
     def preview(self, actor: Actor, source: Source, wishes: Wishes | None = None, progress: Progress = _no) -> Preview:
         """What would be written; nothing is. `progress(rows read, share of the file)`."""
         actor.require_super_admin(_WHAT)
@@ -97,16 +102,20 @@ class Imports:
             audit.record(connection, actor, "import.undo", batch.file_name, batch=batch.id, rows=batch.rows)
         return self._remove(batch.id)
 
-    def _reader(self, source: Source, wishes: Wishes, batch_id: str) -> tuple[Preview, Reader]:
-        """How the file will be read."""
-        columns = list(dict.fromkeys(name for row in islice(source.rows(), _LOOKED_AT) for name in row))
+    def _recognised(self, source: Source, wishes: Wishes) -> tuple[Preview, Format]:
+        columns = [*dict.fromkeys(name for row in islice(source.rows(), _LOOKED_AT) for name in row)]
         form = by_name(wishes.format) if wishes.format else recognise(columns)
         mapping = suggested(columns) if form is GENERIC else form.mapping(columns)
-        _check(form, columns, mapping := mapping | dict(wishes.mapping or {}))
-        mapping = {name: column for name, column in mapping.items() if column}
+        mapping = {name: column for name, column in (mapping | dict(wishes.mapping or {})).items() if column}
+        return Preview(form.name, form.label, columns, mapping, form.is_sum), form
+
+    def _reader(self, source: Source, wishes: Wishes, batch_id: str) -> tuple[Preview, Reader]:
+        """How the file will be read."""
+        found, form = self._recognised(source, wishes)
+        _check(form, found.columns, found.mapping)
         choices = Choices(
             form,
-            mapping,
+            found.mapping,
             UTC if form.in_utc else _zone(wishes.zone),
             wishes.app.strip(),
             wishes.provider.strip(),
@@ -116,7 +125,6 @@ class Imports:
         with self._store.read() as connection:
             people = {key: user_id for key, user_id in connection.execute(select(users.c.name_key, users.c.id))}
             kinds = {name: kind for name, kind in connection.execute(select(providers.c.name, providers.c.kind))}
-        found = Preview(form.name, form.label, columns, mapping, form.is_sum)
         return found, Reader(choices, self._prices, people, kinds, utc_now(), batch_id)
 
     def _begin(self, actor: Actor, batch_id: str, source: Source, found: Preview) -> None:

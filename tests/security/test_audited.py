@@ -37,7 +37,7 @@ PLACE = "page 192.0.2.7"
 Deed = Callable[[Services, Actor], Any]
 _QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options", "check", "preview", "history"} | {
     *("used_by", "versions", "oldest_unpriced", "apps", "default_for", "matching", "effective", "of_apps", "notices"),
-    *("attention", "subject", "days", "last_run", "wait", "running"),
+    *("look", "attention", "subject", "days", "last_run", "wait", "running"),
 }
 NOT_CHANGES = {
     "Models.refresh": "fetches a provider's list of models, as opening a picker does",

@@ -160,6 +160,7 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Audit.options": lambda s, a: s.audit.options(a),
     "Audit.export_csv": lambda s, a: s.audit.export_csv(a, Asked()),
     "RateLimits.set_app": lambda s, a: s.limits.set_app(a, "bot", Limits()),
+    "Imports.look": lambda s, a: s.imports.look(a, _FILE),
     "Imports.preview": lambda s, a: s.imports.preview(a, _FILE),
     "Imports.run": lambda s, a: s.imports.run(a, _FILE),
     "Imports.list": lambda s, a: s.imports.list(a),
