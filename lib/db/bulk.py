@@ -5,7 +5,7 @@ value is converted by its type's own converter and the rows go to the driver as 
 SQLAlchemy's way, since its driver wants casts in the statement; `copy_rows` is for many: there it is COPY.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -43,6 +43,21 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any
     with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({listed}) FROM STDIN') as lines:
         for row in rows:
             lines.write_row([encode_text(v) if type(v) in (dict, list) else v for v in map(row.__getitem__, names)])
+
+
+def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+    """The same for columns of values as they are stored: moments as UTC text, JSON as text."""
+    rows = zip(*columns.values(), strict=True)
+    listed = ", ".join(f'"{table.c[name].name}"' for name in columns)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        execute_many(connection, f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', rows)  # noqa: S608 (our own names)
+        return
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("SET LOCAL TimeZone TO 'UTC'")
+    with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({listed}) FROM STDIN') as lines:
+        for row in rows:
+            lines.write_row(row)
 
 
 @lru_cache(maxsize=32)

@@ -2,7 +2,7 @@
 figures.
 
 A file is read in a stream and written in batches of a few thousand rows, each its own short transaction, so live calls
-are written in between. What is already in the ledger, by its id, is not written again. A run that is cut off takes its
+are written in between. What is there already, by its id, is not written again. A run that is cut off takes its
 rows away; after a kill its batch still stands as `running` and can be undone. Undoing deletes in small batches, too,
 and raises the ledger's epoch once, at its end: copies of the ledger start over.
 """
@@ -34,7 +34,7 @@ _WHAT = "import past usage"
 _CHUNK = 5_000
 _LOOKED_AT = 200  # rows whose columns tell the format
 _SHOWN = 20
-_THERE = "already in the ledger"
+_THERE = "there already"
 _IDS: Any = bindparam("ids", expanding=True)
 _KNOWN = Quick(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
 Progress = Callable[[int, float], None]

@@ -49,7 +49,7 @@ def test_litellm(store: Store) -> None:
     users = Users(store)
     amira = users.create(OPERATOR, "Amira", "a long enough password", Role.DEVELOPER)
     batch, (first, second, third, fourth) = brought(store, source("litellm.csv"))
-    assert batch.left_out == {"no moment": 1, "already in the ledger": 1}
+    assert batch.left_out == {"no moment": 1, "there already": 1}
     assert (batch.rows, batch.calls, batch.unpriced, batch.cost_nano_usd) == (4, 4, 1, 312_500)
     assert first["started_at"] == datetime(2026, 10, 5, 8, 0, 0, 123000, UTC)
     assert part(first, "execution_time_ms", "first_token_ms") == (2500, 400)

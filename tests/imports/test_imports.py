@@ -39,7 +39,7 @@ def test_a_preview_writes_nothing(store: Store) -> None:
         datetime(2026, 10, 5, 8, 0, 0, 123000, UTC),
         datetime(2026, 10, 6, 10, tzinfo=UTC),
     )
-    assert found.left_out == {"no moment": 1, "already in the ledger": 1}
+    assert found.left_out == {"no moment": 1, "there already": 1}
     assert found.sample[1]["user_name"] == "customer-7@example.com"
     assert count(store) == 0
     with store.read() as connection:
@@ -59,7 +59,7 @@ def test_files_that_overlap_add_what_is_new(store: Store) -> None:
     lines = (source("litellm.csv").file.read()).decode().splitlines(keepends=True)
     brought(store, given("".join(lines[:3])))
     found = service(store).preview(OPERATOR, given("".join(lines), "all.csv"))
-    assert (found.rows, found.left_out["already in the ledger"]) == (2, 3)
+    assert (found.rows, found.left_out["there already"]) == (2, 3)
     assert found.overlaps == []
     _, rows = brought(store, given("".join(lines)))
     assert len(rows) == 2
