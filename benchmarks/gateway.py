@@ -3,7 +3,7 @@
     make bench        (or: .venv/bin/python benchmarks/gateway.py [--quick])
 
 One run on one machine: an upstream that answers at once (a hundred chunks when streaming), the bare relay, and our
-gateway with all it does (key, permissions, limits of the key, a hard budget that applies, prices, durable rows), each
+gateway with all it does (key, permissions, a hard budget that applies, prices, durable rows, deadlines), each
 in processes of its own, loaded by a closed-loop generator in another. Ours and bare take turns; every figure is the
 median of five pairs. Two workers are compared with two of the bare relay's. At the end the ledger must hold a row for
 each acknowledged answer, their costs must be what the budget says was spent, and nothing may be held. The exit status

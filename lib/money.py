@@ -21,8 +21,13 @@ def usd_from_nano(nano: int) -> Decimal:
 
 def tokens_cost_nano(parts: list[tuple[int, int]]) -> int:
     """Cost of (tokens, nano-dollars per million tokens) pairs, summed exactly and rounded once, half to even."""
-    total = sum(tokens * price for tokens, price in parts)
-    return int((Decimal(total) / _MILLION).to_integral_value(ROUND_HALF_EVEN))
+    return per_million(sum([tokens * price for tokens, price in parts]))
+
+
+def per_million(total: int) -> int:
+    """A millionth of a sum, rounded half to even, in whole numbers throughout."""
+    whole, rest = divmod(total, _MILLION)
+    return whole + (rest * 2 > _MILLION or (rest * 2 == _MILLION and whole % 2 == 1))
 
 
 def format_money(nano: int | None, *, estimated: bool = False) -> str:

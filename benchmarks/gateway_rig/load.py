@@ -161,9 +161,10 @@ class _Client(asyncio.Protocol):
         buffer += data
         if not self.first and b"data:" in data:
             self.first = now
-        if buffer.endswith(b"0\r\n\r\n"):
-            self.ended(now, is_whole=b"data: [DONE]" in buffer[-64:] and b'data: {"error"' not in buffer)
-        elif not self.streams or not buffer.startswith(b"HTTP/1.1 200"):
+        if self.streams and buffer.startswith(b"HTTP/1.1 200"):
+            if buffer.endswith(b"0\r\n\r\n"):
+                self.ended(now, is_whole=b"data: [DONE]" in buffer[-64:] and b'data: {"error"' not in buffer)
+        else:
             end = buffer.find(b"\r\n\r\n")
             at = buffer.lower().find(b"content-length:", 0, end)
             if at >= 0 and len(buffer) >= end + 4 + int(buffer[at + 15 : buffer.index(b"\r\n", at)]):

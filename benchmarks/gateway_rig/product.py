@@ -1,4 +1,4 @@
-"""An installation of ours with all that a call can meet: key, limits, budget, price, rows; its gateway; its sums."""
+"""An installation of ours with what a call meets: key, budget, price, rows; its gateway; its sums."""
 
 import os
 import socket
@@ -18,7 +18,6 @@ import psutil
 from sqlalchemy import func, select
 
 from lib import services as service_root
-from lib.access.grants import Limits
 from lib.access.permissions import OPERATOR
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
 from lib.money import NANO_PER_USD
@@ -27,7 +26,6 @@ from lib.settings import PROJECT, Settings
 
 PRICES = "kind,model,valid_from,above_tokens,input,output\ncustom,bench-model,{day},,0.15,0.60\n"
 COST_NANO = 25 * 150 + 100 * 600  # of one answer of the upstream
-PLENTY = Limits(requests_per_minute=2_000_000_000, tokens_per_minute=2_000_000_000, concurrency=100_000)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Installation:
         )
         services.price_entries.import_csv(OPERATOR, PRICES.format(day=date.today().isoformat()))
         services.budgets.create(OPERATOR, scope="app", subject="bench", period="month", limit_nano=limit_nano)
-        self.key, _ = services.api_keys.create(OPERATOR, app="bench", models=["bench"], limits=PLENTY)
+        self.key, _ = services.api_keys.create(OPERATOR, app="bench", models=["bench"])
         self.limit_nano = limit_nano
         services.close()
 

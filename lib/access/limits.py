@@ -9,11 +9,11 @@ is built so: docs/decisions/limits.md.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -54,8 +54,7 @@ class LimitKind(StrEnum):
     CONCURRENCY = "calls at once"
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A call that wants to open: `tokens` is what it may use at most, as far as that can be told."""
 
     app: str
@@ -63,8 +62,7 @@ class Claim:
     key: KeyGrant | None = None
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """A limit after the decision, for protocol headers; `reset_s` is when all of it is free again."""
 
     limit: int
@@ -72,8 +70,7 @@ class Standing:
     reset_s: float
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Which limit stood in the way; `retry_after_s` None: the call is larger than the limit itself."""
 
     kind: LimitKind
@@ -90,8 +87,7 @@ class Refused:
         return Throttled(title, "", f"Try again in {wait} s.", retry_after=wait)
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Whether a call may open, and how its limits stand; None where there is no limit of the kind."""
 
     refused: Refused | None = None

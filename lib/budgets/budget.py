@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
+
 from lib.errors import InvalidInput
 from lib.money import NANO_PER_USD
 
@@ -42,11 +44,9 @@ COLUMN = {  # scope → the column of `usage_logs` and the field of `CallFacts` 
     Scope.USER: "user_id",
     Scope.KEY: "api_key_id",
 }
-_NAMED = [(scope.value, column) for scope, column in COLUMN.items()]
 
 
-@dataclass(frozen=True)
-class CallFacts:
+class CallFacts(Struct, frozen=True):
     """What decides which budgets a call falls under, as in its ledger row."""
 
     provider: str
@@ -58,8 +58,14 @@ class CallFacts:
     @property
     def subjects(self) -> list[tuple[str, str]]:
         """(scope, subject) of every budget that may apply."""
-        named = [(scope, getattr(self, column)) for scope, column in _NAMED]
-        return [("global", ""), *((scope, subject) for scope, subject in named if subject)]
+        named = (
+            ("provider", self.provider),
+            ("app", self.app),
+            ("configuration", self.configuration_id),
+            ("user", self.user_id),
+            ("key", self.api_key_id),
+        )
+        return [("global", ""), *[(scope, subject) for scope, subject in named if subject]]
 
 
 @dataclass(frozen=True)

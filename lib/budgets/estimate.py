@@ -8,7 +8,6 @@ sends one: its own `max_tokens`, else the model's longest answer, else `DEFAULT_
 from collections.abc import Mapping
 from typing import Any
 
-from lib.providers.chunks import Usage
 from lib.providers.prices import Price
 
 DEFAULT_CEILING = 4096
@@ -30,12 +29,4 @@ def upper_bound_nano(
     if price is None:
         return None
     prompt = prompt_tokens + -(-prompt_tokens // 4)
-    answer = max_completion_tokens
-    ways = (
-        Usage(prompt, answer, images=images),
-        Usage(prompt, answer, reasoning_tokens=answer, images=images),
-        Usage(prompt, answer, cache_write_tokens=prompt, images=images),
-        Usage(prompt, answer, cache_write_tokens=prompt, cache_write_1h_tokens=prompt, images=images),
-        Usage(prompt, answer, cache_write_tokens=prompt, cache_write_1h_tokens=prompt, reasoning_tokens=answer),
-    )
-    return max(price.cost_nano(usage) for usage in ways)
+    return price.rates_of(prompt).bound_nano(prompt, max_completion_tokens, images)

@@ -10,17 +10,17 @@ with a hold of nothing, so that a cost that becomes known at its end still count
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lib.budgets import notices
 from lib.budgets.budget import CallFacts
 from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
-from lib.budgets.windows import OpenWindow, lock, locked
+from lib.budgets.windows import OpenWindow, kept, lock, locked
 from lib.db.bulk import insert_rows
 from lib.db.quick import Quick
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
@@ -47,8 +47,7 @@ _CLAIM = Quick(
 )
 
 
-@dataclass(frozen=True)
-class Want:
+class Want(Struct, frozen=True):
     """A call that is about to be sent. `amount_nano`: the most it can cost; 0 free, None nobody knows."""
 
     log_id: str
@@ -125,7 +124,10 @@ def settle_many(connection: Connection, costs: Mapping[str, int | None], now: da
             total[1] += cost or 0
             total[2] += cost is None
             settled += 1
+    known = kept(connection) if sums else None
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
+        if known is not None:
+            known.settled(budget_id, starts_at, amount, cost)
         values = {"of_budget": budget_id, "of_start": starts_at, "amount": amount, "cost": cost, "unpriced": unpriced}
         for window in _SETTLE.all(connection, values):
             if not cost:

@@ -27,9 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.budgets.budget import COLUMN, Scope, Window, window_at
-from lib.db.quick import Quick
+from lib.db.quick import Quick, execute
 from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, open_calls, usage_logs
 
+_MOST_KEPT = 1_000  # sets of subjects
 _B, _W = budgets.c, budget_windows.c
 _OF_SUBJECTS = Quick(
     select(
@@ -74,9 +75,65 @@ def lock(connection: Connection) -> None:
         connection.execute(select(ledger_clock.c.id).where(ledger_clock.c.id == 1).with_for_update())
 
 
+class Kept:
+    """Windows that one connection of SQLite's knows: true until another one commits, which `version` tells."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self._windows: dict[str, OpenWindow] = {}
+        self._of: dict[tuple[tuple[str, str], ...], list[OpenWindow]] = {}
+
+    def get(self, subjects: tuple[tuple[str, str], ...], now: datetime) -> list[OpenWindow] | None:
+        """Those about the subjects, if they are known and none has ended."""
+        found = self._of.get(subjects)
+        if found is None or any(window.budget.ends_at <= now for window in found):
+            return None
+        for window in found:
+            window.taken = 0
+        return found
+
+    def put(self, subjects: tuple[tuple[str, str], ...], found: list[OpenWindow]) -> list[OpenWindow]:
+        """Keep what was read; a window is one object, whoever asks for it."""
+        if len(self._of) >= _MOST_KEPT:
+            self._of.clear()
+        for window in found:
+            known = self._windows.get(window.budget.id)
+            if known is None or known.starts_at != window.starts_at:
+                self._windows[window.budget.id] = window
+        self._of[subjects] = [self._windows[window.budget.id] for window in found]
+        return self._of[subjects]
+
+    def settled(self, budget_id: str, starts_at: datetime, amount: int, cost: int) -> None:
+        """What a hold of `amount` came to."""
+        window = self._windows.get(budget_id)
+        if window is not None and window.starts_at == starts_at:
+            window.held -= amount
+            window.spent += cost
+
+
+def kept(connection: Connection) -> Kept | None:
+    """What the connection knows, empty if another one has committed since; None for one that may keep nothing."""
+    place = connection.info.get("kept")
+    if place is None:
+        return None
+    version = execute(connection, "PRAGMA data_version", ()).fetchone()[0]
+    known: Kept | None = place.get("windows")
+    if known is None or known.version != version:
+        known = place["windows"] = Kept(version)
+    return known
+
+
 def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
     """The current windows of every budget about one of the (scope, subject) pairs, locked, by budget id."""
-    asked = {"subjects": sorted(subjects)}
+    known, asked = kept(connection), tuple(sorted(subjects))
+    if known is None:
+        return _read(connection, asked, now)
+    found = known.get(asked, now)
+    return known.put(asked, _read(connection, asked, now)) if found is None else found
+
+
+def _read(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
+    asked = {"subjects": subjects}
     found = _OF_SUBJECTS.all(connection, asked)
     if found and connection.dialect.name != "sqlite":
         lock(connection)

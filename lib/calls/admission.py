@@ -6,10 +6,10 @@ in the same order. Why it is one transaction: docs/decisions/budgets.md and limi
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from lib.access.limits import Claim, RateLimits, Verdict
@@ -19,8 +19,7 @@ from lib.budgets.refusal import Refusal
 from lib.errors import ErrorKind, Throttled
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """What the opening of an attempt asks for. `amount_nano`: the most it can cost, 0 free, None nobody knows.
 
     `claim` is what it takes of the limits; only a call's first attempt has one.
@@ -32,18 +31,16 @@ class Ask:
     claim: Claim | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Whether an attempt may be sent, how the limits of its call stand, and whether a hard budget holds for it."""
 
     refusal: Throttled | None = None
     kind: ErrorKind | None = None
-    standing: Verdict = field(default_factory=Verdict)
+    standing: Verdict = Verdict()
     is_bounded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What an attempt came to: `tokens` and `cost_nano` None where nobody knows."""
 
     log_id: str

@@ -61,7 +61,8 @@ async def run_call(
     number = 0
     while step is not None:
         number += 1
-        call.attempt, call.claim = AttemptState(number, step.target), None
+        if number > 1 or call.attempt.target is not step.target:
+            call.attempt, call.claim = AttemptState(number, step.target), None
         try:
             unsent = await _open(call, step, ledger, prices, owner)
         except BaseException:
@@ -82,7 +83,8 @@ async def run_call(
             following = None
         closing = closing_of(call, unsent or ending_of(call.attempt, failure), prices, is_final=following is None)
         ledger.close(closing)
-        call.note("closed", summary(closing.row))
+        if call.is_watched:
+            call.note("closed", summary(closing.row))
         if following is None:
             call.finish(closing.row)
         elif following.pause_s:

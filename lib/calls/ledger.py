@@ -8,7 +8,6 @@ locked, full or gone only delays it: it is tried again until it is in.
 import asyncio
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,7 +16,7 @@ from lib.access.limits import RateLimits
 from lib.calls import admission
 from lib.calls.admission import Answer, Ask
 from lib.calls.closing import Closing, insert_closings, never_opened
-from lib.calls.spool import Spool
+from lib.calls.spool import Segment, Spool
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.engine import Busy, Direct, Store
@@ -44,7 +43,7 @@ class Ledger:
         self._opening: list[_Opening] = []
         self._closing: list[Closing] = []
         self._doubtful: list[str] = []  # openings that failed, perhaps after their commit: they must not stay open
-        self._spent: list[Path] = []  # spool files whose records are all in this or an earlier batch
+        self._spent: list[Segment] = []  # spool files whose records are all in this or an earlier batch
         self._flusher: asyncio.Task[None] | None = None
         self._turn: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
@@ -228,8 +227,8 @@ class Ledger:
             self._spent.append(segment)
 
     def _drop_spent(self) -> None:
-        for path in self._spent:
-            path.unlink(missing_ok=True)
+        for segment in self._spent:
+            self._spool.clear(segment)
         self._spent.clear()
 
 

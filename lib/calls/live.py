@@ -7,9 +7,11 @@ that started the call, so leaving, reloading or a second tab changes nothing.
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from lib.access.limits import Claim, Verdict
 from lib.calls import content
@@ -29,6 +31,7 @@ from lib.providers.chunks import (
     UsageReport,
     Vectors,
 )
+from lib.providers.protocols.usage import images_in
 from lib.providers.redaction import redact
 
 MAX_EVENTS = 100
@@ -120,6 +123,7 @@ class AttemptState:
     vectors: tuple[tuple[float, ...], ...] = ()
     chunks: int = 0
     first_token_ms: int | None = None
+    identity: dict[str, Any] = field(default_factory=dict)  # its columns in both tables, once they are known
     checkpointed_ms: int = 0  # when the answer so far was last noted on disk, and how many pieces of it
     checkpointed_pieces: int = 0
 
@@ -183,21 +187,24 @@ class LiveCall:
 
     def __init__(self, plan: Plan, listener: Listener | None = None) -> None:
         self.plan, self.listener = plan, listener
+        self.is_watched = listener is None  # on a page
         self.call_id = new_id()
         self.user_id = plan.request.actor.user_id
         self.attempt = AttemptState(1, plan.first)
         self.stop_requested = False
-        self.ended = threading.Event()
+        self.ended = Latch()
         self.ended_at: float | None = None
         self.row: dict[str, Any] | None = None
         self.claim: Claim | None = None  # what the current attempt took of the limits
         self.standing = Verdict()  # how the limits stood when the call opened
         self.refusal: Throttled | None = None  # a budget's or a limit's no
         messages = plan.first.model_request.messages
-        self.prompt_estimate = estimate_tokens("\n".join(text_of(message) for message in messages))
+        texts = [text_of(message) for message in messages]
+        self.prompt_estimate = estimate_tokens("\n".join(texts))
+        self.images = images_in(messages)
         self.content_policy = plan.configuration.content_policy
-        asked = [text_of(message) for message in messages if message.get("role") == "user"]
-        self.prompt_kept = content.text_to_keep(self.content_policy, clean(asked[-1]) if asked else None)
+        asked = next((n for n in range(len(texts) - 1, -1, -1) if messages[n].get("role") == "user"), None)
+        self.prompt_kept = content.text_to_keep(self.content_policy, None if asked is None else clean(texts[asked]))
         self.request_kept = content.request_to_keep(self.content_policy, messages, self.prompt_estimate)
         self._started = time.monotonic()
         self._events: deque[tuple[float, str, str]] = deque(maxlen=MAX_EVENTS)
@@ -205,8 +212,9 @@ class LiveCall:
             self.note("left out", f"{', '.join(plan.dropped)}: not taken by {plan.first.model_request.model}")
 
     def note(self, name: str, detail: str = "") -> None:
-        """Add a line to the monitor; only the last hundred stay."""
-        self._events.append((time.monotonic(), name, detail))
+        """Add a line to the monitor, which pages show; only the last hundred stay."""
+        if self.is_watched:
+            self._events.append((time.monotonic(), name, detail))
 
     def finish(self, row: dict[str, Any]) -> None:
         """The last attempt's row is on disk: the call has ended."""
@@ -240,6 +248,29 @@ class LiveCall:
         return tuple(Event(round((at - self._started) * 1000), name, redact(detail)) for at, name, detail in events)
 
 
+class Latch:
+    """Set once, waited for by any thread: what is left of an Event that costs a fiftieth."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Let everybody go, now and later; once."""
+        self._lock.release()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Whether it was set, after the time at the latest."""
+        if not self._lock.acquire(timeout=-1 if timeout_s is None else max(timeout_s, 0.0)):
+            return False
+        self._lock.release()
+        return True
+
+
 def clean(text: str) -> str:
     """Text that every store accepts: no NUL, no lone surrogates."""
+    if text.isascii():
+        return text.replace("\x00", "")
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")

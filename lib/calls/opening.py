@@ -5,6 +5,7 @@ from typing import Any
 from lib.access.limits import Claim
 from lib.budgets.budget import CallFacts
 from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
+from lib.calls import content
 from lib.calls.admission import Ask
 from lib.calls.live import LiveCall
 from lib.calls.outcome import identity_of
@@ -12,7 +13,6 @@ from lib.calls.request import Target
 from lib.providers.chunks import ModelRequest
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
-from lib.providers.protocols.usage import images_in
 
 
 def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
     price = prices.price(target.endpoint.kind, asked.model, attempt.started_at)
     several = {} if asked.wire is None else {"n": asked.wire.body.get("n")}  # answers at once: only in the relay
     ceiling = completion_ceiling({**asked.parameters, **several}, target.longest_answer)
-    amount = upper_bound_nano(price, call.prompt_estimate, ceiling, images_in(asked.messages))
+    amount = upper_bound_nano(price, call.prompt_estimate, ceiling, call.images)
     if attempt.number > 1:
         return Ask(attempt.log_id, facts, amount)
     said = ceiling if _has_ceiling(asked.parameters) else 0
@@ -49,6 +49,7 @@ def bound(call: LiveCall) -> None:
     bounded = ModelRequest(
         asked.model, asked.messages, {**asked.parameters, name: each}, asked.stream, asked.wire, asked.texts
     )
+    call.attempt.identity["parameters"] = content.parameters_to_keep(call.content_policy, bounded.parameters)
     call.attempt.target = Target(target.endpoint, bounded, target.weight, target.dropped, target.longest_answer)
 
 

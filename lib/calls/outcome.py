@@ -6,8 +6,9 @@ unknown stays NULL.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from lib.calls import content
 from lib.calls.closing import Closing
@@ -25,8 +26,7 @@ _TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TI
 _MAY_BE_CHARGED = _TIMEOUTS | {ErrorKind.STREAM_CUT, ErrorKind.PROCESS_ENDED}
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """Status and reason of an attempt; `sent` is False when nothing went upstream."""
 
     status: str
@@ -143,10 +143,12 @@ def summary(row: dict[str, Any]) -> str:
 
 
 def identity_of(call: LiveCall) -> dict[str, Any]:
-    """What the rows of `open_calls` and `usage_logs` share."""
+    """What the rows of `open_calls` and `usage_logs` share; made once for an attempt."""
     request, attempt = call.plan.request, call.attempt
+    if attempt.identity:
+        return attempt.identity
     endpoint, asked = attempt.target.endpoint, attempt.target.model_request
-    return {
+    attempt.identity = {
         "id": attempt.log_id,
         "call_id": call.call_id,
         "attempt": attempt.number,
@@ -166,3 +168,4 @@ def identity_of(call: LiveCall) -> dict[str, Any]:
         "tags": dict(request.tags),
         "lane": "translate" if asked.wire is None else "relay",
     }
+    return attempt.identity

@@ -6,8 +6,11 @@ the asker's hands, not a row of the ledger.
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import Any
+
+from msgspec.structs import replace
 
 from lib.access.permissions import Permission
 from lib.calls.lookups import KeptLookups, Lookups
@@ -53,7 +56,7 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
         configuration=configuration,
         deployments=deployments,
         fallbacks=fallbacks,
-        routing=replace(
+        routing=replaced(
             routing,
             deadlines=request.deadlines or routing.deadlines,
             max_attempts=routing.max_attempts if request.max_attempts is None else request.max_attempts,
@@ -159,9 +162,14 @@ def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
         system, messages = "", [{"role": "user", "content": text} for text in request.texts]
     else:
         messages = [dict(message) for message in request.messages]
-    if not any(_says_something(message) for message in messages):
+    length, says_something = 0, False
+    for message in messages:
+        text = text_of(message)
+        length += len(text)
+        says_something = says_something or bool(text.strip()) or _has_other_parts(message)
+    if not says_something:
         raise InvalidInput("The prompt is empty.", "", "Write what you want to ask.", field="prompt")
-    if (length := sum(len(text_of(message)) for message in messages)) > MAX_PROMPT_CHARACTERS:
+    if length > MAX_PROMPT_CHARACTERS:
         raise InvalidInput(
             "The prompt is too long.",
             f"It has {length:,} characters; the limit is {MAX_PROMPT_CHARACTERS:,}.",
@@ -171,13 +179,11 @@ def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
     return ([{"role": "system", "content": system}] if system.strip() else []) + messages
 
 
-def _says_something(message: Mapping[str, Any]) -> bool:
-    """Text, or a part that is none: an image, a file."""
+def _has_other_parts(message: Mapping[str, Any]) -> bool:
+    """Whether a part of it is no text: an image, a file."""
     content = message.get("content")
     parts = content if isinstance(content, list) else []
-    return bool(text_of(message).strip()) or any(
-        isinstance(part, Mapping) and part.get("type") != "text" for part in parts
-    )
+    return any(isinstance(part, Mapping) and part.get("type") != "text" for part in parts)
 
 
 class Plans:

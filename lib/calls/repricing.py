@@ -10,7 +10,7 @@ leaves right rows and can be started again. The audit log notes the beginning, a
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ from lib.providers.prices import PROVIDER_SAID
 _BATCH = 2000
 _C = usage_logs.c
 _COST = ("cost_nano_usd", "cost_status", "price_id")
-_USAGE = tuple(part.name for part in fields(Usage))
+_USAGE = tuple(Usage.__struct_fields__)
 _KINDS = {kind.value for kind in ProviderKind}
 
 

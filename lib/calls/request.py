@@ -1,9 +1,10 @@
 """What a door asks for, `CallRequest`, and what `lib.calls.plans` makes of it, `Plan`: values only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from lib.access.permissions import Actor
 from lib.configs.configuration import Configuration
@@ -25,8 +26,7 @@ class Origin(StrEnum):
     SYSTEM = "system"
 
 
-@dataclass(frozen=True)
-class CallRequest:
+class CallRequest(Struct, frozen=True):
     """A model call as a door wants it. `configuration` is a slug or id; None means the default of `app`.
 
     `model` is a `provider/model` to call past every configuration. With `texts` they are turned into vectors, and
@@ -44,8 +44,8 @@ class CallRequest:
     context: str | None = None  # what the call is for, within its app: overrides may name it
     origin: Origin = Origin.PLAYGROUND
     system_prompt: str | None = None  # None: the configuration's; empty: none
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # on top of all others; None removes one
-    tags: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}  # on top of all others; None removes one
+    tags: Mapping[str, Any] = {}
     conversation_id: str | None = None
     deadlines: Deadlines | None = None
     max_attempts: int | None = None
@@ -53,11 +53,10 @@ class CallRequest:
     stream: bool = True
     texts: tuple[str, ...] | None = None
     wire: Wire | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True):
     """One model at one provider, and what it is asked."""
 
     endpoint: Endpoint
@@ -72,8 +71,7 @@ class Target:
         return f"{self.endpoint.provider_id}/{self.model_request.model}"
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """A request that may be sent: everything resolved. `routing` holds the limits in force for this call."""
 
     request: CallRequest

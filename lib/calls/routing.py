@@ -9,7 +9,8 @@ ever doubled or swapped. Targets whose circuit is open are passed over.
 
 import asyncio
 import random
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lib.calls.live import AttemptState
 from lib.calls.request import Plan, Target
@@ -40,8 +41,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_RETRY_AFTER_S = 0.5, 8.0, 30.0
 _TYPICAL = Usage(1000, 1000)
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """The next attempt: its target, the leave to send it, and seconds to wait before."""
 
     target: Target

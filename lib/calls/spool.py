@@ -2,7 +2,7 @@
 
 Each process has a folder under `data/spool/`, held by a file lock that the kernel releases when it dies. A call's
 closing record is appended to `closed-*.jsonl` in one write before its last byte leaves; once the database has it, the
-file is removed. A stream that lasts longer than half a second also keeps its text so far in `<log id>.part`. Whoever
+file is emptied. A stream that lasts longer than half a second also keeps its text so far in `<log id>.part`. Whoever
 can lock another process's folder knows it is dead, and may recover it (`lib.calls.recovery`).
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 from lib.fast_json import encode
 
 _LOCK = "lock"
+Segment = tuple[int, int]  # a file of closing records: its number, and its descriptor
 
 
 class Spool:
@@ -28,24 +29,32 @@ class Spool:
         self.folder = root / owner
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _try_lock(self.folder)
-        self._number = 0
+        self._number = self._last = 0
         self._file: int | None = None
+        self._clean: list[Segment] = []  # numbers and files of segments that are empty again
         self._noted: set[str] = set()  # calls with checkpoints
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a closing record in one write; OSError when the disk refuses."""
         if self._file is None:
-            self._number += 1
-            self._file = _open_append(self._segment())
+            if self._clean:
+                self._number, self._file = self._clean.pop()
+            else:
+                self._last = self._number = self._last + 1
+                self._file = _open_append(self._segment())
         os.write(self._file, _line(record))
 
-    def rotate(self) -> Path | None:
-        """Close the file that holds the records so far and return it; None when there is none."""
+    def rotate(self) -> Segment | None:
+        """Write no more into the file that holds the records so far, and return it; None when there is none."""
         if self._file is None:
             return None
-        os.close(self._file)
-        self._file = None
-        return self._segment()
+        segment, self._file = (self._number, self._file), None
+        return segment
+
+    def clear(self, segment: Segment) -> None:
+        """Its records are in the database: empty it, to be written again."""
+        os.ftruncate(segment[1], 0)
+        self._clean.append(segment)
 
     def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
         """Add to what is known of a call in flight."""
@@ -64,8 +73,9 @@ class Spool:
 
     def close(self) -> None:
         """Give the folder up; it is removed when nothing waits in it."""
-        self.rotate()
-        if not any(path.name != _LOCK for path in self.folder.iterdir()):
+        for _, file in (*self._clean, *filter(None, [self.rotate()])):
+            os.close(file)
+        if not any(path.name != _LOCK and path.stat().st_size for path in self.folder.iterdir()):
             shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)

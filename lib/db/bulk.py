@@ -10,7 +10,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Dialect, Table, insert
+from sqlalchemy import JSON, Boolean, Column, Connection, Dialect, Table, insert
 
 from lib.db.quick import execute_many
 from lib.fast_json import encode_text
@@ -65,11 +65,14 @@ def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[s
     """The statement, whose names are the table's own columns, and the converters of those that need one."""
     columns = [table.c[name] for name in names]
     converters = tuple(
-        (index, convert)
-        for index, column in enumerate(columns)
-        if not isinstance(column.type, Boolean)  # the driver takes truth for 1
-        and (convert := column.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        (index, convert) for index, column in enumerate(columns) if (convert := _converter(column, dialect)) is not None
     )
     marks = ", ".join("?" * len(columns))
     listed = ", ".join(f'"{column.name}"' for column in columns)
     return f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', converters  # noqa: S608 (names of our own)
+
+
+def _converter(column: Column[Any], dialect: Dialect) -> Any:
+    if isinstance(column.type, Boolean):
+        return None  # the driver takes truth for 1
+    return encode_text if isinstance(column.type, JSON) else column.type.dialect_impl(dialect).bind_processor(dialect)

@@ -90,13 +90,15 @@ class Busy(Exception):
 class Direct:
     """A connection of one's own whose transactions never wait: Busy when another connection writes.
 
-    It leaves the write-ahead log's checkpoints to `Store.checkpoint`, in a thread.
+    It leaves the write-ahead log's checkpoints to `Store.checkpoint`, in a thread. `kept` is for what its transactions
+    know of the database (`connection.info["kept"]`); it is emptied when one of them fails.
     """
 
     def __init__(self, engine: Engine, database: str | None) -> None:
         self._connection, self._database = engine.connect().execution_options(by_hand=True), database
         self._connection.detach()
         self._connection.begin()  # for SQLAlchemy one transaction that lasts; the driver's are begun here
+        self.kept: dict[str, Any] = self._connection.info.setdefault("kept", {})
         driver: Any = self._connection.connection.dbapi_connection
         self._driver = driver
         for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
@@ -116,6 +118,7 @@ class Direct:
                 yield self._connection
                 self._driver.execute("COMMIT")
             except BaseException:
+                self.kept.clear()
                 if self._driver.in_transaction:
                     self._driver.execute("ROLLBACK")
                 raise

@@ -91,7 +91,7 @@ class Resource:
         """Answer a request."""
         exchange, services = Exchange(scope, receive, send), service_root.current()
         try:
-            actor = await caller(exchange, services, Endpoint.API)
+            actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
             adds = scope["method"] == "POST"
             body = read_json(await exchange.body()) if adds else {}
             work = self.post if adds and self.post is not None else self.get

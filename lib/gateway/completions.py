@@ -30,7 +30,7 @@ from lib.providers.kinds import Protocol
 from lib.providers.parameter_rules import ALLOWED
 from lib.services import Services
 
-_TRAVELS = ("anthropic-version", "anthropic-beta", "openai-beta")  # headers that belong to a protocol
+_TRAVELS = (b"anthropic-version", b"anthropic-beta", b"openai-beta")  # headers that belong to a protocol
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,14 @@ async def caller(exchange: Exchange, services: Services, endpoint: Endpoint) -> 
     if key is None or key.actor is None:
         raise Refused(refusals.UNKNOWN_KEY)
     key.grant.require_endpoint(endpoint)
-    return key.actor.coming_from(exchange.place)
+    return key.actor
 
 
 def _call(actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange) -> CallRequest:
     """The call of a question: `provider/model` past the configurations, else a configuration's slug."""
     by_model = "/" in asked.model
     parameters = {name: value for name, value in asked.parameters.items() if name in ALLOWED}
-    headers = {name: value for name in _TRAVELS if (value := exchange.header(name))}
+    headers = {n.decode(): exchange.headers[n].decode("latin-1") for n in _TRAVELS if exchange.headers.get(n)}
     return CallRequest(
         actor=actor,
         messages=asked.messages,
@@ -116,7 +116,7 @@ def _call(actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange) ->
         parameters=parameters,
         stream=asked.stream,
         texts=asked.texts,
-        wire=Wire(protocol.value, asked.body, headers),
+        wire=Wire(protocol, asked.body, headers),
         extra={name: value for name, value in asked.parameters.items() if name not in ALLOWED},
     )
 

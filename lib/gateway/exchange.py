@@ -45,8 +45,9 @@ class Exchange:
     @property
     def token(self) -> str:
         """The API key that was sent: as a bearer, or as Anthropic's clients do."""
-        scheme, _, token = self.header("authorization").partition(" ")
-        return (token if scheme.lower() == "bearer" else self.header("x-api-key")).strip()
+        scheme, _, token = self.headers.get(b"authorization", b"").partition(b" ")
+        sent = token if scheme.lower() == b"bearer" else self.headers.get(b"x-api-key", b"")
+        return sent.decode("latin-1").strip()
 
     @property
     def place(self) -> str:
@@ -56,7 +57,7 @@ class Exchange:
 
     async def body(self) -> bytes:
         """The body, read as far as the limits of size and time; Refused past them."""
-        if (length := self.header("content-length")).isdecimal() and int(length) > LARGEST_BODY:
+        if (length := self.headers.get(b"content-length", b"")).isdigit() and int(length) > LARGEST_BODY:
             raise _too_large()
         parts, size = list[bytes](), 0
         try:

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True)
-class Usage:
+
+class Usage(Struct, frozen=True):
     """Tokens as the provider counted them: `prompt_tokens` includes cached ones, `completion_tokens` reasoning.
 
     `cache_write_tokens` are all that were written into a cache; those kept for an hour are counted apart, too, for they
@@ -31,18 +32,15 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True)
-class TextDelta:
+class TextDelta(Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True)
-class ReasoningDelta:
+class ReasoningDelta(Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True)
-class ToolCallDelta:
+class ToolCallDelta(Struct, frozen=True):
     """A piece of the tool call at `index`; `arguments` pieces concatenate to JSON."""
 
     index: int
@@ -51,8 +49,7 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-@dataclass(frozen=True)
-class UsageReport:
+class UsageReport(Struct, frozen=True):
     """May come anywhere in the stream and more than once; the last one holds.
 
     `is_partial`: counted before the answer was complete; its prompt holds, its completion is only a floor.
@@ -64,15 +61,13 @@ class UsageReport:
     cost_nano_usd: int | None = None
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """The provider said it ended: stop, length, tool_calls, content_filter or its own word."""
 
     reason: str
 
 
-@dataclass(frozen=True)
-class ServedModel:
+class ServedModel(Struct, frozen=True):
     """The model that really answered, where the provider names one."""
 
     model: str
@@ -88,8 +83,7 @@ class Vectors:
 Chunk = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | ServedModel | Vectors
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(Struct, frozen=True):
     """Bytes of an answer for a program that speaks the provider's protocol, and what they say."""
 
     data: bytes
@@ -113,8 +107,7 @@ class Endpoint:
     allow_private: bool = False
 
 
-@dataclass(frozen=True)
-class Wire:
+class Wire(Struct, frozen=True):
     """A request as a program wrote it, for an endpoint that speaks the same protocol.
 
     `headers` are the protocol's own that travel with it. `system` goes before the program's own instructions, and
@@ -122,14 +115,13 @@ class Wire:
     """
 
     protocol: str
-    body: Mapping[str, Any] = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = {}
     system: str = ""
-    given: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class ModelRequest:
+class ModelRequest(Struct, frozen=True):
     """One attempt at one model. `messages` and `parameters` have OpenAI's chat shape (tools and images included).
 
     `stream` False asks the provider for the whole answer at once; it arrives as the same chunks. With a `wire` the
@@ -138,7 +130,7 @@ class ModelRequest:
 
     model: str
     messages: list[dict[str, Any]]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
     stream: bool = True
     wire: Wire | None = None
     texts: tuple[str, ...] | None = None  # to be turned into vectors, instead of an answer to messages

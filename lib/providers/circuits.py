@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -74,8 +75,7 @@ class Circuit:
         return now < self.open_until <= now + LONGEST_PAUSE
 
 
-@dataclass(frozen=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """Leave to send one attempt, or the open circuit that refuses it. A probe's end decides about its circuit."""
 
     provider_id: str

@@ -7,8 +7,11 @@ machine is `free`: an explicit zero.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
-from lib.money import tokens_cost_nano
+from msgspec import Struct
+
+from lib.money import per_million, tokens_cost_nano
 from lib.providers.chunks import Usage
 
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +39,8 @@ class Rates:
     def cost_nano(self, usage: Usage) -> int:
         """The cost of a call; cached tokens are part of the prompt, reasoning of the completion, each priced apart."""
         read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+        if not (read or write or long or usage.reasoning_tokens or usage.images or self.request):
+            return per_million(usage.prompt_tokens * self.input + usage.completion_tokens * self.output)
         cache_write = _first(self.cache_write, self.input)
         tokens = tokens_cost_nano(
             [
@@ -48,6 +53,13 @@ class Rates:
             ]
         )
         return tokens + usage.images * (self.image or 0) + (self.request or 0)
+
+    def bound_nano(self, prompt_tokens: int, completion_tokens: int, images: int) -> int:
+        """The most a call of so many tokens can cost, each charged in the dearest way there is for it."""
+        prompt = max(self.input, self.cache_read or 0, self.cache_write or 0, self.cache_write_1h or 0)
+        answer = max(self.output, self.reasoning or 0)
+        tokens = per_million(prompt_tokens * prompt + completion_tokens * answer)
+        return tokens + images * (self.image or 0) + (self.request or 0)
 
     @property
     def is_free(self) -> bool:
@@ -80,7 +92,7 @@ class Price:
     source: str = ""
     id: str = ""
 
-    @property
+    @cached_property
     def price_id(self) -> str:
         """Names the entry, as stored with every call."""
         if self.id:
@@ -93,22 +105,25 @@ class Price:
         """Those of a short prompt."""
         return self.tiers[0].rates
 
-    @property
+    @cached_property
     def is_free(self) -> bool:
         """Whether calls cost nothing, by nature rather than by ignorance."""
         return all(tier.rates.is_free for tier in self.tiers)
 
     def cost_nano(self, usage: Usage) -> int:
         """The exact cost of a call."""
+        return self.rates_of(usage.prompt_tokens).cost_nano(usage)
+
+    def rates_of(self, prompt_tokens: int) -> Rates:
+        """Those of a prompt of that length."""
         rates = self.tiers[0].rates
         for tier in self.tiers[1:]:
-            if usage.prompt_tokens > tier.above_tokens:
+            if prompt_tokens > tier.above_tokens:
                 rates = tier.rates
-        return rates.cost_nano(usage)
+        return rates
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """A call's cost in nano-dollars (None: unknown), `priced`, `free` or `unpriced`, and the price it came from."""
 
     nano: int | None

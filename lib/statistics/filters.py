@@ -6,54 +6,13 @@ API key those of its app: that condition is part of every statement, whatever th
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from lib.access.permissions import Actor
+from lib.statistics.measures import Dimension, Measure
 
-
-class Dimension(StrEnum):
-    """What figures can be split by."""
-
-    PROVIDER = "provider"
-    MODEL = "model"
-    APP = "app"
-    USER = "user"
-    API_KEY = "api_key"
-    CONFIGURATION = "configuration"
-    ORIGIN = "origin"
-    STATUS = "status"
-
-    @property
-    def column(self) -> str:
-        """Its column in the ledger."""
-        return f"{self.value}_id" if self in (self.USER, self.API_KEY, self.CONFIGURATION) else self.value
-
-
-# Unknown added to nothing but zeros (failed attempts are free) is unknown, not zero.
-COST_SQL = """CASE WHEN sum(cost_nano_usd) = 0 AND count(*) > count(cost_nano_usd) THEN NULL
-    ELSE CAST(sum(cost_nano_usd) AS BIGINT) END"""
-
-# A row is a call; an imported sum is as many as it says, none where it does not say.
-CALLS_SQL = "CAST(coalesce(sum(calls) FILTER (is_final), 0) AS BIGINT)"
-
-
-class Measure(StrEnum):
-    """What is added up. Calls are counted over final rows; money and tokens over every attempt."""
-
-    COST = "cost"
-    TOKENS = "tokens"
-    CALLS = "calls"
-
-    @property
-    def sql(self) -> str:
-        """The exact sum, an integer; NULL where nothing is known."""
-        return {
-            "cost": COST_SQL,
-            "tokens": "CAST(sum(total_tokens) AS BIGINT)",
-            "calls": CALLS_SQL,
-        }[self.value]
+__all__ = ["Dimension", "Measure", "StatisticsFilter"]
 
 
 _UTC = ZoneInfo("UTC")
@@ -73,6 +32,13 @@ class StatisticsFilter:
     configurations: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
+    api_keys: tuple[str, ...] = ()
+    served_models: tuple[str, ...] = ()
+    error_kinds: tuple[str, ...] = ()
+    lanes: tuple[str, ...] = ()
+    workflow_runs: tuple[str, ...] = ()
+    workflow_steps: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()  # (name, value): all of them
 
     def condition(self, actor: Actor) -> tuple[str, list[Any]]:
         """The WHERE clause for an actor, and its values."""
@@ -87,20 +53,35 @@ class StatisticsFilter:
             if moment is not None:
                 parts.append(f"started_at {sign} ?")
                 values.append(moment.astimezone(UTC).replace(tzinfo=None))
-        for name, column in _SETS.items():
+        for name, dimension in SETS.items():
             if chosen := getattr(self, name):
-                parts.append(f"{column} IN ({', '.join('?' * len(chosen))})")
+                parts.append(f"{dimension.column} IN ({', '.join('?' * len(chosen))})")
                 values.extend(chosen)
+        for name, value in self.tags:
+            parts.append("json_extract_string(tags, ?) = ?")
+            values += [tag_path(name), value]
         return " AND ".join(parts), values
 
 
-_SETS = {
-    "providers": "provider",
-    "models": "model",
-    "apps": "app",
-    "users": "user_id",
-    "configurations": "configuration_id",
-    "origins": "origin",
-    "statuses": "status",
+def tag_path(name: str) -> str:
+    """Where a tag stands in a row's JSON, as DuckDB writes it."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")  # a JSON pointer: nothing else in it means anything
+
+
+SETS = {
+    "providers": Dimension.PROVIDER,
+    "models": Dimension.MODEL,
+    "apps": Dimension.APP,
+    "users": Dimension.USER,
+    "configurations": Dimension.CONFIGURATION,
+    "origins": Dimension.ORIGIN,
+    "statuses": Dimension.STATUS,
+    "api_keys": Dimension.API_KEY,
+    "served_models": Dimension.SERVED_MODEL,
+    "error_kinds": Dimension.ERROR_KIND,
+    "lanes": Dimension.LANE,
+    "workflow_runs": Dimension.WORKFLOW_RUN,
+    "workflow_steps": Dimension.WORKFLOW_STEP,
 }
-assert set(_SETS) == {field.name for field in fields(StatisticsFilter)} - {"start", "end", "zone"}  # noqa: S101
+assert set(SETS) == {field.name for field in fields(StatisticsFilter)} - {"start", "end", "zone", "tags"}  # noqa: S101
+assert set(SETS.values()) == set(Dimension)  # noqa: S101

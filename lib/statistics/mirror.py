@@ -1,9 +1,9 @@
 """A columnar copy of the ledger in DuckDB, one per process, that follows `usage_logs` by `change_seq`.
 
 `refresh` asks the ledger's clock first, one row; only when it has moved are the new and changed rows read, in one
-snapshot, and put in place of their earlier selves, in batches through Arrow. An epoch that is another (rows have left,
-or it is another ledger) or a clock that has gone back (an older backup) starts the copy over. The copy is never the
-record: it may be thrown away at any time.
+snapshot, and put in place of their earlier selves, in batches through Arrow. When the epoch was raised, rows have left:
+days with another number of rows than the ledger's are read again. Any other epoch (another ledger) or a clock that has
+gone back (an older backup) starts the copy over. The copy is never the record: it may be thrown away at any time.
 
 Values are bound. One connection, a cursor per query, one query at a time: more would only take the processor from the
 model calls that share this process.
@@ -11,57 +11,34 @@ model calls that share this process.
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
-from pyarrow import csv
 from sqlalchemy import Connection, text
 
 from lib.db.engine import Store
-from lib.statistics import copy_file
+from lib.statistics import changes, copy_file, rollup
+from lib.statistics.cube import Copy
+from lib.statistics.rollup import Covered, Span
 
 log = logging.getLogger(__name__)
 
-_BATCH = 5_000  # larger ones are no faster and leave their memory behind
-
-# name → (type in DuckDB, type in Arrow); the order is that of the columns.
-_COLUMNS: dict[str, tuple[str, pa.DataType]] = {
-    "id": ("UUID", pa.string()),
-    "call_id": ("UUID", pa.string()),
-    "change_seq": ("BIGINT", pa.int64()),
-    "started_at": ("TIMESTAMP", pa.string()),
-    "is_final": ("BOOLEAN", pa.bool_()),
-    "calls": ("BIGINT", pa.int64()),
-    "app": ("VARCHAR", pa.string()),
-    "user_id": ("VARCHAR", pa.string()),
-    "api_key_id": ("VARCHAR", pa.string()),
-    "configuration_id": ("VARCHAR", pa.string()),
-    "origin": ("VARCHAR", pa.string()),
-    "provider": ("VARCHAR", pa.string()),
-    "model": ("VARCHAR", pa.string()),
-    "status": ("VARCHAR", pa.string()),
-    "prompt_tokens": ("BIGINT", pa.int64()),
-    "completion_tokens": ("BIGINT", pa.int64()),
-    "total_tokens": ("BIGINT", pa.int64()),
-    "cache_read_tokens": ("BIGINT", pa.int64()),
-    "cost_nano_usd": ("BIGINT", pa.int64()),
-    "saved_nano_usd": ("BIGINT", pa.int64()),
-    "execution_time_ms": ("BIGINT", pa.int64()),
-    "first_token_ms": ("BIGINT", pa.int64()),
-}
-
-
-_TABLES = {
-    "calls": ", ".join(f"{name} {kind}" for name, (kind, _) in _COLUMNS.items()),
+TABLES = {
+    "calls": ", ".join(f"{name} {kind}" for name, (kind, _) in changes.COLUMNS.items()),
     "seen": "epoch BIGINT, change_seq BIGINT",
+    **rollup.TABLES,
 }
+_NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 _NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}.get
 
 
@@ -74,6 +51,7 @@ class Version:
 
 
 _NOTHING = Version(-1, 0)
+_MOST_RAISED = 10_000
 
 
 class Mirror:
@@ -83,11 +61,11 @@ class Mirror:
         self._store = store
         self._lock = threading.RLock()
         pa.set_memory_pool(pa.system_memory_pool())  # the others keep what they once took
-        self._file = copy_file.claim(folder, _TABLES) if folder else None
+        self._file = copy_file.claim(folder, TABLES) if folder else None
         self._open()
 
     def _open(self) -> None:
-        self._connection = self._file.connection if self._file else copy_file.in_memory(_TABLES)
+        self._connection = self._file.connection if self._file else copy_file.in_memory(TABLES)
         seen = self._connection.execute("SELECT epoch, change_seq FROM seen").fetchone()
         self._version = Version(*seen) if seen else _NOTHING
 
@@ -104,18 +82,43 @@ class Mirror:
                     self._follow(connection, now)
             return self._version
 
-    def frame(self, sql: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        """The rows of a query, values bound, as of the last refresh; integers stay integers, missing ones `<NA>`."""
-        with self._lock, self._cursor() as cursor:
-            answer = cursor.sql(sql, params=list(parameters)).to_arrow_table()
-            frame: pd.DataFrame = answer.to_pandas(types_mapper=_NULLABLE)
-            return frame
+    @contextmanager
+    def asking(self) -> Iterator[tuple[Version, duckdb.DuckDBPyConnection]]:
+        """A cursor on the copy as of now, which stands still for as long as it is used."""
+        with self._lock:
+            version = self.refresh()
+            with self._cursor() as cursor:
+                yield version, cursor
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query as Python values: exact integers, None for unknown."""
         with self._lock, self._cursor() as cursor:
             result: list[tuple[Any, ...]] = cursor.execute(sql, list(parameters)).fetchall()
             return result
+
+    def copy(self, zone: ZoneInfo | None) -> Copy:
+        """What the copy holds, with the roll-up of a zone where one pays, made at the zone's first question.
+
+        Without a zone, with any that is there.
+        """
+        with self._lock, self._cursor() as cursor:
+            rows, span = _extent(cursor)
+            if rows < rollup.LEAST_ROWS:
+                return Copy(span)
+            known, now = rollup.covers(cursor), self._version.change_seq
+            if zone is None:
+                name = max(known, key=lambda name: known[name], default=None)
+                return Copy(span, Covered(ZoneInfo(name), known[name]) if name else None)
+            if zone.key not in known or now - known[zone.key] > rollup.LONGEST_TAIL:
+                cursor.begin()
+                try:
+                    rollup.roll(cursor, zone, span, now)
+                    cursor.commit()
+                except BaseException:
+                    cursor.rollback()
+                    raise
+                known[zone.key] = now
+            return Copy(span, Covered(zone, known[zone.key]))
 
     def close(self) -> None:
         """Free the copy; one in a file is there again at the next start."""
@@ -143,15 +146,22 @@ class Mirror:
 
     def _follow(self, connection: Connection, now: Version) -> None:
         """Apply every change after the last one seen, all or nothing."""
-        start_over = now.epoch != self._version.epoch or now.change_seq < self._version.change_seq
-        seen = 0 if start_over else self._version.change_seq
+        raised = now.epoch - self._version.epoch  # by one each time that rows have left; any other is another ledger
+        start_over = (
+            self._version == _NOTHING or not 0 <= raised < _MOST_RAISED or now.change_seq < self._version.change_seq
+        )
+        is_sqlite, seen = self._store.is_sqlite, 0 if start_over else self._version.change_seq
         with self._cursor() as cursor:
             cursor.begin()
             try:
                 if start_over:
                     cursor.execute("DELETE FROM calls")
-                for batch in _changes(connection, self._store.is_sqlite, seen, now.change_seq):
-                    _apply(cursor, batch, may_be_there=not start_over)
+                    rollup.forget(cursor)
+                new = changes.changes(connection, is_sqlite, seen, now.change_seq)
+                changed = _put(cursor, new, may_be_there=not start_over)
+                if raised and not start_over:
+                    changed |= self._drop(connection, cursor, now.change_seq)
+                rollup.mend(cursor, _extent(cursor)[1], changed)
                 cursor.execute("DELETE FROM seen")
                 cursor.execute("INSERT INTO seen VALUES (?, ?)", [now.epoch, now.change_seq])
                 cursor.commit()
@@ -162,64 +172,54 @@ class Mirror:
                 cursor.execute("CHECKPOINT")  # compresses
         self._version = now
 
-
-def _changes(connection: Connection, is_sqlite: bool, after: int, until: int) -> Iterator[pa.Table]:
-    """Rows whose change number is in (after, until], as Arrow tables; one statement, so one snapshot.
-
-    The database writes them as CSV and Arrow reads that: both outside Python, with no object made of any value.
-    """
-    column = "change_seq" if after else "+change_seq"  # from the start: read the table in order, not by the index
-    condition = f"{column} > {after:d} AND {column} <= {until:d}"
-    driver: Any = connection.connection.dbapi_connection
-    with closing(driver.cursor()) as cursor:
-        if is_sqlite:
-            lines = cursor.execute(f"SELECT {_line()} FROM usage_logs WHERE {condition}")  # noqa: S608 - our names
-            while rows := lines.fetchmany(_BATCH):
-                yield _table("\n".join(text for (text,) in rows).encode())
-        else:
-            names = ", ".join(map(_utc_text, _COLUMNS))
-            query = f"SELECT {names} FROM usage_logs WHERE {condition}"  # noqa: S608 - our names, integers
-            with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as lines:
-                rows = map(bytes, lines)
-                while part := b"".join(islice(rows, _BATCH)):
-                    yield _table(part)
+    def _drop(self, connection: Connection, cursor: duckdb.DuckDBPyConnection, until: int) -> set[date]:
+        """Let go of rows that have left the ledger: days with another number of rows are read again."""
+        kept = changes.counts(connection, self._store.is_sqlite, until)
+        here = cursor.execute("SELECT CAST(started_at AS DATE), count(*) FROM calls GROUP BY 1").fetchall()
+        days = {day for day, number in here if kept.get(day) != number}
+        for day in days:
+            cursor.execute("DELETE FROM calls WHERE started_at >= ? AND started_at < ?", [day, day + timedelta(days=1)])
+            if day in kept:
+                _put(cursor, changes.of_day(connection, self._store.is_sqlite, day, until), may_be_there=False)
+        return days
 
 
-def _line() -> str:
-    """A row as a line of CSV, in SQLite: text in quotes, its own doubled (`%w`), unknown as nothing."""
-    forms, values = list[str](), list[str]()
-    for name, (kind, _) in _COLUMNS.items():
-        quote = f"iif({name} IS NULL, '', '\"')"
-        forms.append("%s%w%s" if kind == "VARCHAR" else "%s")
-        values += [quote, f"coalesce({name}, '')", quote] if kind == "VARCHAR" else [name]
-    return f"format('{','.join(forms)}', {', '.join(values)})"
+def frame_of(cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]) -> pd.DataFrame:
+    """The rows of a query, values bound; integers stay integers, missing ones `<NA>`."""
+    answer = cursor.sql(sql, params=list(values)).to_arrow_table()
+    frame: pd.DataFrame = answer.to_pandas(types_mapper=_NULLABLE)
+    return frame
 
 
-def _utc_text(name: str) -> str:
-    """A column as PostgreSQL writes it: moments as UTC, as SQLite keeps them."""
-    return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')" if name == "started_at" else name
+def _put(cursor: duckdb.DuckDBPyConnection, batches: Iterator[bytes], *, may_be_there: bool) -> set[date]:
+    """Put batches of lines in, each while the next is read; the days (UTC) on which rows changed."""
+    days, waiting = set[date](), deque[Future[set[date]]]()
+    with ThreadPoolExecutor(1) as pool:
+        for lines in batches:
+            waiting.append(pool.submit(_apply, cursor, lines, may_be_there=may_be_there))
+            if len(waiting) > 2:
+                days |= waiting.popleft().result()
+        return days.union(*(one.result() for one in waiting))
 
 
-def _table(lines: bytes) -> pa.Table:
-    return csv.read_csv(
-        pa.BufferReader(lines),
-        csv.ReadOptions(use_threads=False, column_names=list(_COLUMNS), block_size=len(lines) + 1),
-        csv.ParseOptions(newlines_in_values=True),
-        csv.ConvertOptions(
-            column_types={name: kind for name, (_, kind) in _COLUMNS.items()},
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            true_values=["1", "t"],
-            false_values=["0", "f"],
-        ),
-    )
-
-
-def _apply(cursor: duckdb.DuckDBPyConnection, batch: pa.Table, *, may_be_there: bool) -> None:
-    """Put a batch in, in place of the rows' earlier selves."""
-    cursor.register("batch", batch)
+def _apply(cursor: duckdb.DuckDBPyConnection, lines: bytes, *, may_be_there: bool) -> set[date]:
+    """Put a batch of lines in, in place of the rows' earlier selves; the days (UTC) on which there were any."""
+    cursor.register("batch", changes.table(lines))
+    days = set[date]()
     if may_be_there:
-        cursor.execute("DELETE FROM calls WHERE id IN (SELECT CAST(id AS UUID) FROM batch)")
+        cursor.execute("SELECT min(CAST(started_at AS TIMESTAMP)), max(CAST(started_at AS TIMESTAMP)) FROM batch")
+        there = "started_at BETWEEN ? AND ? AND id IN (SELECT CAST(id AS UUID) FROM batch)"  # the range alone prunes
+        borders = list(cursor.fetchall()[0])
+        sql = f"SELECT DISTINCT CAST(started_at AS DATE) FROM calls WHERE {there}"  # noqa: S608 - our names
+        if days := {day for (day,) in cursor.execute(sql, borders).fetchall()}:
+            cursor.execute(f"DELETE FROM calls WHERE {there}", borders)  # noqa: S608
     cursor.execute("INSERT INTO calls SELECT * FROM batch")  # text becomes TIMESTAMP here
     cursor.unregister("batch")
+    return days
+
+
+def _extent(cursor: duckdb.DuckDBPyConnection) -> tuple[int, Span]:
+    """How many rows there are, and from when to when."""
+    rows, *ends = cursor.execute("SELECT count(*), min(started_at), max(started_at) FROM calls").fetchall()[0]
+    first, last = (moment.replace(tzinfo=UTC) if moment else _NEVER for moment in ends)
+    return rows, Span(first, last)

@@ -21,6 +21,20 @@ class Step(StrEnum):
     MONTH = "month"
 
 
+class Cycle(StrEnum):
+    """What comes round: the local hour of a day (0–23), the day of a week (1 Monday – 7 Sunday)."""
+
+    HOUR_OF_DAY = "hour_of_day"
+    WEEKDAY = "weekday"
+
+
+class Comparison(StrEnum):
+    """What a range is compared with."""
+
+    PREVIOUS = "previous"
+    LAST_YEAR = "year"
+
+
 class Period(StrEnum):
     DAYS_7 = "7d"
     DAYS_30 = "30d"

@@ -4,48 +4,48 @@ Money is exact: integer nano-dollars in frames (`cost_nano_usd`), Decimal dollar
 What is not known is missing, never zero, and `unpriced_calls` says how many calls a sum leaves out. Answers are kept
 as long as the ledger does not change, apart for each scope: a redraw costs no query.
 """
-# ruff: noqa: S608 - names in SQL are those of the enums; values are bound
 
-import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 
 from lib.access.permissions import Actor
-from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.errors import InvalidInput
 from lib.money import usd_from_nano
-from lib.statistics.filters import CALLS_SQL, COST_SQL, Dimension, Measure, StatisticsFilter
-from lib.statistics.mirror import Mirror, Version
-from lib.statistics.periods import Step, bucket_key, hour_phase, local_time_sql
+from lib.statistics import cube, percentiles, rollup
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.measures import Axis, Dimension, Measure, Tag
+from lib.statistics.mirror import Mirror, Version, frame_of
+from lib.statistics.periods import Cycle, Step, bucket_key
 
 _KEPT = 400  # answers
-_FAILED = "status IN ('error', 'timeout', 'truncated', 'orphaned')"
-_FIGURES = f"""
-    {CALLS_SQL} AS calls,
-    CAST(sum(prompt_tokens) AS BIGINT) AS prompt_tokens,
-    CAST(sum(completion_tokens) AS BIGINT) AS completion_tokens,
-    CAST(sum(total_tokens) AS BIGINT) AS total_tokens,
-    {COST_SQL} AS cost_nano_usd,
-    count(DISTINCT call_id) FILTER (cost_nano_usd IS NULL)
-        + CAST(coalesce(sum(calls - 1) FILTER (cost_nano_usd IS NULL), 0) AS BIGINT) AS unpriced_calls,
-    CAST(coalesce(sum(calls) FILTER (is_final AND {_FAILED}), 0) AS BIGINT) AS failed_calls,
-    count(*) FILTER (NOT is_final) AS retries,
-    quantile_cont(first_token_ms, 0.5) AS first_token_p50_ms,
-    quantile_cont(first_token_ms, 0.95) AS first_token_p95_ms,
-    quantile_cont(execution_time_ms, 0.5) FILTER (is_final) AS latency_p50_ms,
-    quantile_cont(execution_time_ms, 0.95) FILTER (is_final) AS latency_p95_ms,
-    CAST(sum(saved_nano_usd) AS BIGINT) AS saved_nano_usd,
-    CAST(sum(cache_read_tokens) AS BIGINT) AS cache_read_tokens,
-    CAST(sum(cost_nano_usd) FILTER (status <> 'ok' OR NOT is_final) AS BIGINT) AS wasted_nano_usd
-"""
-_FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+_FIGURES = {
+    "calls": Measure.CALLS,
+    "prompt_tokens": Measure.PROMPT_TOKENS,
+    "completion_tokens": Measure.COMPLETION_TOKENS,
+    "total_tokens": Measure.TOKENS,
+    "cost_nano_usd": Measure.COST,
+    "unpriced_calls": Measure.UNPRICED,
+    "failed_calls": Measure.FAILED,
+    "retries": Measure.RETRIES,
+    "first_token_p50_ms": Measure.FIRST_TOKEN_P50,
+    "first_token_p95_ms": Measure.FIRST_TOKEN_P95,
+    "latency_p50_ms": Measure.LATENCY_P50,
+    "latency_p95_ms": Measure.LATENCY_P95,
+    "saved_nano_usd": Measure.SAVED,
+    "cache_read_tokens": Measure.CACHE_READ_TOKENS,
+    "wasted_nano_usd": Measure.WASTED,
+}
+_LEFT_OUT = ("first_token_p50_ms", "latency_p50_ms", "latency_p95_ms")  # of a split: dear, and nobody draws them
+_SPLIT = {name: measure for name, measure in _FIGURES.items() if name not in _LEFT_OUT}
+_TABLE = ("calls", "prompt_tokens", "completion_tokens", "total_tokens", "cost_nano_usd", "unpriced_calls")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,6 @@ class Statistics:
 
     def __init__(self, store: Store, folder: Path | None = None) -> None:
         self._mirror = Mirror(store, folder)
-        self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[Any, ...], pd.DataFrame] = OrderedDict()
 
     def refresh(self) -> Version:
@@ -90,58 +89,77 @@ class Statistics:
         """Free the copy."""
         self._mirror.close()
 
+    def pivot(
+        self, actor: Actor, where: StatisticsFilter, axes: Sequence[Axis], measures: Sequence[Measure]
+    ) -> pd.DataFrame:
+        """Any measures split by any axes: a column for each, by its value; in order of the axes, unknown first.
+
+        Moments are the keys of `periods.buckets`; cycles are numbers. What has no attempt has no row.
+        """
+        names = {axis.value: axis for axis in axes}
+        order = ", ".join(f'"{name}" NULLS FIRST' for name in names)
+        return self._frame(actor, where, names, {one.value: one for one in measures}, order)
+
+    def compared(
+        self,
+        actor: Actor,
+        where: StatisticsFilter,
+        before: StatisticsFilter,
+        axes: Sequence[Dimension | Cycle | Tag],
+        measures: Sequence[Measure],
+    ) -> pd.DataFrame:
+        """`pivot` of a range, and each measure again as `…_before` of another; what is in either has a row."""
+        keys = [axis.value for axis in axes]
+        now, then = (self.pivot(actor, asked, axes, measures) for asked in (where, before))
+        return now.merge(then, how="outer" if keys else "cross", on=keys or None, suffixes=("", "_before"))
+
     def totals(self, actor: Actor, where: StatisticsFilter) -> Figures:
         """Every figure over the whole range."""
-        row = self._ask(actor, where, f"SELECT {_FIGURES} FROM calls").astype(object).iloc[0]
+        row = self._frame(actor, where, {}, _FIGURES).astype(object).iloc[0]
         figures: dict[str, Any] = {str(name): None if value is pd.NA else value for name, value in row.items()}
         return Figures(**figures)
 
     def by(self, actor: Actor, where: StatisticsFilter, *dimensions: Dimension) -> pd.DataFrame:
-        """Every figure per value of the dimensions, the most expensive first."""
-        names = ", ".join(f"{d.column} AS {d.value}" for d in dimensions)
-        order = f"cost_nano_usd DESC NULLS LAST, calls DESC, {', '.join(d.value for d in dimensions)}"
-        frame = self._ask(actor, where, f"SELECT {names}, {_FIGURES} FROM calls", "GROUP BY ALL ORDER BY " + order)
-        return frame.assign(error_rate=frame.failed_calls / frame.calls.where(frame.calls > 0))
+        """Figures per value of the dimensions, the most expensive first; of the times, the first token's p95."""
+        names = {dimension.value: dimension for dimension in dimensions}
+        order = ", ".join(["cost_nano_usd DESC NULLS LAST", "calls DESC", *(f'"{name}"' for name in names)])
+        return _with_rate(self._frame(actor, where, names, _SPLIT, order))
 
     def by_provider(self, actor: Actor, where: StatisticsFilter) -> pd.DataFrame:
-        """Every figure per provider."""
+        """Figures per provider."""
         return self.by(actor, where, Dimension.PROVIDER)
 
     def by_model(self, actor: Actor, where: StatisticsFilter) -> pd.DataFrame:
-        """Every figure per provider and model."""
+        """Figures per provider and model."""
         return self.by(actor, where, Dimension.PROVIDER, Dimension.MODEL)
 
     def top_models(self, actor: Actor, where: StatisticsFilter, measure: Measure, most: int = 14) -> pd.DataFrame:
         """The models with the largest sums of a measure: provider, model, value (missing: unknown), calls."""
-        sql = f"SELECT provider, model, {measure.sql} AS value, {CALLS_SQL} AS calls FROM calls"
-        order = f"GROUP BY ALL ORDER BY value DESC NULLS LAST, calls DESC, model LIMIT {int(most)}"
-        return self._ask(actor, where, sql, order)
+        names = {"provider": Dimension.PROVIDER, "model": Dimension.MODEL}
+        order = f"value DESC NULLS LAST, calls DESC, model LIMIT {int(most)}"
+        return self._frame(actor, where, names, {"value": measure, "calls": Measure.CALLS}, order)
 
     def over_time(
-        self, actor: Actor, where: StatisticsFilter, step: Step, measure: Measure, by: Sequence[Dimension]
+        self, actor: Actor, where: StatisticsFilter, step: Step, measure: Measure, by: Sequence[Axis]
     ) -> pd.DataFrame:
-        """Sums of a measure per bucket and value of the dimensions: bucket, …, value. Empty buckets are left out."""
-        names = ", ".join(f"{d.column} AS {d.value}" for d in by)
-        sql = f"SELECT {_bucket_sql(where, step)} AS bucket, {names}, {measure.sql} AS value FROM calls"
-        return self._keyed(actor, where, step, sql, f"GROUP BY ALL ORDER BY bucket, {', '.join(d.value for d in by)}")
+        """Sums of a measure per bucket and value of the axes: bucket, …, value. Empty buckets are left out."""
+        names = {"bucket": step, **{axis.value: axis for axis in by}}
+        return self._frame(actor, where, names, {"value": measure}, ", ".join(f'"{name}"' for name in names))
 
     def trend(self, actor: Actor, where: StatisticsFilter, step: Step) -> pd.DataFrame:
-        """Every figure per bucket, in order of time. Empty buckets are left out."""
-        sql = f"SELECT {_bucket_sql(where, step)} AS bucket, {_FIGURES} FROM calls"
-        frame = self._keyed(actor, where, step, sql, "GROUP BY ALL ORDER BY bucket")
-        return frame.assign(error_rate=frame.failed_calls / frame.calls.where(frame.calls > 0))
+        """Figures per bucket, in order of time, as in `by`. Empty buckets are left out."""
+        return _with_rate(self._frame(actor, where, {"bucket": step}, _SPLIT, "bucket"))
 
     def cross_tab(
-        self, actor: Actor, where: StatisticsFilter, rows: Dimension, columns: Dimension, measure: Measure
+        self, actor: Actor, where: StatisticsFilter, rows: Axis, columns: Axis, measure: Measure
     ) -> pd.DataFrame:
-        """Sums of a measure for each pair of values: row, column, value."""
-        sql = f"SELECT {rows.column} AS row, {columns.column} AS column, {measure.sql} AS value FROM calls"
-        return self._ask(actor, where, sql, 'GROUP BY ALL ORDER BY value DESC NULLS LAST, "row", "column"')
+        """A measure for each pair of values of any two axes: row, column, value."""
+        names = {"row": rows, "column": columns}
+        return self._frame(actor, where, names, {"value": measure}, 'value DESC NULLS LAST, "row", "column"')
 
     def choices(self, actor: Actor, dimension: Dimension) -> list[str]:
         """The values of a dimension that occur anywhere in the actor's scope, by name."""
-        sql = f"SELECT DISTINCT {dimension.column} AS name FROM calls"
-        frame = self._ask(actor, StatisticsFilter(), sql, "ORDER BY name")
+        frame = self._frame(actor, StatisticsFilter(), {"name": dimension}, {}, "name")
         return [name for name in frame["name"] if isinstance(name, str)]
 
     def newest(self, actor: Actor) -> datetime | None:
@@ -160,10 +178,9 @@ class Statistics:
         """The dimensions (hour, day, week and month too), calls, tokens, exact cost_usd, unpriced_calls; a contract."""
         base, by = where or StatisticsFilter(), list(dict.fromkeys(by))
         base = replace(base, start=start or base.start, end=end or base.end)
-        names, quoted = [_dimension_sql(name, base) for name in by], [f'"{name}"' for name in by]
-        sql = f"SELECT {', '.join([*names, _FIGURES])} FROM calls"
-        order = f"GROUP BY ALL ORDER BY {', '.join(quoted)}" if by else ""
-        frame = self._ask(actor, base, sql, order)
+        names = {name: _axis(name) for name in by}
+        order = ", ".join(f'"{name}"' for name in by)
+        frame = self._frame(actor, base, names, {name: _FIGURES[name] for name in _TABLE}, order, keyed=False)
         for name in by:
             if name in set(Step):
                 form = "%Y-%m-%dT%H:%MZ" if name == Step.HOUR else "%Y-%m-%d"
@@ -173,37 +190,69 @@ class Statistics:
         columns = ["calls", "prompt_tokens", "completion_tokens", "total_tokens", "cost_usd", "unpriced_calls"]
         return frame[[*by, *columns]]
 
-    def _keyed(self, actor: Actor, where: StatisticsFilter, step: Step, sql: str, rest: str) -> pd.DataFrame:
-        """A query whose first column is a bucket, with the bucket as its key."""
-        frame = self._ask(actor, where, sql, rest)
-        keys = {bucket: _key(bucket, step, where) for bucket in frame.bucket.unique()}
-        return frame.assign(bucket=frame.bucket.map(keys))
+    def _frame(
+        self,
+        actor: Actor,
+        where: StatisticsFilter,
+        axes: Mapping[str, Axis],
+        measures: Mapping[str, Measure],
+        order: str = "",
+        *,
+        keyed: bool = True,
+    ) -> pd.DataFrame:
+        """The answer of the cube; buckets of time as their keys."""
+
+        def ask(cursor: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+            copy, found = self._copy(actor, where, axes), set[str]()
+            for (column, _), group in cube.directs(measures).items():
+                if shares := cube.shares_of(group):
+                    table = percentiles.exact(cursor, actor, where, axes, column, shares, copy)
+                    if table is not None:
+                        cursor.register(f"found_{column}", table)
+                        found.add(column)
+            query = cube.statement(actor, where, axes, measures, copy, found)
+            frame = frame_of(cursor, query.sql + (f" ORDER BY {order}" if order else ""), query.values)
+            for name, axis in axes.items():
+                if keyed and isinstance(axis, Step):
+                    keys = {bucket: _key(bucket, axis, where) for bucket in frame[name].unique()}
+                    frame[name] = frame[name].map(keys)
+            return frame
+
+        return self._kept((where, _scope(actor), tuple(axes.items()), tuple(measures.items()), order, keyed), ask)
+
+    def _copy(self, actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis]) -> cube.Copy:
+        """What can answer: a roll-up is made only for a question that it answers, and that asks for its zone."""
+        answers = actor.sees_all_calls and rollup.answers(where, axes.values())
+        in_time = where.start or where.end or any(isinstance(axis, Step | Cycle) for axis in axes.values())
+        return self._mirror.copy(where.zone if answers and in_time else None)
 
     def _ask(self, actor: Actor, where: StatisticsFilter, sql: str, rest: str = "") -> pd.DataFrame:
-        """The answer, from memory when the ledger has not changed; a copy that the caller may change."""
-        version = self._mirror.refresh()
+        """The answer to a statement about the rows that the actor may see."""
         condition, values = where.condition(actor)
-        key = (version, sql, rest, condition, tuple(values))
-        with self._lock:
-            if (known := self._answers.get(key)) is not None:
-                self._answers.move_to_end(key)
-                return known.copy(deep=False)
-        frame = self._mirror.frame(f"{sql} WHERE {condition} {rest}", values)
-        with self._lock:
-            self._answers[key] = frame
+        sql = f"{sql} WHERE {condition} {rest}"
+        return self._kept((sql, *values), lambda cursor: frame_of(cursor, sql, values))
+
+    def _kept(
+        self, question: tuple[Any, ...], ask: Callable[[duckdb.DuckDBPyConnection], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """The answer, from memory when the ledger has not changed; a copy that the caller may change."""
+        with self._mirror.asking() as (version, cursor):
+            key = (version, *question)
+            if key not in self._answers:
+                self._answers[key] = ask(cursor)
+            self._answers.move_to_end(key)
             while len(self._answers) > _KEPT:
                 self._answers.popitem(last=False)
-        return frame.copy(deep=False)
+            return self._answers[key].copy(deep=False)
 
 
-def _bucket_sql(where: StatisticsFilter, step: Step) -> str:
-    """The start of a row's bucket: the moment of the hour, or the local day on which day, week or month begin."""
-    start, end = where.start or _FIRST, where.end or utc_now().replace(minute=0, second=0, microsecond=0)
-    if step is Step.HOUR:
-        phase = hour_phase(where.zone, start)
-        return f"date_trunc('hour', started_at + to_seconds({phase})) - to_seconds({phase})"
-    local = local_time_sql(where.zone, start, max(end, start + timedelta(seconds=1)))
-    return f"date_trunc('{step.value}', {local})"
+def _scope(actor: Actor) -> tuple[Any, ...]:
+    """What says which rows an actor may see."""
+    return ("all",) if actor.sees_all_calls else (actor.user_id, actor.key and actor.key.app)
+
+
+def _with_rate(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(error_rate=frame.failed_calls / frame.calls.where(frame.calls > 0))
 
 
 def _key(bucket: pd.Timestamp, step: Step, where: StatisticsFilter) -> str:
@@ -212,11 +261,11 @@ def _key(bucket: pd.Timestamp, step: Step, where: StatisticsFilter) -> str:
     return bucket.date().isoformat()
 
 
-def _dimension_sql(name: str, where: StatisticsFilter) -> str:
-    if name in set(Step):
-        return f'{_bucket_sql(where, Step(name))} AS "{name}"'
-    try:
-        return f'{Dimension(name).column} AS "{name}"'
-    except ValueError:
-        known = ", ".join([*Dimension, *Step])
-        raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {known}.", field="by") from None
+def _axis(name: str) -> Axis:
+    for kind in (Dimension, Step, Cycle):
+        if name in set(kind):
+            return kind(name)
+    if name.startswith("tag.") and len(name) > len("tag."):
+        return Tag(name.removeprefix("tag."))
+    known = ", ".join([*Dimension, *Step, *Cycle, "tag.NAME"])
+    raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {known}.", field="by")

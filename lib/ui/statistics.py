@@ -147,7 +147,7 @@ def over_time(scene: Scene, frame: "pd.DataFrame") -> None:
         with blocks.row():
             title = f"{MEASURES[view.measure]} per {scene.step.value} by {view.by.value}"
             st.subheader(title, anchor=False, width="content" if scene.compact else "stretch")
-            _choice("Measure", list(Measure), MEASURES, statistics_filters.control(view, "measure"))
+            _choice("Measure", list(MEASURES), MEASURES, statistics_filters.control(view, "measure"))
             kinds = {Dimension.PROVIDER: "Provider", Dimension.MODEL: "Model"}
             _choice("By", list(kinds), kinds, statistics_filters.control(view, "by"))
             steps = steps_for(scene.range.start, scene.range.end)

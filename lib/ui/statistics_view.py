@@ -15,6 +15,7 @@ from lib.statistics.filters import Dimension, Measure, StatisticsFilter
 from lib.statistics.periods import Period, Range, Step, default_step, resolve, steps_for
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
+MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
 TAB_DIMENSIONS = (
     Dimension.PROVIDER,
     Dimension.MODEL,
@@ -110,7 +111,7 @@ class StatisticsView:
             period=period,
             first=first if is_custom else None,
             last=(until or first) if is_custom else None,
-            measure=one("measure", Measure, Measure.COST, Measure),
+            measure=one("measure", Measure, Measure.COST, MEASURES),
             by=one("by", Dimension, Dimension.PROVIDER, (Dimension.PROVIDER, Dimension.MODEL)),
             step=Step(last("step")) if last("step") in set(Step) else None,
             rows=one("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),

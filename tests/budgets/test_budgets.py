@@ -1,10 +1,10 @@
 """Budgets as people manage them: what they begin with, what they tell and when, who changed them, what is forecast."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from budget_rig import DOLLAR, FACTS, NOW, Rig
+from msgspec.structs import replace
 from sqlalchemy import insert, select
 
 from lib.access.permissions import OPERATOR

@@ -1,11 +1,11 @@
 """Reserving, settling, releasing and sweeping: every call falls under every budget about it, exactly once."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from budget_rig import DOLLAR, FACTS, NOW, Rig
+from msgspec.structs import replace
 from sqlalchemy import func, insert, select
 
 from lib.access.permissions import OPERATOR

@@ -3,10 +3,10 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rig import AMIRA, JONAS, Rig, within
 from sqlalchemy import func, select
 

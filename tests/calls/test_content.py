@@ -1,6 +1,7 @@
 """Content policies: what of a call's words reaches the disk, in every place where words are kept."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,15 +86,12 @@ def test_metadata_of_an_error_keeps_only_our_own_sentence(rig: Rig) -> None:
 
 @pytest.mark.parametrize("policy", ["metadata", "redacted"])
 def test_a_running_call_leaves_no_private_word_in_row_or_spool(rig: Rig, settings: Settings, policy: str) -> None:
-    prompt = " ".join([f"{MAIL} asks"] + ["word"] * 60)
+    prompt = " ".join([f"{MAIL} asks"] + ["word"] * 1000)
     call_id = rig.services.calls.start(request(rig, policy, "echo+slow:20ms", prompt))
-    while rig.services.calls.view(AMIRA, call_id).execution_time_ms or 0 < 900:
-        view = rig.services.calls.view(AMIRA, call_id)
-        if (view.execution_time_ms or 0) > 900:
-            break
-    assert MAIL in view.text
-    parts = list(settings.data_dir.rglob("*.part"))
-    assert parts
+    while not (parts := [path for path in settings.data_dir.rglob("*.part") if path.stat().st_size]):
+        assert rig.services.calls.view(AMIRA, call_id).running
+        time.sleep(0.02)
+    assert MAIL in rig.services.calls.view(AMIRA, call_id).text
     notes = [json.loads(line) for path in parts for line in path.read_text().splitlines()]
     assert {note["text"] for note in notes} == {""}
     assert notes[-1]["tokens"][1] > 0
@@ -192,12 +190,13 @@ def test_what_is_private_is_masked_and_the_rest_is_not(text: str, masked: str | 
 
 @pytest.mark.parametrize("text", ["1234567890 ", "a1b2 ", "::", "@.", "x.", "0", "+1 ", "a@b"])
 def test_masking_takes_linear_time(text: str) -> None:
-    import time
-
     def seconds(length: int) -> float:
-        started = time.process_time()
-        mask(text * (length // len(text)))
-        return time.process_time() - started
+        """The least of a few: what else the machine does counts for nothing."""
+        taken = []
+        for _ in range(3):
+            started = time.process_time()
+            mask(text * (length // len(text)))
+            taken.append(time.process_time() - started)
+        return min(taken)
 
-    seconds(1000)
-    assert seconds(160_000) < 8 * seconds(40_000) + 0.1
+    assert seconds(160_000) < 8 * seconds(40_000) + 0.1  # 16 times as much where it is quadratic

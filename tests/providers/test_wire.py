@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 from payloads import PAYLOADS, TEXT
 from test_protocols import check
 from wire import Script, Wire, WireServer, openai_delta, serving, sse
@@ -93,7 +94,7 @@ def model_of(name: str) -> str:
 
 
 def with_image(usage: Usage) -> Usage:
-    return Usage(**{**vars(usage), "images": 1})
+    return replace(usage, images=1)
 
 
 @pytest.mark.feature("CALL-5")

@@ -19,9 +19,9 @@ SUMS = "SELECT count(*), CAST(sum(cost_nano_usd) AS BIGINT), count(*) FILTER (co
 HOLD = """
 import sys, time
 from pathlib import Path
-from lib.statistics.mirror import _TABLES
+from lib.statistics.mirror import TABLES
 from lib.statistics import copy_file
-held = copy_file.claim(Path(sys.argv[1]), _TABLES)
+held = copy_file.claim(Path(sys.argv[1]), TABLES)
 print("held", flush=True)
 time.sleep(60)
 """

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, event, flag, list_field, text_field
+from lib.gateway.protocols.asked import Asked, event, flag, list_field, model_field
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 
 _SAME = {"max_tokens", "temperature", "top_p", "top_k", "thinking"}
@@ -37,7 +37,7 @@ def read(body: dict[str, Any]) -> Asked:
     if tools := body.get("tools"):
         parameters["tools"] = [_tool(tool) for tool in tools if isinstance(tool, dict)]
         parameters |= _tool_choice(body.get("tool_choice"))
-    return Asked(text_field(body, "model"), messages, parameters, flag(body, "stream"), include_usage=True, body=body)
+    return Asked(model_field(body), messages, parameters, flag(body, "stream"), include_usage=True, body=body)
 
 
 @dataclass

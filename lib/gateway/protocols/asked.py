@@ -43,6 +43,14 @@ def text_field(body: dict[str, Any], name: str) -> str:
     raise InvalidInput(f"{name} is missing.", "It must be a text.", f"Add {name} to the body.", field=name)
 
 
+def model_field(body: dict[str, Any]) -> str:
+    """The name of what is asked; nothing has a name that can't be printed."""
+    name = text_field(body, "model")
+    if name.isprintable():
+        return name
+    raise InvalidInput("model can't be used.", "It holds signs that no name has.", "Correct model.", field="model")
+
+
 def list_field(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of objects that must be there and hold something."""
     value = body.get(name)

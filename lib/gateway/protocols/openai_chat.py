@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, event, flag, list_field, text_field
+from lib.gateway.protocols.asked import Asked, event, flag, list_field, model_field
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -23,7 +23,7 @@ def read(body: dict[str, Any]) -> Asked:
     messages = messages_field(body)
     options = body.get("stream_options") or {}
     return Asked(
-        model=text_field(body, "model"),
+        model=model_field(body),
         messages=messages,
         parameters={name: value for name, value in body.items() if name not in _NOT_PARAMETERS and value is not None},
         stream=flag(body, "stream"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, text_field
+from lib.gateway.protocols.asked import Asked, model_field
 from lib.gateway.protocols.openai_chat import usage_body
 from lib.providers.chunks import Chunk, Usage
 
@@ -33,7 +33,7 @@ def read(body: dict[str, Any]) -> Asked:
         )
     parameters = {name: value for name, value in body.items() if name not in ("model", "input") and value is not None}
     said = tuple(one if isinstance(one, str) else " ".join(map(str, one)) for one in texts)
-    return Asked(text_field(body, "model"), [], parameters, body=body, texts=said)
+    return Asked(model_field(body), [], parameters, body=body, texts=said)
 
 
 def _are_tokens(one: Any) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, event, flag, text_field
+from lib.gateway.protocols.asked import Asked, event, flag, model_field
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 
 _SAME = {"temperature", "top_p", "parallel_tool_calls", "user", "service_tier", "top_logprobs"}
@@ -38,7 +38,7 @@ def read(body: dict[str, Any]) -> Asked:
         parameters["tools"] = [_tool(tool) for tool in tools]
         if (choice := body.get("tool_choice")) is not None:
             parameters["tool_choice"] = _choice(choice)
-    return Asked(text_field(body, "model"), messages, parameters, flag(body, "stream"), include_usage=True, body=body)
+    return Asked(model_field(body), messages, parameters, flag(body, "stream"), include_usage=True, body=body)
 
 
 @dataclass

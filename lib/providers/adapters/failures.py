@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lib.errors import ErrorKind, ProviderError
+from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.providers.chunks import Endpoint
 from lib.providers.kinds import facts
 from lib.providers.protocols.framing import Unreadable, parse
@@ -56,6 +56,8 @@ def explain(error: BaseException, endpoint: Endpoint, model: str, *, has_content
     """The ProviderError of whatever a request to `endpoint` raised."""
     if isinstance(error, ProviderError):
         return error
+    if isinstance(error, InvalidInput):  # the address may not be used
+        return ProviderError(_K.REFUSED, error.title, error.why, error.fix)
     if isinstance(error, Refusal):
         return _refused(error, endpoint, model)
     if isinstance(error, Unreadable):

@@ -9,20 +9,13 @@ Connections are kept, redirects are not followed, and the addresses a name resol
 """
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
-
-from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.fast_json import encode
-from lib.providers import hosts
 from lib.providers.adapters import failures
+from lib.providers.adapters.http_client import Client, Response
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
 from lib.providers.kinds import Protocol, ProviderKind, facts
 from lib.providers.parameter_rules import ALLOWED
@@ -47,7 +40,7 @@ class Relay:
     """The adapter for requests that have a `wire`; its connections belong to one event loop."""
 
     def __init__(self) -> None:
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._kept = Client()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Piece]:
@@ -57,12 +50,13 @@ class Relay:
         protocol = Protocol(wire.protocol)
         reader = _reader(protocol, request)
         try:
-            _check_address(endpoint)
-            url, headers = _address(endpoint, protocol), _headers(endpoint, protocol, wire)
-            session = self._session(allow_private=endpoint.allow_private)
-            async with session.post(
-                url, data=encode(body_of(endpoint, request)), headers=headers, allow_redirects=False
-            ) as response:
+            response = await self._client().post(
+                _address(endpoint, protocol),
+                _headers(endpoint, protocol, wire),
+                encode(body_of(endpoint, request)),
+                allow_private=endpoint.allow_private or not endpoint.base_url,
+            )
+            try:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
                 if request.stream and protocol is not Protocol.EMBEDDINGS:
@@ -73,6 +67,8 @@ class Relay:
                 else:
                     data = await response.read()
                     said = _whole(data, reader)
+            finally:
+                response.close()
             if not reader.has_begun and not (request.stream and _is_stream(response)):
                 raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
             yield Passed(data, [*said, *reader.end()])
@@ -87,23 +83,12 @@ class Relay:
 
     async def close(self) -> None:
         """Close the connections."""
-        for session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
+        self._kept.close()
 
-    def _session(self, *, allow_private: bool) -> aiohttp.ClientSession:
+    def _client(self) -> Client:
         if self._loop is not (loop := asyncio.get_running_loop()):
-            self._sessions, self._loop = {}, loop  # those of a loop that has ended can't be used or closed
-        session = self._sessions.get(allow_private)
-        if session is None or session.closed:
-            resolver = None if allow_private else _PublicResolver()
-            session = self._sessions[allow_private] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
-                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=30),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("User-Agent",),
-            )
-        return session
+            self._kept, self._loop = Client(), loop  # those of a loop that has ended can't be used or closed
+        return self._kept
 
 
 def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
@@ -161,9 +146,9 @@ def _reader(protocol: Protocol, request: ModelRequest) -> Reader:
     return reader
 
 
-async def _events(response: aiohttp.ClientResponse, reader: Reader, *, keeps_counts: bool) -> AsyncIterator[Piece]:
+async def _events(response: Response, reader: Reader, *, keeps_counts: bool) -> AsyncIterator[Piece]:
     documents, events = Documents(reader.parse), _Events()
-    async for data in response.content.iter_any():
+    async for data in response.parts():
         said: list[Chunk] = []
         for document in documents.feed(data):
             said += reader.read(document)
@@ -225,8 +210,9 @@ def _headers(endpoint: Endpoint, protocol: Protocol, wire: Wire) -> dict[str, st
     return headers
 
 
-def _is_stream(response: aiohttp.ClientResponse) -> bool:
-    return response.content_type in ("text/event-stream", "application/x-ndjson")
+def _is_stream(response: Response) -> bool:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/event-stream", "application/x-ndjson")
 
 
 @dataclass(frozen=True)
@@ -242,48 +228,10 @@ class _ErrorAnswer:
         return self.content.decode("utf-8", "replace")
 
 
-async def _fail(endpoint: Endpoint, model: str, response: aiohttp.ClientResponse) -> NoReturn:
-    body = await response.content.read(_LARGEST_ERROR)
+async def _fail(endpoint: Endpoint, model: str, response: Response) -> NoReturn:
+    body = b""
+    async for part in response.parts():
+        body += part
+        if len(body) > _LARGEST_ERROR:
+            break
     raise failures.explain_answer(endpoint, model, _ErrorAnswer(response.status, response.headers, body))
-
-
-def _check_address(endpoint: Endpoint) -> None:
-    """Refuse an address that is private by its text; names are checked when they are resolved."""
-    if endpoint.allow_private or not endpoint.base_url:
-        return
-    host = hosts.parse(endpoint.base_url).hostname or ""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return
-    if hosts.is_private(address):
-        raise _private(host)
-
-
-class _PublicResolver(AbstractResolver):
-    """Resolves names to public addresses alone, at the moment of connecting."""
-
-    def __init__(self) -> None:
-        self._inner = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses of a name; ProviderError when one of them is private."""
-        found = await self._inner.resolve(host, port, family)
-        if any(hosts.is_private(ipaddress.ip_address(one["host"].partition("%")[0])) for one in found):
-            raise _private(host)
-        return found
-
-    async def close(self) -> None:
-        """Nothing is kept."""
-        await self._inner.close()
-
-
-def _private(host: str) -> ProviderError:
-    error = InvalidInput(
-        f"{host} is a private address.",
-        "A provider on this machine or inside your network must be allowed by name.",
-        "Tick “Allow private hosts” for this provider if the address is meant.",
-    )
-    return ProviderError(ErrorKind.REFUSED, error.title, error.why, error.fix)

@@ -92,11 +92,12 @@ def cost_nano_usd(told: Any) -> int | None:
 
 def images_in(messages: list[dict[str, Any]]) -> int:
     """How many images a conversation in OpenAI's shape holds."""
-    contents = (message.get("content") for message in messages)
-    parts = (part for content in contents if isinstance(content, list) for part in content)
-    return sum(
-        isinstance(part, Mapping) and part.get("type") in ("image_url", "input_image", "image") for part in parts
-    )
+    images = 0
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            images += isinstance(part, Mapping) and part.get("type") in ("image_url", "input_image", "image")
+    return images
 
 
 def _count(told: Mapping[str, Any], *names: str) -> int | None:

@@ -1,0 +1,218 @@
+"""Any measures split by any axes, as one statement over the copy of the ledger.
+
+Parts that add up come from the rows, or from the days' roll-up and the few rows it does not cover; what has to see the
+rows (percentiles, distinct counts) stands in a sub-query of its own for each condition: a percentile's values alone
+are read. Names are those of the enums; every value is bound.
+"""
+# ruff: noqa: S608 - names in SQL are those of the enums; values are bound
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+from lib.access.permissions import Actor
+from lib.statistics import rollup
+from lib.statistics.filters import StatisticsFilter, tag_path
+from lib.statistics.measures import PARTS, UNPRICED_SEVERAL, Axis, Dimension, Direct, Measure, Tag, Unit
+from lib.statistics.periods import Cycle, Step, hour_phase, midnight
+from lib.statistics.rollup import Covered, Span
+
+
+@dataclass(frozen=True)
+class Query:
+    """A statement and its values, in order."""
+
+    sql: str
+    values: list[Any] = field(default_factory=list)
+
+
+def join(*pieces: Query | str) -> Query:
+    """Pieces of a statement, one after the other."""
+    texts = [piece if isinstance(piece, str) else piece.sql for piece in pieces]
+    return Query("".join(texts), [value for piece in pieces if isinstance(piece, Query) for value in piece.values])
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What the copy holds: from when to when, and the roll-up of the asked zone when there is one."""
+
+    span: Span
+    covered: Covered | None = None
+
+
+def statement(
+    actor: Actor,
+    where: StatisticsFilter,
+    axes: Mapping[str, Axis],
+    measures: Mapping[str, Measure],
+    copy: Copy,
+    found: Collection[str] = (),
+) -> Query:
+    """The figures, a column for each axis and each measure, a row for each combination that has an attempt.
+
+    Percentiles of a time in `found` stand in a table `found_…`: the axes, and a list `v` in order of the shares.
+    """
+    keys = list(axes)
+    split = split_rows(axes, where, copy.span)
+    parts = sorted(
+        {"attempts", *(part for measure in measures.values() for part in measure.parts)}, key=list(PARTS).index
+    )
+    base = _from_days(actor, where, axes, parts, copy)
+    if base is None:
+        base = _parts(split, parts, rows_of(actor, where), len(keys))
+    query = join("WITH p AS (", base, ")")
+    columns = {name: f"CAST({m.sql} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
+    joins = ""
+    for number, ((column, condition), group) in enumerate(directs(measures).items()):
+        shares = shares_of(group)
+        value = f"quantile_cont({column}, {shares})" if shares else f"count(DISTINCT {column})"
+        several = _several(actor, where, axes, copy) if condition == UNPRICED_SEVERAL else None
+        seen = join(rows_of(actor, where), f" AND {condition}")
+        rows = grouped(
+            names(axes) if several else split, [f"{value} AS v"], several or seen, len(keys), "" if several else "calls"
+        )
+        query = join(query, f", d{number} AS (", f"FROM found_{column}" if column in found else rows, ")")
+        matches = " AND ".join(f'p."{key}" IS NOT DISTINCT FROM d{number}."{key}"' for key in keys)
+        joins += f" LEFT JOIN d{number} ON {matches or 'true'}"
+        for name, direct in group.items():
+            counted = f"CAST({measures[name].sql} + coalesce(d{number}.v, 0) AS BIGINT)"
+            columns[name] = counted if direct.share is None else f"d{number}.v[{shares.index(direct.share) + 1}]"
+    shown = [f'p."{key}"' for key in keys] + [f'{columns[name]} AS "{name}"' for name in measures]
+    return join(query, f" SELECT {', '.join(shown)} FROM p{joins}")
+
+
+def directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, Direct]]:
+    """Measures that see the rows, those of one column and condition together."""
+    found: dict[tuple[str, str], dict[str, Direct]] = {}
+    for name, measure in measures.items():
+        if direct := measure.direct:
+            found.setdefault((direct.column, direct.condition), {})[name] = direct
+    return found
+
+
+def shares_of(group: Mapping[str, Direct]) -> list[float]:
+    """The percentiles of a group as shares, in order."""
+    return sorted({direct.share for direct in group.values() if direct.share is not None})
+
+
+def _kind(measure: Measure) -> str:
+    return "DOUBLE" if measure.unit in (Unit.SHARE, Unit.PER_SECOND) else "BIGINT"
+
+
+def _from_days(
+    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], parts: list[str], copy: Copy
+) -> Query | None:
+    """The parts from the roll-up, with the newer rows and the edges of the range; None where it can't answer."""
+    if (found := days_and_rows(actor, where, axes, rollup.COVERED, copy)) is None:
+        return None
+    days, edges = found
+    keys, split = len(axes), split_rows(axes, where, copy.span)
+    sums = [f"sum({part}) AS {part}" for part in parts]
+    pieces = [grouped(split_days(axes), sums, days, keys, "daily")]
+    pieces += [_parts(split, parts, rows, keys) for rows in edges]
+    return grouped(names(axes), sums, Query(""), keys, union(pieces))
+
+
+def _several(actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy) -> Query | None:
+    """The unpriced rows of calls that have several, from the roll-up and the rows it leaves."""
+    if (found := days_and_rows(actor, where, axes, rollup.COVERED, copy)) is None:
+        return None
+    days, edges = found
+    comma = ", " if axes else ""
+    pieces = [join("SELECT ", split_days(axes), comma, "call_id FROM several", days)]
+    split = split_rows(axes, where, copy.span)
+    pieces += [join("SELECT ", split, comma, "call_id FROM calls", rows, f" AND {UNPRICED_SEVERAL}") for rows in edges]
+    return union(pieces)
+
+
+def days_and_rows(
+    actor: Actor,
+    where: StatisticsFilter,
+    axes: Mapping[str, Axis],
+    dimensions: Collection[Dimension],
+    copy: Copy,
+) -> tuple[Query, list[Query]] | None:
+    """Which whole days a roll-up of dimensions tells, and which rows it leaves to be added; None: all."""
+    first, last = rollup.whole_days(where)
+    covered = copy.covered
+    if covered is None or not actor.sees_all_calls or not rollup.answers(where, axes.values(), dimensions):
+        return None
+    if first and last and first >= last:
+        return None
+    days = join(rows_of(actor, replace(where, start=None, end=None)), Query(" AND zone = ?", [covered.zone.key]))
+    for sign, day in ((">=", first), ("<", last)):
+        days = join(days, Query(f" AND day {sign} ?", [day])) if day else days
+    rows = [join(rows_of(actor, where), Query(" AND change_seq > ?", [covered.change_seq]))]
+    older = Query(" AND change_seq <= ?", [covered.change_seq])
+    if first and where.start != (border := midnight(first, covered.zone)):
+        rows.append(join(rows_of(actor, replace(where, end=border)), older))
+    if last and where.end != (border := midnight(last, covered.zone)):
+        rows.append(join(rows_of(actor, replace(where, start=border)), older))
+    return days, rows
+
+
+def union(pieces: list[Query]) -> Query:
+    """The rows of all."""
+    return join("(", pieces[0], *(join(" UNION ALL ", piece) for piece in pieces[1:]), ")")
+
+
+def names(axes: Iterable[str]) -> Query:
+    """The columns of axes in a statement that has made them."""
+    return Query(", ".join(f'"{name}"' for name in axes))
+
+
+def split_days(axes: Mapping[str, Axis]) -> Query:
+    """The columns of axes over days."""
+    return Query(", ".join(f'{_day_axis(axis)} AS "{name}"' for name, axis in axes.items()))
+
+
+def _day_axis(axis: Axis) -> str:
+    if isinstance(axis, Step):
+        return f"date_trunc('{axis.value}', CAST(day AS TIMESTAMP))"
+    return axis.column if isinstance(axis, Dimension) else "isodow(day)"
+
+
+def _parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
+    return grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
+
+
+def grouped(split: Query, values: list[str], rows: Query, keys: int, source: Query | str = "calls") -> Query:
+    """Values of rows for each combination of the split."""
+    return join("SELECT ", split, ", " if keys else "", ", ".join(values), " FROM ", source, rows, _group_by(keys))
+
+
+def _group_by(keys: int) -> str:
+    return f" GROUP BY {', '.join(str(n + 1) for n in range(keys))}" if keys else ""
+
+
+def rows_of(actor: Actor, where: StatisticsFilter) -> Query:
+    """The condition of the rows that an actor may see and a filter names."""
+    condition, values = where.condition(actor)
+    return Query(f" WHERE {condition}", values)
+
+
+def split_rows(axes: Mapping[str, Axis], where: StatisticsFilter, span: Span) -> Query:
+    """The columns of axes over rows."""
+    query = Query("")
+    for name, axis in axes.items():
+        query = join(query, ", " if query.sql else "", _axis(axis, where, span), f' AS "{name}"')
+    return query
+
+
+def _axis(axis: Axis, where: StatisticsFilter, span: Span) -> Query:
+    match axis:
+        case Dimension():
+            return Query(axis.column)
+        case Tag():
+            return Query("json_extract_string(tags, ?)", [tag_path(axis.name)])
+        case Step.HOUR:
+            phase = hour_phase(where.zone, where.start or span.first)
+            return Query(f"date_trunc('hour', started_at + to_seconds({phase})) - to_seconds({phase})")
+        case Step():
+            return Query(f"date_trunc('{axis.value}', {span.local_sql(where.zone, where.start, where.end)})")
+        case Cycle.HOUR_OF_DAY:
+            return Query(f"hour({span.local_sql(where.zone, where.start, where.end)})")
+        case Cycle.WEEKDAY:
+            return Query(f"isodow({span.local_sql(where.zone, where.start, where.end)})")
+        case _:
+            assert_never(axis)
