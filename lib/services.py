@@ -46,6 +46,7 @@ from lib.statistics.counters import Counters
 if TYPE_CHECKING:
     from lib.calls.activity import Activity
     from lib.demo import Demo
+    from lib.imports import Imports
     from lib.statistics.queries import Statistics
     from lib.statistics.reconcile import Reconcile
     from lib.statistics.whatif import WhatIf
@@ -128,6 +129,13 @@ class Services:
         from lib.demo import Demo
 
         return Demo(self.store)
+
+    @cached_property
+    def imports(self) -> "Imports":
+        """Past usage from other programs."""
+        from lib.imports import Imports
+
+        return Imports(self.store, self.prices)
 
     def jobs(self) -> Scheduler:
         """What runs by itself while a server does."""

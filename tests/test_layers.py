@@ -17,7 +17,7 @@ LEVELS = {
     **dict.fromkeys(("access", "providers", "configs", "budgets", "prompts", "metrics", "cache"), 2),
     **dict.fromkeys(("calls",), 3),
     **dict.fromkeys(("conversations", "knowledge", "playground", "tools"), 4),
-    **dict.fromkeys(("workflows", "demo"), 5),
+    **dict.fromkeys(("workflows", "demo", "imports"), 5),
     **dict.fromkeys(("services", "jobs"), 6),
     **dict.fromkeys(("gateway", "ui", "cli"), 7),
     "statistics": 5,

@@ -212,6 +212,7 @@ usage_logs = Table(
     metadata,
     *_attempt(),
     Column("is_final", Boolean, nullable=False),
+    Column("calls", Integer, server_default="1"),  # more: an imported sum of so many; NULL: of an unknown number
     _moment("finished_at"),
     Column("served_model", String(200)),
     Column("status", String(12), nullable=False),
@@ -243,6 +244,33 @@ usage_logs = Table(
     Index(None, "call_id"),
     Index(None, "change_seq"),
     Index(None, "batch_id"),
+)
+
+imports = Table(
+    "imports",
+    metadata,
+    _id(primary_key=True),  # = usage_logs.batch_id
+    _moment("at"),
+    Column("user_name", String(80), nullable=False),
+    Column("file_name", String(200), nullable=False),
+    Column("format", String(40), nullable=False),
+    Column("state", String(8), nullable=False),  # running, done, undoing
+    Column("rows", Integer, nullable=False),
+    Column("calls", BigInteger, nullable=False),  # as far as the file says
+    Column("left_out", JSON, nullable=False),  # {reason: rows}
+    _moment("first_at", nullable=True),
+    _moment("last_at", nullable=True),
+    Column("total_tokens", BigInteger),
+    Column("cost_nano_usd", BigInteger),
+    Column("unpriced", Integer, nullable=False),  # rows without a cost
+    Index(None, "at"),
+)
+
+outside_people = Table(
+    "outside_people",
+    metadata,
+    _id(primary_key=True),  # = usage_logs.user_id of imported rows
+    Column("name", String(200), nullable=False),  # as the file names somebody who has no account
 )
 
 usage_payloads = Table(

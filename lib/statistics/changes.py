@@ -25,6 +25,7 @@ COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "started_at": ("TIMESTAMP", pa.string()),
     "attempt": ("INTEGER", pa.int32()),
     "is_final": ("BOOLEAN", pa.bool_()),
+    "calls": ("BIGINT", pa.int64()),
     "app": ("VARCHAR", pa.string()),
     "user_id": ("VARCHAR", pa.string()),
     "api_key_id": ("VARCHAR", pa.string()),

@@ -4,6 +4,7 @@ The table is complete by construction: a function of the permission matrix that 
 named below with its reason, fails a test.
 """
 
+import io
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from lib.clock import new_id, utc_now
 from lib.configs.overrides import OverrideDraft
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
+from lib.imports import Source
 from lib.jobs.retention import Days
 from lib.playground.question import Question
 from lib.playground.run import Pane
@@ -37,7 +39,7 @@ PLACE = "page 192.0.2.7"
 Deed = Callable[[Services, Actor], Any]
 _QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options", "check", "preview", "history"} | {
     *("used_by", "versions", "oldest_unpriced", "apps", "default_for", "matching", "effective", "of_apps", "notices"),
-    *("attention", "subject", "days", "last_run", "wait", "running"),
+    *("look", "attention", "subject", "days", "last_run", "wait", "running"),
 }
 NOT_CHANGES = {
     "Models.refresh": "fetches a provider's list of models, as opening a picker does",
@@ -147,6 +149,11 @@ def _no_sample(s: Services) -> None:
         s.demo.remove(OPERATOR)
 
 
+def _past() -> Source:
+    text = f"date,model,error,status\n2026-01-01,{new_id()},{SECRET},failed\n"
+    return Source(io.BytesIO(text.encode()), "past.csv")
+
+
 DEEDS: dict[str, tuple[str, Deed]] = {
     "Providers.create": (
         "provider.create",
@@ -245,6 +252,8 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Demo.load": ("demo.load", lambda s, a: (_no_sample(s), s.demo.load(a, 20))),
     "Demo.remove": ("demo.remove", lambda s, a: (_sample(s), s.demo.remove(a))),
+    "Imports.run": ("import.done", lambda s, a: s.imports.run(a, _past())),
+    "Imports.undo": ("import.undo", lambda s, a: s.imports.undo(a, s.imports.run(OPERATOR, _past()).id)),
     "Activity.export_csv": ("activity.export", lambda s, a: b"".join(s.activity.export_csv(a, ActivityFilter()))),
     "Activity.export_json": ("activity.export", lambda s, a: b"".join(s.activity.export_json(a, ActivityFilter()))),
     "Activity.export_sql": ("activity.export", lambda s, a: b"".join(s.activity.export_sql(a, ActivityFilter()))),

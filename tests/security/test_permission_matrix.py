@@ -5,6 +5,7 @@ The table is complete by construction: a public function that takes an actor and
 
 import asyncio
 import inspect
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,7 @@ from lib.configs.configurations import Configurations
 from lib.configs.overrides import OverrideDraft, Overrides
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
+from lib.imports import Imports, Source
 from lib.jobs.retention import Days, Retention
 from lib.playground.question import Question
 from lib.playground.run import Pane
@@ -55,6 +57,7 @@ NOBODY = "0190a000-0000-7000-8000-000000000000"  # an id that is nobody's: whoev
 Deed = Callable[[Services, Actor], Any]
 PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
 NO_LISTENER: Any = None
+_FILE = Source(io.BytesIO(b""), "empty.csv")
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.list": (P.VIEW_CONFIGS, lambda s, a: s.providers.list(a)),
     "Providers.get": (P.VIEW_CONFIGS, lambda s, a: s.providers.get(a, NOBODY)),
@@ -176,6 +179,11 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Audit.options": lambda s, a: s.audit.options(a),
     "Audit.export_csv": lambda s, a: s.audit.export_csv(a, Asked()),
     "RateLimits.set_app": lambda s, a: s.limits.set_app(a, "bot", Limits()),
+    "Imports.look": lambda s, a: s.imports.look(a, _FILE),
+    "Imports.preview": lambda s, a: s.imports.preview(a, _FILE),
+    "Imports.run": lambda s, a: s.imports.run(a, _FILE),
+    "Imports.list": lambda s, a: s.imports.list(a),
+    "Imports.undo": lambda s, a: s.imports.undo(a, NOBODY),
     "Demo.load": lambda s, a: s.demo.load(a, 0),
     "Demo.remove": lambda s, a: s.demo.remove(a),
 }
@@ -233,8 +241,20 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics)
-    for service in (*services, Prices, Repricing, Retention, Audit, ApiKeys, RateLimits, Budgets, Webhook, Demo):
+    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics, Imports)
+    for service in (
+        *services,
+        Prices,
+        Repricing,
+        Retention,
+        Audit,
+        ApiKeys,
+        RateLimits,
+        Budgets,
+        Webhook,
+        Demo,
+        Imports,
+    ):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name
