@@ -171,13 +171,14 @@ def _statement(condition: Query, target: Target, by: Dimension) -> Query:
     scale = other_prices.scale_of(target.prices)
     rows = join(
         f"SELECT {by.column} AS value, provider, started_at, is_final, cost_nano_usd AS cost, needs_tools, needs_json, "
+        "calls AS counted, "
         f"cache_read_tokens IS NULL AS no_cache_word, {other_prices.COLUMNS} FROM calls",
         condition,
         # Answers from our own cache, and attempts that never came to a model, are nobody's tokens.
         " AND saved_nano_usd IS NULL AND NOT (prompt_tokens IS NULL AND coalesce(cost_nano_usd, 1) = 0)",
     )
     priced = join(
-        "SELECT value, provider, is_final, cost, no_cache_word, ", _state(target), " AS state, ",
+        "SELECT value, provider, is_final, counted, cost, no_cache_word, ", _state(target), " AS state, ",
         other_prices.cached(target.prices, scale), " AS cached, ",
         other_prices.plain(target.prices, scale), " AS plain, ",
         other_prices.whole(target.prices), " AS each FROM (", rows, ")",
@@ -186,7 +187,7 @@ def _statement(condition: Query, target: Target, by: Dimension) -> Query:
         f"CAST(sum({other_prices.rounded(name, scale)} + each) AS BIGINT) AS {name}" for name in ("cached", "plain")
     )
     return join(
-        "SELECT value, provider, state, count(*) FILTER (is_final) AS calls, CAST(sum(cost) AS BIGINT) AS cost, "
+        "SELECT value, provider, state, sum(counted) FILTER (is_final) AS calls, CAST(sum(cost) AS BIGINT) AS cost, "
         f"{sums}, count(*) FILTER (is_final AND no_cache_word) AS no_cache_word FROM (",
         priced,
         ") GROUP BY value, provider, state",
@@ -196,7 +197,9 @@ def _statement(condition: Query, target: Target, by: Dimension) -> Query:
 def _state(target: Target) -> Query:
     """Whether a row moves, or the first reason why not."""
     facts, query = target.facts, Query("CASE")
-    query = join(query, f" WHEN prompt IS NULL OR answer IS NULL THEN '{_UNCOUNTED}' WHEN NOT ")
+    query = join(  # neither a price's tiers nor a context window can be judged on a sum of calls
+        query, f" WHEN prompt IS NULL OR answer IS NULL OR counted IS DISTINCT FROM 1 THEN '{_UNCOUNTED}' WHEN NOT "
+    )
     query = join(query, other_prices.has_price(target.prices), f" THEN '{Stays.NO_PRICE}'")
     if facts.context_tokens is not None:
         query = join(query, Query(f" WHEN prompt + answer > ? THEN '{Stays.TOO_LONG}'", [facts.context_tokens]))
