@@ -12,7 +12,7 @@ from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period
 from lib.statistics.week import since_last_week
-from lib.ui import blocks, budgets, dashboard, outlook, session, statistics, statistics_filters
+from lib.ui import blocks, budgets, dashboard, explore, outlook, session, statistics, statistics_filters
 from lib.ui.scene import Scene
 from lib.ui.statistics_view import StatisticsView
 
@@ -57,6 +57,7 @@ with left.container(border=True, height="stretch"):
 with right.container(border=True, height="stretch"):
     dashboard.top("app", ask.by(actor, where, Dimension.APP))
     dashboard.top("model", ask.by(actor, where, Dimension.MODEL), most=3)
+explore.pinned(services, actor, zone, now)
 with st.container(border=True):
     asked = ActivityFilter(period="30d", statuses=dashboard.FAILED)
     rows = services.activity.page(actor, asked, 1, 10).rows

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from lib.cli import output
+from lib.cli import comparisons, output
 from lib.cli.arguments import day, names
 from lib.cli.door import OPERATOR, opened_services
 from lib.clock import utc_now
@@ -16,14 +16,16 @@ from lib.errors import InvalidInput
 def add_commands(commands: Any) -> None:
     """Register `stats` and `calls`."""
     command = commands.add_parser("stats", help="usage and cost by provider, model, app, user …")
-    command.add_argument("--by", type=names, metavar="D[,D]", help="dimensions, parted by commas")
+    command.add_argument("--by", type=names, default=[], metavar="D[,D]", help="dimensions, parted by commas")
     add_range(command)
     command.add_argument("--format", choices=["csv", "json", "parquet"], default="csv")
-    command.set_defaults(run=stats)
-    more = command.add_subparsers(metavar="ACTION").add_parser("forecast", help="this month's cost at its end")
-    more.add_argument("--zone", default="UTC", help="time zone of days and months, as Europe/Berlin")
-    more.add_argument("--format", choices=["csv", "json"], default="csv")
-    more.set_defaults(run=forecast)
+    command.set_defaults(run=stats, wrong_usage=command.error)
+    actions = command.add_subparsers(metavar="ACTION")
+    command = actions.add_parser("forecast", help="this month's cost at its end")
+    command.add_argument("--zone", default="UTC", help="time zone of days and months, as Europe/Berlin")
+    command.add_argument("--format", choices=["csv", "json"], default="csv")
+    command.set_defaults(run=forecast)
+    comparisons.add_commands(actions)
     actions = commands.add_parser("calls", help="the log of calls").add_subparsers(metavar="ACTION", required=True)
     command = actions.add_parser("export", help="write the log to standard output")
     command.add_argument("--format", choices=["csv", "json", "sql"], default="csv")
@@ -42,7 +44,7 @@ def stats(arguments: argparse.Namespace) -> None:
     from lib.cli import frames
 
     if not arguments.by:
-        raise InvalidInput("Nothing says what to split by.", "", "Name dimensions: stats --by provider,model")
+        arguments.wrong_usage("give --by, or one of forecast, whatif and reconcile")
     if arguments.format == "parquet" and sys.stdout.isatty():
         raise InvalidInput("Parquet is not text.", "", "Send it to a file: … --format parquet > usage.parquet")
     start, end = moments(arguments.first, arguments.last)

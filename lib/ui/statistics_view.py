@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from lib.calls.activity_filter import ActivityFilter
+from lib.errors import InvalidInput
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
+from lib.statistics.measures import Shape, axis_named
 from lib.statistics.periods import Period, Range, Step, default_step, resolve, steps_for
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
@@ -26,7 +28,7 @@ TAB_DIMENSIONS = (
 )
 _UTC = ZoneInfo("UTC")
 _MOST_VALUES, _LONGEST = 100, 200
-_Chosen = TypeVar("_Chosen", Period, Measure, Dimension, Step)
+_Chosen = TypeVar("_Chosen", Period, Measure, Dimension, Step, Shape)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class StatisticsView:
     step: Step | None = None
     rows: Dimension = Dimension.PROVIDER
     columns: Dimension = Dimension.APP
+    tab: str = "figures"
+    split: str = "provider"  # of the tab Explore: axes by name, a measure, a shape
+    across: str = ""
+    figure: Measure = Measure.COST
+    shape: Shape = Shape.TABLE
 
     @property
     def narrows(self) -> bool:
@@ -84,7 +91,7 @@ class StatisticsView:
         default = StatisticsView()
         query = {
             name: [str(getattr(self, name))]
-            for name in ("period", "measure", "by", "step", "rows", "columns")
+            for name in ("period", "measure", "by", "step", "rows", "columns", *_EXPLORED)
             if getattr(self, name) not in (getattr(default, name), None)
         }
         if self.period is Period.CUSTOM:
@@ -116,11 +123,25 @@ class StatisticsView:
             step=Step(last("step")) if last("step") in set(Step) else None,
             rows=one("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
             columns=one("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
+            tab=last("tab") if last("tab") in TABS else "figures",
+            split=_axis(last("split")) or "provider",
+            across=_axis(last("across")),
+            figure=one("figure", Measure, Measure.COST, Measure),
+            shape=one("shape", Shape, Shape.TABLE, Shape),
             **{field: _values(values.get(name, ())) for name, field in LISTS.items()},
         )
 
 
+TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "reconcile": "Reconcile"}
+_EXPLORED = ("tab", "split", "across", "figure", "shape")
 _FIELDS = LISTS | {"origin": "origins", "status": "statuses"}
+
+
+def _axis(name: str) -> str:
+    try:
+        return axis_named(name[:_LONGEST]).value if name else ""
+    except InvalidInput:
+        return ""
 
 
 def _values(given: Iterable[str]) -> tuple[str, ...]:
