@@ -42,6 +42,7 @@ from lib.providers.redaction import remember
 from lib.providers.registry import Providers
 from lib.settings import Settings
 from lib.statistics.counters import Counters
+from lib.statistics.exchange import ExchangeRates
 
 if TYPE_CHECKING:
     from lib.calls.activity import Activity
@@ -94,6 +95,7 @@ class Services:
         self.budgets = Budgets(store)
         self.webhook = Webhook(store, self.vault)
         self.counters = Counters(store)
+        self.exchange_rates = ExchangeRates(store)
 
     @cached_property
     def activity(self) -> "Activity":

@@ -12,7 +12,7 @@ from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period
 from lib.statistics.week import since_last_week
-from lib.ui import blocks, budgets, dashboard, explore, outlook, session, statistics, statistics_filters
+from lib.ui import blocks, budgets, currency, dashboard, explore, outlook, session, statistics, statistics_filters
 from lib.ui.scene import Scene
 from lib.ui.statistics_view import StatisticsView
 
@@ -46,6 +46,7 @@ today = ask.totals(actor, replace(where, start=now.replace(second=0, microsecond
 with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
     dashboard.errors_now(today)
 statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now))
+currency.total_line(services, actor, scene, where)
 budgets.attention(services, actor)
 told = outlook.look(services, actor, scene, where, now)
 outlook.card(told.month, since_last_week(ask, actor, replace(where, start=None, end=None), now), people)

@@ -12,6 +12,7 @@ from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension
 from lib.ui import (
     blocks,
+    currency,
     explore,
     metrics,
     outlook,
@@ -78,6 +79,7 @@ if invoices.open:
 
 scene = Scene(view, found, zone, view.step_in(found), names, compact)
 statistics.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now))
+currency.total_line(services, actor, scene, where)
 if totals.calls == 0:
     with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
         st.button("Clear filters", on_click=statistics_filters.write, args=(view.cleared(),), disabled=not view.narrows)

@@ -23,6 +23,7 @@ from lib.cli import (
     people,
     prices,
     providers,
+    rates,
     retention,
     usage,
 )
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         models,
         configurations,
         prices,
+        rates,
         budgets,
         keys,
         usage,

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     Double,
@@ -523,4 +524,12 @@ webhook_outbox = Table(
     _moment("delivered_at", nullable=True),
     Column("error", Text),  # of the newest try
     Index(None, "due_at"),
+)
+
+exchange_rates = Table(
+    "exchange_rates",
+    metadata,
+    Column("currency", String(3), primary_key=True),  # ISO 4217
+    Column("day", Date, primary_key=True),
+    Column("per_usd", String(40), nullable=False),  # a decimal: units of it for one dollar
 )

@@ -8,6 +8,8 @@ import inspect
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -47,6 +49,7 @@ from lib.providers.prices import Rates, plain
 from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
+from lib.statistics.exchange import ExchangeRates, Rate
 from lib.statistics.queries import Statistics
 from lib.statistics.reconcile import Reconcile
 from lib.statistics.whatif import WhatIf
@@ -56,6 +59,7 @@ P = Permission
 NOBODY = "0190a000-0000-7000-8000-000000000000"  # an id that is nobody's: whoever may ask gets "no such thing"
 Deed = Callable[[Services, Actor], Any]
 PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
+RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
 _FILE = Source(io.BytesIO(b""), "empty.csv")
 NEEDS: dict[str, tuple[Permission, Deed]] = {
@@ -159,6 +163,13 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Webhook.set": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.set(a, url="no address", secret="short")),
     "Webhook.remove": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.remove(a)),
     "Webhook.test": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.test(a)),
+    "ExchangeRates.currency": (P.VIEW_STATS, lambda s, a: s.exchange_rates.currency(a)),
+    "ExchangeRates.choices": (P.VIEW_STATS, lambda s, a: s.exchange_rates.choices(a)),
+    "ExchangeRates.book": (P.VIEW_STATS, lambda s, a: s.exchange_rates.book(a)),
+    "ExchangeRates.choose": (P.MANAGE_PROVIDERS, lambda s, a: s.exchange_rates.choose(a, "USD")),
+    "ExchangeRates.set": (P.MANAGE_PROVIDERS, lambda s, a: s.exchange_rates.set(a, RATE)),
+    "ExchangeRates.delete": (P.MANAGE_PROVIDERS, lambda s, a: s.exchange_rates.delete(a, "EUR", RATE.day)),
+    "ExchangeRates.import_csv": (P.MANAGE_PROVIDERS, lambda s, a: s.exchange_rates.import_csv(a, "")),
     "check_connection": (
         P.TEST_CONFIGS,
         lambda s, a: check_connection(a, replace(_any(s), provider_id=None), s.calls, s.providers),
@@ -252,6 +263,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
         RateLimits,
         Budgets,
         Webhook,
+        ExchangeRates,
         Demo,
         Imports,
     ):
