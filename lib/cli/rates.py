@@ -6,6 +6,7 @@ from typing import Any
 
 from lib.cli import output
 from lib.cli.door import OPERATOR, opened_services
+from lib.errors import InvalidInput
 
 
 def add_commands(commands: Any) -> None:
@@ -26,7 +27,10 @@ def add_commands(commands: Any) -> None:
 
 def take(arguments: argparse.Namespace) -> None:
     """Import a list."""
-    document = arguments.file.read_text(encoding="utf-8-sig")
+    try:
+        document = arguments.file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{arguments.file} can't be read.", str(error), "Choose a CSV file in UTF-8.") from None
     with opened_services() as services:
         print(f"Took in {services.exchange_rates.import_csv(OPERATOR, document):,} rates.")
 

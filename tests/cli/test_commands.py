@@ -243,6 +243,20 @@ def test_the_forecast_is_one_row_in_csv_and_json(run: Run) -> None:
     assert run("stats").returncode == 2
 
 
+@pytest.mark.feature("COST-4")
+def test_exchange_rates_are_taken_in_listed_and_used(run: Run, tmp_path: Path) -> None:
+    assert "in USD" in succeeded(run("rates", "list"))
+    assert "no rate for EUR" in refused(run("rates", "use", "EUR"))
+    file = tmp_path / "eurofxref-hist.csv"
+    file.write_text("Date,USD,JPY,\n2026-10-02,1.25,150,\n2026-10-01,1.24,N/A,\n")
+    assert "3 rates" in succeeded(run("rates", "import", str(file)))
+    assert "EUR" in succeeded(run("rates", "use", "eur"))
+    euro, yen = json.loads(succeeded(run("rates", "list", "--json")))
+    assert (euro["currency"], euro["rates"], euro["first"], euro["in_use"]) == ("EUR", 2, "2026-10-01", True)
+    assert (yen["currency"], yen["in_use"]) == ("JPY", False)
+    assert "can't be read" in refused(run("rates", "import", str(tmp_path / "none.csv")))
+
+
 @pytest.mark.feature("COST-6")
 def test_a_day_or_a_dimension_that_is_none_is_refused(run: Run) -> None:
     assert run("stats", "--by", "provider", "--from", "yesterday").returncode == 2
