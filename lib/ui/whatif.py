@@ -130,7 +130,8 @@ def _notes(found: Sequence[Move], plan: Sequence[Move]) -> None:
     if each.unpriced_calls:
         lines.append(f"{format.count(each.unpriced_calls)} calls have no known cost and are left out.")
     if each.uncounted_calls:
-        lines.append(f"{format.count(each.uncounted_calls)} calls have no tokens of their own (none known, or imported as a sum).")
+        why = "have no tokens of their own: none are known, or they were imported as a sum"
+        lines.append(f"{format.count(each.uncounted_calls)} calls {why}.")
     if any(move.low_nano != move.high_nano for move in plan):
         lines.append(
             "A range: with the cache hits the calls had, and without any; another provider's cache is not known."
