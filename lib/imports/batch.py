@@ -38,7 +38,7 @@ class Preview:
     last_at: datetime | None = None
     left_out: Counter[str] = field(default_factory=Counter)
     sample: list[dict[str, Any]] = field(default_factory=list)
-    overlaps: Sequence[str] = ()  # files of earlier imports of this form and time
+    overlaps: Sequence[str] = ()  # files of earlier imports of this source and time
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count a row in."""

@@ -174,7 +174,8 @@ class Imports:
         if found.first_at is None:
             return []
         i = imports.c
-        same = (i.format == found.format, i.first_at <= found.last_at, i.last_at >= found.first_at)
+        source = found.format.partition("-")[0]  # its usage and its costs are two sides of the same calls
+        same = (i.format.startswith(source, autoescape=True), i.first_at <= found.last_at, i.last_at >= found.first_at)
         with self._store.read() as connection:
             return connection.scalars(select(i.file_name).where(*same).order_by(i.at)).all()
 

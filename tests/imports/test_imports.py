@@ -239,3 +239,9 @@ def test_a_file_in_the_encoding_of_a_spreadsheet(store: Store) -> None:
         name = f"{n}.csv"
         found = service(store).preview(OPERATOR, Source(io.BytesIO(text.encode(encoding)), name))
         assert found.sample[0]["user_name"] == "Zoë"
+
+
+def test_the_costs_of_days_whose_usage_was_imported_are_said_to_overlap(store: Store) -> None:
+    batch, _ = brought(store, source("openai_usage.csv"))
+    found = service(store).preview(OPERATOR, source("openai_costs.csv"))
+    assert found.overlaps == [batch.file_name]
