@@ -6,7 +6,8 @@ named below with its reason, fails a test.
 
 import io
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from lib.playground.run import Pane
 from lib.providers.prices import Rates, plain
 from lib.services import Services, build
 from lib.settings import Settings
+from lib.statistics.exchange import Rate
 from tests.calls.activity_rig import log_all
 from tests.security.test_permission_matrix import NEEDS, OWN, SUPER_ADMIN_ONLY
 
@@ -61,6 +63,9 @@ NOT_CHANGES = {
     "Playground.recent": "a question",
     "Playground.wins": "a question",
     "Playground.delete": "one's own list; the calls stay in the ledger",
+    "ExchangeRates.currency": "a question",
+    "ExchangeRates.choices": "a question",
+    "ExchangeRates.book": "a question",
     "Webhook.test": "sends a message and keeps nothing",
 }
 
@@ -72,6 +77,12 @@ def _provider(s: Services) -> str:
 def _configuration(s: Services) -> Any:
     slug = f"c-{new_id()[-12:]}"
     return s.configurations.create(OPERATOR, slug=slug, app="app", provider="local", model="m")
+
+
+def _rate(s: Services) -> Rate:
+    rate = Rate(date(2026, 1, 2), "EUR", Decimal("0.9"))
+    s.exchange_rates.set(OPERATOR, rate)
+    return rate
 
 
 def _run(s: Services, a: Actor) -> str:
@@ -215,6 +226,13 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "ApiKeys.create": ("api_key.create", _key),
     "ApiKeys.update": ("api_key.change", _changed_key),
     "ApiKeys.revoke": ("api_key.revoke", lambda s, a: s.api_keys.revoke(a, _key(s, OPERATOR))),
+    "ExchangeRates.choose": ("currency.choose", lambda s, a: s.exchange_rates.choose(a, _rate(s).currency)),
+    "ExchangeRates.set": ("rates.set", lambda s, a: s.exchange_rates.set(a, Rate(date(2026, 1, 2), "EUR", Decimal(2)))),
+    "ExchangeRates.delete": ("rates.delete", lambda s, a: s.exchange_rates.delete(a, "EUR", _rate(s).day)),
+    "ExchangeRates.import_csv": (
+        "rates.import",
+        lambda s, a: s.exchange_rates.import_csv(a, "day,currency,per_usd\n2026-01-02,EUR,0.9\n"),
+    ),
     "SavedViews.save": ("view.share", lambda s, a: s.saved_views.save(a, "v", {}, shared=True)),
     "SavedViews.change": (
         "view.change",
