@@ -31,6 +31,7 @@ from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
+from lib.playground.runs import Playground
 from lib.providers import safe_logs
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
@@ -84,6 +85,7 @@ class Services:
         )
         self.runs = Runs(store)
         self.metrics = Metrics(store)
+        self.playground = Playground(store, self.calls, self.configurations, self.metrics)
         self.audit = Audit(store)
         self.retention = Retention(store)
         self.budgets = Budgets(store)

@@ -275,6 +275,30 @@ custom_metrics = Table(
     Index(None, "started_at"),
 )
 
+playground_runs = Table(
+    "playground_runs",
+    metadata,
+    _id(primary_key=True),
+    _id("user_id"),
+    _moment("created_at"),
+    Column("is_shared", Boolean, nullable=False, default=False),
+    Column("is_blind", Boolean, nullable=False, default=False),
+    Column("winner", Integer),  # a pane's position, -1 for a draw, NULL before the vote
+    Index(None, "user_id", "created_at"),
+)
+
+playground_panes = Table(
+    "playground_panes",
+    metadata,
+    _id("run_id", primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    _id("configuration_id"),
+    Column("slug", String(200), nullable=False),  # as it was asked for
+    Column("parameters", JSON, nullable=False),
+    _id("call_id"),  # NULL where nothing was sent
+    Column("error", Text),  # why not
+)
+
 prices = Table(
     "prices",
     metadata,

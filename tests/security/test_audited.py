@@ -22,6 +22,8 @@ from lib.configs.overrides import OverrideDraft
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
 from lib.jobs.retention import Days
+from lib.playground.question import Question
+from lib.playground.run import Pane
 from lib.providers.prices import Rates, plain
 from lib.services import Services, build
 from lib.settings import Settings
@@ -48,6 +50,15 @@ NOT_CHANGES = {
     "Metrics.record_many": "notes something about one's own call",
     "Metrics.statistics": "a question",
     "Metrics.daily": "a question",
+    "Playground.start": "calls are rows of the ledger",
+    "Playground.again": "a call is a row of the ledger",
+    "Playground.open": "a question",
+    "Playground.call": "a question",
+    "Playground.stop": "one's own calls",
+    "Playground.vote": "notes something about one's own calls",
+    "Playground.recent": "a question",
+    "Playground.wins": "a question",
+    "Playground.delete": "one's own list; the calls stay in the ledger",
     "Webhook.test": "sends a message and keeps nothing",
 }
 
@@ -59,6 +70,17 @@ def _provider(s: Services) -> str:
 def _configuration(s: Services) -> Any:
     slug = f"c-{new_id()[-12:]}"
     return s.configurations.create(OPERATOR, slug=slug, app="app", provider="local", model="m")
+
+
+def _run(s: Services, a: Actor) -> str:
+    return s.playground.start(a, Question("x"), [Pane(_scripted(s).slug)])
+
+
+def _scripted(s: Services) -> Any:
+    provider = s.providers.create(OPERATOR, name=f"p-{new_id()[-12:]}", kind="scripted")
+    return s.configurations.create(
+        OPERATOR, slug=f"c-{new_id()[-12:]}", app="app", provider=provider.name, model="echo"
+    )
 
 
 def _override(s: Services) -> str:
@@ -186,6 +208,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "ApiKeys.create": ("api_key.create", _key),
     "ApiKeys.update": ("api_key.change", _changed_key),
     "ApiKeys.revoke": ("api_key.revoke", lambda s, a: s.api_keys.revoke(a, _key(s, OPERATOR))),
+    "Playground.share": ("playground.share", lambda s, a: s.playground.share(a, _run(s, a), is_shared=True)),
     "RateLimits.set_app": ("limits.change", lambda s, a: s.limits.set_app(a, "bot", Limits(5))),
     "Budgets.create": (
         "budget.create",

@@ -36,6 +36,8 @@ from lib.configs.overrides import OverrideDraft, Overrides
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
 from lib.jobs.retention import Days, Retention
+from lib.playground.question import Question
+from lib.playground.run import Pane
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
 from lib.providers.price_entries import Prices
@@ -115,6 +117,16 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
     "Calls.answer": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer(_request(a), NO_LISTENER))),
+    "Playground.start": (P.TEST_CONFIGS, lambda s, a: s.playground.start(a, Question("x"), [Pane("nobody")])),
+    "Playground.again": (P.TEST_CONFIGS, lambda s, a: s.playground.again(a, NOBODY, 0, Question("x"), Pane("nobody"))),
+    "Playground.open": (P.TEST_CONFIGS, lambda s, a: s.playground.open(a, NOBODY)),
+    "Playground.call": (P.TEST_CONFIGS, lambda s, a: s.playground.call(a, NOBODY, 0)),
+    "Playground.stop": (P.TEST_CONFIGS, lambda s, a: s.playground.stop(a, NOBODY)),
+    "Playground.share": (P.TEST_CONFIGS, lambda s, a: s.playground.share(a, NOBODY, is_shared=True)),
+    "Playground.vote": (P.TEST_CONFIGS, lambda s, a: s.playground.vote(a, NOBODY, 0)),
+    "Playground.recent": (P.TEST_CONFIGS, lambda s, a: s.playground.recent(a)),
+    "Playground.wins": (P.TEST_CONFIGS, lambda s, a: s.playground.wins(a)),
+    "Playground.delete": (P.TEST_CONFIGS, lambda s, a: s.playground.delete(a, NOBODY)),
     "Metrics.record": (P.TEST_CONFIGS, lambda s, a: s.metrics.record(a, NOBODY, "k", 1)),
     "Metrics.record_many": (P.TEST_CONFIGS, lambda s, a: s.metrics.record_many(a, NOBODY, [])),
     "Metrics.list": (P.TEST_CONFIGS, lambda s, a: s.metrics.list(a, NOBODY)),
