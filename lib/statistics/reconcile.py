@@ -88,9 +88,7 @@ class Reconcile:
         shifts = gap_causes.shifted(gaps, elsewhere, zone.key)
         plain = _summed(gaps, lambda gap: (None, gap.model))
         gaps, by_model = (gap_causes.explained(some, shifts, invoice.quantum_nano) for some in (gaps, plain))
-        of_days = {
-            gap.model: gap.causes for gap in _summed(gaps, lambda gap: (None, gap.model))
-        }  # which may cancel out
+        of_days = {gap.model: gap.causes for gap in _summed(gaps, lambda gap: (None, gap.model))}  # may cancel out
         by_model = [gap if gap.causes else replace(gap, causes=of_days[gap.model]) for gap in by_model]
         by_day = sorted(_summed(map(_named, gaps), lambda gap: (gap.day, None)), key=lambda gap: gap.day or first)
         total = _summed(map(_named, by_model), lambda _: (None, None))[0]

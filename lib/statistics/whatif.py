@@ -92,17 +92,21 @@ class WhatIf:
         return [move for move in moves if move.value is not None and wanted.get(move.value) == move.model]
 
     def offered(self, actor: Actor) -> list[str]:
-        """The models with a price that hold for the kinds of provider registered here, by name."""
+        """The models that answer in words and have a price now, of the kinds of provider registered here, by name."""
         actor.require(Permission.VIEW_STATS)
-        kinds = set(self._registered().values())
-        now = utc_now()
-        found = {
-            f"{kind}/{model}"
+        kinds, now = set(self._registered().values()), utc_now()
+        priced = {
+            (kind, model)
             for known in (self._book.shipped, self._book.own())
             for kind, model in known
-            if kind in kinds and not model.endswith("*") and self._book.price(kind, model, now)
+            if kind in kinds and not model.endswith("*") and not model.startswith("ft:")
         }
-        return sorted(found)
+        return sorted(f"{kind}/{model}" for kind, model in priced if self._answers(kind, model, now))
+
+    def _answers(self, kind: str, model: str, now: datetime) -> bool:
+        facts = self._models.find(kind, model)
+        embeds = facts is not None and facts.capabilities is not None and "embeddings" in facts.capabilities
+        return not embeds and self._book.price(kind, model, now) is not None
 
     def _registered(self) -> dict[str, str]:
         """Providers by name, and their kinds."""

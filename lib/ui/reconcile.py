@@ -98,7 +98,7 @@ def _whole(found: Reconciliation, invoice: Invoice) -> None:
 
 
 def _tokens(tokens: int | None) -> str | None:
-    return None if tokens is None else f"{format.count(tokens)} tokens"
+    return None if tokens is None else f"{format.count(tokens)} tokens".replace("-", "−")
 
 
 def _table(services: Services, actor: Actor, found: Reconciliation) -> None:

@@ -109,10 +109,13 @@ def _sum(found: Sequence[Move], plan: Sequence[Move]) -> None:
     cost = sum(move.cost_nano + move.stays_nano for move in each.values())
     least, most = moves.total(plan).saved_nano
     with st.grid(3, min_column_width=230, gap="small"):
-        st.metric("Has cost", format_money(cost), border=True, help="Calls with a known cost and known tokens.")
-        st.metric("Would have cost", _span(cost - most, cost - least), border=True, help="With the choices above.")
+        text = "Calls with a known cost and known tokens."
+        st.metric("Has cost", format_money(cost), border=True, height="stretch", help=text)
+        would = _span(cost - most, cost - least)
+        st.metric("Would have cost", would, border=True, height="stretch", help="With the choices above.")
         share = f"{least / cost:.1%} at least" if cost and least > 0 else None
-        st.metric("Saved", _span(least, most), share, delta_color="off", delta_arrow="off", border=True)
+        saved = _span(least, most)
+        st.metric("Saved", saved, share, delta_color="off", delta_arrow="off", border=True, height="stretch")
 
 
 def _span(low: int, high: int) -> str:

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from ledger_rows import AMIRA, NOON, call, write
+from sqlalchemy import insert
 
+from lib.clock import new_id
 from lib.db.engine import Store
+from lib.db.tables import providers
 from lib.errors import InvalidInput
 from lib.providers.models import ModelFacts
 from lib.providers.price_book import PriceBook
@@ -42,6 +45,7 @@ class Facts:
     known = {
         "small": ModelFacts("small", 5_000, 900, ("streaming", "json")),
         "other": ModelFacts("other"),
+        "embeds": ModelFacts("embeds", capabilities=("embeddings",)),
     }
 
     def find(self, kind: str, model: str, provider_id: str | None = None) -> ModelFacts | None:
@@ -224,3 +228,15 @@ def test_a_range_ends_where_it_ends(store: Store, what_if: WhatIf) -> None:
     where = StatisticsFilter(datetime(2026, 10, 23, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC))
     [move] = what_if.compare(AMIRA, where, ["openai/small"], Dimension.PROVIDER)
     assert (move.value, move.calls, move.cost_nano) == ("openai", 1, 2)
+
+
+def test_models_of_the_registered_kinds_that_answer_in_words_are_offered(store: Store) -> None:
+    entries = [plain("openai", name, ALWAYS, Rates(1_000, 1_000)) for name in ("small", "embeds", "ft:small", "gpt*")]
+    statistics = Statistics(store)
+    asked = WhatIf(store, statistics, PriceBook([*entries, *OTHER]), Facts())  # type: ignore[arg-type]
+    assert asked.offered(AMIRA) == []
+    with store.write() as connection:
+        values = {"name": "ours", "kind": "openai", "created_at": NOON, "updated_at": NOON}
+        connection.execute(insert(providers).values(id=new_id(), base_url="", headers={}, **values))
+    assert asked.offered(AMIRA) == ["openai/small"]
+    statistics.close()
