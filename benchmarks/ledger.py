@@ -60,9 +60,10 @@ def a_call(owner: str) -> tuple[dict[str, Any], Closing]:
     opening = shared | {"owner": owner, "holds": [], "request": MESSAGES}
     row = {column.name: shared.get(column.name) for column in usage_logs.c if column.name != "change_seq"}
     row |= {
-        "is_final": True, "finished_at": utc_now(), "status": "ok", "prompt_tokens": 90, "completion_tokens": 190,
-        "total_tokens": 280, "usage_source": "provider", "cost_nano_usd": 340_000, "cost_status": "priced",
-        "cache": "none", "execution_time_ms": 900, "first_token_ms": 200, "chunks": 40, "finish_reason": "stop",
+        "is_final": True, "calls": 1, "finished_at": utc_now(), "status": "ok", "prompt_tokens": 90,
+        "completion_tokens": 190, "total_tokens": 280, "usage_source": "provider", "cost_nano_usd": 340_000,
+        "cost_status": "priced", "cache": "none",
+        "execution_time_ms": 900, "first_token_ms": 200, "chunks": 40, "finish_reason": "stop",
     }  # fmt: skip
     payload = {"prompt_text": MESSAGES[0]["content"], "response_text": ANSWER, "request": MESSAGES, "response": {}}
     return opening, Closing(row, payload)

@@ -15,6 +15,7 @@ from lib.access.audit import Audit
 from lib.access.limits import RateLimits
 from lib.access.master_key import MasterKey
 from lib.access.preferences import Preferences
+from lib.access.saved_views import SavedViews
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
 from lib.access.users import Users
@@ -39,6 +40,7 @@ from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
+from lib.playground.runs import Playground
 from lib.providers import safe_logs
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
@@ -48,11 +50,15 @@ from lib.providers.redaction import remember
 from lib.providers.registry import Providers
 from lib.settings import Settings
 from lib.statistics.counters import Counters
+from lib.statistics.exchange import ExchangeRates
 
 if TYPE_CHECKING:
     from lib.calls.activity import Activity
     from lib.demo import Demo
+    from lib.imports import Imports
     from lib.statistics.queries import Statistics
+    from lib.statistics.reconcile import Reconcile
+    from lib.statistics.whatif import WhatIf
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +73,7 @@ class Services:
         self.users = Users(store)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
+        self.saved_views = SavedViews(store)
         self.api_keys = ApiKeys(store)
         self.limits = RateLimits(store)
         self.setup = Setup(settings, store, self.users)
@@ -97,11 +104,13 @@ class Services:
         self.conversation_exchange = Interchange(store, self.calls, self.configurations)
         self.conversation_files = Files(store)
         self.metrics = Metrics(store)
+        self.playground = Playground(store, self.calls, self.configurations, self.metrics)
         self.audit = Audit(store)
         self.retention = Retention(store)
         self.budgets = Budgets(store)
         self.webhook = Webhook(store, self.vault)
         self.counters = Counters(store)
+        self.exchange_rates = ExchangeRates(store)
 
     @cached_property
     def activity(self) -> "Activity":
@@ -118,11 +127,32 @@ class Services:
         return Statistics(self.store, self.settings.data_dir / "statistics")
 
     @cached_property
+    def what_if(self) -> "WhatIf":
+        """Logged traffic priced on other models."""
+        from lib.statistics.whatif import WhatIf
+
+        return WhatIf(self.store, self.statistics, self.prices, self.models)
+
+    @cached_property
+    def reconcile(self) -> "Reconcile":
+        """Providers' invoices beside the ledger."""
+        from lib.statistics.reconcile import Reconcile
+
+        return Reconcile(self.store, self.statistics)
+
+    @cached_property
     def demo(self) -> "Demo":
         """Sample data."""
         from lib.demo import Demo
 
         return Demo(self.store)
+
+    @cached_property
+    def imports(self) -> "Imports":
+        """Past usage from other programs."""
+        from lib.imports import Imports
+
+        return Imports(self.store, self.prices)
 
     def jobs(self) -> Scheduler:
         """What runs by itself while a server does."""

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Permission, Role
-from lib.ui import access, blocks, data_settings, session
+from lib.ui import access, blocks, currency, data_settings, imports, session
 
 actor = session.require(Permission.MANAGE_ENCRYPTION_KEYS)
 services = session.services()
@@ -20,7 +20,8 @@ with blocks.errors_shown():
     if not is_super_admin:
         data_settings.keys_tab(services, actor, zone)
         st.stop()
-    tab_people, tab_roles, tab_keys, tab_data, tab_audit = st.tabs(["People", "Roles", "Keys", "Data", "Audit"])
+    names = ["People", "Roles", "Keys", "Data", "Currency", "Import", "Audit"]
+    tab_people, tab_roles, tab_keys, tab_data, tab_currency, tab_import, tab_audit = st.tabs(names)
     with tab_people:
         access.people_table(services, actor, services.users.list(actor), zone)
     with tab_roles:
@@ -29,5 +30,9 @@ with blocks.errors_shown():
         data_settings.keys_tab(services, actor, zone)
     with tab_data:
         data_settings.retention_tab(services, actor, zone)
+    with tab_currency:
+        currency.settings(services, actor)
+    with tab_import:
+        imports.tab(services, actor, zone)
     with tab_audit:
         data_settings.audit_tab(services, actor, zone)

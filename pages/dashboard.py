@@ -1,4 +1,4 @@
-"""The landing page: this month's cost, what fails now, cost by provider, top apps, the last ten failures."""
+"""The landing page: this month's cost and forecast, what changed and what fails, cost by provider, top apps."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,9 @@ from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period
-from lib.ui import blocks, budgets, dashboard, session, statistics, statistics_filters
+from lib.statistics.week import since_last_week
+from lib.ui import blocks, budgets, currency, dashboard, explore, outlook, session, statistics, statistics_filters
+from lib.ui.scene import Scene
 from lib.ui.statistics_view import StatisticsView
 
 actor = session.require(Permission.VIEW_STATS)
@@ -37,22 +39,27 @@ found = view.range(zone, now)
 where = view.filter(found.start, found.end, zone)
 totals = ask.totals(actor, where)
 before = ask.totals(actor, replace(where, start=found.previous_start, end=found.previous_end))
-scene = statistics.Scene(view, found, zone, view.step_in(found), {}, compact)
+people = {**demo_user_names(), **services.users.names(ask.choices(actor, Dimension.USER))}
+scene = Scene(view, found, zone, view.step_in(found), people, compact)
 
 today = ask.totals(actor, replace(where, start=now.replace(second=0, microsecond=0) - timedelta(hours=24)))
 with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
     dashboard.errors_now(today)
 statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now))
+currency.total_line(services, actor, scene, where)
 budgets.attention(services, actor)
+told = outlook.look(services, actor, scene, where, now)
+outlook.card(told.month, since_last_week(ask, actor, replace(where, start=None, end=None), now), people)
 
 left, right = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")
 with left.container(border=True, height="stretch"):
     frame = ask.over_time(actor, where, scene.step, Measure.COST, [Dimension.PROVIDER])
-    dashboard.over_time(scene, frame, f"Cost per {scene.step.value} by provider")
+    dashboard.over_time(scene, frame, f"Cost per {scene.step.value} by provider", told)
 with right.container(border=True, height="stretch"):
     dashboard.top("app", ask.by(actor, where, Dimension.APP))
     dashboard.top("model", ask.by(actor, where, Dimension.MODEL), most=3)
+explore.pinned(services, actor, zone, now)
 with st.container(border=True):
     asked = ActivityFilter(period="30d", statuses=dashboard.FAILED)
     rows = services.activity.page(actor, asked, 1, 10).rows
-    dashboard.failures(rows, demo_user_names(), zone, compact=compact)
+    dashboard.failures(rows, people, zone, compact=compact)

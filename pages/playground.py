@@ -1,100 +1,134 @@
-"""Ask a configuration, watch the answer stream, keep the run. The address names the run: `?run=<call id>`."""
+"""Ask one to four configurations at once, watch them stream, decide. The address names the run: `?run=<id>`."""
 
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.calls.request import CallRequest, Origin
 from lib.errors import LLMManagerError
-from lib.ui import blocks, overrides, playground, session
+from lib.playground.question import IMAGES, TEXTS, File, Question, question_of, read_schema
+from lib.playground.run import MOST_PANES, Pane, Run
+from lib.ui import blocks, playground, playground_compare, playground_panes, session
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
 compact = blocks.compact()
-run = st.query_params.get("run")
+run_id = st.query_params.get("run")
 EXAMPLES = ("Explain what a token is", "Write a haiku about invoices")
 
-
-def send(prompt: str, configuration: str, system: str, parameters: dict[str, object]) -> None:
-    """Start the call and put it into the address; what is wrong with it stays on the page."""
-    request = CallRequest(
-        actor=actor,
-        messages=[{"role": "user", "content": prompt}],
-        configuration=configuration,
-        origin=Origin.PLAYGROUND,
-        system_prompt=system,
-        parameters=parameters,
-    )
+run: Run | None = None
+if run_id is not None:
     try:
-        st.query_params["run"] = services.calls.start(request)
-        st.session_state["runs_page"] = 1
+        run = services.playground.open(actor, run_id)
     except LLMManagerError as error:
         st.session_state["send_error"] = error
-
-
 configurations = {c.slug: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
+playground_panes.settle(services, actor, configurations, run)
+most = 2 if compact else MOST_PANES
+
 with blocks.header("Playground"):
-    if st.button("New run", icon=":material/add:", type="tertiary", disabled=run is None):
-        del st.query_params["run"]
-        st.rerun()
+    grows = run is not None and run.running and run.is_kept and run.user_id == actor.user_id
+    if run is not None and grows and st.button("Stop all", icon=":material/stop_circle:"):
+        services.playground.stop(actor, run.id)
+    count = st.segmented_control(
+        "Panes", list(range(1, most + 1)), key=playground_panes.COUNT, label_visibility="collapsed", required=True
+    )
+    with st.popover("" if compact else "More", icon=":material/more_horiz:", help="Runs, votes, code, sharing"):
+        if st.button("New run", icon=":material/add:", type="tertiary", disabled=run_id is None):
+            st.query_params.clear()
+            st.rerun()
+        if st.button("Votes so far", icon=":material/leaderboard:", type="tertiary"):
+            playground_compare.wins_dialog(services, actor)
+        blind = st.toggle(
+            "Blind", key="blind", help="Hides which answer is whose, in mixed order, until you have voted."
+        )
+        if run is not None and run.is_kept and run.user_id == actor.user_id:
+            playground_compare.shared(services, actor, run)
+        playground.recent_runs(services, actor, services.preferences.report_zone(actor), run_id)
 
 if not configurations:
     with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
         st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
     st.stop()
 
-main, side = (st.container(), st.container()) if compact else st.columns([2.2, 1], gap="medium")
-with main:
-    wanted = st.query_params.get("config") or services.preferences.get(actor, "playground.configuration", None)
-    default = next((c.slug for c in configurations.values() if c.is_global_default), next(iter(configurations)))
-    slugs = list(configurations)
+hidden = run is not None and playground_compare.is_hidden(run)
+chosen = playground_panes.chosen(list(configurations), int(count or 1))
+
+
+def send(question: Question) -> None:
+    """Start a run and put it into the address; what is wrong with it stays on the page."""
+    panes = [Pane(slug, playground_panes.parameters_of(configurations[slug], n)) for n, slug in enumerate(chosen)]
+    try:
+        st.query_params["run"] = services.playground.start(actor, question, panes, is_blind=blind and len(panes) > 1)
+        st.query_params.pop("config", None)
+        st.session_state["runs_page"] = 1
+    except LLMManagerError as error:
+        st.session_state["send_error"] = error
+
+
+with st.expander("System prompt and schema", icon=":material/edit_note:"):
+    same = chosen[0] if len(chosen) == 1 else None
+    system = st.text_area(
+        "System prompt",
+        configurations[same].system_prompt if same else "",
+        height=90,
+        placeholder="How the model should behave. Empty sends none." if same else "Empty: each configuration's own.",
+        key=f"system-{same or 'all'}",
+    )
+    schema_text = st.text_area(
+        "JSON Schema of the answer",
+        height=90,
+        placeholder='{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
+        key="schema",
+    )
+
+asking = f"Ask {chosen[0]}" if len(chosen) == 1 else f"Ask {'both' if len(chosen) == 2 else f'all {len(chosen)}'} panes"
+with st.container():
+    sent = st.chat_input(asking, key="prompt", accept_file="multiple", file_type=[*IMAGES, *TEXTS])
+system_prompt = system if same else system or None
+if sent:
+    try:
+        files = [File(file.name, file.getvalue()) for file in sent.files]
+        send(Question(sent.text, system_prompt, files, read_schema(schema_text)))
+    except LLMManagerError as error:
+        st.session_state["send_error"] = error
+    st.rerun()
+if st.session_state.pop("run_again", None) is not None and run is not None and run.asked is not None:
+    if (asked := question_of(run.asked)) is not None:
+        send(asked)
+    st.rerun()
+if (problem := st.session_state.pop("send_error", None)) is not None:
+    blocks.show_error(problem)
+
+question = question_of(run.asked) if run is not None and run.asked is not None else None
+if run is not None:
+    if run.owner is not None and run.user_id != actor.user_id:
+        st.caption(f"A run that {blocks.plain(run.owner)} shares.")
+    if run.asked is not None:
+        playground.question(run.asked)
+
+columns = [st.container()] * len(chosen) if compact or len(chosen) == 1 else st.columns(len(chosen), gap="small")
+for position, place in enumerate(columns):
+    with place.container(border=True):
+        if not hidden:
+            playground_panes.controls(services, actor, configurations, position, len(chosen))
+        if run is not None and position < len(run.panes):
+            playground_panes.answer(services, actor, run, position, question, configurations, compact=compact)
+
+if run is None:
+    sentence = "The answers stream in here with their tokens, speed and cost. The bundled model is free and offline."
+    with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
+        for example in EXAMPLES:
+            if st.button(example, key=example):
+                send(Question(example, system_prompt))
+                st.rerun()
+else:
+    playground_compare.vote_row(services, actor, run)
     with blocks.row(gap="xsmall"):
-        slug = st.selectbox(
-            "Configuration",
-            slugs,
-            index=slugs.index(wanted if wanted in configurations else default),
-            format_func=lambda s: f"{s} · {configurations[s].provider_name} · {configurations[s].model}",
-            label_visibility="collapsed",
-            key="configuration",
-        )
-        configuration = configurations[slug]
-        with st.popover("Parameters" if not compact else "", icon=":material/tune:", help="Parameters of this run"):
-            parameters = playground.parameter_inputs(configuration)
-    if slug != services.preferences.get(actor, "playground.configuration", None):
-        services.preferences.set(actor, "playground.configuration", slug)
-    with st.expander("System prompt", icon=":material/edit_note:"):
-        system = st.text_area(
-            "System prompt",
-            configuration.system_prompt,
-            height=90,
-            label_visibility="collapsed",
-            placeholder="How the model should behave. Empty sends none.",
-            key=f"system-{configuration.id}",
-        )
-    with st.expander("Effective parameters", icon=":material/layers:"), blocks.errors_shown():
-        overrides.effective_table(services.overrides.effective(actor, configuration, parameters), configuration)
-    with st.container():
-        prompt = st.chat_input(f"Ask {slug}", key="prompt")
-    if prompt:
-        send(prompt, slug, system, parameters)
-        st.rerun()
-    if (again := st.session_state.pop("run_again", None)) is not None:
-        view = services.calls.view(actor, again)
-        old_system, old_prompt, old_parameters = playground.last_prompt(view)
-        same = next((c.slug for c in configurations.values() if c.id == view.configuration_id), slug)
-        send(old_prompt, same, old_system, dict(old_parameters))
-        st.rerun()
-    if (error := st.session_state.pop("send_error", None)) is not None:
-        blocks.show_error(error)
-    if run is None:
-        sentence = "The answer streams in here with its tokens, speed and cost. The bundled model is free and offline."
-        with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
-            for example in EXAMPLES:
-                if st.button(example, key=example):
-                    send(example, slug, system, parameters)
-                    st.rerun()
-    else:
-        playground.pane(services, actor, run, height="content" if compact else playground.ANSWER_HEIGHT)
-        with blocks.errors_shown():
-            playground.monitor(services.calls.view(actor, run))
-with side:
-    playground.recent_runs(services, actor, services.preferences.report_zone(actor), run)
+        if not run.running and question is not None and st.button("Run all again", icon=":material/replay:"):
+            st.session_state["run_again"] = True
+            st.rerun()
+        if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
+            slugs = [pane.slug for pane in run.panes]
+            playground_compare.code_dialog(question, slugs, [dict(pane.parameters) for pane in run.panes])
+    playground_compare.difference(run)
+    if not hidden and len(run.panes) == 1 and run.asked is not None:
+        playground.monitor(run.asked)

@@ -10,8 +10,21 @@ from lib.calls.metrics import Range
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension
-from lib.ui import blocks, metrics, session, statistics, statistics_filters, statistics_table
-from lib.ui.statistics_view import LISTS
+from lib.ui import (
+    blocks,
+    currency,
+    explore,
+    metrics,
+    outlook,
+    reconcile,
+    session,
+    statistics,
+    statistics_filters,
+    statistics_table,
+    whatif,
+)
+from lib.ui.scene import Scene
+from lib.ui.statistics_view import LISTS, TABS
 
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
@@ -45,15 +58,36 @@ statistics_filters.bar(view, options, names, found, zone)
 totals, previous = ask.totals(actor, where), ask.totals(actor, before)
 statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 
-scene = statistics.Scene(view, found, zone, view.step_in(found), names, compact)
+days = statistics_filters.days_of(found.start, found.end, zone)
+shown = st.tabs(list(TABS.values()), key="statistics-tab", on_change="rerun", default=TABS[view.tab])
+_, crossed, other_models, invoices = shown
+if (opened := next((name for name, one in zip(TABS, shown, strict=True) if one.open), view.tab)) != view.tab:
+    view = view.changed("tab", opened)
+    statistics_filters.write(view)
+if crossed.open:
+    with crossed:
+        explore.tab(services, actor, view, where, days)
+    st.stop()
+if other_models.open:
+    with other_models:
+        whatif.tab(services, actor, where, names, days)
+    st.stop()
+if invoices.open:
+    with invoices:
+        reconcile.tab(services, actor, zone, options["provider"])
+    st.stop()
+
+scene = Scene(view, found, zone, view.step_in(found), names, compact)
 statistics.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now))
+currency.total_line(services, actor, scene, where)
 if totals.calls == 0:
     with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
         st.button("Clear filters", on_click=statistics_filters.write, args=(view.cleared(),), disabled=not view.narrows)
     st.stop()
 
 by = [Dimension.PROVIDER, Dimension.MODEL] if view.by is Dimension.MODEL else [Dimension.PROVIDER]
-statistics.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by))
+told = outlook.look(services, actor, scene, where, now)
+statistics.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by), told)
 models = ask.top_models(actor, where, view.measure)
 height = max(220, 27 * len(models))
 left, right = (st.container(), st.container()) if compact else st.columns([1, 1.1], gap="small")
@@ -61,7 +95,6 @@ with left.container(border=True, height="stretch"):
     statistics.by_model(scene, models, height)
 with right.container(border=True, height="stretch"):
     statistics.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure), height)
-days = statistics_filters.days_of(found.start, found.end, zone)
 with st.container(border=True):
     file_name = f"models-{days[0]}-to-{days[1]}"
     note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())

@@ -19,7 +19,7 @@ from lib.access.permissions import Actor, Role
 from lib.access.throttle import Throttle, by_name
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import sessions, users
+from lib.db.tables import outside_people, sessions, users
 from lib.errors import Conflict, InvalidInput, NotFound
 
 _NAME = re.compile(r"[\w.@+-]{2,80}")
@@ -56,13 +56,14 @@ class Users:
         return [_user(row) for row in rows]
 
     def names(self, ids: Iterable[str]) -> dict[str, str]:
-        """Names by id, for showing who made a call; unknown ids are left out."""
+        """Names by id, for showing who made a call, also of people whom an import named; unknown ids are left out."""
         wanted = set(ids)
         if not wanted:
             return {}
+        tables = (outside_people, users)  # who has an account is called as there
+        queries = (select(table.c.id, table.c.name).where(table.c.id.in_(wanted)) for table in tables)
         with self._store.read() as connection:
-            found = connection.execute(select(users.c.id, users.c.name).where(users.c.id.in_(wanted)))
-            return {user_id: name for user_id, name in found}
+            return {user_id: name for query in queries for user_id, name in connection.execute(query)}
 
     def create(self, actor: Actor, name: str, password: str, role: Role | str) -> User:
         """A new account; InvalidInput or Conflict say what is wrong."""

@@ -17,13 +17,14 @@ from lib.calls.activity_filter import ActivityFilter
 from lib.calls.activity_rows import LINE, ActivityOptions, ActivityPage, ActivityRow, CallDetail, detail_of, row_of
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import open_calls, usage_logs, usage_payloads, users
+from lib.db.tables import open_calls, outside_people, usage_logs, usage_payloads, users
 from lib.errors import NotFound
 
 PAGE_SIZE = 18
 _RUNNING_SHOWN = 50
 _OPTIONS_FROM = 20_000
 _logs = usage_logs.c
+_NAME = func.coalesce(users.c.name, outside_people.c.name).label("user_name")
 _NEWEST_FIRST = (_logs.started_at.desc(), _logs.id.desc())
 
 
@@ -70,7 +71,9 @@ class Activity:
         columns = (_logs.provider, _logs.model, _logs.app, _logs.origin, _logs.user_id)
         newest = select(*columns).where(activity_scope.visible(actor, usage_logs)).order_by(*_NEWEST_FIRST)
         part = newest.limit(_OPTIONS_FROM).subquery()
-        query = select(part, users.c.name).outerjoin(users, users.c.id == part.c.user_id).distinct()
+        names = func.coalesce(users.c.name, outside_people.c.name).label("name")
+        query = select(part, names).outerjoin(users, users.c.id == part.c.user_id).distinct()
+        query = query.outerjoin(outside_people, outside_people.c.id == part.c.user_id)
         with self._store.read() as connection:
             rows = connection.execute(query).all()
         providers, models, apps, origins = (sorted({row[n] for row in rows}) for n in range(4))
@@ -168,8 +171,9 @@ def _page(where: list[Any], calls: int, page: int, size: int) -> Select[Any]:
     else:
         ids = ids.order_by(*_NEWEST_FIRST).offset(offset)
     return (
-        select(*(_logs[name] for name in LINE), users.c.name.label("user_name"))
+        select(*(_logs[name] for name in LINE), _NAME)
         .outerjoin(users, users.c.id == _logs.user_id)
+        .outerjoin(outside_people, outside_people.c.id == _logs.user_id)
         .where(_logs.id.in_(ids.limit(count)))
         .order_by(*_NEWEST_FIRST)
     )
@@ -182,8 +186,9 @@ def _with_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
         texts = [func.substr(text, 1, excerpt).label(text.name) for text in texts]  # type: ignore[misc]
     may_read = and_(usage_payloads.c.id == _logs.id, activity_scope.readable(actor, usage_logs))
     return (
-        select(usage_logs, users.c.name.label("user_name"), *texts)
+        select(usage_logs, _NAME, *texts)
         .outerjoin(users, users.c.id == _logs.user_id)
+        .outerjoin(outside_people, outside_people.c.id == _logs.user_id)
         .outerjoin(usage_payloads, may_read)
     )
 

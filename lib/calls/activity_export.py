@@ -41,7 +41,7 @@ FIRST: dict[str, Callable[[Row], Any]] = {
     "Error Message": lambda row: row["error_message"],
 }
 THEN = (
-    *("call_id", "attempt", "is_final", "app", "origin", "served_model", "error_kind"),
+    *("call_id", "attempt", "is_final", "calls", "app", "origin", "served_model", "error_kind"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "usage_source"),
     *("cost_nano_usd", "cost_status", "price_id", "first_token_ms", "chunks", "finish_reason"),
     *("lane", "started_at", "finished_at", "tags", "parameters"),

@@ -2,7 +2,8 @@
 
 Each attempt's tokens stand in its row, so its cost can be worked out anew with the prices that hold for its moment now.
 Left as they are: costs that the provider itself reported (unless asked for), attempts that were never charged, answers
-from the cache, and calls of a provider that is registered no more, for its kind is not known.
+from the cache, calls of a provider that is registered no more, for its kind is not known, and imported sums of many
+calls, for what a call costs may hang on its own length.
 
 Rows are read without a lock and changed in batches, each whole in itself: calls go on meanwhile, an interrupted run
 leaves right rows and can be started again. The audit log notes the beginning, and the sums at the end.
@@ -154,7 +155,7 @@ class Repricing:
 
 def _query(range_: Range) -> Any:
     """Attempts that were charged, the oldest first."""
-    conditions = [_C.prompt_tokens.is_not(None), _C.cache == "none"]
+    conditions = [_C.prompt_tokens.is_not(None), _C.cache == "none", _C.calls == 1]
     if range_.start is not None:
         conditions.append(_C.started_at >= range_.start)
     if range_.end is not None:

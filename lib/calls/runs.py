@@ -1,7 +1,5 @@
-"""A user's own calls, read back from the ledger: one by its id, or a page of the newest."""
+"""A user's own call, read back from the ledger."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping, select
@@ -9,25 +7,9 @@ from sqlalchemy import RowMapping, select
 from lib.access.permissions import Actor
 from lib.calls.content import messages_of
 from lib.calls.live import CallView
-from lib.calls.request import Origin
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads
 from lib.errors import NotFound
-
-
-@dataclass(frozen=True)
-class RecentRun:
-    """A line of the list of runs."""
-
-    call_id: str
-    started_at: datetime
-    status: str
-    provider: str
-    model: str
-    prompt_text: str
-    total_tokens: int | None
-    cost_nano_usd: int | None
-    cost_status: str
 
 
 class Runs:
@@ -51,25 +33,6 @@ class Runs:
         if row is None:
             raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
         return _view(row)
-
-    def recent(self, actor: Actor, origin: Origin, page: int = 1, size: int = 8) -> tuple[list[RecentRun], bool]:
-        """The actor's newest calls of an origin, a page of them, and whether there are more."""
-        query = (
-            select(usage_logs, usage_payloads.c.prompt_text)
-            .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
-            .where(usage_logs.c.user_id == actor.user_id, usage_logs.c.origin == origin.value, usage_logs.c.is_final)
-            .order_by(usage_logs.c.started_at.desc(), usage_logs.c.id.desc())
-            .limit(size + 1)
-            .offset((page - 1) * size)
-        )
-        with self._store.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        return [_recent(row) for row in rows[:size]], len(rows) > size
-
-
-def _recent(row: RowMapping) -> RecentRun:
-    names = ("call_id", "started_at", "status", "provider", "model", "total_tokens", "cost_nano_usd", "cost_status")
-    return RecentRun(**{name: row[name] for name in names}, prompt_text=row["prompt_text"] or "")
 
 
 def _view(row: RowMapping) -> CallView:

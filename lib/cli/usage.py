@@ -4,20 +4,28 @@ import argparse
 import sys
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from lib.cli import output
+from lib.cli import comparisons, output
 from lib.cli.arguments import day, names
 from lib.cli.door import OPERATOR, opened_services
+from lib.clock import utc_now
 from lib.errors import InvalidInput
 
 
 def add_commands(commands: Any) -> None:
     """Register `stats` and `calls`."""
     command = commands.add_parser("stats", help="usage and cost by provider, model, app, user …")
-    command.add_argument("--by", type=names, required=True, metavar="D[,D]", help="dimensions, parted by commas")
+    command.add_argument("--by", type=names, default=[], metavar="D[,D]", help="dimensions, parted by commas")
     add_range(command)
     command.add_argument("--format", choices=["csv", "json", "parquet"], default="csv")
-    command.set_defaults(run=stats)
+    command.set_defaults(run=stats, wrong_usage=command.error)
+    actions = command.add_subparsers(metavar="ACTION")
+    command = actions.add_parser("forecast", help="this month's cost at its end")
+    command.add_argument("--zone", default="UTC", help="time zone of days and months, as Europe/Berlin")
+    command.add_argument("--format", choices=["csv", "json"], default="csv")
+    command.set_defaults(run=forecast)
+    comparisons.add_commands(actions)
     actions = commands.add_parser("calls", help="the log of calls").add_subparsers(metavar="ACTION", required=True)
     command = actions.add_parser("export", help="write the log to standard output")
     command.add_argument("--format", choices=["csv", "json", "sql"], default="csv")
@@ -35,6 +43,8 @@ def stats(arguments: argparse.Namespace) -> None:
     """Print usage by the given dimensions; users by their names."""
     from lib.cli import frames
 
+    if not arguments.by:
+        arguments.wrong_usage("give --by, or one of forecast, whatif and reconcile")
     if arguments.format == "parquet" and sys.stdout.isatty():
         raise InvalidInput("Parquet is not text.", "", "Send it to a file: … --format parquet > usage.parquet")
     start, end = moments(arguments.first, arguments.last)
@@ -46,6 +56,25 @@ def stats(arguments: argparse.Namespace) -> None:
         services.audit.note_export(OPERATOR, "statistics.export", arguments.format, rows=len(frame), by=arguments.by)
     write = {"csv": frames.as_csv, "json": frames.as_json, "parquet": frames.as_parquet}[arguments.format]
     output.write_bytes([write(frame)])
+
+
+def forecast(arguments: argparse.Namespace) -> None:
+    """Print the month's forecast with its interval and back-test; empty cells where there is too little history."""
+    import pandas as pd
+
+    from lib.cli import frames
+    from lib.statistics.filters import StatisticsFilter
+    from lib.statistics.forecast import as_record, month_end
+
+    try:
+        zone = ZoneInfo(arguments.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput(f"There is no time zone {arguments.zone}.", "", "Name one as Europe/Berlin.") from error
+    with opened_services() as services:
+        outlook = month_end(services.statistics, OPERATOR, StatisticsFilter(zone=zone), utc_now())
+        frame = pd.DataFrame([as_record(outlook)], dtype=object)
+        services.audit.note_export(OPERATOR, "statistics.export", arguments.format, rows=1, forecast=True)
+    output.write_bytes([{"csv": frames.as_csv, "json": frames.as_json}[arguments.format](frame)])
 
 
 def export(arguments: argparse.Namespace) -> None:

@@ -1,15 +1,16 @@
 """Inserting many rows at once, as fast as the driver allows.
 
 SQLAlchemy prepares every row of an executemany by itself, which costs more than SQLite's own work. Here each column's
-value is converted by its type's own converter and the rows go to the driver as they are. PostgreSQL keeps SQLAlchemy's
-way, since its driver wants casts in the statement.
+value is converted by its type's own converter and the rows go to the driver as they are. On PostgreSQL a few rows go
+SQLAlchemy's way, since its driver wants casts in the statement; `copy_rows` is for many: there it is COPY.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Dialect, Table, insert
+from sqlalchemy import JSON, Boolean, Column, Connection, Dialect, Table, insert
 
 from lib.db.quick import execute_many
 from lib.fast_json import encode_text
@@ -17,25 +18,61 @@ from lib.fast_json import encode_text
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows that all have the same columns; an unknown column is a KeyError."""
+    if not rows:
+        return
     if connection.dialect.name != "sqlite":
         connection.execute(insert(table), list(rows))
         return
     names = tuple(rows[0])
     statement, converters = _prepared(table, names, connection.dialect)
-    values = [
-        tuple([row[name] if convert is None else convert(row[name]) for name, convert in converters]) for row in rows
-    ]
+    values = list(map(list, map(itemgetter(*names), rows)))
+    for index, convert in converters:
+        for row_values in values:
+            row_values[index] = convert(row_values[index])
     execute_many(connection, statement, values)
 
 
+def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """The same for thousands of rows at once."""
+    if connection.dialect.name == "sqlite" or not rows:
+        insert_rows(connection, table, rows)
+        return
+    names = tuple(rows[0])
+    listed = ", ".join(f'"{table.c[name].name}"' for name in names)
+    driver: Any = connection.connection.dbapi_connection
+    with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({listed}) FROM STDIN') as lines:
+        for row in rows:
+            lines.write_row([encode_text(v) if type(v) in (dict, list) else v for v in map(row.__getitem__, names)])
+
+
+def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+    """The same for columns of values as they are stored: moments as UTC text, JSON as text."""
+    rows = zip(*columns.values(), strict=True)
+    listed = ", ".join(f'"{table.c[name].name}"' for name in columns)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        execute_many(connection, f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', rows)  # noqa: S608 (our own names)
+        return
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("SET LOCAL TimeZone TO 'UTC'")
+    with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({listed}) FROM STDIN') as lines:
+        for row in rows:
+            lines.write_row(row)
+
+
 @lru_cache(maxsize=32)
-def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[tuple[str, Any], ...]]:
-    """The statement, whose names are the table's own columns, and each column's converter."""
+def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[tuple[int, Any], ...]]:
+    """The statement, whose names are the table's own columns, and the converters of those that need one."""
     columns = [table.c[name] for name in names]
     converters = tuple(
-        (c.name, encode_text if isinstance(c.type, JSON) else c.type.dialect_impl(dialect).bind_processor(dialect))
-        for c in columns
+        (index, convert) for index, column in enumerate(columns) if (convert := _converter(column, dialect)) is not None
     )
     marks = ", ".join("?" * len(columns))
     listed = ", ".join(f'"{column.name}"' for column in columns)
     return f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', converters  # noqa: S608 (names of our own)
+
+
+def _converter(column: Column[Any], dialect: Dialect) -> Any:
+    if isinstance(column.type, Boolean):
+        return None  # the driver takes truth for 1
+    return encode_text if isinstance(column.type, JSON) else column.type.dialect_impl(dialect).bind_processor(dialect)

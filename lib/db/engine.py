@@ -19,6 +19,7 @@ from lib.errors import InstallationError
 from lib.fast_json import decode, encode_text
 
 BUSY_TIMEOUT_S = 15
+_PAGES, _BULK_PAGES = 1_000, 20_000  # of 4 KiB in SQLite's write-ahead log before it is folded into the file
 
 
 class Store:
@@ -41,12 +42,21 @@ class Store:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that holds the write lock from its start (SQLite) and commits at the end."""
+    def write(self, *, bulk: bool = False) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its start (SQLite) and commits at the end.
+
+        `bulk`: one of many large ones; the write-ahead log is folded into the file less often, which halves their time.
+        """
         with _clear_errors(self.url.database), self.engine.connect() as connection:
             connection = connection.execution_options(immediate=True)
-            with connection.begin():
-                yield connection
+            if bulk and self.is_sqlite:
+                _fold_after(connection, _BULK_PAGES)
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                if bulk and self.is_sqlite:
+                    _fold_after(connection, _PAGES)
 
     def direct(self) -> "Direct":
         """A connection for an event loop to write with (SQLite)."""
@@ -66,6 +76,11 @@ class Store:
             except DatabaseError:
                 pass
         self.engine.dispose()
+
+
+def _fold_after(connection: Connection, pages: int) -> None:
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute(f"PRAGMA wal_autocheckpoint={pages:d}")
 
 
 class Busy(Exception):

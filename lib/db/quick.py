@@ -10,7 +10,7 @@ A list in a condition (`bindparam(…, expanding=True)`) is one JSON parameter t
 import re
 import sqlite3
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -98,7 +98,7 @@ def execute(connection: Connection, sql: str, params: Any) -> Any:
         raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
 
 
-def execute_many(connection: Connection, sql: str, params: Sequence[Any]) -> None:
+def execute_many(connection: Connection, sql: str, params: Iterable[Any]) -> None:
     """The same for many parameters."""
     try:
         _driver(connection).executemany(sql, params)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     Double,
@@ -214,6 +215,7 @@ usage_logs = Table(
     metadata,
     *_attempt(),
     Column("is_final", Boolean, nullable=False),
+    Column("calls", Integer, server_default="1"),  # more: an imported sum of so many; NULL: of an unknown number
     _moment("finished_at"),
     Column("served_model", String(200)),
     Column("status", String(12), nullable=False),
@@ -253,6 +255,33 @@ usage_logs = Table(
     ),
 )
 
+imports = Table(
+    "imports",
+    metadata,
+    _id(primary_key=True),  # = usage_logs.batch_id
+    _moment("at"),
+    Column("user_name", String(80), nullable=False),
+    Column("file_name", String(200), nullable=False),
+    Column("format", String(40), nullable=False),
+    Column("state", String(8), nullable=False),  # running, done, undoing
+    Column("rows", Integer, nullable=False),
+    Column("calls", BigInteger, nullable=False),  # as far as the file says
+    Column("left_out", JSON, nullable=False),  # {reason: rows}
+    _moment("first_at", nullable=True),
+    _moment("last_at", nullable=True),
+    Column("total_tokens", BigInteger),
+    Column("cost_nano_usd", BigInteger),
+    Column("unpriced", Integer, nullable=False),  # rows without a cost
+    Index(None, "at"),
+)
+
+outside_people = Table(
+    "outside_people",
+    metadata,
+    _id(primary_key=True),  # = usage_logs.user_id of imported rows
+    Column("name", String(200), nullable=False),  # as the file names somebody who has no account
+)
+
 usage_payloads = Table(
     "usage_payloads",
     metadata,
@@ -281,6 +310,43 @@ custom_metrics = Table(
     Index(None, "call_id"),
     Index(None, "key", "started_at"),
     Index(None, "started_at"),
+)
+
+saved_views = Table(
+    "saved_views",
+    metadata,
+    _id(primary_key=True),
+    _id("user_id"),
+    Column("name", String(80), nullable=False),
+    Column("query", JSON, nullable=False),  # an address's: names and lists of values
+    Column("is_shared", Boolean, nullable=False, default=False),
+    Column("is_pinned", Boolean, nullable=False, default=False),
+    _moment("created_at"),
+    Index(None, "user_id"),
+)
+
+playground_runs = Table(
+    "playground_runs",
+    metadata,
+    _id(primary_key=True),
+    _id("user_id"),
+    _moment("created_at"),
+    Column("is_shared", Boolean, nullable=False, default=False),
+    Column("is_blind", Boolean, nullable=False, default=False),
+    Column("winner", Integer),  # a pane's position, -1 for a draw, NULL before the vote
+    Index(None, "user_id", "created_at"),
+)
+
+playground_panes = Table(
+    "playground_panes",
+    metadata,
+    _id("run_id", primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    _id("configuration_id"),
+    Column("slug", String(200), nullable=False),  # as it was asked for
+    Column("parameters", JSON, nullable=False),
+    _id("call_id"),  # NULL where nothing was sent
+    Column("error", Text),  # why not
 )
 
 prices = Table(
@@ -551,4 +617,12 @@ conversation_summaries = Table(
     Column("tokens", Integer, nullable=False),
     _moment("created_at"),
     Index(None, "conversation_id"),
+)
+
+exchange_rates = Table(
+    "exchange_rates",
+    metadata,
+    Column("currency", String(3), primary_key=True),  # ISO 4217
+    Column("day", Date, primary_key=True),
+    Column("per_usd", String(40), nullable=False),  # a decimal: units of it for one dollar
 )

@@ -1,188 +1,223 @@
-"""A sample call as rows: one attempt or two, how each ends, how long it takes, what it costs.
+"""Sample calls as rows: one attempt or two, how each ends, how long it takes, what it costs; a column at a time.
 
 The rules of tokens and money are those of a live call (`calls.outcome`): what was refused before an answer costs an
-explicit zero, what is cut or stopped is estimated, what has no price stays unknown.
+explicit zero, what is cut or stopped is estimated, what has no price stays unknown. Sums are exact integers, rounded
+once, half to even, as in `money.tokens_cost_nano`; a test holds both against each other.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lib.clock import id_at
-from lib.demo.catalogue import BATCH, DemoApp, DemoModel
-from lib.providers.chunks import Usage
-from lib.providers.price_book import PriceBook
+import numpy as np
 
-_FAILURES = {"error": 0.5, "timeout": 0.18, "cancelled": 0.18, "truncated": 0.09, "refused": 0.05}
-_ERRORS = {
+from lib.demo.catalogue import APPS, BATCH, MODELS, PEOPLE, demo_user_id
+from lib.providers.price_book import PriceBook
+from lib.providers.prices import Price
+
+_STATUSES = ("ok", "error", "timeout", "cancelled", "truncated", "refused")
+_OK, _ERROR, _TIMEOUT, _CANCELLED, _TRUNCATED, _REFUSED = range(6)
+_FAILURES = np.cumsum([0.5, 0.18, 0.18, 0.09, 0.05])
+_KINDS = (
+    *(None, "rate_limit", "overloaded", "server_error", "context_length"),
+    *("timeout_first_token", "stream_cut", "refused"),
+)
+_MESSAGES = {
     "rate_limit": "{} is limiting requests. It answered 429 (requests per minute).",
     "overloaded": "{} is overloaded. It answered 529.",
     "server_error": "{} had an internal error. It answered 500.",
     "context_length": "The prompt is too long for the model. {} refused it.",
+    "timeout_first_token": "{} did not answer. No first token came within 60 s.",
+    "stream_cut": "The stream ended before the provider said it was finished. What had arrived is kept.",
+    "refused": "The call was refused before it was sent.",
 }
-_RETRIED = ("rate_limit", "overloaded", "server_error", "timeout_first_token")
-_TOKENS = (
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-)
+_MILLION = 1_000_000
+_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+_DASHED = [n for n in range(36) if n not in (8, 13, 18, 23)]
 
 
 @dataclass(frozen=True)
-class Draw:
-    """The dice of one call."""
+class Calls:
+    """What was drawn for each call: arrays of one length; `app`, `person` and `model` are places in the catalogue."""
 
-    started_at: datetime
-    app: DemoApp
-    model: DemoModel
-    user_id: str
-    prompt: int
-    completion: int
-    slowness: float
-    luck: float  # decides failure
-    kind: float  # decides which failure
-    second: float  # decides retry, cache and cached share
-    entropy: int
-
-
-def attempts(draw: Draw, prices: PriceBook) -> Iterator[dict[str, Any]]:
-    """One row, or two when the first attempt failed in a way that is tried again."""
-    status, kind = _ending(draw)
-    call_id = id_at(_milliseconds(draw.started_at), 0, draw.entropy)
-    if kind in _RETRIED and draw.second < 0.62:
-        first = _row(draw, prices, call_id, 1, status, kind, is_final=False)
-        yield first
-        recovered = draw.second < 0.54
-        ending = ("ok", None) if recovered else (status, kind)
-        yield _row(draw, prices, call_id, 2, *ending, is_final=True, after=first["finished_at"])
-    else:
-        yield _row(draw, prices, call_id, 1, status, kind, is_final=True)
+    start_ms: Any
+    year_part: Any
+    app: Any
+    person: Any
+    model: Any
+    prompt: Any
+    completion: Any
+    slowness: Any
+    luck: Any  # decides failure
+    kind: Any  # decides which failure
+    second: Any  # decides retry, cache and cached share
+    entropy: Any
+    start: datetime  # of the year
 
 
-def _ending(draw: Draw) -> tuple[str, str | None]:
-    if draw.luck >= draw.model.failure_share * 1.6:
-        return "ok", None
-    rest, status, part = draw.kind, "error", 0.0
-    for status, weight in _FAILURES.items():  # noqa: B007 - the one it stops at
-        part = rest / weight
-        if rest < weight:
-            break
-        rest -= weight
-    if status == "error":
-        return status, list(_ERRORS)[int(min(part, 0.999) * len(_ERRORS))]
-    return status, {"timeout": "timeout_first_token", "truncated": "stream_cut", "refused": "refused"}.get(status)
-
-
-def _row(
-    draw: Draw,
-    prices: PriceBook,
-    call_id: str,
-    attempt: int,
-    status: str,
-    kind: str | None,
-    *,
-    is_final: bool,
-    after: datetime | None = None,
-) -> dict[str, Any]:
-    started_at = after + timedelta(seconds=1) if after else draw.started_at
-    hit = status == "ok" and attempt == 1 and draw.second > 1 - draw.app.cache_share
-    duration_ms, first_ms, completion = _timing(draw, status, hit)
-    finished_at = started_at + timedelta(milliseconds=duration_ms)
+def columns(calls: Calls, prices: PriceBook) -> dict[str, list[Any]]:
+    """Columns of `usage_logs` as stored, the rows of each call together."""
+    status, kind = _endings(calls)
+    is_retried = np.isin(kind, (1, 2, 3, 5)) & (calls.second < 0.62)
+    recovers = is_retried & (calls.second < 0.54)
+    call = np.repeat(np.arange(len(status)), 1 + is_retried)  # row → its call
+    attempt = np.ones(len(call), dtype=np.int64)
+    attempt[1:] += call[1:] == call[:-1]
+    is_second = attempt == 2
+    is_final = is_second | ~is_retried[call]
+    status = np.where(is_second & recovers[call], _OK, status[call])
+    kind = np.where(is_second & recovers[call], 0, kind[call])
+    model, app, second = calls.model[call], calls.app[call], calls.second[call]
+    hit = (status == _OK) & ~is_second & (second > 1 - np.array([one.cache_share for one in APPS])[app])
+    took, first, completion = _timing(calls, call, status, hit)
+    started = calls.start_ms[call]
+    started[is_second] += took[np.flatnonzero(is_second) - 1] + 1000
+    is_answer = np.isin(status, (_OK, _CANCELLED, _TRUNCATED))
+    count = len(call)
+    served = _names([one.model for one in MODELS])[model]
     return {
-        "id": id_at(_milliseconds(started_at), attempt, draw.entropy),
-        "call_id": call_id,
-        "attempt": attempt,
-        "started_at": started_at,
-        "finished_at": finished_at,
-        "app": draw.app.name,
-        "user_id": draw.user_id,
-        "api_key_id": None,
-        "configuration_id": None,
-        "origin": draw.app.origin,
-        "conversation_id": None,
-        "workflow_run_id": None,
-        "workflow_step": "extract" if draw.app.origin == "workflow" else None,
-        "provider": draw.model.provider,
-        "model": draw.model.model,
-        "served_model": draw.model.model if status == "ok" else None,
-        "streamed": True,
-        "parameters": {"temperature": 0.2},
-        "tags": {"sample": "yes"},
-        "is_final": is_final,
-        "status": status,
-        "error_kind": kind,
-        "error_message": _message(draw.model.provider, kind),
-        "execution_time_ms": duration_ms,
-        "first_token_ms": first_ms,
-        "chunks": completion if status in ("ok", "truncated", "cancelled") and not hit else None,
-        "finish_reason": "stop" if status == "ok" else None,
-        "batch_id": BATCH,
-        "cache": "exact" if hit else "none",
-        **_money(draw, prices, status, completion, hit),
+        "id": _ids(started, attempt, calls.entropy[call]),
+        "call_id": _ids(calls.start_ms[call], np.zeros(count, dtype=np.int64), calls.entropy[call]),
+        "attempt": attempt.tolist(),
+        "is_final": is_final.tolist(),
+        "started_at": _moments(started),
+        "finished_at": _moments(started + took),
+        "app": _names([one.name for one in APPS])[app].tolist(),
+        "user_id": _names([demo_user_id(name) for name in PEOPLE])[calls.person[call]].tolist(),
+        "origin": _names([one.origin for one in APPS])[app].tolist(),
+        "workflow_step": _names(["extract" if one.origin == "workflow" else None for one in APPS])[app].tolist(),
+        "provider": _names([one.provider for one in MODELS])[model].tolist(),
+        "model": served.tolist(),
+        "served_model": _known(served, status == _OK),
+        "streamed": [True] * count,
+        "parameters": ['{"temperature":0.2}'] * count,
+        "tags": ['{"sample":"yes"}'] * count,
+        "status": _names(_STATUSES)[status].tolist(),
+        "error_kind": _names(_KINDS)[kind].tolist(),
+        "error_message": _messages()[model, kind].tolist(),
+        "execution_time_ms": took.tolist(),
+        "first_token_ms": _known(first, is_answer),
+        "chunks": _known(completion, is_answer & ~hit),
+        "finish_reason": _known(_names(["stop"])[np.zeros_like(status)], status == _OK),
+        "batch_id": [BATCH] * count,
+        "cache": _names(["none", "exact"])[hit.astype(int)].tolist(),
+        **_money(calls, call, status, hit, completion, prices),
     }
 
 
-def _timing(draw: Draw, status: str, hit: bool) -> tuple[int, int | None, int]:
+def _endings(calls: Calls) -> tuple[Any, Any]:
+    """The first attempt's status and kind of error, as places in their lists."""
+    share = np.array([one.failure_share for one in MODELS])[calls.model]
+    failed = calls.luck < share * 1.6
+    which = np.minimum(np.searchsorted(_FAILURES, calls.kind, side="right"), 4)
+    status = np.where(failed, which + 1, _OK)
+    error = 1 + np.minimum((calls.kind / _FAILURES[0] * 4).astype(int), 3)
+    kind = np.select(
+        [status == _ERROR, status == _TIMEOUT, status == _TRUNCATED, status == _REFUSED], [error, 5, 6, 7], 0
+    )
+    return status, kind
+
+
+def _timing(calls: Calls, call: Any, status: Any, hit: Any) -> tuple[Any, Any, Any]:
     """Milliseconds in all and to the first token, and completion tokens that arrived."""
-    model = draw.model
-    if hit:
-        return 6, 4, draw.completion
-    if status == "refused":
-        return 2, None, 0
-    if status == "timeout":
-        return 60_000, None, 0
-    if status == "error":
-        return int(280 * draw.slowness), None, 0
-    first = int(model.first_token_ms * draw.slowness)
-    completion = draw.completion if status == "ok" else max(1, draw.completion // 3)
-    return first + int(completion / model.tokens_per_s * 1000 * draw.slowness), first, completion
+    model, slowness, asked = calls.model[call], calls.slowness[call], calls.completion[call]
+    completion = np.where(status == _OK, asked, np.maximum(1, asked // 3))
+    first = (np.array([one.first_token_ms for one in MODELS])[model] * slowness).astype(np.int64)
+    pace = np.array([one.tokens_per_s for one in MODELS])[model]
+    whole = first + (completion / pace * 1000 * slowness).astype(np.int64)
+    broken = [hit, status == _REFUSED, status == _TIMEOUT, status == _ERROR]
+    took = np.select(broken, [6, 2, 60_000, (280 * slowness).astype(np.int64)], whole)
+    none = np.isin(status, (_REFUSED, _TIMEOUT, _ERROR))
+    return took, np.where(hit, 4, first), np.where(none, 0, np.where(hit, asked, completion))
 
 
-def _money(draw: Draw, prices: PriceBook, status: str, completion: int, hit: bool) -> dict[str, Any]:
+def _money(calls: Calls, call: Any, status: Any, hit: Any, completion: Any, prices: PriceBook) -> dict[str, list[Any]]:
     """Tokens, cost and how they are known, by the rules of a live call."""
-    cached = int(draw.prompt * (0.4 + draw.second / 2)) if draw.model.caches_prompts and draw.second < 0.45 else 0
-    usage = Usage(draw.prompt, completion, cached)
-    cost = prices.cost(prices.price(draw.model.provider, draw.model.model, draw.started_at), usage)
-    saved = cost.nano if hit else None
-    if hit or status in ("error", "refused"):
-        tokens: dict[str, Any] = dict.fromkeys(_TOKENS)
-        return tokens | {
-            "usage_source": "none",
-            "cost_nano_usd": 0,
-            "cost_status": "free",
-            "price_id": None,
-            "saved_nano_usd": saved,
-        }
-    estimated = status != "ok"
+    model, second, prompt = calls.model[call], calls.second[call], calls.prompt[call]
+    caches = np.array([one.caches_prompts for one in MODELS])[model] & (second < 0.45)
+    cached = np.where(caches, (prompt * (0.4 + second / 2)).astype(np.int64), 0)
+    nano = np.zeros(len(call), dtype=np.int64)
+    how, price_id = np.full(len(call), "unpriced", dtype=object), np.full(len(call), None, dtype=object)
+    at = calls.start + timedelta(days=365 * float(calls.year_part[0]))
+    for number, one in enumerate(MODELS):
+        price = prices.price(one.provider, one.model, at.astimezone(UTC))
+        was_dearer = (model == number) & (calls.year_part[call] < one.price_fell_at)
+        for rows, factor in ((was_dearer, one.price_before), ((model == number) & ~was_dearer, 1)):
+            if price is None or not rows.any():
+                continue
+            nano[rows] = factor * _cost(price, prompt[rows], completion[rows], cached[rows])
+            how[rows] = "free" if price.is_free else "priced"
+            price_id[rows] = price.price_id if factor == 1 else f"{price.price_id}, before it fell"
+    is_known = how != "unpriced"
+    is_free = hit | np.isin(status, (_ERROR, _REFUSED))
+    is_told, estimated = ~is_free, (status != _OK) & ~is_free
+    source = np.where(is_free, "none", np.where(estimated, "estimated", "provider"))
     return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "cache_read_tokens": cached,
-        "cache_write_tokens": 0,
-        "reasoning_tokens": 0,
-        "usage_source": "estimated" if estimated else "provider",
-        "cost_nano_usd": cost.nano,
-        "cost_status": "estimated" if estimated and cost.status == "priced" else cost.status,
-        "price_id": cost.price_id,
-        "saved_nano_usd": None,
+        "prompt_tokens": _known(prompt, is_told),
+        "completion_tokens": _known(completion, is_told),
+        "total_tokens": _known(prompt + completion, is_told),
+        "cache_read_tokens": _known(cached, is_told),
+        "cache_write_tokens": _known(np.zeros_like(cached), is_told),
+        "reasoning_tokens": _known(np.zeros_like(cached), is_told),
+        "usage_source": source.tolist(),
+        "cost_nano_usd": _known(np.where(is_free, 0, nano), is_free | is_known),
+        "cost_status": np.where(is_free, "free", np.where(estimated & (how == "priced"), "estimated", how)).tolist(),
+        "price_id": _known(price_id, ~is_free),
+        "saved_nano_usd": _known(nano, hit & is_known),
     }
 
 
-def _message(provider: str, kind: str | None) -> str | None:
-    name = provider.capitalize()
-    if kind in _ERRORS:
-        return _ERRORS[kind].format(name)
-    return {
-        "timeout_first_token": f"{name} did not answer. No first token came within 60 s.",
-        "stream_cut": "The stream ended before the provider said it was finished. What had arrived is kept.",
-        "refused": "The call was refused before it was sent.",
-    }.get(kind or "")
+def _cost(price: Price, prompt: Any, completion: Any, cached: Any) -> Any:
+    """The exact cost of each call in nano-dollars."""
+    total = np.zeros_like(prompt)
+    for tier in price.tiers:  # the prompt's length decides for the whole call
+        rates = tier.rates
+        read = rates.input if rates.cache_read is None else rates.cache_read
+        tokens = (prompt - cached) * rates.input + cached * read + completion * rates.output
+        exact = _half_even(tokens) + (rates.request or 0)
+        total = np.where((prompt > tier.above_tokens) | (tier.above_tokens == 0), exact, total)
+    return total
 
 
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
+def _half_even(tokens: Any) -> Any:
+    whole, rest = np.divmod(tokens, _MILLION)
+    return whole + ((rest > _MILLION // 2) | ((rest == _MILLION // 2) & (whole % 2 == 1)))
+
+
+def _ids(milliseconds: Any, counter: Any, entropy: Any) -> list[str]:
+    """`clock.id_at` for many: UUIDv7 text."""
+    high = (milliseconds.astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000) | counter.astype(np.uint64)
+    low = np.uint64(1 << 63) | entropy
+    octets = np.stack([high, low], axis=1).astype(">u8").view(np.uint8)
+    text = np.full((len(octets), 36), ord("-"), dtype=np.uint8)
+    text[:, _DASHED] = np.stack([_DIGITS[octets >> 4], _DIGITS[octets & 15]], axis=2).reshape(len(octets), 32)
+    found: list[str] = text.view("S36").ravel().astype("U36").tolist()
+    return found
+
+
+def _moments(milliseconds: Any) -> list[str]:
+    """UTC as the store writes it."""
+    text = np.datetime_as_string(milliseconds.astype("datetime64[ms]").astype("datetime64[us]")).astype("S26")
+    signs = text.view(np.uint8).reshape(-1, 26)
+    signs[:, 10] = ord(" ")
+    found: list[str] = signs.view("S26").ravel().astype("U26").tolist()
+    return found
+
+
+def _messages() -> Any:
+    """Words of each model and kind of error."""
+    return np.array(
+        [[kind and _MESSAGES[kind].format(one.provider.capitalize()) for kind in _KINDS] for one in MODELS],
+        dtype=object,
+    )
+
+
+def _names(names: Any) -> Any:
+    return np.array(names, dtype=object)
+
+
+def _known(values: Any, where: Any) -> list[Any]:
+    found = values.astype(object)
+    found[~where] = None
+    listed: list[Any] = found.tolist()
+    return listed

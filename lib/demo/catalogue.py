@@ -24,6 +24,8 @@ class DemoModel:
     caches_prompts: bool = False
     from_year_part: float = 0.0  # parts of the year in which the team uses it
     until_year_part: float = 1.0
+    price_fell_at: float = 0.0  # until this part of the year it cost so many times as much
+    price_before: int = 1
 
 
 MODELS = (
@@ -38,7 +40,7 @@ MODELS = (
     DemoModel("mistral", "mistral-large-2512", 0.5, 690, 60, 0.014, False, 0.4),
     DemoModel("mistral", "mistral-small-latest", 0.6, 310, 130, 0.012),
     DemoModel("groq", "openai/gpt-oss-120b", 0.8, 190, 420, 0.041),
-    DemoModel("deepseek", "deepseek-chat", 0.6, 1050, 45, 0.026, True),
+    DemoModel("deepseek", "deepseek-chat", 0.6, 1050, 45, 0.026, True, price_fell_at=0.62, price_before=2),
     DemoModel("local", "smollm2-135m-instruct", 0.4, 520, 22, 0.004),
     DemoModel("custom", "acme-chat-2", 0.08, 1300, 30, 0.031, False, 0.7),
 )
@@ -58,6 +60,8 @@ class DemoApp:
     favourites: tuple[str, ...] = ()
     question: str = ""
     answer: str = ""
+    from_year_part: float = 0.0
+    until_year_part: float = 1.0
 
 
 APPS = (
@@ -80,6 +84,7 @@ APPS = (
         "invoice-reader", 0.14, "workflow", 4600, 420, 0.3, 0.0, ("gpt-4o-mini", "gemini-2.5-pro"),
         "Extract supplier, date and total of invoice {n} as JSON.",
         '{{"supplier": "Nordlicht GmbH", "date": "2026-03-14", "total": "{n}.00 EUR"}}',
+        from_year_part=0.35,
     ),
     DemoApp(
         "playground", 0.08, "playground", 640, 480, 0.05, 0.0, ("smollm2-135m-instruct", "acme-chat-2"),

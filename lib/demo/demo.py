@@ -9,7 +9,6 @@ both change everybody's figures.
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -18,14 +17,15 @@ from lib.access import audit
 from lib.access.permissions import Actor, Role
 from lib.calls.closing import take_sequence
 from lib.clock import utc_now
+from lib.db.bulk import insert_columns
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads
 from lib.demo.catalogue import APPS, BATCH
 from lib.errors import Conflict, InvalidInput, PermissionDenied
 from lib.providers.price_book import PriceBook
 
-_CHUNK = 5_000
 _WITH_TEXT = 400  # newest rows that also get a prompt and an answer
+_SAID_OF = ("id", "app", "status")  # what their words depend on
 MOST_CALLS = 5_000_000
 
 
@@ -58,7 +58,7 @@ class Demo:
             raise InvalidInput(f"{calls} calls can't be loaded.", "", f"Choose 1 to {MOST_CALLS:,}.", field="calls")
         from lib.demo import year  # brings NumPy
 
-        source = year.rows(calls, seed, now or utc_now(), self._prices)
+        source = year.blocks(calls, seed, now or utc_now(), self._prices)
         self._refuse_second_load()
         try:
             return self._load(actor, source, calls, progress)
@@ -71,15 +71,16 @@ class Demo:
     def _load(
         self,
         actor: Actor,
-        source: Iterator[dict[str, Any]],
+        source: Iterator[dict[str, list[Any]]],
         calls: int,
         progress: Callable[[int, int], None] | None,
     ) -> int:
         written, newest = 0, deque[dict[str, Any]](maxlen=_WITH_TEXT)
-        while rows := list(islice(source, _CHUNK)):
-            self._write(rows, first=written == 0)
-            newest.extend(rows)
-            written += sum(row["is_final"] for row in rows)
+        for columns in source:
+            self._write(columns, first=written == 0)
+            last = zip(*(columns[name][-_WITH_TEXT:] for name in _SAID_OF), strict=True)
+            newest.extend(dict(zip(_SAID_OF, values, strict=True)) for values in last)
+            written += sum(columns["is_final"])
             if progress:
                 progress(written, calls)
         with self._store.write() as connection:
@@ -108,12 +109,13 @@ class Demo:
             audit.record(connection, actor, "demo.remove", "sample data", calls=removed)
         return removed
 
-    def _write(self, rows: list[dict[str, Any]], *, first: bool) -> None:
-        with self._store.write() as connection:
-            sequence = take_sequence(connection, len(rows))  # its lock also makes two loads wait for each other
+    def _write(self, columns: dict[str, list[Any]], *, first: bool) -> None:
+        count = len(columns["id"])
+        with self._store.write(bulk=True) as connection:
+            sequence = take_sequence(connection, count)  # its lock also makes two loads wait for each other
             if first and _present(connection):
                 raise Conflict("Sample data is already loaded.", "", "Remove it first to load it again.")
-            connection.execute(insert(usage_logs), [row | {"change_seq": sequence + n} for n, row in enumerate(rows)])
+            insert_columns(connection, usage_logs, columns | {"change_seq": list(range(sequence, sequence + count))})
 
 
 def _present(connection: Connection) -> bool:

@@ -1,8 +1,10 @@
 """The rows of a sample year: when calls happen, which model serves them, how they end and what they cost.
 
 Everything follows from (calls, seed, now): drawing the same three again gives the same rows, ids included. Traffic has
-the shape of a growing team: working hours and weekdays, quiet nights and holidays, one model's bad day, models that
-come and go.
+the shape of a growing team: working hours and weekdays, quiet nights and holidays, apps and models that come and go, a
+price that fell, an afternoon on which a provider failed, and a script that ran away one night.
+
+Rows are made column by column, a block at a time, for an object for each value would take longer than the database.
 """
 
 from collections.abc import Iterator
@@ -11,48 +13,94 @@ from typing import Any
 
 import numpy as np
 
-from lib.demo.attempts import Draw, attempts
-from lib.demo.catalogue import APPS, MODELS, PEOPLE, PEOPLE_WEIGHTS, DemoApp, DemoModel, demo_user_id
+from lib.demo import attempts
+from lib.demo.attempts import Calls
+from lib.demo.catalogue import APPS, MODELS, PEOPLE, PEOPLE_WEIGHTS
 from lib.providers.price_book import PriceBook
 
 DAYS = 365
-_BAD_DAY = 31  # days before now: one model's traffic more than doubles
+_BLOCK = 5_000  # calls
+_RUNAWAY_DAY, _RUNAWAY_HOUR, _RUNAWAY_HOURS, _RUNAWAY_SHARE = 31, 22, 5, 1 / 160  # days before now
+_INCIDENT_DAY, _INCIDENT_HOUR, _INCIDENT_HOURS = 93, 13, 3
+_DAY_S = 86_400
 
 
-def rows(calls: int, seed: int, now: datetime, prices: PriceBook) -> Iterator[dict[str, Any]]:
-    """Rows of `usage_logs` without change_seq, in order of time; `calls` of them are final."""
-    for draw in _draws(calls, seed, now):
-        yield from attempts(draw, prices)
+def blocks(calls: int, seed: int, now: datetime, prices: PriceBook) -> Iterator[dict[str, list[Any]]]:
+    """Columns of `usage_logs` without change_seq, as stored, some thousand rows at a time; `calls` rows are final.
 
-
-def _draws(calls: int, seed: int, now: datetime) -> Iterator[Draw]:
+    They are in order of time, but that a retry follows what it tries again.
+    """
     generator = np.random.default_rng(seed)
     end = now.astimezone(UTC) - timedelta(minutes=10)  # nothing may end after now
     start = end - timedelta(days=DAYS)
-    hours = np.sort(generator.choice(DAYS * 24, size=calls, p=_hourly_level(generator, start)))
-    seconds = np.sort(hours * 3600.0 + generator.random(calls) * 3600.0)
-    apps = generator.choice(len(APPS), size=calls, p=_shares([app.weight for app in APPS]))
-    people = generator.choice(len(PEOPLE), size=calls, p=_shares(list(PEOPLE_WEIGHTS)))
-    user_ids = [demo_user_id(name) for name in PEOPLE]
-    sizes = generator.lognormal(0, 0.55, (calls, 2))
-    slowness = generator.lognormal(0, 0.45, calls)
-    dice = generator.random((calls, 4))
-    entropy = generator.integers(0, 2**61, calls)
-    for n in range(calls):
-        app = APPS[apps[n]]
-        yield Draw(
-            started_at=start + timedelta(milliseconds=int(seconds[n] * 1000)),
-            app=app,
-            model=_model(app, float(dice[n, 0]), float(seconds[n]) / (DAYS * 86400)),
-            user_id=user_ids[people[n]],
-            prompt=max(8, int(app.prompt_tokens * sizes[n, 0])),
-            completion=max(2, int(app.completion_tokens * sizes[n, 1])),
-            slowness=float(slowness[n]),
-            luck=float(dice[n, 1]),
-            kind=float(dice[n, 2]),
-            second=float(dice[n, 3]),
-            entropy=int(entropy[n]),
-        )
+    hours = generator.choice(DAYS * 24, size=calls, p=_hourly_level(generator, start))
+    seconds = hours * 3600.0 + generator.random(calls) * 3600.0
+    is_runaway = np.zeros(calls, dtype=bool)
+    is_runaway[: int(calls * _RUNAWAY_SHARE)] = True  # before sorting any will do
+    night = _seconds_at(start, end, _RUNAWAY_DAY, _RUNAWAY_HOUR)
+    seconds[is_runaway] = night + generator.random(is_runaway.sum()) * _RUNAWAY_HOURS * 3600
+    order = np.argsort(seconds, kind="stable")
+    seconds, is_runaway = seconds[order], is_runaway[order]
+    incident = _seconds_at(start, end, _INCIDENT_DAY, _INCIDENT_HOUR)
+    for number, first in enumerate(range(0, calls, _BLOCK)):
+        part = slice(first, first + _BLOCK)
+        dice = np.random.default_rng([seed, number])
+        yield attempts.columns(_drawn(dice, start, seconds[part], is_runaway[part], incident), prices)
+
+
+def _drawn(dice: Any, start: datetime, seconds: Any, is_runaway: Any, incident: float) -> Calls:
+    count = len(seconds)
+    year_part = seconds / (DAYS * _DAY_S)
+    app = _pick(dice.random(count), np.array([[app.weight for app in APPS]]) * _in_use(APPS, year_part))
+    app[is_runaway] = _at(APPS, "code-review")
+    person = dice.choice(len(PEOPLE), size=count, p=_shares(list(PEOPLE_WEIGHTS)))
+    person[is_runaway] = len(PEOPLE) - 1
+    liking = np.array([[3.0 if model.model in one.favourites else 1.0 for model in MODELS] for one in APPS])
+    weights = np.array([[model.weight for model in MODELS]]) * liking[app] * _in_use(MODELS, year_part)
+    model = _pick(dice.random(count), weights)
+    dear = next(n for n, one in enumerate(MODELS) if one.model == "gpt-5.1")
+    model[is_runaway] = dear
+    is_down = np.array([one.provider == "openai" for one in MODELS])[model]
+    is_down &= (seconds >= incident) & (seconds < incident + _INCIDENT_HOURS * 3600)
+    sizes = dice.lognormal(0, 0.55, (count, 2))
+    prompt = np.array([one.prompt_tokens for one in APPS])[app] * sizes[:, 0]
+    completion = np.array([one.completion_tokens for one in APPS])[app] * sizes[:, 1]
+    return Calls(
+        start_ms=int(start.timestamp() * 1000) + (seconds * 1000).astype(np.int64),
+        year_part=year_part,
+        app=app,
+        person=person,
+        model=model,
+        prompt=np.maximum(8, prompt.astype(np.int64)),
+        completion=np.maximum(2, completion.astype(np.int64)),
+        slowness=dice.lognormal(0, 0.45, count),
+        luck=np.where(is_down, dice.random(count) * 0.04, dice.random(count)),
+        kind=np.where(is_down, 0.13 + dice.random(count) * 0.24, dice.random(count)),  # overloaded or broken
+        second=np.where(is_down, 0.54 + dice.random(count) * 0.3, dice.random(count)),  # a retry does not help
+        entropy=dice.integers(0, 2**62, count, dtype=np.uint64),
+        start=start,
+    )
+
+
+def _seconds_at(start: datetime, end: datetime, days_before: int, hour: int) -> float:
+    """Seconds from the year's start to an hour of a day before its end."""
+    day = (end - timedelta(days=days_before)).replace(hour=hour, minute=0, second=0, microsecond=0)
+    return (day - start).total_seconds()
+
+
+def _pick(die: Any, weights: Any) -> Any:
+    """For each die the column of its row of weights that it falls on."""
+    sums = np.cumsum(weights, axis=1)
+    return (sums <= die[:, None] * sums[:, -1:]).sum(axis=1)
+
+
+def _in_use(things: Any, year_part: Any) -> Any:
+    since, until = (np.array([getattr(one, name) for one in things]) for name in ("from_year_part", "until_year_part"))
+    return (since <= year_part[:, None]) & (year_part[:, None] < until)
+
+
+def _at(things: Any, name: str) -> int:
+    return next(number for number, one in enumerate(things) if one.name == name)
 
 
 def _shares(weights: list[float]) -> Any:
@@ -73,21 +121,3 @@ def _hourly_level(generator: np.random.Generator, start: datetime) -> Any:
         growth = 0.45 + 1.15 * hour / (DAYS * 24)
         level[hour] = (night * 0.25 + working) * weekend * holiday * growth * day_noise[hour // 24]
     return level / level.sum()
-
-
-def _model(app: DemoApp, die: float, year_part: float) -> DemoModel:
-    """The model of a call: what the app prefers, among those in use at that time."""
-    bad_day = abs((1 - year_part) * DAYS - _BAD_DAY) < 0.5
-    weights = [
-        model.weight
-        * (3.0 if model.model in app.favourites else 1.0)
-        * (6.0 if bad_day and model.model == "gpt-5.1" else 1.0)
-        * (model.from_year_part <= year_part < model.until_year_part)
-        for model in MODELS
-    ]
-    rest = die * sum(weights)
-    for model, weight in zip(MODELS, weights, strict=True):
-        rest -= weight
-        if rest < 0:
-            return model
-    return MODELS[1]

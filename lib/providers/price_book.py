@@ -164,6 +164,11 @@ def _names(kind: str, model: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def bare_name(kind: str, model: str) -> str:
+    """A model's name without what only addresses it, its date or `-latest`."""
+    return _names(kind, model)[-1]
+
+
 def _newest(versions: Iterable[Price], at: datetime) -> Price | None:
     """The last of the versions, which are in order, that began at or before a moment."""
     found = None

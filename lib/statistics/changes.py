@@ -13,6 +13,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import csv
 from sqlalchemy import Connection, text
 
+from lib.statistics.copy_columns import expression
+
 _BATCH = 5_000  # larger ones are no faster and leave their memory behind
 
 # name → (type in DuckDB, type in Arrow); the order is that of the columns.
@@ -23,6 +25,7 @@ COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "started_at": ("TIMESTAMP", pa.string()),
     "attempt": ("INTEGER", pa.int32()),
     "is_final": ("BOOLEAN", pa.bool_()),
+    "calls": ("BIGINT", pa.int64()),
     "app": ("VARCHAR", pa.string()),
     "user_id": ("VARCHAR", pa.string()),
     "api_key_id": ("VARCHAR", pa.string()),
@@ -43,6 +46,10 @@ COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "cache_read_tokens": ("BIGINT", pa.int64()),
     "cache_write_tokens": ("BIGINT", pa.int64()),
     "reasoning_tokens": ("BIGINT", pa.int64()),
+    "cache_write_1h_tokens": ("BIGINT", pa.int64()),
+    "images": ("BIGINT", pa.int64()),
+    "needs_tools": ("BOOLEAN", pa.bool_()),
+    "needs_json": ("BOOLEAN", pa.bool_()),
     "cost_nano_usd": ("BIGINT", pa.int64()),
     "saved_nano_usd": ("BIGINT", pa.int64()),
     "execution_time_ms": ("BIGINT", pa.int64()),
@@ -79,7 +86,7 @@ def _lines(connection: Connection, is_sqlite: bool, condition: str) -> Iterator[
             while rows := lines.fetchmany(_BATCH):
                 yield "\n".join(line for (line,) in rows).encode()
         else:
-            names = ", ".join(map(_utc_text, COLUMNS))
+            names = ", ".join(expression(name, is_sqlite=False) for name in COLUMNS)
             query = f"SELECT {names} FROM usage_logs WHERE {condition}"  # noqa: S608 - our names, integers
             with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as lines:
                 rows = map(bytes, lines)
@@ -93,13 +100,8 @@ def _line() -> str:
     for name, (kind, _) in COLUMNS.items():
         quote = f"iif({name} IS NULL, '', '\"')"
         forms.append("%s%w%s" if kind == "VARCHAR" else "%s")
-        values += [quote, f"coalesce({name}, '')", quote] if kind == "VARCHAR" else [name]
+        values += [quote, f"coalesce({name}, '')", quote] if kind == "VARCHAR" else [expression(name, is_sqlite=True)]
     return f"format('{','.join(forms)}', {', '.join(values)})"
-
-
-def _utc_text(name: str) -> str:
-    """A column as PostgreSQL writes it: moments as UTC, as SQLite keeps them."""
-    return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')" if name == "started_at" else name
 
 
 def table(lines: bytes) -> pa.Table:

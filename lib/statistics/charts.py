@@ -13,6 +13,8 @@ import altair as alt
 import pandas as pd
 
 from lib.money import NANO_PER_USD, format_money
+from lib.statistics import chart_outlook
+from lib.statistics.anomalies import Anomaly
 from lib.statistics.chart_theme import (
     AXIS_COUNT,
     PROVIDER_COLOURS,
@@ -25,6 +27,7 @@ from lib.statistics.chart_theme import (
     style,
 )
 from lib.statistics.filters import Dimension, Measure
+from lib.statistics.forecast import DayAhead
 from lib.statistics.periods import Bucket, Step
 
 MARK = "mark"
@@ -42,8 +45,13 @@ def over_time(
     *,
     height: int = 270,
     compact: bool = False,
+    ahead: Sequence[DayAhead] = (),
+    marks: Sequence[Anomaly] = (),
 ) -> Any:
-    """Stacked bars of a measure per bucket, by provider or by model (columns bucket, provider, model, value)."""
+    """Stacked bars of a measure per bucket, by provider or by model (columns bucket, provider, model, value).
+
+    On daily cost, also the forecast of days and marks on unusual ones; `buckets` then reach over the days `ahead`.
+    """
     data = frame.dropna(subset="value")
     data = data[data.value != 0]
     data, names, hexes = _series(data, by)
@@ -54,12 +62,14 @@ def over_time(
         place=data.series.map({name: n for n, name in enumerate(names)}),
     )
     keys = [bucket.key for bucket in buckets]
+    x = alt.X("bucket:O", title=None, axis=_time_axis(keys, step, compact), scale=_band(keys))
+    axis = _axis(data, measure)
     chart = (
         alt.Chart(data)
         .mark_bar(cornerRadiusEnd=0, cursor="pointer")
         .encode(
-            x=alt.X("bucket:O", title=None, axis=_time_axis(keys, step, compact), scale=_band(keys)),
-            y=alt.Y("shown:Q", title=None, axis=_axis(data, measure)),
+            x=x,
+            y=alt.Y("shown:Q", title=None, axis=axis),
             color=colour("series", names, hexes, legend_columns=3 if compact else 5 if by is Dimension.MODEL else None),
             order=alt.Order("place:Q", sort="ascending"),
             tooltip=[
@@ -70,7 +80,8 @@ def over_time(
         )
         .add_params(_mark("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
     )
-    return style(chart, height)
+    over = chart_outlook.layers(x, axis, ahead, marks)
+    return style(alt.layer(chart, *over) if over else chart, height)
 
 
 def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300) -> Any:

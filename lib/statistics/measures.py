@@ -2,7 +2,8 @@
 
 A measure is an expression over parts (`PARTS`): sums and counts that can be added up again, so a roll-up of days
 answers like the rows do; or it looks at the rows themselves (`direct`): percentiles and distinct counts, always exact.
-Requests are counted over final rows, money and tokens over every attempt. Unknown is NULL, never 0.
+Requests are counted over final rows, money and tokens over every attempt. Unknown is NULL, never 0. A row is a call; an
+imported sum is as many as it says, and none where it does not say.
 """
 # ruff: noqa: S105 - a first token is no password
 
@@ -10,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lib.errors import InvalidInput
 from lib.statistics.periods import Cycle, Step
 
 
@@ -59,7 +61,8 @@ UNPRICED_SEVERAL = f"cost_nano_usd IS NULL AND ({SEVERAL})"
 PARTS = {
     "attempts": "count(*)",
     "final": "count(*) FILTER (is_final)",
-    "failed": f"count(*) FILTER (is_final AND {FAILED})",
+    "called": "coalesce(sum(calls) FILTER (is_final), 0)",
+    "failed": f"coalesce(sum(calls) FILTER (is_final AND {FAILED}), 0)",
     "prompt": "sum(prompt_tokens)",
     "completion": "sum(completion_tokens)",
     "total": "sum(total_tokens)",
@@ -68,9 +71,10 @@ PARTS = {
     "reasoning": "sum(reasoning_tokens)",
     "money": "sum(cost_nano_usd)",
     "priced": "count(cost_nano_usd)",
-    "priced_final": "count(*) FILTER (is_final AND cost_nano_usd IS NOT NULL)",
+    "counted_money": "sum(cost_nano_usd) FILTER (calls IS NOT NULL)",
+    "priced_final": "coalesce(sum(calls) FILTER (is_final AND cost_nano_usd IS NOT NULL), 0)",
     "priced_total": "sum(total_tokens) FILTER (cost_nano_usd IS NOT NULL)",
-    "unpriced_once": f"count(*) FILTER (cost_nano_usd IS NULL AND NOT ({SEVERAL}))",
+    "unpriced_once": f"coalesce(sum(coalesce(calls, 1)) FILTER (cost_nano_usd IS NULL AND NOT ({SEVERAL})), 0)",
     "saved": "sum(saved_nano_usd)",
     "wasted": "sum(cost_nano_usd) FILTER (status <> 'ok' OR NOT is_final)",
     "timed_tokens": "sum(completion_tokens) FILTER (execution_time_ms - coalesce(first_token_ms, 0) > 50)",
@@ -161,6 +165,16 @@ class Measure(StrEnum):
         return self.direct is None and self not in _RATIOS
 
 
+class Shape(StrEnum):
+    """How a cross is shown."""
+
+    TABLE = "table"
+    HEAT = "heat"
+    AREA = "area"
+    BARS = "bars"
+    MULTIPLES = "multiples"
+
+
 _DISTINCT = {
     Measure.UNPRICED: Direct("call_id", UNPRICED_SEVERAL),
     Measure.USERS: Direct("user_id", "user_id IS NOT NULL"),
@@ -170,7 +184,7 @@ _EXPRESSIONS = {
     Measure.USERS: "0",
     Measure.COST: _COST,
     Measure.TOKENS: "total",
-    Measure.CALLS: "final",
+    Measure.CALLS: "called",
     Measure.PROMPT_TOKENS: "prompt",
     Measure.COMPLETION_TOKENS: "completion",
     Measure.CACHE_READ_TOKENS: "cache_read",
@@ -180,9 +194,9 @@ _EXPRESSIONS = {
     Measure.WASTED: "wasted",
     Measure.FAILED: "failed",
     Measure.RETRIES: "attempts - final",
-    Measure.ERROR_RATE: "failed / nullif(final, 0)",
+    Measure.ERROR_RATE: "failed / nullif(called, 0)",
     Measure.TOKENS_PER_SECOND: "timed_tokens * 1000 / nullif(timed_ms, 0)",
-    Measure.COST_PER_CALL: "(2 * money + priced_final) // nullif(2 * priced_final, 0)",
+    Measure.COST_PER_CALL: "(2 * counted_money + priced_final) // nullif(2 * priced_final, 0)",
     Measure.COST_PER_1K_TOKENS: "(2000 * CAST(money AS HUGEINT) + priced_total) // nullif(2 * priced_total, 0)",
 }
 _RATIOS = (Measure.ERROR_RATE, Measure.TOKENS_PER_SECOND, Measure.COST_PER_CALL, Measure.COST_PER_1K_TOKENS)
@@ -193,3 +207,14 @@ _UNITS = {
     Measure.ERROR_RATE: Unit.SHARE,
     Measure.TOKENS_PER_SECOND: Unit.PER_SECOND,
 }
+
+
+def axis_named(name: str) -> Axis:
+    """The axis of a name; InvalidInput lists those there are."""
+    for kind in (Dimension, Step, Cycle):
+        if name in set(kind):
+            return kind(name)
+    if name.startswith("tag.") and len(name) > len("tag."):
+        return Tag(name.removeprefix("tag."))
+    known = ", ".join([*Dimension, *Step, *Cycle, "tag.NAME"])
+    raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {known}.", field="by")

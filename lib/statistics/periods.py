@@ -5,7 +5,7 @@ zone as a CASE over its changes of offset: exact, and as cheap as UTC. An hour i
 local hour began at the range's start; the one that a clock set back repeats is two buckets.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -85,6 +85,17 @@ def resolve(
         return Range(start, end, previous_start, start)
     elapsed = min(end, _minutes(now)) - start
     return Range(start, end, previous_start, min(previous_start + max(elapsed, timedelta(0)), start))
+
+
+def last_year(found: Range, zone: ZoneInfo, now: datetime) -> Range:
+    """The same range beside the same local days a year earlier, as far as it has happened; 29 Feb becomes the 28th."""
+    days = [moment.astimezone(zone).date() for moment in (found.start, found.end)]
+    start, end = (
+        midnight(day.replace(year=day.year - 1, day=28 if (day.month, day.day) == (2, 29) else day.day), zone)
+        for day in days
+    )
+    elapsed = min(found.end, _minutes(now)) - found.start
+    return replace(found, previous_start=start, previous_end=min(end, start + max(elapsed, timedelta(0))))
 
 
 def _days(period: Period, today: date, first: date | None, last: date | None) -> tuple[date, date]:

@@ -17,11 +17,10 @@ import pandas as pd
 
 from lib.access.permissions import Actor
 from lib.db.engine import Store
-from lib.errors import InvalidInput
 from lib.money import usd_from_nano
 from lib.statistics import cube, percentiles, rollup
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Axis, Dimension, Measure, Tag
+from lib.statistics.measures import Axis, Dimension, Measure, Tag, axis_named
 from lib.statistics.mirror import Mirror, Version, frame_of
 from lib.statistics.periods import Cycle, Step, bucket_key
 
@@ -167,6 +166,11 @@ class Statistics:
         newest = self._ask(actor, StatisticsFilter(), "SELECT max(started_at) AS newest FROM calls").newest.dropna()
         return newest.iloc[0].to_pydatetime().replace(tzinfo=UTC) if len(newest) else None
 
+    def answer(self, actor: Actor, where: StatisticsFilter, ask: Callable[[cube.Query], cube.Query]) -> pd.DataFrame:
+        """The answer to a statement that another module makes around the condition of the rows."""
+        query = ask(cube.rows_of(actor, where))
+        return self._kept((query.sql, *query.values), lambda cursor: frame_of(cursor, query.sql, query.values))
+
     def stats_table(
         self,
         actor: Actor,
@@ -178,7 +182,7 @@ class Statistics:
         """The dimensions (hour, day, week and month too), calls, tokens, exact cost_usd, unpriced_calls; a contract."""
         base, by = where or StatisticsFilter(), list(dict.fromkeys(by))
         base = replace(base, start=start or base.start, end=end or base.end)
-        names = {name: _axis(name) for name in by}
+        names = {name: axis_named(name) for name in by}
         order = ", ".join(f'"{name}"' for name in by)
         frame = self._frame(actor, base, names, {name: _FIGURES[name] for name in _TABLE}, order, keyed=False)
         for name in by:
@@ -259,13 +263,3 @@ def _key(bucket: pd.Timestamp, step: Step, where: StatisticsFilter) -> str:
     if step is Step.HOUR:
         return bucket_key(bucket.to_pydatetime().replace(tzinfo=UTC), step, where.zone)
     return bucket.date().isoformat()
-
-
-def _axis(name: str) -> Axis:
-    for kind in (Dimension, Step, Cycle):
-        if name in set(kind):
-            return kind(name)
-    if name.startswith("tag.") and len(name) > len("tag."):
-        return Tag(name.removeprefix("tag."))
-    known = ", ".join([*Dimension, *Step, *Cycle, "tag.NAME"])
-    raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {known}.", field="by")

@@ -72,6 +72,8 @@ def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str
     scope = [format.moment(log["started_at"], zone), log["app"], person, log["origin"]]
     if log.get("lane") == "relay":
         scope.append("relayed")
+    if (number := log.get("calls")) != 1 and log["status"] != "running":
+        scope.append("a sum of many calls" if number is None else f"a sum of {number:,} calls")
     st.caption(blocks.plain(" · ".join(scope)))
     if log["error_message"]:
         blocks.show_failure(log["error_message"])

@@ -28,6 +28,12 @@ def draw(
     return {name: value for name, value in picked[0].items() if isinstance(value, str)} if picked else None
 
 
+def show(chart: Callable[..., Any], frame: "pd.DataFrame", *options: Any, key: str, alt: str, **named: Any) -> None:
+    """The same for a chart whose marks lead nowhere."""
+    specification = _finished(_fingerprint(chart, frame, options, named), chart, frame, options, named)
+    st.vega_lite_chart(specification, key=key, alt=alt)
+
+
 @st.cache_data(max_entries=_KEPT, show_spinner=False)
 def _finished(
     fingerprint: str,  # alone it names what is kept

@@ -16,8 +16,8 @@ from lib.statistics import charts
 from lib.statistics.filters import Measure
 from lib.statistics.queries import Figures
 from lib.statistics.tables import records
-from lib.ui import blocks, chart_card, format, session
-from lib.ui.statistics import Scene
+from lib.ui import blocks, chart_card, format, outlook, session
+from lib.ui.scene import Scene
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +88,8 @@ def _confirm_removal(services: Services, actor: Actor) -> None:
                 st.rerun()
 
 
-def over_time(scene: Scene, frame: "pd.DataFrame", title: str) -> None:
-    """The card of cost over time by provider; a click opens the calls behind a mark."""
+def over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outlook.View) -> None:
+    """The card of cost over time by provider, with forecast and marks; a click opens the calls behind a mark."""
     st.subheader(title, anchor=False)
     if frame.value.fillna(0).sum() == 0:
         st.caption("Nothing was charged in this range.")
@@ -98,7 +98,7 @@ def over_time(scene: Scene, frame: "pd.DataFrame", title: str) -> None:
     mark = chart_card.draw(
         charts.over_time,
         frame,
-        scene.buckets,
+        view.buckets(scene),
         scene.step,
         Measure.COST,
         scene.view.by,
@@ -106,7 +106,10 @@ def over_time(scene: Scene, frame: "pd.DataFrame", title: str) -> None:
         compact=scene.compact,
         key="dashboard-over-time",
         alt=f"Stacked bars: {title}",
+        **view.layers(scene),
     )
+    for line in outlook.unusual_lines(view.unusual, scene.names):
+        st.caption(line)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         query = scene.view.rows_behind(bucket.start, bucket.end, provider=mark.get("provider"))
         st.switch_page(session.page("activity"), query_params=query)

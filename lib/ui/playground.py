@@ -1,6 +1,6 @@
 """The playground's pane: the answer while it grows, its figures, its monitor and the list of recent runs."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.calls.live import CallView
-from lib.calls.request import Origin, text_of
+from lib.calls.request import text_of
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
 from lib.money import format_money
@@ -21,17 +21,25 @@ REDRAW_S = 0.3
 RUNS_PER_PAGE = 8
 
 
-def parameter_inputs(configuration: Configuration) -> dict[str, Any]:
+def parameter_inputs(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
     """Controls for what the model takes; the values that differ from the configuration's."""
-    chosen: dict[str, Any] = {}
     for parameter in offered(configuration.provider_kind):
         default = configuration.parameters.get(parameter.name)
-        value = _number(parameter, default, key=f"{configuration.id}-{parameter.name}")
-        if value != default:
-            chosen[parameter.name] = value
+        _number(parameter, default, key=f"{prefix}{configuration.id}-{parameter.name}")
     missing = ", ".join(parameter.name for parameter in not_offered(configuration.provider_kind))
     if missing:
         st.caption(f"Not offered by this model: {blocks.plain(missing)}.")
+    return chosen_parameters(configuration, prefix)
+
+
+def chosen_parameters(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
+    """What those controls are set to, where it differs from the configuration's; also before they are drawn."""
+    chosen: dict[str, Any] = {}
+    for parameter in offered(configuration.provider_kind):
+        default = configuration.parameters.get(parameter.name)
+        value = st.session_state.get(f"{prefix}{configuration.id}-{parameter.name}", default)
+        if value != default:
+            chosen[parameter.name] = value
     return chosen
 
 
@@ -62,7 +70,11 @@ def pane(services: Services, actor: Actor, call_id: str, height: int | str = ANS
     @st.fragment(run_every=REDRAW_S if view.running else None)
     def growing() -> None:
         now = services.calls.view(actor, call_id)
-        _answer(services, actor, now, height)
+        answer(now, height)
+        with blocks.row():
+            if now.running and st.button("Stop", icon=":material/stop_circle:", key="stop"):
+                services.calls.stop(actor, now.call_id)
+            log_link(now)
         if view.running and not now.running:
             st.rerun()
 
@@ -77,16 +89,29 @@ def question(view: CallView) -> None:
         st.text(asked[-1] if asked else "— the prompt was not kept")
 
 
-def _answer(services: Services, actor: Actor, view: CallView, height: Any) -> None:
+def answer(
+    view: CallView,
+    height: Any,
+    *,
+    badges: Sequence[tuple[str, str]] = (),
+    is_hidden: bool = False,
+    is_narrow: bool = False,
+) -> None:
+    """Model and state, the text, the figures; `is_hidden` leaves out whatever tells who wrote it."""
     with blocks.row(gap="xsmall"):
-        st.caption(f"{blocks.plain(view.provider)} · {blocks.plain(view.served_model or view.model)}", width="content")
+        if not is_hidden:
+            model = f"{blocks.plain(view.provider)} · {blocks.plain(view.served_model or view.model)}"
+            st.caption(model, width="content")
         _state_badge(view)
+        for label, icon in badges:
+            st.badge(label, icon=icon, color="gray")
         if view.finish_reason == "length":
             st.badge("Cut at max output tokens", icon=":material/content_cut:", color="orange")
-        if view.attempt > 1:
+        if view.attempt > 1 and not is_hidden:
             st.badge(f"Attempt {view.attempt}", icon=":material/replay:", color="orange")
     if view.error_message:
-        blocks.show_failure(view.error_message)
+        show = "It failed." if is_hidden else view.error_message
+        blocks.show_failure(show)
     with st.container(height=height, border=False, autoscroll=True):
         if view.reasoning:
             with st.expander("Reasoning", icon=":material/psychology:"):
@@ -97,22 +122,19 @@ def _answer(services: Services, actor: Actor, view: CallView, height: Any) -> No
             st.skeleton(height=72)
         elif not view.error_message:
             st.caption("No text arrived.")
-    stat_bar(view)
-    with blocks.row():
-        if view.running:
-            if st.button("Stop", icon=":material/stop_circle:", key="stop"):
-                services.calls.stop(actor, view.call_id)
-        elif st.button("Run again", icon=":material/replay:", key="again"):
-            st.session_state["run_again"] = view.call_id
-            st.rerun()
-        st.page_link(
-            session.page("activity"),
-            label=f"Log {view.log_id[:8]}",
-            icon=":material/receipt_long:",
-            query_params={"id": view.log_id},
-            disabled=view.running,
-        )
-        st.caption(f":material/tag: {view.log_id}", width="content", help="The id of the row in the ledger.")
+    if not is_hidden:
+        stat_bar(view, is_narrow=is_narrow)
+
+
+def log_link(view: CallView) -> None:
+    """To the row in the ledger."""
+    st.page_link(
+        session.page("activity"),
+        label=f"Log {view.log_id[:8]}",
+        icon=":material/receipt_long:",
+        query_params={"id": view.log_id},
+        disabled=view.running,
+    )
 
 
 def _state_badge(view: CallView) -> None:
@@ -127,8 +149,8 @@ def growing_markdown(text: str) -> str:
     return text + (" ▍\n```" if text.count("```") % 2 else " ▍")
 
 
-def stat_bar(view: CallView) -> None:
-    """Tokens, chunks, first token, speed, time, cost; `≈` marks an estimate."""
+def stat_bar(view: CallView, *, is_narrow: bool = False) -> None:
+    """Tokens, chunks, first token, speed, time, cost; `≈` marks an estimate. Without chunks where it is narrow."""
     sign = "≈ " if view.usage_source == "estimated" else ""
     tokens = "—"
     if view.prompt_tokens is not None and view.completion_tokens is not None:
@@ -136,13 +158,13 @@ def stat_bar(view: CallView) -> None:
     blocks.facts(
         [
             ("Tokens", tokens),
-            ("Chunks", format.count(view.chunks)),
+            *([] if is_narrow else [("Chunks", format.count(view.chunks))]),
             ("First token", format.duration(view.first_token_ms) if view.first_token_ms else ":gray[— none yet]"),
             ("Speed", format.speed(view.tokens_per_second)),
             ("Time", format.duration(view.execution_time_ms)),
             ("Cost", cost_text(view)),
         ],
-        columns=6,
+        columns=5 if is_narrow else 6,
     )
 
 
@@ -168,22 +190,20 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
     """The actor's own runs, newest first, a page at a time; each opens by its address."""
     st.subheader("Recent runs", anchor=False)
     page = st.session_state.get("runs_page", 1)
-    runs, more = services.runs.recent(actor, Origin.PLAYGROUND, page, RUNS_PER_PAGE)
+    runs, more = services.playground.recent(actor, page, RUNS_PER_PAGE)
     if not runs:
         st.caption("Your runs will stand here, each with its cost. They are kept when you leave the page.")
     for run in runs:
         with st.container(gap=None):
             first_line = (run.prompt_text.strip() or "— the prompt was not kept").splitlines()[0]
-            label = blocks.plain(first_line if len(first_line) <= 32 else first_line[:31] + "…")
-            icon = ":material/radio_button_checked:" if run.call_id == current else ":material/chat_bubble:"
-            about = blocks.plain(f"{run.provider} · {run.model}")
-            if st.button(label, key=f"run-{run.call_id}", type="tertiary", icon=icon, help=about):
-                st.query_params["run"] = run.call_id
+            label = blocks.plain(first_line if len(first_line) <= 40 else first_line[:39] + "…")
+            icon = ":material/radio_button_checked:" if run.id == current else ":material/chat_bubble:"
+            if st.button(label, key=f"run-{run.id}", type="tertiary", icon=icon):
+                st.query_params["run"] = run.id
                 st.rerun()
-            cost = format_money(run.cost_nano_usd, estimated=run.cost_status == "estimated")
-            cost = "not charged" if run.total_tokens is None and run.cost_nano_usd == 0 else cost
-            started = format.moment(run.started_at, zone).rpartition(":")[0]
-            st.caption(" · ".join(blocks.plain(part) for part in (format.STATUS_GLYPHS[run.status], started, cost)))
+            started = format.moment(run.created_at, zone).rpartition(":")[0]
+            panes = "1 pane" if run.panes == 1 else f"{run.panes} panes"
+            st.caption(" · ".join(blocks.plain(part) for part in (started, panes, format_money(run.cost_nano_usd))))
     if page > 1 or more:
         with blocks.row():
             if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
@@ -192,10 +212,3 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
             if st.button("Older", type="tertiary", disabled=not more, icon=":material/chevron_right:"):
                 st.session_state["runs_page"] = page + 1
                 st.rerun()
-
-
-def last_prompt(view: CallView) -> tuple[str, str, Mapping[str, Any]]:
-    """System prompt, prompt and parameters of a run, to send it again."""
-    system = next((text_of(m) for m in view.messages if m.get("role") == "system"), "")
-    prompt = next((text_of(m) for m in reversed(view.messages) if m.get("role") == "user"), "")
-    return system, prompt, view.parameters

@@ -5,53 +5,24 @@ previous stretch: money and volume in grey, for more is not bad; speed, failures
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from lib.money import format_money
 from lib.statistics import charts
 from lib.statistics.filters import Dimension, Measure
-from lib.statistics.periods import Bucket, Range, Step, buckets, steps_for
+from lib.statistics.periods import Step, steps_for
 from lib.statistics.queries import Figures
-from lib.ui import blocks, chart_card, format, session, statistics_filters
-from lib.ui.statistics_view import TAB_DIMENSIONS, StatisticsView
+from lib.ui import blocks, chart_card, format, outlook, session, statistics_filters
+from lib.ui.scene import Scene
+from lib.ui.statistics_view import TAB_DIMENSIONS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEASURES = {Measure.COST: "Cost", Measure.TOKENS: "Tokens", Measure.CALLS: "Calls"}
 _MINUS = "−"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What every card needs to know."""
-
-    view: StatisticsView
-    range: Range
-    zone: ZoneInfo
-    step: Step
-    names: Mapping[str, str]  # of users
-    compact: bool
-
-    @property
-    def buckets(self) -> list[Bucket]:
-        """The steps of the range, in order."""
-        return buckets(self.range.start, self.range.end, self.step, self.zone)
-
-    def course(self, trend: "pd.DataFrame", now: datetime) -> "pd.DataFrame":
-        """The trend with a row for each bucket that has begun."""
-        return trend.set_index("bucket").reindex([bucket.key for bucket in self.buckets if bucket.start <= now])
-
-    def named(self, dimension: Dimension, value: str) -> str:
-        """A value as people know it."""
-        if dimension is Dimension.STATUS:
-            return format.STATUS_GLYPHS.get(value, value)
-        return self.names.get(value, value) if dimension is Dimension.USER else value
 
 
 def figures(now: Figures, before: Figures, trend: "pd.DataFrame") -> None:
@@ -140,8 +111,8 @@ def _signed(number: float, text: str) -> str:
     return ("+" if number > 0 else _MINUS) + text
 
 
-def over_time(scene: Scene, frame: "pd.DataFrame") -> None:
-    """The card of a measure over time, with its controls."""
+def over_time(scene: Scene, frame: "pd.DataFrame", told: outlook.View) -> None:
+    """The card of a measure over time, with its controls; on daily cost the forecast and marks, in words too."""
     view = scene.view
     with st.container(border=True):
         with blocks.row():
@@ -162,14 +133,16 @@ def over_time(scene: Scene, frame: "pd.DataFrame") -> None:
         mark = chart_card.draw(
             charts.over_time,
             frame,
-            scene.buckets,
+            told.buckets(scene),
             scene.step,
             view.measure,
             view.by,
             compact=scene.compact,
+            **told.layers(scene),
             key="statistics-over-time",
             alt=f"Stacked bars: {title}, {words}",
         )
+        outlook.captions(told, scene.names)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         provider = mark.get("provider") if mark.get("model") or view.by is Dimension.PROVIDER else None
         start, end = max(bucket.start, scene.range.start), min(bucket.end, scene.range.end)

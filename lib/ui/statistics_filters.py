@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from lib.statistics.periods import Period, Range
+from lib.statistics.periods import Comparison, Period, Range
 from lib.ui import blocks, session
 from lib.ui.statistics_view import LISTS, StatisticsView
 
 _PREFIX = "statistics-"
+_MORE = ("origin", "status")
 _ICONS = {"provider": "dns", "model": "deployed_code", "app": "apps", "user": "person"}
 
 
@@ -54,12 +55,18 @@ def bar(
             ):
                 for name in LISTS:
                     _list(view, name, options[name], names)
+                _comparison(view)
         else:
             for name, icon in _ICONS.items():
                 chosen = len(getattr(view, LISTS[name]))
                 label = f"{name.capitalize()} · {chosen or 'all'}"
                 with st.popover(label, icon=f":material/{icon}:", key=f"filter-{name}"):
                     _list(view, name, options[name], names)
+            more = sum(len(getattr(view, LISTS[name])) for name in _MORE) + (view.compare is not Comparison.PREVIOUS)
+            with st.popover(f"More · {more}" if more else "More", icon=":material/tune:", key="filter-more"):
+                for name in _MORE:
+                    _list(view, name, options[name], names)
+                _comparison(view)
         if view.narrows:
             st.button(
                 "Clear",
@@ -67,6 +74,12 @@ def bar(
                 on_click=write,
                 args=(view.cleared(),),
             )
+
+
+def _comparison(view: StatisticsView) -> None:
+    labels = {Comparison.PREVIOUS: "The time before", Comparison.LAST_YEAR: "The same days last year"}
+    shown = control(view, "compare")
+    st.segmented_control("Compare with", list(labels), format_func=labels.__getitem__, required=True, **shown)
 
 
 def _period(view: StatisticsView, found: Range, zone: ZoneInfo) -> None:

@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from lib.calls.activity_filter import ActivityFilter
+from lib.errors import InvalidInput
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
-from lib.statistics.periods import Period, Range, Step, default_step, resolve, steps_for
+from lib.statistics.measures import Shape, axis_named
+from lib.statistics.periods import Comparison, Period, Range, Step, default_step, last_year, resolve, steps_for
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
+LISTS |= {"origin": "origins", "status": "statuses"}
 MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
 TAB_DIMENSIONS = (
     Dimension.PROVIDER,
@@ -26,7 +29,7 @@ TAB_DIMENSIONS = (
 )
 _UTC = ZoneInfo("UTC")
 _MOST_VALUES, _LONGEST = 100, 200
-_Chosen = TypeVar("_Chosen", Period, Measure, Dimension, Step)
+_Chosen = TypeVar("_Chosen", Period, Comparison, Measure, Dimension, Step, Shape)
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,19 @@ class StatisticsView:
     models: tuple[str, ...] = ()
     apps: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    compare: Comparison = Comparison.PREVIOUS
     measure: Measure = Measure.COST
     by: Dimension = Dimension.PROVIDER
     step: Step | None = None
     rows: Dimension = Dimension.PROVIDER
     columns: Dimension = Dimension.APP
+    tab: str = "figures"
+    split: str = "provider"  # of the tab Explore: axes by name, a measure, a shape
+    across: str = ""
+    figure: Measure = Measure.COST
+    shape: Shape = Shape.TABLE
 
     @property
     def narrows(self) -> bool:
@@ -58,11 +69,13 @@ class StatisticsView:
 
     def cleared(self) -> "StatisticsView":
         """The same without filters."""
-        return replace(self, providers=(), models=(), apps=(), users=())
+        none: dict[str, Any] = dict.fromkeys(LISTS.values(), ())
+        return replace(self, **none)
 
     def range(self, zone: ZoneInfo, now: datetime) -> Range:
-        """The range it means now."""
-        return resolve(self.period, zone, now, self.first, self.last)
+        """The range it means now, and what it is compared with."""
+        found = resolve(self.period, zone, now, self.first, self.last)
+        return last_year(found, zone, now) if self.compare is Comparison.LAST_YEAR else found
 
     def step_in(self, found: Range) -> Step:
         """The chosen step where it fits the range, else the range's own."""
@@ -71,7 +84,8 @@ class StatisticsView:
 
     def filter(self, start: datetime, end: datetime, zone: ZoneInfo) -> StatisticsFilter:
         """The question's filter for a range."""
-        return StatisticsFilter(start, end, zone, self.providers, self.models, self.apps, self.users)
+        values = {field: getattr(self, field) for field in LISTS.values()}
+        return StatisticsFilter(start, end, zone, **values)
 
     def rows_behind(self, start: datetime, end: datetime, **narrowed: str | None) -> dict[str, list[str]]:
         """The address of the activity log for a part of the figures: a stretch and values of dimensions."""
@@ -84,7 +98,7 @@ class StatisticsView:
         default = StatisticsView()
         query = {
             name: [str(getattr(self, name))]
-            for name in ("period", "measure", "by", "step", "rows", "columns")
+            for name in ("period", "compare", "measure", "by", "step", "rows", "columns", *_EXPLORED)
             if getattr(self, name) not in (getattr(default, name), None)
         }
         if self.period is Period.CUSTOM:
@@ -113,14 +127,29 @@ class StatisticsView:
             last=(until or first) if is_custom else None,
             measure=one("measure", Measure, Measure.COST, MEASURES),
             by=one("by", Dimension, Dimension.PROVIDER, (Dimension.PROVIDER, Dimension.MODEL)),
+            compare=one("compare", Comparison, Comparison.PREVIOUS, Comparison),
             step=Step(last("step")) if last("step") in set(Step) else None,
             rows=one("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
             columns=one("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
+            tab=last("tab") if last("tab") in TABS else "figures",
+            split=_axis(last("split")) or "provider",
+            across=_axis(last("across")),
+            figure=one("figure", Measure, Measure.COST, Measure),
+            shape=one("shape", Shape, Shape.TABLE, Shape),
             **{field: _values(values.get(name, ())) for name, field in LISTS.items()},
         )
 
 
-_FIELDS = LISTS | {"origin": "origins", "status": "statuses"}
+TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "reconcile": "Reconcile"}
+_EXPLORED = ("tab", "split", "across", "figure", "shape")
+_FIELDS = LISTS
+
+
+def _axis(name: str) -> str:
+    try:
+        return axis_named(name[:_LONGEST]).value if name else ""
+    except InvalidInput:
+        return ""
 
 
 def _values(given: Iterable[str]) -> tuple[str, ...]:

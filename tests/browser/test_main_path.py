@@ -27,15 +27,19 @@ def ask(page: Page, server: Server, configuration: str, prompt: str) -> str:
     return page.url.partition("run=")[2].partition("&")[0]
 
 
-def status(server: Server, call_id: str) -> list[str]:
-    """Of the call's rows; endings reach the database some milliseconds after the page, so one waits for the first."""
+_OF_RUN = """SELECT status, call_id FROM usage_logs WHERE call_id IN
+    (SELECT call_id FROM playground_panes WHERE run_id = :id UNION SELECT :id)"""
+
+
+def status(server: Server, run_id: str, column: int = 0) -> list[str]:
+    """Of the rows of a run (or a call). Endings reach the database some milliseconds after the page."""
     engine = create_engine(f"sqlite:///{server.data / 'llm_manager.db'}")
     rows, until = list[str](), time.monotonic() + 5
     while not rows and time.monotonic() < until:
         time.sleep(0.02)
         with engine.connect() as connection:
-            found = connection.execute(text("SELECT status FROM usage_logs WHERE call_id = :id"), {"id": call_id})
-            rows = [row[0] for row in found]
+            found = connection.execute(text(_OF_RUN), {"id": run_id})
+            rows = [row[column] for row in found]
     engine.dispose()
     return rows
 
@@ -46,6 +50,7 @@ def test_the_first_answer_comes_from_the_bundled_model_and_is_charted(signed_in:
     call_id = ask(page, server, "local-default", "Say hello in five words.")
     expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=90_000)
     assert status(server, call_id) == ["ok"]
+    expect(page.get_by_role("button", name="Run all again")).to_be_visible(timeout=30_000)  # drawn to its end
     page.get_by_role("link", name="Log").click()
     expect(page).to_have_url(re.compile(r"/activity\?id="), timeout=30_000)
     expect(page.get_by_role("heading", name="Call ")).to_be_visible(timeout=30_000)
@@ -94,8 +99,9 @@ def test_the_log_is_downloaded_as_csv_that_pandas_reads(signed_in: Page, server:
     with page.expect_download(timeout=30_000) as download:
         page.get_by_text("CSV", exact=True).first.click()
     frame = pd.read_csv(io.BytesIO(Path(download.value.path()).read_bytes()))
+    (of_run,) = status(server, call_id, column=1)
     assert list(frame.columns[:6]) == ["ID", "Date/Time", "Provider", "Model", "User", "Prompt"]
-    row = frame[frame["call_id"] == call_id].iloc[0]
+    row = frame[frame["call_id"] == of_run].iloc[0]
     assert row["Prompt"] == "'=1+1"  # a spreadsheet must not run it
     assert row["Response"] == "The ledger is exact"
     assert row["Cost USD"] > 0

@@ -179,8 +179,6 @@ def test_a_call_outlives_its_starter_and_is_read_back_from_the_ledger(rig: Rig) 
     again = rig.services.calls.view(AMIRA, view.call_id)
     assert (again.text, again.status, again.log_id) == ("Kept for later", "ok", view.log_id)
     assert again.reasoning
-    runs, more = rig.services.runs.recent(AMIRA, Origin.PLAYGROUND)
-    assert ([run.call_id for run in runs], more) == ([view.call_id], False)
 
 
 @pytest.mark.feature("ACC-4")
@@ -193,7 +191,6 @@ def test_a_call_belongs_to_its_user_alone(rig: Rig) -> None:
             rig.services.calls.view(JONAS, call_id)
         with pytest.raises(NotFound):
             rig.services.calls.stop(JONAS, call_id)
-    assert rig.services.runs.recent(JONAS, Origin.PLAYGROUND) == ([], False)
     assert rig.services.calls.running(JONAS) == []
     assert rig.services.calls.running(AMIRA) == [live]
 

@@ -228,6 +228,35 @@ def test_sample_data_is_loaded_counted_exported_and_removed(run: Run) -> None:
     assert json.loads(succeeded(run("stats", "--by", "provider", "--format", "json"))) == []
 
 
+@pytest.mark.feature("COST-7")
+def test_the_forecast_is_one_row_in_csv_and_json(run: Run) -> None:
+    (none,) = json.loads(succeeded(run("stats", "forecast", "--format", "json")))
+    assert (none["spent_usd"], none["forecast_usd"], none["history_days"]) == (0, None, 0)
+    succeeded(run("demo", "load", "--calls", "2000", "--seed", "7"))
+    (told,) = json.loads(succeeded(run("stats", "forecast", "--format", "json", "--zone", "Europe/Berlin")))
+    assert told["spent_usd"] <= told["low_usd"] <= told["forecast_usd"] <= told["high_usd"]
+    assert 0 <= told["within_interval"] <= told["tested_forecasts"]
+    head, row = succeeded(run("stats", "forecast")).splitlines()
+    assert head.split(",") == list(told)
+    assert len(row.split(",")) == len(told)
+    assert "no time zone Mars" in refused(run("stats", "forecast", "--zone", "Mars"))
+    assert run("stats").returncode == 2
+
+
+@pytest.mark.feature("COST-4")
+def test_exchange_rates_are_taken_in_listed_and_used(run: Run, tmp_path: Path) -> None:
+    assert "in USD" in succeeded(run("rates", "list"))
+    assert "no rate for EUR" in refused(run("rates", "use", "EUR"))
+    file = tmp_path / "eurofxref-hist.csv"
+    file.write_text("Date,USD,JPY,\n2026-10-02,1.25,150,\n2026-10-01,1.24,N/A,\n")
+    assert "3 rates" in succeeded(run("rates", "import", str(file)))
+    assert "EUR" in succeeded(run("rates", "use", "eur"))
+    euro, yen = json.loads(succeeded(run("rates", "list", "--json")))
+    assert (euro["currency"], euro["rates"], euro["first"], euro["in_use"]) == ("EUR", 2, "2026-10-01", True)
+    assert (yen["currency"], yen["in_use"]) == ("JPY", False)
+    assert "can't be read" in refused(run("rates", "import", str(tmp_path / "none.csv")))
+
+
 @pytest.mark.feature("COST-6")
 def test_a_day_or_a_dimension_that_is_none_is_refused(run: Run) -> None:
     assert run("stats", "--by", "provider", "--from", "yesterday").returncode == 2

@@ -1,6 +1,8 @@
 """A sample year is realistic, repeatable, marked, and leaves without a trace."""
 
-from datetime import UTC, datetime
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,18 +10,27 @@ from sqlalchemy import func, insert, select
 
 from lib.access.permissions import OPERATOR, Role, actor_for
 from lib.calls.closing import take_sequence
+from lib.clock import id_at
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads
 from lib.demo import Demo, demo_user_names
-from lib.demo.year import rows
+from lib.demo.year import blocks
 from lib.errors import Conflict, PermissionDenied
+from lib.providers.chunks import Usage
 from lib.providers.price_book import PriceBook
 
+MOMENTS = ("started_at", "finished_at")
 NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)
 
 
 def drawn(calls: int = 3000, seed: int = 7) -> list[dict[str, Any]]:
-    return list(rows(calls, seed, NOW, PriceBook()))
+    found = []
+    for block in blocks(calls, seed, NOW, PriceBook()):
+        for values in zip(*block.values(), strict=True):
+            row = dict(zip(block, values, strict=True))
+            moments = {name: datetime.fromisoformat(row[name]).replace(tzinfo=UTC) for name in MOMENTS}
+            found.append(row | moments | {name: json.loads(row[name]) for name in ("parameters", "tags")})
+    return found
 
 
 @pytest.mark.feature("SET-5")
@@ -45,6 +56,50 @@ def test_a_price_nobody_knows_stays_unknown_and_free_is_zero() -> None:
     assert all(row["cost_nano_usd"] == 0 for row in year if row["provider"] in ("ollama", "local"))
     priced = {row["model"] for row in year if row["cost_status"] == "priced"}
     assert {"gpt-5.1", "claude-sonnet-4-5", "gemini-2.5-pro", "mistral-large-2512", "deepseek-chat"} <= priced
+
+
+@pytest.mark.feature("SET-5")
+def test_the_year_has_a_story() -> None:
+    """Growth, weekends, a launch, a price that fell, an incident, a script that ran away."""
+    year = [row for row in drawn(40_000) if row["is_final"]]
+    days = Counter(row["started_at"].date() for row in year)
+    start = min(days)
+    first, last = (
+        sum(n for day, n in days.items() if (day - start).days in range(*part)) for part in ((0, 90), (275, 365))
+    )
+    assert last > 1.5 * first
+    weekday, weekend = (sum(n for day, n in days.items() if (day.weekday() > 4) is end) for end in (False, True))
+    assert weekend / 2 < 0.5 * weekday / 5
+    assert min(row["started_at"] for row in year if row["app"] == "invoice-reader").date() > start + timedelta(days=100)
+    chat = [row for row in year if row["model"] == "deepseek-chat" and row["cost_status"] == "priced"]
+    per_token = [
+        sum(r["cost_nano_usd"] for r in part) / sum(r["total_tokens"] for r in part)
+        for part in (chat[:200], chat[-200:])
+    ]
+    assert 1.6 < per_token[0] / per_token[1] < 2.4
+    hours = Counter(row["started_at"].replace(minute=0, second=0, microsecond=0) for row in year)
+    worst, calls = hours.most_common(1)[0]
+    assert 30 <= (NOW - worst).days <= 31
+    assert calls > 2 * sorted(hours.values())[-len(hours) // 100]
+    day = (NOW - timedelta(days=93)).date()
+    down = [
+        r
+        for r in year
+        if r["started_at"].date() == day and 13 <= r["started_at"].hour < 16 and r["provider"] == "openai"
+    ]
+    assert sum(row["status"] == "error" for row in down) > 0.4 * len(down) > 2
+
+
+@pytest.mark.feature("SET-5")
+def test_ids_and_costs_are_those_of_a_live_call() -> None:
+    prices = PriceBook()
+    for row in drawn(2000):
+        milliseconds, entropy = round(row["started_at"].timestamp() * 1000), int(row["id"].replace("-", "")[-16:], 16)
+        assert row["id"] == id_at(milliseconds, row["attempt"], entropy & (1 << 62) - 1)
+        if row["cost_status"] == "priced" and not row["price_id"].endswith("fell"):
+            usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["cache_read_tokens"])
+            price = prices.price(row["provider"], row["model"], row["started_at"])
+            assert (row["cost_nano_usd"], row["price_id"]) == (price.cost_nano(usage), price.price_id)
 
 
 @pytest.mark.feature("SET-5")

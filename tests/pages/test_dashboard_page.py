@@ -1,13 +1,18 @@
 """The landing page: the first call or sample data when empty, the month and what fails when not."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from visitor import Visitor, press, words
 
 from lib.access.permissions import OPERATOR, Role
+from lib.clock import utc_now
 from lib.settings import Settings
+from lib.statistics.exchange import Rate
 from lib.ui import dashboard
+from tests.calls.activity_rig import log
 
 pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]
 
@@ -50,3 +55,41 @@ def test_only_a_super_admin_is_offered_sample_data(settings: Settings, monkeypat
     developer.services.demo.load(OPERATOR, 100)
     assert "Remove sample data" not in [button.label for button in developer.open("dashboard").button]
     developer.close()
+
+
+@pytest.mark.feature("COST-7")
+def test_forecast_and_changes_are_told_in_words(visitor: Visitor) -> None:
+    visitor.services.demo.load(OPERATOR, 3000)
+    told = words(visitor.open("dashboard"))
+    assert {"Since last week", "At the month's end"} <= {e.value for e in visitor.open("dashboard").subheader}
+    assert "the week before" in told
+    assert "with a chance of 80% between" in told
+    assert "the interval held what came in" in told
+
+
+@pytest.mark.feature("COST-7")
+def test_too_little_history_is_said(visitor: Visitor) -> None:
+    log(visitor.services.store, provider="openai", model="gpt-5.1", ago=2 * 86_400)
+    told = words(visitor.open("dashboard"))
+    assert "it needs 42 days since the first call, and there are 2 whole days" in told
+
+
+def test_the_total_in_the_report_currency_says_what_has_no_rate(visitor: Visitor) -> None:
+    log(visitor.services.store, provider="openai", model="gpt-5.1", cost_nano_usd=2 * 10**9)
+    assert "Cost in EUR" not in words(visitor.open("dashboard"))
+    rates, today = visitor.services.exchange_rates, utc_now().date()
+    rates.set(OPERATOR, Rate(today - timedelta(days=3), "EUR", Decimal("0.9")))
+    rates.choose(OPERATOR, "EUR")
+    for page in ("dashboard", "statistics"):
+        assert "Cost in EUR: 1.80, each day at its rate." in words(visitor.open(page))
+    rates.set(OPERATOR, Rate(today + timedelta(days=3), "JPY", Decimal("150")))
+    rates.choose(OPERATOR, "JPY")
+    assert "Cost in JPY: —, each day at its rate. 1 day has no rate" in words(visitor.open("dashboard"))
+
+
+def test_a_rate_is_added_on_the_settings_page(visitor: Visitor) -> None:
+    page = visitor.open("access")
+    next(one for one in page.text_input if one.label == "Currency").input("EUR")
+    next(one for one in page.text_input if one.label == "For one dollar").input("0.92")
+    press(page, "Add rate")
+    assert visitor.services.exchange_rates.choices(OPERATOR)["EUR"][0] == 1

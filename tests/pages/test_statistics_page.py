@@ -16,7 +16,7 @@ from lib.calls.activity_filter import ActivityFilter
 from lib.settings import Settings
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period, Step
-from lib.ui import statistics_table
+from lib.ui import session, statistics_table
 from lib.ui.statistics_view import StatisticsView
 from tests.calls.activity_rig import log
 
@@ -136,3 +136,30 @@ def test_custom_metrics_stand_below_with_a_course_and_a_file(visitor: Visitor) -
     assert page.selectbox(key="statistics-metric").options == ["rating"]
     assert "by period and app, not by the other filters" in words(page)
     assert "Custom metrics" not in words(visitor.open("statistics", period="7d", app="another"))
+
+
+@pytest.mark.feature("COST-5")
+def test_explore_crosses_what_the_address_says_and_keeps_it_as_a_view(year: Visitor) -> None:
+    page = year.open("statistics", tab="explore", split="app", across="provider", figure="calls", period="12m")
+    table = page.dataframe[0].value
+    assert table.iloc[0, 0] == "Total"
+    assert table.iloc[0, -1] == table.iloc[1:, -1].sum()
+    next(box for box in page.selectbox if box.label == "Split by").set_value("model").run()
+    assert {"model", "explore"} <= {value for value in page.query_params.values() if isinstance(value, str)}
+    actor = year.services.sessions.actor(str(session.token()))
+    assert actor is not None
+    view = year.services.saved_views.save(actor, "Models", {"tab": ["explore"], "split": ["model"]}, pinned=True)
+    assert any(button.key == f"delete-{view.id}" for button in year.open("statistics", tab="explore").button)
+    assert "Models" in [one.value for one in year.open("dashboard").subheader]
+    for shape in ("heat", "area", "bars", "multiples"):
+        assert not year.open("statistics", tab="explore", split="model", across="day", shape=shape).exception
+
+
+@pytest.mark.feature("COST-4")
+def test_origin_and_status_narrow_and_a_year_ago_can_be_compared(year: Visitor) -> None:
+    page = year.open("statistics", status="error", compare="year", period="12m")
+    assert "2024" in words(page) or "2025" in words(page)
+    assert StatisticsView.from_query({"status": ["error"], "compare": ["year"]}).to_query() == {
+        "status": ["error"],
+        "compare": ["year"],
+    }

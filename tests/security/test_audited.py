@@ -4,8 +4,10 @@ The table is complete by construction: a function of the permission matrix that 
 named below with its reason, fails a test.
 """
 
+import io
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -22,10 +24,14 @@ from lib.configs.overrides import OverrideDraft
 from lib.conversations.exports import Form
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
+from lib.imports import Source
 from lib.jobs.retention import Days
+from lib.playground.question import Question
+from lib.playground.run import Pane
 from lib.providers.prices import Rates, plain
 from lib.services import Services, build
 from lib.settings import Settings
+from lib.statistics.exchange import Rate
 from tests.calls.activity_rig import log_all
 from tests.security.test_permission_matrix import NEEDS, OWN, SUPER_ADMIN_ONLY
 
@@ -36,7 +42,7 @@ PLACE = "page 192.0.2.7"
 Deed = Callable[[Services, Actor], Any]
 _QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options", "check", "preview", "history"} | {
     *("used_by", "versions", "oldest_unpriced", "apps", "default_for", "matching", "effective", "of_apps", "notices"),
-    *("attention", "subject", "days", "last_run", "wait", "running"),
+    *("look", "attention", "subject", "days", "last_run", "wait", "running"),
 }
 NOT_CHANGES = {
     "Models.refresh": "fetches a provider's list of models, as opening a picker does",
@@ -75,6 +81,18 @@ NOT_CHANGES = {
         ),
         "a question",
     ),
+    "Playground.start": "calls are rows of the ledger",
+    "Playground.again": "a call is a row of the ledger",
+    "Playground.open": "a question",
+    "Playground.call": "a question",
+    "Playground.stop": "one's own calls",
+    "Playground.vote": "notes something about one's own calls",
+    "Playground.recent": "a question",
+    "Playground.wins": "a question",
+    "Playground.delete": "one's own list; the calls stay in the ledger",
+    "ExchangeRates.currency": "a question",
+    "ExchangeRates.choices": "a question",
+    "ExchangeRates.book": "a question",
     "Webhook.test": "sends a message and keeps nothing",
 }
 
@@ -86,6 +104,23 @@ def _provider(s: Services) -> str:
 def _configuration(s: Services) -> Any:
     slug = f"c-{new_id()[-12:]}"
     return s.configurations.create(OPERATOR, slug=slug, app="app", provider="local", model="m")
+
+
+def _rate(s: Services) -> Rate:
+    rate = Rate(date(2026, 1, 2), "EUR", Decimal("0.9"))
+    s.exchange_rates.set(OPERATOR, rate)
+    return rate
+
+
+def _run(s: Services, a: Actor) -> str:
+    return s.playground.start(a, Question("x"), [Pane(_scripted(s).slug)])
+
+
+def _scripted(s: Services) -> Any:
+    provider = s.providers.create(OPERATOR, name=f"p-{new_id()[-12:]}", kind="scripted")
+    return s.configurations.create(
+        OPERATOR, slug=f"c-{new_id()[-12:]}", app="app", provider=provider.name, model="echo"
+    )
 
 
 def _override(s: Services) -> str:
@@ -152,6 +187,11 @@ def _no_sample(s: Services) -> None:
         s.demo.remove(OPERATOR)
 
 
+def _past() -> Source:
+    text = f"date,model,error,status\n2026-01-01,{new_id()},{SECRET},failed\n"
+    return Source(io.BytesIO(text.encode()), "past.csv")
+
+
 DEEDS: dict[str, tuple[str, Deed]] = {
     "Providers.create": (
         "provider.create",
@@ -214,6 +254,20 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "ApiKeys.create": ("api_key.create", _key),
     "ApiKeys.update": ("api_key.change", _changed_key),
     "ApiKeys.revoke": ("api_key.revoke", lambda s, a: s.api_keys.revoke(a, _key(s, OPERATOR))),
+    "ExchangeRates.choose": ("currency.choose", lambda s, a: s.exchange_rates.choose(a, _rate(s).currency)),
+    "ExchangeRates.set": ("rates.set", lambda s, a: s.exchange_rates.set(a, Rate(date(2026, 1, 2), "EUR", Decimal(2)))),
+    "ExchangeRates.delete": ("rates.delete", lambda s, a: s.exchange_rates.delete(a, "EUR", _rate(s).day)),
+    "ExchangeRates.import_csv": (
+        "rates.import",
+        lambda s, a: s.exchange_rates.import_csv(a, "day,currency,per_usd\n2026-01-02,EUR,0.9\n"),
+    ),
+    "SavedViews.save": ("view.share", lambda s, a: s.saved_views.save(a, "v", {}, shared=True)),
+    "SavedViews.change": (
+        "view.change",
+        lambda s, a: s.saved_views.change(a, s.saved_views.save(a, "v", {}).id, shared=True, pinned=False),
+    ),
+    "SavedViews.delete": ("view.delete", lambda s, a: s.saved_views.delete(a, s.saved_views.save(a, "v", {}).id)),
+    "Playground.share": ("playground.share", lambda s, a: s.playground.share(a, _run(s, a), is_shared=True)),
     "RateLimits.set_app": ("limits.change", lambda s, a: s.limits.set_app(a, "bot", Limits(5))),
     "Budgets.create": (
         "budget.create",
@@ -244,6 +298,8 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Demo.load": ("demo.load", lambda s, a: (_no_sample(s), s.demo.load(a, 20))),
     "Demo.remove": ("demo.remove", lambda s, a: (_sample(s), s.demo.remove(a))),
+    "Imports.run": ("import.done", lambda s, a: s.imports.run(a, _past())),
+    "Imports.undo": ("import.undo", lambda s, a: s.imports.undo(a, s.imports.run(OPERATOR, _past()).id)),
     "Activity.export_csv": ("activity.export", lambda s, a: b"".join(s.activity.export_csv(a, ActivityFilter()))),
     "Activity.export_json": ("activity.export", lambda s, a: b"".join(s.activity.export_json(a, ActivityFilter()))),
     "Activity.export_sql": ("activity.export", lambda s, a: b"".join(s.activity.export_sql(a, ActivityFilter()))),

@@ -5,8 +5,11 @@ The table is complete by construction: a public function that takes an actor and
 
 import asyncio
 import inspect
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -46,7 +49,10 @@ from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
+from lib.imports import Imports, Source
 from lib.jobs.retention import Days, Retention
+from lib.playground.question import Question
+from lib.playground.run import Pane
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
 from lib.providers.price_entries import Prices
@@ -54,15 +60,20 @@ from lib.providers.prices import Rates, plain
 from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
+from lib.statistics.exchange import ExchangeRates, Rate
 from lib.statistics.queries import Statistics
+from lib.statistics.reconcile import Reconcile
+from lib.statistics.whatif import WhatIf
 
 pytestmark = pytest.mark.feature("ACC-1")
 P = Permission
 NOBODY = "0190a000-0000-7000-8000-000000000000"  # an id that is nobody's: whoever may ask gets "no such thing"
 Deed = Callable[[Services, Actor], Any]
 PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
+RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
 NOT_HERE: Any = SimpleNamespace(strategy=Strategy())  # a conversation that sends everything
+_FILE = Source(io.BytesIO(b""), "empty.csv")
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.list": (P.VIEW_CONFIGS, lambda s, a: s.providers.list(a)),
     "Providers.get": (P.VIEW_CONFIGS, lambda s, a: s.providers.get(a, NOBODY)),
@@ -159,6 +170,21 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
         P.VIEW_CONVERSATIONS,
         lambda s, a: s.conversation_exchange.import_file(a, b"no file"),
     ),
+    "SavedViews.list": (P.VIEW_STATS, lambda s, a: s.saved_views.list(a)),
+    "SavedViews.get": (P.VIEW_STATS, lambda s, a: s.saved_views.get(a, NOBODY)),
+    "SavedViews.save": (P.VIEW_STATS, lambda s, a: s.saved_views.save(a, "v", {})),
+    "SavedViews.change": (P.VIEW_STATS, lambda s, a: s.saved_views.change(a, NOBODY, shared=True, pinned=True)),
+    "SavedViews.delete": (P.VIEW_STATS, lambda s, a: s.saved_views.delete(a, NOBODY)),
+    "Playground.start": (P.TEST_CONFIGS, lambda s, a: s.playground.start(a, Question("x"), [Pane("nobody")])),
+    "Playground.again": (P.TEST_CONFIGS, lambda s, a: s.playground.again(a, NOBODY, 0, Question("x"), Pane("nobody"))),
+    "Playground.open": (P.TEST_CONFIGS, lambda s, a: s.playground.open(a, NOBODY)),
+    "Playground.call": (P.TEST_CONFIGS, lambda s, a: s.playground.call(a, NOBODY, 0)),
+    "Playground.stop": (P.TEST_CONFIGS, lambda s, a: s.playground.stop(a, NOBODY)),
+    "Playground.share": (P.TEST_CONFIGS, lambda s, a: s.playground.share(a, NOBODY, is_shared=True)),
+    "Playground.vote": (P.TEST_CONFIGS, lambda s, a: s.playground.vote(a, NOBODY, 0)),
+    "Playground.recent": (P.TEST_CONFIGS, lambda s, a: s.playground.recent(a)),
+    "Playground.wins": (P.TEST_CONFIGS, lambda s, a: s.playground.wins(a)),
+    "Playground.delete": (P.TEST_CONFIGS, lambda s, a: s.playground.delete(a, NOBODY)),
     "Metrics.record": (P.TEST_CONFIGS, lambda s, a: s.metrics.record(a, NOBODY, "k", 1)),
     "Metrics.record_many": (P.TEST_CONFIGS, lambda s, a: s.metrics.record_many(a, NOBODY, [])),
     "Metrics.list": (P.TEST_CONFIGS, lambda s, a: s.metrics.list(a, NOBODY)),
@@ -183,6 +209,13 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Webhook.set": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.set(a, url="no address", secret="short")),
     "Webhook.remove": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.remove(a)),
     "Webhook.test": (P.MANAGE_PROVIDERS, lambda s, a: s.webhook.test(a)),
+    "ExchangeRates.currency": (P.VIEW_STATS, lambda s, a: s.exchange_rates.currency(a)),
+    "ExchangeRates.choices": (P.VIEW_STATS, lambda s, a: s.exchange_rates.choices(a)),
+    "ExchangeRates.book": (P.VIEW_STATS, lambda s, a: s.exchange_rates.book(a)),
+    "ExchangeRates.choose": (P.MANAGE_PROVIDERS, lambda s, a: s.exchange_rates.choose(a, "USD")),
+    "ExchangeRates.set": (P.MANAGE_PROVIDERS, lambda s, a: s.exchange_rates.set(a, RATE)),
+    "ExchangeRates.delete": (P.MANAGE_PROVIDERS, lambda s, a: s.exchange_rates.delete(a, "EUR", RATE.day)),
+    "ExchangeRates.import_csv": (P.MANAGE_PROVIDERS, lambda s, a: s.exchange_rates.import_csv(a, "")),
     "check_connection": (
         P.TEST_CONFIGS,
         lambda s, a: check_connection(a, replace(_any(s), provider_id=None), s.calls, s.providers),
@@ -203,12 +236,17 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Audit.options": lambda s, a: s.audit.options(a),
     "Audit.export_csv": lambda s, a: s.audit.export_csv(a, Asked()),
     "RateLimits.set_app": lambda s, a: s.limits.set_app(a, "bot", Limits()),
+    "Imports.look": lambda s, a: s.imports.look(a, _FILE),
+    "Imports.preview": lambda s, a: s.imports.preview(a, _FILE),
+    "Imports.run": lambda s, a: s.imports.run(a, _FILE),
+    "Imports.list": lambda s, a: s.imports.list(a),
+    "Imports.undo": lambda s, a: s.imports.undo(a, NOBODY),
     "Demo.load": lambda s, a: s.demo.load(a, 0),
     "Demo.remove": lambda s, a: s.demo.remove(a),
 }
 # One's own things, whatever the role; that they are one's own is what test_isolation.py shows.
 OWN = {"Users.change_own_password", "Audit.note_export", "Calls.view", "Calls.stop", "Calls.wait", "Calls.running"}
-SCOPED_BY_ROWS = (Activity, Runs, Statistics, Preferences)
+SCOPED_BY_ROWS = (Activity, Runs, Statistics, Preferences, WhatIf, Reconcile)
 
 
 def _any(services: Services) -> Any:
@@ -266,9 +304,9 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics)
-    services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange)
-    for service in (*services, Prices, Repricing, Retention, Audit, ApiKeys, RateLimits, Budgets, Webhook, Demo):
+    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics, Imports, Demo)
+    services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
+    for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

@@ -1,6 +1,6 @@
 """Charts say what the frame says: one place per bucket, one colour per provider, marks that lead to their rows."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from lib.statistics import charts
+from lib.statistics.anomalies import Anomaly, Mover
 from lib.statistics.chart_theme import PROVIDER_COLOURS
 from lib.statistics.filters import Dimension, Measure
+from lib.statistics.forecast import DayAhead
 from lib.statistics.periods import Step, buckets
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -84,3 +86,24 @@ def test_hours_carry_their_offset_where_the_clock_repeats_one() -> None:
     zone = ZoneInfo("Europe/Berlin")
     night = buckets(datetime(2026, 10, 24, 23, tzinfo=UTC), datetime(2026, 10, 25, 3, tzinfo=UTC), Step.HOUR, zone)
     assert [charts.describe(hour, Step.HOUR)[-12:] for hour in night[1:3]] == ["02:00 +02:00", "02:00 +01:00"]
+
+
+@pytest.mark.feature("COST-7")
+def test_daily_cost_carries_the_forecast_and_marks_with_their_reason() -> None:
+    data = frame(bucket=["2026-10-02"], provider=["openai"], value=[26 * 10**9])
+    movers = (
+        Mover(Dimension.USER, "0195-id", 21 * 10**9, 0),
+        Mover(Dimension.MODEL, "gpt-5.1", 20 * 10**9, 10**9),
+    )
+    marks = (Anomaly(date(2026, 10, 2), 26 * 10**9, 10**10, movers),)
+    ahead = (DayAhead(date(2026, 10, 3), 2 * 10**9, 10**9, 3 * 10**9),)
+    spec = charts.over_time(data, DAYS, Step.DAY, Measure.COST, Dimension.PROVIDER, ahead=ahead, marks=marks).to_dict()
+    bars, band, line, signs = spec["layer"]
+    rows = {row["label"]: row for values in spec["datasets"].values() for row in values}
+    assert set(rows) == {"$26.00", "$2.00, $1.00 to $3.00", "gpt-5.1, 2.6× usual"}
+    assert rows["gpt-5.1, 2.6× usual"]["sign"] == "▲"
+    assert (rows["$2.00, $1.00 to $3.00"]["low"], rows["$2.00, $1.00 to $3.00"]["high"]) == (1, 3)
+    assert band["mark"]["opacity"] == 0.15
+    assert line["mark"]["strokeDash"]
+    assert signs["encoding"]["x"]["scale"]["domain"] == bars["encoding"]["x"]["scale"]["domain"]
+    assert [param["name"] for param in spec["params"]] == [charts.MARK]

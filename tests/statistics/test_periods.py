@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lib.statistics.periods import Period, Step, buckets, default_step, midnight, offsets, resolve, steps_for
+from lib.statistics.periods import Period, Step, buckets, default_step, last_year, midnight, offsets, resolve, steps_for
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)
@@ -63,3 +63,18 @@ def test_steps_fit_the_range() -> None:
         step = default_step(found.start, found.end)
         assert step in steps_for(found.start, found.end)
         assert 2 <= len(buckets(found.start, found.end, step, BERLIN)) <= 100
+
+
+@pytest.mark.feature("COST-4")
+@pytest.mark.parametrize("zone", [ZoneInfo("UTC"), ZoneInfo("America/New_York"), ZoneInfo("Asia/Kathmandu")])
+def test_a_year_earlier_are_the_same_local_days_as_far_as_they_have_come(zone: ZoneInfo) -> None:
+    now = datetime(2028, 3, 15, 12, 3, tzinfo=zone)
+    found = resolve(Period.CUSTOM, zone, now, date(2028, 2, 29), date(2028, 3, 9))
+    beside = last_year(found, zone, now)
+    assert beside.previous_start == midnight(date(2027, 2, 28), zone)
+    assert beside.previous_end == beside.previous_start + (found.end - found.start)
+    month = last_year(resolve(Period.MONTH, zone, now), zone, now)
+    assert month.previous_start == midnight(date(2027, 3, 1), zone)
+    assert month.previous_end - month.previous_start == datetime(2028, 3, 15, 12, 0, tzinfo=zone) - month.start
+    over = last_year(resolve(Period.CUSTOM, zone, now, date(2027, 1, 1), date(2027, 12, 31)), zone, now)
+    assert (over.previous_start, over.previous_end) == (midnight(date(2026, 1, 1), zone), over.start)

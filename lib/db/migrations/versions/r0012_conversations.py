@@ -5,8 +5,8 @@ from alembic import op
 
 from lib.db.tables import UtcDateTime
 
-revision = "0011"
-down_revision = "0007"
+revision = "0012"
+down_revision = "0011"
 _RUNNING = sa.text("status = 'running'")
 _OF_CONVERSATIONS = sa.text("conversation_id IS NOT NULL")
 _FTS5 = (

@@ -1,0 +1,106 @@
+"""`stats whatif` and `stats reconcile`: the traffic on other models, and a provider's invoice beside the ledger."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from lib.cli import output
+from lib.cli.arguments import names
+from lib.cli.door import OPERATOR, opened_services
+from lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lib.services import Services
+
+
+def add_commands(actions: Any) -> None:
+    """Register both below `stats`."""
+    from lib.cli.usage import add_range
+
+    command = actions.add_parser("whatif", help="what past calls would have cost on other models")
+    command.add_argument("--model", type=names, default=[], metavar="M[,M]", help="provider/model, for all traffic")
+    command.add_argument("--move", type=_pair, action="append", default=[], metavar="VALUE=M", help="one value's model")
+    command.add_argument("--by", default="app", metavar="D", help="app, model, configuration, provider or user")
+    add_range(command)
+    command.add_argument("--format", choices=["csv", "json"], default="csv")
+    command.set_defaults(run=what_if)
+    command = actions.add_parser("reconcile", help="compare a provider's usage or cost export with the ledger")
+    command.add_argument(
+        "file", nargs="+", type=Path, metavar="FILE", help="CSV or JSON of OpenAI or Anthropic; or any"
+    )
+    command.add_argument(
+        "--map", type=_pair, action="append", default=[], metavar="FIELD=COLUMN", help="of other tables"
+    )
+    command.add_argument("--provider", type=names, default=[], metavar="P[,P]", help="providers to compare with")
+    command.add_argument("--zone", type=_zone, default=ZoneInfo("UTC"), metavar="ZONE", help="of the file's days")
+    command.add_argument("--by", choices=["day-model", "model", "day"], default="day-model")
+    command.add_argument("--format", choices=["csv", "json"], default="csv")
+    command.set_defaults(run=reconcile)
+
+
+def what_if(arguments: argparse.Namespace) -> None:
+    """Print what traffic has cost and would have, for each value and model."""
+    from lib.cli.usage import moments
+    from lib.statistics import moves
+    from lib.statistics.filters import StatisticsFilter
+    from lib.statistics.whatif import BY
+
+    by = next((one for one in BY if one.value == arguments.by), None)
+    if by is None:
+        raise InvalidInput(f"There is no dimension {arguments.by} here.", "", f"Choose of {', '.join(BY)}.", field="by")
+    if bool(arguments.model) == bool(arguments.move):
+        raise InvalidInput("Which model?", "", "Give --model, or --move for each value, and not both.")
+    start, end = moments(arguments.first, arguments.last)
+    with opened_services() as services:
+        asked, where = services.what_if, StatisticsFilter(start, end)
+        if arguments.model:
+            found = asked.compare(OPERATOR, where, arguments.model, by)
+        else:
+            found = asked.plan(OPERATOR, where, dict(arguments.move), by)
+        _print(services, moves.table(found, by), arguments.format, "statistics.whatif")
+
+
+def reconcile(arguments: argparse.Namespace) -> None:
+    """Print the gaps between files of one provider and the ledger."""
+    from lib.statistics import invoices, reconcile
+    from lib.statistics.filters import StatisticsFilter
+
+    mapping = dict(arguments.map) or None
+    invoice = invoices.joined(invoices.read(_bytes(path), mapping) for path in arguments.file)
+    with opened_services() as services:
+        where = StatisticsFilter(providers=tuple(arguments.provider))
+        found = services.reconcile.compare(OPERATOR, invoice, where, arguments.zone)
+        gaps = {"day-model": found.gaps, "model": found.by_model, "day": found.by_day}[arguments.by]
+        _print(services, reconcile.table(gaps), arguments.format, "statistics.reconcile")
+
+
+def _print(services: "Services", table: "pd.DataFrame", form: str, action: str) -> None:
+    from lib.cli import frames
+
+    services.audit.note_export(OPERATOR, action, form, rows=len(table))
+    output.write_bytes([{"csv": frames.as_csv, "json": frames.as_json}[form](table)])
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read.", error.strerror or "", "Name a file.") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """`a=b`."""
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _zone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time zone, like Europe/Berlin") from None

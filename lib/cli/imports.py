@@ -1,0 +1,137 @@
+"""`usage import`, `usage imports` and `usage undo`: past usage from other programs' files; also `import KIND FILE`.
+
+A file is looked at with `--preview`; nothing is written then.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.cli import output
+from lib.cli.door import OPERATOR, opened_services
+from lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from lib.imports import Preview
+
+_KINDS = (
+    *("auto", "llm-manager", "litellm", "openai-usage", "openai-costs", "anthropic-usage", "anthropic-costs"),
+    *("langfuse", "csv"),
+)
+_SHOWN = ("started_at", "provider", "model", "app", "user_name", "calls", "total_tokens", "cost_usd", "status")
+
+
+def add_commands(commands: Any) -> None:
+    """Register `usage` and `import`."""
+    actions = commands.add_parser("usage", help="past usage from other programs").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    command = actions.add_parser("import", help="bring the calls of a file into the ledger")
+    _add_file(command)
+    command.add_argument("--format", choices=_KINDS, default="auto", dest="kind", help="default: as the file says")
+    command = actions.add_parser("imports", help="list what was imported")
+    output.add_json_option(command)
+    command.set_defaults(run=list_imports)
+    command = actions.add_parser("undo", help="take an import's rows out again")
+    command.add_argument("batch", metavar="BATCH", help="its id, or the beginning of it")
+    command.set_defaults(run=undo)
+    command = commands.add_parser("import", help="the same as usage import, the kind said first")
+    command.add_argument("kind", choices=_KINDS, metavar="KIND", help=", ".join(_KINDS))
+    _add_file(command)
+
+
+def _add_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="may be given many times")
+    command.add_argument("--zone", default="UTC", metavar="ZONE", help="of times that name none (default: UTC)")
+    command.add_argument("--app", default="", metavar="A", help="for rows that name none")
+    command.add_argument("--provider", default="", metavar="P", help="for rows that name none")
+    command.add_argument("--price", action="store_true", help="work out costs that the file does not say")
+    command.add_argument("--preview", action="store_true", help="show what would come; write nothing")
+    command.set_defaults(run=import_file)
+
+
+def import_file(arguments: argparse.Namespace) -> None:
+    """Show what a file would bring, or write it."""
+    from lib.imports import Source, Wishes
+
+    mapping = {}
+    for pair in arguments.map:
+        field, sign, column = pair.partition("=")
+        if not sign:
+            raise InvalidInput(f"{pair} is no mapping.", "", "Write it as --map started_at=Date", field="map")
+        mapping[field.strip()] = column.strip()
+    kind = None if arguments.kind == "auto" else arguments.kind
+    wishes = Wishes(kind, mapping, arguments.zone, arguments.app, arguments.provider, arguments.price)
+    try:
+        file = arguments.file.open("rb")
+    except OSError as error:
+        raise InvalidInput(f"{arguments.file} can't be read.", f"{error.strerror}.", "Choose another file.") from None
+    with file, opened_services() as services:
+        source = Source(file, arguments.file.name)
+        if arguments.preview:
+            _show(services.imports.preview(OPERATOR, source, wishes))
+            return
+        batch = services.imports.run(OPERATOR, source, wishes, _progress())
+    print(f"Imported {batch.rows:,} rows of {batch.calls:,} calls. Undo: python -m lib usage undo {batch.id}")
+    _show_left_out(batch.left_out)
+
+
+def list_imports(arguments: argparse.Namespace) -> None:
+    """Print every import."""
+    with opened_services() as services:
+        found = services.imports.list(OPERATOR)
+    names = ("id", "at", "user_name", "file_name", "format", "state", "rows", "calls")
+    rows = [{name: getattr(batch, name) for name in names} | _sums(batch) for batch in found]
+    output.show(rows, as_json=arguments.json, empty="Nothing was imported.")
+
+
+def undo(arguments: argparse.Namespace) -> None:
+    """Take a batch out."""
+    with opened_services() as services:
+        found = [one.id for one in services.imports.list(OPERATOR) if one.id.startswith(arguments.batch)]
+        removed = services.imports.undo(OPERATOR, found[0] if len(found) == 1 else arguments.batch)
+    print(f"Removed {removed:,} imported rows. All other calls are untouched.")
+
+
+def _show(found: "Preview") -> None:
+    print(f"{found.label}: {found.rows:,} new rows of {found.calls:,} calls.")
+    output.show([_sums(found)], as_json=False, empty="")
+    rows = [row | _sums_of(row) for row in found.sample[:10]]
+    output.show([{name: row[name] for name in _SHOWN} for row in rows], as_json=False, empty="No row is new.")
+    _show_left_out(found.left_out)
+    print("Columns: " + ", ".join(f"{field}={column}" for field, column in found.mapping.items()))
+    for name in found.overlaps:
+        print(f"{name} was imported before and covers some of these days. Rows told apart otherwise count twice.")
+
+
+def _sums(found: Any) -> dict[str, Any]:
+    from lib.money import usd_from_nano
+
+    cost = None if found.cost_nano_usd is None else usd_from_nano(found.cost_nano_usd)
+    names = ("first_at", "last_at", "total_tokens")
+    return {name: getattr(found, name) for name in names} | {"cost_usd": cost, "unpriced_rows": found.unpriced}
+
+
+def _sums_of(row: dict[str, Any]) -> dict[str, Any]:
+    from lib.money import usd_from_nano
+
+    return {"cost_usd": None if row["cost_nano_usd"] is None else usd_from_nano(row["cost_nano_usd"])}
+
+
+def _show_left_out(left_out: dict[str, int]) -> None:
+    for why, count in left_out.items():
+        print(f"Left out: {count:,} {'row' if count == 1 else 'rows'}, {why}.")
+
+
+def _progress() -> Any:
+    """A line that counts, where somebody watches."""
+    if not sys.stderr.isatty():
+        return lambda rows, share: None
+
+    def show(rows: int, share: float) -> None:
+        end = "\n" if share >= 1 else ""
+        print(f"\r{rows:,} rows read, {share:.0%}", end=end, file=sys.stderr, flush=True)
+
+    return show

@@ -1,0 +1,299 @@
+"""A row of a file as a row of the ledger, or the reason why it is left out.
+
+Ids follow from what the row says, so the same row has the same id whenever it comes: from its own id, else from the
+columns that tell it apart and how often they have come in this file. What a file does not say stays unknown. Only a
+cost is worked out from the price list, and only where that was asked for: as `priced` for a call, as `estimated` for a
+sum of many, whose long prompts can't be told from short ones.
+"""
+
+import hashlib
+import sqlite3
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from typing import Any
+
+from lib.clock import id_at
+from lib.db.tables import usage_logs
+from lib.fast_json import decode
+from lib.imports import values
+from lib.imports.adjust import Raw
+from lib.imports.formats import GENERIC, Format
+from lib.imports.source import Row
+from lib.providers.chunks import Usage
+from lib.providers.kinds import ProviderKind
+from lib.providers.price_book import PriceBook
+from lib.providers.redaction import redact
+
+STATUSES = frozenset({"ok", "error", "cancelled", "truncated", "timeout", "refused", "orphaned"})
+_GOOD = {"", "ok", "success", "succeeded", "completed", "complete", "default", "200", "none"}
+_OUTSIDE = uuid.UUID("0f0f3b52-4f0e-5d3a-9a53-6f7d2f1c9b11")
+_TOKENS = (
+    *("prompt_tokens", "completion_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens"),
+    *("cache_write_1h_tokens", "reasoning_tokens"),
+)
+_MAKERS = {
+    **{"gpt-": "openai", "o1": "openai", "o3": "openai", "o4": "openai", "text-embedding-": "openai"},
+    **{"claude": "anthropic", "gemini": "gemini", "mistral": "mistral", "deepseek": "deepseek"},
+}
+_WORDS = {
+    "origin": 16,
+    "workflow_step": 120,
+    "served_model": 200,
+    "error_kind": 32,
+    "finish_reason": 40,
+    "lane": 10,
+} | {
+    **{"conversation_id": 36, "workflow_run_id": 36, "api_key_id": 36, "configuration_id": 36},
+    **{"usage_source": 12, "cost_status": 12, "price_id": 120, "cache": 12},
+}
+_COUNTS = ("attempt", "images", "chunks", "first_token_ms")
+_ALL = {column.name: None for column in usage_logs.columns if column.name != "change_seq"} | {
+    **{"attempt": 1, "is_final": True, "calls": 1, "origin": "import", "streamed": False, "parameters": {}, "tags": {}},
+    **{"cache": "none"},
+}
+
+
+# What others' files never say is not written at all: NULL, and a third less to write.
+_FEW = {
+    name: value
+    for name, value in _ALL.items()
+    if name not in {*_WORDS, *_COUNTS, "saved_nano_usd", "reported_nano_usd"}
+    or name in ("attempt", "origin", "usage_source", "cost_status", "price_id", "cache", "first_token_ms")
+}
+_NAMES = ("model", "provider", "app", "user", "user_id", "status")
+_MOST_NAMES = 20_000
+
+
+class LeftOut(Exception):
+    """The row is not taken; its words say why."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the person says about a file: its form, columns, the zone of moments that name none, and what it lacks.
+
+    `price` works costs out of the price list where the file has none.
+    """
+
+    format: Format
+    mapping: Mapping[str, str]
+    zone: tzinfo
+    app: str = ""
+    provider: str = ""
+    price: bool = False
+
+
+@dataclass
+class Reader:
+    """Turns rows; `people` are the names that have an account (casefolded, with their ids), `kinds` the providers'."""
+
+    choices: Choices
+    prices: PriceBook
+    people: Mapping[str, str]
+    kinds: Mapping[str, str]
+    now: datetime
+    batch_id: str
+    outside: dict[str, str] = field(default_factory=dict)  # id → name of who has no account
+
+    def __post_init__(self) -> None:
+        self._pairs = tuple(self.choices.mapping.items())
+        self._often = Occurrences()
+        self._known_names: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._is_own = self.choices.format.name == "llm-manager"
+        self._empty = _ALL if self._is_own else _FEW
+        self._accounts = set(self.people.values())
+        self._tags = {"imported": self.choices.format.name}
+
+    def read(self, row: Row) -> dict[str, Any]:
+        """The row of `usage_logs` without its change number; LeftOut says why there is none."""
+        form, raw = self.choices.format, {name: row.get(column) for name, column in self._pairs}
+        if form.adjust is not None and (reason := form.adjust(raw, row)) is not None:
+            raise LeftOut(reason)
+        made = dict(self._empty, batch_id=self.batch_id, tags=self._tags)
+        try:
+            self._moments(made, raw)
+            self._names(made, raw)
+            self._figures(made, raw)
+            if self._is_own:
+                self._what = "columns"
+                _own_columns(made, raw)
+            self._cost(made, raw)
+        except (ValueError, AttributeError, TypeError):
+            raise LeftOut(f"{self._what.replace('_', ' ')} can't be read") from None
+        self._identify(made, raw, row)
+        return made
+
+    def _moments(self, made: dict[str, Any], raw: Raw) -> None:
+        self._what, moment, zone = "moment", values.moment, self.choices.zone
+        start = moment(raw.get("started_at"), zone)
+        if start is None:
+            raise LeftOut("no moment")
+        end = moment(raw.get("finished_at"), zone)
+        first = moment(raw.get("first_token_at"), zone)
+        if start > self.now or (self.choices.format.is_sum and end is not None and end > self.now):
+            raise LeftOut("its time is not over yet")
+        self._what = "duration"
+        took = values.milliseconds(raw.get("execution_time_ms"))
+        is_sum = self.choices.format.is_sum
+        made["started_at"], made["finished_at"] = start, max(start, end or start)
+        made["execution_time_ms"] = None if is_sum else values.between(start, end) if took is None else took
+        made["first_token_ms"] = values.between(start, first) if first is not None and first != end else None
+
+    def _names(self, made: dict[str, Any], raw: Raw) -> None:
+        """Names come in few combinations, so what one means is worked out once."""
+        key = tuple(map(raw.get, _NAMES))
+        known = self._known_names.get(key)
+        if known is None:
+            if len(self._known_names) >= _MOST_NAMES:
+                self._known_names.clear()
+            known = self._known_names[key] = self._read_names(raw)
+        made |= known
+        if made["status"] != "ok" and (words := values.text(raw.get("error_message"), 2000)):
+            made["error_message"] = redact(words)
+
+    def _read_names(self, raw: Raw) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        model = values.text(raw.get("model"), 200)
+        if model is None and not self.choices.format.is_sum:
+            raise LeftOut("no model")
+        made["model"] = model or "all models"
+        provider = values.text(raw.get("provider"), 80) or self.choices.provider or self.choices.format.provider
+        made["provider"] = provider or _maker(made["model"]) or "imported"
+        made["app"] = values.text(raw.get("app"), 80) or self.choices.app or self.choices.format.name
+        status = str(raw.get("status") or "").lower()
+        made["status"] = status if status in STATUSES else "ok" if status in _GOOD else "error"
+        name = values.text(raw.get("user"), 200)
+        if self._is_own and (known := values.text(raw.get("user_id"), 36)):
+            made["user_id"] = known
+            if name and name != known and known not in self._accounts:
+                self.outside.setdefault(known, name)
+        elif name:
+            made["user_id"] = self._person(name)
+        return made
+
+    def _person(self, name: str) -> str:
+        key = name.casefold()
+        if (known := self.people.get(key)) is not None:
+            return known
+        person = str(uuid.uuid5(_OUTSIDE, key))
+        self.outside.setdefault(person, name)
+        return person
+
+    def _figures(self, made: dict[str, Any], raw: Raw) -> None:
+        for name in _TOKENS:
+            if (value := raw.get(name)) is not None and value != "":
+                self._what = name
+                made[name] = values.whole(value)
+        prompt, completion = made["prompt_tokens"], made["completion_tokens"]
+        if made["total_tokens"] is None and not self._is_own and not (prompt is completion is None):
+            made["total_tokens"] = (prompt or 0) + (completion or 0)
+        if self.choices.format.is_sum or "calls" in raw:
+            self._what = "calls"
+            made["calls"] = values.whole(raw.get("calls"))
+            if made["calls"] == 0 and not made["total_tokens"] and not raw.get("cost_usd"):
+                raise LeftOut("nothing in it")
+        made["usage_source"] = "none" if made["total_tokens"] is None else "provider"
+        if raw.get("cache") == "exact":
+            made["cache"] = "exact"
+
+    def _cost(self, made: dict[str, Any], raw: Raw) -> None:
+        self._what = "cost"
+        if self._is_own and made["cost_status"] is not None:  # says itself how its cost is known
+            made["cost_nano_usd"] = values.nano(raw.get("cost_usd"))
+            if made["cost_nano_usd"] is not None:
+                return
+        nano, form = values.nano(raw.get("cost_usd")), self.choices.format
+        if nano is None and made["status"] != "ok" and form.name == "litellm":
+            nano = 0
+        if nano is not None:
+            made |= {"cost_nano_usd": nano, "cost_status": "priced" if nano else "free", "price_id": form.said_by}
+            return
+        made["cost_status"] = "unpriced"
+        if self.choices.price and made["prompt_tokens"] is not None:
+            self._price(made)
+
+    def _price(self, made: dict[str, Any]) -> None:
+        kind = self.kinds.get(made["provider"], made["provider"])
+        if kind not in set(ProviderKind):
+            return
+        price = self.prices.price(kind, made["model"], made["started_at"])
+        if price is None:
+            return
+        usage = Usage(
+            made["prompt_tokens"], made["completion_tokens"] or 0, made["cache_read_tokens"] or 0,
+            made["cache_write_tokens"] or 0, made["reasoning_tokens"] or 0, made["cache_write_1h_tokens"] or 0,
+        )  # fmt: skip
+        is_one = made["calls"] == 1
+        if not is_one and price.rates.request and made["calls"] is None:
+            return  # costs by the call, and nobody says how many
+        nano = price.cost_nano(usage)
+        if not is_one:
+            nano = price.rates.cost_nano(usage) + ((made["calls"] or 1) - 1) * (price.rates.request or 0)
+        status = "free" if price.is_free else "priced" if is_one else "estimated"
+        made |= {"cost_nano_usd": nano, "cost_status": status, "price_id": price.price_id}
+
+    def _identify(self, made: dict[str, Any], raw: Raw, row: Row) -> None:
+        form, own = self.choices.format, values.text(raw.get("id"), 400)
+        if self._is_own and own and _is_id(own):
+            made["id"] = own
+            made["call_id"] = raw["call_id"] if _is_id(str(raw.get("call_id"))) else own
+            return
+        if own is not None:
+            number = _hash(f"{form.name}\x1f{own}")
+        else:
+            parts = form.told_apart_by if form is not GENERIC else tuple(self.choices.mapping.values())
+            said = "\x1f".join([form.name, str(made["started_at"]), made["model"], *(str(row.get(p)) for p in parts)])
+            number = _hash(said)
+            if (nth := self._often.count(number)) > 1:
+                number = _hash(f"{said}\x1f{nth}")
+        made["id"] = made["call_id"] = id_at(int(made["started_at"].timestamp() * 1000), 0xFFF, number)
+
+
+class Occurrences:
+    """How often a key has come, in a temporary file: memory stays flat."""
+
+    def __init__(self) -> None:
+        self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._file.execute("CREATE TABLE seen (key INTEGER PRIMARY KEY, number INTEGER)")
+        self._file.execute("BEGIN")
+
+    def count(self, key: int) -> int:
+        """Count the key in: 1 the first time."""
+        query = "INSERT INTO seen VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET number = number + 1 RETURNING number"
+        return int(self._file.execute(query, (key,)).fetchone()[0])
+
+
+def _own_columns(made: dict[str, Any], raw: Raw) -> None:
+    """What only this product's own export says."""
+    for name, longest in _WORDS.items():
+        if (value := values.text(raw.get(name), longest)) is not None:
+            made[name] = value
+    for name in _COUNTS:
+        if raw.get(name) not in (None, ""):
+            made[name] = values.whole(raw[name])
+    for name in ("saved_nano_usd", "reported_nano_usd"):
+        if isinstance(raw.get(name), int):
+            made[name] = raw[name]
+    for name in ("is_final", "streamed"):
+        if raw.get(name) not in (None, ""):
+            made[name] = str(raw[name]).lower() in ("true", "1")
+    for name in ("parameters", "tags"):
+        value = raw.get(name)
+        try:
+            made[name] = decode(value) if isinstance(value, str) and value else value or {}
+        except (ValueError, RecursionError):
+            made[name] = {}
+
+
+def _maker(model: str) -> str | None:
+    return next((provider for start, provider in _MAKERS.items() if model.lower().startswith(start)), None)
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 36 and text.isprintable()
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()) >> 2

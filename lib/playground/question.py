@@ -1,0 +1,138 @@
+"""What is asked in the playground: words, files, and the shape the answer has to have."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lib.calls.live import CallView
+from lib.calls.request import text_of
+from lib.configs.configuration import Configuration
+from lib.errors import InvalidInput
+
+IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
+TEXTS = ("txt", "md", "csv", "json", "py", "js", "html", "xml", "yaml", "yml", "log", "sql")
+LARGEST_IMAGE, LARGEST_TEXT, MOST_FILES = 5 * 1024 * 1024, 400 * 1024, 8
+_SIGNATURES = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8", "image/webp": b"RIFF"}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it was chosen."""
+
+    name: str
+    data: bytes
+
+    @property
+    def ending(self) -> str:
+        """In lower case, without the dot."""
+        return self.name.rpartition(".")[2].lower()
+
+
+@dataclass(frozen=True)
+class Question:
+    """`system_prompt` None is each configuration's own; `schema` is a JSON Schema that the answer has to fit."""
+
+    prompt: str
+    system_prompt: str | None = None
+    files: Sequence[File] = ()
+    schema: Mapping[str, Any] | None = None
+    content: Any = None  # as it was sent before, instead of words and files
+
+    def response_format(self) -> dict[str, Any]:
+        """The parameter that asks for JSON of this shape; empty without one."""
+        if self.schema is None:
+            return {}
+        asked = {"name": "answer", "schema": dict(self.schema), "strict": False}
+        return {"response_format": {"type": "json_schema", "json_schema": asked}}
+
+
+def content_of(question: Question, configuration: Configuration) -> str | list[dict[str, Any]]:
+    """The user message's content; InvalidInput names the file that can't be sent to this model."""
+    if question.content is not None:
+        return question.content  # type: ignore[no-any-return]
+    if not question.files:
+        return question.prompt
+    if len(question.files) > MOST_FILES:
+        fix = f"Send {MOST_FILES} at most."
+        raise InvalidInput(f"{len(question.files)} files are too many.", "", fix, field="files")
+    parts: list[dict[str, Any]] = [{"type": "text", "text": question.prompt}] if question.prompt.strip() else []
+    for file in question.files:
+        parts.append(_image(file, configuration) if file.ending in IMAGES else _text(file))
+    return parts
+
+
+def question_of(asked: CallView) -> Question | None:
+    """What a call asked, to ask it again; None where its words were not kept."""
+    sent = [message for message in asked.messages if message.get("role") == "user"]
+    if not sent:
+        return None
+    system = next((text_of(message) for message in asked.messages if message.get("role") == "system"), "")
+    shape = asked.parameters.get("response_format")
+    schema = shape.get("json_schema", {}).get("schema") if isinstance(shape, dict) else None
+    return Question(text_of(sent[-1]), system, schema=schema, content=sent[-1].get("content"))
+
+
+def read_schema(text: str) -> Mapping[str, Any] | None:
+    """The JSON Schema of a text field; None when it is empty, InvalidInput when it is none."""
+    if not text.strip():
+        return None
+    import jsonschema
+
+    try:
+        schema = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput("The schema is not JSON.", f"{error}.", "Correct it.", field="schema") from None
+    if not isinstance(schema, dict):
+        raise InvalidInput("The schema is not an object.", "", 'Write it like {"type": "object"}.', field="schema")
+    try:
+        jsonschema.validators.validator_for(schema).check_schema(schema)
+    except jsonschema.SchemaError as error:
+        where = "/".join(map(str, error.path)) or "its top"
+        raise InvalidInput("That is no JSON Schema.", f"At {where}: {error.message[:200]}", field="schema") from None
+    return schema
+
+
+def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
+    """What in an answer does not fit the schema, each with its place; empty when all does. At most twenty.
+
+    References to other documents are not fetched: what they would check is not checked.
+    """
+    import jsonschema
+    import referencing.exceptions
+
+    try:
+        value = json.loads(answer)
+    except ValueError as error:
+        return [f"It is not JSON: {error}."]
+    kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
+    try:
+        found = sorted(kind(schema).iter_errors(value), key=lambda error: error.json_path)[:20]
+    except referencing.exceptions.Unresolvable as error:
+        return [f"The schema points to {error.ref}, which is not in it."]
+    return [f"{error.json_path}: {error.message[:200]}" for error in found]
+
+
+def _image(file: File, configuration: Configuration) -> dict[str, Any]:
+    capabilities = configuration.capabilities
+    if capabilities and "vision" not in capabilities:
+        why = f"{configuration.model} reads text alone, as {configuration.slug} says."
+        raise InvalidInput(f"{file.name} can't be sent.", why, "Choose a model with vision.", field="files")
+    if len(file.data) > LARGEST_IMAGE:
+        raise InvalidInput(f"{file.name} is too large.", "An image may have 5 MB.", "Make it smaller.", field="files")
+    kind = IMAGES[file.ending]
+    if not file.data.startswith(_SIGNATURES[kind]):
+        raise InvalidInput(f"{file.name} is no {file.ending.upper()}.", "Its first bytes are others.", field="files")
+    data = base64.b64encode(file.data).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
+
+
+def _text(file: File) -> dict[str, Any]:
+    if file.ending not in TEXTS:
+        why = f"Images ({', '.join(IMAGES)}) and texts ({', '.join(TEXTS)}) can be."
+        raise InvalidInput(f"{file.name} can't be sent.", why, "Choose another file.", field="files")
+    if len(file.data) > LARGEST_TEXT:
+        raise InvalidInput(f"{file.name} is too large.", "A text may have 400 kB.", "Send a part of it.", field="files")
+    text = file.data.decode("utf-8", "replace")
+    return {"type": "text", "text": f"File {file.name}:\n\n{text}"}

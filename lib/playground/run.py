@@ -1,0 +1,91 @@
+"""A run of the playground and its parts: values only."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lib.calls.live import CallView
+
+MOST_PANES = 4
+DRAW = -1  # in `winner`: no answer was better
+
+
+@dataclass(frozen=True)
+class Pane:
+    """What one pane asks: a configuration by slug or id, and parameters on top of its own."""
+
+    configuration: str
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PaneState:
+    """A pane of a run: `call` is None where nothing was sent (`error` says why) or the ledger keeps it no more."""
+
+    position: int
+    slug: str
+    parameters: Mapping[str, Any]
+    call_id: str | None
+    error: str | None
+    call: CallView | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with its panes, in order. `winner` is a position, DRAW, or None before the vote.
+
+    A call that was not asked in a run is one of a single pane that is not `is_kept`: nothing to share or vote on.
+    """
+
+    id: str
+    user_id: str | None
+    owner: str | None
+    created_at: datetime
+    is_shared: bool
+    is_blind: bool
+    winner: int | None
+    panes: tuple[PaneState, ...]
+    is_kept: bool = True
+
+    @property
+    def running(self) -> bool:
+        """Whether a pane may still grow."""
+        return any(pane.call is not None and pane.call.running for pane in self.panes)
+
+    @property
+    def asked(self) -> CallView | None:
+        """A call that knows what was asked."""
+        return next((pane.call for pane in self.panes if pane.call is not None), None)
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A line of the list of runs. Money in nano-dollars; None where a pane's cost is unknown."""
+
+    id: str
+    created_at: datetime
+    prompt_text: str
+    panes: int
+    cost_nano_usd: int | None
+
+
+@dataclass(frozen=True)
+class Wins:
+    """How a configuration did in the actor's votes: panes compared, won and drawn; `model` as last asked."""
+
+    slug: str
+    model: str
+    runs: int
+    won: int
+    drawn: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The share of points (a draw is half of one), as a Wilson score interval of 95 % (Wilson 1927)."""
+        n, share, z = self.runs, (self.won + self.drawn / 2) / self.runs, 1.959964
+        middle = share + z * z / (2 * n)
+        spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)

@@ -1,0 +1,261 @@
+"""Runs of the playground: one question put to one to four panes at once, kept, opened again and shared by address.
+
+A run stores who asked what with which parameters; the words are in the ledger with the calls, so content policies and
+retention hold for them here as well. It is its owner's; shared, everybody who may test configurations can open it. A
+vote says which answer was the better one: it is noted on every call as the custom metric `playground_vote` (1 won, 0.5
+drew, 0 lost), so it can be counted and charted like any other.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, or_, select, update
+
+from lib.access import audit
+from lib.access.permissions import Actor, Permission
+from lib.calls.calls import Calls
+from lib.calls.live import CallView
+from lib.calls.metric import NewMetric
+from lib.calls.metrics import Metrics
+from lib.calls.request import CallRequest, Origin
+from lib.clock import new_id, utc_now
+from lib.configs.configurations import Configurations
+from lib.db.engine import Store
+from lib.db.tables import playground_panes, playground_runs, usage_logs, usage_payloads, users
+from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
+from lib.playground.question import Question, content_of
+from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, Run, RunLine, Wins
+
+VOTE = "playground_vote"
+_R, _P = playground_runs.c, playground_panes.c
+
+
+class Playground:
+    """The service; the owner stands in every statement."""
+
+    def __init__(self, store: Store, calls: Calls, configurations: Configurations, metrics: Metrics) -> None:
+        self._store, self._calls, self._configurations, self._metrics = store, calls, configurations, metrics
+
+    def start(self, actor: Actor, question: Question, panes: Sequence[Pane], *, is_blind: bool = False) -> str:
+        """Ask every pane at once; the run's id. A pane that can't be asked says why; when none can, it is raised."""
+        actor.require(Permission.TEST_CONFIGS)
+        if not 0 < len(panes) <= MOST_PANES:
+            raise InvalidInput("A run has one to four panes.", f"These are {len(panes)}.", field="panes")
+        run_id = new_id()
+        rows = [self._send(actor, run_id, position, pane, question) for position, pane in enumerate(panes)]
+        failures = [row.pop("failure") for row in rows]
+        if all(failures):
+            raise failures[0]
+        with self._store.write() as connection:
+            row = {"id": run_id, "user_id": actor.user_id, "created_at": utc_now()}
+            connection.execute(insert(playground_runs), row | {"is_shared": False, "is_blind": is_blind})
+            connection.execute(insert(playground_panes), rows)
+        return run_id
+
+    def again(self, actor: Actor, run_id: str, position: int, question: Question, pane: Pane) -> None:
+        """Ask one pane of the actor's own run anew; its earlier call stays in the ledger."""
+        with self._store.read() as connection:
+            run = _owned(connection, actor, run_id)
+        if run["winner"] is not None:
+            raise Conflict("The vote is cast.", "Its answers are what was compared.", "Start a new run.")
+        row = self._send(actor, run_id, position, pane, question)
+        if (failure := row.pop("failure")) is not None:
+            raise failure
+        here = (_P.run_id == run_id, _P.position == position)
+        with self._store.write() as connection:
+            if connection.execute(update(playground_panes).where(*here).values(**row)).rowcount == 0:
+                connection.execute(insert(playground_panes), row)
+
+    def open(self, actor: Actor, run_id: str) -> Run:
+        """The run as it stands: the actor's own, or a shared one, or one of the actor's calls; NotFound otherwise."""
+        actor.require(Permission.TEST_CONFIGS)
+        with self._store.read() as connection:
+            run = _find(connection, _R.id == run_id, or_(_mine(actor), _R.is_shared))
+            if run is None:
+                return self._of_call(actor, run_id)
+            panes = connection.execute(
+                select(playground_panes).where(_P.run_id == run_id).order_by(_P.position)
+            ).mappings()
+            rows = [dict(row) for row in panes]
+        owner = dataclasses.replace(actor, user_id=run["user_id"])  # the run may be read, so may its calls
+        states = tuple(
+            PaneState(
+                row["position"],
+                row["slug"],
+                row["parameters"],
+                row["call_id"],
+                row["error"],
+                self._view(owner, row["call_id"]),
+            )
+            for row in rows
+        )
+        names = ("id", "user_id", "owner", "created_at", "is_shared", "is_blind", "winner")
+        return Run(**{name: run[name] for name in names}, panes=states)
+
+    def call(self, actor: Actor, run_id: str, position: int) -> CallView:
+        """The call of one pane as it stands."""
+        actor.require(Permission.TEST_CONFIGS)
+        with self._store.read() as connection:
+            run = _readable(connection, actor, run_id)
+            here = select(_P.call_id).where(_P.run_id == run_id, _P.position == position)
+            call_id = connection.scalar(here)
+        if call_id is None:
+            raise NotFound("The pane has no call.", "Nothing was sent.")
+        return self._calls.view(dataclasses.replace(actor, user_id=run["user_id"]), call_id)
+
+    def stop(self, actor: Actor, run_id: str) -> None:
+        """Stop every pane of the actor's own run that still grows."""
+        for pane in self._own(actor, run_id).panes:
+            if pane.call is not None and pane.call.running and pane.call_id is not None:
+                self._calls.stop(actor, pane.call_id)
+
+    def share(self, actor: Actor, run_id: str, *, is_shared: bool) -> None:
+        """Let everybody who may test configurations open the actor's own run by its address, or take that back."""
+        self._own(actor, run_id)
+        with self._store.write() as connection:
+            connection.execute(update(playground_runs).where(_R.id == run_id).values(is_shared=is_shared))
+            audit.record(connection, actor, "playground.share" if is_shared else "playground.unshare", run_id)
+
+    def vote(self, actor: Actor, run_id: str, winner: int) -> None:
+        """Say which pane of the actor's own run was the better one, or DRAW; once. Noted on every call."""
+        run = self._own(actor, run_id)
+        ended = [pane for pane in run.panes if pane.call is not None and not pane.call.running]
+        if len(run.panes) < 2 or len(ended) < len(run.panes):
+            raise Conflict("There is nothing to compare yet.", "A vote is cast on two or more answers that have ended.")
+        if winner != DRAW and winner not in {pane.position for pane in run.panes}:
+            raise InvalidInput("The run has no such pane.", field="winner")
+        with self._store.write() as connection:
+            open_vote = update(playground_runs).where(_R.id == run_id, _R.winner.is_(None))
+            if connection.execute(open_vote.values(winner=winner)).rowcount == 0:
+                raise Conflict("The vote is cast already.", "", "Start a new run to compare again.")
+        self._calls.flush()
+        for pane in ended:
+            points = 0.5 if winner == DRAW else float(pane.position == winner)
+            note = NewMetric(VOTE, points, "float", {"run": run_id, "panes": len(run.panes)})
+            self._metrics.record_many(actor, str(pane.call_id), [note])
+
+    def recent(self, actor: Actor, page: int = 1, size: int = 8) -> tuple[list[RunLine], bool]:
+        """The actor's own runs, newest first, a page of them, and whether there are more."""
+        actor.require(Permission.TEST_CONFIGS)
+        mine = select(_R.id, _R.created_at).where(_mine(actor))
+        newest = mine.order_by(_R.created_at.desc(), _R.id.desc()).limit(size + 1).offset((page - 1) * size).subquery()
+        final = (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final
+        query = (
+            select(newest, _P.position, usage_logs.c.id.label("log"), usage_logs.c.cost_nano_usd)
+            .add_columns(usage_payloads.c.prompt_text)
+            .join(playground_panes, _P.run_id == newest.c.id)
+            .outerjoin(usage_logs, final)
+            .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
+            .order_by(newest.c.created_at.desc(), newest.c.id.desc(), _P.position)
+        )
+        lines: dict[str, list[RowMapping]] = {}
+        with self._store.read() as connection:
+            for row in connection.execute(query).mappings():
+                lines.setdefault(row["id"], []).append(row)
+        found = [_line(rows) for rows in lines.values()]
+        return found[:size], len(found) > size
+
+    def wins(self, actor: Actor) -> list[Wins]:
+        """The actor's own votes by configuration, the best first."""
+        actor.require(Permission.TEST_CONFIGS)
+        voted = (
+            select(_P.slug, _P.position, _R.winner, usage_logs.c.model)
+            .join(playground_runs, _R.id == _P.run_id)
+            .outerjoin(usage_logs, (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final)
+            .where(_R.winner.is_not(None), _mine(actor))
+            .order_by(_R.created_at)
+        )
+        found: dict[str, Wins] = {}
+        with self._store.read() as connection:
+            for slug, position, winner, model in connection.execute(voted):
+                old = found.get(slug, Wins(slug, "", 0, 0, 0))
+                won, drawn = old.won + (winner == position), old.drawn + (winner == DRAW)
+                found[slug] = Wins(slug, model or old.model, old.runs + 1, won, drawn)
+        return sorted(found.values(), key=lambda line: (-sum(line.interval), line.slug))
+
+    def delete(self, actor: Actor, run_id: str) -> None:
+        """Forget the actor's own run; its calls stay in the ledger."""
+        self._own(actor, run_id)
+        with self._store.write() as connection:
+            connection.execute(delete(playground_panes).where(_P.run_id == run_id))
+            connection.execute(delete(playground_runs).where(_R.id == run_id))
+
+    def _of_call(self, actor: Actor, call_id: str) -> Run:
+        try:
+            call = self._calls.view(actor, call_id)
+        except NotFound:
+            raise _no_run() from None
+        slugs = {one.id: one.slug for one in self._configurations.list(actor)}
+        slug = slugs.get(str(call.configuration_id), f"{call.provider}/{call.model}")
+        pane = PaneState(0, slug, call.parameters, call_id, None, call)
+        return Run(call_id, actor.user_id, None, call.started_at, False, False, None, (pane,), is_kept=False)
+
+    def _own(self, actor: Actor, run_id: str) -> Run:
+        with self._store.read() as connection:
+            _owned(connection, actor, run_id)
+        return self.open(actor, run_id)
+
+    def _view(self, owner: Actor, call_id: str | None) -> CallView | None:
+        try:
+            return None if call_id is None else self._calls.view(owner, call_id)
+        except NotFound:  # retention has deleted it
+            return None
+
+    def _send(self, actor: Actor, run_id: str, position: int, pane: Pane, question: Question) -> dict[str, Any]:
+        """A row of `playground_panes`, and under `failure` what kept its call from being sent."""
+        row: dict[str, Any] = {"run_id": run_id, "position": position, "slug": pane.configuration, "error": None}
+        row |= {"parameters": dict(pane.parameters), "call_id": None, "configuration_id": None, "failure": None}
+        try:
+            configuration = self._configurations.get(actor, pane.configuration)
+            row |= {"slug": configuration.slug, "configuration_id": configuration.id}
+            parameters = dict(pane.parameters) | question.response_format()
+            request = CallRequest(
+                actor=actor,
+                messages=[{"role": "user", "content": content_of(question, configuration)}],
+                configuration=configuration.id,
+                origin=Origin.PLAYGROUND,
+                system_prompt=question.system_prompt,
+                parameters=parameters,
+                tags={"playground_run": run_id},
+            )
+            row["call_id"] = self._calls.start(request)
+        except LLMManagerError as error:
+            row |= {"failure": error, "error": str(error)}
+        return row
+
+
+def _readable(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
+    return _one(connection, _R.id == run_id, or_(_mine(actor), _R.is_shared))
+
+
+def _owned(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
+    actor.require(Permission.TEST_CONFIGS)
+    return _one(connection, _R.id == run_id, _mine(actor))
+
+
+def _mine(actor: Actor) -> ColumnElement[bool]:
+    return _R.user_id == actor.user_id if actor.user_id is not None else _R.user_id.is_(None)
+
+
+def _one(connection: Connection, *where: Any) -> RowMapping:
+    if (found := _find(connection, *where)) is None:
+        raise _no_run()
+    return found
+
+
+def _find(connection: Connection, *where: Any) -> RowMapping | None:
+    joined = playground_runs.outerjoin(users, users.c.id == _R.user_id)
+    query = select(playground_runs, users.c.name.label("owner")).select_from(joined).where(*where)
+    return connection.execute(query).mappings().first()
+
+
+def _no_run() -> NotFound:
+    return NotFound("There is no such run.", "It does not exist, or it is somebody else's and not shared.")
+
+
+def _line(rows: list[RowMapping]) -> RunLine:
+    costs = [row["cost_nano_usd"] for row in rows if row["log"] is not None]
+    prompt = next((row["prompt_text"] for row in rows if row["prompt_text"]), "")
+    total = None if not costs or None in costs else sum(costs)
+    return RunLine(rows[0]["id"], rows[0]["created_at"], prompt, len(rows), total)

@@ -1,0 +1,226 @@
+"""Any measure crossed by any two axes as a table that people read and take away, and as charts.
+
+The table's sums are exact: of measures that add up they are sums of its cells; of the others (percentiles, rates,
+distinct counts) they are asked for by themselves, for they can't be made of their parts. Unknown stays unknown.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from lib.access.permissions import Actor
+from lib.money import NANO_PER_USD, format_money, usd_from_nano
+from lib.statistics.chart_theme import ACCENT, colour, heat, money_format, provider_hex, style
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.measures import Axis, Measure, Shape, Unit
+from lib.statistics.periods import Cycle, Step
+from lib.statistics.queries import Statistics
+
+MOST_COLUMNS, MOST_ROWS = 36, 500
+TOTAL = "Total"
+UNKNOWN = "—"
+_WEEKDAYS = ("", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_HEXES = ("#33A582", "#DE7912", "#5C75BC", "#7A6507", "#9383F9", "#AA7144", "#AD425A", "#6F53C5", "#2E7175", "#927493")
+_SERIES = len(_HEXES)
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A question and its answer: `cells` has row, column, value; `rows` and `columns` are the values in order.
+
+    `row_totals`, `column_totals` and `total` are None where nothing is known. `left_out` tells how many values of
+    each axis the table does not show; they are in the totals.
+    """
+
+    by: Axis
+    across: Axis | None
+    measure: Measure
+    cells: pd.DataFrame
+    rows: list[Any]
+    columns: list[Any]
+    row_totals: Mapping[Any, Any]
+    column_totals: Mapping[Any, Any]
+    total: Any
+    left_out: tuple[int, int]
+
+
+def cross(
+    ask: Statistics, actor: Actor, where: StatisticsFilter, by: Axis, across: Axis | None, measure: Measure
+) -> Cross:
+    """Ask for it; rows by their totals, the largest first, moments and cycles in their order."""
+    of_rows = _totals(ask.pivot(actor, where, [by], [measure]), by, measure)
+    of_columns = _totals(ask.pivot(actor, where, [across], [measure]), across, measure) if across else {}
+    whole = ask.pivot(actor, where, [], [measure])
+    total = _plain(whole[measure.value].iloc[0]) if len(whole) else None
+    if across is None:
+        cells = pd.DataFrame({"row": list(of_rows), "column": None, "value": list(of_rows.values())})
+    else:
+        cells = ask.cross_tab(actor, where, by, across, measure)
+        cells = cells.assign(row=[_key(v) for v in cells["row"]], column=[_key(v) for v in cells["column"]])
+    rows, columns = _ordered(of_rows, by), _ordered(of_columns, across)
+    cut = (max(0, len(rows) - MOST_ROWS), max(0, len(columns) - MOST_COLUMNS))
+    kept = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
+    return Cross(by, across, measure, cells, rows[:MOST_ROWS], kept, of_rows, of_columns, total, cut)
+
+
+def table(found: Cross, named: Callable[[Axis, Any], str], *, totals: bool = True) -> pd.DataFrame:
+    """A row a value: its name, each column's figure, the total; the last row holds the columns' totals.
+
+    Money is exact dollars (Decimal, the columns' names end in `USD`); other figures are numbers.
+    """
+    values = {(row, column): value for row, column, value in found.cells[["row", "column", "value"]].to_numpy()}
+    unit, suffix = found.measure.unit, " USD" if found.measure.unit is Unit.NANO_USD else ""
+    heads = [named(found.across, column) + suffix for column in found.columns] if found.across else []
+    heads = [head if heads.count(head) == 1 else f"{head} ({n + 1})" for n, head in enumerate(heads)]
+    name = title_of(found.by)
+    records: list[dict[str, Any]] = []
+    for row in found.rows:
+        record: dict[str, Any] = {name: named(found.by, row)}
+        record |= {h: exact(values.get((row, c)), unit) for h, c in zip(heads, found.columns, strict=True)}
+        records.append(
+            record | ({TOTAL + suffix: exact(found.row_totals.get(row), unit)} if totals or not heads else {})
+        )
+    if totals:
+        record = {name: TOTAL} | {
+            h: exact(found.column_totals.get(c), unit) for h, c in zip(heads, found.columns, strict=True)
+        }
+        records.append(record | {TOTAL + suffix: exact(found.total, unit)})
+    columns = [name, *heads, *([TOTAL + suffix] if totals or not heads else [])]
+    return pd.DataFrame(records, columns=columns, dtype=object)  # else None would make floats of whole numbers
+
+
+def draw(
+    frame: pd.DataFrame,
+    by: str,
+    across: str,
+    unit: Unit,
+    shape: Shape,
+    *,
+    stacks: bool,
+    is_time: bool,
+    height: int = 300,
+) -> Any:
+    """A chart of cells with the columns row_name, column_name, value: what a page gives to `chart_card.draw`."""
+    order = list(dict.fromkeys(frame.row_name))
+    heads = list(dict.fromkeys(frame.column_name))
+    if len(order) > _SERIES and shape in (Shape.AREA, Shape.BARS):
+        frame = frame[frame.row_name.isin(order[:_SERIES])]
+        order = order[:_SERIES]
+    shown = pd.Series([drawn(value, unit) for value in frame.value], index=frame.index, dtype="float64")
+    data = frame.assign(shown=shown, label=[label(value, unit) for value in frame.value])
+    tip = [
+        alt.Tooltip("row_name:N", title=by),
+        alt.Tooltip("column_name:N", title=across),
+        alt.Tooltip("label:N", title="Figure"),
+    ]
+    largest = float(data.shown.max()) if data.shown.notna().any() else 0.0
+    scale = alt.Axis(format=money_format(largest)) if unit is Unit.NANO_USD else alt.Axis()
+    y = alt.Y("shown:Q", title=None, axis=scale, stack="zero" if stacks else None)
+    x = alt.X(
+        "column_name:N", sort=heads, title=None, axis=alt.Axis(labelAngle=0 if len(heads) < 9 else -40, labelLimit=86)
+    )
+    if shape is Shape.HEAT:
+        tall = alt.Y("row_name:N", sort=order, title=None)
+        base = alt.Chart(data[data.shown.notna()]).encode(x=x, y=tall, tooltip=tip)
+        cells, text = heat(base, "shown", "label")
+        return style(cells + text if len(heads) <= 8 else cells, min(30 * len(order) + 60, 700))
+    hexes = [provider_hex(name) if by == "Provider" else _HEXES[n % _SERIES] for n, name in enumerate(order)]
+    if shape is Shape.MULTIPLES:
+        bars = alt.Chart(data).mark_bar(color=ACCENT)
+        few = bars.encode(
+            x=alt.X("column_name:N", sort=heads, title=None, axis=alt.Axis(labels=False, ticks=False)),
+            y=alt.Y("shown:Q", title=None, axis=scale),
+            facet=alt.Facet("row_name:N", sort=order, title=None, columns=4),
+            tooltip=tip,
+        )
+        return style(few.properties(width=150), 80)
+    base = alt.Chart(data).encode(
+        x=x,
+        y=y,
+        color=colour("row_name", order, hexes, legend_columns=5),
+        order=alt.Order("place:Q", sort="ascending"),
+        tooltip=tip,
+    )
+    base = base.transform_calculate(place=f"indexof({order!r}, datum.row_name)")
+    if shape is Shape.AREA and is_time:
+        return style(base.mark_area(opacity=0.85) if stacks else base.mark_line(point=True), 300)
+    beside = {} if stacks else {"xOffset": alt.XOffset("row_name:N", sort=order)}  # rates and times are not added up
+    return style(base.mark_bar().encode(**beside), 300)
+
+
+def title_of(axis: Axis) -> str:
+    """An axis in words."""
+    return axis.value.removeprefix("tag.").replace("_", " ").capitalize()
+
+
+def words_of(axis: Axis, value: Any) -> str:
+    """A value of an axis in words, where nobody knows a better name."""
+    if value is None:
+        return UNKNOWN
+    if axis is Cycle.WEEKDAY:
+        return _WEEKDAYS[int(value)]
+    if axis is Cycle.HOUR_OF_DAY:
+        return f"{int(value):02d}:00"
+    if axis is Step.MONTH:
+        return f"{pd.Timestamp(str(value)):%b %Y}"
+    return str(value)[:16].replace("T", " ") if axis is Step.HOUR else str(value)
+
+
+def exact(value: Any, unit: Unit) -> Any:
+    """For tables and files: dollars as Decimal, counts as int, the rest as a float; None where nothing is known."""
+    value = _plain(value)
+    if value is None:
+        return None
+    if unit is Unit.NANO_USD:
+        return usd_from_nano(int(value))
+    return int(value) if unit is Unit.COUNT else round(float(value), 6)
+
+
+def drawn(value: Any, unit: Unit) -> float | None:
+    """For an axis: dollars, percent, or the number."""
+    value = _plain(value)
+    if value is None:
+        return None
+    return float(value) / NANO_PER_USD if unit is Unit.NANO_USD else float(value) * (100 if unit is Unit.SHARE else 1)
+
+
+def label(value: Any, unit: Unit) -> str:
+    """For a tooltip."""
+    value = _plain(value)
+    if value is None:
+        return UNKNOWN
+    match unit:
+        case Unit.NANO_USD:
+            return format_money(int(value))
+        case Unit.SHARE:
+            return f"{float(value) * 100:.1f} %"
+        case Unit.MS:
+            return f"{float(value):,.0f} ms"
+        case Unit.PER_SECOND:
+            return f"{float(value):,.1f} /s"
+        case _:
+            return f"{int(value):,}"
+
+
+def _totals(frame: pd.DataFrame, axis: Axis, measure: Measure) -> dict[Any, Any]:
+    return {_key(k): _plain(v) for k, v in zip(frame[axis.value], frame[measure.value], strict=True)}
+
+
+def _ordered(totals: Mapping[Any, Any], axis: Axis | None) -> list[Any]:
+    if isinstance(axis, Step | Cycle):
+        return sorted(totals, key=lambda key: (key is None, key))
+    return sorted(totals, key=lambda key: (totals[key] is None, -(totals[key] or 0), str(key)))
+
+
+def _key(value: Any) -> Any:
+    value = _plain(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
+        return None
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,252 @@
+"""What a month will have cost at its end, with an interval, and how good that has been.
+
+A day's cost is a level with a damped trend (Theil–Sen over four weeks), times its weekday's share (median over eight
+weeks): one odd day moves neither. The interval is as wide as four of five forecasts of as many days have missed by in
+the past, each made from what was known by then (a conformal interval); the back-test does the same for whole months.
+Days without a call cost 0; days whose cost is unknown are left out. Costs are integer nano-dollars, forecasts rounded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib.access.permissions import Actor
+from lib.money import usd_from_nano
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.series import History, daily
+
+if TYPE_CHECKING:
+    from lib.statistics.queries import Statistics
+
+LEAST_DAYS = 42
+COVERAGE = 0.8
+_TREND_DAYS, _WEEKDAY_DAYS, _DAMPING = 28, 56, 0.9
+_LEAST_TRAINED, _LEAST_ERRORS, _MOST_ERRORS, _AHEAD = 21, 10, 120, 31
+_HISTORY_DAYS, _MONTHS, _AFTER = 420, 12, (7, 14, 21)
+_NORMAL_MAD = 1.4826
+
+_Floats = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class DayAhead:
+    """A day's expected cost and its interval, nano-dollars."""
+
+    day: date
+    cost_nano: int
+    low_nano: int
+    high_nano: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The month's cost at its end, nano-dollars, and the days from today on."""
+
+    cost_nano: int
+    low_nano: int
+    high_nano: int
+    days: tuple[DayAhead, ...]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts of past months, made after one, two and three weeks of each, against what came."""
+
+    months: int
+    forecasts: int
+    mape: float  # mean absolute error, as a part of what came
+    within: int  # forecasts whose interval held what came
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A month so far and at its end; `forecast` is None with less than `LEAST_DAYS` whole days of history."""
+
+    month: date  # its first day
+    last: date
+    spent_nano: int
+    history_days: int
+    forecast: Forecast | None
+    backtest: Backtest | None
+
+
+def month_end(ask: "Statistics", actor: Actor, where: StatisticsFilter, now: datetime) -> Outlook:
+    """The outlook of the month that is running in the filter's zone, of what the filter's sets leave."""
+    today = now.astimezone(where.zone).date()
+    history = daily(ask, actor, where, today - timedelta(days=_HISTORY_DAYS), today)
+    return outlook(history, today)
+
+
+def as_record(found: Outlook) -> dict[str, Any]:
+    """An outlook as one row of a file: exact dollars, None where nothing is known."""
+    told, test = found.forecast, found.backtest
+    return {
+        "month": f"{found.month:%Y-%m}",
+        "spent_usd": usd_from_nano(found.spent_nano),
+        "forecast_usd": usd_from_nano(told.cost_nano) if told else None,
+        "low_usd": usd_from_nano(told.low_nano) if told else None,
+        "high_usd": usd_from_nano(told.high_nano) if told else None,
+        "interval": COVERAGE,
+        "history_days": found.history_days,
+        "tested_months": test.months if test else None,
+        "tested_forecasts": test.forecasts if test else None,
+        "mean_error": round(test.mape, 6) if test else None,
+        "within_interval": test.within if test else None,
+    }
+
+
+@lru_cache(maxsize=64)
+def outlook(history: History, today: date) -> Outlook:
+    """The outlook on `today`, whose cost so far may be the last of the history."""
+    known = history.until(today)
+    month, last = today.replace(day=1), _month_end(today)
+    spent = sum(history.cost_on(month + timedelta(days=n)) or 0 for n in range(today.day))
+    if len(known.costs) < LEAST_DAYS:
+        return Outlook(month, last, spent, len(known.costs), None, None)
+    model = _Model(known)
+    ahead = (last - today).days + 1
+    so_far = history.cost_on(today) or 0
+    made = model.forecast(len(known.costs), ahead)
+    days = tuple(
+        DayAhead(today + timedelta(days=n), max(cost, so_far if n == 0 else 0), low, max(high, so_far if n == 0 else 0))
+        for n, (cost, low, high) in enumerate(made.days)
+    )
+    before = spent - so_far
+    cost = before + max(sum(day.cost_nano for day in days), so_far)
+    low, high = before + max(made.low, so_far), max(before + made.high, cost)
+    return Outlook(month, last, spent, len(known.costs), Forecast(cost, min(low, cost), high, days), model.backtest())
+
+
+@dataclass(frozen=True)
+class _Made:
+    cost: int
+    low: int
+    high: int
+    days: list[tuple[int, int, int]]
+
+
+class _Model:
+    """Every forecast that could have been made on each day of a history, so that a later one knows their errors."""
+
+    def __init__(self, history: History) -> None:
+        self._first = history.first
+        self._costs = np.array([np.nan if cost is None else float(cost) for cost in history.costs])
+        count = len(self._costs)
+        self._made = np.full((count + 1, _AHEAD), np.nan)
+        for known in range(_LEAST_TRAINED, count + 1):
+            self._made[known] = course(self._costs[:known], self._first.weekday(), _AHEAD)
+
+    def forecast(self, known: int, ahead: int) -> _Made:
+        """The next `ahead` days as seen after the first `known` days."""
+        each = self._made[known, :ahead]
+        whole = float(each.sum())
+        wide, daily_wide = self._errors(known, ahead)
+        days = [(round(cost), round(max(cost * (1 - daily_wide), 0)), round(cost * (1 + daily_wide))) for cost in each]
+        return _Made(round(whole), round(max(whole * (1 - wide), 0)), round(whole * (1 + wide)), days)
+
+    def backtest(self) -> Backtest | None:
+        """The newest whole months before which there was enough to learn from; None without any."""
+        errors, within, months = list[float](), 0, 0
+        end = (self._first + timedelta(days=len(self._costs))).replace(day=1)
+        while months < _MONTHS:
+            start = (end - timedelta(days=1)).replace(day=1)
+            begin, stop = (start - self._first).days, (end - self._first).days
+            end = start
+            if begin + _AFTER[0] < LEAST_DAYS:
+                break
+            came = float(np.nansum(self._costs[begin:stop]))
+            if came <= 0:
+                continue
+            months += 1
+            for known in (begin + days for days in _AFTER if begin + days >= LEAST_DAYS):
+                spent = float(np.nansum(self._costs[begin:known]))
+                made = self.forecast(known, stop - known)
+                errors.append(abs(spent + made.cost - came) / came)
+                within += spent + made.low - 1 <= came <= spent + made.high + 1  # what rounding may have taken
+        return Backtest(months, len(errors), sum(errors) / len(errors), within) if errors else None
+
+    def _errors(self, known: int, ahead: int) -> tuple[float, float]:
+        """By how much four of five earlier forecasts missed, as a part of the forecast: of the sum, and of a day."""
+        ahead = min(ahead, known - _LEAST_TRAINED - _LEAST_ERRORS)
+        sums, days = list[float](), list[float]()
+        for past in range(max(_LEAST_TRAINED, known - ahead - _MOST_ERRORS + 1), known - ahead + 1):
+            made, came = self._made[past, :ahead], self._costs[past : past + ahead]
+            seen = ~np.isnan(came)
+            if not seen.any():
+                continue
+            sums.append(_miss(float(made[seen].sum()), float(came[seen].sum())))
+            days += [_miss(float(a), float(b)) for a, b in zip(made[seen], came[seen], strict=True)]
+        return conformal(sums), conformal(days)
+
+
+def conformal(misses: Sequence[float]) -> float:
+    """The miss that `COVERAGE` of those to come stay below: the ⌈(n+1)·coverage⌉-th smallest; 1 without any."""
+    if not misses:
+        return 1.0
+    place = ceil((len(misses) + 1) * COVERAGE)
+    return sorted(misses)[min(place, len(misses)) - 1]
+
+
+def course(costs: _Floats, first_weekday: int, ahead: int) -> _Floats:
+    """The expected costs of the `ahead` days after `costs`, of which the first fell on `first_weekday` (0 Monday)."""
+    weekdays = (first_weekday + np.arange(len(costs) + ahead)) % 7
+    shares = _weekday_shares(costs[-_WEEKDAY_DAYS:], weekdays[: len(costs)][-_WEEKDAY_DAYS:])
+    recent, factors = costs[-_TREND_DAYS:], shares[weekdays[: len(costs)][-_TREND_DAYS:]]
+    times = np.arange(len(recent)) - (len(recent) - 1.0)
+    usable = ~np.isnan(recent) & (factors > 0.02)
+    if not usable.any():
+        return np.zeros(ahead)
+    levels, at = recent[usable] / factors[usable], times[usable]
+    slope = _slope(at, levels)
+    level = float(np.median(levels - slope * at))
+    fitted = np.maximum(level + slope * at, 0) * factors[usable]
+    scale = _mean_over_median(recent[usable], fitted)
+    steps = np.cumsum(_DAMPING ** np.arange(1, ahead + 1))
+    expected: _Floats = np.maximum(level + slope * steps, 0) * shares[weekdays[len(costs) :]] * scale
+    return expected
+
+
+def _weekday_shares(costs: _Floats, weekdays: Any) -> _Floats:
+    """Each weekday's usual cost over that of a mean day, from Monday on; they add up to 7."""
+    known = np.nan_to_num(costs)
+    window = np.ones(7)
+    counts = np.convolve(~np.isnan(costs), window, mode="valid")
+    means = np.convolve(known, window, mode="valid") / np.maximum(counts, 1)
+    around = np.concatenate([np.repeat(means[:1], 3), means, np.repeat(means[-1:], 3)])  # the week around each day
+    parts = np.divide(costs, around, out=np.full(len(costs), np.nan), where=around > 0)
+    shares = np.ones(7)
+    for weekday in range(7):
+        mine = parts[weekdays == weekday]
+        mine = mine[~np.isnan(mine)]
+        if len(mine):
+            shares[weekday] = np.median(mine)
+    return shares * 7 / shares.sum() if shares.sum() > 0 else np.ones(7)
+
+
+def _slope(times: _Floats, values: _Floats) -> float:
+    """Theil and Sen's: the median slope of all pairs."""
+    one, other = np.triu_indices(len(values), 1)
+    if not len(one):
+        return 0.0
+    return float(np.median((values[other] - values[one]) / (times[other] - times[one])))
+
+
+def _mean_over_median(came: _Floats, fitted: _Floats) -> float:
+    """A sum wants means, and costs are skewed: what came over what was fitted, odd days cut to three deviations."""
+    misses = came - fitted
+    odd = 3 * _NORMAL_MAD * float(np.median(np.abs(misses - np.median(misses))))
+    usual = np.clip(came, fitted - odd, fitted + odd)
+    return float(max(usual.sum(), 0) / fitted.sum()) if fitted.sum() > 0 else 1.0
+
+
+def _miss(made: float, came: float) -> float:
+    return abs(came - made) / made if made > 0 else float(came > 0)
+
+
+def _month_end(day: date) -> date:
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)

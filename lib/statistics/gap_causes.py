@@ -1,0 +1,160 @@
+"""Why a provider's figures and the ledger's differ: each cause with the figures that speak for it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from enum import StrEnum
+
+from lib.money import format_money
+
+
+class CauseKind(StrEnum):
+    """What may lie behind a gap."""
+
+    NO_MODEL = "no_model"
+    TIME_ZONE = "time_zone"
+    UNPRICED = "unpriced"
+    OUTSIDE = "outside"
+    ONLY_HERE = "only_here"
+    CACHED = "cached"
+    ROUNDING = "rounding"
+    PRICE = "price"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A cause and its evidence, a sentence."""
+
+    kind: CauseKind
+    text: str
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side's figures; None is unknown. `unpriced` calls are in no cost; `lines` are those of the file."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cost_nano: int | None = None
+    calls: int = 0
+    unpriced: int = 0
+    lines: int = 0
+
+    @property
+    def tokens(self) -> int | None:
+        """Prompt and completion; None when neither is known."""
+        return _plus(self.prompt_tokens, self.completion_tokens)
+
+    def plus(self, other: "Side") -> "Side":
+        """Both together; what only one of them knows is the sum."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Side(*(_plus(a, b) for a, b in pairs))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A day and model (None: all of them), both sides, and why they differ."""
+
+    day: date | None
+    model: str | None
+    theirs: Side
+    ours: Side
+    causes: tuple[Cause, ...] = ()
+
+    @property
+    def tokens(self) -> int | None:
+        """Theirs less ours; None unless both are known."""
+        return _minus(self.theirs.tokens, self.ours.tokens)
+
+    @property
+    def cost_nano(self) -> int | None:
+        """Theirs less ours; None unless both are known."""
+        return _minus(self.theirs.cost_nano, self.ours.cost_nano)
+
+
+def explained(gaps: Iterable[Gap], shifts: Mapping[str | None, Cause], quantum_nano: int) -> list[Gap]:
+    """The gaps of models with their causes; `shifts` as of `shifted`, `quantum_nano` is the file's last digit."""
+    return [replace(gap, causes=tuple(_causes(gap, shifts.get(gap.model), quantum_nano))) for gap in gaps]
+
+
+def shifted(gaps: Sequence[Gap], elsewhere: Mapping[str, Sequence[Gap]], zone: str) -> dict[str | None, Cause]:
+    """Of each model whose days seem to be cut in another zone, the cause; `elsewhere` are the gaps cut there."""
+    causes = {model: _shift(gaps, elsewhere, zone, model) for model in {gap.model for gap in gaps}}
+    return {model: cause for model, cause in causes.items() if cause is not None}
+
+
+def _causes(gap: Gap, shift: Cause | None, quantum_nano: int) -> list[Cause]:
+    theirs, ours, found = gap.theirs, gap.ours, list[Cause]()
+    unpriced = ours.unpriced if theirs.cost_nano is not None else 0
+    if shift is not None:
+        found.append(shift)
+    if gap.model is None and theirs.lines and not ours.calls and theirs.tokens is None:
+        return [Cause(CauseKind.NO_MODEL, "Charged for no model: searches, running code, storage.")]
+    if unpriced:
+        calls = "1 call" if unpriced == 1 else f"{unpriced:,} calls"
+        found.append(Cause(CauseKind.UNPRICED, f"No price is known for {calls} here, so no cost has them."))
+    if gap.tokens is None and theirs.lines and not ours.calls:
+        found.append(Cause(CauseKind.OUTSIDE, "They charge for it, and no call here is of this model."))
+    elif gap.tokens and shift is None:
+        found.append(_token_cause(gap.tokens))
+    if gap.cost_nano and not gap.tokens and not unpriced and (cause := _money_alone(gap, quantum_nano)):
+        found.append(cause)
+    return found
+
+
+def _token_cause(tokens: int) -> Cause:
+    """Tokens that one side alone has."""
+    if tokens > 0:
+        return Cause(CauseKind.OUTSIDE, f"No call here has {tokens:,} tokens that they count: calls that went past it.")
+    text = f"{-tokens:,} tokens are here alone: of another account or export, or counted later by them."
+    return Cause(CauseKind.ONLY_HERE, text)
+
+
+def _money_alone(gap: Gap, quantum_nano: int) -> Cause | None:
+    """Why money differs where tokens do not, or are not told."""
+    money, theirs, ours = gap.cost_nano or 0, gap.theirs, gap.ours
+    hidden = (theirs.lines * quantum_nano + ours.calls + 1) // 2  # half of the last digit, of each line and each call
+    if abs(money) <= hidden:
+        return Cause(CauseKind.ROUNDING, f"{_money(money)} is no more than rounding can hide: {_money(hidden)}.")
+    if gap.tokens is None:
+        return None
+    if read := _minus(theirs.cache_read_tokens, ours.cache_read_tokens):
+        more = f"{abs(read):,} {'more' if read > 0 else 'fewer'} of the prompt's tokens"
+        return Cause(CauseKind.CACHED, f"Tokens agree, but {more} came from a cache by their count.")
+    share = f" ({money / ours.cost_nano:+.1%})" if ours.cost_nano else ""
+    return Cause(CauseKind.PRICE, f"Tokens agree, money does not: {_money(money)}{share} beside the prices here.")
+
+
+def _shift(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, model: str | None) -> Cause | None:
+    """Days cut elsewhere: the zone in which the days' gaps of a model shrink by half or more."""
+    before, unit = _width([gap for gap in gaps if gap.model == model])
+    if not before:
+        return None
+    widths = {name: _width([gap for gap in others if gap.model == model])[0] for name, others in shifts.items()}
+    best = min(widths, key=lambda name: widths[name], default=None)
+    if best is None or widths[best] * 2 > before:
+        return None
+    shown = _money if unit == "nano" else lambda width: f"{width:,} tokens"
+    less = f"from {shown(before)} to {shown(widths[best])}"
+    text = f"With days cut in {best} instead of {zone}, the gaps of all days shrink {less}."
+    return Cause(CauseKind.TIME_ZONE, text)
+
+
+def _width(gaps: Sequence[Gap]) -> tuple[int, str]:
+    """The days' gaps added up without their signs: in tokens where they are told, else in nano-dollars."""
+    if any(gap.tokens is not None for gap in gaps):
+        return sum(abs(gap.tokens or 0) for gap in gaps), "tokens"
+    return sum(abs(gap.cost_nano or 0) for gap in gaps), "nano"
+
+
+def _money(nano: int) -> str:
+    return format_money(nano)
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other
+
+
+def _minus(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one - other

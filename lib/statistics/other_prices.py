@@ -1,0 +1,146 @@
+"""What rows of the ledger's copy would cost at other prices, as exact SQL: the arithmetic of `lib.providers.prices`.
+
+Prices change with time (`Stretch`) and with the prompt's length (tiers), so a row's rates are a CASE over both; every
+number is bound. A row's tokens add up to parts of a nano-dollar (`Scale`) and are rounded once, half to even.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from math import gcd
+
+from lib.providers.price_book import PriceBook
+from lib.providers.prices import Price, Rates
+from lib.statistics.cube import Query, join
+
+_MILLION = 1_000_000
+_FITS = 2**28  # times the tokens of a row (an INTEGER), six times added up, below 2 to the 63rd
+
+# Tokens that are never more than their whole, as a provider's own sums should be.
+COLUMNS = """prompt_tokens AS prompt, coalesce(cache_read_tokens, 0) AS read,
+    coalesce(cache_write_tokens, 0) AS written, coalesce(cache_write_1h_tokens, 0) AS long,
+    completion_tokens AS answer, coalesce(reasoning_tokens, 0) AS thought,
+    coalesce(images, 0) AS pictures"""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A price from a moment on, until the next stretch; None: none is known."""
+
+    start: datetime
+    price: Price | None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The largest part of a nano-dollar that all rates are whole numbers of: `parts` to one, a millionth at least.
+
+    Smaller numbers are quicker; those that may not fit in 64 bits are summed in 128 (`wide`).
+    """
+
+    parts: int
+    wide: bool
+
+    def of(self, rate: int) -> int:
+        """A rate, nano-dollars per million tokens, in parts per token."""
+        return rate * self.parts // _MILLION
+
+
+def scale_of(found: Sequence[Stretch]) -> Scale:
+    """The scale that fits every rate."""
+    tiers = chain.from_iterable(stretch.price.tiers for stretch in found if stretch.price)
+    rates = {
+        rate for tier in tiers for name, rate in vars(tier.rates).items() if rate and name not in ("image", "request")
+    }
+    common = gcd(_MILLION, *rates)
+    return Scale(_MILLION // common, max(rates, default=0) // common > _FITS)
+
+
+def stretches(book: PriceBook, kind: str, model: str, start: datetime, end: datetime) -> list[Stretch]:
+    """The prices of a model within a range, in order; the first begins with it."""
+    versions = chain.from_iterable(
+        entries for known in (book.shipped, book.own()) for (of, _), entries in known.items() if of == kind
+    )
+    moments = {price.valid_from for price in versions if start < price.valid_from < end}
+    found: list[Stretch] = []
+    for moment in [start, *sorted(moments)]:
+        price = book.price(kind, model, moment)
+        if not found or found[-1].price != price:
+            found.append(Stretch(moment, price))
+    return found
+
+
+def has_price(found: Sequence[Stretch]) -> Query:
+    """Whether a price is known at a row's moment."""
+    return _by_rates(found, lambda _: Query("true"), "false")
+
+
+def cached(found: Sequence[Stretch], scale: Scale) -> Query:
+    """What the tokens cost with the hits that the row has, at the model's own cache prices; in parts."""
+    return _by_rates(found, lambda rates: _as_cached(rates, scale))
+
+
+def plain(found: Sequence[Stretch], scale: Scale) -> Query:
+    """What the tokens cost when none is read from a cache or written to one; in parts."""
+    return _by_rates(found, lambda rates: _as_plain(rates, scale))
+
+
+def whole(found: Sequence[Stretch]) -> Query:
+    """What images and the request itself cost, in nano-dollars."""
+    return _by_rates(found, lambda rates: Query("pictures * ? + ?", [rates.image or 0, rates.request or 0]))
+
+
+def rounded(column: str, scale: Scale) -> str:
+    """A column of parts as whole nano-dollars."""
+    if scale.parts == 1:
+        return column
+    nano, rest = f"{column} // {scale.parts:d}", f"{column} % {scale.parts:d} * 2"
+    return f"({nano} + CAST({rest} > {scale.parts:d} OR ({rest} = {scale.parts:d} AND ({nano}) % 2 = 1) AS INTEGER))"
+
+
+def _as_cached(rates: Rates, scale: Scale) -> Query:
+    read, write = _either(rates.cache_read, rates.input), _either(rates.cache_write, rates.input)
+    parts = {
+        "greatest(0, prompt - read - written)": rates.input,
+        "read": read,
+        "greatest(0, written - long)": write,
+        "long": _either(rates.cache_write_1h, write),
+    }
+    return _sum(parts | _answer(rates), scale)
+
+
+def _as_plain(rates: Rates, scale: Scale) -> Query:
+    return _sum({"prompt": rates.input} | _answer(rates), scale)
+
+
+def _answer(rates: Rates) -> dict[str, int]:
+    reasoning = _either(rates.reasoning, rates.output)
+    return {"greatest(0, answer - thought)": rates.output, "thought": reasoning}
+
+
+def _sum(parts: dict[str, int], scale: Scale) -> Query:
+    """Tokens times rates, added up."""
+    kind = "HUGEINT" if scale.wide else "BIGINT"
+    sql = " + ".join(f"{tokens} * CAST(? AS {kind})" for tokens in parts)
+    return Query(sql, [scale.of(rate) for rate in parts.values()])
+
+
+def _by_rates(found: Sequence[Stretch], sql: Callable[[Rates], Query], otherwise: str = "NULL") -> Query:
+    """A CASE over the price's moments, the newest first, and its tiers, the highest first."""
+    query = Query("CASE")
+    for stretch in reversed(found):
+        moment = stretch.start.astimezone(UTC).replace(tzinfo=None)
+        if stretch.price is None:
+            query = join(query, Query(f" WHEN started_at >= ? THEN {otherwise}", [moment]))
+            continue
+        first, *higher = stretch.price.tiers
+        for tier in reversed(higher):
+            condition = Query(" WHEN started_at >= ? AND prompt > ? THEN ", [moment, tier.above_tokens])
+            query = join(query, condition, sql(tier.rates))
+        query = join(query, Query(" WHEN started_at >= ? THEN ", [moment]), sql(first.rates))
+    return join(query, f" ELSE {otherwise} END")
+
+
+def _either(rate: int | None, otherwise: int) -> int:
+    return otherwise if rate is None else rate

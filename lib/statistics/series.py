@@ -1,0 +1,51 @@
+"""The cost of each local day, in a row: what forecasts and anomaly marks are made of."""
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from lib.access.permissions import Actor
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.measures import Measure
+from lib.statistics.periods import Step, midnight
+
+if TYPE_CHECKING:
+    from lib.statistics.queries import Statistics
+
+
+@dataclass(frozen=True)
+class History:
+    """Nano-dollars of consecutive days from `first` on; None where the cost is unknown, 0 where nobody called."""
+
+    first: date
+    costs: tuple[int | None, ...]
+
+    def cost_on(self, day: date) -> int | None:
+        """A day's cost; None where it is unknown, and outside the history."""
+        place = (day - self.first).days
+        return self.costs[place] if 0 <= place < len(self.costs) else None
+
+    def until(self, day: date) -> "History":
+        """The days before `day`."""
+        return History(self.first, self.costs[: max((day - self.first).days, 0)])
+
+
+def daily(ask: "Statistics", actor: Actor, where: StatisticsFilter, first: date, last: date) -> History:
+    """The days from the first with a call (of this filter, not before `first`) to `last`."""
+    asked = replace(where, start=midnight(first, where.zone), end=midnight(last + timedelta(days=1), where.zone))
+    frame = ask.pivot(actor, asked, [Step.DAY], [Measure.COST])
+    if frame.empty:
+        return History(last, ())
+    costs = {day: None if pd.isna(cost) else int(cost) for day, cost in zip(frame.day, frame.cost, strict=True)}
+    start = date.fromisoformat(min(costs))
+    days = ((start + timedelta(days=n)).isoformat() for n in range((last - start).days + 1))
+    return History(start, tuple(costs.get(day, 0) for day in days))
+
+
+def by_day(ask: "Statistics", actor: Actor, where: StatisticsFilter) -> list[tuple[date, int | None]]:
+    """Each local day of the filter's range that has a call, and its cost; None where that is unknown."""
+    frame = ask.pivot(actor, where, [Step.DAY], [Measure.COST])
+    rows = zip(frame.day, frame.cost, strict=True)
+    return [(date.fromisoformat(day), None if pd.isna(cost) else int(cost)) for day, cost in rows]

@@ -1,0 +1,77 @@
+"""The report currency: the total of a range below its figures, and the form that sets rates and the choice."""
+
+from datetime import date, timedelta
+from decimal import Decimal, InvalidOperation
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.errors import InvalidInput
+from lib.services import Services
+from lib.statistics.exchange import USD, Converted, Rate
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.series import by_day
+from lib.ui import blocks
+from lib.ui.scene import Scene
+
+
+def total_line(services: Services, actor: Actor, scene: Scene, where: StatisticsFilter) -> None:
+    """The range's cost in the report currency, at each day's rate; nothing while that is the dollar."""
+    book = services.exchange_rates.book(actor)
+    if book.currency == USD:
+        return
+    found = book.convert(by_day(services.statistics, actor, where))
+    st.caption(words(found))
+
+
+def words(found: Converted) -> str:
+    """`Cost in EUR: 1,234.56, each day at its rate.`, and what is not in it."""
+    told = "—" if found.amount is None else f"{found.amount:,.2f}" if found.amount >= 1 else f"{found.amount:,.4f}"
+    line = f"Cost in {found.currency}: {told}, each day at its rate."
+    match found.days_without_rate:
+        case 0:
+            return line
+        case 1:
+            return f"{line} 1 day has no rate and is not in it."
+        case many:
+            return f"{line} {many} days have no rate and are not in it."
+
+
+def settings(services: Services, actor: Actor) -> None:
+    """Choose the currency, add a rate, import a list."""
+    rates = services.exchange_rates
+    known, chosen = rates.choices(actor), rates.currency(actor)
+    with st.container(border=True):
+        st.subheader("Report currency", anchor=False)
+        st.caption("The ledger stays in dollars. Totals are converted at the rate of each day, or the newest before.")
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            names = [USD, *known]
+            wanted = st.selectbox("Report in", names, names.index(chosen) if chosen in names else 0, width=140)
+            if st.button("Save currency"):
+                with blocks.errors_shown():
+                    rates.choose(actor, wanted)
+                    st.rerun()
+        for name, (many, first, last) in known.items():
+            st.caption(f"{name}: {many:,} {'rate' if many == 1 else 'rates'}, {first} to {last}")
+    with st.form("exchange-rate", clear_on_submit=True):
+        st.subheader("Add a rate", anchor=False)
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            currency = st.text_input("Currency", placeholder="EUR", max_chars=3, width=110)
+            day = st.date_input("From", date.today() - timedelta(days=1), width=150)
+            per_usd = st.text_input("For one dollar", placeholder="0.92", width=140)
+            sent = st.form_submit_button("Add rate")
+    if sent:
+        with blocks.errors_shown():
+            rates.set(actor, Rate(day, currency, _decimal(per_usd)))
+            st.rerun()
+    file = st.file_uploader("Import rates: CSV with day, currency, per_usd, or the ECB's history", type="csv")
+    if file is not None and st.button("Import rates", icon=":material/upload:"):
+        with blocks.errors_shown():
+            st.toast(f"{rates.import_csv(actor, file.getvalue().decode('utf-8-sig', 'replace')):,} rates are in.")
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation as error:
+        raise InvalidInput("The rate is no number.", f"{text!r} can't be read.", "Use 0.92.", "per_usd") from error

@@ -1,0 +1,226 @@
+"""The tab Explore: any two axes crossed with any measure, in five shapes, saved as a view, taken away as a file."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.access.saved_views import SavedView
+from lib.errors import LLMManagerError
+from lib.services import Services
+from lib.statistics import explore
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.measures import Axis, Dimension, Measure, Shape, axis_named
+from lib.statistics.periods import Cycle, Step
+from lib.ui import blocks, chart_card, session, statistics_filters
+from lib.ui.statistics_table import as_file
+from lib.ui.statistics_view import StatisticsView
+
+AXES = [*Dimension, *Step, *Cycle]
+_SHAPES = {
+    Shape.TABLE: "Table",
+    Shape.HEAT: "Heat map",
+    Shape.AREA: "Area",
+    Shape.BARS: "Bars",
+    Shape.MULTIPLES: "Small multiples",
+}
+_MIMES = {"csv": "text/csv", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
+
+
+def tab(
+    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, days: tuple[date, date]
+) -> None:
+    """The controls, the figures, the files, the views."""
+    with blocks.row():
+        names = [axis.value for axis in AXES]
+        titles = {axis.value: explore.title_of(axis) for axis in AXES} | {"": "nothing"}
+        split = list(dict.fromkeys([*names, view.split]))
+        across = list(dict.fromkeys(["", *names, view.across]))
+        measure: Any = {"format_func": lambda m: m.value.replace("_", " ").capitalize()}
+        axis: Any = {"format_func": lambda name: titles.get(name, name)}
+        st.selectbox("Split by", split, width=180, **axis, **statistics_filters.control(view, "split"))
+        st.selectbox("Across", across, width=180, **axis, **statistics_filters.control(view, "across"))
+        st.selectbox("Figure", list(Measure), width=200, **measure, **statistics_filters.control(view, "figure"))
+        shape: Any = {"format_func": _SHAPES.__getitem__, "required": True}
+        st.segmented_control("Shape", list(_SHAPES), **shape, **statistics_filters.control(view, "shape"))
+    card(services, actor, view, where, key="explore")
+    found, named = _asked(services, actor, view, where)
+    _files(services, actor, view, where, found, named, days)
+    _views(services, actor, view)
+
+
+def card(services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, *, key: str) -> None:
+    """The figures in the view's shape."""
+    import pandas as pd
+
+    found, named = _asked(services, actor, view, where)
+    if not found.rows:
+        st.caption("No call in this range has these values.")
+        return
+    if view.shape is Shape.TABLE or found.across is None:
+        table = explore.table(found, named)
+        table = pd.concat([table.iloc[-1:], table.iloc[:-1]])  # the total first: it stays in sight
+        shown = table.map(lambda v: float(v) if v is not None and not isinstance(v, str) else v)
+        money: Any = st.column_config.NumberColumn(format="dollar")
+        number: Any = st.column_config.NumberColumn(format="localized")
+        columns = {name: money if name.endswith(" USD") else number for name in table.columns[1:]}
+        st.dataframe(shown, hide_index=True, row_height=30, placeholder="—", column_config=columns, key=f"{key}-table")
+    else:
+        _chart(found, named, view.shape, key)
+    if any(found.left_out):
+        rows, columns_left = found.left_out
+        parts = [f"{rows:,} more rows"] * bool(rows) + [f"{columns_left:,} more columns"] * bool(columns_left)
+        st.caption(f"Not shown, but in the totals: {' and '.join(parts)}.")
+
+
+def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime) -> None:
+    """The saved views that stand on the dashboard: the actor's own, and shared ones; each leads to its tab."""
+    for one in services.saved_views.list(actor):
+        if not one.is_pinned:
+            continue
+        view = StatisticsView.from_query(one.query, zone)
+        found = view.range(zone, now)
+        with st.container(border=True):
+            with blocks.row():
+                st.subheader(blocks.plain(one.name), anchor=False, width="stretch")
+                st.caption(statistics_filters.words(found.start, found.end, zone), width="content")
+                query: Any = {"query_params": dict(one.query), "icon": ":material/open_in_new:"}
+                st.page_link(session.page("statistics"), label="Open", **query)
+            card(services, actor, view, view.filter(found.start, found.end, zone), key=f"pinned-{one.id}")
+
+
+def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> None:
+    assert found.across is not None  # noqa: S101 (a cross without columns is a table)
+    cells = found.cells[found.cells["row"].isin(found.rows[:24]) & found.cells["column"].isin(found.columns)]
+    place = {value: n for n, value in enumerate(found.rows)}
+    order = {value: n for n, value in enumerate(found.columns)}
+    cells = cells.assign(_r=cells["row"].map(place), _c=cells["column"].map(order)).sort_values(["_r", "_c"])
+    frame = cells.assign(
+        row_name=[named(found.by, value) for value in cells["row"]],
+        column_name=[named(found.across, value) for value in cells["column"]],
+    )[["row_name", "column_name", "value"]].reset_index(drop=True)
+    by, across = explore.title_of(found.by), explore.title_of(found.across)
+    options: Any = {"stacks": found.measure.is_sum, "is_time": isinstance(found.across, Step), "key": f"{key}-{shape}"}
+    alt = f"{_SHAPES[shape]}: {found.measure.value} by {by} across {across}"
+    chart_card.show(explore.draw, frame, by, across, found.measure.unit, shape, alt=alt, **options)
+
+
+def _asked(
+    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter
+) -> tuple[explore.Cross, Any]:
+    by = axis_named(view.split)
+    across = axis_named(view.across) if view.across and view.across != view.split else None
+    found = explore.cross(services.statistics, actor, where, by, across, view.figure)
+    return found, _namer(services, actor, found)
+
+
+def _namer(services: Services, actor: Actor, found: explore.Cross) -> Any:
+    """Names for ids: people, keys, configurations."""
+    known: dict[Axis, Mapping[str, str]] = {}
+    for axis, values in ((found.by, found.rows), (found.across, found.columns)):
+        if axis is Dimension.USER:
+            known[axis] = services.users.names([str(value) for value in values if value])
+        elif axis is Dimension.API_KEY:
+            known[axis] = {one.id: f"{one.name} ({one.prefix}…)" for one in services.api_keys.list(actor)}
+        elif axis is Dimension.CONFIGURATION:
+            known[axis] = {one.id: one.slug for one in services.configurations.list(actor)}
+    return lambda axis, value: known.get(axis, {}).get(value) or explore.words_of(axis, value)
+
+
+def _files(
+    services: Services,
+    actor: Actor,
+    view: StatisticsView,
+    where: StatisticsFilter,
+    found: explore.Cross,
+    named: Any,
+    days: tuple[date, date],
+) -> None:
+    with blocks.row():
+        st.caption(f"{len(found.rows):,} {'row' if len(found.rows) == 1 else 'rows'}", width="stretch")
+        totals = st.checkbox("Totals", value=True, key="explore-totals", help="A row and a column with the sums")
+        bom = st.checkbox("For Excel", key="explore-bom", help="CSV with a mark that tells Excel it is UTF-8")
+        table = explore.table(found, named, totals=totals)
+        note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
+        for kind, label in (("csv", "CSV"), ("parquet", "Parquet"), ("json", "JSON")):
+            st.download_button(
+                label,
+                data=partial(_marked, table, kind, note, bom=bom and kind == "csv"),
+                file_name=f"{view.figure}-by-{view.split}-{days[0]}-to-{days[1]}.{kind}",
+                mime=_MIMES[kind],
+                type="tertiary",
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"explore-{kind}",
+            )
+        st.download_button(
+            "FOCUS",
+            data=partial(_focus, services, actor, where, note),
+            file_name=f"focus-{days[0]}-to-{days[1]}.csv",
+            mime="text/csv",
+            type="tertiary",
+            icon=":material/download:",
+            on_click="ignore",
+            key="explore-focus",
+            help="The whole range by day, provider, model and app, with the columns of the FinOps FOCUS specification",
+        )
+
+
+def _focus(services: Services, actor: Actor, where: StatisticsFilter, note: Any) -> bytes:
+    from lib.statistics import export, focus
+
+    frame = focus.frame(services.statistics, actor, where)
+    note("focus", rows=len(frame))
+    return export.to_csv(frame)
+
+
+def _marked(table: Any, kind: str, note: Any, *, bom: bool) -> bytes:
+    return (b"\xef\xbb\xbf" if bom else b"") + as_file(table, kind, note)
+
+
+def _views(services: Services, actor: Actor, view: StatisticsView) -> None:
+    saved = services.saved_views.list(actor)
+    with blocks.row():
+        with st.popover("Save this view", icon=":material/bookmark_add:"), st.form("save-view", border=False):
+            name = st.text_input("Name", placeholder="Cost of each app by month", max_chars=80)
+            shared = st.checkbox("For everybody who may see statistics")
+            pinned = st.checkbox("On the dashboard", help="Yours; a shared one stands on everybody's")
+            if st.form_submit_button("Save view"):
+                try:
+                    services.saved_views.save(actor, name, view.to_query(), shared=shared, pinned=pinned)
+                except LLMManagerError as error:
+                    blocks.show_error(error)
+                else:
+                    st.rerun()
+        if not saved:
+            st.caption("No views are saved yet. A view keeps period, filters and shape; its figures are always fresh.")
+    for one in saved:
+        _line(services, actor, one)
+
+
+def _line(services: Services, actor: Actor, one: SavedView) -> None:
+    mine = one.user_id == actor.user_id
+    with blocks.row():
+        page: Any = {"icon": ":material/bookmark:", "query_params": dict(one.query)}
+        st.page_link(session.page("statistics"), label=blocks.plain(one.name), **page)
+        about = [*(["shared"] if one.is_shared else []), *(["on the dashboard"] if one.is_pinned else [])]
+        about += [] if mine else [f"by {one.owner}"]
+        st.caption(blocks.plain(" · ".join(about)), width="stretch")
+        if not mine:
+            return
+        pin = "Take off the dashboard" if one.is_pinned else "Put on the dashboard"
+        if st.button("", icon=":material/keep:", help=pin, type="tertiary", key=f"pin-{one.id}"):
+            services.saved_views.change(actor, one.id, shared=one.is_shared, pinned=not one.is_pinned)
+            st.rerun()
+        share = "Keep to yourself" if one.is_shared else "Share with everybody who may see statistics"
+        if st.button("", icon=":material/group:", help=share, type="tertiary", key=f"share-{one.id}"):
+            services.saved_views.change(actor, one.id, shared=not one.is_shared, pinned=one.is_pinned)
+            st.rerun()
+        if st.button("", icon=":material/delete:", help="Delete the view", type="tertiary", key=f"delete-{one.id}"):
+            services.saved_views.delete(actor, one.id)
+            st.toast(f"The view “{one.name}” is deleted.")
+            st.rerun()

@@ -1,0 +1,197 @@
+"""The Access page's tab on past usage: a file, what it would bring, the import, and what was imported before."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.errors import LLMManagerError
+from lib.imports import FORMATS, GENERIC, Batch, Preview, Source, Wishes
+from lib.imports.formats import FIELDS
+from lib.money import format_money
+from lib.services import Services
+from lib.ui import blocks, format
+from lib.ui.preferences import zone_names
+
+_LABELS = {form.name: form.label for form in (*FORMATS.values(), GENERIC)}
+_SHOWN = 10
+_KEPT, _MAPPING = "import-preview", "import-mapping"
+
+
+def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """Everything about past usage."""
+    with st.container(border=True):
+        st.subheader("Bring past usage in", anchor=False)
+        st.caption(
+            "Exports of LiteLLM, OpenAI, Anthropic, Langfuse or this product, and any table as CSV or JSON. "
+            "Prompts and answers are not taken. Every row is written once, however often it comes. "
+            "Files over 50 MB are for the command line: python -m lib usage import."
+        )
+        file = st.file_uploader("File", type=["csv", "json", "jsonl", "txt"], key="import-file")
+        if file is not None:
+            with blocks.errors_shown():
+                _chosen(services, actor, zone, Source(file, file.name), file.file_id)
+    _batches(services, actor, zone)
+
+
+def _chosen(services: Services, actor: Actor, zone: ZoneInfo, source: Source, file_id: str) -> None:
+    """What to make of the file, what it would bring, and the button that writes it."""
+    wishes = _wishes(zone, file_id)
+    _mapping(services.imports.look(actor, source, wishes), file_id)
+    kept = st.session_state.get(_KEPT)
+    if kept is None or kept[0] != (file_id, wishes):
+        bar = st.progress(0.0, "Reading…")
+        found = services.imports.preview(actor, source, wishes, _shown_in(bar))
+        bar.empty()
+        kept = st.session_state[_KEPT] = ((file_id, wishes), found)
+    found = kept[1]
+    _preview(found, zone)
+    many = f"{found.rows:,} {'row' if found.rows == 1 else 'rows'}"
+    if st.button(f"Import {many}", type="primary", icon=":material/upload:", disabled=not found.rows):
+        bar = st.progress(0.0, "Writing…")
+        batch = services.imports.run(actor, source, wishes, _shown_in(bar))
+        del st.session_state[_KEPT]
+        st.toast(f"{batch.rows:,} rows are in the ledger.")
+        st.rerun()
+
+
+def _wishes(zone: ZoneInfo, file_id: str) -> Wishes:
+    names, zones = [None, *_LABELS], zone_names(zone.key)
+    given_for, mapping = st.session_state.get(_MAPPING, (file_id, None))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        form = st.selectbox(
+            "Form", names, format_func=lambda name: _LABELS.get(name, "As the file says"), key="import-form", width=230
+        )
+        moments = st.selectbox(
+            "Times without a zone", zones, zones.index(zone.key), key="import-zone",
+            help="Of tables of your own; the other forms say theirs.", width=190,
+        )  # fmt: skip
+        app = st.text_input("App, where none is named", key="import-app", width=190)
+        provider = st.text_input("Provider, where none is named", key="import-provider", width=190)
+    price = st.checkbox(
+        "Work out costs that the file does not say",
+        key="import-price",
+        help="From the price list, by the day of the call. Sums of many calls are estimates: long prompts cost more.",
+    )
+    return Wishes(form, mapping if given_for == file_id else None, moments, app, provider, price)
+
+
+def _mapping(found: Preview, file_id: str) -> None:
+    """Which column is which, to be changed."""
+    given = {name: found.mapping.get(name, "") for name in FIELDS}
+    title = f"Columns: {len(found.mapping)} of {len(found.columns)} are used"
+    is_open = "started_at" not in found.mapping
+    with st.expander(title, icon=":material/table:", expanded=is_open), st.form("import-columns", border=False):
+        grid, options = st.columns(2 if blocks.compact() else 4), ["", *found.columns]
+        chosen = {
+            name: grid[number % len(grid)].selectbox(
+                name.replace("_", " "), options, options.index(column), key=f"column-{file_id}-{found.format}-{name}"
+            )
+            for number, (name, column) in enumerate(given.items())
+        }
+        if st.form_submit_button("Read the file so"):
+            st.session_state[_MAPPING] = (file_id, {name: column or "" for name, column in chosen.items()})
+            st.rerun()
+
+
+def _preview(found: Preview, zone: ZoneInfo) -> None:
+    """Sums, what is left out and why, the first rows."""
+    calls = f"{found.calls:,}" + (f" and {found.uncounted:,} sums of unknown number" if found.uncounted else "")
+    pairs = [
+        ("Form", found.label),
+        ("Calls", calls),
+        ("Tokens", "—" if found.total_tokens is None else f"{found.total_tokens:,}"),
+        ("Cost", format_money(found.cost_nano_usd)),
+        ("From", format.moment(found.first_at, zone)),
+        ("To", format.moment(found.last_at, zone)),
+    ]
+    blocks.facts([(label, blocks.plain(value)) for label, value in pairs], columns=2 if blocks.compact() else 6)
+    notes = [f"{count:,} left out: {why}" for why, count in found.left_out.items()]
+    if found.unpriced:
+        notes.append(f"{found.unpriced:,} {'row' if found.unpriced == 1 else 'rows'} without a cost")
+    if notes:
+        st.caption(blocks.plain(" · ".join(notes)))
+    if found.overlaps:
+        names = blocks.plain(", ".join(found.overlaps))
+        st.warning(f"Imported before for some of these days: {names}. Rows told apart otherwise would count twice.")
+    if found.sample:
+        st.dataframe(_rows(found.sample[:_SHOWN], zone), hide_index=True, row_height=30, placeholder="—")
+
+
+def _rows(sample: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]]:
+    return [
+        {
+            "Time": format.moment(row["started_at"], zone),
+            "Provider": row["provider"],
+            "Model": row["model"],
+            "App": row["app"],
+            "User": row["user_name"],
+            "Calls": row["calls"],
+            "Tokens": row["total_tokens"],
+            "Cost": format_money(row["cost_nano_usd"], estimated=row["cost_status"] == "estimated"),
+            "Status": row["status"],
+        }
+        for row in sample
+    ]
+
+
+def _batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """What was imported, and the way back."""
+    found = services.imports.list(actor)
+    st.subheader("Imported so far", anchor=False)
+    if not found:
+        st.caption("Nothing was imported.")
+        return
+    state = st.dataframe(
+        [
+            {
+                "When": format.moment(batch.at, zone),
+                "Who": batch.user_name,
+                "File": batch.file_name,
+                "Form": _LABELS.get(batch.format, batch.format),
+                "Rows": batch.rows,
+                "Calls": batch.calls,
+                "Cost": format_money(batch.cost_nano_usd),
+                "State": batch.state,
+            }
+            for batch in found
+        ],
+        hide_index=True,
+        row_height=30,
+        placeholder="—",
+        on_select="rerun",
+        selection_mode="single-row",
+        key="import-batches",
+    )
+    chosen = state.selection.rows
+    batch = found[chosen[0]] if chosen and chosen[0] < len(found) else None
+    label = "Undo an import" if batch is None else f"Undo {batch.file_name}"
+    if st.button(label, icon=":material/undo:", disabled=batch is None, help="Choose a line above") and batch:
+        undo_dialog(services, actor, batch)
+
+
+@st.dialog("Undo this import?")
+def undo_dialog(services: Services, actor: Actor, batch: Batch) -> None:
+    """Name how many rows go; take them out only when that is confirmed."""
+    st.markdown(
+        f"**{batch.rows:,} rows** of {blocks.plain(batch.file_name)} leave the log and every figure. "
+        "Calls your team made stay. The file can be imported again."
+    )
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        if st.button("Keep the rows"):
+            st.rerun()
+        if st.button(":red[Undo the import]", icon=":material/delete:"):
+            try:
+                with st.spinner("Taking the rows out…"):
+                    removed = services.imports.undo(actor, batch.id)
+            except LLMManagerError as error:
+                blocks.show_error(error)
+                return
+            st.toast(f"{removed:,} rows were taken out.")
+            st.rerun()
+
+
+def _shown_in(bar: Any) -> Callable[[int, float], None]:
+    return lambda rows, share: bar.progress(share, f"{rows:,} rows")

@@ -1,0 +1,181 @@
+"""Deciding between answers: marks, the vote, the text of one beside that of another, and how votes went so far."""
+
+import difflib
+import re
+from collections.abc import Sequence
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.calls.live import CallView
+from lib.errors import LLMManagerError
+from lib.gateway.run_snippets import run_snippets
+from lib.playground.question import Question, schema_errors
+from lib.playground.run import DRAW, Run
+from lib.services import Services
+from lib.ui import blocks, format
+
+_PIECES = re.compile(r"\s+|\w+|[^\w\s]")
+_LONGEST_DIFF = 20_000  # signs of each text: beyond, comparing takes seconds
+LETTERS = "ABCD"
+
+
+def is_hidden(run: Run) -> bool:
+    """Whether a blind run has not been voted on: nothing may tell the answers apart but their text."""
+    return run.is_blind and run.winner is None and len(run.panes) > 1
+
+
+def name_of(run: Run, position: int) -> str:
+    """What a pane is called: its configuration, or a letter while that is hidden or not enough."""
+    slugs = [pane.slug for pane in run.panes]
+    letter = f"Answer {LETTERS[position]}"
+    if is_hidden(run):
+        return letter
+    return slugs[position] if slugs.count(slugs[position]) == 1 else f"{letter}, {slugs[position]}"
+
+
+def marks(run: Run) -> dict[int, list[tuple[str, str]]]:
+    """Badges by position, once all have ended: (label, icon) of the fastest and the cheapest, and of the preferred."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    calls = {pane.position: pane.call for pane in run.panes if pane.call is not None and pane.call.status == "ok"}
+    if len(calls) > 1 and not run.running and not is_hidden(run):
+        times = {n: call.execution_time_ms for n, call in calls.items() if call.execution_time_ms is not None}
+        costs = {n: call.cost_nano_usd for n, call in calls.items() if call.cost_nano_usd is not None}
+        for label, icon, figures in (("Fastest", "bolt", times), ("Cheapest", "savings", costs)):
+            if len(figures) == len(calls) and len(set(figures.values())) > 1:
+                least = min(figures.values())
+                for position in [n for n, figure in figures.items() if figure == least]:
+                    found.setdefault(position, []).append((label, f":material/{icon}:"))
+    if run.winner is not None and run.winner != DRAW:
+        found.setdefault(run.winner, []).append(("Preferred", ":material/thumb_up:"))
+    return found
+
+
+def schema_result(question: Question | None, call: CallView) -> None:
+    """Whether the answer fits the schema that was asked for."""
+    if question is None or question.schema is None or call.running or not call.text:
+        return
+    if not (errors := schema_errors(question.schema, call.text)):
+        st.badge("Fits the schema", icon=":material/check:", color="green")
+        return
+    st.badge("Does not fit the schema", icon=":material/close:", color="red")
+    st.caption("  \n".join(blocks.plain(error) for error in errors))
+
+
+def vote_row(services: Services, actor: Actor, run: Run) -> None:
+    """One button an answer, and one for no difference; or what was said."""
+    if run.winner == DRAW:
+        st.caption("The vote: no difference.")
+    ended = all(pane.call is not None and not pane.call.running for pane in run.panes)
+    if not run.is_kept or run.user_id != actor.user_id or run.winner is not None or len(run.panes) < 2 or not ended:
+        return
+    with blocks.row(gap="xsmall"):
+        st.caption("Which is better?", width="content")
+        choices = [(name_of(run, pane.position), pane.position) for pane in run.panes]
+        for label, winner in [*choices, ("No difference", DRAW)]:
+            if st.button(blocks.plain(label), key=f"vote-{winner}"):
+                with blocks.errors_shown():
+                    services.playground.vote(actor, run.id, winner)
+                    st.rerun()
+
+
+def difference(run: Run) -> None:
+    """Two answers as one text: what only the first says, what only the second says."""
+    texts = {pane.position: pane.call.text for pane in run.panes if pane.call is not None and not pane.call.running}
+    texts = {position: text for position, text in texts.items() if text}
+    if len(texts) < 2:
+        return
+    with st.expander("Compare the texts", icon=":material/difference:"):
+        first, second = list(texts)[:2]
+        if len(texts) > 2:
+            chosen = st.segmented_control(
+                "Compare",
+                [(a, b) for a in texts for b in texts if a < b],
+                format_func=lambda pair: f"{LETTERS[pair[0]]} with {LETTERS[pair[1]]}",
+                default=(first, second),
+                label_visibility="collapsed",
+            )
+            first, second = chosen or (first, second)
+        only_first, only_second = (blocks.plain(name_of(run, n)) for n in (first, second))
+        st.caption(f":red-background[Only in {only_first}] · :green-background[only in {only_second}]")
+        st.markdown(diff_markdown(texts[first], texts[second]))
+
+
+def diff_markdown(first: str, second: str) -> str:
+    """The texts word by word, as Markdown; pure text: nothing of a model's Markdown survives in it."""
+    if max(len(first), len(second)) > _LONGEST_DIFF:
+        first, second = first[:_LONGEST_DIFF], second[:_LONGEST_DIFF]
+    a, b = _PIECES.findall(first), _PIECES.findall(second)
+    parts = []
+    for kind, a0, a1, b0, b1 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if kind == "equal":
+            parts.append(_shown("".join(a[a0:a1])))
+            continue
+        for colour, text in (("red", "".join(a[a0:a1])), ("green", "".join(b[b0:b1]))):
+            if text.strip():
+                parts.append(f":{colour}-background[{_shown(text)}]")
+    return "".join(parts)
+
+
+def _shown(text: str) -> str:
+    return "  \n".join(blocks.plain(line) for line in text.split("\n")) if "\n" in text else blocks.plain(text)
+
+
+@st.dialog("Votes", width="large")
+def wins_dialog(services: Services, actor: Actor) -> None:
+    """Every configuration that the actor has voted on."""
+    import pandas as pd
+
+    lines = services.playground.wins(actor)
+    if not lines:
+        st.markdown("No votes yet. Ask two panes the same, then say which answer is better.")
+        return
+    frame = pd.DataFrame(
+        {
+            "Configuration": [line.slug for line in lines],
+            "Model": [line.model for line in lines],
+            "Compared": [line.runs for line in lines],
+            "Won": [line.won for line in lines],
+            "Drawn": [line.drawn for line in lines],
+            "Share of points": [format.share((line.won + line.drawn / 2) / line.runs) for line in lines],
+            "95 % interval": [" – ".join(format.share(end) for end in line.interval) for line in lines],
+        }
+    )
+    st.dataframe(frame, hide_index=True, row_height=30)
+    st.caption("A draw is half a point. The interval is Wilson's: where two overlap widely, there is no winner yet.")
+
+
+@st.dialog("Copy as code", width="large")
+def code_dialog(question: Question, slugs: Sequence[str], parameters: Sequence[dict[str, object]]) -> None:
+    """The run as programs that ask our own gateway."""
+    origin = (st.context.url or "http://127.0.0.1:8501").split("/playground")[0].rstrip("/")
+    chosen = st.segmented_control("Pane", list(dict.fromkeys(slugs)), default=slugs[0], label_visibility="collapsed")
+    index = list(slugs).index(chosen or slugs[0])
+    given = question.response_format() | {name: value for name, value in parameters[index].items() if value is not None}
+    made = run_snippets(origin, slugs[index], question, given)
+    for tab, snippet in zip(st.tabs([snippet.title for snippet in made]), made, strict=True):
+        with tab:
+            st.code(snippet.text, language=snippet.language)
+    st.caption("`LLM_MANAGER_API_KEY` holds a key from the page API keys.")
+
+
+def error_line(error: str) -> None:
+    """Why nothing was sent in a pane."""
+    blocks.show_failure(error)
+
+
+def shared(services: Services, actor: Actor, run: Run) -> None:
+    """The switch that lets colleagues open the run by its address."""
+    now = st.toggle(
+        "Shared with colleagues",
+        run.is_shared,
+        key=f"share-{run.id}",
+        help="Whoever may test configurations can open this address and see question and answers.",
+    )
+    if now != run.is_shared:
+        try:
+            services.playground.share(actor, run.id, is_shared=now)
+        except LLMManagerError as error:
+            blocks.show_error(error)
+        else:
+            st.toast("Shared. Copy the address." if now else "Yours alone again.")

@@ -1,0 +1,134 @@
+"""The tab Reconcile: a provider's export beside the ledger; gaps per day and model, likely causes, export."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.money import format_money
+from lib.services import Services
+from lib.statistics import invoice_rows, invoices, reconcile
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.gap_causes import Gap
+from lib.statistics.invoices import Invoice
+from lib.statistics.reconcile import Reconciliation
+from lib.ui import blocks, downloads, format
+
+_UTC = ZoneInfo("UTC")
+_LABELS = {
+    "date": "Day", "model": "Model", "prompt_tokens": "Prompt tokens", "completion_tokens": "Completion tokens",
+    "cache_read_tokens": "Cached tokens", "cost_usd": "Cost, USD",
+}  # fmt: skip
+_MODEL, _DAY, _BOTH = "By model", "By day", "By day and model"
+_SHOWN = ["day", "model", "their_cost_usd", "our_cost_usd", "gap_usd", "token_gap", "causes"]
+
+
+def tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequence[str]) -> None:
+    """Files in; the whole gap, its causes and the table out."""
+    files = st.file_uploader(
+        "Usage and cost exports of one provider",
+        ["csv", "json"],
+        accept_multiple_files=True,
+        max_upload_size=invoice_rows.LARGEST // 10**6,
+        help="OpenAI's and Anthropic's, of their consoles or interfaces; or any CSV with a day and tokens or a cost.",
+        key="reconcile-files",
+    )
+    if not files:
+        st.caption("Figures are compared per day and model, in tokens and money. The files are read and not kept.")
+        return
+    with blocks.errors_shown():
+        read = [_read(file.getvalue(), file.name) for file in files if not isinstance(file, bytes)]
+        if any(one is None for one in read):
+            return
+        invoice = invoices.joined(one for one in read if one is not None)
+        with blocks.row():
+            zones = list(dict.fromkeys([_UTC, zone]))
+            cut = st.selectbox("The file's days are cut in", zones, format_func=lambda one: one.key, width=230)
+            asked = st.multiselect("Providers", providers, placeholder=invoice.kind or "All", width=320)
+        where = StatisticsFilter(providers=tuple(asked))
+        found = services.reconcile.compare(actor, invoice, where, cut or _UTC, other_zones=[zone])
+        _whole(found, invoice)
+        _table(services, actor, found)
+
+
+def _read(content: bytes, name: str) -> Invoice | None:
+    """The file as an invoice; None while its columns are not named yet."""
+    names, suggested, is_known = invoices.columns(content)
+    if is_known:
+        return invoices.read(content)
+    with st.expander(f"Columns of {blocks.plain(name)}", icon=":material/table:", expanded=True):
+        mapping = dict[str, str]()
+        with st.grid(3, min_column_width=160, gap="small"):
+            for field, label in _LABELS.items():
+                index = names.index(suggested[field]) if field in suggested else None
+                column = st.selectbox(label, names, index, placeholder="None", key=f"reconcile-{name}-{field}")
+                mapping |= {field: column} if column else {}
+    return invoices.read(content, mapping) if mapping else None
+
+
+def _whole(found: Reconciliation, invoice: Invoice) -> None:
+    """Both sums, the gap, and every cause with the models it holds for."""
+    total = found.total
+    days = f"{found.first} to {found.last}, days in {found.zone.key}"
+    asked = ", ".join(found.providers) or "all providers"
+    left_out = "".join(f" · {count} rows left out: {why}" for why, count in invoice.left_out.items())
+    st.caption(blocks.plain(f"{invoice.label} · {days} · compared with {asked}{left_out}"))
+    with st.grid(3, min_column_width=150, gap="small"):
+        for label, side in (("They say", total.theirs), ("The ledger says", total.ours)):
+            st.metric(
+                label,
+                format_money(side.cost_nano),
+                _tokens(side.tokens),
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+            )
+        gap = format_money(total.cost_nano)
+        st.metric("Gap", gap, _tokens(total.tokens), delta_color="off", delta_arrow="off", border=True)
+    if not total.causes:
+        st.success("They agree.", icon=":material/check_circle:")
+    by_kind: dict[str, list[str]] = {}
+    for cause in total.causes:  # those of the widest gaps first
+        by_kind.setdefault(cause.kind, []).append(cause.text)
+    lines = [text + (f" And {len(more)} more like it." if more else "") for text, *more in by_kind.values()]
+    st.markdown("\n".join(f"- {blocks.plain(line)}" for line in lines))
+
+
+def _tokens(tokens: int | None) -> str | None:
+    return None if tokens is None else f"{format.count(tokens)} tokens".replace("-", "−")
+
+
+def _table(services: Services, actor: Actor, found: Reconciliation) -> None:
+    view = st.segmented_control(
+        "View", [_MODEL, _DAY, _BOTH], default=_MODEL, required=True, label_visibility="collapsed", key="reconcile-view"
+    )
+    gaps: Sequence[Gap] = {_MODEL: found.by_model, _DAY: found.by_day}.get(view, found.gaps)
+    frame = reconcile.table(gaps)
+    hidden = {_MODEL: "day", _DAY: "model"}.get(view)
+    st.dataframe(
+        frame.astype({name: "float64" for name in frame if str(name).endswith("_usd")}),
+        hide_index=True,
+        column_config=_columns(),
+        column_order=[name for name in _SHOWN if name != hidden],
+        row_height=30,
+        height="content" if len(frame) < 15 else 480,
+        placeholder="—",
+    )
+    note = partial(services.audit.note_export, actor, "statistics.reconcile")
+    downloads.row(frame, f"reconcile-{found.first}-to-{found.last}", note, key="reconcile")
+
+
+def _columns() -> dict[str, Any]:
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    return {
+        "day": text("Day", width=96),
+        "model": text("Model", width=170),
+        "their_cost_usd": number("They charge", format="dollar"),
+        "our_cost_usd": number("The ledger", format="dollar", help="— where no price is known."),
+        "gap_usd": number("Gap", format="dollar", help="Theirs less ours."),
+        "token_gap": number("Gap, tokens", format="localized"),
+        "causes": text("Likely causes", width="large"),
+    }

@@ -1,0 +1,111 @@
+"""The playground's page: panes from the address, a run asked and opened again, hidden names, what a colleague sees."""
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from visitor import Visitor, press, words
+
+from lib.access.permissions import OPERATOR, Role
+from lib.playground.question import Question
+from lib.playground.run import Pane
+from lib.settings import Settings
+from lib.ui.playground_compare import diff_markdown
+
+
+@pytest.fixture
+def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visitor]:
+    made = Visitor(settings, monkeypatch, Role.DEVELOPER)
+    made.services.providers.create(OPERATOR, name="scripted", kind="scripted")
+    for slug, script in (("echo", "echo"), ("lorem", "lorem:9"), ("broken", "fail:401")):
+        made.services.configurations.create(OPERATOR, slug=slug, app="play", provider="scripted", model=script)
+    yield made
+    made.close()
+
+
+def started(visitor: Visitor, *panes: Pane, is_blind: bool = False) -> str:
+    """A run of the visitor's that has ended."""
+    from lib.ui import session
+
+    actor = visitor.services.sessions.actor(str(session.token()))
+    assert actor is not None
+    run_id = visitor.services.playground.start(actor, Question("Say *this*"), panes, is_blind=is_blind)
+    for pane in visitor.services.playground.open(actor, run_id).panes:
+        if pane.call_id:
+            visitor.services.calls.wait(actor, pane.call_id)
+    return run_id
+
+
+def selected(page: AppTest) -> list[str]:
+    return [box.value for box in page.selectbox if box.label == "Configuration"]
+
+
+@pytest.mark.feature("PLAY-1")
+def test_the_address_says_which_panes_stand_side_by_side(visitor: Visitor) -> None:
+    assert selected(visitor.open("playground", config="lorem,echo,nobody")) == ["lorem", "echo"]
+    assert len(selected(visitor.open("playground"))) == 1
+    page = visitor.open("playground", config="lorem")
+    page.session_state["panes"] = 3
+    page.run()
+    assert len(set(selected(page))) == 3
+
+
+@pytest.mark.feature("PLAY-1")
+@pytest.mark.feature("PLAY-5")
+def test_an_opened_run_shows_every_pane_with_its_figures_or_its_reason(visitor: Visitor) -> None:
+    run_id = started(visitor, Pane("lorem", {"temperature": 0.5}), Pane("broken"), Pane("nobody"))
+    page = visitor.open("playground", run=run_id)
+    text = words(page)
+    assert selected(page)[:2] == ["lorem", "broken"]
+    assert "Say *this*" in [shown.value for shown in page.text]
+    assert "Lorem" in text
+    assert len(page.error) == 2  # a refused key, and a configuration that is not there
+    press(page, "Run all again")
+    assert page.query_params["run"] != [run_id]
+
+
+@pytest.mark.feature("PLAY-1")
+def test_a_blind_run_hides_who_wrote_what_until_the_vote(visitor: Visitor) -> None:
+    run_id = started(visitor, Pane("lorem"), Pane("echo"), is_blind=True)
+    page = visitor.open("playground", run=run_id)
+    assert selected(page) == []
+    assert "lorem" not in words(page)
+    assert not any(button.label == "Copy as code" for button in page.button)
+    page = press(page, "Answer B")
+    assert selected(page) == ["lorem", "echo"]
+    assert "Preferred" in words(page)
+
+
+@pytest.mark.feature("PLAY-5")
+def test_a_colleague_reads_a_shared_run_and_can_change_nothing_of_it(visitor: Visitor) -> None:
+    owner = visitor.services.users.create(OPERATOR, "jonas", "another long password", Role.DEVELOPER)
+    from lib.access.permissions import actor_for
+
+    jonas = actor_for(owner.id, "jonas", Role.DEVELOPER)
+    run_id = visitor.services.playground.start(jonas, Question("Mine"), [Pane("lorem"), Pane("echo")])
+    assert "somebody else's and not shared" in words(visitor.open("playground", run=run_id))
+    visitor.services.playground.share(jonas, run_id, is_shared=True)
+    for pane in visitor.services.playground.open(jonas, run_id).panes:
+        visitor.services.calls.wait(jonas, str(pane.call_id))
+    page = visitor.open("playground", run=run_id)
+    assert "A run that jonas shares" in words(page)
+    assert "Lorem" in words(page)
+    labels = {button.label for button in page.button}
+    assert not labels & {"Run again", "Stop", "Stop all", "No difference"}
+
+
+@pytest.mark.feature("PLAY-2")
+def test_a_schema_that_is_none_is_said_before_anything_is_sent(visitor: Visitor) -> None:
+    page = visitor.open("playground", config="echo")
+    next(area for area in page.text_area if area.label.startswith("JSON Schema")).set_value("{").run()
+    page.chat_input[0].set_value("Hello").run()
+    assert "Expecting property name" in words(page)
+    assert "run" not in page.query_params
+
+
+def test_a_comparison_shows_text_and_runs_nothing_of_it() -> None:
+    shown = diff_markdown("the same *bold* ![x](http://a)", "the same bold [x](http://b)")
+    assert "![" not in shown
+    assert ":red-background[" in shown
+    assert ":green-background[" in shown
+    assert diff_markdown("same", "same") == "same"

@@ -1,0 +1,101 @@
+"""Crossed figures: exact sums, totals that are asked for where they can't be summed, charts that are valid, FOCUS."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import product
+from pathlib import Path
+
+import altair as alt
+import pytest
+
+from lib.access.permissions import OPERATOR
+from lib.db.engine import Store
+from lib.demo import Demo
+from lib.errors import InvalidInput
+from lib.money import usd_from_nano
+from lib.statistics import explore, focus
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.measures import Dimension, Measure, Shape, Tag, Unit, axis_named
+from lib.statistics.periods import Cycle, Step
+from lib.statistics.queries import Statistics
+
+WHERE = StatisticsFilter(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC))
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statistics]:
+    folder: Path = tmp_path_factory.mktemp("explore")
+    store = Store(f"sqlite:///{folder / 'l.db'}")
+    from lib.db import schema
+
+    schema.upgrade(store)
+    Demo(store).load(OPERATOR, calls=3000)
+    made = Statistics(store, folder / "statistics")
+    yield made
+    made.close()
+    store.dispose()
+
+
+def named(axis: object, value: object) -> str:
+    return explore.words_of(axis, value)  # type: ignore[arg-type]
+
+
+@pytest.mark.feature("COST-5")
+@pytest.mark.parametrize("measure", list(Measure))
+def test_every_measure_crosses_and_its_totals_are_those_of_the_whole(ask: Statistics, measure: Measure) -> None:
+    found = explore.cross(ask, OPERATOR, WHERE, Dimension.PROVIDER, Step.MONTH, measure)
+    table = explore.table(found, named)
+    last = table.iloc[-1]
+    whole = ask.pivot(OPERATOR, WHERE, [], [measure])[measure.value].iloc[0]
+    assert last.iloc[-1] == explore.exact(whole, measure.unit)
+    if measure.is_sum:
+        body = table.iloc[:-1]
+        for head in table.columns[1:]:
+            cells = [value for value in body[head] if value is not None]
+            assert sum(cells, start=Decimal(0) if measure.unit is Unit.NANO_USD else 0) == (last[head] or 0)
+    assert list(explore.table(found, named, totals=False).columns) == list(table.columns[:-1])
+
+
+@pytest.mark.feature("COST-5")
+@pytest.mark.parametrize(("shape", "across"), list(product(list(Shape)[1:], [Step.DAY, Dimension.APP])))
+def test_every_shape_is_a_chart_that_vega_takes(ask: Statistics, shape: Shape, across: object) -> None:
+    for measure in (Measure.COST, Measure.LATENCY_P95, Measure.ERROR_RATE):
+        found = explore.cross(ask, OPERATOR, WHERE, Dimension.MODEL, across, measure)  # type: ignore[arg-type]
+        frame = found.cells.assign(row_name=found.cells["row"].map(str), column_name=found.cells["column"].map(str))[
+            ["row_name", "column_name", "value"]
+        ]
+        chart = explore.draw(
+            frame, "Model", "Day", measure.unit, shape, stacks=measure.is_sum, is_time=across is Step.DAY
+        )
+        assert isinstance(alt.Chart.from_dict(chart.to_dict()), alt.TopLevelMixin)
+
+
+@pytest.mark.feature("COST-5")
+def test_rows_stand_by_size_and_time_in_its_order(ask: Statistics) -> None:
+    by_cost = explore.cross(ask, OPERATOR, WHERE, Dimension.APP, None, Measure.COST)
+    costs = [by_cost.row_totals[row] for row in by_cost.rows if by_cost.row_totals[row] is not None]
+    assert costs == sorted(costs, reverse=True)
+    assert list(explore.table(by_cost, named).columns) == ["App", "Total USD"]
+    week = explore.cross(ask, OPERATOR, WHERE, Cycle.WEEKDAY, Cycle.HOUR_OF_DAY, Measure.CALLS)
+    assert [named(Cycle.WEEKDAY, day) for day in week.rows][:2] == ["Monday", "Tuesday"]
+    assert week.columns == sorted(week.columns)
+    assert axis_named("tag.team") == Tag("team")
+    with pytest.raises(InvalidInput):
+        axis_named("colour")
+
+
+@pytest.mark.feature("COST-6")
+def test_focus_holds_the_money_and_the_tokens_of_the_range(ask: Statistics) -> None:
+    frame = focus.frame(ask, OPERATOR, WHERE)
+    whole = ask.pivot(OPERATOR, WHERE, [], [Measure.COST, Measure.TOKENS]).iloc[0]
+    assert sum(cost for cost in frame["BilledCost"] if cost is not None) == usd_from_nano(int(whole["cost"]))
+    assert sum(number or 0 for number in frame["ConsumedQuantity"]) == whole["tokens"]
+    assert set(frame["BillingCurrency"]) == {"USD"}
+    first = frame.iloc[0]
+    assert (
+        first["BillingPeriodStart"]
+        <= first["ChargePeriodStart"]
+        < first["ChargePeriodEnd"]
+        <= first["BillingPeriodEnd"]
+    )
