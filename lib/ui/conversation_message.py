@@ -15,7 +15,7 @@ from lib.conversations.conversation import Message
 from lib.errors import LLMManagerError
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, conversation_inspector, format
+from lib.ui import blocks, inspector, format
 
 _AVATARS = {"user": "person", "assistant": "smart_toy", "tool": "build", "system": "settings"}
 
@@ -146,7 +146,7 @@ def _buttons(message: Message, acts: Acts) -> None:
             type="tertiary",
             help="Inspect the request",
             key=f"inspect-{message.id}",
-            on_click=partial(conversation_inspector.ask_for, message.call_id),
+            on_click=partial(inspector.ask_for, message.call_id),
         )
 
 

@@ -19,7 +19,7 @@ from lib.conversations.talk import SHOWN
 from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, conversation_inspector, conversation_message, conversation_settings, playground
+from lib.ui import blocks, inspector, conversation_message, conversation_settings, playground
 
 REDRAW_S, TITLE_S = 0.3, 2.0
 TITLE_WAIT = timedelta(minutes=2)
@@ -129,7 +129,7 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
             conversation_message.draw(services, actor, message, _Acts(services, actor, thread), zone, selection)
         if (summary := thread.summaries.get(message.id)) is not None:
             _marker(services, actor, thread, summary, selection)
-    conversation_inspector.asked(services, actor, zone)
+    inspector.asked(services, actor, zone)
 
 
 class _Acts(conversation_message.Acts):
