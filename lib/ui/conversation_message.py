@@ -15,7 +15,7 @@ from lib.conversations.conversation import Message
 from lib.errors import LLMManagerError
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, inspector, format
+from lib.ui import blocks, format, inspector
 
 _AVATARS = {"user": "person", "assistant": "smart_toy", "tool": "build", "system": "settings"}
 

@@ -19,7 +19,7 @@ from lib.conversations.talk import SHOWN
 from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, inspector, conversation_message, conversation_settings, playground
+from lib.ui import blocks, conversation_message, conversation_settings, inspector, playground
 
 REDRAW_S, TITLE_S = 0.3, 2.0
 TITLE_WAIT = timedelta(minutes=2)
