@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     from lib.calls.activity import Activity
     from lib.demo import Demo
     from lib.imports import Imports
+    from lib.knowledge.collections import Collections
+    from lib.knowledge.documents import Documents
+    from lib.knowledge.embedding import Embedder
+    from lib.knowledge.ingest import Ingest
+    from lib.knowledge.search import Search as PassageSearch
     from lib.statistics.queries import Statistics
     from lib.statistics.reconcile import Reconcile
     from lib.statistics.whatif import WhatIf
@@ -148,6 +153,42 @@ class Services:
         return Demo(self.store)
 
     @cached_property
+    def collections(self) -> "Collections":
+        """The knowledge base: documents that are searched together."""
+        from lib.knowledge.collections import Collections
+
+        return Collections(self.store)
+
+    @cached_property
+    def embedder(self) -> "Embedder":
+        """Texts to vectors."""
+        from lib.knowledge.embedding import Embedder
+
+        return Embedder(self.store, self.calls)
+
+    @cached_property
+    def documents(self) -> "Documents":
+        """What stands in collections."""
+        from lib.knowledge.documents import Documents
+
+        return Documents(self.store, self.embedder)
+
+    @cached_property
+    def ingest(self) -> "Ingest":
+        """What takes documents in."""
+        from lib.knowledge.ingest import Ingest
+
+        return Ingest(self.store, self.embedder)
+
+    @cached_property
+    def passages(self) -> "PassageSearch":
+        """The search for passages."""
+        from lib.knowledge.indexes import Indexes
+        from lib.knowledge.search import Search
+
+        return Search(self.store, self.embedder, Indexes(self.store, self.settings.data_dir / "knowledge"))
+
+    @cached_property
     def imports(self) -> "Imports":
         """Past usage from other programs."""
         from lib.imports import Imports
@@ -169,8 +210,14 @@ class Services:
         }
         return Scheduler(self.store, jobs, errands=errands)
 
+    def knowledge_jobs(self) -> Scheduler:
+        """Documents are taken in beside the other errands, which must not wait for them."""
+        return Scheduler(self.store, {}, errands={"documents": lambda: self.ingest.run_due()}, errands_every_s=1.0)
+
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
+        if "ingest" in self.__dict__:
+            self.ingest.stop()
         self.calls.close()
         self.api_keys.write_last_used()
         if "statistics" in self.__dict__:

@@ -626,3 +626,89 @@ exchange_rates = Table(
     Column("day", Date, primary_key=True),
     Column("per_usd", String(40), nullable=False),  # a decimal: units of it for one dollar
 )
+
+collections = Table(
+    "collections",
+    metadata,
+    _id(primary_key=True),
+    _id("owner_id", nullable=False),  # a user
+    Column("name", String(120), nullable=False),
+    Column("description", Text, nullable=False, default=""),
+    Column("is_shared", Boolean, nullable=False, default=False),  # read by all who may use models
+    Column("embedding_model", String(200), nullable=False),  # provider/model, for the call path
+    Column("chunking", JSON, nullable=False, default=dict),  # strategy, size, overlap
+    Column("search", JSON, nullable=False, default=dict),  # what a question uses unless it says otherwise: mode, k
+    Column("change_seq", BigInteger, nullable=False, default=0),  # grows with what is found: indexes follow it
+    _moment("created_at"),
+    _moment("updated_at"),
+    Index(None, "owner_id"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    _id(primary_key=True),
+    _id("collection_id", nullable=False),
+    Column("title", String(300), nullable=False),
+    Column("kind", String(10), nullable=False),  # manual, faq, api_doc, code
+    Column("tags", JSON, nullable=False, default=list),
+    Column("dated", Date),  # the day it is of, where somebody said
+    Column("source", String(10), nullable=False),  # upload, paste, url, command
+    Column("source_name", String(2000), nullable=False, default=""),
+    Column("media_type", String(120), nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes of the newest version
+    Column("sha256", String(64), nullable=False),
+    Column("language", String(20), nullable=False, default=""),
+    Column("state", String(10), nullable=False),  # queued, parsing, embedding, ready, failed
+    Column("error", Text),
+    Column("chunks_total", Integer, nullable=False, default=0),
+    Column("chunks_done", Integer, nullable=False, default=0),
+    Column("version", Integer, nullable=False, default=1),  # the newest, which may still be worked on
+    Column("serving_version", Integer),  # what is found; NULL until the first is whole
+    _id("worker_id"),  # the process that works on it
+    _moment("worker_until", nullable=True),
+    _id("created_by"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    Index(None, "collection_id", "sha256"),
+    Index(None, "state"),
+)
+
+document_versions = Table(
+    "document_versions",
+    metadata,
+    _id("document_id", primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("original", LargeBinary, nullable=False),
+    Column("text", Text),  # as parsed; the offsets of chunks count its characters
+    Column("page_starts", JSON),  # the offset of each page, where there are pages
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _id("collection_id", nullable=False),
+    _id("document_id", nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("start", Integer, nullable=False),  # offsets in the document's text
+    Column("end", Integer, nullable=False),
+    Column("page_first", Integer),
+    Column("page_last", Integer),
+    Column("heading", String(300), nullable=False, default=""),
+    Column("text", Text, nullable=False),
+    Column("words", Text, nullable=False, default=""),  # its stems, for the search by words
+    Column("text_sha256", String(64), nullable=False),
+    Column("is_edited", Boolean, nullable=False, default=False),
+    Index(None, "document_id", "version", "ordinal"),
+    Index(None, "collection_id"),
+)
+
+chunk_vectors = Table(
+    "chunk_vectors",
+    metadata,
+    Column("embedding_model", String(200), primary_key=True),
+    Column("text_sha256", String(64), primary_key=True),
+    Column("vector", LargeBinary, nullable=False),  # float32, little-endian, of length one
+)

@@ -40,6 +40,8 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()
     jobs = current.jobs()
     jobs.start()
+    taking_in = current.knowledge_jobs()
+    taking_in.start()
     watcher = asyncio.create_task(watch_sessions(current))
     try:
         with drained(current.calls):
@@ -48,6 +50,8 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
+        current.ingest.stop()
+        await asyncio.to_thread(taking_in.stop)
         await asyncio.to_thread(jobs.stop)
         await asyncio.to_thread(current.calls.close, _DRAIN_S)
         await asyncio.to_thread(current.close)

@@ -102,6 +102,7 @@ _SPOKEN: dict[ProviderKind, frozenset[Protocol]] = {
     **dict.fromkeys((_K.GROQ, _K.DEEPSEEK), _CHAT),
 }
 LOCAL_MODEL = "smollm2-135m-instruct"
+LOCAL_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
 
 
 def facts(kind: str) -> KindFacts:

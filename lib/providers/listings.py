@@ -13,7 +13,7 @@ from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.providers import hosts, listing_shapes
 from lib.providers.adapters import failures
 from lib.providers.chunks import Endpoint
-from lib.providers.kinds import LOCAL_MODEL, ProviderKind
+from lib.providers.kinds import LOCAL_EMBEDDING_MODEL, LOCAL_MODEL, ProviderKind
 from lib.providers.models import Catalogue, ModelFacts
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def fetch(endpoint: Endpoint, catalogue: Catalogue) -> list[ModelFacts]:
     """The models of a provider, by name; ProviderError when it can't be asked or does not answer with a list."""
     match endpoint.kind:
         case ProviderKind.LOCAL:
-            return [_local()]
+            return _local()
         case ProviderKind.SCRIPTED:
             return [ModelFacts(script, capabilities=("streaming",)) for script in _SCRIPTS]
         case ProviderKind.LITELLM:
@@ -87,10 +87,12 @@ def _ollama(client: "_Client", base: str) -> list[ModelFacts]:
     return found
 
 
-def _local() -> ModelFacts:
+def _local() -> list[ModelFacts]:
     from lib.providers.adapters.local import CONTEXT_TOKENS
+    from lib.providers.adapters.local_embeddings import LONGEST_TOKENS
 
-    return ModelFacts(LOCAL_MODEL, CONTEXT_TOKENS, CONTEXT_TOKENS, ("streaming",), 0, 0)
+    writes = ModelFacts(LOCAL_MODEL, CONTEXT_TOKENS, CONTEXT_TOKENS, ("streaming",), 0, 0)
+    return [writes, ModelFacts(LOCAL_EMBEDDING_MODEL, LONGEST_TOKENS, None, ("embeddings",), 0, 0)]
 
 
 class _Client:

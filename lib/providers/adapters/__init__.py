@@ -4,6 +4,7 @@ A request in a program's own bytes is relayed. `local` goes through litellm as w
 there as a custom provider), so that one adapter translates everything but the scripted provider.
 """
 
+import asyncio
 import threading
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from lib.providers.chunks import Adapter, ModelRequest
 from lib.providers.kinds import ProviderKind
 
 if TYPE_CHECKING:
+    from lib.providers.adapters.local_embeddings import LocalEmbeddings
     from lib.providers.adapters.relay import Relay
 
 
@@ -22,6 +24,8 @@ def adapter_for(kind: str, request: ModelRequest | None = None) -> Adapter:
     """
     if request is not None and request.wire is not None:
         return _relay()
+    if kind == ProviderKind.LOCAL and request is not None and request.texts is not None:
+        return _local_embeddings()
     return _scripted() if kind == ProviderKind.SCRIPTED else _via_litellm()
 
 
@@ -41,6 +45,8 @@ async def close() -> None:
         await close_connections()
     if _relay.cache_info().currsize:
         await _relay().close()
+    if _local_embeddings.cache_info().currsize:
+        await asyncio.to_thread(_local_embeddings().stop)
 
 
 @cache
@@ -48,6 +54,13 @@ def _scripted() -> Adapter:
     from lib.providers.adapters.scripted import Scripted
 
     return Scripted()
+
+
+@cache
+def _local_embeddings() -> "LocalEmbeddings":
+    from lib.providers.adapters.local_embeddings import LocalEmbeddings
+
+    return LocalEmbeddings()
 
 
 @cache

@@ -1,0 +1,90 @@
+"""Texts → vectors, through the call path: every batch is a row of the ledger, priced and budgeted.
+
+A text is embedded once for each model: what has its vector (by the SHA-256 of the text) is not sent again, whatever
+document or collection it stands in.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lib.access.permissions import Actor
+from lib.calls.calls import Calls
+from lib.calls.request import CallRequest, Origin
+from lib.db.engine import Store
+from lib.db.tables import chunk_vectors
+from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
+
+if TYPE_CHECKING:
+    import numpy as np
+
+APP = "knowledge"
+BUNDLED = f"local/{LOCAL_EMBEDDING_MODEL}"
+BATCH = 64
+_QUESTIONS_KEPT = 256
+_V = chunk_vectors.c
+
+
+def sha256_of(text: str) -> str:
+    """The key of a text's vector."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Embedder:
+    """Asks for vectors and keeps them."""
+
+    def __init__(self, store: Store, calls: Calls) -> None:
+        self._store, self._calls = store, calls
+        self._questions: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+
+    def known(self, model: str, shas: Sequence[str]) -> set[str]:
+        """Which texts have their vector."""
+        found: set[str] = set()
+        with self._store.read() as connection:
+            for start in range(0, len(shas), 500):
+                wanted = _V.text_sha256.in_(shas[start : start + 500])
+                query = select(_V.text_sha256).where(_V.embedding_model == model, wanted)
+                found.update(connection.scalars(query))
+        return found
+
+    def keep(self, actor: Actor, model: str, texts: Sequence[str], done: Callable[[int], None] | None = None) -> None:
+        """See to it that every text has its vector; `done` is told how many have, after each batch, and may raise."""
+        by_sha = {sha256_of(text): text for text in texts}
+        missing = [sha for sha in by_sha if sha not in self.known(model, [*by_sha])]
+        so_far = len(by_sha) - len(missing)
+        for start in range(0, len(missing), BATCH):
+            batch = missing[start : start + BATCH]
+            vectors = self.embed(actor, model, [by_sha[sha] for sha in batch])
+            rows = [
+                {"embedding_model": model, "text_sha256": sha, "vector": vector.tobytes()}
+                for sha, vector in zip(batch, vectors, strict=True)
+            ]
+            insert = sqlite.insert if self._store.is_sqlite else postgresql.insert
+            with self._store.write() as connection:
+                connection.execute(insert(chunk_vectors).on_conflict_do_nothing(), rows)
+            if done is not None:
+                done(so_far + start + len(batch))
+
+    def embed(self, actor: Actor, model: str, texts: Sequence[str]) -> "np.ndarray":
+        """float32 (texts, dimensions), each of length one; one call."""
+        import numpy as np
+
+        asked = CallRequest(
+            actor=actor, messages=(), model=model, app=APP, origin=Origin.RAG, stream=False, texts=tuple(texts)
+        )
+        found = np.asarray(self._calls.embed(asked), dtype="<f4")
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.ascontiguousarray(found / np.where(lengths > 0, lengths, 1))
+
+    def question(self, actor: Actor, model: str, text: str) -> "np.ndarray":
+        """The vector of a question; of one just asked it is remembered."""
+        key = (model, text)
+        if key not in self._questions:
+            self._questions[key] = self.embed(actor, model, [text])[0]
+            while len(self._questions) > _QUESTIONS_KEPT:
+                self._questions.popitem(last=False)
+        return self._questions[key]

@@ -1,0 +1,124 @@
+"""From two lists of scores to one ranking that is not worse than the better of them, in any language.
+
+Each leg is a z-score over the whole collection, so that a leg that tells passages apart speaks louder than one that
+does not; ranks alone would throw that away. The vector leg counts 0.7 in English, which the bundled model knows, and
+0.35 in other languages, where words are surer. In English the best two passages are then asked for like the question
+itself (Rocchio's feedback), and re-ranking lets passages that are alike lend each other some of their score.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lib.knowledge.index import Index, Rows
+from lib.knowledge.settings import Mode
+
+ENGLISH, OTHER = 0.7, 0.35
+FEEDBACK, FEEDBACK_FROM = 0.4, 2
+SMOOTHING, NEIGHBOURS, READ_AGAIN = 0.2, 5, 100
+CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Rows of the index, the best first; scores of each leg are NaN where a leg has none, ranks count from 1."""
+
+    rows: Rows
+    scores: np.ndarray
+    vector_scores: np.ndarray
+    keyword_scores: np.ndarray
+    vector_ranks: np.ndarray
+    keyword_ranks: np.ndarray
+
+
+def rank(
+    index: Index,
+    mode: Mode,
+    vector: np.ndarray | None,
+    stems: list[str],
+    allowed: np.ndarray | None,
+    rerank: bool,
+    most: int,
+) -> Ranking:
+    """The best `most` passages; `allowed` is a truth for each, None allows all."""
+    keyword = index.keyword_scores(stems) if mode is not Mode.VECTOR else np.zeros(index.size, dtype=np.float32)
+    if allowed is not None:
+        keyword = np.where(allowed, keyword, 0)
+    if mode is Mode.KEYWORD or vector is None or not index.has_vector.any():
+        rows = _best(keyword, np.flatnonzero(keyword > 0), most)
+        return _ranking(rows, keyword[rows], None, keyword, index)
+    english = index.language == "english"
+    weight = 1.0 if mode is Mode.VECTOR else ENGLISH if english else OTHER
+    rows, scores, cosines = _fused(index, vector, keyword, allowed, weight)
+    if english and mode is Mode.HYBRID and len(rows) > FEEDBACK_FROM:
+        top = rows[np.argsort(-scores, kind="stable")[:FEEDBACK_FROM]]
+        top = top[index.has_vector[top]]
+        if len(top):
+            moved = vector + FEEDBACK * index.vectors[top].mean(axis=0)
+            rows, scores, _ = _fused(index, moved / np.linalg.norm(moved), keyword, allowed, weight)
+            cosines = np.where(index.has_vector[rows], index.cosines(rows, vector), np.nan)
+    if rerank and english and mode is Mode.HYBRID:
+        scores = _smoothed(index, rows, scores)
+    order = np.argsort(-scores, kind="stable")[:most]
+    return _ranking(rows[order], scores[order], dict(zip(rows.tolist(), cosines.tolist(), strict=True)), keyword, index)
+
+
+def _fused(
+    index: Index, vector: np.ndarray, keyword: np.ndarray, allowed: np.ndarray | None, weight: float
+) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Candidates, their fused scores and their cosines (NaN without a vector)."""
+    rows, cosines = index.nearest(vector, allowed)
+    if weight < 1:
+        best = _best(keyword, np.flatnonzero(keyword > 0), CANDIDATES)
+        extra = np.setdiff1d(best, rows)
+        near = np.where(index.has_vector[extra], index.cosines(extra, vector), np.nan) if len(extra) else extra
+        rows, cosines = np.concatenate([rows, extra]), np.concatenate([cosines, near])
+    mean, deviation = index.spread(vector)
+    told = (cosines - mean) / deviation if deviation > 0 else np.zeros(len(rows))
+    told = np.nan_to_num(told, nan=0.0)
+    part = keyword if allowed is None else keyword[allowed]
+    usual, width = (float(part.mean()), float(part.std())) if len(part) else (0.0, 0.0)
+    said = (keyword[rows] - usual) / width if width > 0 else np.zeros(len(rows))
+    return rows, weight * told + (1 - weight) * said, cosines
+
+
+def _smoothed(index: Index, rows: Rows, scores: np.ndarray) -> np.ndarray:
+    """The best passages' scores, each mixed with those of the passages most like it."""
+    order = np.argsort(-scores, kind="stable")[:READ_AGAIN]
+    order = order[index.has_vector[rows[order]]]
+    if len(order) <= NEIGHBOURS:
+        return scores
+    chosen = index.vectors[rows[order]]
+    alike = chosen @ chosen.T
+    np.fill_diagonal(alike, -1)
+    near = np.argpartition(-alike, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+    weights = np.maximum(np.take_along_axis(alike, near, axis=1), 0)
+    lent = (weights * scores[order][near]).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9)
+    found = scores.astype(np.float64).copy()
+    found[order] = (1 - SMOOTHING) * found[order] + SMOOTHING * lent
+    return found
+
+
+def _best(scores: np.ndarray, rows: Rows, most: int) -> Rows:
+    """The rows with the highest scores, the best first; equal ones in their order."""
+    if len(rows) > most:
+        least = np.partition(scores[rows], len(rows) - most)[len(rows) - most]
+        rows = rows[scores[rows] >= least]
+    return rows[np.argsort(-scores[rows], kind="stable")][:most]
+
+
+def _ranking(
+    rows: Rows, scores: np.ndarray, cosines: dict[int, float] | None, keyword: np.ndarray, index: Index
+) -> Ranking:
+    nothing = np.full(len(rows), np.nan)
+    near: Any = nothing if cosines is None else np.asarray([cosines.get(row, np.nan) for row in rows.tolist()])
+    vector_ranks = nothing
+    if cosines:
+        place = {
+            row: n + 1 for n, row in enumerate(sorted(cosines, key=lambda row: -(np.nan_to_num(cosines[row], nan=-2))))
+        }
+        vector_ranks = np.asarray([place[row] for row in rows.tolist()], dtype=float)
+    said = np.where(keyword[rows] > 0, keyword[rows], np.nan)
+    keyword_ranks = np.asarray([1 + int((keyword > score).sum()) if score > 0 else np.nan for score in keyword[rows]])
+    return Ranking(rows, scores, near, said, vector_ranks, keyword_ranks)

@@ -1,0 +1,206 @@
+"""Words and vectors of one collection in memory: what a question is held against. Everything in it comes from SQL.
+
+Words: Okapi BM25 (Robertson & Zaragoza, 2009; k1 1.2, b 0.75) with the collection's own frequencies. Vectors: up to
+`GRAPH_FROM` passages every one is compared; above, hnswlib's graph (cosine, M 16, ef 200 / 96) finds the nearest. An
+index is never changed: `updated` makes the next one, and takes over what is the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+K1, B = 1.2, 0.75
+GRAPH_FROM = 20_000
+NEAREST = 200
+_SAMPLE = 2_048
+_M, _EF_BUILD, _EF_ASK = 16, 200, 96
+_MOST_DELETED = 0.3
+_THREADS = 1  # beside pages and calls
+
+Rows = np.ndarray  # places in the index
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What SQL has of one."""
+
+    id: int
+    document_id: str
+    sha: str
+    words: str
+    vector: bytes | None
+
+
+@dataclass(frozen=True)
+class Index:
+    """Passages in the order of their ids; `vectors` has zeros where `has_vector` is false."""
+
+    change_seq: int
+    model: str
+    ids: np.ndarray  # int64
+    shas: np.ndarray  # the first eight bytes of each text's hash, uint64
+    documents: np.ndarray  # int32, places in document_ids
+    document_ids: tuple[str, ...]
+    vectors: np.ndarray  # float32 (n, dimensions)
+    has_vector: np.ndarray
+    lengths: np.ndarray  # words of each
+    terms: dict[str, int]
+    word_ids: np.ndarray  # int32, all passages' words one after the other
+    language: str = ""
+    graph: Any = field(default=None, repr=False)
+
+    @property
+    def size(self) -> int:
+        """How many passages."""
+        return len(self.ids)
+
+    def keyword_scores(self, stems: Sequence[str]) -> np.ndarray:
+        """BM25 of every passage; words that a question repeats count as often."""
+        scores = np.zeros(self.size, dtype=np.float32)
+        starts, rows, impacts = self.postings
+        for stem in stems:
+            term = self.terms.get(stem)
+            if term is not None:
+                span = slice(starts[term], starts[term + 1])
+                scores[rows[span]] += impacts[span]
+        return scores
+
+    @property
+    def postings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Per word: where its passages begin, the passages, and what the word adds to each."""
+        found = self.__dict__.get("_postings")
+        if found is None:
+            found = self.__dict__["_postings"] = _postings(self.word_ids, self.lengths, len(self.terms))
+        return found
+
+    def nearest(self, vector: np.ndarray, allowed: np.ndarray | None) -> tuple[Rows, np.ndarray]:
+        """Rows and cosines of the passages nearest to a vector: all of them in a small index."""
+        if self.graph is not None and allowed is None:
+            labels, far = self.graph.knn_query(vector, k=min(NEAREST, int(self.has_vector.sum())))
+            return np.searchsorted(self.ids, labels[0].astype(np.int64)), 1 - far[0]
+        rows = np.flatnonzero(self.has_vector if allowed is None else self.has_vector & allowed)
+        return rows, self.cosines(rows, vector)
+
+    def cosines(self, rows: Rows, vector: np.ndarray) -> np.ndarray:
+        """Of some passages with a vector; they all have length one."""
+        chosen = self.vectors if len(rows) == self.size else self.vectors[rows]
+        return np.asarray(chosen @ vector, dtype=np.float32)
+
+    def spread(self, vector: np.ndarray) -> tuple[float, float]:
+        """Mean and standard deviation of a vector's cosines over the collection, from a sample where it is large."""
+        rows = np.flatnonzero(self.has_vector)
+        if len(rows) > _SAMPLE:
+            rows = np.random.default_rng(7).choice(rows, _SAMPLE, replace=False)
+        found = self.cosines(rows, vector) if len(rows) else np.zeros(1, dtype=np.float32)
+        return float(found.mean()), float(found.std())
+
+
+def empty(model: str) -> Index:
+    """An index of nothing."""
+    none = np.zeros(0, dtype=np.int64)
+    flat = np.zeros((0, 1), dtype=np.float32)
+    return Index(
+        0, model, none, none.astype(np.uint64), none.astype(np.int32), (), flat, none.astype(bool), none, {}, none
+    )
+
+
+def short_sha(sha: str) -> int:
+    """Eight bytes of a hash: enough to see that a text has changed."""
+    return int(sha[:16], 16)
+
+
+def updated(old: Index, change_seq: int, model: str, ids: np.ndarray, fresh: Sequence[Passage], language: str) -> Index:
+    """The next index: the passages of `ids` (in order), those in `fresh` as given, the others as they were."""
+    same_model = old.model == model
+    place = {int(one): n for n, one in enumerate(old.ids)}
+    new = {one.id: one for one in fresh}
+    terms = dict(old.terms)
+    starts = np.concatenate([[0], np.cumsum(old.lengths)]).astype(np.int64)
+    names: dict[str, int] = {}
+    documents, shas, lengths, words = [], [], [], []
+    dimensions = next((len(one.vector) // 4 for one in fresh if one.vector), old.vectors.shape[1])
+    vectors = np.zeros((len(ids), dimensions), dtype=np.float32)
+    has = np.zeros(len(ids), dtype=bool)
+    for row, one in enumerate(ids.tolist()):
+        passage, before = new.get(one), place.get(one)
+        if passage is not None:
+            found = [terms.setdefault(word, len(terms)) for word in passage.words.split()]
+            words.append(np.asarray(found, dtype=np.int32))
+            document, sha, vector = passage.document_id, short_sha(passage.sha), passage.vector
+            if vector is not None and len(vector) == 4 * dimensions:
+                vectors[row], has[row] = np.frombuffer(vector, dtype="<f4"), True
+        else:
+            assert before is not None  # noqa: S101 (what is not fresh was there)
+            words.append(old.word_ids[starts[before] : starts[before + 1]])
+            document, sha = old.document_ids[old.documents[before]], int(old.shas[before])
+            if same_model and old.has_vector[before]:
+                vectors[row], has[row] = old.vectors[before], True
+        documents.append(names.setdefault(document, len(names)))
+        shas.append(sha)
+        lengths.append(len(words[-1]))
+    made = Index(
+        change_seq,
+        model,
+        ids,
+        np.asarray(shas, dtype=np.uint64),
+        np.asarray(documents, dtype=np.int32),
+        tuple(names),
+        vectors,
+        has,
+        np.asarray(lengths, dtype=np.int64),
+        terms,
+        np.concatenate(words) if words else np.zeros(0, dtype=np.int32),
+        language,
+    )
+    graph = _graph(old if same_model else None, made, {one.id for one in fresh})
+    return Index(**{**{name: getattr(made, name) for name in Index.__dataclass_fields__}, "graph": graph})
+
+
+def new_graph(dimensions: int) -> Any:
+    """An empty graph of hnswlib."""
+    import hnswlib
+
+    return hnswlib.Index(space="cosine", dim=dimensions)
+
+
+def _graph(old: Index | None, made: Index, fresh: set[int]) -> Any:
+    """The graph of an index large enough to need one: the old one with what changed, or a new one."""
+    count = int(made.has_vector.sum())
+    if count < GRAPH_FROM:
+        return None
+    wanted = made.ids[made.has_vector]
+    if old is not None and old.graph is not None:
+        gone = np.setdiff1d(old.ids[old.has_vector], wanted)
+        known = old.graph.get_current_count()
+        if len(gone) + known - int(old.has_vector.sum()) < _MOST_DELETED * count:
+            graph = new_graph(made.vectors.shape[1])
+            graph.__setstate__(old.graph.__getstate__())  # questions that are under way still ask the old one
+            add = made.has_vector & (~np.isin(made.ids, old.ids[old.has_vector]) | np.isin(made.ids, [*fresh]))
+            for label in gone:
+                graph.mark_deleted(int(label))
+            if len(rows := np.flatnonzero(add)):
+                graph.resize_index(max(graph.get_max_elements(), known + len(rows)))
+                graph.add_items(made.vectors[rows], made.ids[rows], num_threads=_THREADS)
+            graph.set_ef(_EF_ASK + NEAREST)
+            return graph
+    graph = new_graph(made.vectors.shape[1])
+    graph.init_index(max_elements=count, M=_M, ef_construction=_EF_BUILD, random_seed=7)
+    graph.add_items(made.vectors[made.has_vector], wanted, num_threads=_THREADS)
+    graph.set_ef(_EF_ASK + NEAREST)
+    return graph
+
+
+def _postings(word_ids: np.ndarray, lengths: np.ndarray, terms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    count = len(lengths)
+    rows = np.repeat(np.arange(count, dtype=np.int64), lengths)
+    keys, often = np.unique(word_ids.astype(np.int64) * max(count, 1) + rows, return_counts=True)
+    term, row = np.divmod(keys, max(count, 1))
+    starts = np.searchsorted(term, np.arange(terms + 1))
+    having = np.diff(starts)
+    idf = np.log1p((count - having + 0.5) / (having + 0.5))
+    usual = lengths.mean() if count and lengths.mean() else 1.0
+    norm = K1 * (1 - B + B * lengths / usual)
+    impacts = idf[term] * often * (K1 + 1) / (often + norm[row])
+    return starts, row.astype(np.int32), impacts.astype(np.float32)

@@ -1,0 +1,188 @@
+"""Finding passages: the question's words and its vector held against a collection's index, and why each was found."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, and_, or_, select
+
+from lib.access.permissions import Actor
+from lib.db.engine import Store
+from lib.db.tables import chunks, documents
+from lib.errors import InvalidInput
+from lib.knowledge.access import find, readable
+from lib.knowledge.embedding import Embedder
+from lib.knowledge.settings import Mode, SearchSettings
+from lib.knowledge.words import prepare
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lib.knowledge.index import Index
+    from lib.knowledge.indexes import Indexes
+
+LONGEST_QUESTION = 4_000
+_K, _D = chunks.c, documents.c
+
+
+@dataclass(frozen=True)
+class Only:
+    """Which documents may be found; empty is any. A passage's document has one of the tags."""
+
+    documents: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    since: date | None = None
+    until: date | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything is asked for."""
+        return self != Only()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found. Ranks count from 1 within each leg; None where a leg does not have it."""
+
+    chunk_id: int
+    collection_id: str
+    document_id: str
+    title: str
+    ordinal: int
+    heading: str
+    page_first: int | None
+    page_last: int | None
+    start: int
+    end: int
+    text: str
+    score: float
+    vector_score: float | None
+    vector_rank: int | None
+    keyword_score: float | None
+    keyword_rank: int | None
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer to a question: the hits, the best first, and how they were looked for."""
+
+    hits: list[Hit]
+    settings: SearchSettings
+    language: str
+    passages: int
+    took_ms: int
+
+
+class Search:
+    """Searches collections that the actor may read."""
+
+    def __init__(self, store: Store, embedder: Embedder, indexes: "Indexes") -> None:
+        self._store, self._embedder, self._indexes = store, embedder, indexes
+
+    def search(
+        self,
+        actor: Actor,
+        collection_id: str,
+        question: str,
+        settings: SearchSettings | None = None,
+        only: Only | None = None,
+    ) -> Found:
+        """The passages that answer a question best; `settings` None: those of the collection."""
+        question = question.strip()
+        if not question or len(question) > LONGEST_QUESTION:
+            raise InvalidInput("Ask something.", f"Up to {LONGEST_QUESTION:,} characters are read.", "", "question")
+        began = time.monotonic()
+        with self._store.read() as connection:
+            row = find(connection, collection_id, readable(actor))
+        settings = settings or SearchSettings(**row["search"])
+        index = self._indexes.of(row)
+        vector = None
+        if settings.mode is not Mode.KEYWORD and index.has_vector.any():
+            vector = self._embedder.question(actor, row["embedding_model"], question)
+        with self._store.read() as connection:
+            allowed = _allowed(connection, index, collection_id, only or Only())
+            ranking = self._rank(index, question, vector, settings, allowed)
+            hits = _hits(connection, collection_id, index, ranking)
+        took = round((time.monotonic() - began) * 1000)
+        return Found(hits, settings, index.language, index.size, took)
+
+    def _rank(self, index: "Index", question: str, vector: Any, settings: SearchSettings, allowed: Any) -> Any:
+        from lib.knowledge import fusion
+
+        stems = prepare(question, index.language) or prepare(question, "")
+        return fusion.rank(index, settings.mode, vector, stems, allowed, settings.rerank, settings.k)
+
+
+def _allowed(connection: Connection, index: "Index", collection_id: str, only: Only) -> "np.ndarray | None":
+    """A truth for each passage; None when nothing is narrowed."""
+    if not only.narrows:
+        return None
+    import numpy as np
+
+    conditions = [_D.collection_id == collection_id]
+    if only.documents:
+        conditions.append(_D.id.in_(only.documents))
+    if only.kinds:
+        conditions.append(_D.kind.in_(only.kinds))
+    if only.since is not None:
+        conditions.append(_D.dated >= only.since)
+    if only.until is not None:
+        conditions.append(_D.dated <= only.until)
+    rows = connection.execute(select(_D.id, _D.tags).where(*conditions))
+    wanted = {row.id for row in rows if not only.tags or set(only.tags) & set(row.tags)}
+    of_documents = np.asarray([one in wanted for one in index.document_ids], dtype=bool)
+    return of_documents[index.documents] if len(of_documents) else np.zeros(0, dtype=bool)
+
+
+def _hits(connection: Connection, collection_id: str, index: "Index", ranking: Any) -> list[Hit]:
+    ids = [int(index.ids[row]) for row in ranking.rows]
+    query = select(chunks, _D.title).select_from(chunks.join(documents, _D.id == _K.document_id))
+    rows = {row["id"]: row for row in connection.execute(query.where(_K.id.in_(ids))).mappings()}
+    around = _around(connection, [rows[one] for one in ids if one in rows])
+
+    def known(value: float) -> float | None:
+        return None if value != value else float(value)
+
+    hits: list[Hit] = []
+    for n, one in enumerate(ids):
+        if (row := rows.get(one)) is None:
+            continue  # it went while we looked
+        ranks = [known(ranking.vector_ranks[n]), known(ranking.keyword_ranks[n])]
+        place = (row["document_id"], row["version"], row["ordinal"])
+        names = ("document_id", "title", "ordinal", "heading", "page_first", "page_last", "start", "end", "text")
+        hits.append(
+            Hit(
+                chunk_id=one,
+                collection_id=collection_id,
+                **{name: row[name] for name in names},
+                score=float(ranking.scores[n]),
+                vector_score=known(ranking.vector_scores[n]),
+                vector_rank=int(ranks[0]) if ranks[0] is not None else None,
+                keyword_score=known(ranking.keyword_scores[n]),
+                keyword_rank=int(ranks[1]) if ranks[1] is not None else None,
+                before=around.get((place[0], place[1], place[2] - 1), ""),
+                after=around.get((place[0], place[1], place[2] + 1), ""),
+            )
+        )
+    return hits
+
+
+def _around(connection: Connection, rows: Sequence[Any]) -> dict[tuple[str, int, int], str]:
+    """The passages before and after each."""
+    if not rows:
+        return {}
+    beside = [
+        and_(
+            _K.document_id == row["document_id"],
+            _K.version == row["version"],
+            _K.ordinal.in_((row["ordinal"] - 1, row["ordinal"] + 1)),
+        )
+        for row in rows
+    ]
+    query = select(_K.document_id, _K.version, _K.ordinal, _K.text).where(or_(*beside))
+    return {(row[0], row[1], row[2]): row[3] for row in connection.execute(query)}
