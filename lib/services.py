@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from lib.calls.activity import Activity
     from lib.demo import Demo
     from lib.imports import Imports
+    from lib.knowledge.answers import Answers
     from lib.knowledge.collections import Collections
     from lib.knowledge.documents import Documents
     from lib.knowledge.embedding import Embedder
@@ -187,6 +188,13 @@ class Services:
         from lib.knowledge.search import Search
 
         return Search(self.store, self.embedder, Indexes(self.store, self.settings.data_dir / "knowledge"))
+
+    @cached_property
+    def answers(self) -> "Answers":
+        """Answers from passages."""
+        from lib.knowledge.answers import Answers
+
+        return Answers(self.calls, self.passages, self.configurations, self.overrides)
 
     @cached_property
     def imports(self) -> "Imports":

@@ -1,0 +1,261 @@
+"""`rag collections|create|ingest|documents|search|answer|reindex|delete`: the knowledge base from the command line."""
+
+import argparse
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.cli import output
+from lib.cli.arguments import count, day, names
+from lib.cli.door import OPERATOR, opened_services
+from lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from lib.services import Services
+
+KINDS = ("manual", "faq", "api_doc", "code")
+MODES = ("hybrid", "vector", "keyword")
+STRATEGIES = ("recursive", "fixed", "heading", "semantic")
+
+
+def add_commands(commands: Any) -> None:
+    """Register `rag`."""
+    actions = commands.add_parser("rag", help="the knowledge base").add_subparsers(metavar="ACTION", required=True)
+    command = actions.add_parser("collections", help="list collections")
+    output.add_json_option(command)
+    command.set_defaults(run=list_collections)
+    command = actions.add_parser("create", help="make a collection")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--description", default="")
+    command.add_argument("--shared", action="store_true", help="everybody who may use models reads it")
+    command.add_argument("--embedding", metavar="PROVIDER/MODEL", help="default: the bundled model")
+    _add_chunking(command)
+    command.set_defaults(run=create)
+    command = actions.add_parser("ingest", help="add files, folders and addresses, and take them in")
+    command.add_argument("collection", metavar="COLLECTION", help="its id, or its name; it is made when it is new")
+    command.add_argument("sources", metavar="FILE|FOLDER|URL", nargs="+")
+    command.add_argument("--kind", choices=KINDS, default="manual")
+    command.add_argument("--tags", type=names, default=[], metavar="T[,T]")
+    command.add_argument("--dated", type=day, metavar="D", help="the day the documents are of")
+    output.add_json_option(command)
+    command.set_defaults(run=ingest)
+    command = actions.add_parser("documents", help="list a collection's documents and how far they are")
+    command.add_argument("collection", metavar="COLLECTION")
+    output.add_json_option(command)
+    command.set_defaults(run=list_documents)
+    command = actions.add_parser("search", help="find passages")
+    _add_question(command)
+    output.add_json_option(command)
+    command.set_defaults(run=search)
+    command = actions.add_parser("answer", help="answer from passages, with citations")
+    _add_question(command)
+    command.add_argument("--configuration", metavar="SLUG", help="whose model answers; default: the app's")
+    output.add_json_option(command)
+    command.set_defaults(run=answer)
+    command = actions.add_parser("reindex", help="cut or embed everything anew")
+    command.add_argument("collection", metavar="COLLECTION")
+    command.add_argument("--embedding", metavar="PROVIDER/MODEL")
+    _add_chunking(command)
+    command.set_defaults(run=reindex)
+    command = actions.add_parser("delete", help="remove a collection with its documents, or one document")
+    command.add_argument("collection", metavar="COLLECTION")
+    command.add_argument("--document", metavar="ID", help="this document alone")
+    command.set_defaults(run=delete)
+
+
+def _add_chunking(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--strategy", choices=STRATEGIES)
+    command.add_argument("--size", type=count, metavar="N", help="characters of a passage")
+    command.add_argument("--overlap", type=int, metavar="N", help="characters that passages share")
+
+
+def _add_question(command: argparse.ArgumentParser) -> None:
+    command.add_argument("collection", metavar="COLLECTION")
+    command.add_argument("question", metavar="QUESTION")
+    command.add_argument("--mode", choices=MODES)
+    command.add_argument("-k", type=count, metavar="N", help="passages")
+    command.add_argument("--no-rerank", action="store_true")
+    command.add_argument("--kind", choices=KINDS, action="append", default=[])
+    command.add_argument("--tags", type=names, default=[], metavar="T[,T]")
+    command.add_argument("--since", type=day, metavar="D")
+    command.add_argument("--until", type=day, metavar="D")
+
+
+def list_collections(arguments: argparse.Namespace) -> None:
+    """Print them."""
+    with opened_services() as services:
+        rows = [
+            {"id": one.id, "name": one.name, "documents": one.documents, "ready": one.ready, "failed": one.failed}
+            | {"shared": one.is_shared, "embedding_model": one.embedding_model}
+            for one in services.collections.list(OPERATOR)
+        ]
+    output.show(rows, as_json=arguments.json, empty="No collections yet.")
+
+
+def create(arguments: argparse.Namespace) -> None:
+    """Make one; its id is the last line."""
+    with opened_services() as services:
+        more: dict[str, Any] = {"embedding_model": arguments.embedding} if arguments.embedding else {}
+        made = services.collections.create(
+            OPERATOR,
+            arguments.name,
+            description=arguments.description,
+            is_shared=arguments.shared,
+            chunking=_chunking(arguments),
+            **more,
+        )
+    print(made.id)
+
+
+def ingest(arguments: argparse.Namespace) -> None:
+    """Add everything, take it in here, and say what became of each; status 1 when one failed."""
+    from lib.errors import NotFound
+    from lib.knowledge.documents import About
+
+    about = About(kind=arguments.kind, tags=tuple(arguments.tags), dated=arguments.dated)
+    with opened_services() as services:
+        try:
+            collection = services.collections.get(OPERATOR, arguments.collection)
+        except NotFound:
+            collection = services.collections.create(OPERATOR, arguments.collection)
+        ids = []
+        for source in arguments.sources:
+            if source.startswith(("http://", "https://")):
+                ids.append(services.documents.add_url(OPERATOR, collection.id, source, about).id)
+                continue
+            for path in _files(Path(source)):
+                added, _ = services.documents.add(
+                    OPERATOR, collection.id, path.name, path.read_bytes(), about, "command"
+                )
+                ids.append(added.id)
+        found = _taken_in(services, list(dict.fromkeys(ids)))
+    rows = [{"id": d.id, "title": d.title, "state": d.state, "chunks": d.chunks_total, "error": d.error} for d in found]
+    output.show(rows, as_json=arguments.json, empty="Nothing was added.")
+    if any(row["state"] == "failed" for row in rows):
+        raise SystemExit(1)
+
+
+def _taken_in(services: "Services", ids: list[str]) -> list[Any]:
+    """The documents when each is ready or failed; another process may be at some of them."""
+    while True:
+        services.ingest.run_due()
+        found = [services.documents.get(OPERATOR, one) for one in ids]
+        if all(one.state in ("ready", "failed") for one in found):
+            return found
+        time.sleep(0.5)
+
+
+def list_documents(arguments: argparse.Namespace) -> None:
+    """Print them."""
+    with opened_services() as services:
+        collection = services.collections.get(OPERATOR, arguments.collection)
+        rows = [
+            {"id": d.id, "title": d.title, "kind": d.kind, "state": d.state, "chunks": d.chunks_total}
+            | {"language": d.language, "error": d.error}
+            for d in services.documents.list(OPERATOR, collection.id)
+        ]
+    output.show(rows, as_json=arguments.json, empty="No documents yet.")
+
+
+def search(arguments: argparse.Namespace) -> None:
+    """Print the passages."""
+    with opened_services() as services:
+        collection = services.collections.get(OPERATOR, arguments.collection)
+        settings, only = _settings(arguments, services, collection.id), _only(arguments)
+        found = services.passages.search(OPERATOR, collection.id, arguments.question, settings, only)
+    rows = [asdict(hit) for hit in found.hits]
+    if not arguments.json:
+        shown = ("score", "title", "page_first", "heading", "text")
+        rows = [{name: _short(row[name]) for name in shown} for row in rows]
+    output.show(rows, as_json=arguments.json, empty="Nothing was found.")
+
+
+def answer(arguments: argparse.Namespace) -> None:
+    """Print the answer and its sources."""
+    from lib.knowledge.answers import NOT_IN_SOURCES, check
+
+    with opened_services() as services:
+        collection = services.collections.get(OPERATOR, arguments.collection)
+        asked = services.answers.ask(
+            OPERATOR,
+            [collection.id],
+            arguments.question,
+            configuration=arguments.configuration,
+            settings=_settings(arguments, services, collection.id),
+            only=_only(arguments),
+        )
+        text = NOT_IN_SOURCES
+        if asked.call_id is not None:
+            view = services.calls.wait(OPERATOR, asked.call_id)
+            if view.status not in ("ok", "truncated"):
+                raise InvalidInput("There is no answer.", view.error_message or "The call was stopped.")
+            text = view.text
+    checked = check(text, asked.sources)
+    if arguments.json:
+        sources = [{"n": n, **asdict(hit)} for n, hit in enumerate(asked.sources, start=1)]
+        told: dict[str, Any] = {"answer": checked.text, "cited": checked.cited, "removed_citations": checked.removed}
+        told |= {"in_sources": checked.is_in_sources, "sources": sources, "call_id": asked.call_id}
+        output.show_one(told, as_json=True)
+        return
+    print(checked.text)
+    for number in checked.cited:
+        hit = asked.sources[number - 1]
+        print(f"[{number}] {hit.title}{f', page {hit.page_first}' if hit.page_first else ''}", file=sys.stderr)
+
+
+def reindex(arguments: argparse.Namespace) -> None:
+    """Queue every document and take them in here."""
+    with opened_services() as services:
+        collection = services.collections.get(OPERATOR, arguments.collection)
+        services.collections.reindex(
+            OPERATOR, collection.id, chunking=_chunking(arguments), embedding_model=arguments.embedding
+        )
+        print(f"{services.ingest.run_due()} documents were taken in anew.")
+
+
+def delete(arguments: argparse.Namespace) -> None:
+    """Remove it."""
+    with opened_services() as services:
+        if arguments.document:
+            services.documents.delete(OPERATOR, arguments.document)
+            return
+        services.collections.delete(OPERATOR, services.collections.get(OPERATOR, arguments.collection).id)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
+    if not path.is_file():
+        raise InvalidInput(f"{path} can't be read.", "There is no such file or folder.")
+    return [path]
+
+
+def _chunking(arguments: argparse.Namespace) -> Any:
+    from lib.knowledge.chunking import Chunking
+
+    given = {name: getattr(arguments, name) for name in ("strategy", "size", "overlap")}
+    given = {name: value for name, value in given.items() if value is not None}
+    return Chunking(**given) if given else None
+
+
+def _settings(arguments: argparse.Namespace, services: "Services", collection_id: str) -> Any:
+    from dataclasses import replace
+
+    found = services.collections.get(OPERATOR, collection_id).search
+    mode, k = arguments.mode or found.mode, arguments.k or found.k
+    return replace(found, mode=mode, k=k, rerank=found.rerank and not arguments.no_rerank)
+
+
+def _only(arguments: argparse.Namespace) -> Any:
+    from lib.knowledge.search import Only
+
+    tags, kinds = tuple(arguments.tags), tuple(arguments.kind)
+    return Only(kinds=kinds, tags=tags, since=arguments.since, until=arguments.until)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 2)
+    return " ".join(value.split())[:100] if isinstance(value, str) else value
