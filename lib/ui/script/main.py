@@ -19,6 +19,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     "Work": [
         ("playground", "Playground", "play_circle", _P.TEST_CONFIGS),
         ("conversations", "Conversations", "forum", _P.VIEW_CONVERSATIONS),
+        ("knowledge", "Knowledge base", "menu_book", _P.TEST_CONFIGS),
     ],
     "Insight": [
         ("dashboard", "Dashboard", "space_dashboard", _P.VIEW_STATS),
