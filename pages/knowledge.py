@@ -28,6 +28,7 @@ with blocks.header(chosen.name):
 if chosen.description:
     st.caption(blocks.plain(chosen.description))
 
+services.embedder.warm(chosen.embedding_model)
 TABS = ["Documents", "Search", "Answer", *(["Settings"] if chosen.may_change else [])]
 asked_for = st.query_params.get("tab", "").capitalize()
 tabs = st.tabs(TABS, default=asked_for if asked_for in TABS else TABS[0], key="knowledge-tab", on_change="rerun")

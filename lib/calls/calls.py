@@ -33,15 +33,7 @@ from lib.clock import new_id
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.db.engine import Store
-from lib.errors import (
-    Conflict,
-    ErrorKind,
-    InstallationError,
-    LLMManagerError,
-    NotFound,
-    ProviderError,
-    Throttled,
-)
+from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound, Throttled
 from lib.providers import adapters
 from lib.providers.adapters.router import Pools
 from lib.providers.circuits import Circuits
@@ -174,11 +166,7 @@ class Calls:
         call = self._calls[self.start(request)]
         call.ended.wait()
         self._calls.pop(call.call_id, None)  # its vectors are the caller's now
-        row = call.row or {}
-        if row.get("status") != "ok":
-            kind = row.get("error_kind") or ErrorKind.INTERNAL
-            raise ProviderError(ErrorKind(kind), row.get("error_message") or "The call was stopped.")
-        return call.attempt.vectors
+        return call.found_vectors()
 
     def running(self, actor: Actor) -> list[str]:
         """Ids of the actor's calls in flight here, newest first."""

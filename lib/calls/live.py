@@ -18,7 +18,7 @@ from lib.calls import content
 from lib.calls.estimate import estimate_tokens
 from lib.calls.request import Plan, Target, text_of
 from lib.clock import new_id, utc_now
-from lib.errors import Throttled
+from lib.errors import ErrorKind, ProviderError, Throttled
 from lib.providers.chunks import (
     Chunk,
     Finish,
@@ -215,6 +215,14 @@ class LiveCall:
         """Add a line to the monitor, which pages show; only the last hundred stay."""
         if self.is_watched:
             self._events.append((time.monotonic(), name, detail))
+
+    def found_vectors(self) -> tuple[tuple[float, ...], ...]:
+        """Of a call that has ended; ProviderError when it failed."""
+        row = self.row or {}
+        if row.get("status") != "ok":
+            kind = row.get("error_kind") or ErrorKind.INTERNAL
+            raise ProviderError(ErrorKind(kind), row.get("error_message") or "The call was stopped.")
+        return self.attempt.vectors
 
     def finish(self, row: dict[str, Any]) -> None:
         """The last attempt's row is on disk: the call has ended."""

@@ -15,7 +15,6 @@ from starlette.types import Receive, Scope, Send
 from lib import services as service_root
 from lib.access.grants import Endpoint
 from lib.access.permissions import Actor
-from lib.calls.estimate import estimate_tokens
 from lib.clock import utc_now
 from lib.conversations.conversation import Conversation, Message, Status
 from lib.conversations.conversations import Asked
@@ -27,15 +26,14 @@ from lib.gateway import refusals
 from lib.gateway.api_reads import Asking, Resource, moment, usd
 from lib.gateway.completions import caller
 from lib.gateway.exchange import Exchange, Left, Refused
+from lib.gateway.following import EVENTS, follow
 from lib.gateway.protocols.asked import event, read_json, text_field
 from lib.gateway.protocols.native import error_body, name_field, object_field, outcome
 from lib.gateway.refusals import Refusal
 from lib.providers import parameter_rules
 from lib.services import Services
 
-_LOOK_EVERY_S = 0.05
 _SHOWN, _MOST_PAGES = 100, 100_000
-_EVENTS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 def create(asking: Asking) -> Any:
@@ -111,8 +109,8 @@ class Say:
             conversation_id = scope["path_params"]["conversation_id"]
             sent = await asyncio.to_thread(_send, services, actor, conversation_id, body)
             if self.streams:
-                await exchange.begin(200, _EVENTS, "text/event-stream; charset=utf-8")
-            await self._pass_on(exchange, services, actor, sent.call_id)
+                await exchange.begin(200, EVENTS, "text/event-stream; charset=utf-8")
+            await follow(exchange, services, actor, sent.call_id, streams=self.streams)
             told, refusal = await asyncio.to_thread(_ended, services, actor, conversation_id, sent)
             if self.streams:
                 last = event(told, "done")
@@ -129,24 +127,6 @@ class Say:
             if exchange.began:
                 raise
             await _refuse(exchange, error.refusal if isinstance(error, Refused) else refusals.of_error(error))
-
-    async def _pass_on(self, exchange: Exchange, services: Services, actor: Actor, call_id: str) -> None:
-        """Look at the call until it ends, and write what is new."""
-        attempt, text, reasoning = 1, 0, 0
-        while True:
-            view = services.calls.view(actor, call_id)
-            if self.streams:
-                if view.attempt != attempt:
-                    attempt, text, reasoning = view.attempt, 0, 0
-                chunk: dict[str, Any] = {"content": view.text[text:]}
-                if view.reasoning[reasoning:]:
-                    chunk["reasoning"] = view.reasoning[reasoning:]
-                text, reasoning = len(view.text), len(view.reasoning)
-                if any(chunk.values()):
-                    await exchange.write(event(chunk | {"tokens": estimate_tokens(view.text)}, "chunk"))
-            if not view.running:
-                return
-            await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _refuse(exchange: Exchange, no: Refusal) -> None:

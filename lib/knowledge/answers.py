@@ -18,6 +18,7 @@ from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.errors import InvalidInput, LLMManagerError
+from lib.knowledge.collections import storable
 from lib.knowledge.embedding import APP
 from lib.knowledge.search import Hit, Only, Search
 from lib.knowledge.settings import SearchSettings
@@ -85,7 +86,7 @@ class Answers:
         """
         if not 1 <= len(collections) <= MOST_COLLECTIONS:
             raise InvalidInput("Choose collections.", f"One to {MOST_COLLECTIONS} are searched.", "", "collections")
-        chosen = self._chosen(actor, configuration)
+        question, chosen = storable(question).strip(), self._chosen(actor, configuration)
         alone = self._rewritten(actor, chosen, question, history) if history else question
         hits = self.found(actor, collections, alone, settings, only)
         sources = self.fitting(chosen, alone, hits)

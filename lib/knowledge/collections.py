@@ -81,7 +81,7 @@ class Collections:
             "id": wanted,
             "owner_id": actor.user_id or "operator",
             "name": _name(name),
-            "description": description.strip(),
+            "description": storable(description).strip(),
             "is_shared": is_shared,
             "embedding_model": _model(embedding_model),
             "chunking": asdict(chunking or Chunking()),
@@ -109,7 +109,7 @@ class Collections:
         if name is not None:
             values["name"] = _name(name)
         if description is not None:
-            values["description"] = description.strip()
+            values["description"] = storable(description).strip()
         if is_shared is not None:
             values["is_shared"] = is_shared
         if search is not None:
@@ -187,15 +187,20 @@ def _collection(row: RowMapping, actor: Actor) -> Collection:
     )
 
 
+def storable(text: str) -> str:
+    """Without what no store takes: NUL and lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
 def _name(name: str) -> str:
-    name = " ".join(name.split())
+    name = " ".join(storable(name).split())
     if not name or len(name) > 120:
         raise InvalidInput("A collection needs a name.", "It takes up to 120 characters.", "", field="name")
     return name
 
 
 def _model(model: str) -> str:
-    if "/" not in model.strip("/"):
+    if "/" not in model.strip("/") or not model.isprintable() or len(model) > 200:
         raise InvalidInput(
             "The embedding model can't be read.", f"{model!r} names no provider.", "Write provider/model.", "embedding"
         )

@@ -21,7 +21,7 @@ from lib.errors import Conflict, InvalidInput, NotFound
 from lib.knowledge import fetching
 from lib.knowledge.access import find, readable, writable
 from lib.knowledge.chunking import Chunking, Piece, cut
-from lib.knowledge.collections import touch
+from lib.knowledge.collections import storable, touch
 from lib.knowledge.embedding import Embedder, sha256_of
 from lib.knowledge.words import words_of
 
@@ -216,7 +216,7 @@ class Documents:
 
     def edit_chunk(self, actor: Actor, chunk_id: int, text: str) -> None:
         """Replace a passage's words and embed it anew; a new version of the document starts from its own text."""
-        text = text.strip()
+        text = storable(text).strip()
         if not text or len(text) > 2 * 8000:
             raise InvalidInput("A passage needs some words.", "It takes up to 16,000 characters.", "", "text")
         condition = writable(actor)

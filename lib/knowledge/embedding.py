@@ -17,6 +17,7 @@ from lib.calls.calls import Calls
 from lib.calls.request import CallRequest, Origin
 from lib.db.engine import Store
 from lib.db.tables import chunk_vectors
+from lib.providers import adapters
 from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Embedder:
     def __init__(self, store: Store, calls: Calls) -> None:
         self._store, self._calls = store, calls
         self._questions: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+
+    def warm(self, model: str) -> None:
+        """Get the bundled model ready in the background; others always are."""
+        if model == BUNDLED:
+            adapters.warm_embeddings()
 
     def known(self, model: str, shas: Sequence[str]) -> set[str]:
         """Which texts have their vector."""

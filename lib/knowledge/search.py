@@ -13,6 +13,7 @@ from lib.db.engine import Store
 from lib.db.tables import chunks, documents
 from lib.errors import InvalidInput
 from lib.knowledge.access import find, readable
+from lib.knowledge.collections import storable
 from lib.knowledge.embedding import Embedder
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.words import prepare
@@ -93,7 +94,7 @@ class Search:
         only: Only | None = None,
     ) -> Found:
         """The passages that answer a question best; `settings` None: those of the collection."""
-        question = question.strip()
+        question = storable(question).strip()
         if not question or len(question) > LONGEST_QUESTION:
             raise InvalidInput("Ask something.", f"Up to {LONGEST_QUESTION:,} characters are read.", "", "question")
         began = time.monotonic()

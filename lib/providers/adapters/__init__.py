@@ -37,6 +37,11 @@ def warm() -> threading.Thread:
     return thread
 
 
+def warm_embeddings() -> None:
+    """Start the bundled embedding model in the background."""
+    _local_embeddings().start()
+
+
 async def close() -> None:
     """Close the connections kept open between calls, on the loop that made them."""
     if _via_litellm.cache_info().currsize:

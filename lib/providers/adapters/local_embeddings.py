@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from lib.errors import ErrorKind, ProviderError
@@ -48,6 +49,14 @@ class LocalEmbeddings:
         size = 4 * DIMENSIONS
         vectors = tuple(struct.unpack(f"<{DIMENSIONS}f", raw[n : n + size]) for n in range(0, len(raw), size))
         return Embeddings(vectors, Usage(tokens, 0), request.model)
+
+    def start(self) -> None:
+        """Start the worker without waiting for it, so that the first question does not."""
+        threading.Thread(target=self._start, name="start-embeddings", daemon=True).start()
+
+    def _start(self) -> None:
+        with self._lock, suppress(ProviderError):
+            self._running()
 
     def stop(self) -> None:
         """End the worker."""
