@@ -341,6 +341,44 @@ playground_panes = Table(
     Column("error", Text),  # why not
 )
 
+prompt_templates = Table(
+    "prompt_templates",
+    metadata,
+    _id(primary_key=True),
+    Column("slug", String(80), nullable=False, unique=True),
+    Column("app", String(80)),  # NULL: for every app
+    Column("category", String(80), nullable=False, default=""),
+    Column("description", Text, nullable=False, default=""),
+    Column("newest", Integer, nullable=False),  # version: a new one names the one it was made from
+    _moment("created_at"),
+    _moment("updated_at"),
+)
+
+prompt_versions = Table(
+    "prompt_versions",
+    metadata,
+    _id("template_id", primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("system_prompt", Text),  # NULL: the configuration's own
+    Column("variables", JSON, nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    _id("user_id"),
+    Column("user_name", String(80), nullable=False),
+    _moment("created_at"),
+)
+
+prompt_labels = Table(
+    "prompt_labels",
+    metadata,
+    _id("template_id", primary_key=True),
+    Column("label", String(80), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("user_name", String(80), nullable=False),  # who moved it last
+    _moment("moved_at"),
+)
+
 prices = Table(
     "prices",
     metadata,
