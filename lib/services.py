@@ -33,6 +33,7 @@ from lib.db.vault import Vault
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
 from lib.playground.runs import Playground
+from lib.prompts.prompts import Prompts
 from lib.providers import safe_logs
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
@@ -77,6 +78,7 @@ class Services:
         self.circuits = Circuits(store)
         self.configurations = Configurations(store)
         self.overrides = Overrides(store, self.models)
+        self.prompts = Prompts(store)
         self.calls = Calls(
             store,
             settings.data_dir / "spool",

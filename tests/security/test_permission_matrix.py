@@ -42,6 +42,8 @@ from lib.imports import Imports, Source
 from lib.jobs.retention import Days, Retention
 from lib.playground.question import Question
 from lib.playground.run import Pane
+from lib.prompts.prompts import Prompts
+from lib.prompts.template import VersionDraft
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
 from lib.providers.price_entries import Prices
@@ -124,6 +126,20 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
     "Calls.answer": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer(_request(a), NO_LISTENER))),
+    "Prompts.list": (P.VIEW_CONFIGS, lambda s, a: s.prompts.list(a)),
+    "Prompts.get": (P.VIEW_CONFIGS, lambda s, a: s.prompts.get(a, "nobody")),
+    "Prompts.categories": (P.VIEW_CONFIGS, lambda s, a: s.prompts.categories(a)),
+    "Prompts.version": (P.VIEW_CONFIGS, lambda s, a: s.prompts.version(a, "nobody")),
+    "Prompts.versions": (P.VIEW_CONFIGS, lambda s, a: s.prompts.versions(a, "nobody")),
+    "Prompts.diff": (P.VIEW_CONFIGS, lambda s, a: s.prompts.diff(a, "nobody", 1, 2)),
+    "Prompts.fill": (P.TEST_CONFIGS, lambda s, a: s.prompts.fill(a, "nobody", {})),
+    "Prompts.create": (P.CREATE_CONFIGS, lambda s, a: s.prompts.create(a, "no slug!", VersionDraft("x"))),
+    "Prompts.save": (P.EDIT_CONFIGS, lambda s, a: s.prompts.save(a, "nobody", VersionDraft("x"), 1)),
+    "Prompts.describe": (P.EDIT_CONFIGS, lambda s, a: s.prompts.describe(a, "nobody")),
+    "Prompts.move_label": (P.EDIT_CONFIGS, lambda s, a: s.prompts.move_label(a, "nobody", "production", 1)),
+    "Prompts.delete": (P.DELETE_CONFIGS, lambda s, a: s.prompts.delete(a, "nobody")),
+    "Prompts.export_json": (P.VIEW_CONFIGS, lambda s, a: s.prompts.export_json(a)),
+    "Prompts.import_json": (P.CREATE_CONFIGS, lambda s, a: s.prompts.import_json(a, "{")),
     "SavedViews.list": (P.VIEW_STATS, lambda s, a: s.saved_views.list(a)),
     "SavedViews.get": (P.VIEW_STATS, lambda s, a: s.saved_views.get(a, NOBODY)),
     "SavedViews.save": (P.VIEW_STATS, lambda s, a: s.saved_views.save(a, "v", {})),
@@ -265,7 +281,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
         Webhook,
         ExchangeRates,
         Demo,
-        Imports,
+        Prompts,
     ):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
