@@ -30,6 +30,7 @@ from lib.configs.overrides import Overrides
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
+from lib.experiments.experiments import Experiments
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
 from lib.playground.runs import Playground
@@ -92,6 +93,7 @@ class Services:
         self.runs = Runs(store)
         self.metrics = Metrics(store)
         self.playground = Playground(store, self.calls, self.configurations, self.metrics)
+        self.experiments = Experiments(store, self.calls, self.configurations, self.prompts)
         self.audit = Audit(store)
         self.retention = Retention(store)
         self.budgets = Budgets(store)
@@ -153,6 +155,7 @@ class Services:
 
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
+        self.experiments.close()
         self.calls.close()
         self.api_keys.write_last_used()
         if "statistics" in self.__dict__:

@@ -25,6 +25,7 @@ from lib.calls.live import CallView, Listener, LiveCall
 from lib.calls.lookups import KeptLookups, Lookups, NotKept
 from lib.calls.picture import picture
 from lib.calls.plans import Plans, resolve
+from lib.calls.quote import Quote, quote
 from lib.calls.request import CallRequest, Plan
 from lib.calls.routing import Route
 from lib.calls.runs import Runs
@@ -87,6 +88,10 @@ class Calls:
         call = LiveCall(plan)
         self._in_loop(self._launch(call))
         return call.call_id
+
+    def quote(self, request: CallRequest, more_tokens: int = 0) -> Quote:
+        """What the call would cost, at least and at most with a longer prompt; raises what `start` would."""
+        return quote(self._plans.plan(request, reading=True), self._prices, more_tokens)
 
     async def answer(self, request: CallRequest, listener: Listener) -> LiveCall:
         """Make the call in the caller's task, on the calls' loop; the listener takes every piece as it comes.

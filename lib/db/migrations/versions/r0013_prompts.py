@@ -1,4 +1,4 @@
-"""Prompt templates: their versions, and the labels that point to one."""
+"""Prompt templates with their versions and labels; experiments, their rows and cells."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ down_revision = "0011"
 
 
 def upgrade() -> None:
-    """Add three tables."""
+    """Add six tables."""
     op.create_table(
         "prompt_templates",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -46,4 +46,45 @@ def upgrade() -> None:
         sa.Column("user_name", sa.String(length=80), nullable=False),
         sa.Column("moved_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("template_id", "label", name=op.f("pk_prompt_labels")),
+    )
+    op.create_table(
+        "experiments",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("user_id", sa.String(length=36), nullable=True),
+        sa.Column("name", sa.String(length=120), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("candidates", sa.JSON(), nullable=False),
+        sa.Column("scorers", sa.JSON(), nullable=False),
+        sa.Column("columns", sa.JSON(), nullable=False),
+        sa.Column("parallel", sa.Integer(), nullable=False),
+        sa.Column("cap_nano_usd", sa.BigInteger(), nullable=True),
+        sa.Column("owner", sa.String(length=36), nullable=True),
+        sa.Column("seen_at", UtcDateTime, nullable=True),
+        sa.Column("stop_asked", sa.Boolean(), nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_experiments")),
+    )
+    op.create_index(op.f("ix_experiments_user_id_created_at"), "experiments", ["user_id", "created_at"], unique=False)
+    op.create_table(
+        "experiment_rows",
+        sa.Column("experiment_id", sa.String(length=36), nullable=False),
+        sa.Column("row", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("inputs", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("experiment_id", "row", name=op.f("pk_experiment_rows")),
+    )
+    op.create_table(
+        "experiment_cells",
+        sa.Column("experiment_id", sa.String(length=36), nullable=False),
+        sa.Column("row", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("candidate", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("call_id", sa.String(length=36), nullable=True),
+        sa.Column("judge_call_id", sa.String(length=36), nullable=True),
+        sa.Column("calls", sa.JSON(), nullable=False),
+        sa.Column("cost_nano_usd", sa.BigInteger(), nullable=True),
+        sa.Column("scores", sa.JSON(), nullable=False),
+        sa.Column("notes", sa.JSON(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("experiment_id", "row", "candidate", name=op.f("pk_experiment_cells")),
     )
