@@ -23,6 +23,7 @@ from lib.clock import new_id, utc_now
 from lib.configs.overrides import OverrideDraft
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
+from lib.experiments.plan import Candidate, Draft
 from lib.imports import Source
 from lib.jobs.retention import Days
 from lib.playground.question import Question
@@ -65,6 +66,15 @@ NOT_CHANGES = {
     "Playground.wins": "a question",
     "Playground.delete": "one's own list; the calls stay in the ledger",
     "Prompts.fill": "a question",
+    "Calls.quote": "a question",
+    "Experiments.candidate": "a question",
+    "Experiments.quote": "a question",
+    "Experiments.lines": "a question",
+    "Experiments.standings": "a question",
+    "Experiments.create": "one's own table",
+    "Experiments.start": "calls are rows of the ledger",
+    "Experiments.stop": "one's own calls",
+    "Experiments.delete": "one's own table; the calls stay in the ledger",
     "ExchangeRates.currency": "a question",
     "ExchangeRates.choices": "a question",
     "ExchangeRates.book": "a question",
@@ -100,6 +110,14 @@ def _scripted(s: Services) -> Any:
 
 def _prompt(s: Services) -> str:
     return s.prompts.create(OPERATOR, f"t-{new_id()[-12:]}", VersionDraft(SECRET)).slug
+
+
+def _experiment(s: Services, a: Actor) -> str:
+    s.experiments.start(
+        a, made := s.experiments.create(a, Draft("x", [Candidate(_scripted(s).slug)], [{"prompt": "x"}]))
+    )
+    s.experiments.wait(a, made)
+    return made
 
 
 def _override(s: Services) -> str:
@@ -254,6 +272,11 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Prompts.import_json": (
         "prompt.import",
         lambda s, a: s.prompts.import_json(a, s.prompts.export_json(OPERATOR)),
+    ),
+    "Experiments.export": ("experiment.export", lambda s, a: s.experiments.export(a, _experiment(s, a), "csv")),
+    "Experiments.promote": (
+        "experiment.promote",
+        lambda s, a: s.experiments.promote(a, _experiment(s, a), 0, "configuration"),
     ),
     "Playground.share": ("playground.share", lambda s, a: s.playground.share(a, _run(s, a), is_shared=True)),
     "RateLimits.set_app": ("limits.change", lambda s, a: s.limits.set_app(a, "bot", Limits(5))),

@@ -38,6 +38,8 @@ from lib.configs.configurations import Configurations
 from lib.configs.overrides import OverrideDraft, Overrides
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
+from lib.experiments.experiments import Experiments
+from lib.experiments.plan import Draft
 from lib.imports import Imports, Source
 from lib.jobs.retention import Days, Retention
 from lib.playground.question import Question
@@ -63,6 +65,7 @@ Deed = Callable[[Services, Actor], Any]
 PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
 RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
+_NO_DRAFT = Draft("", [], [])
 _FILE = Source(io.BytesIO(b""), "empty.csv")
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.list": (P.VIEW_CONFIGS, lambda s, a: s.providers.list(a)),
@@ -140,6 +143,20 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Prompts.delete": (P.DELETE_CONFIGS, lambda s, a: s.prompts.delete(a, "nobody")),
     "Prompts.export_json": (P.VIEW_CONFIGS, lambda s, a: s.prompts.export_json(a)),
     "Prompts.import_json": (P.CREATE_CONFIGS, lambda s, a: s.prompts.import_json(a, "{")),
+    "Experiments.candidate": (P.TEST_CONFIGS, lambda s, a: s.experiments.candidate(a, "nobody")),
+    "Experiments.quote": (P.TEST_CONFIGS, lambda s, a: s.experiments.quote(a, _NO_DRAFT)),
+    "Experiments.create": (P.TEST_CONFIGS, lambda s, a: s.experiments.create(a, _NO_DRAFT)),
+    "Experiments.start": (P.TEST_CONFIGS, lambda s, a: s.experiments.start(a, NOBODY)),
+    "Experiments.stop": (P.TEST_CONFIGS, lambda s, a: s.experiments.stop(a, NOBODY)),
+    "Experiments.wait": (P.TEST_CONFIGS, lambda s, a: s.experiments.wait(a, NOBODY)),
+    "Experiments.list": (P.TEST_CONFIGS, lambda s, a: s.experiments.list(a)),
+    "Experiments.get": (P.TEST_CONFIGS, lambda s, a: s.experiments.get(a, NOBODY)),
+    "Experiments.lines": (P.TEST_CONFIGS, lambda s, a: s.experiments.lines(a, NOBODY)),
+    "Experiments.standings": (P.TEST_CONFIGS, lambda s, a: s.experiments.standings(a, NOBODY)),
+    "Experiments.export": (P.TEST_CONFIGS, lambda s, a: s.experiments.export(a, NOBODY, "csv")),
+    "Experiments.promote": (P.TEST_CONFIGS, lambda s, a: s.experiments.promote(a, NOBODY, 0, "template")),
+    "Experiments.delete": (P.TEST_CONFIGS, lambda s, a: s.experiments.delete(a, NOBODY)),
+    "Calls.quote": (P.TEST_CONFIGS, lambda s, a: s.calls.quote(_request(a))),
     "SavedViews.list": (P.VIEW_STATS, lambda s, a: s.saved_views.list(a)),
     "SavedViews.get": (P.VIEW_STATS, lambda s, a: s.saved_views.get(a, NOBODY)),
     "SavedViews.save": (P.VIEW_STATS, lambda s, a: s.saved_views.save(a, "v", {})),
@@ -282,6 +299,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
         ExchangeRates,
         Demo,
         Prompts,
+        Experiments,
     ):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
