@@ -15,7 +15,10 @@ _PAGES = _HERE.parent.parent / "pages"
 _P = Permission
 # group → (file, title, icon, permission); what Access shows besides the master key is for super-admins
 _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
-    "Work": [("playground", "Playground", "play_circle", _P.TEST_CONFIGS)],
+    "Work": [
+        ("playground", "Playground", "play_circle", _P.TEST_CONFIGS),
+        ("experiments", "Experiments", "science", _P.TEST_CONFIGS),
+    ],
     "Insight": [
         ("dashboard", "Dashboard", "space_dashboard", _P.VIEW_STATS),
         ("statistics", "Statistics", "query_stats", _P.VIEW_STATS),
@@ -23,6 +26,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     ],
     "Setup": [
         ("configurations", "Configurations", "tune", _P.VIEW_CONFIGS),
+        ("prompts", "Prompts", "edit_note", _P.VIEW_CONFIGS),
         ("overrides", "Overrides", "layers", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),

@@ -17,7 +17,7 @@ import streamlit as st
 from lib.ui import session
 pages = {name: st.Page(f"{folder}/{name}.py", url_path=name, default=name == wanted)
          for name in ("playground", "dashboard", "statistics", "configurations", "overrides", "providers", "prices",
-                      "activity", "budgets", "keys", "connect", "access")}
+                      "activity", "budgets", "keys", "connect", "access", "prompts", "experiments")}
 session.register(pages)
 st.navigation(list(pages.values()), position="hidden").run()
 """
