@@ -14,14 +14,29 @@ from lib.prompts.variable import Variable, VariableType
 from lib.services import Services
 from lib.ui import blocks
 
+_OPENED = "prompt-opened"
 _PLACEHOLDER = "Sum up the following in {{words}} words:\n\n{{text}}"
+
+
+def opened_at() -> tuple[str, int, int]:
+    """The template in the editor, its newest version when it was opened, and the version it began with."""
+    found: tuple[str, int, int] = st.session_state.get(_OPENED, ("", 0, 0))
+    return found
+
+
+def open_at(slug: str, base: int, shown: int) -> None:
+    """Begin with the words of a version."""
+    st.session_state[_OPENED] = (slug, base, shown)
+
+
+def close() -> None:
+    """Begin with the newest version."""
+    st.session_state.pop(_OPENED, None)
 
 
 def words(version: Version, key: str, *, locked: bool) -> tuple[str, str | None, dict[str, Any] | str]:
     """Text, system prompt and parameters as they stand in the fields; parameters as text where they are no JSON."""
-    text = st.text_area(
-        "Prompt", version.text, height=260, key=f"text-{key}", disabled=locked, placeholder=_PLACEHOLDER
-    )
+    text = st.text_area("Prompt", version.text, height=260, key=f"text-{key}", disabled=locked)
     system = st.text_area(
         "System prompt",
         version.system_prompt or "",
@@ -51,10 +66,8 @@ def variables(text: str, system: str | None, version: Version, key: str, *, lock
     return [_variable(known.get(name, Variable(name)), f"{key}-{name}", locked=locked) for name in names]
 
 
-def save(
-    services: Services, actor: Actor, template: Template, draft: VersionDraft | InvalidInput, version: Version
-) -> None:
-    """Why, and the button; the newest version is what it was made from."""
+def save(services: Services, actor: Actor, template: Template, draft: VersionDraft | InvalidInput, base: int) -> None:
+    """Why, and the button; `base` is the version that it was made from, so that nobody's is overwritten unseen."""
     locked = not actor.can(Permission.EDIT_CONFIGS)
     with blocks.row():
         reason = st.text_input(
@@ -63,7 +76,7 @@ def save(
             label_visibility="collapsed",
             max_chars=300,
             width="stretch",
-            key=f"why-{template.slug}-{template.newest}",
+            key=f"why-{template.slug}-{base}",
             disabled=locked,
         )
         pressed = st.button("Save version", icon=":material/save:", type="primary", disabled=locked)
@@ -72,8 +85,8 @@ def save(
     with blocks.errors_shown():
         if isinstance(draft, InvalidInput):
             raise draft
-        services.prompts.save(actor, template.slug, draft, version.version, reason)
-        st.session_state.pop("prompt_from", None)
+        services.prompts.save(actor, template.slug, draft, base, reason)
+        close()
         st.rerun()
 
 

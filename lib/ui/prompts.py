@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.errors import LLMManagerError
 from lib.money import format_money
-from lib.prompts.template import DRAFT, PRODUCTION, Template, Version, fill, written_values
+from lib.prompts.template import PRODUCTION, Template, Version, fill, written_values
 from lib.services import Services
 from lib.ui import blocks, format, prompt_editor, session
 from lib.ui.playground_compare import diff_markdown
@@ -87,15 +87,19 @@ def panel(services: Services, actor: Actor, template: Template, use: Use, *, com
     """Editor left; variables, versions and a try right."""
     versions = services.prompts.versions(actor, template.slug)
     newest = versions[0]
-    start = st.session_state.get("prompt_from")
-    shown = next((one for one in versions if start == (template.slug, one.version)), newest)
+    base, shown = _opened(template, versions)
     locked = not actor.can(Permission.EDIT_CONFIGS)
     left, right = (st.container(), st.container()) if compact else st.columns([1.35, 1], gap="small")
     with left.container(border=True):
         _head(services, actor, template, use)
-        if shown is not newest:
+        if base != newest.version:
+            st.warning(f"{blocks.plain(newest.user_name)} saved version {newest.version} meanwhile.")
+            if st.button("Show it", help="What stands here and was not saved is dropped."):
+                prompt_editor.close()
+                st.rerun()
+        elif shown is not newest:
             st.info(f"The words of version {shown.version}. Saving makes version {newest.version + 1} of them.")
-        key = f"{template.slug}-{newest.version}-{shown.version}"
+        key = f"{template.slug}-{base}-{shown.version}"
         text, system, parameters = prompt_editor.words(shown, key, locked=locked)
         foot = st.container()
     with right.container(border=True):
@@ -108,9 +112,19 @@ def panel(services: Services, actor: Actor, template: Template, use: Use, *, com
             _try(template, newest)
     with foot:
         draft = prompt_editor.draft_of(text, system, declared, parameters)
-        prompt_editor.save(services, actor, template, draft, newest)
+        prompt_editor.save(services, actor, template, draft, base)
     with st.container(border=True):
         _difference(versions)
+
+
+def _opened(template: Template, versions: Sequence[Version]) -> tuple[int, Version]:
+    """The version that was the newest when the editor was opened, and the one whose words it began with."""
+    slug, base, number = prompt_editor.opened_at()
+    shown = next((one for one in versions if one.version == number), None) if slug == template.slug else None
+    if shown is None:
+        base, shown = versions[0].version, versions[0]
+        prompt_editor.open_at(template.slug, base, base)
+    return base, shown
 
 
 def _head(services: Services, actor: Actor, template: Template, use: Use) -> None:
@@ -151,10 +165,9 @@ def _versions(services: Services, actor: Actor, template: Template, versions: Se
                     prompt_editor.move(services, actor, template.slug, PRODUCTION, one.version)
                 with st.popover("Label", type="tertiary", disabled=locked):
                     prompt_editor.label_popover(services, actor, template, one.version)
-                if DRAFT not in labels and st.button(
-                    "Edit", type="tertiary", key=f"from-{one.version}", disabled=locked
-                ):
-                    st.session_state["prompt_from"] = (template.slug, one.version)
+                may_edit = one is not versions[0] and not locked
+                if may_edit and st.button("Edit", type="tertiary", key=f"from-{one.version}"):
+                    prompt_editor.open_at(template.slug, versions[0].version, one.version)
                     st.rerun()
     if len(versions) > 20:
         st.caption(f"And {len(versions) - 20} older ones.")
@@ -186,13 +199,9 @@ def _difference(versions: Sequence[Version]) -> None:
         return
     with blocks.row():
         st.subheader("Compare versions", anchor=False, width="stretch")
-        numbers, newest = [one.version for one in versions], versions[0]
-        old = st.selectbox(
-            "From", numbers, 1, format_func=lambda n: f"Version {n}", width=140, key=f"diff-old-{newest.created_at}"
-        )
-        new = st.selectbox(
-            "To", numbers, 0, format_func=lambda n: f"Version {n}", width=140, key=f"diff-new-{newest.created_at}"
-        )
+        numbers, key = [one.version for one in versions], f"diff-{versions[0].created_at}"
+        old = st.selectbox("From", numbers, 1, format_func=lambda n: f"Version {n}", width=140, key=f"{key}-old")
+        new = st.selectbox("To", numbers, 0, format_func=lambda n: f"Version {n}", width=140, key=f"{key}-new")
     by_number = {one.version: one for one in versions}
     before, after = by_number[old], by_number[new]
     parts = [("System prompt", before.system_prompt or "", after.system_prompt or ""), ("", before.text, after.text)]

@@ -61,6 +61,8 @@ def test_a_prompt_is_made_edited_and_labelled(visitor: Visitor) -> None:
         ("words", "number", "10"),
     ]
     assert "in \\{\\{words\\}\\} words" in words(page)
+    page = press(page, "Edit")
+    assert field(page, "Prompt").value == "Sum up {{text}}"
     page = press(page, "Make production", 1)
     assert prompts.get(OPERATOR, "summary").labels == {"draft": 2, "production": 1}
 
@@ -72,7 +74,11 @@ def test_of_two_who_edit_the_second_is_told(visitor: Visitor) -> None:
     page = run(page)
     visitor.services.prompts.save(OPERATOR, "summary", VersionDraft("Theirs {{text}}"), 1)
     page = press(page, "Save version")
+    assert "has a newer version" in page.error[0].proto.title
     assert visitor.services.prompts.version(OPERATOR, "summary").text == "Theirs {{text}}"
+    assert field(page, "Prompt").value == "Mine {{text}}"
+    page = press(page, "Show it")
+    assert field(page, "Prompt").value == "Theirs {{text}}"
 
 
 def test_use_and_cost_come_from_the_ledger(visitor: Visitor) -> None:
@@ -105,7 +111,7 @@ def test_a_template_fills_the_playgrounds_question(visitor: Visitor) -> None:
     visitor.services.prompts.create(OPERATOR, "where", draft)
     page = visitor.open("playground", prompt="where", config="echo")
     page = press(page, "Ask with this prompt")
-    assert "Missing: city." in page.error[0].value
+    assert "Missing\\: city." in page.error[0].value
     field(page, "city").set_value("Paris")
     page = press(page, "Ask with this prompt")
     actor = visitor.services.users.list(OPERATOR)[0]
