@@ -140,6 +140,12 @@ def _head(services: Services, actor: Actor, template: Template, use: Use) -> Non
                 icon=":material/play_circle:",
                 query_params={"prompt": template.slug},
             )
+            st.page_link(
+                session.page("experiments"),
+                label="Run over a table",
+                icon=":material/science:",
+                query_params={"prompt": template.slug},
+            )
             if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_delete):
                 st.dialog(f"Delete {template.slug}?")(delete_dialog)(services, actor, template)
     about = [template.description, template.category, template.app or "every app"]
