@@ -24,6 +24,8 @@ if not found:
         st.caption("Every answer is a call in the ledger. Its cost is told before, and capped if you like.")
     st.stop()
 
+count = "1 experiment" if len(found) == 1 else f"{len(found):,} experiments"
+st.caption(f"{count} of yours, newest first")  # keeps the table's toolbar off the header
 selected = st.query_params.get("id") or found[0].id
 chosen = experiments.table(services, actor, found, selected, compact=compact)
 if chosen is not None and chosen != selected:

@@ -58,6 +58,8 @@ if not found:
         st.caption("Clear the search to see all.")
     st.stop()
 
+count = "1 prompt" if len(found) == 1 else f"{len(found):,} prompts"
+st.caption(f"{count} · calls and cost of all time")  # keeps the table's toolbar off the filters
 used = prompts.uses(services, actor)
 selected = st.query_params.get("id") or found[0].slug
 chosen = prompts.table(found, used, selected, compact=compact)

@@ -58,9 +58,9 @@ def table(services: Services, actor: Actor, found: Sequence[Experiment], selecte
         key="experiments-" + str(hash(tuple(one.id for one in found))),
         column_order=["name", "state", "cells"] if compact else list(frame.columns),
         column_config={
-            "name": text("Name", width=140 if compact else 320),
-            "state": text("State", width=110),
-            "cells": text("Asked", width=100, alignment="right"),
+            "name": text("Name", width=116 if compact else 320),
+            "state": text("State", width=104),
+            "cells": text("Asked", width=88 if compact else 110, alignment="right"),
             "cost": text("Cost", width=90, alignment="right", help="— means a call's cost is unknown"),
             "created": text("Made", width=170),
         },
@@ -103,12 +103,13 @@ def _progress(services: Services, actor: Actor, one: Experiment) -> None:
 
 
 def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> None:
-    with blocks.row(gap="xsmall"):
+    with blocks.row():
         if now.at_work:
             if st.button("Stop", icon=":material/stop_circle:"):
                 _do(lambda: services.experiments.stop(actor, now.id))
             return
-        if now.ended < now.total and st.button("Go on", icon=":material/play_arrow:", type="primary"):
+        word = "Start experiment" if now.state is State.READY else "Go on"
+        if now.ended < now.total and st.button(word, icon=":material/play_arrow:", type="primary"):
             _do(lambda: services.experiments.start(actor, now.id))
         if failed and st.button("Ask failed ones again", icon=":material/replay:"):
             _do(lambda: services.experiments.start(actor, now.id, failed_again=True))
@@ -148,11 +149,11 @@ def _standings(one: Experiment, standings: Sequence[Standing]) -> None:
 
 def name_of(one: Experiment, candidate: int) -> str:
     """A candidate with its number, which makes it unique."""
-    return f"{candidate + 1}. {one.candidates[candidate].name}"
+    return f"{candidate + 1} · {one.candidates[candidate].name}"
 
 
 def figure_text(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
-    """`80.0 % (49.0 – 94.3)`, `0.62 (0.55 – 0.70)`, `−12.0 pp (−25.1 – 1.0)`; `—` where there is none."""
+    """`80.0 % (49.0 to 94.3)`, `0.62 (0.55 to 0.70)`, `−12.0 pp (−25.1 to 1.0)`; `—` where there is none."""
     if figure.value is None:
         return "—"
     scale, digits = (100, 1) if kind in SHARES else (1, 2)
@@ -163,7 +164,7 @@ def figure_text(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
 
     if figure.low is None or figure.high is None:
         return shown(figure.value) + unit
-    return f"{shown(figure.value)}{unit} ({shown(figure.low)} – {shown(figure.high)})"
+    return f"{shown(figure.value)}{unit} ({shown(figure.low)} to {shown(figure.high)})"
 
 
 def _promotion(services: Services, actor: Actor, one: Experiment, standings: Sequence[Standing]) -> None:
@@ -212,6 +213,7 @@ def _answers(services: Services, actor: Actor, one: Experiment) -> None:
         selection_mode="single-row",
         selection_default={"selection": {"rows": [0] if lines else [], "columns": []}},
         key=f"answers-{one.id}-{page}",
+        column_config={"Row": st.column_config.NumberColumn(width=60)},
     )
     if pages > 1:
         st.pagination(pages, key=f"page-{one.id}")

@@ -148,7 +148,7 @@ def _head(services: Services, actor: Actor, template: Template, use: Use) -> Non
             )
             if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_delete):
                 st.dialog(f"Delete {template.slug}?")(delete_dialog)(services, actor, template)
-    about = [template.description, template.category, template.app or "every app"]
+    about = [template.description, template.category, f"app {template.app}" if template.app else "every app"]
     about += [f"{format.count(use.calls)} calls, {format_money(use.cost_nano_usd)}"]
     st.caption(" · ".join(blocks.plain(one) for one in about if one))
 
@@ -164,7 +164,7 @@ def _versions(services: Services, actor: Actor, template: Template, versions: Se
                 for name in labels:
                     st.badge(blocks.plain(name), color="green" if name == PRODUCTION else "gray")
             st.caption(_who(one, zone))
-            with blocks.row(gap="xsmall"):
+            with blocks.row():
                 if PRODUCTION not in labels and st.button(
                     "Make production", key=f"production-{one.version}", disabled=locked
                 ):
@@ -206,8 +206,24 @@ def _difference(versions: Sequence[Version]) -> None:
     with blocks.row():
         st.subheader("Compare versions", anchor=False, width="stretch")
         numbers, key = [one.version for one in versions], f"diff-{versions[0].created_at}"
-        old = st.selectbox("From", numbers, 1, format_func=lambda n: f"Version {n}", width=140, key=f"{key}-old")
-        new = st.selectbox("To", numbers, 0, format_func=lambda n: f"Version {n}", width=140, key=f"{key}-new")
+        old = st.selectbox(
+            "From",
+            numbers,
+            1,
+            format_func=lambda n: f"Version {n}",
+            label_visibility="collapsed",
+            width=120,
+            key=f"{key}-old",
+        )
+        new = st.selectbox(
+            "To",
+            numbers,
+            0,
+            format_func=lambda n: f"Version {n}",
+            label_visibility="collapsed",
+            width=120,
+            key=f"{key}-new",
+        )
     by_number = {one.version: one for one in versions}
     before, after = by_number[old], by_number[new]
     parts = [("System prompt", before.system_prompt or "", after.system_prompt or ""), ("", before.text, after.text)]

@@ -58,10 +58,10 @@ def test_a_grid_is_quoted_and_started_and_the_winner_promoted(visitor: Visitor) 
     page = visitor.open("experiments", id=made.id)
     assert "4 of 4" in page.dataframe[0].value["cells"].iloc[0]
     standings = page.dataframe[1].value
-    assert list(standings["Candidate"]) == ["1. where v1 · echo ★", "2. where v1 · mute"]
+    assert list(standings["Candidate"]) == ["1 · where v1 · echo ★", "2 · where v1 · mute"]
     assert standings["Contains the expected"].iloc[0].startswith("50.0 % (")
     answers = page.dataframe[2].value
-    assert list(answers["1. where v1 · echo"]) == ["Where is Paris?", "Where is Rome?"]
+    assert list(answers["1 · where v1 · echo"]) == ["Where is Paris?", "Where is Rome?"]
     page = press(page, "Make production")
     assert visitor.services.prompts.get(OPERATOR, "where").labels["production"] == 1
     press(page, "Make the app's default")
@@ -74,9 +74,9 @@ def test_what_is_missing_is_asked_by_going_on(visitor: Visitor) -> None:
     made = service.create(person, Draft("Numbers", [Candidate("echo")], rows))
     page = visitor.open("experiments")
     assert "○ not started" in page.dataframe[0].value["state"].iloc[0]
-    press(page, "Go on")
+    press(page, "Start experiment")
     assert service.wait(person, made, 30).state is State.DONE
-    assert "Go on" not in [button.label for button in visitor.open("experiments").button]
+    assert "Start experiment" not in [button.label for button in visitor.open("experiments").button]
 
 
 def test_somebody_elses_is_not_there(visitor: Visitor) -> None:
