@@ -10,7 +10,7 @@ from lib.errors import InvalidInput
 from lib.experiments.plan import EXPECTED, PROMPT, Candidate, Inputs
 from lib.experiments.scoring import judge_messages
 from lib.prompts.prompts import Prompts
-from lib.prompts.template import Filled
+from lib.prompts.template import Filled, Version, filled
 from lib.prompts.variable import VariableType
 
 
@@ -21,7 +21,7 @@ class Asking:
         self._actor, self._calls, self._prompts = actor, calls, prompts
         self._tags = {"experiment": experiment_id}
         self._is_bounded = is_bounded
-        self._variables: dict[Candidate, Mapping[str, Any]] = {}
+        self._versions: dict[Candidate, Version] = {}
 
     def request(self, candidate: Candidate, inputs: Inputs) -> CallRequest:
         """What a candidate is asked for a row; InvalidInput when the row does not fill its template."""
@@ -70,16 +70,16 @@ class Asking:
                 why = f"{candidate.configuration} has no template, so the table needs a column {PROMPT}."
                 raise InvalidInput("There is nothing to ask.", why, field="rows")
             return None
-        if candidate not in self._variables:
-            version = self._prompts.version(self._actor, candidate.prompt, candidate.version)
-            self._variables[candidate] = {variable.name: variable for variable in version.variables}
+        if candidate not in self._versions:
+            self._versions[candidate] = self._prompts.version(self._actor, candidate.prompt, candidate.version)
+        version = self._versions[candidate]
         values = {
-            name: inputs[name]
-            for name, variable in self._variables[candidate].items()
+            one.name: inputs[one.name]
+            for one in version.variables
             # An empty cell is an empty text, else it is none: the default, where there is one.
-            if name in inputs and (inputs[name] or (variable.type is VariableType.TEXT and variable.default is None))
+            if inputs.get(one.name) or (one.name in inputs and one.type is VariableType.TEXT and one.default is None)
         }
-        return self._prompts.fill(self._actor, candidate.prompt, values, version=candidate.version)
+        return filled(candidate.prompt, version, values)
 
 
 def judge_of(scorers: Any) -> Mapping[str, Any] | None:

@@ -34,7 +34,7 @@ class CellState(StrEnum):
 
 @dataclass(frozen=True)
 class Experiment:
-    """`cells` counts by state; `spent_nano_usd` is None where a call's cost is unknown."""
+    """`cells` counts by state; `spent_nano_usd` is without calls under way, None where an ended one's is unknown."""
 
     id: str
     name: str

@@ -125,7 +125,8 @@ class Experiments:
             runner = Runner(self._store, self._calls, self._prompts, actor, experiment)
             at_work = {"state": State.RUNNING, "reason": "", "owner": runner.id, "seen_at": utc_now()}
             connection.execute(update(experiments).where(_E.id == experiment_id).values(**at_work, stop_asked=False))
-            self._runners[experiment_id] = runner
+            alive = {one: other for one, other in self._runners.items() if other.thread.is_alive()}
+            self._runners = alive | {experiment_id: runner}
         runner.thread.start()
 
     def stop(self, actor: Actor, experiment_id: str) -> None:
@@ -234,7 +235,7 @@ def _find(connection: Connection, actor: Actor, experiment_id: str, for_update: 
 def _experiment(connection: Connection, row: RowMapping) -> Experiment:
     query = select(_C.state, func.count(), func.sum(_C.cost_nano_usd), func.count(_C.cost_nano_usd))
     counts = connection.execute(query.where(_C.experiment_id == row["id"]).group_by(_C.state)).all()
-    is_known = all(count == known for _, count, _, known in counts)
+    is_known = all(count == known for state, count, _, known in counts if state != CellState.ASKED)
     names = ("id", "name", "reason", "parallel", "cap_nano_usd", "seen_at", "created_at")
     return Experiment(
         **{name: row[name] for name in names},
@@ -243,5 +244,5 @@ def _experiment(connection: Connection, row: RowMapping) -> Experiment:
         scorers=tuple(row["scorers"]),
         columns=tuple(row["columns"]),
         cells={CellState(state): count for state, count, _, _ in counts},
-        spent_nano_usd=sum(int(cost) for _, _, cost, _ in counts) if is_known else None,
+        spent_nano_usd=sum(int(cost or 0) for _, _, cost, _ in counts) if is_known else None,
     )

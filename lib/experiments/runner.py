@@ -79,6 +79,7 @@ class Runner:
         except LLMManagerError as error:
             reason = str(error)
         finally:
+            self._stopping.set()
             mine = update(experiments).where(_E.id == self._experiment.id, _E.owner == self.id)
             with self._store.write() as connection:
                 connection.execute(mine.values(state=state, reason=reason[:1000], owner=None, seen_at=None))

@@ -39,8 +39,7 @@ from lib.prompts.template import (
     Version,
     VersionDraft,
     check_label,
-    fill,
-    written_values,
+    filled,
 )
 
 _T, _V, _L = prompt_templates.c, prompt_versions.c, prompt_labels.c
@@ -118,9 +117,7 @@ class Prompts:
         with self._store.read() as connection:
             row = find(connection, actor, slug)
             found = version_of(find_version(connection, row, version or label or PRODUCTION))
-        written = written_values(found.variables, variables)
-        system = None if found.system_prompt is None else fill(found.system_prompt, written)
-        return Filled(row["slug"], found.version, fill(found.text, written), system, found.parameters)
+        return filled(row["slug"], found, variables)
 
     def create(
         self,

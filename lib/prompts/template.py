@@ -102,6 +102,13 @@ def fill(text: str, written: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda place: written[place[1]], text)
 
 
+def filled(slug: str, version: Version, values: Mapping[str, Any]) -> Filled:
+    """A version with its variables replaced; InvalidInput lists all values that are missing, wrong or unknown."""
+    written = written_values(version.variables, values)
+    system = None if version.system_prompt is None else fill(version.system_prompt, written)
+    return Filled(slug, version.version, fill(version.text, written), system, version.parameters)
+
+
 def written_values(variables: Iterable[Variable], values: Mapping[str, Any]) -> dict[str, str]:
     """Every variable's value as it stands in the text; InvalidInput lists all that are missing, wrong or unknown."""
     known = {variable.name: variable for variable in variables}

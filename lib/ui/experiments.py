@@ -93,8 +93,9 @@ def _progress(services: Services, actor: Actor, one: Experiment) -> None:
         failed = now.cells.get(CellState.FAILED, 0)
         told = f"{now.ended:,} of {now.total:,} asked" + (f", {failed:,} failed" if failed else "")
         st.progress(now.ended / max(now.total, 1), told)
+        so_far = "so far " if now.cells.get(CellState.ASKED) else ""
         cap = "" if now.cap_nano_usd is None else f" of {format_money(now.cap_nano_usd)}"
-        st.caption(blocks.plain(f"Spent {format_money(now.spent_nano_usd)}{cap}. {now.reason}".strip()))
+        st.caption(blocks.plain(f"Spent {so_far}{format_money(now.spent_nano_usd)}{cap}. {now.reason}".strip()))
         _buttons(services, actor, now, failed)
         if one.at_work and not now.at_work:
             st.rerun()
