@@ -82,7 +82,7 @@ class Calls:
         plan = resolve(request, self._lookups)
         self._ensure_loop()
         self._forget_old()
-        running = sum(1 for c in self._calls.values() if c.user_id == request.actor.user_id and c.row is None)
+        running = sum(1 for c in list(self._calls.values()) if c.user_id == request.actor.user_id and c.row is None)
         if running >= MAX_RUNNING_PER_USER:
             raise Conflict(f"{running} calls of yours are running.", "", "Wait for one to end, or stop one.")
         call = LiveCall(plan)
@@ -168,7 +168,7 @@ class Calls:
 
     def running(self, actor: Actor) -> list[str]:
         """Ids of the actor's calls in flight here, newest first."""
-        mine = [c for c in self._calls.values() if c.row is None and c.user_id == actor.user_id]
+        mine = [c for c in list(self._calls.values()) if c.row is None and c.user_id == actor.user_id]
         return [call.call_id for call in sorted(mine, key=lambda call: call.call_id, reverse=True)]
 
     def flush(self) -> None:
