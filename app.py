@@ -10,4 +10,4 @@ from lib.gateway.lifespan import lifespan
 from lib.gateway.routes import middleware, routes
 from lib.ui.farewell import farewell
 
-app = st.App("lib/ui/main.py", routes=routes, middleware=middleware(farewell), lifespan=lifespan)
+app = st.App("lib/ui/script/main.py", routes=routes, middleware=middleware(farewell), lifespan=lifespan)

@@ -27,6 +27,14 @@ from lib.calls.repricing import Repricing
 from lib.calls.runs import Runs
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
+from lib.conversations.answers import settle
+from lib.conversations.contexts import Contexts
+from lib.conversations.conversations import Conversations
+from lib.conversations.files import Files
+from lib.conversations.interchange import Interchange
+from lib.conversations.search import Search
+from lib.conversations.talk import Talk
+from lib.conversations.titles import Titles, take_titles
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -91,6 +99,13 @@ class Services:
             self.limits,
         )
         self.runs = Runs(store)
+        self.conversations = Conversations(store, self.configurations)
+        self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)
+        self.talk = Talk(store, self.calls, self.configurations, self.contexts)
+        self.titles = Titles(store, self.calls)
+        self.conversation_search = Search(store)
+        self.conversation_exchange = Interchange(store, self.calls, self.configurations)
+        self.conversation_files = Files(store)
         self.metrics = Metrics(store)
         self.playground = Playground(store, self.calls, self.configurations, self.metrics)
         self.experiments = Experiments(store, self.calls, self.configurations, self.prompts)
@@ -150,7 +165,12 @@ class Services:
             "retention": self.retention.run_if_due,
             "holds": lambda go_on: self.budgets.sweep(),
         }
-        errands: dict[str, Errand] = {"webhook": self.webhook.deliver_due, "keys": self.api_keys.write_last_used}
+        errands: dict[str, Errand] = {
+            "webhook": self.webhook.deliver_due,
+            "keys": self.api_keys.write_last_used,
+            "answers": lambda: settle(self.store),
+            "titles": lambda: take_titles(self.store),
+        }
         return Scheduler(self.store, jobs, errands=errands)
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.ui import activity, activity_call, activity_filters, blocks, session
+from lib.ui import names as ids
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -32,7 +33,10 @@ if empty and selected is None:
 options = services.activity.options(actor)
 names = activity_call.user_names(options)
 activity_filters.bar(asked, options, names, zone)
-activity_filters.scope_line(asked, zone, own_only=not actor.sees_all_calls)
+known = {**names}
+if asked.configurations or asked.api_keys:
+    known |= ids.configurations(services, actor) | ids.api_keys(services, actor)
+activity_filters.scope_line(asked, zone, known, own_only=not actor.sees_all_calls)
 
 
 def rows() -> None:

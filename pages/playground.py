@@ -6,7 +6,7 @@ from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, File, Question, question_of, read_schema
 from lib.playground.run import MOST_PANES, Pane, Run
-from lib.ui import blocks, playground, playground_compare, playground_panes, playground_template, session
+from lib.ui import blocks, inspector, playground, playground_compare, playground_panes, playground_template, session
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -134,6 +134,7 @@ else:
         if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
             slugs = [pane.slug for pane in run.panes]
             playground_compare.code_dialog(question, slugs, [dict(pane.parameters) for pane in run.panes])
+    inspector.asked(services, actor, services.preferences.report_zone(actor))
     playground_compare.difference(run)
     if not hidden and len(run.panes) == 1 and run.asked is not None:
         playground.monitor(run.asked)

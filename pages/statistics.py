@@ -23,8 +23,9 @@ from lib.ui import (
     statistics_table,
     whatif,
 )
+from lib.ui import names as ids
 from lib.ui.scene import Scene
-from lib.ui.statistics_view import LISTS, TABS
+from lib.ui.statistics_view import TABS
 
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
@@ -52,8 +53,9 @@ if newest is None:
         st.page_link(session.page("dashboard"), label="Open the dashboard", icon=":material/space_dashboard:")
     st.stop()
 
-options = {name: ask.choices(actor, Dimension(name)) for name in LISTS}
-names = {**demo_user_names(), **services.users.names(options["user"])}
+configurations, api_keys = ids.configurations(services, actor), ids.api_keys(services, actor)
+options = statistics_filters.options(ask, actor, configurations, api_keys)
+names = {**configurations, **api_keys, **demo_user_names(), **services.users.names(options["user"])}
 statistics_filters.bar(view, options, names, found, zone)
 totals, previous = ask.totals(actor, where), ask.totals(actor, before)
 statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)

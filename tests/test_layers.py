@@ -156,3 +156,8 @@ def test_files_stay_small() -> None:
     too_long = {module_name(p): n for p in sources() if (n := len(p.read_text().splitlines())) > 300}
     too_long.pop("lib.db.tables", None)  # one list of every table
     assert too_long == {}
+
+
+def test_nothing_stands_beside_the_main_script() -> None:
+    """Streamlit puts its folder first on the path: a neighbour's name would hide a module of the standard library."""
+    assert [path.name for path in (LIB / "ui" / "script").glob("*.py")] == ["main.py"]

@@ -1,7 +1,8 @@
 """What each person has set for themselves, a JSON value per key, in the database: it follows them to any browser.
 
 The machine's operator has no user row: they get the defaults, and setting is refused. Keys in use:
-`report.zone` (an IANA name) and `playground.configuration` (a slug).
+`report.zone` (an IANA name), `playground.configuration` (a slug), `conversations.configuration` (an id) and
+`conversations.auto_title` (whether a model finds titles).
 """
 
 from typing import Any

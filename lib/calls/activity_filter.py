@@ -28,6 +28,10 @@ LISTS: Final = {
     "status": "statuses",
     "origin": "origins",
     "error": "error_kinds",
+    "configuration": "configurations",
+    "api_key": "api_keys",
+    "served_model": "served_models",
+    "tag": "tags",
     "batch": "batches",
 }
 _MAX_TEXT = 200
@@ -49,6 +53,10 @@ class ActivityFilter:
     statuses: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     error_kinds: tuple[str, ...] = ()
+    configurations: tuple[str, ...] = ()  # ids
+    api_keys: tuple[str, ...] = ()  # ids
+    served_models: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()  # `name=value`: all of them
     batches: tuple[str, ...] = ()  # what brought the rows: `demo`, the id of an import, or `live` for calls made here
     text: str = ""
 

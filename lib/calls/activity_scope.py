@@ -16,6 +16,7 @@ from lib.db.tables import open_calls, usage_logs, usage_payloads
 
 _ID_PART = re.compile(r"[0-9a-f-]{4,36}")
 _BY_COLUMN = {"provider": "providers", "model": "models", "app": "apps", "user_id": "users", "origin": "origins"}
+_BY_COLUMN |= {"configuration_id": "configurations", "api_key_id": "api_keys"}
 
 
 def visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
@@ -45,6 +46,8 @@ def ended(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
         conditions.append(columns.status.in_(asked.statuses))
     if asked.error_kinds:
         conditions.append(columns.error_kind.in_(asked.error_kinds))
+    if asked.served_models:
+        conditions.append(columns.served_model.in_(asked.served_models))
     if asked.batches:
         brought = columns.batch_id.in_(asked.batches)
         conditions.append(or_(brought, columns.batch_id.is_(None)) if LIVE in asked.batches else brought)
@@ -57,7 +60,7 @@ def running(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
     """Conditions on `open_calls`: what runs has no result to ask for, and is found by its id alone."""
     conditions = [visible(actor, open_calls), *_alike(asked, open_calls)]
     brought = bool(asked.batches) and LIVE not in asked.batches
-    if brought or asked.error_kinds or (asked.statuses and "running" not in asked.statuses):
+    if brought or asked.error_kinds or asked.served_models or (asked.statuses and "running" not in asked.statuses):
         conditions.append(false())
     if asked.text:
         conditions.append(_has_id(asked.text, open_calls))
@@ -74,6 +77,9 @@ def _alike(asked: ActivityFilter, table: FromClause) -> list[ColumnElement[bool]
     for column, field in _BY_COLUMN.items():
         if values := getattr(asked, field):
             conditions.append(table.c[column].in_(values))
+    for tag in asked.tags:
+        name, _, value = tag.partition("=")
+        conditions.append(table.c.tags[name].as_string() == value)
     return conditions
 
 

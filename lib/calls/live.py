@@ -188,7 +188,7 @@ class LiveCall:
     def __init__(self, plan: Plan, listener: Listener | None = None) -> None:
         self.plan, self.listener = plan, listener
         self.is_watched = listener is None  # on a page
-        self.call_id = new_id()
+        self.call_id = plan.request.call_id or new_id()
         self.user_id = plan.request.actor.user_id
         self.attempt = AttemptState(1, plan.first)
         self.stop_requested = False

@@ -47,6 +47,7 @@ class CallRequest(Struct, frozen=True):
     parameters: Mapping[str, Any] = {}  # on top of all others; None removes one
     tags: Mapping[str, Any] = {}
     conversation_id: str | None = None
+    call_id: str | None = None  # a new one unless the door has written it down already
     deadlines: Deadlines | None = None
     max_attempts: int | None = None
     routed: bool = True

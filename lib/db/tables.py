@@ -20,12 +20,14 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 NAMING = {
@@ -245,6 +247,12 @@ usage_logs = Table(
     Index(None, "call_id"),
     Index(None, "change_seq"),
     Index(None, "batch_id"),
+    Index(  # of conversations' calls alone: the others pay nothing for it
+        None,
+        "conversation_id",
+        sqlite_where=text("conversation_id IS NOT NULL"),
+        postgresql_where=text("conversation_id IS NOT NULL"),
+    ),
 )
 
 imports = Table(
@@ -606,6 +614,91 @@ webhook_outbox = Table(
     _moment("delivered_at", nullable=True),
     Column("error", Text),  # of the newest try
     Index(None, "due_at"),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    _id(primary_key=True),
+    _id("owner_id", nullable=False),  # a user
+    Column("app", String(80), nullable=False),
+    Column("title", String(200), nullable=False, default=""),
+    Column("title_source", String(8), nullable=False, default=""),  # question, model, own; empty: none yet
+    _id("title_call_id"),  # that is to name it
+    Column("folder", String(80), nullable=False, default=""),
+    Column("tags", JSON, nullable=False, default=list),
+    Column("is_pinned", Boolean, nullable=False, default=False),
+    Column("is_archived", Boolean, nullable=False, default=False),
+    _moment("ended_at", nullable=True),
+    Column("ttl_s", Integer),  # seconds after the last message; NULL: it does not expire
+    _moment("expires_at", nullable=True),
+    _id("configuration_id"),
+    Column("system_prompt", Text),  # NULL: the configuration's
+    Column("context", JSON, nullable=False, default=dict),  # strategy: what of the history is sent
+    _id("leaf_id"),  # the last message of the branch that is shown
+    Column("source", String(16), nullable=False, default=""),  # openai, open-webui, librechat; empty: made here
+    Column("source_id", String(120), nullable=False, default=""),
+    _moment("created_at"),
+    _moment("last_at"),  # of the newest message
+    Index(None, "owner_id", "last_at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("seq", Integer, primary_key=True),  # names the row to the full-text index
+    _id(nullable=False, unique=True),
+    _id("conversation_id", nullable=False),
+    _id("owner_id", nullable=False),
+    _id("parent_id"),  # NULL: a first message
+    Column("role", String(12), nullable=False),  # user, assistant, tool, system
+    Column("content", Text, nullable=False),
+    Column("parts", JSON, nullable=False, default=list),  # attachments, tool calls, reasoning
+    Column("tokens", Integer, nullable=False),  # estimated
+    Column("status", String(12), nullable=False),  # running, then as the call ended
+    Column("error_message", Text),
+    _id("call_id"),  # that made it
+    _id("configuration_id"),
+    Column("model", String(200), nullable=False, default=""),
+    _moment("created_at"),
+    Index(None, "conversation_id"),
+    Index("ix_messages_owner_id_seq", "owner_id", "seq"),  # whose a message is, without reading it
+    Index(
+        "ix_messages_running",
+        "owner_id",
+        sqlite_where=text("status = 'running'"),
+        postgresql_where=text("status = 'running'"),
+    ),
+)
+
+conversation_files = Table(
+    "conversation_files",
+    metadata,
+    _id(primary_key=True),
+    _id("conversation_id", nullable=False),
+    _id("owner_id", nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("media_type", String(80), nullable=False),
+    Column("size", Integer, nullable=False),  # bytes
+    Column("data", LargeBinary, nullable=False),
+    _moment("created_at"),
+    Index(None, "conversation_id"),
+    Index(None, "owner_id"),
+)
+
+conversation_summaries = Table(
+    "conversation_summaries",
+    metadata,
+    _id(primary_key=True),
+    _id("conversation_id", nullable=False),
+    _id("owner_id", nullable=False),
+    _id("until_id", nullable=False),  # the last message it stands for
+    Column("text", Text),  # NULL: the call failed, so the messages are left out without one
+    _id("call_id"),
+    Column("error_message", Text),
+    Column("tokens", Integer, nullable=False),
+    _moment("created_at"),
+    Index(None, "conversation_id"),
 )
 
 exchange_rates = Table(

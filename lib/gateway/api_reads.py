@@ -87,6 +87,7 @@ class Resource:
 
     get: Callable[[Asking], Any]
     post: Callable[[Asking], Any] | None = None
+    made: int = 201  # the status of an answer to `post`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -99,7 +100,7 @@ class Resource:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             asking = Asking(services, actor, scope["path_params"], query, body)
             document = await asyncio.to_thread(_settled, work, asking)
-            await exchange.answer_json(201 if adds else 200, document, {"cache-control": "no-store"})
+            await exchange.answer_json(self.made if adds else 200, document, {"cache-control": "no-store"})
         except Left:
             return
         except (LLMManagerError, Refused) as error:
@@ -200,12 +201,12 @@ def check_budgets(asking: Asking) -> Any:
             "subject": one.state.budget.label,
             "period": str(one.state.budget.period),
             "passes": one.refusal is None,
-            "spent_usd": _usd(one.state.now.spent_nano),
-            "limit_usd": _usd(one.state.now.limit_nano),
+            "spent_usd": usd(one.state.now.spent_nano),
+            "limit_usd": usd(one.state.now.limit_nano),
         }
         for one in asked.verdicts
     ]
-    return {"passes": asked.passes, "most_usd": _usd(asked.amount_nano), "budgets": budgets}
+    return {"passes": asked.passes, "most_usd": usd(asked.amount_nano), "budgets": budgets}
 
 
 def _call_body(found: CallDetail) -> dict[str, Any]:
@@ -222,8 +223,8 @@ def _call_body(found: CallDetail) -> dict[str, Any]:
     return {
         **outcome(log),
         **{name: log[name] for name in _TOLD},
-        "started_at": _moment(log["started_at"]),
-        "finished_at": _moment(log["finished_at"]),
+        "started_at": moment(log["started_at"]),
+        "finished_at": moment(log["finished_at"]),
         "parameters": log["parameters"],
         "tags": log["tags"],
         **said,
@@ -232,7 +233,7 @@ def _call_body(found: CallDetail) -> dict[str, Any]:
 
 def _metric_body(one: Metric) -> dict[str, Any]:
     same = {name: getattr(one, name) for name in ("id", "call_id", "key", "type", "value", "metadata")}
-    return {**same, "created_at": _moment(one.created_at)}
+    return {**same, "created_at": moment(one.created_at)}
 
 
 def _value(one: Mapping[str, Any]) -> Any:
@@ -241,11 +242,13 @@ def _value(one: Mapping[str, Any]) -> Any:
     raise InvalidInput("value is missing.", "", "Add value to the metric.", field="value")
 
 
-def _moment(at: datetime | None) -> str | None:
+def moment(at: datetime | None) -> str | None:
+    """As JSON writes it."""
     return None if at is None else at.isoformat().replace("+00:00", "Z")
 
 
-def _usd(nano: int | None) -> str | None:
+def usd(nano: int | None) -> str | None:
+    """Decimal text; None for what is not known."""
     return None if nano is None else format(usd_from_nano(nano), "f")
 
 

@@ -48,7 +48,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
         "tags": [{"name": name} for name in ("Ours", "OpenAI", "Anthropic", "Operation")],
-        "paths": {**_ours(), **_openai(), **_anthropic(), **_operation()},
+        "paths": {**_ours(), **_conversations(), **_openai(), **_anthropic(), **_operation()},
         "components": {
             "schemas": SCHEMAS,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `llmm_…`."}},
@@ -114,6 +114,40 @@ def _ours() -> dict[str, Any]:
         },
         "/api/budgets/check": {
             "get": _read("checkBudgets", "Would a call pass every budget", "BudgetCheck", [slug, *sizes])
+        },
+    }
+
+
+def _conversations() -> dict[str, Any]:
+    one, root = [_path("conversation_id", "The id of a conversation.")], "/api/conversations"
+    page = _query("page", "30 of them each.", {**COUNT, "minimum": 1, "maximum": 100_000})
+    asked = [_query("status", "Only these.", {"type": "string", "enum": ["active", "ended", "expired"]}), page]
+    asked += [_query(name, "Only of this one.", NAME) for name in ("folder", "tag")]
+    asked.append(_query("archived", "`true` for the archive.", {"type": "string", "enum": ["true", "false"]}))
+    events = "Events `chunk` {content, reasoning?, tokens}; then `done` (a ConversationAnswer) or `error`."
+    said = _call("sendMessage", "Ask, with all that was said before", "NewMessage", "ConversationAnswer")
+    streamed = _call("streamMessage", f"Ask and read as the model answers. {events}", "NewMessage", None)
+    said["responses"]["201"] = said["responses"].pop("200")
+    for operation in (said, streamed):
+        operation["parameters"] = one
+    return {
+        root: {
+            "get": _read("listConversations", "Conversations, pinned first, then the newest", "Conversations", asked),
+            "post": _post("createConversation", "Begin a conversation", [], "NewConversation", "Conversation"),
+        },
+        f"{root}/{{conversation_id}}": {
+            "get": _read("readConversation", "One with the last 100 messages of its branch", "Thread", one)
+        },
+        f"{root}/{{conversation_id}}/messages": {"post": said},
+        f"{root}/{{conversation_id}}/stream": {"post": streamed},
+        f"{root}/{{conversation_id}}/branch": {
+            "post": _post("chooseBranch", "Show the branch of a message", one, "BranchChoice", "Thread", status=200)
+        },
+        f"{root}/{{conversation_id}}/stop": {
+            "post": _post("stopAnswer", "Stop the answer that is written", one, "Nothing", "Thread", status=200)
+        },
+        f"{root}/{{conversation_id}}/end": {
+            "post": _post("endConversation", "End a conversation", one, "Nothing", "Conversation", status=200)
         },
     }
 
@@ -204,14 +238,25 @@ def _read(
     }
 
 
-def _post(name: str, title: str, parameters: list[Any]) -> dict[str, Any]:
+def _post(
+    name: str,
+    title: str,
+    parameters: list[Any],
+    body: str = "NewMetrics",
+    answer: str = "Metrics",
+    *,
+    status: int = 201,
+) -> dict[str, Any]:
     return {
         "operationId": name,
         "summary": title,
         "tags": ["Ours"],
         "parameters": parameters,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": ref("NewMetrics")}}},
-        "responses": {"201": _answer("Metrics", "As recorded."), **_refusals((*_READS, 408, 413), "Error")},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": ref(body)}}},
+        "responses": {
+            str(status): _answer(answer, "As recorded."),
+            **_refusals((*_READS, 408, 413), "Error"),
+        },
     }
 
 

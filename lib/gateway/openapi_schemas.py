@@ -96,7 +96,68 @@ _KEY_FIGURES = shape(
 _BUDGET = shape({"scope": TEXT, "subject": TEXT, "period": TEXT, "passes": TRUTH, "spent_usd": USD, "limit_usd": USD})
 _MODEL = {"model": {**SAID, "description": "A configuration's name, or provider/model."}}
 
+_CONTEXT = {
+    "kind": maybe(one_of("all", "last", "budget", "summary")),
+    "last": maybe({**COUNT, "minimum": 1, "maximum": 10_000}),
+    "tokens": maybe({**COUNT, "minimum": 1, "maximum": 10_000_000}),
+    "configuration_id": maybe(TEXT),
+}
+_SETTINGS = {"title": TEXT, "folder": TEXT, "tags": array(TEXT), "ttl_s": maybe({**COUNT, "minimum": 1})}
+_CONVERSATION = {
+    **_SETTINGS,
+    **{"id": TEXT, "app": TEXT, "status": TEXT, "is_pinned": TRUTH, "is_archived": TRUTH, "context": OBJECT},
+    **{name: maybe(TEXT) for name in ("configuration_id", "leaf_id", "system")},
+    **{"created_at": MOMENT, "last_at": MOMENT, "expires_at": maybe(MOMENT), "ended_at": maybe(MOMENT)},
+}
+_SAID_MESSAGE = shape(
+    {"id": TEXT, "parent_id": maybe(TEXT), "role": TEXT, "content": TEXT, "status": TEXT, "created_at": MOMENT}
+    | {"error_message": maybe(TEXT), "model": TEXT, "call_id": maybe(TEXT), "branches": array(TEXT)}
+    | {"parts": array(OBJECT), "cost_usd": maybe(USD), "cost_status": TEXT}
+    | {"prompt_tokens": maybe(COUNT), "completion_tokens": maybe(COUNT)}
+)
+_SPENT = shape(
+    {"calls": COUNT, "prompt_tokens": maybe(COUNT), "completion_tokens": maybe(COUNT), "unpriced": COUNT}
+    | {"cost_usd": maybe(USD)}
+)
+_CONVERSATIONS: dict[str, Schema] = {
+    "NewConversation": {
+        "type": "object",
+        "properties": {
+            "configuration": {**maybe(NAME), "description": "A configuration's name; without one the app's default."},
+            "system": {**maybe(TEXT), "description": "Instead of the configuration's system prompt."},
+            "ttl_s": {**maybe({**COUNT, "minimum": 1}), "description": "Seconds after the last message."},
+            "context": {**maybe({"type": "object", "properties": _CONTEXT}), "description": "What is sent of it."},
+            "title": maybe(TEXT),
+            "folder": maybe(TEXT),
+            "tags": maybe(array(TEXT)),
+        },
+    },
+    "Conversation": shape(_CONVERSATION),
+    "Conversations": shape({"conversations": array(ref("Conversation")), "has_more": TRUTH}),
+    "Thread": shape({**_CONVERSATION, "older": COUNT, "messages": array(ref("SaidMessage")), "usage": _SPENT}),
+    "SaidMessage": _SAID_MESSAGE,
+    "NewMessage": {
+        "type": "object",
+        "properties": {
+            "content": {**SAID, "description": "The message; or send regenerate."},
+            "regenerate": {**SAID, "description": "The id of an answer, to get another one beside it."},
+            "parent_id": {**maybe(NAME), "description": "The message it follows: a new branch. Else the last one."},
+            "seen": {**maybe(TEXT), "description": "The last message that was read; 409 when more was said since."},
+            "configuration": maybe(NAME),
+            "parameters": maybe(OBJECT),
+        },
+        "oneOf": [{"required": ["content"]}, {"required": ["regenerate"]}],
+    },
+    "ConversationAnswer": shape(
+        {**_OUTCOME, "text": TEXT, "reasoning": maybe(TEXT), "tool_calls": _TOOLS}
+        | {"conversation_id": TEXT, "question_id": maybe(TEXT), "message_id": TEXT}
+    ),
+    "BranchChoice": shape({"message_id": SAID}),
+    "Nothing": OBJECT,
+}
+
 SCHEMAS: dict[str, Schema] = {
+    **_CONVERSATIONS,
     "Error": shape({"error": shape({"code": TEXT, "message": TEXT, "param": maybe(TEXT)})}),
     "OpenAIError": shape({"error": shape({"code": TEXT, "message": TEXT, "type": TEXT, "param": maybe(TEXT)})}),
     "AnthropicError": shape({"type": one_of("error"), "error": shape({"type": TEXT, "message": TEXT})}),

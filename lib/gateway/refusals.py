@@ -74,7 +74,11 @@ def of_error(error: LLMManagerError) -> Refusal:
 
 def of_call(call: LiveCall) -> Refusal | None:
     """Of a call that has ended, or None when it ended well."""
-    row: dict[str, Any] = call.row or {}
+    return of_row(call.row or {}, call.refusal.retry_after if call.refusal else None)
+
+
+def of_row(row: Mapping[str, Any], retry_after: int | None = None) -> Refusal | None:
+    """Of the last row of a call, or None when it ended well; `retry_after` is a budget's or a limit's."""
     if row.get("status") == "ok":
         return None
     if row.get("status") == "cancelled":
@@ -83,7 +87,7 @@ def of_call(call: LiveCall) -> Refusal | None:
     kind = row.get("error_kind") or ErrorKind.INTERNAL.value
     status = _status_of(kind)
     message = row.get("error_message") or f"The call ended as {row.get('status', 'unknown')}."
-    headers = _come_back(call.refusal.retry_after if call.refusal else 1 if status in (429, 503) else None)
+    headers = _come_back(retry_after or (1 if status in (429, 503) else None))
     if kind == ErrorKind.BUDGET:
         headers["x-should-retry"] = "false"  # the official clients would try again at once
     return Refusal(status, kind, message, headers=headers)

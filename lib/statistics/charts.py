@@ -78,7 +78,7 @@ def over_time(
                 alt.Tooltip("label:N", title=measure.value.capitalize()),
             ],
         )
-        .add_params(_mark("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
+        .add_params(mark("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
     )
     over = chart_outlook.layers(x, axis, ahead, marks)
     return style(alt.layer(chart, *over) if over else chart, height)
@@ -103,7 +103,7 @@ def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300) -> Any:
     bars = (
         base.mark_bar(height={"band": 0.66}, cursor="pointer")
         .encode(color=colour("provider", providers, [provider_hex(p) for p in providers], legend_columns=0))
-        .add_params(_mark("provider", "model"))
+        .add_params(mark("provider", "model"))
     )
     text = base.mark_text(align="left", dx=6, tooltip=None).encode(text="label:N")
     return style(bars + text, height)
@@ -139,7 +139,7 @@ def cross_tab(
         ],
     )
     cells, text = heat(base, "shown", "label")
-    return style(cells.add_params(_mark("row", "column")) + text, min(height, 46 * len(tall) + 40))
+    return style(cells.add_params(mark("row", "column")) + text, min(height, 46 * len(tall) + 40))
 
 
 def describe(bucket: Bucket, step: Step) -> str:
@@ -244,5 +244,6 @@ def _names(data: pd.DataFrame, side: str, values: Sequence[str]) -> list[str]:
     return [named[value] for value in values if value in named]
 
 
-def _mark(*fields: str) -> Any:
+def mark(*fields: str) -> Any:
+    """What makes a chart's marks say these fields when they are clicked."""
     return alt.selection_point(name=MARK, fields=list(fields), toggle=False)

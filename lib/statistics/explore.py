@@ -14,6 +14,7 @@ import pandas as pd
 from lib.access.permissions import Actor
 from lib.money import NANO_PER_USD, format_money, usd_from_nano
 from lib.statistics.chart_theme import ACCENT, colour, heat, money_format, provider_hex, style
+from lib.statistics.charts import mark
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Measure, Shape, Unit
 from lib.statistics.periods import Cycle, Step
@@ -25,6 +26,7 @@ UNKNOWN = "—"
 _WEEKDAYS = ("", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _HEXES = ("#33A582", "#DE7912", "#5C75BC", "#7A6507", "#9383F9", "#AA7144", "#AD425A", "#6F53C5", "#2E7175", "#927493")
 _SERIES = len(_HEXES)
+_MARKED = ("row_name", "column_name")
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def draw(
         tall = alt.Y("row_name:N", sort=order, title=None)
         base = alt.Chart(data[data.shown.notna()]).encode(x=x, y=tall, tooltip=tip)
         cells, text = heat(base, "shown", "label")
+        cells = cells.add_params(mark(*_MARKED))
         return style(cells + text if len(heads) <= 8 else cells, min(30 * len(order) + 60, 700))
     hexes = [provider_hex(name) if by == "Provider" else _HEXES[n % _SERIES] for n, name in enumerate(order)]
     if shape is Shape.MULTIPLES:
@@ -146,9 +149,10 @@ def draw(
     )
     base = base.transform_calculate(place=f"indexof({order!r}, datum.row_name)")
     if shape is Shape.AREA and is_time:
-        return style(base.mark_area(opacity=0.85) if stacks else base.mark_line(point=True), 300)
+        drawn_as = base.mark_area(opacity=0.85) if stacks else base.mark_line(point=True)
+        return style(drawn_as.add_params(mark(*_MARKED)), 300)
     beside = {} if stacks else {"xOffset": alt.XOffset("row_name:N", sort=order)}  # rates and times are not added up
-    return style(base.mark_bar().encode(**beside), 300)
+    return style(base.mark_bar().encode(**beside).add_params(mark(*_MARKED)), 300)
 
 
 def title_of(axis: Axis) -> str:

@@ -15,6 +15,14 @@ _DAY = timedelta(days=1)
 _CUSTOM_DAYS = 7
 _PERIOD_NAMES = {"1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d", CUSTOM: "Custom"}
 _LISTS = {"providers": "Provider", "models": "Model", "apps": "App", "users": "User", "origins": "Origin"}
+_NO_CONTROL = {
+    "error_kinds": "errors",
+    "batches": "only",
+    "configurations": "configurations",
+    "api_keys": "API keys",
+    "served_models": "answered by",
+    "tags": "tags",
+}  # the scope line says them, Clear forgets them
 _PREFIX = "activity-"
 
 
@@ -139,7 +147,7 @@ def _apply(asked: ActivityFilter, zone: ZoneInfo) -> None:
         start, end = midnight(days[0], zone), midnight(days[1] + _DAY, zone)
     lists = {field: tuple(value(field) or ()) for field in (*_LISTS, "statuses")}
     text = value("text") or ""
-    lists |= {"error_kinds": asked.error_kinds, "batches": asked.batches}  # no control shows these
+    lists |= {field: getattr(asked, field) for field in _NO_CONTROL}
     write(ActivityFilter(period=period, start=start, end=end, text=text, **lists))
 
 
@@ -156,8 +164,8 @@ def days_of(asked: ActivityFilter, zone: ZoneInfo) -> tuple[date, ...]:
     return first, max(first, (asked.end - timedelta(microseconds=1)).astimezone(zone).date())
 
 
-def scope_line(asked: ActivityFilter, zone: ZoneInfo, own_only: bool) -> None:
-    """The period in words, the zone, and whose calls these are."""
+def scope_line(asked: ActivityFilter, zone: ZoneInfo, names: Mapping[str, str], own_only: bool) -> None:
+    """The period in words, the zone, whose calls these are, and the filters that have no control."""
     if asked.period != CUSTOM:
         words = f"Last {_PERIOD_NAMES[asked.period]}"
     elif asked.start is None and asked.end is None:
@@ -169,10 +177,9 @@ def scope_line(asked: ActivityFilter, zone: ZoneInfo, own_only: bool) -> None:
     else:
         words = _range(asked.start.astimezone(zone), asked.end.astimezone(zone), zone)
     parts = [words, zone.key, *(["your own calls"] if own_only else [])]
-    if asked.error_kinds:
-        parts.append("errors: " + ", ".join(asked.error_kinds).replace("_", " "))
-    if asked.batches:
-        parts.append("only " + ", ".join(asked.batches))
+    for field, label in _NO_CONTROL.items():
+        if values := getattr(asked, field):
+            parts.append(f"{label}: {', '.join(names.get(value, value) for value in values)}".replace("_", " "))
     st.caption(blocks.plain(" · ".join(parts)))
 
 

@@ -14,11 +14,12 @@ from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.statistics import explore
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Axis, Dimension, Measure, Shape, axis_named
-from lib.statistics.periods import Cycle, Step
+from lib.statistics.measures import Axis, Dimension, Measure, Shape, Tag, axis_named
+from lib.statistics.periods import Cycle, Step, buckets
 from lib.ui import blocks, chart_card, session, statistics_filters
+from lib.ui import names as ids
 from lib.ui.statistics_table import as_file
-from lib.ui.statistics_view import StatisticsView
+from lib.ui.statistics_view import LISTS, StatisticsView
 
 AXES = [*Dimension, *Step, *Cycle]
 _SHAPES = {
@@ -68,9 +69,26 @@ def card(services: Services, actor: Actor, view: StatisticsView, where: Statisti
         money: Any = st.column_config.NumberColumn(format="dollar")
         number: Any = st.column_config.NumberColumn(format="localized")
         columns = {name: money if name.endswith(" USD") else number for name in table.columns[1:]}
-        st.dataframe(shown, hide_index=True, row_height=30, placeholder="—", column_config=columns, key=f"{key}-table")
-    else:
-        _chart(found, named, view.shape, key)
+        state = st.dataframe(
+            shown,
+            hide_index=True,
+            row_height=30,
+            placeholder="—",
+            column_config=columns,
+            key=f"{key}-table",
+            on_select="rerun",
+            selection_mode="single-cell",
+        )
+        for line, column in state.selection.cells:
+            place = list(table.columns).index(column) - 1
+            picked = {found.by: found.rows[line - 1]} if line else {}
+            if found.across is not None and 0 <= place < len(found.columns):
+                picked[found.across] = found.columns[place]
+            _link(found, named, picked, view, where)
+    elif (mark := _chart(found, named, view.shape, key)) is not None:
+        picked = dict(zip((found.by, found.across), mark, strict=True))
+        if (query := rows_behind(view, where, picked)) is not None:
+            st.switch_page(session.page("activity"), query_params=query)
     if any(found.left_out):
         rows, columns_left = found.left_out
         parts = [f"{rows:,} more rows"] * bool(rows) + [f"{columns_left:,} more columns"] * bool(columns_left)
@@ -93,7 +111,41 @@ def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime) -> N
             card(services, actor, view, view.filter(found.start, found.end, zone), key=f"pinned-{one.id}")
 
 
-def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> None:
+def rows_behind(
+    view: StatisticsView, where: StatisticsFilter, picked: Mapping[Axis, Any]
+) -> dict[str, list[str]] | None:
+    """The address of the calls of these values; None where the log has no filter for one of them."""
+    start, end, narrowed = where.start, where.end, dict[str, str | None]()
+    if start is None or end is None:
+        return None
+    for axis, value in picked.items():
+        if isinstance(axis, Step):
+            bucket = next((one for one in buckets(start, end, axis, where.zone) if one.key == value), None)
+            if bucket is None:
+                return None
+            start, end = max(start, bucket.start), min(end, bucket.end)
+        elif value is None or not (isinstance(axis, Tag) or axis.value in LISTS):
+            return None
+        else:
+            name, value = ("tag", f"{axis.name}={value}") if isinstance(axis, Tag) else (axis.value, value)
+            narrowed[name] = str(value)
+    return view.rows_behind(start, end, **narrowed)
+
+
+def _link(
+    found: explore.Cross, named: Any, picked: Mapping[Axis, Any], view: StatisticsView, where: StatisticsFilter
+) -> None:
+    """To the calls behind the chosen cell of the table."""
+    words = " · ".join(named(axis, value) for axis, value in picked.items()) or "the whole table"
+    if (query := rows_behind(view, where, picked)) is None:
+        st.caption(f"The log can't be narrowed to {blocks.plain(words)}.")
+        return
+    page: Any = {"icon": ":material/receipt_long:", "query_params": query}
+    st.page_link(session.page("activity"), label=blocks.plain(f"The calls behind {words}"), **page)
+
+
+def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> tuple[Any, Any] | None:
+    """Draws it; the values of the mark that was clicked."""
     assert found.across is not None  # noqa: S101 (a cross without columns is a table)
     cells = found.cells[found.cells["row"].isin(found.rows[:24]) & found.cells["column"].isin(found.columns)]
     place = {value: n for n, value in enumerate(found.rows)}
@@ -106,7 +158,15 @@ def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> None:
     by, across = explore.title_of(found.by), explore.title_of(found.across)
     options: Any = {"stacks": found.measure.is_sum, "is_time": isinstance(found.across, Step), "key": f"{key}-{shape}"}
     alt = f"{_SHAPES[shape]}: {found.measure.value} by {by} across {across}"
-    chart_card.show(explore.draw, frame, by, across, found.measure.unit, shape, alt=alt, **options)
+    if shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views
+        chart_card.show(explore.draw, frame, by, across, found.measure.unit, shape, alt=alt, **options)
+        return None
+    mark = chart_card.draw(explore.draw, frame, by, across, found.measure.unit, shape, alt=alt, **options)
+    if mark is None:
+        return None
+    of_rows = dict(zip(frame.row_name, cells["row"], strict=True))
+    of_columns = dict(zip(frame.column_name, cells["column"], strict=True))
+    return of_rows.get(mark.get("row_name")), of_columns.get(mark.get("column_name"))
 
 
 def _asked(
@@ -125,9 +185,9 @@ def _namer(services: Services, actor: Actor, found: explore.Cross) -> Any:
         if axis is Dimension.USER:
             known[axis] = services.users.names([str(value) for value in values if value])
         elif axis is Dimension.API_KEY:
-            known[axis] = {one.id: f"{one.name} ({one.prefix}…)" for one in services.api_keys.list(actor)}
+            known[axis] = ids.api_keys(services, actor)
         elif axis is Dimension.CONFIGURATION:
-            known[axis] = {one.id: one.slug for one in services.configurations.list(actor)}
+            known[axis] = ids.configurations(services, actor)
     return lambda axis, value: known.get(axis, {}).get(value) or explore.words_of(axis, value)
 
 

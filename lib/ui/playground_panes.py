@@ -12,10 +12,11 @@ from lib.errors import LLMManagerError
 from lib.playground.question import Question
 from lib.playground.run import MOST_PANES, Pane, Run
 from lib.services import Services
-from lib.ui import blocks, overrides, playground, playground_compare
+from lib.ui import blocks, inspector, overrides, playground, playground_compare
 
 COUNT = "panes"
 _AGAIN = ":material/replay:"
+_REQUEST = ":material/data_object:"
 _OPENED = "playground-opened"
 
 
@@ -113,6 +114,9 @@ def answer(
                 _again(services, actor, run, position, question, ready)
                 st.rerun()
             if not hidden and mine:
+                if not now.running and st.button("Request", icon=_REQUEST, type="tertiary", key=f"inspect-{position}"):
+                    inspector.ask_for(now.log_id)
+                    st.rerun()
                 playground.log_link(now)
         if pane.call is not None and pane.call.running and not now.running:
             st.rerun()

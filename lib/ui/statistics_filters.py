@@ -1,6 +1,6 @@
 """The filter bar and the scope line of the statistics. The address is the only state: controls show and rewrite it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -8,13 +8,19 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from lib.access.permissions import Actor
+from lib.errors import ErrorKind
+from lib.statistics.filters import Dimension
 from lib.statistics.periods import Comparison, Period, Range
+from lib.statistics.queries import Statistics
 from lib.ui import blocks, session
 from lib.ui.statistics_view import LISTS, StatisticsView
 
 _PREFIX = "statistics-"
-_MORE = ("origin", "status")
 _ICONS = {"provider": "dns", "model": "deployed_code", "app": "apps", "user": "person"}
+_MORE = ("origin", "status", "error_kind", "configuration", "api_key", "served_model")
+_OCCURRING = (*_ICONS, "origin", "status")  # asked of the ledger: the roll-up knows them
+_LABELS = {"error_kind": "Error", "api_key": "API key", "served_model": "Answered by"}
 
 
 def asked_for(zone: ZoneInfo) -> StatisticsView:
@@ -25,6 +31,15 @@ def asked_for(zone: ZoneInfo) -> StatisticsView:
 def write(view: StatisticsView) -> None:
     """Put a view into the address."""
     st.query_params.from_dict(view.to_query())
+
+
+def options(
+    ask: Statistics, actor: Actor, configurations: Iterable[str], api_keys: Iterable[str]
+) -> dict[str, Sequence[str]]:
+    """The values that each filter offers; what the address names besides is offered too."""
+    found: dict[str, Sequence[str]] = {name: ask.choices(actor, Dimension(name)) for name in _OCCURRING}
+    found |= {"error_kind": list(ErrorKind), "configuration": list(configurations), "api_key": list(api_keys)}
+    return found | {"served_model": found["model"]}
 
 
 def control(view: StatisticsView, name: str) -> dict[str, Any]:
@@ -53,8 +68,9 @@ def bar(
             with st.popover(
                 f"Filters · {chosen}" if chosen else "Filters", icon=":material/filter_list:", key="filters"
             ):
-                for name in LISTS:
+                for name in (*_ICONS, *_MORE):
                     _list(view, name, options[name], names)
+                _tags(view)
                 _comparison(view)
         else:
             for name, icon in _ICONS.items():
@@ -62,10 +78,12 @@ def bar(
                 label = f"{name.capitalize()} · {chosen or 'all'}"
                 with st.popover(label, icon=f":material/{icon}:", key=f"filter-{name}"):
                     _list(view, name, options[name], names)
-            more = sum(len(getattr(view, LISTS[name])) for name in _MORE) + (view.compare is not Comparison.PREVIOUS)
+            more = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, "tag"))
+            more += view.compare is not Comparison.PREVIOUS
             with st.popover(f"More · {more}" if more else "More", icon=":material/tune:", key="filter-more"):
                 for name in _MORE:
                     _list(view, name, options[name], names)
+                _tags(view)
                 _comparison(view)
         if view.narrows:
             st.button(
@@ -74,6 +92,19 @@ def bar(
                 on_click=write,
                 args=(view.cleared(),),
             )
+
+
+def _tags(view: StatisticsView) -> None:
+    """Labels that programs gave their calls; any can be typed."""
+    shown = control(view, "tags")
+    shown["on_change"] = _apply_tags
+    st.multiselect(
+        "Tag", view.tags, placeholder="name=value", accept_new_options=True, help="Calls that carry every one", **shown
+    )
+
+
+def _apply_tags(view: StatisticsView, name: str) -> None:
+    write(view.changed(name, [tag for tag in st.session_state[_PREFIX + name] if "=" in tag.strip("=")]))
 
 
 def _comparison(view: StatisticsView) -> None:
@@ -128,7 +159,7 @@ def _list(view: StatisticsView, name: str, offered: Sequence[str], names: Mappin
     field = LISTS[name]
     gone = [value for value in getattr(view, field) if value not in offered]
     st.multiselect(
-        name.capitalize(),
+        _LABELS.get(name, name.capitalize()),
         [*offered, *gone],
         placeholder="All",
         format_func=lambda value: names.get(value, value),

@@ -17,7 +17,8 @@ from lib.statistics.measures import Shape, axis_named
 from lib.statistics.periods import Comparison, Period, Range, Step, default_step, last_year, resolve, steps_for
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
-LISTS |= {"origin": "origins", "status": "statuses"}
+LISTS |= {"origin": "origins", "status": "statuses", "error_kind": "error_kinds", "configuration": "configurations"}
+LISTS |= {"api_key": "api_keys", "served_model": "served_models", "tag": "tags"}
 MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
 TAB_DIMENSIONS = (
     Dimension.PROVIDER,
@@ -45,6 +46,11 @@ class StatisticsView:
     users: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
+    error_kinds: tuple[str, ...] = ()
+    configurations: tuple[str, ...] = ()  # ids
+    api_keys: tuple[str, ...] = ()  # ids
+    served_models: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()  # `name=value`: all of them
     compare: Comparison = Comparison.PREVIOUS
     measure: Measure = Measure.COST
     by: Dimension = Dimension.PROVIDER
@@ -85,12 +91,15 @@ class StatisticsView:
     def filter(self, start: datetime, end: datetime, zone: ZoneInfo) -> StatisticsFilter:
         """The question's filter for a range."""
         values = {field: getattr(self, field) for field in LISTS.values()}
+        values["tags"] = tuple((name, value) for name, _, value in (tag.partition("=") for tag in self.tags))
         return StatisticsFilter(start, end, zone, **values)
 
     def rows_behind(self, start: datetime, end: datetime, **narrowed: str | None) -> dict[str, list[str]]:
         """The address of the activity log for a part of the figures: a stretch and values of dimensions."""
         values = {field: getattr(self, field) for field in LISTS.values()}
-        values |= {_FIELDS[name]: (value,) for name, value in narrowed.items() if value is not None}
+        for name, value in narrowed.items():
+            if value is not None:
+                values[LISTS[name]] = (*(self.tags if name == "tag" else ()), value)
         return ActivityFilter(start=start, end=end, **values).to_query()
 
     def to_query(self) -> dict[str, list[str]]:
@@ -142,7 +151,6 @@ class StatisticsView:
 
 TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "reconcile": "Reconcile"}
 _EXPLORED = ("tab", "split", "across", "figure", "shape")
-_FIELDS = LISTS
 
 
 def _axis(name: str) -> str:

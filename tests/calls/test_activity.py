@@ -74,6 +74,9 @@ def test_pages_together_are_the_whole_list(store: Store) -> None:
         ("origin", "origins"),
         ("error_kind", "error_kinds"),
         ("batch_id", "batches"),
+        ("configuration_id", "configurations"),
+        ("api_key_id", "api_keys"),
+        ("served_model", "served_models"),
     ],
 )
 def test_each_filter_takes_any_of_its_values(store: Store, column: str, field: str) -> None:
@@ -82,6 +85,21 @@ def test_each_filter_takes_any_of_its_values(store: Store, column: str, field: s
     for values, ids in ((("first",), wanted[:1]), (("first", "second"), wanted), (("third",), [])):
         asked: dict[str, Any] = {field: values}
         assert {row.id for row in Activity(store).page(AMIRA, ActivityFilter(**asked)).rows} == set(ids)
+
+
+@pytest.mark.feature("CALL-6")
+def test_calls_are_found_by_all_of_their_tags(store: Store) -> None:
+    blue = log(store, tags={"team": "blue", "a.b c": "1=2"})
+    log(store, tags={"team": "red"})
+    going = opened(store, tags={"team": "blue"})
+    activity = Activity(store)
+    for tags, ids in (
+        (("team=blue",), {blue, going}),
+        (("team=blue", "a.b c=1=2"), {blue}),
+        (("team=",), set()),
+        (("team",), set()),
+    ):
+        assert {row.id for row in activity.page(AMIRA, ActivityFilter(tags=tags)).rows} == ids
 
 
 @pytest.mark.feature("CALL-6")

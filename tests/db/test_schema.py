@@ -17,8 +17,9 @@ from tests.conftest import new_database
 
 @pytest.mark.feature("SET-4")
 def test_migrations_build_exactly_the_tables_of_the_code(store: Store) -> None:
+    options = {"include_name": lambda name, kind, parents: not str(name).startswith("message_words")}  # full text
     with store.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
         assert connection.execute(select(ledger_clock.c.change_seq)).scalar_one() == 0
     assert schema.upgrade(store) == []
     assert schema.is_current(store)

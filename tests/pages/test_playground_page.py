@@ -109,3 +109,14 @@ def test_a_comparison_shows_text_and_runs_nothing_of_it() -> None:
     assert ":red-background[" in shown
     assert ":green-background[" in shown
     assert diff_markdown("same", "same") == "same"
+
+
+@pytest.mark.feature("PLAY-7")
+def test_a_pane_opens_its_request_with_where_its_parameters_come_from(visitor: Visitor) -> None:
+    run_id = started(visitor, Pane("lorem", {"temperature": 0.5}))
+    page = visitor.open("playground", run=run_id)
+    press(page, "Request")
+    text = words(page)
+    assert "Attempts" in [tab.label for tab in page.tabs]
+    assert "Effective parameters and their origin" in [expander.label for expander in page.expander]
+    assert "As lorem and its overrides stand now." in text

@@ -15,8 +15,9 @@ from lib.access.permissions import OPERATOR, Role
 from lib.calls.activity_filter import ActivityFilter
 from lib.settings import Settings
 from lib.statistics.filters import Dimension, Measure
-from lib.statistics.periods import Period, Step
-from lib.ui import session, statistics_table
+from lib.statistics.measures import Tag
+from lib.statistics.periods import Cycle, Period, Step
+from lib.ui import explore, session, statistics_table
 from lib.ui.statistics_view import StatisticsView
 from tests.calls.activity_rig import log
 
@@ -95,6 +96,7 @@ def test_a_developer_without_calls_still_sees_the_teams(settings: Settings, monk
         StatisticsView(Period.CUSTOM, date(2026, 10, 1), date(2026, 10, 31), providers=("openai", "x y&z")),
         StatisticsView(Period.DAYS_7, measure=Measure.CALLS, by=Dimension.MODEL, step=Step.HOUR, users=("u",)),
         StatisticsView(Period.YEAR, rows=Dimension.USER, columns=Dimension.STATUS, models=("a/b:c",), apps=("é",)),
+        StatisticsView(tags=("team=blue", "a=b=c"), api_keys=("k",), configurations=("c",), error_kinds=("budget",)),
     ],
 )
 def test_a_view_survives_the_address(view: StatisticsView) -> None:
@@ -153,6 +155,27 @@ def test_explore_crosses_what_the_address_says_and_keeps_it_as_a_view(year: Visi
     assert "Models" in [one.value for one in year.open("dashboard").subheader]
     for shape in ("heat", "area", "bars", "multiples"):
         assert not year.open("statistics", tab="explore", split="model", across="day", shape=shape).exception
+
+
+@pytest.mark.feature("COST-4")
+def test_the_calls_behind_a_cell_keep_the_filters_and_add_its_values() -> None:
+    start, end = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+    view = StatisticsView(apps=("shop",), tags=("team=blue",))
+    where = view.filter(start, end, ZoneInfo("UTC"))
+    assert where.tags == (("team", "blue"),)
+
+    def behind(picked: dict[Any, Any]) -> ActivityFilter:
+        query = explore.rows_behind(view, where, picked)
+        assert query is not None
+        return ActivityFilter.from_query(query)
+
+    day = behind({Step.DAY: "2026-10-05", Dimension.API_KEY: "key"})
+    assert (day.start, day.end) == (datetime(2026, 10, 5, tzinfo=UTC), datetime(2026, 10, 6, tzinfo=UTC))
+    assert (day.apps, day.tags, day.api_keys) == (("shop",), ("team=blue",), ("key",))
+    assert behind({Tag("stage"): "test"}).tags == ("team=blue", "stage=test")
+    assert behind({}).start == start
+    for unknown in ({Cycle.WEEKDAY: 1}, {Dimension.MODEL: None}, {Dimension.LANE: "relay"}):
+        assert explore.rows_behind(view, where, unknown) is None
 
 
 @pytest.mark.feature("COST-4")

@@ -21,6 +21,7 @@ from lib.calls.activity_filter import ActivityFilter
 from lib.calls.repricing import Range
 from lib.clock import new_id, utc_now
 from lib.configs.overrides import OverrideDraft
+from lib.conversations.exports import Form
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
 from lib.experiments.plan import Candidate, Draft
@@ -56,6 +57,32 @@ NOT_CHANGES = {
     "Metrics.record_many": "notes something about one's own call",
     "Metrics.statistics": "a question",
     "Metrics.daily": "a question",
+    **dict.fromkeys(
+        (
+            *("Conversations.create", "Conversations.update", "Conversations.end", "Conversations.reopen"),
+            *("Conversations.delete", "Talk.choose", "Contexts.undo", "Files.add", "Interchange.import_file"),
+        ),
+        "one's own conversation, which nobody else sees",
+    ),
+    **dict.fromkeys(
+        (
+            "Talk.send",
+            "Talk.edit",
+            "Talk.regenerate",
+            "Talk.stop",
+            "Contexts.compact",
+            "Contexts.make_room",
+            "Titles.suggest",
+        ),
+        "one's own conversation; its calls are rows of the ledger",
+    ),
+    **dict.fromkeys(
+        (
+            *("Conversations.count", "Conversations.folders", "Conversations.tags", "Talk.read", "Talk.answering"),
+            *("Contexts.meter", "Search.messages"),
+        ),
+        "a question",
+    ),
     "Playground.start": "calls are rows of the ledger",
     "Playground.again": "a call is a row of the ledger",
     "Playground.open": "a question",
@@ -209,6 +236,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Prices.export_csv": ("prices.export", lambda s, a: s.price_entries.export_csv(a)),
     "Repricing.apply": ("prices.reprice", _repriced),
+    "Interchange.export": ("conversation.export", lambda s, a: s.conversation_exchange.export(a, None, Form.JSON)),
     "Circuits.close": ("circuit.close", _closed_circuit),
     "Configurations.create": (
         "configuration.create",

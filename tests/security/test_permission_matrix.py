@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -36,6 +37,16 @@ from lib.calls.runs import Runs
 from lib.clock import utc_now
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import OverrideDraft, Overrides
+from lib.conversations.contexts import Contexts
+from lib.conversations.conversation import Message
+from lib.conversations.conversations import Conversations
+from lib.conversations.exports import Form
+from lib.conversations.files import Files
+from lib.conversations.interchange import Interchange
+from lib.conversations.search import Search
+from lib.conversations.strategy import Strategy
+from lib.conversations.talk import Talk
+from lib.conversations.titles import Titles
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
 from lib.experiments.experiments import Experiments
@@ -66,6 +77,7 @@ PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
 RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
 _NO_DRAFT = Draft("", [], [])
+NOT_HERE: Any = SimpleNamespace(strategy=Strategy())  # a conversation that sends everything
 _FILE = Source(io.BytesIO(b""), "empty.csv")
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.list": (P.VIEW_CONFIGS, lambda s, a: s.providers.list(a)),
@@ -157,6 +169,40 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Experiments.promote": (P.TEST_CONFIGS, lambda s, a: s.experiments.promote(a, NOBODY, 0, "template")),
     "Experiments.delete": (P.TEST_CONFIGS, lambda s, a: s.experiments.delete(a, NOBODY)),
     "Calls.quote": (P.TEST_CONFIGS, lambda s, a: s.calls.quote(_request(a))),
+    "Conversations.create": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.create(a, configuration="none")),
+    "Conversations.get": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.get(a, NOBODY)),
+    "Conversations.list": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.list(a)),
+    "Conversations.count": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.count(a)),
+    "Conversations.folders": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.folders(a)),
+    "Conversations.tags": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.tags(a)),
+    "Conversations.update": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.update(a, NOBODY, title="x")),
+    "Conversations.end": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.end(a, NOBODY)),
+    "Conversations.reopen": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.reopen(a, NOBODY)),
+    "Conversations.delete": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.delete(a, NOBODY)),
+    "Talk.send": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.send(a, NOBODY, "x")),
+    "Talk.edit": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.edit(a, NOBODY, NOBODY, "x")),
+    "Talk.regenerate": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.regenerate(a, NOBODY, NOBODY)),
+    "Talk.choose": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.choose(a, NOBODY, NOBODY)),
+    "Talk.read": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.read(a, NOBODY)),
+    "Talk.answering": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.answering(a, _unasked())),
+    "Talk.stop": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.stop(a, NOBODY)),
+    "Talk.wait": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.wait(a, NOBODY, NOBODY)),
+    "Contexts.meter": (P.VIEW_CONVERSATIONS, lambda s, a: s.contexts.meter(a, s.talk.read(a, NOBODY))),
+    "Contexts.compact": (P.VIEW_CONVERSATIONS, lambda s, a: s.contexts.compact(a, NOBODY)),
+    "Contexts.undo": (P.VIEW_CONVERSATIONS, lambda s, a: s.contexts.undo(a, NOBODY, NOBODY)),
+    "Contexts.make_room": (P.VIEW_CONVERSATIONS, lambda s, a: s.contexts.make_room(a, NOT_HERE, [], _any(s))),
+    "Titles.suggest": (P.VIEW_CONVERSATIONS, lambda s, a: s.titles.suggest(a, NOBODY)),
+    "Files.get": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_files.get(a, NOBODY)),
+    "Files.add": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_files.add(a, NOBODY, [])),
+    "Search.messages": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_search.messages(a, "word")),
+    "Interchange.export": (
+        P.VIEW_CONVERSATIONS,
+        lambda s, a: s.conversation_exchange.export(a, [NOBODY], Form.JSON),
+    ),
+    "Interchange.import_file": (
+        P.VIEW_CONVERSATIONS,
+        lambda s, a: s.conversation_exchange.import_file(a, b"no file"),
+    ),
     "SavedViews.list": (P.VIEW_STATS, lambda s, a: s.saved_views.list(a)),
     "SavedViews.get": (P.VIEW_STATS, lambda s, a: s.saved_views.get(a, NOBODY)),
     "SavedViews.save": (P.VIEW_STATS, lambda s, a: s.saved_views.save(a, "v", {})),
@@ -240,6 +286,12 @@ def _any(services: Services) -> Any:
     return services.configurations.list(actor_for("u", "root", Role.SUPER_ADMIN))[0]
 
 
+def _unasked() -> Message:
+    """A message that no call made."""
+    same = {"tokens": 0, "status": "ok", "error_message": None, "call_id": None, "configuration_id": None, "model": ""}
+    return Message(id=NOBODY, parent_id=None, role="user", content="", parts=(), created_at=utc_now(), **same)  # type: ignore[arg-type]
+
+
 def _request(actor: Actor) -> CallRequest:
     return CallRequest(actor=actor, messages=[{"role": "user", "content": "hi"}], configuration="no-such")
 
@@ -285,22 +337,9 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics, Imports)
-    for service in (
-        *services,
-        Prices,
-        Repricing,
-        Retention,
-        Audit,
-        ApiKeys,
-        RateLimits,
-        Budgets,
-        Webhook,
-        ExchangeRates,
-        Demo,
-        Prompts,
-        Experiments,
-    ):
+    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics, Imports, Demo)
+    services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
+    for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

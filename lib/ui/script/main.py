@@ -1,6 +1,7 @@
 """The main script of every page: the session, the navigation, the account menu; then the page itself.
 
-It lies away from `pages/` so that Streamlit never runs a page's file by itself.
+It lies away from `pages/` so that Streamlit never runs a page's file by itself; and alone, for Streamlit puts its
+folder before the standard library: beside it, `lib/ui/statistics.py` would answer to `import statistics`.
 """
 
 from pathlib import Path
@@ -10,13 +11,14 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.ui import account, session
 
-_HERE = Path(__file__).parent
-_PAGES = _HERE.parent.parent / "pages"
+_UI = Path(__file__).parent.parent
+_PAGES = _UI.parent.parent / "pages"
 _P = Permission
 # group → (file, title, icon, permission); what Access shows besides the master key is for super-admins
 _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     "Work": [
         ("playground", "Playground", "play_circle", _P.TEST_CONFIGS),
+        ("conversations", "Conversations", "forum", _P.VIEW_CONVERSATIONS),
         ("experiments", "Experiments", "science", _P.TEST_CONFIGS),
     ],
     "Insight": [
@@ -65,11 +67,11 @@ def navigation(actor: Actor) -> dict[str, list[st.Page]]:
 
 
 st.set_page_config(
-    page_title="LLM Manager", page_icon=str(_HERE / "assets" / "mark.svg"), layout="wide", initial_sidebar_state=228
+    page_title="LLM Manager", page_icon=str(_UI / "assets" / "mark.svg"), layout="wide", initial_sidebar_state=228
 )
 st.html(_PRIMARY_LABEL)
 current = session.actor()
 chosen = st.navigation(navigation(current), expanded=True)
-st.logo(str(_HERE / "assets" / "logo.svg"), icon_image=str(_HERE / "assets" / "mark.svg"))
+st.logo(str(_UI / "assets" / "logo.svg"), icon_image=str(_UI / "assets" / "mark.svg"))
 account.menu(session.services(), current)
 chosen.run()

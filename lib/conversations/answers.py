@@ -1,0 +1,64 @@
+"""Answers that have ended, from the ledger into their messages: `settle`.
+
+A message is written with its call's id before the call is sent, so whatever becomes of the page or the process, the
+row of the ledger (closed by its process, or by recovery for a dead one) says what came of it. Words are taken as the
+configuration's content policy let them be kept.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from lib.calls.estimate import estimate_tokens
+from lib.clock import utc_now
+from lib.conversations.conversation import RUNNING
+from lib.conversations.rows import M
+from lib.db.engine import Store
+from lib.db.tables import messages, open_calls, usage_logs, usage_payloads
+
+_UNSENT_AFTER = timedelta(seconds=60)
+_NEVER_SENT = "The question was not sent. The process ended before it could be. Ask again."
+_L, _P = usage_logs.c, usage_payloads.c
+
+
+def settle(store: Store, owner_id: str | None = None) -> int:
+    """Write down every answer that has ended, of one owner or of all; how many those were."""
+    going = [M.status == RUNNING] + ([] if owner_id is None else [M.owner_id == owner_id])
+    ended = (
+        select(M.id, _L.status, _L.error_message, _L.served_model, _L.model, _P.response_text, _P.response)
+        .join(usage_logs, (_L.call_id == M.call_id) & _L.is_final)
+        .outerjoin(usage_payloads, _P.id == _L.id)
+        .where(*going)
+    )
+    lost = (
+        select(M.id)
+        .outerjoin(usage_logs, _L.call_id == M.call_id)
+        .outerjoin(open_calls, open_calls.c.call_id == M.call_id)
+        .where(*going, _L.id.is_(None), open_calls.c.id.is_(None), M.created_at < utc_now() - _UNSENT_AFTER)
+    )
+    with store.read() as connection:
+        done = {row["id"]: _ending(row) for row in connection.execute(ended).mappings()}
+        never = {"status": "orphaned", "error_message": _NEVER_SENT}
+        done |= {row.id: never for row in connection.execute(lost) if row.id not in done}
+    if done:
+        with store.write() as connection:
+            for message_id, values in done.items():
+                connection.execute(update(messages).where(M.id == message_id, M.status == RUNNING).values(**values))
+    return len(done)
+
+
+def _ending(row: Mapping[Any, Any]) -> dict[str, Any]:
+    text, response = row["response_text"] or "", row["response"] or {}
+    parts = [{"type": "tool_call", **call} for call in response.get("tool_calls") or ()]
+    if response.get("reasoning"):
+        parts.append({"type": "reasoning", "text": response["reasoning"]})
+    return {
+        "content": text,
+        "parts": parts,
+        "tokens": estimate_tokens(text),
+        "status": row["status"],
+        "error_message": row["error_message"],
+        "model": (row["served_model"] or row["model"])[:200],
+    }

@@ -1,0 +1,98 @@
+"""Which messages of a branch go to the model with the next question: pure functions over the branch's nodes.
+
+The system prompt is apart: it always goes. A summary stands for everything up to its last message, whatever the
+strategy; what follows it goes word for word. An answer that never brought a word is not sent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lib.conversations.conversation import RUNNING, Node
+from lib.conversations.strategy import Kind, Strategy
+
+TURN_TOKENS = 4  # that a message's frame costs
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What stands for the older part of a branch; without `text` that part is left out."""
+
+    id: str
+    until_id: str
+    text: str | None
+    tokens: int
+    call_id: str | None
+    error_message: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The messages that go, in order, the summary before them, and how many tokens all are thought to be."""
+
+    nodes: tuple[Node, ...]
+    summary: Summary | None
+    left_out: int
+    tokens: int
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of the messages that go."""
+        return frozenset(node.id for node in self.nodes)
+
+
+def choose_context(
+    path: Sequence[Node], strategy: Strategy, summaries: Mapping[str, Summary], system_tokens: int = 0
+) -> Selection:
+    """What of `path` goes with a question that follows it; `summaries` by the message they end with."""
+    said = [node for node in path if node.status != RUNNING and (node.role != "assistant" or node.tokens)]
+    summary, rest = after_summary(path, said, summaries)
+    spent = system_tokens + (summary.tokens if summary and summary.text else 0)
+    kept = turns_of(rest)
+    match strategy.kind:
+        case Kind.LAST:
+            kept = kept[-strategy.last :]
+        case Kind.BUDGET:
+            kept = _within(kept, strategy.tokens - spent)
+        case Kind.ALL | Kind.SUMMARY:
+            pass
+    nodes = tuple(node for turn in kept for node in turn)
+    return Selection(nodes, summary, len(said) - len(nodes), spent + tokens_of(nodes))
+
+
+def after_summary(
+    path: Sequence[Node], said: Sequence[Node], summaries: Mapping[str, Summary]
+) -> tuple[Summary | None, list[Node]]:
+    """The newest summary on the branch, and what was said after it."""
+    place = {node.id: number for number, node in enumerate(path)}
+    ends = [place[until] for until in summaries if until in place]
+    if not ends:
+        return None, [*said]
+    end = max(ends)
+    return summaries[path[end].id], [node for node in said if place[node.id] > end]
+
+
+def turns_of(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Parted before each question."""
+    turns: list[list[Node]] = []
+    for node in nodes:
+        if node.role == "user" or not turns:
+            turns.append([])
+        turns[-1].append(node)
+    return turns
+
+
+def tokens_of(nodes: Sequence[Node]) -> int:
+    """Estimated tokens of messages with their frames."""
+    return sum(node.tokens + TURN_TOKENS for node in nodes)
+
+
+def _within(turns: list[list[Node]], tokens: int) -> list[list[Node]]:
+    kept = 0
+    for turn in reversed(turns):
+        tokens -= tokens_of(turn)
+        if tokens < 0:
+            break
+        kept += 1
+    return turns[len(turns) - kept :]

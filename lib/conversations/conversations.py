@@ -1,0 +1,210 @@
+"""One's own conversations: the list, and what is set on each; what is said in them is `lib.conversations.talk`.
+
+Deleting removes messages and files for good; the calls stay in the ledger, as everything that was paid for does.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Text, cast, delete, func, insert, or_, select, update
+
+from lib.access.permissions import Actor
+from lib.clock import new_id, utc_now
+from lib.configs.configurations import Configurations
+from lib.conversations.conversation import (
+    Conversation,
+    Status,
+    checked_fields,
+    no_such_conversation,
+    owner_of,
+)
+from lib.conversations.rows import C, conversation_of, expiry, find, mine
+from lib.conversations.strategy import Strategy
+from lib.db.engine import Store
+from lib.db.tables import conversation_files, conversation_summaries, conversations, messages
+
+PAGE_SIZE = 30
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of the list is wanted; None is any."""
+
+    status: Status | None = None
+    folder: str | None = None
+    tag: str | None = None
+    archived: bool = False
+
+
+class Conversations:
+    """Reads and changes of one owner's; nobody sees or changes another's, whatever their role."""
+
+    def __init__(self, store: Store, configurations: Configurations) -> None:
+        self._store, self._configurations = store, configurations
+
+    def create(
+        self,
+        actor: Actor,
+        *,
+        configuration: str | None = None,
+        title: str = "",
+        system_prompt: str | None = None,
+        ttl_s: int | None = None,
+        strategy: Strategy | None = None,
+        folder: str = "",
+        tags: Sequence[str] = (),
+    ) -> Conversation:
+        """Begin one with a configuration (slug or id; None: the app's default); nothing is sent."""
+        owner = owner_of(actor)
+        if configuration is None:
+            chosen = self._configurations.default_for(actor, actor.key.app if actor.key else "playground")
+        else:
+            chosen = self._configurations.get(actor, configuration)
+        if actor.key is not None:
+            actor.key.require_model(chosen.slug)
+        now = utc_now()
+        fields = checked_fields(
+            {
+                "title": title,
+                "system_prompt": system_prompt,
+                "ttl_s": ttl_s,
+                "strategy": strategy or Strategy(),
+                "folder": folder,
+                "tags": tags,
+            }
+        )
+        row = new_conversation(owner, actor.key.app if actor.key else chosen.app, now) | fields
+        row |= {"configuration_id": chosen.id, "title_source": "own" if row["title"] else ""}
+        row["expires_at"] = expiry(row["ttl_s"], now)
+        with self._store.write() as connection:
+            connection.execute(insert(conversations).values(**row))
+            return find(connection, actor, row["id"])
+
+    def get(self, actor: Actor, conversation_id: str) -> Conversation:
+        """One of one's own."""
+        with self._store.read() as connection:
+            return find(connection, actor, conversation_id)
+
+    def list(self, actor: Actor, asked: Asked | None = None, page: int = 1) -> tuple[list[Conversation], bool]:
+        """A page, pinned first, then by the last message; and whether there are more."""
+        where = [mine(actor), *_where(asked or Asked())]
+        query = (
+            select(conversations)
+            .where(*where)
+            .order_by(C.is_pinned.desc(), C.last_at.desc(), C.id.desc())
+            .limit(PAGE_SIZE + 1)
+            .offset((max(page, 1) - 1) * PAGE_SIZE)
+        )
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [conversation_of(row) for row in rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE
+
+    def count(self, actor: Actor) -> int:
+        """How many there are, archived ones included."""
+        with self._store.read() as connection:
+            return int(connection.execute(select(func.count()).where(mine(actor))).scalar_one())
+
+    def folders(self, actor: Actor) -> Sequence[str]:
+        """Names of the folders in use."""
+        query = select(C.folder).where(mine(actor), C.folder != "").distinct().order_by(C.folder)
+        with self._store.read() as connection:
+            return [*connection.scalars(query)]
+
+    def tags(self, actor: Actor) -> Sequence[str]:
+        """Names of the tags in use."""
+        with self._store.read() as connection:
+            found = connection.scalars(select(C.tags).where(mine(actor)))
+            return sorted({tag for tags in found for tag in tags})
+
+    def update(self, actor: Actor, conversation_id: str, **fields: Any) -> Conversation:
+        """Change title, folder, tags, is_pinned, is_archived, ttl_s, system_prompt, strategy or configuration."""
+        if (slug := fields.pop("configuration", None)) is not None:
+            chosen = self._configurations.get(actor, slug)
+            if actor.key is not None:
+                actor.key.require_model(chosen.slug)
+            fields["configuration_id"] = chosen.id
+        values = checked_fields(fields)
+        if "title" in values:
+            values |= {"title_source": "own" if values["title"] else "", "title_call_id": None}
+        with self._store.write() as connection:
+            before = find(connection, actor, conversation_id)
+            if "ttl_s" in values:  # from now on: a shorter one does not end what is being read
+                values["expires_at"] = expiry(values["ttl_s"], utc_now())
+            if values:
+                connection.execute(update(conversations).where(C.id == before.id, mine(actor)).values(**values))
+            return find(connection, actor, conversation_id)
+
+    def end(self, actor: Actor, conversation_id: str) -> Conversation:
+        """Nothing more is said in it until it is opened again."""
+        return self._set(actor, conversation_id, ended_at=utc_now())
+
+    def reopen(self, actor: Actor, conversation_id: str) -> Conversation:
+        """Go on with one that was ended or has expired."""
+        before = self.get(actor, conversation_id)
+        return self._set(actor, conversation_id, ended_at=None, expires_at=expiry(before.ttl_s, utc_now()))
+
+    def delete(self, actor: Actor, conversation_id: str) -> None:
+        """Remove it with its messages, files and summaries."""
+        with self._store.write() as connection:
+            gone = connection.execute(delete(conversations).where(C.id == conversation_id, mine(actor)))
+            if gone.rowcount == 0:
+                raise no_such_conversation()
+            for table in (messages, conversation_files, conversation_summaries):
+                mine_too = (table.c.conversation_id == conversation_id, table.c.owner_id == owner_of(actor))
+                connection.execute(delete(table).where(*mine_too))
+
+    def _set(self, actor: Actor, conversation_id: str, **values: Any) -> Conversation:
+        with self._store.write() as connection:
+            done = connection.execute(
+                update(conversations).where(C.id == conversation_id, mine(actor)).values(**values)
+            )
+            if done.rowcount == 0:
+                raise no_such_conversation()
+            return find(connection, actor, conversation_id)
+
+
+def new_conversation(owner: str, app: str, now: Any) -> dict[str, Any]:
+    """The row of an empty conversation."""
+    return {
+        "id": new_id(),
+        "owner_id": owner,
+        "app": app,
+        "title": "",
+        "title_source": "",
+        "folder": "",
+        "tags": [],
+        "is_pinned": False,
+        "is_archived": False,
+        "context": {},
+        "source": "",
+        "source_id": "",
+        "created_at": now,
+        "last_at": now,
+    }
+
+
+def _where(asked: Asked) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = [C.is_archived == asked.archived]
+    if asked.folder is not None:
+        where.append(C.folder == asked.folder)
+    if asked.tag is not None:
+        where.append(_has_tag(asked.tag))
+    alive = or_(C.expires_at.is_(None), C.expires_at > utc_now())
+    match asked.status:
+        case Status.ACTIVE:
+            where += [C.ended_at.is_(None), alive]
+        case Status.ENDED:
+            where.append(C.ended_at.is_not(None))
+        case Status.EXPIRED:
+            where += [C.ended_at.is_(None), ~alive]
+        case None:
+            pass
+    return where
+
+
+def _has_tag(tag: str) -> ColumnElement[bool]:
+    """Whether the JSON list holds the tag, as it stands in the stored text."""
+    spelled = [json.dumps(tag, ensure_ascii=ascii_only) for ascii_only in (True, False)]
+    return or_(*(cast(C.tags, Text).contains(text, autoescape=True) for text in spelled))

@@ -1,0 +1,100 @@
+"""A conversation as Markdown, JSON, CSV or JSONL.
+
+Markdown and JSONL hold the branch that is shown; JSONL is a line of `messages` as fine-tuning wants it. JSON and CSV
+hold every branch, a message with its parent; JSON can be imported again. Files are named, not held. Text that a
+spreadsheet would run is neutralised.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from lib.calls.activity_export import csv_cell
+from lib.conversations.conversation import Conversation, Message
+
+FORMAT = "llm-manager/conversations/1"
+_COLUMNS = (
+    *("conversation_id", "title", "id", "parent_id", "role", "content", "model", "status", "created_at"),
+    *("call_id", "prompt_tokens", "completion_tokens", "cost_nano_usd", "is_shown"),
+)
+
+
+class Form(StrEnum):
+    """A kind of file; its value is the ending of the name."""
+
+    MARKDOWN = "md"
+    JSON = "json"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def write(form: Form, conversations: Sequence[tuple[Conversation, Sequence[Message], Sequence[Message]]]) -> bytes:
+    """The file of conversations, each with all its messages and those of the branch shown."""
+    match form:
+        case Form.MARKDOWN:
+            return "\n\n".join(_markdown(one, shown) for one, _, shown in conversations).encode()
+        case Form.JSON:
+            body = {"format": FORMAT, "conversations": [_record(one, every) for one, every, _ in conversations]}
+            return json.dumps(body, ensure_ascii=False, indent=1).encode()
+        case Form.JSONL:
+            return "".join(_line(one, shown) for one, _, shown in conversations).encode()
+        case Form.CSV:
+            return _csv(conversations)
+
+
+def _markdown(conversation: Conversation, shown: Sequence[Message]) -> str:
+    parts = [f"# {conversation.name}", f"{_moment(conversation.created_at)} – {_moment(conversation.last_at)}"]
+    if conversation.system_prompt:
+        parts += ["## System", conversation.system_prompt]
+    for message in shown:
+        by = f" ({message.model})" if message.role == "assistant" and message.model else ""
+        parts += [f"## {message.role.capitalize()}{by}", message.content or f"— {message.error_message or 'no text'}"]
+        parts += [f"Attached: {part['name']}" for part in message.parts if part["type"] == "file"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _record(conversation: Conversation, messages: Sequence[Message]) -> dict[str, Any]:
+    same = ("id", "title", "folder", "system_prompt", "leaf_id")
+    kept = ("id", "parent_id", "role", "content", "model", "status", "call_id")
+    figures = ("prompt_tokens", "completion_tokens", "cost_nano_usd")
+    return {
+        **{name: getattr(conversation, name) for name in same},
+        "tags": list(conversation.tags),
+        "created_at": _moment(conversation.created_at),
+        "messages": [
+            {
+                **{name: getattr(message, name) for name in kept},
+                "created_at": _moment(message.created_at),
+                "parts": [dict(part) for part in message.parts],
+                **{name: getattr(message, name) for name in figures},
+            }
+            for message in messages
+        ],
+    }
+
+
+def _line(conversation: Conversation, shown: Sequence[Message]) -> str:
+    said = [{"role": "system", "content": conversation.system_prompt}] if conversation.system_prompt else []
+    said += [{"role": message.role, "content": message.content} for message in shown if message.content]
+    return json.dumps({"messages": said}, ensure_ascii=False) + "\n"
+
+
+def _csv(conversations: Sequence[tuple[Conversation, Sequence[Message], Sequence[Message]]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(_COLUMNS)
+    for conversation, every, shown in conversations:
+        on_it = {message.id for message in shown}
+        for message in every:
+            own = {"conversation_id": conversation.id, "title": conversation.name, "is_shown": message.id in on_it}
+            values = (own[name] if name in own else getattr(message, name) for name in _COLUMNS)
+            writer.writerow([csv_cell(value) for value in values])
+    return out.getvalue().encode()
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,55 @@
+"""What conversations cost, by message and in sum: read from the ledger, which alone knows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from lib.db.tables import usage_logs
+
+_L = usage_logs.c
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of the calls of a message or conversation, all attempts; None is unknown. `unpriced` calls are not in the sum."""
+
+    calls: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost_nano_usd: int | None
+    unpriced: int
+    estimated: int
+
+    @property
+    def cost_status(self) -> str:
+        """As the ledger names it."""
+        return "unpriced" if self.cost_nano_usd is None else "estimated" if self.estimated else "priced"
+
+
+_COLUMNS = (
+    func.count().filter(_L.is_final),
+    func.sum(_L.prompt_tokens),
+    func.sum(_L.completion_tokens),
+    func.sum(_L.cost_nano_usd),
+    func.count().filter(_L.cost_status == "unpriced"),
+    func.count().filter(_L.cost_status == "estimated"),
+)
+
+
+def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str, Figures]:
+    """Figures of each call that has ended, by its id."""
+    wanted = [call_id for call_id in call_ids if call_id is not None]
+    query = select(_L.call_id, *_COLUMNS).where(_L.call_id.in_(wanted)).group_by(_L.call_id)
+    return {row[0]: _figures(row[1:]) for row in connection.execute(query)} if wanted else {}
+
+
+def of_conversation(connection: Connection, conversation_id: str) -> Figures:
+    """Of all its calls, branches, titles and summaries included."""
+    row = connection.execute(select(*_COLUMNS).where(_L.conversation_id == conversation_id)).one()
+    return _figures(row)
+
+
+def _figures(row: Iterable[int | None]) -> Figures:
+    calls, prompt, completion, cost, unpriced, estimated = (None if value is None else int(value) for value in row)
+    return Figures(calls or 0, prompt, completion, cost, unpriced or 0, estimated or 0)

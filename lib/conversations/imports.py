@@ -1,0 +1,223 @@
+"""Conversations out of other programs' files, with every branch.
+
+Formats, as the programs write them and as their own importers and tests read them:
+- OpenAI's data export, `conversations.json`: a list; `mapping` holds nodes with `message`, `parent`, `children`;
+  `current_node` is the leaf shown (github.com/danny-avila/LibreChat, api/server/utils/import, chatgpt-*.json).
+- Open WebUI's export: a list; `chat.history` holds `messages` with `parentId`, and `currentId`; times are Unix seconds
+  (github.com/open-webui/open-webui, and LibreChat's openwebui-export.json).
+- LibreChat's export: an object with `conversationId` and `messages`, flat with `parentMessageId` or nested in
+  `children` (github.com/danny-avila/LibreChat, librechat-*.json).
+- Our own JSON export.
+Texts alone are taken; images and files of theirs are not in these files. What they hide from the reader is left out.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from lib.conversations.exports import FORMAT
+from lib.errors import InvalidInput
+
+LARGEST_FILE = 100 * 1024 * 1024  # bytes
+_ROLES = ("user", "assistant", "tool", "system")
+_NO_PARENT = "00000000-0000-0000-0000-000000000000"
+_HTML_DETAILS = re.compile(r"<details\b[^>]*>.*?</details>\s*", re.DOTALL)
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message as the other program has it, under its ids."""
+
+    id: str
+    parent_id: str | None
+    role: str
+    content: str = field(repr=False)
+    model: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A conversation of a file. `leaf_id` is of the branch that was shown, None where the file does not say."""
+
+    source: str
+    source_id: str
+    title: str
+    messages: tuple[Said, ...]
+    leaf_id: str | None
+    at: datetime | None = None
+    folder: str = ""
+    tags: tuple[str, ...] = ()
+    system_prompt: str | None = None
+
+
+def read(data: bytes) -> tuple[list[Found], int]:
+    """The conversations of a file, and how many entries hold none; InvalidInput for a file of another kind."""
+    if len(data) > LARGEST_FILE:
+        raise InvalidInput("The file is too large.", f"The limit is {LARGEST_FILE // 1024**2} MB.", "Split it.")
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        raise _unknown("It is not JSON. Out of a ZIP file, take conversations.json.") from None
+    reader, entries = _reader(body)
+    found, unreadable = [], 0
+    for entry in entries:
+        try:
+            one = reader(entry)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+            one = None
+        if one is None or not one.messages:
+            unreadable += 1
+        else:
+            found.append(one)
+    return found, unreadable
+
+
+def _reader(body: Any) -> tuple[Callable[[Json], Found | None], list[Json]]:
+    if isinstance(body, dict) and body.get("format") == FORMAT:
+        return _own, _entries(body.get("conversations"))
+    if isinstance(body, dict) and "conversationId" in body:
+        return _librechat, [body]
+    entries = _entries(body if isinstance(body, list) else [body])
+    if any("mapping" in entry for entry in entries):
+        return _openai, entries
+    if any("chat" in entry for entry in entries):
+        return _open_webui, entries
+    if any("conversationId" in entry for entry in entries):
+        return _librechat, entries
+    raise _unknown("Known are the exports of OpenAI, Open WebUI, LibreChat and this product (JSON).")
+
+
+def _entries(body: Any) -> list[Json]:
+    if not isinstance(body, list):
+        raise _unknown("It holds no list of conversations.")
+    return [entry for entry in body if isinstance(entry, dict)]
+
+
+def _unknown(why: str) -> InvalidInput:
+    return InvalidInput("The file can't be imported.", why, "Choose another file.", field="file")
+
+
+def _openai(entry: Json) -> Found:
+    mapping: Mapping[str, Json] = entry["mapping"]
+    said = {name: one for name, node in mapping.items() if (one := _openai_message(name, node)) is not None}
+
+    def kept(name: str | None) -> str | None:
+        """The nearest message above that is shown; hidden ones and empty roots are stepped over."""
+        steps = 0
+        while name is not None and name not in said:
+            name, steps = (mapping.get(name) or {}).get("parent"), steps + 1
+            if steps > len(mapping):
+                raise ValueError("a circle")
+        return name
+
+    messages = tuple(
+        Said(one.id, kept(mapping[one.id].get("parent")), one.role, one.content, one.model, one.at)
+        for one in said.values()
+    )
+    source_id = str(entry.get("conversation_id") or entry.get("id") or "")
+    leaf = kept(entry.get("current_node"))
+    return Found("openai", source_id, _text(entry.get("title")), messages, leaf, _moment(entry.get("create_time")))
+
+
+def _openai_message(name: str, node: Json) -> Said | None:
+    message = node.get("message")
+    if not message or (message.get("metadata") or {}).get("is_visually_hidden_from_conversation"):
+        return None
+    role, content = message["author"]["role"], message.get("content") or {}
+    if role not in _ROLES or role == "system" or message.get("recipient", "all") != "all":
+        return None
+    if content.get("content_type") not in ("text", "multimodal_text", "code", "execution_output"):
+        return None
+    parts = content.get("parts") or [content.get("text")]
+    text = "\n".join(part for part in parts if isinstance(part, str) and part)
+    model = _text((message.get("metadata") or {}).get("model_slug"))
+    return Said(name, None, role, text, model, _moment(message.get("create_time"))) if text else None
+
+
+def _open_webui(entry: Json) -> Found:
+    chat = entry["chat"]
+    history = chat["history"]
+    messages = tuple(
+        Said(
+            str(name),
+            one.get("parentId"),
+            one["role"],
+            _HTML_DETAILS.sub("", _text(one.get("content"))),
+            _text(one.get("model")),
+            _moment(one.get("timestamp")),
+        )
+        for name, one in history["messages"].items()
+        if one.get("role") in _ROLES
+    )
+    title = _text(entry.get("title") or chat.get("title"))
+    tags = tuple(tag for tag in (entry.get("meta") or {}).get("tags") or () if isinstance(tag, str))
+    at, leaf = _moment(entry.get("created_at")), history.get("currentId")
+    return Found("open-webui", _text(entry.get("id")), title, messages, leaf, at, tags=tags)
+
+
+def _librechat(entry: Json) -> Found:
+    messages = tuple(_librechat_messages(entry.get("messages") or entry.get("messagesTree") or []))
+    prompt = (entry.get("options") or {}).get("promptPrefix")
+    prompt = prompt if isinstance(prompt, str) and prompt.strip() else None
+    first = min((one.at for one in messages if one.at), default=None)
+    title, source_id = _text(entry.get("title")), _text(entry["conversationId"])
+    return Found("librechat", source_id, title, messages, None, first, system_prompt=prompt)
+
+
+def _librechat_messages(given: list[Json]) -> Iterator[Said]:
+    waiting = [*given]
+    while waiting:
+        one = waiting.pop(0)
+        parent = one.get("parentMessageId")
+        text = _text(one.get("text")) or "\n".join(
+            _text(part.get("text")) for part in one.get("content") or () if part.get("type") == "text"
+        )
+        role = "user" if one["isCreatedByUser"] else "assistant"
+        parent = None if parent == _NO_PARENT else parent
+        yield Said(one["messageId"], parent, role, text, _text(one.get("model")), _moment(one.get("createdAt")))
+        waiting += one.get("children") or []
+
+
+def _own(entry: Json) -> Found:
+    messages = tuple(
+        Said(
+            one["id"],
+            one.get("parent_id"),
+            one["role"],
+            _text(one.get("content")),
+            _text(one.get("model")),
+            _moment(one.get("created_at")),
+        )
+        for one in entry["messages"]
+        if one.get("role") in _ROLES
+    )
+    return Found(
+        "llm-manager",
+        _text(entry["id"]),
+        _text(entry.get("title")),
+        messages,
+        entry.get("leaf_id"),
+        _moment(entry.get("created_at")),
+        _text(entry.get("folder")),
+        tuple(tag for tag in entry.get("tags") or () if isinstance(tag, str)),
+        entry.get("system_prompt"),
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _moment(value: Any) -> datetime | None:
+    """Unix seconds or ISO 8601; None where there is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value, UTC)
+    if not isinstance(value, str) or not value:
+        return None
+    at = datetime.fromisoformat(value)
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

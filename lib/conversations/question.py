@@ -1,0 +1,100 @@
+"""A question as its row, and the messages that go to the model with it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lib.calls.content import FULL, text_to_keep
+from lib.calls.estimate import estimate_tokens
+from lib.clock import new_id, utc_now
+from lib.configs.configurations import Configuration
+from lib.conversations.context import choose_context
+from lib.conversations.conversation import Conversation, Message, Node, checked_text
+from lib.conversations.files import MOST_FILES, File, files_of
+from lib.conversations.thread import read_messages, read_summaries
+from lib.conversations.wording import chat_messages
+from lib.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be asked where. `seen` None: whoever asks did not look."""
+
+    conversation_id: str
+    parent_id: str | None
+    text: str | None  # None: the answer to `parent_id` once more
+    files: Sequence[str]
+    seen: str | None
+    configuration: str | None
+    parameters: Mapping[str, Any]
+
+
+def question_row(
+    connection: Connection, conversation: Conversation, asked: Question, configuration: Configuration
+) -> dict[str, Any]:
+    """The row of the question; its words as the configuration's content policy lets them be kept."""
+    text = checked_text(asked.text or "")
+    files = files_of(connection, conversation.id, conversation.owner_id, asked.files)
+    if len(files) != len(set(asked.files)) or len(files) > MOST_FILES:
+        raise InvalidInput("A file can't be attached.", "It was removed.", "Attach it again.", field="files")
+    if not text.strip() and not files:
+        raise InvalidInput("The message is empty.", "", "Write what you want to ask.", field="content")
+    _check_files(files, configuration)
+    kept = text_to_keep(configuration.content_policy, text) or ""
+    row = row_of("user", configuration) | {"content": kept, "parts": [file.part for file in files.values()]}
+    return row | {"tokens": estimate_tokens(kept) + sum(file.tokens for file in files.values())}
+
+
+def _check_files(files: Mapping[str, File], configuration: Configuration) -> None:
+    if files and configuration.content_policy != FULL:
+        why = f"The content policy of {configuration.slug} masks what is kept, and files can't be masked."
+        raise InvalidInput("Files can't be attached here.", why, "Choose another configuration.", field="files")
+    if "vision" not in configuration.capabilities and any(file.is_image for file in files.values()):
+        why = f"{configuration.slug} does not take images."
+        fix = "Choose one that does, or add the capability vision to the configuration."
+        raise InvalidInput("The image can't be sent.", why, fix, field="files")
+
+
+def messages_to_send(
+    connection: Connection,
+    conversation: Conversation,
+    path: Sequence[Node],
+    question: Mapping[str, Any] | None,
+    configuration: Configuration,
+) -> list[dict[str, Any]]:
+    """The messages for the model: what the strategy chooses of the branch, then the question."""
+    last = question["tokens"] if question else 0
+    before = path if question else path[:-1]  # the question itself always goes
+    system = conversation.system_prompt if conversation.system_prompt is not None else configuration.system_prompt
+    summaries = read_summaries(connection, conversation)
+    chosen = choose_context(before, conversation.strategy, summaries, estimate_tokens(system) + last)
+    ids = [node.id for node in chosen.nodes] + ([] if question else [path[-1].id])
+    said = read_messages(connection, conversation, ids)
+    if question:
+        said.append(_message_of(question))
+    files = {part["id"] for message in said for part in message.parts if part["type"] == "file"}
+    found = files_of(connection, conversation.id, conversation.owner_id, files)
+    _check_files(found, replace(configuration, content_policy=FULL))
+    return chat_messages(said, found, chosen.summary.text if chosen.summary else None)
+
+
+def _message_of(row: Mapping[str, Any]) -> Message:
+    same = ("id", "role", "content", "tokens", "status", "error_message", "call_id", "configuration_id", "model")
+    values = {name: row.get(name) for name in same}
+    return Message(**values, parent_id=None, parts=tuple(row["parts"]), created_at=utc_now())  # type: ignore[arg-type]
+
+
+def row_of(role: str, configuration: Configuration) -> dict[str, Any]:
+    """A message with nothing in it yet."""
+    return {
+        "id": new_id(),
+        "role": role,
+        "content": "",
+        "parts": [],
+        "tokens": 0,
+        "status": "ok",
+        "configuration_id": configuration.id,
+        "model": configuration.model if role == "assistant" else "",
+    }

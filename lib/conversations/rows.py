@@ -1,0 +1,72 @@
+"""Statements that every part of conversations uses. The owner, and a key's app, stand in each of them."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, select, true
+
+from lib.access.permissions import Actor
+from lib.conversations.conversation import Conversation, Message, Node, no_such_conversation, owner_of
+from lib.conversations.strategy import Strategy
+from lib.db.tables import conversations, messages
+
+C, M = conversations.c, messages.c
+_SAME = tuple(name for name in Conversation.__dataclass_fields__ if name not in ("strategy", "tags"))
+_MESSAGE = ("id", "parent_id", "role", "content", "tokens", "status", "error_message", "call_id", "configuration_id")
+
+
+def mine(actor: Actor) -> ColumnElement[bool]:
+    """The conversations that the actor may see."""
+    in_reach = true() if actor.key is None else C.app == actor.key.app
+    return (C.owner_id == owner_of(actor)) & in_reach
+
+
+def find(connection: Connection, actor: Actor, conversation_id: str) -> Conversation:
+    """One of the actor's; NotFound otherwise."""
+    query = select(conversations).where(C.id == conversation_id, mine(actor))
+    row = connection.execute(query).mappings().first() if conversation_id.isprintable() else None
+    if row is None:
+        raise no_such_conversation()
+    return conversation_of(row)
+
+
+def conversation_of(row: RowMapping) -> Conversation:
+    """The value of a row."""
+    values = {name: row[name] for name in _SAME}
+    return Conversation(**values, tags=tuple(row["tags"]), strategy=Strategy.from_record(row["context"]))
+
+
+def message_of(row: RowMapping, **more: Any) -> Message:
+    """The value of a row; `more` are what is not in it."""
+    values = {name: row[name] for name in (*_MESSAGE, "model", "created_at")}
+    return Message(**values, parts=tuple(row["parts"]), **more)
+
+
+def nodes(connection: Connection, conversation_id: str, owner_id: str) -> dict[str, Node]:
+    """The tree without its words, by id, in the order in which the messages were written."""
+    columns = (M.id, M.parent_id, M.role, M.status, M.tokens)
+    query = select(*columns).where(M.conversation_id == conversation_id, M.owner_id == owner_id).order_by(M.seq)
+    return {row.id: Node(*row) for row in connection.execute(query)}
+
+
+def path_to(tree: Mapping[str, Node], leaf_id: str | None) -> list[Node]:
+    """From the first message to a leaf."""
+    path: list[Node] = []
+    while leaf_id is not None and (node := tree.get(leaf_id)) is not None:
+        path.append(node)
+        leaf_id = node.parent_id
+    return path[::-1]
+
+
+def newest_leaf(tree: Mapping[str, Node], node_id: str) -> str:
+    """The leaf that is reached from a message by following the newest branch each time."""
+    newest_child = {node.parent_id: node.id for node in tree.values()}  # later ones take the place of earlier ones
+    while (child := newest_child.get(node_id)) is not None:
+        node_id = child
+    return node_id
+
+
+def expiry(ttl_s: int | None, last_at: datetime) -> datetime | None:
+    """When a conversation expires."""
+    return None if ttl_s is None else last_at + timedelta(seconds=ttl_s)

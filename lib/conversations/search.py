@@ -1,0 +1,82 @@
+"""Full-text search over one's own conversations: FTS5 on SQLite, a GIN index over tsvector on PostgreSQL.
+
+Every word must occur; of the last one, which may still be being written, three letters are enough for its beginning.
+What the searcher writes is never read as an operator. The newest messages come first.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, literal_column, select, text
+
+from lib.access.permissions import Actor
+from lib.conversations.conversation import owner_of
+from lib.conversations.rows import C, M, mine
+from lib.db.engine import Store
+from lib.db.tables import conversations, messages
+
+MOST_HITS = 30
+_MOST_WORDS, _AROUND, _SHORTEST_BEGINNING = 12, 70, 3
+_WORD = re.compile(r"\w+")
+# Whose a message is stands in an index beside its number, so that those of others are passed over unread.
+_FTS5 = text(
+    "SELECT messages.seq FROM message_words JOIN messages INDEXED BY ix_messages_owner_id_seq "
+    "ON messages.seq = message_words.rowid "
+    "WHERE messages.owner_id = :owner AND message_words MATCH :asked ORDER BY message_words.rowid DESC LIMIT :most"
+)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A message that was found, and the words around the first one searched for."""
+
+    conversation_id: str
+    title: str
+    message_id: str
+    role: str
+    excerpt: str
+    created_at: datetime
+
+
+class Search:
+    """Reads the index; the owner stands in the statement."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def messages(self, actor: Actor, words: str, limit: int = MOST_HITS) -> list[Hit]:
+        """Messages of one's own conversations that hold all the words; none for an empty search."""
+        owner, wanted = owner_of(actor), _WORD.findall(words)[:_MOST_WORDS]
+        if not wanted:
+            return []
+        columns = (M.conversation_id, C.title, M.id, M.role, M.content, M.created_at)
+        query = select(*columns).join(conversations, C.id == M.conversation_id).where(M.owner_id == owner, mine(actor))
+        if self._store.is_sqlite:
+            asked = " ".join(f'"{word}"{"*" if begins else ""}' for word, begins in _terms(wanted))
+            found = _FTS5.bindparams(owner=owner, asked=asked, most=10 * limit).columns(M.seq)
+            query = query.where(M.seq.in_(found))
+        else:
+            asked = " & ".join(f"'{word}'{':*' if begins else ''}" for word, begins in _terms(wanted))
+            indexed = func.to_tsvector(
+                literal_column("'simple'"), func.left(messages.c.content, literal_column("200000"))
+            )
+            query = query.where(indexed.op("@@")(func.to_tsquery(literal_column("'simple'"), asked)))
+        with self._store.read() as connection:
+            rows = connection.execute(query.order_by(M.seq.desc()).limit(limit)).all()
+        return [Hit(row[0], row[1], row[2], row[3], _excerpt(row[4], wanted), row[5]) for row in rows]
+
+
+def _terms(wanted: list[str]) -> list[tuple[str, bool]]:
+    """Words, and whether a beginning is enough."""
+    last = len(wanted) - 1
+    return [(word, n == last and len(word) >= _SHORTEST_BEGINNING) for n, word in enumerate(wanted)]
+
+
+def _excerpt(content: str, wanted: list[str]) -> str:
+    """Some words around the first that was searched for, on one line."""
+    lowered = content.lower()
+    found = [at for word in wanted if (at := lowered.find(word.lower())) >= 0]
+    start = max(0, min(found, default=0) - _AROUND)
+    piece = " ".join(content[start : start + 3 * _AROUND].split())
+    return ("…" if start else "") + piece + ("…" if start + 3 * _AROUND < len(content) else "")

@@ -1,0 +1,272 @@
+"""What is said in a conversation: send, edit, regenerate, choose a branch, stop; and the thread as it stands.
+
+A question and its answer are written before the call starts, which then runs in the background: leaving the page, or
+losing the process, loses nothing. A sender says which message it saw last; when the conversation has gone on since,
+in another tab or program, nothing is sent and the sender is told.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, insert, update
+
+from lib.access.permissions import Actor, Permission
+from lib.calls.calls import Calls
+from lib.calls.content import METADATA
+from lib.calls.live import CallView
+from lib.calls.request import CallRequest, Origin
+from lib.clock import new_id, utc_now
+from lib.configs.configurations import Configuration, Configurations
+from lib.conversations.answers import settle
+from lib.conversations.contexts import Contexts
+from lib.conversations.conversation import RUNNING, Conversation, Message, Status, owner_of
+from lib.conversations.question import Question, messages_to_send, question_row, row_of
+from lib.conversations.rows import C, expiry, find, mine, newest_leaf, nodes, path_to
+from lib.conversations.thread import Thread, read_messages, read_thread
+from lib.conversations.titles import take_titles
+from lib.db.engine import Store
+from lib.db.tables import conversations, messages
+from lib.errors import Conflict, InvalidInput, NotFound
+
+SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Ids of what a send has written, and of the call that runs. `question_id` is None for a second answer."""
+
+    question_id: str | None
+    answer_id: str
+    call_id: str
+
+
+class Talk:
+    """Asks and reads, one owner's."""
+
+    def __init__(self, store: Store, calls: Calls, configurations: Configurations, contexts: Contexts) -> None:
+        self._store, self._calls, self._configurations, self._contexts = store, calls, configurations, contexts
+
+    def send(
+        self,
+        actor: Actor,
+        conversation_id: str,
+        text: str,
+        *,
+        parent_id: str | None = None,
+        seen: str | None = None,
+        files: Sequence[str] = (),
+        configuration: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Sent:
+        """Ask after the last message of the branch shown, or after `parent_id`, which begins a new branch.
+
+        Conflict when the last message is not `seen` any more (empty: there was none), or an answer is being written.
+        Nothing has been written or sent when this raises. `files` are ids of files added before.
+        """
+        conversation = self._settled(actor, conversation_id)
+        parent = conversation.leaf_id if parent_id is None else parent_id
+        asked = Question(conversation_id, parent, text, files, seen, configuration, parameters or {})
+        return self._ask(actor, asked)
+
+    def edit(
+        self,
+        actor: Actor,
+        conversation_id: str,
+        message_id: str,
+        text: str,
+        *,
+        seen: str | None = None,
+        configuration: str | None = None,
+    ) -> Sent:
+        """Ask a question in other words, with the same files: a new branch beside it."""
+        old = self._message(actor, conversation_id, message_id, "user")
+        files = [part["id"] for part in old.parts if part["type"] == "file"]
+        return self._ask(actor, Question(conversation_id, old.parent_id, text, files, seen, configuration, {}))
+
+    def regenerate(
+        self,
+        actor: Actor,
+        conversation_id: str,
+        message_id: str,
+        *,
+        seen: str | None = None,
+        configuration: str | None = None,
+    ) -> Sent:
+        """Another answer beside one, perhaps by another configuration."""
+        old = self._message(actor, conversation_id, message_id, "assistant")
+        if old.parent_id is None:
+            raise InvalidInput("This answer has no question.", "", "Send a message instead.")
+        return self._ask(actor, Question(conversation_id, old.parent_id, None, (), seen, configuration, {}))
+
+    def choose(self, actor: Actor, conversation_id: str, message_id: str) -> None:
+        """Show the branch that a message is on, to its newest leaf."""
+        with self._store.write() as connection:
+            conversation = find(connection, actor, conversation_id)
+            tree = nodes(connection, conversation.id, conversation.owner_id)
+            if message_id not in tree:
+                raise _no_such_message()
+            leaf = newest_leaf(tree, message_id)
+            connection.execute(update(conversations).where(C.id == conversation.id, mine(actor)).values(leaf_id=leaf))
+
+    def read(self, actor: Actor, conversation_id: str, limit: int = SHOWN) -> Thread:
+        """The last messages of the branch shown; 0 for all of them."""
+        self._settled(actor, conversation_id)
+        with self._store.read() as connection:
+            return read_thread(connection, find(connection, actor, conversation_id), limit)
+
+    def answering(self, actor: Actor, message: Message) -> CallView | None:
+        """The answer as it grows; None when its call is not known, or was not sent yet."""
+        actor.require(Permission.VIEW_CONVERSATIONS)
+        try:
+            return None if message.call_id is None else self._calls.view(actor, message.call_id)
+        except NotFound:
+            return None
+
+    def stop(self, actor: Actor, conversation_id: str) -> None:
+        """End the answer that is being written; what came so far is kept. No effect when none is."""
+        running = self.read(actor, conversation_id, 1).running
+        if running is not None and running.call_id is not None:
+            try:
+                self._calls.stop(actor, running.call_id)
+            except NotFound:  # it ended meanwhile, or runs in another process
+                self._settled(actor, conversation_id)
+
+    def wait(self, actor: Actor, conversation_id: str, message_id: str, timeout_s: float | None = None) -> Message:
+        """The answer when it has ended, or after the time as it stands."""
+        message = self._message(actor, conversation_id, message_id, "assistant")
+        if message.running and message.call_id is not None:
+            self._calls.wait(actor, message.call_id, timeout_s)
+            self._settled(actor, conversation_id)
+        return self._message(actor, conversation_id, message_id, "assistant")
+
+    def _settled(self, actor: Actor, conversation_id: str) -> Conversation:
+        """The conversation, when every answer that has ended is written down."""
+        owner = owner_of(actor)
+        self._calls.flush()
+        settle(self._store, owner)
+        take_titles(self._store, owner)
+        with self._store.read() as connection:
+            return find(connection, actor, conversation_id)
+
+    def _message(self, actor: Actor, conversation_id: str, message_id: str, role: str) -> Message:
+        with self._store.read() as connection:
+            found = read_messages(connection, find(connection, actor, conversation_id), [message_id])
+        if not found or found[0].role != role:
+            raise _no_such_message()
+        return found[0]
+
+    def _ask(self, actor: Actor, asked: Question) -> Sent:
+        conversation = self._settled(actor, asked.conversation_id)
+        _check_open(conversation, asked.seen)
+        configuration = self._configuration(actor, asked.configuration or conversation.configuration_id)
+        with self._store.read() as connection:
+            tree = nodes(connection, conversation.id, conversation.owner_id)
+            if asked.parent_id is not None and asked.parent_id not in tree:
+                raise _no_such_message()
+            if (leaf := tree.get(conversation.leaf_id or "")) is not None and leaf.status == RUNNING:
+                raise Conflict("An answer is still being written.", "", "Wait for its end, or stop it.")
+            path = path_to(tree, asked.parent_id)
+        self._contexts.make_room(actor, conversation, path, configuration)
+        with self._store.read() as connection:
+            question = None if asked.text is None else question_row(connection, conversation, asked, configuration)
+            sent = messages_to_send(connection, conversation, path, question, configuration)
+        call_id, now = new_id(), utc_now()
+        same = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": now}
+        answer = row_of("assistant", configuration) | same
+        answer |= {"parent_id": question["id"] if question else asked.parent_id, "status": RUNNING, "call_id": call_id}
+        rows = ([question | same | {"parent_id": asked.parent_id}] if question else []) + [answer]
+        self._write(actor, conversation, rows, configuration)
+        try:
+            self._calls.start(
+                CallRequest(
+                    actor=actor,
+                    messages=sent,
+                    configuration=configuration.id,
+                    origin=Origin.CONVERSATION,
+                    system_prompt=conversation.system_prompt,
+                    parameters=asked.parameters,
+                    conversation_id=conversation.id,
+                    call_id=call_id,
+                )
+            )
+        except BaseException:
+            self._take_back(actor, conversation, rows)
+            raise
+        return Sent(question["id"] if question else None, answer["id"], call_id)
+
+    def _configuration(self, actor: Actor, slug_or_id: str | None) -> Configuration:
+        fix = "Choose another configuration for this conversation."
+        if slug_or_id is None:
+            raise InvalidInput("This conversation has no configuration.", "", fix, field="configuration")
+        try:
+            found = self._configurations.get(actor, slug_or_id)
+        except NotFound:
+            why = "It was deleted since."
+            raise InvalidInput("The configuration does not exist any more.", why, fix, field="configuration") from None
+        if found.content_policy == METADATA:
+            why = f"The content policy of {found.slug} keeps no words, and a conversation is made of them."
+            raise InvalidInput("This configuration can't be used in conversations.", why, fix, field="configuration")
+        return found
+
+    def _write(
+        self, actor: Actor, conversation: Conversation, rows: list[dict[str, Any]], configuration: Configuration
+    ) -> None:
+        """Write the messages, if the branch shown still ends where it did."""
+        now = utc_now()
+        values: dict[str, Any] = {
+            "leaf_id": rows[-1]["id"],
+            "last_at": now,
+            "expires_at": expiry(conversation.ttl_s, now),
+            "configuration_id": configuration.id,
+        }
+        if not conversation.title and rows[0]["role"] == "user":
+            values |= {"title": _first_words(rows[0]["content"]), "title_source": "question"}
+        with self._store.write() as connection:
+            unchanged = C.leaf_id.is_(None) if conversation.leaf_id is None else C.leaf_id == conversation.leaf_id
+            done = connection.execute(
+                update(conversations).where(C.id == conversation.id, mine(actor), unchanged).values(**values)
+            )
+            if done.rowcount == 0:
+                raise _moved_on()
+            for row in rows:
+                connection.execute(insert(messages).values(**row))
+
+    def _take_back(self, actor: Actor, conversation: Conversation, rows: list[dict[str, Any]]) -> None:
+        """Nothing was sent: as if nothing had been written."""
+        with self._store.write() as connection:
+            back = {
+                "leaf_id": conversation.leaf_id,
+                "title": conversation.title,
+                "title_source": conversation.title_source,
+                "configuration_id": conversation.configuration_id,
+            }
+            mine_still = (C.id == conversation.id, mine(actor), C.leaf_id == rows[-1]["id"])
+            connection.execute(update(conversations).where(*mine_still).values(**back))
+            ids = [row["id"] for row in rows]
+            connection.execute(delete(messages).where(messages.c.id.in_(ids), messages.c.owner_id == owner_of(actor)))
+
+
+def _check_open(conversation: Conversation, seen: str | None) -> None:
+    status = conversation.status(utc_now())
+    if status is not Status.ACTIVE:
+        raise Conflict(f"This conversation is {status}.", "", "Open it again to go on.")
+    if seen is not None and seen != (conversation.leaf_id or ""):
+        raise _moved_on()
+
+
+def _first_words(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59].rstrip() + "…"
+
+
+def _moved_on() -> Conflict:
+    return Conflict(
+        "This conversation has gone on elsewhere.",
+        "Somebody wrote in it since you looked, perhaps you in another tab. Your message was not sent.",
+        "Read what is new, then send it again.",
+    )
+
+
+def _no_such_message() -> NotFound:
+    return NotFound("There is no such message.", "It does not exist, or it belongs to another conversation.")

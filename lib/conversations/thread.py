@@ -1,0 +1,90 @@
+"""What is shown of a conversation: the last messages of a branch with their figures and siblings, older on demand."""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, select
+
+from lib.conversations import figures
+from lib.conversations.context import Summary
+from lib.conversations.conversation import Conversation, Message, Node
+from lib.conversations.figures import Figures
+from lib.conversations.rows import M, message_of, nodes, path_to
+from lib.db.tables import conversation_summaries, messages
+
+_S = conversation_summaries.c
+
+
+@dataclass(frozen=True)
+class Thread:
+    """A branch. `path` is all of it, without words; `messages` its last ones, `older` how many come before them."""
+
+    conversation: Conversation
+    path: tuple[Node, ...]
+    messages: tuple[Message, ...]
+    older: int
+    summaries: dict[str, Summary]
+    figures: Figures
+
+    @property
+    def running(self) -> Message | None:
+        """The answer that is being written."""
+        last = self.messages[-1] if self.messages else None
+        return last if last is not None and last.running else None
+
+
+def read_thread(connection: Connection, conversation: Conversation, limit: int) -> Thread:
+    """The last `limit` messages of the branch that is shown."""
+    tree = nodes(connection, conversation.id, conversation.owner_id)
+    path = path_to(tree, conversation.leaf_id)
+    shown = path[-limit:] if limit else path
+    children: dict[str | None, list[str]] = defaultdict(list)
+    for node in tree.values():
+        children[node.parent_id].append(node.id)
+    read = read_messages(connection, conversation, [node.id for node in shown])
+    costs = figures.of_calls(connection, (message.call_id for message in read))
+    return Thread(
+        conversation=conversation,
+        path=tuple(path),
+        messages=tuple(_told(message, tuple(children[message.parent_id]), costs) for message in read),
+        older=len(path) - len(shown),
+        summaries=read_summaries(connection, conversation),
+        figures=figures.of_conversation(connection, conversation.id),
+    )
+
+
+def read_messages(connection: Connection, conversation: Conversation, ids: list[str]) -> list[Message]:
+    """Messages with their words, in the order of `ids`."""
+    found: dict[str, Message] = {}
+    for start in range(0, len(ids), 5_000):  # databases bound a statement's parameters
+        query = select(messages).where(
+            M.id.in_(ids[start : start + 5_000]),
+            M.conversation_id == conversation.id,
+            M.owner_id == conversation.owner_id,
+        )
+        found |= {row["id"]: message_of(row) for row in connection.execute(query).mappings()}
+    return [found[one] for one in ids if one in found]
+
+
+def read_summaries(connection: Connection, conversation: Conversation) -> dict[str, Summary]:
+    """By the message each ends with; of two that end alike the newer."""
+    query = (
+        select(_S.id, _S.until_id, _S.text, _S.tokens, _S.call_id, _S.error_message, _S.created_at)
+        .where(_S.conversation_id == conversation.id, _S.owner_id == conversation.owner_id)
+        .order_by(_S.id)
+    )
+    return {row.until_id: Summary(*row) for row in connection.execute(query)}
+
+
+def _told(message: Message, siblings: tuple[str, ...], costs: dict[str, Figures]) -> Message:
+    found = costs.get(message.call_id or "")
+    if found is None:
+        return replace(message, siblings=siblings)
+    return replace(
+        message,
+        siblings=siblings,
+        cost_nano_usd=found.cost_nano_usd,
+        cost_status=found.cost_status,
+        prompt_tokens=found.prompt_tokens,
+        completion_tokens=found.completion_tokens,
+    )

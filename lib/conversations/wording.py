@@ -1,0 +1,63 @@
+"""Stored messages as a model is sent them: roles, tool calls with their results, files, the summary."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lib.conversations.conversation import Message
+from lib.conversations.files import File
+
+_SUMMARY = "[Summary of the earlier part of this conversation]\n{}\n[End of the summary]\n\n"
+
+
+def chat_messages(
+    messages: Sequence[Message], files: Mapping[str, File], summary: str | None = None
+) -> list[dict[str, Any]]:
+    """The messages in the form of OpenAI's chat completions; a summary stands before the first one's words."""
+    answered = {part["tool_call_id"] for message in messages for part in message.parts if part["type"] == "tool_result"}
+    made = [_message(message, files, answered) for message in messages]
+    if summary is None or not made:
+        return made
+    note, first = _SUMMARY.format(summary), made[0]
+    if first["role"] != "user":
+        return [{"role": "user", "content": note.rstrip()}, *made]
+    content = first["content"]
+    joined = note + content if isinstance(content, str) else [{"type": "text", "text": note}, *content]
+    return [{**first, "content": joined}, *made[1:]]
+
+
+def _message(message: Message, files: Mapping[str, File], answered: set[str]) -> dict[str, Any]:
+    if message.role == "tool":
+        call = next((part["tool_call_id"] for part in message.parts if part["type"] == "tool_result"), "")
+        return {"role": "tool", "tool_call_id": call, "content": message.content}
+    said: dict[str, Any] = {"role": message.role, "content": message.content}
+    if calls := [part for part in message.parts if part["type"] == "tool_call" and part["id"] in answered]:
+        said["tool_calls"] = [
+            {
+                "id": part["id"],
+                "type": "function",
+                "function": {"name": part["name"], "arguments": part["arguments"]},
+            }
+            for part in calls
+        ]
+    attached = [files[part["id"]] for part in message.parts if part["type"] == "file" and part["id"] in files]
+    texts = [_quoted(file) for file in attached if not file.is_image]
+    if texts:
+        said["content"] = "\n\n".join([*texts, message.content])
+    images = [_image(file) for file in attached if file.is_image]
+    if images:
+        said["content"] = [{"type": "text", "text": said["content"]}, *images] if said["content"] else images
+    return said
+
+
+def _quoted(file: File) -> str:
+    """A text file between fences longer than any inside it."""
+    fence = "```"
+    while fence in file.text:
+        fence += "`"
+    return f"File {file.name}:\n{fence}\n{file.text}\n{fence}"
+
+
+def _image(file: File) -> dict[str, Any]:
+    data = base64.b64encode(file.data).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": f"data:{file.media_type};base64,{data}"}}

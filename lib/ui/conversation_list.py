@@ -1,0 +1,95 @@
+"""The list of conversations: search, folders and tags, pinned first; each opens by its address."""
+
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.clock import utc_now
+from lib.conversations.conversation import Conversation, Status
+from lib.conversations.conversations import Asked
+from lib.services import Services
+from lib.ui import blocks, format
+
+_LONGEST = 34
+
+
+def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) -> None:
+    """Search hits while something is searched for, otherwise the list."""
+    words = st.text_input(
+        "Search",
+        key="conversation-search",
+        placeholder="Search what was said",
+        icon=":material/search:",
+        label_visibility="collapsed",
+    )
+    if words:
+        _hits(services, actor, words, zone)
+        return
+    asked = _filters(services, actor)
+    page = st.session_state.get("conversations-page", 1)
+    found, more = services.conversations.list(actor, asked, page)
+    if not found:
+        st.caption("Nothing here." if asked != Asked() else "Your conversations will stand here, the newest first.")
+    for conversation in found:
+        _line(conversation, current, zone)
+    if page > 1 or more:
+        with blocks.row():
+            for label, icon, step, possible in (
+                ("Newer", "chevron_left", -1, page > 1),
+                ("Older", "chevron_right", 1, more),
+            ):
+                if st.button(label, type="tertiary", icon=f":material/{icon}:", disabled=not possible):
+                    st.session_state["conversations-page"] = page + step
+                    st.rerun()
+
+
+def _filters(services: Services, actor: Actor) -> Asked:
+    folders, tags = services.conversations.folders(actor), services.conversations.tags(actor)
+    chosen = [st.session_state.get(f"list-{name}") for name in ("folder", "tag", "status", "archive")]
+    count = sum(1 for one in chosen if one)
+    with st.popover(f"Filter · {count}" if count else "Filter · all", icon=":material/filter_list:", type="tertiary"):
+        folder = st.selectbox("Folder", folders, index=None, placeholder="Any", key="list-folder")
+        tag = st.selectbox("Tag", tags, index=None, placeholder="Any", key="list-tag")
+        status = st.selectbox("State", [str(one) for one in Status], index=None, placeholder="Any", key="list-status")
+        archived = st.toggle("Archive", key="list-archive")
+    return Asked(Status(status) if status else None, folder, tag, archived)
+
+
+def _line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> None:
+    if conversation.id == current:
+        icon = ":material/radio_button_checked:"
+    else:
+        icon = ":material/keep:" if conversation.is_pinned else ":material/chat_bubble:"
+    with st.container(gap=None):
+        if st.button(short(conversation.name), key=f"open-{conversation.id}", type="tertiary", icon=icon):
+            open_conversation(conversation.id)
+        about = [format.moment(conversation.last_at, zone).rpartition(":")[0], conversation.folder]
+        status = conversation.status(utc_now())
+        about += [*conversation.tags] + ([] if status is Status.ACTIVE else [str(status)])
+        st.caption(blocks.plain(" · ".join(part for part in about if part)))
+
+
+def _hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
+    found = services.conversation_search.messages(actor, words)
+    if not found:
+        st.caption("Nothing of yours has all these words. Of the last word its beginning is enough.")
+    for hit in found:
+        with st.container(gap=None):
+            label = short(hit.title or "New conversation")
+            if st.button(label, key=f"hit-{hit.message_id}", type="tertiary", icon=":material/search:"):
+                services.talk.choose(actor, hit.conversation_id, hit.message_id)
+                open_conversation(hit.conversation_id)
+            st.caption(blocks.plain(f"{hit.role} · {format.moment(hit.created_at, zone).rpartition(':')[0]}"))
+            st.caption(blocks.plain(hit.excerpt))
+
+
+def open_conversation(conversation_id: str) -> None:
+    """Go to one."""
+    st.query_params["id"] = conversation_id
+    st.rerun()
+
+
+def short(text: str) -> str:
+    """A name as a label: one line, no Markdown."""
+    return blocks.plain(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")

@@ -1,0 +1,16 @@
+"""What people call the things that the ledger knows by an id: names by id, as far as the actor may list them."""
+
+from lib.access.permissions import Actor, Permission
+from lib.services import Services
+
+
+def configurations(services: Services, actor: Actor) -> dict[str, str]:
+    """Slugs."""
+    if not actor.can(Permission.VIEW_CONFIGS):
+        return {}
+    return {one.id: one.slug for one in services.configurations.list(actor)}
+
+
+def api_keys(services: Services, actor: Actor) -> dict[str, str]:
+    """The key's name and the beginning of it."""
+    return {one.id: f"{one.name} ({one.prefix}…)" for one in services.api_keys.list(actor)}

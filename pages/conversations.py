@@ -1,0 +1,72 @@
+"""One's own conversations: the list, a thread, the pinned input. The address names the conversation: `?id=<id>`."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.clock import utc_now
+from lib.conversations.conversation import Status
+from lib.errors import LLMManagerError
+from lib.ui import blocks, conversation_files, conversation_list, conversation_settings, conversation_thread, session
+
+actor = session.require(Permission.VIEW_CONVERSATIONS)
+services = session.services()
+compact = blocks.compact()
+current = st.query_params.get("id")
+zone = services.preferences.report_zone(actor)
+seen = conversation_thread.seen(current)  # when the page was drawn last: what was written below it was written then
+
+configurations = {c.id: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
+thread = None
+with blocks.header("Conversations"):
+    if st.button("New conversation", icon=":material/add:", type="tertiary", disabled=current is None):
+        del st.query_params["id"]
+        st.rerun()
+    conversation_files.exchange_menu(services, actor)
+if not configurations:
+    with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
+        st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
+    st.stop()
+
+side, main = (st.container(), st.container()) if compact else st.columns([1, 2.4], gap="medium")
+if current is not None:
+    with main, blocks.errors_shown():
+        thread = services.talk.read(actor, current, conversation_thread.shown(current))
+        conversation_thread.suggest_title(services, actor, thread)
+with side:
+    if compact and current is not None:
+        with st.expander("All conversations", icon=":material/list:"):
+            conversation_list.draw(services, actor, current, zone)
+    else:
+        conversation_list.draw(services, actor, current, zone)
+with main:
+    if current is None:
+        chosen = conversation_settings.first_configuration(services, actor, configurations)
+        sentence = "Every message goes with what was said before. Answers go on while you are away."
+        with blocks.empty_state("forum", "Ask something", sentence, wide=True):
+            st.caption("Only you can read your conversations.", width="content")
+    elif thread is not None:
+        chosen = conversation_settings.header(services, actor, thread, configurations)
+        with st.container(height="content" if compact else conversation_thread.HEIGHT, border=False, autoscroll=True):
+            conversation_thread.draw(services, actor, thread, zone)
+    conversation_thread.unsent(services, actor, current)
+
+if current is None or thread is not None:
+    closed = thread is not None and thread.conversation.status(utc_now()) is not Status.ACTIVE
+    running = thread is not None and thread.running is not None
+    asked = st.chat_input(
+        "This conversation is closed" if closed else f"Ask {configurations[chosen].slug if chosen else ''}".strip(),
+        accept_file="multiple",
+        file_type=list(conversation_files.TYPES),
+        disabled=closed or running or chosen is None,
+        key=f"ask-{current or 'new'}",
+    )
+    if asked and chosen is not None:
+        given = [(file.name, file.getvalue()) for file in asked.files]
+        try:
+            conversation = thread.conversation.id if thread else None
+            current = conversation_thread.ask(services, actor, conversation, chosen, asked.text, given, seen)
+            st.query_params.clear()
+            st.query_params["id"] = current
+        except LLMManagerError as error:
+            conversation_thread.keep_unsent(current, asked.text, error)
+        st.rerun()

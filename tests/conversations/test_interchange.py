@@ -1,0 +1,213 @@
+"""Files in and out: every form of export, and the exports of other programs with their branches."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lib.conversations import imports
+from lib.conversations.exports import Form
+from lib.errors import InvalidInput, NotFound
+from tests.calls.rig import AMIRA, JONAS
+from tests.conversations.talk_rig import TalkRig
+
+pytestmark = pytest.mark.feature("PLAY-6")
+
+
+def node(name: str, parent: str | None, role: str, text: str, **message: Any) -> dict[str, Any]:
+    """A node of OpenAI's `mapping`."""
+    content = {"content_type": "text", "parts": [text]}
+    said = {"author": {"role": role}, "content": content, "create_time": 1756000001.5, **message}
+    return {"id": name, "message": said, "parent": parent, "children": []}
+
+
+HIDDEN = {"metadata": {"is_visually_hidden_from_conversation": True}}
+OPENAI = [
+    {
+        "title": "Roll back",
+        "create_time": 1756000000.0,
+        "current_node": "a1",
+        "conversation_id": "c-1",
+        "mapping": {
+            "root": {"id": "root", "message": None, "parent": None, "children": ["context"]},
+            "context": node("context", "root", "user", "profile", **HIDDEN),
+            "q1": node("q1", "context", "user", "How do I roll back?"),
+            "a1": node("a1", "q1", "assistant", "With helm.", metadata={"model_slug": "gpt-5"}),
+            "a2": node("a2", "q1", "assistant", "With git."),
+            "call": node("call", "a2", "assistant", "search()", recipient="browser"),
+        },
+    },
+    {"title": "Corrupted", "conversation_id": "c-2"},
+]
+OPEN_WEBUI = [
+    {
+        "id": "w-1",
+        "title": "Sums",
+        "created_at": 1700000000,
+        "meta": {"tags": ["maths"]},
+        "chat": {
+            "history": {
+                "currentId": "m2",
+                "messages": {
+                    "m1": {
+                        "id": "m1",
+                        "parentId": None,
+                        "role": "user",
+                        "content": "15 * 17?",
+                        "timestamp": 1700000000,
+                    },
+                    "m2": {
+                        "id": "m2",
+                        "parentId": "m1",
+                        "role": "assistant",
+                        "content": '<details type="reasoning"><summary>Thought</summary>&gt; hm</details>255',
+                        "model": "deepseek-r1",
+                        "timestamp": 1700000010,
+                    },
+                },
+            }
+        },
+    }
+]
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+def librechat(name: str, parent: str, mine: bool, text: str, **more: Any) -> dict[str, Any]:
+    """A message of LibreChat's export."""
+    at = "2024-05-28T18:08:55.014Z"
+    return {
+        "messageId": name,
+        "parentMessageId": parent,
+        "isCreatedByUser": mine,
+        "text": text,
+        "createdAt": at,
+        **more,
+    }
+
+
+NESTED = {
+    "conversationId": "l-1",
+    "title": "Stories",
+    "options": {"promptPrefix": "You tell stories."},
+    "messages": [
+        librechat(
+            "1",
+            NOBODY,
+            True,
+            "tell me one",
+            children=[librechat("2", "1", False, "Once"), librechat("3", "1", False, "Twice", model="gpt-4o")],
+        )
+    ],
+}
+FLAT = {
+    "conversationId": "l-2",
+    "title": "Flat",
+    "messages": [librechat("2", "1", False, "Answer"), librechat("1", NOBODY, True, "Question")],
+}
+
+
+def take(rig: TalkRig, body: Any) -> Any:
+    return rig.services.conversation_exchange.import_file(AMIRA, json.dumps(body).encode())
+
+
+def test_openais_export_comes_with_its_branches_and_without_what_it_hides(rig: TalkRig) -> None:
+    report = take(rig, OPENAI)
+    assert (len(report.ids), report.messages, report.unreadable) == (1, 3, 1)
+    talk = rig.conversations.get(AMIRA, report.ids[0])
+    assert (talk.title, talk.source) == ("Roll back", "openai")
+    assert talk.created_at == datetime.fromtimestamp(1756000000, UTC)
+    shown = rig.thread(talk).messages
+    assert [message.content for message in shown] == ["How do I roll back?", "With helm."]
+    assert shown[1].model == "gpt-5"
+    assert len(shown[1].siblings) == 2
+    answer = rig.ask(talk, "Thanks", configuration=rig.configuration("echo"))
+    assert [one["content"] for one in rig.sent(answer.call_id)] == ["How do I roll back?", "With helm.", "Thanks"]
+
+
+def test_open_webuis_export(rig: TalkRig) -> None:
+    (new,) = take(rig, OPEN_WEBUI).ids
+    talk = rig.conversations.get(AMIRA, new)
+    assert talk.tags == ("maths",)
+    assert rig.words(talk) == ["15 * 17?", "255"]
+
+
+def test_librechats_export_flat_and_nested(rig: TalkRig) -> None:
+    (nested,) = take(rig, NESTED).ids
+    talk = rig.conversations.get(AMIRA, nested)
+    assert talk.system_prompt == "You tell stories."
+    assert rig.words(talk) == ["tell me one", "Twice"]
+    assert len(rig.thread(talk).messages[1].siblings) == 2
+    (flat,) = take(rig, FLAT).ids
+    assert rig.words(rig.conversations.get(AMIRA, flat)) == ["Question", "Answer"]
+
+
+def test_what_was_imported_before_is_left_alone(rig: TalkRig) -> None:
+    take(rig, OPEN_WEBUI)
+    report = take(rig, OPEN_WEBUI)
+    assert (report.ids, report.known) == ((), 1)
+    assert rig.conversations.count(AMIRA) == 1
+
+
+def test_a_circle_ends(rig: TalkRig) -> None:
+    looped = {"conversationId": "l-3", "messages": [librechat("1", "2", True, "a"), librechat("2", "1", False, "b")]}
+    (new,) = take(rig, looped).ids
+    assert sorted(rig.words(rig.conversations.get(AMIRA, new))) == ["a", "b"]
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"[]", b"{}", b"3", b'[{"a": 1}]', b"[" * 100_000])
+def test_another_file_is_refused_in_words(data: bytes) -> None:
+    with pytest.raises(InvalidInput, match="can't be imported"):
+        imports.read(data)
+
+
+def test_odd_entries_are_counted_not_fatal() -> None:
+    odd = [{"mapping": 3}, {"mapping": {"a": {"message": {"author": 1}}}}, {"mapping": {}}, OPENAI[0]]
+    found, unreadable = imports.read(json.dumps(odd).encode())
+    assert (len(found), unreadable) == (1, 3)
+
+
+def test_every_form_of_export(rig: TalkRig) -> None:
+    talk = rig.begin("echo+priced", title="=Sums", system_prompt="Be brief.")
+    rig.ask(talk, "=1+1")
+    second = rig.thread(talk).messages[1]
+    sent = rig.talk.regenerate(AMIRA, talk.id, second.id, configuration=rig.configuration("say:two"))
+    rig.talk.wait(AMIRA, talk.id, sent.answer_id, 10)
+
+    def export(form: Form) -> str:
+        return rig.services.conversation_exchange.export(AMIRA, [talk.id], form).decode()
+
+    markdown = export(Form.MARKDOWN)
+    assert markdown.startswith("# =Sums\n")
+    assert "## User\n\n=1+1\n\n## Assistant (say:two)\n\ntwo" in markdown
+    assert [json.loads(line) for line in export(Form.JSONL).splitlines()] == [
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "=1+1"},
+                {"role": "assistant", "content": "two"},
+            ]
+        }
+    ]
+    rows = list(csv.DictReader(io.StringIO(export(Form.CSV))))
+    assert [row["content"] for row in rows] == ["'=1+1", "'=1+1", "two"]
+    assert [row["is_shown"] for row in rows] == ["true", "false", "true"]
+    assert rows[1]["cost_nano_usd"] == str(second.cost_nano_usd)
+    body = json.loads(export(Form.JSON))
+    assert len(body["conversations"][0]["messages"]) == 3
+    rig.conversations.delete(AMIRA, talk.id)
+    (again,) = take(rig, body).ids
+    assert rig.words(rig.conversations.get(AMIRA, again)) == ["=1+1", "two"]
+
+
+def test_an_export_is_ones_own_and_is_noted(rig: TalkRig) -> None:
+    talk = rig.begin("echo")
+    with pytest.raises(NotFound):
+        rig.services.conversation_exchange.export(JONAS, [talk.id], Form.JSON)
+    assert json.loads(rig.services.conversation_exchange.export(JONAS, None, Form.JSON))["conversations"] == []
+    from lib.access.audit import Asked
+
+    entries = rig.services.audit.page(AMIRA, Asked()).entries
+    assert ("conversation.export", "json") in {(entry.action, entry.subject) for entry in entries}
