@@ -107,6 +107,7 @@ NOT_CHANGES = {
     "ExchangeRates.choices": "a question",
     "ExchangeRates.book": "a question",
     "Webhook.test": "sends a message and keeps nothing",
+    "Documents.add_url": "adds what it fetched as Documents.add does",
     **dict.fromkeys(
         (
             *("Documents.text", "Documents.original", "Documents.chunks", "Documents.page_image"),
