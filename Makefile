@@ -9,7 +9,7 @@ run: environment
 	@exec $(VENV) -m lib serve
 
 test: environment-dev
-	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" $(VENV) -m pytest $(TESTS)
+	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" $(VENV) -m pytest -n 2 --dist loadfile $(TESTS)
 
 lint: environment-dev
 	@$(VENV) -m ruff check .
