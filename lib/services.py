@@ -107,7 +107,7 @@ class Services:
         self.runs = Runs(store)
         self.conversations = Conversations(store, self.configurations)
         self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)
-        self.talk = Talk(store, self.calls, self.configurations, self.contexts)
+        self.talk = Talk(store, self.calls, self.configurations, self.contexts, lambda: self.answers)
         self.titles = Titles(store, self.calls)
         self.conversation_search = Search(store)
         self.conversation_exchange = Interchange(store, self.calls, self.configurations)

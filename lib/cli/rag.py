@@ -192,7 +192,7 @@ def answer(arguments: argparse.Namespace) -> None:
             if view.status not in ("ok", "truncated"):
                 raise InvalidInput("There is no answer.", view.error_message or "The call was stopped.")
             text = view.text
-    checked = check(text, asked.sources)
+    checked = check(text, [hit.text for hit in asked.sources])
     if arguments.json:
         sources = [{"n": n, **asdict(hit)} for n, hit in enumerate(asked.sources, start=1)]
         told: dict[str, Any] = {"answer": checked.text, "cited": checked.cited, "removed_citations": checked.removed}

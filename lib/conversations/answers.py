@@ -27,7 +27,7 @@ def settle(store: Store, owner_id: str | None = None) -> int:
     """Write down every answer that has ended, of one owner or of all; how many those were."""
     going = [M.status == RUNNING] + ([] if owner_id is None else [M.owner_id == owner_id])
     ended = (
-        select(M.id, _L.status, _L.error_message, _L.served_model, _L.model, _P.response_text, _P.response)
+        select(M.id, _L.status, _L.error_message, _L.served_model, _L.model, _P.response_text, _P.response, M.parts)
         .join(usage_logs, (_L.call_id == M.call_id) & _L.is_final)
         .outerjoin(usage_payloads, _P.id == _L.id)
         .where(*going)
@@ -51,7 +51,8 @@ def settle(store: Store, owner_id: str | None = None) -> int:
 
 def _ending(row: Mapping[Any, Any]) -> dict[str, Any]:
     text, response = row["response_text"] or "", row["response"] or {}
-    parts = [{"type": "tool_call", **call} for call in response.get("tool_calls") or ()]
+    parts = [part for part in row["parts"] if part["type"] == "source"]
+    parts += [{"type": "tool_call", **call} for call in response.get("tool_calls") or ()]
     if response.get("reasoning"):
         parts.append({"type": "reasoning", "text": response["reasoning"]})
     return {

@@ -12,6 +12,7 @@ from typing import Any
 from lib.errors import InvalidInput
 
 KEPT_TURNS = 4  # word for word, after a summary
+MOST_COLLECTIONS = 8
 
 
 class Kind(StrEnum):
@@ -31,6 +32,7 @@ class Strategy:
     last: int = 10
     tokens: int = 8_000
     configuration_id: str | None = None  # None: the conversation's own
+    collections: tuple[str, ...] = ()  # of the knowledge base: passages of these go with each question
 
     def checked(self) -> "Strategy":
         """InvalidInput for a number out of range."""
@@ -39,6 +41,9 @@ class Strategy:
                 raise InvalidInput(f"{name} can't be used.", f"It is a whole number from 1 to {most:,}.", "", name)
         if not isinstance(self.configuration_id, str | None):
             raise InvalidInput("configuration_id can't be used.", "It is an id.", "", "configuration_id")
+        if len(self.collections) > MOST_COLLECTIONS or not all(isinstance(one, str) for one in self.collections):
+            why = f"It lists up to {MOST_COLLECTIONS} ids."
+            raise InvalidInput("collections can't be used.", why, "", "collections")
         return self
 
     def to_record(self) -> dict[str, Any]:
@@ -48,12 +53,17 @@ class Strategy:
             "last": self.last,
             "tokens": self.tokens,
             "configuration_id": self.configuration_id,
+            "collections": list(self.collections),
         }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Strategy":
         """The reverse of `to_record`, or what a program wrote; missing fields have their defaults."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if record.get(name) is not None}
+        if isinstance(known.get("collections"), list):
+            known["collections"] = tuple(known["collections"])
+        elif "collections" in known:
+            raise InvalidInput("collections can't be used.", "It is a list of ids.", "", field="collections")
         try:
             return cls(**{**known, "kind": Kind(known.get("kind", Kind.ALL))})
         except ValueError:

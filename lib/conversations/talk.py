@@ -5,7 +5,7 @@ losing the process, loses nothing. A sender says which message it saw last; when
 in another tab or program, nothing is sent and the sender is told.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,10 @@ from sqlalchemy import delete, insert, update
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
 from lib.calls.content import METADATA
+from lib.calls.estimate import estimate_tokens
+from lib.calls.grounding import Grounding, put_into
 from lib.calls.live import CallView
-from lib.calls.request import CallRequest, Origin
+from lib.calls.request import CallRequest, Origin, text_of
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
@@ -44,8 +46,16 @@ class Sent:
 class Talk:
     """Asks and reads, one owner's."""
 
-    def __init__(self, store: Store, calls: Calls, configurations: Configurations, contexts: Contexts) -> None:
+    def __init__(
+        self,
+        store: Store,
+        calls: Calls,
+        configurations: Configurations,
+        contexts: Contexts,
+        grounding: Callable[[], Grounding],
+    ) -> None:
         self._store, self._calls, self._configurations, self._contexts = store, calls, configurations, contexts
+        self._grounding = grounding
 
     def send(
         self,
@@ -171,9 +181,11 @@ class Talk:
         with self._store.read() as connection:
             question = None if asked.text is None else question_row(connection, conversation, asked, configuration)
             sent = messages_to_send(connection, conversation, path, question, configuration)
+        sources = self._ground(actor, conversation, configuration, sent)
         call_id, now = new_id(), utc_now()
         same = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": now}
         answer = row_of("assistant", configuration) | same
+        answer |= {"parts": sources}
         answer |= {"parent_id": question["id"] if question else asked.parent_id, "status": RUNNING, "call_id": call_id}
         rows = ([question | same | {"parent_id": asked.parent_id}] if question else []) + [answer]
         self._write(actor, conversation, rows, configuration)
@@ -194,6 +206,20 @@ class Talk:
             self._take_back(actor, conversation, rows)
             raise
         return Sent(question["id"] if question else None, answer["id"], call_id)
+
+    def _ground(
+        self, actor: Actor, conversation: Conversation, configuration: Configuration, sent: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Put passages of the conversation's collections into the question; the parts that name them."""
+        if not conversation.strategy.collections:
+            return []
+        said = [{"role": str(one["role"]), "content": text_of(one)} for one in sent]
+        spent = sum(estimate_tokens(one["content"]) for one in said)
+        found = self._grounding().ground(
+            actor, conversation.strategy.collections, said[-1]["content"], configuration, said[:-1], spent
+        )
+        put_into(sent, found.text)
+        return list(found.parts)
 
     def _configuration(self, actor: Actor, slug_or_id: str | None) -> Configuration:
         fix = "Choose another configuration for this conversation."

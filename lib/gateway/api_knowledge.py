@@ -177,7 +177,7 @@ def _ended(services: Services, actor: Actor, asked: Any) -> tuple[dict[str, Any]
     if asked.call_id is not None:
         text = services.calls.wait(actor, asked.call_id, 10).text
         log = services.activity.detail(actor, asked.call_id).log
-    checked = check(text, asked.sources)
+    checked = check(text, [hit.text for hit in asked.sources])
     sources = [{"n": n, **asdict(hit)} for n, hit in enumerate(asked.sources, start=1)]
     told = {"answer": checked.text, "cited": list(checked.cited), "removed_citations": checked.removed}
     told |= {"in_sources": checked.is_in_sources, "searched_as": asked.question, "sources": sources}

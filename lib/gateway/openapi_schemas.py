@@ -101,6 +101,7 @@ _CONTEXT = {
     "last": maybe({**COUNT, "minimum": 1, "maximum": 10_000}),
     "tokens": maybe({**COUNT, "minimum": 1, "maximum": 10_000_000}),
     "configuration_id": maybe(TEXT),
+    "collections": maybe(array(TEXT, maxItems=8)),
 }
 _SETTINGS = {"title": TEXT, "folder": TEXT, "tags": array(TEXT), "ttl_s": maybe({**COUNT, "minimum": 1})}
 _CONVERSATION = {

@@ -67,7 +67,7 @@ def _words(services: Services, actor: Actor, message: Message) -> None:
     if message.role == "user":
         st.text(message.content)
     elif message.content:
-        st.markdown(blocks.model_markdown(message.content))
+        _answer(message)
     for part in message.parts:
         if part["type"] == "tool_call":
             st.caption(blocks.plain(f"Asked for {part['name']}"))
@@ -76,6 +76,28 @@ def _words(services: Services, actor: Actor, message: Message) -> None:
         if message.error_message:
             blocks.show_failure(message.error_message)
         st.badge(format.STATUS_GLYPHS[message.status], color=format.STATUS_COLOURS[message.status])  # type: ignore[arg-type]
+
+
+def _answer(message: Message) -> None:
+    """A model's words; where they had sources, with their citations checked and the passages to open."""
+    sources = [part for part in message.parts if part["type"] == "source"]
+    if not sources:
+        st.markdown(blocks.model_markdown(message.content))
+        return
+    from lib.knowledge.answers import check
+
+    checked = check(message.content, [str(part["text"]) for part in sources])
+    st.markdown(blocks.model_markdown(checked.text))
+    if checked.removed:
+        st.caption(f"{checked.removed} citations without a source taken out.")
+    label = (
+        f"{len(checked.cited)} of {len(sources)} passages cited" if checked.cited else f"{len(sources)} passages read"
+    )
+    with st.expander(label, icon=":material/library_books:"):
+        for part in sorted(sources, key=lambda part: (part["n"] not in checked.cited, part["n"])):
+            page = f", page {part['page_first']}" if part.get("page_first") else ""
+            st.caption(blocks.plain(f"[{part['n']}] {part['title']}{page}"))
+            st.code(str(part["text"]), language=None, wrap_lines=True)
 
 
 def _file(services: Services, actor: Actor, file_id: str, name: str, media_type: str) -> None:

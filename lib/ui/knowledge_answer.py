@@ -104,7 +104,7 @@ def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
             return
         if view.error_message:
             blocks.show_failure(view.error_message)
-        turn.answer, turn.checked = view.text, check(view.text, turn.asked.sources)
+        turn.answer, turn.checked = view.text, check(view.text, [hit.text for hit in turn.asked.sources])
         st.rerun()
 
     growing()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lib.access.permissions import OPERATOR
+from lib.conversations.strategy import Strategy
 from lib.errors import InvalidInput, NotFound
 from lib.knowledge.answers import NOT_IN_SOURCES, check, message_of
 from lib.knowledge.search import Hit
@@ -38,13 +39,13 @@ SOURCES = (hit("The boiler is descaled every four weeks."), hit("Coffee comes fr
     ],
 )
 def test_citations_without_a_source_are_taken_out(said: str, kept: str, cited: tuple[int, ...], removed: int) -> None:
-    found = check(said, SOURCES)
+    found = check(said, [one.text for one in SOURCES])
     assert (found.text, found.cited, found.removed) == (kept, cited, removed)
 
 
 def test_what_the_sources_do_not_say_is_an_answer() -> None:
-    assert not check(NOT_IN_SOURCES, SOURCES).is_in_sources
-    assert check("The boiler [1].", SOURCES).is_in_sources
+    assert not check(NOT_IN_SOURCES, [one.text for one in SOURCES]).is_in_sources
+    assert check("The boiler [1].", [one.text for one in SOURCES]).is_in_sources
 
 
 def test_passages_are_quoted_in_the_users_turn_between_marks_nobody_can_forge(rig: KnowledgeRig) -> None:
@@ -94,3 +95,26 @@ def test_an_answer_is_json_for_programs(rig: KnowledgeRig) -> None:
     rig.add("a.txt", "The boiler is descaled every four weeks.")
     found = rig.services.passages.search(rig.amira, rig.id, "boiler")
     assert json.dumps(found.hits[0].__dict__)
+
+
+def test_a_conversation_takes_passages_along_and_keeps_them_with_the_answer(rig: KnowledgeRig) -> None:
+    rig.add("a.txt", "The boiler is descaled every four weeks.")
+    slug = configured(rig, "echoing", "say:The boiler every four weeks [1].")
+    services = rig.services
+    talk = services.conversations.create(rig.amira, configuration=slug, strategy=Strategy(collections=(rig.id,)))
+    for question in ("How often is the boiler descaled?", "And the boiler again?"):
+        sent = services.talk.send(rig.amira, talk.id, question)
+        answer = services.talk.wait(rig.amira, talk.id, sent.answer_id)
+        assert answer.content == "The boiler every four weeks [1]."
+        assert [(part["n"], part["title"]) for part in answer.parts] == [(1, "a.txt")]
+    thread = services.talk.read(rig.amira, talk.id)
+    assert thread.messages[2].content == "And the boiler again?", "what was said is kept, not what was sent"
+    view = services.calls.view(rig.amira, str(answer.call_id))
+    assert "The boiler is descaled every four weeks." in view.messages[-1]["content"]
+    assert all("is descaled every" not in message["content"] for message in view.messages[:-1])
+    purposes = [row.tags.get("purpose") for row in rig.rows() if row.tags.get("purpose")]
+    assert purposes == ["rewrite"], "the second question follows on"
+    services.collections.delete(rig.amira, rig.id)
+    with pytest.raises(NotFound):
+        services.talk.send(rig.amira, talk.id, "Still there?")
+    assert len(services.talk.read(rig.amira, talk.id).messages) == 4
