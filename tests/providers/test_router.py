@@ -57,6 +57,8 @@ def test_the_cheapest_counts_free_as_free_and_unknown_as_dear() -> None:
 
 def test_no_hook_stays_in_litellm_and_a_pool_is_kept() -> None:
     litellm = litellm_module()
+    lists = ("callbacks", "input_callback", "success_callback", "_async_success_callback", "failure_callback")
+    before = {name: list(getattr(litellm, name)) for name in lists}
 
     async def run() -> None:
         pools = Pools()
@@ -65,5 +67,4 @@ def test_no_hook_stays_in_litellm_and_a_pool_is_kept() -> None:
         assert await pools.get("least-busy", candidates) is not await pools.get("simple-shuffle", candidates)
 
     asyncio.run(run())
-    for name in ("callbacks", "input_callback", "success_callback", "_async_success_callback", "failure_callback"):
-        assert getattr(litellm, name) == []
+    assert {name: getattr(litellm, name) for name in lists} == before
