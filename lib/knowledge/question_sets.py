@@ -133,7 +133,7 @@ class QuestionSets:
             forget(connection, _S.id == set_id)
             audit.record(connection, actor, "question_set.delete", row["name"])
 
-    def questions(self, actor: Actor, set_id: str) -> list[Question]:
+    def questions(self, actor: Actor, set_id: str) -> Sequence[Question]:
         """All of a set in the order they came, judged passages where they are now."""
         with self._store.read() as connection:
             of_set(connection, actor, set_id)
@@ -295,7 +295,7 @@ def forget(connection: Connection, condition: Any) -> None:
 
 def _judge(connection: Connection, collection_id: str, question_id: str, judged: Sequence[Judgement]) -> None:
     """Write judgements down; each document must be of the collection, each passage within its text."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, one in enumerate(judged):
         here = (_D.id == one.document_id) & (_D.collection_id == collection_id)
         document = connection.execute(select(_D.id, _D.serving_version, _D.title).where(here)).first()
