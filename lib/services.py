@@ -38,9 +38,11 @@ from lib.conversations.titles import Titles, take_titles
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.vault import Vault
+from lib.experiments.experiments import Experiments
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
 from lib.playground.runs import Playground
+from lib.prompts.prompts import Prompts
 from lib.providers import safe_logs
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
@@ -91,6 +93,7 @@ class Services:
         self.circuits = Circuits(store)
         self.configurations = Configurations(store)
         self.overrides = Overrides(store, self.models)
+        self.prompts = Prompts(store)
         self.calls = Calls(
             store,
             settings.data_dir / "spool",
@@ -111,6 +114,7 @@ class Services:
         self.conversation_files = Files(store)
         self.metrics = Metrics(store)
         self.playground = Playground(store, self.calls, self.configurations, self.metrics)
+        self.experiments = Experiments(store, self.calls, self.configurations, self.prompts)
         self.audit = Audit(store)
         self.retention = Retention(store)
         self.budgets = Budgets(store)
@@ -226,6 +230,7 @@ class Services:
         """Stop running calls, write what is pending, close the store."""
         if "ingest" in self.__dict__:
             self.ingest.stop()
+        self.experiments.close()
         self.calls.close()
         self.api_keys.write_last_used()
         if "statistics" in self.__dict__:

@@ -6,7 +6,7 @@ from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, File, Question, question_of, read_schema
 from lib.playground.run import MOST_PANES, Pane, Run
-from lib.ui import blocks, inspector, playground, playground_compare, playground_panes, session
+from lib.ui import blocks, inspector, playground, playground_compare, playground_panes, playground_template, session
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -58,7 +58,8 @@ def send(question: Question) -> None:
     panes = [Pane(slug, playground_panes.parameters_of(configurations[slug], n)) for n, slug in enumerate(chosen)]
     try:
         st.query_params["run"] = services.playground.start(actor, question, panes, is_blind=blind and len(panes) > 1)
-        st.query_params.pop("config", None)
+        for name in ("config", "prompt"):
+            st.query_params.pop(name, None)
         st.session_state["runs_page"] = 1
     except LLMManagerError as error:
         st.session_state["send_error"] = error
@@ -80,6 +81,10 @@ with st.expander("System prompt and schema", icon=":material/edit_note:"):
         key="schema",
     )
 
+with blocks.errors_shown():
+    if (filled := playground_template.template_question(services, actor)) is not None:
+        send(filled)
+        st.rerun()
 asking = f"Ask {chosen[0]}" if len(chosen) == 1 else f"Ask {'both' if len(chosen) == 2 else f'all {len(chosen)}'} panes"
 with st.container():
     sent = st.chat_input(asking, key="prompt", accept_file="multiple", file_type=[*IMAGES, *TEXTS])

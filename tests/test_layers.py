@@ -16,7 +16,7 @@ LEVELS = {
     **dict.fromkeys(("db", "vectors"), 1),
     **dict.fromkeys(("access", "providers", "configs", "budgets", "prompts", "metrics", "cache"), 2),
     **dict.fromkeys(("calls",), 3),
-    **dict.fromkeys(("conversations", "knowledge", "playground", "tools"), 4),
+    **dict.fromkeys(("conversations", "experiments", "knowledge", "playground", "tools"), 4),
     **dict.fromkeys(("workflows", "demo", "imports"), 5),
     **dict.fromkeys(("services", "jobs"), 6),
     **dict.fromkeys(("gateway", "ui", "cli"), 7),

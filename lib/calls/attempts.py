@@ -112,7 +112,7 @@ async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, o
     if step.admission.refused_by is not None:
         call.note("refused", "its circuit is open")
         return refusal_of(step.admission.refused_by, step.target.endpoint.name)
-    if answer.is_bounded:
+    if answer.is_bounded or call.plan.request.bounded:
         bound(call)
     return _NEVER_SENT if call.stop_requested or _is_being_cancelled() else None
 

@@ -25,6 +25,7 @@ from lib.calls.live import CallView, Listener, LiveCall
 from lib.calls.lookups import KeptLookups, Lookups, NotKept
 from lib.calls.picture import picture
 from lib.calls.plans import Plans, resolve
+from lib.calls.quote import Quote, quote
 from lib.calls.request import CallRequest, Plan
 from lib.calls.routing import Route
 from lib.calls.runs import Runs
@@ -81,12 +82,16 @@ class Calls:
         plan = resolve(request, self._lookups)
         self._ensure_loop()
         self._forget_old()
-        running = sum(1 for c in self._calls.values() if c.user_id == request.actor.user_id and c.row is None)
+        running = sum(1 for c in list(self._calls.values()) if c.user_id == request.actor.user_id and c.row is None)
         if running >= MAX_RUNNING_PER_USER:
             raise Conflict(f"{running} calls of yours are running.", "", "Wait for one to end, or stop one.")
         call = LiveCall(plan)
         self._in_loop(self._launch(call))
         return call.call_id
+
+    def quote(self, request: CallRequest, more_tokens: int = 0) -> Quote:
+        """What the call would cost, at least and at most with a longer prompt; raises what `start` would."""
+        return quote(self._plans.plan(request, reading=True), self._prices, more_tokens)
 
     async def answer(self, request: CallRequest, listener: Listener) -> LiveCall:
         """Make the call in the caller's task, on the calls' loop; the listener takes every piece as it comes.
@@ -170,7 +175,7 @@ class Calls:
 
     def running(self, actor: Actor) -> list[str]:
         """Ids of the actor's calls in flight here, newest first."""
-        mine = [c for c in self._calls.values() if c.row is None and c.user_id == actor.user_id]
+        mine = [c for c in list(self._calls.values()) if c.row is None and c.user_id == actor.user_id]
         return [call.call_id for call in sorted(mine, key=lambda call: call.call_id, reverse=True)]
 
     def flush(self) -> None:

@@ -55,6 +55,7 @@ class CallRequest(Struct, frozen=True):
     texts: tuple[str, ...] | None = None
     wire: Wire | None = None
     extra: Mapping[str, Any] = {}
+    bounded: bool = False  # send a ceiling for the answer, as a hard budget makes every call do
 
 
 class Target(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Argument types: a positive count, a day, a list of names."""
+"""Argument types: a positive count, a day, a list of names, a pair."""
 
 import argparse
 from datetime import date
@@ -22,3 +22,11 @@ def day(text: str) -> date:
 def names(text: str) -> list[str]:
     """Names parted by commas, each once."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def pair(text: str) -> tuple[str, str]:
+    """`a=b`."""
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lib.cli import output
-from lib.cli.arguments import names
+from lib.cli.arguments import names, pair
 from lib.cli.door import OPERATOR, opened_services
 from lib.errors import InvalidInput
 
@@ -22,7 +22,7 @@ def add_commands(actions: Any) -> None:
 
     command = actions.add_parser("whatif", help="what past calls would have cost on other models")
     command.add_argument("--model", type=names, default=[], metavar="M[,M]", help="provider/model, for all traffic")
-    command.add_argument("--move", type=_pair, action="append", default=[], metavar="VALUE=M", help="one value's model")
+    command.add_argument("--move", type=pair, action="append", default=[], metavar="VALUE=M", help="one value's model")
     command.add_argument("--by", default="app", metavar="D", help="app, model, configuration, provider or user")
     add_range(command)
     command.add_argument("--format", choices=["csv", "json"], default="csv")
@@ -32,7 +32,7 @@ def add_commands(actions: Any) -> None:
         "file", nargs="+", type=Path, metavar="FILE", help="CSV or JSON of OpenAI or Anthropic; or any"
     )
     command.add_argument(
-        "--map", type=_pair, action="append", default=[], metavar="FIELD=COLUMN", help="of other tables"
+        "--map", type=pair, action="append", default=[], metavar="FIELD=COLUMN", help="of other tables"
     )
     command.add_argument("--provider", type=names, default=[], metavar="P[,P]", help="providers to compare with")
     command.add_argument("--zone", type=_zone, default=ZoneInfo("UTC"), metavar="ZONE", help="of the file's days")
@@ -89,14 +89,6 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{path} can't be read.", error.strerror or "", "Name a file.") from None
-
-
-def _pair(text: str) -> tuple[str, str]:
-    """`a=b`."""
-    name, sign, value = text.partition("=")
-    if not (name and sign and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
 
 
 def _zone(text: str) -> ZoneInfo:

@@ -349,6 +349,88 @@ playground_panes = Table(
     Column("error", Text),  # why not
 )
 
+prompt_templates = Table(
+    "prompt_templates",
+    metadata,
+    _id(primary_key=True),
+    Column("slug", String(80), nullable=False, unique=True),
+    Column("app", String(80)),  # NULL: for every app
+    Column("category", String(80), nullable=False, default=""),
+    Column("description", Text, nullable=False, default=""),
+    Column("newest", Integer, nullable=False),  # version: a new one names the one it was made from
+    _moment("created_at"),
+    _moment("updated_at"),
+)
+
+prompt_versions = Table(
+    "prompt_versions",
+    metadata,
+    _id("template_id", primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("system_prompt", Text),  # NULL: the configuration's own
+    Column("variables", JSON, nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    _id("user_id"),
+    Column("user_name", String(80), nullable=False),
+    _moment("created_at"),
+)
+
+prompt_labels = Table(
+    "prompt_labels",
+    metadata,
+    _id("template_id", primary_key=True),
+    Column("label", String(80), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("user_name", String(80), nullable=False),  # who moved it last
+    _moment("moved_at"),
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    _id(primary_key=True),
+    _id("user_id"),
+    Column("name", String(120), nullable=False),
+    Column("state", String(12), nullable=False),  # ready, running, stopped, capped, done
+    Column("reason", Text, nullable=False, default=""),  # why it stopped
+    Column("candidates", JSON, nullable=False),
+    Column("scorers", JSON, nullable=False),
+    Column("columns", JSON, nullable=False),  # of the table, in order
+    Column("parallel", Integer, nullable=False),
+    Column("cap_nano_usd", BigInteger),
+    _id("owner"),  # the runner at work
+    _moment("seen_at", nullable=True),  # its sign of life
+    Column("stop_asked", Boolean, nullable=False, default=False),
+    _moment("created_at"),
+    Index(None, "user_id", "created_at"),
+)
+
+experiment_rows = Table(
+    "experiment_rows",
+    metadata,
+    _id("experiment_id", primary_key=True),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("inputs", JSON, nullable=False),
+)
+
+experiment_cells = Table(
+    "experiment_cells",
+    metadata,
+    _id("experiment_id", primary_key=True),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("candidate", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(8), nullable=False),  # waiting, asked, done, failed
+    _id("call_id"),
+    _id("judge_call_id"),
+    Column("calls", JSON, nullable=False),  # every call ever made for it, also stopped ones
+    Column("cost_nano_usd", BigInteger),  # of all those; NULL: unknown
+    Column("scores", JSON, nullable=False),  # {kind: 0 to 1, or null}
+    Column("notes", JSON, nullable=False),  # {kind: why}
+    Column("error", Text),
+)
+
 prices = Table(
     "prices",
     metadata,

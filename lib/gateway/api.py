@@ -17,7 +17,7 @@ from lib.access.permissions import Actor
 from lib.calls.live import LiveCall
 from lib.calls.request import CallRequest, Origin
 from lib.errors import LLMManagerError
-from lib.gateway import api_reads, refusals
+from lib.gateway import api_reads, prompt_field, refusals
 from lib.gateway.answers import Answer
 from lib.gateway.api_reads import Resource
 from lib.gateway.completions import caller
@@ -26,6 +26,7 @@ from lib.gateway.limit_headers import openai_headers
 from lib.gateway.protocols import native
 from lib.gateway.protocols.asked import read_json
 from lib.gateway.refusals import Refusal
+from lib.prompts.template import Filled
 
 
 class _Form:
@@ -55,7 +56,9 @@ class Generate:
         exchange, services = Exchange(scope, receive, send), service_root.current()
         try:
             actor = await caller(exchange, services, Endpoint.API)
-            request = _call(actor, native.read(read_json(await exchange.body())), self.streams)
+            body = read_json(await exchange.body())
+            filled = await prompt_field.take(services, actor, body, "messages")
+            request = _call(actor, native.read(body), self.streams, filled)
             answer = Answer(exchange, _FORM, services.calls, streams=self.streams)
             try:
                 call = await services.calls.answer(request, answer)
@@ -71,7 +74,8 @@ class Generate:
             await exchange.answer_json(refusal.status, _FORM.error(refusal), refusal.headers)
 
 
-def _call(actor: Actor, asked: native.Question, streams: bool) -> CallRequest:
+def _call(actor: Actor, asked: native.Question, streams: bool, filled: Filled | None) -> CallRequest:
+    system = asked.system if filled is None or asked.system is not None else filled.system_prompt
     return CallRequest(
         actor=actor,
         messages=asked.messages,
@@ -79,9 +83,9 @@ def _call(actor: Actor, asked: native.Question, streams: bool) -> CallRequest:
         model=asked.model,
         context=asked.context,
         origin=Origin.GATEWAY,
-        system_prompt=asked.system if asked.model is None else asked.system or "",
-        parameters=asked.parameters,
-        tags=asked.tags,
+        system_prompt=system if asked.model is None else system or "",
+        parameters={**filled.parameters, **asked.parameters} if filled else asked.parameters,
+        tags={**asked.tags, **filled.tags} if filled else asked.tags,
         stream=streams,
     )
 
@@ -95,6 +99,8 @@ routes: list[BaseRoute] = [
         Resource(api_reads.metrics_of_call, api_reads.record_metrics),
         methods=["GET", "POST"],
     ),
+    Route("/api/prompts", Resource(api_reads.prompts), methods=["GET"]),
+    Route("/api/prompts/{slug}", Resource(api_reads.prompt), methods=["GET"]),
     Route("/api/metrics", Resource(api_reads.metrics), methods=["GET"]),
     Route("/api/usage", Resource(api_reads.usage), methods=["GET"]),
     Route("/api/budgets/check", Resource(api_reads.check_budgets), methods=["GET"]),

@@ -27,6 +27,7 @@ from lib.gateway.exchange import Exchange, Left, Refused
 from lib.gateway.protocols.asked import list_field, read_json
 from lib.gateway.protocols.native import error_body, name_field, outcome
 from lib.money import usd_from_nano
+from lib.prompts.template import PRODUCTION, Template
 from lib.services import Services
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2999
@@ -138,6 +139,22 @@ def record_metrics(asking: Asking) -> Any:
     return {"metrics": [_metric_body(one) for one in made]}
 
 
+def prompts(asking: Asking) -> Any:
+    """The prompt templates that the key's app can use."""
+    found = asking.services.prompts.list(asking.actor, category=asking.text("category"))
+    return {"prompts": [_prompt_body(one) for one in found]}
+
+
+def prompt(asking: Asking) -> Any:
+    """One of them: the version that a label or number names, `production` without."""
+    slug, version = asking.path["slug"], asking.count("version")
+    which = version if version is not None else asking.text("label") or PRODUCTION
+    found = asking.services.prompts.version(asking.actor, slug, which)
+    told = {name: getattr(found, name) for name in ("version", "text", "system_prompt", "parameters", "reason")}
+    variables = [one.to_record() for one in found.variables]
+    return _prompt_body(asking.services.prompts.get(asking.actor, slug)) | told | {"variables": variables}
+
+
 def metrics(asking: Asking) -> Any:
     """Figures of each key over the calls that started in a range."""
     within = Range(*asking.span(), tuple(asking.names("app")))
@@ -233,3 +250,8 @@ def moment(at: datetime | None) -> str | None:
 def usd(nano: int | None) -> str | None:
     """Decimal text; None for what is not known."""
     return None if nano is None else format(usd_from_nano(nano), "f")
+
+
+def _prompt_body(one: Template) -> dict[str, Any]:
+    names = ("slug", "app", "category", "description", "newest", "labels")
+    return {name: getattr(one, name) for name in names}

@@ -18,13 +18,14 @@ from lib.calls.estimate import estimate_tokens
 from lib.calls.live import LiveCall
 from lib.calls.request import CallRequest, Origin, text_of
 from lib.errors import LLMManagerError
-from lib.gateway import refusals
+from lib.gateway import prompt_field, refusals
 from lib.gateway.answers import Answer, Writer
 from lib.gateway.exchange import Exchange, Left, Refused
 from lib.gateway.limit_headers import anthropic_headers, openai_headers
 from lib.gateway.protocols import anthropic_messages, openai_chat, openai_embeddings, openai_responses
 from lib.gateway.protocols.asked import Asked, read_json
 from lib.gateway.refusals import Refusal
+from lib.prompts.template import Filled
 from lib.providers.chunks import Wire
 from lib.providers.kinds import Protocol
 from lib.providers.parameter_rules import ALLOWED
@@ -43,6 +44,7 @@ class Door:
     make_writer: Callable[[LiveCall, Asked], Writer]
     make_error: Callable[[int, str, str, str | None], dict[str, Any]] = openai_chat.error_body
     limit_headers: Callable[[Verdict], Mapping[str, str]] = openai_headers
+    words: str = ""  # the field that a prompt template's text goes into
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -50,11 +52,13 @@ class Door:
         services = service_root.current()
         try:
             actor = await caller(exchange, services, self.endpoint)
-            asked = self.read(read_json(await exchange.body()))
+            body = read_json(await exchange.body())
+            filled = await prompt_field.take(services, actor, body, self.words) if self.words else None
+            asked = self.read(body)
             form = _Form(self, asked)
             answer = Answer(exchange, form, services.calls, streams=asked.stream)
             try:
-                call = await services.calls.answer(_call(actor, asked, self.protocol, exchange), answer)
+                call = await services.calls.answer(_call(actor, asked, self.protocol, exchange, filled), answer)
             finally:
                 answer.stop_watching()
             await answer.finish(call)
@@ -101,10 +105,16 @@ async def caller(exchange: Exchange, services: Services, endpoint: Endpoint) -> 
     return key.actor
 
 
-def _call(actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange) -> CallRequest:
+def _call(
+    actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange, filled: Filled | None = None
+) -> CallRequest:
     """The call of a question: `provider/model` past the configurations, else a configuration's slug."""
     by_model = "/" in asked.model
     parameters = {name: value for name, value in asked.parameters.items() if name in ALLOWED}
+    system = "" if by_model else None
+    if filled is not None:
+        parameters = {**filled.parameters, **parameters}
+        system = system if filled.system_prompt is None else filled.system_prompt
     headers = {n.decode(): exchange.headers[n].decode("latin-1") for n in _TRAVELS if exchange.headers.get(n)}
     return CallRequest(
         actor=actor,
@@ -112,11 +122,12 @@ def _call(actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange) ->
         configuration=None if by_model else asked.model,
         model=asked.model if by_model else None,
         origin=Origin.GATEWAY,
-        system_prompt="" if by_model else None,
+        system_prompt=system,
         parameters=parameters,
+        tags=filled.tags if filled else {},
         stream=asked.stream,
         texts=asked.texts,
-        wire=Wire(protocol, asked.body, headers),
+        wire=Wire(protocol, asked.body, headers) if filled is None else None,
         extra={name: value for name, value in asked.parameters.items() if name not in ALLOWED},
     )
 
@@ -131,12 +142,14 @@ CHAT = Door(
     Protocol.CHAT,
     openai_chat.read,
     lambda call, asked: openai_chat.Writer(call.call_id, asked.model, asked.include_usage),
+    words="messages",
 )
 RESPONSES = Door(
     Endpoint.RESPONSES,
     Protocol.RESPONSES,
     openai_responses.read,
     lambda call, asked: openai_responses.Writer(call.call_id, asked.model),
+    words="input",
 )
 EMBEDDINGS = Door(
     Endpoint.EMBEDDINGS,
@@ -151,6 +164,7 @@ MESSAGES = Door(
     lambda call, asked: anthropic_messages.Writer(call.call_id, asked.model, prompt_tokens(asked)),
     anthropic_messages.error_body,
     anthropic_headers,
+    words="messages",
 )
 
 

@@ -77,6 +77,26 @@ def _ours() -> dict[str, Any]:
             "get": _read("listMetrics", "What was noted about a call", "Metrics", call),
             "post": _post("recordMetrics", "Note something about a call of the key's own", call),
         },
+        "/api/prompts": {
+            "get": _read(
+                "listPrompts",
+                "Prompt templates that the key's app can use",
+                "Prompts",
+                [_query("category", "Only of this one.", NAME)],
+            )
+        },
+        "/api/prompts/{slug}": {
+            "get": _read(
+                "prompt",
+                "A version of one, `production` without label and version",
+                "Prompt",
+                [
+                    _path("slug", "Its name."),
+                    _query("label", "Of the version.", NAME),
+                    _query("version", "Its number.", {**COUNT, "minimum": 1, "maximum": 100_000_000}),
+                ],
+            )
+        },
         "/api/metrics": {
             "get": _read(
                 "metrics",

@@ -63,13 +63,25 @@ _MESSAGE = shape(
 _ASKED = {
     "configuration": {**maybe(NAME), "description": "A configuration's name; without one the app's default."},
     "model": {**maybe(NAME), "description": "provider/model, past every configuration.", "pattern": "/"},
-    "prompt": {**maybe(SAID), "description": "One question; or send messages."},
+    "prompt": {
+        "anyOf": [SAID, ref("PromptUse"), {"type": "null"}],
+        "description": "One question, or a template to fill; or send messages.",
+    },
     "messages": maybe(array(ref("Message"), minItems=1)),
     "system": maybe(TEXT),
     "parameters": {**maybe(OBJECT), "description": "Of the model, like temperature and max_tokens; null removes one."},
     "tags": {**maybe(OBJECT), "description": "Labels, stored with the call: at most 4,000 characters as JSON."},
     "context": {**maybe(NAME), "description": "What the call is for; overrides may name it."},
 }
+_TEMPLATE = {
+    **{"slug": TEXT, "app": maybe(TEXT), "category": TEXT, "description": TEXT, "newest": COUNT},
+    "labels": {"type": "object", "additionalProperties": COUNT},
+}
+_VARIABLE = shape(
+    {"name": TEXT, "type": one_of("text", "number", "choice", "boolean", "json")}
+    | {"description": TEXT, "default": maybe(TEXT), "example": TEXT, "choices": array(TEXT)}
+)
+_PROMPT_USE = shape({"slug": NAME}, label=maybe(NAME), version=maybe({"type": "integer"}), variables=maybe(OBJECT))
 _NEW_METRIC = shape(
     {"key": {**TEXT, "pattern": r"^[A-Za-z0-9_.\-]{1,80}$"}, "value": ANY},
     type=maybe(one_of("string", "integer", "float", "boolean", "json")),
@@ -155,6 +167,12 @@ SCHEMAS: dict[str, Schema] = {
         "properties": _ASKED,
         "anyOf": [{"required": ["prompt"]}, {"required": ["messages"]}],
     },
+    "PromptUse": {**_PROMPT_USE, "description": "A template by label or version (production), and its variables."},
+    "Prompts": shape({"prompts": array(shape(_TEMPLATE))}),
+    "Prompt": shape(
+        {**_TEMPLATE, "version": COUNT, "text": TEXT, "system_prompt": maybe(TEXT), "parameters": OBJECT}
+        | {"reason": TEXT, "variables": array(_VARIABLE)}
+    ),
     "Usage": _USAGE,
     "Answer": shape({**_OUTCOME, "text": TEXT, "reasoning": maybe(TEXT), "tool_calls": _TOOLS}),
     "Call": shape(

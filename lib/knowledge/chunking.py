@@ -3,7 +3,8 @@
 Sizes are characters (about four to a token of English). `fixed` cuts by length, at a word's end; `recursive` at the
 largest break that fits: sections, paragraphs, lines, sentences, words; `heading` keeps each section whole where it
 fits and cuts the others as `recursive`; `semantic` begins a new passage where the meaning turns: between sentences
-whose vectors are least alike. Consecutive passages of one section overlap by up to `overlap`, at a sentence or word.
+whose vectors are less alike than is usual in the text, by a standard deviation. Consecutive passages of one section
+overlap by up to `overlap`, at a sentence or word.
 """
 
 import re
@@ -11,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import mean, pstdev
 from typing import Any
 
 from lib.errors import InvalidInput
@@ -19,7 +21,6 @@ LEAST, MOST = 100, 8000
 _HEADING = re.compile(r"^(#{1,6})[ \t]+(.{1,300}?)[ \t]*#*$", re.MULTILINE)
 _BREAKS = (r"\n\s*\n", r"\n", r"(?<=[.!?。！？])\s+", r"\s+")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n\s*\n")
-_TURNS = 0.2  # the share of the places between sentences where the meaning is said to turn
 
 
 class Strategy(StrEnum):
@@ -202,10 +203,10 @@ def _semantic(text: str, start: int, end: int, chunking: Chunking, embed: Embed)
         return _packed(text, sentences, chunking)
     vectors = embed([text[one:last] for one, last in sentences])
     alike = [float(vectors[n] @ vectors[n + 1]) for n in range(len(sentences) - 1)]
-    turn = sorted(alike)[int(len(alike) * _TURNS)]
+    turn = mean(alike) - pstdev(alike)
     groups: list[list[tuple[int, int]]] = [[sentences[0]]]
     for sentence, near in zip(sentences[1:], alike, strict=True):
-        if near <= turn and groups[-1][-1][1] - groups[-1][0][0] >= LEAST:
+        if near < turn and groups[-1][-1][1] - groups[-1][0][0] >= LEAST:
             groups.append([])
         groups[-1].append(sentence)
     whole = Chunking(chunking.strategy, chunking.size, 0)

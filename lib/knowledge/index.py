@@ -165,6 +165,12 @@ def new_graph(dimensions: int) -> Any:
     return hnswlib.Index(space="cosine", dim=dimensions)
 
 
+def _copy(graph: Any) -> Any:
+    import hnswlib
+
+    return hnswlib.Index(index=graph)
+
+
 def _graph(old: Index | None, made: Index, fresh: set[int]) -> Any:
     """The graph of an index large enough to need one: the old one with what changed, or a new one."""
     count = int(made.has_vector.sum())
@@ -175,8 +181,7 @@ def _graph(old: Index | None, made: Index, fresh: set[int]) -> Any:
         gone = np.setdiff1d(old.ids[old.has_vector], wanted)
         known = old.graph.get_current_count()
         if len(gone) + known - int(old.has_vector.sum()) < _MOST_DELETED * count:
-            graph = new_graph(made.vectors.shape[1])
-            graph.__setstate__(old.graph.__getstate__())  # questions that are under way still ask the old one
+            graph = _copy(old.graph)  # questions that are under way still ask the old one
             add = made.has_vector & (~np.isin(made.ids, old.ids[old.has_vector]) | np.isin(made.ids, [*fresh]))
             for label in gone:
                 graph.mark_deleted(int(label))

@@ -51,7 +51,9 @@ class Indexes:
             with self._lock:
                 held = self._held.get(key)
             if held is None or (held.change_seq, held.model) != wanted:
-                held = self._made(key, held if held is not None else self._read(key))
+                held = held if held is not None else self._read(key)
+                if held is None or (held.change_seq, held.model) != wanted:
+                    held = self._made(key, held)
                 with self._lock:
                     self._held[key] = held
                     self._held.move_to_end(key)

@@ -10,6 +10,7 @@ from lib.calls.live import CallView
 from lib.calls.request import text_of
 from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
+from lib.prompts.template import Filled
 
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 TEXTS = ("txt", "md", "csv", "json", "py", "js", "html", "xml", "yaml", "yml", "log", "sql")
@@ -39,6 +40,7 @@ class Question:
     files: Sequence[File] = ()
     schema: Mapping[str, Any] | None = None
     content: Any = None  # as it was sent before, instead of words and files
+    template: Filled | None = None  # that the words come from
 
     def response_format(self) -> dict[str, Any]:
         """The parameter that asks for JSON of this shape; empty without one."""

@@ -84,8 +84,13 @@ class Wins:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The share of points (a draw is half of one), as a Wilson score interval of 95 % (Wilson 1927)."""
-        n, share, z = self.runs, (self.won + self.drawn / 2) / self.runs, 1.959964
-        middle = share + z * z / (2 * n)
-        spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
+        """The share of points (a draw is half of one), as `wilson`."""
+        return wilson((self.won + self.drawn / 2) / self.runs, self.runs)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The score interval of 95 % of a share of `count` values (Wilson 1927)."""
+    z = 1.959964
+    middle = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return (middle - spread) / (1 + z * z / count), (middle + spread) / (1 + z * z / count)

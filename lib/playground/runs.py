@@ -209,7 +209,9 @@ class Playground:
         try:
             configuration = self._configurations.get(actor, pane.configuration)
             row |= {"slug": configuration.slug, "configuration_id": configuration.id}
-            parameters = dict(pane.parameters) | question.response_format()
+            template = question.template
+            below, tags = (template.parameters, template.tags) if template else ({}, {})
+            parameters = {**below, **pane.parameters, **question.response_format()}
             request = CallRequest(
                 actor=actor,
                 messages=[{"role": "user", "content": content_of(question, configuration)}],
@@ -217,7 +219,7 @@ class Playground:
                 origin=Origin.PLAYGROUND,
                 system_prompt=question.system_prompt,
                 parameters=parameters,
-                tags={"playground_run": run_id},
+                tags={"playground_run": run_id, **tags},
             )
             row["call_id"] = self._calls.start(request)
         except LLMManagerError as error:

@@ -22,6 +22,7 @@ from lib.db.engine import Store
 from lib.db.tables import model_lists, providers
 from lib.errors import LLMManagerError
 from lib.providers import listings
+from lib.providers.kinds import ProviderKind
 from lib.providers.models import Catalogue, ModelFacts, from_record
 from lib.providers.price_book import PriceBook
 from lib.providers.registry import Provider, Providers
@@ -91,6 +92,8 @@ class Models:
         listed = self._lists()
         of_kind = [provider_id] if provider_id else [one for one, of in self._kinds.items() if of == kind]
         own = next((found for one in of_kind if (found := listed.get(one, {}).get(model)) is not None), None)
+        if own is None and kind == ProviderKind.LOCAL:
+            own = next((facts for facts in listings.local_models() if facts.model == model), None)
         shipped = self._catalogue.find(kind, model)
         if own is None and shipped is None:
             return None

@@ -30,7 +30,7 @@ def fetch(endpoint: Endpoint, catalogue: Catalogue) -> list[ModelFacts]:
     """The models of a provider, by name; ProviderError when it can't be asked or does not answer with a list."""
     match endpoint.kind:
         case ProviderKind.LOCAL:
-            return _local()
+            return local_models()
         case ProviderKind.SCRIPTED:
             return [ModelFacts(script, capabilities=("streaming",)) for script in _SCRIPTS]
         case ProviderKind.LITELLM:
@@ -87,7 +87,8 @@ def _ollama(client: "_Client", base: str) -> list[ModelFacts]:
     return found
 
 
-def _local() -> list[ModelFacts]:
+def local_models() -> list[ModelFacts]:
+    """What runs inside this process, known without asking anybody."""
     from lib.providers.adapters.local import CONTEXT_TOKENS
     from lib.providers.adapters.local_embeddings import LONGEST_TOKENS
 

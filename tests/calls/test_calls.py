@@ -1,8 +1,10 @@
 """The one road to a model: every call a row, honest in status, tokens and cost, whatever the provider does."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -222,3 +224,18 @@ def test_text_no_store_accepts_is_cleaned(rig: Rig) -> None:
     view = rig.run("echo", prompt="a\x00b \ud800 c")
     assert view.status == "ok"
     assert len(rig.rows(view.call_id)) == 1
+
+
+@pytest.mark.feature("CALL-1")
+def test_calls_may_be_started_from_many_threads_at_once(rig: Rig) -> None:
+    request = rig.request("echo")
+    for _ in range(300):  # calls of before are kept for a while, and looked through at each start
+        rig.services.calls.run(request)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            views = list(pool.map(lambda _: rig.services.calls.run(request), range(160)))
+    finally:
+        sys.setswitchinterval(before)
+    assert {view.status for view in views} == {"ok"}

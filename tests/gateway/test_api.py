@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from lib.access.permissions import OPERATOR
 from lib.calls.activity_filter import ActivityFilter
 from lib.clock import utc_now
+from lib.prompts.template import VersionDraft
 from lib.settings import Settings
 from tests.calls.activity_rig import AMIRA, log
 from tests.gateway.api_rig import ANSWER, ApiRig, opened
@@ -243,3 +244,61 @@ def test_a_key_whose_owner_may_not_see_statistics_counts_its_app_alone(rig: ApiR
         log(store, rig.jonas, app=app)
     assert rig.services.statistics.stats_table(mine, []).calls.tolist() == [1]
     assert rig.services.activity.page(mine, ActivityFilter()).calls == 1
+
+
+@pytest.mark.feature("PLAY-3")
+def test_a_template_is_used_by_slug_and_label_at_every_door(rig: ApiRig, client: TestClient) -> None:
+    draft = VersionDraft(
+        "Where is {{city}}?", "Answer in {{words}} words.", [{"name": "words", "type": "number", "default": 5}]
+    )
+    rig.services.prompts.create(OPERATOR, "where", draft, category="trips")
+    rig.services.prompts.create(OPERATOR, "other", VersionDraft("x"), app="another")
+    rig.services.configurations.create(OPERATOR, slug="echo", app="bot", provider="script", model="echo")
+    key = rig.key(rig.jonas, endpoints=["api", "chat", "responses", "messages"])
+    asked = {"slug": "where", "variables": {"city": "{{words}}"}}
+    refused = client.post("/api/generate", headers=key, json={"configuration": "echo", "prompt": asked})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "not_found")
+    rig.services.prompts.move_label(OPERATOR, "where", "production", 1)
+    said = generate(client, key, configuration="echo", prompt=asked, tags={"ticket": "7"})
+    assert said["text"] == "Where is {{words}}?"
+    row = client.get(f"/api/calls/{said['call_id']}", headers=key).json()
+    assert row["tags"] == {"ticket": "7", "template": "where", "template_version": "1"}
+    assert [one["content"] for one in row["messages"]] == ["Answer in 5 words.", "Where is {{words}}?"]
+    more = generate(client, key, configuration="echo", prompt=asked, system="Mine", parameters={"temperature": 0.3})
+    row = client.get(f"/api/calls/{more['call_id']}", headers=key).json()
+    assert (row["messages"][0]["content"], row["parameters"]) == ("Mine", {"temperature": 0.3})
+    body = {"model": "echo", "prompt": asked | {"label": "draft"}}
+    chat = client.post("/v1/chat/completions", headers=key, json=body).json()
+    assert chat["choices"][0]["message"]["content"] == "Where is {{words}}?"
+    response = client.post("/v1/responses", headers=key, json=body).json()
+    assert response["output"][0]["content"][0]["text"] == "Where is {{words}}?"
+    message = client.post("/v1/messages", headers=key, json=body | {"max_tokens": 50}).json()
+    assert message["content"][0]["text"] == "Where is {{words}}?"
+    listed = client.get("/api/prompts?category=trips", headers=key).json()["prompts"]
+    assert [(one["slug"], one["labels"]) for one in listed] == [("where", {"draft": 1, "production": 1})]
+    assert len(client.get("/api/prompts", headers=key).json()["prompts"]) == 1
+    assert client.get("/api/prompts/where", headers=key).json()["variables"][0]["name"] == "city"
+    assert client.get("/api/prompts/other?version=1", headers=key).status_code == 404
+
+
+@pytest.mark.feature("PLAY-3")
+@pytest.mark.parametrize(
+    ("prompt", "why"),
+    [
+        ({"slug": "where", "label": "draft", "variables": {"town": "x"}}, "Missing: city. Not in the template: town."),
+        ({"slug": 5}, "Slug is a text."),
+        ({"slug": "where", "label": "draft", "version": 1}, "Label and version can't stand together."),
+        ({"slug": "where", "version": 0}, "Version is a whole number above 0."),
+        ({"slug": "where", "version": True}, "Version is a whole number above 0."),
+        ({"slug": "where", "variables": ["x"]}, "Variables are an object."),
+        ({"slug": "where", "id": "x"}, "It may hold label, slug, variables, version."),
+    ],
+)
+def test_a_template_that_can_not_be_filled_is_refused_by_name(
+    rig: ApiRig, client: TestClient, prompt: dict[str, Any], why: str
+) -> None:
+    rig.services.prompts.create(OPERATOR, "where", VersionDraft("Where is {{city}}?"))
+    answer = client.post("/api/generate", headers=rig.of_jonas, json={"prompt": prompt})
+    assert answer.status_code == 400
+    assert why in answer.json()["error"]["message"]
+    assert answer.json()["error"]["param"] in ("prompt", "variables")

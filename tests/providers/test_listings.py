@@ -127,7 +127,10 @@ def test_entries_that_are_no_models_are_left_out() -> None:
 
 
 def test_kinds_in_this_process_list_what_ships() -> None:
-    assert [facts.model for facts in listings.fetch(endpoint("local", ""), CATALOGUE)] == ["smollm2-135m-instruct"]
+    assert [facts.model for facts in listings.fetch(endpoint("local", ""), CATALOGUE)] == [
+        "smollm2-135m-instruct",
+        "all-MiniLM-L6-v2",
+    ]
     assert "echo" in {facts.model for facts in listings.fetch(endpoint("scripted", ""), CATALOGUE)}
     assert len(listings.fetch(endpoint("litellm", ""), CATALOGUE)) > 1000
 

@@ -24,10 +24,12 @@ from lib.configs.overrides import OverrideDraft
 from lib.conversations.exports import Form
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
+from lib.experiments.plan import Candidate, Draft
 from lib.imports import Source
 from lib.jobs.retention import Days
 from lib.playground.question import Question
 from lib.playground.run import Pane
+from lib.prompts.template import VersionDraft
 from lib.providers.prices import Rates, plain
 from lib.services import Services, build
 from lib.settings import Settings
@@ -42,7 +44,7 @@ PLACE = "page 192.0.2.7"
 Deed = Callable[[Services, Actor], Any]
 _QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options", "check", "preview", "history"} | {
     *("used_by", "versions", "oldest_unpriced", "apps", "default_for", "matching", "effective", "of_apps", "notices"),
-    *("look", "attention", "subject", "days", "last_run", "wait", "running"),
+    *("version", "categories", "diff", "look", "attention", "subject", "days", "last_run", "wait", "running"),
 }
 NOT_CHANGES = {
     "Models.refresh": "fetches a provider's list of models, as opening a picker does",
@@ -90,6 +92,16 @@ NOT_CHANGES = {
     "Playground.recent": "a question",
     "Playground.wins": "a question",
     "Playground.delete": "one's own list; the calls stay in the ledger",
+    "Prompts.fill": "a question",
+    "Calls.quote": "a question",
+    "Experiments.candidate": "a question",
+    "Experiments.quote": "a question",
+    "Experiments.lines": "a question",
+    "Experiments.standings": "a question",
+    "Experiments.create": "one's own table",
+    "Experiments.start": "calls are rows of the ledger",
+    "Experiments.stop": "one's own calls",
+    "Experiments.delete": "one's own table; the calls stay in the ledger",
     "ExchangeRates.currency": "a question",
     "ExchangeRates.choices": "a question",
     "ExchangeRates.book": "a question",
@@ -121,6 +133,18 @@ def _scripted(s: Services) -> Any:
     return s.configurations.create(
         OPERATOR, slug=f"c-{new_id()[-12:]}", app="app", provider=provider.name, model="echo"
     )
+
+
+def _prompt(s: Services) -> str:
+    return s.prompts.create(OPERATOR, f"t-{new_id()[-12:]}", VersionDraft(SECRET)).slug
+
+
+def _experiment(s: Services, a: Actor) -> str:
+    s.experiments.start(
+        a, made := s.experiments.create(a, Draft("x", [Candidate(_scripted(s).slug)], [{"prompt": "x"}]))
+    )
+    s.experiments.wait(a, made)
+    return made
 
 
 def _override(s: Services) -> str:
@@ -267,6 +291,21 @@ DEEDS: dict[str, tuple[str, Deed]] = {
         lambda s, a: s.saved_views.change(a, s.saved_views.save(a, "v", {}).id, shared=True, pinned=False),
     ),
     "SavedViews.delete": ("view.delete", lambda s, a: s.saved_views.delete(a, s.saved_views.save(a, "v", {}).id)),
+    "Prompts.create": ("prompt.create", lambda s, a: s.prompts.create(a, "greet", VersionDraft(SECRET))),
+    "Prompts.save": ("prompt.save", lambda s, a: s.prompts.save(a, _prompt(s), VersionDraft(f"{SECRET}!"), 1)),
+    "Prompts.describe": ("prompt.edit", lambda s, a: s.prompts.describe(a, _prompt(s), description=SECRET)),
+    "Prompts.move_label": ("prompt.label", lambda s, a: s.prompts.move_label(a, _prompt(s), "production", 1)),
+    "Prompts.delete": ("prompt.delete", lambda s, a: s.prompts.delete(a, _prompt(s))),
+    "Prompts.export_json": ("prompt.export", lambda s, a: s.prompts.export_json(a)),
+    "Prompts.import_json": (
+        "prompt.import",
+        lambda s, a: s.prompts.import_json(a, s.prompts.export_json(OPERATOR)),
+    ),
+    "Experiments.export": ("experiment.export", lambda s, a: s.experiments.export(a, _experiment(s, a), "csv")),
+    "Experiments.promote": (
+        "experiment.promote",
+        lambda s, a: s.experiments.promote(a, _experiment(s, a), 0, "configuration"),
+    ),
     "Playground.share": ("playground.share", lambda s, a: s.playground.share(a, _run(s, a), is_shared=True)),
     "RateLimits.set_app": ("limits.change", lambda s, a: s.limits.set_app(a, "bot", Limits(5))),
     "Budgets.create": (

@@ -49,10 +49,14 @@ from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
+from lib.experiments.experiments import Experiments
+from lib.experiments.plan import Draft
 from lib.imports import Imports, Source
 from lib.jobs.retention import Days, Retention
 from lib.playground.question import Question
 from lib.playground.run import Pane
+from lib.prompts.prompts import Prompts
+from lib.prompts.template import VersionDraft
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
 from lib.providers.price_entries import Prices
@@ -72,6 +76,7 @@ Deed = Callable[[Services, Actor], Any]
 PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
 RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
+_NO_DRAFT = Draft("", [], [])
 NOT_HERE: Any = SimpleNamespace(strategy=Strategy())  # a conversation that sends everything
 _FILE = Source(io.BytesIO(b""), "empty.csv")
 NEEDS: dict[str, tuple[Permission, Deed]] = {
@@ -136,6 +141,34 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
     "Calls.answer": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer(_request(a), NO_LISTENER))),
+    "Prompts.list": (P.VIEW_CONFIGS, lambda s, a: s.prompts.list(a)),
+    "Prompts.get": (P.VIEW_CONFIGS, lambda s, a: s.prompts.get(a, "nobody")),
+    "Prompts.categories": (P.VIEW_CONFIGS, lambda s, a: s.prompts.categories(a)),
+    "Prompts.version": (P.VIEW_CONFIGS, lambda s, a: s.prompts.version(a, "nobody")),
+    "Prompts.versions": (P.VIEW_CONFIGS, lambda s, a: s.prompts.versions(a, "nobody")),
+    "Prompts.diff": (P.VIEW_CONFIGS, lambda s, a: s.prompts.diff(a, "nobody", 1, 2)),
+    "Prompts.fill": (P.TEST_CONFIGS, lambda s, a: s.prompts.fill(a, "nobody", {})),
+    "Prompts.create": (P.CREATE_CONFIGS, lambda s, a: s.prompts.create(a, "no slug!", VersionDraft("x"))),
+    "Prompts.save": (P.EDIT_CONFIGS, lambda s, a: s.prompts.save(a, "nobody", VersionDraft("x"), 1)),
+    "Prompts.describe": (P.EDIT_CONFIGS, lambda s, a: s.prompts.describe(a, "nobody")),
+    "Prompts.move_label": (P.EDIT_CONFIGS, lambda s, a: s.prompts.move_label(a, "nobody", "production", 1)),
+    "Prompts.delete": (P.DELETE_CONFIGS, lambda s, a: s.prompts.delete(a, "nobody")),
+    "Prompts.export_json": (P.VIEW_CONFIGS, lambda s, a: s.prompts.export_json(a)),
+    "Prompts.import_json": (P.CREATE_CONFIGS, lambda s, a: s.prompts.import_json(a, "{")),
+    "Experiments.candidate": (P.TEST_CONFIGS, lambda s, a: s.experiments.candidate(a, "nobody")),
+    "Experiments.quote": (P.TEST_CONFIGS, lambda s, a: s.experiments.quote(a, _NO_DRAFT)),
+    "Experiments.create": (P.TEST_CONFIGS, lambda s, a: s.experiments.create(a, _NO_DRAFT)),
+    "Experiments.start": (P.TEST_CONFIGS, lambda s, a: s.experiments.start(a, NOBODY)),
+    "Experiments.stop": (P.TEST_CONFIGS, lambda s, a: s.experiments.stop(a, NOBODY)),
+    "Experiments.wait": (P.TEST_CONFIGS, lambda s, a: s.experiments.wait(a, NOBODY)),
+    "Experiments.list": (P.TEST_CONFIGS, lambda s, a: s.experiments.list(a)),
+    "Experiments.get": (P.TEST_CONFIGS, lambda s, a: s.experiments.get(a, NOBODY)),
+    "Experiments.lines": (P.TEST_CONFIGS, lambda s, a: s.experiments.lines(a, NOBODY)),
+    "Experiments.standings": (P.TEST_CONFIGS, lambda s, a: s.experiments.standings(a, NOBODY)),
+    "Experiments.export": (P.TEST_CONFIGS, lambda s, a: s.experiments.export(a, NOBODY, "csv")),
+    "Experiments.promote": (P.TEST_CONFIGS, lambda s, a: s.experiments.promote(a, NOBODY, 0, "template")),
+    "Experiments.delete": (P.TEST_CONFIGS, lambda s, a: s.experiments.delete(a, NOBODY)),
+    "Calls.quote": (P.TEST_CONFIGS, lambda s, a: s.calls.quote(_request(a))),
     "Conversations.create": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.create(a, configuration="none")),
     "Conversations.get": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.get(a, NOBODY)),
     "Conversations.list": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.list(a)),
@@ -306,7 +339,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
     services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics, Imports, Demo)
     services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
-    for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook):
+    for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

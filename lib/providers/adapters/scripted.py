@@ -17,6 +17,7 @@ For tests and demonstrations; it opens no connection. The name is one or more pa
     usage-first         the counts come before the words
     finish:length       the finish reason (stop); `max_tokens` in the parameters gives `length` by itself
     served:other-model  the model named by the provider
+    words:64            for texts to embed: a vector of 64 counts of words, so that texts that share words are alike
     priced, unpriced    costs $2.50 and $10 per million tokens; no known price (otherwise free)
 
 A token is a word. Pauses end at once when the call is cancelled.
@@ -27,6 +28,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
+from zlib import crc32
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters.failures import no_embeddings
@@ -62,7 +64,7 @@ _KIND_OF_STATUS = {
     529: ErrorKind.OVERLOADED,
 }
 _NAMES = "echo lorem say wait slow silent stall cut error after think no-usage usage usage-first finish served priced"
-PARTS = frozenset([*_NAMES.split(), "unpriced"])
+PARTS = frozenset([*_NAMES.split(), "unpriced", "words"])
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,23 @@ class Scripted:
         yield Finish(finish)
 
     async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
-        """Scripts have words, no meaning: refused."""
-        raise no_embeddings(endpoint)
+        """Vectors that know words and no meaning, with `words`; without it none are offered."""
+        if not request.model.startswith("words:"):
+            raise no_embeddings(endpoint)
+        script = Script.parse(request.model)
+        dimensions = script.number("words") or 1
+        await asyncio.sleep(script.seconds("wait"))
+        if "error" in script.parts:
+            raise _failure(script, endpoint)
+        vectors = tuple(_counted(text, dimensions) for text in request.texts)
+        return Embeddings(vectors, Usage(sum(len(text.split()) for text in request.texts), 0), request.model)
+
+
+def _counted(text: str, dimensions: int) -> tuple[float, ...]:
+    vector = [0.0] * dimensions
+    for word in text.lower().split():
+        vector[crc32(word.strip(".,;:!?()").encode()) % dimensions] += 1.0
+    return tuple(vector)
 
 
 async def _fault(script: Script, endpoint: Endpoint, index: int, fail_after: int | None) -> None:

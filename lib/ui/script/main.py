@@ -19,6 +19,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     "Work": [
         ("playground", "Playground", "play_circle", _P.TEST_CONFIGS),
         ("conversations", "Conversations", "forum", _P.VIEW_CONVERSATIONS),
+        ("experiments", "Experiments", "science", _P.TEST_CONFIGS),
         ("knowledge", "Knowledge base", "menu_book", _P.TEST_CONFIGS),
     ],
     "Insight": [
@@ -28,6 +29,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     ],
     "Setup": [
         ("configurations", "Configurations", "tune", _P.VIEW_CONFIGS),
+        ("prompts", "Prompts", "edit_note", _P.VIEW_CONFIGS),
         ("overrides", "Overrides", "layers", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),

@@ -1,0 +1,192 @@
+"""`prompts list`, `show`, `add`, `save`, `label`, `diff`, `fill`, `export` and `import`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.cli import output
+from lib.cli.arguments import count, pair
+from lib.cli.door import OPERATOR, opened_services
+from lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from lib.prompts.template import VersionDraft
+
+
+def add_commands(commands: Any) -> None:
+    """Register `prompts`."""
+    actions = commands.add_parser("prompts", help="prompt templates, their versions and labels").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    command = actions.add_parser("list", help="list prompts")
+    command.add_argument("--app", help="only those that this app can use")
+    command.add_argument("--category")
+    command.add_argument("--search", default="", metavar="TEXT")
+    output.add_json_option(command)
+    command.set_defaults(run=list_prompts)
+    command = actions.add_parser("show", help="print a version of a prompt")
+    command.add_argument("slug")
+    _add_which(command)
+    output.add_json_option(command)
+    command.set_defaults(run=show)
+    command = actions.add_parser("add", help="make a prompt, its text from a file or standard input (-)")
+    _add_text(command)
+    command.add_argument("--app", help="default: every app")
+    command.add_argument("--category", default="")
+    command.add_argument("--description", default="")
+    command.set_defaults(run=add)
+    command = actions.add_parser("save", help="add a version to a prompt")
+    _add_text(command)
+    command.set_defaults(run=save)
+    command = actions.add_parser("label", help="point a label to a version")
+    command.add_argument("slug")
+    command.add_argument("label")
+    command.add_argument("version", type=count)
+    command.set_defaults(run=label)
+    command = actions.add_parser("diff", help="what two versions, numbers or labels, differ in")
+    command.add_argument("slug")
+    command.add_argument("old", type=which)
+    command.add_argument("new", type=which)
+    command.set_defaults(run=diff)
+    command = actions.add_parser("fill", help="print a prompt with its variables filled in")
+    command.add_argument("slug")
+    command.add_argument("--set", type=pair, action="append", default=[], metavar="NAME=VALUE", dest="values")
+    _add_which(command)
+    command.set_defaults(run=fill)
+    command = actions.add_parser("export", help="prompts with all versions, as JSON")
+    command.add_argument("slugs", nargs="*", metavar="SLUG", help="default: all")
+    command.set_defaults(run=export)
+    command = actions.add_parser("import", help="bring in an export; names that are taken stay as they are")
+    command.add_argument("file", type=Path)
+    command.set_defaults(run=import_file)
+
+
+def which(text: str) -> int | str:
+    """A version's number or a label."""
+    return int(text) if text.isdecimal() else text
+
+
+def _add_which(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--version", type=which, metavar="N|LABEL", help="default: show the newest, fill production")
+
+
+def _add_text(command: argparse.ArgumentParser) -> None:
+    command.add_argument("slug")
+    command.add_argument("file", metavar="FILE")
+    command.add_argument("--system", metavar="FILE", help="a file with the system prompt")
+    command.add_argument("--variables", metavar="JSON", help='like [{"name": "n", "type": "number", "default": 3}]')
+    command.add_argument("--parameters", metavar="JSON", help='like {"temperature": 0.2}')
+    command.add_argument("--reason", default="", metavar="TEXT", help="why")
+
+
+def list_prompts(arguments: argparse.Namespace) -> None:
+    """Print every prompt."""
+    with opened_services() as services:
+        found = services.prompts.list(OPERATOR, arguments.app, arguments.category, arguments.search)
+    rows = [
+        {
+            "slug": one.slug,
+            "app": one.app,
+            "category": one.category,
+            "newest": one.newest,
+            "labels": [f"{name}={version}" for name, version in one.labels.items()],
+            "description": one.description,
+        }
+        for one in found
+    ]
+    output.show(rows, as_json=arguments.json, empty="No prompts yet.")
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Print a version: its text alone, or everything as JSON."""
+    with opened_services() as services:
+        found = services.prompts.version(OPERATOR, arguments.slug, arguments.version)
+    if not arguments.json:
+        print(found.text)
+        return
+    record = vars(found) | {"variables": [one.to_record() for one in found.variables]}
+    output.show_one(record, as_json=True)
+
+
+def add(arguments: argparse.Namespace) -> None:
+    """Make a prompt."""
+    described = {"app": arguments.app, "category": arguments.category, "description": arguments.description}
+    with opened_services() as services:
+        made = services.prompts.create(
+            OPERATOR, arguments.slug, _draft(arguments), reason=arguments.reason, **described
+        )
+    print(f"Added the prompt {made.slug}; its version 1 is labelled draft.")
+
+
+def save(arguments: argparse.Namespace) -> None:
+    """Add a version, made from the newest one."""
+    draft = _draft(arguments)
+    with opened_services() as services:
+        newest = services.prompts.get(OPERATOR, arguments.slug).newest
+        made = services.prompts.save(OPERATOR, arguments.slug, draft, newest, arguments.reason)
+    print(f"Saved version {made.version} of {arguments.slug}, labelled draft.")
+
+
+def label(arguments: argparse.Namespace) -> None:
+    """Move a label."""
+    with opened_services() as services:
+        services.prompts.move_label(OPERATOR, arguments.slug, arguments.label, arguments.version)
+    print(f"{arguments.label} of {arguments.slug} is version {arguments.version} now.")
+
+
+def diff(arguments: argparse.Namespace) -> None:
+    """Print a unified diff."""
+    with opened_services() as services:
+        print("\n".join(services.prompts.diff(OPERATOR, arguments.slug, arguments.old, arguments.new)))
+
+
+def fill(arguments: argparse.Namespace) -> None:
+    """Print the text that would be sent."""
+    given = arguments.version
+    named = {"version" if isinstance(given, int) else "label": given} if given is not None else {}
+    with opened_services() as services:
+        print(services.prompts.fill(OPERATOR, arguments.slug, dict(arguments.values), **named).text)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Print the document."""
+    with opened_services() as services:
+        print(services.prompts.export_json(OPERATOR, arguments.slugs or None), end="")
+
+
+def import_file(arguments: argparse.Namespace) -> None:
+    """Bring a document in."""
+    document = _read(str(arguments.file))
+    with opened_services() as services:
+        done = services.prompts.import_json(OPERATOR, document)
+    print(f"Imported {len(done.created)} prompts; {len(done.skipped)} were there already.")
+
+
+def _draft(arguments: argparse.Namespace) -> "VersionDraft":
+    from lib.prompts.template import VersionDraft
+
+    return VersionDraft(
+        _read(arguments.file).removesuffix("\n"),
+        _read(arguments.system).removesuffix("\n") if arguments.system else None,
+        _json(arguments.variables, list) if arguments.variables else [],
+        _json(arguments.parameters, dict) if arguments.parameters else {},
+    )
+
+
+def _json(text: str, kind: type) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput("That is not JSON.", f"{error}.", "Correct it.") from None
+    if not isinstance(value, kind):
+        raise InvalidInput("That is JSON of another shape.", "Variables are a list, parameters an object.")
+    return value
+
+
+def _read(path: str) -> str:
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} can't be read.", getattr(error, "strerror", "") or "It is not UTF-8.") from None

@@ -1,0 +1,123 @@
+"""An experiment and what came of it: values only. Money in nano-dollars, scores from 0 to 1; None is unknown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from lib.clock import utc_now
+from lib.experiments.intervals import Figure
+from lib.experiments.plan import Candidate, Inputs
+
+LOST_AFTER = timedelta(seconds=20)  # without a sign of life of its runner
+
+
+class State(StrEnum):
+    """`capped`: the next call might pass the cap. A runner that died leaves `running`, see `is_lost`."""
+
+    READY = "ready"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    CAPPED = "capped"
+    DONE = "done"
+
+
+class CellState(StrEnum):
+    """`asked`: the call is known, what came of it is not noted yet."""
+
+    WAITING = "waiting"
+    ASKED = "asked"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`cells` counts by state; `spent_nano_usd` is without calls under way, None where an ended one's is unknown."""
+
+    id: str
+    name: str
+    state: State
+    reason: str
+    candidates: tuple[Candidate, ...]
+    scorers: tuple[Mapping[str, Any], ...]
+    columns: tuple[str, ...]
+    parallel: int
+    cap_nano_usd: int | None
+    seen_at: datetime | None
+    created_at: datetime
+    cells: Mapping[CellState, int]
+    spent_nano_usd: int | None
+
+    @property
+    def total(self) -> int:
+        """All cells."""
+        return sum(self.cells.values())
+
+    @property
+    def ended(self) -> int:
+        """Cells with an outcome."""
+        return self.cells.get(CellState.DONE, 0) + self.cells.get(CellState.FAILED, 0)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its runner has gone without a word."""
+        return self.state is State.RUNNING and (self.seen_at is None or self.seen_at < utc_now() - LOST_AFTER)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether cells are being asked."""
+        return self.state is State.RUNNING and not self.is_lost
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a candidate made of a row. `answer` is None where there is none or its words were not kept."""
+
+    row: int
+    candidate: int
+    state: CellState
+    call_id: str | None
+    judge_call_id: str | None
+    log_id: str | None
+    answer: str | None
+    scores: Mapping[str, float | None]
+    notes: Mapping[str, str]
+    error: str | None
+    cost_nano_usd: int | None
+    execution_time_ms: int | None
+    total_tokens: int | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table with its cells, by candidate."""
+
+    row: int
+    inputs: Inputs
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a candidate did. `behind` is its paired difference to the leader by the first score (0 or less)."""
+
+    candidate: int
+    answers: int
+    failed: int
+    scores: Mapping[str, Figure]
+    cost_nano_usd: int | None
+    median_ms: int | None
+    is_leader: bool
+    behind: Figure | None
+
+
+@dataclass(frozen=True)
+class CostQuote:
+    """The least and the most that all calls cost; None with the models that have no known price."""
+
+    calls: int
+    low_nano: int | None
+    high_nano: int | None
+    unpriced: tuple[str, ...]

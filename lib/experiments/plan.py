@@ -1,0 +1,110 @@
+"""What an experiment asks, as values: candidates, how answers are scored, and the table of inputs.
+
+A candidate is a configuration, with a version of a prompt template or without one; then the table's column `prompt` is
+what is asked. A template's variables are the table's columns of their names.
+"""
+
+import csv
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lib.errors import InvalidInput
+
+MOST_ROWS, MOST_CANDIDATES, MOST_PARALLEL, MOST_CELLS = 2_000, 8, 8, 5_000
+_LARGEST, _LONGEST_CELL = 20_000_000, 200_000
+PROMPT, EXPECTED = "prompt", "expected"
+Inputs = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`version` belongs to `prompt`; both None where the rows hold the prompts."""
+
+    configuration: str
+    prompt: str | None = None
+    version: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return self.configuration if self.prompt is None else f"{self.prompt} v{self.version} · {self.configuration}"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An experiment to be made. `scorers` are records of `lib.experiments.scoring`; the cap is nano-dollars."""
+
+    name: str
+    candidates: Sequence[Candidate]
+    rows: Sequence[Inputs]
+    scorers: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    parallel: int = 4
+    cap_nano_usd: int | None = None
+
+    def checked(self) -> list[str]:
+        """The table's columns; InvalidInput says what is too much, too little, or not alike."""
+        cells = len(self.rows) * len(self.candidates)
+        for what, count, most in (
+            ("rows", len(self.rows), MOST_ROWS),
+            ("candidates", len(self.candidates), MOST_CANDIDATES),
+            ("calls at once", self.parallel, MOST_PARALLEL),
+            ("calls", cells, MOST_CELLS),
+        ):
+            if not 0 < count <= most:
+                fix = f"There may be 1 to {most:,}."
+                raise InvalidInput(f"{count:,} {what} can't be run.", "", fix, field=what.partition(" ")[0])
+        if len(set(self.candidates)) < len(self.candidates):
+            raise InvalidInput("A candidate stands twice.", "", "Take one of them out.", field="candidates")
+        if self.cap_nano_usd is not None and self.cap_nano_usd <= 0:
+            raise InvalidInput("The cap must be more than nothing.", "", "Leave it out for none.", field="cap")
+        columns = list(self.rows[0])
+        if any(list(row) != columns for row in self.rows):
+            raise InvalidInput("The rows have different columns.", "", "Give every row the same ones.", field="rows")
+        return columns
+
+
+def read_csv(data: bytes) -> list[dict[str, str]]:
+    """The rows of a CSV with a head line, comma or semicolon; InvalidInput names the line that can't be read."""
+    if len(data) > _LARGEST:
+        raise _unreadable(f"It has {len(data):,} bytes; the limit is {_LARGEST:,}.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unreadable(f"It is not UTF-8: byte {error.start:,}.") from None
+    head = text.partition("\n")[0]
+    csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if head.count(";") > head.count(",") else ",")
+    try:
+        lines = [(reader.line_num, line) for line in itertools.islice(reader, MOST_ROWS + 2) if any(line)]
+    except csv.Error as error:
+        raise _unreadable(f"Line {reader.line_num}: {error}.") from None
+    if len(lines) < 2:
+        raise _unreadable("It needs a line of column names and at least one row.")
+    columns = [name.strip() for name in lines[0][1]]
+    if len(set(columns)) < len(columns) or not all(columns):
+        raise _unreadable("Every column needs a name of its own.")
+    if len(lines) > MOST_ROWS + 1:
+        raise _unreadable(f"It has more than {MOST_ROWS:,} rows.")
+    for number, line in lines[1:]:
+        if len(line) != len(columns):
+            raise _unreadable(f"Line {number} has {len(line)} cells, the head {len(columns)}.")
+    return [dict(zip(columns, line, strict=True)) for _, line in lines[1:]]
+
+
+def grid(values: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Every combination of the columns' values, the last column changing fastest."""
+    if not values or not all(values.values()):
+        raise InvalidInput("The grid is empty.", "", "Give every column at least one value.", field="rows")
+    count = 1
+    for column in values.values():
+        count *= len(column)
+    if count > MOST_ROWS:
+        raise InvalidInput(f"The grid has {count:,} rows.", f"The limit is {MOST_ROWS:,}.", field="rows")
+    return [dict(zip(values, line, strict=True)) for line in itertools.product(*values.values())]
+
+
+def _unreadable(why: str) -> InvalidInput:
+    return InvalidInput("The table can't be read.", why, "Give a CSV with a head line.", field="rows")

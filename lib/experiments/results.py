@@ -1,0 +1,136 @@
+"""What came of an experiment: cells with their answers, how each candidate did, and files of it all.
+
+A score counts where there is one; a failed call has none and is counted as failed. The leader has the highest mean of
+the first score; how far another is behind is the mean of the differences on rows that both have a score for.
+"""
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from lib.calls.activity_export import csv_cell
+from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads
+from lib.experiments.experiment import Cell, CellState, Experiment, Line, Standing
+from lib.experiments.intervals import Figure, mean_of, share_of
+from lib.experiments.scoring import SHARES
+from lib.money import usd_from_nano
+
+_C, _R, _L = experiment_cells.c, experiment_rows.c, usage_logs.c
+
+
+def cells(connection: Connection, experiment_id: str, rows: Sequence[int] | None = None) -> list[Cell]:
+    """Cells by row and candidate. The caller has made sure whose experiment it is."""
+    final = (_L.call_id == _C.call_id) & _L.is_final
+    query = (
+        select(*(_C[name] for name in ("row", "candidate", "state", "call_id", "judge_call_id")))
+        .add_columns(_L.id.label("log_id"), usage_payloads.c.response_text.label("answer"))
+        .add_columns(*(_C[name] for name in ("scores", "notes", "error", "cost_nano_usd")))
+        .add_columns(_L.execution_time_ms, _L.total_tokens)
+        .outerjoin(usage_logs, final)
+        .outerjoin(usage_payloads, usage_payloads.c.id == _L.id)
+        .where(_C.experiment_id == experiment_id)
+        .order_by(_C.row, _C.candidate)
+    )
+    if rows is not None:
+        query = query.where(_C.row.in_(rows))
+    found = connection.execute(query).mappings()
+    return [Cell(**{**row, "state": CellState(row["state"])}) for row in found]
+
+
+def lines(connection: Connection, experiment_id: str, first: int, count: int | None) -> list[Line]:
+    """Rows from one on with their cells."""
+    query = select(_R.row, _R.inputs).where(_R.experiment_id == experiment_id, _R.row >= first).order_by(_R.row)
+    rows = connection.execute(query if count is None else query.limit(count)).all()
+    numbers = None if count is None else [row for row, _ in rows]
+    by_row: dict[int, list[Cell]] = {}
+    for cell in cells(connection, experiment_id, numbers):
+        by_row.setdefault(cell.row, []).append(cell)
+    return [Line(row, inputs, by_row[row]) for row, inputs in rows]
+
+
+def standings(experiment: Experiment, found: Sequence[Cell]) -> list[Standing]:
+    """How each candidate did."""
+    kinds = [str(one["kind"]) for one in experiment.scorers]
+    of = {n: [cell for cell in found if cell.candidate == n] for n in range(len(experiment.candidates))}
+    figures = {n: {kind: _figure(kind, _values(mine, kind)) for kind in kinds} for n, mine in of.items()}
+    first = kinds[0] if kinds else ""
+    means = {n: figure.value for n in figures if kinds and (figure := figures[n][first]).value is not None}
+    leader = max(means, key=lambda n: (means[n] or 0, -n)) if len(means) > 1 else None
+    return [
+        Standing(
+            candidate=n,
+            answers=sum(cell.state is CellState.DONE for cell in mine),
+            failed=sum(cell.state is CellState.FAILED for cell in mine),
+            scores=figures[n],
+            cost_nano_usd=_sum([cell.cost_nano_usd for cell in mine]),
+            median_ms=_median(mine),
+            is_leader=n == leader,
+            behind=None if leader is None or n == leader else _behind(mine, of[leader], first),
+        )
+        for n, mine in of.items()
+    ]
+
+
+def as_csv(experiment: Experiment, found: Sequence[Line]) -> bytes:
+    """A line a cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
+    records = _records(experiment, found)
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow([csv_cell(name) for name in (records[0] if records else ())])
+    writer.writerows([csv_cell(value) for value in record.values()] for record in records)
+    return buffer.getvalue().encode("utf-8", "replace")
+
+
+def as_json(experiment: Experiment, found: Sequence[Line]) -> bytes:
+    """A list of records; dollars as text, so that no reader rounds them."""
+    plain = [
+        {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in record.items()}
+        for record in _records(experiment, found)
+    ]
+    return json.dumps(plain, ensure_ascii=False, indent=1).encode("utf-8", "replace")
+
+
+def _records(experiment: Experiment, found: Sequence[Line]) -> list[dict[str, Any]]:
+    kinds = [str(one["kind"]) for one in experiment.scorers]
+    return [
+        {"row": line.row + 1, "candidate": experiment.candidates[cell.candidate].name}
+        | {f"input_{name}": line.inputs[name] for name in experiment.columns}
+        | {"state": cell.state.value, "answer": cell.answer}
+        | {f"score_{kind}": cell.scores.get(kind) for kind in kinds}
+        | {f"note_{kind}": cell.notes.get(kind) for kind in kinds}
+        | {"cost_usd": None if cell.cost_nano_usd is None else usd_from_nano(cell.cost_nano_usd)}
+        | {"execution_time_ms": cell.execution_time_ms, "total_tokens": cell.total_tokens}
+        | {"error": cell.error, "call_id": cell.call_id, "judge_call_id": cell.judge_call_id}
+        for line in found
+        for cell in line.cells
+    ]
+
+
+def _values(mine: Sequence[Cell], kind: str) -> list[float]:
+    return [value for cell in mine if (value := cell.scores.get(kind)) is not None]
+
+
+def _figure(kind: str, values: Sequence[float]) -> Figure:
+    return share_of(values) if kind in SHARES else mean_of(values)
+
+
+def _behind(mine: Sequence[Cell], leaders: Sequence[Cell], kind: str) -> Figure:
+    theirs: Mapping[int, float | None] = {cell.row: cell.scores.get(kind) for cell in leaders}
+    pairs = [(cell.scores.get(kind), theirs.get(cell.row)) for cell in mine]
+    return mean_of([own - other for own, other in pairs if own is not None and other is not None])
+
+
+def _sum(costs: Sequence[int | None]) -> int | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+def _median(mine: Sequence[Cell]) -> int | None:
+    times = [cell.execution_time_ms for cell in mine if cell.execution_time_ms is not None]
+    return round(statistics.median(times)) if times else None

@@ -1,0 +1,49 @@
+"""A prompt template in a request's body: `prompt: {slug, label or version, variables}`, at every door to a model.
+
+The filled text becomes the last message of the body; its system prompt takes the place of the configuration's; its
+parameters stand below those of the request. Such a call is translated, never relayed: what is sent is ours. A `prompt`
+without `slug` is not ours and stays in the body, for OpenAI has templates of its own.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from lib.access.permissions import Actor
+from lib.errors import InvalidInput
+from lib.prompts.template import Filled
+from lib.services import Services
+
+_NAMES = {"slug", "label", "version", "variables"}
+
+
+async def take(services: Services, actor: Actor, body: dict[str, Any], words: str) -> Filled | None:
+    """Fill the body's template and put its text under `words`, the field of messages; None where there is none."""
+    asked = body.get("prompt")
+    if not isinstance(asked, dict) or "slug" not in asked:
+        return None
+    _check(asked)
+    given = {name: asked[name] for name in ("label", "version") if asked.get(name) is not None}
+    fill = services.prompts.fill
+    filled = await asyncio.to_thread(fill, actor, asked["slug"], asked.get("variables") or {}, **given)
+    del body["prompt"]
+    before = body.get(words) or []
+    before = [{"role": "user", "content": before}] if isinstance(before, str) else before
+    if not isinstance(before, list):
+        raise InvalidInput(f"{words} can't be read.", "It must be a list of objects.", field=words)
+    body[words] = [*before, {"role": "user", "content": filled.text}]
+    return filled
+
+
+def _check(asked: Mapping[str, Any]) -> None:
+    label, version = asked.get("label"), asked.get("version")
+    right = (
+        (isinstance(asked["slug"], str), "slug is a text"),
+        (label is None or isinstance(label, str), "label is a text"),
+        (version is None or (type(version) is int and version > 0), "version is a whole number above 0"),
+        (label is None or version is None, "label and version can't stand together"),
+        (isinstance(asked.get("variables") or {}, dict), "variables are an object"),
+        (not set(asked) - _NAMES, f"it may hold {', '.join(sorted(_NAMES))}"),
+    )
+    if problems := [what for is_right, what in right if not is_right]:
+        raise InvalidInput("prompt can't be used.", f"{'; '.join(problems).capitalize()}.", field="prompt")

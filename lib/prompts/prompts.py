@@ -1,0 +1,249 @@
+"""Prompt templates: by slug, for every app or one app; versions that never change, and labels that point to one.
+
+A new version names the newest one it was made from, so of two people who edit at once the second is told. `draft`
+follows the newest version; every other label stays until it is moved. A program's key sees the templates of its own app
+and those of every app.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, or_, select, update
+
+from lib.access import audit
+from lib.access.permissions import Actor, Permission
+from lib.clock import new_id, utc_now
+from lib.configs.configuration import check_slug
+from lib.db.engine import Store
+from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
+from lib.errors import Conflict, InvalidInput
+from lib.prompts import interchange
+from lib.prompts.rows import (
+    Which,
+    find,
+    find_version,
+    insert_first,
+    insert_version,
+    labels_of,
+    move,
+    template_of,
+    version_of,
+    visible,
+)
+from lib.prompts.template import (
+    DRAFT,
+    PRODUCTION,
+    Filled,
+    Template,
+    Version,
+    VersionDraft,
+    check_label,
+    filled,
+)
+
+_T, _V, _L = prompt_templates.c, prompt_versions.c, prompt_labels.c
+
+
+class Prompts:
+    """The templates of the installation; everybody who may view configurations sees all of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def list(
+        self, actor: Actor, app: str | None = None, category: str | None = None, text: str = ""
+    ) -> Sequence[Template]:
+        """All, or those usable by an app, of a category, with a text in them; by slug."""
+        actor.require(Permission.VIEW_CONFIGS)
+        newest = (_V.template_id == _T.id) & (_V.version == _T.newest)
+        query = select(prompt_templates).join(prompt_versions, newest).where(visible(actor)).order_by(_T.slug)
+        if app is not None:
+            query = query.where(or_(_T.app.is_(None), _T.app == app))
+        if category is not None:
+            query = query.where(_T.category == category)
+        for word in text.split():
+            places = (_T.slug, _T.description, _T.category, _V.text)
+            query = query.where(or_(*(place.icontains(word, autoescape=True) for place in places)))
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+            labels = labels_of(connection)
+        return [template_of(row, labels.get(row["id"], {})) for row in rows]
+
+    def get(self, actor: Actor, slug: str) -> Template:
+        """One by slug."""
+        actor.require(Permission.VIEW_CONFIGS)
+        with self._store.read() as connection:
+            row = find(connection, actor, slug)
+            return template_of(row, labels_of(connection, row["id"]).get(row["id"], {}))
+
+    def categories(self, actor: Actor) -> Sequence[str]:
+        """Names of the categories in use."""
+        actor.require(Permission.VIEW_CONFIGS)
+        query = select(_T.category).where(_T.category != "", visible(actor)).distinct().order_by(_T.category)
+        with self._store.read() as connection:
+            return connection.scalars(query).all()
+
+    def version(self, actor: Actor, slug: str, which: Which = None) -> Version:
+        """One version, by number or label; the newest without."""
+        actor.require(Permission.VIEW_CONFIGS)
+        with self._store.read() as connection:
+            return version_of(find_version(connection, find(connection, actor, slug), which))
+
+    def versions(self, actor: Actor, slug: str) -> Sequence[Version]:
+        """All versions, the newest first."""
+        actor.require(Permission.VIEW_CONFIGS)
+        with self._store.read() as connection:
+            row = find(connection, actor, slug)
+            query = select(prompt_versions).where(_V.template_id == row["id"]).order_by(_V.version.desc())
+            return [version_of(one) for one in connection.execute(query).mappings()]
+
+    def diff(self, actor: Actor, slug: str, old: Which, new: Which) -> Sequence[str]:
+        """Lines of a unified diff of two versions: system prompt, text, variables, parameters; empty when equal."""
+        before, after = self.version(actor, slug, old), self.version(actor, slug, new)
+        names = f"version {before.version}", f"version {after.version}"
+        return [*difflib.unified_diff(interchange.lines(before), interchange.lines(after), *names, lineterm="")]
+
+    def fill(
+        self,
+        actor: Actor,
+        slug: str,
+        variables: Mapping[str, Any],
+        label: str | None = None,
+        version: int | None = None,
+    ) -> Filled:
+        """The prompt of a version or label (production without either), its variables replaced by values."""
+        actor.require(Permission.TEST_CONFIGS)
+        with self._store.read() as connection:
+            row = find(connection, actor, slug)
+            found = version_of(find_version(connection, row, version or label or PRODUCTION))
+        return filled(row["slug"], found, variables)
+
+    def create(
+        self,
+        actor: Actor,
+        slug: str,
+        draft: VersionDraft,
+        *,
+        app: str | None = None,
+        category: str = "",
+        description: str = "",
+        reason: str = "",
+    ) -> Template:
+        """Make one with its first version, labelled draft."""
+        actor.require(Permission.CREATE_CONFIGS)
+        now = utc_now()
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "slug": check_slug(slug, "slug"),
+            "newest": 1,
+            "created_at": now,
+            "updated_at": now,
+        }
+        row |= _described(app, category, description)
+        checked = draft.checked()
+        with self._store.write() as connection:
+            insert_first(connection, actor, row, checked, reason)
+            audit.record(connection, actor, "prompt.create", row["slug"], app=row["app"])
+        return self.get(actor, row["slug"])
+
+    def save(self, actor: Actor, slug: str, draft: VersionDraft, based_on: int, reason: str = "") -> Version:
+        """Add a version made from the newest one, `based_on`; the label draft moves to it.
+
+        Conflict when somebody has saved since. What changes nothing is refused.
+        """
+        actor.require(Permission.EDIT_CONFIGS)
+        checked = draft.checked()
+        with self._store.write() as connection:
+            row = find(connection, actor, slug)
+            query = update(prompt_templates).where(_T.id == row["id"], _T.newest == based_on)
+            if connection.execute(query.values(newest=based_on + 1, updated_at=utc_now())).rowcount == 0:
+                raise Conflict(
+                    f"{row['slug']} has a newer version.",
+                    f"Version {row['newest']} was saved meanwhile. Yours was not.",
+                    "Reload to see it, then change it again.",
+                )
+            before = find_version(connection, row, based_on)
+            if all(before[name] == value for name, value in checked.items()):
+                raise InvalidInput("Nothing has changed.", f"It is version {based_on} as it stands.")
+            insert_version(connection, actor, row["id"], based_on + 1, checked, reason)
+            move(connection, actor, row["id"], DRAFT, based_on + 1)
+            audit.record(connection, actor, "prompt.save", row["slug"], version=based_on + 1)
+        return self.version(actor, slug, based_on + 1)
+
+    def describe(
+        self, actor: Actor, slug: str, *, app: str | None = None, category: str = "", description: str = ""
+    ) -> Template:
+        """Say which app it is for (None: every one), its category and what it does."""
+        actor.require(Permission.EDIT_CONFIGS)
+        changed = _described(app, category, description)
+        with self._store.write() as connection:
+            row = find(connection, actor, slug)
+            connection.execute(update(prompt_templates).where(_T.id == row["id"]).values(**changed))
+            fields = [name for name, value in changed.items() if row[name] != value]
+            audit.record(connection, actor, "prompt.edit", row["slug"], fields=fields)
+        return self.get(actor, slug)
+
+    def move_label(self, actor: Actor, slug: str, label: str, version: int | None) -> Template:
+        """Point a label to a version, made if it is new; None takes it off."""
+        actor.require(Permission.EDIT_CONFIGS)
+        label = check_label(label)
+        with self._store.write() as connection:
+            row = find(connection, actor, slug)
+            before = labels_of(connection, row["id"]).get(row["id"], {}).get(label)
+            if version is None:
+                connection.execute(delete(prompt_labels).where(_L.template_id == row["id"], _L.label == label))
+            else:
+                find_version(connection, row, version)
+                move(connection, actor, row["id"], label, version)
+            moved = {"label": label, "from": before, "to": version}
+            audit.record(connection, actor, "prompt.label", row["slug"], **moved)
+        return self.get(actor, slug)
+
+    def delete(self, actor: Actor, slug: str) -> None:
+        """Remove one with its versions; calls made with it stay in the ledger."""
+        actor.require(Permission.DELETE_CONFIGS)
+        with self._store.write() as connection:
+            row = find(connection, actor, slug)
+            for table in (prompt_labels, prompt_versions):
+                connection.execute(delete(table).where(table.c.template_id == row["id"]))
+            connection.execute(delete(prompt_templates).where(_T.id == row["id"]))
+            audit.record(connection, actor, "prompt.delete", row["slug"], versions=row["newest"])
+
+    def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
+        """Templates with all their versions and labels, as a JSON document."""
+        chosen = [one for one in self.list(actor) if slugs is None or one.slug in slugs]
+        document = interchange.to_json([(one, self.versions(actor, one.slug)) for one in chosen])
+        with self._store.write() as connection:
+            audit.record(connection, actor, "prompt.export", "json", rows=len(chosen))
+        return document
+
+    def import_json(self, actor: Actor, document: str | bytes) -> interchange.Imported:
+        """Bring in a document; templates whose slug is taken are left as they are. All or nothing when it is spoilt."""
+        actor.require(Permission.CREATE_CONFIGS)
+        entries, done, now = interchange.from_json(document), interchange.Imported(), utc_now()
+        with self._store.write() as connection:
+            taken = set(connection.scalars(select(_T.slug)))
+            for entry in entries:
+                if entry.slug in taken:
+                    done.skipped.append(entry.slug)
+                    continue
+                row: dict[str, Any] = {"id": new_id(), "slug": entry.slug, "newest": len(entry.versions)}
+                row |= {"created_at": now, "updated_at": now} | _described(entry.app, entry.category, entry.description)
+                connection.execute(insert(prompt_templates).values(**row))
+                for number, (draft, reason) in enumerate(entry.versions, 1):
+                    insert_version(connection, actor, row["id"], number, draft.checked(), reason)
+                for label, version in entry.labels.items():
+                    move(connection, actor, row["id"], label, version)
+                taken.add(entry.slug)
+                done.created.append(entry.slug)
+            audit.record(connection, actor, "prompt.import", "json", created=done.created, skipped=done.skipped)
+        return done
+
+
+def _described(app: str | None, category: str, description: str) -> dict[str, Any]:
+    return {
+        "app": check_slug(app, "app") if app else None,
+        "category": check_slug(category, "category") if category.strip() else "",
+        "description": description.strip()[:2000],
+    }

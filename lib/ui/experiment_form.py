@@ -1,0 +1,138 @@
+"""The form of a new experiment: a table, who is asked, how answers are scored, what it may cost."""
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.errors import InvalidInput
+from lib.experiments.plan import EXPECTED, MOST_PARALLEL, PROMPT, Draft, Inputs, grid, read_csv
+from lib.money import format_money, nano_from_usd
+from lib.services import Services
+from lib.ui import blocks
+
+SCORES = {
+    "exact": "Exact match",
+    "contains": "Contains the expected",
+    "regex": "Matches a pattern",
+    "json": "Valid JSON",
+    "similarity": "Similarity (difflib)",
+    "judge": "Model as judge",
+}
+_WITH_EXPECTED = {"exact", "contains", "similarity"}
+_GRID = "city: Paris | Rome\nlanguage: English | Italian"
+
+
+def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
+    """Quote, then start; what is wrong is said below the form."""
+    name = st.text_input("Name", max_chars=120, placeholder="Which prompt for the summaries")
+    rows = _table()
+    asked = _candidates(services, actor, prompt)
+    scorers = _scorers(services, actor, list(rows[0]) if rows else [])
+    left, right = st.columns(2)
+    cap = left.number_input("Cap, $", 0.0, 1e6, None, 1.0, placeholder="None", format="%.2f")
+    parallel = right.number_input("Calls at once", 1, MOST_PARALLEL, 4)
+    spot = st.container()
+    with blocks.row():
+        quoting, starting = st.button("Quote"), st.button("Start experiment", type="primary")
+    if not (quoting or starting):
+        return
+    with spot, blocks.errors_shown():
+        if not rows:
+            raise InvalidInput("There is no table.", "", "Upload a CSV, or write a grid.")
+        configurations, versions = asked
+        if not configurations:
+            raise InvalidInput("Nobody is asked.", "", "Choose at least one configuration.")
+        make = services.experiments.candidate
+        asks: list[tuple[str | None, int | None]] = [*versions] or [(None, None)]
+        candidates = [make(actor, one, *which) for which in asks for one in configurations]
+        nano = None if not cap else nano_from_usd(Decimal(str(cap)))
+        draft = Draft(name, candidates, rows, scorers(), int(parallel), nano)
+        if starting:
+            made = services.experiments.create(actor, draft)
+            services.experiments.start(actor, made)
+            st.query_params.pop("prompt", None)
+            st.query_params["id"] = made
+            st.rerun()
+        st.info(_told(services, actor, draft), icon=":material/request_quote:")
+
+
+def _told(services: Services, actor: Actor, draft: Draft) -> str:
+    quote = services.experiments.quote(actor, draft)
+    if quote.high_nano is None:
+        return f"{quote.calls:,} calls. No price is known for {blocks.plain(', '.join(quote.unpriced))}."
+    low, high = (blocks.plain(format_money(nano)) for nano in (quote.low_nano, quote.high_nano))
+    return f"{quote.calls:,} calls, from **{low}** (shortest answers) to **{high}** (longest)."
+
+
+def _table() -> Sequence[Inputs]:
+    kind = st.segmented_control("Table", ["CSV", "Grid"], default="CSV", required=True)
+    try:
+        if kind == "Grid":
+            text = st.text_area("A column a line, its values parted by |", height=90, placeholder=_GRID)
+            rows = grid(_columns(text)) if text.strip() else []
+        else:
+            file = st.file_uploader("CSV", type="csv", label_visibility="collapsed")
+            st.caption(f"A column for each variable; `{PROMPT}` without a template; `{EXPECTED}` to score by.")
+            rows = read_csv(file.getvalue()) if file is not None else []
+    except InvalidInput as error:
+        blocks.show_error(error)
+        return []
+    if rows:
+        columns = blocks.plain(", ".join(rows[0]))
+        st.caption(f"{len(rows):,} rows with the columns {columns}.")
+    return rows
+
+
+def _columns(text: str) -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, colon, values = line.partition(":")
+        if line.strip() and not (colon and name.strip()):
+            raise InvalidInput("The grid can't be read.", f"{line[:60]!r} has no colon.", "Write it like city: a | b.")
+        if line.strip():
+            found[name.strip()] = [value.strip() for value in values.split("|") if value.strip()]
+    return found
+
+
+def _candidates(services: Services, actor: Actor, prompt: str | None) -> tuple[list[str], list[tuple[str, int]]]:
+    ready = [one.slug for one in services.configurations.list(actor) if one.is_active and one.needs is None]
+    configurations = st.multiselect("Configurations", ready, ready[:1], placeholder="Choose whom to ask")
+    versions: dict[str, tuple[str, int]] = {}
+    for template in services.prompts.list(actor):
+        for label, version in {**template.labels, "newest": template.newest}.items():
+            versions[f"{template.slug} · {label} (version {version})"] = (template.slug, version)
+    own = [name for name, (slug, _) in versions.items() if slug == prompt and "newest" in name]
+    chosen = st.multiselect("Prompts", list(versions), own, placeholder="None: the table's column prompt is asked")
+    return configurations, list(dict.fromkeys(versions[name] for name in chosen))
+
+
+def _scorers(services: Services, actor: Actor, columns: Sequence[str]) -> Any:
+    """A function that reads the fields: InvalidInput when the schema is not JSON."""
+    kinds = st.multiselect("Scores", list(SCORES), format_func=SCORES.__getitem__, placeholder="None: only compare")
+    given: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+    if _WITH_EXPECTED & set(kinds) and columns and EXPECTED not in columns:
+        column = st.selectbox("Column with the expected answer", columns)
+        for kind in _WITH_EXPECTED & set(kinds):
+            given[kind] = {"column": column}
+    if "regex" in kinds:
+        given["regex"] = {"pattern": st.text_input("Pattern", placeholder=r"^\d{4}-\d{2}-\d{2}$")}
+    schema = st.text_area("JSON Schema, if any", height=68) if "json" in kinds else ""
+    if "judge" in kinds:
+        ready = [one.slug for one in services.configurations.list(actor) if one.is_active and one.needs is None]
+        judge = st.selectbox("Judge", ready)
+        rubric = st.text_area("Rubric", height=90, placeholder="10: right and short. 5: right but long. 0: wrong.")
+        given["judge"] = {"configuration": judge, "rubric": rubric}
+
+    def read() -> list[dict[str, Any]]:
+        if schema.strip():
+            try:
+                given["json"]["schema"] = json.loads(schema)
+            except ValueError as error:
+                raise InvalidInput("The schema is not JSON.", f"{error}.", "Correct it.") from None
+        return [{"kind": kind, **more} for kind, more in given.items()]
+
+    return read

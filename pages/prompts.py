@@ -1,0 +1,72 @@
+"""Prompt templates: list, editor, variables, versions, labels. The address names the selection: `?id=<name>`."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.ui import blocks, prompt_editor, prompts, session
+
+actor = session.require(Permission.VIEW_CONFIGS)
+services = session.services()
+compact = blocks.compact()
+may_create = actor.can(Permission.CREATE_CONFIGS)
+
+with blocks.header("Prompts"):
+    with st.popover("" if compact else "More", icon=":material/more_horiz:", type="tertiary", help="Export and import"):
+        st.download_button(
+            "Export as JSON",
+            data=lambda: services.prompts.export_json(actor),
+            file_name="prompts.json",
+            mime="application/json",
+            icon=":material/download:",
+        )
+        if st.button("Import", icon=":material/upload:", disabled=not may_create):
+            st.dialog("Import prompts")(prompts.import_dialog)(services, actor)
+    if st.button("New" if compact else "New prompt", icon=":material/add:", disabled=not may_create):
+        st.dialog("New prompt", width="medium")(prompt_editor.create_dialog)(services, actor)
+
+if (error := st.session_state.pop("prompt_error", None)) is not None:
+    blocks.show_error(error)
+
+with blocks.row():
+    wanted = st.text_input(
+        "Search",
+        placeholder="Name or words",
+        icon=":material/search:",
+        label_visibility="collapsed",
+        width="stretch" if compact else 230,
+        key="q",
+        bind="query-params",
+    )
+    category = st.selectbox(
+        "Category",
+        services.prompts.categories(actor),
+        index=None,
+        placeholder="Category · all",
+        label_visibility="collapsed",
+        width=160,
+        key="prompts_category",
+    )
+
+found = services.prompts.list(actor, category=category, text=wanted or "")
+if not found and not wanted and category is None:
+    sentence = "A prompt template is a text with variables, kept in versions, that pages and programs use by name."
+    with blocks.empty_state("edit_note", "No prompts yet", sentence):
+        st.caption("Create one with New prompt, or import a file.")
+    st.stop()
+if not found:
+    with blocks.empty_state("search_off", "Nothing matches", "No prompt has these words in this category."):
+        st.caption("Clear the search to see all.")
+    st.stop()
+
+count = "1 prompt" if len(found) == 1 else f"{len(found):,} prompts"
+st.caption(f"{count} · calls and cost of all time")  # keeps the table's toolbar off the filters
+used = prompts.uses(services, actor)
+selected = st.query_params.get("id") or found[0].slug
+chosen = prompts.table(found, used, selected, compact=compact)
+if chosen is not None and chosen != selected:
+    st.query_params["id"] = chosen
+current = next((one for one in found if one.slug == (chosen or selected)), None)
+if current is None:
+    st.caption("Select a prompt to see and change it.")
+else:
+    prompts.panel(services, actor, current, used.get(current.slug, prompts.Use()), compact=compact)

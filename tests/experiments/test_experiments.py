@@ -1,0 +1,298 @@
+"""Experiments: every cell a call in the ledger; quote, cap, stop, go on after a restart, standings, promotion."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from calls.rig import AMIRA, JONAS, Rig
+from sqlalchemy import select, update
+
+from lib.access.audit import Asked
+from lib.access.permissions import OPERATOR
+from lib.clock import new_id, utc_now
+from lib.db.tables import experiment_cells, experiments, usage_logs
+from lib.errors import Conflict, InvalidInput, NotFound
+from lib.experiments.experiment import CellState, Experiment, State
+from lib.experiments.plan import Candidate, Draft
+from lib.prompts.template import VersionDraft
+from lib.services import Services
+from lib.settings import Settings
+
+pytestmark = pytest.mark.feature("PLAY-4")
+ROWS = [{"city": "Paris", "expected": "Where is Paris?"}, {"city": "Rome", "expected": "Where is Rome?"}]
+PROMPTS = [{"prompt": f"word {n}", "expected": f"word {n}"} for n in range(6)]
+
+
+@pytest.fixture
+def rig(settings: Settings) -> Iterator[Rig]:
+    made = Rig(settings)
+    yield made
+    made.services.close()
+
+
+@pytest.fixture
+def services(rig: Rig) -> Services:
+    return rig.services
+
+
+def configuration(services: Services, script: str) -> str:
+    slug = f"s-{new_id()[-12:]}"
+    return services.configurations.create(AMIRA, slug=slug, app="tests", provider="scripted", model=script).slug
+
+
+def run(services: Services, draft: Draft) -> Experiment:
+    made = services.experiments.create(AMIRA, draft)
+    services.experiments.start(AMIRA, made)
+    return services.experiments.wait(AMIRA, made, 60)
+
+
+def until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def test_a_template_is_run_over_a_table_and_every_cell_is_a_call(rig: Rig, services: Services) -> None:
+    services.prompts.create(AMIRA, "where", VersionDraft("Where is {{city}}?"))
+    services.prompts.save(AMIRA, "where", VersionDraft("Where on earth is {{city}}?"), 1)
+    echo = configuration(services, "echo+usage:1000,100+priced")
+    candidates = [services.experiments.candidate(AMIRA, echo, "where", version) for version in (1, "draft")]
+    scorers = [{"kind": "exact"}, {"kind": "similarity"}]
+    done = run(services, Draft("Cities", candidates, ROWS, scorers, parallel=2))
+    assert (done.state, done.cells) == (State.DONE, {CellState.DONE: 4})
+    assert done.spent_nano_usd == 4 * 3_500_000
+    lines = services.experiments.lines(AMIRA, done.id)
+    assert [[cell.answer for cell in line.cells] for line in lines] == [
+        ["Where is Paris?", "Where on earth is Paris?"],
+        ["Where is Rome?", "Where on earth is Rome?"],
+    ]
+    first, second = services.experiments.standings(AMIRA, done.id)
+    assert (first.is_leader, first.scores["exact"].value, first.behind) == (True, 1.0, None)
+    assert (second.scores["exact"].value, second.behind and second.behind.value) == (0.0, -1.0)
+    assert second.scores["similarity"].value == pytest.approx(0.8)
+    for line in lines:
+        for cell in line.cells:
+            (row,) = rig.rows(str(cell.call_id))
+            version = str(candidates[cell.candidate].version)
+            assert row["tags"] == {"experiment": done.id, "template": "where", "template_version": version}
+
+
+def test_a_model_judges_by_a_rubric_in_a_call_of_its_own(rig: Rig, services: Services) -> None:
+    judge = configuration(services, 'say:{"score": 7, "reason": "close"}')
+    vague = configuration(services, "say:who knows")
+    echo = configuration(services, "echo")
+    scorer = {"kind": "judge", "configuration": judge, "rubric": "Is it right?"}
+    done = run(services, Draft("Judged", [Candidate(echo)], PROMPTS[:1], [scorer]))
+    (cell,) = services.experiments.lines(AMIRA, done.id)[0].cells
+    assert (cell.scores, cell.notes) == ({"judge": 0.7}, {"judge": "close"})
+    (row,) = rig.rows(str(cell.judge_call_id))
+    assert (row["origin"], row["tags"]) == ("system", {"experiment": done.id, "experiment_role": "judge"})
+    asked = services.calls.view(AMIRA, str(cell.judge_call_id)).messages[-1]["content"]
+    assert '"rubric": "Is it right?", "question": "word 0", "expected": "word 0", "answer": "word 0"' in asked
+    unsure = run(services, Draft("Vague", [Candidate(echo)], PROMPTS[:1], [scorer | {"configuration": vague}]))
+    (standing,) = services.experiments.standings(AMIRA, unsure.id)
+    assert (standing.scores["judge"].value, standing.scores["judge"].count) == (None, 0)
+
+
+def test_a_failed_call_is_a_failed_cell_and_can_be_asked_again(services: Services) -> None:
+    slug = configuration(services, "error:401")
+    done = run(services, Draft("Fails", [Candidate(slug)], PROMPTS[:2], [{"kind": "exact"}]))
+    assert (done.state, done.cells) == (State.DONE, {CellState.FAILED: 2})
+    (standing,) = services.experiments.standings(AMIRA, done.id)
+    assert (standing.failed, standing.scores["exact"].value) == (2, None)
+    fixed = services.configurations.get(AMIRA, slug)
+    services.configurations.update(AMIRA, fixed.id, fixed.revision, model="echo")
+    services.experiments.start(AMIRA, done.id, failed_again=True)
+    assert services.experiments.wait(AMIRA, done.id, 60).cells == {CellState.DONE: 2}
+
+
+def test_a_quote_brackets_what_it_costs(services: Services) -> None:
+    slug = configuration(services, "echo+priced")
+    draft = Draft("Quoted", [Candidate(slug)], PROMPTS, [{"kind": "exact"}])
+    quote = services.experiments.quote(AMIRA, draft)
+    spent = run(services, draft).spent_nano_usd
+    assert quote.calls == 6
+    assert quote.low_nano is not None
+    assert quote.high_nano is not None
+    assert spent is not None
+    assert 0 < quote.low_nano <= spent <= quote.high_nano
+    unknown = Draft("?", [Candidate(configuration(services, "echo+unpriced"))], PROMPTS)
+    quote = services.experiments.quote(AMIRA, unknown)
+    assert (quote.low_nano, quote.high_nano, quote.unpriced) == (None, None, ("echo+unpriced",))
+    with pytest.raises(InvalidInput, match=r"A cap can.t be kept\. echo\+unpriced has no known price"):
+        services.experiments.create(AMIRA, Draft("?", unknown.candidates, PROMPTS, cap_nano_usd=10**9))
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_a_cap_is_never_passed(services: Services, parallel: int) -> None:
+    slug = configuration(services, "lorem:40+priced+wait:20ms")
+    one = services.experiments.quote(AMIRA, Draft("x", [Candidate(slug)], PROMPTS[:1])).high_nano
+    assert one is not None
+    cap = one + one // 100
+    rows = [{"prompt": f"word {n}"} for n in range(200)]
+    done = run(services, Draft("Capped", [Candidate(slug)], rows, parallel=parallel, cap_nano_usd=cap))
+    assert (done.state, done.reason) == (State.CAPPED, "The next call might pass the cap.")
+    assert done.spent_nano_usd is not None
+    assert 0 < done.spent_nano_usd <= cap
+    assert 0 < done.cells[CellState.DONE] < 200
+    assert cap - done.spent_nano_usd < one
+
+
+def test_under_a_cap_every_call_sends_a_ceiling(rig: Rig, services: Services) -> None:
+    slug = configuration(services, "echo+priced")
+    done = run(services, Draft("Capped", [Candidate(slug)], PROMPTS[:1], cap_nano_usd=10**9))
+    (cell,) = services.experiments.lines(AMIRA, done.id)[0].cells
+    assert rig.rows(str(cell.call_id))[0]["parameters"] == {"max_tokens": 4096}
+
+
+def test_a_budget_that_says_no_stops_it_and_nothing_is_lost(services: Services) -> None:
+    slug = configuration(services, "echo+priced")
+    made = services.budgets.create(AMIRA, scope="configuration", subject=slug, period="day", limit_nano=1)
+    stopped = run(services, Draft("Poor", [Candidate(slug)], PROMPTS[:3], parallel=1))
+    assert (stopped.state, stopped.cells) == (State.STOPPED, {CellState.WAITING: 3})
+    assert "budget" in stopped.reason
+    services.budgets.delete(AMIRA, made.budget.id)
+    services.experiments.start(AMIRA, stopped.id)
+    assert services.experiments.wait(AMIRA, stopped.id, 60).cells == {CellState.DONE: 3}
+
+
+def test_stop_keeps_what_has_an_answer_and_it_goes_on_there(services: Services) -> None:
+    fast, silent = configuration(services, "echo"), configuration(services, "silent")
+    made = services.experiments.create(AMIRA, Draft("Slow", [Candidate(fast), Candidate(silent)], PROMPTS[:3]))
+    services.experiments.start(AMIRA, made)
+    with pytest.raises(Conflict, match="at work"):
+        services.experiments.start(AMIRA, made)
+    with pytest.raises(Conflict, match="at work"):
+        services.experiments.delete(AMIRA, made)
+    until(lambda: services.experiments.get(AMIRA, made).cells.get(CellState.ASKED) == 3)
+    began = time.monotonic()
+    services.experiments.stop(AMIRA, made)
+    stopped = services.experiments.wait(AMIRA, made, 60)
+    assert time.monotonic() - began < 3
+    assert stopped.state is State.STOPPED
+    before = [line.cells[0].call_id for line in services.experiments.lines(AMIRA, made)]
+    found = services.configurations.get(AMIRA, silent)
+    services.configurations.update(AMIRA, found.id, found.revision, model="echo")
+    services.experiments.start(AMIRA, made)
+    assert services.experiments.wait(AMIRA, made, 60).cells == {CellState.DONE: 6}
+    assert [line.cells[0].call_id for line in services.experiments.lines(AMIRA, made)] == before
+
+
+def test_after_a_kill_it_goes_on_with_answers_that_came_and_counts_what_was_spent(rig: Rig, services: Services) -> None:
+    """As a kill leaves it: a call that ended and was not noted, one that was cut, and cells never asked."""
+    slug = configuration(services, "echo+usage:1000,100+priced")
+    made = services.experiments.create(AMIRA, Draft("Killed", [Candidate(slug)], PROMPTS[:3], [{"kind": "exact"}]))
+    answered = services.calls.run(rig.request("say:word 0+usage:1000,100+priced")).call_id
+    cut = services.calls.run(rig.request("lorem:9+cut:2+usage-first+usage:1000,0+priced")).call_id
+    cells, here = experiment_cells.c, experiment_cells.c.experiment_id == made
+    with services.store.write() as connection:
+        for row, call_id in ((0, answered), (1, cut)):
+            asked = {"state": "asked", "call_id": call_id, "calls": [call_id]}
+            connection.execute(update(experiment_cells).where(here, cells.row == row).values(**asked))
+        connection.execute(
+            update(experiments).where(experiments.c.id == made).values(state="running", owner="gone", seen_at=utc_now())
+        )
+    with pytest.raises(Conflict, match="at work"):
+        services.experiments.start(AMIRA, made)
+    with services.store.write() as connection:
+        connection.execute(update(experiments).values(seen_at=None))
+    assert services.experiments.get(AMIRA, made).is_lost
+    services.experiments.start(AMIRA, made)
+    done = services.experiments.wait(AMIRA, made, 60)
+    assert (done.state, done.cells) == (State.DONE, {CellState.DONE: 3})
+    lines = services.experiments.lines(AMIRA, made)
+    assert lines[0].cells[0].call_id == answered
+    assert [line.cells[0].scores for line in lines] == [{"exact": 1.0}] * 3
+    with services.store.read() as connection:
+        calls = [c for found in connection.scalars(select(cells.calls).where(here)) for c in found]
+        costs = connection.scalars(select(usage_logs.c.cost_nano_usd).where(usage_logs.c.call_id.in_(calls))).all()
+    assert len(calls) == 4
+    assert done.spent_nano_usd == sum(cost or 0 for cost in costs)
+
+
+def test_closing_the_process_stops_it_cleanly(settings: Settings) -> None:
+    from lib import services as service_root
+
+    rig = Rig(settings)
+    slug = configuration(rig.services, "silent")
+    made = rig.services.experiments.create(AMIRA, Draft("Closed", [Candidate(slug)], PROMPTS[:2]))
+    rig.services.experiments.start(AMIRA, made)
+    until(lambda: rig.services.experiments.get(AMIRA, made).cells.get(CellState.ASKED) == 2)
+    rig.services.close()
+    again = service_root.build(settings)
+    found = again.experiments.get(AMIRA, made)
+    assert (found.state, found.cells) == (State.STOPPED, {CellState.WAITING: 2})
+    again.close()
+
+
+def test_rows_that_do_not_fill_the_template_are_told_before_anything_is_asked(services: Services) -> None:
+    draft = VersionDraft("{{city}} {{n}}", variables=[{"name": "n", "type": "number", "default": 3}])
+    services.prompts.create(AMIRA, "where", draft)
+    slug = configuration(services, "echo")
+    candidate = services.experiments.candidate(AMIRA, slug, "where")
+    with pytest.raises(InvalidInput, match=r"Row 1, where v1 · .*Missing: city. Row 2, .* And 1 more"):
+        services.experiments.create(AMIRA, Draft("x", [candidate], [{"town": str(n)} for n in range(6)]))
+    with pytest.raises(InvalidInput, match=r"Row 2, .*n must be a number"):
+        services.experiments.create(AMIRA, Draft("x", [candidate], [{"city": "a", "n": ""}, {"city": "b", "n": "z"}]))
+    with pytest.raises(InvalidInput, match="needs a column prompt"):
+        services.experiments.create(AMIRA, Draft("x", [Candidate(slug)], ROWS))
+    with pytest.raises(InvalidInput, match="stands twice"):
+        services.experiments.create(AMIRA, Draft("x", [candidate, candidate], ROWS))
+    with pytest.raises(InvalidInput, match="different columns"):
+        services.experiments.create(AMIRA, Draft("x", [candidate], [{"city": "a"}, {"town": "b"}]))
+    with pytest.raises(NotFound):
+        services.experiments.create(AMIRA, Draft("x", [Candidate("nobody")], PROMPTS))
+    assert services.experiments.list(AMIRA) == []
+    done = run(services, Draft("x", [candidate], [{"city": "a", "n": ""}]))
+    assert services.experiments.lines(AMIRA, done.id)[0].cells[0].answer == "a 3"
+
+
+def test_an_experiment_is_its_makers(services: Services) -> None:
+    made = services.experiments.create(AMIRA, Draft("Mine", [Candidate(configuration(services, "echo"))], PROMPTS))
+    asks: list[Callable[[], Any]] = [
+        lambda: services.experiments.get(JONAS, made),
+        lambda: services.experiments.start(JONAS, made),
+        lambda: services.experiments.stop(JONAS, made),
+        lambda: services.experiments.lines(JONAS, made),
+        lambda: services.experiments.standings(JONAS, made),
+        lambda: services.experiments.export(JONAS, made, "csv"),
+        lambda: services.experiments.promote(JONAS, made, 0, "configuration"),
+        lambda: services.experiments.delete(JONAS, made),
+    ]
+    for ask in asks:
+        with pytest.raises(NotFound):
+            ask()
+    assert services.experiments.list(JONAS) == []
+    services.experiments.delete(AMIRA, made)
+    assert services.experiments.list(AMIRA) == []
+
+
+def test_the_winner_is_promoted_to_the_label_or_the_default(services: Services) -> None:
+    services.prompts.create(AMIRA, "where", VersionDraft("Where is {{city}}?"))
+    slug = configuration(services, "echo")
+    candidates = [services.experiments.candidate(AMIRA, slug, "where"), Candidate(slug)]
+    rows = [row | {"prompt": "x"} for row in ROWS]
+    done = run(services, Draft("Cities", candidates, rows, [{"kind": "exact"}]))
+    services.experiments.promote(AMIRA, done.id, 0, "template")
+    assert services.prompts.get(AMIRA, "where").labels["production"] == 1
+    services.experiments.promote(AMIRA, done.id, 1, "configuration")
+    assert services.configurations.default_for(AMIRA, "tests").slug == slug
+    with pytest.raises(InvalidInput, match="no template"):
+        services.experiments.promote(AMIRA, done.id, 1, "template")
+    told = {entry.action for entry in services.audit.page(OPERATOR, Asked()).entries}
+    assert {"experiment.promote", "prompt.label", "configuration.default"} <= told
+
+
+def test_everything_is_exported_and_formulas_are_made_harmless(services: Services) -> None:
+    slug = configuration(services, "echo+usage:1000,100+priced")
+    done = run(services, Draft("Out", [Candidate(slug)], [{"prompt": "=1+1", "expected": "x"}], [{"kind": "exact"}]))
+    (line,) = csv.DictReader(io.StringIO(services.experiments.export(AMIRA, done.id, "csv").decode()))
+    assert (line["input_prompt"], line["answer"], line["score_exact"]) == ("'=1+1", "'=1+1", "0.0")
+    assert (line["cost_usd"], line["candidate"], line["state"]) == ("0.0035", slug, "done")
+    (record,) = json.loads(services.experiments.export(AMIRA, done.id, "json"))
+    assert (record["answer"], record["score_exact"], record["cost_usd"], record["row"]) == ("=1+1", 0.0, "0.0035", 1)

@@ -1,0 +1,189 @@
+"""Documents are taken in: states, versions, what is embedded, what a stop or a deletion in the middle leaves."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from lib.access.permissions import OPERATOR
+from lib.clock import utc_now
+from lib.db.tables import chunk_vectors, chunks, document_versions, documents
+from lib.errors import InvalidInput, NotFound
+from lib.knowledge import ingest as ingest_module
+from lib.knowledge.chunking import Chunking
+from lib.knowledge.ingest import Ingest
+from tests.knowledge.rig import MODEL, KnowledgeRig
+
+pytestmark = pytest.mark.feature("RAG-1")
+TEXT = "\n\n".join(f"Paragraph {n} speaks of {word} and nothing else." * 3 for n, word in enumerate("abcdef"))
+
+
+def count(rig: KnowledgeRig, table: object) -> int:
+    with rig.services.store.read() as connection:
+        return connection.scalar(select(func.count()).select_from(table)) or 0  # type: ignore[arg-type]
+
+
+def test_a_document_becomes_passages_that_are_its_text(rig: KnowledgeRig) -> None:
+    added = rig.add("letters.txt", TEXT)
+    assert (added.state, added.serving_version, added.error) == ("ready", 1, None)
+    text = rig.services.documents.text(rig.amira, added.id)
+    found, many = rig.services.documents.chunks(rig.amira, added.id)
+    assert many == len(found) == added.chunks_total > 3
+    assert all(text[one.start : one.end] == one.text for one in found)
+    assert [one.ordinal for one in found] == list(range(many))
+
+
+@pytest.mark.feature("RAG-3")
+def test_embedding_is_a_call_of_whoever_added_the_document(rig: KnowledgeRig) -> None:
+    rig.add("letters.txt", TEXT)
+    (row,) = rig.rows()
+    assert (row.user_id, row.origin, row.status, row.app) == (rig.amira.user_id, "rag", "ok", "knowledge")
+    assert row.prompt_tokens > 0
+    assert row.cost_nano_usd == 0
+
+
+def test_the_same_bytes_are_taken_in_once_and_the_same_words_embedded_once(rig: KnowledgeRig) -> None:
+    first = rig.add("a.txt", TEXT)
+    again, is_new = rig.services.documents.add(rig.amira, rig.id, "b.txt", TEXT.encode())
+    assert (again.id, is_new) == (first.id, False)
+    calls, vectors = len(rig.rows()), count(rig, chunk_vectors)
+    changed = rig.add("a.txt", TEXT + "\n\n" + "A last paragraph that was not there before, and is long enough." * 2)
+    assert (changed.id, changed.version, changed.serving_version) == (first.id, 2, 2)
+    assert len(rig.rows()) == calls + 1
+    assert count(rig, chunk_vectors) <= vectors + 2
+    assert count(rig, document_versions) == 1, "the old version goes when the new one is whole"
+
+
+def test_the_old_version_is_found_until_the_new_one_is_whole(
+    rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.add("a.txt", "The lighthouse stands on a rock.")
+    rig.services.documents.add(rig.amira, rig.id, "a.txt", b"The windmill stands on a hill.")
+    assert rig.found("lighthouse") == ["a.txt"]
+
+    def broken(*_: object) -> None:
+        raise InvalidInput("a.txt can't be read.", "It is damaged.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_module.sandbox, "parse", broken)
+        rig.services.ingest.run_due()
+    (failed,) = rig.services.documents.list(rig.amira, rig.id)
+    assert (failed.state, failed.error) == ("failed", "a.txt can't be read. It is damaged.")
+    assert rig.found("lighthouse") == ["a.txt"]
+    rig.services.documents.retry(rig.amira, failed.id)
+    rig.services.ingest.run_due()
+    hits = rig.services.passages.search(rig.amira, rig.id, "windmill").hits
+    assert [hit.text for hit in hits] == ["The windmill stands on a hill."]
+
+
+def test_what_a_killed_process_held_is_taken_over_when_its_time_is_over(rig: KnowledgeRig) -> None:
+    added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
+    held = {"state": "embedding", "worker_id": "gone", "worker_until": utc_now() + timedelta(minutes=1)}
+    with rig.services.store.write() as connection:
+        connection.execute(update(documents).values(**held))
+    assert rig.services.ingest.run_due() == 0
+    with rig.services.store.write() as connection:
+        connection.execute(update(documents).values(worker_until=utc_now() - timedelta(seconds=1)))
+    other = Ingest(rig.services.store, rig.services.embedder)
+    assert other.run_due() == 1
+    assert rig.services.documents.get(rig.amira, added.id).state == "ready"
+
+
+def test_a_document_deleted_while_it_is_taken_in_leaves_nothing(
+    rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
+    keep = rig.services.embedder.keep
+
+    def deleting(*given: object, **more: object) -> None:
+        rig.services.documents.delete(rig.amira, added.id)
+        keep(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rig.services.embedder, "keep", deleting)
+    rig.services.ingest.run_due()
+    assert (count(rig, documents), count(rig, chunks), count(rig, document_versions)) == (0, 0, 0)
+
+
+def test_a_budget_or_a_dead_provider_says_why_and_it_can_be_tried_again(rig: KnowledgeRig) -> None:
+    broken = rig.collection(rig.amira, "broken", "scripted/words:8+error:401")
+    added = rig.add("a.txt", TEXT, collection=broken)
+    assert added.state == "failed"
+    assert "401" in (added.error or "")
+
+
+@pytest.mark.feature("RAG-3")
+def test_a_collection_is_cut_and_embedded_anew_beside_what_serves(rig: KnowledgeRig) -> None:
+    added = rig.add("a.txt", TEXT)
+    before = added.chunks_total
+    rig.services.collections.reindex(
+        rig.amira, rig.id, chunking=Chunking(size=500, overlap=0), embedding_model="scripted/words:64"
+    )
+    assert rig.found("paragraph") != [], "found by its words until it is embedded anew"
+    rig.services.ingest.run_due()
+    after = rig.services.documents.get(rig.amira, added.id)
+    assert (after.state, after.chunks_total < before) == ("ready", True)
+    hit = rig.services.passages.search(rig.amira, rig.id, "paragraph").hits[0]
+    assert hit.vector_score is not None
+
+
+@pytest.mark.feature("RAG-2")
+def test_an_edited_passage_is_found_by_its_new_words_alone(rig: KnowledgeRig) -> None:
+    added = rig.add("a.txt", "The lighthouse stands on a rock.")
+    (chunk,), _ = rig.services.documents.chunks(rig.amira, added.id)
+    rig.services.documents.edit_chunk(rig.amira, chunk.id, "The windmill stands on a hill.")
+    hits = rig.services.passages.search(rig.amira, rig.id, "windmill").hits
+    assert [(hit.text, hit.keyword_rank) for hit in hits] == [("The windmill stands on a hill.", 1)]
+    (edited,), _ = rig.services.documents.chunks(rig.amira, added.id)
+    assert edited.is_edited
+    with pytest.raises(NotFound):
+        rig.services.documents.edit_chunk(rig.jonas, chunk.id, "Mine now.")
+
+
+def test_others_read_what_is_shared_and_change_nothing(rig: KnowledgeRig) -> None:
+    added = rig.add("a.txt", TEXT)
+    services = rig.services
+    for ask in (
+        lambda: services.documents.list(rig.jonas, rig.id),
+        lambda: services.documents.text(rig.jonas, added.id),
+        lambda: services.passages.search(rig.jonas, rig.id, "a"),
+        lambda: services.documents.page_image(rig.jonas, 1),
+    ):
+        with pytest.raises(NotFound):
+            ask()
+    assert services.collections.list(rig.jonas) == []
+    services.collections.update(rig.amira, rig.id, is_shared=True)
+    assert [one.may_change for one in services.collections.list(rig.jonas)] == [False]
+    assert rig.found("paragraph", rig.jonas) != []
+    for change in (
+        lambda: services.documents.add(rig.jonas, rig.id, "b.txt", b"b"),
+        lambda: services.documents.delete(rig.jonas, added.id),
+        lambda: services.collections.delete(rig.jonas, rig.id),
+        lambda: services.collections.update(rig.jonas, rig.id, name="mine"),
+    ):
+        with pytest.raises(NotFound):
+            change()
+
+
+def test_a_deleted_collection_takes_everything_with_it(rig: KnowledgeRig) -> None:
+    rig.add("a.txt", TEXT)
+    rig.services.collections.delete(rig.amira, rig.id)
+    assert (count(rig, documents), count(rig, chunks), count(rig, document_versions)) == (0, 0, 0)
+    with pytest.raises(NotFound):
+        rig.services.collections.get(OPERATOR, rig.id)
+
+
+def test_names_are_names_and_sizes_have_an_end(rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    added, _ = rig.services.documents.add(rig.amira, rig.id, "../../etc/pass\x00wd", b"root")
+    assert added.title == "passwd"
+    with pytest.raises(InvalidInput, match="empty"):
+        rig.services.documents.add(rig.amira, rig.id, "a.txt", b"")
+    monkeypatch.setattr("lib.knowledge.documents.LARGEST", 10)
+    with pytest.raises(InvalidInput, match="too large"):
+        rig.services.documents.add(rig.amira, rig.id, "a.txt", b"12345678901")
+
+
+@pytest.mark.feature("RAG-3")
+def test_the_model_that_counts_words_is_no_model_of_meaning(rig: KnowledgeRig) -> None:
+    one, two, other = rig.services.embedder.embed(rig.amira, MODEL, ["a red fox", "fox red a", "some blue sky"])
+    assert one @ two == pytest.approx(1)
+    assert one @ other < 0.5
