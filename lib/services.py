@@ -60,9 +60,12 @@ if TYPE_CHECKING:
     from lib.imports import Imports
     from lib.knowledge.answers import Answers
     from lib.knowledge.collections import Collections
+    from lib.knowledge.corpora import Corpora
     from lib.knowledge.documents import Documents
     from lib.knowledge.embedding import Embedder
+    from lib.knowledge.evaluation import Evaluations
     from lib.knowledge.ingest import Ingest
+    from lib.knowledge.question_sets import QuestionSets
     from lib.knowledge.search import Search as PassageSearch
     from lib.statistics.queries import Statistics
     from lib.statistics.reconcile import Reconcile
@@ -199,6 +202,28 @@ class Services:
         from lib.knowledge.answers import Answers
 
         return Answers(self.calls, self.passages, self.configurations, self.overrides)
+
+    @cached_property
+    def question_sets(self) -> "QuestionSets":
+        """Questions of collections, with what answers them."""
+        from lib.knowledge.question_sets import QuestionSets
+
+        return QuestionSets(self.store)
+
+    @cached_property
+    def evaluations(self) -> "Evaluations":
+        """How well collections are searched."""
+        from lib.knowledge.evaluation import Evaluations
+
+        return Evaluations(self.store, self.passages)
+
+    @cached_property
+    def corpora(self) -> "Corpora":
+        """Whole corpora taken in, or evaluated on."""
+        from lib.knowledge.corpora import Corpora
+        from lib.knowledge.pool import Pools
+
+        return Corpora(self.store, Pools(self.store, self.embedder))
 
     @cached_property
     def imports(self) -> "Imports":
