@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from lib.knowledge.embedding import Embedder
     from lib.knowledge.evaluation import Evaluations
     from lib.knowledge.ingest import Ingest
+    from lib.knowledge.proposals import Proposals
     from lib.knowledge.question_sets import QuestionSets
     from lib.knowledge.search import Search as PassageSearch
     from lib.statistics.queries import Statistics
@@ -209,6 +210,13 @@ class Services:
         from lib.knowledge.question_sets import QuestionSets
 
         return QuestionSets(self.store)
+
+    @cached_property
+    def proposals(self) -> "Proposals":
+        """Questions that models write."""
+        from lib.knowledge.proposals import Proposals
+
+        return Proposals(self.store, self.calls)
 
     @cached_property
     def evaluations(self) -> "Evaluations":

@@ -46,6 +46,7 @@ class TakenIn:
     added: int
     unchanged: int
     empty: int
+    passages: int  # of those added
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Corpora:
         with self._store.read() as connection:
             collection = find(connection, collection_id, writable(actor))
         chunking, model = Chunking(**collection["chunking"]), collection["embedding_model"]
-        added = unchanged = empty = through = 0
+        added = unchanged = empty = passages = through = 0
         for step in _steps(entries, STEP):
             texts = {entry.id: entry for entry in step if entry.whole}
             changed = self._changed(collection_id, texts)
@@ -88,12 +89,12 @@ class Corpora:
             self._pools.vectors(actor, model, whole)
             if made:
                 self._write(actor, collection_id, list(zip(made, pieces, strict=True)), about)
-            through += len(step)
+            through, passages = through + len(step), passages + len(whole)
             empty += sum(not entry.whole for entry in step)
             added, unchanged = added + len(made), unchanged + len(texts) - len(made)
             if note is not None:
                 note(through)
-        return TakenIn(added, unchanged, empty)
+        return TakenIn(added, unchanged, empty, passages)
 
     def evaluate(
         self,
