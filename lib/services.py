@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from lib.knowledge.embedding import Embedder
     from lib.knowledge.evaluation import Evaluations
     from lib.knowledge.ingest import Ingest
+    from lib.knowledge.optimiser import Optimiser
     from lib.knowledge.proposals import Proposals
     from lib.knowledge.question_sets import QuestionSets
     from lib.knowledge.search import Search as PassageSearch
@@ -234,6 +235,15 @@ class Services:
         return Corpora(self.store, Pools(self.store, self.embedder))
 
     @cached_property
+    def optimiser(self) -> "Optimiser":
+        """The best way to cut and search a collection."""
+        from lib.knowledge.optimiser import Optimiser
+        from lib.knowledge.pool import Pools
+
+        pools = Pools(self.store, self.embedder)
+        return Optimiser(self.store, self.embedder, pools, self.collections, self.prices)
+
+    @cached_property
     def imports(self) -> "Imports":
         """Past usage from other programs."""
         from lib.imports import Imports
@@ -259,10 +269,16 @@ class Services:
         """Documents are taken in beside the other errands, which must not wait for them."""
         return Scheduler(self.store, {}, errands={"documents": lambda: self.ingest.run_due()}, errands_every_s=1.0)
 
+    def study_jobs(self) -> Scheduler:
+        """Studies take long and run beside everything else."""
+        return Scheduler(self.store, {}, errands={"studies": lambda: self.optimiser.run_due()})
+
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         if "ingest" in self.__dict__:
             self.ingest.stop()
+        if "optimiser" in self.__dict__:
+            self.optimiser.close()
         self.experiments.close()
         self.calls.close()
         self.api_keys.write_last_used()
