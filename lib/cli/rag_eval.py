@@ -208,7 +208,7 @@ def list_questions(arguments: argparse.Namespace) -> None:
 
 def add_question(arguments: argparse.Namespace) -> None:
     """Write one down; its id is the last line."""
-    from lib.knowledge.question_sets import Judgement
+    from lib.knowledge.questions import Judgement
 
     with opened_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)

@@ -29,7 +29,7 @@ from lib.knowledge.embedding import BUNDLED, sha256_of
 from lib.knowledge.evaluation import fold, grades_of, passages_for
 from lib.knowledge.metrics import Estimate
 from lib.knowledge.pool import Note, Pools, Text
-from lib.knowledge.question_sets import Judgement
+from lib.knowledge.questions import Judgement
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.words import language_of, words_of
 

@@ -23,7 +23,8 @@ from lib.knowledge import metrics
 from lib.knowledge.access import find, readable, writable
 from lib.knowledge.metrics import Difference, Estimate, Metric
 from lib.knowledge.pool import Place
-from lib.knowledge.question_sets import Judgement, Question, of_set, questions_of
+from lib.knowledge.question_sets import of_set
+from lib.knowledge.questions import Judgement, Question, questions_of
 from lib.knowledge.search import Search
 from lib.knowledge.settings import MOST_HITS, SearchSettings
 

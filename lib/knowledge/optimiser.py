@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
-from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor
 from lib.calls.estimate import estimate_tokens
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import collections, document_versions, documents, providers, studies, trials, usage_logs
+from lib.db.tables import collections, document_versions, documents, studies, trials
 from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
 from lib.knowledge import metrics
 from lib.knowledge.access import actor_of, find, readable, writable
@@ -27,15 +27,15 @@ from lib.knowledge.collections import Collection, Collections
 from lib.knowledge.embedding import Embedder, sha256_of
 from lib.knowledge.evaluation import countable, fold, grades_of
 from lib.knowledge.pool import Pool, Pools, Text, needs_vectors
-from lib.knowledge.question_sets import Question, of_set, questions_of
+from lib.knowledge.question_sets import of_set
+from lib.knowledge.questions import Question, questions_of
+from lib.knowledge.quotes import cost_for, seconds_for
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.studies import Cell, Grid, Quote, Result, State, Study, Trial, ranked
-from lib.providers.chunks import Usage
 from lib.providers.price_book import PriceBook
 
 HELD = timedelta(seconds=60)
-_MEASURED, _LEAST_TOKENS = 50, 500
-_S, _T, _D, _V, _L = studies.c, trials.c, documents.c, document_versions.c, usage_logs.c
+_S, _T, _D, _V = studies.c, trials.c, documents.c, document_versions.c
 Note = Callable[[int, int], None]
 
 
@@ -80,8 +80,8 @@ class Optimiser:
             passages=passages,
             texts_to_embed=len(missing) + more_texts,
             tokens_to_embed=tokens,
-            seconds=self._seconds(model, tokens),
-            cost_nano_usd=self._cost(model, tokens),
+            seconds=seconds_for(self._store, model, tokens),
+            cost_nano_usd=cost_for(self._store, self._prices, model, tokens),
         )
 
     def begin(self, actor: Actor, set_id: str, grid: Grid | None = None, metric: str = "ndcg@10") -> str:
@@ -241,31 +241,6 @@ class Optimiser:
         values = {"state": state, "error": error, "worker_id": None, "worker_until": None, "updated_at": utc_now()}
         with self._store.write() as connection:
             connection.execute(update(studies).where(mine).values(**values))
-
-    def _seconds(self, model: str, tokens: int) -> float | None:
-        """At the speed of the model's latest batches; None when it has embedded none."""
-        provider, _, name = model.partition("/")
-        with self._store.read() as connection:
-            batches = (
-                select(_L.prompt_tokens, _L.execution_time_ms)
-                .where(_L.provider == provider, _L.model == name, _L.origin == "rag", _L.status == "ok")
-                .where(_L.prompt_tokens >= _LEAST_TOKENS, _L.execution_time_ms > 0)
-                .order_by(_L.started_at.desc())
-                .limit(_MEASURED)
-                .subquery()
-            )
-            summed = select(func.sum(batches.c.prompt_tokens), func.sum(batches.c.execution_time_ms))
-            seen, took_ms = connection.execute(summed).one()
-        if not tokens:
-            return 0.0
-        return tokens * int(took_ms) / 1000 / int(seen) if seen else None
-
-    def _cost(self, model: str, tokens: int) -> int | None:
-        provider, _, name = model.partition("/")
-        with self._store.read() as connection:
-            kind = connection.scalar(select(providers.c.kind).where(providers.c.name == provider))
-        price = self._prices.price(kind or provider, name, utc_now())
-        return price.cost_nano(Usage(tokens, 0)) if price is not None else None
 
 
 def _tried(

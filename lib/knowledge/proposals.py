@@ -19,7 +19,8 @@ from lib.db.engine import Store
 from lib.db.tables import chunks, documents, judgements, questions
 from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.knowledge.embedding import APP
-from lib.knowledge.question_sets import Judgement, Question, Source, of_set, questions_of, write
+from lib.knowledge.question_sets import of_set, write
+from lib.knowledge.questions import Judgement, Question, Source, questions_of
 
 MOST, LEAST_CHARACTERS = 100, 80
 _LONGEST = 400
