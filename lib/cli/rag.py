@@ -1,6 +1,6 @@
 """`rag collections|create|ingest|documents|search|answer|reindex|delete`: the knowledge base from the command line.
 
-`rag eval|questions` are in `lib.cli.rag_eval`.
+`rag eval|evaluations|questions` are in `lib.cli.rag_eval`, `rag optimise|studies|apply` in `lib.cli.rag_optimise`.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.cli import output, rag_eval
+from lib.cli import output, rag_eval, rag_optimise
 from lib.cli.arguments import count, day, names
 from lib.cli.door import OPERATOR, opened_services
 from lib.cli.rag_eval import MODES, STRATEGIES
@@ -66,6 +66,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--document", metavar="ID", help="this document alone")
     command.set_defaults(run=delete)
     rag_eval.add_actions(actions)
+    rag_optimise.add_actions(actions)
 
 
 def _add_chunking(command: argparse.ArgumentParser) -> None:

@@ -93,8 +93,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
     for name, one in told.get("compared", {}).items():
         print(f"{name}: {one['value']:+.4f} ({one['low']:+.4f} … {one['high']:+.4f}), p = {one['p']:.4f}")
     for one in told.get("per_question", []):
-        print(f"{one['figure']:.3f}  {output.on_one_line(one['question'])[:80]}")
-        for missed in one["missed"]:
+        places = ", ".join(map(str, one.get("found_at", [])))
+        print(f"{one['figure']:.3f}  {output.on_one_line(one['question'])[:80]}" + (f"  at {places}" if places else ""))
+        for missed in one.get("missed", []):
             print(f"         missed: {output.on_one_line(missed)[:80]}")
 
 
@@ -130,7 +131,7 @@ def _on_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.per_question:
         texts = {one.id or one.text: one.text for one in asked}
         told["per_question"] = [
-            {"id": key, "question": texts[key], "figure": figures[wanted[0]], "metrics": figures, "missed": []}
+            {"id": key, "question": texts[key], "figure": figures[wanted[0]], "metrics": figures}
             for key, figures in found.by_question.items()
         ]
     return told
@@ -149,7 +150,7 @@ def _on_collection(arguments: argparse.Namespace) -> dict[str, Any]:
             mode=arguments.mode or collection.search.mode,
             rerank=collection.search.rerank and not arguments.no_rerank,
         )
-        chosen = _set(services, collection.id, arguments.set)
+        chosen = chosen_set(services, collection.id, arguments.set)
         done = services.evaluations.run(OPERATOR, chosen.id, settings, wanted, progress("questions asked"))
         outcomes = services.evaluations.outcomes(OPERATOR, done.id)
         told = {"id": done.id, "metrics": _figures(done.figures), "questions": len(outcomes)}
@@ -162,6 +163,7 @@ def _on_collection(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.per_question:
         told["per_question"] = [
             {"id": one.question_id, "question": one.text, "figure": one.figures[wanted[0]], "metrics": one.figures}
+            | {"found_at": [spot.rank for spot in one.found if spot.grade > 0]}
             | {"missed": [spot.title for spot in one.missed]}
             for one in sorted(outcomes, key=lambda one: one.figures[wanted[0]])
         ]
@@ -197,7 +199,7 @@ def list_questions(arguments: argparse.Namespace) -> None:
     with opened_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
         titles = {one.id: one.title for one in services.documents.list(OPERATOR, collection.id)}
-        found = services.question_sets.questions(OPERATOR, _set(services, collection.id, arguments.set).id)
+        found = services.question_sets.questions(OPERATOR, chosen_set(services, collection.id, arguments.set).id)
     rows = [
         {"id": one.id, "question": one.text, "source": one.source, "approved": one.is_approved}
         | {"answered_by": [titles.get(j.document_id, j.document_id) for j in one.judgements if j.grade > 0]}
@@ -217,7 +219,7 @@ def add_question(arguments: argparse.Namespace) -> None:
             known |= {one.title: one.id, one.source_name: one.id, one.id: one.id}
         if missing := [name for name in arguments.documents if name not in known]:
             raise InvalidInput(f"There is no document {missing[0]}.", "", "See `rag documents`.", "documents")
-        chosen = _set(services, collection.id, arguments.set, make=True)
+        chosen = chosen_set(services, collection.id, arguments.set, make=True)
         judged = [Judgement(known[name]) for name in dict.fromkeys(arguments.documents)]
         print(services.question_sets.add(OPERATOR, chosen.id, arguments.question, judged).id)
 
@@ -235,7 +237,7 @@ def import_questions(arguments: argparse.Namespace) -> None:
         raise InvalidInput(f"{source} can't be read.", "There is no such file or folder.")
     with opened_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
-        chosen = _set(services, collection.id, arguments.set or source.stem, make=True)
+        chosen = chosen_set(services, collection.id, arguments.set or source.stem, make=True)
         done = services.question_sets.import_asked(OPERATOR, chosen.id, asked)
     told = {"set": chosen.name, "added": done.added, "left_out": done.left_out}
     output.show_one(told | {"unknown_documents": len(done.unknown_documents)}, as_json=arguments.json)
@@ -245,7 +247,7 @@ def propose(arguments: argparse.Namespace) -> None:
     """Print what a model proposes."""
     with opened_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
-        chosen = _set(services, collection.id, arguments.set, make=True)
+        chosen = chosen_set(services, collection.id, arguments.set, make=True)
         made = services.proposals.propose(
             OPERATOR, chosen.id, arguments.count, configuration=arguments.configuration, note=progress("passages read")
         )
@@ -274,10 +276,10 @@ def delete(arguments: argparse.Namespace) -> None:
 
 
 def _chosen(arguments: argparse.Namespace, services: "Services") -> "QuestionSet":
-    return _set(services, services.collections.get(OPERATOR, arguments.collection).id, arguments.set)
+    return chosen_set(services, services.collections.get(OPERATOR, arguments.collection).id, arguments.set)
 
 
-def _set(services: "Services", collection_id: str, wanted: str | None, *, make: bool = False) -> "QuestionSet":
+def chosen_set(services: "Services", collection_id: str, wanted: str | None, *, make: bool = False) -> "QuestionSet":
     """The set of a name or id, or the only one; `make` makes it where there is none."""
     found = services.question_sets.list(OPERATOR, collection_id)
     named = [one for one in found if wanted is None or wanted in (one.name, one.id)]
