@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from lib.knowledge.optimiser import Optimiser
     from lib.knowledge.proposals import Proposals
     from lib.knowledge.question_sets import QuestionSets
-    from lib.knowledge.search import Search as PassageSearch
+    from lib.knowledge.search import Passages
     from lib.statistics.queries import Statistics
     from lib.statistics.reconcile import Reconcile
     from lib.statistics.whatif import WhatIf
@@ -191,12 +191,12 @@ class Services:
         return Ingest(self.store, self.embedder)
 
     @cached_property
-    def passages(self) -> "PassageSearch":
+    def passages(self) -> "Passages":
         """The search for passages."""
         from lib.knowledge.indexes import Indexes
-        from lib.knowledge.search import Search
+        from lib.knowledge.search import Passages
 
-        return Search(self.store, self.embedder, Indexes(self.store, self.settings.data_dir / "knowledge"))
+        return Passages(self.store, self.embedder, Indexes(self.store, self.settings.data_dir / "knowledge"))
 
     @cached_property
     def answers(self) -> "Answers":

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lib.access.permissions import Actor
+from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
 from lib.calls.estimate import estimate_tokens
 from lib.calls.request import CallRequest, Origin
@@ -20,7 +20,7 @@ from lib.configs.overrides import Overrides
 from lib.errors import InvalidInput, LLMManagerError
 from lib.knowledge.collections import storable
 from lib.knowledge.embedding import APP
-from lib.knowledge.search import Hit, Only, Search
+from lib.knowledge.search import Hit, Only, Passages
 from lib.knowledge.settings import SearchSettings
 from lib.knowledge.words import language_of, prepare
 
@@ -64,7 +64,7 @@ class Checked:
 class Answers:
     """Searches, asks, checks."""
 
-    def __init__(self, calls: Calls, search: Search, configurations: Configurations, overrides: Overrides) -> None:
+    def __init__(self, calls: Calls, search: Passages, configurations: Configurations, overrides: Overrides) -> None:
         self._calls, self._search = calls, search
         self._configurations, self._overrides = configurations, overrides
 
@@ -84,6 +84,7 @@ class Answers:
         `history` are the turns before, `role` and `content`: a question that follows on is first rewritten to stand
         alone, with a call of its own.
         """
+        actor.require(Permission.TEST_CONFIGS)
         if not 1 <= len(collections) <= MOST_COLLECTIONS:
             raise InvalidInput("Choose collections.", f"One to {MOST_COLLECTIONS} are searched.", "", "collections")
         question, chosen = storable(question).strip(), self._chosen(actor, configuration)

@@ -25,7 +25,7 @@ from lib.knowledge.metrics import Difference, Estimate, Metric
 from lib.knowledge.pool import Place
 from lib.knowledge.question_sets import of_set
 from lib.knowledge.questions import Judgement, Question, questions_of
-from lib.knowledge.search import Search
+from lib.knowledge.search import Passages
 from lib.knowledge.settings import MOST_HITS, SearchSettings
 
 PASSAGES_PER_PLACE = 5
@@ -84,7 +84,7 @@ class Comparison:
 class Evaluations:
     """Runs, keeps, compares."""
 
-    def __init__(self, store: Store, search: Search) -> None:
+    def __init__(self, store: Store, search: Passages) -> None:
         self._store, self._search = store, search
 
     def run(

@@ -115,10 +115,8 @@ def _ranking(
     near: Any = nothing if cosines is None else np.asarray([cosines.get(row, np.nan) for row in rows.tolist()])
     vector_ranks = nothing
     if cosines:
-        place = {
-            row: n + 1 for n, row in enumerate(sorted(cosines, key=lambda row: -(np.nan_to_num(cosines[row], nan=-2))))
-        }
-        vector_ranks = np.asarray([place[row] for row in rows.tolist()], dtype=float)
+        every = np.asarray([*cosines.values()])
+        vector_ranks = np.asarray([np.nan if one != one else 1 + int((every > one).sum()) for one in near])
     said = np.where(keyword[rows] > 0, keyword[rows], np.nan)
     keyword_ranks = np.asarray([1 + int((keyword > score).sum()) if score > 0 else np.nan for score in keyword[rows]])
     return Ranking(rows, scores, near, said, vector_ranks, keyword_ranks)

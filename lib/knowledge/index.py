@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 K1, B = 1.2, 0.75
 GRAPH_FROM = 20_000
@@ -18,6 +19,7 @@ _SAMPLE = 2_048
 _M, _EF_BUILD, _EF_ASK = 16, 200, 96
 _MOST_DELETED = 0.3
 _THREADS = 1  # beside pages and calls
+threadpool_limits(_THREADS, "blas")  # which for matrices as small as ours would rather wait for each other
 
 Rows = np.ndarray  # places in the index
 

@@ -55,10 +55,10 @@ def parse(name: str, data: bytes) -> dict[str, Any]:
         text += page if page.endswith("\n") or media_type == _PDF else page + "\n\n"
         if len(text) > MOST_TEXT:
             raise Refused(f"It has more than {MOST_TEXT:,} characters. Split it.")
-    if not text.strip():
+    clean = "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in text)
+    if not clean.strip():
         raise Refused("It has no text. A scanned document needs text recognition first.")
     has_pages = media_type == _PDF or media_type in list(_OFFICE.values())[1:]
-    clean = "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in text)
     return {"text": clean, "page_starts": starts if has_pages else None, "media_type": media_type}
 
 

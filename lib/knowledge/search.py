@@ -80,7 +80,7 @@ class Found:
     took_ms: int
 
 
-class Search:
+class Passages:
     """Searches collections that the actor may read."""
 
     def __init__(self, store: Store, embedder: Embedder, indexes: "Indexes") -> None:

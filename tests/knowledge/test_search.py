@@ -13,7 +13,7 @@ from lib.knowledge.documents import About
 from lib.knowledge.fusion import rank
 from lib.knowledge.index import Passage, empty, updated
 from lib.knowledge.indexes import Indexes
-from lib.knowledge.search import Only, Search
+from lib.knowledge.search import Only, Passages
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.words import language_of, prepare
 from tests.knowledge.rig import KnowledgeRig
@@ -190,7 +190,7 @@ def test_a_kept_index_is_used_when_whole_and_made_again_when_damaged(
     (place,) = (one for one in folder.iterdir() if one.is_dir())
 
     def fresh() -> list[str]:
-        search = Search(rig.services.store, rig.services.embedder, Indexes(rig.services.store, folder.parent))
+        search = Passages(rig.services.store, rig.services.embedder, Indexes(rig.services.store, folder.parent))
         return [hit.title for hit in search.search(rig.amira, rig.id, "fox").hits]
 
     assert fresh() == ["fox.txt"]
@@ -208,7 +208,7 @@ def test_an_index_that_cannot_be_kept_is_made_each_time(
     rig.add("fox.txt", "The quick brown fox jumps.")
     blocked = tmp_path / "blocked"
     blocked.write_text("a file, no folder")
-    search = Search(rig.services.store, rig.services.embedder, Indexes(rig.services.store, blocked))
+    search = Passages(rig.services.store, rig.services.embedder, Indexes(rig.services.store, blocked))
     assert [hit.title for hit in search.search(rig.amira, rig.id, "fox").hits] == ["fox.txt"]
 
 

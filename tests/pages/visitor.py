@@ -16,9 +16,9 @@ _SCRIPT = """
 import streamlit as st
 from lib.ui import session
 pages = {name: st.Page(f"{folder}/{name}.py", url_path=name, default=name == wanted)
-         for name in ("playground", "experiments", "conversations", "dashboard", "statistics", "configurations",
-                      "prompts", "overrides", "providers", "prices", "activity", "budgets", "keys", "connect",
-                      "access")}
+         for name in ("playground", "experiments", "conversations", "knowledge", "dashboard", "statistics",
+                      "configurations", "prompts", "overrides", "providers", "prices", "activity", "budgets",
+                      "keys", "connect", "access")}
 session.register(pages)
 st.navigation(list(pages.values()), position="hidden").run()
 """

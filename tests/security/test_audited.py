@@ -27,6 +27,7 @@ from lib.db.tables import audit_log, circuits
 from lib.experiments.plan import Candidate, Draft
 from lib.imports import Source
 from lib.jobs.retention import Days
+from lib.knowledge.documents import About
 from lib.playground.question import Question
 from lib.playground.run import Pane
 from lib.prompts.template import VersionDraft
@@ -106,7 +107,41 @@ NOT_CHANGES = {
     "ExchangeRates.choices": "a question",
     "ExchangeRates.book": "a question",
     "Webhook.test": "sends a message and keeps nothing",
+    "Documents.add_url": "adds what it fetched as Documents.add does",
+    **dict.fromkeys(
+        (
+            *("Documents.text", "Documents.original", "Documents.chunks", "Documents.page_image"),
+            *("Documents.preview", "Passages.search", "Answers.found"),
+        ),
+        "a question",
+    ),
+    **dict.fromkeys(
+        ("Answers.ask", "Calls.embed", "Embedder.embed", "Embedder.keep", "Embedder.question"),
+        "a call is a row of the ledger",
+    ),
 }
+
+
+def _collection(s: Services) -> str:
+    return s.collections.create(
+        OPERATOR, f"c-{new_id()[-12:]}", embedding_model=f"{_scripted(s).provider_name}/words:8"
+    ).id
+
+
+def _document(s: Services, text: str = SECRET) -> str:
+    return s.documents.add_text(OPERATOR, _collection(s), "t", text).id
+
+
+def _chunk(s: Services) -> int:
+    document = _document(s)
+    s.ingest.run_due()
+    return s.documents.chunks(OPERATOR, document)[0][0].id
+
+
+def _failed_document(s: Services) -> str:
+    document = _document(s, "\x01")
+    s.ingest.run_due()
+    return document
 
 
 def _provider(s: Services) -> str:
@@ -291,6 +326,16 @@ DEEDS: dict[str, tuple[str, Deed]] = {
         lambda s, a: s.saved_views.change(a, s.saved_views.save(a, "v", {}).id, shared=True, pinned=False),
     ),
     "SavedViews.delete": ("view.delete", lambda s, a: s.saved_views.delete(a, s.saved_views.save(a, "v", {}).id)),
+    "Collections.create": ("collection.create", lambda s, a: s.collections.create(a, "c", description=SECRET)),
+    "Collections.update": ("collection.change", lambda s, a: s.collections.update(a, _collection(s), is_shared=True)),
+    "Collections.reindex": ("collection.reindex", lambda s, a: s.collections.reindex(a, _collection(s))),
+    "Collections.delete": ("collection.delete", lambda s, a: s.collections.delete(a, _collection(s))),
+    "Documents.add": ("document.add", lambda s, a: s.documents.add(a, _collection(s), "n", SECRET.encode())),
+    "Documents.add_text": ("document.add", lambda s, a: s.documents.add_text(a, _collection(s), "n", SECRET)),
+    "Documents.retry": ("document.retry", lambda s, a: s.documents.retry(a, _failed_document(s))),
+    "Documents.describe": ("document.change", lambda s, a: s.documents.describe(a, _document(s), About("New"))),
+    "Documents.delete": ("document.delete", lambda s, a: s.documents.delete(a, _document(s))),
+    "Documents.edit_chunk": ("chunk.edit", lambda s, a: s.documents.edit_chunk(a, _chunk(s), SECRET)),
     "Prompts.create": ("prompt.create", lambda s, a: s.prompts.create(a, "greet", VersionDraft(SECRET))),
     "Prompts.save": ("prompt.save", lambda s, a: s.prompts.save(a, _prompt(s), VersionDraft(f"{SECRET}!"), 1)),
     "Prompts.describe": ("prompt.edit", lambda s, a: s.prompts.describe(a, _prompt(s), description=SECRET)),

@@ -53,6 +53,12 @@ from lib.experiments.experiments import Experiments
 from lib.experiments.plan import Draft
 from lib.imports import Imports, Source
 from lib.jobs.retention import Days, Retention
+from lib.knowledge.answers import Answers
+from lib.knowledge.chunking import Chunking
+from lib.knowledge.collections import Collections
+from lib.knowledge.documents import About, Documents
+from lib.knowledge.embedding import Embedder
+from lib.knowledge.search import Passages
 from lib.playground.question import Question
 from lib.playground.run import Pane
 from lib.prompts.prompts import Prompts
@@ -140,6 +146,33 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "RateLimits.of_apps": (P.VIEW_CONFIGS, lambda s, a: s.limits.of_apps(a)),
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
+    "Calls.embed": (P.TEST_CONFIGS, lambda s, a: s.calls.embed(_request(a))),
+    "Collections.list": (P.TEST_CONFIGS, lambda s, a: s.collections.list(a)),
+    "Collections.get": (P.TEST_CONFIGS, lambda s, a: s.collections.get(a, NOBODY)),
+    "Collections.create": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.collections.create(a, "")),
+    "Collections.update": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.collections.update(a, NOBODY)),
+    "Collections.reindex": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.collections.reindex(a, NOBODY)),
+    "Collections.delete": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.collections.delete(a, NOBODY)),
+    "Documents.list": (P.TEST_CONFIGS, lambda s, a: s.documents.list(a, NOBODY)),
+    "Documents.get": (P.TEST_CONFIGS, lambda s, a: s.documents.get(a, NOBODY)),
+    "Documents.text": (P.TEST_CONFIGS, lambda s, a: s.documents.text(a, NOBODY)),
+    "Documents.original": (P.TEST_CONFIGS, lambda s, a: s.documents.original(a, NOBODY)),
+    "Documents.chunks": (P.TEST_CONFIGS, lambda s, a: s.documents.chunks(a, NOBODY)),
+    "Documents.page_image": (P.TEST_CONFIGS, lambda s, a: s.documents.page_image(a, 0)),
+    "Documents.add": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.add(a, NOBODY, "n", b"b")),
+    "Documents.add_text": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.add_text(a, NOBODY, "n", "b")),
+    "Documents.add_url": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.add_url(a, NOBODY, "https://a.test")),
+    "Documents.retry": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.retry(a, NOBODY)),
+    "Documents.describe": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.describe(a, NOBODY, About())),
+    "Documents.delete": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.delete(a, NOBODY)),
+    "Documents.edit_chunk": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.edit_chunk(a, 0, "words")),
+    "Documents.preview": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.preview(a, Chunking(), "n", b"", "m")),
+    "Passages.search": (P.TEST_CONFIGS, lambda s, a: s.passages.search(a, NOBODY, "q")),
+    "Answers.ask": (P.TEST_CONFIGS, lambda s, a: s.answers.ask(a, [NOBODY], "q")),
+    "Answers.found": (P.TEST_CONFIGS, lambda s, a: s.answers.found(a, [NOBODY], "q")),
+    "Embedder.embed": (P.TEST_CONFIGS, lambda s, a: s.embedder.embed(a, "none/m", ["x"])),
+    "Embedder.keep": (P.TEST_CONFIGS, lambda s, a: s.embedder.keep(a, "none/m", ["x"])),
+    "Embedder.question": (P.TEST_CONFIGS, lambda s, a: s.embedder.question(a, "none/m", "x")),
     "Calls.answer": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer(_request(a), NO_LISTENER))),
     "Prompts.list": (P.VIEW_CONFIGS, lambda s, a: s.prompts.list(a)),
     "Prompts.get": (P.VIEW_CONFIGS, lambda s, a: s.prompts.get(a, "nobody")),
@@ -339,6 +372,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
     services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics, Imports, Demo)
     services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
+    services += (Collections, Documents, Passages, Answers, Embedder)
     for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
