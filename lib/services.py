@@ -60,9 +60,14 @@ if TYPE_CHECKING:
     from lib.imports import Imports
     from lib.knowledge.answers import Answers
     from lib.knowledge.collections import Collections
+    from lib.knowledge.corpora import Corpora
     from lib.knowledge.documents import Documents
     from lib.knowledge.embedding import Embedder
+    from lib.knowledge.evaluation import Evaluations
     from lib.knowledge.ingest import Ingest
+    from lib.knowledge.optimiser import Optimiser
+    from lib.knowledge.proposals import Proposals
+    from lib.knowledge.question_sets import QuestionSets
     from lib.knowledge.search import Passages
     from lib.statistics.queries import Statistics
     from lib.statistics.reconcile import Reconcile
@@ -201,6 +206,44 @@ class Services:
         return Answers(self.calls, self.passages, self.configurations, self.overrides)
 
     @cached_property
+    def question_sets(self) -> "QuestionSets":
+        """Questions of collections, with what answers them."""
+        from lib.knowledge.question_sets import QuestionSets
+
+        return QuestionSets(self.store)
+
+    @cached_property
+    def proposals(self) -> "Proposals":
+        """Questions that models write."""
+        from lib.knowledge.proposals import Proposals
+
+        return Proposals(self.store, self.calls)
+
+    @cached_property
+    def evaluations(self) -> "Evaluations":
+        """How well collections are searched."""
+        from lib.knowledge.evaluation import Evaluations
+
+        return Evaluations(self.store, self.passages)
+
+    @cached_property
+    def corpora(self) -> "Corpora":
+        """Whole corpora taken in, or evaluated on."""
+        from lib.knowledge.corpora import Corpora
+        from lib.knowledge.pool import Pools
+
+        return Corpora(self.store, Pools(self.store, self.embedder))
+
+    @cached_property
+    def optimiser(self) -> "Optimiser":
+        """The best way to cut and search a collection."""
+        from lib.knowledge.optimiser import Optimiser
+        from lib.knowledge.pool import Pools
+
+        pools = Pools(self.store, self.embedder)
+        return Optimiser(self.store, self.embedder, pools, self.collections, self.prices)
+
+    @cached_property
     def imports(self) -> "Imports":
         """Past usage from other programs."""
         from lib.imports import Imports
@@ -226,10 +269,16 @@ class Services:
         """Documents are taken in beside the other errands, which must not wait for them."""
         return Scheduler(self.store, {}, errands={"documents": lambda: self.ingest.run_due()}, errands_every_s=1.0)
 
+    def study_jobs(self) -> Scheduler:
+        """Studies take long and run beside everything else."""
+        return Scheduler(self.store, {}, errands={"studies": lambda: self.optimiser.run_due()})
+
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         if "ingest" in self.__dict__:
             self.ingest.stop()
+        if "optimiser" in self.__dict__:
+            self.optimiser.close()
         self.experiments.close()
         self.calls.close()
         self.api_keys.write_last_used()

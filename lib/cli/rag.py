@@ -1,4 +1,7 @@
-"""`rag collections|create|ingest|documents|search|answer|reindex|delete`: the knowledge base from the command line."""
+"""`rag collections|create|ingest|documents|search|answer|reindex|delete`: the knowledge base from the command line.
+
+`rag eval|evaluations|questions` are in `lib.cli.rag_eval`, `rag optimise|studies|apply` in `lib.cli.rag_optimise`.
+"""
 
 import argparse
 import sys
@@ -7,17 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.cli import output
+from lib.cli import output, rag_eval, rag_optimise
 from lib.cli.arguments import count, day, names
 from lib.cli.door import OPERATOR, opened_services
+from lib.cli.rag_eval import MODES, STRATEGIES
 from lib.errors import InvalidInput
 
 if TYPE_CHECKING:
     from lib.services import Services
 
 KINDS = ("manual", "faq", "api_doc", "code")
-MODES = ("hybrid", "vector", "keyword")
-STRATEGIES = ("recursive", "fixed", "heading", "semantic")
 
 
 def add_commands(commands: Any) -> None:
@@ -63,6 +65,8 @@ def add_commands(commands: Any) -> None:
     command.add_argument("collection", metavar="COLLECTION")
     command.add_argument("--document", metavar="ID", help="this document alone")
     command.set_defaults(run=delete)
+    rag_eval.add_actions(actions)
+    rag_optimise.add_actions(actions)
 
 
 def _add_chunking(command: argparse.ArgumentParser) -> None:
@@ -120,10 +124,14 @@ def ingest(arguments: argparse.Namespace) -> None:
             collection = services.collections.get(OPERATOR, arguments.collection)
         except NotFound:
             collection = services.collections.create(OPERATOR, arguments.collection)
-        ids = []
+        ids: list[str] = []
+        rows: list[dict[str, Any]] = []
         for source in arguments.sources:
             if source.startswith(("http://", "https://")):
                 ids.append(services.documents.add_url(OPERATOR, collection.id, source, about).id)
+                continue
+            if (corpus := _corpus(Path(source))) is not None:
+                rows.append(_take_in(services, collection.id, corpus, about))
                 continue
             for path in _files(Path(source)):
                 added, _ = services.documents.add(
@@ -131,10 +139,32 @@ def ingest(arguments: argparse.Namespace) -> None:
                 )
                 ids.append(added.id)
         found = _taken_in(services, list(dict.fromkeys(ids)))
-    rows = [{"id": d.id, "title": d.title, "state": d.state, "chunks": d.chunks_total, "error": d.error} for d in found]
+    rows += [
+        {"id": d.id, "title": d.title, "state": d.state, "chunks": d.chunks_total, "error": d.error} for d in found
+    ]
     output.show(rows, as_json=arguments.json, empty="Nothing was added.")
     if any(row["state"] == "failed" for row in rows):
         raise SystemExit(1)
+
+
+def _corpus(path: Path) -> Path | None:
+    """The file of a test collection's documents, named itself or by its folder."""
+    from lib.knowledge.corpus import DOCUMENT_FILES, corpus_in
+
+    return path if path.name in DOCUMENT_FILES and path.is_file() else corpus_in(path) if path.is_dir() else None
+
+
+def _take_in(services: "Services", collection_id: str, path: Path, about: Any) -> dict[str, Any]:
+    """A corpus as one row with the passages of the documents that are new or changed."""
+    from lib.knowledge.corpus import read_entries
+
+    entries = [*read_entries(path)]
+    note = rag_eval.progress("documents")
+    told = None if note is None else (lambda done: note(done, len(entries)))
+    done = services.corpora.take_in(OPERATOR, collection_id, entries, about, told)
+    told_in_all = f"{done.added:,} added, {done.unchanged:,} unchanged, {done.empty:,} without words"
+    print(f"{path}: {len(entries):,} documents, {told_in_all}", file=sys.stderr)
+    return {"id": None, "title": path.name, "state": "ready", "chunks": done.passages, "error": None}
 
 
 def _taken_in(services: "Services", ids: list[str]) -> list[Any]:

@@ -794,3 +794,94 @@ chunk_vectors = Table(
     Column("text_sha256", String(64), primary_key=True),
     Column("vector", LargeBinary, nullable=False),  # float32, little-endian, of length one
 )
+
+question_sets = Table(
+    "question_sets",
+    metadata,
+    _id(primary_key=True),
+    _id("collection_id", nullable=False),
+    Column("name", String(120), nullable=False),
+    _id("created_by"),
+    _moment("created_at"),
+    Index(None, "collection_id"),
+)
+
+questions = Table(
+    "questions",
+    metadata,
+    _id(primary_key=True),
+    _id("set_id", nullable=False),
+    Column("external_id", String(200), nullable=False, default=""),  # its name where it was imported from
+    Column("text", Text, nullable=False),
+    Column("source", String(10), nullable=False),  # typed, imported, proposed (by a model)
+    Column("is_approved", Boolean, nullable=False),  # by a person; others do not count
+    _id("created_by"),
+    _moment("created_at"),
+    Index(None, "set_id"),
+)
+
+judgements = Table(
+    "judgements",
+    metadata,
+    _id("question_id", primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    _id("document_id", nullable=False),
+    Column("grade", Integer, nullable=False),
+    Column("start", Integer),  # of a passage in the document's text; NULL: the document as a whole
+    Column("end", Integer),
+    Column("quote", Text),  # the passage's words, to find it again in a later version
+    Index(None, "document_id"),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    _id(primary_key=True),
+    _id("collection_id", nullable=False),
+    _id("set_id", nullable=False),
+    Column("settings", JSON, nullable=False),  # what was searched with, the chunking and the model of that moment
+    Column("figures", JSON, nullable=False),  # by name: value, low, high, questions
+    Column("passages", Integer, nullable=False),
+    Column("took_ms", Integer, nullable=False),
+    _id("created_by"),
+    _moment("created_at"),
+    Index(None, "collection_id", "created_at"),
+)
+
+evaluation_results = Table(
+    "evaluation_results",
+    metadata,
+    _id("evaluation_id", primary_key=True),
+    _id("question_id", primary_key=True),
+    Column("figures", JSON, nullable=False),
+    Column("found", JSON, nullable=False),  # the first things found: document, start, end, grade
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    _id(primary_key=True),
+    _id("collection_id", nullable=False),
+    _id("set_id", nullable=False),
+    Column("metric", String(20), nullable=False),
+    Column("state", String(10), nullable=False),  # waiting, running, stopped, done, failed
+    Column("error", Text),
+    _id("worker_id"),  # the process that works on it
+    _moment("worker_until", nullable=True),
+    _id("created_by"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    Index(None, "collection_id", "created_at"),
+    Index(None, "state"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    _id("study_id", primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("chunking", JSON, nullable=False),
+    Column("search", JSON, nullable=False),
+    Column("is_current", Boolean, nullable=False),  # as the collection is now
+    Column("result", JSON),  # NULL until it was tried
+)

@@ -38,10 +38,9 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     if current.setup.needed():
         print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.code()}\n", flush=True)
     threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()
-    jobs = current.jobs()
-    jobs.start()
-    taking_in = current.knowledge_jobs()
-    taking_in.start()
+    schedulers = [current.jobs(), current.knowledge_jobs(), current.study_jobs()]
+    for scheduler in schedulers:
+        scheduler.start()
     watcher = asyncio.create_task(watch_sessions(current))
     try:
         with drained(current.calls):
@@ -51,8 +50,9 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await watcher
         current.ingest.stop()
-        await asyncio.to_thread(taking_in.stop)
-        await asyncio.to_thread(jobs.stop)
+        current.optimiser.close()
+        for scheduler in schedulers:
+            await asyncio.to_thread(scheduler.stop)
         await asyncio.to_thread(current.calls.close, _DRAIN_S)
         await asyncio.to_thread(current.close)
 

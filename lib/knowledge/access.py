@@ -6,8 +6,9 @@ its owner, by super-admins and, when it is shared, by everybody who may use mode
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, true
 
-from lib.access.permissions import Actor, Permission, Role
-from lib.db.tables import collections
+from lib.access.permissions import OPERATOR, Actor, Permission, Role, actor_for
+from lib.db.engine import Store
+from lib.db.tables import collections, users
 from lib.errors import NotFound
 
 _C = collections.c
@@ -33,3 +34,15 @@ def find(connection: Connection, collection_id: str, condition: ColumnElement[bo
     if row is None:
         raise NotFound("There is no such collection.", "It was deleted, or it belongs to somebody else.")
     return row
+
+
+def actor_of(store: Store, user_id: str | None) -> Actor:
+    """Who began work that goes on in the background: whose calls and budget it is."""
+    if user_id is None:
+        return OPERATOR
+    with store.read() as connection:
+        query = select(users.c.name, users.c.role).where(users.c.id == user_id, users.c.is_active)
+        row = connection.execute(query).first()
+    if row is None:
+        raise NotFound("The person who began it has no account any more.", "", "Begin it again.")
+    return actor_for(user_id, row.name, Role(row.role))

@@ -11,11 +11,12 @@ from lib.access import audit
 from lib.access.permissions import Actor
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import chunks, collections, document_versions, documents
+from lib.db.tables import chunks, collections, document_versions, documents, question_sets
 from lib.errors import InvalidInput
 from lib.knowledge.access import find, readable, writable
 from lib.knowledge.chunking import Chunking
 from lib.knowledge.embedding import BUNDLED
+from lib.knowledge.questions import forget
 from lib.knowledge.settings import SearchSettings
 
 _C, _D = collections.c, documents.c
@@ -142,10 +143,11 @@ class Collections:
         return self.get(actor, collection_id)
 
     def delete(self, actor: Actor, collection_id: str) -> None:
-        """Remove it with its documents. Vectors stay until nobody has their text."""
+        """Remove it with its documents and its questions. Vectors stay until nobody has their text."""
         with self._store.write() as connection:
             row = find(connection, collection_id, writable(actor))
             mine = select(_D.id).where(_D.collection_id == row["id"])
+            forget(connection, question_sets.c.collection_id == row["id"])
             connection.execute(delete(document_versions).where(document_versions.c.document_id.in_(mine)))
             connection.execute(delete(chunks).where(chunks.c.collection_id == row["id"]))
             connection.execute(delete(documents).where(_D.collection_id == row["id"]))

@@ -50,37 +50,52 @@ def rank(
         return _ranking(rows, keyword[rows], None, keyword, index)
     english = index.language == "english"
     weight = 1.0 if mode is Mode.VECTOR else ENGLISH if english else OTHER
-    rows, scores, cosines = _fused(index, vector, keyword, allowed, weight)
+    rows, cosines = _candidates(index, vector, keyword, allowed, weight)
+    scores = _fused(index, vector, rows, cosines, keyword, allowed, weight)
     if english and mode is Mode.HYBRID and len(rows) > FEEDBACK_FROM:
         top = rows[np.argsort(-scores, kind="stable")[:FEEDBACK_FROM]]
         top = top[index.has_vector[top]]
         if len(top):
             moved = vector + FEEDBACK * index.vectors[top].mean(axis=0)
-            rows, scores, _ = _fused(index, moved / np.linalg.norm(moved), keyword, allowed, weight)
-            cosines = np.where(index.has_vector[rows], index.cosines(rows, vector), np.nan)
+            moved /= np.linalg.norm(moved)
+            near = np.where(index.has_vector[rows], index.cosines(rows, moved), np.nan)
+            scores = _fused(index, moved, rows, near, keyword, allowed, weight)
     if rerank and english and mode is Mode.HYBRID:
         scores = _smoothed(index, rows, scores)
     order = np.argsort(-scores, kind="stable")[:most]
     return _ranking(rows[order], scores[order], dict(zip(rows.tolist(), cosines.tolist(), strict=True)), keyword, index)
 
 
-def _fused(
+def _candidates(
     index: Index, vector: np.ndarray, keyword: np.ndarray, allowed: np.ndarray | None, weight: float
-) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Candidates, their fused scores and their cosines (NaN without a vector)."""
+) -> tuple[Rows, np.ndarray]:
+    """The passages that either leg has among its best, and their cosines (NaN without a vector)."""
     rows, cosines = index.nearest(vector, allowed)
     if weight < 1:
         best = _best(keyword, np.flatnonzero(keyword > 0), CANDIDATES)
         extra = np.setdiff1d(best, rows)
         near = np.where(index.has_vector[extra], index.cosines(extra, vector), np.nan) if len(extra) else extra
         rows, cosines = np.concatenate([rows, extra]), np.concatenate([cosines, near])
+    return rows, cosines
+
+
+def _fused(
+    index: Index,
+    vector: np.ndarray,
+    rows: Rows,
+    cosines: np.ndarray,
+    keyword: np.ndarray,
+    allowed: np.ndarray | None,
+    weight: float,
+) -> np.ndarray:
+    """Both legs as one score of each row: z-scores over the collection, weighted."""
     mean, deviation = index.spread(vector)
     told = (cosines - mean) / deviation if deviation > 0 else np.zeros(len(rows))
     told = np.nan_to_num(told, nan=0.0)
     part = keyword if allowed is None else keyword[allowed]
     usual, width = (float(part.mean()), float(part.std())) if len(part) else (0.0, 0.0)
     said = (keyword[rows] - usual) / width if width > 0 else np.zeros(len(rows))
-    return rows, weight * told + (1 - weight) * said, cosines
+    return np.asarray(weight * told + (1 - weight) * said)
 
 
 def _smoothed(index: Index, rows: Rows, scores: np.ndarray) -> np.ndarray:
@@ -115,10 +130,8 @@ def _ranking(
     near: Any = nothing if cosines is None else np.asarray([cosines.get(row, np.nan) for row in rows.tolist()])
     vector_ranks = nothing
     if cosines:
-        place = {
-            row: n + 1 for n, row in enumerate(sorted(cosines, key=lambda row: -(np.nan_to_num(cosines[row], nan=-2))))
-        }
-        vector_ranks = np.asarray([place[row] for row in rows.tolist()], dtype=float)
+        every = np.asarray([*cosines.values()])
+        vector_ranks = np.asarray([np.nan if one != one else 1 + int((every > one).sum()) for one in near])
     said = np.where(keyword[rows] > 0, keyword[rows], np.nan)
     keyword_ranks = np.asarray([1 + int((keyword > score).sum()) if score > 0 else np.nan for score in keyword[rows]])
     return Ranking(rows, scores, near, said, vector_ranks, keyword_ranks)

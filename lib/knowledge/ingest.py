@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import RowMapping, delete, insert, or_, select, update
 
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import chunks, collections, document_versions, documents, users
-from lib.errors import LLMManagerError, NotFound
+from lib.db.tables import chunks, collections, document_versions, documents
+from lib.errors import LLMManagerError
 from lib.knowledge import sandbox
+from lib.knowledge.access import actor_of
 from lib.knowledge.chunking import Chunking, Piece, cut, pages_of
 from lib.knowledge.collections import touch
 from lib.knowledge.embedding import Embedder, sha256_of
@@ -83,7 +83,7 @@ class Ingest:
             self._fail(row, f"An unexpected error: {type(error).__name__}.")
 
     def _work(self, row: RowMapping) -> None:
-        actor = self._actor(row["created_by"])
+        actor = actor_of(self._store, row["created_by"])
         wanted = (_V.document_id == row["id"]) & (_V.version == row["version"])
         with self._store.read() as connection:
             kept = connection.execute(select(document_versions).where(wanted)).mappings().first()
@@ -132,17 +132,6 @@ class Ingest:
         values = {"state": "failed", "error": why[:1000], "worker_id": None, "worker_until": None}
         with self._store.write() as connection:
             connection.execute(update(documents).where(mine).values(**values, updated_at=utc_now()))
-
-    def _actor(self, user_id: str | None) -> Actor:
-        """Who added it: whose calls and budget its embedding is."""
-        if user_id is None:
-            return OPERATOR
-        with self._store.read() as connection:
-            query = select(users.c.name, users.c.role).where(users.c.id == user_id, users.c.is_active)
-            row = connection.execute(query).first()
-        if row is None:
-            raise NotFound("The person who added it has no account any more.", "", "Add it again.")
-        return actor_for(user_id, row.name, Role(row.role))
 
 
 def _chunk(

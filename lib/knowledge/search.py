@@ -21,6 +21,7 @@ from lib.knowledge.words import prepare
 if TYPE_CHECKING:
     import numpy as np
 
+    from lib.knowledge.fusion import Ranking
     from lib.knowledge.index import Index
     from lib.knowledge.indexes import Indexes
 
@@ -107,16 +108,18 @@ class Passages:
             vector = self._embedder.question(actor, row["embedding_model"], question)
         with self._store.read() as connection:
             allowed = _allowed(connection, index, collection_id, only or Only())
-            ranking = self._rank(index, question, vector, settings, allowed)
+            ranking = ranked(index, question, vector, settings, allowed)
             hits = _hits(connection, collection_id, index, ranking)
         took = round((time.monotonic() - began) * 1000)
         return Found(hits, settings, index.language, index.size, took)
 
-    def _rank(self, index: "Index", question: str, vector: Any, settings: SearchSettings, allowed: Any) -> Any:
-        from lib.knowledge import fusion
 
-        stems = prepare(question, index.language) or prepare(question, "")
-        return fusion.rank(index, settings.mode, vector, stems, allowed, settings.rerank, settings.k)
+def ranked(index: "Index", question: str, vector: Any, settings: SearchSettings, allowed: Any = None) -> "Ranking":
+    """The passages of an index that answer a question best: what every search and every trial comes down to."""
+    from lib.knowledge import fusion
+
+    stems = prepare(question, index.language) or prepare(question, "")
+    return fusion.rank(index, settings.mode, vector, stems, allowed, settings.rerank, settings.k)
 
 
 def _allowed(connection: Connection, index: "Index", collection_id: str, only: Only) -> "np.ndarray | None":

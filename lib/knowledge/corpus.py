@@ -1,0 +1,141 @@
+"""Reads test collections: documents, questions, and which answers which, as the public ones are kept.
+
+A folder holds `corpus.jsonl` or `docs.jsonl` (`_id` or `id`, `title`, `text`), `queries.jsonl` (`_id` or `id`, `text`)
+and `qrels.tsv` or `qrels/test.tsv` (question, document, grade; with or without a head; TREC's four columns too).
+A CSV of one's own has the columns `question`, `document` and, if wanted, `grade`.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lib.errors import InvalidInput
+from lib.knowledge.collections import storable
+
+DOCUMENT_FILES = ("corpus.jsonl", "docs.jsonl")
+QUESTIONS = "queries.jsonl"
+_QRELS = ("qrels.tsv", "qrels/test.tsv", "qrels/dev.tsv", "qrels/train.tsv")
+_LONGEST_QUESTION = 4_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A document as it stands in a corpus."""
+
+    id: str
+    title: str
+    text: str
+
+    @property
+    def whole(self) -> str:
+        """Its title before its text, unless the text begins with it; empty where there are no words at all."""
+        text = self.text.strip()
+        return text if text.startswith(self.title) else f"{self.title}\n\n{text}".strip()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with the grade of each document that was judged, by the documents' names."""
+
+    id: str
+    text: str
+    grades: Mapping[str, int] = field(default_factory=dict)
+
+
+def corpus_in(folder: Path) -> Path | None:
+    """The file with a folder's documents, where it is a test collection."""
+    return next((folder / name for name in DOCUMENT_FILES if (folder / name).is_file()), None)
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The documents of a JSON lines file; InvalidInput names the line that can't be read."""
+    for number, line in enumerate(_lines(path), start=1):
+        record = _record(path.name, number, line)
+        yield Entry(_id(path.name, number, record), _words(record.get("title")), _words(record.get("text")))
+
+
+def read_folder(folder: Path) -> list[Asked]:
+    """The questions of a test collection with their judgements; those without any are left out."""
+    qrels = next((folder / name for name in _QRELS if (folder / name).is_file()), None)
+    if qrels is None or not (folder / QUESTIONS).is_file():
+        raise InvalidInput(
+            f"{folder} is no test collection.", "", f"It needs {QUESTIONS} and qrels.tsv or qrels/test.tsv.", "corpus"
+        )
+    return read_questions(_lines(folder / QUESTIONS), _lines(qrels))
+
+
+def read_questions(queries: Iterable[str], qrels: Iterable[str]) -> list[Asked]:
+    """Questions from the lines of `queries.jsonl` and of a file of judgements."""
+    grades: dict[str, dict[str, int]] = {}
+    for number, line in enumerate(qrels, start=1):
+        cells = line.strip().split("\t") if "\t" in line else line.split()
+        if not line.strip():
+            continue
+        try:
+            if len(cells) not in (3, 4):
+                raise ValueError
+            grades.setdefault(cells[0], {})[cells[-2]] = int(float(cells[-1]))
+        except ValueError:
+            if number > 1:  # the first line may be a head
+                why = f"Line {number} does not have a question, a document and a grade."
+                raise InvalidInput("The judgements can't be read.", why, "", "qrels") from None
+    found = []
+    for number, line in enumerate(queries, start=1):
+        record = _record(QUESTIONS, number, line)
+        asked, text = _id(QUESTIONS, number, record), _words(record.get("text"))
+        if text and any(grade > 0 for grade in grades.get(asked, {}).values()):
+            found.append(Asked(asked, text[:_LONGEST_QUESTION], grades[asked]))
+    if not found:
+        raise InvalidInput("There are no questions.", "None of them has a relevant document.", "", "queries")
+    return found
+
+
+def read_csv(text: str) -> list[Asked]:
+    """Questions from a CSV; several lines with the same question are several documents that answer it."""
+    rows = csv.DictReader(io.StringIO(storable(text.removeprefix("\ufeff"))))
+    if not {"question", "document"} <= {(name or "").strip().lower() for name in rows.fieldnames or ()}:
+        raise InvalidInput("The CSV can't be read.", "", "Name its columns question, document and grade.", "csv")
+    grades: dict[str, dict[str, int]] = {}
+    for row in rows:
+        cells = {(name or "").strip().lower(): str(value or "").strip() for name, value in row.items()}
+        if not cells["question"] or not cells["document"]:
+            continue
+        try:
+            grade = int(cells.get("grade") or 1)
+        except ValueError as error:
+            why = f"Line {rows.line_num}: {cells['grade'][:40]!r} is no whole number."
+            raise InvalidInput("The CSV can't be read.", why, "", "csv") from error
+        grades.setdefault(cells["question"][:_LONGEST_QUESTION], {})[cells["document"]] = grade
+    return [Asked("", question, judged) for question, judged in grades.items() if max(judged.values()) > 0]
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            yield from (line for line in file if line.strip())
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read.", error.strerror or "") from error
+
+
+def _record(name: str, number: int, line: str) -> Mapping[str, object]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise InvalidInput(f"{name} can't be read.", f"Line {number} is not a JSON object.")
+    return record
+
+
+def _id(name: str, number: int, record: Mapping[str, object]) -> str:
+    found = _words(record.get("_id", record.get("id")))
+    if not found or len(found) > 200:
+        raise InvalidInput(f"{name} can't be read.", f"Line {number} has no id of up to 200 signs.")
+    return found
+
+
+def _words(value: object) -> str:
+    return storable(str(value)).strip() if isinstance(value, str | int) else ""
