@@ -73,6 +73,7 @@ class Corpora:
         note: Callable[[int], None] | None = None,
     ) -> TakenIn:
         """Add every entry as a document whose source name is its id; `note` hears how many are through."""
+        writable(actor)
         about = about or About()
         if about.kind not in KINDS:
             raise InvalidInput(f"There is no kind {about.kind}.", "", f"Choose of {', '.join(KINDS)}.", "kind")

@@ -186,6 +186,7 @@ class Evaluations:
 
     def delete(self, actor: Actor, evaluation_id: str) -> None:
         """Remove a run."""
+        writable(actor)
         run = self.get(actor, evaluation_id)
         with self._store.write() as connection:
             row = find(connection, run.collection_id, writable(actor))

@@ -18,6 +18,7 @@ from lib.calls.request import CallRequest, Origin
 from lib.db.engine import Store
 from lib.db.tables import chunks, documents, judgements, questions
 from lib.errors import ErrorKind, InvalidInput, ProviderError
+from lib.knowledge.access import writable
 from lib.knowledge.embedding import APP
 from lib.knowledge.question_sets import of_set, write
 from lib.knowledge.questions import Judgement, Question, Source, questions_of
@@ -50,6 +51,7 @@ class Proposals:
         note: Callable[[int, int], None] | None = None,
     ) -> Sequence[Question]:
         """Up to `count` questions that wait for approval; ProviderError when the first call fails."""
+        writable(actor)
         if not 1 <= count <= MOST:
             raise InvalidInput(f"{count} questions can't be proposed.", "", f"Ask for 1 to {MOST}.", "count")
         with self._store.read() as connection:

@@ -69,6 +69,7 @@ class QuestionSets:
 
     def create(self, actor: Actor, collection_id: str, name: str) -> QuestionSet:
         """Begin an empty one."""
+        writable(actor)
         name = " ".join(storable(name).split())
         if not name or len(name) > 120:
             raise InvalidInput("A question set needs a name.", "It takes up to 120 characters.", "", "name")
@@ -164,6 +165,7 @@ class QuestionSets:
                 connection.execute(insert(table), values[start : start + _INSERTED])
 
     def _of_question(self, connection: Connection, actor: Actor, question_id: str) -> RowMapping:
+        writable(actor)
         set_id = connection.scalar(select(_Q.set_id).where(_Q.id == question_id))
         if set_id is None:
             raise NotFound("There is no such question.", "It was deleted, or it belongs to somebody else.")

@@ -27,7 +27,9 @@ from lib.db.tables import audit_log, circuits
 from lib.experiments.plan import Candidate, Draft
 from lib.imports import Source
 from lib.jobs.retention import Days
+from lib.knowledge.corpus import Entry
 from lib.knowledge.documents import About
+from lib.knowledge.questions import Judgement
 from lib.playground.question import Question
 from lib.playground.run import Pane
 from lib.prompts.template import VersionDraft
@@ -107,11 +109,15 @@ NOT_CHANGES = {
     "ExchangeRates.choices": "a question",
     "ExchangeRates.book": "a question",
     "Webhook.test": "sends a message and keeps nothing",
+    "Evaluations.run": "asks questions as a search does and keeps what was found",
+    "Corpora.evaluate": "a question; its calls are rows of the ledger",
+    "Optimiser.run": "does what Optimiser.begin has noted; its calls are rows of the ledger",
     "Documents.add_url": "adds what it fetched as Documents.add does",
     **dict.fromkeys(
         (
             *("Documents.text", "Documents.original", "Documents.chunks", "Documents.page_image"),
             *("Documents.preview", "Passages.search", "Answers.found"),
+            *("QuestionSets.questions", "Evaluations.outcomes", "Evaluations.compare", "Optimiser.quote"),
         ),
         "a question",
     ),
@@ -136,6 +142,46 @@ def _chunk(s: Services) -> int:
     document = _document(s)
     s.ingest.run_due()
     return s.documents.chunks(OPERATOR, document)[0][0].id
+
+
+def _questions(s: Services) -> str:
+    """A set with one question, of a collection with one document."""
+    collection = _collection(s)
+    s.corpora.take_in(OPERATOR, collection, [Entry("1", "t", "The boiler is descaled every four weeks." * 4)])
+    made = s.question_sets.create(OPERATOR, collection, "q").id
+    s.question_sets.add(OPERATOR, made, "How often?", _answer(s, made))
+    return made
+
+
+def _answer(s: Services, set_id: str) -> list[Judgement]:
+    collection = s.question_sets.get(OPERATOR, set_id).collection_id
+    return [Judgement(s.documents.list(OPERATOR, collection)[0].id)]
+
+
+def _change_question(s: Services, a: Actor) -> None:
+    made = _questions(s)
+    (question,) = s.question_sets.questions(OPERATOR, made)
+    s.question_sets.update(a, question.id, SECRET, _answer(s, made))
+
+
+def _add_question(s: Services, a: Actor) -> None:
+    made = _questions(s)
+    s.question_sets.add(a, made, SECRET, _answer(s, made))
+
+
+def _propose(s: Services, a: Actor) -> None:
+    slug = f"c-{new_id()[-12:]}"
+    provider = _scripted(s).provider_name
+    s.configurations.create(OPERATOR, slug=slug, app="app", provider=provider, model="say:What is descaled?")
+    s.proposals.propose(a, _questions(s), 1, configuration=slug)
+
+
+def _evaluation(s: Services) -> str:
+    return s.evaluations.run(OPERATOR, _questions(s)).id
+
+
+def _study(s: Services) -> str:
+    return s.optimiser.begin(OPERATOR, _questions(s))
 
 
 def _failed_document(s: Services) -> str:
@@ -336,6 +382,22 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Documents.describe": ("document.change", lambda s, a: s.documents.describe(a, _document(s), About("New"))),
     "Documents.delete": ("document.delete", lambda s, a: s.documents.delete(a, _document(s))),
     "Documents.edit_chunk": ("chunk.edit", lambda s, a: s.documents.edit_chunk(a, _chunk(s), SECRET)),
+    "QuestionSets.create": ("question_set.create", lambda s, a: s.question_sets.create(a, _collection(s), "q")),
+    "QuestionSets.delete": ("question_set.delete", lambda s, a: s.question_sets.delete(a, _questions(s))),
+    "QuestionSets.add": ("question.add", _add_question),
+    "QuestionSets.update": ("question.change", _change_question),
+    "QuestionSets.approve": ("question.approve", lambda s, a: s.question_sets.approve(a, _questions(s), [])),
+    "QuestionSets.remove": ("question.delete", lambda s, a: s.question_sets.remove(a, _questions(s), [])),
+    "QuestionSets.import_asked": ("question.import", lambda s, a: s.question_sets.import_asked(a, _questions(s), [])),
+    "Proposals.propose": ("question.propose", _propose),
+    "Evaluations.delete": ("evaluation.delete", lambda s, a: s.evaluations.delete(a, _evaluation(s))),
+    "Corpora.take_in": (
+        "document.add_many",
+        lambda s, a: s.corpora.take_in(a, _collection(s), [Entry("1", "t", SECRET)]),
+    ),
+    "Optimiser.begin": ("study.begin", lambda s, a: s.optimiser.begin(a, _questions(s))),
+    "Optimiser.stop": ("study.stop", lambda s, a: s.optimiser.stop(a, _study(s))),
+    "Optimiser.apply": ("collection.change", lambda s, a: s.optimiser.apply(a, _study(s), 0)),
     "Prompts.create": ("prompt.create", lambda s, a: s.prompts.create(a, "greet", VersionDraft(SECRET))),
     "Prompts.save": ("prompt.save", lambda s, a: s.prompts.save(a, _prompt(s), VersionDraft(f"{SECRET}!"), 1)),
     "Prompts.describe": ("prompt.edit", lambda s, a: s.prompts.describe(a, _prompt(s), description=SECRET)),

@@ -56,7 +56,12 @@ from lib.jobs.retention import Days, Retention
 from lib.knowledge.answers import Answers
 from lib.knowledge.chunking import Chunking
 from lib.knowledge.collections import Collections
+from lib.knowledge.corpora import Corpora
 from lib.knowledge.documents import About, Documents
+from lib.knowledge.evaluation import Evaluations
+from lib.knowledge.optimiser import Optimiser
+from lib.knowledge.proposals import Proposals
+from lib.knowledge.question_sets import QuestionSets
 from lib.knowledge.embedding import Embedder
 from lib.knowledge.search import Passages
 from lib.playground.question import Question
@@ -167,6 +172,32 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Documents.delete": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.delete(a, NOBODY)),
     "Documents.edit_chunk": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.edit_chunk(a, 0, "words")),
     "Documents.preview": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.documents.preview(a, Chunking(), "n", b"", "m")),
+    "QuestionSets.list": (P.TEST_CONFIGS, lambda s, a: s.question_sets.list(a, NOBODY)),
+    "QuestionSets.get": (P.TEST_CONFIGS, lambda s, a: s.question_sets.get(a, NOBODY)),
+    "QuestionSets.questions": (P.TEST_CONFIGS, lambda s, a: s.question_sets.questions(a, NOBODY)),
+    "QuestionSets.create": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.question_sets.create(a, NOBODY, "")),
+    "QuestionSets.delete": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.question_sets.delete(a, NOBODY)),
+    "QuestionSets.add": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.question_sets.add(a, NOBODY, "q", [])),
+    "QuestionSets.update": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.question_sets.update(a, NOBODY, "q", [])),
+    "QuestionSets.approve": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.question_sets.approve(a, NOBODY, [])),
+    "QuestionSets.remove": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.question_sets.remove(a, NOBODY, [])),
+    "QuestionSets.import_asked": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.question_sets.import_asked(a, NOBODY, [])),
+    "Proposals.propose": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.proposals.propose(a, NOBODY, 0)),
+    "Evaluations.run": (P.TEST_CONFIGS, lambda s, a: s.evaluations.run(a, NOBODY)),
+    "Evaluations.list": (P.TEST_CONFIGS, lambda s, a: s.evaluations.list(a, NOBODY)),
+    "Evaluations.get": (P.TEST_CONFIGS, lambda s, a: s.evaluations.get(a, NOBODY)),
+    "Evaluations.outcomes": (P.TEST_CONFIGS, lambda s, a: s.evaluations.outcomes(a, NOBODY)),
+    "Evaluations.compare": (P.TEST_CONFIGS, lambda s, a: s.evaluations.compare(a, NOBODY, NOBODY)),
+    "Evaluations.delete": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.evaluations.delete(a, NOBODY)),
+    "Corpora.take_in": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.corpora.take_in(a, NOBODY, [])),
+    "Corpora.evaluate": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.corpora.evaluate(a, [], [], names=())),
+    "Optimiser.quote": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.optimiser.quote(a, NOBODY)),
+    "Optimiser.begin": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.optimiser.begin(a, NOBODY)),
+    "Optimiser.run": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.optimiser.run(a, NOBODY)),
+    "Optimiser.stop": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.optimiser.stop(a, NOBODY)),
+    "Optimiser.get": (P.TEST_CONFIGS, lambda s, a: s.optimiser.get(a, NOBODY)),
+    "Optimiser.list": (P.TEST_CONFIGS, lambda s, a: s.optimiser.list(a, NOBODY)),
+    "Optimiser.apply": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.optimiser.apply(a, NOBODY, 0)),
     "Passages.search": (P.TEST_CONFIGS, lambda s, a: s.passages.search(a, NOBODY, "q")),
     "Answers.ask": (P.TEST_CONFIGS, lambda s, a: s.answers.ask(a, [NOBODY], "q")),
     "Answers.found": (P.TEST_CONFIGS, lambda s, a: s.answers.found(a, [NOBODY], "q")),
@@ -373,6 +404,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics, Imports, Demo)
     services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
     services += (Collections, Documents, Passages, Answers, Embedder)
+    services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser)
     for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
