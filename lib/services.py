@@ -41,6 +41,7 @@ from lib.db.vault import Vault
 from lib.experiments.experiments import Experiments
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
+from lib.knowledge.services import KnowledgeServices
 from lib.playground.runs import Playground
 from lib.prompts.prompts import Prompts
 from lib.providers import safe_logs
@@ -58,17 +59,6 @@ if TYPE_CHECKING:
     from lib.calls.activity import Activity
     from lib.demo import Demo
     from lib.imports import Imports
-    from lib.knowledge.answers import Answers
-    from lib.knowledge.collections import Collections
-    from lib.knowledge.corpora import Corpora
-    from lib.knowledge.documents import Documents
-    from lib.knowledge.embedding import Embedder
-    from lib.knowledge.evaluation import Evaluations
-    from lib.knowledge.ingest import Ingest
-    from lib.knowledge.optimiser import Optimiser
-    from lib.knowledge.proposals import Proposals
-    from lib.knowledge.question_sets import QuestionSets
-    from lib.knowledge.search import Passages
     from lib.statistics.queries import Statistics
     from lib.statistics.reconcile import Reconcile
     from lib.statistics.whatif import WhatIf
@@ -76,7 +66,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Services:
+class Services(KnowledgeServices):
     """Everything a door may call. Statistics and sample data load pandas and DuckDB when first used."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -163,87 +153,6 @@ class Services:
         return Demo(self.store)
 
     @cached_property
-    def collections(self) -> "Collections":
-        """The knowledge base: documents that are searched together."""
-        from lib.knowledge.collections import Collections
-
-        return Collections(self.store)
-
-    @cached_property
-    def embedder(self) -> "Embedder":
-        """Texts to vectors."""
-        from lib.knowledge.embedding import Embedder
-
-        return Embedder(self.store, self.calls)
-
-    @cached_property
-    def documents(self) -> "Documents":
-        """What stands in collections."""
-        from lib.knowledge.documents import Documents
-
-        return Documents(self.store, self.embedder)
-
-    @cached_property
-    def ingest(self) -> "Ingest":
-        """What takes documents in."""
-        from lib.knowledge.ingest import Ingest
-
-        return Ingest(self.store, self.embedder)
-
-    @cached_property
-    def passages(self) -> "Passages":
-        """The search for passages."""
-        from lib.knowledge.indexes import Indexes
-        from lib.knowledge.search import Passages
-
-        return Passages(self.store, self.embedder, Indexes(self.store, self.settings.data_dir / "knowledge"))
-
-    @cached_property
-    def answers(self) -> "Answers":
-        """Answers from passages."""
-        from lib.knowledge.answers import Answers
-
-        return Answers(self.calls, self.passages, self.configurations, self.overrides)
-
-    @cached_property
-    def question_sets(self) -> "QuestionSets":
-        """Questions of collections, with what answers them."""
-        from lib.knowledge.question_sets import QuestionSets
-
-        return QuestionSets(self.store)
-
-    @cached_property
-    def proposals(self) -> "Proposals":
-        """Questions that models write."""
-        from lib.knowledge.proposals import Proposals
-
-        return Proposals(self.store, self.calls)
-
-    @cached_property
-    def evaluations(self) -> "Evaluations":
-        """How well collections are searched."""
-        from lib.knowledge.evaluation import Evaluations
-
-        return Evaluations(self.store, self.passages)
-
-    @cached_property
-    def corpora(self) -> "Corpora":
-        """Whole corpora taken in, or evaluated on."""
-        from lib.knowledge.corpora import Corpora
-        from lib.knowledge.pool import Pools
-
-        return Corpora(self.store, Pools(self.store, self.embedder))
-
-    @cached_property
-    def optimiser(self) -> "Optimiser":
-        """The best way to cut and search a collection."""
-        from lib.knowledge.optimiser import Optimiser
-        from lib.knowledge.pool import Pools
-
-        pools = Pools(self.store, self.embedder)
-        return Optimiser(self.store, self.embedder, pools, self.collections, self.prices)
-
-    @cached_property
     def imports(self) -> "Imports":
         """Past usage from other programs."""
         from lib.imports import Imports
@@ -265,20 +174,16 @@ class Services:
         }
         return Scheduler(self.store, jobs, errands=errands)
 
-    def knowledge_jobs(self) -> Scheduler:
-        """Documents are taken in beside the other errands, which must not wait for them."""
-        return Scheduler(self.store, {}, errands={"documents": lambda: self.ingest.run_due()}, errands_every_s=1.0)
-
-    def study_jobs(self) -> Scheduler:
-        """Studies take long and run beside everything else."""
-        return Scheduler(self.store, {}, errands={"studies": lambda: self.optimiser.run_due()})
+    def long_jobs(self) -> list[Scheduler]:
+        """What takes long and runs beside the errands, which must not wait for it."""
+        return [
+            Scheduler(self.store, {}, errands={"documents": lambda: self.ingest.run_due()}, errands_every_s=1.0),
+            Scheduler(self.store, {}, errands={"studies": lambda: self.optimiser.run_due()}),
+        ]
 
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
-        if "ingest" in self.__dict__:
-            self.ingest.stop()
-        if "optimiser" in self.__dict__:
-            self.optimiser.close()
+        self.close_knowledge()
         self.experiments.close()
         self.calls.close()
         self.api_keys.write_last_used()

@@ -1,9 +1,9 @@
 """`demo load` and `demo remove`: a year of sample usage, marked as such."""
 
 import argparse
-import sys
 from typing import Any
 
+from lib.cli import output
 from lib.cli.arguments import count
 from lib.cli.door import OPERATOR, opened_services
 
@@ -25,11 +25,7 @@ def add_commands(commands: Any) -> None:
 
 def load(arguments: argparse.Namespace) -> None:
     """Add sample calls."""
-
-    def show(done: int, total: int) -> None:
-        print(f"\r{done:,} of {total:,} calls", end="\n" if done >= total else "", file=sys.stderr, flush=True)
-
-    progress = show if sys.stderr.isatty() else None
+    progress = output.progress("calls")
     with opened_services() as services:
         written = services.demo.load(OPERATOR, arguments.calls, arguments.seed, progress=progress)
     print(f"Added {written:,} sample calls. Remove them with: python -m lib demo remove")

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -82,3 +82,15 @@ def _plain(value: Any) -> Any:
             return list(value)
         case _:
             return str(value)
+
+
+def progress(what: str) -> Callable[[int, int], None] | None:
+    """A line on the terminal that is written over; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        return None
+
+    def note(done: int, of: int) -> None:
+        end = "\n" if done >= of else ""
+        print(f"\r{done:,} of {of:,} {what}", end=end, file=sys.stderr, flush=True)
+
+    return note

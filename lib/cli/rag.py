@@ -1,6 +1,7 @@
 """`rag collections|create|ingest|documents|search|answer|reindex|delete`: the knowledge base from the command line.
 
-`rag eval|evaluations|questions` are in `lib.cli.rag_eval`, `rag optimise|studies|apply` in `lib.cli.rag_optimise`.
+`rag eval|evaluations` are in `lib.cli.rag_eval`, `rag questions` in `lib.cli.rag_questions`,
+`rag optimise|studies|apply` in `lib.cli.rag_optimise`.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.cli import output, rag_eval, rag_optimise
+from lib.cli import output, rag_eval, rag_optimise, rag_questions
 from lib.cli.arguments import count, day, names
 from lib.cli.door import OPERATOR, opened_services
 from lib.cli.rag_eval import MODES, STRATEGIES
@@ -66,6 +67,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--document", metavar="ID", help="this document alone")
     command.set_defaults(run=delete)
     rag_eval.add_actions(actions)
+    rag_questions.add_actions(actions)
     rag_optimise.add_actions(actions)
 
 
@@ -159,7 +161,7 @@ def _take_in(services: "Services", collection_id: str, path: Path, about: Any) -
     from lib.knowledge.corpus import read_entries
 
     entries = [*read_entries(path)]
-    note = rag_eval.progress("documents")
+    note = output.progress("documents")
     told = None if note is None else (lambda done: note(done, len(entries)))
     done = services.corpora.take_in(OPERATOR, collection_id, entries, about, told)
     told_in_all = f"{done.added:,} added, {done.unchanged:,} unchanged, {done.empty:,} without words"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lib.cli import output
 from lib.cli.arguments import count, names
 from lib.cli.door import OPERATOR, opened_services
-from lib.cli.rag_eval import chosen_set, progress
+from lib.cli.rag_questions import chosen_set
 from lib.errors import Conflict, InvalidInput
 from lib.money import NANO_PER_USD
 
@@ -97,7 +97,7 @@ def apply(arguments: argparse.Namespace) -> None:
 
 def _followed(services: "Services", study_id: str) -> "Study":
     """The study when it has ended; where a server works on it, what it does is watched."""
-    note = progress("trials")
+    note = output.progress("trials")
     while True:
         try:
             return services.optimiser.run(OPERATOR, study_id, note)

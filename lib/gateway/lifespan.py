@@ -38,7 +38,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     if current.setup.needed():
         print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.code()}\n", flush=True)
     threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()
-    schedulers = [current.jobs(), current.knowledge_jobs(), current.study_jobs()]
+    schedulers = [current.jobs(), *current.long_jobs()]
     for scheduler in schedulers:
         scheduler.start()
     watcher = asyncio.create_task(watch_sessions(current))
@@ -49,8 +49,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
-        current.ingest.stop()
-        current.optimiser.close()
+        current.close_knowledge()
         for scheduler in schedulers:
             await asyncio.to_thread(scheduler.stop)
         await asyncio.to_thread(current.calls.close, _DRAIN_S)

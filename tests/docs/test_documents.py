@@ -1,8 +1,10 @@
 """The documents tell the truth: what they name is compared with the code."""
 
 import ast
+import inspect
 import re
 import shlex
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,6 @@ def test_every_service_named_exists() -> None:
         for node in ast.walk(source)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
     }
-    lazy = {name for name, value in vars(Services).items() if type(value).__name__ == "cached_property"}
+    lazy = {name for name, value in inspect.getmembers_static(Services) if isinstance(value, cached_property)}
     named = {name for row in table(text("api-reference").split("## Python\n", 1)[1], "") for name in code_names(row[0])}
     assert named == (assigned | lazy) - {"settings", "store"}

@@ -122,7 +122,7 @@ NOT_CHANGES = {
         "a question",
     ),
     **dict.fromkeys(
-        ("Answers.ask", "Calls.embed", "Embedder.embed", "Embedder.keep", "Embedder.question"),
+        ("Answers.ask", "Answers.ground", "Calls.embed", "Embedder.embed", "Embedder.keep", "Embedder.question"),
         "a call is a row of the ledger",
     ),
 }

@@ -58,11 +58,11 @@ from lib.knowledge.chunking import Chunking
 from lib.knowledge.collections import Collections
 from lib.knowledge.corpora import Corpora
 from lib.knowledge.documents import About, Documents
+from lib.knowledge.embedding import Embedder
 from lib.knowledge.evaluation import Evaluations
 from lib.knowledge.optimiser import Optimiser
 from lib.knowledge.proposals import Proposals
 from lib.knowledge.question_sets import QuestionSets
-from lib.knowledge.embedding import Embedder
 from lib.knowledge.search import Passages
 from lib.playground.question import Question
 from lib.playground.run import Pane
@@ -200,6 +200,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Optimiser.apply": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.optimiser.apply(a, NOBODY, 0)),
     "Passages.search": (P.TEST_CONFIGS, lambda s, a: s.passages.search(a, NOBODY, "q")),
     "Answers.ask": (P.TEST_CONFIGS, lambda s, a: s.answers.ask(a, [NOBODY], "q")),
+    "Answers.ground": (P.TEST_CONFIGS, lambda s, a: s.answers.ground(a, [NOBODY], "q", None, [], 0)),
     "Answers.found": (P.TEST_CONFIGS, lambda s, a: s.answers.found(a, [NOBODY], "q")),
     "Embedder.embed": (P.TEST_CONFIGS, lambda s, a: s.embedder.embed(a, "none/m", ["x"])),
     "Embedder.keep": (P.TEST_CONFIGS, lambda s, a: s.embedder.keep(a, "none/m", ["x"])),

@@ -1,0 +1,123 @@
+"""The services of the knowledge base, part of what `lib.services` composes; loaded when first used."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lib.calls.calls import Calls
+from lib.configs.configurations import Configurations
+from lib.configs.overrides import Overrides
+from lib.db.engine import Store
+from lib.providers.price_book import PriceBook
+from lib.settings import Settings
+
+if TYPE_CHECKING:
+    from lib.knowledge.answers import Answers
+    from lib.knowledge.collections import Collections
+    from lib.knowledge.corpora import Corpora
+    from lib.knowledge.documents import Documents
+    from lib.knowledge.embedding import Embedder
+    from lib.knowledge.evaluation import Evaluations
+    from lib.knowledge.ingest import Ingest
+    from lib.knowledge.optimiser import Optimiser
+    from lib.knowledge.proposals import Proposals
+    from lib.knowledge.question_sets import QuestionSets
+    from lib.knowledge.search import Passages
+
+
+class KnowledgeServices:
+    """Collections, their documents, searches, answers and how good they are."""
+
+    settings: Settings
+    store: Store
+    calls: Calls
+    configurations: Configurations
+    overrides: Overrides
+    prices: PriceBook
+
+    @cached_property
+    def collections(self) -> "Collections":
+        """The knowledge base: documents that are searched together."""
+        from lib.knowledge.collections import Collections
+
+        return Collections(self.store)
+
+    @cached_property
+    def embedder(self) -> "Embedder":
+        """Texts to vectors."""
+        from lib.knowledge.embedding import Embedder
+
+        return Embedder(self.store, self.calls)
+
+    @cached_property
+    def documents(self) -> "Documents":
+        """What stands in collections."""
+        from lib.knowledge.documents import Documents
+
+        return Documents(self.store, self.embedder)
+
+    @cached_property
+    def ingest(self) -> "Ingest":
+        """What takes documents in."""
+        from lib.knowledge.ingest import Ingest
+
+        return Ingest(self.store, self.embedder)
+
+    @cached_property
+    def passages(self) -> "Passages":
+        """The search for passages."""
+        from lib.knowledge.indexes import Indexes
+        from lib.knowledge.search import Passages
+
+        return Passages(self.store, self.embedder, Indexes(self.store, self.settings.data_dir / "knowledge"))
+
+    @cached_property
+    def answers(self) -> "Answers":
+        """Answers from passages."""
+        from lib.knowledge.answers import Answers
+
+        return Answers(self.calls, self.passages, self.configurations, self.overrides)
+
+    @cached_property
+    def question_sets(self) -> "QuestionSets":
+        """Questions of collections, with what answers them."""
+        from lib.knowledge.question_sets import QuestionSets
+
+        return QuestionSets(self.store)
+
+    @cached_property
+    def proposals(self) -> "Proposals":
+        """Questions that models write."""
+        from lib.knowledge.proposals import Proposals
+
+        return Proposals(self.store, self.calls)
+
+    @cached_property
+    def evaluations(self) -> "Evaluations":
+        """How well collections are searched."""
+        from lib.knowledge.evaluation import Evaluations
+
+        return Evaluations(self.store, self.passages)
+
+    @cached_property
+    def corpora(self) -> "Corpora":
+        """Whole corpora taken in, or evaluated on."""
+        from lib.knowledge.corpora import Corpora
+        from lib.knowledge.pool import Pools
+
+        return Corpora(self.store, Pools(self.store, self.embedder))
+
+    @cached_property
+    def optimiser(self) -> "Optimiser":
+        """The best way to cut and search a collection."""
+        from lib.knowledge.optimiser import Optimiser
+        from lib.knowledge.pool import Pools
+
+        pools = Pools(self.store, self.embedder)
+        return Optimiser(self.store, self.embedder, pools, self.collections, self.prices)
+
+    def close_knowledge(self) -> None:
+        """Stop taking documents in and running studies."""
+        if "ingest" in self.__dict__:
+            self.ingest.stop()
+        if "optimiser" in self.__dict__:
+            self.optimiser.close()
