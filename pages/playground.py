@@ -1,12 +1,23 @@
 """Ask one to four configurations at once, watch them stream, decide. The address names the run: `?run=<id>`."""
 
+from contextlib import nullcontext
+
 import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, File, Question, question_of, read_schema
 from lib.playground.run import MOST_PANES, Pane, Run
-from lib.ui import blocks, inspector, playground, playground_compare, playground_panes, playground_template, session
+from lib.ui import (
+    blocks,
+    inspector,
+    knowledge,
+    playground,
+    playground_compare,
+    playground_panes,
+    playground_template,
+    session,
+)
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -42,6 +53,8 @@ with blocks.header("Playground"):
         )
         if run is not None and run.is_kept and run.user_id == actor.user_id:
             playground_compare.shared(services, actor, run)
+        if run is not None and run.is_kept:
+            playground_compare.files(services, actor, run)
         playground.recent_runs(services, actor, services.preferences.report_zone(actor), run_id)
 
 if not configurations:
@@ -49,7 +62,7 @@ if not configurations:
         st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
     st.stop()
 
-hidden = run is not None and playground_compare.is_hidden(run)
+hidden = run is not None and run.is_hidden
 chosen = playground_panes.chosen(list(configurations), int(count or 1))
 
 
@@ -65,7 +78,7 @@ def send(question: Question) -> None:
         st.session_state["send_error"] = error
 
 
-with st.expander("System prompt and schema", icon=":material/edit_note:"):
+with st.expander("System prompt, schema and passages", icon=":material/edit_note:"):
     same = chosen[0] if len(chosen) == 1 else None
     system = st.text_area(
         "System prompt",
@@ -80,6 +93,7 @@ with st.expander("System prompt and schema", icon=":material/edit_note:"):
         placeholder='{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
         key="schema",
     )
+    passages_from = knowledge.choice(services, actor, key="passages-from")
 
 with blocks.errors_shown():
     if (filled := playground_template.template_question(services, actor)) is not None:
@@ -92,7 +106,9 @@ system_prompt = system if same else system or None
 if sent:
     try:
         files = [File(file.name, file.getvalue()) for file in sent.files]
-        send(Question(sent.text, system_prompt, files, read_schema(schema_text)))
+        with st.spinner("Looking for passages") if passages_from else nullcontext():
+            schema = read_schema(schema_text)
+            send(Question(sent.text, system_prompt, files, schema, collections=passages_from))
     except LLMManagerError as error:
         st.session_state["send_error"] = error
     st.rerun()

@@ -3,14 +3,14 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lib.calls.live import CallView
 from lib.calls.request import text_of
 from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
-from lib.prompts.template import Filled
+from lib.prompts.template import TEMPLATE_TAGS, Filled
 
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 TEXTS = ("txt", "md", "csv", "json", "py", "js", "html", "xml", "yaml", "yml", "log", "sql")
@@ -41,6 +41,8 @@ class Question:
     schema: Mapping[str, Any] | None = None
     content: Any = None  # as it was sent before, instead of words and files
     template: Filled | None = None  # that the words come from
+    collections: Sequence[str] = ()  # whose passages go with the words
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the call that is asked again
 
     def response_format(self) -> dict[str, Any]:
         """The parameter that asks for JSON of this shape; empty without one."""
@@ -73,7 +75,8 @@ def question_of(asked: CallView) -> Question | None:
     system = next((text_of(message) for message in asked.messages if message.get("role") == "system"), "")
     shape = asked.parameters.get("response_format")
     schema = shape.get("json_schema", {}).get("schema") if isinstance(shape, dict) else None
-    return Question(text_of(sent[-1]), system, schema=schema, content=sent[-1].get("content"))
+    tags = {name: value for name, value in asked.tags.items() if name in TEMPLATE_TAGS}
+    return Question(text_of(sent[-1]), system, schema=schema, content=sent[-1].get("content"), tags=tags)
 
 
 def read_schema(text: str) -> Mapping[str, Any] | None:

@@ -1,10 +1,12 @@
 """Collections: the cards, the form that makes one, the settings of one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
+from lib.calls.grounding import MOST_COLLECTIONS
 from lib.knowledge.chunking import LEAST, MOST, Chunking, Strategy
 from lib.knowledge.collections import Collection
 from lib.knowledge.settings import MOST_HITS, Mode, SearchSettings
@@ -18,6 +20,26 @@ STRATEGIES = {
     Strategy.FIXED: "By length",
 }
 MODES = {Mode.HYBRID: "Words and meaning", Mode.VECTOR: "Meaning", Mode.KEYWORD: "Words"}
+
+
+def choice(services: Services, actor: Actor, now: Sequence[str] = (), *, key: str | None = None) -> tuple[str, ...]:
+    """Ids of the collections whose passages go with each question; nothing to choose where there are none."""
+    known = {one.id: one.name for one in services.collections.list(actor)}
+    if not known and not now:
+        return ()
+    names = known | {one: "a collection that is gone" for one in now if one not in known}
+    return tuple(
+        st.multiselect(
+            "Passages from",
+            list(names),
+            list(now),
+            format_func=names.__getitem__,
+            placeholder="No collection",
+            max_selections=MOST_COLLECTIONS,
+            help="The passages of the knowledge base that fit a question best go with it; the answer names them.",
+            key=key,
+        )
+    )
 
 
 def cards(services: Services, actor: Actor) -> None:
