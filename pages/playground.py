@@ -1,18 +1,16 @@
 """Ask one to four configurations at once, watch them stream, decide. The address names the run: `?run=<id>`."""
 
-from contextlib import nullcontext
-
 import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
-from lib.playground.question import IMAGES, TEXTS, File, Question, question_of, read_schema
+from lib.playground.question import IMAGES, TEXTS, Question, question_of
 from lib.playground.run import MOST_PANES, Pane, Run
 from lib.ui import (
     blocks,
     inspector,
-    knowledge,
     playground,
+    playground_around,
     playground_compare,
     playground_panes,
     playground_template,
@@ -78,23 +76,7 @@ def send(question: Question) -> None:
         st.session_state["send_error"] = error
 
 
-with st.expander("System prompt, schema and passages", icon=":material/edit_note:"):
-    same = chosen[0] if len(chosen) == 1 else None
-    system = st.text_area(
-        "System prompt",
-        configurations[same].system_prompt if same else "",
-        height=90,
-        placeholder="How the model should behave. Empty sends none." if same else "Empty: each configuration's own.",
-        key=f"system-{same or 'all'}",
-    )
-    schema_text = st.text_area(
-        "JSON Schema of the answer",
-        height=90,
-        placeholder='{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
-        key="schema",
-    )
-    passages_from = knowledge.choice(services, actor, key="passages-from")
-
+around = playground_around.around(services, actor, configurations, chosen)
 with blocks.errors_shown():
     if (filled := playground_template.template_question(services, actor)) is not None:
         send(filled)
@@ -102,13 +84,10 @@ with blocks.errors_shown():
 asking = f"Ask {chosen[0]}" if len(chosen) == 1 else f"Ask {'both' if len(chosen) == 2 else f'all {len(chosen)}'} panes"
 with st.container():
     sent = st.chat_input(asking, key="prompt", accept_file="multiple", file_type=[*IMAGES, *TEXTS])
-system_prompt = system if same else system or None
 if sent:
     try:
-        files = [File(file.name, file.getvalue()) for file in sent.files]
-        with st.spinner("Looking for passages") if passages_from else nullcontext():
-            schema = read_schema(schema_text)
-            send(Question(sent.text, system_prompt, files, schema, collections=passages_from))
+        with around.searching():
+            send(around.question(sent))
     except LLMManagerError as error:
         st.session_state["send_error"] = error
     st.rerun()
@@ -139,7 +118,7 @@ if run is None:
     with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
         for example in EXAMPLES:
             if st.button(example, key=example):
-                send(Question(example, system_prompt))
+                send(Question(example, around.system_prompt))
                 st.rerun()
 else:
     playground_compare.vote_row(services, actor, run)
