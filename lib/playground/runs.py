@@ -254,7 +254,7 @@ class Playground:
             row |= {"slug": configuration.slug, "configuration_id": configuration.id}
             template = question.template
             below, tags = (template.parameters, template.tags) if template else ({}, question.tags)
-            parameters = {**below, **pane.parameters, **question.response_format()}
+            parameters = {**below, **pane.parameters, **question.parameters()}
             request = CallRequest(
                 actor=actor,
                 messages=self._messages(actor, question, configuration),

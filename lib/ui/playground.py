@@ -20,6 +20,7 @@ from lib.ui import blocks, citations, format, session
 ANSWER_HEIGHT = 338
 REDRAW_S = 0.3
 RUNS_PER_PAGE = 8
+LONGEST_ARGUMENTS = 20_000  # characters shown
 
 
 def parameter_inputs(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
@@ -131,8 +132,11 @@ def answer(
                 citations.answer(view.text, sources(view))
         elif view.running:
             st.skeleton(height=72)
-        elif not view.error_message:
+        elif not view.error_message and not view.tool_calls:
             st.caption("No text arrived.")
+        for call in view.tool_calls:
+            st.caption(blocks.plain(f"Asks for {call['name']}"))
+            st.code(call["arguments"][:LONGEST_ARGUMENTS], language="json", wrap_lines=True)
     if not is_hidden:
         stat_bar(view, is_narrow=is_narrow)
 

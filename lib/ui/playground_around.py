@@ -1,4 +1,4 @@
-"""What goes with the words of a question in the playground: system prompt, schema, passages, files."""
+"""What goes with the words of a question in the playground: system prompt, schema, tools, passages, files."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -9,7 +9,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.configs.configuration import Configuration
-from lib.playground.question import File, Question, read_schema
+from lib.playground.question import File, Question, read_schema, read_tools
 from lib.services import Services
 from lib.ui import knowledge
 
@@ -20,6 +20,7 @@ class Around:
 
     system_prompt: str | None
     schema: str
+    tools: str
     collections: tuple[str, ...]
 
     def searching(self) -> Any:
@@ -27,15 +28,16 @@ class Around:
         return st.spinner("Looking for passages") if self.collections else nullcontext()
 
     def question(self, sent: Any) -> Question:
-        """What was sent from the chat field; InvalidInput for a schema that is none."""
+        """What was sent from the chat field; InvalidInput for a schema or a tool that is none."""
         files = [File(file.name, file.getvalue()) for file in sent.files]
-        return Question(sent.text, self.system_prompt, files, read_schema(self.schema), collections=self.collections)
+        schema, tools = read_schema(self.schema), read_tools(self.tools)
+        return Question(sent.text, self.system_prompt, files, schema, tools, collections=self.collections)
 
 
 def around(services: Services, actor: Actor, ready: Mapping[str, Configuration], chosen: Sequence[str]) -> Around:
     """The fields, folded away."""
     same = chosen[0] if len(chosen) == 1 else None
-    with st.expander("System prompt, schema and passages", icon=":material/edit_note:"):
+    with st.expander("System prompt, schema, tools, passages", icon=":material/edit_note:"):
         system = st.text_area(
             "System prompt",
             ready[same].system_prompt if same else "",
@@ -51,5 +53,12 @@ def around(services: Services, actor: Actor, ready: Mapping[str, Configuration],
             placeholder='{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
             key="schema",
         )
+        tools = st.text_area(
+            "Tools",
+            height=90,
+            placeholder='[{"name": "weather", "description": "Of a city, today", "parameters": {"type": "object", …}}]',
+            help="Functions that the model may ask for. What it asks is shown with the arguments; nothing is run.",
+            key="tools",
+        )
         collections = knowledge.choice(services, actor, key="passages-from")
-    return Around(system if same else system or None, schema, collections)
+    return Around(system if same else system or None, schema, tools, collections)

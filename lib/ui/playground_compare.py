@@ -148,7 +148,7 @@ def code_dialog(question: Question, slugs: Sequence[str], parameters: Sequence[d
     origin = (st.context.url or "http://127.0.0.1:8501").split("/playground")[0].rstrip("/")
     chosen = st.segmented_control("Pane", list(dict.fromkeys(slugs)), default=slugs[0], label_visibility="collapsed")
     index = list(slugs).index(chosen or slugs[0])
-    given = question.response_format() | {name: value for name, value in parameters[index].items() if value is not None}
+    given = question.parameters() | {name: value for name, value in parameters[index].items() if value is not None}
     made = run_snippets(origin, slugs[index], question, given)
     for tab, snippet in zip(st.tabs([snippet.title for snippet in made]), made, strict=True):
         with tab:

@@ -9,7 +9,7 @@ from rig import AMIRA, JONAS, Rig
 from lib.access.permissions import OPERATOR
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from lib.playground.exports import FORMAT, Form
-from lib.playground.question import File, Question, question_of, read_schema, schema_errors
+from lib.playground.question import File, Question, question_of, read_schema, read_tools, schema_errors
 from lib.playground.run import DRAW, Pane, Run
 from lib.playground.runs import RATING, VOTE
 from lib.prompts.template import VersionDraft
@@ -243,3 +243,26 @@ def test_asked_again_it_still_counts_for_its_template(rig: Rig) -> None:
     assert again is not None
     assert again.call_id != first.call_id
     assert again.tags == first.tags == {"playground_run": run_id, "template": "greet", "template_version": "1"}
+
+
+@pytest.mark.feature("PLAY-2")
+def test_tools_are_offered_and_what_the_model_asks_of_them_is_kept(rig: Rig) -> None:
+    bare = '[{"name": "weather", "parameters": {"type": "object", "properties": {"question": {"type": "string"}}}}]'
+    tools = read_tools(bare)
+    assert tools == read_tools(json.dumps(tools)), "bare functions and OpenAI's shape are the same"
+    rig.services.configurations.create(OPERATOR, slug="asking", app="play", provider="scripted", model="call:weather")
+    run_id = rig.services.playground.start(AMIRA, Question("Rain in Graz?", tools=tools), [Pane("asking")])
+    call = ended(rig, run_id).panes[0].call
+    assert call is not None
+    asked = [{"id": "call_1", "name": "weather", "arguments": '{"question": "Rain in Graz?"}'}]
+    assert (list(call.tool_calls), call.finish_reason, call.parameters["tools"]) == (asked, "tool_calls", tools)
+    again = question_of(call)
+    assert again is not None
+    assert again.parameters() == {"tools": tools}
+    kept = rig.services.runs.view(AMIRA, call.call_id)
+    assert list(kept.tool_calls) == asked, "also when only the ledger knows it"
+    for bad in ("{", '[{"description": "nameless"}]', '[{"name": "a b"}]', '[{"name": "a", "parameters": []}]'):
+        with pytest.raises(InvalidInput):
+            read_tools(bad)
+    with pytest.raises(InvalidInput, match="weather"):
+        read_tools('{"name": "weather", "parameters": {"type": "objekt"}}')
