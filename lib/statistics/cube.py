@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from lib.access.permissions import Actor
-from lib.statistics import rollup
+from lib.statistics import conversion, rollup
 from lib.statistics.filters import StatisticsFilter, tag_path
-from lib.statistics.measures import PARTS, UNPRICED_SEVERAL, Axis, Dimension, Direct, Measure, Tag, Unit
+from lib.statistics.measures import CONVERTED, PARTS, UNPRICED_SEVERAL, Axis, Dimension, Direct, Measure, Tag, Unit
 from lib.statistics.periods import Cycle, Step, hour_phase, midnight
 from lib.statistics.rollup import Covered, Span
 
@@ -59,9 +59,9 @@ def statement(
     )
     base = _from_days(actor, where, axes, parts, copy)
     if base is None:
-        base = _parts(split, parts, rows_of(actor, where), len(keys))
+        base = _parts(split, parts, rows_of(actor, where), len(keys), _source(where, parts, copy.span))
     query = join("WITH p AS (", base, ")")
-    columns = {name: f"CAST({m.sql} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
+    columns = {name: f"CAST({_figure(m, where)} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
     joins = ""
     for number, ((column, condition), group) in enumerate(directs(measures).items()):
         shares = shares_of(group)
@@ -108,8 +108,9 @@ def _from_days(
     days, edges = found
     keys, split = len(axes), split_rows(axes, where, copy.span)
     sums = [f"sum({part}) AS {part}" for part in parts]
-    pieces = [grouped(split_days(axes), sums, days, keys, "daily")]
-    pieces += [_parts(split, parts, rows, keys) for rows in edges]
+    converted = where.money is not None and not CONVERTED.keys().isdisjoint(parts)
+    pieces = [grouped(split_days(axes), sums, days, keys, conversion.days() if converted else "daily")]
+    pieces += [_parts(split, parts, rows, keys, _source(where, parts, copy.span)) for rows in edges]
     return grouped(names(axes), sums, Query(""), keys, union(pieces))
 
 
@@ -172,8 +173,22 @@ def _day_axis(axis: Axis) -> str:
     return axis.column if isinstance(axis, Dimension) else "isodow(day)"
 
 
-def _parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
-    return grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
+def _parts(split: Query, parts: list[str], rows: Query, keys: int, source: str | None = None) -> Query:
+    """Of the rows as they are, or of a source that has their money in another currency."""
+    forms = PARTS if source is None else PARTS | CONVERTED
+    return grouped(split, [f"{forms[part]} AS {part}" for part in parts], rows, keys, source or "calls")
+
+
+def _source(where: StatisticsFilter, parts: Collection[str], span: Span) -> str | None:
+    """Where rows come from when their money is converted; None where they need not be."""
+    if where.money is None or CONVERTED.keys().isdisjoint(parts):
+        return None
+    return conversion.rows(span.local_sql(where.zone, where.start, where.end))
+
+
+def _figure(measure: Measure, where: StatisticsFilter) -> str:
+    is_converted = where.money is not None and measure.unit is Unit.NANO_USD
+    return conversion.rounded(measure.sql) if is_converted else measure.sql
 
 
 def grouped(split: Query, values: list[str], rows: Query, keys: int, source: Query | str = "calls") -> Query:

@@ -66,8 +66,8 @@ _KIND_OF_STATUS = {
     503: ErrorKind.OVERLOADED,
     529: ErrorKind.OVERLOADED,
 }
-_NAMES = "call echo lorem say wait slow silent stall cut error after think no-usage usage usage-first finish served priced"
-PARTS = frozenset([*_NAMES.split(), "unpriced", "words"])
+_NAMES = "echo lorem say wait slow silent stall cut error after think no-usage usage usage-first finish served priced"
+PARTS = frozenset([*_NAMES.split(), "call", "unpriced", "words"])
 
 
 @dataclass(frozen=True)
