@@ -1,4 +1,4 @@
-"""Money of another currency: rows and days of the copy, each at its local day's rate.
+"""Money of another currency: what local days add up to, each at its rate.
 
 Rates stand in a table `rates` of whole numbers, so every product and sum is exact, and a figure is rounded once. A day
 without a rate has no known money, and what it cost is in no sum.
@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from lib.statistics.exchange import RateBook
-from lib.statistics.measures import CONVERTED, MONEY
+from lib.statistics.measures import MONEY, PRICED
 from lib.statistics.rollup import Span
 
 TABLE = "rates"
@@ -25,21 +25,15 @@ def rates(book: RateBook, span: Span) -> Any:
     days = [first + n * _DAY for n in range((last - first).days)]
     found = [book.on(day) for day in days]
     scaled = [None if rate is None else (rate * _SCALE).to_integral_value(ROUND_HALF_EVEN) for rate in found]
-    return pa.table({"day": pa.array(days, pa.date32()), "scaled": pa.array(scaled, pa.decimal128(38, 0))})
+    return pa.table({"rate_day": pa.array(days, pa.date32()), "scaled": pa.array(scaled, pa.decimal128(38, 0))})
 
 
-def rows(local_sql: str) -> str:
-    """The rows of the ledger with `cost_shown` and `saved_shown`; `local_sql` is a row's wall time."""
-    shown = ", ".join(f"CAST({name}_nano_usd AS HUGEINT) * {_RATE} AS {name}_shown" for name in ("cost", "saved"))
-    return f"(SELECT calls.*, {shown} FROM calls LEFT JOIN {TABLE} ON {TABLE}.day = CAST({local_sql} AS DATE))"  # noqa: S608 - our names
-
-
-def days() -> str:
-    """The days' roll-up with its money converted."""
-    changed = [f"CAST(daily.{name} AS HUGEINT) * {_RATE} AS {name}" for name in MONEY]
-    priced = [name for name in CONVERTED if name not in MONEY]
-    changed += [f"CASE WHEN {_RATE} IS NULL THEN 0 ELSE daily.{name} END AS {name}" for name in priced]
-    return f"(SELECT daily.* REPLACE ({', '.join(changed)}) FROM daily LEFT JOIN {TABLE} USING (day))"  # noqa: S608 - our names
+def converted(part: str) -> str:
+    """A part of a local day, in a statement that has joined the table."""
+    rate = f"CAST({TABLE}.scaled AS HUGEINT)"
+    if part in MONEY:
+        return f"CAST({part} AS HUGEINT) * {rate} AS {part}"
+    return f"CASE WHEN {rate} IS NULL THEN 0 ELSE {part} END AS {part}" if part in PRICED else part
 
 
 def rounded(sql: str) -> str:
@@ -48,6 +42,3 @@ def rounded(sql: str) -> str:
     up = f"(2 * {whole} + {_SCALE}) // {2 * _SCALE}"
     down = f"-((2 * -{whole} + {_SCALE}) // {2 * _SCALE})"
     return f"CASE WHEN {whole} >= 0 THEN {up} ELSE {down} END"
-
-
-_RATE = f"CAST({TABLE}.scaled AS HUGEINT)"

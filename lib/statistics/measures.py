@@ -83,12 +83,8 @@ PARTS = {
 }  # each a whole number; `timed` are the answers that took long enough after their first token to have a speed
 
 MONEY = ("money", "counted_money", "saved", "wasted")
-_PRICED = ("priced", "priced_final", "priced_total")  # in another currency only what has a rate on its day
-CONVERTED = {
-    name: sql.replace("cost_nano_usd", "cost_shown").replace("saved_nano_usd", "saved_shown")
-    for name, sql in PARTS.items()
-    if name in (*MONEY, *_PRICED)
-}  # of rows that `conversion.rows` has given those columns
+PRICED = ("priced", "priced_final", "priced_total")  # in another currency only what has a rate on its day
+COUNTED = tuple(name for name, sql in PARTS.items() if sql.startswith(("count", "coalesce")))  # 0 of nothing
 
 # Unknown added to nothing but zeros (failed attempts are free) is unknown, not zero.
 _COST = "CASE WHEN money = 0 AND attempts > priced THEN NULL ELSE money END"
