@@ -154,7 +154,12 @@ def settings(services: Services, actor: Actor, one: Collection) -> None:
         st.caption("Each document goes on being found as it is until its new passages are ready.")
         chunking = chunking_inputs(one.chunking, "again")
         model = embedding_input(services, actor, one.embedding_model, "again")
-        if st.form_submit_button("Take everything in anew"):
+        with blocks.row():
+            sent = st.form_submit_button("Take everything in anew")
+            looks = st.form_submit_button("Preview", type="tertiary", help="How the newest document would be cut")
+        if looks:
+            _preview(services, actor, one, chunking, model)
+        if sent:
             with blocks.errors_shown():
                 services.collections.reindex(
                     actor,
@@ -166,6 +171,20 @@ def settings(services: Services, actor: Actor, one: Collection) -> None:
                 st.rerun()
     if st.button("Delete collection", icon=":material/delete:", type="tertiary"):
         _delete_dialog(services, actor, one)
+
+
+def _preview(services: Services, actor: Actor, one: Collection, chunking: dict[str, Any], model: str) -> None:
+    from lib.ui.knowledge_documents import preview_dialog
+
+    ready = [document for document in services.documents.list(actor, one.id) if document.serving_version]
+    if not ready:
+        st.caption("There is no document to cut yet.")
+        return
+    with blocks.errors_shown():
+        name = ready[0].source_name or ready[0].title
+        preview_dialog(
+            services, actor, name, services.documents.original(actor, ready[0].id), Chunking(**chunking), model
+        )
 
 
 @st.dialog("Delete this collection?")
