@@ -30,7 +30,7 @@ def header(title: str) -> Iterator[None]:
 
 def row(**options: Any) -> Any:
     """A horizontal container in the product's spacing: filter bars, scope lines, footers."""
-    return st.container(horizontal=True, vertical_alignment="center", **({"gap": "small"} | options))
+    return st.container(horizontal=True, **({"vertical_alignment": "center", "gap": "small"} | options))
 
 
 def plain(text: str) -> str:

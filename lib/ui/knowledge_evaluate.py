@@ -12,7 +12,7 @@ from lib.knowledge import metrics
 from lib.knowledge.collections import Collection
 from lib.knowledge.evaluation import Comparison, Evaluation, Outcome
 from lib.knowledge.question_sets import QuestionSet
-from lib.knowledge.settings import SearchSettings
+from lib.knowledge.settings import Mode, SearchSettings
 from lib.services import Services
 from lib.ui import blocks, chart_card, downloads, format, knowledge_questions
 from lib.ui.knowledge import MODES
@@ -99,11 +99,12 @@ def _runs(services: Services, actor: Actor, one: Collection, runs: Sequence[Eval
         if key is None:
             return "Nothing"
         run = by_id[key]
-        how = MODES[run.settings["mode"]] + (", read once more" if run.settings["rerank"] else "")
+        again = run.settings["rerank"] and run.settings["mode"] == Mode.HYBRID
+        how = MODES[run.settings["mode"]] + (", read once more" if again else "")
         return f"{format.moment(run.created_at, zone).rpartition(':')[0]} · {how}"
 
     with st.container(border=True):
-        with blocks.row():
+        with blocks.row(vertical_alignment="bottom"):
             shown = by_id[st.selectbox("Run", list(by_id), format_func=named, width=330, key=f"run-{one.id}")]
             others = [None, *(key for key in by_id if key != shown.id)]
             before = st.selectbox("Compared with", others, format_func=named, width=330, key=f"before-{one.id}")
@@ -115,7 +116,7 @@ def _runs(services: Services, actor: Actor, one: Collection, runs: Sequence[Eval
         compared = by_id[before] if before is not None else None
         _figures(shown, compared, named)
         if compared is not None:
-            for name in shown.figures.keys() & compared.figures.keys():
+            for name in (one for one in shown.figures if one in compared.figures):
                 with blocks.errors_shown():
                     st.markdown(sentence(services.evaluations.compare(actor, compared.id, shown.id, name)))
         chunking = shown.settings["chunking"]

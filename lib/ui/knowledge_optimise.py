@@ -144,7 +144,7 @@ def _trials(study: Study) -> None:
         alt=f"Trials by the tokens that an answer reads and by {study.metric}",
     )
     st.dataframe(
-        frame.drop(columns=["is_best", "label"]),
+        frame.assign(kind=frame.kind.where(frame.kind != "Other")).drop(columns=["is_best", "label"]),
         hide_index=True,
         row_height=30,
         placeholder="—",
@@ -200,7 +200,7 @@ def _apply(services: Services, actor: Actor, study: Study) -> None:
     now = next((trial for trial in study.trials if trial.is_current), None)
     if not tried:
         return
-    with blocks.row():
+    with blocks.row(vertical_alignment="bottom"):
         wanted: int = st.selectbox(
             "Trial", list(tried), format_func=lambda number: f"No. {number} · {named(tried[number].cell)}", width=460
         )
