@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lib.errors import InvalidInput
 from lib.knowledge import sandbox
 from lib.knowledge.chunking import Chunking, Strategy, cut, pages_of
-from lib.knowledge.parsing import decoded
+from lib.knowledge.encodings import decoded
 
 
 def pdf(*pages: str) -> bytes:
