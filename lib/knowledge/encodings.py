@@ -12,6 +12,7 @@ _MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
+_ESCAPED = b"\x1b$B"  # here Japanese begins in ISO-2022
 _LOOKED_AT = 200_000
 _DECLARED = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,30})""", re.IGNORECASE)
 _CYRILLIC = ("cp1251", "koi8-r", "cp866", "iso8859-5")
@@ -24,6 +25,8 @@ def decoded(data: bytes) -> str:
     """Text of any encoding; what can't be told becomes U+FFFD."""
     if (marked := next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)) is not None:
         return data.decode(marked, "replace")
+    if data.isascii() and _ESCAPED in data:
+        return data.decode("iso2022_jp_2", "replace")
     if (wide := wide_encoding(data)) is not None:
         return data.decode(wide, "replace")
     try:
