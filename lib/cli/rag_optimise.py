@@ -146,7 +146,8 @@ def _grid(arguments: argparse.Namespace) -> "Grid":
     for name, values, kind in (("strategies", arguments.strategies, Strategy), ("modes", arguments.modes, Mode)):
         if values:
             if unknown := [one for one in values if one not in [*kind]]:
-                raise InvalidInput(f"There is no {unknown[0]}.", "", f"Choose of {', '.join(kind)}.", name)
+                what = f"There is no {kind.__name__.lower()} {unknown[0]}."
+                raise InvalidInput(what, "", f"Choose of {', '.join(kind)}.", name)
             given[name] = tuple(kind(one) for one in values)
     for name, values in (("sizes", arguments.sizes), ("overlaps", arguments.overlaps), ("ks", arguments.k)):
         if values:

@@ -78,7 +78,7 @@ def read_questions(queries: Iterable[str], qrels: Iterable[str]) -> list[Asked]:
             if len(cells) not in (3, 4):
                 raise ValueError
             grades.setdefault(cells[0], {})[cells[-2]] = int(float(cells[-1]))
-        except ValueError:
+        except (ValueError, OverflowError):
             if number > 1:  # the first line may be a head
                 why = f"Line {number} does not have a question, a document and a grade."
                 raise InvalidInput("The judgements can't be read.", why, "", "qrels") from None
@@ -96,6 +96,13 @@ def read_questions(queries: Iterable[str], qrels: Iterable[str]) -> list[Asked]:
 def read_csv(text: str) -> list[Asked]:
     """Questions from a CSV; several lines with the same question are several documents that answer it."""
     rows = csv.DictReader(io.StringIO(storable(text.removeprefix("\ufeff"))))
+    try:
+        return _asked_in(rows)
+    except csv.Error as error:
+        raise InvalidInput("The CSV can't be read.", f"Line {rows.line_num + 1}: {error}.", "", "csv") from error
+
+
+def _asked_in(rows: "csv.DictReader[str]") -> list[Asked]:
     if not {"question", "document"} <= {(name or "").strip().lower() for name in rows.fieldnames or ()}:
         raise InvalidInput("The CSV can't be read.", "", "Name its columns question, document and grade.", "csv")
     grades: dict[str, dict[str, int]] = {}

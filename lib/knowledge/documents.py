@@ -112,8 +112,7 @@ class Documents:
     ) -> tuple[Document, bool]:
         """Take a file in; the document and whether there was anything to do (not for bytes that are there)."""
         about, name = about or About(), _clean(name)
-        if about.kind not in KINDS:
-            raise InvalidInput(f"There is no kind {about.kind}.", "", f"Choose of {', '.join(KINDS)}.", "kind")
+        _check_kind(about.kind)
         if not data:
             raise InvalidInput(f"{name} is empty.", "", "", "file")
         if len(data) > LARGEST:
@@ -122,6 +121,8 @@ class Documents:
         digest, now = hashlib.sha256(data).hexdigest(), utc_now()
         with self._store.write() as connection:
             find(connection, collection_id, writable(actor))
+            locked = select(collections.c.id).where(collections.c.id == collection_id).with_for_update()
+            connection.execute(locked)  # of two uploads of one file at once, the second sees the first
             mine = select(documents).where(_D.collection_id == collection_id)
             if (same := connection.execute(mine.where(_D.sha256 == digest)).mappings().first()) is not None:
                 return _document(same), False
@@ -171,6 +172,7 @@ class Documents:
 
     def describe(self, actor: Actor, document_id: str, about: About) -> None:
         """Change what is said of it; it is not taken in anew."""
+        _check_kind(about.kind)
         with self._store.write() as connection:
             row = _of(connection, actor, document_id, writing=True)
             values = {"title": _clean(about.title) or row["title"], "kind": about.kind, "tags": list(about.tags)}
@@ -282,6 +284,11 @@ def _of(connection: Connection, actor: Actor, document_id: str, *, writing: bool
 def _document(row: RowMapping) -> Document:
     values = {name: row[name] for name in Document.__dataclass_fields__}
     return Document(**values | {"tags": tuple(row["tags"])})
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise InvalidInput(f"There is no kind {kind}.", "", f"Choose of {', '.join(KINDS)}.", "kind")
 
 
 def _clean(name: str) -> str:

@@ -60,7 +60,8 @@ class Embedder:
     def keep(self, actor: Actor, model: str, texts: Sequence[str], done: Callable[[int], None] | None = None) -> None:
         """See to it that every text has its vector; `done` is told how many have, after each batch, and may raise."""
         by_sha = {sha256_of(text): text for text in texts}
-        missing = [sha for sha in by_sha if sha not in self.known(model, [*by_sha])]
+        known = self.known(model, [*by_sha])
+        missing = [sha for sha in by_sha if sha not in known]
         so_far = len(by_sha) - len(missing)
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]

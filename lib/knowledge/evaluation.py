@@ -163,8 +163,9 @@ class Evaluations:
             judged = {one.id: one for one in questions_of(connection, run.set_id)}
             query = select(evaluation_results).where(_R.evaluation_id == evaluation_id).order_by(_R.question_id)
             rows = connection.execute(query).mappings().all()
-            of = (documents.c.collection_id == run.collection_id,)
-            titles = dict(connection.execute(select(documents.c.id, documents.c.title).where(*of)).tuples().all())
+            of = documents.c.collection_id == run.collection_id
+            titled = connection.execute(select(documents.c.id, documents.c.title).where(of))
+            titles = {found.id: found.title for found in titled}
         return [_outcome(row, judged[row["question_id"]], titles) for row in rows if row["question_id"] in judged]
 
     def compare(self, actor: Actor, before: str, after: str, name: str = "ndcg@10") -> Comparison:

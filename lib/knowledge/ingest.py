@@ -1,12 +1,11 @@
 """Takes documents in: parse, cut, embed, and only then let the new version be found, in one transaction.
 
-The queue is the table: of all processes one holds a document for a minute, and renews that as it goes; what a killed
-process held is taken over. Nothing is lost by stopping anywhere, for what is embedded stays embedded.
+The queue is the table: of all processes one holds a document for a minute, and renews that as long as it lives; what a
+killed process held is taken over. Nothing is lost by stopping anywhere, for what is embedded stays embedded.
 """
 
 import logging
 import threading
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping, delete, insert, or_, select, update
@@ -20,10 +19,10 @@ from lib.knowledge.access import actor_of
 from lib.knowledge.chunking import Chunking, Piece, cut, pages_of
 from lib.knowledge.collections import touch
 from lib.knowledge.embedding import Embedder, sha256_of
+from lib.knowledge.held import HELD, renewed
 from lib.knowledge.words import language_of, words_of
 
 log = logging.getLogger(__name__)
-HELD = timedelta(seconds=60)
 _D, _V, _K = documents.c, document_versions.c, chunks.c
 _UNDER_WAY = ("parsing", "embedding")
 _INSERTED = 500
@@ -73,7 +72,8 @@ class Ingest:
 
     def _take_in(self, row: RowMapping) -> None:
         try:
-            self._work(row)
+            with renewed(lambda: self._hold(row)):
+                self._work(row)
         except Gone:
             return
         except LLMManagerError as error:
@@ -121,11 +121,15 @@ class Ingest:
         """Write down how far it is and hold it for another minute; Gone when it is ours no more."""
         if self._stopped.is_set():
             raise Gone
+        if not self._hold(row, **values):
+            raise Gone
+
+    def _hold(self, row: RowMapping, **values: Any) -> bool:
+        """Hold it for another minute; False when it is ours no more."""
         mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
         with self._store.write() as connection:
             held = update(documents).where(mine).values(**values, worker_until=utc_now() + HELD)
-            if not connection.execute(held).rowcount:
-                raise Gone
+            return bool(connection.execute(held).rowcount)
 
     def _fail(self, row: RowMapping, why: str) -> None:
         mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)

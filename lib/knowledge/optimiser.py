@@ -1,15 +1,15 @@
 """Finds the best way to cut and search a collection by its own questions, beside what serves.
 
 A study is quoted first: what has to be embedded, in time and money. Its trials are rows, each done once: whatever
-stops a study, a budget or a kill, it goes on where it was, and no text is embedded twice. One process works on a study
-for a minute and renews that as it goes. Applying a trial sets the search and, where it cuts otherwise, indexes anew.
+stops a study, a budget or a kill, it goes on where it was, and no text is embedded twice. One process holds a study
+for a minute and renews that as long as it lives. Applying a trial sets the search and, where it cuts otherwise, indexes
+anew.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
@@ -26,6 +26,7 @@ from lib.knowledge.chunking import Chunking, Strategy
 from lib.knowledge.collections import Collection, Collections
 from lib.knowledge.embedding import Embedder, sha256_of
 from lib.knowledge.evaluation import countable, fold, grades_of
+from lib.knowledge.held import HELD, renewed
 from lib.knowledge.pool import Pool, Pools, Text, needs_vectors
 from lib.knowledge.question_sets import of_set
 from lib.knowledge.questions import Question, questions_of
@@ -34,7 +35,6 @@ from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.studies import Cell, Grid, Quote, Result, State, Study, Trial, ranked
 from lib.providers.price_book import PriceBook
 
-HELD = timedelta(seconds=60)
 _S, _T, _D, _V = studies.c, trials.c, documents.c, document_versions.c
 Note = Callable[[int, int], None]
 
@@ -57,7 +57,9 @@ class Optimiser:
         """What a study would take; nothing is embedded and nothing kept."""
         row, asked, texts = self._materials(actor, set_id)
         cells, model = (grid or Grid()).cells(_current(row)), row["embedding_model"]
-        by_sha = {sha256_of(one.text): one.text for one in asked}
+        by_sha: dict[str, str] = {}
+        if needs_vectors([cell.search.mode for cell in cells]):
+            by_sha = {sha256_of(one.text): one.text for one in asked}
         passages, more_texts, more_tokens = 0, 0, 0
         for chunking in dict.fromkeys(cell.chunking for cell in cells):
             semantic = chunking.strategy is Strategy.SEMANTIC  # needs vectors to be cut, so its passages are a guess
@@ -116,13 +118,17 @@ class Optimiser:
                     return self.get(actor, study_id)
                 raise Conflict("Another process works on the study.", "", "Look at it again in a minute.")
         try:
-            self._work(actor, row, worker, note)
+            with renewed(lambda: self._hold(study_id, worker)):
+                self._work(actor, row, worker, note)
         except Gone:
             if self._closed.is_set():
                 self._end(study_id, worker, State.WAITING, None)
             return self.get(actor, study_id)
         except LLMManagerError as error:
             self._end(study_id, worker, State.FAILED, str(error)[:1000])
+            raise
+        except Exception as error:
+            self._end(study_id, worker, State.FAILED, f"An unexpected error: {type(error).__name__}.")
             raise
         except BaseException:
             self._end(study_id, worker, State.STOPPED, None)
@@ -195,7 +201,8 @@ class Optimiser:
         model, figure, done = row["embedding_model"], metrics.metric(study["metric"]), len(kept) - len(left)
 
         def going(*_: int) -> None:
-            self._hold(study["id"], worker)
+            if self._closed.is_set() or not self._hold(study["id"], worker):
+                raise Gone
 
         vectors: dict[str, bytes] = {}
         if needs_vectors([cell.search.mode for _, cell in left]):
@@ -227,14 +234,11 @@ class Optimiser:
             raise InvalidInput("There is nothing to search.", "The collection has no document that is ready.")
         return row, asked, texts
 
-    def _hold(self, study_id: str, worker: str) -> None:
-        if self._closed.is_set():
-            raise Gone
+    def _hold(self, study_id: str, worker: str) -> bool:
         mine = (_S.id == study_id) & (_S.worker_id == worker) & (_S.state == State.RUNNING)
         with self._store.write() as connection:
             held = update(studies).where(mine).values(worker_until=utc_now() + HELD)
-            if not connection.execute(held).rowcount:
-                raise Gone
+            return bool(connection.execute(held).rowcount)
 
     def _end(self, study_id: str, worker: str, state: State, error: str | None) -> None:
         mine = (_S.id == study_id) & (_S.worker_id == worker)

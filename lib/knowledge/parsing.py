@@ -8,6 +8,7 @@ each of the page's, so that a passage can be marked on the page.
 
 import csv
 import io
+import itertools
 import json
 import re
 import sys
@@ -15,7 +16,10 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-MOST_TEXT = 20_000_000
+from lib.knowledge.encodings import decoded, wide_encoding
+
+MOST_TEXT, MOST_PAGES = 20_000_000, 20_000
+_TOO_LONG = f"It has more than {MOST_TEXT:,} characters. Split it."
 _MOST_UNPACKED, _MOST_PARTS, _MOST_RATIO = 300 * 1024 * 1024, 10_000, 200
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PDF, _HTML, _JSON, _CSV, _MARKDOWN, _TEXT = (
@@ -34,6 +38,8 @@ _OFFICE = {
 _BY_ENDING = {"html": _HTML, "htm": _HTML, "xhtml": _HTML, "json": _JSON, "csv": _CSV, "tsv": _CSV}
 _BY_ENDING |= {"md": _MARKDOWN, "markdown": _MARKDOWN}
 _BINARY_ENDINGS = ("pdf", "docx", "pptx", "xlsx", "docm", "xlsm", "pptm")
+_PAGE = re.compile(rb"(?>\s|<\?[^>]*>|<!--(?:(?!-->).)*-->)*+(<!doctype html|<html)", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"display:none|visibility:hidden|font-size:0(?![.\d]*[1-9])", re.IGNORECASE)
 _BLOCKS = {"p", "div", "li", "tr", "br", "section", "article", "table", "ul", "ol", "pre", "blockquote", "dd", "dt"}
 _SILENT = {"script", "style", "noscript", "template", "svg", "iframe", "object", "head", "nav", "footer", "form"}
 
@@ -54,7 +60,7 @@ def parse(name: str, data: bytes) -> dict[str, Any]:
         starts.append(len(text))
         text += page if page.endswith("\n") or media_type == _PDF else page + "\n\n"
         if len(text) > MOST_TEXT:
-            raise Refused(f"It has more than {MOST_TEXT:,} characters. Split it.")
+            raise Refused(_TOO_LONG)
     clean = "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in text)
     if not clean.strip():
         raise Refused("It has no text. A scanned document needs text recognition first.")
@@ -63,8 +69,8 @@ def parse(name: str, data: bytes) -> dict[str, Any]:
 
 
 def _kind(name: str, data: bytes) -> str:
-    ending = name.rpartition(".")[2].lower()
-    if b"%PDF-" in data[:1024]:
+    ending = re.split(r"[?#]", name)[0].rpartition(".")[2].lower()
+    if data.lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"%PDF-") or (ending == "pdf" and b"%PDF-" in data[:1024]):
         return _PDF
     if data.startswith(_OLE):
         raise Refused("It is encrypted with a password, or an Office file from before 2007. Save it anew without one.")
@@ -72,9 +78,10 @@ def _kind(name: str, data: bytes) -> str:
         return _office_kind(data)
     if ending in _BINARY_ENDINGS:
         raise Refused(f"It is named .{ending}, but it is none, or it is damaged at its beginning.")
-    if b"\x00" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff"))
+    if b"\x00" in data[:4096] and not marked and wide_encoding(data) is None:
         raise Refused("It is neither text nor a PDF, Word, PowerPoint or Excel file.")
-    if re.match(rb"\s*(<!doctype html|<html)", data[:512], re.IGNORECASE):
+    if _PAGE.match(data[:4096].removeprefix(b"\xef\xbb\xbf")):
         return _HTML
     return _BY_ENDING.get(ending, _TEXT)
 
@@ -93,7 +100,8 @@ def _office_kind(data: bytes) -> str:
             if kind is None or "[Content_Types].xml" not in names:
                 raise Refused("It is an archive. Unpack it and add the files that are in it.")
             for part in known:
-                if part.filename.endswith((".xml", ".rels")) and re.search(rb"<!(DOCTYPE|ENTITY)", parts.read(part)):
+                is_xml = part.filename.endswith((".xml", ".rels"))
+                if is_xml and re.search(rb"<!(DOCTYPE|ENTITY)", parts.read(part).replace(b"\0", b"")):  # UTF-16 too
                     raise Refused("It declares XML entities, as no Office program does.")
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
         raise Refused("It is damaged or was cut off.") from error
@@ -108,6 +116,8 @@ def _pdf(data: bytes) -> Iterator[str]:
     except pypdfium2.PdfiumError as error:
         locked = "password" in str(error).lower()
         raise Refused("It is encrypted with a password." if locked else "It is damaged or was cut off.") from error
+    if len(document) > MOST_PAGES:
+        raise Refused(f"It has {len(document):,} pages; the limit is {MOST_PAGES:,}. Split it.")
     for number in range(len(document)):
         try:
             page = document[number].get_textpage()
@@ -157,8 +167,10 @@ def _xlsx(data: bytes) -> Iterator[str]:
 
     book = _opened(lambda: openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True))
     for sheet in book.worksheets:
+        sheet.reset_dimensions()  # what it says of its size is often wrong, and costs a cell for each that is not there
         rows = ([("" if cell is None else str(cell)) for cell in row] for row in sheet.iter_rows(values_only=True))
-        yield "\n".join([f"# {sheet.title}", *_rows(row for row in rows if any(cell.strip() for cell in row))])
+        filled = (row for row in rows if any(cell.strip() for cell in row))
+        yield _limited(f"{line}\n" for line in itertools.chain([f"# {sheet.title}"], _rows(filled)))
 
 
 def _opened(open_it: Any) -> Any:
@@ -173,8 +185,10 @@ def _of_text(media_type: str, text: str, name: str) -> str:
         return _html(text)
     if media_type == _JSON:
         try:
-            return json.dumps(json.loads(text), ensure_ascii=False, indent=1)
-        except (ValueError, RecursionError) as error:
+            return _limited(json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(json.loads(text)))
+        except RecursionError as error:
+            raise Refused("It is nested too deeply.") from error
+        except ValueError as error:
             raise Refused(f"It is named .json, but is not JSON: {str(error)[:80]}.") from error
     if media_type == _CSV:
         csv.field_size_limit(MOST_TEXT)
@@ -182,8 +196,18 @@ def _of_text(media_type: str, text: str, name: str) -> str:
             dialect: Any = csv.Sniffer().sniff(text[:20_000], ",;\t|")
         except csv.Error:
             dialect = csv.excel_tab if name.lower().endswith(".tsv") else csv.excel
-        return "\n".join(_rows(csv.reader(io.StringIO(text), dialect)))
+        return _limited(f"{line}\n" for line in _rows(csv.reader(io.StringIO(text), dialect)))
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _limited(parts: Iterable[str]) -> str:
+    """All of them, as long as they are no more than a document may have."""
+    out, size = io.StringIO(), 0
+    for part in parts:
+        size += out.write(part)
+        if size > MOST_TEXT:
+            raise Refused(_TOO_LONG)
+    return out.getvalue()
 
 
 def _rows(rows: Iterable[list[str]]) -> Iterator[str]:
@@ -202,7 +226,9 @@ def _rows(rows: Iterable[list[str]]) -> Iterator[str]:
 def _html(text: str) -> str:
     import lxml.html
 
-    parser = lxml.html.HTMLParser(no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
+    parser = lxml.html.HTMLParser(
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
+    )
     try:
         root = lxml.html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
     except (lxml.etree.ParserError, ValueError, AssertionError) as error:
@@ -222,7 +248,8 @@ def _walk(root: Any, out: list[str]) -> None:
             out.append(node)
             continue
         tag = node.tag if isinstance(node.tag, str) else ""
-        silent = tag in _SILENT or not tag or node.get("hidden") is not None
+        style = "".join((node.get("style") or "").split())
+        silent = tag in _SILENT or not tag or node.get("hidden") is not None or _UNSEEN.search(style) is not None
         level = int(tag[1]) if re.fullmatch(r"h[1-6]", tag) else 0
         before = "\n\n" + "#" * level + " " if level else "\n" if tag in _BLOCKS else ""
         after = "\n\n" if level or tag == "p" else "\n" if tag in _BLOCKS else " " if tag in ("td", "th") else ""
@@ -235,20 +262,6 @@ def _walk(root: Any, out: list[str]) -> None:
         todo.append(before + " ".join((node.text or "").split("\n")))
 
 
-def decoded(data: bytes) -> str:
-    """Text of any encoding: a byte order mark, UTF-8, else what charset-normalizer finds."""
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if data.startswith(mark):
-            return data.decode(encoding, "replace")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        from charset_normalizer import from_bytes
-
-        best = from_bytes(data[:200_000]).best()
-        return data.decode(best.encoding if best is not None else "cp1252", "replace")
-
-
 def main(name: str) -> None:
     """Read, answer, end."""
     data = sys.stdin.buffer.read()
@@ -258,7 +271,7 @@ def main(name: str) -> None:
         told = {"refused": str(error)}
     except MemoryError:
         told = {"refused": "It takes more memory than a document may."}
-    sys.stdout.write(json.dumps(told))
+    sys.stdout.buffer.write(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

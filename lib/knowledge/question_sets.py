@@ -138,11 +138,8 @@ class QuestionSets:
             unknown = {name for one in asked for name in one.grades if name not in named}
             kept = [(one, {named[name]: g for name, g in one.grades.items() if name in named}) for one in asked]
             kept = [(one, grades) for one, grades in kept if any(grade > 0 for grade in grades.values())]
-            names = [one.id for one, _ in kept if one.id]
-            for start in range(0, len(names), _IN_ONE):
-                there = select(_Q.id).where(_Q.set_id == set_id, _Q.external_id.in_(names[start : start + _IN_ONE]))
-                connection.execute(delete(judgements).where(_J.question_id.in_(there)))
-                connection.execute(delete(questions).where(_Q.id.in_(there)))
+            _replace(connection, set_id, _Q.external_id, [one.id for one, _ in kept if one.id])
+            _replace(connection, set_id, _Q.text, [_text(one.text) for one, _ in kept if not one.id])
             self._insert(connection, actor, set_id, kept)
             audit.record(connection, actor, "question.import", row["name"], questions=len(kept))
         return Imported(len(kept), len(asked) - len(kept), tuple(sorted(unknown)))
@@ -220,6 +217,16 @@ def _judge(connection: Connection, collection_id: str, question_id: str, judged:
     if not any(row["grade"] > 0 for row in rows):
         raise InvalidInput("Nothing answers the question.", "", "Name a document or a passage.", "documents")
     connection.execute(insert(judgements), rows)
+
+
+def _replace(connection: Connection, set_id: str, column: Any, values: Sequence[str]) -> None:
+    """Take imported questions out that come anew: by their id, or where the file has none by their text."""
+    unnamed = () if column is _Q.external_id else (_Q.external_id == "",)
+    for start in range(0, len(values), _IN_ONE):
+        same = (_Q.source == Source.IMPORTED, column.in_(values[start : start + _IN_ONE]), *unnamed)
+        there = select(_Q.id).where(_Q.set_id == set_id, *same)
+        connection.execute(delete(judgements).where(_J.question_id.in_(there)))
+        connection.execute(delete(questions).where(_Q.id.in_(there)))
 
 
 def _documents_by_name(connection: Connection, collection_id: str) -> dict[str, str]:

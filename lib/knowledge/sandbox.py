@@ -11,10 +11,11 @@ from lib.errors import InvalidInput
 MEMORY, CPU_S, WALL_S = 1_500 * 1024 * 1024, 60, 120
 _PARSER = Path(__file__).with_name("parsing.py")
 _LIMITED = (
-    "import resource, runpy, sys; "
+    "import os, resource, runpy, sys; "
     f"resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY})); "
     f"resource.setrlimit(resource.RLIMIT_CPU, ({CPU_S}, {CPU_S})); "
     "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+    f"os.nice(10); sys.path.append({str(Path(__file__).parents[2])!r}); "
     "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 

@@ -8,6 +8,7 @@ addresses hidden in IPv6 forms (mapped, NAT64, 6to4, Teredo) are taken out and j
 import ipaddress
 import re
 import socket
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from lib.errors import InvalidInput
@@ -24,7 +25,25 @@ def check(base_url: str, *, allow_private: bool) -> str:
     host = parts.hostname or ""
     if allow_private:
         return host
-    private = [address for address in _resolve(host) if is_private(address)]
+    _refuse_private(host, _resolve(host))
+    return host
+
+
+def public_address(url: str) -> str:
+    """The address of a public host to connect to, by name resolved once; InvalidInput when there is none.
+
+    Whoever connects to the name instead asks again, and may be told something else.
+    """
+    host = parse(url).hostname or ""
+    found = _resolve(host)
+    _refuse_private(host, found)
+    if not found:
+        raise InvalidInput(f"{host} was not found.", "Its name has no address.", "", field="base_url")
+    return str(min(found, key=lambda address: address.version))
+
+
+def _refuse_private(host: str, addresses: Sequence[_Address]) -> None:
+    private = any(is_private(address) for address in addresses)
     if private or host.lower() == "localhost" or host.lower().endswith((".localhost", ".internal", ".local")):
         raise InvalidInput(
             f"{host} is a private address.",
@@ -32,7 +51,6 @@ def check(base_url: str, *, allow_private: bool) -> str:
             "Tick “Allow private hosts” for this provider if the address is meant.",
             field="base_url",
         )
-    return host
 
 
 def parse(base_url: str) -> SplitResult:

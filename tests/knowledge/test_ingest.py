@@ -1,6 +1,10 @@
 """Documents are taken in: states, versions, what is embedded, what a stop or a deletion in the middle leaves."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select, update
@@ -11,6 +15,7 @@ from lib.db.tables import chunk_vectors, chunks, document_versions, documents
 from lib.errors import InvalidInput, NotFound
 from lib.knowledge import ingest as ingest_module
 from lib.knowledge.chunking import Chunking
+from lib.knowledge.held import renewed
 from lib.knowledge.ingest import Ingest
 from tests.knowledge.knowledge_rig import MODEL, KnowledgeRig
 
@@ -87,6 +92,79 @@ def test_what_a_killed_process_held_is_taken_over_when_its_time_is_over(rig: Kno
     other = Ingest(rig.services.store, rig.services.embedder)
     assert other.run_due() == 1
     assert rig.services.documents.get(rig.amira, added.id).state == "ready"
+
+
+def test_a_hold_is_renewed_while_a_step_lasts_longer_than_it(
+    rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
+    monkeypatch.setattr(ingest_module, "HELD", timedelta(seconds=0.4))
+    monkeypatch.setattr(ingest_module, "renewed", partial(renewed, every_s=0.05))
+    parse, taken = ingest_module.sandbox.parse, []
+
+    def slow(name: str, data: bytes) -> object:
+        time.sleep(0.8)
+        taken.append(Ingest(rig.services.store, rig.services.embedder).run_due())
+        return parse(name, data)
+
+    monkeypatch.setattr(ingest_module.sandbox, "parse", slow)
+    assert rig.services.ingest.run_due() == 1
+    assert taken == [0], "nobody else took it meanwhile"
+    assert rig.services.documents.get(rig.amira, added.id).state == "ready"
+
+
+@pytest.mark.parametrize("texts", [[TEXT] * 4, [TEXT, TEXT, TEXT + "b", TEXT + "c"]], ids=["alike", "changed"])
+def test_uploads_of_one_file_at_once_are_one_document(rig: KnowledgeRig, texts: list[str]) -> None:
+    together = threading.Barrier(4)
+
+    def upload(number: int) -> bool:
+        together.wait()
+        return rig.services.documents.add(rig.amira, rig.id, "a.txt", texts[number].encode())[1]
+
+    with ThreadPoolExecutor(4) as pool:
+        added = list(pool.map(upload, range(4)))
+    assert len({*texts}) <= sum(added) <= (1 if len({*texts}) == 1 else 4)
+    (one,) = rig.services.documents.list(rig.amira, rig.id)
+    assert one.version == sum(added)
+    assert rig.services.ingest.run_due() == 1
+    assert count(rig, document_versions) == 1
+
+
+@pytest.mark.parametrize("step", ["parse", "keep"])
+def test_another_version_that_comes_in_the_middle_is_the_one_that_is_found(
+    rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    rig.services.documents.add(rig.amira, rig.id, "a.txt", b"The lighthouse stands on a rock.")
+    of = ingest_module.sandbox if step == "parse" else rig.services.embedder
+    whole, once = getattr(of, step), []
+
+    def adding(*given: object, **more: object) -> object:
+        if not once:
+            once.append(1)
+            rig.services.documents.add(rig.amira, rig.id, "a.txt", b"The windmill stands on a hill.")
+        return whole(*given, **more)
+
+    monkeypatch.setattr(of, step, adding)
+    rig.services.ingest.run_due()
+    (hit,) = rig.services.passages.search(rig.amira, rig.id, "stands").hits
+    assert hit.text == "The windmill stands on a hill."
+    assert (count(rig, documents), count(rig, chunks), count(rig, document_versions)) == (1, 1, 1)
+
+
+def test_a_document_of_somebody_without_an_account_says_so(rig: KnowledgeRig) -> None:
+    added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
+    with rig.services.store.write() as connection:
+        connection.execute(update(documents).values(created_by="nobody"))
+    rig.services.ingest.run_due()
+    failed = rig.services.documents.get(OPERATOR, added.id)
+    assert (failed.state, "no account any more" in (failed.error or "")) == ("failed", True)
+
+
+def test_many_passages_ask_once_which_vectors_are_there(rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, known = [], rig.services.embedder.known
+    monkeypatch.setattr(rig.services.embedder, "known", lambda *given: (asked.append(1), known(*given))[1])
+    rig.add("a.txt", TEXT)
+    assert len(asked) == 1
 
 
 def test_a_document_deleted_while_it_is_taken_in_leaves_nothing(

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import struct
+import time
 import zipfile
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from lib.errors import InvalidInput
 from lib.knowledge import sandbox
 from lib.knowledge.chunking import Chunking, Strategy, cut, pages_of
-from lib.knowledge.parsing import decoded
+from lib.knowledge.encodings import decoded
 
 
 def pdf(*pages: str) -> bytes:
@@ -134,6 +135,134 @@ def test_text_is_read_out_of(name: str, data: bytes, said: list[str]) -> None:
 def test_what_cannot_be_read_says_why(name: str, data: bytes, why: str) -> None:
     with pytest.raises(InvalidInput, match=why):
         sandbox.parse(name, data)
+
+
+RUSSIAN = "Привет, мир. Это простой текст по-русски."
+JAPANESE = "日本語のテキストです。これは試験用の文書です。\n"
+
+
+@pytest.mark.feature("RAG-1")
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        *[(RUSSIAN, encoding) for encoding in ("cp1251", "koi8-r", "cp866", "utf-16-le", "utf-16-be", "utf-32")],
+        *[(JAPANESE, encoding) for encoding in ("shift_jis", "euc_jp", "utf-16-le", "iso2022_jp")],
+        ("Plain words, one Größe.", "utf-16-le"),
+        ("plain words\n" * 30_000 + "naïve café où", "cp1252"),
+        ("El niño comió más jamón español.", "cp1252"),
+        ("Zażółć gęślą jaźń. To jest prosty tekst po polsku.", "cp1250"),
+        ("Καλημέρα κόσμε, αυτό είναι ένα απλό κείμενο", "cp1253"),
+        ("İstanbul'da güneşli bir gün, ağır ağır", "cp1254"),
+        ("这是一个简单的中文文本文件，用于测试。\n", "gb18030"),
+    ],
+    ids=lambda value: value[:9],
+)
+def test_text_in_any_encoding_is_read(text: str, encoding: str) -> None:
+    assert decoded(text.encode(encoding)) == text
+
+
+@pytest.mark.feature("RAG-1")
+def test_a_flaw_does_not_change_the_encoding() -> None:
+    assert decoded((JAPANESE * 9).strip().encode()[:-1]).startswith(JAPANESE)
+    assert decoded("Größe über alles. ".encode() * 20 + b"\xff mehr").endswith("Größe über alles. \ufffd mehr")
+
+
+def part_changed(data: bytes, name: str, old: bytes, new: bytes) -> bytes:
+    """An Office file with something else in one of its parts."""
+    with zipfile.ZipFile(io.BytesIO(data)) as parts:
+        return zipped({one: parts.read(one).replace(old, new, 1 if one == name else 0) for one in parts.namelist()})
+
+
+@pytest.mark.feature("RAG-1")
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.txt", pdf("A PDF by its bytes"), "A PDF by its bytes"),
+        ("a.md", b"# Files\n\nA PDF begins with %PDF-1.4.", "# Files\n\nA PDF begins"),
+        ("page", b"<?xml version='1.0'?>\n<!-- so -->\n<html><body><p>Words</p><script>no</script>", "Words"),
+        ("https://a.example/b.html?c=d.txt", b"<p>Words</p><script>no</script>", "Words"),
+        ("a.html", f"<html><meta charset=shift_jis><p>{JAPANESE}".encode("shift_jis"), JAPANESE.strip()),
+        ("a.html", b"<p style='display: NONE'>no</p><p hidden>no</p><i style='font-size:0px'>no</i><p>Words", "Words"),
+        ("a.txt", "Pay\u200bload\U000e0041 \u202eend".encode(), "Pay load  "),
+        ("a.csv", (",".join(f"c{n}" for n in range(10_000)) + "\n" + ",".join("1" * 10_000)).encode(), "c9999: 1"),
+        (
+            "far.xlsx",  # one cell in the last of a million rows
+            part_changed(
+                part_changed(sheet(), "xl/worksheets/sheet1.xml", b'"A1:B3"', b'"A1:XFD1048576"'),
+                "xl/worksheets/sheet1.xml",
+                b'<row r="3"><c r="A3"',
+                b'<row r="1048576"><c r="A1048576"',
+            ),
+            "item: sum",
+        ),
+        ("a.pdf", pdf("One", "Two").replace(b"/Count 2", b"/Count 2000000000"), "One"),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) else "",
+)
+def test_files_that_are_not_what_they_seem_are_read(name: str, data: bytes, said: str) -> None:
+    text = sandbox.parse(name, data).text
+    assert said in text
+    assert "no" not in text.split()
+
+
+@pytest.mark.feature("RAG-1")
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("a.docx", part_changed(word(), "word/document.xml", b"<w:document", b"<!DOCTYPE a><w:document"), "entities"),
+        (
+            "a.xlsx",
+            zipped(
+                {
+                    "[Content_Types].xml": TYPES,
+                    "xl/workbook.xml": '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>'.encode(
+                        "utf-16"
+                    ),
+                }
+            ),
+            "entities",
+        ),
+        ("a.pptx", zipped({"[Content_Types].xml": TYPES, "ppt/a.xml": b"0" * 40_000_000}), "unpacks to"),
+        ("a.xlsx", slides()[:5000], "damaged"),
+        ("a.json", b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        ("a.json", b"[" * 900 + b",".join([b"1"] * 60_000) + b"]" * 900, "characters"),
+        ("a.csv", b"h" * 1_000_000 + b"\n" + b"x\n" * 100, "characters"),
+        ("a.txt", b"word " * 5_000_000, "characters"),
+        ("a.pdf", pdf("One", "Two").replace(b"/Count 2", b"/Count 1000000"), "1,000,000 pages"),
+        ("a.pdf", pdf("One", "Two").replace(b"/Kids[4 0 R 6 0 R]", b"/Kids[2 0 R 2 0 R]"), "no text"),
+        ("a.txt", b"hello\x00world", "neither text nor"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_hostile_files_are_refused_soon(name: str, data: bytes, why: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(InvalidInput, match=why):
+        sandbox.parse(name, data)
+    assert time.monotonic() - began < 20
+
+
+def locked_pdf() -> bytes:
+    """A PDF whose text needs a password nobody has told."""
+    key = "/Filter/Standard/V 1/R 2/P -44/O<" + "28" * 32 + ">/U<" + "bf" * 32 + ">"
+    return pdf("Secret").replace(b"/Root 1 0 R", b"/Root 1 0 R/Encrypt<<" + key.encode() + b">>/ID[<01><01>]")
+
+
+@pytest.mark.feature("RAG-1")
+def test_what_a_password_locks_says_so() -> None:
+    with pytest.raises(InvalidInput, match="encrypted with a password"):
+        sandbox.parse("a.pdf", locked_pdf())
+    locked = bytearray(word())
+    for at in range(len(locked)):
+        if locked[at : at + 4] == b"PK\x01\x02":
+            locked[at + 8] |= 1  # the flag of each part in the archive's directory
+    with pytest.raises(InvalidInput, match="encrypted with a password"):
+        sandbox.parse("a.docx", bytes(locked))
+
+
+@pytest.mark.feature("RAG-1")
+def test_a_formula_is_text_and_is_never_computed() -> None:
+    text = sandbox.parse("a.csv", b"name,cost\n=cmd|' /C calc'!A0,=1+1\n").text
+    assert "name: =cmd|' /C calc'!A0 · cost: =1+1" in text
 
 
 @pytest.mark.feature("RAG-1")

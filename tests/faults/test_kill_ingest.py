@@ -1,0 +1,135 @@
+"""kill -9 in the middle of taking a document in, and of keeping an index: nothing is lost, nothing is done twice."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+
+from lib.access.permissions import OPERATOR
+from lib.clock import utc_now
+from lib.db.tables import chunk_vectors, chunks, documents
+from lib.knowledge import indexes as indexes_module
+from lib.services import Services, build
+from lib.settings import PROJECT, Settings
+
+pytestmark = pytest.mark.feature("RAG-1")
+MODEL = "scripted/words:64+wait:100ms"
+_CHILD = """
+import sys, threading
+sys.path.insert(0, {project!r})
+from pathlib import Path
+from lib import services as root
+from lib.access.permissions import OPERATOR
+from lib.settings import Settings
+services = root.build(Settings(data_dir=Path({folder!r}), database_url={url!r}))
+services.providers.create(OPERATOR, name="scripted", kind="scripted")
+from lib.knowledge.chunking import Chunking
+made = services.collections.create(OPERATOR, "docs", embedding_model={model!r}, chunking=Chunking(size=200, overlap=0))
+services.documents.add(OPERATOR, made.id, "a.txt", b"The lighthouse stands on a rock.")
+services.ingest.run_due()
+text = "\\n\\n".join(f"Windmill {{n}} stands on hill {{n * 7}}. " * 5 for n in range(400))
+added, _ = services.documents.add(OPERATOR, made.id, "a.txt", text.encode())
+threading.Thread(target=services.ingest.run_due).start()
+while services.documents.get(OPERATOR, added.id).chunks_done < 128:
+    threading.Event().wait(0.01)
+print(made.id, added.id, flush=True)
+threading.Event().wait()
+"""
+
+
+def counted(services: Services, table: object) -> int:
+    with services.store.read() as connection:
+        return connection.scalar(select(func.count()).select_from(table)) or 0  # type: ignore[arg-type]
+
+
+def test_a_killed_process_leaves_a_document_that_another_takes_in(database_url: str, tmp_path: Path) -> None:
+    code = _CHILD.format(project=str(PROJECT), folder=str(tmp_path), url=database_url, model=MODEL)
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    collection_id, document_id = child.stdout.readline().split()
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+
+    services = build(Settings(data_dir=tmp_path, database_url=database_url))
+    try:
+        cut = services.documents.get(OPERATOR, document_id)
+        assert (cut.state, cut.version, cut.serving_version) == ("embedding", 2, 1)
+        assert [hit.text for hit in services.passages.search(OPERATOR, collection_id, "lighthouse").hits] == [
+            "The lighthouse stands on a rock."
+        ]
+        before = counted(services, chunk_vectors)
+        assert before >= 128
+        assert services.ingest.run_due() == 0, "what another process may still hold is left alone"
+        with services.store.write() as connection:
+            connection.execute(update(documents).values(worker_until=utc_now() - timedelta(seconds=1)))
+        asked = services.embedder.embed
+        sent: list[str] = []
+        services.embedder.embed = lambda actor, model, texts: (sent.extend(texts), asked(actor, model, texts))[1]  # type: ignore[method-assign]
+        assert services.ingest.run_due() == 1
+        whole = services.documents.get(OPERATOR, document_id)
+        assert (whole.state, whole.serving_version) == ("ready", 2)
+        assert counted(services, chunks) == whole.chunks_total > 300
+        assert len(sent) == counted(services, chunk_vectors) - before, "what had its vector is not sent again"
+    finally:
+        services.close()
+
+
+_SAVING = """
+import os, signal, sys
+sys.path.insert(0, {project!r})
+from pathlib import Path
+import numpy as np
+from lib import services as root
+from lib.access.permissions import OPERATOR
+from lib.knowledge import indexes
+from lib.settings import Settings
+indexes.KEPT_FROM = 1
+services = root.build(Settings(data_dir=Path({folder!r}), database_url={url!r}))
+save, saved = np.save, []
+def killing(path, *given, **more):
+    save(path, *given, **more)
+    saved.append(path)
+    if len(saved) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+np.save = killing
+services.passages.search(OPERATOR, {collection!r}, "rock")
+"""
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_process_killed_while_it_keeps_an_index_leaves_the_one_before(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(indexes_module, "KEPT_FROM", 1)
+    settings = Settings(data_dir=tmp_path, database_url=database_url)
+    services = build(settings)
+    services.providers.create(OPERATOR, name="scripted", kind="scripted")
+    made = services.collections.create(OPERATOR, "docs", embedding_model="scripted/words:64")
+    services.documents.add(OPERATOR, made.id, "a.txt", b"The lighthouse stands on a rock.")
+    services.ingest.run_due()
+    services.passages.search(OPERATOR, made.id, "rock")
+    home = tmp_path / "knowledge" / made.id
+    kept = (home / "index.json").read_text()
+    services.documents.add(OPERATOR, made.id, "b.txt", b"The windmill stands on a hill.")
+    services.ingest.run_due()
+    services.close()
+    code = _SAVING.format(project=str(PROJECT), folder=str(tmp_path), url=database_url, collection=made.id)
+    ended = subprocess.run([sys.executable, "-c", code], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert (home / "index.json").read_text() == kept
+    assert len([one for one in home.iterdir() if one.is_dir()]) == 2
+
+    services = build(settings)
+    try:
+        hits = services.passages.search(OPERATOR, made.id, "windmill").hits
+        assert hits[0].text == "The windmill stands on a hill."
+        assert len([one for one in home.iterdir() if one.is_dir()]) == 1, "what the killed process left is cleared away"
+        assert "can't be used" not in caplog.text
+    finally:
+        services.close()
