@@ -87,7 +87,8 @@ def _new_run(services: Services, actor: Actor, one: Collection, chosen: Question
             return
     note, settings = blocks.progress("questions asked"), SearchSettings(mode, one.search.k, rerank)
     with blocks.errors_shown():
-        services.evaluations.run(actor, chosen.id, settings, wanted or metrics.DEFAULT, note)
+        done = services.evaluations.run(actor, chosen.id, settings, wanted or metrics.DEFAULT, note)
+        st.session_state[f"run-{one.id}"] = done.id
         st.rerun()
 
 

@@ -61,7 +61,7 @@ def test_a_set_is_made_and_a_question_is_written_with_the_passage_that_answers_i
     next(box for box in page.multiselect if box.label == "Answered by").set_value([kitchen.ids["boiler.txt"]])
     next(box for box in page.text_area if box.label == "Passage").set_value("not in it")
     page = press(page, "Add question")
-    assert "The passage is in none of these documents." in words(page)
+    assert "Copy its words as they stand." in words(page)
     next(box for box in page.text_input if box.label == "Question").set_value("How often is it descaled?")
     next(box for box in page.multiselect if box.label == "Answered by").set_value([kitchen.ids["boiler.txt"]])
     next(box for box in page.text_area if box.label == "Passage").set_value("every four weeks")
