@@ -9,7 +9,7 @@ anew.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
@@ -187,7 +187,9 @@ class Optimiser:
         trial = next((one for one in study.trials if one.ordinal == ordinal), None)
         if trial is None:
             raise NotFound("There is no such trial.")
-        now = self._collections.update(actor, study.collection_id, search=trial.cell.search)
+        kept = self._collections.get(actor, study.collection_id).search.reranker
+        search = replace(trial.cell.search, reranker=kept)
+        now = self._collections.update(actor, study.collection_id, search=search)
         if Cell(now.chunking, now.search).plain().chunking == trial.cell.chunking:
             return now
         return self._collections.reindex(actor, study.collection_id, chunking=trial.cell.chunking)
