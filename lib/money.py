@@ -7,6 +7,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 NANO_PER_USD = 1_000_000_000
 _MILLION = 1_000_000
+USD = "USD"
+_SIGNS = {USD: "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩"}
 
 
 def nano_from_usd(usd: Decimal | str) -> int:
@@ -30,19 +32,28 @@ def per_million(total: int) -> int:
     return whole + (rest * 2 > _MILLION or (rest * 2 == _MILLION and whole % 2 == 1))
 
 
-def format_money(nano: int | None, *, estimated: bool = False) -> str:
-    """As people read it: `$1,829.36`, `$0.412`, `$0.0041`, `<$0.0001`, `$0` (free), `—` (unknown), `≈` (estimated)."""
+def sign_of(currency: str) -> str:
+    """What stands before an amount: `$`, `€`, `CHF `."""
+    return _SIGNS.get(currency, f"{currency} ")
+
+
+def format_money(nano: int | None, currency: str = USD, *, estimated: bool = False) -> str:
+    """As people read it: `$1,829.36`, `$0.412`, `$0.0041`, `<$0.0001`, `$0` (free), `—` (unknown), `≈` (estimated).
+
+    `nano` are billionths of the currency.
+    """
     if nano is None:
         return "—"
+    sign = sign_of(currency)
     if nano == 0:
-        return "$0"
+        return f"{sign}0"
     usd = usd_from_nano(abs(nano))
     if usd < Decimal("0.0001"):
-        text = "<$0.0001"
+        text = f"<{sign}0.0001"
     elif usd < Decimal("0.01"):
-        text = f"${usd:.4f}"
+        text = f"{sign}{usd:.4f}"
     elif usd < 1:
-        text = f"${usd:.3f}"
+        text = f"{sign}{usd:.3f}"
     else:
-        text = f"${usd:,.2f}"
+        text = f"{sign}{usd:,.2f}"
     return ("≈ " if estimated else "") + ("−" if nano < 0 else "") + text

@@ -108,7 +108,7 @@ class Services(KnowledgeServices):
         self.conversation_exchange = Interchange(store, self.calls, self.configurations)
         self.conversation_files = Files(store)
         self.metrics = Metrics(store)
-        self.playground = Playground(store, self.calls, self.configurations, self.metrics)
+        self.playground = Playground(store, self.calls, self.configurations, self.metrics, lambda: self.answers)
         self.experiments = Experiments(store, self.calls, self.configurations, self.prompts)
         self.audit = Audit(store)
         self.retention = Retention(store)

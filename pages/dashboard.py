@@ -36,29 +36,30 @@ if services.demo.present():
 
 view = StatisticsView(period=Period.MONTH)
 found = view.range(zone, now)
-where = view.filter(found.start, found.end, zone)
+where = view.filter(found.start, found.end, zone, services.exchange_rates.book(actor))
 totals = ask.totals(actor, where)
 before = ask.totals(actor, replace(where, start=found.previous_start, end=found.previous_end))
 people = {**demo_user_names(), **services.users.names(ask.choices(actor, Dimension.USER))}
-scene = Scene(view, found, zone, view.step_in(found), people, compact)
+scene = Scene(view, found, zone, view.step_in(found), people, compact, where.currency)
 
 today = ask.totals(actor, replace(where, start=now.replace(second=0, microsecond=0) - timedelta(hours=24)))
 with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
     dashboard.errors_now(today)
-statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now))
-currency.total_line(services, actor, scene, where)
+statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
+currency.note(services, actor, where)
 budgets.attention(services, actor)
 told = outlook.look(services, actor, scene, where, now)
-outlook.card(told.month, since_last_week(ask, actor, replace(where, start=None, end=None), now), people)
+week = since_last_week(ask, actor, replace(where, start=None, end=None), now)
+outlook.card(told.month, week, people, where.currency)
 
 left, right = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")
 with left.container(border=True, height="stretch"):
     frame = ask.over_time(actor, where, scene.step, Measure.COST, [Dimension.PROVIDER])
     dashboard.over_time(scene, frame, f"Cost per {scene.step.value} by provider", told)
 with right.container(border=True, height="stretch"):
-    dashboard.top("app", ask.by(actor, where, Dimension.APP))
-    dashboard.top("model", ask.by(actor, where, Dimension.MODEL), most=3)
-explore.pinned(services, actor, zone, now)
+    dashboard.top("app", ask.by(actor, where, Dimension.APP), where.currency)
+    dashboard.top("model", ask.by(actor, where, Dimension.MODEL), where.currency, most=3)
+explore.pinned(services, actor, zone, now, where.money)
 with st.container(border=True):
     asked = ActivityFilter(period="30d", statuses=dashboard.FAILED)
     rows = services.activity.page(actor, asked, 1, 10).rows

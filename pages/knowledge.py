@@ -4,7 +4,16 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
-from lib.ui import blocks, knowledge, knowledge_answer, knowledge_documents, knowledge_search, session
+from lib.ui import (
+    blocks,
+    knowledge,
+    knowledge_answer,
+    knowledge_documents,
+    knowledge_evaluate,
+    knowledge_optimise,
+    knowledge_search,
+    session,
+)
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -29,7 +38,7 @@ if chosen.description:
     st.caption(blocks.plain(chosen.description))
 
 services.embedder.warm(chosen.embedding_model)
-TABS = ["Documents", "Search", "Answer", *(["Settings"] if chosen.may_change else [])]
+TABS = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"] if chosen.may_change else [])]
 asked_for = st.query_params.get("tab", "").capitalize()
 tabs = st.tabs(TABS, default=asked_for if asked_for in TABS else TABS[0], key="knowledge-tab", on_change="rerun")
 opened = next((name for name, tab in zip(TABS, tabs, strict=True) if tab.open), TABS[0])
@@ -42,5 +51,9 @@ with tabs[TABS.index(opened)]:
         knowledge_search.tab(services, actor, chosen)
     elif opened == "Answer":
         knowledge_answer.tab(services, actor, chosen)
+    elif opened == "Evaluate":
+        knowledge_evaluate.tab(services, actor, chosen)
+    elif opened == "Optimise":
+        knowledge_optimise.tab(services, actor, chosen)
     else:
         knowledge.settings(services, actor, chosen)

@@ -4,9 +4,18 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
-from lib.playground.question import IMAGES, TEXTS, File, Question, question_of, read_schema
+from lib.playground.question import IMAGES, TEXTS, Question, question_of
 from lib.playground.run import MOST_PANES, Pane, Run
-from lib.ui import blocks, inspector, playground, playground_compare, playground_panes, playground_template, session
+from lib.ui import (
+    blocks,
+    inspector,
+    playground,
+    playground_around,
+    playground_compare,
+    playground_panes,
+    playground_template,
+    session,
+)
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -42,6 +51,8 @@ with blocks.header("Playground"):
         )
         if run is not None and run.is_kept and run.user_id == actor.user_id:
             playground_compare.shared(services, actor, run)
+        if run is not None and run.is_kept:
+            playground_compare.files(services, actor, run)
         playground.recent_runs(services, actor, services.preferences.report_zone(actor), run_id)
 
 if not configurations:
@@ -49,7 +60,7 @@ if not configurations:
         st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
     st.stop()
 
-hidden = run is not None and playground_compare.is_hidden(run)
+hidden = run is not None and run.is_hidden
 chosen = playground_panes.chosen(list(configurations), int(count or 1))
 
 
@@ -65,22 +76,7 @@ def send(question: Question) -> None:
         st.session_state["send_error"] = error
 
 
-with st.expander("System prompt and schema", icon=":material/edit_note:"):
-    same = chosen[0] if len(chosen) == 1 else None
-    system = st.text_area(
-        "System prompt",
-        configurations[same].system_prompt if same else "",
-        height=90,
-        placeholder="How the model should behave. Empty sends none." if same else "Empty: each configuration's own.",
-        key=f"system-{same or 'all'}",
-    )
-    schema_text = st.text_area(
-        "JSON Schema of the answer",
-        height=90,
-        placeholder='{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
-        key="schema",
-    )
-
+around = playground_around.around(services, actor, configurations, chosen)
 with blocks.errors_shown():
     if (filled := playground_template.template_question(services, actor)) is not None:
         send(filled)
@@ -88,11 +84,10 @@ with blocks.errors_shown():
 asking = f"Ask {chosen[0]}" if len(chosen) == 1 else f"Ask {'both' if len(chosen) == 2 else f'all {len(chosen)}'} panes"
 with st.container():
     sent = st.chat_input(asking, key="prompt", accept_file="multiple", file_type=[*IMAGES, *TEXTS])
-system_prompt = system if same else system or None
 if sent:
     try:
-        files = [File(file.name, file.getvalue()) for file in sent.files]
-        send(Question(sent.text, system_prompt, files, read_schema(schema_text)))
+        with around.searching():
+            send(around.question(sent))
     except LLMManagerError as error:
         st.session_state["send_error"] = error
     st.rerun()
@@ -123,7 +118,7 @@ if run is None:
     with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
         for example in EXAMPLES:
             if st.button(example, key=example):
-                send(Question(example, system_prompt))
+                send(Question(example, around.system_prompt))
                 st.rerun()
 else:
     playground_compare.vote_row(services, actor, run)

@@ -33,7 +33,7 @@ ask = services.statistics
 zone, now, compact = services.preferences.report_zone(actor), utc_now(), blocks.compact()
 view = statistics_filters.asked_for(zone)
 found = view.range(zone, now)
-where = view.filter(found.start, found.end, zone)
+where = view.filter(found.start, found.end, zone, services.exchange_rates.book(actor))
 before = replace(where, start=found.previous_start, end=found.previous_end)
 newest = ask.newest(actor)
 
@@ -72,16 +72,16 @@ if crossed.open:
     st.stop()
 if other_models.open:
     with other_models:
-        whatif.tab(services, actor, where, names, days)
+        whatif.tab(services, actor, where.in_dollars, names, days)
     st.stop()
 if invoices.open:
     with invoices:
         reconcile.tab(services, actor, zone, options["provider"])
     st.stop()
 
-scene = Scene(view, found, zone, view.step_in(found), names, compact)
-statistics.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now))
-currency.total_line(services, actor, scene, where)
+scene = Scene(view, found, zone, view.step_in(found), names, compact, where.currency)
+statistics.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
+currency.note(services, actor, where)
 if totals.calls == 0:
     with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
         st.button("Clear filters", on_click=statistics_filters.write, args=(view.cleared(),), disabled=not view.narrows)
@@ -100,5 +100,5 @@ with right.container(border=True, height="stretch"):
 with st.container(border=True):
     file_name = f"models-{days[0]}-to-{days[1]}"
     note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
-    statistics_table.by_model(ask.by_model(actor, where), totals, file_name, note, compact=compact)
+    statistics_table.by_model(ask.by_model(actor, where), totals, where.currency, file_name, note, compact=compact)
 metrics.of_range(services, actor, Range(found.start, found.end, where.apps), zone, days, view.rows_behind)

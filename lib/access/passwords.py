@@ -27,17 +27,25 @@ def hash_password(password: str) -> str:
     return str(_hasher().hash(password))
 
 
+_NOT_A_PAGE = ("runtime.scriptrunner_utils.script_run_context", "runtime.caching.cache_data_api")
+
+
 @cache
 def _hasher() -> Any:
     """The library's hasher. Importing it touches Streamlit's session, which warns outside a page: not here."""
-    logger = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(f"streamlit.{name}") for name in _NOT_A_PAGE]
+    for logger in loggers:
+        logger.addFilter(_nothing)  # a level would be set anew by the import
     try:
         from streamlit_authenticator.utilities.hasher import Hasher
     finally:
-        logger.setLevel(level)
+        for logger in loggers:
+            logger.removeFilter(_nothing)
     return Hasher
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
 
 
 def matches(password: str, password_hash: str | None) -> bool:

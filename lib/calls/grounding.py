@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from lib.access.permissions import Actor
 from lib.configs.configuration import Configuration
 
+MOST_COLLECTIONS = 8
+
 
 @dataclass(frozen=True)
 class Grounded:

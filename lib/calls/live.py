@@ -7,6 +7,7 @@ that started the call, so leaving, reloading or a second tab changes nothing.
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -88,6 +89,9 @@ class CallView:
     attempt: int
     events: tuple[Event, ...] = ()
     tool_calls: tuple[dict[str, str], ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    cache_read_tokens: int = 0  # of the prompt's
+    reasoning_tokens: int = 0  # of the completion's
 
     @property
     def running(self) -> bool:

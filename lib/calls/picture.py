@@ -42,6 +42,9 @@ def picture(call: LiveCall, prices: PriceBook) -> CallView:
         served_model=attempt.served_model,
         attempt=attempt.number,
         events=call.events,
+        tags=call.plan.request.tags,
+        cache_read_tokens=usage.cache_read_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
         tool_calls=tuple(dict(tool) for tool in attempt.tool_calls.values()),
         **shown,
     )

@@ -64,4 +64,8 @@ def _view(row: RowMapping) -> CallView:
         error_kind=get("error_kind"),
         error_message=get("error_message"),
         attempt=row["attempt"],
+        tool_calls=tuple((get("response") or {}).get("tool_calls", ())),
+        tags=row["tags"] or {},
+        cache_read_tokens=get("cache_read_tokens") or 0,
+        reasoning_tokens=get("reasoning_tokens") or 0,
     )

@@ -1,7 +1,6 @@
 """The services as a command sees them: opened, and closed at its end; and who asks, a person of this machine."""
 
 import getpass
-import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,6 @@ OPERATOR = permissions.OPERATOR.coming_from(_place())
 @contextmanager
 def opened_services() -> Iterator["Services"]:
     """The process's services; calls that run are given time to end when the block does."""
-    logging.disable(logging.WARNING)  # hashing passwords imports Streamlit, which warns that no server runs
     from lib import services
 
     current = services.current()

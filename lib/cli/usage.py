@@ -19,6 +19,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--by", type=names, default=[], metavar="D[,D]", help="dimensions, parted by commas")
     add_range(command)
     command.add_argument("--format", choices=["csv", "json", "parquet"], default="csv")
+    command.add_argument("--currency", metavar="CODE", help="cost in this currency, too, each day at its rate")
     command.set_defaults(run=stats, wrong_usage=command.error)
     actions = command.add_subparsers(metavar="ACTION")
     command = actions.add_parser("forecast", help="this month's cost at its end")
@@ -42,6 +43,7 @@ def add_range(command: argparse.ArgumentParser) -> None:
 def stats(arguments: argparse.Namespace) -> None:
     """Print usage by the given dimensions; users by their names."""
     from lib.cli import frames
+    from lib.statistics.filters import StatisticsFilter
 
     if not arguments.by:
         arguments.wrong_usage("give --by, or one of forecast, whatif and reconcile")
@@ -49,7 +51,9 @@ def stats(arguments: argparse.Namespace) -> None:
         raise InvalidInput("Parquet is not text.", "", "Send it to a file: … --format parquet > usage.parquet")
     start, end = moments(arguments.first, arguments.last)
     with opened_services() as services:
-        frame = services.statistics.stats_table(OPERATOR, arguments.by, start, end)
+        money = arguments.currency and services.exchange_rates.book(OPERATOR, arguments.currency.upper())
+        where = StatisticsFilter(money=money or None)
+        frame = services.statistics.stats_table(OPERATOR, arguments.by, start, end, where)
         if "user" in frame:
             known = sample_names() | services.users.names(frame["user"].dropna().unique())
             frame["user"] = frame["user"].map(lambda user_id: known.get(user_id, user_id))

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from lib.calls.grounding import MOST_COLLECTIONS
 from lib.errors import InvalidInput
 
 KEPT_TURNS = 4  # word for word, after a summary
-MOST_COLLECTIONS = 8
 
 
 class Kind(StrEnum):

@@ -75,7 +75,7 @@ def read_csv(data: bytes) -> list[dict[str, str]]:
     except UnicodeDecodeError as error:
         raise _unreadable(f"It is not UTF-8: byte {error.start:,}.") from None
     head = text.partition("\n")[0]
-    csv.field_size_limit(_LONGEST_CELL)
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # the process's: others may have raised it
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if head.count(";") > head.count(",") else ",")
     try:
         lines = [(reader.line_num, line) for line in itertools.islice(reader, MOST_ROWS + 2) if any(line)]
@@ -89,6 +89,8 @@ def read_csv(data: bytes) -> list[dict[str, str]]:
     if len(lines) > MOST_ROWS + 1:
         raise _unreadable(f"It has more than {MOST_ROWS:,} rows.")
     for number, line in lines[1:]:
+        if max(map(len, line)) > _LONGEST_CELL:
+            raise _unreadable(f"Line {number}: field larger than field limit ({_LONGEST_CELL})")
         if len(line) != len(columns):
             raise _unreadable(f"Line {number} has {len(line)} cells, the head {len(columns)}.")
     return [dict(zip(columns, line, strict=True)) for _, line in lines[1:]]

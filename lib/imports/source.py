@@ -20,7 +20,7 @@ Row = dict[str, Any]
 _PIECE = 1 << 20
 _LONGEST = 64 << 20  # characters of one value
 _DECODER = json.JSONDecoder(parse_float=Decimal)
-csv.field_size_limit(_LONGEST)
+csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lib.knowledge.collections import storable
 DOCUMENT_FILES = ("corpus.jsonl", "docs.jsonl")
 QUESTIONS = "queries.jsonl"
 _QRELS = ("qrels.tsv", "qrels/test.tsv", "qrels/dev.tsv", "qrels/train.tsv")
-_LONGEST_QUESTION = 4_000
+_LONGEST_QUESTION, _LONGEST_CELL = 4_000, 100_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,9 @@ def _asked_in(rows: "csv.DictReader[str]") -> list[Asked]:
         raise InvalidInput("The CSV can't be read.", "", "Name its columns question, document and grade.", "csv")
     grades: dict[str, dict[str, int]] = {}
     for row in rows:
+        if any(len(str(value)) > _LONGEST_CELL for value in row.values()):  # the module's limit is the process's
+            why = f"Line {rows.line_num}: field larger than {_LONGEST_CELL:,} characters."
+            raise InvalidInput("The CSV can't be read.", why, "", "csv")
         cells = {(name or "").strip().lower(): str(value or "").strip() for name, value in row.items()}
         if not cells["question"] or not cells["document"]:
             continue

@@ -193,7 +193,7 @@ def _of_text(media_type: str, text: str, name: str) -> str:
         except ValueError as error:
             raise Refused(f"It is named .json, but is not JSON: {str(error)[:80]}.") from error
     if media_type == _CSV:
-        csv.field_size_limit(MOST_TEXT)
+        csv.field_size_limit(max(csv.field_size_limit(), MOST_TEXT))
         try:
             dialect: Any = csv.Sniffer().sniff(text[:20_000], ",;\t|")
         except csv.Error:

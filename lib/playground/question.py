@@ -2,19 +2,21 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lib.calls.live import CallView
 from lib.calls.request import text_of
 from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
-from lib.prompts.template import Filled
+from lib.prompts.template import TEMPLATE_TAGS, Filled
 
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 TEXTS = ("txt", "md", "csv", "json", "py", "js", "html", "xml", "yaml", "yml", "log", "sql")
 LARGEST_IMAGE, LARGEST_TEXT, MOST_FILES = 5 * 1024 * 1024, 400 * 1024, 8
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SIGNATURES = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8", "image/webp": b"RIFF"}
 
 
@@ -39,15 +41,21 @@ class Question:
     system_prompt: str | None = None
     files: Sequence[File] = ()
     schema: Mapping[str, Any] | None = None
+    tools: Sequence[Mapping[str, Any]] = ()  # functions in OpenAI's shape, which the model may ask for
     content: Any = None  # as it was sent before, instead of words and files
     template: Filled | None = None  # that the words come from
+    collections: Sequence[str] = ()  # whose passages go with the words
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the call that is asked again
 
-    def response_format(self) -> dict[str, Any]:
-        """The parameter that asks for JSON of this shape; empty without one."""
-        if self.schema is None:
-            return {}
-        asked = {"name": "answer", "schema": dict(self.schema), "strict": False}
-        return {"response_format": {"type": "json_schema", "json_schema": asked}}
+    def parameters(self) -> dict[str, Any]:
+        """What asks for JSON of this shape and offers these tools; empty without."""
+        found: dict[str, Any] = {}
+        if self.schema is not None:
+            asked = {"name": "answer", "schema": dict(self.schema), "strict": False}
+            found["response_format"] = {"type": "json_schema", "json_schema": asked}
+        if self.tools:
+            found["tools"] = [dict(tool) for tool in self.tools]
+        return found
 
 
 def content_of(question: Question, configuration: Configuration) -> str | list[dict[str, Any]]:
@@ -73,27 +81,55 @@ def question_of(asked: CallView) -> Question | None:
     system = next((text_of(message) for message in asked.messages if message.get("role") == "system"), "")
     shape = asked.parameters.get("response_format")
     schema = shape.get("json_schema", {}).get("schema") if isinstance(shape, dict) else None
-    return Question(text_of(sent[-1]), system, schema=schema, content=sent[-1].get("content"))
+    tags = {name: value for name, value in asked.tags.items() if name in TEMPLATE_TAGS}
+    tools = asked.parameters.get("tools") or ()
+    return Question(text_of(sent[-1]), system, (), schema, tools, sent[-1].get("content"), tags=tags)
 
 
 def read_schema(text: str) -> Mapping[str, Any] | None:
     """The JSON Schema of a text field; None when it is empty, InvalidInput when it is none."""
     if not text.strip():
         return None
-    import jsonschema
-
-    try:
-        schema = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput("The schema is not JSON.", f"{error}.", "Correct it.", field="schema") from None
+    schema = _json(text, "schema")
     if not isinstance(schema, dict):
         raise InvalidInput("The schema is not an object.", "", 'Write it like {"type": "object"}.', field="schema")
+    _check_schema(schema, "That is no JSON Schema.", "schema")
+    return schema
+
+
+def read_tools(text: str) -> Sequence[Mapping[str, Any]]:
+    """The tools of a text field: a list of functions, in OpenAI's shape or bare; InvalidInput says what is wrong."""
+    if not text.strip():
+        return ()
+    listed = _json(text, "tools")
+    found = []
+    for tool in listed if isinstance(listed, list) else [listed]:
+        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not _TOOL_NAME.fullmatch(str(function.get("name", ""))):
+            why = 'Each is like {"name": "weather", "description": "…", "parameters": {"type": "object"}}.'
+            raise InvalidInput("A tool needs a name.", why, "Letters, digits, _ and -, up to 64.", field="tools")
+        if not isinstance(function.setdefault("parameters", {"type": "object", "properties": {}}), dict):
+            raise InvalidInput(f"The parameters of {function['name']} are not an object.", field="tools")
+        _check_schema(function["parameters"], f"The parameters of {function['name']} are no JSON Schema.", "tools")
+        found.append({"type": "function", "function": function})
+    return found
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"What stands under {what} is not JSON.", f"{error}.", "Correct it.", what) from None
+
+
+def _check_schema(schema: Mapping[str, Any], title: str, field: str) -> None:
+    import jsonschema
+
     try:
         jsonschema.validators.validator_for(schema).check_schema(schema)
     except jsonschema.SchemaError as error:
         where = "/".join(map(str, error.path)) or "its top"
-        raise InvalidInput("That is no JSON Schema.", f"At {where}: {error.message[:200]}", field="schema") from None
-    return schema
+        raise InvalidInput(title, f"At {where}: {error.message[:200]}", field=field) from None
 
 
 def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:

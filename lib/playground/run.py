@@ -56,6 +56,11 @@ class Run:
         return any(pane.call is not None and pane.call.running for pane in self.panes)
 
     @property
+    def is_hidden(self) -> bool:
+        """Whether it is blind and not voted on: nothing may tell the answers apart but their text."""
+        return self.is_blind and self.winner is None and len(self.panes) > 1
+
+    @property
     def asked(self) -> CallView | None:
         """A call that knows what was asked."""
         return next((pane.call for pane in self.panes if pane.call is not None), None)

@@ -7,35 +7,48 @@ drew, 0 lost), so it can be counted and charted like any other.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, or_, select, update
+from sqlalchemy import RowMapping, delete, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
+from lib.calls.estimate import estimate_tokens
+from lib.calls.grounding import Grounding, put_into
 from lib.calls.live import CallView
 from lib.calls.metric import NewMetric
 from lib.calls.metrics import Metrics
-from lib.calls.request import CallRequest, Origin
+from lib.calls.request import CallRequest, Origin, text_of
 from lib.clock import new_id, utc_now
+from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.db.engine import Store
-from lib.db.tables import playground_panes, playground_runs, usage_logs, usage_payloads, users
+from lib.db.tables import custom_metrics, playground_panes, playground_runs, usage_logs, usage_payloads
 from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
+from lib.playground import rows
+from lib.playground.exports import Form, write
 from lib.playground.question import Question, content_of
 from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, Run, RunLine, Wins
 
-VOTE = "playground_vote"
+VOTE, RATING = "playground_vote", "playground_rating"
 _R, _P = playground_runs.c, playground_panes.c
 
 
 class Playground:
     """The service; the owner stands in every statement."""
 
-    def __init__(self, store: Store, calls: Calls, configurations: Configurations, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        calls: Calls,
+        configurations: Configurations,
+        metrics: Metrics,
+        grounding: Callable[[], Grounding],
+    ) -> None:
         self._store, self._calls, self._configurations, self._metrics = store, calls, configurations, metrics
+        self._grounding = grounding
 
     def start(self, actor: Actor, question: Question, panes: Sequence[Pane], *, is_blind: bool = False) -> str:
         """Ask every pane at once; the run's id. A pane that can't be asked says why; when none can, it is raised."""
@@ -43,20 +56,20 @@ class Playground:
         if not 0 < len(panes) <= MOST_PANES:
             raise InvalidInput("A run has one to four panes.", f"These are {len(panes)}.", field="panes")
         run_id = new_id()
-        rows = [self._send(actor, run_id, position, pane, question) for position, pane in enumerate(panes)]
-        failures = [row.pop("failure") for row in rows]
+        made = [self._send(actor, run_id, position, pane, question) for position, pane in enumerate(panes)]
+        failures = [row.pop("failure") for row in made]
         if all(failures):
             raise failures[0]
         with self._store.write() as connection:
             row = {"id": run_id, "user_id": actor.user_id, "created_at": utc_now()}
             connection.execute(insert(playground_runs), row | {"is_shared": False, "is_blind": is_blind})
-            connection.execute(insert(playground_panes), rows)
+            connection.execute(insert(playground_panes), made)
         return run_id
 
     def again(self, actor: Actor, run_id: str, position: int, question: Question, pane: Pane) -> None:
         """Ask one pane of the actor's own run anew; its earlier call stays in the ledger."""
         with self._store.read() as connection:
-            run = _owned(connection, actor, run_id)
+            run = rows.owned(connection, actor, run_id)
         if run["winner"] is not None:
             raise Conflict("The vote is cast.", "Its answers are what was compared.", "Start a new run.")
         row = self._send(actor, run_id, position, pane, question)
@@ -71,13 +84,13 @@ class Playground:
         """The run as it stands: the actor's own, or a shared one, or one of the actor's calls; NotFound otherwise."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            run = _find(connection, _R.id == run_id, or_(_mine(actor), _R.is_shared))
+            run = rows.find(connection, _R.id == run_id, or_(rows.mine(actor), _R.is_shared))
             if run is None:
                 return self._of_call(actor, run_id)
             panes = connection.execute(
                 select(playground_panes).where(_P.run_id == run_id).order_by(_P.position)
             ).mappings()
-            rows = [dict(row) for row in panes]
+            found = [dict(row) for row in panes]
         owner = dataclasses.replace(actor, user_id=run["user_id"])  # the run may be read, so may its calls
         states = tuple(
             PaneState(
@@ -88,7 +101,7 @@ class Playground:
                 row["error"],
                 self._view(owner, row["call_id"]),
             )
-            for row in rows
+            for row in found
         )
         names = ("id", "user_id", "owner", "created_at", "is_shared", "is_blind", "winner")
         return Run(**{name: run[name] for name in names}, panes=states)
@@ -97,7 +110,7 @@ class Playground:
         """The call of one pane as it stands."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            run = _readable(connection, actor, run_id)
+            run = rows.readable(connection, actor, run_id)
             here = select(_P.call_id).where(_P.run_id == run_id, _P.position == position)
             call_id = connection.scalar(here)
         if call_id is None:
@@ -135,10 +148,40 @@ class Playground:
             note = NewMetric(VOTE, points, "float", {"run": run_id, "panes": len(run.panes)})
             self._metrics.record_many(actor, str(pane.call_id), [note])
 
+    def rate(self, actor: Actor, run_id: str, position: int, *, is_good: bool) -> None:
+        """Note on the call of a pane of the actor's own run that its answer is good (1) or not (0)."""
+        run = self._own(actor, run_id)
+        call_id = next((pane.call_id for pane in run.panes if pane.position == position), None)
+        if call_id is None:
+            raise InvalidInput("The run has no such answer.", field="position")
+        self._calls.flush()
+        self._metrics.record_many(actor, call_id, [NewMetric(RATING, float(is_good), "float", {"run": run_id})])
+
+    def ratings(self, actor: Actor, run_id: str) -> dict[int, bool]:
+        """What was said of the answers of the actor's own run, by position; the last word counts."""
+        with self._store.read() as connection:
+            rows.owned(connection, actor, run_id)
+            said = (
+                select(_P.position, custom_metrics.c.number)
+                .join(custom_metrics, custom_metrics.c.call_id == _P.call_id)
+                .where(_P.run_id == run_id, custom_metrics.c.key == RATING)
+                .order_by(custom_metrics.c.id)
+            )
+            return {position: number > 0 for position, number in connection.execute(said)}
+
+    def export(self, actor: Actor, run_id: str, form: Form) -> bytes:
+        """A run as a file; Conflict while it is blind."""
+        run = self.open(actor, run_id)
+        if run.is_hidden:
+            raise Conflict("The vote is not cast yet.", "A file would tell whose answers these are.", "Vote first.")
+        with self._store.write() as connection:
+            audit.record(connection, actor, "playground.export", run_id, form=form)
+        return write(form, run)
+
     def recent(self, actor: Actor, page: int = 1, size: int = 8) -> tuple[list[RunLine], bool]:
         """The actor's own runs, newest first, a page of them, and whether there are more."""
         actor.require(Permission.TEST_CONFIGS)
-        mine = select(_R.id, _R.created_at).where(_mine(actor))
+        mine = select(_R.id, _R.created_at).where(rows.mine(actor))
         newest = mine.order_by(_R.created_at.desc(), _R.id.desc()).limit(size + 1).offset((page - 1) * size).subquery()
         final = (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final
         query = (
@@ -153,7 +196,7 @@ class Playground:
         with self._store.read() as connection:
             for row in connection.execute(query).mappings():
                 lines.setdefault(row["id"], []).append(row)
-        found = [_line(rows) for rows in lines.values()]
+        found = [rows.line(panes) for panes in lines.values()]
         return found[:size], len(found) > size
 
     def wins(self, actor: Actor) -> list[Wins]:
@@ -163,7 +206,7 @@ class Playground:
             select(_P.slug, _P.position, _R.winner, usage_logs.c.model)
             .join(playground_runs, _R.id == _P.run_id)
             .outerjoin(usage_logs, (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final)
-            .where(_R.winner.is_not(None), _mine(actor))
+            .where(_R.winner.is_not(None), rows.mine(actor))
             .order_by(_R.created_at)
         )
         found: dict[str, Wins] = {}
@@ -185,7 +228,7 @@ class Playground:
         try:
             call = self._calls.view(actor, call_id)
         except NotFound:
-            raise _no_run() from None
+            raise rows.no_run() from None
         slugs = {one.id: one.slug for one in self._configurations.list(actor)}
         slug = slugs.get(str(call.configuration_id), f"{call.provider}/{call.model}")
         pane = PaneState(0, slug, call.parameters, call_id, None, call)
@@ -193,7 +236,7 @@ class Playground:
 
     def _own(self, actor: Actor, run_id: str) -> Run:
         with self._store.read() as connection:
-            _owned(connection, actor, run_id)
+            rows.owned(connection, actor, run_id)
         return self.open(actor, run_id)
 
     def _view(self, owner: Actor, call_id: str | None) -> CallView | None:
@@ -210,11 +253,11 @@ class Playground:
             configuration = self._configurations.get(actor, pane.configuration)
             row |= {"slug": configuration.slug, "configuration_id": configuration.id}
             template = question.template
-            below, tags = (template.parameters, template.tags) if template else ({}, {})
-            parameters = {**below, **pane.parameters, **question.response_format()}
+            below, tags = (template.parameters, template.tags) if template else ({}, question.tags)
+            parameters = {**below, **pane.parameters, **question.parameters()}
             request = CallRequest(
                 actor=actor,
-                messages=[{"role": "user", "content": content_of(question, configuration)}],
+                messages=self._messages(actor, question, configuration),
                 configuration=configuration.id,
                 origin=Origin.PLAYGROUND,
                 system_prompt=question.system_prompt,
@@ -226,38 +269,13 @@ class Playground:
             row |= {"failure": error, "error": str(error)}
         return row
 
-
-def _readable(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
-    return _one(connection, _R.id == run_id, or_(_mine(actor), _R.is_shared))
-
-
-def _owned(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
-    actor.require(Permission.TEST_CONFIGS)
-    return _one(connection, _R.id == run_id, _mine(actor))
-
-
-def _mine(actor: Actor) -> ColumnElement[bool]:
-    return _R.user_id == actor.user_id if actor.user_id is not None else _R.user_id.is_(None)
-
-
-def _one(connection: Connection, *where: Any) -> RowMapping:
-    if (found := _find(connection, *where)) is None:
-        raise _no_run()
-    return found
-
-
-def _find(connection: Connection, *where: Any) -> RowMapping | None:
-    joined = playground_runs.outerjoin(users, users.c.id == _R.user_id)
-    query = select(playground_runs, users.c.name.label("owner")).select_from(joined).where(*where)
-    return connection.execute(query).mappings().first()
-
-
-def _no_run() -> NotFound:
-    return NotFound("There is no such run.", "It does not exist, or it is somebody else's and not shared.")
-
-
-def _line(rows: list[RowMapping]) -> RunLine:
-    costs = [row["cost_nano_usd"] for row in rows if row["log"] is not None]
-    prompt = next((row["prompt_text"] for row in rows if row["prompt_text"]), "")
-    total = None if not costs or None in costs else sum(costs)
-    return RunLine(rows[0]["id"], rows[0]["created_at"], prompt, len(rows), total)
+    def _messages(self, actor: Actor, question: Question, configuration: Configuration) -> list[dict[str, Any]]:
+        """The question as it is sent, with the passages that fit the model's window."""
+        messages = [{"role": "user", "content": content_of(question, configuration)}]
+        if question.collections and question.content is None:
+            system = configuration.system_prompt if question.system_prompt is None else question.system_prompt
+            spent = estimate_tokens(text_of(messages[0])) + estimate_tokens(system)
+            found = self._grounding().ground(actor, question.collections, question.prompt, configuration, (), spent)
+            if found.parts:
+                put_into(messages, found.text)
+        return messages

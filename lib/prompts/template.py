@@ -49,6 +49,9 @@ class Template:
     updated_at: datetime
 
 
+TEMPLATE_TAGS = ("template", "template_version")
+
+
 @dataclass(frozen=True)
 class Filled:
     """A prompt ready to be sent, and the version that it is. `system_prompt` None is the configuration's own."""
@@ -62,7 +65,7 @@ class Filled:
     @property
     def tags(self) -> dict[str, str]:
         """What the ledger's row says of it."""
-        return {"template": self.slug, "template_version": str(self.version)}
+        return dict(zip(TEMPLATE_TAGS, (self.slug, str(self.version)), strict=True))
 
 
 @dataclass(frozen=True)

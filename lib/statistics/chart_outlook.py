@@ -6,18 +6,20 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from lib.money import NANO_PER_USD, format_money
+from lib.money import NANO_PER_USD, USD, format_money
 from lib.statistics.anomalies import Anomaly
 from lib.statistics.chart_theme import ACCENT
 from lib.statistics.forecast import DayAhead
 from lib.statistics.measures import Dimension
 
 
-def layers(x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead], marks: Sequence[Anomaly]) -> list[Any]:
+def layers(
+    x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead], marks: Sequence[Anomaly], currency: str = USD
+) -> list[Any]:
     """Charts to lay over the bars: a dashed line, its interval at 15 % opacity, triangles; none for nothing."""
     found = list[Any]()
     if ahead:
-        found += _forecast(x, axis, ahead)
+        found += _forecast(x, axis, ahead, currency)
     if marks:
         found.append(_marks(x, axis, marks))
     return found
@@ -34,14 +36,16 @@ def times(mark: Anomaly) -> str:
     return f"{mark.times:.1f}× usual" if mark.times is not None else "usually nothing"
 
 
-def _forecast(x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead]) -> list[Any]:
+def _forecast(x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead], currency: str) -> list[Any]:
     data = pd.DataFrame(
         {
             "bucket": day.day.isoformat(),
             "shown": day.cost_nano / NANO_PER_USD,
             "low": day.low_nano / NANO_PER_USD,
             "high": day.high_nano / NANO_PER_USD,
-            "label": f"{format_money(day.cost_nano)}, {format_money(day.low_nano)} to {format_money(day.high_nano)}",
+            "label": "{}, {} to {}".format(
+                *(format_money(nano, currency) for nano in (day.cost_nano, day.low_nano, day.high_nano))
+            ),
         }
         for day in ahead
     )

@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from lib.money import NANO_PER_USD, format_money
+from lib.money import NANO_PER_USD, USD, format_money, sign_of
 from lib.statistics import chart_outlook
 from lib.statistics.anomalies import Anomaly
 from lib.statistics.chart_theme import (
@@ -21,7 +21,7 @@ from lib.statistics.chart_theme import (
     TIP_COUNT,
     colour,
     heat,
-    money_format,
+    money_axis,
     provider_hex,
     provider_order,
     style,
@@ -47,6 +47,7 @@ def over_time(
     compact: bool = False,
     ahead: Sequence[DayAhead] = (),
     marks: Sequence[Anomaly] = (),
+    currency: str = USD,
 ) -> Any:
     """Stacked bars of a measure per bucket, by provider or by model (columns bucket, provider, model, value).
 
@@ -57,13 +58,13 @@ def over_time(
     data, names, hexes = _series(data, by)
     data = data.assign(
         shown=_shown(data.value, measure),
-        label=_labels(data.value, measure),
+        label=_labels(data.value, measure, currency=currency),
         when=data.bucket.map({bucket.key: describe(bucket, step) for bucket in buckets}),
         place=data.series.map({name: n for n, name in enumerate(names)}),
     )
     keys = [bucket.key for bucket in buckets]
     x = alt.X("bucket:O", title=None, axis=_time_axis(keys, step, compact), scale=_band(keys))
-    axis = _axis(data, measure)
+    axis = _axis(data, measure, currency)
     chart = (
         alt.Chart(data)
         .mark_bar(cornerRadiusEnd=0, cursor="pointer")
@@ -80,14 +81,15 @@ def over_time(
         )
         .add_params(mark("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
     )
-    over = chart_outlook.layers(x, axis, ahead, marks)
+    over = chart_outlook.layers(x, axis, ahead, marks, currency)
     return style(alt.layer(chart, *over) if over else chart, height)
 
 
-def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300) -> Any:
+def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300, *, currency: str = USD) -> Any:
     """Horizontal bars of a measure per model, largest first, each with its figure; unknown and free say so."""
     names = _unique_models(frame)
-    data = frame.assign(name=names, shown=_shown(frame.value, measure), label=_labels(frame.value, measure, "free"))
+    labels = _labels(frame.value, measure, "free", currency=currency)
+    data = frame.assign(name=names, shown=_shown(frame.value, measure), label=labels)
     providers = provider_order(data.provider)
     largest = float(data.shown.max()) if data.shown.notna().any() else 0.0
     base = alt.Chart(data.assign(shown=data.shown.fillna(0))).encode(
@@ -117,6 +119,7 @@ def cross_tab(
     *,
     height: int = 300,
     slanted: bool = False,
+    currency: str = USD,
 ) -> Any:
     """Cells of a measure for pairs of values (columns row, column, value and their names); the largest of each side."""
     data = frame.dropna(subset=["value", "row", "column"])
@@ -126,7 +129,8 @@ def cross_tab(
     if rows is Dimension.PROVIDER:
         tall = provider_order(tall)
     data = data[data["row"].isin(tall) & data["column"].isin(wide)]
-    data = data.assign(shown=_shown(data.value, measure), label=_labels(data.value, measure, short=True))
+    labels = _labels(data.value, measure, short=True, currency=currency)
+    data = data.assign(shown=_shown(data.value, measure), label=labels)
     uncut: dict[str, Any] = {"labelOverlap": False, "labelFlush": False, "labelBound": False}
     head = alt.Axis(orient="top", labelAngle=-40 if slanted else 0, labelLimit=86, **uncut)
     base = alt.Chart(data).encode(
@@ -189,7 +193,9 @@ def _shown(values: pd.Series, measure: Measure) -> pd.Series:
     return (numbers / NANO_PER_USD if measure is Measure.COST else numbers).astype("float64")
 
 
-def _labels(values: pd.Series, measure: Measure, zero: str = "$0", *, short: bool = False) -> list[str]:
+def _labels(
+    values: pd.Series, measure: Measure, zero: str = "", *, short: bool = False, currency: str = USD
+) -> list[str]:
     """Exact figures as people read them; `short` leaves cents off from a hundred dollars on."""
     found = []
     for value in values:
@@ -198,18 +204,19 @@ def _labels(values: pd.Series, measure: Measure, zero: str = "$0", *, short: boo
         elif measure is not Measure.COST:
             found.append(f"{int(value):,}" if not short or value < 100_000 else f"{int(value) / 1e6:,.2f}M")
         elif value == 0:
-            found.append(zero)
+            found.append(zero or format_money(0, currency))
         else:
             is_large = short and value >= 100 * NANO_PER_USD
-            found.append(f"${int(value) / NANO_PER_USD:,.0f}" if is_large else format_money(int(value)))
+            short_form = f"{sign_of(currency)}{int(value) / NANO_PER_USD:,.0f}"
+            found.append(short_form if is_large else format_money(int(value), currency))
     return found
 
 
-def _axis(data: pd.DataFrame, measure: Measure) -> alt.Axis:
+def _axis(data: pd.DataFrame, measure: Measure, currency: str) -> alt.Axis:
     if measure is not Measure.COST:
         return alt.Axis(format=AXIS_COUNT, tickCount=4)
     largest = float(data.groupby("bucket").shown.sum().max()) if len(data) else 1.0
-    return alt.Axis(format=money_format(largest), tickCount=4)
+    return money_axis(largest, currency, tickCount=4)
 
 
 def _time_axis(keys: Sequence[str], step: Step, compact: bool) -> alt.Axis:

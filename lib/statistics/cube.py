@@ -11,9 +11,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from lib.access.permissions import Actor
-from lib.statistics import rollup
+from lib.statistics import conversion, rollup
 from lib.statistics.filters import StatisticsFilter, tag_path
-from lib.statistics.measures import PARTS, UNPRICED_SEVERAL, Axis, Dimension, Direct, Measure, Tag, Unit
+from lib.statistics.measures import (
+    COUNTED,
+    MONEY,
+    PARTS,
+    PRICED,
+    UNPRICED_SEVERAL,
+    Axis,
+    Dimension,
+    Direct,
+    Measure,
+    Tag,
+    Unit,
+)
 from lib.statistics.periods import Cycle, Step, hour_phase, midnight
 from lib.statistics.rollup import Covered, Span
 
@@ -59,9 +71,10 @@ def statement(
     )
     base = _from_days(actor, where, axes, parts, copy)
     if base is None:
-        base = _parts(split, parts, rows_of(actor, where), len(keys))
+        rows = rows_of(actor, where)
+        base = _by_day(axes, where, parts, [rows], copy.span) or _parts(split, parts, rows, len(keys))
     query = join("WITH p AS (", base, ")")
-    columns = {name: f"CAST({m.sql} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
+    columns = {name: f"CAST({_figure(m, where)} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
     joins = ""
     for number, ((column, condition), group) in enumerate(directs(measures).items()):
         shares = shares_of(group)
@@ -106,11 +119,38 @@ def _from_days(
     if (found := days_and_rows(actor, where, axes, rollup.COVERED, copy)) is None:
         return None
     days, edges = found
+    if (by_day := _by_day(axes, where, parts, edges, copy.span, days)) is not None:
+        return by_day
     keys, split = len(axes), split_rows(axes, where, copy.span)
-    sums = [f"sum({part}) AS {part}" for part in parts]
-    pieces = [grouped(split_days(axes), sums, days, keys, "daily")]
+    pieces = [grouped(split_days(axes), _sums(parts), days, keys, "daily")]
     pieces += [_parts(split, parts, rows, keys) for rows in edges]
-    return grouped(names(axes), sums, Query(""), keys, union(pieces))
+    return grouped(names(axes), _sums(parts), Query(""), keys, union(pieces))
+
+
+def _by_day(
+    axes: Mapping[str, Axis],
+    where: StatisticsFilter,
+    parts: list[str],
+    rows: list[Query],
+    span: Span,
+    days: Query | None = None,
+) -> Query | None:
+    """The parts with each local day's money in another currency; None where none is asked for."""
+    if where.money is None or set(parts).isdisjoint((*MONEY, *PRICED)):
+        return None
+    comma, keys = ", " if axes else "", len(axes) + 1
+    local = f"CAST({span.local_sql(where.zone, where.start, where.end)} AS DATE) AS _day"
+    pieces = [_parts(join(split_rows(axes, where, span), comma, local), parts, one, keys) for one in rows]
+    if days is not None:
+        pieces.append(grouped(join(split_days(axes), comma, "day AS _day"), _sums(parts), days, keys, "daily"))
+    shown = ", ".join(conversion.converted(part) for part in parts)
+    joined = f" LEFT JOIN {conversion.TABLE} ON {conversion.TABLE}.rate_day = _day)"
+    table = join("(SELECT ", names(axes), comma, shown, " FROM ", union(pieces), joined)
+    return grouped(names(axes), _sums(parts), Query(""), len(axes), table)
+
+
+def _sums(parts: list[str]) -> list[str]:
+    return [f"coalesce(sum({p}), 0) AS {p}" if p in COUNTED else f"sum({p}) AS {p}" for p in parts]
 
 
 def _several(actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy) -> Query | None:
@@ -174,6 +214,11 @@ def _day_axis(axis: Axis) -> str:
 
 def _parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
     return grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
+
+
+def _figure(measure: Measure, where: StatisticsFilter) -> str:
+    is_converted = where.money is not None and measure.unit is Unit.NANO_USD
+    return conversion.rounded(measure.sql) if is_converted else measure.sql
 
 
 def grouped(split: Query, values: list[str], rows: Query, keys: int, source: Query | str = "calls") -> Query:

@@ -9,10 +9,10 @@ import csv
 import io
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
+from decimal import Decimal, InvalidOperation, localcontext
 
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,9 +23,8 @@ from lib.db import installation
 from lib.db.engine import Store
 from lib.db.tables import exchange_rates
 from lib.errors import InvalidInput, NotFound
-from lib.money import usd_from_nano
+from lib.money import USD
 
-USD = "USD"
 _SETTING, _BATCH, _DIGITS = "report_currency", 5_000, 12
 _C = exchange_rates.c
 
@@ -40,18 +39,6 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Converted:
-    """A sum in the report currency, to nine places, half to even; None when no part of it is known.
-
-    `days_without_rate` had a cost that is not in the sum.
-    """
-
-    currency: str
-    amount: Decimal | None
-    days_without_rate: int
-
-
-@dataclass(frozen=True)
 class RateBook:
     """The rates of one currency, in order of days."""
 
@@ -63,20 +50,6 @@ class RateBook:
         """The newest rate of a day or before."""
         place = bisect_right(self.days, day)
         return self.rates[place - 1] if place else None
-
-    def convert(self, costs: Iterable[tuple[date, int | None]]) -> Converted:
-        """The sum of days' costs (nano-dollars, None unknown), each at its day's rate; exact, rounded once."""
-        parts, without = list[Decimal](), set[date]()
-        with localcontext() as context:
-            context.prec = 60
-            for day, nano in costs:
-                rate = Decimal(1) if self.currency == USD else self.on(day)
-                if nano is not None and (rate is not None or nano == 0):
-                    parts.append(usd_from_nano(nano) * (rate or 0))
-                elif nano is not None:
-                    without.add(day)
-            whole = sum(parts, Decimal(0)).quantize(Decimal("1e-9"), ROUND_HALF_EVEN) if parts else None
-        return Converted(self.currency, whole, len(without))
 
 
 class ExchangeRates:
@@ -100,13 +73,19 @@ class ExchangeRates:
                 name: (many, first, last) for name, many, first, last in connection.execute(query.order_by("currency"))
             }
 
-    def book(self, actor: Actor, currency: str | None = None) -> RateBook:
-        """The rates of a currency, else of the report currency."""
-        currency = currency or self.currency(actor)
+    def book(self, actor: Actor, currency: str | None = None) -> RateBook | None:
+        """The rates of a currency, else of the report currency; None for the dollar. InvalidInput when it has none."""
         actor.require(Permission.VIEW_STATS)
+        asked, currency = currency is not None, currency or self.currency(actor)
         query = select(_C.day, _C.per_usd).where(_C.currency == currency).order_by(_C.day)
+        if currency == USD:
+            return None
         with self._store.read() as connection:
             rows = connection.execute(query).all()
+        if not rows and not asked:
+            return None  # the last of its rates was removed
+        if not rows:
+            raise InvalidInput(f"There is no rate for {currency}.", "", "Add one first, or import a list.", "currency")
         return RateBook(currency, tuple(row.day for row in rows), tuple(Decimal(row.per_usd) for row in rows))
 
     def choose(self, actor: Actor, currency: str) -> None:

@@ -12,8 +12,8 @@ import altair as alt
 import pandas as pd
 
 from lib.access.permissions import Actor
-from lib.money import NANO_PER_USD, format_money, usd_from_nano
-from lib.statistics.chart_theme import ACCENT, colour, heat, money_format, provider_hex, style
+from lib.money import NANO_PER_USD, USD, format_money, usd_from_nano
+from lib.statistics.chart_theme import ACCENT, colour, heat, money_axis, provider_hex, style
 from lib.statistics.charts import mark
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Measure, Shape, Unit
@@ -47,6 +47,7 @@ class Cross:
     column_totals: Mapping[Any, Any]
     total: Any
     left_out: tuple[int, int]
+    currency: str = USD  # of money
 
 
 def cross(
@@ -65,16 +66,17 @@ def cross(
     rows, columns = _ordered(of_rows, by), _ordered(of_columns, across)
     cut = (max(0, len(rows) - MOST_ROWS), max(0, len(columns) - MOST_COLUMNS))
     kept = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
-    return Cross(by, across, measure, cells, rows[:MOST_ROWS], kept, of_rows, of_columns, total, cut)
+    return Cross(by, across, measure, cells, rows[:MOST_ROWS], kept, of_rows, of_columns, total, cut, where.currency)
 
 
 def table(found: Cross, named: Callable[[Axis, Any], str], *, totals: bool = True) -> pd.DataFrame:
     """A row a value: its name, each column's figure, the total; the last row holds the columns' totals.
 
-    Money is exact dollars (Decimal, the columns' names end in `USD`); other figures are numbers.
+    Money is exact (Decimal, the columns' names end in `USD` or another currency); other figures are numbers.
     """
     values = {(row, column): value for row, column, value in found.cells[["row", "column", "value"]].to_numpy()}
-    unit, suffix = found.measure.unit, " USD" if found.measure.unit is Unit.NANO_USD else ""
+    unit = found.measure.unit
+    suffix = f" {found.currency}" if unit is Unit.NANO_USD else ""
     heads = [named(found.across, column) + suffix for column in found.columns] if found.across else []
     heads = [head if heads.count(head) == 1 else f"{head} ({n + 1})" for n, head in enumerate(heads)]
     name = title_of(found.by)
@@ -104,6 +106,7 @@ def draw(
     stacks: bool,
     is_time: bool,
     height: int = 300,
+    currency: str = USD,
 ) -> Any:
     """A chart of cells with the columns row_name, column_name, value: what a page gives to `chart_card.draw`."""
     order = list(dict.fromkeys(frame.row_name))
@@ -112,14 +115,14 @@ def draw(
         frame = frame[frame.row_name.isin(order[:_SERIES])]
         order = order[:_SERIES]
     shown = pd.Series([drawn(value, unit) for value in frame.value], index=frame.index, dtype="float64")
-    data = frame.assign(shown=shown, label=[label(value, unit) for value in frame.value])
+    data = frame.assign(shown=shown, label=[label(value, unit, currency) for value in frame.value])
     tip = [
         alt.Tooltip("row_name:N", title=by),
         alt.Tooltip("column_name:N", title=across),
         alt.Tooltip("label:N", title="Figure"),
     ]
     largest = float(data.shown.max()) if data.shown.notna().any() else 0.0
-    scale = alt.Axis(format=money_format(largest)) if unit is Unit.NANO_USD else alt.Axis()
+    scale = money_axis(largest, currency) if unit is Unit.NANO_USD else alt.Axis()
     y = alt.Y("shown:Q", title=None, axis=scale, stack="zero" if stacks else None)
     x = alt.X(
         "column_name:N", sort=heads, title=None, axis=alt.Axis(labelAngle=0 if len(heads) < 9 else -40, labelLimit=86)
@@ -191,14 +194,14 @@ def drawn(value: Any, unit: Unit) -> float | None:
     return float(value) / NANO_PER_USD if unit is Unit.NANO_USD else float(value) * (100 if unit is Unit.SHARE else 1)
 
 
-def label(value: Any, unit: Unit) -> str:
+def label(value: Any, unit: Unit, currency: str = USD) -> str:
     """For a tooltip."""
     value = _plain(value)
     if value is None:
         return UNKNOWN
     match unit:
         case Unit.NANO_USD:
-            return format_money(int(value))
+            return format_money(int(value), currency)
         case Unit.SHARE:
             return f"{float(value) * 100:.1f} %"
         case Unit.MS:

@@ -4,12 +4,14 @@ Column names come from the enums alone; every value is bound. Who may not see ev
 API key those of its app: that condition is part of every statement, whatever the filter says.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from lib.access.permissions import Actor
+from lib.money import USD
+from lib.statistics.exchange import RateBook
 from lib.statistics.measures import Dimension, Measure
 
 __all__ = ["Dimension", "Measure", "StatisticsFilter"]
@@ -39,6 +41,17 @@ class StatisticsFilter:
     workflow_runs: tuple[str, ...] = ()
     workflow_steps: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()  # (name, value): all of them
+    money: RateBook | None = None  # what cost is told in, at the rate of each day; None: dollars
+
+    @property
+    def currency(self) -> str:
+        """What cost is told in: money of its figures is whole billionths of it."""
+        return USD if self.money is None else self.money.currency
+
+    @property
+    def in_dollars(self) -> "StatisticsFilter":
+        """The same question of dollars."""
+        return self if self.money is None else replace(self, money=None)
 
     def condition(self, actor: Actor) -> tuple[str, list[Any]]:
         """The WHERE clause for an actor, and its values."""
@@ -83,5 +96,5 @@ SETS = {
     "workflow_runs": Dimension.WORKFLOW_RUN,
     "workflow_steps": Dimension.WORKFLOW_STEP,
 }
-assert set(SETS) == {field.name for field in fields(StatisticsFilter)} - {"start", "end", "zone", "tags"}  # noqa: S101
+assert set(SETS) == {field.name for field in fields(StatisticsFilter)} - {"start", "end", "zone", "tags", "money"}  # noqa: S101
 assert set(SETS.values()) == set(Dimension)  # noqa: S101

@@ -82,6 +82,10 @@ PARTS = {
     "(completion_tokens IS NOT NULL AND execution_time_ms - coalesce(first_token_ms, 0) > 50)",
 }  # each a whole number; `timed` are the answers that took long enough after their first token to have a speed
 
+MONEY = ("money", "counted_money", "saved", "wasted")
+PRICED = ("priced", "priced_final", "priced_total")  # in another currency only what has a rate on its day
+COUNTED = tuple(name for name, sql in PARTS.items() if sql.startswith(("count", "coalesce")))  # 0 of nothing
+
 # Unknown added to nothing but zeros (failed attempts are free) is unknown, not zero.
 _COST = "CASE WHEN money = 0 AND attempts > priced THEN NULL ELSE money END"
 

@@ -1,6 +1,7 @@
 """Questions about the ledger, by name: each takes who asks and a filter, and answers with a DataFrame.
 
 Money is exact: integer nano-dollars in frames (`cost_nano_usd`), Decimal dollars in the table for outside readers.
+Where the filter names another currency, the same columns hold billionths of that.
 What is not known is missing, never zero, and `unpriced_calls` says how many calls a sum leaves out. Answers are kept
 as long as the ledger does not change, apart for each scope: a redraw costs no query.
 """
@@ -18,7 +19,7 @@ import pandas as pd
 from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.money import usd_from_nano
-from lib.statistics import cube, percentiles, rollup
+from lib.statistics import conversion, cube, percentiles, rollup
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, Tag, axis_named
 from lib.statistics.mirror import Mirror, Version, frame_of
@@ -179,19 +180,25 @@ class Statistics:
         end: datetime | None = None,
         where: StatisticsFilter | None = None,
     ) -> pd.DataFrame:
-        """The dimensions (hour, day, week and month too), calls, tokens, exact cost_usd, unpriced_calls; a contract."""
+        """The dimensions (hour, day, week and month too), calls, tokens, exact cost_usd, unpriced_calls; a contract.
+
+        A filter of another currency adds `cost_…`, named after it.
+        """
         base, by = where or StatisticsFilter(), list(dict.fromkeys(by))
         base = replace(base, start=start or base.start, end=end or base.end)
         names = {name: axis_named(name) for name in by}
         order = ", ".join(f'"{name}"' for name in by)
-        frame = self._frame(actor, base, names, {name: _FIGURES[name] for name in _TABLE}, order, keyed=False)
+        frame = self._frame(actor, base.in_dollars, names, {n: _FIGURES[n] for n in _TABLE}, order, keyed=False)
         for name in by:
             if name in set(Step):
                 form = "%Y-%m-%dT%H:%MZ" if name == Step.HOUR else "%Y-%m-%d"
                 frame[name] = frame[name].dt.strftime(form)
-        cost = [None if pd.isna(nano) else usd_from_nano(int(nano)) for nano in frame.cost_nano_usd]
-        frame["cost_usd"] = pd.Series(cost, index=frame.index, dtype=object)
+        frame["cost_usd"] = _exact(frame.cost_nano_usd)
         columns = ["calls", "prompt_tokens", "completion_tokens", "total_tokens", "cost_usd", "unpriced_calls"]
+        if base.money is not None:
+            columns.insert(5, column := f"cost_{base.currency.lower()}")
+            shown = self._frame(actor, base, names, {"cost": Measure.COST}, order, keyed=False)  # the same rows
+            frame[column] = _exact(shown.cost)
         return frame[[*by, *columns]]
 
     def _frame(
@@ -214,6 +221,8 @@ class Statistics:
                     if table is not None:
                         cursor.register(f"found_{column}", table)
                         found.add(column)
+            if where.money is not None:
+                cursor.register(conversion.TABLE, conversion.rates(where.money, copy.span))
             query = cube.statement(actor, where, axes, measures, copy, found)
             frame = frame_of(cursor, query.sql + (f" ORDER BY {order}" if order else ""), query.values)
             for name, axis in axes.items():
@@ -253,6 +262,11 @@ class Statistics:
 def _scope(actor: Actor) -> tuple[Any, ...]:
     """What says which rows an actor may see."""
     return ("all",) if actor.sees_all_calls else (actor.user_id, actor.key and actor.key.app)
+
+
+def _exact(nano: pd.Series) -> pd.Series:
+    amounts = [None if pd.isna(value) else usd_from_nano(int(value)) for value in nano]
+    return pd.Series(amounts, index=nano.index, dtype=object)
 
 
 def _with_rate(frame: pd.DataFrame) -> pd.DataFrame:

@@ -42,10 +42,3 @@ def daily(ask: "Statistics", actor: Actor, where: StatisticsFilter, first: date,
     start = date.fromisoformat(min(costs))
     days = ((start + timedelta(days=n)).isoformat() for n in range((last - start).days + 1))
     return History(start, tuple(costs.get(day, 0) for day in days))
-
-
-def by_day(ask: "Statistics", actor: Actor, where: StatisticsFilter) -> list[tuple[date, int | None]]:
-    """Each local day of the filter's range that has a call, and its cost; None where that is unknown."""
-    frame = ask.pivot(actor, where, [Step.DAY], [Measure.COST])
-    rows = zip(frame.day, frame.cost, strict=True)
-    return [(date.fromisoformat(day), None if pd.isna(cost) else int(cost)) for day, cost in rows]

@@ -4,21 +4,21 @@ from typing import Any
 
 import pandas as pd
 
-from lib.money import NANO_PER_USD, usd_from_nano
+from lib.money import NANO_PER_USD, USD, usd_from_nano
 from lib.statistics.chart_theme import provider_hex
 from lib.statistics.queries import Figures
 
 _BOLD = "font-weight:700;background-color:rgba(128,145,160,.12)"
 
 
-def model_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Figures per provider and model, exact dollars and each one's share of the sum."""
+def model_table(frame: pd.DataFrame, currency: str = USD) -> pd.DataFrame:
+    """Figures per provider and model, exact amounts (`cost_usd`, `cost_eur` …) and each one's share of the sum."""
     total = frame.cost_nano_usd.sum()
     cost = [None if pd.isna(nano) else usd_from_nano(int(nano)) for nano in frame.cost_nano_usd]
     share = frame.cost_nano_usd.astype("Float64") / (float(total) or float("nan"))
     table = frame[["provider", "model", "calls", "prompt_tokens", "completion_tokens", "total_tokens"]]
     return table.assign(
-        cost_usd=pd.Series(cost, index=frame.index, dtype=object),
+        **{cost_column(currency): pd.Series(cost, index=frame.index, dtype=object)},
         cost_share=share.round(6),
         first_token_p95_ms=frame.first_token_p95_ms.round().astype("Int64"),
         error_rate=frame.error_rate.round(6),
@@ -26,7 +26,7 @@ def model_table(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def with_total(table: pd.DataFrame, totals: Figures) -> Any:
+def with_total(table: pd.DataFrame, totals: Figures, currency: str = USD) -> Any:
     """The rows to show: the sum first and in bold, a chip in the provider's colour, shares in percent (a Styler)."""
     total = {
         "provider": "",
@@ -34,7 +34,7 @@ def with_total(table: pd.DataFrame, totals: Figures) -> Any:
         "calls": totals.calls,
         "prompt_tokens": totals.prompt_tokens,
         "completion_tokens": totals.completion_tokens,
-        "cost_usd": None if totals.cost_nano_usd is None else totals.cost_nano_usd / NANO_PER_USD,
+        cost_column(currency): None if totals.cost_nano_usd is None else totals.cost_nano_usd / NANO_PER_USD,
         "cost_share": 1.0 if totals.cost_nano_usd else None,
         "first_token_p95_ms": totals.first_token_p95_ms,
         "error_rate": totals.error_rate,
@@ -50,6 +50,11 @@ def with_total(table: pd.DataFrame, totals: Figures) -> Any:
         return [_BOLD] * len(row) if row.name == 0 else [f"color:{provider_hex(row.provider)}", *[""] * (len(row) - 1)]
 
     return rows.style.apply(look, axis=1)
+
+
+def cost_column(currency: str) -> str:
+    """The name of a file's column of amounts."""
+    return f"cost_{currency.lower()}"
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

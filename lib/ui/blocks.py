@@ -1,7 +1,7 @@
 """The pieces every page is made of, so that the same thing looks the same: header, error, empty state, facts."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,7 +30,7 @@ def header(title: str) -> Iterator[None]:
 
 def row(**options: Any) -> Any:
     """A horizontal container in the product's spacing: filter bars, scope lines, footers."""
-    return st.container(horizontal=True, vertical_alignment="center", **({"gap": "small"} | options))
+    return st.container(horizontal=True, **({"vertical_alignment": "center", "gap": "small"} | options))
 
 
 def plain(text: str) -> str:
@@ -74,6 +74,16 @@ def facts(pairs: Sequence[tuple[str, str]], columns: int = 2) -> None:
             with st.container(gap=None):
                 st.caption(label)
                 st.markdown(f"**{value}**")
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """A bar below what was asked for; call it with how much is done, of how much."""
+    bar = st.progress(0.0, what.capitalize())
+
+    def note(done: int, of: int) -> None:
+        bar.progress(done / max(of, 1), f"{done:,} of {of:,} {what}")
+
+    return note
 
 
 def show_failure(message: str) -> None:

@@ -13,9 +13,10 @@ from lib.access.permissions import Actor
 from lib.conversations.context import Selection
 from lib.conversations.conversation import Message
 from lib.errors import LLMManagerError
+from lib.knowledge.quoting import Source
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, format, inspector
+from lib.ui import blocks, citations, format, inspector
 
 _AVATARS = {"user": "person", "assistant": "smart_toy", "tool": "build", "system": "settings"}
 
@@ -80,24 +81,12 @@ def _words(services: Services, actor: Actor, message: Message) -> None:
 
 def _answer(message: Message) -> None:
     """A model's words; where they had sources, with their citations checked and the passages to open."""
-    sources = [part for part in message.parts if part["type"] == "source"]
-    if not sources:
-        st.markdown(blocks.model_markdown(message.content))
-        return
-    from lib.knowledge.answers import check
-
-    checked = check(message.content, [str(part["text"]) for part in sources])
-    st.markdown(blocks.model_markdown(checked.text))
-    if checked.removed:
-        st.caption(f"{checked.removed} citations without a source taken out.")
-    label = (
-        f"{len(checked.cited)} of {len(sources)} passages cited" if checked.cited else f"{len(sources)} passages read"
-    )
-    with st.expander(label, icon=":material/library_books:"):
-        for part in sorted(sources, key=lambda part: (part["n"] not in checked.cited, part["n"])):
+    found = []
+    for part in message.parts:
+        if part["type"] == "source":
             page = f", page {part['page_first']}" if part.get("page_first") else ""
-            st.caption(blocks.plain(f"[{part['n']}] {part['title']}{page}"))
-            st.code(str(part["text"]), language=None, wrap_lines=True)
+            found.append(Source(int(part["n"]), f"{part['title']}{page}", str(part["text"])))
+    citations.answer(message.content, found)
 
 
 def _file(services: Services, actor: Actor, file_id: str, name: str, media_type: str) -> None:

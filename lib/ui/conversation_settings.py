@@ -13,12 +13,12 @@ from lib.conversations.context import Selection
 from lib.conversations.contexts import Meter
 from lib.conversations.conversation import Conversation, Status
 from lib.conversations.exports import Form
-from lib.conversations.strategy import MOST_COLLECTIONS, Kind, Strategy
+from lib.conversations.strategy import Kind, Strategy
 from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, knowledge
 
 PREFERRED = "conversations.configuration"
 _KINDS = {
@@ -149,7 +149,7 @@ def _context(services: Services, actor: Actor, conversation: Conversation) -> No
             last = int(st.number_input("Turns", 1, 10_000, now.last))
         if kind is Kind.BUDGET:
             tokens = int(st.number_input("Tokens", 1, 10_000_000, now.tokens))
-        wanted = Strategy(kind, last, tokens, now.configuration_id, _collections(services, actor, now))
+        wanted = Strategy(kind, last, tokens, now.configuration_id, knowledge.choice(services, actor, now.collections))
         if wanted != now:
             with blocks.errors_shown():
                 services.conversations.update(actor, conversation.id, strategy=wanted)
@@ -159,25 +159,6 @@ def _context(services: Services, actor: Actor, conversation: Conversation) -> No
             with blocks.errors_shown(), st.spinner("The model writes a summary"):
                 services.contexts.compact(actor, conversation.id, chosen(conversation.id))
                 st.rerun()
-
-
-def _collections(services: Services, actor: Actor, now: Strategy) -> tuple[str, ...]:
-    """Whose passages go with each question."""
-    known = {one.id: one.name for one in services.collections.list(actor)}
-    if not known and not now.collections:
-        return ()
-    names = known | {one: "a collection that is gone" for one in now.collections if one not in known}
-    return tuple(
-        st.multiselect(
-            "Passages from",
-            list(names),
-            list(now.collections),
-            format_func=names.__getitem__,
-            placeholder="No collection",
-            max_selections=MOST_COLLECTIONS,
-            help="The passages of the knowledge base that fit a question best go with it; the answer names them.",
-        )
-    )
 
 
 def _more(services: Services, actor: Actor, thread: Thread) -> None:

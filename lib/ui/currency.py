@@ -1,4 +1,4 @@
-"""The report currency: the total of a range below its figures, and the form that sets rates and the choice."""
+"""The report currency: what is said below figures, and the form that sets rates and the choice."""
 
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
@@ -7,28 +7,28 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
+from lib.money import USD
 from lib.services import Services
-from lib.statistics.exchange import USD, Converted, Rate
+from lib.statistics.exchange import Rate
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.series import by_day
+from lib.statistics.measures import Measure
+from lib.statistics.periods import Step
 from lib.ui import blocks
-from lib.ui.scene import Scene
 
 
-def total_line(services: Services, actor: Actor, scene: Scene, where: StatisticsFilter) -> None:
-    """The range's cost in the report currency, at each day's rate; nothing while that is the dollar."""
-    book = services.exchange_rates.book(actor)
-    if book.currency == USD:
-        return
-    found = book.convert(by_day(services.statistics, actor, where))
-    st.caption(words(found))
+def note(services: Services, actor: Actor, where: StatisticsFilter) -> None:
+    """That figures are in the report currency, and what is not in them; nothing while that is the dollar."""
+    if (book := where.money) is not None:
+        frame = services.statistics.pivot(actor, where.in_dollars, [Step.DAY], [Measure.COST]).dropna()
+        costs = zip(frame.day, frame.cost, strict=True)
+        without = sum(bool(cost) and book.on(date.fromisoformat(day)) is None for day, cost in costs)
+        st.caption(words(book.currency, without))
 
 
-def words(found: Converted) -> str:
-    """`Cost in EUR: 1,234.56, each day at its rate.`, and what is not in it."""
-    told = "—" if found.amount is None else f"{found.amount:,.2f}" if found.amount >= 1 else f"{found.amount:,.4f}"
-    line = f"Cost in {found.currency}: {told}, each day at its rate."
-    match found.days_without_rate:
+def words(currency: str, days_without_rate: int) -> str:
+    """`Cost is in EUR, each day at its rate.`, and what is not in it."""
+    line = f"Cost is in {currency}, each day at its rate."
+    match days_without_rate:
         case 0:
             return line
         case 1:
@@ -43,7 +43,9 @@ def settings(services: Services, actor: Actor) -> None:
     known, chosen = rates.choices(actor), rates.currency(actor)
     with st.container(border=True):
         st.subheader("Report currency", anchor=False)
-        st.caption("The ledger stays in dollars. Totals are converted at the rate of each day, or the newest before.")
+        st.caption(
+            "Ledger and budgets stay in dollars. Figures are converted at each day's rate, or the newest before."
+        )
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             names = [USD, *known]
             wanted = st.selectbox("Report in", names, names.index(chosen) if chosen in names else 0, width=140)

@@ -104,18 +104,19 @@ def over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outlook.Vie
         scene.view.by,
         height=height,
         compact=scene.compact,
+        currency=scene.currency,
         key="dashboard-over-time",
         alt=f"Stacked bars: {title}",
         **view.layers(scene),
     )
-    for line in outlook.unusual_lines(view.unusual, scene.names):
+    for line in outlook.unusual_lines(view.unusual, scene.names, scene.currency):
         st.caption(line)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         query = scene.view.rows_behind(bucket.start, bucket.end, provider=mark.get("provider"))
         st.switch_page(session.page("activity"), query_params=query)
 
 
-def top(by: str, frame: "pd.DataFrame", most: int = 5) -> None:
+def top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> None:
     """The apps or models that cost most, with calls and failures."""
     st.subheader(f"Top {by}s", anchor=False)
     st.dataframe(
@@ -123,7 +124,7 @@ def top(by: str, frame: "pd.DataFrame", most: int = 5) -> None:
             {
                 by: row[by],
                 "calls": row["calls"],
-                "cost": format_money(row["cost_nano_usd"]),
+                "cost": format_money(row["cost_nano_usd"], currency),
                 "errors": format.share(row["error_rate"]),
             }
             for row in records(frame.head(most))

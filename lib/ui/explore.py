@@ -13,10 +13,11 @@ from lib.access.saved_views import SavedView
 from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.statistics import explore
+from lib.statistics.exchange import RateBook
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, Shape, Tag, axis_named
 from lib.statistics.periods import Cycle, Step, buckets
-from lib.ui import blocks, chart_card, session, statistics_filters
+from lib.ui import blocks, chart_card, format, session, statistics_filters
 from lib.ui import names as ids
 from lib.ui.statistics_table import as_file
 from lib.ui.statistics_view import LISTS, StatisticsView
@@ -66,9 +67,9 @@ def card(services: Services, actor: Actor, view: StatisticsView, where: Statisti
         table = explore.table(found, named)
         table = pd.concat([table.iloc[-1:], table.iloc[:-1]])  # the total first: it stays in sight
         shown = table.map(lambda v: float(v) if v is not None and not isinstance(v, str) else v)
-        money: Any = st.column_config.NumberColumn(format="dollar")
+        money: Any = st.column_config.NumberColumn(format=format.money_column(found.currency))
         number: Any = st.column_config.NumberColumn(format="localized")
-        columns = {name: money if name.endswith(" USD") else number for name in table.columns[1:]}
+        columns = {name: money if name.endswith(f" {found.currency}") else number for name in table.columns[1:]}
         state = st.dataframe(
             shown,
             hide_index=True,
@@ -95,7 +96,7 @@ def card(services: Services, actor: Actor, view: StatisticsView, where: Statisti
         st.caption(f"Not shown, but in the totals: {' and '.join(parts)}.")
 
 
-def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime) -> None:
+def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime, money: RateBook | None) -> None:
     """The saved views that stand on the dashboard: the actor's own, and shared ones; each leads to its tab."""
     for one in services.saved_views.list(actor):
         if not one.is_pinned:
@@ -108,7 +109,8 @@ def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime) -> N
                 st.caption(statistics_filters.words(found.start, found.end, zone), width="content")
                 query: Any = {"query_params": dict(one.query), "icon": ":material/open_in_new:"}
                 st.page_link(session.page("statistics"), label="Open", **query)
-            card(services, actor, view, view.filter(found.start, found.end, zone), key=f"pinned-{one.id}")
+            where = view.filter(found.start, found.end, zone, money)
+            card(services, actor, view, where, key=f"pinned-{one.id}")
 
 
 def rows_behind(
@@ -156,7 +158,12 @@ def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> tuple[An
         column_name=[named(found.across, value) for value in cells["column"]],
     )[["row_name", "column_name", "value"]].reset_index(drop=True)
     by, across = explore.title_of(found.by), explore.title_of(found.across)
-    options: Any = {"stacks": found.measure.is_sum, "is_time": isinstance(found.across, Step), "key": f"{key}-{shape}"}
+    options: Any = {
+        "stacks": found.measure.is_sum,
+        "is_time": isinstance(found.across, Step),
+        "currency": found.currency,
+        "key": f"{key}-{shape}",
+    }
     alt = f"{_SHAPES[shape]}: {found.measure.value} by {by} across {across}"
     if shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views
         chart_card.show(explore.draw, frame, by, across, found.measure.unit, shape, alt=alt, **options)
@@ -233,7 +240,7 @@ def _files(
 def _focus(services: Services, actor: Actor, where: StatisticsFilter, note: Any) -> bytes:
     from lib.statistics import export, focus
 
-    frame = focus.frame(services.statistics, actor, where)
+    frame = focus.frame(services.statistics, actor, where.in_dollars)
     note("focus", rows=len(frame))
     return export.to_csv(frame)
 

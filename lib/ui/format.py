@@ -3,6 +3,8 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from lib.money import USD, sign_of
+
 STATUS_GLYPHS = {
     "ok": "✓ ok",
     "error": "✕ error",
@@ -33,6 +35,11 @@ def count(value: float | None) -> str:
         if abs(value) < limit:
             return pattern.format(value / divisor)
     return f"{value / 1e9:.2f}B"
+
+
+def money_column(currency: str) -> str:
+    """The format of a table's column of amounts."""
+    return "dollar" if currency == USD else "euro" if currency == "EUR" else f"{sign_of(currency)}%.2f"
 
 
 def duration(milliseconds: float | None) -> str:

@@ -1,10 +1,12 @@
 """Collections: the cards, the form that makes one, the settings of one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
+from lib.calls.grounding import MOST_COLLECTIONS
 from lib.knowledge.chunking import LEAST, MOST, Chunking, Strategy
 from lib.knowledge.collections import Collection
 from lib.knowledge.settings import MOST_HITS, Mode, SearchSettings
@@ -18,6 +20,26 @@ STRATEGIES = {
     Strategy.FIXED: "By length",
 }
 MODES = {Mode.HYBRID: "Words and meaning", Mode.VECTOR: "Meaning", Mode.KEYWORD: "Words"}
+
+
+def choice(services: Services, actor: Actor, now: Sequence[str] = (), *, key: str | None = None) -> tuple[str, ...]:
+    """Ids of the collections whose passages go with each question; nothing to choose where there are none."""
+    known = {one.id: one.name for one in services.collections.list(actor)}
+    if not known and not now:
+        return ()
+    names = known | {one: "a collection that is gone" for one in now if one not in known}
+    return tuple(
+        st.multiselect(
+            "Passages from",
+            list(names),
+            list(now),
+            format_func=names.__getitem__,
+            placeholder="No collection",
+            max_selections=MOST_COLLECTIONS,
+            help="The passages of the knowledge base that fit a question best go with it; the answer names them.",
+            key=key,
+        )
+    )
 
 
 def cards(services: Services, actor: Actor) -> None:
@@ -132,7 +154,12 @@ def settings(services: Services, actor: Actor, one: Collection) -> None:
         st.caption("Each document goes on being found as it is until its new passages are ready.")
         chunking = chunking_inputs(one.chunking, "again")
         model = embedding_input(services, actor, one.embedding_model, "again")
-        if st.form_submit_button("Take everything in anew"):
+        with blocks.row():
+            sent = st.form_submit_button("Take everything in anew")
+            looks = st.form_submit_button("Preview", type="tertiary", help="How the newest document would be cut")
+        if looks:
+            _preview(services, actor, one, chunking, model)
+        if sent:
             with blocks.errors_shown():
                 services.collections.reindex(
                     actor,
@@ -144,6 +171,20 @@ def settings(services: Services, actor: Actor, one: Collection) -> None:
                 st.rerun()
     if st.button("Delete collection", icon=":material/delete:", type="tertiary"):
         _delete_dialog(services, actor, one)
+
+
+def _preview(services: Services, actor: Actor, one: Collection, chunking: dict[str, Any], model: str) -> None:
+    from lib.ui.knowledge_documents import preview_dialog
+
+    ready = [document for document in services.documents.list(actor, one.id) if document.serving_version]
+    if not ready:
+        st.caption("There is no document to cut yet.")
+        return
+    with blocks.errors_shown():
+        name = ready[0].source_name or ready[0].title
+        preview_dialog(
+            services, actor, name, services.documents.original(actor, ready[0].id), Chunking(**chunking), model
+        )
 
 
 @st.dialog("Delete this collection?")

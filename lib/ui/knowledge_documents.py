@@ -6,6 +6,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
+from lib.knowledge.chunking import Chunking
 from lib.knowledge.collections import Collection
 from lib.knowledge.documents import KINDS, About, Chunk, Document
 from lib.services import Services
@@ -65,7 +66,12 @@ def _adding(services: Services, actor: Actor, one: Collection) -> None:
     files, pasted, address = st.tabs(["Files", "Text", "Address"])
     with files, st.form("add-files", clear_on_submit=True, border=False):
         given = st.file_uploader("Files", type=_TYPES, accept_multiple_files=True, label_visibility="collapsed")
-        if st.form_submit_button("Add files") and given:
+        with blocks.row():
+            adds = st.form_submit_button("Add files")
+            looks = st.form_submit_button("Preview", type="tertiary", help="How the first file would be cut")
+        if looks and given:
+            preview_dialog(services, actor, given[0].name, given[0].getvalue(), one.chunking, one.embedding_model)
+        if adds and given:
             known = 0
             for file in given:
                 with blocks.errors_shown():
@@ -86,6 +92,25 @@ def _adding(services: Services, actor: Actor, one: Collection) -> None:
             with blocks.errors_shown(), st.spinner("Fetching…"):
                 services.documents.add_url(actor, one.id, url.strip(), about)
                 st.rerun()
+
+
+@st.dialog("Preview", width="large")
+def preview_dialog(
+    services: Services, actor: Actor, name: str, data: bytes, chunking: Chunking, embedding_model: str
+) -> None:
+    """The first passages of a file as they would be cut; what two share is marked in the second."""
+    with blocks.errors_shown(), st.spinner("Reading the file"):
+        text, pieces = services.documents.preview(actor, chunking, name, data, embedding_model)
+        st.markdown(f"**{blocks.plain(name)}** · {len(pieces):,} passages, {format.count(len(text))} characters")
+        end = 0
+        for number, piece in enumerate(pieces[:_PASSAGES], start=1):
+            shared = max(0, end - piece.start)
+            overlap = f", the first {shared} also in the one before" if shared else ""
+            st.caption(f"No. {number} · {piece.end - piece.start:,} characters{overlap}")
+            st.code(text[piece.start : piece.end], language=None, wrap_lines=True)
+            end = piece.end
+        if len(pieces) > _PASSAGES:
+            st.caption(f"{len(pieces) - _PASSAGES:,} more follow.")
 
 
 def _line(services: Services, actor: Actor, one: Collection, document: Document) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.money import format_money
+from lib.money import USD, format_money
 from lib.services import Services
 from lib.statistics.anomalies import Anomaly, Mover, unusual_days
 from lib.statistics.chart_outlook import times
@@ -58,16 +59,16 @@ def look(services: Services, actor: Actor, scene: Scene, where: StatisticsFilter
     return View(month, unusual, daily and reaches_now and is_long and month.forecast is not None)
 
 
-def forecast_lines(month: Outlook) -> list[str]:
+def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
     """The forecast and how good it has been, or why there is none."""
     end = f"{month.last.day} {month.last:%b}"
     if month.forecast is None:
         many = f"{month.history_days} whole {'day' if month.history_days == 1 else 'days'}"
         return [f"No forecast for {end} yet: it needs {LEAST_DAYS} days since the first call, and there are {many}."]
-    told = month.forecast
+    told, money = month.forecast, partial(_money, currency)
     lines = [
-        f"By {end} this month will have cost about **{_money(told.cost_nano)}**, with a chance of {COVERAGE:.0%} "
-        f"between {_money(told.low_nano)} and {_money(told.high_nano)}. So far: {_money(month.spent_nano)}."
+        f"By {end} this month will have cost about **{money(told.cost_nano)}**, with a chance of {COVERAGE:.0%} "
+        f"between {money(told.low_nano)} and {money(told.high_nano)}. So far: {money(month.spent_nano)}."
     ]
     if (test := month.backtest) is None:
         return [*lines, "How good that is can be said once there is a whole month to test it on."]
@@ -79,22 +80,23 @@ def forecast_lines(month: Outlook) -> list[str]:
     ]
 
 
-def unusual_lines(unusual: tuple[Anomaly, ...], names: Mapping[str, str]) -> list[str]:
+def unusual_lines(unusual: tuple[Anomaly, ...], names: Mapping[str, str], currency: str = USD) -> list[str]:
     """A line for each unusual day, with who moved."""
+    money = partial(_money, currency)
     return [
-        f"{'▲' if one.cost_nano > one.usual_nano else '▼'} {_day(one.day)}: {_money(one.cost_nano)}, {times(one)} "
-        f"for a {one.day:%A} ({_money(one.usual_nano)}). {_moves(one.movers, names)}".rstrip()
+        f"{'▲' if one.cost_nano > one.usual_nano else '▼'} {_day(one.day)}: {money(one.cost_nano)}, {times(one)} "
+        f"for a {one.day:%A} ({money(one.usual_nano)}). {_moves(one.movers, names, currency)}".rstrip()
         for one in unusual
     ]
 
 
-def week_lines(week: Week, names: Mapping[str, str]) -> list[str]:
+def week_lines(week: Week, names: Mapping[str, str], currency: str = USD) -> list[str]:
     """What changed since last week."""
-    now, before = week.now, week.before
+    now, before, money = week.now, week.before, partial(_money, currency)
     if not now.calls and not before.calls:
         return ["No calls in the last two weeks."]
-    cost = f"Cost **{_money(now.cost_nano_usd)}**, {_against(now.cost_nano_usd, before.cost_nano_usd, _money)}."
-    moves = _moves(week.movers, names)
+    cost = f"Cost **{money(now.cost_nano_usd)}**, {_against(now.cost_nano_usd, before.cost_nano_usd, money)}."
+    moves = _moves(week.movers, names, currency)
     failed = (
         f"{now.failed_calls:,} failed ({format.share(now.error_rate)}; the week before {before.failed_calls:,}, "
         f"{format.share(before.error_rate)})."
@@ -103,20 +105,21 @@ def week_lines(week: Week, names: Mapping[str, str]) -> list[str]:
     return [f"{cost} {moves}".rstrip(), calls]
 
 
-def card(month: Outlook, week: Week, names: Mapping[str, str]) -> None:
+def card(month: Outlook, week: Week, names: Mapping[str, str], currency: str) -> None:
     """Both, side by side where there is room."""
     left, right = (st.container(), st.container()) if blocks.compact() else st.columns(2, gap="small")
     with left.container(border=True, height="stretch"):
         st.subheader("Since last week", anchor=False)
-        _write(week_lines(week, names))
+        _write(week_lines(week, names, currency))
     with right.container(border=True, height="stretch"):
         st.subheader("At the month's end", anchor=False)
-        _write(forecast_lines(month))
+        _write(forecast_lines(month, currency))
 
 
-def captions(told: View, names: Mapping[str, str]) -> None:
+def captions(told: View, names: Mapping[str, str], currency: str) -> None:
     """Below the chart: unusual days, and the forecast where the chart has it."""
-    lines = unusual_lines(told.unusual, names) + (forecast_lines(told.month) if told.drawn else [])
+    lines = unusual_lines(told.unusual, names, currency)
+    lines += forecast_lines(told.month, currency) if told.drawn else []
     if lines:
         st.caption("  \n".join(lines))
 
@@ -137,19 +140,19 @@ def _against(now: int | None, before: int | None, shown: Any) -> str:
     return f"{part} the week before ({shown(before)})"
 
 
-def _moves(movers: tuple[Mover, ...], names: Mapping[str, str]) -> str:
+def _moves(movers: tuple[Mover, ...], names: Mapping[str, str], currency: str) -> str:
     """`Most moved: model gpt-5.1 +$250.00 (2.6×), app bot +$240.00 (2.4×).`"""
     told = [
         f"{_KINDS[mover.dimension]} {blocks.plain(names.get(mover.value, mover.value))} "
-        f"{'+' if mover.moved_nano > 0 else '−'}{_money(abs(mover.moved_nano))}"
+        f"{'+' if mover.moved_nano > 0 else '−'}{_money(currency, abs(mover.moved_nano))}"
         + (f" ({mover.times:.1f}×)" if mover.times is not None else " (new)")
         for mover in movers
     ]
     return f"Most moved: {', '.join(told)}." if told else ""
 
 
-def _money(nano: int | None) -> str:
-    return format_money(nano).replace("$", "\\$")  # two dollars on a line would be a formula
+def _money(currency: str, nano: int | None) -> str:
+    return format_money(nano, currency).replace("$", "\\$")  # two dollars on a line would be a formula
 
 
 def _day(day: date) -> str:

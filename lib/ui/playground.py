@@ -11,14 +11,16 @@ from lib.calls.live import CallView
 from lib.calls.request import text_of
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
+from lib.knowledge.quoting import Source, taken_apart
 from lib.money import format_money
 from lib.providers.parameters import Parameter, not_offered, offered
 from lib.services import Services
-from lib.ui import blocks, format, session
+from lib.ui import blocks, citations, format, session
 
 ANSWER_HEIGHT = 338
 REDRAW_S = 0.3
 RUNS_PER_PAGE = 8
+LONGEST_ARGUMENTS = 20_000  # characters shown
 
 
 def parameter_inputs(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
@@ -85,8 +87,15 @@ def pane(services: Services, actor: Actor, call_id: str, height: int | str = ANS
 def question(view: CallView) -> None:
     """The prompt as it was sent."""
     asked = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    quoted = taken_apart(asked[-1] if asked else "— the prompt was not kept")
     with st.chat_message("user", avatar=":material/person:"):
-        st.text(asked[-1] if asked else "— the prompt was not kept")
+        st.text(quoted.question)
+
+
+def sources(view: CallView) -> tuple[Source, ...]:
+    """The passages that went with the question."""
+    asked = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    return taken_apart(asked[-1]).sources if asked else ()
 
 
 def answer(
@@ -117,11 +126,17 @@ def answer(
             with st.expander("Reasoning", icon=":material/psychology:"):
                 st.text(view.reasoning)
         if view.text:
-            st.markdown(blocks.model_markdown(growing_markdown(view.text) if view.running else view.text))
+            if view.running:
+                st.markdown(blocks.model_markdown(growing_markdown(view.text)))
+            else:
+                citations.answer(view.text, sources(view))
         elif view.running:
             st.skeleton(height=72)
-        elif not view.error_message:
+        elif not view.error_message and not view.tool_calls:
             st.caption("No text arrived.")
+        for call in view.tool_calls:
+            st.caption(blocks.plain(f"Asks for {call['name']}"))
+            st.code(call["arguments"][:LONGEST_ARGUMENTS], language="json", wrap_lines=True)
     if not is_hidden:
         stat_bar(view, is_narrow=is_narrow)
 
@@ -166,6 +181,9 @@ def stat_bar(view: CallView, *, is_narrow: bool = False) -> None:
         ],
         columns=5 if is_narrow else 6,
     )
+    parts = [(view.cache_read_tokens, "of the prompt from the cache"), (view.reasoning_tokens, "spent on reasoning")]
+    if told := [f"{sign}{format.count(tokens)} {what}" for tokens, what in parts if tokens]:
+        st.caption(f"Tokens: {', '.join(told)}.")
 
 
 def cost_text(view: CallView) -> str:
@@ -195,7 +213,7 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
         st.caption("Your runs will stand here, each with its cost. They are kept when you leave the page.")
     for run in runs:
         with st.container(gap=None):
-            first_line = (run.prompt_text.strip() or "— the prompt was not kept").splitlines()[0]
+            first_line = (taken_apart(run.prompt_text).question.strip() or "— the prompt was not kept").splitlines()[0]
             label = blocks.plain(first_line if len(first_line) <= 40 else first_line[:39] + "…")
             icon = ":material/radio_button_checked:" if run.id == current else ":material/chat_bubble:"
             if st.button(label, key=f"run-{run.id}", type="tertiary", icon=icon):

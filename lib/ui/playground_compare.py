@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -10,6 +11,7 @@ from lib.access.permissions import Actor
 from lib.calls.live import CallView
 from lib.errors import LLMManagerError
 from lib.gateway.run_snippets import run_snippets
+from lib.playground.exports import Form
 from lib.playground.question import Question, schema_errors
 from lib.playground.run import DRAW, Run
 from lib.services import Services
@@ -20,16 +22,11 @@ _LONGEST_DIFF = 20_000  # signs of each text: beyond, comparing takes seconds
 LETTERS = "ABCD"
 
 
-def is_hidden(run: Run) -> bool:
-    """Whether a blind run has not been voted on: nothing may tell the answers apart but their text."""
-    return run.is_blind and run.winner is None and len(run.panes) > 1
-
-
 def name_of(run: Run, position: int) -> str:
     """What a pane is called: its configuration, or a letter while that is hidden or not enough."""
     slugs = [pane.slug for pane in run.panes]
     letter = f"Answer {LETTERS[position]}"
-    if is_hidden(run):
+    if run.is_hidden:
         return letter
     return slugs[position] if slugs.count(slugs[position]) == 1 else f"{letter}, {slugs[position]}"
 
@@ -38,7 +35,7 @@ def marks(run: Run) -> dict[int, list[tuple[str, str]]]:
     """Badges by position, once all have ended: (label, icon) of the fastest and the cheapest, and of the preferred."""
     found: dict[int, list[tuple[str, str]]] = {}
     calls = {pane.position: pane.call for pane in run.panes if pane.call is not None and pane.call.status == "ok"}
-    if len(calls) > 1 and not run.running and not is_hidden(run):
+    if len(calls) > 1 and not run.running and not run.is_hidden:
         times = {n: call.execution_time_ms for n, call in calls.items() if call.execution_time_ms is not None}
         costs = {n: call.cost_nano_usd for n, call in calls.items() if call.cost_nano_usd is not None}
         for label, icon, figures in (("Fastest", "bolt", times), ("Cheapest", "savings", costs)):
@@ -151,12 +148,37 @@ def code_dialog(question: Question, slugs: Sequence[str], parameters: Sequence[d
     origin = (st.context.url or "http://127.0.0.1:8501").split("/playground")[0].rstrip("/")
     chosen = st.segmented_control("Pane", list(dict.fromkeys(slugs)), default=slugs[0], label_visibility="collapsed")
     index = list(slugs).index(chosen or slugs[0])
-    given = question.response_format() | {name: value for name, value in parameters[index].items() if value is not None}
+    given = question.parameters() | {name: value for name, value in parameters[index].items() if value is not None}
     made = run_snippets(origin, slugs[index], question, given)
     for tab, snippet in zip(st.tabs([snippet.title for snippet in made]), made, strict=True):
         with tab:
             st.code(snippet.text, language=snippet.language)
     st.caption("`LLM_MANAGER_API_KEY` holds a key from the page API keys.")
+
+
+def files(services: Services, actor: Actor, run: Run) -> None:
+    """The run to keep outside, as Markdown or JSON."""
+    with blocks.row(gap="xsmall"):
+        for form, label in ((Form.MARKDOWN, "Markdown"), (Form.JSON, "JSON")):
+            st.download_button(
+                label,
+                data=partial(services.playground.export, actor, run.id, form),
+                file_name=f"run-{run.id[-12:]}.{form}",
+                type="tertiary",
+                icon=":material/download:",
+                on_click="ignore",
+                disabled=run.is_hidden or run.running,
+                key=f"export-{form}",
+            )
+
+
+def rating(services: Services, actor: Actor, run: Run, position: int) -> None:
+    """Thumbs for an answer; what is said last counts."""
+    said = services.playground.ratings(actor, run.id).get(position)
+    key = f"rating-{run.id}-{position}"
+    given = st.feedback("thumbs", key=key, default=None if said is None else int(said))
+    if given is not None and bool(given) != said:
+        services.playground.rate(actor, run.id, position, is_good=bool(given))
 
 
 def error_line(error: str) -> None:

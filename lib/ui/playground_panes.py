@@ -95,7 +95,7 @@ def answer(
     if pane.call is None:
         playground_compare.error_line(pane.error or "The call is not kept any more. Its time in the ledger is over.")
         return
-    hidden, mine = playground_compare.is_hidden(run), run.user_id == actor.user_id
+    hidden, mine = run.is_hidden, run.user_id == actor.user_id
     if hidden:
         st.markdown(f"**{blocks.plain(playground_compare.name_of(run, position))}**")
     height = "content" if compact else playground.ANSWER_HEIGHT
@@ -118,6 +118,8 @@ def answer(
                     inspector.ask_for(now.log_id)
                     st.rerun()
                 playground.log_link(now)
+                if not now.running and run.is_kept and now.status == "ok":
+                    playground_compare.rating(services, actor, run, position)
         if pane.call is not None and pane.call.running and not now.running:
             st.rerun()
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from lib.money import USD
 from lib.statistics.filters import Dimension
 from lib.statistics.periods import Bucket, Range, Step, buckets
 from lib.ui import format
@@ -25,6 +26,7 @@ class Scene:
     step: Step
     names: Mapping[str, str]  # of users
     compact: bool
+    currency: str = USD  # of cost
 
     @property
     def buckets(self) -> list[Bucket]:

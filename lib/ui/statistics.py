@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lib.money import format_money
+from lib.money import USD, format_money
 from lib.statistics import charts
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Step, steps_for
@@ -25,10 +25,10 @@ MEASURES = {Measure.COST: "Cost", Measure.TOKENS: "Tokens", Measure.CALLS: "Call
 _MINUS = "−"
 
 
-def figures(now: Figures, before: Figures, trend: "pd.DataFrame") -> None:
+def figures(now: Figures, before: Figures, trend: "pd.DataFrame", currency: str = USD) -> None:
     """Six metrics with their course and their change."""
-    money, by_money = _money_change(now.cost_nano_usd, before.cost_nano_usd)
-    saved, by_saved = _money_change(now.saved_nano_usd, before.saved_nano_usd, absolute=True)
+    money, by_money = _money_change(now.cost_nano_usd, before.cost_nano_usd, currency)
+    saved, by_saved = _money_change(now.saved_nano_usd, before.saved_nano_usd, currency, absolute=True)
     with st.grid(6, min_column_width=134, gap="small"):
         _metric("Cost", money, by_money, trend.cost_nano_usd, help="Money over every attempt, retries included.")
         _metric("Calls", format.count(now.calls), _change(now.calls, before.calls), trend.calls)
@@ -101,10 +101,12 @@ def _difference(now: float | None, before: float | None, shown: Any, least: floa
     return _signed(now - before, shown(abs(now - before)))
 
 
-def _money_change(now: int | None, before: int | None, *, absolute: bool = False) -> tuple[str, str | None]:
+def _money_change(
+    now: int | None, before: int | None, currency: str, *, absolute: bool = False
+) -> tuple[str, str | None]:
     if not absolute or now is None or before is None or now == before:
-        return format_money(now), None if absolute else _change(now, before)
-    return format_money(now), _signed(now - before, format_money(abs(now - before)))
+        return format_money(now, currency), None if absolute else _change(now, before)
+    return format_money(now, currency), _signed(now - before, format_money(abs(now - before), currency))
 
 
 def _signed(number: float, text: str) -> str:
@@ -138,11 +140,12 @@ def over_time(scene: Scene, frame: "pd.DataFrame", told: outlook.View) -> None:
             view.measure,
             view.by,
             compact=scene.compact,
+            currency=scene.currency,
             **told.layers(scene),
             key="statistics-over-time",
             alt=f"Stacked bars: {title}, {words}",
         )
-        outlook.captions(told, scene.names)
+        outlook.captions(told, scene.names, scene.currency)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         provider = mark.get("provider") if mark.get("model") or view.by is Dimension.PROVIDER else None
         start, end = max(bucket.start, scene.range.start), min(bucket.end, scene.range.end)
@@ -154,7 +157,10 @@ def by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     view = scene.view
     st.subheader(f"{MEASURES[view.measure]} by model", anchor=False)
     alt = f"Bars: {MEASURES[view.measure]} by model"
-    mark = chart_card.draw(charts.by_model, frame, view.measure, height, key="statistics-by-model-bars", alt=alt)
+    money: Any = {"currency": scene.currency}
+    mark = chart_card.draw(
+        charts.by_model, frame, view.measure, height, key="statistics-by-model-bars", alt=alt, **money
+    )
     if mark is not None:
         _open(view.rows_behind(scene.range.start, scene.range.end, **_texts(mark, "provider", "model")))
 
@@ -185,6 +191,7 @@ def cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
         view.measure,
         height=height,
         slanted=scene.compact,
+        currency=scene.currency,
         key="statistics-cross-tab",
         alt=f"Heat map: {title}",
     )

@@ -6,35 +6,46 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from lib.money import sign_of
 from lib.statistics import export, tables
 from lib.statistics.queries import Figures
-from lib.ui import blocks
+from lib.ui import blocks, format
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SHOWN = ["chip", "provider", "model", "calls", "prompt_tokens", "completion_tokens", "cost_usd", "cost_share"]
-_COMPACT = ["chip", "model", "cost_usd", "cost_share"]
+_SHOWN = ["chip", "provider", "model", "calls", "prompt_tokens", "completion_tokens"]
 
 
 def by_model(
-    frame: "pd.DataFrame", totals: Figures, file_name: str, note: Callable[..., None], *, compact: bool
+    frame: "pd.DataFrame",
+    totals: Figures,
+    currency: str,
+    file_name: str,
+    note: Callable[..., None],
+    *,
+    compact: bool,
 ) -> None:
     """Table, footer with what is left out, downloads of exactly this table; `note(form, rows=…)` is told of each."""
-    table = tables.model_table(frame)
+    cost = tables.cost_column(currency)
+    table = tables.model_table(frame, currency)
     st.subheader("By model", anchor=False)
     st.dataframe(
-        tables.with_total(table, totals),
+        tables.with_total(table, totals, currency),
         hide_index=True,
-        column_config=_columns(compact),
-        column_order=_COMPACT if compact else [*_SHOWN, "first_token_p95_ms", "error_rate"],
+        column_config=_columns(currency, compact),
+        column_order=(
+            ["chip", "model", cost, "cost_share"]
+            if compact
+            else [*_SHOWN, cost, "cost_share", "first_token_p95_ms", "error_rate"]
+        ),
         height="content" if len(table) < 20 else 620,
         row_height=30,
         placeholder="—",
         key="statistics-by-model",
     )
     with blocks.row():
-        st.caption(_footer(table), width="stretch")
+        st.caption(_footer(table, table[cost], currency), width="stretch")
         for kind, label in (("csv", "CSV"), ("parquet", "Parquet")):
             mime = export.WRITERS[kind][1]
             st.download_button(
@@ -55,7 +66,7 @@ def as_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> byte
     return export.WRITERS[kind][0](table)
 
 
-def _columns(compact: bool) -> dict[str, Any]:
+def _columns(currency: str, compact: bool) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "chip": text("", width=28),
@@ -64,8 +75,11 @@ def _columns(compact: bool) -> dict[str, Any]:
         "calls": number("Calls", format="localized"),
         "prompt_tokens": number("Prompt tokens", format="localized"),
         "completion_tokens": number("Completion tokens", format="localized"),
-        "cost_usd": number(
-            "Cost", format="dollar", width=76 if compact else None, help="— means that no price is known for the model."
+        tables.cost_column(currency): number(
+            "Cost",
+            format=format.money_column(currency),
+            width=76 if compact else None,
+            help="— means that no price is known for the model.",
         ),
         "cost_share": number("Share", format="%.1f %%", width=60 if compact else None),
         "first_token_p95_ms": number("First token p95, ms", format="localized"),
@@ -73,10 +87,10 @@ def _columns(compact: bool) -> dict[str, Any]:
     }
 
 
-def _footer(table: "pd.DataFrame") -> str:
+def _footer(table: "pd.DataFrame", costs: "pd.Series", currency: str) -> str:
     parts = [f"{len(table)} {'model' if len(table) == 1 else 'models'}"]
-    if table.cost_usd.isna().any():
+    if costs.isna().any():
         parts.append("cost — means no price is known")
-    if any(cost == 0 for cost in table.cost_usd.dropna()):
-        parts.append("\\$0.00: nothing was charged")
+    if any(cost == 0 for cost in costs.dropna()):
+        parts.append(f"{blocks.plain(sign_of(currency))}0.00: nothing was charged")
     return " · ".join(parts)

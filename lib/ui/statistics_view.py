@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from lib.calls.activity_filter import ActivityFilter
 from lib.errors import InvalidInput
+from lib.statistics.exchange import RateBook
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
 from lib.statistics.measures import Shape, axis_named
 from lib.statistics.periods import Comparison, Period, Range, Step, default_step, last_year, resolve, steps_for
@@ -88,11 +89,11 @@ class StatisticsView:
         offered = steps_for(found.start, found.end)
         return self.step if self.step in offered else default_step(found.start, found.end)
 
-    def filter(self, start: datetime, end: datetime, zone: ZoneInfo) -> StatisticsFilter:
-        """The question's filter for a range."""
+    def filter(self, start: datetime, end: datetime, zone: ZoneInfo, money: RateBook | None = None) -> StatisticsFilter:
+        """The question's filter for a range, with cost in a currency."""
         values = {field: getattr(self, field) for field in LISTS.values()}
         values["tags"] = tuple((name, value) for name, _, value in (tag.partition("=") for tag in self.tags))
-        return StatisticsFilter(start, end, zone, **values)
+        return StatisticsFilter(start, end, zone, money=money, **values)
 
     def rows_behind(self, start: datetime, end: datetime, **narrowed: str | None) -> dict[str, list[str]]:
         """The address of the activity log for a part of the figures: a stretch and values of dimensions."""

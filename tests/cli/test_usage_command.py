@@ -1,8 +1,6 @@
 """`usage import`, `usage imports`, `usage undo` and `import KIND FILE`."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +12,12 @@ DATA = Path(__file__).resolve().parents[1] / "imports" / "data"
 
 
 @pytest.fixture(autouse=True)
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lib import services
 
     monkeypatch.setenv("LLM_MANAGER_DATA", str(tmp_path))
     monkeypatch.delenv("DATABASE_URL", raising=False)
     services.use(None)
-    yield
-    logging.disable(logging.NOTSET)  # a command's process is quiet; this one goes on
 
 
 def run(*words: str) -> int:

@@ -29,6 +29,6 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(database_url: str, 
         sums = installation.sums()
         assert sums.faults(found.calls, exactly=False) == []
         assert sums.spent <= installation.limit_nano
-        assert 0 < sums.orphaned <= KILLS * load.clients
+        assert sums.orphaned <= KILLS * load.clients
         assert sums.ended == sums.ok + sums.orphaned
         assert installation.sums() == sums, "a second start finds nothing left to do"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.settings import Settings
-from tests.knowledge.rig import KnowledgeRig
+from tests.knowledge.knowledge_rig import KnowledgeRig
 
 
 @pytest.fixture

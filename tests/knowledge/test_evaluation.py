@@ -15,7 +15,7 @@ from lib.knowledge.evaluation import Evaluation, fold, grades_of
 from lib.knowledge.pool import Place
 from lib.knowledge.questions import Judgement, Source
 from lib.knowledge.settings import Mode, SearchSettings
-from tests.knowledge.rig import KnowledgeRig
+from tests.knowledge.knowledge_rig import KnowledgeRig
 
 pytestmark = pytest.mark.feature("RAG-6")
 WORDS = SearchSettings(Mode.KEYWORD)

@@ -17,7 +17,7 @@ from lib.knowledge import ingest as ingest_module
 from lib.knowledge.chunking import Chunking
 from lib.knowledge.held import renewed
 from lib.knowledge.ingest import Ingest
-from tests.knowledge.rig import MODEL, KnowledgeRig
+from tests.knowledge.knowledge_rig import MODEL, KnowledgeRig
 
 pytestmark = pytest.mark.feature("RAG-1")
 TEXT = "\n\n".join(f"Paragraph {n} speaks of {word} and nothing else." * 3 for n, word in enumerate("abcdef"))

@@ -24,7 +24,7 @@ from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.studies import Cell, Grid, Result, State, Study, Trial, ranked
 from lib.services import Services, build
 from lib.settings import Settings
-from tests.knowledge.rig import KnowledgeRig
+from tests.knowledge.knowledge_rig import KnowledgeRig
 
 pytestmark = pytest.mark.feature("RAG-7")
 SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"])

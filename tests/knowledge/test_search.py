@@ -16,7 +16,7 @@ from lib.knowledge.indexes import Indexes
 from lib.knowledge.search import Only, Passages
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.words import language_of, prepare
-from tests.knowledge.rig import KnowledgeRig
+from tests.knowledge.knowledge_rig import KnowledgeRig
 
 pytestmark = pytest.mark.feature("RAG-4")
 RNG = np.random.default_rng(3)

@@ -74,17 +74,23 @@ def test_too_little_history_is_said(visitor: Visitor) -> None:
     assert "it needs 42 days since the first call, and there are 2 whole days" in told
 
 
-def test_the_total_in_the_report_currency_says_what_has_no_rate(visitor: Visitor) -> None:
+def test_figures_charts_and_tables_are_in_the_report_currency(visitor: Visitor) -> None:
     log(visitor.services.store, provider="openai", model="gpt-5.1", cost_nano_usd=2 * 10**9)
-    assert "Cost in EUR" not in words(visitor.open("dashboard"))
+    page = visitor.open("dashboard")
+    assert (page.metric[0].value, "Cost is in" in words(page)) == ("$2.00", False)
     rates, today = visitor.services.exchange_rates, utc_now().date()
     rates.set(OPERATOR, Rate(today - timedelta(days=3), "EUR", Decimal("0.9")))
     rates.choose(OPERATOR, "EUR")
-    for page in ("dashboard", "statistics"):
-        assert "Cost in EUR: 1.80, each day at its rate." in words(visitor.open(page))
+    for name in ("dashboard", "statistics"):
+        page = visitor.open(name)
+        assert page.metric[0].value == "€1.80"
+        assert "Cost is in EUR, each day at its rate." in words(page)
+    assert "€1.80" in str(visitor.open("dashboard").dataframe[0].value)
+    assert "cost_eur" in visitor.open("statistics").dataframe[0].value.columns
     rates.set(OPERATOR, Rate(today + timedelta(days=3), "JPY", Decimal("150")))
     rates.choose(OPERATOR, "JPY")
-    assert "Cost in JPY: —, each day at its rate. 1 day has no rate" in words(visitor.open("dashboard"))
+    page = visitor.open("dashboard")
+    assert (page.metric[0].value, "1 day has no rate and is not in it" in words(page)) == ("—", True)
 
 
 def test_a_rate_is_added_on_the_settings_page(visitor: Visitor) -> None:

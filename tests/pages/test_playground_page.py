@@ -10,6 +10,7 @@ from lib.access.permissions import OPERATOR, Role
 from lib.playground.question import Question
 from lib.playground.run import Pane
 from lib.settings import Settings
+from lib.ui import session
 from lib.ui.playground_compare import diff_markdown
 
 
@@ -25,8 +26,6 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 def started(visitor: Visitor, *panes: Pane, is_blind: bool = False) -> str:
     """A run of the visitor's that has ended."""
-    from lib.ui import session
-
     actor = visitor.services.sessions.actor(str(session.token()))
     assert actor is not None
     run_id = visitor.services.playground.start(actor, Question("Say *this*"), panes, is_blind=is_blind)
@@ -120,3 +119,26 @@ def test_a_pane_opens_its_request_with_where_its_parameters_come_from(visitor: V
     assert "Attempts" in [tab.label for tab in page.tabs]
     assert "Effective parameters and their origin" in [expander.label for expander in page.expander]
     assert "As lorem and its overrides stand now." in text
+
+
+@pytest.mark.feature("PLAY-2")
+def test_passages_of_a_collection_go_with_the_question_and_citations_are_checked(visitor: Visitor) -> None:
+    services = visitor.services
+    made = services.collections.create(OPERATOR, "Manuals", embedding_model="scripted/words:256", is_shared=True)
+    services.documents.add(OPERATOR, made.id, "boiler.txt", b"The boiler is descaled every four weeks.")
+    services.ingest.run_due()
+    said = "say:The boiler every four weeks [1]. The boiler is hot [7]."
+    services.configurations.create(OPERATOR, slug="saying", app="play", provider="scripted", model=said)
+    page = visitor.open("playground", config="saying")
+    next(box for box in page.multiselect if box.label == "Passages from").set_value([made.id]).run()
+    page.chat_input[0].set_value("How often is the boiler descaled?").run()
+    run_id = "".join(page.query_params["run"])
+    actor = services.sessions.actor(str(session.token()))
+    assert actor is not None
+    for pane in services.playground.open(actor, run_id).panes:
+        services.calls.wait(actor, str(pane.call_id))
+    page.run()
+    assert "How often is the boiler descaled?" in [shown.value for shown in page.text]
+    assert "The boiler every four weeks [1]. The boiler is hot." in words(page)
+    assert "1 citation without a source taken out" in words(page)
+    assert "The boiler is descaled every four weeks." in [code.value for code in page.code]

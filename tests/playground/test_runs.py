@@ -1,5 +1,6 @@
 """Panes asked together, stopped, asked again, shared and voted on; and who may do which."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -7,9 +8,11 @@ from rig import AMIRA, JONAS, Rig
 
 from lib.access.permissions import OPERATOR
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
-from lib.playground.question import File, Question, read_schema, schema_errors
+from lib.playground.exports import FORMAT, Form
+from lib.playground.question import File, Question, question_of, read_schema, read_tools, schema_errors
 from lib.playground.run import DRAW, Pane, Run
-from lib.playground.runs import VOTE
+from lib.playground.runs import RATING, VOTE
+from lib.prompts.template import VersionDraft
 from lib.settings import Settings
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 40
@@ -178,3 +181,88 @@ def test_who_may_not_test_configurations_may_not_play(rig: Rig) -> None:
     guest = dataclasses.replace(JONAS, permissions=frozenset())
     with pytest.raises(PermissionDenied):
         rig.services.playground.start(guest, Question("Hello"), [Pane("echo")])
+
+
+@pytest.mark.feature("PLAY-1")
+@pytest.mark.feature("CALL-7")
+def test_an_answer_is_rated_and_the_last_word_counts(rig: Rig) -> None:
+    playground = rig.services.playground
+    run_id = playground.start(AMIRA, Question("Hello"), [Pane("echo"), Pane("nobody")])
+    run = ended(rig, run_id)
+    assert playground.ratings(AMIRA, run_id) == {}
+    for good in (True, False):
+        playground.rate(AMIRA, run_id, 0, is_good=good)
+    assert playground.ratings(AMIRA, run_id) == {0: False}
+    noted = [(m.key, m.value) for m in rig.services.metrics.list(AMIRA, str(run.panes[0].call_id))]
+    assert noted == [(RATING, 1.0), (RATING, 0.0)]
+    with pytest.raises(InvalidInput):
+        playground.rate(AMIRA, run_id, 1, is_good=True)
+    playground.share(AMIRA, run_id, is_shared=True)
+    with pytest.raises(NotFound):
+        playground.rate(JONAS, run_id, 0, is_good=True)
+
+
+@pytest.mark.feature("PLAY-5")
+def test_a_run_leaves_as_a_file_and_a_blind_one_only_after_the_vote(rig: Rig) -> None:
+    playground = rig.services.playground
+    panes = [Pane("echo", {"temperature": 0.5}), Pane("broken")]
+    run_id = playground.start(AMIRA, Question("Say it", "Be short."), panes)
+    run = ended(rig, run_id)
+    kept = json.loads(playground.export(AMIRA, run_id, Form.JSON))
+    assert (kept["format"], kept["question"], kept["system_prompt"]) == (FORMAT, "Say it", "Be short.")
+    first, second = kept["panes"]
+    assert run.panes[0].call is not None
+    assert (first["text"], first["parameters"], first["status"]) == (run.panes[0].call.text, {"temperature": 0.5}, "ok")
+    assert (first["cost_usd"], second["cost_usd"], second["status"]) == ("0", "0", "error")
+    assert f"## echo (echo)\n\n{first['text']}" in playground.export(AMIRA, run_id, Form.MARKDOWN).decode()
+    with pytest.raises(NotFound):
+        playground.export(JONAS, run_id, Form.JSON)
+    blind = playground.start(AMIRA, Question("Say it"), [Pane("echo"), Pane("slow")], is_blind=True)
+    ended(rig, blind)
+    with pytest.raises(Conflict, match="vote"):
+        playground.export(AMIRA, blind, Form.MARKDOWN)
+    playground.vote(AMIRA, blind, 1)
+    assert [pane["preferred"] for pane in json.loads(playground.export(AMIRA, blind, Form.JSON))["panes"]] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.feature("PLAY-3")
+def test_asked_again_it_still_counts_for_its_template(rig: Rig) -> None:
+    prompts, playground = rig.services.prompts, rig.services.playground
+    prompts.create(AMIRA, "greet", VersionDraft("Hello {{name}}"))
+    filled = prompts.fill(AMIRA, "greet", {"name": "Ada"}, version=1)
+    run_id = playground.start(AMIRA, Question(filled.text, template=filled), [Pane("echo")])
+    first = ended(rig, run_id).panes[0].call
+    assert first is not None
+    question = question_of(first)
+    assert question is not None
+    playground.again(AMIRA, run_id, 0, question, Pane("echo"))
+    again = ended(rig, run_id).panes[0].call
+    assert again is not None
+    assert again.call_id != first.call_id
+    assert again.tags == first.tags == {"playground_run": run_id, "template": "greet", "template_version": "1"}
+
+
+@pytest.mark.feature("PLAY-2")
+def test_tools_are_offered_and_what_the_model_asks_of_them_is_kept(rig: Rig) -> None:
+    bare = '[{"name": "weather", "parameters": {"type": "object", "properties": {"question": {"type": "string"}}}}]'
+    tools = read_tools(bare)
+    assert tools == read_tools(json.dumps(tools)), "bare functions and OpenAI's shape are the same"
+    rig.services.configurations.create(OPERATOR, slug="asking", app="play", provider="scripted", model="call:weather")
+    run_id = rig.services.playground.start(AMIRA, Question("Rain in Graz?", tools=tools), [Pane("asking")])
+    call = ended(rig, run_id).panes[0].call
+    assert call is not None
+    asked = [{"id": "call_1", "name": "weather", "arguments": '{"question": "Rain in Graz?"}'}]
+    assert (list(call.tool_calls), call.finish_reason, call.parameters["tools"]) == (asked, "tool_calls", tools)
+    again = question_of(call)
+    assert again is not None
+    assert again.parameters() == {"tools": tools}
+    kept = rig.services.runs.view(AMIRA, call.call_id)
+    assert list(kept.tool_calls) == asked, "also when only the ledger knows it"
+    for bad in ("{", '[{"description": "nameless"}]', '[{"name": "a b"}]', '[{"name": "a", "parameters": []}]'):
+        with pytest.raises(InvalidInput):
+            read_tools(bad)
+    with pytest.raises(InvalidInput, match="weather"):
+        read_tools('{"name": "weather", "parameters": {"type": "objekt"}}')

@@ -30,6 +30,7 @@ from lib.jobs.retention import Days
 from lib.knowledge.corpus import Entry
 from lib.knowledge.documents import About
 from lib.knowledge.questions import Judgement
+from lib.playground.exports import Form as RunForm
 from lib.playground.question import Question
 from lib.playground.run import Pane
 from lib.prompts.template import VersionDraft
@@ -91,6 +92,8 @@ NOT_CHANGES = {
     "Playground.open": "a question",
     "Playground.call": "a question",
     "Playground.stop": "one's own calls",
+    "Playground.rate": "notes something about one's own calls",
+    "Playground.ratings": "a question",
     "Playground.vote": "notes something about one's own calls",
     "Playground.recent": "a question",
     "Playground.wins": "a question",
@@ -413,6 +416,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
         "experiment.promote",
         lambda s, a: s.experiments.promote(a, _experiment(s, a), 0, "configuration"),
     ),
+    "Playground.export": ("playground.export", lambda s, a: s.playground.export(a, _run(s, a), RunForm.JSON)),
     "Playground.share": ("playground.share", lambda s, a: s.playground.share(a, _run(s, a), is_shared=True)),
     "RateLimits.set_app": ("limits.change", lambda s, a: s.limits.set_app(a, "bot", Limits(5))),
     "Budgets.create": (

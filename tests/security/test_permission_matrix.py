@@ -64,6 +64,7 @@ from lib.knowledge.optimiser import Optimiser
 from lib.knowledge.proposals import Proposals
 from lib.knowledge.question_sets import QuestionSets
 from lib.knowledge.search import Passages
+from lib.playground.exports import Form as RunForm
 from lib.playground.question import Question
 from lib.playground.run import Pane
 from lib.prompts.prompts import Prompts
@@ -280,6 +281,9 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Playground.stop": (P.TEST_CONFIGS, lambda s, a: s.playground.stop(a, NOBODY)),
     "Playground.share": (P.TEST_CONFIGS, lambda s, a: s.playground.share(a, NOBODY, is_shared=True)),
     "Playground.vote": (P.TEST_CONFIGS, lambda s, a: s.playground.vote(a, NOBODY, 0)),
+    "Playground.rate": (P.TEST_CONFIGS, lambda s, a: s.playground.rate(a, NOBODY, 0, is_good=True)),
+    "Playground.ratings": (P.TEST_CONFIGS, lambda s, a: s.playground.ratings(a, NOBODY)),
+    "Playground.export": (P.TEST_CONFIGS, lambda s, a: s.playground.export(a, NOBODY, RunForm.JSON)),
     "Playground.recent": (P.TEST_CONFIGS, lambda s, a: s.playground.recent(a)),
     "Playground.wins": (P.TEST_CONFIGS, lambda s, a: s.playground.wins(a)),
     "Playground.delete": (P.TEST_CONFIGS, lambda s, a: s.playground.delete(a, NOBODY)),

@@ -12,6 +12,7 @@ For tests and demonstrations; it opens no connection. The name is one or more pa
     cut:5               five words, then the stream ends without a finish reason
     error:429           fail at once: a status code, or an ErrorKind such as connection; `error:429,2` adds Retry-After
     after:3             with `error`: fail after three words instead
+    call:weather        ask for this tool, with the question as its argument; the words come once it has answered
     think:4             that many words of reasoning first
     no-usage            no token counts; `usage:12,34` these (prompt, completion, cache read, cache write, reasoning)
     usage-first         the counts come before the words
@@ -24,6 +25,7 @@ A token is a word. Pauses end at once when the call is cancelled.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -42,6 +44,7 @@ from lib.providers.chunks import (
     ReasoningDelta,
     ServedModel,
     TextDelta,
+    ToolCallDelta,
     Usage,
     UsageReport,
 )
@@ -64,7 +67,7 @@ _KIND_OF_STATUS = {
     529: ErrorKind.OVERLOADED,
 }
 _NAMES = "echo lorem say wait slow silent stall cut error after think no-usage usage usage-first finish served priced"
-PARTS = frozenset([*_NAMES.split(), "unpriced", "words"])
+PARTS = frozenset([*_NAMES.split(), "call", "unpriced", "words"])
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,10 @@ class Scripted:
         if "silent" in script.parts:
             await asyncio.Event().wait()
         yield ServedModel(script.parts.get("served") or request.model)
+        if "call" in script.parts and request.messages[-1].get("role") != "tool":
+            for chunk in _tool_call(script, request):
+                yield chunk
+            return
         words, finish = _words(script, request)
         usage = _usage(script, request, len(words))
         if usage and "usage-first" in script.parts:
@@ -148,6 +155,13 @@ def _counted(text: str, dimensions: int) -> tuple[float, ...]:
     return tuple(vector)
 
 
+def _tool_call(script: Script, request: ModelRequest) -> list[Chunk]:
+    asked = json.dumps({"question": _question(request)}, ensure_ascii=False)
+    found: list[Chunk] = [ToolCallDelta(0, "call_1", script.parts["call"] or "tool", asked)]
+    usage = _usage(script, request, len(asked.split()))
+    return [*found, *([usage] if usage else []), Finish("tool_calls")]
+
+
 async def _fault(script: Script, endpoint: Endpoint, index: int, fail_after: int | None) -> None:
     if fail_after == index:
         raise _failure(script, endpoint)
@@ -160,12 +174,15 @@ def _words(script: Script, request: ModelRequest) -> tuple[list[str], str]:
     if "lorem" in script.parts:
         words = list(islice(cycle(_LOREM), script.number("lorem") or 60))
     else:
-        last = [message for message in request.messages if message.get("role") == "user"][-1:]
-        words = (script.parts.get("say") or " ".join(text_of(message) for message in last)).split(" ")
+        words = (script.parts.get("say") or _question(request)).split(" ")
     limit = request.parameters.get("max_tokens")
     if isinstance(limit, int) and limit < len(words):
         return words[:limit], "length"
     return words, script.parts.get("finish") or "stop"
+
+
+def _question(request: ModelRequest) -> str:
+    return next((text_of(one) for one in reversed(request.messages) if one.get("role") == "user"), "")
 
 
 def _usage(script: Script, request: ModelRequest, completion: int) -> UsageReport | None:

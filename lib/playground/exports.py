@@ -1,0 +1,68 @@
+"""A run of the playground as a file: Markdown to read, JSON to go on with."""
+
+import json
+from enum import StrEnum
+from typing import Any
+
+from lib.calls.request import text_of
+from lib.money import usd_from_nano
+from lib.playground.run import PaneState, Run
+
+FORMAT = "llm-manager/playground-run/1"
+_FIGURES = (
+    *("status", "provider", "model", "served_model", "prompt_tokens", "completion_tokens", "cache_read_tokens"),
+    *("reasoning_tokens", "usage_source", "first_token_ms", "execution_time_ms", "finish_reason", "error_message"),
+)
+
+
+class Form(StrEnum):
+    """A kind of file; its value is the ending of the name."""
+
+    MARKDOWN = "md"
+    JSON = "json"
+
+
+def write(form: Form, run: Run) -> bytes:
+    """The question and every pane's answer with its figures. Costs are US dollars as text, null when unknown."""
+    panes = [_record(run, pane) for pane in run.panes]
+    asked = run.asked
+    said = {role: _last(asked.messages if asked else [], role) for role in ("system", "user")}
+    if form is Form.MARKDOWN:
+        return _markdown(run, said, panes).encode()
+    body: dict[str, Any] = {"format": FORMAT, "id": run.id, "created_at": run.created_at.isoformat()}
+    body |= {"system_prompt": said["system"], "question": said["user"], "panes": panes}
+    return json.dumps(body, ensure_ascii=False, indent=1).encode()
+
+
+def _record(run: Run, pane: PaneState) -> dict[str, Any]:
+    call = pane.call
+    record: dict[str, Any] = {"configuration": pane.slug, "parameters": dict(pane.parameters), "error": pane.error}
+    if call is not None:
+        record |= {"log_id": call.log_id, **{name: getattr(call, name) for name in _FIGURES}}
+        record["cost_usd"] = None if call.cost_nano_usd is None else f"{usd_from_nano(call.cost_nano_usd):f}"
+        record |= {"cost_status": call.cost_status, "text": call.text, "reasoning": call.reasoning}
+    return record | {"preferred": run.winner == pane.position}
+
+
+def _markdown(run: Run, said: dict[str, str], panes: list[dict[str, Any]]) -> str:
+    parts = [f"# Playground run, {run.created_at:%Y-%m-%d %H:%M} UTC"]
+    if said["system"]:
+        parts += ["## System", said["system"]]
+    parts += ["## Question", said["user"] or "— the prompt was not kept"]
+    for pane in panes:
+        head = f"{pane['configuration']} ({pane['model']})" if "model" in pane else pane["configuration"]
+        parts.append(f"## {head}{' — preferred' if pane['preferred'] else ''}")
+        parts.append(pane.get("text") or f"— {pane.get('error_message') or pane['error'] or 'no text'}")
+        if "model" in pane:
+            tokens = f"{_known(pane['prompt_tokens'])} → {_known(pane['completion_tokens'])} tokens"
+            times = f"first token {_known(pane['first_token_ms'])} ms, in all {_known(pane['execution_time_ms'])} ms"
+            parts.append(f"*{tokens} · US$ {_known(pane['cost_usd'])} · {times}*")
+    return "\n\n".join(parts) + "\n"
+
+
+def _known(value: Any) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _last(messages: list[dict[str, Any]], role: str) -> str:
+    return next((text_of(message) for message in reversed(messages) if message.get("role") == role), "")

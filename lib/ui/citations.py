@@ -1,0 +1,36 @@
+"""An answer from passages: its citations checked, the passages to open below it."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from lib.knowledge.quoting import Source
+from lib.ui import blocks
+
+
+def answer(text: str, sources: Sequence[Source]) -> None:
+    """A model's words; citations that no passage bears out are taken out, and it is said how many."""
+    if not sources:
+        st.markdown(blocks.model_markdown(text))
+        return
+    from lib.knowledge.answers import check
+
+    checked = check(text, [source.text for source in sources])
+    st.markdown(blocks.model_markdown(checked.text))
+    if checked.removed:
+        many = "citation" if checked.removed == 1 else "citations"
+        st.caption(f"{checked.removed} {many} without a source taken out.")
+    cited = len(checked.cited)
+    passages(sources, f"{cited} of {len(sources)} passages cited" if cited else _read(sources), checked.cited)
+
+
+def passages(sources: Sequence[Source], label: str = "", first: Sequence[int] = ()) -> None:
+    """What was read, to open; those numbered in `first` come first."""
+    with st.expander(label or _read(sources), icon=":material/library_books:"):
+        for source in sorted(sources, key=lambda one: (one.number not in first, one.number)):
+            st.caption(blocks.plain(f"[{source.number}] {source.place}"))
+            st.code(source.text, language=None, wrap_lines=True)
+
+
+def _read(sources: Sequence[Source]) -> str:
+    return f"{len(sources)} {'passage' if len(sources) == 1 else 'passages'} read"
