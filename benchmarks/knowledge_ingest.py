@@ -4,9 +4,8 @@
 
 Serves from a temporary folder and uploads PDF and Markdown files (their words are those of docs/) over HTTP. Beside
 that one asker after another times /readyz, a collection's documents (what its page lists) and a search by words, first
-while nothing is taken in. The reference is the bundled model in a bare sentence-transformers loop, on as many threads,
-once before and once after, in
-batches of the library's own size. Prints a table with its limits; the exit status is 1 when one is passed.
+while nothing is taken in. The reference is the bundled model in a bare sentence-transformers loop, on as many threads
+and in batches of the library's own size. Prints a table with its limits; the exit status is 1 when one is passed.
 """
 
 import argparse
