@@ -4,8 +4,8 @@
 
 Serves from a temporary folder and uploads PDF and Markdown files (their words are those of docs/) over HTTP. Beside
 that one asker after another times /readyz, a collection's documents (what its page lists) and a search by words, first
-while nothing is taken in. The reference is the bundled model in a bare sentence-transformers loop, on as many threads,
-half of it before and half after. Prints a table with its limits; the exit status is 1 when one is passed.
+while nothing is taken in. The reference is the bundled model in a bare sentence-transformers loop, on as many threads
+and in batches of the library's own size. Prints a table with its limits; the exit status is 1 when one is passed.
 """
 
 import argparse
@@ -43,14 +43,14 @@ FILES, WORDS_A_PAGE, SAMPLE = 20, 480, 512
 BARE = """
 import json, sys, time
 sys.path.insert(0, {project!r})
-from lib.providers.adapters.embedding_worker import BATCH, load
+from lib.providers.adapters.embedding_worker import load
 import torch
 torch.set_num_threads({threads})
 texts, model = json.load(sys.stdin), load()
-model.encode(texts[:BATCH], batch_size=BATCH)
+model.encode(texts[:32])
 began = time.perf_counter()
 for start in range(0, len(texts), 64):
-    model.encode(texts[start : start + 64], batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
+    model.encode(texts[start : start + 64], normalize_embeddings=True, show_progress_bar=False)
 print(len(texts) / (time.perf_counter() - began))
 """
 

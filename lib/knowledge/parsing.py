@@ -176,6 +176,8 @@ def _xlsx(data: bytes) -> Iterator[str]:
 def _opened(open_it: Any) -> Any:
     try:
         return open_it()
+    except MemoryError:
+        raise
     except Exception as error:  # the libraries raise whatever the damage led to
         raise Refused("It is damaged or was cut off.") from error
 
