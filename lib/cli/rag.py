@@ -232,6 +232,8 @@ def answer(arguments: argparse.Namespace) -> None:
         output.show_one(told, as_json=True)
         return
     print(checked.text)
+    if checked.is_unsupported:
+        print("No passage is named: nothing here says whether that is true.", file=sys.stderr)
     for number in checked.cited:
         hit = asked.sources[number - 1]
         print(f"[{number}] {hit.title}{f', page {hit.page_first}' if hit.page_first else ''}", file=sys.stderr)

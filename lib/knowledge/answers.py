@@ -64,6 +64,11 @@ class Checked:
     removed: int
     is_in_sources: bool
 
+    @property
+    def is_unsupported(self) -> bool:
+        """Whether it says something and names no source for it."""
+        return bool(self.text.strip()) and self.is_in_sources and not self.cited
+
 
 class Answers:
     """Searches, asks, checks."""

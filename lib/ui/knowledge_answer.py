@@ -115,6 +115,8 @@ def _answer(turn: _Turn, number: int) -> None:
     st.markdown(blocks.model_markdown(turn.checked.text) or ":gray[No answer came.]")
     if not turn.checked.is_in_sources:
         st.caption("The answer is not in the sources that were found.")
+    if turn.checked.is_unsupported:
+        st.caption(":orange[:material/warning:] No passage is named: nothing here says whether that is true.")
     if turn.checked.removed:
         many = turn.checked.removed
         st.caption(f"{many} {'citation' if many == 1 else 'citations'} without a source taken out.")

@@ -49,6 +49,9 @@ def test_citations_without_a_source_are_taken_out(said: str, kept: str, cited: t
 def test_what_the_sources_do_not_say_is_an_answer() -> None:
     assert not check(NOT_IN_SOURCES, [one.text for one in SOURCES]).is_in_sources
     assert check("The boiler [1].", [one.text for one in SOURCES]).is_in_sources
+    assert not check("The boiler [1].", [one.text for one in SOURCES]).is_unsupported
+    assert check("The port is 9000.", [one.text for one in SOURCES]).is_unsupported
+    assert not check(NOT_IN_SOURCES, [one.text for one in SOURCES]).is_unsupported
 
 
 def test_passages_are_quoted_in_the_users_turn_between_marks_nobody_can_forge(rig: KnowledgeRig) -> None:
