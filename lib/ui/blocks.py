@@ -76,6 +76,21 @@ def facts(pairs: Sequence[tuple[str, str]], columns: int = 2) -> None:
                 st.markdown(f"**{value}**")
 
 
+class Fresh:
+    """Keys of a form's fields: what was typed stays when it is refused, and goes with `clear` when it was taken."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._count = name, f"{name}-count"
+
+    def __call__(self, field: str) -> str:
+        """The key of a field."""
+        return f"{self._name}-{field}-{st.session_state.get(self._count, 0)}"
+
+    def clear(self) -> None:
+        """Empty the fields from the next run on."""
+        st.session_state[self._count] = st.session_state.get(self._count, 0) + 1
+
+
 def progress(what: str) -> Callable[[int, int], None]:
     """A bar below what was asked for; call it with how much is done, of how much."""
     bar = st.progress(0.0, what.capitalize())

@@ -79,18 +79,21 @@ def _adding(services: Services, actor: Actor, one: Collection) -> None:
             if known:
                 st.toast(f"{known} of these files {'was' if known == 1 else 'were'} here already.")
             st.rerun()
-    with pasted, st.form("add-text", clear_on_submit=True, border=False):
-        title = st.text_input("Title", max_chars=300)
-        text = st.text_area("Text", height=160)
+    place = blocks.Fresh("document")
+    with pasted, st.form("add-text", border=False):
+        title = st.text_input("Title", max_chars=300, key=place("title"))
+        text = st.text_area("Text", height=160, key=place("text"))
         if st.form_submit_button("Add text"):
             with blocks.errors_shown():
                 services.documents.add_text(actor, one.id, title, text, about)
+                place.clear()
                 st.rerun()
-    with address, st.form("add-url", clear_on_submit=True, border=False):
-        url = st.text_input("Address", placeholder="https://example.com/manual.pdf")
+    with address, st.form("add-url", border=False):
+        url = st.text_input("Address", placeholder="https://example.com/manual.pdf", key=place("url"))
         if st.form_submit_button("Fetch and add"):
             with blocks.errors_shown(), st.spinner("Fetching…"):
                 services.documents.add_url(actor, one.id, url.strip(), about)
+                place.clear()
                 st.rerun()
 
 

@@ -67,6 +67,7 @@ def choose(services: Services, actor: Actor, one: Collection, sets: Sequence[Que
                 st.markdown("Its questions, evaluations and studies go for good.")
                 if st.button(":red[Delete question set]"):
                     services.question_sets.delete(actor, wanted)
+                    st.session_state.pop(f"set-{one.id}", None)
                     st.rerun()
     return names[wanted]
 
@@ -114,6 +115,7 @@ def _runs(services: Services, actor: Actor, one: Collection, runs: Sequence[Eval
                 with st.popover("", icon=":material/delete:", type="tertiary", help="Delete this run"):
                     if st.button(":red[Delete run]"):
                         services.evaluations.delete(actor, shown.id)
+                        st.session_state.pop(f"run-{one.id}", None)
                         st.rerun()
         compared = by_id[before] if before is not None else None
         _figures(shown, compared, named)

@@ -85,17 +85,20 @@ def _acts(
 
 def _more(services: Services, actor: Actor, chosen: QuestionSet, documents: Sequence[Document]) -> None:
     typed, imported, proposed = st.tabs(["Write", "Import", "Propose"])
-    with typed, st.form("add-question", clear_on_submit=True, border=False):
-        text = st.text_input("Question", max_chars=4_000)
+    place = blocks.Fresh("question")
+    with typed, st.form("add-question", border=False):
+        text = st.text_input("Question", max_chars=4_000, key=place("text"))
         names = {document.id: document.title for document in documents}
-        answers = st.multiselect("Answered by", list(names), format_func=names.__getitem__, placeholder="Documents")
-        quote = st.text_area(
-            "Passage", height=80, help="Its words, as they stand in the document; empty: the document as a whole."
+        answers = st.multiselect(
+            "Answered by", list(names), format_func=names.__getitem__, placeholder="Documents", key=place("answers")
         )
+        whole = "Its words, as they stand in the document; empty: the document as a whole."
+        quote = st.text_area("Passage", height=80, help=whole, key=place("quote"))
         if st.form_submit_button("Add question"):
             with blocks.errors_shown():
                 judged = _judged(services, actor, answers, quote)
                 services.question_sets.add(actor, chosen.id, text, judged)
+                place.clear()
                 st.rerun()
     with imported:
         file = st.file_uploader("CSV with question, document (its name or id) and, if you want, grade", type="csv")

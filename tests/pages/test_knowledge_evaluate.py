@@ -62,8 +62,7 @@ def test_a_set_is_made_and_a_question_is_written_with_the_passage_that_answers_i
     next(box for box in page.text_area if box.label == "Passage").set_value("not in it")
     page = press(page, "Add question")
     assert "Copy its words as they stand." in words(page)
-    next(box for box in page.text_input if box.label == "Question").set_value("How often is it descaled?")
-    next(box for box in page.multiselect if box.label == "Answered by").set_value([kitchen.ids["boiler.txt"]])
+    assert next(box for box in page.text_input if box.label == "Question").value == "How often is it descaled?"
     next(box for box in page.text_area if box.label == "Passage").set_value("every four weeks")
     press(page, "Add question")
     (made,) = kitchen.services.question_sets.list(kitchen.actor, kitchen.id)
@@ -101,6 +100,12 @@ def test_a_run_shows_its_figures_what_was_missed_and_whether_a_change_is_chance(
     assert "no. 1 · boiler.txt" in text.replace("\\", "")
     next(box for box in page.selectbox if box.label == "Compared with").set_value(before.id).run()
     assert "that may be chance" in words(page)
+    next(box for box in page.selectbox if box.label == "Run").set_value(before.id).run()
+    assert not page.exception
+    press(page, ":red[Delete run]")
+    assert [run.id for run in kitchen.services.evaluations.list(kitchen.actor, kitchen.id)] == [runs[0].id]
+    page = press(page, ":red[Delete question set]")
+    assert "No questions yet" in words(page)
 
 
 @pytest.mark.feature("RAG-7")
