@@ -72,7 +72,7 @@ if crossed.open:
     st.stop()
 if other_models.open:
     with other_models:
-        whatif.tab(services, actor, where.in_dollars, names, days)
+        whatif.tab(services, actor, view, where.in_dollars, names, days)
     st.stop()
 if invoices.open:
     with invoices:

@@ -193,7 +193,7 @@ def _asked(body: Mapping[str, Any], usual: Any) -> tuple[Any, Any]:
     if not isinstance(k, int) or isinstance(k, bool):
         raise InvalidInput("k can't be used.", "It is a whole number.", "Correct k.", field="k")
     mode: Any = name_field(body, "mode") or usual.mode
-    settings = SearchSettings(mode, k, _truth(body, "rerank", usual.rerank))
+    settings = SearchSettings(mode, k, _truth(body, "rerank", usual.rerank), usual.reranker)
     lists: dict[str, Any] = {name: tuple(_texts(body, name)) for name in ("documents", "kinds", "tags")}
     return settings, Only(**lists)
 

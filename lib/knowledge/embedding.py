@@ -18,6 +18,7 @@ from lib.calls.request import CallRequest, Origin
 from lib.db.engine import Store
 from lib.db.tables import chunk_vectors
 from lib.providers import adapters
+from lib.providers.chunks import RERANK
 from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
 
 if TYPE_CHECKING:
@@ -86,6 +87,21 @@ class Embedder:
         found = np.asarray(self._calls.embed(asked), dtype="<f4")
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         return np.ascontiguousarray(found / np.where(lengths > 0, lengths, 1))
+
+    def relevance(self, actor: Actor, model: str, question: str, texts: Sequence[str]) -> list[float]:
+        """How well each text answers a question, as a re-ranking model says; one call."""
+        asked = CallRequest(
+            actor=actor,
+            messages=(),
+            model=model,
+            app=APP,
+            origin=Origin.RAG,
+            stream=False,
+            texts=(question, *texts),
+            extra={"task": RERANK},
+            tags={"purpose": RERANK},
+        )
+        return [score for (score,) in self._calls.embed(asked)[1:]]
 
     def question(self, actor: Actor, model: str, text: str) -> "np.ndarray":
         """The vector of a question; of one just asked it is remembered."""

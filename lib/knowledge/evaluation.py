@@ -7,7 +7,7 @@ finds a passage when they share half of the shorter of the two. Every run is kep
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -102,7 +102,7 @@ class Evaluations:
             asked = countable(questions_of(connection, set_id))
             row = find(connection, of["collection_id"], readable(actor))
         base = settings or SearchSettings(**row["search"])
-        deep = SearchSettings(base.mode, passages_for(wanted), base.rerank)
+        deep = replace(base, k=passages_for(wanted))
         began, passages = time.monotonic(), 0
         rows = []
         for number, question in enumerate(asked, start=1):

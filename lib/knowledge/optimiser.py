@@ -9,7 +9,7 @@ anew.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
@@ -56,7 +56,7 @@ class Optimiser:
     def quote(self, actor: Actor, set_id: str, grid: Grid | None = None) -> Quote:
         """What a study would take; nothing is embedded and nothing kept."""
         row, asked, texts = self._materials(actor, set_id)
-        cells, model = (grid or Grid()).cells(_current(row)), row["embedding_model"]
+        cells, model = (grid or Grid()).cells(_cell(row)), row["embedding_model"]
         by_sha: dict[str, str] = {}
         if needs_vectors([cell.search.mode for cell in cells]):
             by_sha = {sha256_of(one.text): one.text for one in asked}
@@ -89,7 +89,7 @@ class Optimiser:
     def begin(self, actor: Actor, set_id: str, grid: Grid | None = None, metric: str = "ndcg@10") -> str:
         """Write a study down, to be run here or by the server; its id."""
         row, _, _ = self._materials(actor, set_id)
-        current = _current(row)
+        current = _cell(row)
         cells, made, now = (grid or Grid()).cells(current), new_id(), utc_now()
         values = {"id": made, "collection_id": row["id"], "set_id": set_id, "metric": str(metrics.metric(metric))}
         values |= {"state": State.WAITING, "created_by": actor.user_id}
@@ -187,7 +187,8 @@ class Optimiser:
         trial = next((one for one in study.trials if one.ordinal == ordinal), None)
         if trial is None:
             raise NotFound("There is no such trial.")
-        now = self._collections.update(actor, study.collection_id, search=trial.cell.search)
+        search = replace(trial.cell.search, reranker=self._collections.get(actor, study.collection_id).search.reranker)
+        now = self._collections.update(actor, study.collection_id, search=search)
         if Cell(now.chunking, now.search).plain().chunking == trial.cell.chunking:
             return now
         return self._collections.reindex(actor, study.collection_id, chunking=trial.cell.chunking)
@@ -290,10 +291,6 @@ def _study(connection: Connection, row: RowMapping) -> Study:
     ]
     kept = {name: row[name] for name in ("id", "collection_id", "set_id", "metric", "error", "created_at")}
     return Study(**kept, state=State(row["state"]), trials=ranked(found))
-
-
-def _current(row: RowMapping) -> Cell:
-    return Cell(Chunking(**row["chunking"]), SearchSettings(**row["search"]))
 
 
 def _cell(row: RowMapping) -> Cell:

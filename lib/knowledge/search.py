@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, or_, select
 from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.db.tables import chunks, documents
-from lib.errors import InvalidInput
+from lib.errors import InvalidInput, LLMManagerError
 from lib.knowledge.access import find, readable
 from lib.knowledge.collections import storable
 from lib.knowledge.embedding import Embedder
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lib.knowledge.indexes import Indexes
 
 LONGEST_QUESTION = 4_000
+READ_BY_MODEL = 40  # passages that a re-ranking model is given
 _K, _D = chunks.c, documents.c
 
 
@@ -67,6 +68,7 @@ class Hit:
     keyword_rank: int | None
     before: str = ""
     after: str = ""
+    relevance: float | None = None  # as the re-ranking model says
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Found:
     language: str
     passages: int
     took_ms: int
+    failure: str = ""  # why the re-ranking model was not heard; the order is then that of words and meaning
 
 
 class Passages:
@@ -108,10 +111,21 @@ class Passages:
             vector = self._embedder.question(actor, row["embedding_model"], question)
         with self._store.read() as connection:
             allowed = _allowed(connection, index, collection_id, only or Only())
-            ranking = ranked(index, question, vector, settings, allowed)
-            hits = _hits(connection, collection_id, index, ranking)
+            model = settings.reranker if settings.rerank else ""
+            asked = replace(settings, k=max(settings.k, READ_BY_MODEL)) if model else settings
+            hits = _hits(connection, collection_id, index, ranked(index, question, vector, asked, allowed))
+        hits, failure = self._read_again(actor, model, question, hits) if model and hits else (hits, "")
         took = round((time.monotonic() - began) * 1000)
-        return Found(hits, settings, index.language, index.size, took)
+        return Found(hits[: settings.k], settings, index.language, index.size, took, failure)
+
+    def _read_again(self, actor: Actor, model: str, question: str, hits: list[Hit]) -> tuple[list[Hit], str]:
+        """The hits in the order of a re-ranking model, or as they are and why."""
+        try:
+            scores = self._embedder.relevance(actor, model, question, [hit.text for hit in hits])
+        except LLMManagerError as error:
+            return hits, str(error)
+        found = [replace(hit, relevance=score) for hit, score in zip(hits, scores, strict=True)]
+        return sorted(found, key=lambda hit: -(hit.relevance or 0.0)), ""
 
 
 def ranked(index: "Index", question: str, vector: Any, settings: SearchSettings, allowed: Any = None) -> "Ranking":

@@ -39,11 +39,14 @@ class Cell:
     search: SearchSettings
 
     def plain(self) -> "Cell":
-        """The same without what makes no difference: `semantic` overlaps nothing, only hybrid search re-ranks."""
+        """The same without what makes no difference: `semantic` overlaps nothing, only hybrid search re-ranks.
+
+        A re-ranking model costs at every question and is not tried.
+        """
         chunking, search = self.chunking, self.search
         if chunking.strategy is Strategy.SEMANTIC:
             chunking = replace(chunking, overlap=0)
-        return Cell(chunking, replace(search, rerank=search.rerank and search.mode is Mode.HYBRID))
+        return Cell(chunking, replace(search, rerank=search.rerank and search.mode is Mode.HYBRID, reranker=""))
 
 
 @dataclass(frozen=True)

@@ -136,13 +136,24 @@ class ModelRequest(Struct, frozen=True):
     texts: tuple[str, ...] | None = None  # to be turned into vectors, instead of an answer to messages
 
 
+RERANK = "rerank"
+
+
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """Texts to turn into vectors; `parameters` has OpenAI's names (`dimensions`)."""
+    """Texts to turn into vectors; `parameters` has OpenAI's names (`dimensions`).
+
+    With the task `rerank` the first text is a question, and what comes back is how well each other answers it.
+    """
 
     model: str
     texts: tuple[str, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reranks(self) -> bool:
+        """Whether scores are asked for, and no vectors."""
+        return self.parameters.get("task") == RERANK
 
 
 @dataclass(frozen=True)

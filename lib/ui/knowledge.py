@@ -142,9 +142,15 @@ def settings(services: Services, actor: Actor, one: Collection) -> None:
             mode = st.selectbox("Search by", list(MODES), list(MODES).index(one.search.mode), MODES.__getitem__)
             k = st.number_input("Passages", 1, MOST_HITS, one.search.k)
         rerank = st.checkbox("Read the best ones against each other once more", one.search.rerank)
+        reranker = st.text_input(
+            "By the model",
+            one.search.reranker,
+            placeholder="None: offline",
+            help="provider/model: a server with /rerank, or what litellm re-ranks with. Each search is a call.",
+        )
         if st.form_submit_button("Save settings"):
             with blocks.errors_shown():
-                found = SearchSettings(mode, int(k), rerank)
+                found = SearchSettings(mode, int(k), rerank, reranker.strip())
                 services.collections.update(
                     actor, one.id, name=name, description=description, is_shared=shared, search=found
                 )

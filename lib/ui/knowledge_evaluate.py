@@ -1,6 +1,7 @@
 """How well a collection is searched: a question set, its runs with intervals, two compared, what was missed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from lib.knowledge import metrics
 from lib.knowledge.collections import Collection
 from lib.knowledge.evaluation import Comparison, Evaluation, Outcome
 from lib.knowledge.question_sets import QuestionSet
-from lib.knowledge.settings import Mode, SearchSettings
+from lib.knowledge.settings import Mode
 from lib.services import Services
 from lib.ui import blocks, chart_card, downloads, format, knowledge_questions
 from lib.ui.knowledge import MODES
@@ -85,7 +86,7 @@ def _new_run(services: Services, actor: Actor, one: Collection, chosen: Question
             wanted = st.multiselect("Figures", FIGURES, list(metrics.DEFAULT), accept_new_options=True)
         if not st.button("Run", icon=":material/play_arrow:", type="primary"):
             return
-    note, settings = blocks.progress("questions asked"), SearchSettings(mode, one.search.k, rerank)
+    note, settings = blocks.progress("questions asked"), replace(one.search, mode=mode, rerank=rerank)
     with blocks.errors_shown():
         done = services.evaluations.run(actor, chosen.id, settings, wanted or metrics.DEFAULT, note)
         st.session_state[f"run-{one.id}"] = done.id

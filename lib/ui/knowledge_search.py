@@ -1,6 +1,7 @@
 """Searching a collection: the passages left, each with why it was found; the opened one right, in its text or page."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -27,7 +28,7 @@ def controls(one: Collection, key: str) -> tuple[SearchSettings, Only]:
         tags = st.multiselect("With a tag of", [], accept_new_options=True, key=f"{key}-tags")
         days = st.date_input("Dated", [], key=f"{key}-days")
     since, until = days if isinstance(days, tuple) and len(days) == 2 else (None, None)
-    return SearchSettings(mode, int(k), rerank), Only((), tuple(kinds), tuple(tags), since, until)
+    return replace(one.search, mode=mode, k=int(k), rerank=rerank), Only((), tuple(kinds), tuple(tags), since, until)
 
 
 def tab(services: Services, actor: Actor, one: Collection) -> None:
@@ -58,6 +59,8 @@ def tab(services: Services, actor: Actor, one: Collection) -> None:
         f"{len(found.hits)} of {found.passages:,} passages · {found.took_ms:,} ms · "
         f"{blocks.plain(found.language or 'language not recognised')}"
     )
+    if found.failure:
+        st.caption(blocks.plain(f"Not read by the model: {found.failure}"))
     if not found.hits:
         st.caption("Nothing was found. Fewer or other words may help.")
         return
@@ -92,7 +95,8 @@ def why(hit: Hit) -> str:
         return f"{name} —" if rank is None or score is None else f"{name} no. {rank:,} ({score:.2f})"
 
     parts = [leg("meaning", hit.vector_rank, hit.vector_score), leg("words", hit.keyword_rank, hit.keyword_score)]
-    return " · ".join([*parts, f"score {hit.score:.2f}"])
+    read = [f"read by the model: {hit.relevance:.3f}"] if hit.relevance is not None else []
+    return " · ".join([*parts, f"score {hit.score:.2f}", *read])
 
 
 def passage(services: Services, actor: Actor, hit: Hit) -> None:

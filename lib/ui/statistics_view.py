@@ -63,6 +63,8 @@ class StatisticsView:
     across: str = ""
     figure: Measure = Measure.COST
     shape: Shape = Shape.TABLE
+    others: tuple[str, ...] = ()  # of the tab What-if: models to compare with, and what is split
+    move: Dimension = Dimension.APP
 
     @property
     def narrows(self) -> bool:
@@ -113,6 +115,7 @@ class StatisticsView:
         }
         if self.period is Period.CUSTOM:
             query |= {"from": [str(self.first)], "to": [str(self.last)]} if self.first else {}
+        query |= {"other": list(self.others)} if self.others else {}
         return query | {name: list(getattr(self, field)) for name, field in LISTS.items() if getattr(self, field)}
 
     @classmethod
@@ -146,12 +149,14 @@ class StatisticsView:
             across=_axis(last("across")),
             figure=one("figure", Measure, Measure.COST, Measure),
             shape=one("shape", Shape, Shape.TABLE, Shape),
+            others=_values(values.get("other", ())),
+            move=one("move", Dimension, Dimension.APP, Dimension),
             **{field: _values(values.get(name, ())) for name, field in LISTS.items()},
         )
 
 
 TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "reconcile": "Reconcile"}
-_EXPLORED = ("tab", "split", "across", "figure", "shape")
+_EXPLORED = ("tab", "split", "across", "figure", "shape", "move")
 
 
 def _axis(name: str) -> str:

@@ -1,6 +1,7 @@
 """The tab What-if: the range's traffic on other models, one chosen for each app, and what that saves."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,8 @@ from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension
 from lib.statistics.moves import Move, Stays
 from lib.statistics.whatif import BY
-from lib.ui import blocks, downloads, format
+from lib.ui import blocks, downloads, format, statistics_filters
+from lib.ui.statistics_view import StatisticsView
 
 _MOST_MODELS = 5
 _STAYS = "Stays as it is"
@@ -28,17 +30,25 @@ _WHY = {
 
 
 def tab(
-    services: Services, actor: Actor, where: StatisticsFilter, names: Mapping[str, str], days: tuple[Any, Any]
+    services: Services,
+    actor: Actor,
+    view: StatisticsView,
+    where: StatisticsFilter,
+    names: Mapping[str, str],
+    days: tuple[Any, Any],
 ) -> None:
     """Controls, the comparison with a choice per value, the sum of the choices, and the export."""
     with blocks.row():
+        offered = services.what_if.offered(actor)
+        known = tuple(name for name in view.others if name in offered)[:_MOST_MODELS]
+        view = replace(view, others=known, move=view.move if view.move in BY else Dimension.APP)
         by = st.segmented_control(
-            "Split by", BY, format_func=lambda one: one.value.capitalize(), default=Dimension.APP, required=True,
-            label_visibility="collapsed", key="whatif-by",
+            "Split by", BY, format_func=lambda one: one.value.capitalize(), required=True,
+            label_visibility="collapsed", **statistics_filters.control(view, "move"),
         )  # fmt: skip
         chosen = st.multiselect(
-            "Other models", services.what_if.offered(actor), placeholder="Other models to compare with",
-            label_visibility="collapsed", max_selections=_MOST_MODELS, key="whatif-models",
+            "Other models", offered, placeholder="Other models to compare with",
+            label_visibility="collapsed", max_selections=_MOST_MODELS, **statistics_filters.control(view, "others"),
         )  # fmt: skip
     if not chosen:
         sentence = "Choose up to five other models above: each call is priced as if it had run on them."

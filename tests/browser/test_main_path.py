@@ -48,7 +48,7 @@ def status(server: Server, run_id: str, column: int = 0) -> list[str]:
 def test_the_first_answer_comes_from_the_bundled_model_and_is_charted(signed_in: Page, server: Server) -> None:
     page = signed_in
     call_id = ask(page, server, "local-default", "Say hello in five words.")
-    expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=240_000)
     assert status(server, call_id) == ["ok"]
     expect(page.get_by_role("button", name="Run all again")).to_be_visible(timeout=30_000)  # drawn to its end
     page.get_by_role("link", name="Log").click()

@@ -169,7 +169,7 @@ def test_stop_keeps_what_has_an_answer_and_it_goes_on_there(services: Services) 
         services.experiments.start(AMIRA, made)
     with pytest.raises(Conflict, match="at work"):
         services.experiments.delete(AMIRA, made)
-    until(lambda: services.experiments.get(AMIRA, made).cells.get(CellState.ASKED) == 3)
+    until(lambda: services.experiments.get(AMIRA, made).cells == {CellState.DONE: 3, CellState.ASKED: 3})
     began = time.monotonic()
     services.experiments.stop(AMIRA, made)
     stopped = services.experiments.wait(AMIRA, made, 60)

@@ -1,5 +1,6 @@
 """Passages are found: modes, filters, ranks, languages; indexes follow their collection and survive damage."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -217,3 +218,28 @@ def _again(index: index_module.Index) -> list[Passage]:
         Passage(int(one), "d", f"{int(one):064x}", "w", index.vectors[row].tobytes())
         for row, one in enumerate(index.ids)
     ]
+
+
+def test_a_reranking_model_puts_the_best_in_order_and_what_it_costs_is_logged(rig: KnowledgeRig) -> None:
+    rig.add("a.txt", "The boiler is descaled, says the manual.")
+    rig.add("b.txt", "The boiler boiler boiler is old.")
+    services = rig.services
+    reading = SearchSettings(reranker="scripted/words:512", k=1)
+    services.collections.update(rig.amira, rig.id, search=reading)
+    found = services.passages.search(rig.amira, rig.id, "boiler")
+    assert [(hit.title, hit.relevance) for hit in found.hits] == [("b.txt", 3.0)], "it says how many words are shared"
+    (row,) = [row for row in rig.rows() if row.tags.get("purpose") == "rerank"]
+    assert (row.origin, row.model, row.user_id) == ("rag", "words:512", rig.amira.user_id)
+    off = services.passages.search(rig.amira, rig.id, "boiler", replace(reading, rerank=False))
+    assert all(hit.relevance is None for hit in off.hits)
+
+
+def test_without_its_reranking_model_a_search_still_answers_and_says_so(rig: KnowledgeRig) -> None:
+    rig.add("a.txt", "The boiler is descaled, says the manual.")
+    for broken in ("scripted/words:8+error:500", "nobody/words:8"):
+        found = rig.services.passages.search(rig.amira, rig.id, "boiler", SearchSettings(reranker=broken))
+        assert [hit.title for hit in found.hits] == ["a.txt"]
+        assert found.failure
+    for bad in ("words", "/x", "x/"):
+        with pytest.raises(InvalidInput):
+            SearchSettings(reranker=bad)

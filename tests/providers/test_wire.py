@@ -5,6 +5,7 @@ import base64
 import json
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -79,10 +80,10 @@ def ask(kind: str, server: WireServer, request: ModelRequest, into: list[Chunk] 
     return chunks
 
 
-def embed(kind: str, server: WireServer, *texts: str) -> Embeddings:
+def embed(kind: str, server: WireServer, *texts: str, model: str = "e-1", **parameters: Any) -> Embeddings:
     async def run() -> Embeddings:
         try:
-            return await adapter_for(kind).embed(endpoint(kind, server.url), EmbeddingRequest("e-1", texts))
+            return await adapter_for(kind).embed(endpoint(kind, server.url), EmbeddingRequest(model, texts, parameters))
         finally:
             await close_connections()
 
@@ -269,3 +270,36 @@ def test_kinds_without_embeddings_say_so(kind: str) -> None:
             embed(kind, server, "one")
         assert server.requests == []
     assert kind in FACTS
+
+
+SCORES = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]}
+
+
+@pytest.mark.feature("RAG-4")
+@pytest.mark.parametrize(
+    ("kind", "model", "path", "more", "usage"),
+    [
+        ("custom", "r-1", "/v1/rerank", {"usage": {"total_tokens": 7}}, Usage(7, 0)),
+        ("custom", "r-1", "/v1/rerank", {"meta": {"tokens": {"input_tokens": 5}}}, Usage(5, 0)),
+        ("litellm", "cohere/r-1", "/v2/rerank", {"id": "a", "meta": {"billed_units": {"search_units": 1}}}, None),
+    ],
+)
+def test_a_reranking_model_scores_each_passage(
+    kind: str, model: str, path: str, more: dict[str, Any], usage: Usage | None
+) -> None:
+    with serving(saying(json.dumps(SCORES | more).encode(), "application/json")) as server:
+        found = embed(kind, server, "q?", "one", "two", model=model, task="rerank")
+        assert found.vectors == ((0.0,), (0.1,), (0.9,))
+        assert found.usage == usage
+        (sent,) = server.requests
+        assert sent["path"].endswith(path)
+        assert (sent["body"]["query"], sent["body"]["documents"]) == ("q?", ["one", "two"])
+
+
+@pytest.mark.feature("RAG-4")
+def test_what_is_no_ranking_is_said() -> None:
+    with serving(saying(b'{"results": [{"index": 5, "relevance_score": 1}]}', "application/json")) as server:
+        with pytest.raises(ProviderError, match="did not answer like"):
+            embed("custom", server, "q?", "one", task="rerank")
+        with pytest.raises(ProviderError, match="no re-ranking models"):
+            embed("openai", server, "q?", "one", task="rerank")

@@ -95,6 +95,16 @@ def no_embeddings(endpoint: Endpoint) -> ProviderError:
     )
 
 
+def no_reranking(endpoint: Endpoint) -> ProviderError:
+    """For a kind of provider that re-ranks nothing, or not here."""
+    return ProviderError(
+        ErrorKind.BAD_REQUEST,
+        f"{endpoint.name} has no re-ranking models.",
+        f"Providers of the kind {facts(endpoint.kind).label} are not asked for that.",
+        "Choose a server with /rerank (Jina, vLLM, Infinity), or a provider that litellm re-ranks with (Cohere).",
+    )
+
+
 def not_a_model_server(endpoint: Endpoint, what: str) -> ProviderError:
     """For an answer that succeeded by its status but is something else than a model's stream."""
     return ProviderError(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters.embedding_worker import read, write
-from lib.providers.adapters.failures import no_embeddings
+from lib.providers.adapters.failures import no_embeddings, no_reranking
 from lib.providers.chunks import EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Piece, Usage
 from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
 
@@ -45,6 +45,8 @@ class LocalEmbeddings:
         """A vector of length one for each text."""
         if request.model != LOCAL_EMBEDDING_MODEL:
             raise no_embeddings(endpoint)
+        if request.reranks:
+            raise no_reranking(endpoint)
         raw, tokens = await asyncio.to_thread(self._ask, list(request.texts))
         size = 4 * DIMENSIONS
         vectors = tuple(struct.unpack(f"<{DIMENSIONS}f", raw[n : n + size]) for n in range(0, len(raw), size))

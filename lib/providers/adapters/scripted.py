@@ -18,7 +18,8 @@ For tests and demonstrations; it opens no connection. The name is one or more pa
     usage-first         the counts come before the words
     finish:length       the finish reason (stop); `max_tokens` in the parameters gives `length` by itself
     served:other-model  the model named by the provider
-    words:64            for texts to embed: a vector of 64 counts of words, so that texts that share words are alike
+    words:64            for texts to embed: a vector of 64 counts of words, so that texts that share words are alike;
+                        with the task `rerank`, how many words each has of the first
     priced, unpriced    costs $2.50 and $10 per million tokens; no known price (otherwise free)
 
 A token is a word. Pauses end at once when the call is cancelled.
@@ -145,6 +146,8 @@ class Scripted:
         if "error" in script.parts:
             raise _failure(script, endpoint)
         vectors = tuple(_counted(text, dimensions) for text in request.texts)
+        if request.reranks:
+            vectors = tuple((sum(a * b for a, b in zip(vectors[0], one, strict=True)),) for one in vectors)
         return Embeddings(vectors, Usage(sum(len(text.split()) for text in request.texts), 0), request.model)
 
 

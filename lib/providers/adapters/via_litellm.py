@@ -17,7 +17,7 @@ from typing import Any
 
 from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.providers import hosts
-from lib.providers.adapters import embeddings, failures, local
+from lib.providers.adapters import embeddings, failures, local, reranking
 from lib.providers.adapters.exchange import Exchange, listening
 from lib.providers.adapters.mending import mend
 from lib.providers.adapters.translate import Format, document_of
@@ -95,15 +95,18 @@ class ViaLitellm:
     async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
         """One vector per text."""
         litellm = _module or await asyncio.to_thread(litellm_module)
+        if request.reranks and endpoint.kind not in reranking.KINDS:
+            raise failures.no_reranking(endpoint)
         if endpoint.kind in embeddings.KINDS_WITHOUT:
             raise failures.no_embeddings(endpoint)
+        way: Any = reranking if request.reranks else embeddings
         await _check_host(endpoint)
         exchange = Exchange()
         try:
             with listening() as exchange:
                 access, client = _access(endpoint, request.model), _client()
-                answer = await embeddings.ask(litellm, client, endpoint, request, access)
-            return embeddings.read(exchange, answer, request)
+                answer = await way.ask(litellm, client, endpoint, request, access)
+            return way.read(exchange, answer, request)  # type: ignore[no-any-return]
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the same boundary

@@ -1,0 +1,67 @@
+"""A question and passages → how well each answers it, the way of Cohere, Jina, vLLM and Infinity: `POST …/rerank`.
+
+The first of a request's texts is the question, the others are the passages. A score stands as a vector of one number,
+the question's own as zero, so that it takes the way of every embedding: one row, priced and budgeted. Servers that
+speak OpenAI's protocol are asked directly, everything else through litellm.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lib.providers.adapters.exchange import Exchange
+from lib.providers.chunks import EmbeddingRequest, Embeddings, Endpoint, Usage
+from lib.providers.kinds import ProviderKind
+from lib.providers.protocols import usage
+from lib.providers.protocols.framing import Unreadable, parse
+from lib.providers.protocols.refusal import refusal
+
+_SLOWEST_S = 120.0
+KINDS = (ProviderKind.CUSTOM, ProviderKind.LITELLM)
+
+
+async def ask(
+    litellm: Any, client: Any, endpoint: Endpoint, request: EmbeddingRequest, access: Mapping[str, Any]
+) -> Any:
+    """Send the request; what litellm made of the answer, or None where only the bytes are there."""
+    question, *passages = request.texts
+    asked = {"query": question, "documents": passages, "top_n": len(passages)}
+    if endpoint.kind != ProviderKind.CUSTOM:
+        return await litellm.arerank(**asked, **access, return_documents=False, max_retries=0, timeout=_SLOWEST_S)
+    headers = {"content-type": "application/json", **access.get("extra_headers", {})}
+    if endpoint.api_key:
+        headers["authorization"] = f"Bearer {endpoint.api_key}"
+    body = {"model": request.model, **asked}
+    await client.post(endpoint.base_url.rstrip("/") + "/rerank", json=body, headers=headers, timeout=_SLOWEST_S)
+    return None
+
+
+def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddings:
+    """A score for each passage, 0 for one that was left out; Refusal or Unreadable otherwise."""
+    document = parse(exchange.response.content) if exchange.is_good else answer.model_dump()
+    if not isinstance(document, Mapping):
+        raise Unreadable(str(document)[:200])
+    if document.get("error"):
+        raise refusal(document)
+    results = document.get("results", document.get("data"))
+    if not isinstance(results, list):
+        raise Unreadable(str(document)[:200])
+    scores = [0.0] * len(request.texts)
+    for one in results:
+        place, score = one["index"], one.get("relevance_score", one.get("score"))
+        if not isinstance(place, int) or not 0 <= place < len(scores) - 1:
+            raise Unreadable(f"a score for passage {place} of {len(scores) - 1}")
+        scores[place + 1] = float(score)
+    served = document.get("model")
+    return Embeddings(tuple((one,) for one in scores), _usage(document), str(served) if served else None)
+
+
+def _usage(document: Mapping[str, Any]) -> Usage | None:
+    """Tokens, where they are told: OpenAI's way, as a bare total, or under Cohere's `meta`."""
+    told, meta = document.get("usage"), document.get("meta")
+    if (counted := usage.of_openai(told)) is not None:
+        return counted
+    tokens = meta.get("tokens") if isinstance(meta, Mapping) else None
+    for where, name in ((told, "total_tokens"), (tokens, "input_tokens")):
+        if isinstance(where, Mapping) and type(where.get(name)) is int:
+            return Usage(where[name], 0)
+    return None
