@@ -1,5 +1,7 @@
 """Ask one to four configurations at once, watch them stream, decide. The address names the run: `?run=<id>`."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from lib.access.permissions import Permission
@@ -66,7 +68,11 @@ chosen = playground_panes.chosen(list(configurations), int(count or 1))
 
 def send(question: Question) -> None:
     """Start a run and put it into the address; what is wrong with it stays on the page."""
-    panes = [Pane(slug, playground_panes.parameters_of(configurations[slug], n)) for n, slug in enumerate(chosen)]
+    panes = [
+        Pane(slug, playground_panes.parameters_of(configurations[slug], n), playground_panes.system_of(n))
+        for n, slug in enumerate(chosen)
+    ]
+    panes = panes if len(panes) > 1 else [replace(panes[0], system_prompt=None)]
     try:
         st.query_params["run"] = services.playground.start(actor, question, panes, is_blind=blind and len(panes) > 1)
         for name in ("config", "prompt"):
@@ -93,12 +99,13 @@ if sent:
     st.rerun()
 if st.session_state.pop("run_again", None) is not None and run is not None and run.asked is not None:
     if (asked := question_of(run.asked)) is not None:
-        send(asked)
+        send(replace(asked, system_prompt=around.system_prompt))
     st.rerun()
 if (problem := st.session_state.pop("send_error", None)) is not None:
     blocks.show_error(problem)
 
 question = question_of(run.asked) if run is not None and run.asked is not None else None
+again = None if question is None else replace(question, system_prompt=around.system_prompt)
 if run is not None:
     if run.owner is not None and run.user_id != actor.user_id:
         st.caption(f"A run that {blocks.plain(run.owner)} shares.")
@@ -111,7 +118,7 @@ for position, place in enumerate(columns):
         if not hidden:
             playground_panes.controls(services, actor, configurations, position, len(chosen))
         if run is not None and position < len(run.panes):
-            playground_panes.answer(services, actor, run, position, question, configurations, compact=compact)
+            playground_panes.answer(services, actor, run, position, again, configurations, compact=compact)
 
 if run is None:
     sentence = "The answers stream in here with their tokens, speed and cost. The bundled model is free and offline."
@@ -127,8 +134,7 @@ else:
             st.session_state["run_again"] = True
             st.rerun()
         if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
-            slugs = [pane.slug for pane in run.panes]
-            playground_compare.code_dialog(question, slugs, [dict(pane.parameters) for pane in run.panes])
+            playground_compare.code_dialog(question, run.panes)
     inspector.asked(services, actor, services.preferences.report_zone(actor))
     playground_compare.difference(run)
     if not hidden and len(run.panes) == 1 and run.asked is not None:

@@ -26,17 +26,19 @@ def write(form: Form, run: Run) -> bytes:
     """The question and every pane's answer with its figures. Costs are US dollars as text, null when unknown."""
     panes = [_record(run, pane) for pane in run.panes]
     asked = run.asked
-    said = {role: _last(asked.messages if asked else [], role) for role in ("system", "user")}
+    users = [text_of(message) for message in (asked.messages if asked else []) if message.get("role") == "user"]
+    question = users[-1] if users else ""
     if form is Form.MARKDOWN:
-        return _markdown(run, said, panes).encode()
+        return _markdown(run, question, panes).encode()
     body: dict[str, Any] = {"format": FORMAT, "id": run.id, "created_at": run.created_at.isoformat()}
-    body |= {"system_prompt": said["system"], "question": said["user"], "panes": panes}
+    body |= {"question": question, "panes": panes}
     return json.dumps(body, ensure_ascii=False, indent=1).encode()
 
 
 def _record(run: Run, pane: PaneState) -> dict[str, Any]:
     call = pane.call
     record: dict[str, Any] = {"configuration": pane.slug, "parameters": dict(pane.parameters), "error": pane.error}
+    record["system_prompt"] = pane.system_prompt
     if call is not None:
         record |= {"log_id": call.log_id, **{name: getattr(call, name) for name in _FIGURES}}
         record["cost_usd"] = None if call.cost_nano_usd is None else f"{usd_from_nano(call.cost_nano_usd):f}"
@@ -44,14 +46,13 @@ def _record(run: Run, pane: PaneState) -> dict[str, Any]:
     return record | {"preferred": run.winner == pane.position}
 
 
-def _markdown(run: Run, said: dict[str, str], panes: list[dict[str, Any]]) -> str:
+def _markdown(run: Run, question: str, panes: list[dict[str, Any]]) -> str:
     parts = [f"# Playground run, {run.created_at:%Y-%m-%d %H:%M} UTC"]
-    if said["system"]:
-        parts += ["## System", said["system"]]
-    parts += ["## Question", said["user"] or "— the prompt was not kept"]
+    parts += ["## Question", question or "— the prompt was not kept"]
     for pane in panes:
         head = f"{pane['configuration']} ({pane['model']})" if "model" in pane else pane["configuration"]
         parts.append(f"## {head}{' — preferred' if pane['preferred'] else ''}")
+        parts += [f"> {line}" for line in pane["system_prompt"].splitlines() if line.strip()]
         parts.append(pane.get("text") or f"— {pane.get('error_message') or pane['error'] or 'no text'}")
         if "model" in pane:
             tokens = f"{_known(pane['prompt_tokens'])} → {_known(pane['completion_tokens'])} tokens"
@@ -62,7 +63,3 @@ def _markdown(run: Run, said: dict[str, str], panes: list[dict[str, Any]]) -> st
 
 def _known(value: Any) -> str:
     return "unknown" if value is None else str(value)
-
-
-def _last(messages: list[dict[str, Any]], role: str) -> str:
-    return next((text_of(message) for message in reversed(messages) if message.get("role") == role), "")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lib.calls.live import CallView
+from lib.calls.request import text_of
 
 MOST_PANES = 4
 DRAW = -1  # in `winner`: no answer was better
@@ -15,10 +16,14 @@ DRAW = -1  # in `winner`: no answer was better
 
 @dataclass(frozen=True)
 class Pane:
-    """What one pane asks: a configuration by slug or id, and parameters on top of its own."""
+    """What one pane asks: a configuration by slug or id, parameters on top of its own, a system prompt.
+
+    `system_prompt` None is the question's, and if that has none the configuration's own.
+    """
 
     configuration: str
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    system_prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,12 @@ class PaneState:
     call_id: str | None
     error: str | None
     call: CallView | None
+
+    @property
+    def system_prompt(self) -> str:
+        """What was sent as such."""
+        messages = self.call.messages if self.call is not None else []
+        return next((text_of(message) for message in messages if message.get("role") == "system"), "")
 
 
 @dataclass(frozen=True)

@@ -252,15 +252,16 @@ class Playground:
         try:
             configuration = self._configurations.get(actor, pane.configuration)
             row |= {"slug": configuration.slug, "configuration_id": configuration.id}
+            system = question.system_prompt if pane.system_prompt is None else pane.system_prompt
             template = question.template
             below, tags = (template.parameters, template.tags) if template else ({}, question.tags)
             parameters = {**below, **pane.parameters, **question.parameters()}
             request = CallRequest(
                 actor=actor,
-                messages=self._messages(actor, question, configuration),
+                messages=self._messages(actor, question, configuration, system),
                 configuration=configuration.id,
                 origin=Origin.PLAYGROUND,
-                system_prompt=question.system_prompt,
+                system_prompt=system,
                 parameters=parameters,
                 tags={"playground_run": run_id, **tags},
             )
@@ -269,12 +270,14 @@ class Playground:
             row |= {"failure": error, "error": str(error)}
         return row
 
-    def _messages(self, actor: Actor, question: Question, configuration: Configuration) -> list[dict[str, Any]]:
+    def _messages(
+        self, actor: Actor, question: Question, configuration: Configuration, system: str | None
+    ) -> list[dict[str, Any]]:
         """The question as it is sent, with the passages that fit the model's window."""
         messages = [{"role": "user", "content": content_of(question, configuration)}]
         if question.collections and question.content is None:
-            system = configuration.system_prompt if question.system_prompt is None else question.system_prompt
-            spent = estimate_tokens(text_of(messages[0])) + estimate_tokens(system)
+            own = configuration.system_prompt if system is None else system
+            spent = estimate_tokens(text_of(messages[0])) + estimate_tokens(own)
             found = self._grounding().ground(actor, question.collections, question.prompt, configuration, (), spent)
             if found.parts:
                 put_into(messages, found.text)

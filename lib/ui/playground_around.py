@@ -11,7 +11,7 @@ from lib.access.permissions import Actor
 from lib.configs.configuration import Configuration
 from lib.playground.question import File, Question, read_schema, read_tools
 from lib.services import Services
-from lib.ui import knowledge
+from lib.ui import knowledge, playground_panes
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ def around(services: Services, actor: Actor, ready: Mapping[str, Configuration],
     with st.expander("System prompt, schema, tools, passages", icon=":material/edit_note:"):
         system = st.text_area(
             "System prompt",
-            ready[same].system_prompt if same else "",
+            ready[same].system_prompt if same and playground_panes.system_key(same) not in st.session_state else "",
             height=90,
             placeholder="How the model should behave. Empty sends none."
             if same
             else "Empty: each configuration's own.",
-            key=f"system-{same or 'all'}",
+            key=playground_panes.system_key(same),
         )
         schema = st.text_area(
             "JSON Schema of the answer",

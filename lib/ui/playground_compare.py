@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -13,7 +14,7 @@ from lib.errors import LLMManagerError
 from lib.gateway.run_snippets import run_snippets
 from lib.playground.exports import Form
 from lib.playground.question import Question, schema_errors
-from lib.playground.run import DRAW, Run
+from lib.playground.run import DRAW, PaneState, Run
 from lib.services import Services
 from lib.ui import blocks, format
 
@@ -143,13 +144,15 @@ def wins_dialog(services: Services, actor: Actor) -> None:
 
 
 @st.dialog("Copy as code", width="large")
-def code_dialog(question: Question, slugs: Sequence[str], parameters: Sequence[dict[str, object]]) -> None:
+def code_dialog(question: Question, panes: Sequence[PaneState]) -> None:
     """The run as programs that ask our own gateway."""
     origin = (st.context.url or "http://127.0.0.1:8501").split("/playground")[0].rstrip("/")
-    chosen = st.segmented_control("Pane", list(dict.fromkeys(slugs)), default=slugs[0], label_visibility="collapsed")
-    index = list(slugs).index(chosen or slugs[0])
-    given = question.parameters() | {name: value for name, value in parameters[index].items() if value is not None}
-    made = run_snippets(origin, slugs[index], question, given)
+    by_slug = {pane.slug: pane for pane in reversed(panes)}
+    slugs = list(dict.fromkeys(pane.slug for pane in panes))
+    chosen = st.segmented_control("Pane", slugs, default=slugs[0], label_visibility="collapsed")
+    pane = by_slug[chosen or slugs[0]]
+    given = question.parameters() | {name: value for name, value in pane.parameters.items() if value is not None}
+    made = run_snippets(origin, pane.slug, replace(question, system_prompt=pane.system_prompt), given)
     for tab, snippet in zip(st.tabs([snippet.title for snippet in made]), made, strict=True):
         with tab:
             st.code(snippet.text, language=snippet.language)

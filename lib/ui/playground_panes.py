@@ -41,6 +41,32 @@ def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration],
     for position, slug in enumerate(wanted):
         if slug in ready:  # else `chosen` finds another for what is asked next
             state[_key(position)] = slug
+            if run is not None:
+                _settle_system(run, ready[slug], position)
+
+
+def _settle_system(run: Run, configuration: Configuration, position: int) -> None:
+    """The system prompt as the pane was asked, where nothing else on the page says the same."""
+    asked, alone = run.panes[position].system_prompt, len(run.panes) == 1
+    common = system_key(configuration.slug if alone else None)
+    if alone:
+        st.session_state[common] = asked
+    elif asked not in (configuration.system_prompt, st.session_state.get(common, "")):
+        st.session_state[_system(position)] = asked
+
+
+def system_key(alone: str | None) -> str:
+    """The key of the field that holds for all panes, or for the only one."""
+    return f"system-{alone or 'all'}"
+
+
+def system_of(position: int) -> str | None:
+    """A pane's own system prompt; None without one."""
+    return st.session_state.get(_system(position)) or None
+
+
+def _system(position: int) -> str:
+    return f"{position}-system"
 
 
 def chosen(slugs: list[str], count: int) -> list[str]:
@@ -66,7 +92,9 @@ def controls(services: Services, actor: Actor, ready: Mapping[str, Configuration
             key=_key(position),
         )
         configuration = ready[slug]
-        with st.popover("", icon=":material/tune:", help="Parameters"):
+        with st.popover("", icon=":material/tune:", help="System prompt and parameters"):
+            if count > 1:
+                st.text_area("System prompt", height=90, placeholder="As for all panes", key=_system(position))
             parameters = playground.parameter_inputs(configuration, f"{position}-")
             with st.expander("Effective parameters", icon=":material/layers:"), blocks.errors_shown():
                 found = services.overrides.effective(actor, configuration, parameters)
@@ -139,7 +167,8 @@ def _again(
         return
     try:
         parameters = parameters_of(ready[slug], position)
-        services.playground.again(actor, run.id, position, question, Pane(slug, parameters))
+        own = system_of(position) if len(run.panes) > 1 else None
+        services.playground.again(actor, run.id, position, question, Pane(slug, parameters, own))
     except LLMManagerError as error:
         st.session_state["send_error"] = error
 

@@ -142,3 +142,21 @@ def test_passages_of_a_collection_go_with_the_question_and_citations_are_checked
     assert "The boiler every four weeks [1]. The boiler is hot." in words(page)
     assert "1 citation without a source taken out" in words(page)
     assert "The boiler is descaled every four weeks." in [code.value for code in page.code]
+
+
+@pytest.mark.feature("PLAY-1")
+def test_asked_again_each_pane_keeps_its_own_system_prompt(visitor: Visitor) -> None:
+    services = visitor.services
+    for slug in ("polite", "short"):
+        system = f"Be {slug}."
+        services.configurations.create(
+            OPERATOR, slug=slug, app="play", provider="scripted", model="echo", system_prompt=system
+        )
+    run_id = started(visitor, Pane("polite"), Pane("short"), Pane("short", {}, "Be rude."))
+    page = press(visitor.open("playground", run=run_id), "Run all again")
+    again = "".join(page.query_params["run"])
+    assert again != run_id
+    actor = services.sessions.actor(str(session.token()))
+    assert actor is not None
+    prompts = [pane.system_prompt for pane in services.playground.open(actor, again).panes]
+    assert prompts == ["Be polite.", "Be short.", "Be rude."]

@@ -209,12 +209,14 @@ def test_a_run_leaves_as_a_file_and_a_blind_one_only_after_the_vote(rig: Rig) ->
     run_id = playground.start(AMIRA, Question("Say it", "Be short."), panes)
     run = ended(rig, run_id)
     kept = json.loads(playground.export(AMIRA, run_id, Form.JSON))
-    assert (kept["format"], kept["question"], kept["system_prompt"]) == (FORMAT, "Say it", "Be short.")
     first, second = kept["panes"]
+    assert (kept["format"], kept["question"], first["system_prompt"]) == (FORMAT, "Say it", "Be short.")
     assert run.panes[0].call is not None
     assert (first["text"], first["parameters"], first["status"]) == (run.panes[0].call.text, {"temperature": 0.5}, "ok")
     assert (first["cost_usd"], second["cost_usd"], second["status"]) == ("0", "0", "error")
-    assert f"## echo (echo)\n\n{first['text']}" in playground.export(AMIRA, run_id, Form.MARKDOWN).decode()
+    assert (
+        f"## echo (echo)\n\n> Be short.\n\n{first['text']}" in playground.export(AMIRA, run_id, Form.MARKDOWN).decode()
+    )
     with pytest.raises(NotFound):
         playground.export(JONAS, run_id, Form.JSON)
     blind = playground.start(AMIRA, Question("Say it"), [Pane("echo"), Pane("slow")], is_blind=True)
@@ -266,3 +268,15 @@ def test_tools_are_offered_and_what_the_model_asks_of_them_is_kept(rig: Rig) -> 
             read_tools(bad)
     with pytest.raises(InvalidInput, match="weather"):
         read_tools('{"name": "weather", "parameters": {"type": "objekt"}}')
+
+
+@pytest.mark.feature("PLAY-1")
+def test_each_pane_has_a_system_prompt_of_its_own_or_that_of_all(rig: Rig) -> None:
+    playground = rig.services.playground
+    rig.services.configurations.create(
+        OPERATOR, slug="polite", app="play", provider="scripted", model="echo", system_prompt="Be polite."
+    )
+    panes = [Pane("polite"), Pane("polite", {}, "Be rude."), Pane("polite", {}, "")]
+    for system, expected in (("Be short.", ["Be short.", "Be rude.", ""]), (None, ["Be polite.", "Be rude.", ""])):
+        run = ended(rig, playground.start(AMIRA, Question("Hello", system), panes))
+        assert [pane.system_prompt for pane in run.panes] == expected
