@@ -86,14 +86,11 @@ def difference(run: Run) -> None:
     with st.expander("Compare the texts", icon=":material/difference:"):
         first, second = list(texts)[:2]
         if len(texts) > 2:
+            pairs = {f"{LETTERS[a]} with {LETTERS[b]}": (a, b) for a in texts for b in texts if a < b}
             chosen = st.segmented_control(
-                "Compare",
-                [(a, b) for a in texts for b in texts if a < b],
-                format_func=lambda pair: f"{LETTERS[pair[0]]} with {LETTERS[pair[1]]}",
-                default=(first, second),
-                label_visibility="collapsed",
+                "Compare", list(pairs), default=next(iter(pairs)), label_visibility="collapsed"
             )
-            first, second = chosen or (first, second)
+            first, second = pairs[chosen] if chosen else (first, second)
         only_first, only_second = (blocks.plain(name_of(run, n)) for n in (first, second))
         st.caption(f":red-background[Only in {only_first}] · :green-background[only in {only_second}]")
         st.markdown(diff_markdown(texts[first], texts[second]))
