@@ -80,7 +80,7 @@ def _rounded(value: Fraction) -> int:
 
 
 @pytest.mark.parametrize("least", [0, 10**9], ids=["roll-up", "rows"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ROWS, min_size=1, max_size=25), rates=RATES)
 def test_every_figure_of_money_is_converted_at_each_days_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int, rows: list[dict[str, Any]], rates: dict[date, Decimal]
