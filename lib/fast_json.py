@@ -4,6 +4,7 @@ msgspec refuses what JSON does not allow but Python's module takes and gives: lo
 """
 
 import json
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
-_encode_slowly = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_strictly = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False).encode
 _FAILURES = (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError)
 
 
@@ -31,6 +32,22 @@ def encode_text(value: Any) -> str:
         return _encode(value).decode()
     except _FAILURES:
         return _encode_slowly(value)
+
+
+def _encode_slowly(value: Any) -> str:
+    """With what msgspec refuses; numbers that JSON has no word for are null, as with msgspec."""
+    try:
+        return _strictly(value)
+    except ValueError:
+        return _strictly(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def decode(data: bytes | str, *, exact: bool = False) -> Any:

@@ -125,7 +125,15 @@ NOT_CHANGES = {
         "a question",
     ),
     **dict.fromkeys(
-        ("Answers.ask", "Answers.ground", "Calls.embed", "Embedder.embed", "Embedder.keep", "Embedder.question"),
+        (
+            "Answers.ask",
+            "Answers.ground",
+            "Calls.embed",
+            "Embedder.embed",
+            "Embedder.keep",
+            "Embedder.question",
+            "Embedder.relevance",
+        ),
         "a call is a row of the ledger",
     ),
 }

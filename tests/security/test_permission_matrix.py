@@ -205,6 +205,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Answers.found": (P.TEST_CONFIGS, lambda s, a: s.answers.found(a, [NOBODY], "q")),
     "Embedder.embed": (P.TEST_CONFIGS, lambda s, a: s.embedder.embed(a, "none/m", ["x"])),
     "Embedder.keep": (P.TEST_CONFIGS, lambda s, a: s.embedder.keep(a, "none/m", ["x"])),
+    "Embedder.relevance": (P.TEST_CONFIGS, lambda s, a: s.embedder.relevance(a, "none/m", "x", ["y"])),
     "Embedder.question": (P.TEST_CONFIGS, lambda s, a: s.embedder.question(a, "none/m", "x")),
     "Calls.answer": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer(_request(a), NO_LISTENER))),
     "Prompts.list": (P.VIEW_CONFIGS, lambda s, a: s.prompts.list(a)),
