@@ -157,7 +157,8 @@ def _trials(study: Study) -> None:
             "tokens": st.column_config.NumberColumn("Tokens", format="localized"),
             "p": st.column_config.NumberColumn("p", format="%.3f", help="How likely chance alone differs as much."),
             "better": st.column_config.NumberColumn("Against now", format="%+.3f"),
-            "cut": "Cut", "size": "Size", "overlap": "Overlap", "mode": "Search", "k": "Passages", "kind": "",
+            "cut": "Cut", "size": "Size", "overlap": "Overlap", "mode": "Search", "k": "Passages",
+            "kind": st.column_config.TextColumn("", width=124),
             "rerank": "Once more",
         },
     )  # fmt: skip
