@@ -67,18 +67,18 @@ def reserve(
 
 def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -> list[Refusal | Held]:
     """`reserve` for calls that open together; answers in the same order."""
-    asked = [want.facts.subjects if want.amount_nano != 0 else [] for want in wants]
-    subjects = {pair for pairs in asked for pair in pairs}
-    windows = locked(connection, subjects, now) if subjects else []
+    asked = {want.facts: want.facts.subjects for want in wants if want.amount_nano != 0}
+    windows = locked(connection, {pair for pairs in asked.values() for pair in pairs}, now) if asked else []
     if not windows:
         return [() for _ in wants]
     by_subject: dict[tuple[str, str], list[OpenWindow]] = {}
     for window in windows:
         by_subject.setdefault((window.budget.scope, window.budget.subject), []).append(window)
+    of_facts = {facts: [one for pair in pairs for one in by_subject.get(pair, ())] for facts, pairs in asked.items()}
     answers: list[Refusal | Held] = []
     rows: list[dict[str, Any]] = []
-    for want, pairs in zip(wants, asked, strict=True):
-        applying = [window for pair in pairs for window in by_subject.get(pair, ())]
+    for want in wants:
+        applying = of_facts[want.facts] if want.amount_nano != 0 else []
         full = next((window for window in applying if not window.has_room(want.amount_nano)), None)
         if full is not None:
             answers.append(_refusal(connection, full, want.amount_nano, now))

@@ -17,7 +17,7 @@ from lib.db.quick import Quick
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
-_MOMENTS = ("started_at", "finished_at")
+_MOMENTS = ("started_at", "finished_at")  # of a row; in a record they are texts
 _IDS: Any = bindparam("ids", expanding=True)
 _THERE = Quick(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
 _END = Quick(delete(open_calls).where(open_calls.c.id.in_(_IDS)))
@@ -41,9 +41,8 @@ class Closing:
     claim: Claim | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        moments = {name: self.row[name].isoformat() for name in _MOMENTS}
-        return {"row": self.row | moments, "payload": self.payload}
+        """For `fast_json.encode`, which writes moments in ISO 8601."""
+        return {"row": self.row, "payload": self.payload}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Closing":
@@ -78,8 +77,9 @@ def _insert_batch(connection: Connection, closings: list[Closing], limits: RateL
     there = {row.id for row in _THERE.all(connection, {"ids": ids})}
     fresh = [closing for closing in closings if closing.row["id"] not in there]
     if fresh:
-        rows = [dict(closing.row, change_seq=sequence + n) for n, closing in enumerate(fresh)]
-        insert_rows(connection, usage_logs, rows)
+        for number, closing in enumerate(fresh, sequence):
+            closing.row["change_seq"] = number
+        insert_rows(connection, usage_logs, [closing.row for closing in fresh])
         if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
             insert_rows(connection, usage_payloads, payloads)
         spent = (admission.spent_by(closing.row, closing.claim) for closing in fresh)

@@ -51,8 +51,11 @@ class Ledger:
         self._taken = self._written = 0  # endings, ever
 
     def open(self, row: dict[str, Any], ask: Ask) -> asyncio.Future[Answer]:
-        """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this is done."""
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this is done.
+
+        Who waits for it and is cancelled goes on waiting, and hears of that afterwards.
+        """
+        answered = _Uncancelled(loop=asyncio.get_running_loop())
         self._opening.append(_Opening(row, ask, answered))
         self._wake()
         return answered
@@ -152,7 +155,7 @@ class Ledger:
         """A refusal only counts when everything that has ended is settled: _SettleFirst, and nothing is written."""
         if closing:
             self._rotate()
-        with direct.write() as connection:
+        with direct as connection:
             answers = self._write(connection, opening, closing, [])
             if len(closing) < len(self._closing) and any(answer.refusal is not None for answer in answers):
                 raise _SettleFirst
@@ -234,6 +237,11 @@ class Ledger:
 
 class _SettleFirst(Exception):
     pass
+
+
+class _Uncancelled(asyncio.Future[Answer]):
+    def cancel(self, msg: Any = None) -> bool:
+        return False
 
 
 def _answer(opening: list["_Opening"], answers: list[Answer], error: Exception | None) -> None:

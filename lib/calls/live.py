@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from msgspec import Struct
+from msgspec import field as new
 from msgspec.structs import replace
 
 from lib.access.limits import Claim, Verdict
@@ -107,18 +109,17 @@ class CallView:
         return self.completion_tokens * 1000 / max(span, 1) if span > 50 else None
 
 
-@dataclass
-class AttemptState:
+class AttemptState(Struct):
     """What one attempt at its target has brought so far; `started` is monotonic."""
 
     number: int
     target: Target
-    log_id: str = field(default_factory=new_id)
-    started_at: datetime = field(default_factory=utc_now)
-    started: float = field(default_factory=time.monotonic)
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    tool_calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    log_id: str = new(default_factory=new_id)
+    started_at: datetime = new(default_factory=utc_now)
+    started: float = new(default_factory=time.monotonic)
+    text: list[str] = []
+    reasoning: list[str] = []
+    tool_calls: dict[int, dict[str, str]] = {}
     usage: Usage | None = None
     usage_is_partial: bool = False
     reported_nano_usd: int | None = None
@@ -127,7 +128,7 @@ class AttemptState:
     vectors: tuple[tuple[float, ...], ...] = ()
     chunks: int = 0
     first_token_ms: int | None = None
-    identity: dict[str, Any] = field(default_factory=dict)  # its columns in both tables, once they are known
+    identity: dict[str, Any] = {}  # its columns in both tables, once they are known
     checkpointed_ms: int = 0  # when the answer so far was last noted on disk, and how many pieces of it
     checkpointed_pieces: int = 0
 
@@ -194,7 +195,8 @@ class LiveCall:
         self.is_watched = listener is None  # on a page
         self.call_id = plan.request.call_id or new_id()
         self.user_id = plan.request.actor.user_id
-        self.attempt = AttemptState(1, plan.first)
+        first = plan.first
+        self.attempt = AttemptState(1, first)
         self.stop_requested = False
         self.ended = Latch()
         self.ended_at: float | None = None
@@ -202,18 +204,17 @@ class LiveCall:
         self.claim: Claim | None = None  # what the current attempt took of the limits
         self.standing = Verdict()  # how the limits stood when the call opened
         self.refusal: Throttled | None = None  # a budget's or a limit's no
-        messages = plan.first.model_request.messages
+        messages = first.model_request.messages
         texts = [text_of(message) for message in messages]
         self.prompt_estimate = estimate_tokens("\n".join(texts))
         self.images = images_in(messages)
         self.content_policy = plan.configuration.content_policy
-        asked = next((n for n in range(len(texts) - 1, -1, -1) if messages[n].get("role") == "user"), None)
-        self.prompt_kept = content.text_to_keep(self.content_policy, None if asked is None else clean(texts[asked]))
+        self.prompt_kept = content.text_to_keep(self.content_policy, _last_question(messages, texts))
         self.request_kept = content.request_to_keep(self.content_policy, messages, self.prompt_estimate)
         self._started = time.monotonic()
-        self._events: deque[tuple[float, str, str]] = deque(maxlen=MAX_EVENTS)
+        self._events: deque[tuple[float, str, str]] = deque(maxlen=MAX_EVENTS if self.is_watched else 0)
         if plan.dropped:
-            self.note("left out", f"{', '.join(plan.dropped)}: not taken by {plan.first.model_request.model}")
+            self.note("left out", f"{', '.join(plan.dropped)}: not taken by {first.model_request.model}")
 
     def note(self, name: str, detail: str = "") -> None:
         """Add a line to the monitor, which pages show; only the last hundred stay."""
@@ -258,6 +259,14 @@ class LiveCall:
         """The monitor's lines, oldest first."""
         events = list(self._events)
         return tuple(Event(round((at - self._started) * 1000), name, redact(detail)) for at, name, detail in events)
+
+
+def _last_question(messages: list[dict[str, Any]], texts: list[str]) -> str | None:
+    """What the user said last."""
+    for message, text in zip(reversed(messages), reversed(texts), strict=True):
+        if message.get("role") == "user":
+            return clean(text)
+    return None
 
 
 class Latch:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -104,24 +105,34 @@ class Direct:
         for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
             self._driver.execute(f"PRAGMA {pragma}")
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that holds the write lock from its start and commits at the end."""
+    def __enter__(self) -> Connection:
+        """Begin a transaction that holds the write lock; it is committed at the end of the block."""
         try:
             self._driver.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise Busy from None
             raise explain(str(error), self._database) or error from error
-        with _clear_errors(self._database):
-            try:
-                yield self._connection
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
                 self._driver.execute("COMMIT")
-            except BaseException:
-                self.kept.clear()
-                if self._driver.in_transaction:
-                    self._driver.execute("ROLLBACK")
-                raise
+        except BaseException:
+            self._undo()
+            raise
+        if error is not None:
+            self._undo()
+            if isinstance(error, DatabaseError) and (known := explain(str(error.orig), self._database)) is not None:
+                raise known from error
+
+    def _undo(self) -> None:
+        self.kept.clear()
+        if self._driver.in_transaction:
+            self._driver.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close it."""

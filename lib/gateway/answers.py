@@ -96,8 +96,7 @@ class Answer:
             return
         else:
             data = self._written(piece)
-        is_last = any(mark in data for mark in _LAST)
-        if is_last or not self._streams or not call.attempt.has_content:
+        if not self._streams or not call.attempt.has_content or any(mark in data for mark in _LAST):
             self._held.append(data)
         elif data:
             await self._write(data)

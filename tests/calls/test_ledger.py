@@ -21,6 +21,7 @@ from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
+from lib.fast_json import encode
 from lib.providers.price_book import PriceBook
 
 
@@ -210,10 +211,14 @@ def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
     assert dead.closed() == [{"row": 1}]
 
 
-def test_a_closing_survives_the_spool_unchanged(store: Store) -> None:
+@pytest.mark.parametrize("word", ["plain", "\ud800 no UTF-8"])
+def test_a_closing_survives_the_spool_unchanged(store: Store, word: str) -> None:
     original = closing(opening("me"))
-    again = Closing.from_record(json.loads(json.dumps(original.to_record())))
-    assert again == original
+    spooled = encode(Closing(original.row, {"response": {"word": word}}).to_record())
+    again = Closing.from_record(json.loads(spooled))
+    assert again.row == original.row
+    assert again.payload == {"response": {"word": word}}
+    again.payload = original.payload
     with store.write() as connection:
         assert insert_closings(connection, [again]) == 1
         assert insert_closings(connection, [original]) == 0

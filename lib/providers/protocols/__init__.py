@@ -5,6 +5,7 @@ an end was told), so the body is read here. A protocol is known by the address t
 """
 
 import re
+from functools import lru_cache
 
 from lib.providers.protocols.anthropic import AnthropicMessages
 from lib.providers.protocols.cohere import CohereChat
@@ -26,7 +27,10 @@ _BY_PATH: tuple[tuple[str, type[Reader]], ...] = (
 
 def reader_for(path: str, images: int = 0) -> Reader | None:
     """The reader for answers of an address's path; None for one that litellm alone understands."""
-    for pattern, reader in _BY_PATH:
-        if re.search(pattern, path, re.IGNORECASE):
-            return reader(images)
-    return None
+    found = _reader_of(path)
+    return None if found is None else found(images)
+
+
+@lru_cache(maxsize=1_000)
+def _reader_of(path: str) -> type[Reader] | None:
+    return next((reader for pattern, reader in _BY_PATH if re.search(pattern, path, re.IGNORECASE)), None)
