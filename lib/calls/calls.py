@@ -118,6 +118,7 @@ class Calls:
                 await run_call(call, self._route(plan), self._the_ledger, self._prices, self._owner)
             finally:
                 del self._calls[call.call_id], self._tasks[call.call_id]
+                call.listener = None  # it knows the call: without this, both would wait for the garbage collector
             return call
         finally:
             self._answering -= 1
