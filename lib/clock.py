@@ -22,13 +22,15 @@ def new_id() -> str:
     global _last
     with _lock:
         moment = (time.time_ns() // 1_000_000) << 12
-        _last = max(_last + 1, moment)
-        stamp = _last
-    return id_at(stamp >> 12, stamp & 0xFFF)
+        _last = stamp = moment if moment > _last else _last + 1
+    return _written(stamp >> 12, stamp, _random.getrandbits(62))
 
 
 def id_at(milliseconds: int, counter: int = 0, entropy: int | None = None) -> str:
     """The UUIDv7 of a given moment (Unix milliseconds); `entropy` (62 bits) makes it repeatable."""
-    tail = _random.getrandbits(62) if entropy is None else entropy & ((1 << 62) - 1)
-    digits = f"{(milliseconds << 80) | (0x7 << 76) | ((counter & 0xFFF) << 64) | (0b10 << 62) | tail:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return _written(milliseconds, counter, _random.getrandbits(62) if entropy is None else entropy)
+
+
+def _written(milliseconds: int, counter: int, tail: int) -> str:
+    high, low = 0x8000 | (tail >> 48) & 0x3FFF, tail & 0xFFFFFFFFFFFF
+    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{counter & 0xFFF:03x}-{high:04x}-{low:012x}"

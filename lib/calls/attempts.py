@@ -179,9 +179,10 @@ async def _embedded(adapter: Adapter, endpoint: Endpoint, asked: ModelRequest) -
 
 async def _consume(stream: AsyncIterator[Piece], call: LiveCall, end: float, ledger: Ledger) -> None:
     """Read the stream under its three deadlines; passing one closes the stream and raises ProviderError."""
-    limits, attempt, clock = call.plan.routing.deadlines, call.attempt, asyncio.get_running_loop().time
+    limits, attempt, loop = call.plan.routing.deadlines, call.attempt, asyncio.get_running_loop()
+    clock = loop.time
     try:
-        with Deadline(min(clock() + limits.first_token_s, end)) as deadline:
+        with Deadline(min(clock() + limits.first_token_s, end), loop) as deadline:
             async with aclosing(cast(Any, stream)):
                 async for piece in stream:
                     _take(call, piece, ledger)

@@ -11,13 +11,14 @@ from typing import Self
 class Deadline:
     """Cancels the task that is inside when the moment has come, and turns that into TimeoutError. Loop time."""
 
-    def __init__(self, due: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._due = due
+    __slots__ = ("_due", "_has_rung", "_loop", "_task", "_timer")
+
+    def __init__(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._due, self._loop = due, loop
         self._has_rung = False
 
     def __enter__(self) -> Self:
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         self._timer = self._loop.call_at(self._due, self._ring)
         return self
 

@@ -208,6 +208,7 @@ open_calls = Table(
     Column("owner", String(36), nullable=False),  # the process that runs it
     Column("holds", JSON, nullable=False, default=list),
     Column("request", JSON),  # messages as sent; moves to usage_payloads when the call ends
+    sqlite_with_rowid=False,
 )
 
 usage_logs = Table(
@@ -588,6 +589,7 @@ budget_holds = Table(
     _moment("starts_at"),  # the window that took it
     Column("amount_nano_usd", BigInteger, nullable=False),  # 0 where the price is unknown
     _moment("expires_at"),  # then the sweep asks the ledger what became of the call
+    sqlite_with_rowid=False,
 )
 
 budget_notices = Table(

@@ -98,7 +98,7 @@ def _warm(current: services.Services) -> None:
     adapters.warm().join()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(20_000, 20, 20)
 
 
 def main(host: str, port: int, pipe: socket.socket) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from lib import services as service_root
@@ -79,8 +80,7 @@ class Door:
         return self.make_error(refusal.status, refusal.code, refusal.message, refusal.param)
 
 
-@dataclass(frozen=True)
-class _Form:
+class _Form(Struct, frozen=True):
     """A door's protocol, for one question."""
 
     door: Door

@@ -59,9 +59,9 @@ class Exchange:
         """The body, read as far as the limits of size and time; Refused past them."""
         if (length := self.headers.get(b"content-length", b"")).isdigit() and int(length) > LARGEST_BODY:
             raise _too_large()
-        parts, size = list[bytes](), 0
+        parts, size, loop = list[bytes](), 0, asyncio.get_running_loop()
         try:
-            with Deadline(asyncio.get_running_loop().time() + _SLOWEST_BODY_S):
+            with Deadline(loop.time() + _SLOWEST_BODY_S, loop):
                 while True:
                     message = await self.receive()
                     if message["type"] == "http.disconnect":

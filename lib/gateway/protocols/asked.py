@@ -1,14 +1,14 @@
 """What a request asks for, whichever protocol it came in, and the checks that all of them share."""
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from lib.errors import InvalidInput
 from lib.fast_json import decode, encode_text
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A question in the one shape inside: OpenAI's chat messages and parameters.
 
     `model` is a configuration's slug or `provider/model`. `body` is the request as it came, for the lane that passes
@@ -17,10 +17,10 @@ class Asked:
 
     model: str
     messages: list[dict[str, Any]]
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = {}
     stream: bool = False
     include_usage: bool = False
-    body: dict[str, Any] = field(default_factory=dict, repr=False)
+    body: dict[str, Any] = {}
     texts: tuple[str, ...] | None = None  # to be turned into vectors
 
 
