@@ -22,7 +22,7 @@ from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
 from lib.budgets.windows import OpenWindow, kept, lock, locked
 from lib.db.bulk import insert_rows
-from lib.db.quick import Quick
+from lib.db.quick import Quick, together
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
 
 HOLD_LASTS = timedelta(hours=1)  # then the sweep asks the ledger what became of the call
@@ -88,15 +88,16 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
             window.taken += want.amount_nano or 0
             rows.append(_hold(want, window, now))
         answers.append(tuple(window.budget.id for window in applying if window.budget.is_hard))
-    if rows:
-        insert_rows(connection, budget_holds, rows)
     taken = [
         {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.taken}
         for window in windows
         if window.taken
     ]
-    if taken:
-        _TAKE.run(connection, taken)
+    if rows:
+        with together(connection):
+            insert_rows(connection, budget_holds, rows)
+            if taken:
+                _TAKE.run(connection, taken)
     return answers
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.budgets.budget import COLUMN, Scope, Window, window_at
-from lib.db.quick import Quick, execute
+from lib.db.quick import Quick, execute, together
 from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, open_calls, usage_logs
 
 _MOST_KEPT = 1_000  # sets of subjects
@@ -45,6 +45,8 @@ _OF_SUBJECTS = Quick(
     .order_by(_B.id),
     pairs=("subjects",),
 )
+
+_LOCK = Quick(select(ledger_clock.c.id).where(ledger_clock.c.id == 1).with_for_update())
 
 
 @dataclass
@@ -72,7 +74,7 @@ class OpenWindow:
 def lock(connection: Connection) -> None:
     """Let no other transaction write windows or holds until this one ends."""
     if connection.dialect.name != "sqlite":
-        connection.execute(select(ledger_clock.c.id).where(ledger_clock.c.id == 1).with_for_update())
+        _LOCK.run(connection, [{}])
 
 
 class Kept:
@@ -134,15 +136,32 @@ def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: d
 
 def _read(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
     asked = {"subjects": subjects}
-    found = _OF_SUBJECTS.all(connection, asked)
-    if found and connection.dialect.name != "sqlite":
-        lock(connection)
+    if connection.dialect.name == "sqlite":
         found = _OF_SUBJECTS.all(connection, asked)
+    else:
+        found = _read_locked(connection, asked)
     if stale := [row for row in found if window_at(row.period, now).start > row.window_starts_at]:
         for row in stale:
             begin(connection, row.id, row.period, now)
         found = _OF_SUBJECTS.all(connection, asked)
     return [OpenWindow(row, row.window_limit, row.spent_nano_usd, row.held_nano_usd) for row in found]
+
+
+def _read_locked(connection: Connection, asked: dict[str, Any]) -> list[Any]:
+    """On PostgreSQL: look whether there are budgets at all, then lock, then read. Where there were some the last time
+    the connection looked, the lock comes first."""
+    expected: set[Any] = connection.info.setdefault("budgets_of", set())
+    subjects = tuple(asked["subjects"])
+    if subjects not in expected and not _OF_SUBJECTS.all(connection, asked):
+        return []
+    with together(connection):
+        lock(connection)
+        found = _OF_SUBJECTS.all(connection, asked)
+    if len(expected) >= _MOST_KEPT or not found:
+        expected.clear()
+    if found:
+        expected.add(subjects)
+    return found
 
 
 def begin(connection: Connection, budget_id: str, period: str, now: datetime) -> None:

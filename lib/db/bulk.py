@@ -1,8 +1,8 @@
 """Inserting many rows at once, as fast as the driver allows.
 
 SQLAlchemy prepares every row of an executemany by itself, which costs more than SQLite's own work. Here each column's
-value is converted by its type's own converter and the rows go to the driver as they are. On PostgreSQL a few rows go
-SQLAlchemy's way, since its driver wants casts in the statement; `copy_rows` is for many: there it is COPY.
+value is converted by its type's own converter and the rows go to the driver as they are. `copy_rows` is for many: on
+PostgreSQL it is COPY.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Column, Connection, Dialect, Table, insert
+from sqlalchemy import Boolean, Column, Connection, Dialect, Table
 
-from lib.db.quick import execute_many
+from lib.db.quick import binder, execute, execute_many
 from lib.fast_json import encode_text
 
 
@@ -20,16 +20,16 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     """Insert rows that all have the same columns; an unknown column is a KeyError."""
     if not rows:
         return
-    if connection.dialect.name != "sqlite":
-        connection.execute(insert(table), list(rows))
-        return
     names = tuple(rows[0])
     statement, converters = _prepared(table, names, connection.dialect)
     values = list(map(list, map(itemgetter(*names), rows)))
     for index, convert in converters:
         for row_values in values:
             row_values[index] = convert(row_values[index])
-    execute_many(connection, statement, values)
+    if len(values) == 1:
+        execute(connection, statement, values[0])
+    else:
+        execute_many(connection, statement, values)
 
 
 def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -67,12 +67,12 @@ def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[s
     converters = tuple(
         (index, convert) for index, column in enumerate(columns) if (convert := _converter(column, dialect)) is not None
     )
-    marks = ", ".join("?" * len(columns))
+    marks = ", ".join(["?" if dialect.name == "sqlite" else "%s"] * len(columns))
     listed = ", ".join(f'"{column.name}"' for column in columns)
     return f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', converters  # noqa: S608 (names of our own)
 
 
 def _converter(column: Column[Any], dialect: Dialect) -> Any:
     if isinstance(column.type, Boolean):
-        return None  # the driver takes truth for 1
-    return encode_text if isinstance(column.type, JSON) else column.type.dialect_impl(dialect).bind_processor(dialect)
+        return None  # SQLite's driver takes truth for 1
+    return binder(column.type, dialect)

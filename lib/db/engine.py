@@ -5,7 +5,9 @@ because a transaction that reads first and writes later fails at once under a se
 Nobody holds a transaction across a provider call.
 """
 
+import math
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +16,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
 
 from lib.errors import InstallationError
 from lib.fast_json import decode, encode_text
 
 BUSY_TIMEOUT_S = 15
+_TRUSTED_S = 1.0  # for so long a connection to PostgreSQL is taken to be alive
 _PAGES, _BULK_PAGES = 1_000, 20_000  # of 4 KiB in SQLite's write-ahead log before it is folded into the file
 
 
@@ -34,7 +37,7 @@ class Store:
                 "DATABASE_URL can't be read.", "", "Write it as postgresql+psycopg://user:password@host/database."
             ) from error
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_pre_ping=True, pool_size=8)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -159,6 +162,26 @@ def _sqlite_engine(url: str) -> Engine:
         options = connection.get_execution_options()
         if not options.get("by_hand", False):
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate", False) else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: str) -> Engine:
+    """Its connections are asked whether they live before they are used again, unless they just were."""
+    engine = create_engine(url, pool_size=8)
+
+    @event.listens_for(engine, "checkin")
+    def on_checkin(_driver: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def on_checkout(driver: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used_at", -math.inf) < _TRUSTED_S:
+            return
+        try:
+            engine.dialect.do_ping(driver)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("the database has closed the connection") from error
 
     return engine
 

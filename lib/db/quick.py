@@ -1,19 +1,20 @@
 """Statements that run thousands of times a second.
 
-On SQLite, SQLAlchemy's own execution costs ten times what the statement does. A `Quick` is compiled once and then given
-to the driver, with the values converted by the columns' own types both ways, inside whatever transaction the connection
-is in. On PostgreSQL, where the network costs more than that, SQLAlchemy executes it as ever.
+SQLAlchemy's own execution costs ten times what SQLite needs for such a statement, and as much as PostgreSQL's answer
+takes to come. A `Quick` is compiled once for each kind of database and then given to the driver, with the values
+converted by the columns' own types both ways, inside whatever transaction the connection is in.
 
-A list in a condition (`bindparam(…, expanding=True)`) is one JSON parameter there.
+A list in a condition (`bindparam(…, expanding=True)`) is one JSON parameter. On PostgreSQL statements that need no
+answer from each other travel `together`: one round trip instead of one each.
 """
 
 import re
-import sqlite3
 from collections import namedtuple
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import JSON, Connection, Dialect
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -21,62 +22,72 @@ from lib.fast_json import decode, encode_text
 
 _SQLITE = sqlite.dialect(paramstyle="named", json_serializer=encode_text, json_deserializer=decode)
 _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
-_ONE, _PAIR = (
-    "SELECT value FROM json_each(:{0})",
-    ("SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:{0})"),
-)
+_LISTS = {  # dialect → how a statement reads a JSON list of values, and of pairs
+    "sqlite": (
+        "(SELECT value FROM json_each(:{0}))",
+        "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:{0}))",
+    ),
+    "postgresql": (
+        "(SELECT json_array_elements_text(%({0})s::JSON))",
+        "(SELECT value->>0, value->>1 FROM json_array_elements(%({0})s::JSON))",
+    ),
+}
 
 
 class Quick:
     """A select, update or delete of SQLAlchemy's, which may return rows; `pairs` names lists of pairs."""
 
     def __init__(self, statement: Any, pairs: Sequence[str] = ()) -> None:
-        compiled = statement.compile(dialect=_SQLITE)
-        self._statement = statement
-        self._lists = tuple(_LIST.findall(str(compiled)))
-        self._sql = _LIST.sub(
-            lambda found: f"({(_PAIR if found[1] in pairs else _ONE).format(found[1])})", str(compiled)
-        )
-        self._constants = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
-        self._bind = {
-            name: convert
-            for name, bind in compiled.binds.items()
-            if name not in self._lists and (convert := bind.type.dialect_impl(_SQLITE).bind_processor(_SQLITE))
-        }
-        self._constants = {name: self._bind.get(name, _same)(value) for name, value in self._constants.items()}
-        columns = list(getattr(statement, "exported_columns", ()))
-        self._row: Any = namedtuple("Row", [column.key for column in columns]) if columns else None
-        self._read = [
-            (index, convert)
-            for index, column in enumerate(columns)
-            if (convert := column.type.dialect_impl(_SQLITE).result_processor(_SQLITE, None))
-        ]
+        self._statement, self._pairs = statement, pairs
+        self._forms: dict[str, _Form] = {}
 
     def all(self, connection: Connection, params: Mapping[str, Any]) -> list[Any]:
         """Execute it once: the rows it returns, with the columns' names."""
-        if connection.dialect.name != "sqlite":
-            return list(connection.execute(self._statement, dict(params)).all())
-        found = execute(connection, self._sql, self._converted(params)).fetchall()
-        if self._row is None:
-            return []
-        if self._read:
-            rows = [list(row) for row in found]
-            for row in rows:
-                for index, convert in self._read:
-                    row[index] = convert(row[index])
-            found = rows
-        return [self._row._make(row) for row in found]
+        form = self._form(connection.dialect)
+        cursor = execute(connection, form.sql, form.converted(params))
+        return [] if form.row is None else form.rows(_fetched(connection, cursor))
 
     def run(self, connection: Connection, params: Sequence[Mapping[str, Any]]) -> None:
         """Execute it for each of the parameters."""
-        if connection.dialect.name != "sqlite":
-            connection.execute(self._statement, [dict(one) for one in params])
-        elif len(params) == 1:
-            execute(connection, self._sql, self._converted(params[0]))
+        form = self._form(connection.dialect)
+        if len(params) == 1:
+            execute(connection, form.sql, form.converted(params[0]))
         else:
-            execute_many(connection, self._sql, [self._converted(one) for one in params])
+            execute_many(connection, form.sql, [form.converted(one) for one in params])
 
-    def _converted(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _form(self, dialect: Dialect) -> "_Form":
+        form = self._forms.get(dialect.name)
+        if form is None:
+            own = _SQLITE if dialect.name == "sqlite" else dialect
+            form = self._forms[dialect.name] = _Form(self._statement, self._pairs, own)
+        return form
+
+
+class _Form:
+    """A statement as one kind of database's driver takes it."""
+
+    def __init__(self, statement: Any, pairs: Sequence[str], dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        values, in_pairs = _LISTS[dialect.name]
+        self._lists = tuple(_LIST.findall(str(compiled)))
+        self.sql = _LIST.sub(lambda found: (in_pairs if found[1] in pairs else values).format(found[1]), str(compiled))
+        self._bind = {
+            name: convert
+            for name, bind in compiled.binds.items()
+            if name not in self._lists and (convert := binder(bind.type, dialect))
+        }
+        constants = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
+        self._constants = {name: self._bind.get(name, _same)(value) for name, value in constants.items()}
+        columns = list(getattr(statement, "exported_columns", ()))
+        self.row: Any = namedtuple("Row", [column.key for column in columns]) if columns else None
+        self._read = [
+            (index, convert)
+            for index, column in enumerate(columns)
+            if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
+        ]
+
+    def converted(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters as the driver takes them."""
         values = {**self._constants, **params}
         for name, convert in self._bind.items():
             if name in params:
@@ -85,25 +96,75 @@ class Quick:
             values[name] = encode_text(list(values[name]))
         return values
 
+    def rows(self, found: Sequence[Any]) -> list[Any]:
+        """What the driver returned, with names and the columns' own types."""
+        if self._read:
+            found = [list(row) for row in found]
+            for row in found:
+                for index, convert in self._read:
+                    row[index] = convert(row[index])
+        return [self.row._make(row) for row in found]
+
+
+def binder(kind: Any, dialect: Dialect) -> Any:
+    """What makes of a value of a column's type one that the driver takes; None where that is the value itself."""
+    return encode_text if isinstance(kind, JSON) else kind.dialect_impl(dialect).bind_processor(dialect)
+
 
 def _same(value: Any) -> Any:
     return value
 
 
 def execute(connection: Connection, sql: str, params: Any) -> Any:
-    """Give a statement to SQLite's driver; its cursor. Failures are SQLAlchemy's, without the values."""
+    """Give a statement to the driver; its cursor. Failures are SQLAlchemy's, without the values."""
     try:
         return _driver(connection).execute(sql, params)
-    except sqlite3.Error as error:
-        raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
+    except _failures(connection) as error:
+        raise _failure(connection, sql, error) from error
 
 
 def execute_many(connection: Connection, sql: str, params: Iterable[Any]) -> None:
     """The same for many parameters."""
+    driver = _driver(connection)
     try:
-        _driver(connection).executemany(sql, params)
-    except sqlite3.Error as error:
-        raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
+        if connection.dialect.name == "sqlite":
+            driver.executemany(sql, params)
+        else:
+            with driver.cursor() as cursor:
+                cursor.executemany(sql, params)
+    except _failures(connection) as error:
+        raise _failure(connection, sql, error) from error
+
+
+@contextmanager
+def together(connection: Connection) -> Iterator[None]:
+    """Statements of a `Quick` in the block need no answer from each other: PostgreSQL gets them in one message.
+
+    What is refused is raised at the first answer that is asked for, at the end of the block at the latest.
+    """
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    try:
+        with _driver(connection).pipeline():
+            yield
+    except _failures(connection) as error:
+        raise _failure(connection, "", error) from error
+
+
+def _fetched(connection: Connection, cursor: Any) -> Any:
+    try:
+        return cursor.fetchall()
+    except _failures(connection) as error:
+        raise _failure(connection, "", error) from error
+
+
+def _failures(connection: Connection) -> Any:
+    return connection.dialect.loaded_dbapi.Error
+
+
+def _failure(connection: Connection, sql: str, error: Any) -> BaseException:
+    return DBAPIError.instance(sql, None, error, _failures(connection), hide_parameters=True)
 
 
 def _driver(connection: Connection) -> Any:
