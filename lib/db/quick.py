@@ -159,12 +159,12 @@ def _fetched(connection: Connection, cursor: Any) -> Any:
         raise _failure(connection, "", error) from error
 
 
-def _failures(connection: Connection) -> Any:
+def _failures(connection: Connection) -> type[Exception]:
     return connection.dialect.loaded_dbapi.Error
 
 
-def _failure(connection: Connection, sql: str, error: Any) -> BaseException:
-    return DBAPIError.instance(sql, None, error, _failures(connection), hide_parameters=True)
+def _failure(connection: Connection, sql: str, error: Any) -> Exception:
+    return DBAPIError.instance(sql, None, error, _failures(connection), hide_parameters=True)  # type: ignore[no-any-return]
 
 
 def _driver(connection: Connection) -> Any:

@@ -247,12 +247,9 @@ usage_logs = Table(
     Index(None, "user_id", "started_at"),
     Index(None, "call_id"),
     Index(None, "change_seq"),
-    Index(None, "batch_id"),
-    Index(  # of conversations' calls alone: the others pay nothing for it
-        None,
-        "conversation_id",
-        sqlite_where=text("conversation_id IS NOT NULL"),
-        postgresql_where=text("conversation_id IS NOT NULL"),
+    *(
+        Index(None, name, sqlite_where=text(f"{name} IS NOT NULL"), postgresql_where=text(f"{name} IS NOT NULL"))
+        for name in ("batch_id", "conversation_id")  # rows that have none pay nothing for it
     ),
 )
 

@@ -22,6 +22,7 @@ from lib import services
 from lib.errors import InstallationError
 from lib.gateway import health
 from lib.gateway.doors import Doors
+from lib.gateway.one_write import OneWriteProtocol
 from lib.gateway.routes import door_routes
 from lib.gateway.stopping import DRAIN_S
 from lib.gateway.supervisor import bound
@@ -59,7 +60,7 @@ class Worker(uvicorn.Server):
             uvicorn.Config(
                 application(),
                 loop="uvloop",
-                http="httptools",
+                http=OneWriteProtocol,
                 ws="none",
                 lifespan="on",
                 access_log=False,
