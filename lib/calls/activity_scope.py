@@ -8,7 +8,10 @@ role super-admin: the rule of `Actor.reads_content_of`.
 import re
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, Text, and_, cast, exists, false, or_, select, true
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from lib.access.permissions import Actor
 from lib.calls.activity_filter import LIVE, ActivityFilter
@@ -79,8 +82,30 @@ def _alike(asked: ActivityFilter, table: FromClause) -> list[ColumnElement[bool]
             conditions.append(table.c[column].in_(values))
     for tag in asked.tags:
         name, _, value = tag.partition("=")
-        conditions.append(table.c.tags[name].as_string() == value)
+        conditions.append(_has_tag(table, name, value))
     return conditions
+
+
+class _Pairs(FunctionElement[Any]):
+    """The names and values of a JSON object, as rows."""
+
+    inherit_cache = True
+
+
+@compiles(_Pairs, "sqlite")
+def _(element: _Pairs, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Pairs, "postgresql")
+def _(element: _Pairs, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each_text({compiler.process(element.clauses, **options)})"
+
+
+def _has_tag(table: FromClause, name: str, value: str) -> ColumnElement[bool]:
+    """Rather than by a path, in which a quote or a dot would mean something."""
+    pair = _Pairs(table.c.tags).table_valued("key", "value").alias("tag")
+    return exists(select(1).select_from(pair).where(pair.c.key == name, cast(pair.c.value, Text) == value))
 
 
 def _has_id(text: str, table: FromClause) -> ColumnElement[bool]:

@@ -748,6 +748,7 @@ documents = Table(
     Column("serving_version", Integer),  # what is found; NULL until the first is whole
     _id("worker_id"),  # the process that works on it
     _moment("worker_until", nullable=True),
+    Column("interruptions", Integer, nullable=False, default=0, server_default="0"),  # processes that died over it
     _id("created_by"),
     _moment("created_at"),
     _moment("updated_at"),

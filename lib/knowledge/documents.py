@@ -131,6 +131,7 @@ class Documents:
                 "size": len(data),
                 "sha256": digest,
                 "state": "queued",
+                "interruptions": 0,
                 "error": None,
                 "updated_at": now,
                 "created_by": actor.user_id,
@@ -166,7 +167,7 @@ class Documents:
             row = _of(connection, actor, document_id, writing=True)
             if row["state"] != "failed":
                 raise Conflict("It has not failed.", f"It is {row['state']}.")
-            values = {"state": "queued", "error": None, "updated_at": utc_now()}
+            values = {"state": "queued", "error": None, "interruptions": 0, "updated_at": utc_now()}
             connection.execute(update(documents).where(_D.id == document_id).values(**values))
             audit.record(connection, actor, "document.retry", row["title"])
 

@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 _D, _V, _K = documents.c, document_versions.c, chunks.c
 _UNDER_WAY = ("parsing", "embedding")
 _INSERTED = 500
+_MOST_INTERRUPTIONS = 3
+_INTERRUPTED = (
+    f"The server ended {_MOST_INTERRUPTIONS} times while it took this in, so it is left alone. It may be too large for "
+    "this machine's memory: split it, or try again."
+)
 
 
 class Gone(Exception):
@@ -64,10 +69,16 @@ class Ingest:
             query = (
                 select(documents).where(due).order_by(_D.updated_at, _D.id).limit(1).with_for_update(skip_locked=True)
             )
-            row = connection.execute(query).mappings().first()
-            if row is not None:
+            while (row := connection.execute(query).mappings().first()) is not None:
+                interruptions = row["interruptions"] + (row["state"] in _UNDER_WAY)
+                may_go_on = interruptions < _MOST_INTERRUPTIONS
                 values = {"state": "parsing", "worker_id": self._worker, "worker_until": now + HELD}
-                connection.execute(update(documents).where(_D.id == row["id"]).values(**values))
+                if not may_go_on:
+                    values = {"state": "failed", "error": _INTERRUPTED, "worker_id": None, "worker_until": None}
+                mine = update(documents).where(_D.id == row["id"])
+                connection.execute(mine.values(**values, interruptions=interruptions))
+                if may_go_on:
+                    break
             return row
 
     def _take_in(self, row: RowMapping) -> None:
@@ -75,7 +86,8 @@ class Ingest:
             with renewed(lambda: self._hold(row)):
                 self._work(row)
         except Gone:
-            return
+            if self._stopped.is_set():
+                self._give_back(row)
         except LLMManagerError as error:
             self._fail(row, str(error))
         except Exception as error:  # the boundary of a background job: the others must go on
@@ -130,6 +142,13 @@ class Ingest:
         with self._store.write() as connection:
             held = update(documents).where(mine).values(**values, worker_until=utc_now() + HELD)
             return bool(connection.execute(held).rowcount)
+
+    def _give_back(self, row: RowMapping) -> None:
+        """Let another process, or the next one, take it in."""
+        mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
+        with self._store.write() as connection:
+            waits = update(documents).where(mine, _D.state.in_(_UNDER_WAY))
+            connection.execute(waits.values(state="queued", worker_id=None, worker_until=None))
 
     def _fail(self, row: RowMapping, why: str) -> None:
         mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)

@@ -91,11 +91,14 @@ def test_each_filter_takes_any_of_its_values(store: Store, column: str, field: s
 def test_calls_are_found_by_all_of_their_tags(store: Store) -> None:
     blue = log(store, tags={"team": "blue", "a.b c": "1=2"})
     log(store, tags={"team": "red"})
+    quoted = log(store, tags={'so "called"': "it's", "$.team": 7})
     going = opened(store, tags={"team": "blue"})
     activity = Activity(store)
     for tags, ids in (
         (("team=blue",), {blue, going}),
         (("team=blue", "a.b c=1=2"), {blue}),
+        (("""so "called"=it's""",), {quoted}),
+        (("$.team=7",), {quoted}),
         (("team=",), set()),
         (("team",), set()),
     ):

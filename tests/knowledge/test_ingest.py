@@ -94,6 +94,40 @@ def test_what_a_killed_process_held_is_taken_over_when_its_time_is_over(rig: Kno
     assert rig.services.documents.get(rig.amira, added.id).state == "ready"
 
 
+def test_a_document_over_which_process_after_process_dies_is_left_alone(rig: KnowledgeRig) -> None:
+    added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
+    for _ in range(3):
+        with rig.services.store.write() as connection:
+            connection.execute(update(documents).values(worker_until=utc_now() - timedelta(seconds=1)))
+        claimed = Ingest(rig.services.store, rig.services.embedder)._claim()
+        assert claimed is not None
+        assert claimed["id"] == added.id
+    with rig.services.store.write() as connection:
+        connection.execute(update(documents).values(worker_until=utc_now() - timedelta(seconds=1)))
+    assert rig.services.ingest.run_due() == 0
+    failed = rig.services.documents.get(rig.amira, added.id)
+    assert (failed.state, "3 times" in str(failed.error)) == ("failed", True)
+    rig.services.documents.retry(rig.amira, added.id)
+    assert rig.services.ingest.run_due() == 1
+    assert rig.services.documents.get(rig.amira, added.id).state == "ready"
+
+
+def test_a_server_that_stops_gives_back_what_it_had_begun(rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
+    first, parse = Ingest(rig.services.store, rig.services.embedder), ingest_module.sandbox.parse
+
+    def stopped_meanwhile(name: str, data: bytes) -> object:
+        first.stop()
+        return parse(name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_module.sandbox, "parse", stopped_meanwhile)
+        first.run_due()
+    assert rig.services.documents.get(rig.amira, added.id).state == "queued"
+    assert rig.services.ingest.run_due() == 1, "without waiting for a hold to run out"
+    assert rig.services.documents.get(rig.amira, added.id).state == "ready"
+
+
 def test_a_hold_is_renewed_while_a_step_lasts_longer_than_it(
     rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,7 @@
-"""Less to write for a call: on SQLite two tables are their own index, and only imported rows are indexed by batch."""
+"""Less to write for a call: on SQLite two tables are their own index, and only imported rows are indexed by batch.
+
+And how often a process died while it took a document in.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,3 +21,4 @@ def upgrade() -> None:
     name = op.f("ix_usage_logs_batch_id")
     op.drop_index(name, "usage_logs")
     op.create_index(name, "usage_logs", ["batch_id"], sqlite_where=_IMPORTED, postgresql_where=_IMPORTED)
+    op.add_column("documents", sa.Column("interruptions", sa.Integer(), nullable=False, server_default="0"))
