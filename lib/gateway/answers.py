@@ -125,6 +125,7 @@ class Answer:
             self._watch.cancel()
         if self._watching is not None:
             self._watching.cancel()
+            self._watching = None  # a cancelled task knows where it was, and so this answer
 
     async def _finish_whole(self, call: LiveCall) -> None:
         if self._is_passed:

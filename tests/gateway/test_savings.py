@@ -1,9 +1,18 @@
-"""An answer's parts leave in one write, in their order, and none is lost at the end."""
+"""What the gateway saves: an answer's parts leave in one write, and an ended call is freed at once."""
 
 import asyncio
+import gc
 from typing import Any
 
+import httpx
+import pytest
+from live import live
+
+from lib.access.permissions import OPERATOR
+from lib.calls.live import LiveCall
+from lib.gateway import answers
 from lib.gateway.one_write import Joined
+from lib.settings import Settings
 
 
 class Transport:
@@ -59,3 +68,27 @@ def test_closing_sends_the_rest_first() -> None:
         assert transport.seen == [b"last"]
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("watched_after_s", [0.0, 30.0])
+def test_a_call_that_was_answered_leaves_nothing_to_the_garbage_collector(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, watched_after_s: float
+) -> None:
+    monkeypatch.setattr(answers, "_WATCH_AFTER_S", watched_after_s)
+    body = {"model": "bot", "messages": [{"role": "user", "content": "hi"}]}
+    with live(settings) as rig:
+        rig.services.providers.create(OPERATOR, name="scripted", kind="scripted")
+        rig.services.configurations.create(OPERATOR, slug="bot", app="bot", provider="scripted", model="words:3")
+        gc.collect()
+        gc.disable()
+        try:
+            for stream in (False, True):
+                answer = httpx.post(
+                    f"{rig.url}/v1/chat/completions",
+                    json=body | {"stream": stream},
+                    headers={"authorization": f"Bearer {rig.key}"},
+                )
+                assert answer.status_code == 200
+            rig.eventually(lambda: not any(isinstance(one, LiveCall) for one in gc.get_objects()), 5)
+        finally:
+            gc.enable()
