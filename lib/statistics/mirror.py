@@ -68,6 +68,7 @@ class Mirror:
         self._connection = self._file.connection if self._file else copy_file.in_memory(TABLES)
         seen = self._connection.execute("SELECT epoch, change_seq FROM seen").fetchone()
         self._version = Version(*seen) if seen else _NOTHING
+        self._extent: tuple[Version, int, Span] | None = None  # as of a version
 
     def refresh(self) -> Version:
         """Bring the copy up to the ledger's last commit and return what it has seen."""
@@ -102,7 +103,9 @@ class Mirror:
         Without a zone, with any that is there.
         """
         with self._lock, self._cursor() as cursor:
-            rows, span = _extent(cursor)
+            if self._extent is None or self._extent[0] != self._version:
+                self._extent = (self._version, *_extent(cursor))
+            _, rows, span = self._extent
             if rows < rollup.LEAST_ROWS:
                 return Copy(span)
             known, now = rollup.covers(cursor), self._version.change_seq
