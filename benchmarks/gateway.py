@@ -12,6 +12,7 @@ is 1 when a limit is passed. LiteLLM's proxy is measured too where it is install
 
 import argparse
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -132,7 +133,9 @@ def litellm_proxy(folder: Path, upstream_port: int) -> Iterator[Target | None]:
     config = folder / "litellm.yaml"
     config.write_text(f"{LITELLM}      api_base: http://127.0.0.1:{upstream_port}/v1\n      api_key: none\n")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    key = f"sk-{secrets.token_hex(16)}"
     environment = dict(os.environ) | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    environment["LITELLM_MASTER_KEY"] = key  # without one it does not start
     try:
         subprocess.run([program, "--version"], check=True, env=environment, **quiet)
     except (OSError, subprocess.CalledProcessError):
@@ -143,7 +146,7 @@ def litellm_proxy(folder: Path, upstream_port: int) -> Iterator[Target | None]:
     try:
         wait_for_port(port, process)
         rest(process.pid)
-        yield Target("LiteLLM's proxy", port, process.pid)
+        yield Target("LiteLLM's proxy", port, process.pid, key)
     finally:
         stop(process)
 
