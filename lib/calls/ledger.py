@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from lib.access.limits import RateLimits
 from lib.calls import admission
@@ -196,18 +197,30 @@ class Ledger:
     def _commit(
         self, opening: list["_Opening"], closing: list[Closing], doubtful: list[str], *, settled: bool = False
     ) -> tuple[list[Answer], Exception | None]:
-        """_SettleFirst, and nothing written, when something is refused while endings wait that may make room."""
+        """Once more when the connection was lost: openings that it may have committed are doubtful then."""
         try:
-            with self._store.write() as connection:
-                answers = self._write(connection, opening, closing, doubtful)
-                if not settled and self._closing and any(answer.refusal is not None for answer in answers):
-                    raise _SettleFirst
-                return answers, None
+            try:
+                return self._try_there(opening, closing, doubtful, settled), None
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                doubtful += [one.row["id"] for one in opening]
+                return self._try_there(opening, closing, doubtful, settled), None
         except _SettleFirst:
             raise
         except Exception as error:  # the boundary: whoever waits for an answer has to get one
             log.error("The ledger could not be written, %d closings wait: %s", len(closing), error)
             return [], error
+
+    def _try_there(
+        self, opening: list["_Opening"], closing: list[Closing], doubtful: list[str], settled: bool
+    ) -> list[Answer]:
+        """_SettleFirst, and nothing written, when something is refused while endings wait that may make room."""
+        with self._store.write() as connection:
+            answers = self._write(connection, opening, closing, doubtful)
+            if not settled and self._closing and any(answer.refusal is not None for answer in answers):
+                raise _SettleFirst
+        return answers
 
     def _write(
         self, connection: Connection, opening: list["_Opening"], closing: list[Closing], doubtful: list[str]

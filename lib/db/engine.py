@@ -6,6 +6,7 @@ Nobody holds a transaction across a provider call.
 """
 
 import math
+import select
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -167,7 +168,10 @@ def _sqlite_engine(url: str) -> Engine:
 
 
 def _postgres_engine(url: str) -> Engine:
-    """Its connections are asked whether they live before they are used again, unless they just were."""
+    """Its connections are asked whether they live before they are used again, unless they just were.
+
+    A server that ends a connection says so on it at once, so one that has nothing to read has not been ended.
+    """
     engine = create_engine(url, pool_size=8)
 
     @event.listens_for(engine, "checkin")
@@ -176,7 +180,7 @@ def _postgres_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "checkout")
     def on_checkout(driver: Any, record: Any, _proxy: Any) -> None:
-        if time.monotonic() - record.info.get("used_at", -math.inf) < _TRUSTED_S:
+        if time.monotonic() - record.info.get("used_at", -math.inf) < _TRUSTED_S and _is_silent(driver):
             return
         try:
             engine.dialect.do_ping(driver)
@@ -184,6 +188,15 @@ def _postgres_engine(url: str) -> Engine:
             raise DisconnectionError("the database has closed the connection") from error
 
     return engine
+
+
+def _is_silent(driver: Any) -> bool:
+    """Whether nothing waits to be read on an idle connection to PostgreSQL."""
+    if driver.closed:
+        return False
+    socket = select.poll()
+    socket.register(driver.fileno(), select.POLLIN)
+    return not socket.poll(0)
 
 
 @contextmanager

@@ -164,7 +164,13 @@ def _failures(connection: Connection) -> type[Exception]:
 
 
 def _failure(connection: Connection, sql: str, error: Any) -> Exception:
-    return DBAPIError.instance(sql, None, error, _failures(connection), hide_parameters=True)  # type: ignore[no-any-return]
+    dialect = connection.dialect
+    is_lost = not connection.invalidated and dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+    if is_lost:
+        connection.invalidate(error)
+    return DBAPIError.instance(  # type: ignore[no-any-return]
+        sql, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, connection_invalidated=is_lost
+    )
 
 
 def _driver(connection: Connection) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from rig import AMIRA, Rig
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import Connection, create_engine, func, select, text
 
+from lib.calls import admission
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs
 from lib.errors import LLMManagerError
@@ -114,6 +115,33 @@ def test_connections_cut_under_load_lose_and_double_nothing(rig: Rig, database_k
     assert {counts(rig.services.store, call_id) for call_id in sent} == {(1, 0)}
     with rig.services.store.read() as connection:
         assert connection.scalar(select(func.count()).select_from(usage_logs)) == len(sent)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_a_call_does_not_hear_of_connections_that_the_database_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    end = text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
+    operator = create_engine(rig.services.settings.database_url, isolation_level="AUTOCOMMIT")
+    admit, asked, calls = admission.admit, [], rig.services.calls
+
+    def cut_once(connection: Connection, *rest: Any) -> list[admission.Answer]:
+        answers = admit(connection, *rest)
+        if not asked:
+            asked.append(1)
+            other.execute(end)
+        return answers
+
+    with operator.connect() as other:
+        for _ in range(5):  # connections that were used a moment ago
+            other.execute(end)
+            assert calls.wait(AMIRA, calls.start(rig.request("echo")), 10).status == "ok"
+        monkeypatch.setattr(admission, "admit", cut_once)  # the connection that opens a call, half-way
+        last = calls.start(rig.request("echo"))
+        assert calls.wait(AMIRA, last, 10).status == "ok"
+    operator.dispose()
+    calls.flush()
+    assert asked == [1]
+    assert counts(rig.services.store, last) == (1, 0)
 
 
 _CHILD = """
