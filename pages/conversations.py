@@ -58,7 +58,7 @@ if current is None or thread is not None:
         accept_file="multiple",
         file_type=list(conversation_files.TYPES),
         disabled=closed or running or chosen is None,
-        key=f"ask-{current or 'new'}",
+        key=conversation_thread.box(current),
     )
     if asked and chosen is not None:
         given = [(file.name, file.getvalue()) for file in asked.files]

@@ -101,6 +101,18 @@ def progress(what: str) -> Callable[[int, int], None]:
     return note
 
 
+def redraw_page() -> None:
+    """In a fragment that redraws itself: what it watched has ended, draw the whole page.
+
+    While the page itself is being drawn, the fragment's next turn does it: starting over there would lose what was
+    just typed or pressed, since only the first start tells of it.
+    """
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    if (context := get_script_run_ctx()) is not None and context.fragment_ids_this_run:
+        st.rerun()
+
+
 def show_failure(message: str) -> None:
     """A stored error message, whose first sentence says what happened."""
     title, _, rest = message.partition(". ")

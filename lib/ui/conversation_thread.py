@@ -38,6 +38,16 @@ def seen(conversation_id: str | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def box(conversation_id: str | None) -> str:
+    """The key of the input below a conversation: the one it began in keeps being its own.
+
+    Whoever goes on typing while the conversation appears types into the same box.
+    """
+    if conversation_id is None:
+        return f"ask-new-{st.session_state.get('begun', 0)}"
+    return str(st.session_state.get(f"box-{conversation_id}", f"ask-{conversation_id}"))
+
+
 def suggest_title(services: Services, actor: Actor, thread: Thread) -> None:
     """After the first answer ask for a title; while it is on its way look for it."""
     conversation = thread.conversation
@@ -53,7 +63,7 @@ def suggest_title(services: Services, actor: Actor, thread: Thread) -> None:
     @st.fragment(run_every=TITLE_S)
     def waiting() -> None:
         if services.talk.read(actor, conversation.id, 1).conversation.title_source != "question":
-            st.rerun()
+            blocks.redraw_page()
 
     waiting()
 
@@ -80,6 +90,9 @@ def ask(
         if made is not None:
             services.conversations.delete(actor, made.id)
         raise
+    if made is not None:
+        st.session_state[f"box-{made.id}"] = box(None)
+        st.session_state["begun"] = st.session_state.get("begun", 0) + 1
     return conversation_id
 
 
@@ -168,7 +181,7 @@ def _growing(services: Services, actor: Actor, thread: Thread, message: Message)
         view = services.talk.answering(actor, message)
         if view is None or not view.running:
             if services.talk.read(actor, thread.conversation.id, 1).running is None:
-                st.rerun()
+                blocks.redraw_page()
             st.caption("The answer is being written down.")
             return
         if view.reasoning:

@@ -98,7 +98,7 @@ def _progress(services: Services, actor: Actor, one: Experiment) -> None:
         st.caption(blocks.plain(f"Spent {so_far}{format_money(now.spent_nano_usd)}{cap}. {now.reason}".strip()))
         _buttons(services, actor, now, failed)
         if one.at_work and not now.at_work:
-            st.rerun()
+            blocks.redraw_page()
 
     growing()
 

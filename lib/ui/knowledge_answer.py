@@ -105,7 +105,7 @@ def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
         if view.error_message:
             blocks.show_failure(view.error_message)
         turn.answer, turn.checked = view.text, check(view.text, [hit.text for hit in turn.asked.sources])
-        st.rerun()
+        blocks.redraw_page()
 
     growing()
 

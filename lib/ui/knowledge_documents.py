@@ -36,7 +36,7 @@ def tab(services: Services, actor: Actor, one: Collection) -> None:
         found = _all(services, actor, one)
         busy = [d for d in found if d.state in ("queued", "parsing", "embedding")]
         if every is not None and not busy:
-            st.rerun()
+            blocks.redraw_page()
         if not found:
             with blocks.empty_state("description", "No documents yet", "Add files, paste text or name an address."):
                 pass

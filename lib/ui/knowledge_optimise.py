@@ -108,7 +108,7 @@ def _study(services: Services, actor: Actor, one: Collection, study_id: str) -> 
     def shown() -> None:
         study = services.optimiser.get(actor, study_id)
         if going and study.state not in (State.WAITING, State.RUNNING):
-            st.rerun()
+            blocks.redraw_page()
         with blocks.row():
             label, colour = _STATES[study.state]
             st.badge(label, color=colour)  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ def pane(services: Services, actor: Actor, call_id: str, height: int | str = ANS
                 services.calls.stop(actor, now.call_id)
             log_link(now)
         if view.running and not now.running:
-            st.rerun()
+            blocks.redraw_page()
 
     with st.container(border=True):
         growing()

@@ -149,7 +149,7 @@ def answer(
                 if not now.running and run.is_kept and now.status == "ok":
                     playground_compare.rating(services, actor, run, position)
         if pane.call is not None and pane.call.running and not now.running:
-            st.rerun()
+            blocks.redraw_page()
 
     growing()
 

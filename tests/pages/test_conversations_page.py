@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from lib.access.permissions import OPERATOR, Role, actor_for
@@ -208,3 +210,27 @@ def test_a_thousand_messages_open_in_half_a_second(amira: Talker) -> None:
     began = time.perf_counter()
     amira.services.talk.read(amira.actor, talk.id)
     assert time.perf_counter() - began < 0.5
+
+
+def test_what_is_sent_while_the_title_comes_is_not_lost(amira: Talker, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk, services = amira.begin("First"), amira.services
+    with services.store.write() as connection:
+        connection.execute(update(conversations).values(title_source="question", title_call_id=amira.leaf(talk)))
+    page, read = amira.open("conversations", id=talk.id), services.talk.read
+
+    def titled(actor: Any, conversation_id: str, most: int) -> Any:  # between the page's own look and the fragment's
+        thread = read(actor, conversation_id, most)
+        return replace(thread, conversation=replace(thread.conversation, title_source="model")) if most == 1 else thread
+
+    monkeypatch.setattr(services.talk, "read", titled)
+    ask(page, "Second")
+    monkeypatch.undo()
+    assert "Second" in amira.said(talk)
+
+
+def test_a_conversation_keeps_the_box_it_began_in(amira: Talker) -> None:
+    page = ask(amira.open("conversations"), "First")
+    began = page.chat_input[0].key
+    assert began == "ask-new-0"
+    press(page, "New conversation")
+    assert page.chat_input[0].key == "ask-new-1"
