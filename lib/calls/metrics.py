@@ -140,6 +140,14 @@ class Metrics:
                     one["texts"], one["values"] = int(all_of_key), (*one.get("values", ()), (value, count))
         return [KeyStatistics(**one) for one in found.values()]
 
+    def numeric_keys(self, actor: Actor) -> Sequence[str]:
+        """The keys under which numbers or truths were recorded, by name, at most 200."""
+        actor.require(Permission.TEST_CONFIGS)
+        where = (activity_scope.visible(actor, custom_metrics), _m.number.is_not(None))
+        with self._store.read() as connection:
+            query = select(_m.key).where(*where).distinct().order_by(_m.key).limit(MOST_KEYS)
+            return connection.scalars(query).all()
+
     def daily(self, actor: Actor, key: str, zone: ZoneInfo, within: Range = Range()) -> Sequence[DayFigure]:
         """The mean of a key's numbers and truths on each local day that has one, in order."""
         actor.require(Permission.TEST_CONFIGS)

@@ -16,7 +16,7 @@ from lib.money import NANO_PER_USD, USD, format_money, usd_from_nano
 from lib.statistics.chart_theme import ACCENT, colour, heat, money_axis, provider_hex, style
 from lib.statistics.charts import mark
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Axis, Measure, Shape, Unit
+from lib.statistics.measures import Axis, Measure, MetricMeasure, Shape, Unit
 from lib.statistics.periods import Cycle, Step
 from lib.statistics.queries import Statistics
 
@@ -39,7 +39,7 @@ class Cross:
 
     by: Axis
     across: Axis | None
-    measure: Measure
+    measure: Measure | MetricMeasure
     cells: pd.DataFrame
     rows: list[Any]
     columns: list[Any]
@@ -51,18 +51,29 @@ class Cross:
 
 
 def cross(
-    ask: Statistics, actor: Actor, where: StatisticsFilter, by: Axis, across: Axis | None, measure: Measure
+    ask: Statistics,
+    actor: Actor,
+    where: StatisticsFilter,
+    by: Axis,
+    across: Axis | None,
+    measure: Measure | MetricMeasure,
 ) -> Cross:
     """Ask for it; rows by their totals, the largest first, moments and cycles in their order."""
-    of_rows = _totals(ask.pivot(actor, where, [by], [measure]), by, measure)
-    of_columns = _totals(ask.pivot(actor, where, [across], [measure]), across, measure) if across else {}
-    whole = ask.pivot(actor, where, [], [measure])
+    splits: list[list[Axis]] = [[by], [], *([[across], [by, across]] if across else [])]
+    if isinstance(measure, MetricMeasure):
+        frames = ask.noted(actor, where, splits, measure)
+    else:
+        frames = [ask.pivot(actor, where, split, [measure]) for split in splits]
+    of_rows, whole = _totals(frames[0], by, measure), frames[1]
     total = _plain(whole[measure.value].iloc[0]) if len(whole) else None
+    of_columns = dict[Any, Any]()
     if across is None:
         cells = pd.DataFrame({"row": list(of_rows), "column": None, "value": list(of_rows.values())})
     else:
-        cells = ask.cross_tab(actor, where, by, across, measure)
-        cells = cells.assign(row=[_key(v) for v in cells["row"]], column=[_key(v) for v in cells["column"]])
+        of_columns, pairs = _totals(frames[2], across, measure), frames[3]
+        names = {"row": map(_key, pairs[by.value]), "column": map(_key, pairs[across.value])}
+        cells = pd.DataFrame({name: list(keys) for name, keys in names.items()}, dtype=object)
+        cells = cells.assign(value=list(pairs[measure.value]))
     rows, columns = _ordered(of_rows, by), _ordered(of_columns, across)
     cut = (max(0, len(rows) - MOST_ROWS), max(0, len(columns) - MOST_COLUMNS))
     kept = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
@@ -108,7 +119,10 @@ def draw(
     height: int = 300,
     currency: str = USD,
 ) -> Any:
-    """A chart of cells with the columns row_name, column_name, value: what a page gives to `chart_card.draw`."""
+    """A chart of cells with the columns row_name, column_name, value: what a page gives to `chart_card.draw`.
+
+    Small multiples with a column url lead there.
+    """
     order = list(dict.fromkeys(frame.row_name))
     heads = list(dict.fromkeys(frame.column_name))
     if len(order) > _SERIES and shape in (Shape.AREA, Shape.BARS):
@@ -135,8 +149,10 @@ def draw(
         return style(cells + text if len(heads) <= 8 else cells, min(30 * len(order) + 60, 700))
     hexes = [provider_hex(name) if by == "Provider" else _HEXES[n % _SERIES] for n, name in enumerate(order)]
     if shape is Shape.MULTIPLES:
-        bars = alt.Chart(data).mark_bar(color=ACCENT)
+        links = {"href": "url:N"} if "url" in data else {}
+        bars = alt.Chart(data).mark_bar(color=ACCENT, cursor="pointer" if links else "default")
         few = bars.encode(
+            **links,
             x=alt.X("column_name:N", sort=heads, title=None, axis=alt.Axis(labels=False, ticks=False)),
             y=alt.Y("shown:Q", title=None, axis=scale),
             facet=alt.Facet("row_name:N", sort=order, title=None, columns=4),
@@ -161,6 +177,13 @@ def draw(
 def title_of(axis: Axis) -> str:
     """An axis in words."""
     return axis.value.removeprefix("tag.").replace("_", " ").capitalize()
+
+
+def words_for(measure: Measure | MetricMeasure) -> str:
+    """A measure in words."""
+    if isinstance(measure, MetricMeasure):
+        return f"{measure.key} · {measure.fold}"
+    return measure.value.replace("_", " ").capitalize()
 
 
 def words_of(axis: Axis, value: Any) -> str:
@@ -208,11 +231,13 @@ def label(value: Any, unit: Unit, currency: str = USD) -> str:
             return f"{float(value):,.0f} ms"
         case Unit.PER_SECOND:
             return f"{float(value):,.1f} /s"
+        case Unit.NUMBER:
+            return f"{float(value):,.4f}".rstrip("0").rstrip(".")
         case _:
             return f"{int(value):,}"
 
 
-def _totals(frame: pd.DataFrame, axis: Axis, measure: Measure) -> dict[Any, Any]:
+def _totals(frame: pd.DataFrame, axis: Axis, measure: Measure | MetricMeasure) -> dict[Any, Any]:
     return {_key(k): _plain(v) for k, v in zip(frame[axis.value], frame[measure.value], strict=True)}
 
 

@@ -107,6 +107,7 @@ class Unit(StrEnum):
     MS = "ms"
     SHARE = "share"
     PER_SECOND = "per_second"
+    NUMBER = "number"
 
 
 class Measure(StrEnum):
@@ -169,6 +170,39 @@ class Measure(StrEnum):
         return self.direct is None and self not in _RATIOS
 
 
+class Fold(StrEnum):
+    """What is made of the numbers of a custom metric. Percentiles are by nearest rank: values that were recorded."""
+
+    MEAN = "mean"
+    SUM = "sum"
+    P50 = "p50"
+    P95 = "p95"
+    VALUES = "values"
+
+
+@dataclass(frozen=True)
+class MetricMeasure:
+    """A custom metric, by its key: truths are 1 and 0, texts and JSON have no figure."""
+
+    key: str
+    fold: Fold
+
+    @property
+    def value(self) -> str:
+        """Its name as a column of a frame."""
+        return f"metric.{self.fold}.{self.key}"
+
+    @property
+    def unit(self) -> Unit:
+        """What its numbers are."""
+        return Unit.COUNT if self.fold is Fold.VALUES else Unit.NUMBER
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the figures of the parts of a whole add up to the whole's."""
+        return self.fold in (Fold.SUM, Fold.VALUES)
+
+
 class Shape(StrEnum):
     """How a cross is shown."""
 
@@ -222,3 +256,15 @@ def axis_named(name: str) -> Axis:
         return Tag(name.removeprefix("tag."))
     known = ", ".join([*Dimension, *Step, *Cycle, "tag.NAME"])
     raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {known}.", field="by")
+
+
+def measure_named(name: str) -> Measure | MetricMeasure:
+    """The measure of a name; InvalidInput lists those there are."""
+    if name in set(Measure):
+        return Measure(name)
+    kind, _, rest = name.partition(".")
+    fold, _, key = rest.partition(".")
+    if kind == "metric" and fold in set(Fold) and key:
+        return MetricMeasure(key, Fold(fold))
+    known = ", ".join([*Measure, *(f"metric.{one}.KEY" for one in Fold)])
+    raise InvalidInput(f"There is no measure {name}.", "", f"Choose of {known}.", field="measure")

@@ -19,9 +19,9 @@ import pandas as pd
 from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.money import usd_from_nano
-from lib.statistics import conversion, cube, percentiles, rollup
+from lib.statistics import conversion, cube, noted, percentiles, rollup
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Axis, Dimension, Measure, Tag, axis_named
+from lib.statistics.measures import Axis, Dimension, Measure, MetricMeasure, Tag, axis_named
 from lib.statistics.mirror import Mirror, Version, frame_of
 from lib.statistics.periods import Cycle, Step, bucket_key
 
@@ -78,7 +78,7 @@ class Statistics:
     """Answers from the ledger's columnar copy, which each question first brings up to date."""
 
     def __init__(self, store: Store, folder: Path | None = None) -> None:
-        self._mirror = Mirror(store, folder)
+        self._store, self._mirror = store, Mirror(store, folder)
         self._answers: OrderedDict[tuple[Any, ...], pd.DataFrame] = OrderedDict()
 
     def refresh(self) -> Version:
@@ -99,6 +99,21 @@ class Statistics:
         names = {axis.value: axis for axis in axes}
         order = ", ".join(f'"{name}" NULLS FIRST' for name in names)
         return self._frame(actor, where, names, {one.value: one for one in measures}, order)
+
+    def noted(
+        self, actor: Actor, where: StatisticsFilter, splits: Sequence[Sequence[Axis]], measure: MetricMeasure
+    ) -> list[pd.DataFrame]:
+        """A custom metric split by the axes of each split: frames as of `pivot`."""
+        numbers = noted.numbers(self._store, where, measure.key)
+        frames = []
+        with self._mirror.asking() as (_, cursor):
+            cursor.register(noted.TABLE, numbers)
+            for split in splits:
+                axes = {axis.value: axis for axis in split}
+                query = noted.statement(actor, where, axes, measure, self._mirror.copy(None).span)
+                frame = _with_keys(frame_of(cursor, query.sql, query.values), axes, where)
+                frames.append(frame.rename(columns={"value": measure.value}))
+        return frames
 
     def compared(
         self,
@@ -225,11 +240,7 @@ class Statistics:
                 cursor.register(conversion.TABLE, conversion.rates(where.money, copy.span))
             query = cube.statement(actor, where, axes, measures, copy, found)
             frame = frame_of(cursor, query.sql + (f" ORDER BY {order}" if order else ""), query.values)
-            for name, axis in axes.items():
-                if keyed and isinstance(axis, Step):
-                    keys = {bucket: _key(bucket, axis, where) for bucket in frame[name].unique()}
-                    frame[name] = frame[name].map(keys)
-            return frame
+            return _with_keys(frame, axes, where) if keyed else frame
 
         return self._kept((where, _scope(actor), tuple(axes.items()), tuple(measures.items()), order, keyed), ask)
 
@@ -271,6 +282,14 @@ def _exact(nano: pd.Series) -> pd.Series:
 
 def _with_rate(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(error_rate=frame.failed_calls / frame.calls.where(frame.calls > 0))
+
+
+def _with_keys(frame: pd.DataFrame, axes: Mapping[str, Axis], where: StatisticsFilter) -> pd.DataFrame:
+    for name, axis in axes.items():
+        if isinstance(axis, Step):
+            keys = {bucket: _key(bucket, axis, where) for bucket in frame[name].unique()}
+            frame[name] = frame[name].map(keys)
+    return frame
 
 
 def _key(bucket: pd.Timestamp, step: Step, where: StatisticsFilter) -> str:

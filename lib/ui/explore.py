@@ -4,20 +4,19 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.access.saved_views import SavedView
-from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.statistics import explore
 from lib.statistics.exchange import RateBook
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Axis, Dimension, Measure, Shape, Tag, axis_named
+from lib.statistics.measures import Axis, Dimension, Fold, Measure, MetricMeasure, Shape, Tag, axis_named, measure_named
 from lib.statistics.periods import Cycle, Step, buckets
-from lib.ui import blocks, chart_card, format, session, statistics_filters
+from lib.ui import blocks, chart_card, format, saved_views, session, statistics_filters
 from lib.ui import names as ids
 from lib.ui.statistics_table import as_file
 from lib.ui.statistics_view import LISTS, StatisticsView
@@ -42,17 +41,19 @@ def tab(
         titles = {axis.value: explore.title_of(axis) for axis in AXES} | {"": "nothing"}
         split = list(dict.fromkeys([*names, view.split]))
         across = list(dict.fromkeys(["", *names, view.across]))
-        measure: Any = {"format_func": lambda m: m.value.replace("_", " ").capitalize()}
+        metrics = [MetricMeasure(key, fold).value for key in services.metrics.numeric_keys(actor) for fold in Fold]
+        figures = list(dict.fromkeys([*(measure.value for measure in Measure), *metrics, view.figure]))
+        figure: Any = {"format_func": lambda name: explore.words_for(measure_named(name))}
         axis: Any = {"format_func": lambda name: titles.get(name, name)}
         st.selectbox("Split by", split, width=180, **axis, **statistics_filters.control(view, "split"))
         st.selectbox("Across", across, width=180, **axis, **statistics_filters.control(view, "across"))
-        st.selectbox("Figure", list(Measure), width=200, **measure, **statistics_filters.control(view, "figure"))
+        st.selectbox("Figure", figures, width=200, **figure, **statistics_filters.control(view, "figure"))
         shape: Any = {"format_func": _SHAPES.__getitem__, "required": True}
         st.segmented_control("Shape", list(_SHAPES), **shape, **statistics_filters.control(view, "shape"))
     card(services, actor, view, where, key="explore")
     found, named = _asked(services, actor, view, where)
     _files(services, actor, view, where, found, named, days)
-    _views(services, actor, view)
+    saved_views.listed(services, actor, view)
 
 
 def card(services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, *, key: str) -> None:
@@ -86,9 +87,9 @@ def card(services: Services, actor: Actor, view: StatisticsView, where: Statisti
             if found.across is not None and 0 <= place < len(found.columns):
                 picked[found.across] = found.columns[place]
             _link(found, named, picked, view, where)
-    elif (mark := _chart(found, named, view.shape, key)) is not None:
-        picked = dict(zip((found.by, found.across), mark, strict=True))
-        if (query := rows_behind(view, where, picked)) is not None:
+    else:
+        mark = _chart(found, named, view, where, key)
+        if mark is not None and (query := rows_behind(view, where, mark)) is not None:
             st.switch_page(session.page("activity"), query_params=query)
     if any(found.left_out):
         rows, columns_left = found.left_out
@@ -146,34 +147,43 @@ def _link(
     st.page_link(session.page("activity"), label=blocks.plain(f"The calls behind {words}"), **page)
 
 
-def _chart(found: explore.Cross, named: Any, shape: Shape, key: str) -> tuple[Any, Any] | None:
+def _chart(
+    found: explore.Cross, named: Any, view: StatisticsView, where: StatisticsFilter, key: str
+) -> dict[Axis, Any] | None:
     """Draws it; the values of the mark that was clicked."""
-    assert found.across is not None  # noqa: S101 (a cross without columns is a table)
+    by, across = found.by, found.across
+    assert across is not None  # noqa: S101 (a cross without columns is a table)
     cells = found.cells[found.cells["row"].isin(found.rows[:24]) & found.cells["column"].isin(found.columns)]
     place = {value: n for n, value in enumerate(found.rows)}
     order = {value: n for n, value in enumerate(found.columns)}
     cells = cells.assign(_r=cells["row"].map(place), _c=cells["column"].map(order)).sort_values(["_r", "_c"])
     frame = cells.assign(
-        row_name=[named(found.by, value) for value in cells["row"]],
-        column_name=[named(found.across, value) for value in cells["column"]],
+        row_name=[named(by, value) for value in cells["row"]],
+        column_name=[named(across, value) for value in cells["column"]],
     )[["row_name", "column_name", "value"]].reset_index(drop=True)
-    by, across = explore.title_of(found.by), explore.title_of(found.across)
+    titles = explore.title_of(by), explore.title_of(across)
     options: Any = {
         "stacks": found.measure.is_sum,
-        "is_time": isinstance(found.across, Step),
+        "is_time": isinstance(across, Step),
         "currency": found.currency,
-        "key": f"{key}-{shape}",
+        "key": f"{key}-{view.shape}",
     }
-    alt = f"{_SHAPES[shape]}: {found.measure.value} by {by} across {across}"
-    if shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views
-        chart_card.show(explore.draw, frame, by, across, found.measure.unit, shape, alt=alt, **options)
+    alt = f"{_SHAPES[view.shape]}: {found.measure.value} by {titles[0]} across {titles[1]}"
+    if view.shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views: marks are links
+        pairs = zip(cells["row"], cells["column"], strict=True)
+        frame["url"] = [_address(rows_behind(view, where, {by: row, across: column})) for row, column in pairs]
+        chart_card.show(explore.draw, frame, *titles, found.measure.unit, view.shape, alt=alt, **options)
         return None
-    mark = chart_card.draw(explore.draw, frame, by, across, found.measure.unit, shape, alt=alt, **options)
+    mark = chart_card.draw(explore.draw, frame, *titles, found.measure.unit, view.shape, alt=alt, **options)
     if mark is None:
         return None
     of_rows = dict(zip(frame.row_name, cells["row"], strict=True))
     of_columns = dict(zip(frame.column_name, cells["column"], strict=True))
-    return of_rows.get(mark.get("row_name")), of_columns.get(mark.get("column_name"))
+    return {by: of_rows.get(mark.get("row_name")), across: of_columns.get(mark.get("column_name"))}
+
+
+def _address(query: dict[str, list[str]] | None) -> str | None:
+    return None if query is None else f"{session.page('activity').url_path}?{urlencode(query, doseq=True)}"
 
 
 def _asked(
@@ -181,7 +191,7 @@ def _asked(
 ) -> tuple[explore.Cross, Any]:
     by = axis_named(view.split)
     across = axis_named(view.across) if view.across and view.across != view.split else None
-    found = explore.cross(services.statistics, actor, where, by, across, view.figure)
+    found = explore.cross(services.statistics, actor, where, by, across, measure_named(view.figure))
     return found, _namer(services, actor, found)
 
 
@@ -247,47 +257,3 @@ def _focus(services: Services, actor: Actor, where: StatisticsFilter, note: Any)
 
 def _marked(table: Any, kind: str, note: Any, *, bom: bool) -> bytes:
     return (b"\xef\xbb\xbf" if bom else b"") + as_file(table, kind, note)
-
-
-def _views(services: Services, actor: Actor, view: StatisticsView) -> None:
-    saved = services.saved_views.list(actor)
-    with blocks.row():
-        with st.popover("Save this view", icon=":material/bookmark_add:"), st.form("save-view", border=False):
-            name = st.text_input("Name", placeholder="Cost of each app by month", max_chars=80)
-            shared = st.checkbox("For everybody who may see statistics")
-            pinned = st.checkbox("On the dashboard", help="Yours; a shared one stands on everybody's")
-            if st.form_submit_button("Save view"):
-                try:
-                    services.saved_views.save(actor, name, view.to_query(), shared=shared, pinned=pinned)
-                except LLMManagerError as error:
-                    blocks.show_error(error)
-                else:
-                    st.rerun()
-        if not saved:
-            st.caption("No views are saved yet. A view keeps period, filters and shape; its figures are always fresh.")
-    for one in saved:
-        _line(services, actor, one)
-
-
-def _line(services: Services, actor: Actor, one: SavedView) -> None:
-    mine = one.user_id == actor.user_id
-    with blocks.row():
-        page: Any = {"icon": ":material/bookmark:", "query_params": dict(one.query)}
-        st.page_link(session.page("statistics"), label=blocks.plain(one.name), **page)
-        about = [*(["shared"] if one.is_shared else []), *(["on the dashboard"] if one.is_pinned else [])]
-        about += [] if mine else [f"by {one.owner}"]
-        st.caption(blocks.plain(" · ".join(about)), width="stretch")
-        if not mine:
-            return
-        pin = "Take off the dashboard" if one.is_pinned else "Put on the dashboard"
-        if st.button("", icon=":material/keep:", help=pin, type="tertiary", key=f"pin-{one.id}"):
-            services.saved_views.change(actor, one.id, shared=one.is_shared, pinned=not one.is_pinned)
-            st.rerun()
-        share = "Keep to yourself" if one.is_shared else "Share with everybody who may see statistics"
-        if st.button("", icon=":material/group:", help=share, type="tertiary", key=f"share-{one.id}"):
-            services.saved_views.change(actor, one.id, shared=not one.is_shared, pinned=one.is_pinned)
-            st.rerun()
-        if st.button("", icon=":material/delete:", help="Delete the view", type="tertiary", key=f"delete-{one.id}"):
-            services.saved_views.delete(actor, one.id)
-            st.toast(f"The view “{one.name}” is deleted.")
-            st.rerun()

@@ -14,7 +14,7 @@ from lib.calls.activity_filter import ActivityFilter
 from lib.errors import InvalidInput
 from lib.statistics.exchange import RateBook
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
-from lib.statistics.measures import Shape, axis_named
+from lib.statistics.measures import Shape, axis_named, measure_named
 from lib.statistics.periods import Comparison, Period, Range, Step, default_step, last_year, resolve, steps_for
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
@@ -59,9 +59,9 @@ class StatisticsView:
     rows: Dimension = Dimension.PROVIDER
     columns: Dimension = Dimension.APP
     tab: str = "figures"
-    split: str = "provider"  # of the tab Explore: axes by name, a measure, a shape
+    split: str = "provider"  # of the tab Explore: axes and a measure by name, a shape
     across: str = ""
-    figure: Measure = Measure.COST
+    figure: str = Measure.COST.value
     shape: Shape = Shape.TABLE
     others: tuple[str, ...] = ()  # of the tab What-if: models to compare with, and what is split
     move: Dimension = Dimension.APP
@@ -147,7 +147,7 @@ class StatisticsView:
             tab=last("tab") if last("tab") in TABS else "figures",
             split=_axis(last("split")) or "provider",
             across=_axis(last("across")),
-            figure=one("figure", Measure, Measure.COST, Measure),
+            figure=_figure(last("figure")),
             shape=one("shape", Shape, Shape.TABLE, Shape),
             others=_values(values.get("other", ())),
             move=one("move", Dimension, Dimension.APP, Dimension),
@@ -164,6 +164,13 @@ def _axis(name: str) -> str:
         return axis_named(name[:_LONGEST]).value if name else ""
     except InvalidInput:
         return ""
+
+
+def _figure(name: str) -> str:
+    try:
+        return measure_named(name[:_LONGEST]).value
+    except InvalidInput:
+        return Measure.COST.value
 
 
 def _values(given: Iterable[str]) -> tuple[str, ...]:

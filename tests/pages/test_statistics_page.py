@@ -157,6 +157,17 @@ def test_explore_crosses_what_the_address_says_and_keeps_it_as_a_view(year: Visi
         assert not year.open("statistics", tab="explore", split="model", across="day", shape=shape).exception
 
 
+@pytest.mark.feature("COST-5")
+def test_a_custom_metric_is_a_figure_of_explore(visitor: Visitor) -> None:
+    visitor.services.metrics.record(OPERATOR, log(visitor.services.store, ago=60), "rating", 4)
+    page = visitor.open("statistics", tab="explore", split="app", figure="metric.mean.rating", period="7d")
+    assert page.dataframe[0].value.iloc[:, 1].tolist() == [4.0, 4.0], "the total, and the app"
+    figures = next(box for box in page.selectbox if box.label == "Figure")
+    assert {"rating · mean", "rating · values", "Cost"} <= set(figures.options)
+    unknown = visitor.open("statistics", tab="explore", split="app", figure="metric.worst.rating", period="7d")
+    assert next(box for box in unknown.selectbox if box.label == "Figure").value == "cost"
+
+
 @pytest.mark.feature("COST-4")
 def test_the_calls_behind_a_cell_keep_the_filters_and_add_its_values() -> None:
     start, end = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)

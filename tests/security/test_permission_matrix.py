@@ -292,6 +292,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Metrics.record_many": (P.TEST_CONFIGS, lambda s, a: s.metrics.record_many(a, NOBODY, [])),
     "Metrics.list": (P.TEST_CONFIGS, lambda s, a: s.metrics.list(a, NOBODY)),
     "Metrics.statistics": (P.TEST_CONFIGS, lambda s, a: s.metrics.statistics(a)),
+    "Metrics.numeric_keys": (P.TEST_CONFIGS, lambda s, a: s.metrics.numeric_keys(a)),
     "Metrics.daily": (P.TEST_CONFIGS, lambda s, a: s.metrics.daily(a, "k", ZoneInfo("UTC"))),
     "Budgets.list": (P.VIEW_STATS, lambda s, a: s.budgets.list(a)),
     "Budgets.get": (P.VIEW_STATS, lambda s, a: s.budgets.get(a, NOBODY)),
