@@ -32,11 +32,11 @@ def exact(
     copy: Copy,
 ) -> pa.Table | None:
     """The axes and a list `v` of percentiles for each combination with a known time; None where rows must tell."""
-    if not (pieces := _pieces(actor, where, axes, time, copy, "n", "count(*)")):
+    if not (pieces := _pieces(actor, where, axes, time, copy, "n", "count(*) AS n")):
         return None
     keys = list(axes)
     names = cube.names([*keys, "bin"])
-    query = cube.grouped(names, ["CAST(sum(v) AS BIGINT) AS n"], Query(""), len(keys) + 1, cube.union(pieces))
+    query = cube.grouped(names, ["CAST(sum(n) AS BIGINT) AS n"], Query(""), len(keys) + 1, cube.union(pieces))
     bins: pd.DataFrame = cursor.sql(query.sql, params=query.values).to_arrow_table().to_pandas()
     bins = bins.sort_values([*keys, "bin"], ignore_index=True)
     group = bins.groupby(keys, dropna=False, sort=False).ngroup().to_numpy() if keys else np.zeros(len(bins), int)
@@ -47,18 +47,21 @@ def exact(
     places = before[begins][:, None] + (last - before[begins])[:, None] * np.array(shares)[None, :]
     low, high = np.floor(places).astype(int), np.ceil(places).astype(int)
     wanted = np.unique(np.searchsorted(until, np.concatenate([low, high]).ravel(), side="right"))
-    values = _values(cursor, actor, where, axes, time, copy, bins.iloc[wanted])
-    if values is None:
+    found = _times(cursor, actor, where, axes, time, copy, bins.iloc[wanted])
+    if found is None:
         return None
-    shift = before[wanted] - np.append(0, np.cumsum(bins.n.to_numpy()[wanted])[:-1])  # from a place to one of `values`
+    times, end = found
+    sizes = bins.n.to_numpy()[wanted]
+    shift = before[wanted] - (np.cumsum(sizes) - sizes)  # from a place among all to one in the wanted bins
 
     def at(ranks: _Numbers) -> _Numbers:
-        found: _Numbers = values[ranks - shift[np.searchsorted(wanted, np.searchsorted(until, ranks, side="right"))]]
-        return found
+        bin_of = np.searchsorted(wanted, np.searchsorted(until, ranks, side="right"))
+        value: _Numbers = times[np.searchsorted(end, ranks - shift[bin_of], side="right")]
+        return value
 
-    found = at(low) + (at(high) - at(low)) * (places - low)
-    offsets = np.arange(0, found.size + 1, len(shares), dtype=np.int32)
-    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(found.ravel()))
+    exactly = at(low) + (at(high) - at(low)) * (places - low)
+    offsets = np.arange(0, exactly.size + 1, len(shares), dtype=np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(exactly.ravel()))
     columns = {key: pa.Array.from_pandas(bins[key].iloc[begins]) for key in keys}
     return pa.table(columns | {"v": lists})
 
@@ -66,20 +69,20 @@ def exact(
 def _pieces(
     actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], time: str, copy: Copy, days: str, rows: str
 ) -> list[Query]:
-    """The axes, `bin` and a value `v` from the roll-up and from the rows it leaves; nothing where it can't answer."""
+    """The axes, `bin` and a value from the roll-up and from the rows it leaves; nothing where it can't answer."""
     if (found := cube.days_and_rows(actor, where, axes, rollup.SPREAD, copy)) is None:
         return []
     (condition, edges), comma = found, ", " if axes else ""
-    query = join("SELECT ", cube.split_days(axes), comma, f"bin, {days} AS v FROM spread", condition)
+    query = join("SELECT ", cube.split_days(axes), comma, f"bin, {days} FROM spread", condition)
     pieces = [join(query, Query(" AND timed = ?", [time]))]
     split = join(cube.split_rows(axes, where, copy.span), comma, rollup.BIN.format(time), " AS bin")
     for edge in edges:
         known = join(edge, f" AND {rollup.TIMES[time]}")
-        pieces.append(cube.grouped(split, [f"{rows} AS v"], known, len(axes) + 1))
+        pieces.append(cube.grouped(split, [rows], known, len(axes) + 1))
     return pieces
 
 
-def _values(
+def _times(
     cursor: duckdb.DuckDBPyConnection,
     actor: Actor,
     where: StatisticsFilter,
@@ -87,18 +90,24 @@ def _values(
     time: str,
     copy: Copy,
     wanted: pd.DataFrame,
-) -> _Numbers | None:
-    """Every time in the wanted bins, bin after bin, in order; None when there are not as many as there should be."""
+) -> tuple[_Numbers, _Numbers] | None:
+    """The times in the wanted bins, bin after bin, in order, and how many rows there are up to each of them.
+
+    None when there are not as many as there should be.
+    """
     if wanted.empty:
-        return np.empty(0)
+        return np.empty(0), np.empty(0)
     table = pa.Table.from_pandas(wanted.drop(columns="n"), preserve_index=False)
     cursor.register("wanted", table.append_column("place", pa.array(range(len(wanted)), pa.int32())))
-    pieces = _pieces(actor, where, axes, time, copy, "times", f"list({time})")
+    of_rows = f"list({time}) AS times, list(1) AS counts"
+    pieces = _pieces(actor, where, axes, time, copy, "times, counts", of_rows)
     names = ", ".join(f'"{name}"' for name in (*axes, "bin"))
-    query = join("SELECT place, unnest(v) AS v FROM ", cube.union(pieces), f" JOIN wanted USING ({names})")
+    each = join("SELECT place, unnest(times) AS t, unnest(counts) AS c FROM ", cube.union(pieces))
+    query = join(
+        "SELECT place, t, sum(c) AS n FROM (", each, f" JOIN wanted USING ({names})) GROUP BY ALL ORDER BY 1, 2"
+    )
     found = cursor.execute(query.sql, query.values).fetchnumpy()
-    place, value = (np.asarray(found[name]) for name in ("place", "v"))
-    if not np.array_equal(np.bincount(place, minlength=len(wanted)), wanted.n.to_numpy()):
+    place, times, count = (np.asarray(found[name]) for name in ("place", "t", "n"))
+    if not np.array_equal(np.bincount(place, count, minlength=len(wanted)), wanted.n.to_numpy()):
         return None
-    ordered = np.sort((place.astype(np.int64) << 40) + value)
-    return (ordered & ((1 << 40) - 1)).astype(float)
+    return times.astype(float), np.cumsum(count)

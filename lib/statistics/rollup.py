@@ -41,7 +41,7 @@ TABLES = {
         ["zone VARCHAR", "day DATE", *(f"{d.column} VARCHAR" for d in COVERED), *(f"{part} BIGINT" for part in PARTS)]
     ),
     "spread": "zone VARCHAR, day DATE, provider VARCHAR, model VARCHAR, timed VARCHAR, bin USMALLINT, n BIGINT, "
-    "times INTEGER[]",
+    "times INTEGER[], counts INTEGER[]",  # how often each time occurs, a time perhaps several times
     "several": ", ".join(["zone VARCHAR", "day DATE", *(f"{d.column} VARCHAR" for d in COVERED), "call_id UUID"]),
     "rolled": "zone VARCHAR, change_seq BIGINT, compact BIGINT",  # rows of the zone when they were last made compact
 }
@@ -135,12 +135,13 @@ def _add(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, span: Span, conditio
     first, last = cursor.execute(f"SELECT min(started_at), max(started_at) {rows}", values).fetchall()[0]
     if first is None:
         return
-    key = f"SELECT ?, CAST({local} AS DATE) AS day"
+    key = f"SELECT ? AS zone, CAST({local} AS DATE) AS day"
     month = "AND started_at >= ? AND started_at < ?"
     sums = [f"INSERT INTO daily {key}, {_NAMES}, {', '.join(PARTS.values())} {rows} {month} GROUP BY ALL ORDER BY day"]
     sums += [
-        f"INSERT INTO spread {key}, provider, model, '{time}', {BIN.format(time)} AS bin, count(*), list({time}) "
-        f"{rows} AND {known} {month} GROUP BY ALL ORDER BY day"
+        f"INSERT INTO spread SELECT zone, day, provider, model, '{time}', bin, sum(c), list(t), list(c) FROM ("
+        f"{key}, provider, model, {BIN.format(time)} AS bin, {time} AS t, count(*) AS c {rows} AND {known} {month} "
+        "GROUP BY ALL) GROUP BY ALL ORDER BY bin"
         for time, known in TIMES.items()
     ]
     sums.append(f"INSERT INTO several {key}, {_NAMES}, call_id {rows} AND {UNPRICED_SEVERAL} {month}")
@@ -159,7 +160,8 @@ def _compact(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo) -> None:
         return
     if compact:
         _fold(cursor, zone, "daily", f"zone, day, {_NAMES}, {', '.join(f'sum({part})' for part in PARTS)}")
-        _fold(cursor, zone, "spread", "zone, day, provider, model, timed, bin, sum(n), flatten(list(times))")
+        columns = "zone, day, provider, model, timed, bin, sum(n), flatten(list(times)), flatten(list(counts))"
+        _fold(cursor, zone, "spread", columns)
     sql = "UPDATE rolled SET compact = (SELECT count(*) FROM daily WHERE zone = ?) WHERE zone = ?"
     cursor.execute(sql, [zone.key, zone.key])
 
