@@ -77,8 +77,8 @@ async def run_call(
             else:
                 following = await _to_its_end(route.after(step, call.attempt, failure))
         else:
-            failure, following = None, None
-            await _to_its_end(route.give_up(step))
+            failure, for_money = None, unsent.error_kind == ErrorKind.BUDGET
+            following = await _to_its_end(route.elsewhere(step) if for_money else route.give_up(step))
         if following is not None and call.stop_requested:
             await _to_its_end(route.give_up(following))
             following = None
@@ -102,13 +102,13 @@ async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, o
         if call.attempt.number == 1:
             raise
         return _NOT_LOGGED
-    if call.attempt.number == 1:
+    if ask.claim is not None:
         call.standing = answer.standing
+    call.refusal = answer.refusal
     if answer.refusal is not None and answer.kind is not None:
-        call.refusal = answer.refusal
         call.note("refused", answer.refusal.title)
         return Ending("refused", answer.kind.value, str(answer.refusal), sent=False)
-    call.claim = ask.claim
+    call.claim, call.is_counted = ask.claim, True
     call.note("opened", f"attempt {call.attempt.number}, log {call.attempt.log_id[:8]}")
     if step.admission.refused_by is not None:
         call.note("refused", "its circuit is open")

@@ -203,6 +203,7 @@ class LiveCall:
         self.row: dict[str, Any] | None = None
         self.claim: Claim | None = None  # what the current attempt took of the limits
         self.standing = Verdict()  # how the limits stood when the call opened
+        self.is_counted = False  # by limits, whatever attempts follow
         self.refusal: Throttled | None = None  # a budget's or a limit's no
         messages = first.model_request.messages
         texts = [text_of(message) for message in messages]

@@ -21,7 +21,7 @@ def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
 
 
 def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
-    """The most the attempt can cost, under whose name; a call's first attempt is also a request that limits count."""
+    """The most the attempt can cost, under whose name; the first that passes is also a request that limits count."""
     attempt, actor, plan = call.attempt, call.plan.request.actor, call.plan
     target, key = attempt.target, actor.key
     asked = target.model_request
@@ -32,7 +32,7 @@ def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
     several = {} if asked.wire is None else {"n": asked.wire.body.get("n")}  # answers at once: only in the relay
     ceiling = completion_ceiling({**asked.parameters, **several}, target.longest_answer)
     amount = upper_bound_nano(price, call.prompt_estimate, ceiling, call.images)
-    if attempt.number > 1:
+    if call.is_counted:
         return Ask(attempt.log_id, facts, amount)
     said = ceiling if _has_ceiling(asked.parameters) else 0
     return Ask(attempt.log_id, facts, amount, Claim(plan.app, call.prompt_estimate + said, key))

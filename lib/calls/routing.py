@@ -4,7 +4,7 @@ A failure that may pass (rate limit, overload, server error, no connection) is t
 pause that grows, with full jitter, or as long as the provider asks, up to half a minute. What another target may do
 better (a refused key, an unknown model, no credit, silence) moves on without a second try; what is wrong with the
 request itself (400, 422, a filter) ends the call, and so does anything after the first piece of an answer: no text is
-ever doubled or swapped. Targets whose circuit is open are passed over.
+ever doubled or swapped. Targets whose circuit is open are passed over, and so are those that a budget stands against.
 """
 
 import asyncio
@@ -80,6 +80,11 @@ class Route:
             return None
         assert isinstance(failure, ProviderError)  # noqa: S101 (may_go_on)
         return await self._again(step.target, failure) or await self._enter()
+
+    async def elsewhere(self, step: Step) -> Step | None:
+        """Where a call goes that a budget stops at a step: to a target that costs less, or is another budget's."""
+        await self.give_up(step)
+        return await self._enter() if self._seconds > 0 else None
 
     async def give_up(self, step: Step) -> None:
         """A step that is not sent after all."""

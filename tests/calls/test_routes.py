@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from rig import AMIRA, Rig
 
+from lib.access.grants import Limits
+from lib.access.permissions import OPERATOR
 from lib.calls.live import AttemptState, LiveCall
 from lib.calls.lookups import Lookups
 from lib.calls.plans import resolve
@@ -95,6 +97,30 @@ def test_a_configuration_whose_own_provider_is_off_is_served_by_the_others(rig: 
     services.providers.set_active(AMIRA, spare.id, False)
     with pytest.raises(InvalidInput, match="scripted can't be used"):
         services.calls.start(request)
+
+
+@pytest.mark.feature("COST-2")
+@pytest.mark.feature("CFG-7")
+def test_a_call_that_a_budget_stops_goes_to_the_next_target_that_has_room(rig: Rig) -> None:
+    services = rig.services
+    services.limits.set_app(OPERATOR, "tests", Limits(requests_per_minute=2))
+    spare = services.providers.create(AMIRA, name="spare", kind="scripted")
+    dear = {"provider_id": spare.id, "model": "say:dear+priced"}
+    free = {"provider_id": spare.id, "model": "say:free"}
+    request = ask(rig, {"fallbacks": [dear, free]}, "say:own+priced")
+    used_up = services.budgets.create(OPERATOR, scope="provider", subject="scripted", period="day", limit_nano=1)
+    view = services.calls.run(request)
+    services.calls.flush()
+    told = [(row["provider"], row["status"], row["error_kind"], row["is_final"]) for row in rig.rows(view.call_id)]
+    assert told == [("scripted", "refused", "budget", False), ("spare", "ok", None, True)]
+    assert view.text == "dear"
+    services.budgets.create(OPERATOR, scope="global", period="day", limit_nano=1)
+    view = services.calls.run(ask(rig, {"fallbacks": [dear]}, "say:own+priced"))
+    assert (view.status, [row["status"] for row in rig.rows(view.call_id)]) == ("refused", ["refused", "refused"])
+    assert "global" in str(view.error_message) or "whole installation" in str(view.error_message)
+    assert services.calls.run(request).text == "free", "the second request a minute: refused ones were not counted"
+    assert services.calls.run(request).status == "refused", "the third is one too many"
+    assert services.budgets.get(OPERATOR, used_up.budget.id).now.held_nano == 0
 
 
 @pytest.mark.feature("CALL-4")
