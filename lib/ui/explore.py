@@ -50,20 +50,21 @@ def tab(
         st.selectbox("Figure", figures, width=200, **figure, **statistics_filters.control(view, "figure"))
         shape: Any = {"format_func": _SHAPES.__getitem__, "required": True}
         st.segmented_control("Shape", list(_SHAPES), **shape, **statistics_filters.control(view, "shape"))
-    card(services, actor, view, where, key="explore")
-    found, named = _asked(services, actor, view, where)
+    found, named = card(services, actor, view, where, key="explore")
     _files(services, actor, view, where, found, named, days)
     saved_views.listed(services, actor, view)
 
 
-def card(services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, *, key: str) -> None:
-    """The figures in the view's shape."""
+def card(
+    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, *, key: str
+) -> tuple[explore.Cross, Any]:
+    """The figures in the view's shape; what was asked, and what names its values."""
     import pandas as pd
 
     found, named = _asked(services, actor, view, where)
     if not found.rows:
         st.caption("No call in this range has these values.")
-        return
+        return found, named
     if view.shape is Shape.TABLE or found.across is None:
         table = explore.table(found, named)
         table = pd.concat([table.iloc[-1:], table.iloc[:-1]])  # the total first: it stays in sight
@@ -95,6 +96,7 @@ def card(services: Services, actor: Actor, view: StatisticsView, where: Statisti
         rows, columns_left = found.left_out
         parts = [f"{rows:,} more rows"] * bool(rows) + [f"{columns_left:,} more columns"] * bool(columns_left)
         st.caption(f"Not shown, but in the totals: {' and '.join(parts)}.")
+    return found, named
 
 
 def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime, money: RateBook | None) -> None:

@@ -61,6 +61,7 @@ NOT_CHANGES = {
     "Metrics.record_many": "notes something about one's own call",
     "Metrics.statistics": "a question",
     "Metrics.daily": "a question",
+    "Metrics.numeric_keys": "a question",
     **dict.fromkeys(
         (
             *("Conversations.create", "Conversations.update", "Conversations.end", "Conversations.reopen"),

@@ -6,6 +6,7 @@ provider's headers and following redirects: the server says itself what a model 
 stream over OpenAI's responses, from a model it has not heard of, it asks for as a whole.
 """
 
+import warnings
 from typing import Any
 
 from lib.providers.adapters.exchange import post
@@ -15,6 +16,7 @@ _PENALTIES = ("frequency_penalty", "presence_penalty")
 
 def mend(litellm: Any, http_handler: Any, ollama_info: Any) -> None:
     """Change the classes of litellm's module, its AsyncHTTPHandler and its OllamaModelInfo in place."""
+    warnings.filterwarnings("ignore", "Items? .*ReadOnly", UserWarning)  # its types of Cohere, built when first used
     http_handler.post = post
     _mend_penalties(litellm.OllamaChatConfig)
     ollama_info.get_runtime_model_info = _ask_nobody

@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -52,7 +51,6 @@ def litellm_module() -> Any:
             from litellm.llms.ollama.common_utils import OllamaModelInfo
 
             mend(litellm, AsyncHTTPHandler, OllamaModelInfo)
-            warnings.filterwarnings("ignore", "Items? .*ReadOnly", UserWarning)  # of its types, built when first used
             litellm.telemetry = False
             litellm.suppress_debug_info = True
             litellm.disable_hf_tokenizer_download = True
