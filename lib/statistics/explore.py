@@ -118,10 +118,11 @@ def draw(
     is_time: bool,
     height: int = 300,
     currency: str = USD,
+    beside: int = 4,
 ) -> Any:
     """A chart of cells with the columns row_name, column_name, value: what a page gives to `chart_card.draw`.
 
-    Small multiples with a column url lead there.
+    Small multiples stand so many `beside` each other; with a column url they lead there.
     """
     order = list(dict.fromkeys(frame.row_name))
     heads = list(dict.fromkeys(frame.column_name))
@@ -155,7 +156,7 @@ def draw(
             **links,
             x=alt.X("column_name:N", sort=heads, title=None, axis=alt.Axis(labels=False, ticks=False)),
             y=alt.Y("shown:Q", title=None, axis=scale),
-            facet=alt.Facet("row_name:N", sort=order, title=None, columns=4),
+            facet=alt.Facet("row_name:N", sort=order, title=None, columns=beside),
             tooltip=tip,
         )
         return style(few.properties(width=150), 80)
@@ -170,8 +171,8 @@ def draw(
     if shape is Shape.AREA and is_time:
         drawn_as = base.mark_area(opacity=0.85) if stacks else base.mark_line(point=True)
         return style(drawn_as.add_params(mark(*_MARKED)), 300)
-    beside = {} if stacks else {"xOffset": alt.XOffset("row_name:N", sort=order)}  # rates and times are not added up
-    return style(base.mark_bar().encode(**beside).add_params(mark(*_MARKED)), 300)
+    offset = {} if stacks else {"xOffset": alt.XOffset("row_name:N", sort=order)}  # rates and times are not added up
+    return style(base.mark_bar().encode(**offset).add_params(mark(*_MARKED)), 300)
 
 
 def title_of(axis: Axis) -> str:

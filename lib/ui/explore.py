@@ -174,6 +174,7 @@ def _chart(
     if view.shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views: marks are links
         pairs = zip(cells["row"], cells["column"], strict=True)
         frame["url"] = [_address(rows_behind(view, where, {by: row, across: column})) for row, column in pairs]
+        options["beside"] = 2 if blocks.compact() else 4
         chart_card.show(explore.draw, frame, *titles, found.measure.unit, view.shape, alt=alt, **options)
         return None
     mark = chart_card.draw(explore.draw, frame, *titles, found.measure.unit, view.shape, alt=alt, **options)

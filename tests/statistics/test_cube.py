@@ -101,3 +101,29 @@ def test_a_roll_up_follows_prices_and_deletions(store: Store, monkeypatch: pytes
     assert (found.calls, found.cost_nano_usd) == (30, sum(range(30, 60)) - 59 + 1000)
     assert found.first_token_p50_ms == 44.5
     assert statistics.pivot(AMIRA, where, [Step.DAY], [Measure.CALLS]).calls.tolist() == [1] * 30
+
+
+@pytest.mark.feature("COST-11")
+def test_what_the_page_asks_of_many_rows_reads_their_days_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollup, "LEAST_ROWS", 0)
+    rows = [call(NOON + timedelta(hours=n), model=f"m{n % 4}", first_token_ms=n, app=f"a{n % 3}") for n in range(500)]
+    write(store, *rows)
+    statistics, where = Statistics(store), StatisticsFilter(zone=ZoneInfo("Europe/Berlin"))
+
+    def page() -> list[pd.DataFrame]:
+        statistics._answers.clear()
+        return [
+            statistics.pivot(AMIRA, where, [], [Measure.COST, Measure.CALLS, Measure.LATENCY_P95, Measure.UNPRICED]),
+            statistics.trend(AMIRA, where, Step.WEEK),
+            statistics.over_time(AMIRA, where, Step.DAY, Measure.COST, [Dimension.PROVIDER]),
+            statistics.top_models(AMIRA, where, Measure.COST),
+            statistics.cross_tab(AMIRA, where, Dimension.PROVIDER, Dimension.APP, Measure.COST),
+            statistics.by_model(AMIRA, where),
+        ]
+
+    expected = page()
+    assert expected[0].calls[0] == 500
+    statistics._mirror._connection.execute("DELETE FROM calls")  # the copy's rows: a question that reads them shows it
+    for before, after in zip(expected, page(), strict=True):
+        pd.testing.assert_frame_equal(before, after)
+    assert statistics.pivot(AMIRA, where, [Dimension.USER], [Measure.CALLS]).empty, "people are asked of the rows"
