@@ -10,6 +10,7 @@ _lock = threading.Lock()
 _random = random.Random(os.urandom(32))  # noqa: S311 (an id has to be unique, not secret)
 os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 _last = 0
+_VARIANT = 1 << 63  # two bits, 10: RFC 9562's
 
 
 def utc_now() -> datetime:
@@ -23,14 +24,26 @@ def new_id() -> str:
     with _lock:
         moment = (time.time_ns() // 1_000_000) << 12
         _last = stamp = moment if moment > _last else _last + 1
-    return _written(stamp >> 12, stamp, _random.getrandbits(62))
+    return _written(stamp, _random.getrandbits(62))
 
 
 def id_at(milliseconds: int, counter: int = 0, entropy: int | None = None) -> str:
     """The UUIDv7 of a given moment (Unix milliseconds); `entropy` (62 bits) makes it repeatable."""
-    return _written(milliseconds, counter, _random.getrandbits(62) if entropy is None else entropy)
+    return _written(milliseconds << 12 | counter & 0xFFF, _random.getrandbits(62) if entropy is None else entropy)
 
 
-def _written(milliseconds: int, counter: int, tail: int) -> str:
-    high, low = 0x8000 | (tail >> 48) & 0x3FFF, tail & 0xFFFFFFFFFFFF
-    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{counter & 0xFFF:03x}-{high:04x}-{low:012x}"
+def made_at(written: str) -> float | None:
+    """When an id was made, in Unix seconds; None for what is no UUIDv7."""
+    digits = written.replace("-", "")
+    if len(written) != 36 or len(digits) != 32 or digits[12] != "7":
+        return None
+    try:
+        return int(digits[:12], 16) / 1000
+    except ValueError:
+        return None
+
+
+def _written(stamp: int, tail: int) -> str:
+    """`stamp`: the milliseconds and, in its last 12 bits, the counter."""
+    digits = f"{stamp:015x}{_VARIANT | tail:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-7{digits[12:15]}-{digits[15:19]}-{digits[19:]}"

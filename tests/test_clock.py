@@ -3,7 +3,7 @@
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from lib.clock import id_at, new_id
+from lib.clock import id_at, made_at, new_id
 
 
 def test_ids_sort_by_their_making_even_within_a_millisecond() -> None:
@@ -20,3 +20,10 @@ def test_ids_of_many_threads_never_meet() -> None:
 
 def test_the_id_of_a_moment_is_repeatable() -> None:
     assert id_at(1_700_000_000_000, 1, 2) == id_at(1_700_000_000_000, 1, 2) < id_at(1_700_000_000_001, 0, 0)
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    assert made_at(id_at(1_700_000_000_123)) == 1_700_000_000.123
+    assert [made_at(text) for text in (str(uuid.uuid4()), "a word", "zzzzzzzz-zzzz-7zzz-zzzz-zzzzzzzzzzzz")] == [
+        None
+    ] * 3

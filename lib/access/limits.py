@@ -131,6 +131,11 @@ class RateLimits:
             audit.record(connection, actor, "limits.change", f"app {app}", **detail)
         self._apps = None
 
+    def meets_none(self, claim: Claim) -> bool:
+        """Whether no limit applies to a call, as far as that is known without asking."""
+        moment, kept = utc_now().timestamp(), self._apps
+        return kept is not None and 0 <= moment - kept[0] < _FRESH_S and not _subjects(claim, kept[1])
+
     def check_many(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Verdict]:
         """Decide and count, one claim after the other, inside a write transaction. What is refused is not counted."""
         moment, apps = now.timestamp(), self._app_limits(connection, now.timestamp())

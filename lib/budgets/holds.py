@@ -9,7 +9,7 @@ A free call (amount 0) is never stopped and takes no hold. A call whose model ha
 with a hold of nothing, so that a cost that becomes known at its end still counts; unless a budget blocks such calls.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from lib.budgets import notices
 from lib.budgets.budget import CallFacts
 from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
-from lib.budgets.windows import OpenWindow, kept, lock, locked
+from lib.budgets.windows import Charge, OpenWindow, applying, kept, lock
 from lib.db.bulk import insert_rows
 from lib.db.quick import Quick, together
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
@@ -29,7 +29,7 @@ HOLD_LASTS = timedelta(hours=1)  # then the sweep asks the ledger what became of
 _MOST_IDS = 500  # in one statement
 _H, _W = budget_holds.c, budget_windows.c
 _WINDOW = (_W.budget_id == bindparam("of_budget"), _W.starts_at == bindparam("of_start"))
-_TAKE = Quick(update(budget_windows).where(*_WINDOW).values(held_nano_usd=_W.held_nano_usd + bindparam("amount")))
+_HOLD = Quick(update(budget_windows).where(*_WINDOW).values(held_nano_usd=_W.held_nano_usd + bindparam("amount")))
 _SETTLE = Quick(
     update(budget_windows)
     .where(*_WINDOW)
@@ -55,6 +55,13 @@ class Want(Struct, frozen=True):
     amount_nano: int | None
 
 
+class Charged(Struct, frozen=True):
+    """A call that a lease was to pay for: the windows its cost goes to, and what decides which there are more."""
+
+    facts: CallFacts
+    charges: tuple[Charge, ...]
+
+
 Held = tuple[str, ...]  # the hard budgets that hold something for a call: it may not cost more than that
 
 
@@ -67,37 +74,33 @@ def reserve(
 
 def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -> list[Refusal | Held]:
     """`reserve` for calls that open together; answers in the same order."""
-    asked = {want.facts: want.facts.subjects for want in wants if want.amount_nano != 0}
-    windows = locked(connection, {pair for pairs in asked.values() for pair in pairs}, now) if asked else []
+    windows_of = applying(connection, {want.facts for want in wants if want.amount_nano != 0}, now)
+    windows = {window.charge: window for found in windows_of.values() for window in found}
     if not windows:
         return [() for _ in wants]
-    by_subject: dict[tuple[str, str], list[OpenWindow]] = {}
-    for window in windows:
-        by_subject.setdefault((window.budget.scope, window.budget.subject), []).append(window)
-    of_facts = {facts: [one for pair in pairs for one in by_subject.get(pair, ())] for facts, pairs in asked.items()}
     answers: list[Refusal | Held] = []
     rows: list[dict[str, Any]] = []
     for want in wants:
-        applying = of_facts[want.facts] if want.amount_nano != 0 else []
-        full = next((window for window in applying if not window.has_room(want.amount_nano)), None)
+        meets = windows_of[want.facts] if want.amount_nano != 0 else []
+        full = next((window for window in meets if not window.has_room(want.amount_nano)), None)
         if full is not None:
             answers.append(_refusal(connection, full, want.amount_nano, now))
             continue
-        for window in applying:
+        for window in meets:
             window.held += want.amount_nano or 0
             window.taken += want.amount_nano or 0
             rows.append(_hold(want, window, now))
-        answers.append(tuple(window.budget.id for window in applying if window.budget.is_hard))
+        answers.append(tuple(window.budget.id for window in meets if window.budget.is_hard))
     taken = [
         {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.taken}
-        for window in windows
+        for _, window in sorted(windows.items())
         if window.taken
     ]
     if rows:
         with together(connection):
             insert_rows(connection, budget_holds, rows)
             if taken:
-                _TAKE.run(connection, taken)
+                _HOLD.run(connection, taken)
     return answers
 
 
@@ -111,11 +114,21 @@ def release(connection: Connection, log_id: str, now: datetime) -> None:
     settle_many(connection, {log_id: 0}, now)
 
 
-def settle_many(connection: Connection, costs: Mapping[str, int | None], now: datetime) -> int:
-    """`settle` for calls that end together; how many holds there were. Calls without a hold are passed over."""
-    sums: dict[tuple[str, datetime], list[int]] = {}
-    settled, log_ids = 0, list(costs)
-    if log_ids:
+def settle_many(
+    connection: Connection,
+    costs: Mapping[str, int | None],
+    now: datetime,
+    charged: Mapping[str, Charged] | None = None,
+    never_held: Collection[str] = (),
+) -> int:
+    """`settle` for calls that end together; how many holds there were. Calls without a hold are passed over.
+
+    `charged`: those that a lease was to pay for (`lib.budgets.leases`), by log id; `never_held`: ids without holds.
+    """
+    sums: dict[Charge, list[int]] = {}
+    settled, log_ids = 0, [log_id for log_id in costs if log_id not in never_held]
+    held_for: dict[str, set[str]] = {}
+    if log_ids or charged:
         lock(connection)
     for first in range(0, len(log_ids), _MOST_IDS):
         for hold in _CLAIM.all(connection, {"log_ids": log_ids[first : first + _MOST_IDS]}):
@@ -125,6 +138,10 @@ def settle_many(connection: Connection, costs: Mapping[str, int | None], now: da
             total[1] += cost or 0
             total[2] += cost is None
             settled += 1
+            if charged:
+                held_for.setdefault(hold.log_id, set()).add(hold.budget_id)
+    if charged:
+        _charge(connection, costs, charged, held_for, sums, now)
     known = kept(connection) if sums else None
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
         if known is not None:
@@ -136,6 +153,42 @@ def settle_many(connection: Connection, costs: Mapping[str, int | None], now: da
             after, limit = window.spent_nano_usd, window.limit_nano_usd
             notices.crossed(connection, budget_id, starts_at, after - cost, after, limit, now)
     return settled
+
+
+def _charge(
+    connection: Connection,
+    costs: Mapping[str, int | None],
+    charged: Mapping[str, Charged],
+    held_for: Mapping[str, set[str]],
+    sums: dict[Charge, list[int]],
+    now: datetime,
+) -> None:
+    """Add what calls cost that hold nothing by themselves to the windows it belongs to."""
+    windows_of = applying(connection, {one.facts for one in charged.values()}, now)
+    for log_id, one in charged.items():
+        cost, has = costs[log_id], held_for.get(log_id, ())
+        for charge in with_new(one.charges, windows_of[one.facts]):
+            if charge[0] not in has:
+                total = sums.setdefault(charge, [0, 0, 0])
+                total[1] += cost or 0
+                total[2] += cost is None
+
+
+def with_new(charges: Sequence[Charge], windows: Iterable[OpenWindow]) -> list[Charge]:
+    """What a call falls under by now: a budget may have begun after it was let through."""
+    known = {budget_id for budget_id, _ in charges}
+    return [*charges, *(window.charge for window in windows if window.budget.id not in known)]
+
+
+def add_held(connection: Connection, sums: Mapping[Charge, int]) -> None:
+    """Change what windows hold, by the rows of `budget_holds` that the caller writes."""
+    changes = {charge: amount for charge, amount in sorted(sums.items()) if amount}
+    if not changes:
+        return
+    _HOLD.run(connection, [{"of_budget": b, "of_start": start, "amount": n} for (b, start), n in changes.items()])
+    if (known := kept(connection)) is not None:
+        for (budget_id, starts_at), amount in changes.items():
+            known.settled(budget_id, starts_at, -amount, 0)
 
 
 def sweep(connection: Connection, now: datetime) -> int:

@@ -26,10 +26,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lib.budgets.budget import COLUMN, Scope, Window, window_at
+from lib.budgets.budget import COLUMN, CallFacts, Scope, Window, window_at
 from lib.db.quick import Quick, execute, together
 from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, open_calls, usage_logs
 
+Charge = tuple[str, datetime]  # what a cost goes to: a budget, and the start of its window
 _MOST_KEPT = 1_000  # sets of subjects
 _B, _W = budgets.c, budget_windows.c
 _OF_SUBJECTS = Quick(
@@ -63,6 +64,11 @@ class OpenWindow:
     def starts_at(self) -> datetime:
         """Where the window begins; with the budget's id its key."""
         return self.budget.window_starts_at  # type: ignore[no-any-return]
+
+    @property
+    def charge(self) -> Charge:
+        """Its key."""
+        return self.budget.id, self.budget.window_starts_at
 
     def has_room(self, amount: int | None) -> bool:
         """Whether a call that may cost `amount` (None: nobody knows) fits."""
@@ -132,6 +138,15 @@ def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: d
         return _read(connection, asked, now)
     found = known.get(asked, now)
     return known.put(asked, _read(connection, asked, now)) if found is None else found
+
+
+def applying(connection: Connection, kinds: Collection[CallFacts], now: datetime) -> dict[CallFacts, list[OpenWindow]]:
+    """The same for calls by what decides about them."""
+    pairs_of = {facts: facts.subjects for facts in kinds}
+    by_subject: dict[tuple[str, str], list[OpenWindow]] = {}
+    for window in locked(connection, {pair for pairs in pairs_of.values() for pair in pairs}, now) if kinds else ():
+        by_subject.setdefault((window.budget.scope, window.budget.subject), []).append(window)
+    return {facts: [one for pair in pairs for one in by_subject.get(pair, ())] for facts, pairs in pairs_of.items()}
 
 
 def _read(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:

@@ -6,6 +6,7 @@ foreign call and one that does not exist are the same NotFound.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
@@ -15,6 +16,7 @@ from lib.access.permissions import Actor
 from lib.calls import activity_export, activity_scope
 from lib.calls.activity_filter import ActivityFilter
 from lib.calls.activity_rows import LINE, ActivityOptions, ActivityPage, ActivityRow, CallDetail, detail_of, row_of
+from lib.calls.just_made import found_soon
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import open_calls, outside_people, usage_logs, usage_payloads, users
@@ -59,6 +61,9 @@ class Activity:
 
     def detail(self, actor: Actor, log_id: str) -> CallDetail:
         """One attempt by its id (or the last attempt of a call by the call's id), with its sisters."""
+        return found_soon(log_id, partial(self._detail, actor, log_id))
+
+    def _detail(self, actor: Actor, log_id: str) -> CallDetail:
         if log_id.isprintable():
             with self._store.read() as connection:
                 for query in _lookups(actor, log_id):

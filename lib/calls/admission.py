@@ -5,7 +5,7 @@ place of what was counted. Budgets come first because their lock is the one that
 in the same order. Why it is one transaction: docs/decisions/budgets.md and limits.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from lib.access.limits import Claim, RateLimits, Verdict
 from lib.budgets.budget import CallFacts
-from lib.budgets.holds import Want, reserve_many, settle_many
+from lib.budgets.holds import Charged, Want, reserve_many, settle_many
 from lib.budgets.refusal import Refusal
 from lib.errors import ErrorKind, Throttled
 
@@ -41,13 +41,17 @@ class Answer(Struct, frozen=True):
 
 
 class Spent(Struct, frozen=True):
-    """What an attempt came to: `tokens` and `cost_nano` None where nobody knows."""
+    """What an attempt came to: `tokens` and `cost_nano` None where nobody knows.
+
+    `charged`: a lease was to pay for it.
+    """
 
     log_id: str
     opened_at: datetime
     tokens: int | None
     cost_nano: int | None
     claim: Claim | None = None
+    charged: Charged | None = None
 
 
 def admit(connection: Connection, asks: Sequence[Ask], limits: RateLimits, now: datetime) -> list[Answer]:
@@ -71,15 +75,21 @@ def admit(connection: Connection, asks: Sequence[Ask], limits: RateLimits, now: 
     return answers
 
 
-def settle(connection: Connection, spent: Iterable[Spent], limits: RateLimits | None, now: datetime) -> None:
+def settle(
+    connection: Connection,
+    spent: Sequence[Spent],
+    limits: RateLimits | None,
+    now: datetime,
+    never_held: Collection[str] = (),
+) -> None:
     """Take in what ended attempts came to; those that hold nothing and have no claim are passed over."""
-    spent = list(spent)
-    settle_many(connection, {one.log_id: one.cost_nano for one in spent}, now)
+    charged = {one.log_id: one.charged for one in spent if one.charged is not None}
+    settle_many(connection, {one.log_id: one.cost_nano for one in spent}, now, charged, never_held)
     counted = [(one.claim, one.tokens, one.opened_at) for one in spent if one.claim is not None]
     if limits is not None and counted:
         limits.record_tokens(connection, counted, now)
 
 
-def spent_by(row: dict[str, Any], claim: Claim | None) -> Spent:
+def spent_by(row: dict[str, Any], claim: Claim | None, charged: Charged | None = None) -> Spent:
     """Of a row of `usage_logs`."""
-    return Spent(row["id"], row["started_at"], row["total_tokens"], row["cost_nano_usd"], claim)
+    return Spent(row["id"], row["started_at"], row["total_tokens"], row["cost_nano_usd"], claim, charged)

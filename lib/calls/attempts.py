@@ -96,8 +96,9 @@ async def run_call(
 async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, owner: str) -> Ending | None:
     """Write the opening row even if Stop comes meanwhile; why nothing may be sent, or None when it may."""
     ask = ask_of(call, prices)
+    row = opening_row(call, owner)
     try:
-        answer = await _of_ledger(ledger.open(opening_row(call, owner), ask))
+        answer = ledger.open_at_once(row, ask) or await _of_ledger(ledger.open(row, ask))
     except Exception:
         if call.attempt.number == 1:
             raise
@@ -187,10 +188,10 @@ async def _consume(stream: AsyncIterator[Piece], call: LiveCall, end: float, led
                 async for piece in stream:
                     _take(call, piece, ledger)
                     if call.listener is not None:
-                        deadline.move(end)  # a slow client is not a slow provider
+                        deadline.due = end  # a slow client is not a slow provider
                         await call.listener.take(piece)
                     if attempt.has_content:
-                        deadline.move(min(clock() + limits.idle_s, end))
+                        deadline.due = min(clock() + limits.idle_s, end)
     except TimeoutError as error:
         raise _timed_out(attempt, limits, total=clock() >= end) from error
 

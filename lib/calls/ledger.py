@@ -2,32 +2,34 @@
 
 All calls that open or close while a transaction is under way share the next one (group commit). An opening that can't
 be written is an error for its caller, and nothing is sent. A closing is in the spool first, so a database that is
-locked, full or gone only delays it: it is tried again until it is in.
+locked, full or gone only delays it: it is tried again until it is in. When many alike calls open, a transaction holds
+money for the next ones ahead (`lib.budgets.leases`), and their openings, too, are in the spool first.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
+import math
+import time
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from lib.access.limits import RateLimits
-from lib.calls import admission
+from lib.budgets.holds import Charged
+from lib.budgets.leases import LASTS_S, Leases
 from lib.calls.admission import Answer, Ask
-from lib.calls.closing import Closing, insert_closings, never_opened
+from lib.calls.batch import Batch, Opening, SettleFirst, Uncancelled, Unwritten, Written, write
+from lib.calls.closing import Closing
 from lib.calls.spool import Segment, Spool
-from lib.clock import utc_now
-from lib.db.bulk import insert_rows
 from lib.db.engine import Busy, Direct, Store
-from lib.db.tables import open_calls
 
 log = logging.getLogger(__name__)
 _RETRY_S = 1.0
 _BATCH, _LATER_S = 64, 0.03  # closings that are written together, and how long one waits for others
+_LASTING_S = 0.05  # a call that runs longer gets its row of `open_calls`
 _BUSY_S, _MOST_BUSY = 0.001, 25  # tries while another process writes
-_CHECKPOINT_EVERY = 500  # commits here
+_CHECKPOINT_EVERY = 2_000  # rows committed here
 
 
 class Ledger:
@@ -41,28 +43,50 @@ class Ledger:
     def __init__(self, store: Store, spool: Spool, limits: RateLimits) -> None:
         self._store, self._spool, self._limits = store, spool, limits
         self._direct = store.direct() if store.is_sqlite else None
-        self._opening: list[_Opening] = []
+        self._leases = Leases(spool.owner)
+        self._opening: list[Opening] = []
         self._closing: list[Closing] = []
+        self._unwritten: dict[str, Unwritten] = {}  # by log id, in the order in which they opened
         self._doubtful: list[str] = []  # openings that failed, perhaps after their commit: they must not stay open
-        self._spent: list[Segment] = []  # spool files whose records are all in this or an earlier batch
+        self._spent: list[Segment] = []  # spool files whose endings are all in this or an earlier batch
         self._flusher: asyncio.Task[None] | None = None
         self._turn: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
-        self._busy = self._commits = 0
+        self._look: asyncio.TimerHandle | None = None
+        self._busy = self._rows = self._draining = 0
         self._taken = self._written = 0  # endings, ever
+
+    def open_at_once(self, row: dict[str, Any], ask: Ask) -> Answer | None:
+        """Let an attempt through by what is held ahead, its row in the spool; None when it has to be asked for."""
+        if ask.claim is not None and not self._limits.meets_none(ask.claim):
+            return None
+        taken = self._leases.take(ask.facts, ask.amount_nano)
+        if taken is None:
+            return None
+        try:
+            order = self._spool.append({"opened": row, "charges": taken.charges})
+        except OSError:
+            self._leases.undo(taken)
+            return None
+        self._unwritten[row["id"]] = Unwritten(row, taken, order, time.monotonic())
+        self._look_again()
+        return Answer(is_bounded=bool(taken.leases))
 
     def open(self, row: dict[str, Any], ask: Ask) -> asyncio.Future[Answer]:
         """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this is done.
 
         Who waits for it and is cancelled goes on waiting, and hears of that afterwards.
         """
-        answered = _Uncancelled(loop=asyncio.get_running_loop())
-        self._opening.append(_Opening(row, ask, answered))
+        answered = Uncancelled(loop=asyncio.get_running_loop())
+        self._opening.append(Opening(row, ask, answered))
         self._wake()
         return answered
 
     def close(self, closing: Closing) -> None:
         """Take the end of an attempt: on disk when this returns, in the database soon after."""
+        unwritten = self._unwritten.get(closing.row["id"])
+        if unwritten is not None and unwritten.taken.charges is not None:
+            closing.charged = Charged(unwritten.taken.facts, unwritten.taken.charges)
         try:
             self._spool.append(closing.to_record())
             self._spool.forget(closing.row["id"])
@@ -83,19 +107,20 @@ class Ledger:
             log.warning("The spool can't be written: call %s goes on without a checkpoint.", log_id)
 
     async def drain(self) -> None:
-        """Return when everything taken so far has been written."""
-        taken = self._taken
-        while self._opening or self._doubtful or self._written < taken:
-            if self._later is not None:
-                self._later.cancel()
-                self._later = None
-            self._hand_over()
-            assert self._flusher is not None  # noqa: S101 (it was just made)
-            await asyncio.shield(self._flusher)
+        """Return when everything taken so far has been written, and nothing is held ahead."""
+        taken, self._draining = self._taken, self._draining + 1
+        try:
+            while self._written < taken or self._opening or self._doubtful or self._unwritten or self._leases.is_there:
+                self._make_due()
+                self._hand_over()
+                assert self._flusher is not None  # noqa: S101 (it was just made)
+                await asyncio.shield(self._flusher)
+        finally:
+            self._draining -= 1
 
     def end(self) -> None:
         """Give the connection back; everything has been drained."""
-        for handle in (self._turn, self._later):
+        for handle in (self._turn, self._later, self._look):
             if handle is not None:
                 handle.cancel()
         if self._direct is not None:
@@ -114,24 +139,64 @@ class Ledger:
         self._later = None
         self._wake()
 
+    def _look_around(self) -> None:
+        """Calls that last get their rows, and what is held ahead for nothing is given back."""
+        self._look = None
+        self._make_due()
+        self._wake()
+
+    def _look_again(self) -> None:
+        if self._look is None and (self._unwritten or self._leases.is_there):
+            self._look = asyncio.get_running_loop().call_later(LASTS_S, self._look_around)
+
+    def _make_due(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
     def _hand_over(self) -> None:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.get_running_loop().create_task(self._flush())
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether endings have waited long enough for others."""
+        return self._later is None or len(self._closing) >= _BATCH
+
+    def _batch(self, *, give_up: bool = False) -> Batch:
+        """What is to be written now. `give_up`: everything that is known, and nothing is held ahead."""
+        give_up = give_up or self._draining > 0
+        kinds = {} if give_up else self._leases.kinds()
+        takes_all = self._leases.keep(kinds) or give_up
+        closing, ended, lasting = list[Closing](), dict[str, Unwritten](), dict[str, Unwritten]()
+        is_due = takes_all or self._is_due
+        if is_due:
+            closing = self._closing.copy()
+            ids = [closing.row["id"] for closing in closing]
+            ended = {log_id: self._unwritten[log_id] for log_id in ids if log_id in self._unwritten}
+            young = time.monotonic() - (0 if takes_all else _LASTING_S)
+            old = takewhile(lambda one: one[1].opened_at <= young, self._unwritten.items())
+            lasting = {log_id: one for log_id, one in old if log_id not in ended}
+            if (segment := self._spool.rotate()) is not None:
+                self._spent.append(segment)
+        written = [one.taken for group in (ended, lasting) for one in group.values()]
+        wanted = self._leases.wanted(kinds, written)
+        return Batch(self._opening.copy(), closing, ended, lasting, self._doubtful.copy(), wanted, is_due, give_up)
 
     def _commit_here(self) -> None:
         """One commit in the loop; without waiting for anybody."""
         self._turn = None
         if self._direct is None or (self._flusher is not None and not self._flusher.done()):
             return
-        opening, closing = self._opening, self._closing if self._is_due else []
-        if not opening and not closing:
+        batch = self._batch()
+        if batch.is_empty:
             return
         try:
             try:
-                answers = self._try_here(self._direct, opening, closing)
-            except _SettleFirst:
-                closing = self._closing
-                answers = self._try_here(self._direct, opening, closing)
+                written = self._try_here(self._direct, batch)
+            except SettleFirst:
+                batch = self._batch(give_up=True)
+                written = self._try_here(self._direct, batch)
         except Busy:
             self._busy += 1
             if self._busy > _MOST_BUSY:
@@ -142,133 +207,92 @@ class Ledger:
         except Exception:  # nothing was written: a thread tries again, and says what is wrong
             self._hand_over()
             return
-        self._busy, self._opening = 0, []
-        if closing:
-            self._closing = []
-            self._written += len(closing)
-            self._drop_spent()
-        _answer(opening, answers, None)
-        self._commits += 1
-        if self._commits % _CHECKPOINT_EVERY == 0:
+        self._busy = 0
+        self._wrote(batch, written)
+        self._rows += 1 + len(batch.opening) + len(batch.closing) + len(batch.lasting)
+        if self._rows >= _CHECKPOINT_EVERY:
+            self._rows = 0
             asyncio.get_running_loop().run_in_executor(None, self._store.checkpoint)
 
-    def _try_here(self, direct: Direct, opening: list["_Opening"], closing: list[Closing]) -> list[Answer]:
-        """A refusal only counts when everything that has ended is settled: _SettleFirst, and nothing is written."""
-        if closing:
-            self._rotate()
+    def _try_here(self, direct: Direct, batch: Batch) -> Written:
         with direct as connection:
-            answers = self._write(connection, opening, closing, [])
-            if len(closing) < len(self._closing) and any(answer.refusal is not None for answer in answers):
-                raise _SettleFirst
-        return answers
+            return self._checked(batch, write(connection, batch, self._limits))
 
     async def _flush(self) -> None:
         """Commits in a thread, until nothing waits that is due."""
-        while self._opening or self._doubtful or (self._closing and self._is_due):
-            opening, self._opening = self._opening, []
-            doubtful, self._doubtful = self._doubtful, []
-            closing = self._take_closing() if self._is_due else []
+        is_due = True
+        while is_due:
+            batch = self._batch()
+            if batch.is_empty:
+                break
             try:
-                answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful)
-            except _SettleFirst:
-                closing += self._take_closing()
-                answers, error = await asyncio.to_thread(self._commit, opening, closing, doubtful, settled=True)
-            if error is None:
-                self._written += len(closing)
-                self._drop_spent()
+                written = await asyncio.to_thread(self._commit, batch)
+            except SettleFirst:
+                batch = self._batch(give_up=True)
+                written = await asyncio.to_thread(self._commit, batch)
+            if isinstance(written, Written):
+                self._wrote(batch, written)
             else:
-                self._closing[:0] = closing
-                self._doubtful += doubtful + [one.row["id"] for one in opening]
-            _answer(opening, answers, error)
-            if error is not None:
+                self._failed(batch, written)
                 await asyncio.sleep(_RETRY_S)
+            is_due = bool(self._opening or self._doubtful or (self._closing and self._is_due))
         self._busy = 0
 
-    @property
-    def _is_due(self) -> bool:
-        """Whether endings have waited long enough for others."""
-        return self._later is None or len(self._closing) >= _BATCH
-
-    def _take_closing(self) -> list[Closing]:
-        closing, self._closing = self._closing, []
-        self._rotate()
-        return closing
-
-    def _commit(
-        self, opening: list["_Opening"], closing: list[Closing], doubtful: list[str], *, settled: bool = False
-    ) -> tuple[list[Answer], Exception | None]:
+    def _commit(self, batch: Batch) -> Written | Exception:
         """Once more when the connection was lost: openings that it may have committed are doubtful then."""
         try:
             try:
-                return self._try_there(opening, closing, doubtful, settled), None
+                return self._try_there(batch)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                doubtful += [one.row["id"] for one in opening]
-                return self._try_there(opening, closing, doubtful, settled), None
-        except _SettleFirst:
+                batch.doubtful = batch.in_doubt
+                return self._try_there(batch)
+        except SettleFirst:
             raise
         except Exception as error:  # the boundary: whoever waits for an answer has to get one
-            log.error("The ledger could not be written, %d closings wait: %s", len(closing), error)
-            return [], error
+            log.error("The ledger could not be written, %d closings wait: %s", len(batch.closing), error)
+            return error
 
-    def _try_there(
-        self, opening: list["_Opening"], closing: list[Closing], doubtful: list[str], settled: bool
-    ) -> list[Answer]:
-        """_SettleFirst, and nothing written, when something is refused while endings wait that may make room."""
+    def _try_there(self, batch: Batch) -> Written:
         with self._store.write() as connection:
-            answers = self._write(connection, opening, closing, doubtful)
-            if not settled and self._closing and any(answer.refusal is not None for answer in answers):
-                raise _SettleFirst
-        return answers
+            return self._checked(batch, write(connection, batch, self._limits))
 
-    def _write(
-        self, connection: Connection, opening: list["_Opening"], closing: list[Closing], doubtful: list[str]
-    ) -> list[Answer]:
-        """Ended attempts first: what they give back may let the next ones pass."""
-        if closing:
-            insert_closings(connection, closing, self._limits)
-        if doubtful:
-            never_opened(connection, doubtful)
-        if not opening:
-            return []
-        answers = admission.admit(connection, [one.ask for one in opening], self._limits, utc_now())
-        rows = [one.row for one, answer in zip(opening, answers, strict=True) if answer.refusal is None]
-        if rows:
-            insert_rows(connection, open_calls, rows)
-        return answers
+    def _checked(self, batch: Batch, written: Written) -> Written:
+        """A refusal only counts when all that ended is settled and nothing held ahead; else nothing is written."""
+        has_more = batch.holds_ahead or len(self._closing) > len(batch.closing)
+        if has_more and not batch.is_final and any(answer.refusal is not None for answer in written.answers):
+            raise SettleFirst
+        return written
 
-    def _rotate(self) -> None:
-        if (segment := self._spool.rotate()) is not None:
-            self._spent.append(segment)
+    def _wrote(self, batch: Batch, written: Written) -> None:
+        """It is committed."""
+        del self._opening[: len(batch.opening)], self._closing[: len(batch.closing)]
+        self._doubtful.clear()
+        self._written += len(batch.closing)
+        for group in (batch.ended, batch.lasting):
+            for log_id in group:
+                self._leases.written(self._unwritten.pop(log_id).taken)
+        if batch.wanted is not None and written.renewed is not None:
+            self._leases.renewed(batch.wanted, written.renewed)
+        for one, answer in zip(batch.opening, written.answers, strict=True):
+            if not one.answered.done():
+                one.answered.set_result(answer)
+        if batch.is_due:
+            self._drop_spent()
+        self._look_again()
+
+    def _failed(self, batch: Batch, error: Exception) -> None:
+        """It may be committed or not."""
+        del self._opening[: len(batch.opening)]
+        self._doubtful = list(dict.fromkeys([*self._doubtful, *batch.in_doubt]))
+        for one in batch.opening:
+            if not one.answered.done():
+                one.answered.set_exception(error)
+        self._look_again()
 
     def _drop_spent(self) -> None:
-        for segment in self._spent:
-            self._spool.clear(segment)
-        self._spent.clear()
-
-
-class _SettleFirst(Exception):
-    pass
-
-
-class _Uncancelled(asyncio.Future[Answer]):
-    def cancel(self, msg: Any = None) -> bool:
-        return False
-
-
-def _answer(opening: list["_Opening"], answers: list[Answer], error: Exception | None) -> None:
-    for number, one in enumerate(opening):
-        if one.answered.done():
-            continue
-        if error is None:
-            one.answered.set_result(answers[number])
-        else:
-            one.answered.set_exception(error)
-
-
-@dataclass(slots=True)
-class _Opening:
-    row: dict[str, Any]
-    ask: Ask
-    answered: asyncio.Future[Answer]
+        """Empty the spool files of which everything is in the database: those older than the oldest opening."""
+        oldest = next((one.order for one in self._unwritten.values()), math.inf)
+        while self._spent and self._spent[0].order < oldest:
+            self._spool.clear(self._spent.pop(0))

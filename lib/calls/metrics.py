@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from lib.access.permissions import Actor, Permission, Role
 from lib.calls import activity_scope
+from lib.calls.just_made import found_soon
 from lib.calls.metric import MOST_PER_CALL, NUMBERS, Metric, MetricType, NewMetric, columns_of, metric_of
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
@@ -103,7 +104,9 @@ class Metrics:
         actor.require(Permission.TEST_CONFIGS)
         if not 0 < len(metrics) <= MOST_AT_ONCE:
             raise InvalidInput(f"Record 1 to {MOST_AT_ONCE} metrics at once.", field="metrics")
-        given = [columns_of(one) for one in metrics]
+        return found_soon(call_id, partial(self._record, actor, call_id, [columns_of(one) for one in metrics]))
+
+    def _record(self, actor: Actor, call_id: str, given: Sequence[Mapping[str, Any]]) -> Sequence[Metric]:
         with self._store.write() as connection:
             call = _call(connection, call_id, partial(_own, actor), for_update=True)
             there = connection.scalar(select(func.count()).where(_m.call_id == call["call_id"])) or 0
@@ -119,6 +122,9 @@ class Metrics:
     def list(self, actor: Actor, call_id: str) -> Sequence[Metric]:
         """The metrics of a call, oldest first; NotFound when the actor may not see the call."""
         actor.require(Permission.TEST_CONFIGS)
+        return found_soon(call_id, partial(self._list, actor, call_id))
+
+    def _list(self, actor: Actor, call_id: str) -> Sequence[Metric]:
         with self._store.read() as connection:
             call = _call(connection, call_id, partial(activity_scope.visible, actor))
             query = select(custom_metrics).where(_m.call_id == call["call_id"]).order_by(_m.id)

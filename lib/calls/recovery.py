@@ -4,15 +4,17 @@ A process is dead when its spool folder can be locked here, or, when the folder 
 been seen for a minute. Everything happens in one transaction per process and is safe to repeat.
 """
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from lib.budgets.holds import Charged
+from lib.budgets.leases import give_back
 from lib.calls import content
-from lib.calls.closing import Closing, insert_closings
+from lib.calls.closing import Closing, charged_from, insert_closings
 from lib.calls.estimate import estimate_tokens
 from lib.calls.request import text_of
 from lib.calls.spool import DeadSpool, dead_spools, host
@@ -71,15 +73,37 @@ def _unseen_elsewhere(store: Store, spool_root: Path) -> list[str]:
 
 
 def _recover_owner(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int:
-    closings = [Closing.from_record(record) for record in spool.closed()] if spool else []
+    records = spool.records() if spool else []
+    closings = [Closing.from_record(record) for record in records if "row" in record]
     with store.write() as connection:
         new = insert_closings(connection, closings)
-        left = connection.execute(select(open_calls).where(open_calls.c.owner == owner)).mappings().all()
+        left: dict[str, Mapping[Any, Any]] = {
+            row["id"]: row
+            for row in connection.execute(select(open_calls).where(open_calls.c.owner == owner)).mappings()
+        }
+        charged = dict[str, Charged | None]()
+        ended = {closing.row["id"] for closing in closings}
+        for row, charges in _opened(records):  # those that are in the ledger already are passed over when inserted
+            if row["id"] not in ended:
+                left.setdefault(row["id"], row)
+                charged[row["id"]] = charged_from(charges, row)
         kinds = _kinds(connection) if left else {}
-        orphans = [_orphan(row, spool, prices, kinds.get(row["provider"], row["provider"])) for row in left]
+        orphans = [_orphan(row, spool, prices, kinds.get(row["provider"], row["provider"])) for row in left.values()]
+        for orphan in orphans:
+            orphan.charged = charged.get(orphan.row["id"])
         new += insert_closings(connection, orphans)
+        give_back(connection, owner, utc_now())
         connection.execute(delete(processes).where(processes.c.id == owner))
     return new
+
+
+def _opened(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Rows of `open_calls` that are in the spool, and what a lease was to pay for them."""
+    for record in records:
+        if "opened" in record:
+            row = dict(record["opened"])
+            row["started_at"] = datetime.fromisoformat(row["started_at"])
+            yield row, record["charges"]
 
 
 def _kinds(connection: Connection) -> dict[str, str]:

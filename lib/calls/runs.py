@@ -1,11 +1,13 @@
 """A user's own call, read back from the ledger."""
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy import RowMapping, select
 
 from lib.access.permissions import Actor
 from lib.calls.content import messages_of
+from lib.calls.just_made import found_soon
 from lib.calls.live import CallView
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads
@@ -20,6 +22,9 @@ class Runs:
 
     def view(self, actor: Actor, call_id: str) -> CallView:
         """The final attempt of a call of the actor's; NotFound otherwise."""
+        return found_soon(call_id, partial(self._view, actor, call_id))
+
+    def _view(self, actor: Actor, call_id: str) -> CallView:
         ended = (
             select(usage_logs, usage_payloads.c.response_text, usage_payloads.c.request, usage_payloads.c.response)
             .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)

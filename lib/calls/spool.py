@@ -1,11 +1,13 @@
 """What a killed process leaves behind, so that nothing acknowledged is lost.
 
 Each process has a folder under `data/spool/`, held by a file lock that the kernel releases when it dies. A call's
-closing record is appended to `closed-*.jsonl` in one write before its last byte leaves; once the database has it, the
-file is emptied. A stream that lasts longer than half a second also keeps its text so far in `<log id>.part`. Whoever
-can lock another process's folder knows it is dead, and may recover it (`lib.calls.recovery`).
+closing record is appended to `calls-*.jsonl` in one write before its last byte leaves, and the opening of one that did
+not wait for the database before its first; once the database has them, the file is emptied. A stream that lasts longer
+than half a second also keeps its text so far in `<log id>.part`. Whoever can lock another process's folder knows it is
+dead, and may recover it (`lib.calls.recovery`).
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -14,47 +16,55 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lib.fast_json import encode
 
 _LOCK = "lock"
-Segment = tuple[int, int]  # a file of closing records: its number, and its descriptor
+
+
+class Segment(NamedTuple):
+    """A file of records: how many were begun before it, and its descriptor."""
+
+    order: int
+    file: int
 
 
 class Spool:
     """This process's folder; used from the call loop only."""
 
     def __init__(self, root: Path, owner: str) -> None:
+        self.owner = owner
         self.folder = root / owner
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _try_lock(self.folder)
-        self._number = self._last = 0
-        self._file: int | None = None
-        self._clean: list[Segment] = []  # numbers and files of segments that are empty again
+        self._begun = self._files = 0
+        self._segment: Segment | None = None
+        self._clean: list[int] = []  # files that are empty again
+        self._is_torn = False  # the last record was cut off by a full disk
         self._noted: set[str] = set()  # calls with checkpoints
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Add a closing record in one write; OSError when the disk refuses."""
-        if self._file is None:
-            if self._clean:
-                self._number, self._file = self._clean.pop()
-            else:
-                self._last = self._number = self._last + 1
-                self._file = _open_append(self._segment())
-        os.write(self._file, _line(record))
+    def append(self, record: dict[str, Any]) -> int:
+        """Add a record in one write, and return the order of its segment; OSError when the disk refuses."""
+        segment = self._segment
+        if segment is None:
+            self._begun += 1
+            segment = self._segment = Segment(self._begun, self._clean.pop() if self._clean else self._new_file())
+        line = b"\n" + _line(record) if self._is_torn else _line(record)
+        self._is_torn = os.write(segment.file, line) < len(line)
+        if self._is_torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return segment.order
 
     def rotate(self) -> Segment | None:
         """Write no more into the file that holds the records so far, and return it; None when there is none."""
-        if self._file is None:
-            return None
-        segment, self._file = (self._number, self._file), None
+        segment, self._segment = self._segment, None
         return segment
 
     def clear(self, segment: Segment) -> None:
         """Its records are in the database: empty it, to be written again."""
-        os.ftruncate(segment[1], 0)
-        self._clean.append(segment)
+        os.ftruncate(segment.file, 0)
+        self._clean.append(segment.file)
 
     def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
         """Add to what is known of a call in flight."""
@@ -73,15 +83,16 @@ class Spool:
 
     def close(self) -> None:
         """Give the folder up; it is removed when nothing waits in it."""
-        for _, file in (*self._clean, *filter(None, [self.rotate()])):
+        for file in (*self._clean, *(segment.file for segment in filter(None, [self.rotate()]))):
             os.close(file)
         if not any(path.name != _LOCK and path.stat().st_size for path in self.folder.iterdir()):
             shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
 
-    def _segment(self) -> Path:
-        return self.folder / f"closed-{self._number:06d}.jsonl"
+    def _new_file(self) -> int:
+        self._files += 1
+        return _open_append(self.folder / f"calls-{self._files:06d}.jsonl")
 
 
 @dataclass(frozen=True)
@@ -91,9 +102,9 @@ class DeadSpool:
     owner: str
     folder: Path
 
-    def closed(self) -> list[dict[str, Any]]:
-        """Closing records that may not have reached the database."""
-        return [record for path in sorted(self.folder.glob("closed-*.jsonl")) for record in _records(path)]
+    def records(self) -> list[dict[str, Any]]:
+        """Openings and closings that may not have reached the database."""
+        return [record for path in sorted(self.folder.glob("*.jsonl")) for record in _records(path)]
 
     def checkpoints(self, log_id: str) -> list[dict[str, Any]]:
         """What the process had noted of a call in flight."""

@@ -1,8 +1,9 @@
 """Inserting many rows at once, as fast as the driver allows.
 
 SQLAlchemy prepares every row of an executemany by itself, which costs more than SQLite's own work. Here each column's
-value is converted by its type's own converter and the rows go to the driver as they are. `copy_rows` is for many: on
-PostgreSQL it is COPY.
+value is converted by its type's own converter and the rows go to the driver as they are. Columns that say nothing are
+left out: Python's driver for SQLite takes a quarter of a microsecond for each None, and for each bool. `copy_rows` is
+for many: on PostgreSQL it is COPY.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,10 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     """Insert rows that all have the same columns; an unknown column is a KeyError."""
     if not rows:
         return
-    names = tuple(rows[0])
+    names = tuple(name for name in rows[0] if any(row[name] is not None for row in rows) or _has_default(table, name))
     statement, converters = _prepared(table, names, connection.dialect)
-    values = list(map(list, map(itemgetter(*names), rows)))
+    of_row: Any = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+    values = list(map(list, map(of_row, rows)))
     for index, convert in converters:
         for row_values in values:
             row_values[index] = convert(row_values[index])
@@ -47,9 +49,16 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any
 
 def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
     """The same for columns of values as they are stored: moments as UTC text, JSON as text."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        columns = {
+            name: list(map(int, values)) if values and type(values[0]) is bool else values
+            for name, values in columns.items()
+            if any(value is not None for value in values) or _has_default(table, name)
+        }
     rows = zip(*columns.values(), strict=True)
     listed = ", ".join(f'"{table.c[name].name}"' for name in columns)
-    if connection.dialect.name == "sqlite":
+    if is_sqlite:
         marks = ", ".join("?" * len(columns))
         execute_many(connection, f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', rows)  # noqa: S608 (our own names)
         return
@@ -60,7 +69,12 @@ def insert_columns(connection: Connection, table: Table, columns: Mapping[str, S
             lines.write_row(row)
 
 
-@lru_cache(maxsize=32)
+def _has_default(table: Table, name: str) -> bool:
+    """Whether leaving a column out gives it a value."""
+    return table.c[name].server_default is not None
+
+
+@lru_cache(maxsize=256)
 def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[tuple[int, Any], ...]]:
     """The statement, whose names are the table's own columns, and the converters of those that need one."""
     columns = [table.c[name] for name in names]
@@ -74,5 +88,9 @@ def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[s
 
 def _converter(column: Column[Any], dialect: Dialect) -> Any:
     if isinstance(column.type, Boolean):
-        return None  # SQLite's driver takes truth for 1
+        return _number if dialect.name == "sqlite" else None
     return binder(column.type, dialect)
+
+
+def _number(value: bool | None) -> int | None:
+    return None if value is None else int(value)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from lib.access.limits import Verdict
 from lib.calls.calls import Calls
+from lib.calls.deadline import Alarm, set_alarm
 from lib.calls.live import LiveCall
 from lib.gateway import refusals
 from lib.gateway.exchange import Exchange
@@ -74,13 +75,13 @@ class Answer:
         self._attempt = 0
         self._is_passed = self._has_left = False
         self._watching: asyncio.Task[None] | None = None
-        self._watch: asyncio.TimerHandle | None = None
+        self._watch: _Watch | None = None
         self._writer: Writer | None = None
 
     def begin(self, call: LiveCall) -> None:
         """The call is about to be sent."""
         self._call = call
-        self._watch = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._start_watching)
+        self._watch = _Watch(self, asyncio.get_running_loop())
 
     async def take(self, piece: Piece) -> None:
         """Pass a piece on, once the answer has begun."""
@@ -123,6 +124,7 @@ class Answer:
         """The client may go now."""
         if self._watch is not None:
             self._watch.cancel()
+            self._watch = None
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None  # a cancelled task knows where it was, and so this answer
@@ -161,7 +163,8 @@ class Answer:
     def _head(self) -> dict[str, str]:
         return {"x-request-id": self._call.call_id, **self._form.limit_headers(self._call.standing)}
 
-    def _start_watching(self) -> None:
+    def start_watching(self) -> None:
+        """See whether the client goes; most answers are over before."""
         self._watching = asyncio.get_running_loop().create_task(self._end_with_client())
 
     async def _end_with_client(self) -> None:
@@ -169,3 +172,18 @@ class Answer:
             pass
         self._has_left = True
         self._calls.leave(self._call)
+
+
+class _Watch(Alarm):
+    __slots__ = ("_alarms", "_answer")
+
+    def __init__(self, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop.time() + _WATCH_AFTER_S)
+        self._answer = answer
+        self._alarms = set_alarm(self, loop)
+
+    def ring(self) -> None:
+        self._answer.start_watching()
+
+    def cancel(self) -> None:
+        self._alarms.discard(self)

@@ -7,70 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, text
+from ledger_rig import ask, closing, counts, opening
+from sqlalchemy import insert, select, text
 
 from lib.access.grants import KeyGrant, Limits
 from lib.access.limits import Claim, RateLimits
 from lib.budgets.budget import CallFacts
 from lib.calls import recovery
 from lib.calls.admission import Ask
+from lib.calls.batch import Batch
 from lib.calls.closing import Closing, insert_closings
 from lib.calls.ledger import Ledger
 from lib.calls.spool import Spool, dead_spools
-from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
 from lib.fast_json import encode
 from lib.providers.price_book import PriceBook
-
-
-def ask(row: dict[str, Any]) -> Ask:
-    """Of a free call."""
-    return Ask(row["id"], CallFacts(row["provider"], row["app"]), 0)
-
-
-def opening(owner: str, **changes: Any) -> dict[str, Any]:
-    log_id = new_id()
-    row = {
-        "id": log_id,
-        "call_id": new_id(),
-        "attempt": 1,
-        "started_at": utc_now(),
-        "app": "tests",
-        "user_id": None,
-        "api_key_id": None,
-        "configuration_id": None,
-        "origin": "system",
-        "conversation_id": None,
-        "workflow_run_id": None,
-        "workflow_step": None,
-        "provider": "scripted",
-        "model": "echo",
-        "streamed": True,
-        "parameters": {},
-        "tags": {},
-        "owner": owner,
-        "holds": [],
-        "request": [{"role": "user", "content": "Ask me"}],
-    }
-    return row | changes
-
-
-def closing(opened: dict[str, Any], status: str = "ok") -> Closing:
-    row = {k: v for k, v in opened.items() if k not in ("owner", "holds", "request")}
-    columns = {c.name: None for c in usage_logs.c if c.name not in row and c.name != "change_seq"}
-    row |= columns | {"is_final": True, "finished_at": utc_now(), "status": status, "usage_source": "provider"}
-    row |= {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "cost_nano_usd": 5, "cost_status": "priced"}
-    row |= {"cache": "none"}
-    payload = {"prompt_text": "Ask me", "response_text": "Told you", "request": opened["request"], "response": {}}
-    return Closing(row, payload)
-
-
-def counts(store: Store) -> tuple[int, int, int]:
-    with store.read() as connection:
-        tables = (open_calls, usage_logs, usage_payloads)
-        return tuple(connection.scalar(select(func.count()).select_from(t)) for t in tables)  # type: ignore[return-value]
 
 
 @pytest.mark.feature("CALL-4")
@@ -89,7 +42,7 @@ def test_a_call_is_open_before_it_is_sent_and_closed_once(store: Store, tmp_path
         assert counts(store) == (0, 1, 1)
 
     asyncio.run(scenario())
-    assert sum(path.stat().st_size for path in spool.folder.glob("closed-*")) == 0
+    assert sum(path.stat().st_size for path in spool.folder.glob("calls-*")) == 0
     spool.close()
     assert not spool.folder.exists()
 
@@ -131,7 +84,7 @@ def test_a_refusing_database_delays_a_closing_and_loses_nothing(tmp_path: Path, 
             connection.execute(text(refuse))
         ledger.close(closing(row))
         await asyncio.sleep(0.05)  # the first try fails meanwhile
-        assert len(list(spool.folder.glob("closed-*"))) == 1
+        assert len(list(spool.folder.glob("calls-*"))) == 1
         assert counts(store) == (1, 0, 0)
         with store.write() as connection:
             connection.execute(text("DROP TRIGGER refuse"))
@@ -155,11 +108,11 @@ def test_endings_that_wait_while_another_call_is_refused_are_all_written(store: 
         await asyncio.gather(ledger.open(first, ask(first)), ledger.open(second, ask(second)))
         commit, tries = ledger._commit, list[int]()
 
-        def meanwhile(*batch: Any, **how: Any) -> Any:
+        def meanwhile(batch: Batch) -> Any:
             if not tries:
                 ledger._closing.append(closing(second))  # it ends while the others are being written
-            tries.append(len(batch[1]))
-            return commit(*batch, **how)
+            tries.append(len(batch.closing))
+            return commit(batch)
 
         ledger._commit = meanwhile  # type: ignore[method-assign]
         ledger._closing.append(closing(first))
@@ -208,7 +161,7 @@ def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "closed-000001.jsonl").write_bytes(json.dumps({"row": 1}).encode() + b'\n{"row": {"id": "x')
     [dead] = list(dead_spools(tmp_path / "spool"))
-    assert dead.closed() == [{"row": 1}]
+    assert dead.records() == [{"row": 1}]
 
 
 @pytest.mark.parametrize("word", ["plain", "\ud800 no UTF-8"])
@@ -232,9 +185,9 @@ def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
     spool = Spool(tmp_path / "spool", "me")
     real, fails = Ledger._commit, [LLMManagerError("The connection broke.")]
 
-    def commit_then_break(self: Ledger, *given: Any) -> Any:
-        answers, error = real(self, *given)
-        return answers, error or (fails.pop() if fails else None)
+    def commit_then_break(self: Ledger, batch: Batch) -> Any:
+        written = real(self, batch)
+        return fails.pop() if fails else written
 
     monkeypatch.setattr(Ledger, "_commit", commit_then_break)
 

@@ -1,0 +1,483 @@
+"""Money held ahead for many alike calls: they open without the database, and no figure is different for it."""
+
+import asyncio
+import os
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledger_rig import closing, opening
+from sqlalchemy import delete, func, select, update
+
+from lib.access.grants import KeyGrant, Limits
+from lib.access.limits import Claim, RateLimits
+from lib.access.permissions import OPERATOR
+from lib.budgets import leases
+from lib.budgets.budget import CallFacts
+from lib.budgets.budgets import Budgets
+from lib.budgets.holds import sweep
+from lib.calls import recovery
+from lib.calls.admission import Ask
+from lib.calls.ledger import Ledger
+from lib.calls.spool import Spool
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
+from lib.providers.price_book import PriceBook
+
+pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
+FACTS = CallFacts("scripted", "tests")
+WARM = 20  # calls, after which more of the kind are leased for
+
+
+class Process:
+    """One that makes calls; ends its own ways."""
+
+    def __init__(self, store: Store, root: Path, name: str) -> None:
+        self.store, self.name, self.spool = store, name, Spool(root, name)
+        self.limits = RateLimits(store)
+        self.ledger = Ledger(store, self.spool, self.limits)
+        self.leased = 0
+
+    async def open(self, amount: int | None, claim: Claim | None = None) -> dict[str, Any] | None:
+        """The row of a call that may cost `amount`, or None when it is refused."""
+        row = opening(self.name)
+        ask = Ask(row["id"], FACTS, amount, claim)
+        answer = self.ledger.open_at_once(row, ask)
+        self.leased += answer is not None
+        answer = answer or await self.ledger.open(row, ask)
+        return row if answer.refusal is None else None
+
+    def close(self, row: dict[str, Any], cost: int | None) -> None:
+        """It has cost that."""
+        ended = closing(row)
+        ended.row |= {"cost_nano_usd": cost, "cost_status": "unpriced" if cost is None else "priced"}
+        self.ledger.close(ended)
+
+    async def calls(self, count: int, amount: int, cost: int) -> int:
+        """One after the other; how many were let through."""
+        passed = 0
+        for _ in range(count):
+            if (row := await self.open(amount)) is not None:
+                self.close(row, cost)
+                passed += 1
+            await asyncio.sleep(0)
+        return passed
+
+    async def warm_up(self, amount: int, cost: int) -> None:
+        """So many calls at once that money is held ahead for more."""
+        opened = await asyncio.gather(*(self.open(amount) for _ in range(WARM)))
+        for row in opened:
+            assert row is not None
+            self.close(row, cost)
+
+    async def open_leased(self, amount: int) -> dict[str, Any]:
+        """The row of a call that a lease lets through."""
+        leased = self.leased
+        row = await self.open(amount)
+        assert row is not None
+        assert self.leased == leased + 1
+        return row
+
+    async def stop(self) -> None:
+        """As a process that is told to."""
+        await self.ledger.drain()
+        self.ledger.end()
+        self.spool.close()
+
+    def die(self) -> None:
+        """As one that is killed: the kernel lets its lock go, and nothing else happens."""
+        self.ledger.end()
+        os.close(self.spool._lock)  # type: ignore[arg-type]
+
+
+def budget(store: Store, limit: int, scope: str = "app", subject: str = "tests", **more: Any) -> str:
+    return (
+        Budgets(store)
+        .create(OPERATOR, scope=scope, subject=subject, period="month", limit_nano=limit, **more)
+        .budget.id
+    )
+
+
+def figures(store: Store, budget_id: str) -> tuple[int, int]:
+    """(spent, held)."""
+    with store.read() as connection:
+        window = connection.execute(select(budget_windows).where(budget_windows.c.budget_id == budget_id)).one()
+    return window.spent_nano_usd, window.held_nano_usd
+
+
+def rows(store: Store, table: Any) -> int:
+    with store.read() as connection:
+        return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def spent_in_log(store: Store) -> int:
+    with store.read() as connection:
+        return int(connection.scalar(select(func.coalesce(func.sum(usage_logs.c.cost_nano_usd), 0))) or 0)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+def is_open(store: Store, row: dict[str, Any]) -> bool:
+    with store.read() as connection:
+        return connection.scalar(select(open_calls.c.id).where(open_calls.c.id == row["id"])) is not None
+
+
+@pytest.fixture
+def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held ahead is held however slow the machine is."""
+    monkeypatch.setattr("lib.budgets.leases.LASTS_S", 60.0)
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scenario())  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("lasting")
+def test_many_calls_of_a_kind_open_without_the_database(store: Store, tmp_path: Path) -> None:
+    hard, soft = budget(store, 10_000_000), budget(store, 1_000, scope="global", subject="", is_hard=False)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        assert await process.calls(400, 50, 7) == 400
+        assert process.leased > 300
+        await process.ledger.drain()
+        assert figures(store, hard) == figures(store, soft) == ((400 + WARM) * 7, 0)
+        await process.stop()
+
+    run(scenario)
+    assert (rows(store, usage_logs), rows(store, open_calls), rows(store, budget_holds)) == (400 + WARM, 0, 0)
+    assert not (tmp_path / "me").exists()
+
+
+@pytest.mark.usefixtures("lasting")
+def test_near_the_limit_as_many_pass_as_there_is_room_for(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 1_000)
+
+    async def scenario() -> None:
+        processes = [Process(store, tmp_path, name) for name in ("one", "two", "three")]
+        for process in processes:
+            await process.warm_up(1, 1)
+        passed = await asyncio.gather(*(process.calls(600, 1, 1) for process in processes))
+        for process in processes:
+            await process.stop()
+        assert sum(process.leased for process in processes) > 100
+        assert sum(passed) == 1_000 - 3 * WARM
+
+    run(scenario)
+    assert figures(store, of_app) == (1_000, 0)
+    assert rows(store, budget_holds) == 0
+
+
+@pytest.mark.usefixtures("lasting")
+def test_at_no_moment_is_more_spent_and_held_than_the_limit(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 5_000)
+    chance = random.Random(4)
+
+    async def scenario() -> None:
+        processes = [Process(store, tmp_path, name) for name in ("one", "two")]
+        running: list[tuple[Process, dict[str, Any], int]] = []
+        for process in processes:
+            await process.warm_up(20, 1)
+        for step in range(700):
+            process = chance.choice(processes)
+            amount = chance.randint(1, 40)
+            row = await process.open(amount)
+            if row is not None:
+                running.append((process, row, amount))
+            if running and chance.random() < 0.7:
+                owner, row, amount = running.pop(chance.randrange(len(running)))
+                owner.close(row, chance.randint(0, amount))
+            if step % 50 == 0:
+                await asyncio.sleep(0.06)  # some get rows of their own
+                assert sum(figures(store, of_app)) <= 5_000
+        assert sum(process.leased for process in processes) > 50
+        for owner, row, amount in running:
+            owner.close(row, amount)
+        for process in processes:
+            await process.stop()
+
+    run(scenario)
+    assert figures(store, of_app) == (spent_in_log(store), 0)
+    assert spent_in_log(store) <= 5_000
+
+
+@pytest.mark.usefixtures("lasting")
+def test_what_a_killed_process_held_ahead_and_what_it_had_opened_is_settled(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 10_000_000)
+    running = list[dict[str, Any]]()
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "killed")
+        await process.warm_up(50, 7)
+        assert figures(store, of_app)[1] > 1_000
+        for row in [await process.open_leased(50) for _ in range(10)]:
+            process.close(row, 7)
+        running.extend([await process.open_leased(50) for _ in range(3)])
+        process.die()
+
+    run(scenario)
+    assert recovery.recover(store, tmp_path, PriceBook()) > 0
+    assert recovery.recover(store, tmp_path, PriceBook()) == 0
+    with store.read() as connection:
+        counted = select(usage_logs.c.status, func.count().label("calls")).group_by(usage_logs.c.status)
+        by_status = {row.status: row.calls for row in connection.execute(counted)}
+    assert by_status == {"ok": WARM + 10, "orphaned": len(running)}
+    assert figures(store, of_app) == (spent_in_log(store), 0)
+    assert (rows(store, open_calls), rows(store, budget_holds)) == (0, 0)
+
+
+def test_a_call_that_goes_on_gets_its_row_and_holds(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib.budgets.leases.LASTS_S", 60.0)
+    of_app = budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(60, 7)
+        monkeypatch.undo()
+        row = await process.open_leased(60)
+        assert not is_open(store, row)
+        await until(lambda: is_open(store, row))
+        await until(lambda: figures(store, of_app)[1] == 60)  # what was held ahead is given back when no more come
+        process.close(row, 9)
+        await process.stop()
+
+    run(scenario)
+    assert figures(store, of_app) == (WARM * 7 + 9, 0)
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_budget_that_begins_meanwhile_counts_what_runs(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        short, long = await process.open_leased(50), await process.open_leased(50)
+        everything = await asyncio.to_thread(budget, store, 20_000, "global", "")
+        before, _ = figures(store, everything)  # what had ended in the database
+        process.close(short, 5)
+        await process.ledger.drain()
+        assert figures(store, everything)[0] == spent_in_log(store) >= before + 5
+        process.close(long, 11)
+        await process.stop()
+        assert figures(store, everything) == figures(store, of_app) == (WARM * 7 + 16, 0)
+
+    run(scenario)
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_lease_that_the_sweep_took_does_no_harm(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        row = await process.open_leased(50)
+        with store.write() as connection:
+            connection.execute(update(budget_holds).values(expires_at=utc_now() - timedelta(seconds=1)))
+            assert sweep(connection, utc_now()) == 1
+        assert figures(store, of_app)[1] == WARM * 50  # the calls that asked for themselves
+        process.close(row, 7)
+        await process.calls(WARM, 50, 7)
+        await process.stop()
+
+    run(scenario)
+    assert figures(store, of_app) == ((2 * WARM + 1) * 7, 0)
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_deleted_budget_is_forgotten(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        row = await process.open_leased(50)
+        await asyncio.to_thread(Budgets(store).delete, OPERATOR, of_app)
+        process.close(row, 7)
+        await process.calls(WARM, 50, 7)
+        await process.stop()
+
+    run(scenario)
+    assert rows(store, usage_logs) == 2 * WARM + 1
+    assert (rows(store, budget_holds), rows(store, budget_windows)) == (0, 0)
+
+
+@pytest.mark.usefixtures("lasting")
+def test_calls_under_limits_or_of_unknown_cost_are_asked_for(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 10_000_000, block_unpriced=True)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        free = Claim("tests", 1, KeyGrant("k", "tests"))
+        limited = Claim("tests", 1, KeyGrant("k", "tests", limits=Limits(requests_per_minute=WARM + 3)))
+        await process.warm_up(5, 5)
+        row = await process.open(5, free)  # nobody has looked for limits of apps
+        assert row is not None
+        process.close(row, 5)
+        assert process.leased == 0
+        process.close(await process.open_leased(5), 5)
+        leased = process.leased
+        assert await process.open(None) is None  # of unknown cost, which the budget does not let through
+        passed = [await process.open(5, limited) for _ in range(WARM + 10)]
+        assert sum(row is not None for row in passed) == WARM + 3
+        assert process.leased == leased
+        for row in passed:
+            if row is not None:
+                process.close(row, 5)
+        await process.stop()
+
+    run(scenario)
+    assert figures(store, of_app) == ((2 * WARM + 5) * 5, 0)
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_full_disk_sends_calls_to_the_database(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_app = budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        leased, real = process.leased, os.write
+        monkeypatch.setattr("lib.calls.spool.os.write", lambda file, data: real(file, data[:20]))
+        row = await process.open(50)
+        monkeypatch.undo()
+        assert row is not None
+        assert process.leased == leased
+        assert is_open(store, row)
+        process.close(row, 7)
+        await process.calls(5, 50, 7)
+        process.die()
+
+    run(scenario)
+    recovery.recover(store, tmp_path, PriceBook())  # the piece of a record is passed over
+    assert rows(store, usage_logs) == WARM + 6
+    assert figures(store, of_app) == ((WARM + 6) * 7, 0)
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_new_window_gets_leases_of_its_own(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_app = budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        row = await process.open_leased(50)
+        later = utc_now() + timedelta(days=32)
+        for module in ("lib.calls.batch", "lib.budgets.leases", "lib.calls.closing"):
+            monkeypatch.setattr(f"{module}.utc_now", lambda: later)
+        process.close(row, 7)
+        leased = process.leased
+        await process.calls(100, 50, 7)
+        assert process.leased > leased + 20
+        await process.stop()
+
+    run(scenario)
+    with store.read() as connection:
+        windows = connection.execute(
+            select(budget_windows).where(budget_windows.c.budget_id == of_app).order_by(budget_windows.c.starts_at)
+        ).all()
+    first, second = windows
+    assert (first.held_nano_usd, second.held_nano_usd) == (0, 0)
+    assert first.spent_nano_usd + second.spent_nano_usd == spent_in_log(store)
+    assert second.spent_nano_usd > 20 * 7
+    assert first.spent_nano_usd >= (WARM + 1) * 7
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_batch_of_which_nobody_knows_whether_it_was_committed_counts_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_app = budget(store, 10_000_000)
+    monkeypatch.setattr("lib.calls.ledger._RETRY_S", 0.01)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        process.ledger._direct = None  # commits in a thread, as on PostgreSQL
+        await process.warm_up(50, 7)
+        commit, lost = process.ledger._commit, list[int]()
+
+        def commit_and_break(batch: Any) -> Any:
+            written = commit(batch)
+            if batch.lasting and not lost:
+                lost.append(1)
+                return RuntimeError("the connection broke")
+            return written
+
+        process.ledger._commit = commit_and_break  # type: ignore[method-assign]
+        running = [await process.open_leased(50) for _ in range(4)]
+        await until(lambda: bool(lost))
+        process.close(running[0], 7)
+        await until(lambda: rows(store, open_calls) == 3)
+        for row in running[1:]:
+            process.close(row, 7)
+        await process.stop()
+
+    run(scenario)
+    assert rows(store, usage_logs) == WARM + 4
+    assert figures(store, of_app) == ((WARM + 4) * 7, 0)
+    assert (rows(store, open_calls), rows(store, budget_holds)) == (0, 0)
+
+
+def test_few_calls_are_never_leased_for(store: Store, tmp_path: Path) -> None:
+    budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        for _ in range(30):
+            await process.calls(1, 50, 7)
+            await asyncio.sleep(0.02)
+        assert process.leased == 0
+        await process.stop()
+
+    run(scenario)
+
+
+def test_the_database_alone_decides_what_a_lease_may_be(store: Store, tmp_path: Path) -> None:
+    """A lease is one part in eight of what is left, and too little for four calls is none."""
+    of_app = budget(store, 8_000)
+    wanted = leases.Wanted("me", {FACTS: 100}, {}, 0.0)
+    with store.write() as connection:
+        found = leases.renew(connection, wanted, utc_now())
+    assert set(found.gained.values()) == {1_000}
+    assert figures(store, of_app) == (0, 1_000)
+    with store.write() as connection:
+        connection.execute(delete(budget_holds))
+        connection.execute(update(budget_windows).values(held_nano_usd=0, spent_nano_usd=5_000))
+        found = leases.renew(connection, wanted, utc_now())
+    assert not found.granted
+    assert figures(store, of_app) == (5_000, 0)
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_call_that_has_just_ended_is_found(store: Store, tmp_path: Path) -> None:
+    from lib.calls.activity import Activity
+    from lib.calls.metrics import Metrics
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        row = await process.open_leased(50)
+        process.close(row, 7)
+        assert not is_open(store, row)
+        metric = await asyncio.to_thread(Metrics(store).record, OPERATOR, row["call_id"], "quality", 1)
+        assert metric.call_id == row["call_id"]
+        row = await process.open_leased(50)
+        detail = await asyncio.to_thread(Activity(store).detail, OPERATOR, row["id"])
+        assert detail.log["id"] == row["id"]
+        await process.stop()
+
+    run(scenario)
