@@ -97,12 +97,14 @@ async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, o
     """Write the opening row even if Stop comes meanwhile; why nothing may be sent, or None when it may."""
     ask = ask_of(call, prices)
     row = opening_row(call, owner)
-    try:
-        answer = ledger.open_at_once(row, ask) or await _of_ledger(ledger.open(row, ask))
-    except Exception:
-        if call.attempt.number == 1:
-            raise
-        return _NOT_LOGGED
+    answer = ledger.open_at_once(row, ask)
+    if answer is None:
+        try:
+            answer = await _of_ledger(ledger.open(row, ask))
+        except Exception:
+            if call.attempt.number == 1:
+                raise
+            return _NOT_LOGGED
     if ask.claim is not None:
         call.standing = answer.standing
     call.refusal = answer.refusal
