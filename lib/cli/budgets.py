@@ -140,6 +140,7 @@ def check(arguments: argparse.Namespace) -> None:
             OPERATOR,
             services.budgets,
             services.prices,
+            services.providers,
             services.configurations.get(OPERATOR, arguments.configuration),
             prompt_tokens=arguments.prompt_tokens,
             max_tokens=arguments.max_tokens,
@@ -155,16 +156,21 @@ def check(arguments: argparse.Namespace) -> None:
             "spent_usd": usd_from_nano(verdict.state.now.spent_nano),
             "limit_usd": usd_from_nano(verdict.state.now.limit_nano),
         }
-        for verdict in asked.verdicts
+        for verdict in asked.own.verdicts
     ]
     if arguments.json:
-        usd = None if asked.amount_nano is None else usd_from_nano(asked.amount_nano)
-        output.show_one({"passes": asked.passes, "most_usd": usd, "budgets": rows}, as_json=True)
+        usd = None if asked.own.amount_nano is None else usd_from_nano(asked.own.amount_nano)
+        instead = asked.instead and f"{asked.instead.provider}/{asked.instead.model}"
+        shown = {"passes": asked.passes, "most_usd": usd, "budgets": rows, "instead": instead}
+        output.show_one(shown, as_json=True)
     else:
         most = {None: "Nobody knows what the call costs.", 0: "The call is free."}
-        print(most.get(asked.amount_nano, f"The call may cost up to {format_money(asked.amount_nano)}."))
+        print(most.get(asked.own.amount_nano, f"The call may cost up to {format_money(asked.own.amount_nano)}."))
         output.show(rows, as_json=False, empty="No budget applies to it.")
-    if (refusal := next((verdict.refusal for verdict in asked.verdicts if verdict.refusal), None)) is not None:
+        if asked.instead is not None:
+            print(f"A budget stops it there; it would go to {asked.instead.provider}/{asked.instead.model} instead.")
+    refusal = next((verdict.refusal for verdict in asked.own.verdicts if verdict.refusal), None)
+    if refusal is not None and asked.instead is None:
         raise UserError(refusal.title, refusal.why, refusal.fix)
 
 

@@ -175,7 +175,7 @@ def usage(asking: Asking) -> Any:
 
 
 def check_budgets(asking: Asking) -> Any:
-    """Whether a call of a configuration by this key would pass every budget; nothing is held."""
+    """Whether a call of a configuration by this key would pass every budget, or where it would go; nothing is held."""
     from lib.budgets.dry_run import dry_run
 
     services, actor = asking.services, asking.actor
@@ -188,6 +188,7 @@ def check_budgets(asking: Asking) -> Any:
         actor,
         services.budgets,
         services.prices,
+        services.providers,
         configuration,
         prompt_tokens=asking.count("prompt_tokens") or 0,
         max_tokens=asking.count("max_tokens"),
@@ -204,9 +205,11 @@ def check_budgets(asking: Asking) -> Any:
             "spent_usd": usd(one.state.now.spent_nano),
             "limit_usd": usd(one.state.now.limit_nano),
         }
-        for one in asked.verdicts
+        for one in asked.own.verdicts
     ]
-    return {"passes": asked.passes, "most_usd": usd(asked.amount_nano), "budgets": budgets}
+    place = asked.instead
+    instead = place and {"provider": place.provider, "model": place.model, "most_usd": usd(place.amount_nano)}
+    return {"passes": asked.passes, "most_usd": usd(asked.own.amount_nano), "budgets": budgets, "instead": instead}
 
 
 def _call_body(found: CallDetail) -> dict[str, Any]:

@@ -199,7 +199,14 @@ SCHEMAS: dict[str, Schema] = {
             )
         }
     ),
-    "BudgetCheck": shape({"passes": TRUTH, "most_usd": maybe(USD), "budgets": array(_BUDGET)}),
+    "BudgetCheck": shape(
+        {
+            "passes": TRUTH,
+            "most_usd": maybe(USD),
+            "budgets": array(_BUDGET),
+            "instead": maybe(shape({"provider": TEXT, "model": TEXT, "most_usd": maybe(USD)})),
+        }
+    ),
     "ChatRequest": shape({**_MODEL, "messages": array(ref("Message"), minItems=1)}, stream=maybe(TRUTH)),
     "ChatCompletion": shape({"id": TEXT, "object": TEXT, "model": TEXT, "choices": array(OBJECT)}),
     "ResponsesRequest": shape({**_MODEL, "input": {"anyOf": [SAID, array(OBJECT, minItems=1)]}}, stream=maybe(TRUTH)),

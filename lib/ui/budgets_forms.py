@@ -134,6 +134,7 @@ def check_dialog(services: Services, actor: Actor) -> None:
             actor,
             services.budgets,
             services.prices,
+            services.providers,
             configurations[slug],
             prompt_tokens=int(prompt),
             max_tokens=int(answer) if answer else None,
@@ -141,13 +142,17 @@ def check_dialog(services: Services, actor: Actor) -> None:
             user=user.strip() or None,
         )
         zone = services.preferences.report_zone(actor)
-        refusals = [verdict.refusal.in_zone(zone) for verdict in asked.verdicts if verdict.refusal]
+        refusals = [verdict.refusal.in_zone(zone) for verdict in asked.own.verdicts if verdict.refusal]
         known = {None: "Nobody knows what it would cost", 0: "It is free"}
-        most = known.get(asked.amount_nano, f"It may cost up to {format_money(asked.amount_nano)}")
-        count = len(asked.verdicts)
+        most = known.get(asked.own.amount_nano, f"It may cost up to {format_money(asked.own.amount_nano)}")
+        count = len(asked.own.verdicts)
         applying = f"{count} {'budget applies' if count == 1 else 'budgets apply'}" if count else "no budget applies"
         for refusal in refusals:
             why = blocks.plain(f"{refusal.why} {refusal.fix}")
             st.error(why, title=blocks.plain(refusal.title), icon=":material/block:")
+        if (place := asked.instead) is not None:
+            st.info(
+                blocks.plain(f"It would go to {place.model} of {place.provider} instead."), icon=":material/alt_route:"
+            )
         if not refusals:
             st.success(blocks.plain(f"{most}; {applying}."), title="It would pass.", icon=":material/check:")

@@ -305,6 +305,7 @@ def test_budgets_are_set_listed_asked_and_removed(run: Run) -> None:
     assert asked.returncode == 1
     assert "does not fit the app budget general" in asked.stderr
     assert json.loads(asked.stdout)["passes"] is False
+    assert json.loads(asked.stdout)["instead"] is None
     assert "The call is free." in succeeded(run("budgets", "check", "local-default"))
     assert "already" in refused(run("budgets", "add", "--scope", "global", "--period", "day", "--limit", "1"))
     assert "no user nobody" in refused(

@@ -215,7 +215,7 @@ def test_usage_has_the_columns_of_the_command(rig: ApiRig, client: TestClient) -
 
 
 def test_budgets_say_what_they_would_do(rig: ApiRig, client: TestClient) -> None:
-    rig.services.configurations.create(
+    dear = rig.services.configurations.create(
         OPERATOR, slug="dear", app="bot", provider="script", model="say:words+priced", parameters={"max_tokens": 1000}
     )
     rig.services.budgets.create(OPERATOR, scope="app", subject="bot", period="day", limit_nano=1_000_000)
@@ -229,6 +229,17 @@ def test_budgets_say_what_they_would_do(rig: ApiRig, client: TestClient) -> None
     assert client.get(path("rivers"), headers=rig.of_jonas).json()["passes"] is True
     refused = client.post("/api/generate", headers=rig.of_jonas, json={"configuration": "dear", "prompt": "x" * 4000})
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget")
+    assert (found["instead"], client.get(path("rivers"), headers=rig.of_jonas).json()["instead"]) == (None, None)
+    script = rig.services.providers.get(OPERATOR, "script").id
+    rig.services.configurations.update(
+        OPERATOR,
+        dear.id,
+        dear.revision,
+        routing={"fallbacks": [{"provider_id": script, "model": m} for m in ("say:more+priced", "say:words")]},
+    )
+    found = client.get(path("dear"), headers=rig.of_jonas).json()
+    assert (found["passes"], found["budgets"][0]["passes"]) == (True, False)
+    assert found["instead"] == {"provider": "script", "model": "say:words", "most_usd": "0"}
     assert client.get(path("rivers"), headers=rig.of_nobody).status_code == 403
     assert client.get(path("none-such"), headers=rig.of_jonas).status_code == 404
     for query, param in (("", "configuration"), ("configuration=dear&max_tokens=x", "max_tokens")):

@@ -92,6 +92,13 @@ def test_the_dry_run_says_why_a_call_would_not_pass(visitor: Visitor) -> None:
     assert not page.exception
     assert not page.error
     assert "It is free" in words(page)
+    local = visitor.services.providers.get(OPERATOR, "local")
+    fallback = {"provider_id": local.id, "model": visitor.services.configurations.get(OPERATOR, "local-default").model}
+    own = visitor.services.configurations.get(OPERATOR, "openai-default")
+    visitor.services.configurations.update(OPERATOR, own.id, own.revision, routing={"fallbacks": [fallback]})
+    page = next(box for box in page.selectbox if box.label == "Configuration").set_value("openai-default").run()
+    assert any("does not fit" in error.proto.title for error in page.error)
+    assert "of local instead" in "".join(str(element.value) for element in page.info)
 
 
 def test_history_counts_again_and_deleting_asks_first(visitor: Visitor) -> None:
