@@ -180,7 +180,7 @@ class Leases:
             return None
         leases = {charge: [lease.free + lease.taken, lease.free] for charge, lease in self._leases.items()}
         for taken in written:
-            for lease in taken.leases:
+            for lease in taken.leases if taken.amount else ():
                 leases[lease.charge][0] -= taken.amount
         self._may_be_held = True
         return Wanted(
@@ -216,6 +216,7 @@ class Leases:
 
 def renew(connection: Connection, wanted: Wanted, now: datetime) -> Renewed:
     """Hold what is wanted, as far as there is room, instead of what was held ahead until now."""
+    lock(connection)
     windows_of = applying(connection, wanted.kinds, now)
     here = {w.charge: w for windows in windows_of.values() for w in windows if w.budget.is_hard}
     before = {row.budget_id: row for row in _LEASED.all(connection, {"of": wanted.owner})}
@@ -225,19 +226,19 @@ def renew(connection: Connection, wanted: Wanted, now: datetime) -> Renewed:
             if window.budget.is_hard:
                 needs[window.charge] += wanted.kinds[facts] * _CALLS_AHEAD
     elsewhere = {charge[0] for charge, (all_, _) in wanted.leases.items() if all_ and charge not in here}
-    free, gains = dict[Charge, int](), dict[Charge, int]()
+    rooms, free, gains = dict[Charge, int](), dict[Charge, int](), dict[Charge, int]()
     for charge, window in here.items():
         all_, left = wanted.leases.get(charge, (0, 0))
         row = before.get(charge[0])
         ours = row.amount_nano_usd if row is not None and row.starts_at == charge[1] else 0
-        room = max(0, window.limit - window.spent - (window.held - ours) - all_)
+        rooms[charge] = room = window.limit - window.spent - (window.held - ours) - all_
         gains[charge] = 0 if charge[0] in elsewhere else max(0, min(needs[charge] - left, room // _SHARE))
         free[charge] = left + gains[charge]
     granted = {}
     for facts, windows in windows_of.items():
         hard = tuple(window.charge for window in windows if window.budget.is_hard)
         least = wanted.kinds[facts] * _LEAST_CALLS
-        if all(free[charge] >= least and charge[0] not in elsewhere for charge in hard):
+        if all(free[charge] >= least and rooms[charge] >= 0 and charge[0] not in elsewhere for charge in hard):
             blocks = any(window.budget.block_unpriced for window in windows)
             ends_at = min((window.budget.ends_at for window in windows), default=_NEVER)
             granted[facts] = Granted(hard, tuple(window.charge for window in windows), blocks, ends_at)

@@ -299,6 +299,43 @@ def test_a_lease_that_the_sweep_took_does_no_harm(store: Store, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("lasting")
+def test_a_call_of_unknown_cost_needs_no_money_and_is_counted_apart(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        leased = process.leased
+        row = await process.open(None)
+        assert row is not None
+        assert process.leased == leased + 1
+        process.close(row, None)
+        await process.stop()
+
+    run(scenario)
+    assert figures(store, of_app) == (WARM * 7, 0)
+    with store.read() as connection:
+        assert connection.scalar(select(budget_windows.c.unpriced_calls)) == 1
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_lower_limit_ends_what_was_held_ahead(store: Store, tmp_path: Path) -> None:
+    of_app = budget(store, 10_000_000)
+
+    async def scenario() -> None:
+        process = Process(store, tmp_path, "me")
+        await process.warm_up(50, 7)
+        await asyncio.to_thread(Budgets(store).update, OPERATOR, of_app, limit_nano=1_000)
+        await process.calls(200, 50, 7)
+        await process.stop()
+
+    run(scenario)
+    spent, held = figures(store, of_app)
+    assert held == 0
+    assert spent <= 1_000 + 64 * 7  # what opened before the next batch
+
+
+@pytest.mark.usefixtures("lasting")
 def test_a_deleted_budget_is_forgotten(store: Store, tmp_path: Path) -> None:
     of_app = budget(store, 10_000_000)
 
@@ -444,6 +481,16 @@ def test_few_calls_are_never_leased_for(store: Store, tmp_path: Path) -> None:
         await process.stop()
 
     run(scenario)
+
+
+def test_a_call_that_took_nothing_may_outlive_its_lease() -> None:
+    of_process, charge = leases.Leases("me"), ("budget", utc_now())
+    of_process._grants[FACTS] = leases._Grant((leases.Lease(charge, utc_now()),), (charge,), False, float("inf"))
+    taken = of_process.take(FACTS, None)
+    assert taken is not None
+    wanted = of_process.wanted({FACTS: 0}, [taken])
+    assert wanted is not None
+    assert wanted.leases == {}
 
 
 def test_the_database_alone_decides_what_a_lease_may_be(store: Store, tmp_path: Path) -> None:
