@@ -101,7 +101,7 @@ def _opened(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, An
     """Rows of `open_calls` that are in the spool, and what a lease was to pay for them."""
     for record in records:
         if "opened" in record:
-            row = dict(record["opened"])
+            row = dict.fromkeys(open_calls.c.keys()) | record["opened"]
             row["started_at"] = datetime.fromisoformat(row["started_at"])
             yield row, record["charges"]
 

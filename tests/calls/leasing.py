@@ -1,0 +1,103 @@
+"""Processes that make many calls, and what their budgets say, for tests of leases."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from ledger_rig import closing, opening
+from sqlalchemy import func, select
+
+from lib.access.limits import Claim, RateLimits
+from lib.access.permissions import OPERATOR
+from lib.budgets.budget import CallFacts
+from lib.budgets.budgets import Budgets
+from lib.calls.admission import Ask
+from lib.calls.ledger import Ledger
+from lib.calls.spool import Spool
+from lib.db.engine import Store
+from lib.db.tables import budget_windows
+
+FACTS = CallFacts("scripted", "tests")
+WARM = 20  # calls, after which more of the kind are leased for
+
+
+class Process:
+    """One that makes calls; ends its own ways."""
+
+    def __init__(self, store: Store, root: Path, name: str) -> None:
+        self.store, self.name, self.spool = store, name, Spool(root, name)
+        self.limits = RateLimits(store)
+        self.ledger = Ledger(store, self.spool, self.limits)
+        self.leased = 0
+
+    async def open(self, amount: int | None, claim: Claim | None = None) -> dict[str, Any] | None:
+        """The row of a call that may cost `amount`, or None when it is refused."""
+        row = opening(self.name)
+        ask = Ask(row["id"], FACTS, amount, claim)
+        answer = self.ledger.open_at_once(row, ask)
+        self.leased += answer is not None
+        answer = answer or await self.ledger.open(row, ask)
+        return row if answer.refusal is None else None
+
+    def close(self, row: dict[str, Any], cost: int | None) -> None:
+        """It has cost that."""
+        ended = closing(row)
+        ended.row |= {"cost_nano_usd": cost, "cost_status": "unpriced" if cost is None else "priced"}
+        self.ledger.close(ended)
+
+    async def calls(self, count: int, amount: int, cost: int) -> int:
+        """One after the other; how many were let through."""
+        passed = 0
+        for _ in range(count):
+            if (row := await self.open(amount)) is not None:
+                self.close(row, cost)
+                passed += 1
+            await asyncio.sleep(0)
+        return passed
+
+    async def warm_up(self, amount: int, cost: int) -> None:
+        """So many calls at once that money is held ahead for more."""
+        opened = await asyncio.gather(*(self.open(amount) for _ in range(WARM)))
+        for row in opened:
+            assert row is not None
+            self.close(row, cost)
+
+    async def open_leased(self, amount: int) -> dict[str, Any]:
+        """The row of a call that a lease lets through."""
+        leased = self.leased
+        row = await self.open(amount)
+        assert row is not None
+        assert self.leased == leased + 1
+        return row
+
+    async def stop(self) -> None:
+        """As a process that is told to."""
+        await self.ledger.drain()
+        self.ledger.end()
+        self.spool.close()
+
+    def die(self) -> None:
+        """As one that is killed: the kernel lets its lock go, and nothing else happens."""
+        self.ledger.end()
+        os.close(self.spool._lock)  # type: ignore[arg-type]
+
+
+def budget(store: Store, limit: int, scope: str = "app", subject: str = "tests", **more: Any) -> str:
+    return (
+        Budgets(store)
+        .create(OPERATOR, scope=scope, subject=subject, period="month", limit_nano=limit, **more)
+        .budget.id
+    )
+
+
+def figures(store: Store, budget_id: str) -> tuple[int, int]:
+    """(spent, held)."""
+    with store.read() as connection:
+        window = connection.execute(select(budget_windows).where(budget_windows.c.budget_id == budget_id)).one()
+    return window.spent_nano_usd, window.held_nano_usd
+
+
+def rows(store: Store, table: Any) -> int:
+    with store.read() as connection:
+        return connection.scalar(select(func.count()).select_from(table)) or 0

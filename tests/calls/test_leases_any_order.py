@@ -1,0 +1,109 @@
+"""Whatever two processes do in whatever order, with budgets that come and go and processes that die: the sums agree."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from leasing import Process, budget, figures, rows
+
+from lib.access.permissions import OPERATOR
+from lib.budgets.budgets import Budgets
+from lib.calls import recovery
+from lib.db import schema
+from lib.db.engine import Store
+from lib.db.tables import budget_holds, open_calls, usage_logs
+from lib.providers.price_book import PriceBook
+
+pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
+LIMIT = 3_000
+one_process = st.integers(0, 1)
+steps = st.lists(
+    st.tuples(st.just("open"), one_process, st.integers(1, 40) | st.just(0) | st.none(), st.integers(1, 25))
+    | st.tuples(st.just("close"), st.integers(0, 1_000), st.integers(0, 100), st.integers(1, 25))
+    | st.tuples(st.sampled_from(["drain", "die", "look"]), one_process, st.none(), st.just(1))
+    | st.tuples(st.sampled_from(["rest", "begin", "delete", "count again"]), st.none(), st.none(), st.just(1)),
+    max_size=40,
+)
+
+
+class World:
+    """One store, a hard budget for the app, at times one for everything, and two processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store, self.spools, self.born = Store(f"sqlite:///{folder / 'any.db'}"), folder / "spool", 0
+        schema.upgrade(self.store)
+        self.of_app, self.of_all = budget(self.store, LIMIT), ""
+        self.processes = [self.bear(), self.bear()]
+        self.running: list[tuple[Process, dict[str, Any], int | None]] = []
+        self.opened = 0
+
+    def bear(self) -> Process:
+        self.born += 1
+        return Process(self.store, self.spools, f"process-{self.born}")
+
+    async def step(self, what: str, which: Any, how: Any, times: int) -> None:
+        match what:
+            case "open":
+                process = self.processes[which]
+                asked = await asyncio.gather(*(process.open(how) for _ in range(times)))
+                let_through = [row for row in asked if row is not None]
+                self.running += [(process, row, how) for row in let_through]
+                self.opened += len(let_through)
+            case "close":
+                for _ in range(min(times, len(self.running))):
+                    process, row, amount = self.running.pop(which % len(self.running))
+                    process.close(row, None if amount is None else amount * how // 100)
+            case "drain":
+                await self.processes[which].ledger.drain()
+            case "look":
+                ledger = self.processes[which].ledger
+                if ledger._look is not None:
+                    ledger._look.cancel()
+                ledger._look_around()
+            case "die":
+                dead, self.processes[which] = self.processes[which], self.bear()
+                dead.die()
+                self.running = [one for one in self.running if one[0] is not dead]
+                recovery.recover(self.store, self.spools, PriceBook())
+            case "rest":
+                await asyncio.sleep(0.002)
+            case "begin" if not self.of_all:
+                self.of_all = budget(self.store, 10 * LIMIT, scope="global", subject="")
+            case "delete" if self.of_all:
+                Budgets(self.store).delete(OPERATOR, self.of_all)
+                self.of_all = ""
+            case "count again":
+                Budgets(self.store).recount(OPERATOR, self.of_app)
+        assert sum(figures(self.store, self.of_app)) <= LIMIT
+
+    async def end(self) -> None:
+        for process, row, amount in self.running:
+            process.close(row, amount)
+        for process in self.processes:
+            await process.stop()
+        for one in filter(None, [self.of_app, self.of_all]):
+            spent, held = figures(self.store, one)
+            assert held == 0
+            Budgets(self.store).recount(OPERATOR, one)
+            assert figures(self.store, one) == (spent, 0)
+        assert rows(self.store, usage_logs) == self.opened
+        assert (rows(self.store, open_calls), rows(self.store, budget_holds)) == (0, 0)
+        self.store.dispose()
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps)
+def test_the_sums_agree(planned: list[tuple[str, Any, Any, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+
+        async def scenario() -> None:
+            for step in planned:
+                await world.step(*step)
+            await world.end()
+
+        asyncio.run(scenario())
