@@ -110,7 +110,7 @@ class _Judge:
         dropped = tuple(effective.dropped)
         wire = self._wire(endpoint, model, effective)
         if wire is None:
-            _check_extra(self.request.extra, model)
+            _check_translatable(self.request, model)
             dropped += tuple(name for name in self.request.extra if name not in _SILENT)
         parameters: Mapping[str, Any] = effective.parameters
         if asked.texts is not None:  # what shapes an answer's words shapes no vector
@@ -129,10 +129,13 @@ class _Judge:
         return replace(wire, system=self.system, given=given)
 
 
-def _check_extra(extra: Mapping[str, Any], model: str) -> None:
-    if extra.get("n") not in (None, 1):
+def _check_translatable(request: CallRequest, model: str) -> None:
+    if request.extra.get("n") not in (None, 1):
         why = f"{model} gives one answer at a time."
         raise InvalidInput("n must be 1.", why, "Ask again for more answers.", field="n")
+    if request.native:
+        why = f"{model} speaks another protocol, which has no word for them."
+        raise InvalidInput(f"{request.native} can't be used.", why, "Leave them out, or choose another model.")
 
 
 _SHARED = frozenset({"temperature", "top_p", "max_tokens"})  # parameters that every protocol has
@@ -227,6 +230,7 @@ def _kind_of(request: CallRequest) -> Hashable:
         wire and (wire.protocol, tuple(wire.headers.items())),
         encode(request.parameters),
         encode(request.extra),
+        request.native,
     )
 
 

@@ -31,7 +31,8 @@ class CallRequest(Struct, frozen=True):
 
     `model` is a `provider/model` to call past every configuration. With `texts` they are turned into vectors, and
     there are no messages. `wire` is the question as a program wrote it: where the provider speaks the same protocol,
-    its bytes go there and come back; `extra` are its fields that nobody here knows, which only travel that way.
+    its bytes go there and come back; `extra` are its fields that nobody here knows, which only travel that way, and
+    `native` names what else can't be said in another protocol: with it a call that can't go that way is refused.
     Deadlines and attempts (for one target) are the configuration's unless given here. `routed` False asks for the
     configuration's own provider and model alone, also past an open circuit.
     """
@@ -55,6 +56,7 @@ class CallRequest(Struct, frozen=True):
     texts: tuple[str, ...] | None = None
     wire: Wire | None = None
     extra: Mapping[str, Any] = {}
+    native: str = ""
     bounded: bool = False  # send a ceiling for the answer, as a hard budget makes every call do
 
 

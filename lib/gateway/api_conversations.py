@@ -27,8 +27,8 @@ from lib.gateway.api_reads import Asking, Resource, moment, usd
 from lib.gateway.completions import caller
 from lib.gateway.exchange import Exchange, Left, Refused
 from lib.gateway.following import EVENTS, follow
-from lib.gateway.protocols.asked import event, read_json, text_field
-from lib.gateway.protocols.native import error_body, name_field, object_field, outcome
+from lib.gateway.protocols.asked import event, object_field, read_json, text_field
+from lib.gateway.protocols.native import error_body, name_field, outcome
 from lib.gateway.refusals import Refusal
 from lib.providers import parameter_rules
 from lib.services import Services

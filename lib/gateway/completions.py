@@ -23,7 +23,14 @@ from lib.gateway import prompt_field, refusals
 from lib.gateway.answers import Answer, Writer
 from lib.gateway.exchange import Exchange, Left, Refused
 from lib.gateway.limit_headers import anthropic_headers, openai_headers
-from lib.gateway.protocols import anthropic_messages, openai_chat, openai_embeddings, openai_responses
+from lib.gateway.protocols import (
+    anthropic_messages,
+    anthropic_question,
+    openai_chat,
+    openai_embeddings,
+    openai_responses,
+    responses_question,
+)
 from lib.gateway.protocols.asked import Asked, read_json
 from lib.gateway.refusals import Refusal
 from lib.prompts.template import Filled
@@ -129,6 +136,7 @@ def _call(
         texts=asked.texts,
         wire=Wire(protocol, asked.body, headers) if filled is None else None,
         extra={name: value for name, value in asked.parameters.items() if name not in ALLOWED},
+        native=asked.native,
     )
 
 
@@ -147,7 +155,7 @@ CHAT = Door(
 RESPONSES = Door(
     Endpoint.RESPONSES,
     Protocol.RESPONSES,
-    openai_responses.read,
+    responses_question.read,
     lambda call, asked: openai_responses.Writer(call.call_id, asked.model),
     words="input",
 )
@@ -160,7 +168,7 @@ EMBEDDINGS = Door(
 MESSAGES = Door(
     Endpoint.MESSAGES,
     Protocol.MESSAGES,
-    anthropic_messages.read,
+    anthropic_question.read,
     lambda call, asked: anthropic_messages.Writer(call.call_id, asked.model, prompt_tokens(asked)),
     anthropic_messages.error_body,
     anthropic_headers,

@@ -175,6 +175,31 @@ def test_anthropics_client_asks_and_streams(rig: Live, claude: anthropic.Anthrop
 
 
 @pytest.mark.feature("GATE-1")
+def test_anthropics_client_gets_the_form_it_asks_for_from_another_provider(
+    rig: Live, claude: anthropic.Anthropic
+) -> None:
+    server = rig.provider("forms", "custom", recorded("openai"))
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    form: Any = {"format": {"type": "json_schema", "schema": schema}}
+    claude.messages.create(
+        model="forms", max_tokens=100, messages=ASK, output_config=form, extra_body={"never_heard_of": 1}
+    )
+    assert server.requests[-1]["body"]["response_format"]["json_schema"]["schema"] == schema
+    assert rig.row()["tags"] == {"dropped_parameters": ["never_heard_of"]}
+
+
+@pytest.mark.feature("GATE-1")
+def test_what_only_one_protocol_can_say_is_relayed_or_refused(rig: Live, claude: anthropic.Anthropic) -> None:
+    server = rig.provider("relays", "anthropic", recorded("anthropic"))
+    tool: Any = {"type": "memory_20250818", "name": "memory"}
+    claude.messages.create(model="relays", max_tokens=100, messages=ASK, tools=[tool])
+    assert server.requests[-1]["body"]["tools"] == [tool]
+    with pytest.raises(anthropic.BadRequestError, match="Tools of Anthropic's own can't be used"):
+        claude.messages.create(model="relayed", max_tokens=100, messages=ASK, tools=[tool])
+    assert [row["provider"] for row in rig.rows()] == ["relays"]
+
+
+@pytest.mark.feature("GATE-1")
 def test_models_and_counts(rig: Live, gpt: openai.OpenAI, claude: anthropic.Anthropic) -> None:
     assert {"relayed", "claude", "replies"} <= {model.id for model in gpt.models.list()}
     assert gpt.models.retrieve("relayed").owned_by == "relayed"

@@ -1,7 +1,7 @@
-"""Anthropic's messages (https://docs.anthropic.com/en/api/messages): its blocks and events ↔ the one shape inside.
+"""An answer in Anthropic's messages (https://docs.anthropic.com/en/api/messages): events, whole bodies, errors.
 
-Text, images, tool use and tool results are translated both ways; thinking goes out as thinking blocks. Blocks of an
-answer are numbered in the order in which they begin; a tool's input is sent as pieces of JSON.
+Thinking goes out as thinking blocks. Blocks are numbered in the order in which they begin; a tool's input is sent as
+pieces of JSON.
 """
 
 import json
@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, event, flag, list_field, model_field
+from lib.gateway.protocols.asked import event
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 
-_SAME = {"max_tokens", "temperature", "top_p", "top_k", "thinking"}
 _STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _ERRORS = {
     400: "invalid_request_error",
@@ -24,20 +22,6 @@ _ERRORS = {
     429: "rate_limit_error",
     529: "overloaded_error",
 }
-
-
-def read(body: dict[str, Any]) -> Asked:
-    """The question of a body; InvalidInput names the field that can't be used."""
-    messages = [inside for message in list_field(body, "messages") for inside in _message(message)]
-    if (system := _text_of(body.get("system"))).strip():
-        messages.insert(0, {"role": "system", "content": system})
-    parameters = {name: body[name] for name in _SAME if body.get(name) is not None}
-    if stops := body.get("stop_sequences"):
-        parameters["stop"] = stops
-    if tools := body.get("tools"):
-        parameters["tools"] = [_tool(tool) for tool in tools if isinstance(tool, dict)]
-        parameters |= _tool_choice(body.get("tool_choice"))
-    return Asked(model_field(body), messages, parameters, flag(body, "stream"), include_usage=True, body=body)
 
 
 @dataclass
@@ -159,76 +143,6 @@ def error_body(status: int, kind: str, message: str, param: str | None = None) -
     """An error in Anthropic's form."""
     del kind, param  # it has no place for them
     return {"type": "error", "error": {"type": _ERRORS.get(status, "api_error"), "message": message}}
-
-
-def _message(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """One message as the messages inside: results of tools become messages of their own."""
-    role, content = message.get("role"), message.get("content")
-    if role not in ("user", "assistant") or not isinstance(content, str | list):
-        raise InvalidInput(
-            "A message can't be read.", "It needs a role (user, assistant) and content.", "Correct it.", "messages"
-        )
-    if isinstance(content, str):
-        return [{"role": role, "content": content}]
-    blocks = [block for block in content if isinstance(block, dict)]
-    results = [
-        {"role": "tool", "tool_call_id": str(block.get("tool_use_id", "")), "content": _text_of(block.get("content"))}
-        for block in blocks
-        if block.get("type") == "tool_result"
-    ]
-    parts = [part for block in blocks if (part := _part(block)) is not None]
-    calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
-    rest: dict[str, Any] = {"role": role, "content": _joined(parts) or None}
-    if calls:
-        rest["tool_calls"] = calls
-    return [*results, *([rest] if parts or calls else [])]
-
-
-def _part(block: dict[str, Any]) -> dict[str, Any] | None:
-    if block.get("type") == "text":
-        return {"type": "text", "text": str(block.get("text", ""))}
-    if block.get("type") == "image":
-        source = block.get("source") or {}
-        url = source.get("url") or f"data:{source.get('media_type')};base64,{source.get('data')}"
-        return {"type": "image_url", "image_url": {"url": url}}
-    return None
-
-
-def _joined(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Text alone is sent as text: every provider takes that."""
-    if all(part["type"] == "text" for part in parts):
-        return "\n".join(part["text"] for part in parts)
-    return parts
-
-
-def _call(block: dict[str, Any]) -> dict[str, Any]:
-    arguments = json.dumps(block.get("input") or {}, ensure_ascii=False)
-    function = {"name": str(block.get("name", "")), "arguments": arguments}
-    return {"id": str(block.get("id", "")), "type": "function", "function": function}
-
-
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    names = {"name": tool.get("name", ""), "description": tool.get("description", "")}
-    return {"type": "function", "function": names | {"parameters": tool.get("input_schema") or {"type": "object"}}}
-
-
-def _tool_choice(choice: Any) -> dict[str, Any]:
-    kind = choice.get("type") if isinstance(choice, dict) else None
-    found: dict[str, Any] = {}
-    if kind == "tool":
-        found["tool_choice"] = {"type": "function", "function": {"name": str(choice.get("name", ""))}}
-    elif kind in ("auto", "any", "none"):
-        found["tool_choice"] = "required" if kind == "any" else kind
-    if kind is not None and choice.get("disable_parallel_tool_use") is True:
-        found["parallel_tool_calls"] = False
-    return found
-
-
-def _text_of(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    blocks = content if isinstance(content, list) else []
-    return "\n".join(str(block.get("text", "")) for block in blocks if isinstance(block, dict))
 
 
 def _input(call: dict[str, str]) -> Any:

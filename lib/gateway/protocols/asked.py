@@ -1,5 +1,6 @@
 """What a request asks for, whichever protocol it came in, and the checks that all of them share."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -12,7 +13,7 @@ class Asked(Struct, frozen=True):
     """A question in the one shape inside: OpenAI's chat messages and parameters.
 
     `model` is a configuration's slug or `provider/model`. `body` is the request as it came, for the lane that passes
-    it on unread.
+    it on unread. `native` names what of it can be said in its own protocol alone, so that it can't be translated.
     """
 
     model: str
@@ -22,6 +23,7 @@ class Asked(Struct, frozen=True):
     include_usage: bool = False
     body: dict[str, Any] = {}
     texts: tuple[str, ...] | None = None  # to be turned into vectors
+    native: str = ""
 
 
 def read_json(raw: bytes) -> dict[str, Any]:
@@ -59,6 +61,28 @@ def list_field(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
     raise InvalidInput(
         f"{name} can't be read.", "It must be a list of objects, and not empty.", f"Correct {name}.", field=name
     )
+
+
+def object_field(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object; absent and null are empty."""
+    value = body.get(name)
+    if value is None or isinstance(value, dict):
+        return value or {}
+    raise InvalidInput(f"{name} must be an object.", "", f"Correct {name}.", field=name)
+
+
+def tools_field(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tools; absent and null are none."""
+    value = body.get("tools") or []
+    if isinstance(value, list) and all(isinstance(tool, dict) for tool in value):
+        return value
+    raise InvalidInput("tools can't be read.", "It must be a list of objects.", "Correct tools.", field="tools")
+
+
+def charged_apart(field: str) -> InvalidInput:
+    """The error of a request for something that costs money beside its tokens: the ledger would not know of it."""
+    why = "The provider runs it and charges for it apart, which is not counted here."
+    return InvalidInput(f"A tool in {field} can't be used.", why, "Leave it out.", field=field)
 
 
 def flag(body: dict[str, Any], name: str) -> bool:

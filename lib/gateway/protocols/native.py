@@ -12,7 +12,7 @@ from typing import Any
 from lib.calls.estimate import estimate_tokens
 from lib.calls.live import LiveCall
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import event, text_field
+from lib.gateway.protocols.asked import event, object_field, text_field
 from lib.gateway.protocols.openai_chat import messages_field
 from lib.money import usd_from_nano
 from lib.providers import parameter_rules
@@ -77,14 +77,6 @@ def name_field(body: Mapping[str, Any], name: str) -> str | None:
         return value
     why = f"It must be a text of 1 to {LONGEST_NAME} signs on one line."
     raise InvalidInput(f"{name} can't be used.", why, f"Correct {name}.", field=name)
-
-
-def object_field(body: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An object; absent and null are empty."""
-    value = body.get(name)
-    if value is None or isinstance(value, dict):
-        return value or {}
-    raise InvalidInput(f"{name} must be an object.", "", f"Correct {name}.", field=name)
 
 
 @dataclass

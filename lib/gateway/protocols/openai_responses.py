@@ -1,44 +1,14 @@
-"""OpenAI's responses (https://platform.openai.com/docs/api-reference/responses): items and events ↔ the shape inside.
+"""An answer in OpenAI's responses (https://platform.openai.com/docs/api-reference/responses): events and whole bodies.
 
-Nothing is stored for later turns: `previous_response_id` and tools that OpenAI itself runs are refused. Items of an
-answer come in the order in which they begin: reasoning, message, function calls.
+Items come in the order in which they begin: reasoning, message, function calls.
 """
 
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, event, flag, model_field
+from lib.gateway.protocols.asked import event
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
-
-_SAME = {"temperature", "top_p", "parallel_tool_calls", "user", "service_tier", "top_logprobs"}
-
-
-def read(body: dict[str, Any]) -> Asked:
-    """The question of a body; InvalidInput names the field that can't be used."""
-    if body.get("previous_response_id") or body.get("conversation") or body.get("background"):
-        raise InvalidInput(
-            "Responses are not kept here.",
-            "previous_response_id, conversation and background need that.",
-            "Send the whole conversation as input.",
-            field="previous_response_id",
-        )
-    messages = _messages(body.get("input"))
-    if isinstance(instructions := body.get("instructions"), str) and instructions.strip():
-        messages.insert(0, {"role": "system", "content": instructions})
-    parameters = {name: body[name] for name in _SAME if body.get(name) is not None}
-    if body.get("max_output_tokens") is not None:
-        parameters["max_completion_tokens"] = body["max_output_tokens"]
-    if effort := (body.get("reasoning") or {}).get("effort"):
-        parameters["reasoning_effort"] = effort
-    if form := _form((body.get("text") or {}).get("format")):
-        parameters["response_format"] = form
-    if tools := body.get("tools"):
-        parameters["tools"] = [_tool(tool) for tool in tools]
-        if (choice := body.get("tool_choice")) is not None:
-            parameters["tool_choice"] = _choice(choice)
-    return Asked(model_field(body), messages, parameters, flag(body, "stream"), include_usage=True, body=body)
 
 
 @dataclass
@@ -220,76 +190,3 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 def _text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-
-
-def _messages(given: Any) -> list[dict[str, Any]]:
-    if isinstance(given, str) and given.strip():
-        return [{"role": "user", "content": given}]
-    if not isinstance(given, list) or not given or not all(isinstance(item, dict) for item in given):
-        raise InvalidInput("input can't be read.", "It must be a text or a list of items.", "Correct it.", "input")
-    found: list[dict[str, Any]] = []
-    for item in given:
-        kind = item.get("type", "message")
-        if kind == "function_call":
-            function = {"name": str(item.get("name", "")), "arguments": str(item.get("arguments", ""))}
-            call = {"id": str(item.get("call_id", "")), "type": "function", "function": function}
-            if found and found[-1].get("tool_calls"):
-                found[-1]["tool_calls"].append(call)
-            else:
-                found.append({"role": "assistant", "content": None, "tool_calls": [call]})
-        elif kind == "function_call_output":
-            output = item.get("output")
-            text = output if isinstance(output, str) else _text_of(output)
-            found.append({"role": "tool", "tool_call_id": str(item.get("call_id", "")), "content": text})
-        elif kind == "message" and item.get("role") in ("user", "assistant", "system", "developer"):
-            found.append({"role": item["role"], "content": _content(item.get("content"))})
-        elif kind != "reasoning":
-            raise InvalidInput(f"Items of the type {str(kind)[:40]!r} can't be used.", "", "Leave them out.", "input")
-    return found
-
-
-def _content(content: Any) -> Any:
-    if isinstance(content, str):
-        return content
-    parts = [part for part in content or [] if isinstance(part, dict)]
-    if all(part.get("type") in ("input_text", "output_text", "refusal") for part in parts):
-        return _text_of(parts)
-    found = []
-    for part in parts:
-        if part.get("type") == "input_image":
-            image = {"url": str(part.get("image_url", ""))}
-            found.append({"type": "image_url", "image_url": image | _some(detail=part.get("detail"))})
-        else:
-            found.append({"type": "text", "text": str(part.get("text", ""))})
-    return found
-
-
-def _text_of(parts: Any) -> str:
-    found = parts if isinstance(parts, list) else []
-    return "\n".join(str(part.get("text") or part.get("refusal") or "") for part in found if isinstance(part, dict))
-
-
-def _tool(tool: Any) -> dict[str, Any]:
-    if not isinstance(tool, dict) or tool.get("type") != "function":
-        raise InvalidInput("A tool can't be used.", "Only functions can.", "Leave the others out.", "tools")
-    names = ("name", "description", "parameters", "strict")
-    return {"type": "function", "function": _some(**{name: tool.get(name) for name in names})}
-
-
-def _choice(choice: Any) -> Any:
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        return {"type": "function", "function": {"name": str(choice.get("name", ""))}}
-    return choice
-
-
-def _form(form: Any) -> dict[str, Any] | None:
-    if not isinstance(form, dict) or form.get("type") in (None, "text"):
-        return None
-    if form["type"] != "json_schema":
-        return {"type": str(form["type"])}
-    names = ("name", "schema", "strict", "description")
-    return {"type": "json_schema", "json_schema": _some(**{name: form.get(name) for name in names})}
-
-
-def _some(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.anthropic_messages import Writer, error_body, read
+from lib.gateway.protocols.anthropic_messages import Writer, error_body
+from lib.gateway.protocols.anthropic_question import read
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
 USAGE = Usage(120, 30, cache_read_tokens=90, cache_write_tokens=10)
@@ -58,11 +59,72 @@ def test_a_conversation_with_tools_and_pictures_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"messages": []}, {"messages": [{"role": "system", "content": "x"}]}, {"model": ""}, {"stream": 1}]
+    "change",
+    [
+        {"messages": []},
+        {"messages": [{"role": "system", "content": "x"}]},
+        {"model": ""},
+        {"stream": 1},
+        {"tools": "x"},
+        {"tools": [1]},
+        {"output_config": "low"},
+    ],
 )
 def test_what_cannot_be_used_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         read({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | change)
+
+
+def test_documents_and_what_tools_show_are_read() -> None:
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}}
+    pdf = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+    asked = read(
+        {
+            "model": "m",
+            "messages": [
+                {"role": "user", "content": [
+                    {"type": "document", "title": "Plan.pdf", "source": pdf},
+                    {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Rivers."}},
+                    {"type": "document", "source": {"type": "content", "content": [picture]}}]},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "look", "input": {}}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [
+                    {"type": "text", "text": "See."}, picture]}]},
+            ],
+        }
+    )  # fmt: skip
+    file = {"filename": "Plan.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    text = {"type": "text", "text": "Rivers."}
+    assert asked.messages[0]["content"] == [{"type": "file", "file": file}, text, image]
+    assert asked.messages[2:] == [
+        {"role": "tool", "tool_call_id": "t1", "content": "See."},
+        {"role": "user", "content": [image]},
+    ]
+    assert asked.native == ""
+
+
+def test_the_form_of_an_answer_is_read_and_unknown_fields_are_kept() -> None:
+    form = {"type": "json_schema", "schema": {"type": "object"}}
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "never_heard_of": 1}
+    for more in ({"output_config": {"format": form, "effort": "low"}}, {"output_format": form}):
+        asked = read(body | more)
+        assert asked.parameters["response_format"]["json_schema"]["schema"] == {"type": "object"}
+        assert asked.parameters.get("reasoning_effort") == ("low" if "output_config" in more else None)
+        assert asked.parameters["never_heard_of"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "native"),
+    [
+        ({"tools": [{"type": "memory_20250818", "name": "memory"}]}, "Tools of Anthropic's own"),
+        ({"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file"}}]}]},
+         "Blocks of the type document from a file"),
+        ({"messages": [{"role": "assistant", "content": [{"type": "server_tool_use", "id": "s"}]}]},
+         "Blocks of the type server_tool_use"),
+    ],
+)  # fmt: skip
+def test_what_only_this_protocol_can_say_is_named(change: dict[str, Any], native: str) -> None:
+    assert read({"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | change).native == native
 
 
 def test_a_stream_of_thinking_text_and_two_tools() -> None:

@@ -8,7 +8,8 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.openai_responses import Writer, read
+from lib.gateway.protocols.openai_responses import Writer
+from lib.gateway.protocols.responses_question import read
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
 USAGE = Usage(120, 30, cache_read_tokens=100, reasoning_tokens=10)
@@ -68,12 +69,55 @@ def test_a_conversation_with_tools_and_pictures_is_read() -> None:
         {"input": [{"type": "item_reference", "id": "x"}]},
         {"previous_response_id": "resp_1"},
         {"tools": [{"type": "web_search"}]},
+        {"tools": "x"},
+        {"tools": [1]},
+        {"reasoning": "low"},
+        {"text": "json"},
         {"model": None},
     ],
 )
 def test_what_cannot_be_done_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         read({"model": "m", "input": "Hi"} | change)
+
+
+def test_files_and_what_tools_show_are_read() -> None:
+    shown = {"type": "input_image", "image_url": "data:image/png;base64,AA"}
+    asked = read(
+        {
+            "model": "m",
+            "input": [
+                {"role": "user", "content": [
+                    {"type": "input_file", "filename": "plan.pdf", "file_data": "data:application/pdf;base64,AA"}]},
+                {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c1",
+                 "output": [{"type": "input_text", "text": "See."}, shown]},
+            ],
+            "text": {"verbosity": "low"},
+            "never_heard_of": 1,
+        }
+    )  # fmt: skip
+    file = {"filename": "plan.pdf", "file_data": "data:application/pdf;base64,AA"}
+    assert asked.messages[0]["content"] == [{"type": "file", "file": file}]
+    assert asked.messages[2:] == [
+        {"role": "tool", "tool_call_id": "c1", "content": "See."},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]},
+    ]
+    assert (asked.parameters["verbosity"], asked.parameters["never_heard_of"]) == ("low", 1)
+    assert asked.native == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "native"),
+    [
+        ({"tools": [{"type": "custom", "name": "patch"}]}, "Tools of the type custom"),
+        ({"input": [{"type": "custom_tool_call_output", "call_id": "c"}]}, "Items of the type custom_tool_call_output"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
+         "Parts of the type input_file that are kept elsewhere"),
+    ],
+)  # fmt: skip
+def test_what_only_this_protocol_can_say_is_named(change: dict[str, Any], native: str) -> None:
+    assert read({"model": "m", "input": "Hi"} | change).native == native
 
 
 def test_a_stream_of_reasoning_text_and_two_tools() -> None:
