@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from lib.fast_json import encode
 
-_LOCK = "lock"
+_LOCK, _UNBORN = "lock", "."
 
 
 class Segment(NamedTuple):
@@ -36,8 +36,7 @@ class Spool:
     def __init__(self, root: Path, owner: str) -> None:
         self.owner = owner
         self.folder = root / owner
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _try_lock(self.folder)
+        self._lock = _own(self.folder)
         self._begun = self._files = 0
         self._segment: Segment | None = None
         self._clean: list[int] = []  # files that are empty again
@@ -87,8 +86,7 @@ class Spool:
             os.close(file)
         if not any(path.name != _LOCK and path.stat().st_size for path in self.folder.iterdir()):
             shutil.rmtree(self.folder, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
+        os.close(self._lock)
 
     def _new_file(self) -> int:
         self._files += 1
@@ -119,7 +117,7 @@ class DeadSpool:
 def dead_spools(root: Path) -> Iterator[DeadSpool]:
     """The folders of dead processes, each locked while the caller handles it."""
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if not folder.is_dir() or (lock := _try_lock(folder)) is None:
+        if folder.name.startswith(_UNBORN) or not folder.is_dir() or (lock := _try_lock(folder)) is None:
             continue
         try:
             yield DeadSpool(folder.name, folder)
@@ -130,6 +128,17 @@ def dead_spools(root: Path) -> Iterator[DeadSpool]:
 def host() -> str:
     """This machine's name, as written in `processes`."""
     return socket.gethostname()[:255]
+
+
+def _own(folder: Path) -> int:
+    """Make a folder that is locked from the moment it has its name: nobody can take it for a dead process's."""
+    unborn = folder.with_name(_UNBORN + folder.name)
+    unborn.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _try_lock(unborn)
+    if lock is None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    unborn.rename(folder)
+    return lock
 
 
 def _try_lock(folder: Path) -> int | None:

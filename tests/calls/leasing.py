@@ -80,7 +80,7 @@ class Process:
     def die(self) -> None:
         """As one that is killed: the kernel lets its lock go, and nothing else happens."""
         self.ledger.end()
-        os.close(self.spool._lock)  # type: ignore[arg-type]
+        os.close(self.spool._lock)
 
 
 def budget(store: Store, limit: int, scope: str = "app", subject: str = "tests", **more: Any) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_what_a_dead_process_left_is_closed_once(store: Store, tmp_path: Path) -
     assert list(dead_spools(root)) == []  # alive: the lock is held
     assert recovery.recover(store, root, PriceBook()) == 1  # the one elsewhere has no sign of life
     spool.rotate()
-    os.close(spool._lock)  # type: ignore[arg-type]  # what the kernel does when a process is killed
+    os.close(spool._lock)  # what the kernel does when a process is killed
     assert recovery.recover(store, root, PriceBook()) == 2
     assert recovery.recover(store, root, PriceBook()) == 0
     assert not (root / "dead").exists()
@@ -212,3 +213,27 @@ def test_more_endings_than_a_statement_takes_are_written(store: Store, monkeypat
         assert insert_closings(connection, ended) == 0
         sequence = list(connection.scalars(select(usage_logs.c.change_seq).order_by(usage_logs.c.change_seq)))
     assert len(set(sequence)) == 8
+
+
+@pytest.mark.feature("CALL-4")
+def test_a_process_that_begins_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
+    """However often others look for dead ones meanwhile."""
+    stopped = threading.Event()
+
+    def look_for_dead_ones() -> None:
+        while not stopped.is_set():
+            for dead in dead_spools(tmp_path):
+                dead.remove()
+
+    looking = threading.Thread(target=look_for_dead_ones)
+    looking.start()
+    try:
+        for number in range(300):
+            spool = Spool(tmp_path, f"process-{number}")
+            spool.append({"number": number})
+            assert [path.name for path in spool.folder.glob("*.jsonl")] == ["calls-000001.jsonl"]
+            spool.clear(spool.rotate() or pytest.fail("nothing was written"))
+            spool.close()
+    finally:
+        stopped.set()
+        looking.join()
