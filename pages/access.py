@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Permission, Role
-from lib.ui import access, blocks, currency, data_settings, imports, session
+from lib.ui import access, audit, blocks, currency, data_settings, imports, session
 
 actor = session.require(Permission.MANAGE_ENCRYPTION_KEYS)
 services = session.services()
@@ -21,7 +21,9 @@ with blocks.errors_shown():
         data_settings.keys_tab(services, actor, zone)
         st.stop()
     names = ["People", "Roles", "Keys", "Data", "Currency", "Import", "Audit"]
-    tab_people, tab_roles, tab_keys, tab_data, tab_currency, tab_import, tab_audit = st.tabs(names)
+    tab_people, tab_roles, tab_keys, tab_data, tab_currency, tab_import, tab_audit = st.tabs(
+        names, key="tab", on_change="rerun", bind="query-params"
+    )
     with tab_people:
         access.people_table(services, actor, services.users.list(actor), zone)
     with tab_roles:
@@ -35,4 +37,4 @@ with blocks.errors_shown():
     with tab_import:
         imports.tab(services, actor, zone)
     with tab_audit:
-        data_settings.audit_tab(services, actor, zone)
+        audit.tab(services, actor, zone)

@@ -24,31 +24,43 @@ with blocks.header("Budgets"):
         "" if compact else "Webhook", icon=":material/webhook:", type="tertiary", help="Tell another system"
     ):
         st.dialog("Webhook")(budgets_webhook.dialog)(services, actor)
-    if st.button("New" if compact else "New budget", icon=":material/add:", type="primary", disabled=not may_change):
+    everything = services.budgets.list(actor)
+    if everything and st.button(
+        "New" if compact else "New budget", icon=":material/add:", type="primary", disabled=not may_change
+    ):
         st.dialog("New budget")(budgets_forms.add_dialog)(services, actor)
 
 if (error := st.session_state.pop("budget_error", None)) is not None:
     blocks.show_error(error)
 
-everything = services.budgets.list(actor)
 zone = services.preferences.report_zone(actor)
 if not everything:
     with blocks.empty_state(
         "account_balance_wallet", "No budgets yet", "A budget says how much an app, a person or everything may cost."
     ):
-        st.caption("Set one with New budget. A hard one stops calls that would pass its limit; a soft one only tells.")
+        if st.button("New budget", icon=":material/add:", type="primary", disabled=not may_change):
+            st.dialog("New budget")(budgets_forms.add_dialog)(services, actor)
+    st.caption("A hard one stops calls that would pass its limit; a soft one only tells.", text_alignment="center")
     st.stop()
 
+ALL = "All"
 scopes = [scope for scope in Scope if any(state.budget.scope is scope for state in everything)]
 with blocks.row():
-    chosen = None
+    chosen = ALL
     if len(scopes) > 1:
         chosen = st.segmented_control(
-            "Scope", scopes, format_func=budgets.scope_label, label_visibility="collapsed", key="budget_scope"
+            "Scope",
+            [ALL, *scopes],
+            default=ALL,
+            required=True,
+            format_func=lambda scope: scope if scope == ALL else budgets.scope_label(scope),
+            label_visibility="collapsed",
+            key="scope",
+            bind="query-params",
         )
-    st.caption(budgets.scope_line(everything, zone))
+    shown = [state for state in everything if chosen in (ALL, state.budget.scope)]
+    st.caption(budgets.scope_line(shown, zone))
 
-shown = [state for state in everything if chosen in (None, state.budget.scope)]
 with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
     for state in shown:
         budgets.card(services, actor, state, zone)

@@ -11,17 +11,19 @@ compact = blocks.compact()
 
 with blocks.header("API keys"):
     ended = st.toggle("Ended too", key="ended", bind="query-params", help="Show revoked and expired keys")
-    if st.button("New" if compact else "New key", icon=":material/add:", type="primary"):
+    everything = services.api_keys.list(actor)
+    if everything and st.button("New" if compact else "New key", icon=":material/add:", type="primary"):
         st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
 
 with blocks.errors_shown():
     zone = services.preferences.report_zone(actor)
-    everything = services.api_keys.list(actor)
     if (made := api_key_form.take_made()) is not None:
         key = next(key for key in everything if key.id == made["id"])
-        st.dialog("API key ready", width="medium")(api_key_form.made_dialog)(services, actor, key, made["token"])
+        st.dialog("API key ready", width="medium", dismissible=False)(api_key_form.made_dialog)(
+            services, actor, key, made["token"]
+        )
     shown = [key for key in everything if ended or key.state() in ("active", "owner disabled")]
-    tab_keys, tab_apps = st.tabs(["Keys", "Limits of apps"])
+    tab_keys, tab_apps = st.tabs(["Keys", "Limits of apps"], key="tab", on_change="rerun", bind="query-params")
     with tab_apps:
         api_keys.app_limits(services, actor)
     with tab_keys:
@@ -29,7 +31,10 @@ with blocks.errors_shown():
             fact = "No API keys yet" if not everything else "No active API keys"
             sentence = "A key lets a program call models here, counted for one app and bound to a scope."
             with blocks.empty_state("vpn_key", fact, sentence):
-                st.caption("Create one with New key." if not everything else "Turn on Ended too to see the others.")
+                if everything:
+                    st.caption("Turn on Ended too to see the others.")
+                elif st.button("New key", icon=":material/add:", type="primary"):
+                    st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
             st.stop()
         everybody = actor.role is Role.SUPER_ADMIN
         use = api_keys.recent_use(services, actor)

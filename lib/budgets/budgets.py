@@ -25,8 +25,8 @@ from lib.budgets.budget import (
 )
 from lib.budgets.holds import HOLD_LASTS, sweep
 from lib.budgets.notices import Notice
-from lib.budgets.state import BudgetState, Spending, Verdict, read_states, refusal_of, spending_of
-from lib.budgets.subjects import resolve
+from lib.budgets.state import NEEDS_A_LOOK, BudgetState, Spending, Verdict, read_states, refusal_of, spending_of
+from lib.budgets.subjects import choices, resolve
 from lib.budgets.windows import adopt, lock, recount, rewind
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
@@ -85,8 +85,8 @@ class Budgets:
             return notices.newest(connection, most)
 
     def attention(self, actor: Actor) -> Sequence[BudgetState]:
-        """The budgets that are near their limit or past it, the fullest first."""
-        found = [state for state in self.list(actor) if state.state in ("over", "used up", "near")]
+        """The budgets that are near their limit, past it, or refused a call; the fullest first."""
+        found = [state for state in self.list(actor) if state.state in NEEDS_A_LOOK]
         return sorted(found, key=lambda state: -state.now.percent)
 
     def subject(self, actor: Actor, scope: str, name: str) -> str:
@@ -94,6 +94,12 @@ class Budgets:
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
             return resolve(connection, scope, name)
+
+    def choices(self, actor: Actor, scope: str) -> dict[str, str]:
+        """What a budget of a scope may be about: subject → name; empty for everything and for apps."""
+        actor.require(Permission.MANAGE_PROVIDERS)
+        with self._store.read() as connection:
+            return choices(connection, scope)
 
     def check(
         self, actor: Actor, facts: CallFacts, amount_nano: int | None, now: datetime | None = None
@@ -144,7 +150,7 @@ class Budgets:
                 connection.execute(insert(budget_windows), _empty_window(row, window))
                 adopt(connection, budget_id, scope, row["subject"], moment + HOLD_LASTS)
                 _tell_reached(connection, recount(connection, budget_id, moment), moment)
-                audit.record(connection, actor, "budget.create", _audited(row), limit_nano_usd=limit_nano)
+                audit.record(connection, actor, "budget.create", _audited(row), **_rules(row))
         except IntegrityError as error:
             raise Conflict(
                 "There is such a budget already.", f"It has the same scope and the period {period}.", "Change that one."
@@ -212,6 +218,11 @@ class Budgets:
                 connection.execute(delete(table).where(table.c.budget_id == budget_id))
             connection.execute(delete(budgets).where(_B.id == budget_id))
             audit.record(connection, actor, "budget.delete", _audited(row._mapping))
+
+
+def _rules(row: dict[str, Any]) -> dict[str, Any]:
+    """What a new budget is to do, for the audit log."""
+    return {name: row[name] for name in ("limit_nano_usd", "is_hard", "thresholds", "block_unpriced")}
 
 
 def _tell_reached(connection: Connection, row: Row[Any], now: datetime) -> None:

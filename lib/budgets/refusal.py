@@ -33,9 +33,8 @@ class Refusal:
 
     @property
     def _name(self) -> str:
-        whose = (
-            "budget of the whole installation" if self.scope == Scope.GLOBAL else f"{self.scope} budget {self.label}"
-        )
+        kind = "API key" if self.scope == Scope.KEY else self.scope
+        whose = "budget of the whole installation" if self.scope == Scope.GLOBAL else f"{kind} budget {self.label}"
         return f"{whose} for {window_name(self.period, self.starts_at)}"
 
     @property
@@ -70,7 +69,7 @@ class Refusal:
         when = f"{end.day} {end:%b %Y, %H:%M} {end.tzname()}"
         smaller = "" if self.is_used_up else "Ask for a shorter answer (max_tokens), or wait: "
         begin = "Calls start again" if self.is_used_up else "a new window starts"
-        return f"{smaller}{begin} on {when}. An administrator can raise the limit."
+        return f"{smaller}{begin} on {when}. Who manages providers can raise the limit."
 
     @property
     def retry_after(self) -> int:

@@ -14,6 +14,7 @@ from lib.budgets.subjects import labels
 from lib.budgets.windows import live
 from lib.db.tables import budget_notices, budget_windows, budgets, usage_logs
 
+NEEDS_A_LOOK = ("over", "used up", "refusing", "near")
 _B, _W = budgets.c, budget_windows.c
 
 
@@ -44,11 +45,14 @@ class BudgetState:
 
     @property
     def state(self) -> str:
-        """`over`, `used up`, `near`, `forecast over` or `on track`."""
-        if self.now.percent >= 100 and not self.budget.is_hard:
-            return "over"
-        if self.now.percent >= 100 or self.has_refused:
-            return "used up"
+        """`over`, `used up`, `refusing`, `near`, `forecast over` or `on track`.
+
+        `refusing`: a call did not fit into what is left, smaller ones may.
+        """
+        if self.now.percent >= 100:
+            return "used up" if self.budget.is_hard else "over"
+        if self.has_refused:
+            return "refusing"
         if self.now.percent >= NEAR:
             return "near"
         if self.forecast is not None and self.forecast.low > self.now.limit_nano:

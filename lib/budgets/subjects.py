@@ -7,8 +7,8 @@ from sqlalchemy import Column, Connection, Table, select
 
 from lib.budgets.budget import Scope
 from lib.configs.configuration import check_slug
-from lib.db.tables import configurations, providers, users
-from lib.errors import InvalidInput, NotFound
+from lib.db.tables import api_keys, configurations, providers, users
+from lib.errors import Conflict, NotFound
 
 # scope → (table, the column that the ledger holds, the column people know)
 _NAMED: dict[Scope, tuple[Table, Column[Any], Column[Any]]] = {
@@ -17,10 +17,14 @@ _NAMED: dict[Scope, tuple[Table, Column[Any], Column[Any]]] = {
     Scope.USER: (users, users.c.id, users.c.name),
 }
 _LONGEST = 80
+_K = api_keys.c
 
 
 def resolve(connection: Connection, scope: str, name: str) -> str:
-    """The subject of a scope by the name or id a person gives; NotFound or InvalidInput (field `subject`)."""
+    """The subject of a scope by the name or id a person gives, of a key also by how it begins.
+
+    NotFound, Conflict when several are called so, or InvalidInput (field `app`).
+    """
     kind, name = Scope(scope), name.strip()
     if kind is Scope.GLOBAL:
         return ""
@@ -32,9 +36,19 @@ def resolve(connection: Connection, scope: str, name: str) -> str:
         return str(found)
     if kind is Scope.APP:
         return check_slug(name, "app")
-    if not name or len(name) > _LONGEST or not name.isprintable():
-        raise InvalidInput("The key can't be used.", "It is named by its id.", field="subject")
-    return name
+    return _key(connection, name)
+
+
+def choices(connection: Connection, scope: str) -> dict[str, str]:
+    """What a budget of a scope may be about, by name: subject → the name people know; keys that still work."""
+    kind = Scope(scope)
+    if kind is Scope.KEY:
+        working = select(_K.id, _K.name, _K.prefix).where(_K.revoked_at.is_(None)).order_by(_K.name, _K.id)
+        return {row.id: _key_label(row.name, row.prefix) for row in connection.execute(working)}
+    if kind not in _NAMED:
+        return {}
+    _, held, known = _NAMED[kind]
+    return {row[0]: row[1] for row in connection.execute(select(held, known).order_by(known))}
 
 
 def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, bool]]:
@@ -49,7 +63,29 @@ def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tup
             _, held, known = _NAMED[kind]
             query = select(held, known).where(held.in_(subjects))
             names = {row[0]: row[1] for row in connection.execute(query)}
+        elif kind is Scope.KEY:
+            keys = select(_K.id, _K.name, _K.prefix).where(_K.id.in_(subjects))
+            names = {row.id: _key_label(row.name, row.prefix) for row in connection.execute(keys)}
         for subject in subjects:
             label = "everything" if kind is Scope.GLOBAL else names.get(subject, subject)
-            found[kind.value, subject] = (label, kind not in _NAMED or subject in names)
+            found[kind.value, subject] = (label, kind in (Scope.GLOBAL, Scope.APP) or subject in names)
     return found
+
+
+def _key(connection: Connection, name: str) -> str:
+    begins = name.rstrip("….")
+    called = select(_K.id, _K.revoked_at).where((_K.id == name) | (_K.name == name) | (_K.prefix == begins))
+    rows = connection.execute(called).all()
+    found = [row.id for row in rows if row.revoked_at is None] or [row.id for row in rows]
+    if not found:
+        how = "Give its name, how it begins (as it is listed) or its id."
+        raise NotFound(f"There is no API key {name[:_LONGEST]}.", "", how)
+    if len(found) > 1:
+        raise Conflict(
+            f"Several API keys are called {name[:_LONGEST]}.", "", "Say how the one begins, as it is listed."
+        )
+    return str(found[0])
+
+
+def _key_label(name: str, prefix: str) -> str:
+    return f"{name} ({prefix}…)"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, or_, select
 
 from lib.access import audit
 from lib.access.permissions import Actor
@@ -19,7 +19,7 @@ from lib.calls.activity_rows import LINE, ActivityOptions, ActivityPage, Activit
 from lib.calls.just_made import found_soon
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import open_calls, outside_people, usage_logs, usage_payloads, users
+from lib.db.tables import api_keys, open_calls, outside_people, usage_logs, usage_payloads, users
 from lib.errors import NotFound
 
 PAGE_SIZE = 18
@@ -200,10 +200,10 @@ def _with_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
 
 def _lookups(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
     """Where a call with this id may be: among the ended, among the running, and as the id of a whole call."""
-    words = (usage_payloads.c.request, usage_payloads.c.response)
-    ended = _with_words(actor).add_columns(*words).where(activity_scope.visible(actor, usage_logs))
+    more = (usage_payloads.c.request, usage_payloads.c.response, _key_name(usage_logs))
+    ended = _with_words(actor).add_columns(*more).where(activity_scope.visible(actor, usage_logs))
     running = (
-        select(open_calls, users.c.name.label("user_name"))
+        select(open_calls, users.c.name.label("user_name"), _key_name(open_calls))
         .outerjoin(users, users.c.id == open_calls.c.user_id)
         .where(activity_scope.visible(actor, open_calls))
     )
@@ -211,3 +211,9 @@ def _lookups(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
     yield running.where(open_calls.c.id == log_id)
     yield running.where(open_calls.c.call_id == log_id)
     yield ended.where(_logs.call_id == log_id).order_by(_logs.attempt.desc()).limit(1)
+
+
+def _key_name(table: Table) -> ColumnElement[Any]:
+    """The name of the API key that made a call."""
+    named = select(api_keys.c.name).where(api_keys.c.id == table.c.api_key_id)
+    return named.scalar_subquery().label("api_key_name")

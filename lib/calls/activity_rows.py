@@ -64,6 +64,7 @@ class CallDetail:
     prompt_text: str | None
     response_text: str | None
     response: Mapping[str, Any]
+    api_key_name: str | None = None
     content_policy: str | None = None  # under which the words were stored; None when nothing of them is there
 
     @property
@@ -105,6 +106,7 @@ def detail_of(actor: Actor, row: RowMapping, attempts: list[ActivityRow]) -> Cal
     return CallDetail(
         log=log | {"status": row.get("status", "running")},
         user_name=row["user_name"],
+        api_key_name=row["api_key_name"],
         attempts=attempts,
         is_own=actor.user_id is not None and row["user_id"] == actor.user_id,
         reads_content=reads,

@@ -54,7 +54,7 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "schemas": {**SCHEMAS, **openapi_knowledge.SCHEMAS},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `llmm_…`."}},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `llmm_...`."}},
         },
     }
 

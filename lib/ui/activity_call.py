@@ -12,12 +12,13 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.calls.activity_rows import ActivityOptions, ActivityRow, CallDetail
-from lib.calls.request import text_of
+from lib.calls.request import Origin, text_of
 from lib.errors import LLMManagerError
 from lib.money import format_money
 from lib.services import Services
 from lib.ui import blocks, format, metrics, session
 
+_LANES = {"relay": "relayed", "translate": "translated"}
 CLOSED = "activity-closed"  # counts how often a panel was closed
 _SHOWN_CHARACTERS = 20_000
 _NOT_KEPT = "The request was not kept, or its time to be kept is over."
@@ -70,8 +71,10 @@ def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str
     log = detail.log
     person = name_of(log["user_id"], detail.user_name, {**sample_names(), **names}) or "no user"
     scope = [format.moment(log["started_at"], zone), log["app"], person, log["origin"]]
-    if log.get("lane") == "relay":
-        scope.append("relayed")
+    if detail.api_key_name:
+        scope.append(f"key {detail.api_key_name}")
+    if log["origin"] == Origin.GATEWAY and (lane := _LANES.get(str(log.get("lane")))):
+        scope.append(lane)
     if (number := log.get("calls")) != 1 and log["status"] != "running":
         scope.append("a sum of many calls" if number is None else f"a sum of {number:,} calls")
     st.caption(blocks.plain(" · ".join(scope)))

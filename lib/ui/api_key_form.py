@@ -155,14 +155,17 @@ def _end_of(last: Any) -> datetime | None:
 
 def made_dialog(services: Services, actor: Actor, key: ApiKey, token: str) -> None:
     """The new key with its copy button, and how to use it."""
-    st.markdown(f"**{blocks.plain(key.name)}** is ready. Copy the key now: it is not shown again.")
+    st.markdown(
+        f"**{blocks.plain(key.name)}** is ready. Copy it now, with the button at its right end or by selecting it:"
+    )
     st.code(token, language=None, wrap_lines=True)
     to = Connection(origin(), token, _example_model(services, actor, key), "")
     examples = {snippet.tab: snippet for snippet in reversed(snippets(to))}
     for name, tab in zip(("curl", "Python"), st.tabs(["curl", "Python"]), strict=True):
         tab.code(examples[name].text, language=examples[name].language, wrap_lines=True)
+    st.caption("The key is not shown again once this is closed.")
     with blocks.row():
-        if st.button("Done", type="primary"):
+        if st.button("I have copied the key", type="primary"):
             st.rerun()
         if st.button("More languages", icon=":material/cable:", help="Shows the key in programs to copy"):
             keep_made({"id": key.id, "token": token})

@@ -10,11 +10,12 @@ import streamlit as st
 from lib.access.api_key import ApiKey
 from lib.access.grants import NO_LIMITS, Limits
 from lib.access.permissions import Actor, Role
+from lib.calls.activity_filter import ActivityFilter
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session
 from lib.ui.api_key_form import edit_dialog, limit_inputs
 from lib.ui.configuration_form import show_in_form
 
@@ -49,8 +50,8 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             "state": [_STATES[key.state()][0]],
             "expires": _expiry(key, zone).partition(",")[0],
             "used": format.moment(key.last_used_at, zone).partition(",")[0],
-            "calls": use.get(key.id, (0, None))[0],
-            "cost": format_money(use[key.id][1]) if key.id in use else None,
+            "calls": use.get(key.id, (0, 0))[0],
+            "cost": format_money(use.get(key.id, (0, 0))[1]),
         }
         for key in keys
     ]
@@ -68,9 +69,9 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
         column_config={
             "name": text("Name"),
             "prefix": text("Key", width=112),
-            "app": text("App", width=72),
+            "app": text("App", width=92),
             "owner": text("Owner", width=64, help="— means a program of its own"),
-            "models": text("Models", width=112),
+            "models": text("Models", width=96),
             "state": st.column_config.MultiselectColumn(
                 "State",
                 width=92,
@@ -80,7 +81,7 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             "expires": text("Expires", width=84),
             "used": text("Last used", width=84, help="— means never"),
             "calls": st.column_config.NumberColumn("Calls, 30 d", width=74, format="localized"),
-            "cost": text("Cost, 30 d", width=74, help="— means no call, or none with a known price"),
+            "cost": text("Cost, 30 d", width=74, alignment="right", help="— means no call has a known price"),
         },
     )
     chosen = event.selection.rows
@@ -108,7 +109,7 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
             ("Calls at once", _limit(limits.concurrency)),
             ("Expires", _expiry(key, zone)),
         ],
-        columns=4,
+        columns=2 if blocks.compact() else 4,
     )
     if key.revoked_at is not None:
         return
@@ -116,8 +117,11 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
     with blocks.row():
         if st.button("Edit", icon=":material/edit:", key=f"edit-{key.id}", disabled=not mine):
             st.dialog("Edit API key")(edit_dialog)(services, actor, key)
+        asked = ActivityFilter(period="30d", api_keys=(key.id,))
+        link = session.page("activity")
+        st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
         if st.button(":red[Revoke]", icon=":material/block:", key=f"revoke-{key.id}"):
-            st.dialog("Revoke this API key?")(revoke_dialog)(services, actor, key)
+            st.dialog(f"Revoke the key {blocks.plain(key.name)}?")(revoke_dialog)(services, actor, key)
     if not mine:
         st.caption("Somebody else made it for you: you can revoke it, they can change it.")
 

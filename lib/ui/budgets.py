@@ -11,7 +11,7 @@ from lib.access.permissions import Actor, Permission
 from lib.budgets.budget import Budget, Scope, window_name
 from lib.budgets.forecast import HOW
 from lib.budgets.notices import REFUSED, Notice
-from lib.budgets.state import BudgetState
+from lib.budgets.state import NEEDS_A_LOOK, BudgetState
 from lib.calls.activity_filter import ActivityFilter
 from lib.errors import LLMManagerError
 from lib.money import format_money
@@ -21,12 +21,19 @@ from lib.ui import blocks, budgets_forms, format, session
 _BADGES: dict[str, tuple[str, Any]] = {
     "over": ("! over the limit", "red"),
     "used up": ("⊘ used up", "red"),
+    "refusing": ("⊘ refused a call", "orange"),
     "near": ("△ near the limit", "orange"),
     "forecast over": ("△ forecast over", "orange"),
     "on track": ("✓ on track", "green"),
 }
 _LABELS = {Scope.KEY: "API key"}
-_FILTERS = {Scope.PROVIDER: "providers", Scope.APP: "apps", Scope.USER: "users"}
+_FILTERS = {
+    Scope.PROVIDER: "providers",
+    Scope.CONFIGURATION: "configurations",
+    Scope.APP: "apps",
+    Scope.USER: "users",
+    Scope.KEY: "api_keys",
+}
 
 
 def scope_label(scope: Scope) -> str:
@@ -41,8 +48,8 @@ def title(budget: Budget) -> str:
 
 def scope_line(states: Sequence[BudgetState], zone: ZoneInfo) -> str:
     """How many there are, how many need a look, and what is counted."""
-    full = sum(state.state in ("over", "used up", "near") for state in states)
-    head = f"{len(states)} {'budget' if len(states) == 1 else 'budgets'}, {full} near the limit or past it"
+    full = sum(state.state in NEEDS_A_LOOK for state in states)
+    head = f"{len(states)} {'budget' if len(states) == 1 else 'budgets'}, {full} near the limit, past it or refusing"
     return f"{head} · windows begin at 00:00 UTC · times in {zone.key} · sample data and imports are not counted"
 
 
@@ -76,6 +83,8 @@ def _lines(state: BudgetState, zone: ZoneInfo) -> list[str]:
     if state.forecast is not None and state.forecast.high:
         low, high = format_money(state.forecast.low), format_money(state.forecast.high)
         lines.append(f"Forecast for {window_name(budget.period, now.window.start)}: {_range(low, high)}.")
+    if state.state == "refusing":
+        lines.append("A call that might have cost more than what is left was refused; smaller ones pass.")
     if now.held_nano:
         lines.append(f"{format_money(now.held_nano)} more is held for calls under way.")
     if now.unpriced_calls:
@@ -98,8 +107,8 @@ def _actions(services: Services, actor: Actor, state: BudgetState) -> None:
     with blocks.row():
         if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{budget.id}", disabled=locked):
             st.dialog(f"Edit {title(budget)}")(budgets_forms.edit_dialog)(services, actor, state)
-        if actor.can(Permission.TEST_CONFIGS) and (asked := _calls(state)) is not None:
-            link = session.page("activity")
+        if actor.can(Permission.TEST_CONFIGS):
+            asked, link = _calls(state), session.page("activity")
             st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
         if st.button("History", icon=":material/history:", type="tertiary", key=f"history-{budget.id}"):
             st.dialog(f"{title(budget)} per {budget.period}", width="medium")(history_dialog)(services, actor, state)
@@ -109,14 +118,13 @@ def _actions(services: Services, actor: Actor, state: BudgetState) -> None:
             st.dialog(f"Delete the budget {title(budget)}?")(delete_dialog)(services, actor, state)
 
 
-def _calls(state: BudgetState) -> ActivityFilter | None:
-    """The calls of the window in the activity log; None where the log has no such filter."""
+def _calls(state: BudgetState) -> ActivityFilter:
+    """The calls of the window in the activity log."""
     budget, window = state.budget, state.now.window
     every = ActivityFilter(start=window.start, end=window.end, batches=("live",))
     if budget.scope is Scope.GLOBAL:
         return every
-    name = _FILTERS.get(budget.scope)
-    return replace(every, **{name: (budget.subject,)}) if name else None  # type: ignore[arg-type]
+    return replace(every, **{_FILTERS[budget.scope]: (budget.subject,)})  # type: ignore[arg-type]
 
 
 def history_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
@@ -127,12 +135,13 @@ def history_dialog(services: Services, actor: Actor, state: BudgetState) -> None
             "Window": window_name(budget.period, past.window.start),
             "Spent": format_money(past.spent_nano),
             "Limit": format_money(past.limit_nano),
-            "Share": f"{past.percent} %",
+            "Share": f"{100 * past.spent_nano / past.limit_nano:.1f} %",
             "Unpriced": past.unpriced_calls,
         }
         for past in services.budgets.history(actor, budget.id)
     ]
-    st.dataframe(rows, hide_index=True, row_height=30)
+    figures = {name: st.column_config.TextColumn(name, alignment="right") for name in ("Spent", "Limit", "Share")}
+    st.dataframe(rows, hide_index=True, row_height=30, column_config=figures)
     st.caption("Windows in which calls were made, the newest first. A past window keeps the limit it had.")
     st.caption(f"Forecast: {HOW[0].lower()}{HOW[1:]}")
     if actor.can(Permission.MANAGE_PROVIDERS) and st.button(
@@ -180,7 +189,7 @@ def sentence(notice: Notice) -> str:
     name = f"**{blocks.plain(about)}**, {window_name(notice.period, notice.starts_at)}"
     money = f"{format_money(notice.spent_nano)} of {format_money(notice.limit_nano)}".replace("$", "\\$")
     if notice.threshold == REFUSED:
-        return f"⊘ {name}: the first call was refused, {money} was spent."
+        return f"⊘ {name}: a call was refused for the first time in it, {money} was spent."
     return f"△ {name}: {notice.threshold} % reached, {money}."
 
 

@@ -1,6 +1,6 @@
 """The dialogs of the Budgets page: set a budget, change one, and ask whether a call would pass."""
 
-from collections.abc import Sequence
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,14 @@ _SCOPES = {
     Scope.USER: "A person",
     Scope.KEY: "An API key",
 }
+_WHOSE = {
+    Scope.PROVIDER: "Provider",
+    Scope.CONFIGURATION: "Configuration",
+    Scope.APP: "App",
+    Scope.USER: "Person",
+    Scope.KEY: "API key",
+}
+_AMOUNT = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?")
 _HARD = {True: "Stop calls that would pass it", False: "Only tell"}
 
 
@@ -39,6 +47,8 @@ def add_dialog(services: Services, actor: Actor) -> None:
     fields = _fields(None, spots)
     if st.button("Set budget", type="primary"):
         try:
+            if scope is not Scope.GLOBAL and not subject:
+                raise InvalidInput("Choose what the budget is about.", field="subject")
             services.budgets.create(actor, scope=scope, subject=subject, period=period, **_with_limit(fields))
         except LLMManagerError as error:
             show_in_form(error, spots)
@@ -63,25 +73,20 @@ def edit_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
 
 def _subject(services: Services, actor: Actor, scope: Scope) -> str:
     """Whom or what; empty for everything."""
-    match scope:
-        case Scope.GLOBAL:
-            st.caption("Every call of every app, person and key counts.")
-            return ""
-        case Scope.PROVIDER:
-            return _choice("Provider", [provider.name for provider in services.providers.list(actor)])
-        case Scope.CONFIGURATION:
-            return _choice("Configuration", [found.slug for found in services.configurations.list(actor)])
-        case Scope.APP:
-            return _choice("App", services.configurations.apps(actor), accept_new_options=True)
-        case Scope.USER:
-            return st.text_input("User name", max_chars=80, key="budget-user")
-        case Scope.KEY:
-            return st.text_input("Id of the key", max_chars=80, key="budget-key")
-
-
-def _choice(label: str, names: Sequence[str], **options: Any) -> str:
-    placeholder = "Choose one"
-    return st.selectbox(label, list(names), index=None, placeholder=placeholder, key=f"budget-{label}", **options) or ""
+    if scope is Scope.GLOBAL:
+        st.caption("Every call of every app, person and key counts.")
+        return ""
+    label = _WHOSE[scope]
+    if scope is Scope.APP:
+        apps = services.configurations.apps(actor)
+        return st.selectbox(label, apps, None, placeholder="Choose or type one", accept_new_options=True) or ""
+    known = services.budgets.choices(actor, scope)
+    if not known:
+        st.caption("There is none yet.")
+    return (
+        st.selectbox(label, known, None, format_func=known.__getitem__, placeholder="Choose one", key=f"of-{scope}")
+        or ""
+    )
 
 
 def _fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str, Any]:
@@ -110,11 +115,15 @@ def _fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str
 
 def _with_limit(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields with the limit in nano-dollars; InvalidInput when it is no amount."""
-    text = str(fields["limit"]).strip().removeprefix("$").replace(",", "")
-    if not (text.isascii() and text.replace(".", "", 1).isdigit()):
-        raise InvalidInput("The limit is not an amount.", "", "Write it like 25 or 12.50.", field="limit")
+    text = str(fields["limit"]).strip()
+    if not text:
+        raise InvalidInput("The limit is missing.", "", "Write it like 25 or 12.50.", field="limit")
+    found = _AMOUNT.fullmatch(text) if text.isascii() else None
+    if found is None:
+        how = "Write it like 25, 12.50 or 1,250: a point before the cents."
+        raise InvalidInput("The limit is not an amount.", "", how, field="limit")
     rest = {name: value for name, value in fields.items() if name != "limit"}
-    return rest | {"limit_nano": nano_from_usd(Decimal(text))}
+    return rest | {"limit_nano": nano_from_usd(Decimal(found[1].replace(",", "") + (found[2] or "")))}
 
 
 def check_dialog(services: Services, actor: Actor) -> None:

@@ -59,7 +59,7 @@ def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -
     made = st.session_state.get(_MADE, {})
     token = made.get("token") if made.get("id") == key.id else None
     able = (c.slug for c in configurations if "embeddings" in c.capabilities)
-    to = Connection(api_key_form.origin(), token or f"{key.prefix}…", model, next(able, _NO_MODEL))
+    to = Connection(api_key_form.origin(), token or f"{key.prefix}...", model, next(able, _NO_MODEL))
     if not key.grant.allows_model(model):
         why = f"It is bound to {', '.join(key.grant.models)}."
         st.warning(blocks.plain(why), title=blocks.plain(f"This key can't use {model}."), icon=":material/block:")
@@ -70,7 +70,7 @@ def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -
             icon=":material/vpn_key:",
         )
     else:
-        st.caption(f"Put the whole key where `{key.prefix}…` stands: keys are shown once, when they are made.")
+        st.caption(f"Put the whole key where `{key.prefix}...` stands: keys are shown once, when they are made.")
     left, right = st.columns(2)
     for column, label, address in ((left, "OpenAI's protocol", to.openai_url), (right, "Anthropic's", to.origin)):
         column.caption(f"Base URL, {label}")

@@ -147,7 +147,8 @@ def errors_now(day: Figures) -> None:
         many = f"{day.failed_calls:,} of {day.calls:,} calls failed in the last 24 h"
         st.badge(many, icon=":material/error:", color="red")
     elif day.calls:
-        st.badge(f"{day.calls:,} calls in the last 24 h, none failed", icon=":material/check_circle:", color="green")
+        many = f"{day.calls:,} calls in the last 24 h, no error"
+        st.badge(many, icon=":material/check_circle:", color="green")
 
 
 def failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: ZoneInfo, *, compact: bool) -> None:

@@ -1,15 +1,11 @@
-"""The Access page's tabs on keys, on how long things are kept, and on who changed what."""
+"""The Access page's tabs on keys and on how long things are kept."""
 
-from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from lib.access.audit import Asked
 from lib.access.permissions import Actor
-from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.jobs.retention import LONGEST_DAYS, Days, Deleted
 from lib.services import Services
@@ -118,59 +114,3 @@ def confirm_dialog(services: Services, actor: Actor, days: Days, going: int) -> 
 def _told(deleted: Deleted) -> str:
     parts = [f"{count:,} of {_CLASSES[name][0].lower()}" for name, count in asdict(deleted).items() if count]
     return ", ".join(parts) or "nothing"
-
-
-def audit_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
-    """The audit log by person, action, subject and day, a page at a time, and as a file."""
-    options = services.audit.options(actor)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        users = st.multiselect("Who", options.users, placeholder="Anybody", key="audit-users", width=150)
-        actions = st.multiselect("Action", options.actions, placeholder="Any", key="audit-actions", width=170)
-        words = st.text_input("What", placeholder="Any part of it", key="audit-text", width=140)
-        since = st.date_input("From", None, key="audit-from", width=134)
-        until = st.date_input("To", None, key="audit-to", width=134)
-        asked = Asked(
-            tuple(users),
-            tuple(actions),
-            datetime.combine(since, time(), zone) if since else None,
-            datetime.combine(until + timedelta(days=1), time(), zone) if until else None,
-            words,
-        )
-        st.download_button(
-            "CSV",
-            data=_file(services, actor, asked),
-            file_name=f"audit-{utc_now():%Y-%m-%d}.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-    page = services.audit.page(actor, asked, st.session_state.get("audit-page", 1))
-    if not page.count:
-        st.caption("Nothing was changed that matches.")
-        return
-    rows = [
-        {
-            "Time": format.moment(entry.at, zone),
-            "Who": entry.user_name,
-            "From where": entry.came_from,
-            "Action": entry.action,
-            "What": entry.subject,
-            "Detail": ", ".join(f"{name}: {_short(value)}" for name, value in entry.detail.items()),
-        }
-        for entry in page.entries
-    ]
-    st.dataframe(rows, hide_index=True, row_height=30, placeholder="—", alt="Changes, newest first")
-    with blocks.row(horizontal_alignment="distribute"):
-        st.caption(f"{page.count:,} {'entry' if page.count == 1 else 'entries'} · times in {zone.key}", width="content")
-        if page.pages > 1:
-            st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key="audit-page")
-
-
-def _file(services: Services, actor: Actor, asked: Asked) -> Callable[[], bytes]:
-    return lambda: b"".join(services.audit.export_csv(actor, asked))
-
-
-def _short(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "—" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -117,11 +117,14 @@ def add_dialog(services: Services, actor: Actor) -> None:
     """Choose a kind, fill in what it needs."""
     kind = st.selectbox("Kind", list(FACTS), format_func=lambda kind: FACTS[kind].label)
     spots: dict[str | None, Any] = {}
-    name = st.text_input("Name", kind.value, max_chars=80, help="Stands in the log and the charts", key=f"name-{kind}")
-    spots["name"] = st.empty()
-    fields = _fields(kind, None, spots)
-    spots[None] = st.container()
-    if st.button("Add provider", type="primary"):
+    with _form(f"add-{kind}"):
+        help_ = "Stands in the log and the charts"
+        name = st.text_input("Name", kind.value, max_chars=80, help=help_, key=f"name-{kind}")
+        spots["name"] = st.empty()
+        fields = _fields(kind, None, spots)
+        spots[None] = st.container()
+        sent = st.form_submit_button("Add provider", type="primary")
+    if sent:
         try:
             services.providers.create(actor, name=name, kind=kind.value, **fields)
         except LLMManagerError as error:
@@ -130,15 +133,22 @@ def add_dialog(services: Services, actor: Actor) -> None:
         st.rerun()
 
 
+def _form(name: str) -> Any:
+    """A form takes what stands in a password field however one leaves it; alone, such a field loses it to Tab."""
+    return st.form(name, border=False, enter_to_submit=False)
+
+
 def edit_dialog(services: Services, actor: Actor, provider: Provider) -> None:
     """Change name, address, key; an empty key field keeps the stored key."""
     spots: dict[str | None, Any] = {}
-    name = st.text_input("Name", provider.name, max_chars=80)
-    spots["name"] = st.empty()
-    fields = _fields(ProviderKind(provider.kind), provider, spots)
-    remove = provider.has_key and st.checkbox("Remove the stored key")
-    spots[None] = st.container()
-    if st.button("Save provider", type="primary"):
+    with _form(f"edit-{provider.id}"):
+        name = st.text_input("Name", provider.name, max_chars=80)
+        spots["name"] = st.empty()
+        fields = _fields(ProviderKind(provider.kind), provider, spots)
+        remove = provider.has_key and st.checkbox("Remove the stored key")
+        spots[None] = st.container()
+        sent = st.form_submit_button("Save provider", type="primary")
+    if sent:
         try:
             services.providers.update(actor, provider.id, name=name, remove_key=bool(remove), **fields)
         except LLMManagerError as error:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import insert
+
 from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
@@ -11,6 +13,7 @@ from lib.budgets.refusal import Refusal
 from lib.budgets.state import BudgetState
 from lib.clock import new_id
 from lib.db.engine import Store
+from lib.db.tables import api_keys
 
 NOW = datetime(2026, 10, 21, 12, tzinfo=UTC)  # a Wednesday
 DOLLAR = 1_000_000_000
@@ -27,6 +30,14 @@ class Rig:
         """A budget of app `tests` per month, unless told otherwise."""
         fields = {"scope": "app", "subject": "tests", "period": "month"} | more
         return self.budgets.create(OPERATOR, limit_nano=limit, now=now, **fields)
+
+    def key(self, key_id: str, name: str = "nightly", prefix: str = "llmm_1234567", *, revoked: bool = False) -> str:
+        """An API key, by its id."""
+        moments = {"created_at": NOW, "revoked_at": NOW if revoked else None}
+        row = {"id": key_id, "name": name, "prefix": prefix, "hash": key_id, "app": "tests", "scopes": {}, **moments}
+        with self.store.write() as connection:
+            connection.execute(insert(api_keys), row | {"created_by": "user-1"})
+        return key_id
 
     def reserve(self, amount: int | None, now: datetime = NOW, facts: CallFacts = FACTS) -> tuple[str, Refusal | Held]:
         """A call that may cost `amount`: its id, and the answer."""

@@ -115,7 +115,7 @@ def test_the_first_refusal_of_a_window_is_told_too(rig: Rig) -> None:
         rig.reserve(2 * DOLLAR)
     assert [notice.threshold for notice in rig.budgets.notices(OPERATOR)] == [0]
     (state,) = rig.budgets.list(OPERATOR, NOW)
-    assert (state.has_refused, state.state) == (True, "used up")
+    assert (state.has_refused, state.state) == (True, "refusing")
 
 
 def test_a_dry_run_says_what_every_budget_would_and_holds_nothing(rig: Rig) -> None:
@@ -144,12 +144,34 @@ def test_bad_limits_thresholds_scopes_and_names_are_refused_by_field(rig: Rig) -
         with pytest.raises(InvalidInput) as caught:
             rig.budget(**wrong)  # type: ignore[arg-type]
         assert caught.value.field == field
-    for scope in ("provider", "user", "configuration"):
-        with pytest.raises(NotFound, match=f"no {scope} nobody"):
+    for scope, word in (
+        ("provider", "provider"),
+        ("user", "user"),
+        ("configuration", "configuration"),
+        ("key", "API key"),
+    ):
+        with pytest.raises(NotFound, match=f"no {word} nobody"):
             rig.budget(scope=scope, subject="nobody")
     rig.budget()
     with pytest.raises(Conflict):
         rig.budget(limit=DOLLAR)
+
+
+def test_a_key_is_named_as_people_know_it(rig: Rig) -> None:
+    key = rig.key("key-1", "nightly", "llmm_abcdefg")
+    rig.key("key-2", "nightly", "llmm_hijklmn")
+    rig.key("key-3", "report", "llmm_abcdefg", revoked=True)
+    for number, name in enumerate(("key-1", "llmm_abcdefg", "llmm_abcdefg…", " llmm_abcdefg... ")):
+        budget = rig.budget(scope="key", subject=name, period=("day", "week", "month")[number % 3])
+        assert (budget.budget.subject, budget.budget.label) == (key, "nightly (llmm_abcdefg…)")
+        rig.budgets.delete(OPERATOR, budget.budget.id)
+    assert rig.budget(scope="key", subject="report").budget.subject == "key-3"
+    with pytest.raises(Conflict, match="Several API keys are called nightly"):
+        rig.budget(scope="key", subject="nightly")
+    assert rig.budgets.choices(OPERATOR, "key") == {
+        "key-1": "nightly (llmm_abcdefg…)",
+        "key-2": "nightly (llmm_hijklmn…)",
+    }
 
 
 def test_a_name_that_is_gone_is_told_apart(rig: Rig) -> None:

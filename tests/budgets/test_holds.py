@@ -70,7 +70,7 @@ def test_a_refusal_says_the_windows_end_in_the_readers_zone(rig: Rig) -> None:
 
 def test_one_full_budget_of_several_refuses_and_nothing_is_held_on_the_others(rig: Rig) -> None:
     wide = rig.budget(limit=100 * DOLLAR, scope="global", subject="")
-    narrow = rig.budget(limit=DOLLAR, scope="key", subject="key-1")
+    narrow = rig.budget(limit=DOLLAR, scope="key", subject=rig.key("key-1"))
     _, refusal = rig.reserve(2 * DOLLAR)
     assert isinstance(refusal, Refusal)
     assert refusal.budget_id == narrow.budget.id

@@ -30,7 +30,7 @@ def test_the_program_runs(settings: Settings, capsys: pytest.CaptureFixture[str]
     (program,) = blocks("python")
     with live(settings) as (address, rig):
         key = rig.of_jonas["authorization"].removeprefix("Bearer ")
-        for shown, real in (("http://localhost:8501", address), ("llmm_…", key), ("local-default", "rivers")):
+        for shown, real in (("http://localhost:8501", address), ("llmm_...", key), ("local-default", "rivers")):
             assert shown in program
             program = program.replace(shown, real)
         exec(compile(program, "docs/api.md", "exec"), {})

@@ -47,7 +47,7 @@ def test_every_kind_of_failure_has_the_status_it_is_said_to_have() -> None:
 
 
 def test_the_programs_are_those_of_the_page() -> None:
-    made = {one.text for one in snippets(Connection("http://localhost:8501", "llmm_…", "local-default", "e"))}
+    made = {one.text for one in snippets(Connection("http://localhost:8501", "llmm_...", "local-default", "e"))}
     shown = [one for one in re.findall(r"```(?:python|bash)\n(.*?)\n```", TEXT, flags=re.DOTALL) if "/api" not in one]
     assert len(shown) >= 5
     assert set(shown) <= made

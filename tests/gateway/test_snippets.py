@@ -173,7 +173,7 @@ def test_the_calls_count_for_the_app_of_the_key(connection: Connection) -> None:
 
 def test_the_programs_of_the_documents_run(connection: Connection) -> None:
     document = (PROJECT / "docs" / "examples.md").read_text()
-    here = (("http://localhost:8501", connection.origin), ("llmm_…", connection.key), ("local-default", "greeter"))
+    here = (("http://localhost:8501", connection.origin), ("llmm_...", connection.key), ("local-default", "greeter"))
     [curl] = re.findall(r"```bash\n(curl .*?)```", document, flags=re.DOTALL)
     [python] = [one for one in re.findall(r"```python\n(.*?)```", document, flags=re.DOTALL) if "openai" in one]
     for was, now in here:

@@ -114,7 +114,7 @@ data_settings.confirm_dialog(session.services(), session.actor(), Days(calls=90)
 def test_the_audit_log_is_listed_by_person_and_action(visitor: Visitor) -> None:
     visitor.services.users.create(OPERATOR, "jonas", GOOD, Role.DEVELOPER)
     page = visitor.open("access")
-    assert "user.create" in list(page.dataframe[1].value["Action"])
+    assert "user · create" in list(page.dataframe[1].value["Action"])
     page.multiselect(key="audit-actions").set_value(["user.create"])
     run(page)
     assert list(page.dataframe[1].value["What"]) == ["jonas", "amira"]
@@ -127,9 +127,19 @@ def test_the_audit_log_is_listed_by_person_and_action(visitor: Visitor) -> None:
 
 
 @pytest.mark.feature("ACC-3")
+def test_an_entry_of_the_audit_log_reads_as_words(visitor: Visitor) -> None:
+    jonas = visitor.services.users.create(OPERATOR, "jonas", GOOD, Role.DEVELOPER)
+    visitor.services.budgets.create(OPERATOR, scope="global", subject="", period="month", limit_nano=3_000_000_000)
+    visitor.services.api_keys.create(OPERATOR, app="bot", owner_id=jonas.id, endpoints=["chat"])
+    key, budget, *_ = list(visitor.open("access", tab="Audit").dataframe[1].value["Detail"])
+    assert "limit: $3.00 · hard: yes · thresholds: 50, 80, 100 · block unpriced: no" in budget
+    assert "app: bot · owner: jonas · models: every · endpoints: chat · requests per minute: —" in key
+
+
+@pytest.mark.feature("ACC-3")
 def test_the_audit_log_shows_from_where(visitor: Visitor) -> None:
     draw = visitor.draw("lib.ui.data_settings.rotate_dialog")
     press_last(draw, "Rotate key")
     page = visitor.open("access")
     shown = page.dataframe[1].value
-    assert list(shown.loc[shown["Action"] == "key.rotate", "From where"]) == ["page 192.0.2.7"]
+    assert list(shown.loc[shown["Action"] == "key · rotate", "From where"]) == ["page 192.0.2.7"]

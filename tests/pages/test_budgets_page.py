@@ -52,7 +52,7 @@ def test_a_card_tells_what_is_spent_held_and_told(visitor: Visitor) -> None:
     assert "\\$8.00** of \\$10.00" in said
     assert "\\$1.00 more is held" in said
     assert "80 % reached" in said
-    assert "1 budget, 1 near the limit or past it" in said
+    assert "1 budget, 1 near the limit, past it or refusing" in said
     assert "near the limit" in said
 
 
@@ -60,7 +60,11 @@ def test_setting_one_names_the_field_that_is_wrong(visitor: Visitor) -> None:
     page = visitor.draw("lib.ui.budgets_forms.add_dialog")
     next(box for box in page.selectbox if box.label == "App").set_value("general").run()
     page = press(page, "Set budget")
-    assert "The limit is not an amount" in words(page)
+    assert "The limit is missing" in words(page)
+    for wrong in ("12,50", "1,23", "twelve", "1.2.3", "-4"):
+        next(field for field in page.text_input if field.label.startswith("Limit")).set_value(wrong)
+        page = press(page, "Set budget")
+        assert "The limit is not an amount" in words(page), wrong
     next(field for field in page.text_input if field.label.startswith("Limit")).set_value("12.50")
     press_last(page, "Set budget")
     (state,) = visitor.services.budgets.list(OPERATOR)
@@ -70,6 +74,24 @@ def test_setting_one_names_the_field_that_is_wrong(visitor: Visitor) -> None:
         12_500_000_000,
     )
     assert (state.budget.is_hard, state.budget.thresholds) == (True, (50, 80, 100))
+
+
+def test_a_key_and_a_person_are_chosen_by_name(visitor: Visitor) -> None:
+    _, key = visitor.services.api_keys.create(OPERATOR, app="writing", name="nightly")
+    for about, label, known in (("A person", "Person", "amira"), ("An API key", "API key", f"nightly ({key.prefix}…)")):
+        page = visitor.draw("lib.ui.budgets_forms.add_dialog")
+        scope = next(box for box in page.selectbox if box.label == "About")
+        page = scope.select(about).run()
+        next(field for field in page.text_input if field.label.startswith("Limit")).set_value("5")
+        page = press(page, "Set budget")
+        assert "Choose what the budget is about" in words(page)
+        page = next(box for box in page.selectbox if box.label == label).select(known).run()
+        press_last(page, "Set budget")
+    assert {state.budget.label for state in visitor.services.budgets.list(OPERATOR)} == {
+        "amira",
+        f"nightly ({key.prefix}…)",
+    }
+    assert f"nightly ({key.prefix}…)" in words(visitor.open("budgets")).replace("\\", "")
 
 
 def test_changing_one_keeps_what_is_not_touched(visitor: Visitor) -> None:

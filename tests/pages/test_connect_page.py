@@ -49,7 +49,7 @@ def test_programs_name_the_model_and_the_beginning_of_the_key(visitor: Visitor) 
     token, key = visitor.services.api_keys.create(amira(visitor), app="bot", name="nightly")
     page = visitor.open("connect", configuration="greeter")
     assert page.selectbox(key="connect-model").value == "greeter"
-    assert f"Bearer {key.prefix}…" in code(page)
+    assert f"Bearer {key.prefix}..." in code(page)
     assert token not in str(page)
     assert '"greeter"' in code(page)
     assert [tab.label for tab in page.tabs] == ["curl", "Python", "JavaScript", "LangChain", "llm", "Environment"]

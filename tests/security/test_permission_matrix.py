@@ -301,6 +301,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Budgets.notices": (P.VIEW_STATS, lambda s, a: s.budgets.notices(a)),
     "Budgets.attention": (P.VIEW_STATS, lambda s, a: s.budgets.attention(a)),
     "Budgets.subject": (P.VIEW_STATS, lambda s, a: s.budgets.subject(a, "user", NOBODY)),
+    "Budgets.choices": (P.MANAGE_PROVIDERS, lambda s, a: s.budgets.choices(a, "key")),
     "Budgets.check": (P.VIEW_STATS, lambda s, a: s.budgets.check(a, CallFacts("p", "a"), 1)),
     "Budgets.create": (
         P.MANAGE_PROVIDERS,

@@ -1,0 +1,135 @@
+"""The tab Audit of the Access page: who changed what, when and from where. Its filters stand in the address."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.audit import Asked, Entry
+from lib.access.permissions import Actor
+from lib.clock import utc_now
+from lib.money import format_money
+from lib.services import Services
+from lib.ui import blocks, format
+
+_MONEY = "_nano_usd"
+
+
+def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """By person, action, subject and day, a page at a time; one entry in full; all of them as a file."""
+    asked = _filters(services, actor, zone)
+    page = services.audit.page(actor, asked, st.session_state.get("audit-page", 1))
+    if not page.count:
+        st.caption("Nothing was changed that matches.")
+        return
+    count = f"{page.count:,} {'entry' if page.count == 1 else 'entries'} · times in {zone.key}"
+    st.caption(f"{count} · select one to see all of it")
+    names = services.users.names(filter(None, (str(entry.detail.get("owner") or "") for entry in page.entries)))
+    rows = [
+        {
+            "Time": format.moment(entry.at, zone),
+            "Who": entry.user_name,
+            "Action": action_name(entry.action),
+            "What": entry.subject,
+            "Detail": " · ".join(f"{name}: {value}" for name, value in details(entry, names)),
+            "From where": entry.came_from,
+        }
+        for entry in page.entries
+    ]
+    few = ["Time", "Who", "Action"]
+    event = st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=30,
+        placeholder="—",
+        on_select="rerun",
+        selection_mode="single-row",
+        column_order=few if blocks.compact() else None,
+        key=f"audit-table-{page.entries[0].id}-{page.entries[-1].id}",
+        alt="Changes, newest first",
+    )
+    if page.pages > 1:
+        with blocks.row(horizontal_alignment="right"):
+            st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key="audit-page")
+    if event.selection.rows:
+        _panel(page.entries[event.selection.rows[0]], names, zone)
+
+
+def action_name(action: str) -> str:
+    """`api_key.revoke` as people read it."""
+    return action.replace("api_key", "API key").replace(".", " · ").replace("_", " ")
+
+
+def details(entry: Entry, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What an entry says beside its subject, in words: (name, value); `names` of people by id."""
+    for name, value in entry.detail.items():
+        if name == "owner":
+            yield "owner", names.get(str(value), str(value)) if value else "a program"
+        elif isinstance(value, dict):
+            yield from ((_words(inner), _said(inner, one)) for inner, one in value.items())
+        else:
+            yield _words(name), _said(name, value)
+
+
+def _words(name: str) -> str:
+    return name.removesuffix(_MONEY).removeprefix("is_").replace("_", " ")
+
+
+def _said(name: str, value: Any) -> str:
+    if name.endswith(_MONEY) and isinstance(value, int):
+        return format_money(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or ("every" if name == "models" else "none")
+    return "—" if value in (None, "") else str(value)
+
+
+def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> Asked:
+    options = services.audit.options(actor)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        users = st.multiselect(
+            "Who", options.users, placeholder="Anybody", key="audit-users", width=150, bind="query-params"
+        )
+        actions = st.multiselect(
+            "Action",
+            options.actions,
+            format_func=action_name,
+            placeholder="Any",
+            key="audit-actions",
+            width=170,
+            bind="query-params",
+        )
+        words = st.text_input("What", placeholder="Any part of it", key="audit-text", width=140, bind="query-params")
+        since = st.date_input("From", None, key="audit-from", width=134, bind="query-params")
+        until = st.date_input("To", None, key="audit-to", width=134, bind="query-params")
+        asked = Asked(
+            tuple(users),
+            tuple(actions),
+            datetime.combine(since, time(), zone) if since else None,
+            datetime.combine(until + timedelta(days=1), time(), zone) if until else None,
+            words,
+        )
+        st.download_button(
+            "CSV",
+            data=_file(services, actor, asked),
+            file_name=f"audit-{utc_now():%Y-%m-%d}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    return asked
+
+
+def _panel(entry: Entry, names: Mapping[str, str], zone: ZoneInfo) -> None:
+    with st.container(border=True):
+        st.subheader(f"{action_name(entry.action)} · {blocks.plain(entry.subject)}", anchor=False)
+        who = f"{format.moment(entry.at, zone)} · {entry.user_name} · {entry.came_from or 'place unknown'}"
+        st.caption(blocks.plain(who))
+        blocks.facts([(blocks.plain(name), blocks.plain(value)) for name, value in details(entry, names)], columns=4)
+
+
+def _file(services: Services, actor: Actor, asked: Asked) -> Callable[[], bytes]:
+    return lambda: b"".join(services.audit.export_csv(actor, asked))
