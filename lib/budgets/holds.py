@@ -23,7 +23,7 @@ from lib.budgets.subjects import labels
 from lib.budgets.windows import Charge, OpenWindow, applying, kept, lock
 from lib.db.bulk import insert_rows
 from lib.db.quick import Quick, together
-from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
+from lib.db.tables import budget_holds, budget_windows, open_calls, processes, usage_logs
 
 HOLD_LASTS = timedelta(hours=1)  # then the sweep asks the ledger what became of the call
 _MOST_IDS = 500  # in one statement
@@ -78,6 +78,8 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
     windows = {window.charge: window for found in windows_of.values() for window in found}
     if not windows:
         return [() for _ in wants]
+    for window in windows.values():
+        window.taken = 0
     answers: list[Refusal | Held] = []
     rows: list[dict[str, Any]] = []
     for want in wants:
@@ -120,15 +122,18 @@ def settle_many(
     now: datetime,
     charged: Mapping[str, Charged] | None = None,
     never_held: Collection[str] = (),
+    *,
+    just_held: bool = False,
 ) -> int:
     """`settle` for calls that end together; how many holds there were. Calls without a hold are passed over.
 
     `charged`: those that a lease was to pay for (`lib.budgets.leases`), by log id; `never_held`: ids without holds.
+    `just_held`: whatever is held was held in this transaction, which has the lock then.
     """
     sums: dict[Charge, list[int]] = {}
     settled, log_ids = 0, [log_id for log_id in costs if log_id not in never_held]
     held_for: dict[str, set[str]] = {}
-    if log_ids or charged:
+    if not just_held and (log_ids or charged):
         lock(connection)
     for first in range(0, len(log_ids), _MOST_IDS):
         for hold in _CLAIM.all(connection, {"log_ids": log_ids[first : first + _MOST_IDS]}):
@@ -195,12 +200,18 @@ def sweep(connection: Connection, now: datetime) -> int:
     """Look after holds that lasted too long; how many were ended.
 
     The ledger knows what became of the call: ended, then it is settled by its cost; still under way, then the hold
-    goes on; neither, then it was never sent and the money is given back.
+    goes on; neither, then it was never sent and the money is given back. A process's lease goes on as long as the
+    process is known: who finds it dead gives it back (`lib.calls.recovery`).
     """
+    lock(connection)
     expired = select(_H.log_id).where(_H.expires_at < now).distinct()
     ended = select(usage_logs.c.id, usage_logs.c.cost_nano_usd).where(usage_logs.c.id.in_(expired))
     costs: dict[str, int | None] = {row.id: row.cost_nano_usd for row in connection.execute(ended)}
-    running = set(connection.scalars(select(open_calls.c.id).where(open_calls.c.id.in_(expired))))
+    running = {
+        found
+        for table in (open_calls, processes)
+        for found in connection.scalars(select(table.c.id).where(table.c.id.in_(expired)))
+    }
     for log_id in connection.scalars(expired):
         if log_id not in running:
             costs.setdefault(log_id, 0)

@@ -14,7 +14,7 @@ Why it is built so: docs/decisions/budgets.md.
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
@@ -32,7 +32,6 @@ LASTS_S = 0.1  # a grant; and how long the calls are counted that ask for one
 _MANY = 16  # calls of a kind in that time: from there on they are leased for
 _CALLS_AHEAD, _LEAST_CALLS = 128, 4  # how many a lease is for; a smaller one than the least is none
 _SHARE = 8  # of what is left in a window, one part
-_KEPT_FOR = timedelta(minutes=2)  # unless renewed; then the sweep gives it back
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _H = budget_holds.c
 _LEASED = Quick(
@@ -89,13 +88,17 @@ class Renewed(Struct, frozen=True):
 
     granted: dict[CallFacts, Granted]
     gained: dict[Charge, int]
+    ends: dict[Charge, datetime]  # of the windows in which something is held
 
 
 class _Demand:
-    __slots__ = ("before", "calls", "largest", "since")
+    """Calls of a kind since a moment and in the span before it, and the most that one of them asked for."""
+
+    __slots__ = ("before", "calls", "largest", "largest_before", "since")
 
     def __init__(self, since: float) -> None:
-        self.since, self.calls, self.before, self.largest = since, 0, 0, 0
+        self.since = since
+        self.calls = self.before = self.largest = self.largest_before = 0
 
 
 class _Grant(Struct, frozen=True):
@@ -156,10 +159,14 @@ class Leases:
         for facts, demand in list(self._demand.items()):
             if (age := now - demand.since) >= LASTS_S:
                 demand.before = demand.calls if age < 2 * LASTS_S else 0
-                demand.since, demand.calls = now, 0
+                demand.since, demand.calls, demand.largest_before, demand.largest = now, 0, demand.largest, 0
                 if not demand.before:
                     del self._demand[facts]
-        return {f: demand.largest for f, demand in self._demand.items() if max(demand.calls, demand.before) >= _MANY}
+        return {
+            facts: max(demand.largest, demand.largest_before)
+            for facts, demand in self._demand.items()
+            if max(demand.calls, demand.before) >= _MANY
+        }
 
     def keep(self, kinds: Collection[CallFacts]) -> bool:
         """Let go of what other kinds of calls had, and of ended windows; whether there was something."""
@@ -194,13 +201,12 @@ class Leases:
 
     def renewed(self, wanted: Wanted, found: Renewed) -> None:
         """The transaction is committed: use what it held."""
-        now, ends = utc_now(), {charge: one.ends_at for one in found.granted.values() for charge in one.hard}
-        for charge, ends_at in ends.items():
-            if charge not in self._leases:
-                self._leases[charge] = Lease(charge, ends_at)
-            self._leases[charge].free += found.gained.get(charge, 0)
+        now = utc_now()
+        for charge, ends_at in found.ends.items():
+            lease = self._leases.setdefault(charge, Lease(charge, ends_at))
+            lease.free += found.gained.get(charge, 0)
         for charge, lease in list(self._leases.items()):
-            if charge not in ends and not lease.free and not lease.taken:
+            if charge not in found.ends and not lease.free and not lease.taken:
                 del self._leases[charge]
         self._grants = {
             facts: _Grant(
@@ -232,7 +238,8 @@ def renew(connection: Connection, wanted: Wanted, now: datetime) -> Renewed:
         row = before.get(charge[0])
         ours = row.amount_nano_usd if row is not None and row.starts_at == charge[1] else 0
         rooms[charge] = room = window.limit - window.spent - (window.held - ours) - all_
-        gains[charge] = 0 if charge[0] in elsewhere else max(0, min(needs[charge] - left, room // _SHARE))
+        wished = min(needs[charge], (room + left) // _SHARE)
+        gains[charge] = 0 if charge[0] in elsewhere else max(0, wished - left)
         free[charge] = left + gains[charge]
     granted = {}
     for facts, windows in windows_of.items():
@@ -248,7 +255,7 @@ def renew(connection: Connection, wanted: Wanted, now: datetime) -> Renewed:
     for charge, gain in gained.items():
         held[charge] = held.get(charge, 0) + gain
     _write(connection, wanted.owner, before, held, now)
-    return Renewed(granted, gained)
+    return Renewed(granted, gained, {charge: here[charge].budget.ends_at for charge in used})
 
 
 def give_back(connection: Connection, owner: str, now: datetime) -> None:
@@ -284,10 +291,10 @@ def _write(
     for budget_id, (starts_at, amount) in after.items():
         sums[budget_id, starts_at] = sums.get((budget_id, starts_at), 0) + amount
         row = before.get(budget_id)
-        values = {"start": starts_at, "amount": amount, "until": now + _KEPT_FOR}
+        values = {"start": starts_at, "amount": amount, "until": now + HOLD_LASTS}
         if row is None:
             hold = {"log_id": owner, "budget_id": budget_id, "starts_at": starts_at, "amount_nano_usd": amount}
-            insert_rows(connection, budget_holds, [hold | {"expires_at": now + _KEPT_FOR}])
-        elif (row.starts_at, row.amount_nano_usd) != (starts_at, amount) or row.expires_at - now < _KEPT_FOR / 2:
+            insert_rows(connection, budget_holds, [hold | {"expires_at": now + HOLD_LASTS}])
+        elif (row.starts_at, row.amount_nano_usd) != (starts_at, amount) or row.expires_at - now < HOLD_LASTS / 2:
             _CHANGE.run(connection, [values | {"of": owner, "of_budget": budget_id}])
     add_held(connection, sums)

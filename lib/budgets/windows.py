@@ -58,7 +58,7 @@ class OpenWindow:
     limit: int
     spent: int
     held: int
-    taken: int = 0
+    taken: int = 0  # by the batch that is being decided
 
     @property
     def starts_at(self) -> datetime:
@@ -96,8 +96,6 @@ class Kept:
         found = self._of.get(subjects)
         if found is None or any(window.budget.ends_at <= now for window in found):
             return None
-        for window in found:
-            window.taken = 0
         return found
 
     def put(self, subjects: tuple[tuple[str, str], ...], found: list[OpenWindow]) -> list[OpenWindow]:

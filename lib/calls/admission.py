@@ -22,13 +22,15 @@ from lib.errors import ErrorKind, Throttled
 class Ask(Struct, frozen=True):
     """What the opening of an attempt asks for. `amount_nano`: the most it can cost, 0 free, None nobody knows.
 
-    `claim` is what it takes of the limits; only a call's first attempt has one.
+    `claim` is what it takes of the limits; only a call's first attempt has one. `is_counted_open`: its key limits calls
+    at once, which are counted by their rows, so it needs its own from the start.
     """
 
     log_id: str
     facts: CallFacts
     amount_nano: int | None
     claim: Claim | None = None
+    is_counted_open: bool = False
 
 
 class Answer(Struct, frozen=True):
@@ -71,7 +73,7 @@ def admit(connection: Connection, asks: Sequence[Ask], limits: RateLimits, now: 
             answers[number] = Answer(verdict.refused.error(), ErrorKind.LIMIT, verdict)
             given_back[asks[number].log_id] = 0
     if given_back:
-        settle_many(connection, given_back, now)
+        settle_many(connection, given_back, now, just_held=True)
     return answers
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from lib.access.limits import RateLimits
 from lib.budgets.leases import Renewed, Taken, Wanted, hold_apart, renew
+from lib.budgets.windows import lock
 from lib.calls import admission
 from lib.calls.admission import Answer, Ask
 from lib.calls.closing import Closing, insert_closings, never_opened
@@ -72,7 +73,10 @@ class Batch:
     @property
     def holds_ahead(self) -> bool:
         """Whether money is leased that a refused call might have had."""
-        return self.wanted is not None and any(leased for leased, _ in self.wanted.leases.values())
+        if self.wanted is None:
+            return False
+        taken = any(one.taken.amount for group in (self.ended, self.lasting) for one in group.values())
+        return taken or any(leased for leased, _ in self.wanted.leases.values())
 
     @property
     def in_doubt(self) -> list[str]:
@@ -91,6 +95,8 @@ class Written:
 def write(connection: Connection, batch: Batch, limits: RateLimits) -> Written:
     """Ended attempts first: what they give back may let the next ones pass."""
     now, wanted = utc_now(), batch.wanted
+    if wanted is not None or batch.lasting:
+        lock(connection)  # before the limits' rows are: who ends calls takes them in this order
     if batch.closing:
         never_open = batch.ended.keys() - set(batch.doubtful)
         insert_closings(connection, batch.closing, limits, never_open)

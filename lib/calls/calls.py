@@ -206,6 +206,7 @@ class Calls:
         self._loop = self._thread = self._ledger = None
 
     def _prepare(self) -> None:
+        recovery.still_here(self._store, self._owner, os.getpid())
         try:
             self._spool = Spool(self._spool_root, self._owner)
         except OSError as error:
@@ -213,7 +214,6 @@ class Calls:
             raise InstallationError(
                 "The data folder can't be written.", why, "Correct its permissions, or free some space."
             ) from error
-        recovery.sign_in(self._store, self._owner, os.getpid())
         self._ledger = Ledger(self._store, self._spool, self._limits)
 
     def _ensure_loop(self) -> None:
@@ -283,7 +283,7 @@ class Calls:
         while True:
             await asyncio.sleep(_SIGN_OF_LIFE_S)
             try:
-                await asyncio.to_thread(recovery.still_here, self._store, self._owner)
+                await asyncio.to_thread(recovery.still_here, self._store, self._owner, os.getpid())
                 await asyncio.to_thread(self.recover)
             except Exception as error:  # the boundary of a background job: it must go on
                 log.warning("Housekeeping failed and is tried again: %s", error)

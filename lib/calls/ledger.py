@@ -23,6 +23,7 @@ from lib.calls.batch import Batch, Opening, SettleFirst, Uncancelled, Unwritten,
 from lib.calls.closing import Closing
 from lib.calls.spool import Segment, Spool
 from lib.db.engine import Busy, Direct, Store
+from lib.errors import ErrorKind
 
 log = logging.getLogger(__name__)
 _RETRY_S = 1.0
@@ -48,7 +49,7 @@ class Ledger:
         self._closing: list[Closing] = []
         self._unwritten: dict[str, Unwritten] = {}  # by log id, in the order in which they opened
         self._doubtful: list[str] = []  # openings that failed, perhaps after their commit: they must not stay open
-        self._spent: list[Segment] = []  # spool files whose endings are all in this or an earlier batch
+        self._rotated: list[Segment] = []  # spool files whose endings are all in this or an earlier batch
         self._flusher: asyncio.Task[None] | None = None
         self._turn: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
@@ -58,7 +59,7 @@ class Ledger:
 
     def open_at_once(self, row: dict[str, Any], ask: Ask) -> Answer | None:
         """Let an attempt through by what is held ahead, its row in the spool; None when it has to be asked for."""
-        if ask.claim is not None and not self._limits.meets_none(ask.claim):
+        if ask.is_counted_open or (ask.claim is not None and not self._limits.meets_none(ask.claim)):
             return None
         taken = self._leases.take(ask.facts, ask.amount_nano)
         if taken is None:
@@ -68,6 +69,9 @@ class Ledger:
         except OSError:
             self._leases.undo(taken)
             return None
+        except BaseException:
+            self._leases.undo(taken)
+            raise
         self._unwritten[row["id"]] = Unwritten(row, taken, order, time.monotonic())
         self._look_again()
         return Answer(is_bounded=bool(taken.leases))
@@ -90,8 +94,8 @@ class Ledger:
         try:
             self._spool.append(closing.to_record())
             self._spool.forget(closing.row["id"])
-        except OSError:
-            log.error("The spool can't be written: the end of call %s waits in memory.", closing.row["id"])
+        except Exception as error:  # the boundary of a call: its end must not get lost, whatever it holds
+            log.error("The spool can't be written: the end of call %s waits in memory: %s", closing.row["id"], error)
         self._closing.append(closing)
         self._taken += 1
         if len(self._closing) >= _BATCH:
@@ -178,7 +182,7 @@ class Ledger:
             old = takewhile(lambda one: one[1].opened_at <= young, self._unwritten.items())
             lasting = {log_id: one for log_id, one in old if log_id not in ended}
             if (segment := self._spool.rotate()) is not None:
-                self._spent.append(segment)
+                self._rotated.append(segment)
         written = [one.taken for group in (ended, lasting) for one in group.values()]
         wanted = self._leases.wanted(kinds, written)
         return Batch(self._opening.copy(), closing, ended, lasting, self._doubtful.copy(), wanted, is_due, give_up)
@@ -190,6 +194,7 @@ class Ledger:
             return
         batch = self._batch()
         if batch.is_empty:
+            self._look_again()
             return
         try:
             try:
@@ -224,10 +229,12 @@ class Ledger:
         while is_due:
             batch = self._batch()
             if batch.is_empty:
+                self._look_again()
                 break
             try:
                 written = await asyncio.to_thread(self._commit, batch)
             except SettleFirst:
+                self._doubtful = list(batch.doubtful)  # with what a lost connection left in doubt
                 batch = self._batch(give_up=True)
                 written = await asyncio.to_thread(self._commit, batch)
             if isinstance(written, Written):
@@ -259,10 +266,15 @@ class Ledger:
             return self._checked(batch, write(connection, batch, self._limits))
 
     def _checked(self, batch: Batch, written: Written) -> Written:
-        """A refusal only counts when all that ended is settled and nothing held ahead; else nothing is written."""
-        has_more = batch.holds_ahead or len(self._closing) > len(batch.closing)
-        if has_more and not batch.is_final and any(answer.refusal is not None for answer in written.answers):
-            raise SettleFirst
+        """A refusal only counts when all that ended is settled and, for want of money, nothing held ahead.
+
+        Else nothing is written.
+        """
+        refused = {answer.kind for answer in written.answers if answer.refusal is not None}
+        if refused and not batch.is_final:
+            is_short = ErrorKind.BUDGET in refused and batch.holds_ahead
+            if is_short or len(self._closing) > len(batch.closing):
+                raise SettleFirst
         return written
 
     def _wrote(self, batch: Batch, written: Written) -> None:
@@ -294,5 +306,5 @@ class Ledger:
     def _drop_spent(self) -> None:
         """Empty the spool files of which everything is in the database: those older than the oldest opening."""
         oldest = next((one.order for one in self._unwritten.values()), math.inf)
-        while self._spent and self._spent[0].order < oldest:
-            self._spool.clear(self._spent.pop(0))
+        while self._rotated and self._rotated[0].order < oldest:
+            self._spool.clear(self._rotated.pop(0))

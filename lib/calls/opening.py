@@ -32,10 +32,11 @@ def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
     several = {} if asked.wire is None else {"n": asked.wire.body.get("n")}  # answers at once: only in the relay
     ceiling = completion_ceiling({**asked.parameters, **several}, target.longest_answer)
     amount = upper_bound_nano(price, call.prompt_estimate, ceiling, call.images)
+    is_counted_open = key is not None and key.limits.concurrency is not None
     if call.is_counted:
-        return Ask(attempt.log_id, facts, amount)
+        return Ask(attempt.log_id, facts, amount, None, is_counted_open)
     said = ceiling if _has_ceiling(asked.parameters) else 0
-    return Ask(attempt.log_id, facts, amount, Claim(plan.app, call.prompt_estimate + said, key))
+    return Ask(attempt.log_id, facts, amount, Claim(plan.app, call.prompt_estimate + said, key), is_counted_open)
 
 
 def bound(call: LiveCall) -> None:

@@ -4,6 +4,7 @@ A process is dead when its spool folder can be locked here, or, when the folder 
 been seen for a minute. Everything happens in one transaction per process and is safe to repeat.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,23 +26,22 @@ from lib.errors import ErrorKind
 from lib.providers.chunks import Usage
 from lib.providers.price_book import PriceBook
 
+log = logging.getLogger(__name__)
 UNSEEN = timedelta(seconds=60)
 _WHY = "The process that ran the call ended before the answer did. What had been noted of the answer is kept."
 
 
-def sign_in(store: Store, owner: str, pid: int) -> None:
-    """Write that a process is there, before it opens its first call."""
+def still_here(store: Store, owner: str, pid: int) -> None:
+    """Give a sign of life: before the first call is opened, and again and again.
+
+    Who was taken for dead, after a pause longer than that, is there again.
+    """
     now = utc_now()
     with store.write() as connection:
-        connection.execute(
-            insert(processes), {"id": owner, "host": host(), "pid": pid, "started_at": now, "seen_at": now}
-        )
-
-
-def still_here(store: Store, owner: str) -> None:
-    """Renew the sign of life."""
-    with store.write() as connection:
-        connection.execute(update(processes).where(processes.c.id == owner).values(seen_at=utc_now()))
+        seen = update(processes).where(processes.c.id == owner).values(seen_at=now)
+        if connection.execute(seen).rowcount == 0:
+            row = {"id": owner, "host": host(), "pid": pid, "started_at": now, "seen_at": now}
+            connection.execute(insert(processes), row)
 
 
 def sign_out(store: Store, owner: str) -> None:
@@ -54,22 +54,31 @@ def recover(store: Store, spool_root: Path, prices: PriceBook) -> int:
     """Close everything that dead processes left; how many calls that were."""
     closed = 0
     for spool in dead_spools(spool_root):
-        closed += _recover_owner(store, spool.owner, prices, spool)
-        spool.remove()
+        found = _tried(store, spool.owner, prices, spool)
+        if found is not None:
+            closed += found
+            spool.remove()
     for owner in _unseen_elsewhere(store, spool_root):
-        closed += _recover_owner(store, owner, prices, None)
+        closed += _tried(store, owner, prices, None) or 0
     return closed
 
 
+def _tried(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int | None:
+    try:
+        return _recover_owner(store, owner, prices, spool)
+    except Exception as error:  # the boundary between dead processes: one must not keep the others, or a start, waiting
+        log.error("What the process %s left can't be closed, and is tried again: %s", owner, error)
+        return None
+
+
 def _unseen_elsewhere(store: Store, spool_root: Path) -> list[str]:
-    """Owners of open calls without a folder here and without a recent sign of life."""
+    """Processes and owners of open calls without a folder here and without a recent sign of life."""
     here = {path.name for path in spool_root.iterdir()} if spool_root.is_dir() else set()
     with store.read() as connection:
-        owners = set(connection.scalars(select(open_calls.c.owner).distinct())) - here
-        if not owners:
-            return []
-        seen = select(processes.c.id).where(processes.c.id.in_(owners), processes.c.seen_at > utc_now() - UNSEEN)
-        return sorted(owners - set(connection.scalars(seen)))
+        owners = set(connection.scalars(select(open_calls.c.owner).distinct()))
+        seen, since = connection.execute(select(processes.c.id, processes.c.seen_at)).all(), utc_now() - UNSEEN
+    owners |= {row.id for row in seen}
+    return sorted(owners - here - {row.id for row in seen if row.seen_at > since})
 
 
 def _recover_owner(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int:
@@ -88,7 +97,7 @@ def _recover_owner(store: Store, owner: str, prices: PriceBook, spool: DeadSpool
                 left.setdefault(row["id"], row)
                 charged[row["id"]] = charged_from(charges, row)
         kinds = _kinds(connection) if left else {}
-        orphans = [_orphan(row, spool, prices, kinds.get(row["provider"], row["provider"])) for row in left.values()]
+        orphans = [_orphan(row, spool, prices, kinds.get(row["provider"])) for row in left.values()]
         for orphan in orphans:
             orphan.charged = charged.get(orphan.row["id"])
         new += insert_closings(connection, orphans)
@@ -110,15 +119,18 @@ def _kinds(connection: Connection) -> dict[str, str]:
     return {name: kind for name, kind in connection.execute(select(providers.c.name, providers.c.kind))}
 
 
-def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBook, kind: str) -> Closing:
-    """The closing of a call that nobody closed: its noted text, estimated tokens and cost."""
+def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBook, kind: str | None) -> Closing:
+    """The closing of a call that nobody closed: its noted text, estimated tokens and cost; None for a provider that is
+    gone: its prices are not known.
+    """
     notes = spool.checkpoints(opened["id"]) if spool else []
     text = "".join(note["text"] for note in notes)
     last = notes[-1] if notes else {}
     request, messages = opened["request"], content.messages_of(opened["request"])
     asked_tokens = content.prompt_tokens_of(request, estimate_tokens, text_of)
     usage = Usage(*last.get("tokens", (asked_tokens, estimate_tokens(text))))
-    cost = prices.cost(prices.price(kind, opened["model"], opened["started_at"]), usage)
+    price = None if kind is None else prices.price(kind, opened["model"], opened["started_at"])
+    cost = prices.cost(price, usage)
     identity = {name: opened[name] for name in opened if name not in ("owner", "holds", "request")}
     row = {
         **identity,

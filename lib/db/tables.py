@@ -581,7 +581,7 @@ budget_windows = Table(
 budget_holds = Table(
     "budget_holds",
     metadata,
-    _id("log_id", primary_key=True),  # = open_calls.id = usage_logs.id
+    _id("log_id", primary_key=True),  # = open_calls.id = usage_logs.id; of a lease: = processes.id
     _id("budget_id", primary_key=True),
     _moment("starts_at"),  # the window that took it
     Column("amount_nano_usd", BigInteger, nullable=False),  # 0 where the price is unknown

@@ -31,10 +31,18 @@ class Process:
         self.ledger = Ledger(store, self.spool, self.limits)
         self.leased = 0
 
-    async def open(self, amount: int | None, claim: Claim | None = None) -> dict[str, Any] | None:
+    async def open(
+        self,
+        amount: int | None,
+        claim: Claim | None = None,
+        facts: CallFacts = FACTS,
+        *,
+        is_counted_open: bool = False,
+        **row: Any,
+    ) -> dict[str, Any] | None:
         """The row of a call that may cost `amount`, or None when it is refused."""
-        row = opening(self.name)
-        ask = Ask(row["id"], FACTS, amount, claim)
+        row = opening(self.name, provider=facts.provider, app=facts.app, api_key_id=facts.api_key_id, **row)
+        ask = Ask(row["id"], facts, amount, claim, is_counted_open)
         answer = self.ledger.open_at_once(row, ask)
         self.leased += answer is not None
         answer = answer or await self.ledger.open(row, ask)
@@ -83,12 +91,11 @@ class Process:
         os.close(self.spool._lock)
 
 
-def budget(store: Store, limit: int, scope: str = "app", subject: str = "tests", **more: Any) -> str:
-    return (
-        Budgets(store)
-        .create(OPERATOR, scope=scope, subject=subject, period="month", limit_nano=limit, **more)
-        .budget.id
-    )
+def budget(
+    store: Store, limit: int, scope: str = "app", subject: str = "tests", period: str = "month", **more: Any
+) -> str:
+    made = Budgets(store).create(OPERATOR, scope=scope, subject=subject, period=period, limit_nano=limit, **more)
+    return made.budget.id
 
 
 def figures(store: Store, budget_id: str) -> tuple[int, int]:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leasing import Process, budget, figures, rows
+from leasing import FACTS, Process, budget, figures, rows
 
 from lib.access.permissions import OPERATOR
+from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.calls import recovery
 from lib.db import schema
@@ -20,9 +21,15 @@ from lib.providers.price_book import PriceBook
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
 LIMIT = 3_000
+KINDS = (FACTS, CallFacts("scripted", "other"), CallFacts("openai", "tests"))
 one_process = st.integers(0, 1)
 steps = st.lists(
-    st.tuples(st.just("open"), one_process, st.integers(1, 40) | st.just(0) | st.none(), st.integers(1, 25))
+    st.tuples(
+        st.just("open"),
+        st.tuples(one_process, st.sampled_from(KINDS)),
+        st.integers(1, 40) | st.just(0) | st.none(),
+        st.integers(1, 25),
+    )
     | st.tuples(st.just("close"), st.integers(0, 1_000), st.integers(0, 100), st.integers(1, 25))
     | st.tuples(st.sampled_from(["drain", "die", "look"]), one_process, st.none(), st.just(1))
     | st.tuples(st.sampled_from(["rest", "begin", "delete", "count again"]), st.none(), st.none(), st.just(1)),
@@ -31,12 +38,13 @@ steps = st.lists(
 
 
 class World:
-    """One store, a hard budget for the app, at times one for everything, and two processes."""
+    """A hard budget for an app and for its day, at times one for everything; three kinds of calls, two processes."""
 
     def __init__(self, folder: Path) -> None:
         self.store, self.spools, self.born = Store(f"sqlite:///{folder / 'any.db'}"), folder / "spool", 0
         schema.upgrade(self.store)
         self.of_app, self.of_all = budget(self.store, LIMIT), ""
+        self.of_day = budget(self.store, LIMIT, period="day")
         self.processes = [self.bear(), self.bear()]
         self.running: list[tuple[Process, dict[str, Any], int | None]] = []
         self.opened = 0
@@ -48,8 +56,8 @@ class World:
     async def step(self, what: str, which: Any, how: Any, times: int) -> None:
         match what:
             case "open":
-                process = self.processes[which]
-                asked = await asyncio.gather(*(process.open(how) for _ in range(times)))
+                process, facts = self.processes[which[0]], which[1]
+                asked = await asyncio.gather(*(process.open(how, facts=facts) for _ in range(times)))
                 let_through = [row for row in asked if row is not None]
                 self.running += [(process, row, how) for row in let_through]
                 self.opened += len(let_through)
@@ -72,20 +80,21 @@ class World:
             case "rest":
                 await asyncio.sleep(0.002)
             case "begin" if not self.of_all:
-                self.of_all = budget(self.store, 10 * LIMIT, scope="global", subject="")
+                self.of_all = budget(self.store, 2 * LIMIT, scope="global", subject="")
             case "delete" if self.of_all:
                 Budgets(self.store).delete(OPERATOR, self.of_all)
                 self.of_all = ""
             case "count again":
                 Budgets(self.store).recount(OPERATOR, self.of_app)
-        assert sum(figures(self.store, self.of_app)) <= LIMIT
+        assert max(sum(figures(self.store, one)) for one in (self.of_app, self.of_day)) <= LIMIT
+        assert not self.of_all or sum(figures(self.store, self.of_all)) <= 2 * LIMIT
 
     async def end(self) -> None:
         for process, row, amount in self.running:
             process.close(row, amount)
         for process in self.processes:
             await process.stop()
-        for one in filter(None, [self.of_app, self.of_all]):
+        for one in filter(None, [self.of_app, self.of_day, self.of_all]):
             spent, held = figures(self.store, one)
             assert held == 0
             Budgets(self.store).recount(OPERATOR, one)

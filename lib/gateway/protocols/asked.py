@@ -8,6 +8,8 @@ from msgspec import Struct
 from lib.errors import InvalidInput
 from lib.fast_json import decode, encode_text
 
+_DEEPEST = 200
+
 
 class Asked(Struct, frozen=True):
     """A question in the one shape inside: OpenAI's chat messages and parameters.
@@ -34,7 +36,20 @@ def read_json(raw: bytes) -> dict[str, Any]:
         raise InvalidInput("The body is not JSON.", "", "Send a JSON object.") from None
     if not isinstance(body, dict):
         raise InvalidInput("The body is not a JSON object.", "", "Send an object with model and messages.")
+    if raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deeper(body, _DEEPEST):
+        raise InvalidInput("The body is nested too deep.", f"{_DEEPEST} levels are the most.", "Make it flatter.")
     return body
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether objects and lists stand in each other more than `most` times: what keeps and sends them recurses."""
+    level = [value]
+    for _ in range(most):
+        inside = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [inner for one in inside for inner in one if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def text_field(body: dict[str, Any], name: str) -> str:

@@ -54,6 +54,15 @@ def test_a_body_that_is_no_object_is_refused(raw: bytes) -> None:
         read_json(raw)
 
 
+def test_a_body_may_be_wide_but_not_endlessly_deep() -> None:
+    wide = {"messages": [{"content": [{"type": "text", "text": "[{"}]}] * 300}
+    assert read_json(json.dumps(wide).encode()) == wide
+    for deepest, opens, closes in ((199, b"[", b"]"), (99, b'[{"x":', b"}]")):
+        assert read_json(b'{"x":' + opens * deepest + b"1" + closes * deepest + b"}")
+        with pytest.raises(InvalidInput, match="nested too deep"):
+            read_json(b'{"x":' + opens * 3 * deepest + b"1" + closes * 3 * deepest + b"}")
+
+
 def test_a_stream_of_text_reasoning_and_tools() -> None:
     writer = Writer("log-1", "support-bot", include_usage=True)
     raw = b"".join(
