@@ -9,13 +9,13 @@ actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
 compact = blocks.compact()
 
+configurations = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None]
+keys = connect.usable_keys(services, actor)
 with blocks.header("Connect your app"):
-    if st.button("New key", icon=":material/add:"):
+    if keys and st.button("New key", icon=":material/add:"):
         st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
 
 with blocks.errors_shown():
-    configurations = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None]
-    keys = connect.usable_keys(services, actor)
     if not configurations:
         with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
             st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
@@ -23,7 +23,8 @@ with blocks.errors_shown():
     if not keys:
         sentence = "A program calls models here with a key of its own, which says for which app it spends."
         with blocks.empty_state("vpn_key", "No API key yet", sentence):
-            st.page_link(session.page("keys"), label="Open API keys", icon=":material/vpn_key:")
+            if st.button("New key", icon=":material/add:", type="primary"):
+                st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
         st.stop()
     left, right = st.columns(2)
     with left:

@@ -14,7 +14,10 @@ from lib.ui import blocks, format
 def people_table(services: Services, actor: Actor, people: list[User], zone: ZoneInfo) -> None:
     """Everybody; the selected person's panel stands beside the table."""
     table, panel = (st.container(), st.container()) if blocks.compact() else st.columns([1.9, 1], gap="small")
+    count = f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}"
     with table:
+        if blocks.compact():
+            st.caption(count)  # on touch screens the table's toolbar lies on what stands right above it
         rows = [
             {
                 "Name": user.name,
@@ -27,7 +30,8 @@ def people_table(services: Services, actor: Actor, people: list[User], zone: Zon
         event = st.dataframe(
             rows, hide_index=True, row_height=30, on_select="rerun", selection_mode="single-row", key="people"
         )
-        st.caption(f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}")
+        if not blocks.compact():
+            st.caption(count)
     with panel:
         selected = event.selection.rows
         if selected and selected[0] < len(people):

@@ -67,7 +67,7 @@ def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
         return [f"No forecast for {end} yet: it needs {LEAST_DAYS} days since the first call, and there are {many}."]
     told, money = month.forecast, partial(_money, currency)
     lines = [
-        f"By {end} this month will have cost about **{money(told.cost_nano)}**, with a chance of {COVERAGE:.0%} "
+        f"By {end} this month will have cost about **{money(told.cost_nano)}**, with a chance of {COVERAGE * 100:.0f} % "
         f"between {money(told.low_nano)} and {money(told.high_nano)}. So far: {money(month.spent_nano)}."
     ]
     if (test := month.backtest) is None:
@@ -75,7 +75,7 @@ def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
     months = "month" if test.months == 1 else f"{test.months} months"
     return [
         *lines,
-        f"Tested on the last {months}, after one, two and three weeks of each: off by {test.mape:.1%} on average; "
+        f"Tested on the last {months}, after one, two and three weeks of each: off by {test.mape * 100:.1f} % on average; "
         f"the interval held what came in {test.within} of {test.forecasts}.",
     ]
 
@@ -136,7 +136,9 @@ def _against(now: int | None, before: int | None, shown: Any) -> str:
     if now == before:
         return "as in the week before"
     word = "more" if now > before else "less"
-    part = f"{abs(now - before) / before:.1%} {word} than" if before else f"{shown(abs(now - before))} {word} than"
+    part = (
+        f"{abs(now - before) / before * 100:.1f} % {word} than" if before else f"{shown(abs(now - before))} {word} than"
+    )
     return f"{part} the week before ({shown(before)})"
 
 

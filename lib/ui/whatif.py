@@ -123,7 +123,7 @@ def _sum(found: Sequence[Move], plan: Sequence[Move]) -> None:
         st.metric("Has cost", format_money(cost), border=True, height="stretch", help=text)
         would = _span(cost - most, cost - least)
         st.metric("Would have cost", would, border=True, height="stretch", help="With the choices above.")
-        share = f"{least / cost:.1%} at least" if cost and least > 0 else None
+        share = f"{least / cost * 100:.1f} % at least" if cost and least > 0 else None
         saved = _span(least, most)
         st.metric("Saved", saved, share, delta_color="off", delta_arrow="off", border=True, height="stretch")
 
