@@ -67,16 +67,16 @@ def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
         return [f"No forecast for {end} yet: it needs {LEAST_DAYS} days since the first call, and there are {many}."]
     told, money = month.forecast, partial(_money, currency)
     lines = [
-        f"By {end} this month will have cost about **{money(told.cost_nano)}**, with a chance of {COVERAGE * 100:.0f} % "
-        f"between {money(told.low_nano)} and {money(told.high_nano)}. So far: {money(month.spent_nano)}."
+        f"By {end} this month will have cost about **{money(told.cost_nano)}**, "
+        f"with a chance of {COVERAGE * 100:.0f} % between {money(told.low_nano)} and {money(told.high_nano)}. So far: {money(month.spent_nano)}."
     ]
     if (test := month.backtest) is None:
         return [*lines, "How good that is can be said once there is a whole month to test it on."]
     months = "month" if test.months == 1 else f"{test.months} months"
     return [
         *lines,
-        f"Tested on the last {months}, after one, two and three weeks of each: off by {test.mape * 100:.1f} % on average; "
-        f"the interval held what came in {test.within} of {test.forecasts}.",
+        f"Tested on the last {months}, after one, two and three weeks of each: off by {test.mape * 100:.1f} % "
+        f"on average; the interval held what came in {test.within} of {test.forecasts}.",
     ]
 
 

@@ -63,7 +63,7 @@ def test_forecast_and_changes_are_told_in_words(visitor: Visitor) -> None:
     told = words(visitor.open("dashboard"))
     assert {"Since last week", "At the month's end"} <= {e.value for e in visitor.open("dashboard").subheader}
     assert "the week before" in told
-    assert "with a chance of 80% between" in told
+    assert "with a chance of 80 % between" in told
     assert "the interval held what came in" in told
 
 
