@@ -68,7 +68,8 @@ def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
     told, money = month.forecast, partial(_money, currency)
     lines = [
         f"By {end} this month will have cost about **{money(told.cost_nano)}**, "
-        f"with a chance of {COVERAGE * 100:.0f} % between {money(told.low_nano)} and {money(told.high_nano)}. So far: {money(month.spent_nano)}."
+        f"with a chance of {COVERAGE * 100:.0f} % between {money(told.low_nano)} and {money(told.high_nano)}. "
+        f"So far: {money(month.spent_nano)}."
     ]
     if (test := month.backtest) is None:
         return [*lines, "How good that is can be said once there is a whole month to test it on."]
