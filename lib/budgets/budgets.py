@@ -26,7 +26,7 @@ from lib.budgets.budget import (
 from lib.budgets.holds import HOLD_LASTS, sweep
 from lib.budgets.notices import Notice
 from lib.budgets.state import NEEDS_A_LOOK, BudgetState, Spending, Verdict, read_states, refusal_of, spending_of
-from lib.budgets.subjects import choices, resolve
+from lib.budgets.subjects import choices, labels, resolve
 from lib.budgets.windows import adopt, lock, recount, rewind
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
@@ -150,7 +150,7 @@ class Budgets:
                 connection.execute(insert(budget_windows), _empty_window(row, window))
                 adopt(connection, budget_id, scope, row["subject"], moment + HOLD_LASTS)
                 _tell_reached(connection, recount(connection, budget_id, moment), moment)
-                audit.record(connection, actor, "budget.create", _audited(row), **_rules(row))
+                audit.record(connection, actor, "budget.create", _audited(connection, row), **_rules(row))
         except IntegrityError as error:
             raise Conflict(
                 "There is such a budget already.", f"It has the same scope and the period {period}.", "Change that one."
@@ -185,7 +185,7 @@ class Budgets:
             limit = changed["limit_nano_usd"]
             now_limited = update(budget_windows).where(*newest).values(limit_nano_usd=limit)
             _tell_reached(connection, connection.execute(now_limited.returning(budget_windows)).one(), moment)
-            audit.record(connection, actor, "budget.update", _audited(row._mapping), **changed)
+            audit.record(connection, actor, "budget.update", _audited(connection, row._mapping), **changed)
         return self.get(actor, budget_id, moment)
 
     def sweep(self, now: datetime | None = None) -> int:
@@ -205,7 +205,7 @@ class Budgets:
             row = _find(connection, budget_id)
             rewind(connection, budget_id, row.period, moment)
             _tell_reached(connection, recount(connection, budget_id, moment), moment)
-            audit.record(connection, actor, "budget.recount", _audited(row._mapping))
+            audit.record(connection, actor, "budget.recount", _audited(connection, row._mapping))
         return self.get(actor, budget_id, moment)
 
     def delete(self, actor: Actor, budget_id: str) -> None:
@@ -217,7 +217,7 @@ class Budgets:
             for table in (budget_windows, budget_holds, budget_notices):
                 connection.execute(delete(table).where(table.c.budget_id == budget_id))
             connection.execute(delete(budgets).where(_B.id == budget_id))
-            audit.record(connection, actor, "budget.delete", _audited(row._mapping))
+            audit.record(connection, actor, "budget.delete", _audited(connection, row._mapping))
 
 
 def _rules(row: dict[str, Any]) -> dict[str, Any]:
@@ -243,8 +243,10 @@ def _empty_window(row: dict[str, Any], window: Window) -> dict[str, Any]:
     return key | counted | {"limit_nano_usd": row["limit_nano_usd"]}
 
 
-def _audited(row: Any) -> str:
-    about = row["scope"] if row["scope"] == Scope.GLOBAL else f"{row['scope']}:{row['subject']}"
+def _audited(connection: Connection, row: Any) -> str:
+    """What a budget is about, by the name that it has now."""
+    scope, subject = row["scope"], row["subject"]
+    about = scope if scope == Scope.GLOBAL else f"{scope}:{labels(connection, [(scope, subject)])[scope, subject][0]}"
     return f"{about} per {row['period']}"
 
 
