@@ -15,6 +15,7 @@ from lib.calls.closing import Closing, insert_closings, never_opened
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.tables import open_calls
+from lib.errors import ErrorKind
 
 
 class SettleFirst(Exception):
@@ -77,6 +78,14 @@ class Batch:
             return False
         taken = any(one.taken.amount for group in (self.ended, self.lasting) for one in group.values())
         return taken or any(leased for leased, _ in self.wanted.leases.values())
+
+    def refuses_too_early(self, written: "Written", *, more: bool) -> bool:
+        """Whether something was refused that may have room when the `more` that ended is settled, too.
+
+        For want of money: or when nothing is held ahead any more.
+        """
+        refused = {answer.kind for answer in written.answers if answer.refusal is not None}
+        return bool(refused) and not self.is_final and (more or (ErrorKind.BUDGET in refused and self.holds_ahead))
 
     @property
     def in_doubt(self) -> list[str]:

@@ -23,7 +23,6 @@ from lib.calls.batch import Batch, Opening, SettleFirst, Uncancelled, Unwritten,
 from lib.calls.closing import Closing
 from lib.calls.spool import Segment, Spool
 from lib.db.engine import Busy, Direct, Store
-from lib.errors import ErrorKind
 
 log = logging.getLogger(__name__)
 _RETRY_S = 1.0
@@ -61,16 +60,14 @@ class Ledger:
         """Let an attempt through by what is held ahead, its row in the spool; None when it has to be asked for."""
         if ask.is_counted_open or (ask.claim is not None and not self._limits.meets_none(ask.claim)):
             return None
-        taken = self._leases.take(ask.facts, ask.amount_nano)
-        if taken is None:
+        if (taken := self._leases.take(ask.facts, ask.amount_nano)) is None:
             return None
         try:
             order = self._spool.append({"opened": row, "charges": taken.charges})
-        except OSError:
+        except BaseException as error:
             self._leases.undo(taken)
-            return None
-        except BaseException:
-            self._leases.undo(taken)
+            if isinstance(error, OSError):  # the disk refuses: the database decides
+                return None
             raise
         self._unwritten[row["id"]] = Unwritten(row, taken, order, time.monotonic())
         self._look_again()
@@ -95,7 +92,7 @@ class Ledger:
             self._spool.append(closing.to_record())
             self._spool.forget(closing.row["id"])
         except Exception as error:  # the boundary of a call: its end must not get lost, whatever it holds
-            log.error("The spool can't be written: the end of call %s waits in memory: %s", closing.row["id"], error)
+            log.error("The end of call %s can't be spooled and waits in memory: %s", closing.row["id"], error)
         self._closing.append(closing)
         self._taken += 1
         if len(self._closing) >= _BATCH:
@@ -183,8 +180,7 @@ class Ledger:
             lasting = {log_id: one for log_id, one in old if log_id not in ended}
             if (segment := self._spool.rotate()) is not None:
                 self._rotated.append(segment)
-        written = [one.taken for group in (ended, lasting) for one in group.values()]
-        wanted = self._leases.wanted(kinds, written)
+        wanted = self._leases.wanted(kinds, [one.taken for group in (ended, lasting) for one in group.values()])
         return Batch(self._opening.copy(), closing, ended, lasting, self._doubtful.copy(), wanted, is_due, give_up)
 
     def _commit_here(self) -> None:
@@ -266,15 +262,9 @@ class Ledger:
             return self._checked(batch, write(connection, batch, self._limits))
 
     def _checked(self, batch: Batch, written: Written) -> Written:
-        """A refusal only counts when all that ended is settled and, for want of money, nothing held ahead.
-
-        Else nothing is written.
-        """
-        refused = {answer.kind for answer in written.answers if answer.refusal is not None}
-        if refused and not batch.is_final:
-            is_short = ErrorKind.BUDGET in refused and batch.holds_ahead
-            if is_short or len(self._closing) > len(batch.closing):
-                raise SettleFirst
+        """Nothing is written that says no too early."""
+        if batch.refuses_too_early(written, more=len(self._closing) > len(batch.closing)):
+            raise SettleFirst
         return written
 
     def _wrote(self, batch: Batch, written: Written) -> None:
