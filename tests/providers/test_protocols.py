@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT, Payload
 
+from lib.providers.adapters.relay import _Events
 from lib.providers.chunks import (
     Chunk,
     Finish,
@@ -204,3 +205,27 @@ def test_an_error_among_good_events_is_raised(name: str) -> None:
     end = good.index(b"\n" if name == "ollama" else b"\n\n", len(good) // 2)
     with pytest.raises(Refusal, match="boom"):
         read(PAYLOADS[name], [good[:end] + b"\n\n", data.encode()])
+
+
+@pytest.mark.feature("GATE-1")
+@given(
+    st.lists(st.sampled_from(["word", "counts", "comment", "é"]), max_size=6),
+    st.booleans(),
+    st.lists(st.integers(1, 9)),
+    st.sampled_from([b"", b"data: half an ev"]),
+)
+def test_counts_are_taken_out_of_a_stream_however_it_is_cut(
+    events: list[str], has_crlf: bool, cuts: list[int], rest: bytes
+) -> None:
+    made = {
+        "word": b'data: {"choices": [{"delta": {}}], "usage": null}\n\n',
+        "counts": b'data: {"choices": [], "usage": {"prompt_tokens": 3}}\n\n',
+        "comment": b": still here\n\n",
+        "é": 'data: {"choices": [{"delta": {"content": "é"}}]}\n\n'.encode(),
+    }
+    sent = b"".join(made[event] for event in events) + rest
+    raw, taken, came = sent.replace(b"\n", b"\r\n") if has_crlf else sent, _Events(), b""
+    for size in [*cuts, len(raw)]:
+        part, raw = raw[:size], raw[size:]
+        came += taken.without_counts(part)
+    assert came + taken.rest() == b"".join(made[event] for event in events if event != "counts") + rest

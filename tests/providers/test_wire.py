@@ -14,8 +14,9 @@ from test_protocols import check
 from wire import Script, Wire, WireServer, openai_delta, serving, sse
 
 from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters import adapter_for
-from lib.providers.adapters.via_litellm import close_connections
+from lib.providers.adapters import adapter_for, exchange
+from lib.providers.adapters.failures import LARGEST_ERROR
+from lib.providers.adapters.via_litellm import close_connections, litellm_module
 from lib.providers.chunks import (
     Chunk,
     EmbeddingRequest,
@@ -193,6 +194,48 @@ def test_a_plain_answer_that_breaks_off(name: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>Hi</html>", b'{"hello": 1}', b"[1]", b"nonsense"])
 def test_a_plain_answer_that_is_none(body: bytes) -> None:
     with serving(saying(body, "application/json")) as server, pytest.raises(ProviderError) as caught:
+        ask("custom", server, ModelRequest("m", [{"role": "user", "content": "x"}], stream=False))
+    assert caught.value.kind is ErrorKind.NOT_A_MODEL_SERVER
+
+
+@pytest.mark.feature("CALL-4")
+@pytest.mark.parametrize(("status", "kind"), [(200, ErrorKind.NOT_A_MODEL_SERVER), (500, ErrorKind.SERVER_ERROR)])
+def test_a_long_answer_that_is_none_never_gets_to_litellm(
+    status: int, kind: ErrorKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its regular expressions would take minutes for an error of it."""
+    longest = list[int]()
+    whole = exchange.post
+
+    async def watched(*what: Any, **more: Any) -> Any:
+        try:
+            answer = await whole(*what, **more)
+        except Exception as error:
+            longest.append(max(len(str(error)), len(getattr(getattr(error, "response", None), "content", b""))))
+            raise
+        longest.append(len(answer.content))
+        return answer
+
+    litellm_module()
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    monkeypatch.setattr(AsyncHTTPHandler, "post", watched)
+
+    def script(wire: Wire) -> None:
+        wire.begin("application/json", status)
+        wire.say(b"x" * 3_000_000)
+
+    with serving(script) as server, pytest.raises(ProviderError) as caught:
+        ask("custom", server, ModelRequest("m", [{"role": "user", "content": "x"}], stream=False))
+    assert caught.value.kind is kind
+    assert longest == [LARGEST_ERROR] if status == 500 else longest[0] < 1_000
+
+
+@pytest.mark.feature("CALL-4")
+def test_an_answer_without_an_end_is_read_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "MAX_BYTES", 100_000)
+    endless = saying(b"{" + b" " * 300_000 + b"}", "application/json")
+    with serving(endless) as server, pytest.raises(ProviderError) as caught:
         ask("custom", server, ModelRequest("m", [{"role": "user", "content": "x"}], stream=False))
     assert caught.value.kind is ErrorKind.NOT_A_MODEL_SERVER
 

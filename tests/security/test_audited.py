@@ -47,7 +47,18 @@ SECRET = "sk-canary-0123456789-abcdefgh"
 PLACE = "page 192.0.2.7"
 Deed = Callable[[Services, Actor], Any]
 _QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options", "check", "preview", "history"} | {
-    *("used_by", "versions", "oldest_unpriced", "apps", "default_for", "matching", "effective", "of_apps", "notices", "choices"),
+    *(
+        "used_by",
+        "versions",
+        "oldest_unpriced",
+        "apps",
+        "default_for",
+        "matching",
+        "effective",
+        "of_apps",
+        "notices",
+        "choices",
+    ),
     *("version", "categories", "diff", "look", "attention", "subject", "days", "last_run", "wait", "running"),
 }
 NOT_CHANGES = {

@@ -2,7 +2,8 @@
 
 litellm's own `post` follows redirects (a way into the server's network for a provider's address that was checked), and
 sends a request again after a lost connection (an attempt nobody counts). This one replaces it, for every provider that
-litellm speaks to over its own client.
+litellm speaks to over its own client. What a provider sends is read up to a limit; a long answer that is no JSON stops
+here, since litellm's regular expressions would make an error of it for minutes.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,12 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+
+from lib.providers.adapters.failures import LARGEST_ERROR
+from lib.providers.protocols.framing import MAX_BYTES, Unreadable, parse
+
+_LONG = 100_000  # bytes of an answer
+_OF_TRANSPORT = {"content-encoding", "content-length", "transfer-encoding"}
 
 
 @dataclass
@@ -93,11 +100,33 @@ async def post(
         timeout=handler.timeout if timeout is None else timeout,
     )
     try:
-        exchange.response = response = await client.send(request, stream=stream, follow_redirects=False)
+        exchange.response = response = await client.send(request, stream=True, follow_redirects=False)
         if response.status_code >= 300:
-            await response.aread()
+            exchange.response = response = await _read(response, LARGEST_ERROR, cuts=True)
             response.raise_for_status()
+        elif not stream:
+            exchange.response = response = await _read(response, MAX_BYTES)
+            if len(response.content) > _LONG:
+                parse(response.content)
     except Exception as error:
         exchange.failure = error
         raise
     return response
+
+
+async def _read(response: Any, most: int, *, cuts: bool = False) -> Any:
+    """The response with its body, which is cut after `most` bytes or Unreadable."""
+    parts, size = list[bytes](), 0
+    try:
+        async for part in response.aiter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                if not cuts:
+                    raise Unreadable(f"more than {most:,} bytes")
+                break
+    finally:
+        await response.aclose()
+    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _OF_TRANSPORT]
+    body = b"".join(parts)[:most]
+    return type(response)(response.status_code, headers=headers, content=body, request=response.request)

@@ -16,6 +16,7 @@ from lib.providers.protocols.refusal import Refusal, refusal
 from lib.providers.redaction import redact
 
 _K = ErrorKind
+LARGEST_ERROR = 64 * 1024  # bytes that are read of a body that says what is wrong
 _LONGEST_DETAIL = 300
 _HTML = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
 _BY_TEXT: tuple[tuple[ErrorKind, str], ...] = (

@@ -25,7 +25,6 @@ from lib.providers.protocols.framing import Documents, parse
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.usage import images_in
 
-_LARGEST_ERROR = 1_000_000
 _PATHS = {
     Protocol.CHAT: "/chat/completions",
     Protocol.RESPONSES: "/responses",
@@ -169,20 +168,30 @@ class _Events:
     """Takes the event with the counts out of a stream; an event is held back until its end has come."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held: list[bytes] = []  # of an event whose end has not come
+        self._cut = b""  # the first half of a line's end
 
     def without_counts(self, data: bytes) -> bytes:
         """The complete events so far, without the one that has no choices."""
-        whole, end, self._held = (self._held + data).replace(b"\r\n", b"\n").rpartition(b"\n\n")
-        if not end:
+        data, self._cut = self._cut + data, b""
+        if data.endswith(b"\r"):
+            data, self._cut = data[:-1], b"\r"
+        data = data.replace(b"\r\n", b"\n")
+        if not data:
             return b""
+        self._held.append(data)
+        is_cut_between = len(self._held) > 1 and data.startswith(b"\n") and self._held[-2].endswith(b"\n")
+        if b"\n\n" not in data and not is_cut_between:
+            return b""
+        whole, end, rest = b"".join(self._held).rpartition(b"\n\n")
+        self._held = [rest] if rest else []
         if b'"choices":[]' not in whole and b'"choices": []' not in whole:
             return whole + end
         return b"".join(event + end for event in whole.split(end) if not _is_only_counts(event))
 
     def rest(self) -> bytes:
         """What the last event holds when the stream ended without its end."""
-        return self._held
+        return b"".join(self._held) + self._cut
 
 
 def _is_only_counts(event: bytes) -> bool:
@@ -232,6 +241,6 @@ async def _fail(endpoint: Endpoint, model: str, response: Response) -> NoReturn:
     body = b""
     async for part in response.parts():
         body += part
-        if len(body) > _LARGEST_ERROR:
+        if len(body) > failures.LARGEST_ERROR:
             break
     raise failures.explain_answer(endpoint, model, _ErrorAnswer(response.status, response.headers, body))
