@@ -21,7 +21,8 @@ from lib.budgets.leases import LASTS_S, Leases
 from lib.calls.admission import Answer, Ask
 from lib.calls.batch import Batch, Opening, SettleFirst, Uncancelled, Unwritten, Written, write
 from lib.calls.closing import Closing
-from lib.calls.spool import Segment, Spool
+from lib.calls.rescue import made_writable
+from lib.calls.spool import Spool
 from lib.db.engine import Busy, Direct, Store
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,6 @@ class Ledger:
         self._closing: list[Closing] = []
         self._unwritten: dict[str, Unwritten] = {}  # by log id, in the order in which they opened
         self._doubtful: list[str] = []  # openings that failed, perhaps after their commit: they must not stay open
-        self._rotated: list[Segment] = []  # spool files whose endings are all in this or an earlier batch
         self._flusher: asyncio.Task[None] | None = None
         self._turn: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
@@ -178,8 +178,7 @@ class Ledger:
             young = time.monotonic() - (0 if takes_all else _LASTING_S)
             old = takewhile(lambda one: one[1].opened_at <= young, self._unwritten.items())
             lasting = {log_id: one for log_id, one in old if log_id not in ended}
-            if (segment := self._spool.rotate()) is not None:
-                self._rotated.append(segment)
+            self._spool.rotate()
         wanted = self._leases.wanted(kinds, [one.taken for group in (ended, lasting) for one in group.values()])
         return Batch(self._opening.copy(), closing, ended, lasting, self._doubtful.copy(), wanted, is_due, give_up)
 
@@ -242,14 +241,17 @@ class Ledger:
         self._busy = 0
 
     def _commit(self, batch: Batch) -> Written | Exception:
-        """Once more when the connection was lost: openings that it may have committed are doubtful then."""
+        """Once more when the connection was lost (openings may be committed then), or when a row was refused."""
         try:
             try:
                 return self._try_there(batch)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
+            except SettleFirst:
+                raise
+            except Exception as error:
+                if isinstance(error, DBAPIError) and error.connection_invalidated:
+                    batch.doubtful = batch.in_doubt
+                elif not made_writable(self._store, batch.closing, [one.row for one in batch.lasting.values()], error):
                     raise
-                batch.doubtful = batch.in_doubt
                 return self._try_there(batch)
         except SettleFirst:
             raise
@@ -280,8 +282,8 @@ class Ledger:
         for one, answer in zip(batch.opening, written.answers, strict=True):
             if not one.answered.done():
                 one.answered.set_result(answer)
-        if batch.is_due:
-            self._drop_spent()
+        if batch.is_due:  # what was rotated before it is in the database, but for what is not written yet
+            self._spool.drop_before(next((one.order for one in self._unwritten.values()), math.inf))
         self._look_again()
 
     def _failed(self, batch: Batch, error: Exception) -> None:
@@ -292,9 +294,3 @@ class Ledger:
             if not one.answered.done():
                 one.answered.set_exception(error)
         self._look_again()
-
-    def _drop_spent(self) -> None:
-        """Empty the spool files of which everything is in the database: those older than the oldest opening."""
-        oldest = next((one.order for one in self._unwritten.values()), math.inf)
-        while self._rotated and self._rotated[0].order < oldest:
-            self._spool.clear(self._rotated.pop(0))

@@ -38,6 +38,7 @@ from lib.providers.protocols.usage import images_in
 from lib.providers.redaction import redact
 
 MAX_EVENTS = 100
+_LONGEST_REASON, _LONGEST_MODEL = 40, 200  # as the ledger's columns
 
 
 class Listener(Protocol):
@@ -173,9 +174,9 @@ class AttemptState(Struct):
                 self.usage, self.usage_is_partial = usage, is_partial
                 self.reported_nano_usd = self.reported_nano_usd if cost is None else cost
             case Finish(reason):
-                self.finish_reason = reason
+                self.finish_reason = clean(reason)[:_LONGEST_REASON]
             case ServedModel(model):
-                self.served_model = model
+                self.served_model = clean(model)[:_LONGEST_MODEL]
             case Vectors(vectors):
                 self.vectors = vectors
             case TextDelta() | ReasoningDelta():

@@ -18,6 +18,7 @@ from lib.calls import content
 from lib.calls.closing import Closing, charged_from, insert_closings
 from lib.calls.estimate import estimate_tokens
 from lib.calls.request import text_of
+from lib.calls.rescue import made_writable
 from lib.calls.spool import DeadSpool, dead_spools, host
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -65,7 +66,13 @@ def recover(store: Store, spool_root: Path, prices: PriceBook) -> int:
 
 def _tried(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int | None:
     try:
-        return _recover_owner(store, owner, prices, spool)
+        try:
+            return _recover_owner(store, owner, prices, spool)
+        except Exception as error:
+            closings = _closings(spool.records()) if spool else []
+            if not made_writable(store, closings, [], error):
+                raise
+            return _recover_owner(store, owner, prices, spool, closings)
     except Exception as error:  # the boundary between dead processes: one must not keep the others, or a start, waiting
         log.error("What the process %s left can't be closed, and is tried again: %s", owner, error)
         return None
@@ -81,9 +88,15 @@ def _unseen_elsewhere(store: Store, spool_root: Path) -> list[str]:
     return sorted(owners - here - {row.id for row in seen if row.seen_at > since})
 
 
-def _recover_owner(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int:
+def _closings(records: Iterable[Mapping[str, Any]]) -> list[Closing]:
+    return [Closing.from_record(record) for record in records if "row" in record]
+
+
+def _recover_owner(
+    store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None, mended: list[Closing] | None = None
+) -> int:
     records = spool.records() if spool else []
-    closings = [Closing.from_record(record) for record in records if "row" in record]
+    closings = _closings(records) if mended is None else mended
     with store.write() as connection:
         new = insert_closings(connection, closings)
         left: dict[str, Mapping[Any, Any]] = {

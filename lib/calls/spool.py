@@ -39,6 +39,7 @@ class Spool:
         self._lock = _own(self.folder)
         self._begun = self._files = 0
         self._segment: Segment | None = None
+        self._rotated: list[Segment] = []  # files that are not written into any more, oldest first
         self._clean: list[int] = []  # files that are empty again
         self._is_torn = False  # the last record was cut off by a full disk
         self._noted: set[str] = set()  # calls with checkpoints
@@ -55,15 +56,18 @@ class Spool:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return segment.order
 
-    def rotate(self) -> Segment | None:
-        """Write no more into the file that holds the records so far, and return it; None when there is none."""
-        segment, self._segment = self._segment, None
-        return segment
+    def rotate(self) -> None:
+        """Write no more into the file that holds the records so far."""
+        if self._segment is not None:
+            self._rotated.append(self._segment)
+            self._segment = None
 
-    def clear(self, segment: Segment) -> None:
-        """Its records are in the database: empty it, to be written again."""
-        os.ftruncate(segment.file, 0)
-        self._clean.append(segment.file)
+    def drop_before(self, order: float) -> None:
+        """Everything in the files before that one is in the database: empty them, to be written again."""
+        while self._rotated and self._rotated[0].order < order:
+            file = self._rotated.pop(0).file
+            os.ftruncate(file, 0)
+            self._clean.append(file)
 
     def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
         """Add to what is known of a call in flight."""
@@ -82,7 +86,8 @@ class Spool:
 
     def close(self) -> None:
         """Give the folder up; it is removed when nothing waits in it."""
-        for file in (*self._clean, *(segment.file for segment in filter(None, [self.rotate()]))):
+        self.rotate()
+        for file in (*self._clean, *(segment.file for segment in self._rotated)):
             os.close(file)
         if not any(path.name != _LOCK and path.stat().st_size for path in self.folder.iterdir()):
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -12,6 +12,8 @@ from typing import Any
 from lib.money import nano_from_usd
 from lib.providers.chunks import Usage
 
+_MOST = 10**9  # tokens: a larger count is none
+_MOST_NANO = 10**15  # a million dollars
 _PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
@@ -21,7 +23,7 @@ def of_openai(told: Any, images: int = 0) -> Usage | None:
         return None
     if _PLAIN.issuperset(told):
         plain, answer = told.get("prompt_tokens"), told.get("completion_tokens")
-        if type(plain) is int and type(answer) is int and plain >= 0 and answer >= 0:
+        if type(plain) is int and type(answer) is int and 0 <= plain <= _MOST and 0 <= answer <= _MOST:
             return Usage(plain, answer, images=images)
     prompt = _count(told, "prompt_tokens", "input_tokens")
     completion = _count(told, "completion_tokens", "output_tokens")
@@ -85,7 +87,8 @@ def cost_nano_usd(told: Any) -> int | None:
     if isinstance(cost, bool) or not isinstance(cost, int | str | Decimal):
         return None
     try:
-        return nano_from_usd(Decimal(cost))
+        nano = nano_from_usd(Decimal(cost))
+        return nano if abs(nano) <= _MOST_NANO else None
     except (InvalidOperation, ValueError):
         return None
 
@@ -103,7 +106,7 @@ def images_in(messages: list[dict[str, Any]]) -> int:
 def _count(told: Mapping[str, Any], *names: str) -> int | None:
     for name in names:
         value = told.get(name)
-        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        if isinstance(value, int | Decimal) and not isinstance(value, bool) and value <= _MOST:
             return max(0, int(value))
     return None
 
