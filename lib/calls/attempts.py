@@ -19,7 +19,7 @@ from lib.calls.opening import ask_of, bound, opening_row
 from lib.calls.outcome import Ending, closing_of, ending_of, refusal_of, summary
 from lib.calls.routing import Route, Step
 from lib.configs.routing import Deadlines
-from lib.errors import ErrorKind, ProviderError
+from lib.errors import ErrorKind, ProviderError, Throttled
 from lib.providers.adapters import adapter_for
 from lib.providers.chunks import (
     Adapter,
@@ -58,8 +58,7 @@ async def run_call(
 
     `opened` is called when the first row is written. An opening that can't be written is raised and nothing is sent.
     """
-    step: Step | None = await route.first()
-    number = 0
+    step, number = await _first(call, route), 0
     while step is not None:
         number += 1
         if number > 1 or call.attempt.target is not step.target:
@@ -91,6 +90,18 @@ async def run_call(
         elif following.pause_s:
             await _pause(call, following.pause_s, number)
         step = following
+
+
+async def _first(call: LiveCall, route: Route) -> Step | None:
+    """Where to begin; a Stop meanwhile (the client went, the server ends) is an error, for nothing was opened."""
+    try:
+        return await route.first()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or not call.stop_requested:
+            raise
+        task.uncancel()
+        raise Throttled("The call was stopped before it was sent.", "", "Try again.", retry_after=1) from None
 
 
 async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, owner: str) -> Ending | None:

@@ -1,9 +1,11 @@
 """OpenAI's and Anthropic's own clients, unmodified, in both lanes; and the same row whichever lane it was."""
 
+import asyncio
 import base64
 import json
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT
 from wire import Script, Wire, openai_delta
 
 from lib.calls.request import CallRequest
+from lib.calls.routing import Route
 from lib.settings import Settings
 
 ASK: Any = [{"role": "user", "content": "Where do rivers run?"}]
@@ -277,6 +280,26 @@ def test_a_client_that_leaves_ends_its_call_upstream(rig: Live, words: int) -> N
     assert server.gone == [True]
     rig.eventually(lambda: bool(rig.rows()))
     assert (rig.row()["status"], rig.row()["chunks"]) == ("cancelled", words)
+
+
+@pytest.mark.feature("CALL-3")
+def test_a_client_that_leaves_before_its_call_is_opened_leaves_nothing(
+    rig: Live, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting, server = threading.Event(), rig.provider("patient", "custom", recorded("openai"))
+
+    async def slow(*_: Any) -> Any:
+        waiting.set()
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(Route, "first", slow)
+    body = json.dumps({"model": "patient", "messages": ASK}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {rig.key}\r\n"
+    with socket.create_connection(("127.0.0.1", rig.port)) as client:
+        client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        assert waiting.wait(10)
+    rig.eventually(lambda: not rig.services.calls._calls)
+    assert (rig.rows(), server.requests, caplog.records) == ([], [], [])
 
 
 @pytest.mark.feature("CALL-5")
