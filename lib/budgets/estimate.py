@@ -5,6 +5,7 @@ The answer is bounded by the ceiling the provider is told; without one no bound 
 sends one: its own `max_tokens`, else the model's longest answer, else `DEFAULT_CEILING`.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +17,14 @@ CEILINGS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 def completion_ceiling(parameters: Mapping[str, Any], longest_answer: int | None = None) -> int:
     """The most tokens all answers of a call may have together (`n` of them)."""
-    said = [value for name in CEILINGS if isinstance(value := parameters.get(name), int) and value > 0]
-    answers = parameters.get("n")
-    each = min(said) if said else longest_answer or DEFAULT_CEILING
-    return each * (answers if isinstance(answers, int) and answers > 1 else 1)
+    said = [value for name in CEILINGS if (value := _whole(parameters.get(name))) > 0]
+    each = max(said) if said else longest_answer or DEFAULT_CEILING  # of several, who knows which the server obeys
+    return each * max(_whole(parameters.get("n")), 1)
+
+
+def _whole(value: Any) -> int:
+    """A number as a server might read it, rounded up; 0 for what is none."""
+    return math.ceil(value) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
 def upper_bound_nano(

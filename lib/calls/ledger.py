@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from typing import Any
 
@@ -45,6 +46,7 @@ class Ledger:
         self._store, self._spool, self._limits = store, spool, limits
         self._direct = store.direct() if store.is_sqlite else None
         self._leases = Leases(spool.owner)
+        self._thread = ThreadPoolExecutor(1, "ledger")  # its own: the loop's may all wait for what is written here
         self._opening: list[Opening] = []
         self._closing: list[Closing] = []
         self._unwritten: dict[str, Unwritten] = {}  # by log id, in the order in which they opened
@@ -124,6 +126,7 @@ class Ledger:
         for handle in (self._turn, self._later, self._look):
             if handle is not None:
                 handle.cancel()
+        self._thread.shutdown(wait=False)
         if self._direct is not None:
             self._direct.close()
 
@@ -220,18 +223,18 @@ class Ledger:
 
     async def _flush(self) -> None:
         """Commits in a thread, until nothing waits that is due."""
-        is_due = True
+        is_due, run = True, asyncio.get_running_loop().run_in_executor
         while is_due:
             batch = self._batch()
             if batch.is_empty:
                 self._look_again()
                 break
             try:
-                written = await asyncio.to_thread(self._commit, batch)
+                written = await run(self._thread, self._commit, batch)
             except SettleFirst:
                 self._doubtful = list(batch.doubtful)  # with what a lost connection left in doubt
                 batch = self._batch(give_up=True)
-                written = await asyncio.to_thread(self._commit, batch)
+                written = await run(self._thread, self._commit, batch)
             if isinstance(written, Written):
                 self._wrote(batch, written)
             else:

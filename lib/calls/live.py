@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from lib.access.limits import Claim, Verdict
 from lib.calls import content
 from lib.calls.estimate import estimate_tokens
-from lib.calls.request import Plan, Target, text_of
+from lib.calls.request import Plan, Target, text_of, tokens_beside_text
 from lib.clock import new_id, utc_now
 from lib.errors import ErrorKind, ProviderError, Throttled
 from lib.providers.chunks import (
@@ -208,7 +208,8 @@ class LiveCall:
         self.refusal: Throttled | None = None  # a budget's or a limit's no
         messages = first.model_request.messages
         texts = [text_of(message) for message in messages]
-        self.prompt_estimate = estimate_tokens("\n".join(texts))
+        beside_text = tokens_beside_text(messages, first.model_request.parameters)
+        self.prompt_estimate = estimate_tokens("\n".join(texts)) + beside_text
         self.images = images_in(messages)
         self.content_policy = plan.configuration.content_policy
         self.prompt_kept = content.text_to_keep(self.content_policy, _last_question(messages, texts))

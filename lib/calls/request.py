@@ -7,11 +7,15 @@ from typing import Any
 from msgspec import Struct
 
 from lib.access.permissions import Actor
+from lib.calls.estimate import estimate_tokens
 from lib.configs.configuration import Configuration
 from lib.configs.routing import Deadlines, Routing
+from lib.fast_json import encode_text
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
 
 MAX_PROMPT_CHARACTERS = 4_000_000
+_COUNTED = {"text", "image_url", "input_image", "image"}  # by themselves
+_MOST_IN_FILES = 1_000_000  # tokens: no model reads more
 
 
 class Origin(StrEnum):
@@ -91,6 +95,20 @@ class Plan(Struct, frozen=True):
     def first(self) -> Target:
         """What stands for the call before it is sent: the configuration's own model where it can be used."""
         return (*self.deployments, *self.fallbacks)[0]
+
+
+def tokens_beside_text(messages: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> int:
+    """An estimate of what else a model reads: tools, the answer's form, calls of tools, and files by their size."""
+    read: list[Any] = [parameters[name] for name in ("tools", "response_format") if parameters.get(name)]
+    in_files = 0
+    for message in messages:
+        if message.get("tool_calls"):
+            read.append(message["tool_calls"])
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, Mapping) and part.get("type") not in _COUNTED:
+                in_files += len(encode_text(part)) // 3
+    return (estimate_tokens(encode_text(read)) if read else 0) + min(in_files, _MOST_IN_FILES)
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from lib.clock import utc_now
 from lib.configs.routing import Routing
 from lib.errors import InvalidInput
+from lib.providers.kinds import ProviderKind
 from lib.providers.parameter_rules import check as check_parameters
 
 CAPABILITIES = ("streaming", "tools", "vision", "json")
@@ -16,6 +17,8 @@ CONTENT_POLICIES = ("full", "redacted", "metadata")  # what of the words of a ca
 UNSUPPORTED = ("refuse", "drop")  # what becomes of a parameter that the model does not take
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._\-]{0,79}")
 _LONGEST_SYSTEM_PROMPT = 200_000
+_LEADS_AWAY = re.compile(r"(?:^|/)\.\.?(?:/|$)|[?#%\\\x00-\x1f]")
+_LEADS_AWAY_AT_GOOGLE = re.compile(rf"{_LEADS_AWAY.pattern}|:")  # a colon begins a method there
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,14 @@ class Configuration:
 
     @classmethod
     def of_model(cls, provider_id: str, provider_name: str, provider_kind: str, model: str) -> "Configuration":
-        """What stands in where a model is called without a configuration: nothing but the model; its id is empty."""
+        """What stands in where a model is called without a configuration: nothing but the model; its id is empty.
+
+        The name may become a part of an address, so it must not lead to another one.
+        """
+        leads_away = _LEADS_AWAY_AT_GOOGLE if provider_kind == ProviderKind.GEMINI else _LEADS_AWAY
+        if provider_kind != ProviderKind.SCRIPTED and leads_away.search(model):
+            why = "It holds signs that no model's name has."
+            raise InvalidInput("The model can't be used.", why, "Correct it.", field="model")
         now = utc_now()
         return cls(
             id="",

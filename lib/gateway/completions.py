@@ -4,6 +4,8 @@ Each reads its protocol into `Asked`; the one call the library knows is made of 
 comes back. The app and the person in the ledger come from the key alone.
 """
 
+import logging
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +39,10 @@ from lib.prompts.template import Filled
 from lib.providers.chunks import Wire
 from lib.providers.kinds import Protocol
 from lib.providers.parameter_rules import ALLOWED
+from lib.providers.redaction import redact
 from lib.services import Services
 
+log = logging.getLogger(__name__)
 _TRAVELS = (b"anthropic-version", b"anthropic-beta", b"openai-beta")  # headers that belong to a protocol
 
 
@@ -76,6 +80,11 @@ class Door:
             if exchange.began:
                 raise
             await self.refuse(exchange, error)
+        except Exception as bug:  # a request's boundary: also a bug is told in the protocol's own shape
+            log.error("a request failed:\n%s", redact("".join(traceback.format_exception(bug))))
+            if exchange.began:
+                raise
+            await self.refuse(exchange, Refused(refusals.INTERNAL))
 
     async def refuse(self, exchange: Exchange, error: LLMManagerError | Refused) -> None:
         """Say no, in the protocol's own shape."""

@@ -63,6 +63,9 @@ UNKNOWN_KEY = Refusal(
 )
 
 
+INTERNAL = Refusal(500, "internal", "Something went wrong here. The server's log says what; nothing was lost.")
+
+
 def of_error(error: LLMManagerError) -> Refusal:
     """Of what was raised before a call was opened."""
     if isinstance(error, ProviderError):

@@ -159,8 +159,9 @@ def mark_changed(connection: Connection) -> None:
 @lru_cache(maxsize=10_000)
 def _names(kind: str, model: str) -> tuple[str, ...]:
     """The names under which a model's price may stand, the most specific first."""
-    bare = _ADDRESSED.sub("", model.removeprefix(f"{kind}/"))
-    names = (model, bare, _DATED.sub("", model), _DATED.sub("", bare))
+    named = model.removeprefix("responses/")  # which says what protocol to speak, not which model
+    bare = _ADDRESSED.sub("", named.removeprefix(f"{kind}/"))
+    names = (model, named, bare, _DATED.sub("", named), _DATED.sub("", bare))
     return tuple(dict.fromkeys(names))
 
 

@@ -1,5 +1,6 @@
 """The bound that is held for a call is never below what it can cost."""
 
+import math
 from datetime import UTC, datetime
 
 import pytest
@@ -48,7 +49,9 @@ def test_a_long_prompts_own_rates_are_used_and_no_price_is_no_bound() -> None:
         ({}, None, DEFAULT_CEILING),
         ({}, 8192, 8192),
         ({"max_tokens": 100}, 8192, 100),
-        ({"max_completion_tokens": 50, "max_tokens": 100}, None, 50),
+        ({"max_completion_tokens": 50, "max_tokens": 100}, None, 100),
+        ({"max_tokens": 50.5, "n": 2.0}, None, 102),
+        ({"max_tokens": math.inf}, 70, 70),
         ({"max_tokens": 100, "n": 3}, None, 300),
         ({"max_tokens": 0}, 10, 10),
     ],

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
@@ -367,6 +368,79 @@ def test_what_a_program_sends_wrongly_has_its_own_answer(rig: Live) -> None:
     preflight = httpx.options(url, headers={"origin": "https://evil.example", "access-control-request-method": "POST"})
     assert "access-control-allow-origin" not in preflight.headers
     assert rig.rows() == []
+
+
+@pytest.mark.feature("GATE-3")
+@pytest.mark.parametrize(
+    "model", ["relayed/a/../b", "relayed/../../admin?x=", "relayed/a#b", "relayed/a%2fb", "google/gemini:embedContent"]
+)
+def test_a_models_name_leads_to_no_other_address(rig: Live, model: str) -> None:
+    server = rig.provider("google", "gemini", recorded("openai"))
+    head = {"authorization": f"Bearer {rig.key}"}
+    answer = httpx.post(f"{rig.url}/v1/chat/completions", json={"model": model, "messages": ASK}, headers=head)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
+    assert (server.requests, rig.rows()) == ([], [])
+
+
+@pytest.mark.feature("GATE-1")
+def test_what_cannot_be_translated_is_the_programs_slip_and_nobody_elses(rig: Live) -> None:
+    """It is told as such, sent once, and shuts the model for nobody."""
+    server, head = rig.provider("google", "gemini", recorded("gemini")), {"authorization": f"Bearer {rig.key}"}
+    part = {"type": "input_audio", "input_audio": [[]]}
+    for _ in range(6):
+        asked = {"model": "google", "messages": [{"role": "user", "content": [part]}]}
+        answer = httpx.post(f"{rig.url}/v1/chat/completions", json=asked, headers=head)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
+    assert server.requests == []
+    assert len(rig.rows()) == 6
+    good = httpx.post(f"{rig.url}/v1/chat/completions", json={"model": "google", "messages": ASK}, headers=head)
+    assert good.status_code == 200
+
+
+@pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("messages", {"max_tokens": 9, "messages": [{"role": "user", "content": [{"type": ["text"]}]}]}),
+        ("responses", {"input": [{"type": {}}]}),
+        ("responses", {"input": [{"role": "user", "content": 5}]}),
+        ("responses", {"input": "Hi", "tools": [{"type": []}]}),
+    ],
+)
+def test_odd_types_are_refused(rig: Live, path: str, body: dict[str, Any]) -> None:
+    head = {"authorization": f"Bearer {rig.key}"}
+    answer = httpx.post(f"{rig.url}/v1/{path}", json={"model": "relayed", **body}, headers=head)
+    assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.feature("GATE-1")
+def test_a_bug_is_told_in_the_protocols_shape(rig: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("sk-upstream-0123456789")
+
+    monkeypatch.setattr("lib.gateway.completions._call", broken)
+    head, asked = {"authorization": f"Bearer {rig.key}"}, {"model": "relayed", "messages": ASK, "max_tokens": 9}
+    for path, kind in (("chat/completions", "server_error"), ("messages", "api_error")):
+        answer = httpx.post(f"{rig.url}/v1/{path}", json=asked, headers=head)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (500, kind)
+        assert "sk-upstream" not in answer.text
+
+
+@pytest.mark.feature("CALL-7")
+def test_as_many_as_like_note_something_about_their_calls_at_once(rig: Live) -> None:
+    """Each waits for the ledger in a thread; the ledger's own is not one of those."""
+    token, _ = rig.services.api_keys.create(rig.jonas, app="bot", endpoints=["api"])
+    head = {"authorization": f"Bearer {token}"}
+
+    def one(_: int) -> int:
+        with httpx.Client(base_url=rig.url, headers=head, timeout=30) as client:
+            asked = client.post("/api/generate", json={"configuration": "relayed", "prompt": "Hi"})
+            call_id = asked.json()["call_id"]
+            noted = {"metrics": [{"key": "rating", "value": 5}]}
+            return client.post(f"/api/calls/{call_id}/metrics", json=noted).status_code
+
+    with ThreadPoolExecutor(40) as pool:
+        assert set(pool.map(one, range(80))) <= {200, 201}
 
 
 @pytest.mark.feature("COST-2")

@@ -95,7 +95,7 @@ def _message(message: dict[str, Any], native: list[str]) -> list[dict[str, Any]]
 
 def _parts(block: dict[str, Any], native: list[str]) -> list[dict[str, Any]]:
     """A block as parts of a message; what there is no part for is noted in `native`."""
-    kind, source = block.get("type"), block.get("source")
+    kind, source = str(block.get("type")), block.get("source")
     source = source if isinstance(source, dict) else {}
     if kind == "text":
         return [{"type": "text", "text": str(block.get("text", ""))}]
@@ -112,9 +112,7 @@ def _parts(block: dict[str, Any], native: list[str]) -> list[dict[str, Any]]:
     if kind == "document" and source.get("type") == "base64":
         file = {"filename": str(block.get("title") or "document.pdf"), "file_data": _data_url(source)}
         return [{"type": "file", "file": file}]
-    native.append(
-        f"Blocks of the type {str(kind)[:40]}" + (f" from a {source['type']}"[:40] if "type" in source else "")
-    )
+    native.append(f"Blocks of the type {kind[:40]}" + (f" from a {source['type']}"[:40] if "type" in source else ""))
     return []
 
 

@@ -61,7 +61,7 @@ def _messages(given: Any, native: list[str]) -> list[dict[str, Any]]:
         raise InvalidInput("input can't be read.", "It must be a text or a list of items.", "Correct it.", "input")
     found: list[dict[str, Any]] = []
     for item in given:
-        kind = item.get("type", "message")
+        kind = str(item.get("type", "message"))
         if kind == "function_call":
             function = {"name": str(item.get("name", "")), "arguments": str(item.get("arguments", ""))}
             call = {"id": str(item.get("call_id", "")), "type": "function", "function": function}
@@ -80,21 +80,21 @@ def _messages(given: Any, native: list[str]) -> list[dict[str, Any]]:
         elif kind in _THEIR_ITEMS:
             native.append(f"Items of the type {kind}")
         elif kind != "reasoning":
-            raise InvalidInput(f"Items of the type {str(kind)[:40]!r} can't be used.", "", "Leave them out.", "input")
+            raise InvalidInput(f"Items of the type {kind[:40]!r} can't be used.", "", "Leave them out.", "input")
     return found
 
 
 def _content(content: Any, native: list[str]) -> Any:
     if isinstance(content, str):
         return content
-    parts = [part for part in content or [] if isinstance(part, dict)]
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     if all(part.get("type") in _TEXTS for part in parts):
         return _text_of(parts)
     return [_part(part, native) for part in parts]
 
 
 def _part(part: dict[str, Any], native: list[str]) -> dict[str, Any]:
-    kind = part.get("type")
+    kind = str(part.get("type"))
     if kind == "input_image" and part.get("image_url"):
         image = {"url": str(part["image_url"])}
         return {"type": "image_url", "image_url": image | _some(detail=part.get("detail"))}
@@ -102,7 +102,7 @@ def _part(part: dict[str, Any], native: list[str]) -> dict[str, Any]:
         file = {"filename": str(part.get("filename") or "document.pdf"), "file_data": str(part["file_data"])}
         return {"type": "file", "file": file}
     if kind not in _TEXTS:
-        native.append(f"Parts of the type {str(kind)[:40]}" + (" that are kept elsewhere" if kind in _KEPT else ""))
+        native.append(f"Parts of the type {kind[:40]}" + (" that are kept elsewhere" if kind in _KEPT else ""))
     return {"type": "text", "text": str(part.get("text") or part.get("refusal") or "")}
 
 
@@ -118,7 +118,7 @@ def _text_of(parts: Any) -> str:
 
 
 def _tool(tool: dict[str, Any], native: list[str]) -> dict[str, Any]:
-    kind = tool.get("type")
+    kind = str(tool.get("type"))
     if kind in _RUN_BY_PROGRAMS:
         native.append(f"Tools of the type {kind}")
         return {"type": kind}

@@ -127,6 +127,20 @@ def _refused(refused: Refusal, endpoint: Endpoint, model: str) -> ProviderError:
     return ProviderError(kind, title, why, fix, status_code=refused.status, retry_after=refused.retry_after)
 
 
+def is_about_the_request(error: BaseException) -> bool:
+    """Whether it began as a slip over a value: then nothing was sent, and nobody else's request is in danger."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return isinstance(error, TypeError | AttributeError | LookupError | ValueError | AssertionError)
+
+
+def no_request(endpoint: Endpoint, error: Exception) -> ProviderError:
+    """No request could be made of what was asked."""
+    why = f"It holds something that does not belong there ({redact(str(error))[:_LONGEST_DETAIL]})."
+    fix = "Correct the messages, tools or parameters."
+    return ProviderError(_K.BAD_REQUEST, f"The request can't be put to {endpoint.name}.", why, fix)
+
+
 def _unreadable(error: Unreadable, endpoint: Endpoint, *, has_content: bool) -> ProviderError:
     if has_content or str(error).lstrip().startswith("{"):  # JSON that breaks off
         return ProviderError(

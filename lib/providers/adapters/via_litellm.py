@@ -193,11 +193,11 @@ def _explained(
     error: Exception, exchange: Exchange, endpoint: Endpoint, model: str, *, has_content: bool
 ) -> ProviderError:
     """Said from the raw answer where there is one."""
-    response = exchange.response
-    if response is not None and not exchange.is_good:
+    if (response := exchange.response) is not None and not exchange.is_good:
         return failures.explain_answer(endpoint, model, response)
-    cause = exchange.failure or error
-    return failures.explain(cause, endpoint, model, has_content=has_content)
+    if response is None and exchange.failure is None and failures.is_about_the_request(error):
+        return failures.no_request(endpoint, error)
+    return failures.explain(exchange.failure or error, endpoint, model, has_content=has_content)
 
 
 def _arguments(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
