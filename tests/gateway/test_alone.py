@@ -95,6 +95,36 @@ def services(settings: Settings) -> Iterator[Services]:
 
 
 @pytest.mark.feature("GATE-5")
+def test_a_requests_head_has_limits_and_no_second_request_in_its_body(tmp_path: Path) -> None:
+    with gateway(tmp_path) as (address, _):
+        port = int(address.rpartition(":")[2])
+
+        def said(*parts: bytes) -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                try:
+                    for part in parts:
+                        client.sendall(part)
+                        time.sleep(0.05)
+                except (ConnectionResetError, BrokenPipeError):
+                    pass
+                answer = b""
+                while b"}" not in answer and (data := client.recv(65_536)):
+                    answer += data
+                return answer
+
+        hidden = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+        asked = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nUpgrade: h2c\r\n"
+        asked += b"content-length: %d\r\n\r\n" % len(hidden)
+        for parts in ((asked, hidden), (asked + hidden,)):
+            answer = said(*parts)
+            assert answer.startswith(b"HTTP/1.1 401 ")
+            assert answer.count(b"HTTP/1.1 ") == 1
+        long = b"x-much: " + b"y" * 50_000 + b"\r\n"
+        endless = said(b"GET /healthz HTTP/1.1\r\nhost: x\r\n", *[long] * 5)
+        assert endless.startswith(b"HTTP/1.1 400 ")
+        assert said(hidden).startswith(b"HTTP/1.1 200 ")
+
+
 def is_ready(address: str) -> bool:
     """What waited in a dead worker's queue is reset, once."""
     try:
