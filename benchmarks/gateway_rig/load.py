@@ -8,6 +8,7 @@ that is lost, or an answer that is refused or cut, counts as failed; its client 
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -201,5 +202,13 @@ def _cpu_s(pids: list[int]) -> float:
     return sum(sum(one.cpu_times()[:2]) for one in tree)
 
 
+def _tell(found: Found) -> None:
+    """Print it whole: many ids are more than a pipe takes at once, and a loop may have left it impatient."""
+    left = json.dumps(asdict(found)).encode()
+    os.set_blocking(1, True)
+    while left:
+        left = left[os.write(1, left) :]
+
+
 if __name__ == "__main__":
-    print(json.dumps(asdict(uvloop.run(_Clients(Load(**json.loads(sys.argv[1]))).run()))))
+    _tell(uvloop.run(_Clients(Load(**json.loads(sys.argv[1]))).run()))
