@@ -12,6 +12,8 @@ from typing import Any
 from lib.providers.prices import Price
 
 DEFAULT_CEILING = 4096
+_MOST = 10**9  # tokens, or answers
+_DEAREST = 10**15  # nano-dollars: a million; what is asked with absurd numbers must fit the columns all the same
 CEILINGS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -23,8 +25,10 @@ def completion_ceiling(parameters: Mapping[str, Any], longest_answer: int | None
 
 
 def _whole(value: Any) -> int:
-    """A number as a server might read it, rounded up; 0 for what is none."""
-    return math.ceil(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+    """A number as a server might read it, rounded up; 0 for what is none, and no more than anybody writes."""
+    if not isinstance(value, int | float) or value != value or value == math.inf:
+        return 0
+    return math.ceil(min(max(value, 0), _MOST))
 
 
 def upper_bound_nano(
@@ -34,4 +38,4 @@ def upper_bound_nano(
     if price is None:
         return None
     prompt = prompt_tokens + -(-prompt_tokens // 4)
-    return price.rates_of(prompt).bound_nano(prompt, max_completion_tokens, images)
+    return min(price.rates_of(prompt).bound_nano(prompt, max_completion_tokens, images), _DEAREST)

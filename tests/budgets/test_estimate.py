@@ -52,9 +52,17 @@ def test_a_long_prompts_own_rates_are_used_and_no_price_is_no_bound() -> None:
         ({"max_completion_tokens": 50, "max_tokens": 100}, None, 100),
         ({"max_tokens": 50.5, "n": 2.0}, None, 102),
         ({"max_tokens": math.inf}, 70, 70),
+        ({"max_tokens": math.nan, "n": -math.inf}, 70, 70),
+        ({"max_tokens": 10**400}, None, 10**9),
         ({"max_tokens": 100, "n": 3}, None, 300),
         ({"max_tokens": 0}, 10, 10),
     ],
 )
 def test_the_ceiling_of_an_answer(parameters: dict[str, int], longest: int | None, ceiling: int) -> None:
     assert completion_ceiling(parameters, longest) == ceiling
+
+
+def test_absurd_numbers_stay_within_the_columns() -> None:
+    price = Price("openai", "m", AT, (Tier(0, Rates(10**10, 10**10)),))
+    ceiling = completion_ceiling({"max_tokens": 10**400, "n": 10**400})
+    assert upper_bound_nano(price, 10**12, ceiling) == 10**15

@@ -11,10 +11,9 @@ from typing import Any
 from lib.errors import InvalidInput
 from lib.gateway.protocols.asked import (
     Asked,
+    asked_of,
     charged_apart,
-    flag,
     list_field,
-    model_field,
     object_field,
     tools_field,
 )
@@ -42,15 +41,7 @@ def read(body: dict[str, Any]) -> Asked:
             raise charged_apart("tools")
         parameters["tools"] = [_tool(tool) for tool in tools]
         parameters |= _tool_choice(body.get("tool_choice"))
-    return Asked(
-        model_field(body),
-        messages,
-        parameters,
-        flag(body, "stream"),
-        include_usage=True,
-        body=body,
-        native=native[0] if native else "",
-    )
+    return asked_of(body, messages, parameters, native)
 
 
 def _output(body: dict[str, Any]) -> dict[str, Any]:

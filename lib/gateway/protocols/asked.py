@@ -28,6 +28,14 @@ class Asked(Struct, frozen=True):
     native: str = ""
 
 
+def asked_of(
+    body: dict[str, Any], messages: list[dict[str, Any]], parameters: dict[str, Any], native: list[str]
+) -> Asked:
+    """The question of a body whose protocol always has counts in its answer; the first of `native` names it."""
+    said = native[0] if native else ""
+    return Asked(model_field(body), messages, parameters, flag(body, "stream"), True, body, native=said)
+
+
 def read_json(raw: bytes) -> dict[str, Any]:
     """The body as an object; InvalidInput when it is none."""
     try:

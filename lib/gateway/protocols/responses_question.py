@@ -7,7 +7,7 @@ refused. Tools of other kinds that the program runs, their calls and kept files 
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, charged_apart, flag, model_field, object_field, tools_field
+from lib.gateway.protocols.asked import Asked, asked_of, charged_apart, object_field, tools_field
 
 _READ = {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "text", "tools", "tool_choice"}
 _RUN_BY_PROGRAMS = {"custom", "local_shell", "apply_patch"}  # kinds of tools that are no functions
@@ -43,15 +43,7 @@ def read(body: dict[str, Any]) -> Asked:
         parameters["tools"] = [_tool(tool, native) for tool in tools]
         if (choice := body.get("tool_choice")) is not None:
             parameters["tool_choice"] = _choice(choice)
-    return Asked(
-        model_field(body),
-        messages,
-        parameters,
-        flag(body, "stream"),
-        include_usage=True,
-        body=body,
-        native=native[0] if native else "",
-    )
+    return asked_of(body, messages, parameters, native)
 
 
 def _messages(given: Any, native: list[str]) -> list[dict[str, Any]]:
