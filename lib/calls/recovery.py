@@ -133,8 +133,9 @@ def _kinds(connection: Connection) -> dict[str, str]:
 
 
 def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBook, kind: str | None) -> Closing:
-    """The closing of a call that nobody closed: its noted text, estimated tokens and cost; None for a provider that is
-    gone: its prices are not known.
+    """The closing of a call that nobody closed: its noted text, estimated tokens and cost.
+
+    `kind` None: the provider is gone, so its prices are not known.
     """
     notes = spool.checkpoints(opened["id"]) if spool else []
     text = "".join(note["text"] for note in notes)

@@ -106,7 +106,7 @@ def tokens_beside_text(messages: Sequence[Mapping[str, Any]], parameters: Mappin
             read.append(message["tool_calls"])
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
-            if isinstance(part, Mapping) and part.get("type") not in _COUNTED:
+            if isinstance(part, Mapping) and str(part.get("type")) not in _COUNTED:
                 in_files += len(encode_text(part)) // 3
     return (estimate_tokens(encode_text(read)) if read else 0) + min(in_files, _MOST_IN_FILES)
 

@@ -31,3 +31,8 @@ def test_tools_forms_calls_and_files_are_counted() -> None:
     assert 10_000 <= tokens_beside_text([{"role": "user", "content": [file]}], {}) < 10_100
     file["file"] = {"file_data": "A" * 30_000_000}
     assert tokens_beside_text([{"role": "user", "content": [file]}], {}) == 1_000_000
+
+
+def test_a_part_of_no_known_type_is_a_file() -> None:
+    for odd in (["text"], {}, None, 3):
+        assert tokens_beside_text([{"role": "user", "content": [{"type": odd, "x": "y" * 30}, "no part"]}], {}) > 10

@@ -403,6 +403,7 @@ def test_what_cannot_be_translated_is_the_programs_slip_and_nobody_elses(rig: Li
     [
         ("messages", {"max_tokens": 9, "messages": [{"role": "user", "content": [{"type": ["text"]}]}]}),
         ("responses", {"input": [{"type": {}}]}),
+        ("responses", {"input": [{"role": "user", "content": [{"type": []}]}]}),
         ("responses", {"input": [{"role": "user", "content": 5}]}),
         ("responses", {"input": "Hi", "tools": [{"type": []}]}),
     ],
