@@ -22,9 +22,9 @@ from lib import services
 from lib.errors import InstallationError
 from lib.gateway import health
 from lib.gateway.doors import Doors
-from lib.gateway.one_write import OneWriteProtocol
 from lib.gateway.routes import door_routes
 from lib.gateway.stopping import DRAIN_S
+from lib.gateway.straight import StraightProtocol
 from lib.gateway.supervisor import bound
 from lib.providers import adapters
 
@@ -60,7 +60,7 @@ class Worker(uvicorn.Server):
             uvicorn.Config(
                 application(),
                 loop="uvloop",
-                http=OneWriteProtocol,
+                http=StraightProtocol,
                 ws="none",
                 lifespan="on",
                 access_log=False,

@@ -117,8 +117,9 @@ class Answer:
             writer = self._writer or self._form.writer(call)
             await self._exchange.end(writer.error(refusal.status, refusal.code, refusal.message))
         else:
-            await self._write(b"" if self._is_passed else self._the_writer(call).end(call.current_usage()[0]))
-            await self._exchange.end()
+            last = b"" if self._is_passed else self._the_writer(call).end(call.current_usage()[0])
+            await self._begin()
+            await self._exchange.end(self._joined(last))
 
     def stop_watching(self) -> None:
         """The client may go now."""
@@ -142,13 +143,19 @@ class Answer:
         await self._exchange.answer_json(200, body, self._head())
 
     async def _write(self, data: bytes) -> None:
+        await self._begin()
+        await self._exchange.write(self._joined(data))
+
+    async def _begin(self) -> None:
         if not self._exchange.began:
             await self._exchange.begin(200, self._head() | _EVENTS, "text/event-stream; charset=utf-8")
+
+    def _joined(self, data: bytes) -> bytes:
+        """With what was held."""
         if self._held:
             data = b"".join((*self._held, data))
             self._held.clear()
-        if data:
-            await self._exchange.write(data)
+        return data
 
     def _written(self, chunk: Chunk) -> bytes:
         return (b"" if self._writer else self._the_writer(self._call).begin()) + self._the_writer(self._call).chunk(
@@ -168,8 +175,7 @@ class Answer:
         self._watching = asyncio.get_running_loop().create_task(self._end_with_client())
 
     async def _end_with_client(self) -> None:
-        while (await self._exchange.receive())["type"] != "http.disconnect":
-            pass
+        await self._exchange.gone()
         self._has_left = True
         self._calls.leave(self._call)
 

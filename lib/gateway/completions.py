@@ -59,8 +59,11 @@ class Door:
     words: str = ""  # the field that a prompt template's text goes into
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that came by ASGI."""
+        await self.answer(Exchange(scope, receive, send))
+
+    async def answer(self, exchange: Exchange) -> None:
         """Answer a request."""
-        exchange = Exchange(scope, receive, send)
         services = service_root.current()
         try:
             actor = await caller(exchange, services, self.endpoint)
@@ -183,6 +186,12 @@ MESSAGES = Door(
     anthropic_headers,
     words="messages",
 )
+DOORS = {
+    "/v1/chat/completions": CHAT,
+    "/v1/responses": RESPONSES,
+    "/v1/embeddings": EMBEDDINGS,
+    "/v1/messages": MESSAGES,
+}
 
 
 async def count_tokens(scope: Scope, receive: Receive, send: Send) -> None:

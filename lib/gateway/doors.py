@@ -11,16 +11,13 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lib.gateway import models
-from lib.gateway.completions import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, count_tokens
+from lib.gateway.completions import DOORS, count_tokens
 from lib.gateway.exchange import Exchange
 from lib.gateway.protocols import anthropic_messages, openai_chat
 
 _Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 _MODEL_DOORS: dict[str, tuple[str, _Handler]] = {
-    "/v1/chat/completions": ("POST", CHAT),
-    "/v1/responses": ("POST", RESPONSES),
-    "/v1/embeddings": ("POST", EMBEDDINGS),
-    "/v1/messages": ("POST", MESSAGES),
+    **{path: ("POST", door) for path, door in DOORS.items()},
     "/v1/messages/count_tokens": ("POST", count_tokens),
     models.PATH: ("GET", models.models),
 }

@@ -15,7 +15,7 @@ from lib.gateway.refusals import Refusal
 
 LARGEST_BODY = 32 * 1024 * 1024  # bytes; pictures travel inside
 _SLOWEST_BODY_S = 30.0
-_JSON = "application/json"
+JSON = "application/json"
 
 
 class Refused(Exception):
@@ -34,7 +34,7 @@ class Exchange:
     """A request, and what is sent in answer. `began`: the head has been sent."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope, self.receive, self._send = scope, receive, send
+        self._scope, self._receive, self._send = scope, receive, send
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.began = False
 
@@ -52,32 +52,39 @@ class Exchange:
     @property
     def place(self) -> str:
         """From where it came, for the audit log; a proxy's word counts where uvicorn trusts the proxy."""
-        client = self.scope.get("client")
+        client = self._scope.get("client")
         return f"gateway {client[0]}" if client else "gateway"
 
     async def body(self) -> bytes:
         """The body, read as far as the limits of size and time; Refused past them."""
-        if (length := self.headers.get(b"content-length", b"")).isdigit() and int(length) > LARGEST_BODY:
-            raise _too_large()
-        parts, size, loop = list[bytes](), 0, asyncio.get_running_loop()
+        parts, size = list[bytes](), 0
         try:
-            with Deadline(loop.time() + _SLOWEST_BODY_S, loop):
+            with self._reading(asyncio.get_running_loop()):
                 while True:
-                    message = await self.receive()
+                    message = await self._receive()
                     if message["type"] == "http.disconnect":
                         raise Left
                     part = message.get("body", b"")
                     size += len(part)
-                    if size > LARGEST_BODY:
-                        raise _too_large()
+                    check_size(size)
                     parts.append(part)
                     if not message.get("more_body"):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
         except TimeoutError:
-            why = f"The body did not arrive within {_SLOWEST_BODY_S:g} s. Send it again."
-            raise Refused(Refusal(408, "request_timeout", why)) from None
+            raise too_slow() from None
 
-    async def begin(self, status: int, headers: Mapping[str, str], content_type: str = _JSON) -> None:
+    def _reading(self, loop: asyncio.AbstractEventLoop) -> Deadline:
+        """The time that a body may take; Refused at once when it says that it is too large."""
+        if (length := self.headers.get(b"content-length", b"")).isdigit():
+            check_size(int(length))
+        return Deadline(loop.time() + _SLOWEST_BODY_S, loop)
+
+    async def gone(self) -> None:
+        """Return when the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def begin(self, status: int, headers: Mapping[str, str], content_type: str = JSON) -> None:
         """Send the head."""
         self.began = True
         lines = [(b"content-type", content_type.encode()), (b"x-content-type-options", b"nosniff")]
@@ -102,6 +109,14 @@ class Exchange:
         await self.answer(status, json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"), headers)
 
 
-def _too_large() -> Refused:
-    message = f"The body is larger than {LARGEST_BODY:,} bytes. Send less."
-    return Refused(Refusal(413, "request_too_large", message, headers={"connection": "close"}))
+def too_slow() -> Refused:
+    """The refusal of a body that does not come."""
+    why = f"The body did not arrive within {_SLOWEST_BODY_S:g} s. Send it again."
+    return Refused(Refusal(408, "request_timeout", why))
+
+
+def check_size(size: int) -> None:
+    """Refused when a body has more bytes than it may."""
+    if size > LARGEST_BODY:
+        message = f"The body is larger than {LARGEST_BODY:,} bytes. Send less."
+        raise Refused(Refusal(413, "request_too_large", message, headers={"connection": "close"}))

@@ -18,6 +18,7 @@ from lib.db.tables import usage_logs
 from lib.gateway import health
 from lib.gateway.doors import Doors
 from lib.gateway.routes import door_routes
+from lib.gateway.straight import StraightProtocol
 from lib.services import Services
 from lib.settings import Settings
 
@@ -48,6 +49,10 @@ class Live:
         self.services.configurations.create(OPERATOR, slug=name, app="bot", provider=name, model="m-asked")
         return server
 
+    def at_end(self, work: Callable[[], object]) -> None:
+        """Do something before the server stops."""
+        self._stack.callback(work)
+
     def rows(self) -> list[dict[str, Any]]:
         """Every row of the ledger, oldest first."""
         self.services.calls.flush()
@@ -67,8 +72,8 @@ class Live:
 
 
 @contextmanager
-def live(settings: Settings) -> Iterator[Live]:
-    """Services, a server in a thread, and the end of both."""
+def live(settings: Settings, http: Any = StraightProtocol) -> Iterator[Live]:
+    """Services, a server in a thread, and the end of both; `http` "httptools" goes uvicorn's way, as the pages do."""
     services = service_root.build(settings)
     service_root.use(services)
 
@@ -79,7 +84,7 @@ def live(settings: Settings) -> Iterator[Live]:
         await asyncio.to_thread(services.calls.close, 0.5)
 
     app = Doors(Starlette(routes=health.routes, lifespan=lifespan), door_routes)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", ws="none", http=http))
     thread = threading.Thread(target=server.run)
     thread.start()
     with ExitStack() as stack:

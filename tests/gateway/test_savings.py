@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from typing import Any
 
 import httpx
 import pytest
@@ -11,7 +10,7 @@ from live import live
 from lib.access.permissions import OPERATOR
 from lib.calls.live import LiveCall
 from lib.gateway import answers
-from lib.gateway.one_write import Joined
+from lib.one_turn import Turn, turn_of
 from lib.settings import Settings
 
 
@@ -31,43 +30,41 @@ class Transport:
     def is_closing(self) -> bool:
         return self.closed
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return name
-
-
-def joined(transport: Transport) -> Any:
-    return Joined(transport, asyncio.get_running_loop())  # type: ignore[arg-type]
-
 
 def test_what_is_written_in_a_turn_leaves_at_its_end() -> None:
     async def go() -> None:
-        transport = Transport()
-        one = joined(transport)
-        one.write(b"head")
-        one.write(b"body")
-        assert not transport.seen
+        one, other, turn = Transport(), Transport(), turn_of(asyncio.get_running_loop())
+        for transport, data in ((one, b"head"), (other, b"whole"), (one, b"body")):
+            turn.write(transport, data)  # type: ignore[arg-type]
+        assert not one.seen
         await asyncio.sleep(0)
-        assert transport.seen == [b"headbody"]
-        one.write(b"next")
+        assert (one.seen, other.seen) == ([b"headbody"], [b"whole"])
+        turn.write(one, b"next")  # type: ignore[arg-type]
         await asyncio.sleep(0)
-        assert transport.seen == [b"headbody", b"next"]
-        assert one.get_extra_info("peername") == "peername"
+        assert one.seen == [b"headbody", b"next"]
 
     asyncio.run(go())
 
 
 def test_closing_sends_the_rest_first() -> None:
     async def go() -> None:
-        transport = Transport()
-        one = joined(transport)
-        one.write(b"last")
-        one.close()
+        transport, turn = Transport(), turn_of(asyncio.get_running_loop())
+        turn.write(transport, b"last")  # type: ignore[arg-type]
+        turn.close(transport)  # type: ignore[arg-type]
         assert (transport.seen, transport.closed) == ([b"last"], True)
-        one.write(b"too late")
+        turn.write(transport, b"too late")  # type: ignore[arg-type]
         await asyncio.sleep(0)
         assert transport.seen == [b"last"]
 
     asyncio.run(go())
+
+
+def test_every_loop_has_its_own_turn_and_takes_it_along() -> None:
+    async def go() -> Turn:
+        assert turn_of(asyncio.get_running_loop()) is turn_of(asyncio.get_running_loop())
+        return turn_of(asyncio.get_running_loop())
+
+    assert asyncio.run(go()) is not asyncio.run(go())
 
 
 @pytest.mark.parametrize("watched_after_s", [0.0, 30.0])

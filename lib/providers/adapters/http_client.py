@@ -19,6 +19,7 @@ import aiohappyeyeballs
 import httptools
 
 from lib.errors import InvalidInput
+from lib.one_turn import turn_of
 from lib.providers import hosts
 
 _IDLE_S = 15.0  # a connection that was not used for so long may be closed at the other end
@@ -141,6 +142,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport, self.is_open = transport, True
         self._loop = asyncio.get_running_loop()
+        self._turn = turn_of(self._loop)
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._is_reading = True
@@ -157,7 +159,7 @@ class _Connection(asyncio.Protocol):
     async def send(self, head: bytes, body: bytes) -> None:
         """Send a request and wait for the head of its answer."""
         self._begin()
-        self._transport.write(head + body)
+        self._turn.write(self._transport, head + body)
         while not self._has_head:
             await self._more()
 

@@ -1,0 +1,51 @@
+"""Writes to sockets that leave together at the end of a turn of the event loop.
+
+A write to a socket whose reader sleeps wakes it, which costs as much as a good part of a call. Reader and writer take
+turns on loopback and between containers: written one by one, every piece finds its reader asleep; written together,
+the first wakes it and the others find it awake. Parts for one socket are one write. Figures: docs/decisions/lanes.md.
+"""
+
+import asyncio
+
+_of: dict[asyncio.AbstractEventLoop, "Turn"] = {}
+
+
+class Turn:
+    """What waits for the end of the turn; belongs to one event loop. Make it with `turn_of`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: dict[asyncio.WriteTransport, list[bytes]] = {}
+
+    def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
+        """Write soon; a socket that is closed by then gets nothing."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        parts = self._waiting.get(transport)
+        if parts is None:
+            self._waiting[transport] = [data]
+        else:
+            parts.append(data)
+
+    def close(self, transport: asyncio.WriteTransport) -> None:
+        """Close it after what was written."""
+        parts = self._waiting.pop(transport, None)
+        if parts is not None and not transport.is_closing():
+            transport.write(b"".join(parts))
+        transport.close()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for transport, parts in waiting.items():
+            if not transport.is_closing():
+                transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+
+def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:
+    """The one of a loop; from the loop itself."""
+    turn = _of.get(loop)
+    if turn is None:
+        for other in [other for other in list(_of) if other.is_closed()]:
+            _of.pop(other, None)
+        turn = _of[loop] = Turn(loop)
+    return turn
