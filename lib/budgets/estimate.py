@@ -17,11 +17,15 @@ _DEAREST = 10**15  # nano-dollars: a million; what is asked with absurd numbers 
 CEILINGS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
-def completion_ceiling(parameters: Mapping[str, Any], longest_answer: int | None = None) -> int:
-    """The most tokens all answers of a call may have together (`n` of them)."""
-    said = [value for name in CEILINGS if (value := _whole(parameters.get(name))) > 0]
-    each = max(said) if said else longest_answer or DEFAULT_CEILING  # of several, who knows which the server obeys
-    return each * max(_whole(parameters.get("n")), 1)
+def completion_ceiling(parameters: Mapping[str, Any], longest_answer: int | None = None, answers: Any = None) -> int:
+    """The most tokens all answers of a call may have together: as many as `answers` or the parameter `n` says."""
+    said = 0  # of several ceilings the highest: who knows which the server obeys
+    for name in CEILINGS:
+        if (value := parameters.get(name)) is not None:
+            said = max(said, _whole(value))
+    many = parameters.get("n") if answers is None else answers
+    each = said or longest_answer or DEFAULT_CEILING
+    return each if many is None else each * max(_whole(many), 1)
 
 
 def _whole(value: Any) -> int:

@@ -39,6 +39,7 @@ from lib.providers.redaction import redact
 
 MAX_EVENTS = 100
 _LONGEST_REASON, _LONGEST_MODEL = 40, 200  # as the ledger's columns
+_NO_LIMITS = Verdict()
 
 
 class Listener(Protocol):
@@ -196,14 +197,13 @@ class LiveCall:
         self.is_watched = listener is None  # on a page
         self.call_id = plan.request.call_id or new_id()
         self.user_id = plan.request.actor.user_id
-        first = plan.first
-        self.attempt = AttemptState(1, first)
+        self.attempt = AttemptState(1, first := plan.first)
         self.stop_requested = False
         self.ended = Latch()
         self.ended_at: float | None = None
         self.row: dict[str, Any] | None = None
         self.claim: Claim | None = None  # what the current attempt took of the limits
-        self.standing = Verdict()  # how the limits stood when the call opened
+        self.standing = _NO_LIMITS  # how the limits stood when the call opened
         self.is_counted = False  # by limits, whatever attempts follow
         self.refusal: Throttled | None = None  # a budget's or a limit's no
         messages = first.model_request.messages
@@ -266,9 +266,9 @@ class LiveCall:
 
 def _last_question(messages: list[dict[str, Any]], texts: list[str]) -> str | None:
     """What the user said last."""
-    for message, text in zip(reversed(messages), reversed(texts), strict=True):
-        if message.get("role") == "user":
-            return clean(text)
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].get("role") == "user":
+            return clean(texts[index])
     return None
 
 

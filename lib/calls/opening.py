@@ -29,8 +29,8 @@ def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
         target.endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key.key_id if key else None
     )
     price = prices.price(target.endpoint.kind, asked.model, attempt.started_at)
-    several = {} if asked.wire is None else {"n": asked.wire.body.get("n")}  # answers at once: only in the relay
-    ceiling = completion_ceiling({**asked.parameters, **several}, target.longest_answer)
+    answers = None if asked.wire is None else asked.wire.body.get("n")  # at once: only in the relay
+    ceiling = completion_ceiling(asked.parameters, target.longest_answer, answers)
     amount = upper_bound_nano(price, call.prompt_estimate, ceiling, call.images)
     is_counted_open = key is not None and key.limits.concurrency is not None
     if call.is_counted:

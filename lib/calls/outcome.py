@@ -126,13 +126,15 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
 def payload_of(call: LiveCall) -> dict[str, Any]:
     """The row of `usage_payloads`: what the content policy lets stay."""
     policy, attempt = call.content_policy, call.attempt
+    response: dict[str, Any] = {}
+    if attempt.reasoning or attempt.tool_calls:
+        reasoning = clean("".join(attempt.reasoning))
+        response = content.response_to_keep(policy, reasoning, list(attempt.tool_calls.values()))
     return {
         "prompt_text": call.prompt_kept,
         "response_text": content.text_to_keep(policy, attempt.answer),
         "request": call.request_kept,
-        "response": content.response_to_keep(
-            policy, clean("".join(attempt.reasoning)), list(attempt.tool_calls.values())
-        ),
+        "response": response,
     }
 
 

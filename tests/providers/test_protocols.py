@@ -90,6 +90,57 @@ def test_at_once_says_what_the_stream_says(name: str) -> None:
     check(payload, read(payload, [pretty[:50], pretty[50:]]))  # a server that was asked for a stream and sends none
 
 
+def said_at_once(data: bytes, *, shortly: bool) -> object:
+    """What an answer of OpenAI's says, read the short way or the general one; why not, where it can't be read."""
+    reader = reader_for("/chat/completions")
+    assert reader is not None
+    try:
+        chunks = reader.read_whole(data) if shortly else Reader.read_whole(reader, data)
+    except (Unreadable, Refusal) as error:
+        return type(error)
+    return chunks, list(reader.end()), reader.has_begun
+
+
+@pytest.mark.feature("CALL-5")
+@given(
+    st.fixed_dictionaries(
+        {"content": st.none() | st.text(max_size=9) | st.just([{"text": "a"}])},
+        optional={
+            "role": st.just("assistant"),
+            "refusal": st.none() | st.just("no"),
+            "tool_calls": st.none() | st.just([{"id": "a", "function": {"name": "f", "arguments": "{}"}}]),
+            "reasoning": st.none() | st.just("so"),
+            "annotations": st.just([]),
+            "audio": st.none(),
+        },
+    ),
+    st.fixed_dictionaries(
+        {"finish_reason": st.sampled_from([None, "", "stop", "length", "eos", 7])},
+        optional={"index": st.integers(0, 1), "logprobs": st.just({"content": []}), "error": st.just({"code": 500})},
+    ),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "model": st.sampled_from(["m", "", None, 3]),
+            "usage": st.none()
+            | st.fixed_dictionaries(
+                {"prompt_tokens": st.integers(-2, 9)},
+                optional={"completion_tokens": st.integers(0, 9), "cost": st.sampled_from([0.25, "1", None, -1e300])},
+            ),
+            "error": st.none() | st.just({"message": "no"}),
+            "x_groq": st.just({"usage": {"prompt_tokens": 1, "completion_tokens": 2}}),
+        },
+    ),
+    st.integers(0, 2),
+)
+def test_the_short_way_through_a_whole_answer_reads_what_the_general_one_does(
+    message: dict[str, object], choice: dict[str, object], body: dict[str, object], choices: int
+) -> None:
+    data = json.dumps({**body, "choices": [{**choice, "message": message}] * choices}).encode()
+    assert said_at_once(data, shortly=True) == said_at_once(data, shortly=False)
+    assert said_at_once(data[:-1], shortly=True) == said_at_once(data[:-1], shortly=False)
+
+
 @pytest.mark.feature("CALL-4")
 @pytest.mark.parametrize("name", PAYLOADS)
 @given(part=st.floats(0.01, 0.97))

@@ -21,7 +21,7 @@ from lib.providers.kinds import Protocol, ProviderKind, facts
 from lib.providers.parameter_rules import ALLOWED
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.embeddings import EmbeddingsAnswer
-from lib.providers.protocols.framing import Documents, parse
+from lib.providers.protocols.framing import Documents
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.usage import images_in
 
@@ -65,7 +65,7 @@ class Relay:
                     data = b""
                 else:
                     data = await response.read()
-                    said = _whole(data, reader)
+                    said = reader.read_whole(data)
             finally:
                 response.close()
             if not reader.has_begun and not (request.stream and _is_stream(response)):
@@ -157,11 +157,6 @@ async def _events(response: Response, reader: Reader, *, keeps_counts: bool) -> 
         said += reader.read(document)
     if said or not keeps_counts:
         yield Passed(b"" if keeps_counts else events.rest(), said)
-
-
-def _whole(data: bytes, reader: Reader) -> list[Chunk]:
-    document = parse(data) if data.strip() else None
-    return list(reader.whole(document)) if isinstance(document, dict) else []
 
 
 class _Events:

@@ -5,6 +5,7 @@ in `x_groq` or in every chunk; an error may come after a good beginning. Text co
 """
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -46,7 +47,37 @@ class _Words(msgspec.Struct, gc=False):
     x_groq: None = None
 
 
+class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+    role: str | None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    reasoning: None = None
+    reasoning_content: None = None
+    annotations: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Only(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    message: _Message
+    finish_reason: str
+    index: int = 0
+    logprobs: msgspec.Raw = msgspec.Raw(b"null")
+    native_finish_reason: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Answer(msgspec.Struct, gc=False):
+    """The body that nearly all whole answers are: one message of words alone."""
+
+    choices: tuple[_Only]
+    usage: dict[str, Any]
+    model: str = ""
+    error: None = None
+    x_groq: None = None
+
+
 _words = msgspec.json.Decoder(_Words).decode
+_answer = msgspec.json.Decoder(_Answer, float_hook=Decimal).decode
 
 
 class OpenAIChat(Reader):
@@ -72,6 +103,21 @@ class OpenAIChat(Reader):
         if document.model == self._served or not document.model:
             return [TextDelta(words)] if words else []
         return [*self.served(document.model), *([TextDelta(words)] if words else [])]
+
+    def read_whole(self, data: bytes) -> list[Chunk]:
+        """The chunks in an answer that came at once."""
+        try:
+            answer = _answer(data)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return super().read_whole(data)
+        choice = answer.choices[0]
+        if choice.index or not choice.finish_reason:
+            return super().read_whole(data)
+        self.has_begun, words = True, choice.message.content
+        self.finish = _REASONS.get(choice.finish_reason, choice.finish_reason)
+        counted = usage.of_openai(answer.usage, self.images)
+        counts = self.count(counted, usage.cost_nano_usd(answer.usage))
+        return [*self.served(answer.model), *([TextDelta(words)] if words else []), *counts]
 
     def __init__(self, images: int = 0) -> None:
         super().__init__(images)

@@ -36,6 +36,11 @@ class Reader:
         """The chunks in one document of a stream; Refusal when it states an error."""
         raise NotImplementedError
 
+    def read_whole(self, data: bytes) -> list[Chunk]:
+        """The chunks in the bytes of an answer that came at once; nothing when they are no object."""
+        document = parse(data) if data.strip() else None
+        return list(self.whole(document)) if isinstance(document, dict) else []
+
     def whole(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunks in an answer that came at once; Refusal when it states an error. Ollama and Gemini: the same."""
         return self.event(document)
