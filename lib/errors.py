@@ -46,9 +46,9 @@ class Conflict(UserError):
 
 
 class Throttled(UserError):
-    """Too many tries; `retry_after` is in seconds."""
+    """Too many tries; `retry_after` is in seconds, None where no waiting helps."""
 
-    def __init__(self, title: str, why: str = "", fix: str = "", retry_after: int = 60) -> None:
+    def __init__(self, title: str, why: str = "", fix: str = "", retry_after: int | None = 60) -> None:
         super().__init__(title, why, fix)
         self.retry_after = retry_after
 

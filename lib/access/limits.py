@@ -82,7 +82,7 @@ class Refused(Struct, frozen=True):
         """For the caller."""
         title = f"The limit of this {self.subject} is reached: {self.limit:,} {self.kind}."
         if self.retry_after_s is None:
-            return Throttled(title, "The call alone is larger.", "Make it smaller, or raise the limit.")
+            return Throttled(title, "The call alone is larger.", "Make it smaller, or raise the limit.", None)
         wait = max(1, math.ceil(self.retry_after_s))
         return Throttled(title, "", f"Try again in {wait} s.", retry_after=wait)
 

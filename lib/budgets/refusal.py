@@ -5,9 +5,10 @@ from datetime import UTC, datetime, tzinfo
 
 from lib.budgets.budget import Scope, window_name
 from lib.errors import ErrorKind, Throttled
-from lib.money import format_money
+from lib.money import format_money, usd_from_nano
 
 KIND = ErrorKind.BUDGET
+_CALLS_END_S = 5
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Refusal:
         return self.spent_nano >= self.limit_nano
 
     @property
+    def waits_for_calls(self) -> bool:
+        """Whether only what is held for calls under way stands in the way."""
+        return self.amount_nano is not None and self.spent_nano + self.amount_nano <= self.limit_nano
+
+    @property
     def title(self) -> str:
         """What happened."""
         if self.amount_nano is None:
@@ -52,7 +58,10 @@ class Refusal:
     @property
     def why(self) -> str:
         """What is spent, held and asked for."""
-        spent = f"{format_money(self.spent_nano)} of {format_money(self.limit_nano)} is spent"
+        so_far, limit = format_money(self.spent_nano), format_money(self.limit_nano)
+        if so_far == limit and self.spent_nano != self.limit_nano:
+            so_far = f"${usd_from_nano(self.spent_nano).normalize():f}"
+        spent = f"{so_far} of {limit} is spent"
         if self.amount_nano is None:
             return f"Nobody knows what this call would cost; {spent}."
         if self.is_used_up:
@@ -65,6 +74,10 @@ class Refusal:
         """What can be done, and when it ends by itself."""
         if self.amount_nano is None:
             return "Add a price for the model, or allow models without one in the budget."
+        if self.amount_nano > self.limit_nano:
+            return "Ask for a shorter answer (max_tokens). Who manages providers can raise the limit."
+        if self.waits_for_calls:
+            return "Try again when some of them have ended, or ask for a shorter answer (max_tokens)."
         end = self.ends_at.astimezone(self.zone)
         when = f"{end.day} {end:%b %Y, %H:%M} {end.tzname()}"
         smaller = "" if self.is_used_up else "Ask for a shorter answer (max_tokens), or wait: "
@@ -72,9 +85,11 @@ class Refusal:
         return f"{smaller}{begin} on {when}. Who manages providers can raise the limit."
 
     @property
-    def retry_after(self) -> int:
-        """Seconds until the window ends, at least one."""
-        return max(1, -int(-(self.ends_at - self.at).total_seconds() // 1))
+    def retry_after(self) -> int | None:
+        """Seconds until the window ends, or some for calls to end; None where no waiting helps."""
+        if self.amount_nano is None or self.amount_nano > self.limit_nano:
+            return None
+        return _CALLS_END_S if self.waits_for_calls else max(1, -int(-(self.ends_at - self.at).total_seconds() // 1))
 
     def error(self) -> Throttled:
         """As the error a door shows."""

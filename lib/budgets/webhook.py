@@ -3,12 +3,14 @@
 Each message is a POST of JSON with two headers: `X-LLM-Manager-Event`, and `X-LLM-Manager-Signature: t=SECONDS,v1=HEX`,
 where HEX is the HMAC-SHA256 of `SECONDS.BODY` under the shared secret; a receiver should refuse old timestamps and
 message ids it has seen. The address and the secret are sealed together, for addresses often hold a token themselves.
-The host is checked at every send as a provider's is, redirects are not followed, and only 2xx counts as taken.
+The host is judged at every send as a provider's is, and that address is connected to; redirects are not followed, and
+only 2xx counts as taken.
 """
 
 import hashlib
 import hmac
 import json
+import socket
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,7 +148,7 @@ class Webhook:
             return "The webhook was removed."
         try:
             opened = json.loads(self._vault.decrypt(value["sealed"]))
-            hosts.check(opened["url"], allow_private=value["allow_private"])
+            address = None if value["allow_private"] else hosts.public_address(opened["url"])
         except LLMManagerError as error:
             return error.title
         sent = {"id": message.id, "event": message.event, **message.body}
@@ -158,7 +160,7 @@ class Webhook:
             "X-LLM-Manager-Signature": signature(opened["secret"], int(now.timestamp()), body),
         }
         try:
-            status = _post(opened["url"], body, headers)
+            status = _post(opened["url"], address, body, headers)
         except (OSError, HTTPException) as error:
             return f"The receiver could not be reached ({type(error).__name__})."
         return None if 200 <= status < 300 else f"The receiver answered {status}."
@@ -170,16 +172,19 @@ def signature(secret: str, seconds: int, body: bytes) -> str:
     return f"t={seconds},v1={signed.hexdigest()}"
 
 
-def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
-    """The status of the answer; its body is not read and redirects are not followed."""
+def _post(url: str, address: str | None, body: bytes, headers: dict[str, str]) -> int:
+    """The status of the answer; its body is not read and redirects are not followed.
+
+    With an `address` that is connected to: the host's name, asked again, might lead elsewhere than was judged.
+    """
     parts = hosts.parse(url)
-    host, port = parts.hostname or "", parts.port
-    connection = (
-        HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=ssl.create_default_context())
-        if parts.scheme == "https"
-        else HTTPConnection(host, port, timeout=_TIMEOUT_S)
-    )
+    host, port, is_tls = parts.hostname or "", parts.port, parts.scheme == "https"
+    connection = (HTTPSConnection if is_tls else HTTPConnection)(host, port, timeout=_TIMEOUT_S)
     try:
+        sock = socket.create_connection((address or host, connection.port), _TIMEOUT_S)
+        connection.sock = sock  # closed with it, whatever comes
+        if is_tls:
+            connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
         connection.request("POST", parts.path or "/", body, headers)
         return connection.getresponse().status
     finally:

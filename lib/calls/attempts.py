@@ -6,6 +6,7 @@ exactly once, whatever happens in between.
 
 import asyncio
 import logging
+import math
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
@@ -18,6 +19,7 @@ from lib.calls.live import AttemptState, LiveCall
 from lib.calls.opening import ask_of, bound, opening_row
 from lib.calls.outcome import Ending, closing_of, ending_of, refusal_of, summary
 from lib.calls.routing import Route, Step
+from lib.clock import utc_now
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError, Throttled
 from lib.providers.adapters import adapter_for
@@ -71,6 +73,7 @@ async def run_call(
         opened()
         if unsent is None:
             failure = await _attempt(call, route, ledger)
+            call.retry_after = failure.retry_after if isinstance(failure, ProviderError) else None
             if failure is None and route.ended_well(step):
                 following = None
             else:
@@ -118,15 +121,16 @@ async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, o
             return _NOT_LOGGED
     if ask.claim is not None:
         call.standing = answer.standing
-    call.refusal = answer.refusal
     if answer.refusal is not None and answer.kind is not None:
         call.note("refused", answer.refusal.title)
+        call.retry_after = math.inf if answer.refusal.retry_after is None else answer.refusal.retry_after
         return Ending("refused", answer.kind.value, str(answer.refusal), sent=False)
     call.claim, call.is_counted = ask.claim, True
     call.note("opened", f"attempt {call.attempt.number}, log {call.attempt.log_id[:8]}")
-    if step.admission.refused_by is not None:
+    if (circuit := step.admission.refused_by) is not None:
         call.note("refused", "its circuit is open")
-        return refusal_of(step.admission.refused_by, step.target.endpoint.name)
+        call.retry_after = (circuit.open_until - utc_now()).total_seconds()
+        return refusal_of(circuit, step.target.endpoint.name)
     if answer.is_bounded or call.plan.request.bounded:
         bound(call)
     return _NEVER_SENT if call.stop_requested or _is_being_cancelled() else None

@@ -21,7 +21,7 @@ from lib.calls import content
 from lib.calls.estimate import estimate_tokens
 from lib.calls.request import Plan, Target, text_of, tokens_beside_text
 from lib.clock import new_id, utc_now
-from lib.errors import ErrorKind, ProviderError, Throttled
+from lib.errors import ErrorKind, ProviderError
 from lib.providers.chunks import (
     Chunk,
     Finish,
@@ -205,7 +205,7 @@ class LiveCall:
         self.claim: Claim | None = None  # what the current attempt took of the limits
         self.standing = _NO_LIMITS  # how the limits stood when the call opened
         self.is_counted = False  # by limits, whatever attempts follow
-        self.refusal: Throttled | None = None  # a budget's or a limit's no
+        self.retry_after: float | None = None  # seconds, where a refusal says; inf: no waiting helps
         messages = first.model_request.messages
         texts = [text_of(message) for message in messages]
         beside_text = tokens_beside_text(messages, first.model_request.parameters)

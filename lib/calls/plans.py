@@ -35,8 +35,10 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
     if key is not None:  # the key alone says which app spends
         request = replace(request, app=key.app)
     configuration = _configuration(request, lookups)
-    if key is not None:
-        key.require_model(configuration.slug)
+    if not configuration.is_active and request.origin is not Origin.SYSTEM:
+        raise InvalidInput(
+            f"The configuration {configuration.slug} is switched off.", "", "Switch it on, or choose another one."
+        )
     if configuration.provider_id is None:
         raise InvalidInput(
             f"The configuration {configuration.slug} has no provider.", "", "Choose one on the Configurations page."
@@ -148,16 +150,25 @@ def _tagged(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
 
 
 def _configuration(request: CallRequest, lookups: Lookups) -> Configuration:
+    """What is asked; to a key whose scope it is not in, what exists looks like what does not."""
+    key = request.actor.key
+    try:
+        found = _found(request, lookups)
+    except NotFound:
+        if key is not None:
+            key.require_model(request.model or request.configuration or "")
+        raise
+    if key is not None:
+        key.require_model(found.slug)
+    return found
+
+
+def _found(request: CallRequest, lookups: Lookups) -> Configuration:
     if request.model is not None:
         return lookups.of_model(request.actor, request.model)
     if request.configuration is None:
         return lookups.default_for(request.actor, request.app or "playground")
-    configuration = lookups.configuration(request.actor, request.configuration)
-    if not configuration.is_active and request.origin is not Origin.SYSTEM:
-        raise InvalidInput(
-            f"The configuration {configuration.slug} is switched off.", "", "Switch it on, or choose another one."
-        )
-    return configuration
+    return lookups.configuration(request.actor, request.configuration)
 
 
 def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:

@@ -13,7 +13,9 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ from typing import Any, NamedTuple
 from lib.fast_json import encode
 
 _LOCK, _UNBORN = "lock", "."
+_UNBORN_S = 3600.0  # no process takes so long to give its folder a name
 
 
 class Segment(NamedTuple):
@@ -122,12 +125,22 @@ class DeadSpool:
 def dead_spools(root: Path) -> Iterator[DeadSpool]:
     """The folders of dead processes, each locked while the caller handles it."""
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if folder.name.startswith(_UNBORN) or not folder.is_dir() or (lock := _try_lock(folder)) is None:
+        if folder.name.startswith(_UNBORN):
+            _clear_away(folder)
+            continue
+        if not folder.is_dir() or (lock := _try_lock(folder)) is None:
             continue
         try:
             yield DeadSpool(folder.name, folder)
         finally:
             os.close(lock)
+
+
+def _clear_away(unborn: Path) -> None:
+    """What a process that died before it began has left; a young one is about to begin."""
+    with suppress(FileNotFoundError):
+        if time.time() - unborn.stat().st_mtime > _UNBORN_S:
+            shutil.rmtree(unborn, ignore_errors=True)
 
 
 def host() -> str:

@@ -4,6 +4,7 @@ Each reads its protocol into `Asked`; the one call the library knows is made of 
 comes back. The app and the person in the ledger come from the key alone.
 """
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Mapping
@@ -43,6 +44,7 @@ from lib.providers.redaction import redact
 from lib.services import Services
 
 log = logging.getLogger(__name__)
+_LONG = 100_000  # bytes of a body that is read in a thread
 _TRAVELS = (b"anthropic-version", b"anthropic-beta", b"openai-beta")  # headers that belong to a protocol
 
 
@@ -194,13 +196,22 @@ DOORS = {
 }
 
 
+def _counted(body: bytes) -> tuple[str, int]:
+    """The model and the length of a message."""
+    asked = MESSAGES.read(read_json(body))
+    return asked.model, prompt_tokens(asked)
+
+
 async def count_tokens(scope: Scope, receive: Receive, send: Send) -> None:
     """`POST /v1/messages/count_tokens`: an estimate; nothing is sent upstream."""
     exchange = Exchange(scope, receive, send)
     try:
-        await caller(exchange, service_root.current(), Endpoint.MESSAGES)
-        asked = MESSAGES.read(read_json(await exchange.body()))
-        await exchange.answer_json(200, {"input_tokens": prompt_tokens(asked)}, {})
+        actor = await caller(exchange, service_root.current(), Endpoint.MESSAGES)
+        body = await exchange.body()
+        model, tokens = await asyncio.to_thread(_counted, body) if len(body) > _LONG else _counted(body)
+        if actor.key is not None:
+            actor.key.require_model(model)
+        await exchange.answer_json(200, {"input_tokens": tokens}, {})
     except Left:
         return
     except (LLMManagerError, Refused) as error:

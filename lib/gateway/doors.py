@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lib.gateway import models
 from lib.gateway.completions import DOORS, count_tokens
 from lib.gateway.exchange import Exchange
-from lib.gateway.protocols import anthropic_messages, openai_chat
+from lib.gateway.protocols import anthropic_messages, native, openai_chat
 
 _Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 _MODEL_DOORS: dict[str, tuple[str, _Handler]] = {
@@ -64,6 +64,11 @@ async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 async def _refuse(
     scope: Scope, receive: Receive, send: Send, status: int, message: str, headers: dict[str, str] | None = None
 ) -> None:
-    form = anthropic_messages if scope["path"].startswith("/v1/messages") else openai_chat
-    body = form.error_body(status, "not_found" if status == 404 else "method_not_allowed", message)
+    code = "not_found" if status == 404 else "method_not_allowed"
+    if scope["path"].startswith("/v1/messages"):
+        body = anthropic_messages.error_body(status, code, message)
+    elif scope["path"].startswith("/v1/"):
+        body = openai_chat.error_body(status, code, message)
+    else:
+        body = native.error_body(status, code, message)
     await Exchange(scope, receive, send).answer_json(status, body, headers or {})

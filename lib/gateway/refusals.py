@@ -1,5 +1,6 @@
 """How an error of ours reads over HTTP: status, code and when to come back; each protocol gives it its own shape."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from lib.errors import (
     Throttled,
 )
 
+_CLIENTS_WAIT_S = 60  # OpenAI's and Anthropic's clients wait no longer than that
 _OF_KIND: dict[str, int] = {
     ErrorKind.BAD_REQUEST: 400,
     ErrorKind.CONTEXT_LENGTH: 400,
@@ -71,17 +73,19 @@ def of_error(error: LLMManagerError) -> Refusal:
     if isinstance(error, ProviderError):
         return Refusal(_status_of(error.kind), error.kind.value, str(error), headers=_come_back(error.retry_after))
     status, code = next(((s, c) for kind, s, c in _OF_CLASS if isinstance(error, kind)), (500, "internal"))
-    after = error.retry_after if isinstance(error, Throttled) else 1 if status == 503 else None
+    after: float | None = 1 if status == 503 else None
+    if isinstance(error, Throttled):
+        after = math.inf if error.retry_after is None else error.retry_after
     return Refusal(status, code, str(error), getattr(error, "field", None), _come_back(after))
 
 
 def of_call(call: LiveCall) -> Refusal | None:
     """Of a call that has ended, or None when it ended well."""
-    return of_row(call.row or {}, call.refusal.retry_after if call.refusal else None)
+    return of_row(call.row or {}, call.retry_after)
 
 
-def of_row(row: Mapping[str, Any], retry_after: int | None = None) -> Refusal | None:
-    """Of the last row of a call, or None when it ended well; `retry_after` is a budget's or a limit's."""
+def of_row(row: Mapping[str, Any], retry_after: float | None = None) -> Refusal | None:
+    """Of the last row of a call, or None when it ended well; `retry_after` as `LiveCall` has it."""
     if row.get("status") == "ok":
         return None
     if row.get("status") == "cancelled":
@@ -90,10 +94,9 @@ def of_row(row: Mapping[str, Any], retry_after: int | None = None) -> Refusal | 
     kind = row.get("error_kind") or ErrorKind.INTERNAL.value
     status = _status_of(kind)
     message = row.get("error_message") or f"The call ended as {row.get('status', 'unknown')}."
-    headers = _come_back(retry_after or (1 if status in (429, 503) else None))
-    if kind == ErrorKind.BUDGET:
-        headers["x-should-retry"] = "false"  # the official clients would try again at once
-    return Refusal(status, kind, message, headers=headers)
+    if retry_after is None and status in (429, 503):
+        retry_after = math.inf if kind == ErrorKind.BUDGET else 1
+    return Refusal(status, kind, message, headers=_come_back(retry_after))
 
 
 def _status_of(kind: str) -> int:
@@ -101,4 +104,6 @@ def _status_of(kind: str) -> int:
 
 
 def _come_back(seconds: float | None) -> dict[str, str]:
-    return {} if seconds is None else {"retry-after": str(max(1, round(seconds)))}
+    """When another try makes sense; the official clients would try again at once where it takes longer than theirs."""
+    headers = {} if seconds is None or seconds == math.inf else {"retry-after": str(max(1, math.ceil(seconds)))}
+    return headers if seconds is None or seconds <= _CLIENTS_WAIT_S else headers | {"x-should-retry": "false"}

@@ -52,17 +52,33 @@ def test_what_does_not_fit_is_refused_with_everything_one_needs_to_know(rig: Rig
         refusal.why
         == "$8.00 of $10.00 is spent, $1.00 is held for calls under way, and this call may cost up to $1.00."
     )
-    assert "1 Nov 2026, 00:00 UTC" in refusal.fix
-    assert refusal.retry_after == (datetime(2026, 11, 1, tzinfo=UTC) - NOW).total_seconds()
-    assert refusal.error().retry_after == refusal.retry_after
+    assert refusal.fix.startswith("Try again when some of them have ended")
+    assert (refusal.retry_after, refusal.error().retry_after) == (5, 5)
     assert rig.figures(budget) == (8 * DOLLAR, DOLLAR)
     assert isinstance(rig.reserve(DOLLAR)[1], tuple)  # exactly what is left still fits
+
+
+def test_what_is_spent_comes_back_with_the_next_window_and_what_is_too_large_never(rig: Rig) -> None:
+    budget = rig.budget(block_unpriced=True)
+    rig.settle(rig.reserve(9 * DOLLAR)[0], 10 * DOLLAR - 1_000)
+    _, refusal = rig.reserve(DOLLAR)
+    assert isinstance(refusal, Refusal)
+    assert refusal.why == "$9.999999 of $10.00 is spent, and this call may cost up to $1.00."
+    assert "1 Nov 2026, 00:00 UTC" in refusal.fix
+    assert refusal.retry_after == (datetime(2026, 11, 1, tzinfo=UTC) - NOW).total_seconds()
+    for amount in (10 * DOLLAR + 1, None):
+        _, never = rig.reserve(amount)
+        assert isinstance(never, Refusal)
+        assert "2026" not in never.fix
+        assert never.error().retry_after is None
+    assert rig.figures(budget) == (10 * DOLLAR - 1_000, 0)
 
 
 def test_a_refusal_says_the_windows_end_in_the_readers_zone(rig: Rig) -> None:
     from zoneinfo import ZoneInfo
 
-    rig.budget(limit=DOLLAR)
+    rig.budget(limit=3 * DOLLAR)
+    rig.settle(rig.reserve(2 * DOLLAR)[0], 2 * DOLLAR)
     _, refusal = rig.reserve(2 * DOLLAR)
     assert isinstance(refusal, Refusal)
     assert "1 Nov 2026, 01:00 CET" in refusal.in_zone(ZoneInfo("Europe/Berlin")).fix

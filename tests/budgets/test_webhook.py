@@ -193,6 +193,21 @@ def test_a_name_that_leads_to_a_private_address_later_is_not_followed(
     assert receiver.received == []
 
 
+def test_the_address_that_was_judged_is_the_one_that_is_connected_to(
+    store: Store, vault: Vault, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ipaddress import ip_address
+
+    from lib.providers import hosts
+
+    webhook = Webhook(store, vault)
+    monkeypatch.setattr(hosts, "_resolve", lambda host: [ip_address("127.0.0.1")])
+    monkeypatch.setattr(hosts, "is_private", lambda address: False)
+    webhook.set(OPERATOR, url=f"http://hooks.nobody.invalid:{receiver.server_port}/", secret=SECRET)
+    assert webhook.test(OPERATOR) is None  # the name itself leads nowhere
+    assert receiver.received[0][1]["Host"] == f"hooks.nobody.invalid:{receiver.server_port}"
+
+
 def test_removing_it_drops_what_waits(store: Store, webhook: Webhook, receiver: Receiver) -> None:
     receiver.status = 500
     webhook.test(OPERATOR)

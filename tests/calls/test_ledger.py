@@ -130,6 +130,17 @@ def test_endings_that_wait_while_another_call_is_refused_are_all_written(store: 
 
 
 @pytest.mark.feature("CALL-4")
+def test_a_folder_of_a_process_that_died_before_it_began_goes_after_a_while(tmp_path: Path) -> None:
+    young, old = tmp_path / ".young", tmp_path / ".old"
+    for folder in (young, old):
+        folder.mkdir()
+        (folder / "lock").touch()
+    os.utime(old, (0, 0))
+    assert list(dead_spools(tmp_path)) == []
+    assert (young.exists(), old.exists()) == (True, False)
+
+
+@pytest.mark.feature("CALL-4")
 def test_what_a_dead_process_left_is_closed_once(store: Store, tmp_path: Path) -> None:
     root = tmp_path / "spool"
     ended, running, unknown = opening("dead"), opening("dead"), opening("elsewhere")

@@ -184,6 +184,7 @@ def test_a_line_of_ten_megabytes_is_read_and_an_endless_one_is_not() -> None:
             Usage(10, 12, reasoning_tokens=7),
         ),
         ({"prompt_tokens": 8, "total_tokens": 8}, Usage(8, 0)),
+        ({"prompt_tokens": "8", "completion_tokens": 5}, None),
         ("many", None),
     ],
 )

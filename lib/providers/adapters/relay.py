@@ -58,19 +58,24 @@ class Relay:
             try:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
-                if request.stream and protocol is not Protocol.EMBEDDINGS:
-                    async for piece in _events(response, reader, keeps_counts=_wants_counts(wire)):
-                        yield piece
-                    said = list[Chunk]()
-                    data = b""
-                else:
+                is_whole = not request.stream or protocol is Protocol.EMBEDDINGS
+                is_told_at_once = not is_whole and _is_json(response)  # by a server that does not stream
+                said, data = list[Chunk](), b""
+                if is_whole or is_told_at_once:
                     data = await response.read()
                     said = reader.read_whole(data)
+                else:
+                    async for piece in _events(response, reader, keeps_counts=_wants_counts(wire)):
+                        yield piece
             finally:
                 response.close()
             if not reader.has_begun and not (request.stream and _is_stream(response)):
                 raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
-            yield Passed(data, [*said, *reader.end()])
+            if is_told_at_once:  # for a program that waits for events
+                for chunk in (*said, *reader.end()):
+                    yield chunk
+            else:
+                yield Passed(data, [*said, *reader.end()])
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:  # the boundary to the network's exceptions
@@ -215,8 +220,15 @@ def _headers(endpoint: Endpoint, protocol: Protocol, wire: Wire) -> dict[str, st
 
 
 def _is_stream(response: Response) -> bool:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in ("text/event-stream", "application/x-ndjson")
+    return _kind(response) in ("text/event-stream", "application/x-ndjson")
+
+
+def _is_json(response: Response) -> bool:
+    return _kind(response) == "application/json"
+
+
+def _kind(response: Response) -> str:
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)

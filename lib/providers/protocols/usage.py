@@ -27,11 +27,11 @@ def of_openai(told: Any, images: int = 0) -> Usage | None:
             return Usage(plain, answer, images=images)
     prompt = _count(told, "prompt_tokens", "input_tokens")
     completion = _count(told, "completion_tokens", "output_tokens")
-    if prompt is None and completion is None:
+    if prompt is None:
         return None
     read_in = _parts(told, "prompt_tokens_details", "input_tokens_details", "prompt_token_details")
     written = _parts(told, "completion_tokens_details", "output_tokens_details")
-    prompt, completion = prompt or 0, completion or 0
+    completion = completion or 0
     read = _largest(read_in, "cached_tokens") or _largest(
         told, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"
     )
