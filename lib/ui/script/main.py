@@ -36,7 +36,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("budgets", "Budgets", "account_balance_wallet", _P.VIEW_STATS),
         ("keys", "API keys", "vpn_key", _P.TEST_CONFIGS),
         ("connect", "Connect your app", "cable", _P.TEST_CONFIGS),
-        ("access", "Access", "key", _P.MANAGE_ENCRYPTION_KEYS),
+        ("access", "Access", "group", _P.MANAGE_ENCRYPTION_KEYS),
     ],
 }
 # A white label on the accent is hard to read in the dark theme, and no theme option changes it.
