@@ -6,7 +6,9 @@ the first wakes it and the others find it awake. Parts for one socket are one wr
 """
 
 import asyncio
+import logging
 
+log = logging.getLogger(__name__)
 _of: dict[asyncio.AbstractEventLoop, "Turn"] = {}
 
 
@@ -37,8 +39,12 @@ class Turn:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for transport, parts in waiting.items():
-            if not transport.is_closing():
-                transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            try:
+                if not transport.is_closing():
+                    transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            except Exception as error:  # the boundary between connections: the others' parts must leave
+                log.warning("A connection could not be written to and is ended: %s", error)
+                transport.abort()
 
 
 def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:

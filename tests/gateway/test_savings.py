@@ -59,6 +59,24 @@ def test_closing_sends_the_rest_first() -> None:
     asyncio.run(go())
 
 
+def test_a_connection_that_can_not_be_written_to_does_not_keep_the_others_waiting() -> None:
+    class Broken(Transport):
+        def write(self, data: bytes) -> None:
+            raise RuntimeError("no")
+
+        def abort(self) -> None:
+            self.closed = True
+
+    async def go() -> None:
+        broken, other, turn = Broken(), Transport(), turn_of(asyncio.get_running_loop())
+        for transport in (broken, other):
+            turn.write(transport, b"data")  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        assert (broken.closed, other.seen) == (True, [b"data"])
+
+    asyncio.run(go())
+
+
 def test_every_loop_has_its_own_turn_and_takes_it_along() -> None:
     async def go() -> Turn:
         assert turn_of(asyncio.get_running_loop()) is turn_of(asyncio.get_running_loop())
