@@ -7,6 +7,7 @@ the first wakes it and the others find it awake. Parts for one socket are one wr
 
 import asyncio
 import logging
+from typing import Any
 
 log = logging.getLogger(__name__)
 _of: dict[asyncio.AbstractEventLoop, "Turn"] = {}
@@ -45,6 +46,24 @@ class Turn:
             except Exception as error:  # the boundary between connections: the others' parts must leave
                 log.warning("A connection could not be written to and is ended: %s", error)
                 transport.abort()
+
+
+class TurnTransport:
+    """A transport whose writes leave with those of the turn; all else is its own."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._turn = transport, turn_of(loop)
+
+    def write(self, data: bytes) -> None:
+        """At the end of the turn."""
+        self._turn.write(self._transport, data)
+
+    def close(self) -> None:
+        """After what was written."""
+        self._turn.close(self._transport)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:

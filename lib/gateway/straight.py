@@ -14,13 +14,14 @@ import math
 import re
 import traceback
 from collections.abc import Mapping
+from typing import cast
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lib.gateway.completions import DOORS, Door
 from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, check_size, too_slow
-from lib.one_turn import turn_of
+from lib.one_turn import TurnTransport
 from lib.providers.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ class StraightProtocol(HttpToolsProtocol):
     """uvicorn's own, with that way and those limits."""
 
     _head_size = 0.0  # bytes of a head so far; below zero while a body comes
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has come."""
+        super().connection_made(cast(asyncio.Transport, TurnTransport(transport, self.loop)))
 
     def data_received(self, data: bytes) -> None:
         """What comes, unless it is more of a head that has no end."""
@@ -82,7 +87,6 @@ class Straight(Exchange):
 
     def __init__(self, protocol: StraightProtocol) -> None:
         self._protocol, self._transport, self._loop = protocol, protocol.transport, protocol.loop
-        self._turn = turn_of(self._loop)
         self.headers = dict(protocol.headers)
         self.keep_alive = protocol.parser.should_keep_alive()
         self.began = self.disconnected = self.response_complete = self.is_whole = self._is_wanted = False
@@ -99,7 +103,7 @@ class Straight(Exchange):
             log.error("an answer broke off:\n%s", redact("".join(traceback.format_exception(bug))))
         finally:
             if not self.response_complete:
-                self._turn.close(self._transport)
+                self._transport.close()
 
     @property
     def place(self) -> str:
@@ -148,14 +152,14 @@ class Straight(Exchange):
     async def write(self, data: bytes) -> None:
         """Send a part of the body."""
         if data and await self._may_write():
-            self._turn.write(self._transport, b"%b%x\r\n%b\r\n" % (self._head, len(data), data))
+            self._transport.write(b"%b%x\r\n%b\r\n" % (self._head, len(data), data))
             self._head = b""
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last part."""
         if await self._may_write():
             last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-            self._turn.write(self._transport, self._head + last)
+            self._transport.write(self._head + last)
             self._complete()
 
     async def answer(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
@@ -163,14 +167,14 @@ class Straight(Exchange):
         self.began = True
         if await self._may_write():
             head = self._head_of(status, {"content-length": str(len(data)), **headers}, JSON)
-            self._turn.write(self._transport, head + data)
+            self._transport.write(head + data)
             self._complete()
 
     async def _rest(self) -> None:
         reading = self._reading(self._loop)
         self._is_wanted = True
         if self._protocol.expect_100_continue:
-            self._turn.write(self._transport, b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             with reading:
                 while not self.is_whole:
@@ -210,5 +214,5 @@ class Straight(Exchange):
     def _complete(self) -> None:
         self.response_complete = True
         if not self.keep_alive:
-            self._turn.close(self._transport)
+            self._transport.close()
         self._protocol.on_response_complete()

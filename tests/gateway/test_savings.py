@@ -10,7 +10,7 @@ from live import live
 from lib.access.permissions import OPERATOR
 from lib.calls.live import LiveCall
 from lib.gateway import answers
-from lib.one_turn import Turn, turn_of
+from lib.one_turn import Turn, TurnTransport, turn_of
 from lib.settings import Settings
 
 
@@ -55,6 +55,19 @@ def test_closing_sends_the_rest_first() -> None:
         turn.write(transport, b"too late")  # type: ignore[arg-type]
         await asyncio.sleep(0)
         assert transport.seen == [b"last"]
+
+    asyncio.run(go())
+
+
+def test_a_transport_may_be_written_to_this_way_alone() -> None:
+    async def go() -> None:
+        transport = Transport()
+        one = TurnTransport(transport, asyncio.get_running_loop())  # type: ignore[arg-type]
+        one.write(b"head")
+        one.write(b"body")
+        assert (transport.seen, one.is_closing()) == ([], False)
+        one.close()
+        assert (transport.seen, one.is_closing()) == ([b"headbody"], True)
 
     asyncio.run(go())
 
