@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 log = logging.getLogger(__name__)
+_MUCH = 64 * 1024  # bytes: more than that waits for nothing, so that a slow reader is felt
 _of: dict[asyncio.AbstractEventLoop, "Turn"] = {}
 
 
@@ -21,7 +22,10 @@ class Turn:
         self._waiting: dict[asyncio.WriteTransport, list[bytes]] = {}
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
-        """Write soon; a socket that is closed by then gets nothing."""
+        """Write soon, much at once; a socket that is closed by then gets nothing."""
+        if len(data) > _MUCH:
+            self._send(transport, [*self._waiting.pop(transport, ()), data])
+            return
         if not self._waiting:
             self._loop.call_soon(self._flush)
         parts = self._waiting.get(transport)
@@ -32,20 +36,23 @@ class Turn:
 
     def close(self, transport: asyncio.WriteTransport) -> None:
         """Close it after what was written."""
-        parts = self._waiting.pop(transport, None)
-        if parts is not None and not transport.is_closing():
-            transport.write(b"".join(parts))
+        if transport in self._waiting:
+            self._send(transport, self._waiting.pop(transport))
         transport.close()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for transport, parts in waiting.items():
-            try:
-                if not transport.is_closing():
-                    transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
-            except Exception as error:  # the boundary between connections: the others' parts must leave
-                log.warning("A connection could not be written to and is ended: %s", error)
-                transport.abort()
+            self._send(transport, parts)
+
+    @staticmethod
+    def _send(transport: asyncio.WriteTransport, parts: list[bytes]) -> None:
+        try:
+            if not transport.is_closing():
+                transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        except Exception as error:  # the boundary between connections: the others' parts must leave
+            log.warning("A connection could not be written to and is ended: %s", error)
+            transport.abort()
 
 
 class TurnTransport:

@@ -28,6 +28,7 @@ from lib.gateway.straight import StraightProtocol
 from lib.gateway.supervisor import bound
 from lib.providers import adapters
 
+_KEEP_ALIVE_S = 65  # longer than clients keep a connection, so that none is closed while they send
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -66,6 +67,7 @@ class Worker(uvicorn.Server):
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=DRAIN_S,  # type: ignore[arg-type]  # a number, given to asyncio.wait_for
             )
         )

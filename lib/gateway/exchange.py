@@ -112,7 +112,7 @@ class Exchange:
 def too_slow() -> Refused:
     """The refusal of a body that does not come."""
     why = f"The body did not arrive within {_SLOWEST_BODY_S:g} s. Send it again."
-    return Refused(Refusal(408, "request_timeout", why))
+    return Refused(Refusal(408, "request_timeout", why, headers={"connection": "close"}))
 
 
 def check_size(size: int) -> None:

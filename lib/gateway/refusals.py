@@ -65,6 +65,12 @@ UNKNOWN_KEY = Refusal(
 )
 
 
+STOPPED = Refusal(
+    503,
+    "cancelled",
+    "The call was stopped before its end, by somebody or because the server stops. Send it again.",
+    headers={"retry-after": "1"},
+)
 INTERNAL = Refusal(500, "internal", "Something went wrong here. The server's log says what; nothing was lost.")
 
 
@@ -89,8 +95,7 @@ def of_row(row: Mapping[str, Any], retry_after: float | None = None) -> Refusal 
     if row.get("status") == "ok":
         return None
     if row.get("status") == "cancelled":
-        why = "The call was stopped before its end, by somebody or because the server stops. Send it again."
-        return Refusal(503, "cancelled", why, headers=_come_back(1))
+        return STOPPED
     kind = row.get("error_kind") or ErrorKind.INTERNAL.value
     status = _status_of(kind)
     message = row.get("error_message") or f"The call ended as {row.get('status', 'unknown')}."

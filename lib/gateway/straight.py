@@ -1,16 +1,16 @@
-"""The lone gateway's HTTP: uvicorn's own, with a short way to the doors of a model and limits on a request's head.
+"""The lone gateway's HTTP: uvicorn's own, with a short way to the doors of a model, and limits.
 
 A request for a model goes from uvicorn's parser to its door, and the answer to the socket, without the messages, tasks
-and headers of ASGI between them: those cost a tenth of a call. A head and what follows it at once are one write. All
+and headers of ASGI between them: those cost a tenth of a call. What is written in a turn of the loop is one write. All
 else (other addresses, HTTP/1.0, requests that come before the last one is answered) goes uvicorn's way.
 
-A head that has no end is refused. A wish to speak another protocol (h2c, as some clients add it to every request) is
-ignored as the standard allows; uvicorn would run the body as the next request.
+A head has a size and a time to come in, trailers have that size, and a connection that nothing is asked of ends. A wish
+to speak another protocol (h2c, as some clients add it to every request) is ignored as the standard allows; what is left
+of such wishes is refused, for the parser would run the body as the next request.
 """
 
 import asyncio
 import logging
-import math
 import re
 import traceback
 from collections.abc import Mapping
@@ -19,13 +19,17 @@ from typing import cast
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from lib.gateway import refusals
 from lib.gateway.completions import DOORS, Door
-from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, check_size, too_slow
+from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, Refused, check_size, too_slow
+from lib.gateway.silence import Silence
 from lib.one_turn import TurnTransport
 from lib.providers.redaction import redact
 
 log = logging.getLogger(__name__)
 _LONGEST_HEAD = 64 * 1024
+_HEAD_S = 20.0  # for a head to come in
+_MOST_QUEUED = 4  # requests before the last one is answered
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _DOORS = {path.encode(): door for path, door in DOORS.items()}
 
@@ -33,33 +37,82 @@ _DOORS = {path.encode(): door for path, door in DOORS.items()}
 class StraightProtocol(HttpToolsProtocol):
     """uvicorn's own, with that way and those limits."""
 
-    _head_size = 0.0  # bytes of a head so far; below zero while a body comes
+    _is_between = True  # a head is awaited, or has begun
+    _head = b""  # so far
+    _trailers = 0  # bytes
+    _running: "Straight | None" = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
         super().connection_made(cast(asyncio.Transport, TurnTransport(transport, self.loop)))
+        self._silence = Silence(self._end_of_silence, self.loop)
+        self._silence.may_last(self.timeout_keep_alive)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone; whoever answers it hears of that, and nothing of it is kept."""
+        self._silence.forget()
+        super().connection_lost(exc)
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.set()
+        self._running = self.cycle = None  # type: ignore[assignment]
+
+    def eof_received(self) -> None:
+        """The client says no more: what waits for it is written first."""
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """What comes, unless it is more of a head that has no end."""
-        if self._head_size >= 0:
-            if self._head_size > _LONGEST_HEAD:
-                self.send_400_response("The head of the request has no end.")
+        """What comes: a head once it is whole, anything else at once."""
+        if self._is_between:
+            data = self._head + data
+            if not self._is_whole_head(data):
                 return
-            self._head_size += len(data)
             if b"pgrade:" in data or b"PGRADE:" in data:
-                head, end, body = data.partition(b"\r\n\r\n")
-                data = _UPGRADE.sub(b"\r\nx-ignored:", head) + end + body
+                data = _without_upgrade(data)
         super().data_received(data)
+
+    def _is_whole_head(self, data: bytes) -> bool:
+        """Whether the parser should see it; if not it is kept, or refused."""
+        if b"\r\n\r\n" in data or b"\n\n" in data or not data[:1].isalpha():  # or it is none
+            self._head = b""
+            return True
+        if not self._head:
+            self._silence.may_last(_HEAD_S)
+        self._head = data
+        if len(data) > _LONGEST_HEAD:
+            self.send_400_response("The head of the request has no end.")
+        return False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head, or one that follows a body in parts, which says nothing here."""
+        if not self._is_between:
+            self._trailers += len(name) + len(value)
+            if self._trailers > _LONGEST_HEAD:
+                raise ValueError("The trailers have no end.")
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def _end_of_silence(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
         """The head has come: a door to a model is opened, uvicorn answers everything else."""
-        self._head_size = -math.inf
-        door, before, parser = _DOORS.get(self.url), self.cycle, self.parser
+        self._is_between, self._trailers, parser = False, 0, self.parser
+        if parser.should_upgrade():
+            raise ValueError("The connection speaks HTTP/1.1 alone.")
+        self._silence.end()
+        door, before = _DOORS.get(self.url), self.cycle
         is_free = before is None or before.response_complete
         if door is None or not is_free or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             super().on_headers_complete()
+            if not is_free and len(self.pipeline) < _MOST_QUEUED:
+                self.flow.resume_reading()  # else nobody would see the client go
             return
-        exchange = Straight(self)
+        exchange = self._running = Straight(self)
         self.cycle = exchange  # type: ignore[assignment]  # what uvicorn wants of one is there
         task = self.loop.create_task(exchange.serve(door))
         self.tasks.add(task)
@@ -74,12 +127,29 @@ class StraightProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The whole request has come; another one may follow."""
-        self._head_size = 0.0
+        self._is_between = True
         if isinstance(self.cycle, Straight):
             self.cycle.is_whole = True
             self.cycle.set()
         else:
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """It is answered: what waits is next, or the client has a while to ask again. uvicorn's, but for its timer."""
+        self._running = None
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._silence.may_last(self.timeout_keep_alive)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-ignored:", head) + end + body
 
 
 class Straight(Exchange):
@@ -99,6 +169,11 @@ class Straight(Exchange):
         """Answer; what has no answer, or but a part of one, ends its connection."""
         try:
             await door.answer(self)
+        except asyncio.CancelledError:  # the server stops and can't wait any longer
+            if not self.began:
+                self.keep_alive = False
+                await door.refuse(self, Refused(refusals.STOPPED))
+            raise
         except Exception as bug:
             log.error("an answer broke off:\n%s", redact("".join(traceback.format_exception(bug))))
         finally:
@@ -137,7 +212,9 @@ class Straight(Exchange):
             raise Left
         if not self.is_whole:
             await self._rest()
-        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        parts, self._parts = self._parts, []
+        self._protocol.flow.resume_reading()  # to see the client go
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def gone(self) -> None:
         """Return when the client has left."""
@@ -146,8 +223,8 @@ class Straight(Exchange):
 
     async def begin(self, status: int, headers: Mapping[str, str], content_type: str = JSON) -> None:
         """The head of an answer that comes in parts; it leaves with the first."""
-        self.began = True
         self._head = self._head_of(status, {"transfer-encoding": "chunked", **headers}, content_type)
+        self.began = True
 
     async def write(self, data: bytes) -> None:
         """Send a part of the body."""
@@ -164,9 +241,9 @@ class Straight(Exchange):
 
     async def answer(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
         """Send a whole answer."""
-        self.began = True
         if await self._may_write():
             head = self._head_of(status, {"content-length": str(len(data)), **headers}, JSON)
+            self.began = True
             self._transport.write(head + data)
             self._complete()
 
@@ -206,7 +283,7 @@ class Straight(Exchange):
             headers = {**headers, "connection": "close"}
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
         text = f"content-type: {content_type}\r\nx-content-type-options: nosniff\r\n{''.join(lines)}\r\n"
-        if text.count("\n") != len(lines) + 3:
+        if text.count("\n") != len(lines) + 3 or text.count("\r") != len(lines) + 3 or "\x00" in text:
             raise ValueError("a header of an answer holds a line break")
         own = b"".join([b"%b: %b\r\n" % line for line in self._protocol.server_state.default_headers])
         return STATUS_LINE[status] + own + text.encode("latin-1", "replace")
