@@ -7,6 +7,7 @@ asks for is compared as it was written, so a key for `support-bot` does not open
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import NoReturn
 
 from lib.errors import PermissionDenied
 
@@ -57,7 +58,11 @@ class KeyGrant:
     def require_model(self, name: str) -> None:
         """Raise PermissionDenied unless the model is in scope."""
         if not self.allows_model(name):
-            raise PermissionDenied("This API key can't use the model.", f"{name} is not in its scope.", _ASK)
+            self.refuse_model(name)
+
+    def refuse_model(self, name: str) -> NoReturn:
+        """Raise PermissionDenied."""
+        raise PermissionDenied("This API key can't use the model.", f"{name} is not in its scope.", _ASK)
 
     def require_endpoint(self, endpoint: Endpoint) -> None:
         """Raise PermissionDenied unless the endpoint is in scope."""

@@ -60,7 +60,7 @@ class Refusal:
         """What is spent, held and asked for."""
         so_far, limit = format_money(self.spent_nano), format_money(self.limit_nano)
         if so_far == limit and self.spent_nano != self.limit_nano:
-            so_far = f"${usd_from_nano(self.spent_nano).normalize():f}"
+            so_far, limit = (f"${usd_from_nano(nano).normalize():,f}" for nano in (self.spent_nano, self.limit_nano))
         spent = f"{so_far} of {limit} is spent"
         if self.amount_nano is None:
             return f"Nobody knows what this call would cost; {spent}."
@@ -74,7 +74,7 @@ class Refusal:
         """What can be done, and when it ends by itself."""
         if self.amount_nano is None:
             return "Add a price for the model, or allow models without one in the budget."
-        if self.amount_nano > self.limit_nano:
+        if self.amount_nano > self.limit_nano and not self.is_used_up:
             return "Ask for a shorter answer (max_tokens). Who manages providers can raise the limit."
         if self.waits_for_calls:
             return "Try again when some of them have ended, or ask for a shorter answer (max_tokens)."
@@ -87,7 +87,7 @@ class Refusal:
     @property
     def retry_after(self) -> int | None:
         """Seconds until the window ends, or some for calls to end; None where no waiting helps."""
-        if self.amount_nano is None or self.amount_nano > self.limit_nano:
+        if self.amount_nano is None or (self.amount_nano > self.limit_nano and not self.is_used_up):
             return None
         return _CALLS_END_S if self.waits_for_calls else max(1, -int(-(self.ends_at - self.at).total_seconds() // 1))
 

@@ -63,6 +63,7 @@ async def run_call(
     step, number = await _first(call, route), 0
     while step is not None:
         number += 1
+        call.retry_after = None
         if number > 1 or call.attempt.target is not step.target:
             call.attempt, call.claim = AttemptState(number, step.target), None
         try:
@@ -73,7 +74,8 @@ async def run_call(
         opened()
         if unsent is None:
             failure = await _attempt(call, route, ledger)
-            call.retry_after = failure.retry_after if isinstance(failure, ProviderError) else None
+            if isinstance(failure, ProviderError):
+                call.retry_after = failure.retry_after
             if failure is None and route.ended_well(step):
                 following = None
             else:

@@ -39,7 +39,6 @@ from lib.providers.redaction import redact
 
 MAX_EVENTS = 100
 _LONGEST_REASON, _LONGEST_MODEL = 40, 200  # as the ledger's columns
-_NO_LIMITS = Verdict()
 
 
 class Listener(Protocol):
@@ -96,6 +95,7 @@ class CallView:
     tags: Mapping[str, str] = field(default_factory=dict)
     cache_read_tokens: int = 0  # of the prompt's
     reasoning_tokens: int = 0  # of the completion's
+    retry_after: float | None = None  # of a call here that was refused; as `LiveCall` has it
 
     @property
     def running(self) -> bool:
@@ -203,7 +203,7 @@ class LiveCall:
         self.ended_at: float | None = None
         self.row: dict[str, Any] | None = None
         self.claim: Claim | None = None  # what the current attempt took of the limits
-        self.standing = _NO_LIMITS  # how the limits stood when the call opened
+        self.standing = Verdict()  # how the limits stood when the call opened
         self.is_counted = False  # by limits, whatever attempts follow
         self.retry_after: float | None = None  # seconds, where a refusal says; inf: no waiting helps
         messages = first.model_request.messages

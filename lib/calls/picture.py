@@ -45,6 +45,7 @@ def picture(call: LiveCall, prices: PriceBook) -> CallView:
         tags=call.plan.request.tags,
         cache_read_tokens=usage.cache_read_tokens,
         reasoning_tokens=usage.reasoning_tokens,
+        retry_after=call.retry_after,
         tool_calls=tuple(dict(tool) for tool in attempt.tool_calls.values()),
         **shown,
     )

@@ -19,6 +19,7 @@ from lib.configs.configuration import Configuration
 from lib.configs.effective import REQUEST, Effective, effective, settled
 from lib.configs.overrides import judged
 from lib.configs.routing import Deployment, Routing
+from lib.configs.scope import in_scope
 from lib.errors import InvalidInput, NotFound, UserError
 from lib.fast_json import encode
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
@@ -150,25 +151,12 @@ def _tagged(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
 
 
 def _configuration(request: CallRequest, lookups: Lookups) -> Configuration:
-    """What is asked; to a key whose scope it is not in, what exists looks like what does not."""
-    key = request.actor.key
-    try:
-        found = _found(request, lookups)
-    except NotFound:
-        if key is not None:
-            key.require_model(request.model or request.configuration or "")
-        raise
-    if key is not None:
-        key.require_model(found.slug)
-    return found
-
-
-def _found(request: CallRequest, lookups: Lookups) -> Configuration:
-    if request.model is not None:
-        return lookups.of_model(request.actor, request.model)
-    if request.configuration is None:
-        return lookups.default_for(request.actor, request.app or "playground")
-    return lookups.configuration(request.actor, request.configuration)
+    actor, name, model = request.actor, request.configuration, request.model
+    if model is not None:
+        return in_scope(actor, model, lambda: lookups.of_model(actor, model))
+    if name is None:
+        return in_scope(actor, None, lambda: lookups.default_for(actor, request.app or "playground"))
+    return in_scope(actor, name, lambda: lookups.configuration(actor, name))
 
 
 def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:

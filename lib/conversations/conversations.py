@@ -12,7 +12,9 @@ from sqlalchemy import ColumnElement, Text, cast, delete, func, insert, or_, sel
 
 from lib.access.permissions import Actor
 from lib.clock import new_id, utc_now
+from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
+from lib.configs.scope import in_scope
 from lib.conversations.conversation import (
     Conversation,
     Status,
@@ -58,12 +60,7 @@ class Conversations:
     ) -> Conversation:
         """Begin one with a configuration (slug or id; None: the app's default); nothing is sent."""
         owner = owner_of(actor)
-        if configuration is None:
-            chosen = self._configurations.default_for(actor, actor.key.app if actor.key else "playground")
-        else:
-            chosen = self._configurations.get(actor, configuration)
-        if actor.key is not None:
-            actor.key.require_model(chosen.slug)
+        chosen = in_scope(actor, configuration, lambda: self._chosen(actor, configuration))
         now = utc_now()
         fields = checked_fields(
             {
@@ -118,12 +115,15 @@ class Conversations:
             found = connection.scalars(select(C.tags).where(mine(actor)))
             return sorted({tag for tags in found for tag in tags})
 
+    def _chosen(self, actor: Actor, configuration: str | None) -> Configuration:
+        if configuration is None:
+            return self._configurations.default_for(actor, actor.key.app if actor.key else "playground")
+        return self._configurations.get(actor, configuration)
+
     def update(self, actor: Actor, conversation_id: str, **fields: Any) -> Conversation:
         """Change title, folder, tags, is_pinned, is_archived, ttl_s, system_prompt, strategy or configuration."""
         if (slug := fields.pop("configuration", None)) is not None:
-            chosen = self._configurations.get(actor, slug)
-            if actor.key is not None:
-                actor.key.require_model(chosen.slug)
+            chosen = in_scope(actor, slug, lambda: self._configurations.get(actor, slug))
             fields["configuration_id"] = chosen.id
         values = checked_fields(fields)
         if "title" in values:

@@ -89,7 +89,7 @@ class Answer:
         if self._attempt != call.attempt.number:  # what an attempt said before it failed is not the answer
             self._attempt = call.attempt.number
             self._held.clear()
-            self._writer = None
+            self._writer, self._is_passed = None, False
         if isinstance(piece, Passed):
             self._is_passed = True
             data = piece.data

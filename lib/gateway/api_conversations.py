@@ -160,7 +160,7 @@ def _ended(services: Services, actor: Actor, conversation_id: str, sent: Sent) -
     tools = [{name: part[name] for name in ("id", "name", "arguments")} for part in _parts(message, "tool_call")]
     reasoning = next((str(part["text"]) for part in _parts(message, "reasoning")), None)
     said = {"text": message.content, "reasoning": reasoning, "tool_calls": tools}
-    return {**outcome(log), **same, **said}, refusals.of_row(log)
+    return {**outcome(log), **same, **said}, refusals.of_row(log, services.calls.view(actor, sent.call_id).retry_after)
 
 
 def _parts(message: Message, kind: str) -> list[Mapping[str, Any]]:

@@ -173,15 +173,17 @@ def _ended(services: Services, actor: Actor, asked: Any) -> tuple[dict[str, Any]
     """The answer, checked, with its sources and its row of the ledger."""
     from lib.knowledge.answers import NOT_IN_SOURCES, check
 
-    text, log = NOT_IN_SOURCES, None
+    text, refusal, log = NOT_IN_SOURCES, None, None
     if asked.call_id is not None:
-        text = services.calls.wait(actor, asked.call_id, 10).text
+        view = services.calls.wait(actor, asked.call_id, 10)
+        text = view.text
         log = services.activity.detail(actor, asked.call_id).log
+        refusal = refusals.of_row(log, view.retry_after)
     checked = check(text, [hit.text for hit in asked.sources])
     sources = [{"n": n, **asdict(hit)} for n, hit in enumerate(asked.sources, start=1)]
     told = {"answer": checked.text, "cited": list(checked.cited), "removed_citations": checked.removed}
     told |= {"in_sources": checked.is_in_sources, "searched_as": asked.question, "sources": sources}
-    return (told | {"call": outcome(log) if log else None}), refusals.of_row(log) if log else None
+    return (told | {"call": outcome(log) if log else None}), refusal
 
 
 def _asked(body: Mapping[str, Any], usual: Any) -> tuple[Any, Any]:

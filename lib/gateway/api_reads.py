@@ -20,6 +20,7 @@ from lib.access.permissions import Actor
 from lib.calls.activity_rows import CallDetail
 from lib.calls.metric import Metric, NewMetric
 from lib.calls.metrics import Range
+from lib.configs.scope import in_scope
 from lib.errors import InvalidInput, LLMManagerError, NotFound
 from lib.gateway import refusals
 from lib.gateway.completions import caller
@@ -181,9 +182,7 @@ def check_budgets(asking: Asking) -> Any:
     services, actor = asking.services, asking.actor
     if (slug := asking.text("configuration")) is None:
         raise InvalidInput("configuration is missing.", "", "Name one.", field="configuration")
-    configuration = services.configurations.get(actor, slug)
-    if actor.key is not None:
-        actor.key.require_model(configuration.slug)
+    configuration = in_scope(actor, slug, lambda: services.configurations.get(actor, slug))
     asked = dry_run(
         actor,
         services.budgets,

@@ -21,6 +21,7 @@ from lib.access.permissions import Actor
 from lib.calls.estimate import estimate_tokens
 from lib.calls.live import LiveCall
 from lib.calls.request import CallRequest, Origin, text_of
+from lib.configs.scope import in_scope
 from lib.errors import LLMManagerError
 from lib.gateway import prompt_field, refusals
 from lib.gateway.answers import Answer, Writer
@@ -206,11 +207,12 @@ async def count_tokens(scope: Scope, receive: Receive, send: Send) -> None:
     """`POST /v1/messages/count_tokens`: an estimate; nothing is sent upstream."""
     exchange = Exchange(scope, receive, send)
     try:
-        actor = await caller(exchange, service_root.current(), Endpoint.MESSAGES)
+        services = service_root.current()
+        actor = await caller(exchange, services, Endpoint.MESSAGES)
         body = await exchange.body()
         model, tokens = await asyncio.to_thread(_counted, body) if len(body) > _LONG else _counted(body)
-        if actor.key is not None:
-            actor.key.require_model(model)
+        if actor.key is not None and not actor.key.allows_model(model):  # by an id, perhaps
+            await asyncio.to_thread(in_scope, actor, model, lambda: services.configurations.get(actor, model))
         await exchange.answer_json(200, {"input_tokens": tokens}, {})
     except Left:
         return

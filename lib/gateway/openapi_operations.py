@@ -14,7 +14,7 @@ REFUSALS = {
     408: "The body did not arrive in time.",
     409: "The state has moved on.",
     413: "The body is too large.",
-    429: "A limit, a budget, or the provider's limit; `Retry-After` says when to come back.",
+    429: "A limit, a budget, or the provider's limit; `Retry-After` says when to come back, where waiting helps.",
     500: "A fault of ours.",
     502: "The provider failed, or refused our account.",
     503: "The provider or the database does not answer.",

@@ -100,8 +100,8 @@ def of_row(row: Mapping[str, Any], retry_after: float | None = None) -> Refusal 
     status = _status_of(kind)
     message = row.get("error_message") or f"The call ended as {row.get('status', 'unknown')}."
     if retry_after is None and status in (429, 503):
-        retry_after = math.inf if kind == ErrorKind.BUDGET else 1
-    return Refusal(status, kind, message, headers=_come_back(retry_after))
+        retry_after = math.inf if kind in (ErrorKind.BUDGET, ErrorKind.QUOTA) else 1
+    return Refusal(status, kind, message, headers=_come_back(retry_after if status == 429 or status >= 500 else None))
 
 
 def _status_of(kind: str) -> int:

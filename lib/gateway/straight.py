@@ -38,7 +38,7 @@ class StraightProtocol(HttpToolsProtocol):
     """uvicorn's own, with that way and those limits."""
 
     _is_between = True  # a head is awaited, or has begun
-    _head = b""  # so far
+    _head, _head_size = b"", 0  # so far, in bytes
     _trailers = 0  # bytes
     _running: "Straight | None" = None
 
@@ -62,26 +62,23 @@ class StraightProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """What comes: a head once it is whole, anything else at once."""
+        """What comes; a head once it is whole, so that it can be looked at wherever the network cuts it."""
         if self._is_between:
-            data = self._head + data
-            if not self._is_whole_head(data):
+            if self._head_size > _LONGEST_HEAD:
+                self.send_400_response("The head of the request has no end.")
                 return
+            has_begun, self._head_size = self._head_size > 0, self._head_size + len(data)
+            data = self._head + data
+            if b"\r\n\r\n" not in data:
+                if not has_begun:
+                    self._silence.may_last(_HEAD_S)
+                if data[:1].isalpha() and b"\n\n" not in data:  # else it is none, and the parser says so
+                    self._head = data
+                    return
+            self._head = b""
             if b"pgrade:" in data or b"PGRADE:" in data:
                 data = _without_upgrade(data)
         super().data_received(data)
-
-    def _is_whole_head(self, data: bytes) -> bool:
-        """Whether the parser should see it; if not it is kept, or refused."""
-        if b"\r\n\r\n" in data or b"\n\n" in data or not data[:1].isalpha():  # or it is none
-            self._head = b""
-            return True
-        if not self._head:
-            self._silence.may_last(_HEAD_S)
-        self._head = data
-        if len(data) > _LONGEST_HEAD:
-            self.send_400_response("The head of the request has no end.")
-        return False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A line of the head, or one that follows a body in parts, which says nothing here."""
@@ -101,7 +98,7 @@ class StraightProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head has come: a door to a model is opened, uvicorn answers everything else."""
-        self._is_between, self._trailers, parser = False, 0, self.parser
+        self._is_between, self._head_size, self._trailers, parser = False, 0, 0, self.parser
         if parser.should_upgrade():
             raise ValueError("The connection speaks HTTP/1.1 alone.")
         self._silence.end()

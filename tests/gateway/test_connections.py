@@ -146,22 +146,20 @@ def test_no_head_and_no_trailers_without_an_end(door: Echo) -> None:
     line = b"x-much: " + b"y" * 1_000 + b"\r\n"
 
     async def test(connect: Any) -> None:
-        protocol, transport = connect()
-        protocol.data_received(b"POST /model HTTP/1.1\r\n")
-        for _ in range(64):
-            protocol.data_received(line)
-        assert not transport.closed
-        protocol.data_received(line * 2)
-        await asyncio.sleep(0)
-        assert transport.seen.startswith(b"HTTP/1.1 400 ")
-        assert transport.closed
-        protocol, transport = connect()
-        protocol.data_received(b"POST /model HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
-        sent = 0
-        while not transport.closed and sent < 200:
-            protocol.data_received(line)
-            sent += 1
-        assert 60 < sent < 70
+        begun = b"POST /model HTTP/1.1\r\nhost: a\r\n"
+        for start, more in (
+            (begun, line),
+            (b"\r\n" + begun, b"1: " + line),  # which does not look like the beginning of a head
+            (begun + b"transfer-encoding: chunked\r\n\r\n0\r\n", line),
+        ):
+            protocol, transport = connect()
+            protocol.data_received(start)
+            sent = 0
+            while not transport.closed and sent < 200:
+                protocol.data_received(more)
+                sent += 1
+            assert 60 < sent < 70
+            assert transport.seen.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 200 "))
 
     run(test)
 

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -119,10 +119,9 @@ class Response:
             parts.append(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def parts(self) -> AsyncIterator[bytes]:
-        """The body as it comes; RemoteProtocolError when it breaks off."""
-        while data := await self._connection.receive():
-            yield data
+    async def part(self) -> bytes:
+        """What has come of the body since, or comes next; empty at its end. RemoteProtocolError when it breaks off."""
+        return await self._connection.receive()
 
     def close(self) -> None:
         """Keep the connection when the body was read to its end, else end it."""

@@ -3,7 +3,8 @@
 Nothing is translated, so nothing is lost and little is spent: a field nobody here knows travels both ways. What passes
 is read on the way by the same readers as in the other lane, so the ledger's row is the same. Changed are the model, the
 key, the system prompt and parameters of the configuration, and that the provider is asked for its counts; where the
-program did not ask for them, the event that holds them is taken out again.
+program did not ask for them, the event that holds them is taken out again. A server that was asked for a stream and
+tells its answer at once is written as events.
 
 Connections are kept, redirects are not followed, and the addresses a name resolves to are checked at connect.
 """
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 
 from lib.fast_json import encode
 from lib.providers.adapters import failures
+from lib.providers.adapters.at_once import as_events
 from lib.providers.adapters.http_client import Client, Response
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
 from lib.providers.kinds import Protocol, ProviderKind, facts
@@ -58,24 +60,27 @@ class Relay:
             try:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
-                is_whole = not request.stream or protocol is Protocol.EMBEDDINGS
-                is_told_at_once = not is_whole and _is_json(response)  # by a server that does not stream
-                said, data = list[Chunk](), b""
-                if is_whole or is_told_at_once:
+                said, data, is_told_at_once = list[Chunk](), b"", False
+                if not request.stream or protocol is Protocol.EMBEDDINGS:
                     data = await response.read()
                     said = reader.read_whole(data)
+                elif (first := await _beginning(response)).lstrip()[:1] == b"{" and not _is_stream(response):
+                    is_told_at_once, data = True, first + await response.read()
+                    said = reader.read_whole(data)
                 else:
-                    async for piece in _events(response, reader, keeps_counts=_wants_counts(wire)):
+                    async for piece in _events(first, response, reader, keeps_counts=_wants_counts(wire)):
                         yield piece
             finally:
                 response.close()
             if not reader.has_begun and not (request.stream and _is_stream(response)):
                 raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
-            if is_told_at_once:  # for a program that waits for events
+            if is_told_at_once and protocol is not Protocol.CHAT:
                 for chunk in (*said, *reader.end()):
                     yield chunk
-            else:
-                yield Passed(data, [*said, *reader.end()])
+                return
+            if is_told_at_once:
+                data = as_events(data, with_counts=_wants_counts(wire))
+            yield Passed(data, [*said, *reader.end()])
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:  # the boundary to the network's exceptions
@@ -150,14 +155,22 @@ def _reader(protocol: Protocol, request: ModelRequest) -> Reader:
     return reader
 
 
-async def _events(response: Response, reader: Reader, *, keeps_counts: bool) -> AsyncIterator[Piece]:
-    documents, events = Documents(reader.parse), _Events()
-    async for data in response.parts():
-        said: list[Chunk] = []
+async def _beginning(response: Response) -> bytes:
+    """The first of a body that is more than blanks; empty when there is none."""
+    data = b""
+    while not data.strip() and (part := await response.part()):
+        data += part
+    return data
+
+
+async def _events(first: bytes, response: Response, reader: Reader, *, keeps_counts: bool) -> AsyncIterator[Piece]:
+    documents, events, data = Documents(reader.parse), _Events(), first
+    said: list[Chunk] = []
+    while data:
         for document in documents.feed(data):
             said += reader.read(document)
         yield Passed(data if keeps_counts else events.without_counts(data), said)
-    said = []
+        said, data = [], await response.part()
     for document in documents.end():
         said += reader.read(document)
     if said or not keeps_counts:
@@ -220,15 +233,8 @@ def _headers(endpoint: Endpoint, protocol: Protocol, wire: Wire) -> dict[str, st
 
 
 def _is_stream(response: Response) -> bool:
-    return _kind(response) in ("text/event-stream", "application/x-ndjson")
-
-
-def _is_json(response: Response) -> bool:
-    return _kind(response) == "application/json"
-
-
-def _kind(response: Response) -> str:
-    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/event-stream", "application/x-ndjson")
 
 
 @dataclass(frozen=True)
@@ -246,7 +252,7 @@ class _ErrorAnswer:
 
 async def _fail(endpoint: Endpoint, model: str, response: Response) -> NoReturn:
     body = b""
-    async for part in response.parts():
+    while part := await response.part():
         body += part
         if len(body) > failures.LARGEST_ERROR:
             break

@@ -1,0 +1,36 @@
+"""A whole answer of OpenAI's chat for a program that waits for events: some servers do not stream."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lib.fast_json import decode, encode
+
+_DONE = b"data: [DONE]\n\n"
+
+
+def as_events(data: bytes, *, with_counts: bool) -> bytes:
+    """The events that say the same, choice by choice, and what nobody here knows; nothing of what is no object."""
+    document = decode(data)
+    if not isinstance(document, dict):
+        return b""
+    head = {name: value for name, value in document.items() if name not in ("choices", "usage")}
+    head["object"] = "chat.completion.chunk"
+    events = [{**head, "choices": [choice]} for choice in _choices(document)]
+    if with_counts and document.get("usage"):
+        events.append({**head, "choices": [], "usage": document["usage"]})
+    return b"".join([b"data: %b\n\n" % encode(event) for event in events]) + _DONE
+
+
+def _choices(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each once with its words and once with its end."""
+    for place, choice in enumerate(document.get("choices") or ()):
+        if not isinstance(choice, dict):
+            continue
+        rest = {"index": place, **choice}
+        rest.pop("finish_reason", None)
+        message = rest.pop("message", None)
+        delta = dict(message) if isinstance(message, dict) else {}
+        if isinstance(tools := delta.get("tool_calls"), list):
+            delta["tool_calls"] = [{"index": n, **tool} for n, tool in enumerate(tools) if isinstance(tool, dict)]
+        yield {**rest, "delta": delta, "finish_reason": None}
+        yield {"index": rest["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
