@@ -63,7 +63,7 @@ def test_what_is_spent_comes_back_with_the_next_window_and_what_is_too_large_nev
     rig.settle(rig.reserve(9 * DOLLAR)[0], 10 * DOLLAR - 1_000)
     _, refusal = rig.reserve(DOLLAR)
     assert isinstance(refusal, Refusal)
-    assert refusal.why == "$9.999999 of $10.00 is spent, and this call may cost up to $1.00."
+    assert refusal.why == "$9.999999 of $10 is spent, and this call may cost up to $1.00."
     assert "1 Nov 2026, 00:00 UTC" in refusal.fix
     assert refusal.retry_after == (datetime(2026, 11, 1, tzinfo=UTC) - NOW).total_seconds()
     for amount in (10 * DOLLAR + 1, None):
