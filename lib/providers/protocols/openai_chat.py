@@ -47,14 +47,7 @@ class _Words(msgspec.Struct, gc=False):
     x_groq: None = None
 
 
-class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    content: str
-    role: str | None = None
-    refusal: None = None
-    tool_calls: None = None
-    function_call: None = None
-    reasoning: None = None
-    reasoning_content: None = None
+class _Message(_Delta, forbid_unknown_fields=True, gc=False):
     annotations: msgspec.Raw = msgspec.Raw(b"null")
 
 
