@@ -1,4 +1,7 @@
-"""How a program calls this installation: addresses, programs to copy, a call to try. `?configuration=<name>`."""
+"""How a program calls this installation: addresses, programs to copy, a call to try.
+
+`?configuration=<name>&key=<its beginning>`.
+"""
 
 import streamlit as st
 

@@ -48,10 +48,16 @@ def choose_model(configurations: Sequence[Configuration]) -> str:
 
 
 def choose_key(keys: Sequence[ApiKey]) -> ApiKey:
-    """One of the keys, which are known by their beginning."""
+    """One of the keys, which are known by their beginning; the address keeps it."""
     names = {key.id: f"{key.name} · {key.prefix}… · app {key.app}" for key in keys}
+    wanted = next((key.id for key in keys if key.prefix == st.query_params.get("key")), keys[0].id)
+    if st.session_state.get(_CHOSEN) not in names:  # not chosen yet, or gone meanwhile
+        st.session_state[_CHOSEN] = wanted
     chosen = st.selectbox("API key", list(names), format_func=lambda key_id: names[key_id], key=_CHOSEN)
-    return next(key for key in keys if key.id == chosen)
+    key = next(key for key in keys if key.id == chosen)
+    if key.prefix != st.query_params.get("key", keys[0].prefix):
+        st.query_params["key"] = key.prefix
+    return key
 
 
 def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -> None:

@@ -60,6 +60,20 @@ def test_programs_name_the_model_and_the_beginning_of_the_key(visitor: Visitor) 
     assert '"greeter"' not in code(page)
 
 
+def test_the_chosen_key_is_in_the_address(visitor: Visitor) -> None:
+    create, me = visitor.services.api_keys.create, amira(visitor)
+    keys = [create(me, app=app)[1] for app in ("first", "second", "third")]
+    page = visitor.open("connect")
+    assert "key" not in page.query_params
+    page.selectbox(key="connect-key").set_value(keys[0].id)
+    page = run(page)
+    assert page.query_params["key"] in (keys[0].prefix, [keys[0].prefix])
+    again = visitor.open("connect", key=keys[1].prefix)
+    assert again.selectbox(key="connect-key").value == keys[1].id
+    assert f"Bearer {keys[1].prefix}..." in code(again)
+    assert visitor.open("connect", key="llmm_nobody").selectbox(key="connect-key").value == keys[2].id
+
+
 def test_a_key_that_was_just_made_stands_in_the_programs_of_this_session(visitor: Visitor) -> None:
     services, me = visitor.services, amira(visitor)
     services.api_keys.create(me, app="other")
