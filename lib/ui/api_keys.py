@@ -120,6 +120,10 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
         asked = ActivityFilter(period="30d", api_keys=(key.id,))
         link = session.page("activity")
         st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
+        if key.state() == "active":
+            st.page_link(
+                session.page("connect"), label="Connect", icon=":material/cable:", query_params={"key": key.prefix}
+            )
         if st.button(":red[Revoke]", icon=":material/block:", key=f"revoke-{key.id}"):
             st.dialog(f"Revoke the key {blocks.plain(key.name)}?")(revoke_dialog)(services, actor, key)
     if not mine:
