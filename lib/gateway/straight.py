@@ -11,15 +11,14 @@ of such wishes is refused, for the parser would run the body as the next request
 
 import asyncio
 import logging
-import re
 import traceback
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from lib.gateway import refusals
+from lib.gateway import heads, refusals
 from lib.gateway.completions import DOORS, Door
 from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, Refused, check_size, too_slow
 from lib.gateway.silence import Silence
@@ -29,8 +28,7 @@ from lib.providers.redaction import redact
 log = logging.getLogger(__name__)
 _LONGEST_HEAD = 64 * 1024
 _HEAD_S = 20.0  # for a head to come in
-_MOST_QUEUED = 4  # requests before the last one is answered
-_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_MOST_QUEUED, _FAR_TOO_MANY = 4, 100  # requests before the last one is answered: the next wait, or are refused
 _DOORS = {path.encode(): door for path, door in DOORS.items()}
 
 
@@ -40,7 +38,7 @@ class StraightProtocol(HttpToolsProtocol):
     _is_between = True  # a head is awaited, or has begun
     _head, _head_size = b"", 0  # so far, in bytes
     _trailers = 0  # bytes
-    _running: "Straight | None" = None
+    _running: Any = None  # the request that is being answered, by a door or uvicorn
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
@@ -54,7 +52,7 @@ class StraightProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self._running is not None:
             self._running.disconnected = True
-            self._running.set()
+            self._running.message_event.set()
         self._running = self.cycle = None  # type: ignore[assignment]
 
     def eof_received(self) -> None:
@@ -69,15 +67,12 @@ class StraightProtocol(HttpToolsProtocol):
                 return
             has_begun, self._head_size = self._head_size > 0, self._head_size + len(data)
             data = self._head + data
-            if b"\r\n\r\n" not in data:
+            if not heads.is_whole(data):
                 if not has_begun:
                     self._silence.may_last(_HEAD_S)
-                if data[:1].isalpha() and b"\n\n" not in data:  # else it is none, and the parser says so
-                    self._head = data
-                    return
-            self._head = b""
-            if b"pgrade:" in data or b"PGRADE:" in data:
-                data = _without_upgrade(data)
+                self._head = data
+                return
+            self._head, data = b"", heads.without_upgrade(data)
         super().data_received(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -105,15 +100,24 @@ class StraightProtocol(HttpToolsProtocol):
         door, before = _DOORS.get(self.url), self.cycle
         is_free = before is None or before.response_complete
         if door is None or not is_free or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            if len(self.pipeline) >= _FAR_TOO_MANY:
+                raise ValueError("Too many requests wait on one connection.")
             super().on_headers_complete()
-            if not is_free and len(self.pipeline) < _MOST_QUEUED:
-                self.flow.resume_reading()  # else nobody would see the client go
+            if is_free:
+                self._running = self.cycle
+            else:
+                self.read_on()  # else nobody would see the client go
             return
         exchange = self._running = Straight(self)
         self.cycle = exchange  # type: ignore[assignment]  # what uvicorn wants of one is there
         task = self.loop.create_task(exchange.serve(door))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    def read_on(self) -> None:
+        """More may come, unless too much waits already."""
+        if len(self.pipeline) < _MOST_QUEUED:
+            self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
@@ -137,16 +141,13 @@ class StraightProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._running, app = self.pipeline.pop()
+            self._start_asgi_task(self._running, app)
+            self.read_on()
         else:
+            self.flow.resume_reading()
             self._silence.may_last(self.timeout_keep_alive)
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    head, end, body = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"\r\nx-ignored:", head) + end + body
 
 
 class Straight(Exchange):
@@ -210,7 +211,7 @@ class Straight(Exchange):
         if not self.is_whole:
             await self._rest()
         parts, self._parts = self._parts, []
-        self._protocol.flow.resume_reading()  # to see the client go
+        self._protocol.read_on()  # to see the client go
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def gone(self) -> None:

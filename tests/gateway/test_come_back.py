@@ -214,6 +214,26 @@ def test_what_is_told_at_once_and_what_is_streamed_is_known_by_itself(rig: Live,
     assert [chunk for chunk in chunks if chunk.usage] == [], "nobody asked for them"
 
 
+def test_a_stream_of_json_without_a_label_is_still_a_stream(rig: Live) -> None:
+    def lines(wire: Wire) -> None:
+        wire.begin("text/plain")
+        wire.say('{"status": "queued"}\n', openai_delta("word"), openai_delta(None, "stop"), "data: [DONE]\n\n")
+
+    provide(rig, "lines", lines)
+    answer = ask(rig, "lines", stream=True)
+    assert (answer.status_code, "word" in answer.text, rig.row()["status"]) == (200, True, "ok")
+
+
+def test_an_answer_of_blanks_is_none(rig: Live) -> None:
+    def blank(wire: Wire) -> None:
+        wire.begin("text/event-stream")
+        for _ in range(100):
+            wire.say(b"\n" * 1_000)
+
+    provide(rig, "blank", blank)
+    assert ask(rig, "blank", stream=True).status_code == 502
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("second", ["told at once", "translated"])
 def test_what_a_first_attempt_passed_on_is_not_in_the_way_of_the_second(rig: Live, stream: bool, second: str) -> None:

@@ -118,6 +118,16 @@ def test_an_answer_that_was_made_leaves_before_its_connection_ends(door: Echo, e
     run(test)
 
 
+@pytest.mark.parametrize("head", [b"POST /model HTTP/1.1\r\nhost: a\n\r\n", b"POST /model HTTP/1.1\nhost: a\n\n"])
+def test_a_head_with_other_ends_of_lines_is_answered_at_once(door: Echo, head: bytes) -> None:
+    async def test(connect: Any) -> None:
+        protocol, transport = connect()
+        protocol.data_received(head)
+        await until(lambda: transport.seen.startswith(b"HTTP/1.1 "))
+
+    run(test)
+
+
 @pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE", b"uPgRaDe"])
 @pytest.mark.parametrize("cut", [None, 40, 60, 66, 70])
 @pytest.mark.parametrize("before", [b"", ASKED])
@@ -212,6 +222,44 @@ def test_too_many_requests_at_once_wait_outside(door: Echo) -> None:
         door.wait.set()
         await until(lambda: transport.seen.count(b"HTTP/1.1 ") == 8)
         await until(lambda: transport.is_reading)
+
+    run(test)
+
+
+def test_a_flood_of_requests_is_ended_and_keeps_nothing(door: Echo) -> None:
+    async def test(connect: Any) -> None:
+        for flood in (ASKED, b"GET /nothing HTTP/1.1\r\n\r\n"):
+            door.wait = asyncio.Event()
+            protocol, transport = connect()
+            protocol.data_received(ASKED + flood * 5_000)
+            await asyncio.sleep(0)
+            assert transport.closed
+            assert len(protocol.pipeline) <= 100
+            door.wait.set()
+            await asyncio.sleep(0.02)
+
+    run(test)
+
+
+def test_a_client_that_goes_while_a_later_request_is_answered_is_noticed(door: Echo) -> None:
+    async def test(connect: Any) -> None:
+        door.wait = asyncio.Event()
+        protocol, transport = connect()
+        gone = asyncio.Event()
+
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            gone.set()
+
+        protocol.app = app
+        protocol.data_received(ASKED + b"GET /a HTTP/1.1\r\n\r\n" + b"GET /b HTTP/1.1\r\n\r\n")
+        await asyncio.sleep(0.01)
+        door.wait.set()
+        await until(lambda: transport.seen.endswith(b"hi"))
+        await asyncio.sleep(0.01)
+        protocol.connection_lost(None)
+        await until(gone.is_set)
 
     run(test)
 

@@ -23,14 +23,17 @@ def as_events(data: bytes, *, with_counts: bool) -> bytes:
 
 def _choices(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Each once with its words and once with its end."""
-    for place, choice in enumerate(document.get("choices") or ()):
-        if not isinstance(choice, dict):
-            continue
-        rest = {"index": place, **choice}
+    told = document.get("choices")
+    choices = [choice for choice in told if isinstance(choice, dict)] if isinstance(told, list) else []
+    for place, choice in enumerate(choices):
+        index = choice.get("index")
+        rest = {**choice, "index": index if isinstance(index, int) else place}
         rest.pop("finish_reason", None)
-        message = rest.pop("message", None)
+        message = rest.pop("message", rest.get("delta"))
         delta = dict(message) if isinstance(message, dict) else {}
         if isinstance(tools := delta.get("tool_calls"), list):
-            delta["tool_calls"] = [{"index": n, **tool} for n, tool in enumerate(tools) if isinstance(tool, dict)]
+            delta["tool_calls"] = [
+                {**tool, "index": n} for n, tool in enumerate(t for t in tools if isinstance(t, dict))
+            ]
         yield {**rest, "delta": delta, "finish_reason": None}
         yield {"index": rest["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}

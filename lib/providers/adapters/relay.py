@@ -17,13 +17,13 @@ from typing import Any, NoReturn
 from lib.fast_json import encode
 from lib.providers.adapters import failures
 from lib.providers.adapters.at_once import as_events
-from lib.providers.adapters.http_client import Client, Response
+from lib.providers.adapters.http_client import Client, RemoteProtocolError, Response
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
 from lib.providers.kinds import Protocol, ProviderKind, facts
 from lib.providers.parameter_rules import ALLOWED
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.embeddings import EmbeddingsAnswer
-from lib.providers.protocols.framing import Documents
+from lib.providers.protocols.framing import Documents, Unreadable, parse
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.usage import images_in
 
@@ -33,6 +33,7 @@ _PATHS = {
     Protocol.EMBEDDINGS: "/embeddings",
     Protocol.MESSAGES: "/v1/messages",
 }
+_MOST_BLANKS = 64 * 1024  # bytes
 _CEILINGS = ("max_completion_tokens", "max_tokens")
 _CEILING = {Protocol.RESPONSES: "max_output_tokens", Protocol.MESSAGES: "max_tokens"}
 
@@ -64,12 +65,16 @@ class Relay:
                 if not request.stream or protocol is Protocol.EMBEDDINGS:
                     data = await response.read()
                     said = reader.read_whole(data)
-                elif (first := await _beginning(response)).lstrip()[:1] == b"{" and not _is_stream(response):
-                    is_told_at_once, data = True, first + await response.read()
-                    said = reader.read_whole(data)
                 else:
-                    async for piece in _events(first, response, reader, keeps_counts=_wants_counts(wire)):
-                        yield piece
+                    first = await _beginning(response)
+                    if first.lstrip()[:1] == b"{" and not _is_stream(response):
+                        first += await response.read()
+                        is_told_at_once = _is_document(first)
+                    if is_told_at_once:
+                        data, said = first, reader.read_whole(first)
+                    else:
+                        async for piece in _events(first, response, reader, keeps_counts=_wants_counts(wire)):
+                            yield piece
             finally:
                 response.close()
             if not reader.has_begun and not (request.stream and _is_stream(response)):
@@ -156,11 +161,24 @@ def _reader(protocol: Protocol, request: ModelRequest) -> Reader:
 
 
 async def _beginning(response: Response) -> bytes:
-    """The first of a body that is more than blanks; empty when there is none."""
-    data = b""
-    while not data.strip() and (part := await response.part()):
-        data += part
-    return data
+    """The first part of a body that is more than blanks; empty when there is none."""
+    blanks = 0
+    while part := await response.part():
+        if part.strip():
+            return part
+        blanks += len(part)
+        if blanks > _MOST_BLANKS:
+            raise RemoteProtocolError("The answer begins with nothing but blanks.")
+    return b""
+
+
+def _is_document(data: bytes) -> bool:
+    """Whether a body is one JSON document, and not several."""
+    try:
+        parse(data)
+    except Unreadable:
+        return False
+    return True
 
 
 async def _events(first: bytes, response: Response, reader: Reader, *, keeps_counts: bool) -> AsyncIterator[Piece]:
