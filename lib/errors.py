@@ -5,6 +5,7 @@ installation lacks (`InstallationError`). Anything else is a bug and is not caug
 `title`, `why` and `fix`; none of the three may ever hold a secret.
 """
 
+import math
 from enum import StrEnum
 
 
@@ -51,6 +52,11 @@ class Throttled(UserError):
     def __init__(self, title: str, why: str = "", fix: str = "", retry_after: int | None = 60) -> None:
         super().__init__(title, why, fix)
         self.retry_after = retry_after
+
+    @property
+    def wait_s(self) -> float:
+        """The same as a number: infinite where no waiting helps."""
+        return math.inf if self.retry_after is None else self.retry_after
 
 
 class InstallationError(LLMManagerError):

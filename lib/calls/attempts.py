@@ -6,7 +6,6 @@ exactly once, whatever happens in between.
 
 import asyncio
 import logging
-import math
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
@@ -125,7 +124,7 @@ async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, o
         call.standing = answer.standing
     if answer.refusal is not None and answer.kind is not None:
         call.note("refused", answer.refusal.title)
-        call.retry_after = math.inf if answer.refusal.retry_after is None else answer.refusal.retry_after
+        call.retry_after = answer.refusal.wait_s
         return Ending("refused", answer.kind.value, str(answer.refusal), sent=False)
     call.claim, call.is_counted = ask.claim, True
     call.note("opened", f"attempt {call.attempt.number}, log {call.attempt.log_id[:8]}")

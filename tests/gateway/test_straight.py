@@ -10,7 +10,7 @@ from typing import Any
 import httptools
 import pytest
 from live import Live, live
-from wire import Wire, openai_delta, sse
+from wire import Wire, openai_delta, sse, stalled_by
 
 from lib.gateway import exchange
 from lib.gateway.straight import StraightProtocol
@@ -221,13 +221,7 @@ def test_a_slow_reader_slows_the_stream_and_gets_all_of_it(rig: Live) -> None:
 
 def test_who_leaves_in_mid_stream_ends_the_call(rig: Live) -> None:
     gate = threading.Event()
-
-    def slow(wire: Wire) -> None:
-        wire.begin("text/event-stream")
-        wire.say(openai_delta("a"))
-        gate.wait(20)
-
-    rig.provider("slow", "custom", slow)
+    rig.provider("slow", "custom", stalled_by(gate))
     client = Client(rig)
     client.send(client.request(asked(model="slow", stream=True)))
     assert b"200 OK" in client.socket.recv(1000)

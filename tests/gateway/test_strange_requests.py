@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from live import Live, live
-from wire import Wire, openai_delta
+from wire import Wire, stalled_by
 
 from lib.access.grants import Endpoint
 from lib.calls import calls
@@ -126,13 +126,7 @@ def test_a_body_that_drips_is_given_up(rig: Live, monkeypatch: pytest.MonkeyPatc
 def test_more_calls_than_a_process_takes_are_told_to_come_again(rig: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "MAX_ANSWERING", 3)
     gate = threading.Event()
-
-    def slow(wire: Wire) -> None:
-        wire.begin("text/event-stream")
-        wire.say(openai_delta("a"))
-        gate.wait(20)
-
-    rig.provider("slow", "custom", slow)
+    rig.provider("slow", "custom", stalled_by(gate))
     body = {"model": "slow", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     threads = [threading.Thread(target=post, args=(rig, body)) for _ in range(3)]
     for thread in threads:

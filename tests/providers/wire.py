@@ -136,6 +136,17 @@ ANTHROPIC_START = sse(
 )
 
 
+def stalled_by(gate: threading.Event) -> Script:
+    """Begins to answer OpenAI's way, and says no more until the gate is set."""
+
+    def script(wire: Wire) -> None:
+        wire.begin("text/event-stream")
+        wire.say(openai_delta("a"))
+        gate.wait(20)
+
+    return script
+
+
 def anthropic_text(text: str) -> str:
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
     return sse(delta, "content_block_delta")
