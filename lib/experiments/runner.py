@@ -5,6 +5,7 @@ A cell is first claimed with its call's id. What a call cost is added to its cel
 Under a cap a call starts only if all that run and this one at their dearest still fit; each sends a ceiling.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -29,6 +30,7 @@ from lib.experiments.plan import Inputs
 from lib.experiments.scoring import Scored, read_verdict, score
 from lib.prompts.prompts import Prompts
 
+log = logging.getLogger(__name__)
 _E, _C = experiments.c, experiment_cells.c
 _LOOK_S, _SIGN_OF_LIFE_S, _FULL_S = 0.25, 3.0, 0.5
 
@@ -165,6 +167,10 @@ class Runner:
             halt = self._asked_and_scored(work)
         except LLMManagerError as error:
             self._note(work, state=CellState.FAILED, error=str(error)[:1000])
+            halt = ""
+        except Exception as bug:  # the boundary of a cell: what fails unexpectedly must not hold up the others
+            log.exception("A cell of an experiment failed.")
+            self._note(work, state=CellState.FAILED, error=f"An unexpected error: {type(bug).__name__}.")
             halt = ""
         self._calls.flush()
         costs = [self._cost([call_id]) for call_id in work.calls[before:]]

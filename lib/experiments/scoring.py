@@ -2,16 +2,17 @@
 
     {"kind": "exact"}                    the answer is the row's `expected`, but for space around it
     {"kind": "contains"}                 `expected` stands in the answer, upper and lower case alike
-    {"kind": "regex", "pattern": P}      P is found in the answer; no score when that takes longer than a second
+    {"kind": "regex", "pattern": P}      P is found in the answer; no score when that takes longer than a second of work
     {"kind": "json", "schema": S}        the answer is JSON and fits S, where there is one
     {"kind": "similarity"}               how much of `expected` and the answer is alike, word by word (difflib)
     {"kind": "judge", "configuration": C, "rubric": R}    a model gives 0 to 10 by the rubric, and says why
 
-No score is None, never 0. `column` names another column than `expected`.
+No score is None, never 0: what takes too long or fails is noted beside it. `column` names another column than
+`expected`. Patterns, schemas and likeness are computed in a limited child, see `lib.limited.rules`.
 """
 
-import difflib
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,16 @@ from typing import Any
 
 from lib.errors import InvalidInput
 from lib.experiments.plan import EXPECTED, Inputs
-from lib.playground.question import read_schema, schema_errors
+from lib.limited import rules
+from lib.limited.child import NotComputed
+from lib.playground.question import read_schema
 
+log = logging.getLogger(__name__)
 KINDS = ("exact", "contains", "regex", "json", "similarity", "judge")
 SHARES = ("exact", "contains", "regex", "json")  # ones and zeros; the others are means
 _NEEDS_EXPECTED = ("exact", "contains", "similarity")
 _KEYS = {"kind", "column", "pattern", "schema", "configuration", "rubric"}
-_LONGEST_PATTERN, _LONGEST_RUBRIC, _LONGEST_COMPARED, _REGEX_S = 2_000, 20_000, 20_000, 1.0
+_LONGEST_PATTERN, _LONGEST_RUBRIC, _LONGEST_COMPARED = 2_000, 20_000, 20_000
 _MOST_POINTS = 10
 _NUMBER = re.compile(r'"score"\s*:\s*"?(\d+(?:\.\d+)?)')
 
@@ -50,7 +54,7 @@ def check_scorers(given: Sequence[Mapping[str, Any]], columns: Sequence[str]) ->
         if kind == "regex":
             _check_pattern(one.get("pattern"))
         if kind == "json" and one.get("schema") is not None:
-            read_schema(json.dumps(one["schema"]))
+            _check_schema(one["schema"])
         if kind == "judge" and not (one.get("configuration") and str(one.get("rubric") or "").strip()):
             raise _unusable(kind, "A judge needs a configuration and a rubric.")
         if len(str(one.get("rubric") or "")) > _LONGEST_RUBRIC:
@@ -61,7 +65,17 @@ def check_scorers(given: Sequence[Mapping[str, Any]], columns: Sequence[str]) ->
 
 
 def score(one: Mapping[str, Any], answer: str, inputs: Inputs) -> Scored:
-    """The score of an answer by a rule; not for judges."""
+    """The score of an answer by a rule; not for judges. What goes wrong is its note: other cells are not held up."""
+    try:
+        return _score(one, answer, inputs)
+    except NotComputed as error:
+        return Scored(None, error.why)
+    except Exception as bug:  # the boundary of a cell: the others must go on
+        log.exception("A score could not be computed.")
+        return Scored(None, f"An unexpected error: {type(bug).__name__}.")
+
+
+def _score(one: Mapping[str, Any], answer: str, inputs: Inputs) -> Scored:
     expected = inputs.get(one.get("column") or EXPECTED, "")
     match one["kind"]:
         case "exact":
@@ -69,9 +83,9 @@ def score(one: Mapping[str, Any], answer: str, inputs: Inputs) -> Scored:
         case "contains":
             return Scored(float(expected.strip().casefold() in answer.casefold()))
         case "regex":
-            return _found(one["pattern"], answer)
+            return Scored(float(rules.find_pattern(one["pattern"], answer)))
         case "json":
-            errors = schema_errors(one.get("schema") or {}, _unfenced(answer))
+            errors = rules.schema_errors(one.get("schema") or {}, _unfenced(answer))
             return Scored(float(not errors), "; ".join(errors)[:500])
         case "similarity":
             return Scored(similarity(expected, answer))
@@ -81,7 +95,7 @@ def score(one: Mapping[str, Any], answer: str, inputs: Inputs) -> Scored:
 def similarity(first: str, second: str) -> float:
     """Twice the words in common order over all words of both (difflib's ratio), of at most 20,000 characters each."""
     a, b = (re.findall(r"\w+|[^\w\s]", text[:_LONGEST_COMPARED].casefold()) for text in (first, second))
-    return difflib.SequenceMatcher(None, a, b, autojunk=False).ratio()
+    return rules.likeness(a, b)
 
 
 def judge_messages(rubric: str, asked: str, answer: str, expected: str) -> list[dict[str, str]]:
@@ -101,7 +115,7 @@ def read_verdict(text: str) -> Scored:
     try:
         said = json.loads(_unfenced(text))
         points, reason = float(said["score"]), str(said.get("reason", ""))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         found = _NUMBER.search(text)
         if found is None:
             return Scored(None, f"The judge gave no score: {text[:200]}")
@@ -117,24 +131,20 @@ def _unfenced(text: str) -> str:
     return found[1] if found else text
 
 
-def _found(pattern: str, answer: str) -> Scored:
-    import regex
-
+def _check_schema(schema: Any) -> None:
     try:
-        return Scored(float(regex.search(pattern, answer, timeout=_REGEX_S, concurrent=True) is not None))
-    except TimeoutError:
-        return Scored(None, "The pattern took longer than a second.")
+        read_schema(json.dumps(schema))
+    except RecursionError:
+        raise _unusable("json", "Its schema is nested too deeply.") from None
 
 
 def _check_pattern(pattern: Any) -> None:
-    import regex
-
     if not isinstance(pattern, str) or not 0 < len(pattern) <= _LONGEST_PATTERN:
         raise _unusable("regex", f"It needs a pattern of at most {_LONGEST_PATTERN:,} characters.")
     try:
-        regex.compile(pattern)
-    except (regex.error, OverflowError, RecursionError, MemoryError) as error:
-        raise _unusable("regex", f"{error}.") from None
+        rules.check_pattern(pattern)
+    except NotComputed as error:
+        raise _unusable("regex", f"{error.why.rstrip('.')}.") from None
 
 
 def _unusable(kind: str, why: str) -> InvalidInput:

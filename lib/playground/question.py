@@ -11,6 +11,8 @@ from lib.calls.live import CallView
 from lib.calls.request import text_of
 from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
+from lib.limited import rules
+from lib.limited.child import NotComputed
 from lib.prompts.template import TEMPLATE_TAGS, Filled
 
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
@@ -120,36 +122,26 @@ def _json(text: str, what: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise InvalidInput(f"What stands under {what} is not JSON.", f"{error}.", "Correct it.", what) from None
+    except RecursionError:
+        raise InvalidInput(f"What stands under {what} is nested too deeply.", "", "Make it flatter.", what) from None
 
 
 def _check_schema(schema: Mapping[str, Any], title: str, field: str) -> None:
-    import jsonschema
-
     try:
-        jsonschema.validators.validator_for(schema).check_schema(schema)
-    except jsonschema.SchemaError as error:
-        where = "/".join(map(str, error.path)) or "its top"
-        raise InvalidInput(title, f"At {where}: {error.message[:200]}", field=field) from None
+        rules.check_schema(schema)
+    except NotComputed as error:
+        raise InvalidInput(title, error.why, field=field) from None
 
 
 def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
     """What in an answer does not fit the schema, each with its place; empty when all does. At most twenty.
 
-    References to other documents are not fetched: what they would check is not checked.
+    Where the schema can't tell (it takes too long, it points to what is not in it) that is the only error.
     """
-    import jsonschema
-    import referencing.exceptions
-
     try:
-        value = json.loads(answer)
-    except ValueError as error:
-        return [f"It is not JSON: {error}."]
-    kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
-    try:
-        found = sorted(kind(schema).iter_errors(value), key=lambda error: error.json_path)[:20]
-    except referencing.exceptions.Unresolvable as error:
-        return [f"The schema points to {error.ref}, which is not in it."]
-    return [f"{error.json_path}: {error.message[:200]}" for error in found]
+        return rules.schema_errors(schema, answer)
+    except NotComputed as error:
+        return [error.why]
 
 
 def _image(file: File, configuration: Configuration) -> dict[str, Any]:

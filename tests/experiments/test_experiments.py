@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from lib.access.permissions import OPERATOR
 from lib.clock import new_id, utc_now
 from lib.db.tables import experiment_cells, experiments, usage_logs
 from lib.errors import Conflict, InvalidInput, NotFound
+from lib.experiments.asking import Asking
 from lib.experiments.experiment import CellState, Experiment, State
 from lib.experiments.plan import Candidate, Draft
 from lib.prompts.template import VersionDraft
@@ -296,3 +298,20 @@ def test_everything_is_exported_and_formulas_are_made_harmless(services: Service
     assert (line["cost_usd"], line["candidate"], line["state"]) == ("0.0035", slug, "done")
     (record,) = json.loads(services.experiments.export(AMIRA, done.id, "json"))
     assert (record["answer"], record["score_exact"], record["cost_usd"], record["row"]) == ("=1+1", 0.0, "0.0035", 1)
+
+
+def test_a_cell_that_fails_unexpectedly_says_so_and_the_others_are_asked(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Asking.request
+
+    def fail_once(asking: Asking, candidate: Candidate, inputs: Any) -> Any:
+        if inputs["prompt"] == "word 1" and sys._getframe(1).f_code.co_name != "bounds":
+            raise RecursionError
+        return request(asking, candidate, inputs)
+
+    monkeypatch.setattr(Asking, "request", fail_once)
+    slug = configuration(services, "echo")
+    done = run(services, Draft("Words", [Candidate(slug)], PROMPTS, [{"kind": "exact"}]))
+    assert (done.state, done.cells) == (State.DONE, {CellState.DONE: 5, CellState.FAILED: 1})
+    assert services.experiments.lines(AMIRA, done.id)[1].cells[0].error == "An unexpected error: RecursionError."

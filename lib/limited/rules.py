@@ -1,0 +1,43 @@
+"""Rules that people write and answers are held against: patterns, JSON Schemas, likeness of texts.
+
+Each runs in a warm child (`rule_program`) with a limit of processor time and memory: a pattern may try for ever, a
+schema may point to itself. NotComputed says why nothing came of one. Nothing a schema points to outside itself is
+fetched or read.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lib.limited.worker import Workers
+
+PATTERN_S, SCHEMA_S, LIKENESS_S = 1.0, 2.0, 5.0  # of processor time
+_workers = Workers(Path(__file__).with_name("rule_program.py"))
+
+
+def check_pattern(pattern: str) -> None:
+    """NotComputed says why a pattern (of the module `regex`) can't be used."""
+    _workers.ask({"rule": "pattern", "pattern": pattern}, PATTERN_S)
+
+
+def find_pattern(pattern: str, text: str) -> bool:
+    """Whether the pattern is found somewhere in the text."""
+    return bool(_workers.ask({"rule": "find", "pattern": pattern, "text": text}, PATTERN_S))
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """NotComputed says where a schema is none by its own draft."""
+    _workers.ask({"rule": "schema", "schema": schema}, SCHEMA_S)
+
+
+def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
+    """What in an answer does not fit the schema, each with its place, at most twenty; empty when all does.
+
+    NotComputed when the schema can't tell: it takes too long, or points to what is not in it.
+    """
+    return list(_workers.ask({"rule": "fit", "schema": schema, "answer": answer}, SCHEMA_S))
+
+
+def likeness(first: list[str], second: list[str]) -> float:
+    """Twice the words in common order over all words of both (difflib's ratio)."""
+    return float(_workers.ask({"rule": "likeness", "first": first, "second": second}, LIKENESS_S))
