@@ -246,7 +246,7 @@ class Documents:
         from lib.knowledge.sandbox import parse
 
         writable(actor)
-        text = parse(name, data).text[:PREVIEWED]
+        text = parse(name, data, actor).text[:PREVIEWED]
         return text, cut(text, chunking, lambda texts: self._embedder.embed(actor, model, texts))
 
     def page_image(self, actor: Actor, chunk_id: int, scale: float = 1.6) -> bytes | None:
@@ -261,11 +261,11 @@ class Documents:
             raise NotFound("There is no such passage.", "Its document was changed or deleted meanwhile.")
         if row["media_type"] != "application/pdf" or row["page_first"] is None:
             return None
-        from lib.knowledge.page_image import draw
+        from lib.knowledge.sandbox import draw
 
         page = row["page_first"] - 1
         start = row["start"] - row["page_starts"][page]
-        return draw(bytes(row["original"]), page, start, row["end"] - row["start"], scale)
+        return draw(bytes(row["original"]), page, start, row["end"] - row["start"], scale, actor)
 
 
 def chunk_of(row: RowMapping) -> Chunk:

@@ -1,26 +1,31 @@
-"""A page of a PDF as a picture, with a stretch of its text marked."""
+"""A page of a PDF as a picture, with a stretch of its text marked, in a process of its own that may do little:
+`python page_image.py PAGE START COUNT SCALE < PDF > PNG`.
+
+The page says how large it is, so the picture's size is bounded here: a page of 600 bytes may want gigabytes. How long
+drawing takes, and what memory its pictures need, the process's limits say.
+"""
 
 import io
-import threading
+import math
+import sys
 
-_lock = threading.Lock()  # PDFium is one for the process and takes one caller at a time
+MOST_PIXELS, LONGEST_SIDE = 8_000_000, 8_000
 _MARK = (255, 214, 0, 96)
 
 
 def draw(data: bytes, page_number: int, start: int, count: int, scale: float) -> bytes:
-    """PNG of a page (from 0); `start` and `count` are characters of its text."""
+    """PNG of a page (from 0), `count` characters from `start` on marked; smaller than `scale` where it is too large."""
     import pypdfium2
     from PIL import Image, ImageDraw
 
-    with _lock:
-        document = pypdfium2.PdfDocument(data)
-        page = document[page_number]
-        height = page.get_height()
-        words = page.get_textpage()
-        count = min(count, words.count_chars() - start)
-        found = [words.get_rect(n) for n in range(words.count_rects(start, count))] if count > 0 else []
-        picture = page.render(scale=scale).to_pil().convert("RGBA")
-        document.close()
+    document = pypdfium2.PdfDocument(data)
+    page = document[page_number]
+    width, height = page.get_size()
+    scale = bounded_scale(width, height, scale)
+    words = page.get_textpage()
+    count = min(count, words.count_chars() - start)
+    found = [words.get_rect(n) for n in range(words.count_rects(start, count))] if count > 0 else []
+    picture = page.render(scale=scale).to_pil().convert("RGBA")
     marks = Image.new("RGBA", picture.size)
     pen = ImageDraw.Draw(marks)
     for left, bottom, right, top in found:
@@ -29,3 +34,14 @@ def draw(data: bytes, page_number: int, start: int, count: int, scale: float) ->
     out = io.BytesIO()
     Image.alpha_composite(picture, marks).convert("RGB").save(out, "PNG", optimize=False)
     return out.getvalue()
+
+
+def bounded_scale(width: float, height: float, scale: float) -> float:
+    """The scale, or a smaller one at which a page of this size (in points) keeps to the bounds."""
+    largest_side, area = max(width, height, 1.0), max(width, 1.0) * max(height, 1.0)
+    return min(scale, LONGEST_SIDE / largest_side, math.sqrt(MOST_PIXELS / area))
+
+
+if __name__ == "__main__":
+    page_number, start, count = map(int, sys.argv[1:4])
+    sys.stdout.buffer.write(draw(sys.stdin.buffer.read(), page_number, start, count, float(sys.argv[4])))

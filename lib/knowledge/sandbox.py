@@ -1,23 +1,19 @@
-"""Runs `parsing` in a child process with little memory, little time and an empty environment."""
+"""Documents read and drawn in limited children: `parsing` and `page_image`, two at once in a process."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.access.permissions import Actor
 from lib.errors import InvalidInput
+from lib.limited.child import Limits, NotComputed, run
+from lib.limited.turns import Turns
 
 MEMORY, CPU_S, WALL_S = 1_500 * 1024 * 1024, 60, 120
-_PARSER = Path(__file__).with_name("parsing.py")
-_LIMITED = (
-    "import os, resource, runpy, sys; "
-    f"resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY})); "
-    f"resource.setrlimit(resource.RLIMIT_CPU, ({CPU_S}, {CPU_S})); "
-    "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
-    f"os.nice(10); sys.path.append({str(Path(__file__).parents[2])!r}); "
-    "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-)
+DRAWING = Limits(700 * 1024 * 1024, 10, 30)
+AT_ONCE, PATIENCE_S = 2, 60.0
+_PARSER, _DRAWER = Path(__file__).with_name("parsing.py"), Path(__file__).with_name("page_image.py")
+_turns = Turns(AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -29,22 +25,37 @@ class Parsed:
     media_type: str
 
 
-def parse(name: str, data: bytes) -> Parsed:
-    """The text; InvalidInput with the reason where there is none to be had."""
-    command = [sys.executable, "-P", "-c", _LIMITED, str(_PARSER), name]
+def parse(name: str, data: bytes, actor: Actor | None = None) -> Parsed:
+    """The text; InvalidInput with the reason where there is none to be had.
+
+    An actor who waits for it in front of a page gives up after a minute without a turn (Throttled).
+    """
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=WALL_S, env={"PATH": ""}, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise _refused(name, f"Reading it took longer than {WALL_S} seconds.") from error
+        with _turns.take(_person(actor), PATIENCE_S if actor else None):
+            answer = json.loads(run(_PARSER, (name,), data, Limits(MEMORY, CPU_S, WALL_S)))
+    except NotComputed as error:
+        raise _refused(name, error.why) from error
+    if "refused" in answer:
+        raise _refused(name, answer["refused"])
+    return Parsed(answer["text"], answer["page_starts"], answer["media_type"])
+
+
+def draw(data: bytes, page_number: int, start: int, count: int, scale: float, actor: Actor) -> bytes:
+    """PNG of a page of a PDF (from 0), `count` characters from `start` on marked.
+
+    InvalidInput where it can't be drawn within its limits, Throttled where the actor gets no turn.
+    """
+    arguments = [str(number) for number in (page_number, start, count, scale)]
     try:
-        told = json.loads(done.stdout)
-    except ValueError as error:
-        out_of_time = done.returncode in (-24, -9)
-        why = f"Reading it took more than {CPU_S} seconds." if out_of_time else "It breaks the program that reads it."
-        raise _refused(name, why) from error
-    if "refused" in told:
-        raise _refused(name, told["refused"])
-    return Parsed(told["text"], told["page_starts"], told["media_type"])
+        with _turns.take(_person(actor), PATIENCE_S):
+            return run(_DRAWER, arguments, data, DRAWING)
+    except NotComputed as error:
+        raise InvalidInput("The page can't be drawn.", error.why, "Read it as text.") from error
+
+
+def _person(actor: Actor | None) -> str:
+    """Who holds a turn; the queue of documents that are taken in is one person."""
+    return "" if actor is None else str(actor.user_id or actor.name)
 
 
 def _refused(name: str, why: str) -> InvalidInput:

@@ -83,7 +83,7 @@ class Workers:
                 child = self._idle.pop() if self._idle else None
             if child is None:
                 break
-            if child.poll() is None and not select.select([child.stdout], [], [], 0)[0]:
+            if child.poll() is None and child.stdout is not None and not select.select([child.stdout], [], [], 0)[0]:
                 return child
             _end(child)
         asked = command(self._program, (), Limits(_MEMORY, None, 0))

@@ -110,7 +110,7 @@ def passage(services: Services, actor: Actor, hit: Hit) -> None:
         picture = services.documents.page_image(actor, hit.chunk_id) if hit.page_first else None
     except LLMManagerError as error:
         blocks.show_error(error)
-        return
+        picture = None
     if picture is not None:
         st.image(picture, width="stretch")
         with st.expander("As text", icon=":material/article:"):

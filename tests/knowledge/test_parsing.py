@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.access.permissions import OPERATOR
 from lib.errors import InvalidInput
 from lib.knowledge import sandbox
 from lib.knowledge.chunking import Chunking, Strategy, cut, pages_of
@@ -282,13 +283,11 @@ def test_a_parser_that_runs_on_or_breaks_is_ended(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.feature("RAG-2")
 def test_pages_of_a_pdf_are_known_and_a_passage_is_marked_on_its_page() -> None:
-    from lib.knowledge.page_image import draw
-
     data = pdf("Hello page one", "Hello page two")
     parsed = sandbox.parse("a.pdf", data)
     assert parsed.page_starts is not None
     assert [parsed.text[start : start + 14] for start in parsed.page_starts] == ["Hello page one", "Hello page two"]
-    plain, marked = draw(data, 1, 0, 0, 1.0), draw(data, 1, 0, 5, 1.0)
+    plain, marked = (sandbox.draw(data, 1, 0, count, 1.0, OPERATOR) for count in (0, 5))
     assert plain[:4] == marked[:4] == b"\x89PNG"
     assert plain != marked
     assert struct.unpack(">II", marked[16:24]) == (595, 842)
