@@ -5,16 +5,18 @@ Starlette's request and response objects would cost as much as the rest of a rel
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from lib.calls.deadline import Deadline
+from lib.gateway import unpacking
 from lib.gateway.refusals import Refusal
 
 LARGEST_BODY = 32 * 1024 * 1024  # bytes; pictures travel inside
 _SLOWEST_BODY_S = 30.0
+_ALONE = {b"authorization", b"x-api-key", b"content-length", b"content-type", b"host"}  # no lists: the last line counts
 JSON = "application/json"
 
 
@@ -35,7 +37,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = by_name(scope["headers"])
         self.began = False
 
     def header(self, name: str) -> str:
@@ -56,7 +58,13 @@ class Exchange:
         return f"gateway {client[0]}" if client else "gateway"
 
     async def body(self) -> bytes:
-        """The body, read as far as the limits of size and time; Refused past them."""
+        """The body, unpacked, read as far as the limits of size and time; Refused past them, Left without a client."""
+        data = await self._read_body()
+        codings = self.header("content-encoding")
+        return await asyncio.to_thread(_unpacked, data, codings) if codings else data
+
+    async def _read_body(self) -> bytes:
+        """The body as it came."""
         parts, size = list[bytes](), 0
         try:
             with self._reading(asyncio.get_running_loop()):
@@ -109,6 +117,30 @@ class Exchange:
         await self.answer(status, json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"), headers)
 
 
+def by_name(lines: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by their names in small letters; lines of one name are one list (RFC 9110, 5.3), keys excepted."""
+    headers = dict(lines)
+    if len(headers) == len(lines):
+        return headers
+    headers.clear()
+    for name, value in lines:
+        headers[name] = value if name not in headers or name in _ALONE else b"%b, %b" % (headers[name], value)
+    return headers
+
+
+def _unpacked(data: bytes, codings: str) -> bytes:
+    try:
+        return unpacking.unpack(data, codings, LARGEST_BODY)
+    except unpacking.UnknownCoding:
+        why = f"The body's Content-Encoding {codings[:60]!r} is not known here. Send it as {unpacking.TAKEN}."
+        raise Refused(Refusal(415, "unsupported_encoding", why, headers={"accept-encoding": unpacking.TAKEN})) from None
+    except unpacking.TooLong:
+        raise too_large() from None
+    except unpacking.Damaged:
+        why = f"The body is not what its Content-Encoding {codings[:60]!r} says, or it breaks off. Send it again."
+        raise Refused(Refusal(400, "invalid_request", why)) from None
+
+
 def too_slow() -> Refused:
     """The refusal of a body that does not come."""
     why = f"The body did not arrive within {_SLOWEST_BODY_S:g} s. Send it again."
@@ -118,5 +150,10 @@ def too_slow() -> Refused:
 def check_size(size: int) -> None:
     """Refused when a body has more bytes than it may."""
     if size > LARGEST_BODY:
-        message = f"The body is larger than {LARGEST_BODY:,} bytes. Send less."
-        raise Refused(Refusal(413, "request_too_large", message, headers={"connection": "close"}))
+        raise too_large()
+
+
+def too_large() -> Refused:
+    """The refusal of a body that is longer than it may be, as it comes or unpacked."""
+    message = f"The body is larger than {LARGEST_BODY:,} bytes. Send less."
+    return Refused(Refusal(413, "request_too_large", message, headers={"connection": "close"}))

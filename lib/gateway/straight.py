@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lib.gateway import heads, refusals
 from lib.gateway.completions import DOORS, Door
-from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, Refused, check_size, too_slow
+from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, Refused, by_name, check_size, too_slow
 from lib.gateway.silence import Silence
 from lib.one_turn import TurnTransport
 from lib.providers.redaction import redact
@@ -97,7 +97,7 @@ class StraightProtocol(HttpToolsProtocol):
         if parser.should_upgrade():
             raise ValueError("The connection speaks HTTP/1.1 alone.")
         self._silence.end()
-        door, before = _DOORS.get(self.url), self.cycle
+        door, before = _DOORS.get(self.url.partition(b"?")[0]), self.cycle
         is_free = before is None or before.response_complete
         if door is None or not is_free or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             if len(self.pipeline) >= _FAR_TOO_MANY:
@@ -155,7 +155,7 @@ class Straight(Exchange):
 
     def __init__(self, protocol: StraightProtocol) -> None:
         self._protocol, self._transport, self._loop = protocol, protocol.transport, protocol.loop
-        self.headers = dict(protocol.headers)
+        self.headers = by_name(protocol.headers)
         self.keep_alive = protocol.parser.should_keep_alive()
         self.began = self.disconnected = self.response_complete = self.is_whole = self._is_wanted = False
         self._parts: list[bytes] = []
@@ -204,8 +204,8 @@ class Straight(Exchange):
             self._protocol.flow.pause_reading()
         self.set()
 
-    async def body(self) -> bytes:
-        """The body, read as far as the limits of size and time; Refused past them, Left when the client went."""
+    async def _read_body(self) -> bytes:
+        """The body as it came."""
         if self.disconnected:
             raise Left
         if not self.is_whole:
