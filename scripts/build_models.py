@@ -14,13 +14,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from litellm_names import OWN_KINDS, key_of, known_providers
+
 from lib.providers.kinds import FACTS, ProviderKind
 from lib.providers.parameter_rules import ALLOWED
 
 TARGET = Path(__file__).resolve().parent.parent / "data" / "models" / "models.csv"
-OWN_KINDS = {"openai", "anthropic", "gemini", "groq", "mistral", "deepseek", "openrouter"}
-ALIASES = {"text-completion-openai": "openai"}
-MODES = {"chat", "completion", "responses", "embedding"}
 COLUMNS = ["kind", "model", "context_tokens", "output_tokens", "capabilities", "refuses"]
 FLAGS = {
     "supports_vision": "vision",
@@ -39,7 +38,15 @@ def main() -> None:
     import litellm
 
     litellm.suppress_debug_info = True
-    rows = {row[:2]: row for name, entry in litellm.model_cost.items() if (row := row_of(litellm, name, entry))}
+    known = known_providers(litellm)
+    rows: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for name, entry in litellm.model_cost.items():
+        key = key_of(name, entry, known)
+        if key is not None and (
+            key not in rows or name in (key[1], "/".join(key))
+        ):  # of two names the one that is written
+            named = entry["litellm_provider"]
+            rows[key] = row_of(litellm, key, entry, named if named in known else key[1].partition("/")[0])
     for kind in (*sorted(OWN_KINDS), "ollama"):
         rows[kind, ANY] = (kind, ANY, "", "", "", refused(litellm, FACTS[ProviderKind(kind)].litellm_prefix, "unknown"))
     TARGET.parent.mkdir(parents=True, exist_ok=True)
@@ -53,20 +60,15 @@ def main() -> None:
     print(f"{len(rows)} models in {TARGET}")
 
 
-def row_of(litellm: Any, name: str, entry: dict[str, Any]) -> tuple[str, ...] | None:
-    """The line of one model, or None when it neither chats nor embeds."""
-    named = entry.get("litellm_provider", "")
-    provider = ALIASES.get(named, named)
-    if entry.get("mode") not in MODES or not provider or provider == "ollama":
-        return None
-    prefixed = name if name.startswith(f"{provider}/") else f"{provider}/{name}"
-    plain = prefixed.removeprefix(f"{provider}/")
-    kind, model = (provider, plain) if provider in OWN_KINDS else ("litellm", prefixed)
+def row_of(litellm: Any, key: tuple[str, str], entry: dict[str, Any], provider: str) -> tuple[str, ...]:
+    """The line of one model; the provider is litellm's, whose translation says what is refused."""
+    kind, model = key
+    plain = model if kind in OWN_KINDS else model.partition("/")[2]
     embeds = entry["mode"] == "embedding"
     able = ["embeddings"] if embeds else ["streaming", *(word for flag, word in FLAGS.items() if entry.get(flag))]
     output = "" if embeds else number(entry.get("max_output_tokens"))
     context = number(entry.get("max_input_tokens") or entry.get("max_tokens"))
-    refuses = "" if embeds else refused(litellm, named, plain)
+    refuses = "" if embeds else refused(litellm, provider, plain)
     return kind, model, context, output, " ".join(able), refuses
 
 

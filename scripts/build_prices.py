@@ -1,7 +1,8 @@
 """Make `data/prices/prices.csv` from the price list bundled with the pinned litellm: `python scripts/build_prices.py`.
 
 Run when litellm's pin moves. Prices become integers (nano-dollars per million tokens) by exact decimal arithmetic.
-A model listed with both prices at zero is left out: in that list zero mostly stands for "not known".
+A model listed with both prices at zero is left out: in that list zero mostly stands for "not known". Every price stands
+under the name that programs write (`litellm_names`).
 """
 
 import importlib.metadata
@@ -13,10 +14,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from litellm_names import key_of, known_providers
+
 TARGET = Path(__file__).resolve().parent.parent / "data" / "prices" / "prices.csv"
-OWN_KINDS = {"openai", "anthropic", "gemini", "groq", "mistral", "deepseek", "openrouter"}
-ALIASES = {"text-completion-openai": "openai"}
-MODES = {"chat", "completion", "responses", "embedding"}
 sys.path.insert(0, str(TARGET.parents[2]))
 RATES = {
     "input": "input_cost_per_token",
@@ -43,25 +43,25 @@ def main() -> None:
     day = sys.argv[1] if len(sys.argv) > 1 else datetime.now(UTC).date().isoformat()
     valid_from = datetime.fromisoformat(day).replace(tzinfo=UTC)
     source = f"litellm-{importlib.metadata.version('litellm')}"
+    known = known_providers(litellm)
     found: dict[tuple[str, str], Price] = {}
     for name, entry in litellm.model_cost.items():
-        if (key := key_of(name, entry)) is not None:
+        key = key_of(name, entry, known) if is_priced(entry) else None
+        if key is not None and (
+            key not in found or name in (key[1], "/".join(key))
+        ):  # of two names the one that is written
             found[key] = Price(*key, valid_from, tiers_of(entry), source)
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     TARGET.write_text(write(found[key] for key in sorted(found)), encoding="utf-8")
     print(f"{len(found)} prices in {TARGET}")
 
 
-def key_of(name: str, entry: dict[str, Any]) -> tuple[str, str] | None:
-    """Kind and model, or None when the model is not priced by the token."""
-    provider = ALIASES.get(entry.get("litellm_provider", ""), entry.get("litellm_provider", ""))
+def is_priced(entry: dict[str, Any]) -> bool:
+    """Whether an entry is priced by the token."""
     cost_in, cost_out = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
-    if entry.get("mode") not in MODES or cost_in is None or provider == "ollama":
-        return None
-    if (cost_out is None and entry["mode"] != "embedding") or not (cost_in or cost_out):
-        return None
-    prefixed = name if name.startswith(f"{provider}/") else f"{provider}/{name}"
-    return (provider, prefixed.removeprefix(f"{provider}/")) if provider in OWN_KINDS else ("litellm", prefixed)
+    if cost_in is None or (cost_out is None and entry.get("mode") != "embedding"):
+        return False
+    return bool(cost_in or cost_out)
 
 
 def tiers_of(entry: dict[str, Any]) -> tuple[Any, ...]:

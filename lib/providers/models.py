@@ -5,17 +5,17 @@ shipped list `data/models/models.csv`, which is dated and names its source. What
 """
 
 import csv
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lib.providers.model_names import listed_keys
+
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "models" / "models.csv"
 CAPABILITIES = ("streaming", "tools", "vision", "json", "reasoning", "embeddings")
 _ANY = "*"
-_DATED = re.compile(r"(-latest|-\d{8}|-\d{4}-\d{2}-\d{2})$")
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Catalogue:
         self._path = path
 
     def find(self, kind: str, model: str) -> ModelFacts | None:
-        """The facts of a model, else of its name without a date or `-latest`; None when it is not listed."""
-        found = self._models.get((kind, model)) or self._models.get((kind, _DATED.sub("", model)))
+        """The facts of a model by the most specific of its names that is listed; None when none is."""
+        found = next((self._models[key] for key in listed_keys(kind, model) if key in self._models), None)
         return replace(found, model=model) if found else None
 
     def any_of(self, kind: str) -> ModelFacts:

@@ -4,8 +4,9 @@ The most specific name wins, and of the same name the team's own entry:
 
 1. the model as it was called;
 2. the same without what only addresses it: `models/`, its provider's name, a region (`eu.anthropic.…`);
-3. either of them without its date or `-latest` (`gpt-4.1-2025-04-14` → `gpt-4.1`);
-4. a team's own entry that ends in `*`, the longest first.
+3. either of them without its date or `-latest` (`gpt-4.1-2025-04-14` → `gpt-4.1`); `model_names` knows the forms;
+4. for a model called without a date, what all its listed snapshots cost, if that is the same;
+5. a team's own entry that ends in `*`, the longest first.
 
 Of several versions the newest that began at or before the call's moment holds. The shipped list also holds for calls
 before its date, a team's own entry never does.
@@ -15,13 +16,12 @@ is kept in memory, and a thread looks every two seconds whether it has changed.
 """
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -32,7 +32,7 @@ from lib.db.engine import Store
 from lib.db.tables import installation_settings
 from lib.db.tables import prices as prices_table
 from lib.errors import LLMManagerError
-from lib.providers import price_list
+from lib.providers import model_names, price_list
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind, is_free
 from lib.providers.prices import ALWAYS, Cost, Price, Rates, cost_of, plain
@@ -40,8 +40,6 @@ from lib.providers.prices import ALWAYS, Cost, Price, Rates, cost_of, plain
 log = logging.getLogger(__name__)
 _CHECK_S = 2.0
 _REVISION = "prices.revision"  # a new value with every change of the team's own entries
-_DATED = re.compile(r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest|@\d{8})$")
-_ADDRESSED = re.compile(r"^models/|(?<![^/])(?:us|eu|apac|global|au|jp)\.(?=[a-z0-9]+\.)")
 _Key = tuple[str, str]
 
 
@@ -70,9 +68,14 @@ class PriceBook:
     def price(self, kind: str, model: str, at: datetime) -> Price | None:
         """The price in force at a moment, or None when nobody knows one."""
         own = self._kept()
-        for name in _names(kind, model):
-            found = _newest(own.entries.get((kind, name), ()), at) or self._from_list((kind, name), at)
+        for key in model_names.listed_keys(kind, model):
+            found = _newest(own.entries.get(key, ()), at) or self._from_list(key, at)
             if found is not None:
+                return found
+        if model_names.is_free_variant(kind, model):
+            return plain(kind, model, ALWAYS, Rates(0, 0), "free")
+        for key in model_names.alias_keys(kind, model):
+            if (snapshot := self._snapshots.get(key)) and (found := self._from_list(snapshot, at)) is not None:
                 return found
         for prefix in own.wildcards.get(kind, ()):
             if model.startswith(prefix) and (found := _newest(own.entries[kind, f"{prefix}*"], at)) is not None:
@@ -105,6 +108,20 @@ class PriceBook:
     def shipped(self) -> dict[_Key, list[Price]]:
         """The shipped list, the oldest version first."""
         return _by_key(price_list.read_shipped() if self._given is None else self._given)
+
+    @cached_property
+    def _snapshots(self) -> dict[_Key, _Key]:
+        """The newest listed snapshot of each model that is listed by snapshots alone, all of one price."""
+        snapshots: dict[_Key, list[_Key]] = {}
+        for kind, name in sorted(self.shipped):
+            undated = kind, model_names.strip_date(name)
+            if undated[1] != name and undated not in self.shipped:
+                snapshots.setdefault(undated, []).append((kind, name))
+        return {
+            undated: keys[-1]
+            for undated, keys in snapshots.items()
+            if len({self.shipped[key][-1].tiers for key in keys}) == 1
+        }
 
     def __len__(self) -> int:
         return sum(len(versions) for found in (self.shipped, self.own()) for versions in found.values())
@@ -154,20 +171,6 @@ def mark_changed(connection: Connection) -> None:
     values = {"value": new_id(), "updated_at": utc_now()}
     statement = insert(installation_settings).values(name=_REVISION, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
-
-
-@lru_cache(maxsize=10_000)
-def _names(kind: str, model: str) -> tuple[str, ...]:
-    """The names under which a model's price may stand, the most specific first."""
-    named = model.removeprefix("responses/")  # which says what protocol to speak, not which model
-    bare = _ADDRESSED.sub("", named.removeprefix(f"{kind}/"))
-    names = (model, named, bare, _DATED.sub("", named), _DATED.sub("", bare))
-    return tuple(dict.fromkeys(names))
-
-
-def bare_name(kind: str, model: str) -> str:
-    """A model's name without what only addresses it, its date or `-latest`."""
-    return _names(kind, model)[-1]
 
 
 def _newest(versions: Iterable[Price], at: datetime) -> Price | None:

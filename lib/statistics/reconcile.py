@@ -19,7 +19,7 @@ from lib.db.engine import Store
 from lib.db.tables import providers
 from lib.money import usd_from_nano
 from lib.providers.kinds import ProviderKind
-from lib.providers.price_book import bare_name
+from lib.providers.model_names import bare_name
 from lib.statistics import gap_causes
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.gap_causes import Cause, Gap, Side
