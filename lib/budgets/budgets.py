@@ -27,7 +27,7 @@ from lib.budgets.holds import HOLD_LASTS, sweep
 from lib.budgets.notices import Notice
 from lib.budgets.state import NEEDS_A_LOOK, BudgetState, Spending, Verdict, read_states, refusal_of, spending_of
 from lib.budgets.subjects import choices, labels, resolve
-from lib.budgets.windows import adopt, lock, recount, rewind
+from lib.budgets.windows import adopt, begin, lock, recount, rewind
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_notices, budget_windows, budgets
@@ -71,7 +71,7 @@ class Budgets:
         return self.get(actor, found)
 
     def history(self, actor: Actor, budget_id: str, most: int = _LONG_HISTORY) -> Sequence[Spending]:
-        """The windows in which calls were made, the newest first."""
+        """The windows in which calls were made or the budget was changed, the newest first."""
         actor.require(Permission.VIEW_STATS)
         query = select(budget_windows).where(_W.budget_id == budget_id).order_by(_W.starts_at.desc()).limit(most)
         with self._store.read() as connection:
@@ -168,7 +168,10 @@ class Budgets:
         block_unpriced: bool | None = None,
         now: datetime | None = None,
     ) -> BudgetState:
-        """Change what is given, from the current window on; past windows keep their limit."""
+        """Change what is given, from the current window on; past windows keep their limit and what was told of them.
+
+        The current window is that of `now`, also where no call was made in it yet.
+        """
         actor.require(Permission.MANAGE_PROVIDERS)
         moment = now or utc_now()
         with self._store.write() as connection:
@@ -181,10 +184,10 @@ class Budgets:
                 row.block_unpriced if block_unpriced is None else block_unpriced,
             ).checked()
             connection.execute(update(budgets).where(_B.id == budget_id).values(**changed, updated_at=moment))
-            newest = (_W.budget_id == budget_id, _W.starts_at == row.window_starts_at)
-            limit = changed["limit_nano_usd"]
-            now_limited = update(budget_windows).where(*newest).values(limit_nano_usd=limit)
-            _tell_reached(connection, connection.execute(now_limited.returning(budget_windows)).one(), moment)
+            starts_at = begin(connection, budget_id, row.period, max(moment, row.window_starts_at))
+            current = (_W.budget_id == budget_id, _W.starts_at == starts_at)
+            limited = update(budget_windows).where(*current).values(limit_nano_usd=changed["limit_nano_usd"])
+            _tell_reached(connection, connection.execute(limited.returning(budget_windows)).one(), moment)
             audit.record(connection, actor, "budget.update", _audited(connection, row._mapping), **changed)
         return self.get(actor, budget_id, moment)
 

@@ -20,7 +20,7 @@ from lib.budgets import notices
 from lib.budgets.budget import CallFacts
 from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
-from lib.budgets.windows import Charge, OpenWindow, applying, kept, lock
+from lib.budgets.windows import Charge, OpenWindow, amount_charged, applying, kept, lock
 from lib.db.bulk import insert_rows
 from lib.db.quick import Quick, together
 from lib.db.tables import budget_holds, budget_windows, open_calls, processes, usage_logs
@@ -140,7 +140,7 @@ def settle_many(
             cost = costs[hold.log_id]
             total = sums.setdefault((hold.budget_id, hold.starts_at), [0, 0, 0])
             total[0] += hold.amount_nano_usd
-            total[1] += cost or 0
+            total[1] += amount_charged(cost)
             total[2] += cost is None
             settled += 1
             if charged:
@@ -175,7 +175,7 @@ def _charge(
         for charge in with_new(one.charges, windows_of[one.facts]):
             if charge[0] not in has:
                 total = sums.setdefault(charge, [0, 0, 0])
-                total[1] += cost or 0
+                total[1] += amount_charged(cost)
                 total[2] += cost is None
 
 

@@ -1,4 +1,5 @@
 """What a budget tells: a threshold was crossed, or a call was refused; each once a window, by a unique row.
+A refusal is told again once the limit was raised: then it is another limit that stops calls.
 
 Written in the transaction that caused it, together with the message for the webhook where there is one.
 """
@@ -16,6 +17,7 @@ from lib.budgets.subjects import labels
 from lib.db.tables import budget_notices, budgets
 from lib.money import usd_from_nano
 
+_KEY = ["budget_id", "starts_at", "threshold"]
 REFUSED = 0  # in the place of a threshold: a call was refused
 
 
@@ -59,8 +61,16 @@ def _note(
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = {"budget_id": budget.id, "starts_at": starts_at, "threshold": threshold, "at": now}
     row |= {"spent_nano_usd": spent, "limit_nano_usd": limit}
-    fresh = insert(budget_notices).values(row).on_conflict_do_nothing().returning(budget_notices.c.threshold)
-    if connection.execute(fresh).one_or_none() is None:
+    statement = insert(budget_notices).values(row)
+    if threshold == REFUSED:  # at a limit that was raised since, a refusal is news again
+        statement = statement.on_conflict_do_update(
+            index_elements=_KEY,
+            set_={name: statement.excluded[name] for name in ("at", "spent_nano_usd", "limit_nano_usd")},
+            where=budget_notices.c.limit_nano_usd < statement.excluded.limit_nano_usd,
+        )
+    else:
+        statement = statement.on_conflict_do_nothing()
+    if connection.execute(statement.returning(budget_notices.c.threshold)).one_or_none() is None:
         return
     label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
     body = {

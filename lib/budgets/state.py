@@ -11,7 +11,7 @@ from lib.budgets.forecast import PACE_DAYS, Forecast, Pace, forecast
 from lib.budgets.notices import REFUSED
 from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
-from lib.budgets.windows import live
+from lib.budgets.windows import charged_sum, live
 from lib.db.tables import budget_notices, budget_windows, budgets, usage_logs
 
 NEEDS_A_LOOK = ("over", "used up", "refusing", "near")
@@ -36,7 +36,7 @@ class Spending:
 
 @dataclass(frozen=True)
 class BudgetState:
-    """A budget now. `has_refused`: it stopped a call in this window."""
+    """A budget now. `has_refused`: it stopped a call in this window, at this limit or a higher one, and still could."""
 
     budget: Budget
     now: Spending
@@ -83,13 +83,10 @@ def read_states(connection: Connection, query: Select[Any], now: datetime) -> li
             .where(_W.budget_id.in_(ids))
         )
     }
-    told = select(budget_notices.c.budget_id, budget_notices.c.starts_at)
-    has_refused = {
-        (row.budget_id, row.starts_at)
-        for row in connection.execute(
-            told.where(budget_notices.c.threshold == REFUSED, budget_notices.c.budget_id.in_(ids))
-        )
-    }
+    notice = budget_notices.c
+    refused = select(notice.budget_id, notice.starts_at, notice.limit_nano_usd)
+    refused = refused.where(notice.threshold == REFUSED, notice.budget_id.in_(ids))
+    refused_at = {(row.budget_id, row.starts_at): row.limit_nano_usd for row in connection.execute(refused)}
     paces = _Paces(connection, now)
     states = []
     for row in found:
@@ -108,7 +105,9 @@ def read_states(connection: Connection, query: Select[Any], now: datetime) -> li
             *names[row.scope, row.subject],
         )
         expected = forecast(window, spending.spent_nano, paces.of(row.scope, row.subject), now)
-        states.append(BudgetState(budget, spending, (row.id, window.start) in has_refused, expected))
+        limit_then = refused_at.get((row.id, window.start), 0)
+        refuses = limit_then >= spending.limit_nano and (budget.is_hard or budget.block_unpriced)
+        states.append(BudgetState(budget, spending, refuses, expected))
     return states
 
 
@@ -118,8 +117,7 @@ class _Paces:
     def __init__(self, connection: Connection, now: datetime) -> None:
         log, since = usage_logs.c, now - timedelta(days=PACE_DAYS)
         columns = [log[name] for name in COLUMN.values()]
-        cost = func.coalesce(func.sum(log.cost_nano_usd), 0)
-        query = select(*columns, cost.label("cost"), func.min(log.started_at).label("first"))
+        query = select(*columns, charged_sum().label("cost"), func.min(log.started_at).label("first"))
         self._rows = connection.execute(query.where(live(since, now)).group_by(*columns)).all()
         first = min((row.first for row in self._rows), default=now)
         self._stretch = max(now - first, timedelta(days=1))

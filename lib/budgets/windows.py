@@ -177,12 +177,13 @@ def _read_locked(connection: Connection, asked: dict[str, Any]) -> list[Any]:
     return found
 
 
-def begin(connection: Connection, budget_id: str, period: str, now: datetime) -> None:
-    """Make the window of `now` the newest, if it is newer."""
+def begin(connection: Connection, budget_id: str, period: str, now: datetime) -> datetime:
+    """Make the window of `now` the newest, if it is newer; its start."""
     window = window_at(period, now)
     newer = update(budgets).where(_B.id == budget_id, _B.window_starts_at < window.start)
     connection.execute(newer.values(window_starts_at=window.start))
     _insert(connection, budget_id, window)
+    return window.start
 
 
 def _insert(connection: Connection, budget_id: str, window: Window) -> None:
@@ -218,7 +219,7 @@ def recount(connection: Connection, budget_id: str, now: datetime) -> Row[Any]:
     log = usage_logs.c
     spent = connection.execute(
         select(
-            func.coalesce(func.sum(log.cost_nano_usd), 0),
+            charged_sum(),
             func.coalesce(func.sum(case((log.cost_nano_usd.is_(None), 1), else_=0)), 0),
         ).where(*of_subject(budget.scope, budget.subject), live(window.start, window.end))
     ).one()
@@ -247,6 +248,17 @@ def adopt(connection: Connection, budget_id: str, scope: str, subject: str, expi
 def of_subject(scope: str, subject: str, table: Any = usage_logs) -> Iterable[ColumnElement[bool]]:
     """The condition that a row of the ledger falls under a budget."""
     return () if scope == Scope.GLOBAL else (table.c[COLUMN[Scope(scope)]] == subject,)
+
+
+def amount_charged(cost_nano: int | None) -> int:
+    """What a call's cost takes from a budget: nothing where it is unknown or, by a provider's mistake, below zero."""
+    return max(0, cost_nano or 0)
+
+
+def charged_sum() -> ColumnElement[int]:
+    """`amount_charged` of the ledger's rows, added up."""
+    cost = usage_logs.c.cost_nano_usd
+    return func.coalesce(func.sum(case((cost > 0, cost), else_=0)), 0)
 
 
 def live(start: datetime, end: datetime) -> ColumnElement[bool]:

@@ -1,6 +1,7 @@
 """Budgets as people manage them: what they begin with, what they tell and when, who changed them, what is forecast."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from budget_rig import DOLLAR, FACTS, NOW, Rig
@@ -116,6 +117,57 @@ def test_the_first_refusal_of_a_window_is_told_too(rig: Rig) -> None:
     assert [notice.threshold for notice in rig.budgets.notices(OPERATOR)] == [0]
     (state,) = rig.budgets.list(OPERATOR, NOW)
     assert (state.has_refused, state.state) == (True, "refusing")
+
+
+NOVEMBER = datetime(2026, 11, 2, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("change_", [{"limit_nano": 5 * DOLLAR}, {"thresholds": [10, 90]}, {"is_hard": False}])
+@pytest.mark.parametrize(
+    ("period", "later"),
+    [("day", NOW + timedelta(days=1)), ("week", NOW + timedelta(days=6)), ("month", NOVEMBER)],
+)
+def test_a_change_before_the_first_call_of_a_window_leaves_the_window_before_as_it_was(
+    rig: Rig, period: str, later: datetime, change_: dict[str, Any]
+) -> None:
+    budget = rig.budget(period=period, thresholds=[80])
+    rig.settle(rig.reserve(9 * DOLLAR)[0], 9 * DOLLAR)
+    (before,) = rig.budgets.history(OPERATOR, budget.budget.id)
+    told = rig.budgets.notices(OPERATOR)
+    changed = rig.budgets.update(OPERATOR, budget.budget.id, now=later, **change_)
+    assert rig.budgets.history(OPERATOR, budget.budget.id)[1:] == [before]
+    assert rig.budgets.notices(OPERATOR) == told
+    assert changed.now.window == window_at(period, later)
+    assert (changed.now.spent_nano, changed.now.limit_nano) == (0, change_.get("limit_nano", 10 * DOLLAR))
+    held, _ = rig.reserve(DOLLAR, later)
+    rig.settle(held, DOLLAR, later)
+    assert rig.figures(budget, later) == (DOLLAR, 0)
+
+
+def test_a_raised_limit_ends_refusing_until_a_call_is_refused_at_it(rig: Rig) -> None:
+    budget = rig.budget(limit=DOLLAR)
+    rig.reserve(2 * DOLLAR)
+    for limit in (3, 9):
+        changed = rig.budgets.update(OPERATOR, budget.budget.id, limit_nano=limit * DOLLAR, now=NOW)
+        assert (changed.has_refused, changed.state) == (False, "on track")
+        rig.reserve(10 * DOLLAR)
+        (state,) = rig.budgets.list(OPERATOR, NOW)
+        assert (state.state, [one.limit_nano for one in rig.budgets.notices(OPERATOR)]) == (
+            "refusing",
+            [limit * DOLLAR],
+        )
+    softened = rig.budgets.update(OPERATOR, budget.budget.id, is_hard=False, now=NOW)
+    assert softened.state == "on track"
+
+
+def test_a_cost_below_zero_refills_no_budget(rig: Rig) -> None:
+    budget = rig.budget()
+    rig.settle(rig.reserve(4 * DOLLAR)[0], 4 * DOLLAR)
+    rig.settle(rig.reserve(DOLLAR)[0], -3 * DOLLAR)
+    assert rig.figures(budget) == (4 * DOLLAR, 0)
+    write(rig.store, call(NOW, cost_nano_usd=4 * DOLLAR), call(NOW, cost_nano_usd=-3 * DOLLAR))
+    rig.budgets.recount(OPERATOR, budget.budget.id, NOW)
+    assert rig.figures(budget) == (4 * DOLLAR, 0)
 
 
 def test_a_dry_run_says_what_every_budget_would_and_holds_nothing(rig: Rig) -> None:
