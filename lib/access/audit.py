@@ -19,13 +19,13 @@ from lib.access.permissions import Actor
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log
+from lib.files.cells import neutralise
 
 PAGE_SIZE = 25
 _LONGEST_PLACE = 80
 _BATCH = 1_000
 _A = audit_log.c
 _COLUMNS = ("at", "user_name", "came_from", "action", "subject", "detail", "user_id", "id")
-_FORMULA_SIGNS = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def record(connection: Connection, actor: Actor, action: str, subject: str, **detail: Any) -> None:
@@ -169,7 +169,7 @@ def _where(asked: Asked) -> list[ColumnElement[bool]]:
 def _cell(value: Any) -> str:
     text = value.isoformat() if isinstance(value, datetime) else value
     text = "" if text is None else text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
-    return "'" + text if text.startswith(_FORMULA_SIGNS) else text
+    return neutralise(text)
 
 
 def _csv(rows: list[Any]) -> bytes:

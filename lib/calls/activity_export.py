@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from lib.db.tables import usage_logs
+from lib.files.cells import neutralise
 from lib.money import usd_from_nano
 
 BATCH = 1000
@@ -22,7 +23,6 @@ BATCH_IN_FULL = 100  # whole prompts and answers may be megabytes each
 EXCERPT = 200
 
 Row = Mapping[str, Any]
-_FORMULA_SIGNS = tuple("=+-@\t\r\n＝＋－＠")
 
 FIRST: dict[str, Callable[[Row], Any]] = {
     "ID": lambda row: row["id"],
@@ -75,7 +75,7 @@ def csv_cell(value: Any) -> str:
         case None:
             return ""
         case str():
-            return "'" + value if value.startswith(_FORMULA_SIGNS) else value
+            return neutralise(value)
         case bool():
             return "true" if value else "false"
         case int():

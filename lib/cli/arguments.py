@@ -1,7 +1,12 @@
-"""Argument types: a positive count, a day, a list of names, a pair."""
+"""Argument types: a positive count, a day, a list of names, a pair; and the text of a file that an argument names."""
 
 import argparse
+import sys
 from datetime import date
+from pathlib import Path
+
+from lib.errors import InvalidInput
+from lib.files.text import decode_text
 
 
 def count(text: str) -> int:
@@ -30,3 +35,11 @@ def pair(text: str) -> tuple[str, str]:
     if not (name and sign and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def read_text(path: Path | str) -> str:
+    """The text of a file, or of standard input (`-`), without a mark, lines ended plainly."""
+    try:
+        return decode_text(sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read.", f"{error.strerror}.", "Name another file.") from None

@@ -20,7 +20,7 @@ def as_csv(frame: "pd.DataFrame") -> bytes:
     """A head line and a line for each row, in UTF-8."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(frame.columns)
+    writer.writerow([csv_cell(str(name)) for name in frame.columns])
     writer.writerows([csv_cell(value) for value in row] for row in _rows(frame))
     return buffer.getvalue().encode()
 
@@ -37,15 +37,9 @@ def as_json(frame: "pd.DataFrame") -> bytes:
 
 def as_parquet(frame: "pd.DataFrame") -> bytes:
     """A Parquet file."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    from lib.statistics.export import to_parquet
 
-    table = pa.Table.from_pandas(frame.drop(columns="cost_usd"), preserve_index=False)
-    column = pa.array(_column(frame, "cost_usd"), pa.decimal128(38, 9))
-    table = table.add_column(frame.columns.get_loc("cost_usd"), "cost_usd", column)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    return bytes(sink.getvalue().to_pybytes())
+    return to_parquet(frame)
 
 
 def _rows(frame: "pd.DataFrame") -> list[tuple[Any, ...]]:

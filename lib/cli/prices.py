@@ -11,6 +11,7 @@ from lib.cli.arguments import day
 from lib.cli.door import OPERATOR, opened_services
 from lib.cli.usage import moments
 from lib.errors import InvalidInput
+from lib.files.text import decode_text
 
 if TYPE_CHECKING:
     from lib.calls.repricing import Preview
@@ -99,8 +100,8 @@ def set_price(arguments: argparse.Namespace) -> None:
 def import_prices(arguments: argparse.Namespace) -> None:
     """Take a list in, or say what would change."""
     try:
-        document = arguments.file.read_bytes()[: _LARGEST + 1].decode()
-    except (OSError, UnicodeDecodeError) as error:
+        document = decode_text(arguments.file.read_bytes()[: _LARGEST + 1])
+    except OSError as error:
         raise InvalidInput(f"{arguments.file} can't be read.", str(error), "Choose a CSV file in UTF-8.") from None
     with opened_services() as services:
         act = services.price_entries.preview if arguments.dry_run else services.price_entries.import_csv

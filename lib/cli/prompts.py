@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.arguments import count, pair
+from lib.cli.arguments import count, pair, read_text
 from lib.cli.door import OPERATOR, opened_services
 from lib.errors import InvalidInput
 
@@ -158,7 +157,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 def import_file(arguments: argparse.Namespace) -> None:
     """Bring a document in."""
-    document = _read(str(arguments.file))
+    document = read_text(str(arguments.file))
     with opened_services() as services:
         done = services.prompts.import_json(OPERATOR, document)
     print(f"Imported {len(done.created)} prompts; {len(done.skipped)} were there already.")
@@ -168,8 +167,8 @@ def _draft(arguments: argparse.Namespace) -> "VersionDraft":
     from lib.prompts.template import VersionDraft
 
     return VersionDraft(
-        _read(arguments.file).removesuffix("\n"),
-        _read(arguments.system).removesuffix("\n") if arguments.system else None,
+        read_text(arguments.file).removesuffix("\n"),
+        read_text(arguments.system).removesuffix("\n") if arguments.system else None,
         _json(arguments.variables, list) if arguments.variables else [],
         _json(arguments.parameters, dict) if arguments.parameters else {},
     )
@@ -183,10 +182,3 @@ def _json(text: str, kind: type) -> Any:
     if not isinstance(value, kind):
         raise InvalidInput("That is JSON of another shape.", "Variables are a list, parameters an object.")
     return value
-
-
-def _read(path: str) -> str:
-    try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} can't be read.", getattr(error, "strerror", "") or "It is not UTF-8.") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.arguments import count
+from lib.cli.arguments import count, read_text
 from lib.cli.door import OPERATOR, opened_services
 from lib.errors import InvalidInput
 
@@ -99,7 +99,7 @@ def import_questions(arguments: argparse.Namespace) -> None:
     if source.is_dir():
         asked = corpus.read_folder(source)
     elif source.is_file():
-        asked = corpus.read_csv(source.read_text(encoding="utf-8-sig", errors="replace"))
+        asked = corpus.read_csv(read_text(source))
     else:
         raise InvalidInput(f"{source} can't be read.", "There is no such file or folder.")
     with opened_services() as services:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.cli import output
+from lib.cli.arguments import read_text
 from lib.cli.door import OPERATOR, opened_services
-from lib.errors import InvalidInput
 
 
 def add_commands(commands: Any) -> None:
@@ -27,10 +27,7 @@ def add_commands(commands: Any) -> None:
 
 def take(arguments: argparse.Namespace) -> None:
     """Import a list."""
-    try:
-        document = arguments.file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{arguments.file} can't be read.", str(error), "Choose a CSV file in UTF-8.") from None
+    document = read_text(arguments.file)
     with opened_services() as services:
         print(f"Took in {services.exchange_rates.import_csv(OPERATOR, document):,} rates.")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import InvalidInput
+from lib.files.text import decode_text
 
 MOST_ROWS, MOST_CANDIDATES, MOST_PARALLEL, MOST_CELLS = 2_000, 8, 8, 5_000
 _LARGEST, _LONGEST_CELL = 20_000_000, 200_000
@@ -70,10 +71,7 @@ def read_csv(data: bytes) -> list[dict[str, str]]:
     """The rows of a CSV with a head line, comma or semicolon; InvalidInput names the line that can't be read."""
     if len(data) > _LARGEST:
         raise _unreadable(f"It has {len(data):,} bytes; the limit is {_LARGEST:,}.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _unreadable(f"It is not UTF-8: byte {error.start:,}.") from None
+    text = decode_text(data)
     head = text.partition("\n")[0]
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # the process's: others may have raised it
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if head.count(";") > head.count(",") else ",")

@@ -199,7 +199,7 @@ class Runner:
                 self._note(work)  # the answer is kept; the cell is judged when the experiment goes on
                 return _refusal(verdict)
             failed = f"The judge failed: {verdict.error_message or verdict.status}"
-            found["judge"] = read_verdict(verdict.text) if verdict.status == "ok" else Scored(None, failed)
+            found["judge"] = read_verdict(verdict.text, view.text) if verdict.status == "ok" else Scored(None, failed)
         self._note(
             work,
             state=CellState.DONE,

@@ -1,25 +1,33 @@
 """Scores of answers, each from 0 to 1: rules are computed here, a model as judge is asked by the runner.
 
-    {"kind": "exact"}                    the answer is the row's `expected`, but for space around it
+    {"kind": "exact"}                    the answer is the row's `expected`, but for space around it and line ends
     {"kind": "contains"}                 `expected` stands in the answer, upper and lower case alike
     {"kind": "regex", "pattern": P}      P is found in the answer; no score when that takes longer than a second of work
     {"kind": "json", "schema": S}        the answer is JSON and fits S, where there is one
-    {"kind": "similarity"}               how much of `expected` and the answer is alike, word by word (difflib)
+    {"kind": "similarity"}               how much of `expected` and the answer is alike, word by word (difflib);
+                                         sign by sign in scripts that leave no blanks between words
     {"kind": "judge", "configuration": C, "rubric": R}    a model gives 0 to 10 by the rubric, and says why
 
-No score is None, never 0: what takes too long or fails is noted beside it. `column` names another column than
-`expected`. Patterns, schemas and likeness are computed in a limited child, see `lib.limited.rules`.
+No score is None, never 0: a row without an expected answer has none, what takes too long or fails is noted beside it.
+`column` names another column than `expected`. Texts are compared as readers see them: line ends of any system and
+letters composed in any way are alike. Patterns, schemas and likeness are computed in a limited child, see
+`lib.limited.rules`.
+
+A judge's verdict is the JSON it was asked for. What stands inside its thoughts, and JSON that it quotes from the
+answer, is none; where it gives several scores, nobody knows which it means.
 """
 
 import json
 import logging
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lib.errors import InvalidInput
 from lib.experiments.plan import EXPECTED, Inputs
+from lib.files.text import end_lines
 from lib.limited import rules
 from lib.limited.child import NotComputed
 from lib.playground.question import read_schema
@@ -31,7 +39,21 @@ _NEEDS_EXPECTED = ("exact", "contains", "similarity")
 _KEYS = {"kind", "column", "pattern", "schema", "configuration", "rubric"}
 _LONGEST_PATTERN, _LONGEST_RUBRIC, _LONGEST_COMPARED = 2_000, 20_000, 20_000
 _MOST_POINTS = 10
-_NUMBER = re.compile(r'"score"\s*:\s*"?(\d+(?:\.\d+)?)')
+_MOST_OBJECTS, _LONGEST_VERDICT = 100, 50_000
+_POINTS = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:/\s*10\s*)?")
+_CUT_OFF = re.compile(r'\{\s*"score"\s*:\s*("?-?\d+(?:\.\d+)?"?)\s*[,}]')
+_BARE = re.compile(r'"score"\s*:\s*"?(-?\d+(?:\.\d+)?)(?=\s*["},\n]|\s*\Z)')
+_THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad"
+_THOUGHT = re.compile(rf"<({_THOUGHTS})\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_END_OF_THOUGHT = re.compile(rf"</(?:{_THOUGHTS})\s*>", re.IGNORECASE)
+_DECODER = json.JSONDecoder()
+# Han, Kana, Thai, Lao, Khmer, Burmese, Tibetan: written without blanks between words.
+_SIGN = (
+    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
+_WORD = re.compile(rf"{_SIGN}|(?:(?!{_SIGN})\w)+|[^\w\s]")
+_NOTHING_EXPECTED = "The row has no expected answer."
 
 
 @dataclass(frozen=True)
@@ -76,26 +98,37 @@ def score(one: Mapping[str, Any], answer: str, inputs: Inputs) -> Scored:
 
 
 def _score(one: Mapping[str, Any], answer: str, inputs: Inputs) -> Scored:
-    expected = inputs.get(one.get("column") or EXPECTED, "")
+    answer = _readable(answer)
+    expected = _readable(inputs.get(one.get("column") or EXPECTED, ""))
+    if one["kind"] in _NEEDS_EXPECTED and is_blank(expected):
+        return Scored(None, _NOTHING_EXPECTED)
     match one["kind"]:
         case "exact":
             return Scored(float(answer.strip() == expected.strip()))
         case "contains":
-            return Scored(float(expected.strip().casefold() in answer.casefold()))
+            return Scored(float(_folded(expected.strip()) in _folded(answer)))
         case "regex":
             return Scored(float(rules.find_pattern(one["pattern"], answer)))
         case "json":
-            errors = rules.schema_errors(one.get("schema") or {}, _unfenced(answer))
-            return Scored(float(not errors), "; ".join(errors)[:500])
+            return _fits(one.get("schema") or {}, _unfenced(answer))
         case "similarity":
             return Scored(similarity(expected, answer))
     raise ValueError(one["kind"])
 
 
 def similarity(first: str, second: str) -> float:
-    """Twice the words in common order over all words of both (difflib's ratio), of at most 20,000 characters each."""
-    a, b = (re.findall(r"\w+|[^\w\s]", text[:_LONGEST_COMPARED].casefold()) for text in (first, second))
+    """Twice the words in common order over all words of both (difflib's ratio).
+
+    Of each text at most 20,000 characters count. In Chinese, Japanese, Thai and other scripts without
+    blanks each sign is a word.
+    """
+    a, b = (_WORD.findall(_folded(_readable(text)[:_LONGEST_COMPARED])) for text in (first, second))
     return rules.likeness(a, b)
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing in a text can be seen."""
+    return all(sign.isspace() or unicodedata.category(sign) in ("Cc", "Cf") for sign in text)
 
 
 def judge_messages(rubric: str, asked: str, answer: str, expected: str) -> list[dict[str, str]]:
@@ -110,19 +143,93 @@ def judge_messages(rubric: str, asked: str, answer: str, expected: str) -> list[
     return [{"role": "user", "content": f"{task}\n\n{told}"}]
 
 
-def read_verdict(text: str) -> Scored:
-    """A judge's score of 0 to 10 as one of 0 to 1; None when it gave none."""
-    try:
-        said = json.loads(_unfenced(text))
-        points, reason = float(said["score"]), str(said.get("reason", ""))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-        found = _NUMBER.search(text)
-        if found is None:
-            return Scored(None, f"The judge gave no score: {text[:200]}")
-        points, reason = float(found[1]), ""
+def read_verdict(text: str, answer: str = "") -> Scored:
+    """A judge's score of 0 to 10 as one of 0 to 1; None when it gave none, or several. `answer` is what it judged."""
+    spoken = _END_OF_THOUGHT.split(_THOUGHT.sub(" ", text))[-1]
+    whole = _object(_unfenced(spoken)) or _object(_unfenced(text))
+    verdicts = [whole] if whole is not None else _verdicts(spoken[-_LONGEST_VERDICT:], answer)
+    given = dict.fromkeys(f"{points:g}" for verdict in verdicts if (points := _points(verdict["score"])) is not None)
+    if not given:
+        return Scored(None, f"The judge gave no score: {spoken.strip()[:200] or text[:200]}")
+    if len(given) > 1:
+        return Scored(None, f"The judge gave several scores: {', '.join(given)[:200]}.")
+    points = float(next(iter(given)))
     if not 0 <= points <= _MOST_POINTS:
         return Scored(None, f"The judge gave {points:g}, not 0 to {_MOST_POINTS}.")
-    return Scored(points / _MOST_POINTS, reason[:500])
+    return Scored(points / _MOST_POINTS, str(verdicts[-1].get("reason", ""))[:500])
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """The verdict that is all of a text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and "score" in value else None
+
+
+def _verdicts(text: str, answer: str) -> list[dict[str, Any]]:
+    """The JSON objects with a score that stand in a text and were not quoted from the answer."""
+    found, rest, at = list[dict[str, Any]](), list[str](), 0
+    quoted = "".join(answer.split())
+    for _ in range(_MOST_OBJECTS):
+        start = text.find("{", at)
+        rest.append(text[at : start if start >= 0 else None])
+        if start < 0:
+            break
+        try:
+            value, at = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError) as error:
+            if _is_cut_off(error, text):
+                cut = _CUT_OFF.match(text, start)
+                found += [{"score": cut[1].strip('"')}] if cut else []
+                break
+            at = start + 1
+            continue
+        if isinstance(value, dict) and "score" in value and "".join(text[start:at].split()) not in quoted:
+            found.append(value)
+    bare = [one for part in rest for one in _BARE.finditer(part) if "".join(one[0].split()) not in quoted]
+    return found or [{"score": one[1]} for one in bare]
+
+
+def _is_cut_off(error: Exception, text: str) -> bool:
+    """Whether a text ends within its JSON."""
+    if not isinstance(error, json.JSONDecodeError):
+        return True  # nested too deeply or with a number too long to be a verdict: what stands inside is none
+    return error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip())
+
+
+def _points(value: Any) -> float | None:
+    if isinstance(value, str) and (written := _POINTS.fullmatch(value)):
+        return float(written[1])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+
+
+def _readable(text: str) -> str:
+    return unicodedata.normalize("NFC", end_lines(text))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text.casefold())
+
+
+def _fits(schema: Mapping[str, Any], answer: str) -> Scored:
+    """Whether an answer is JSON of the schema; NaN and Infinity are none (RFC 8259)."""
+    try:
+        json.loads(answer, parse_constant=_refuse_constant)
+    except ValueError as error:
+        return Scored(0.0, f"It is not JSON: {error}."[:500])
+    errors = rules.schema_errors(schema, answer)
+    return Scored(float(not errors), "; ".join(errors)[:500])
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _unfenced(text: str) -> str:

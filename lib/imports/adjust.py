@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from lib.fast_json import decode
+from lib.files.cells import restore
 from lib.imports.source import Row
 
 Raw = dict[str, Any]
@@ -107,8 +108,8 @@ def _langfuse_parts(usage: Mapping[str, Any]) -> Raw:
 def own(raw: Raw, row: Row) -> str | None:
     """Text that the export kept from being run as a formula, as it was."""
     for name, value in raw.items():  # what the export kept from being run as a formula
-        if isinstance(value, str) and value[:1] == "'" and value[1:2] in "=+-@\t\r\n＝＋－＠":
-            raw[name] = value[1:]
+        if isinstance(value, str):
+            raw[name] = restore(value)
     return None
 
 

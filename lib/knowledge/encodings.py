@@ -5,13 +5,8 @@ import re
 from collections import Counter
 from contextlib import suppress
 
-_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\x00\x00\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
+from lib.files.text import marked_encoding
+
 _ESCAPED = b"\x1b$B"  # here Japanese begins in ISO-2022
 _LOOKED_AT = 200_000
 _DECLARED = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,30})""", re.IGNORECASE)
@@ -23,7 +18,7 @@ _FREQUENT = frozenset("оеаинтсрвлкмдпуяії")  # five of six let
 
 def decoded(data: bytes) -> str:
     """Text of any encoding; what can't be told becomes U+FFFD."""
-    if (marked := next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)) is not None:
+    if (marked := marked_encoding(data)) is not None:
         return data.decode(marked, "replace")
     if data.isascii() and _ESCAPED in data:
         return data.decode("iso2022_jp_2", "replace")

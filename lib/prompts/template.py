@@ -12,6 +12,7 @@ from typing import Any
 
 from lib.configs.configuration import check_slug
 from lib.errors import InvalidInput
+from lib.files.text import end_lines
 from lib.prompts.variable import NAME, Variable, variable_of
 from lib.providers.parameter_rules import check as check_parameters
 
@@ -85,8 +86,8 @@ class VersionDraft:
             if len(text) > LONGEST_TEXT:
                 why = f"It has {len(text):,} characters; the limit is {LONGEST_TEXT:,}."
                 raise InvalidInput("The prompt is too long.", why, "Shorten it.", field=name)
-        text, system = self.text.replace("\0", ""), self.system_prompt and self.system_prompt.replace("\0", "")
-        variables = _declared(self.variables, names_in(text, system or ""))
+        text, system = (end_lines(one.replace("\0", "")) for one in (self.text, self.system_prompt or ""))
+        variables = _declared(self.variables, names_in(text, system))
         return {
             "text": text,
             "system_prompt": system or None,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidInput
+from lib.files.cells import neutralise, restore
 from lib.money import NANO_PER_USD, usd_from_nano
 from lib.providers.kinds import ProviderKind
 from lib.providers.prices import Price, Rates, Tier
@@ -81,7 +82,7 @@ def write(prices: Iterable[Price]) -> str:
             )
             money = ["" if cell is None else dollars(cell) for cell in cells]
             above = "" if is_base else tier.above_tokens
-            writer.writerow([price.kind, _safe(price.model), day, above, *money, _safe(price.source)])
+            writer.writerow([price.kind, neutralise(price.model), day, above, *money, neutralise(price.source)])
     return out.getvalue()
 
 
@@ -132,7 +133,7 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _line(number: int, row: dict[str, str]) -> _Line:
-    kind, model = row["kind"].strip(), row["model"].strip().removeprefix("'")
+    kind, model = row["kind"].strip(), restore(row["model"].strip())
     if kind not in _KINDS:
         raise ValueError(f"{kind[:40]!r} is not a kind of provider ({', '.join(sorted(_KINDS))})")
     if not model or len(model) > 200 or not model.isprintable():
@@ -143,7 +144,7 @@ def _line(number: int, row: dict[str, str]) -> _Line:
     rates = {name: nano(row.get(name, "")) for name in RATES}
     if int(above) == 0 and (rates["input"] is None or rates["output"] is None):
         raise ValueError("input and output must be stated (0 is free)")
-    source = row.get("source", "").strip().removeprefix("'")[:200]
+    source = restore(row.get("source", "").strip())[:200]
     return _Line(number, (kind, model, _moment(row.get("valid_from", ""))), int(above), rates, source)
 
 
@@ -176,8 +177,3 @@ def _moment(text: str) -> datetime:
     except ValueError:
         raise ValueError(f"valid_from is {text[:30]!r}, not a date like 2026-11-22") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _safe(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula; `read` takes the mark off again."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

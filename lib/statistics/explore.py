@@ -12,9 +12,11 @@ import altair as alt
 import pandas as pd
 
 from lib.access.permissions import Actor
+from lib.files.cells import tell_apart
 from lib.money import NANO_PER_USD, USD, format_money, usd_from_nano
 from lib.statistics.chart_theme import ACCENT, colour, heat, money_axis, provider_hex, style
 from lib.statistics.charts import mark
+from lib.statistics.export import typed
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Measure, MetricMeasure, Shape, Unit
 from lib.statistics.periods import Cycle, Step
@@ -88,23 +90,20 @@ def table(found: Cross, named: Callable[[Axis, Any], str], *, totals: bool = Tru
     values = {(row, column): value for row, column, value in found.cells[["row", "column", "value"]].to_numpy()}
     unit = found.measure.unit
     suffix = f" {found.currency}" if unit is Unit.NANO_USD else ""
-    heads = [named(found.across, column) + suffix for column in found.columns] if found.across else []
-    heads = [head if heads.count(head) == 1 else f"{head} ({n + 1})" for n, head in enumerate(heads)]
-    name = title_of(found.by)
-    records: list[dict[str, Any]] = []
+    given = [named(found.across, column) + suffix for column in found.columns] if found.across else []
+    name, total, *heads = tell_apart([title_of(found.by), TOTAL + suffix, *given])
+    has_total = totals or not heads
+    records: list[list[Any]] = []
     for row in found.rows:
-        record: dict[str, Any] = {name: named(found.by, row)}
-        record |= {h: exact(values.get((row, c)), unit) for h, c in zip(heads, found.columns, strict=True)}
-        records.append(
-            record | ({TOTAL + suffix: exact(found.row_totals.get(row), unit)} if totals or not heads else {})
-        )
+        cells = [exact(values.get((row, column)), unit) for column in found.columns]
+        ending = [exact(found.row_totals.get(row), unit)] if has_total else []
+        records.append([named(found.by, row), *cells, *ending])
     if totals:
-        record = {name: TOTAL} | {
-            h: exact(found.column_totals.get(c), unit) for h, c in zip(heads, found.columns, strict=True)
-        }
-        records.append(record | {TOTAL + suffix: exact(found.total, unit)})
-    columns = [name, *heads, *([TOTAL + suffix] if totals or not heads else [])]
-    return pd.DataFrame(records, columns=columns, dtype=object)  # else None would make floats of whole numbers
+        sums = [exact(found.column_totals.get(column), unit) for column in found.columns]
+        records.append([TOTAL, *sums, exact(found.total, unit)])
+    columns = [name, *heads, *([total] if has_total else [])]
+    frame = pd.DataFrame(records, columns=columns, dtype=object)  # else None would make floats of whole numbers
+    return typed(frame, {name: "text"} | dict.fromkeys(columns[1:], unit))
 
 
 def draw(

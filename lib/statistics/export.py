@@ -1,12 +1,17 @@
 """A frame as a file: exactly its rows and columns, in CSV, Parquet or JSON.
 
 Money stays an exact decimal. What is unknown is an empty cell or null, never 0. Text that a spreadsheet would run as a
-formula gets a leading apostrophe in CSV, in text columns only: numbers, also negative ones, are left as they are.
+formula gets a leading apostrophe in CSV, in headings and in text columns: numbers, also negative ones, are left as they
+are. Columns of one name are told apart.
+
+In Parquet a column's type follows from what it holds by its nature, not from the rows of the day: files of several
+months are read together. `typed` says it of a frame's columns; else dollars are those named `…_usd` or `cost_…`.
 """
 
 import io
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,16 +19,28 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-_FORMULA = ("=", "+", "-", "@")
+from lib.files.cells import neutralise, tell_apart
+from lib.statistics.measures import Unit
+
 _MONEY = pa.decimal128(38, 9)  # nano-dollars are nine decimals
+_IS_MONEY = re.compile(r"(.+_)?usd|cost_[a-z]{3}")
+_TYPES = {"text": pa.string(), Unit.NANO_USD: _MONEY, Unit.COUNT: pa.int64()}  # of other units: numbers
+_KINDS = "column_kinds"
+
+
+def typed(frame: pd.DataFrame, kinds: Mapping[str, "Unit | str"]) -> pd.DataFrame:
+    """The frame, which says of its columns what they hold: a unit, or `text`."""
+    frame.attrs[_KINDS] = dict(kinds)
+    return frame
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
     """UTF-8 CSV with a header."""
-    safe = frame.copy()
+    safe = _with_own_names(frame)
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name]):
             safe[name] = safe[name].map(_cell)
+    safe.columns = pd.Index([neutralise(name) for name in safe.columns])
     text: str = safe.to_csv(index=False, lineterminator="\n")
     return text.encode()
 
@@ -31,15 +48,16 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 def to_json(frame: pd.DataFrame) -> bytes:
     """A JSON list of records; decimals as strings, so that no reader rounds them."""
     return json.dumps(
-        [{str(name): _json(value) for name, value in row.items()} for row in frame.to_dict("records")],
+        [{str(name): _json(value) for name, value in row.items()} for row in _with_own_names(frame).to_dict("records")],
         ensure_ascii=False,
         indent=1,
     ).encode()
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """Parquet; dollars (`…_usd`) as decimal(38, 9), also where none is known."""
-    columns = {str(name): _arrow(frame[name]) for name in frame.columns}
+    """Parquet; money as decimal(38, 9), also where none is known."""
+    kinds, named = frame.attrs.get(_KINDS, {}), _with_own_names(frame)
+    columns = {name: _arrow(named[name], kinds.get(name)) for name in named.columns}
     out = io.BytesIO()
     pq.write_table(pa.table(columns), out)
     return out.getvalue()
@@ -55,9 +73,7 @@ WRITERS: dict[str, tuple[Callable[[pd.DataFrame], bytes], str]] = {
 def _cell(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"  # never an exponent
-    if isinstance(value, str) and value.lstrip().startswith(_FORMULA):
-        return "'" + value
-    return value
+    return neutralise(value) if isinstance(value, str) else value
 
 
 def _json(value: Any) -> Any:
@@ -70,7 +86,17 @@ def _json(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _arrow(column: pd.Series) -> Any:
-    if str(column.name).endswith("_usd") and column.dtype == object:
-        return pa.array([None if pd.isna(value) else value for value in column], _MONEY)
-    return pa.Array.from_pandas(column)
+def _with_own_names(frame: pd.DataFrame) -> pd.DataFrame:
+    named = frame.copy()
+    named.columns = pd.Index(tell_apart(frame.columns))
+    return named
+
+
+def _arrow(column: pd.Series, kind: Any = None) -> Any:
+    if kind is None and column.dtype == object and _IS_MONEY.fullmatch(str(column.name)):
+        kind = Unit.NANO_USD
+    if kind is not None:
+        type_ = _TYPES.get(kind, pa.float64())
+        return pa.array([None if pd.isna(value) else value for value in column], type_)
+    found = pa.Array.from_pandas(column)
+    return found.cast(pa.string()) if found.type == pa.null() else found

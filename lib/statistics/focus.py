@@ -1,7 +1,10 @@
 """The figures of a range with the columns of FOCUS, the FinOps Open Cost and Usage Specification 1.2.
 
-https://focus.finops.org/focus-specification/v1-2/ names them and their forms. A row is a day (of the report zone), a
-provider, a model and an app. What is unknown is empty: a model without a price has no cost here either.
+https://focus.finops.org/focus-specification/v1-2/ names them and their forms; all that it makes mandatory are there,
+and those that may not be null never are. A row is a day (of the report zone), a provider, a model and an app. What has
+no known cost is left out, for a file of costs must not call it free: `unpriced_calls` counts it. A row that has calls
+with and without a price says how many have none (`x_UnpricedCalls`). A quantity is in tokens; where nobody counted
+them, in requests; where nobody counted those, one unit.
 """
 
 import json
@@ -12,52 +15,87 @@ import pandas as pd
 
 from lib.access.permissions import Actor
 from lib.statistics.explore import exact
+from lib.statistics.export import typed
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure, Unit
 from lib.statistics.periods import Step
 from lib.statistics.queries import Statistics
 
 _AXES = (Step.DAY, Dimension.PROVIDER, Dimension.MODEL, Dimension.APP)
-_MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
+_MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS, Measure.UNPRICED)
+_KINDS = {
+    **dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), Unit.NANO_USD),
+    **dict.fromkeys(("ConsumedQuantity", "PricingQuantity", "x_UnpricedCalls"), Unit.COUNT),
+}
 
 
 def frame(ask: Statistics, actor: Actor, where: StatisticsFilter) -> pd.DataFrame:
-    """The rows, by day."""
+    """The rows with a known cost, by day."""
     found = ask.pivot(actor, where, _AXES, _MEASURES)
+    found = found[found[Measure.COST.value].notna()]
     rows = [_row(where.zone, *values) for values in found.itertuples(index=False)]
-    columns = list(_row(where.zone, "2026-01-01", "", "", "", None, None, 0))
-    return pd.DataFrame(rows, columns=columns, dtype=object)
+    columns = list(_row(where.zone, "2026-01-01", "", "", "", 0, None, 0, 0))
+    kinds = {name: _KINDS.get(name, "text") for name in columns}
+    return typed(pd.DataFrame(rows, columns=columns, dtype=object), kinds)
+
+
+def unpriced_calls(ask: Statistics, actor: Actor, where: StatisticsFilter) -> int:
+    """Attempts of the range whose cost nobody knows, so that no cost of the file has them."""
+    found = ask.pivot(actor, where, [], [Measure.UNPRICED])
+    return int(exact(found[Measure.UNPRICED.value].iloc[0], Unit.COUNT) or 0) if len(found) else 0
 
 
 def _row(
-    zone: ZoneInfo, day: str, provider: str, model: str, app: str, cost: object, tokens: object, calls: int
+    zone: ZoneInfo,
+    day: str,
+    provider: str,
+    model: str,
+    app: str,
+    cost: object,
+    tokens: object,
+    calls: object,
+    unpriced: object,
 ) -> dict[str, object]:
     local = date.fromisoformat(str(day)[:10])
     first = local.replace(day=1)
     last = (first + timedelta(days=32)).replace(day=1)
     dollars = exact(cost, Unit.NANO_USD)
+    call_count = exact(calls, Unit.COUNT) or 0
+    quantity, unit = _quantity(exact(tokens, Unit.COUNT), call_count)
     return {
         "BilledCost": dollars,
         "BillingAccountId": provider,
+        "BillingAccountName": provider,
         "BillingCurrency": "USD",
         "BillingPeriodEnd": _moment(last, zone),
         "BillingPeriodStart": _moment(first, zone),
         "ChargeCategory": "Usage",
+        "ChargeClass": None,  # null: no correction of a period that was billed
         "ChargeDescription": f"{model} for {app}",
         "ChargePeriodEnd": _moment(local + timedelta(days=1), zone),
         "ChargePeriodStart": _moment(local, zone),
-        "ConsumedQuantity": exact(tokens, Unit.COUNT),
-        "ConsumedUnit": "Tokens",
+        "ConsumedQuantity": quantity,
+        "ConsumedUnit": unit,
         "ContractedCost": dollars,
         "EffectiveCost": dollars,
+        "InvoiceIssuerName": provider,
         "ListCost": dollars,
+        "PricingQuantity": quantity,
+        "PricingUnit": unit,
         "ProviderName": provider,
         "PublisherName": provider,
         "ServiceCategory": "AI and Machine Learning",
         "ServiceName": f"{provider} models",
         "SkuId": model,
-        "Tags": json.dumps({"app": app, "calls": int(calls)}, ensure_ascii=False),
+        "Tags": json.dumps({"app": app, "calls": call_count}, ensure_ascii=False),
+        "x_UnpricedCalls": exact(unpriced, Unit.COUNT) or 0,
     }
+
+
+def _quantity(tokens: int | None, calls: int) -> tuple[int, str]:
+    if tokens:
+        return tokens, "Tokens"
+    return (calls, "Requests") if calls else (1, "Units")
 
 
 def _moment(day: date, zone: ZoneInfo) -> str:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
+from lib.files.text import decode_text
 from lib.money import USD
 from lib.services import Services
 from lib.statistics.exchange import Rate
@@ -69,7 +70,7 @@ def settings(services: Services, actor: Actor) -> None:
     file = st.file_uploader("Import rates: CSV with day, currency, per_usd, or the ECB's history", type="csv")
     if file is not None and st.button("Import rates", icon=":material/upload:"):
         with blocks.errors_shown():
-            st.toast(f"{rates.import_csv(actor, file.getvalue().decode('utf-8-sig', 'replace')):,} rates are in.")
+            st.toast(f"{rates.import_csv(actor, decode_text(file.getvalue())):,} rates are in.")
 
 
 def _decimal(text: str) -> Decimal:

@@ -246,8 +246,20 @@ def _files(
             icon=":material/download:",
             on_click="ignore",
             key="explore-focus",
-            help="The whole range by day, provider, model and app, with the columns of the FinOps FOCUS specification",
+            help="The whole range by day, provider, model and app, with the columns of the FinOps FOCUS specification. "
+            + _without_cost(services, actor, where),
         )
+
+
+def _without_cost(services: Services, actor: Actor, where: StatisticsFilter) -> str:
+    from lib.statistics import focus
+
+    count = focus.unpriced_calls(services.statistics, actor, where)
+    return (
+        f"{count:,} {'call has' if count == 1 else 'calls have'} no known cost and no part in its costs."
+        if count
+        else ""
+    )
 
 
 def _focus(services: Services, actor: Actor, where: StatisticsFilter, note: Any) -> bytes:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.errors import InvalidInput
+from lib.files.text import decode_text
 from lib.knowledge.collections import Collection
 from lib.knowledge.documents import Document
 from lib.knowledge.question_sets import QuestionSet
@@ -106,9 +107,7 @@ def _more(services: Services, actor: Actor, chosen: QuestionSet, documents: Sequ
             from lib.knowledge.corpus import read_csv
 
             with blocks.errors_shown():
-                done = services.question_sets.import_asked(
-                    actor, chosen.id, read_csv(file.getvalue().decode("utf-8-sig", "replace"))
-                )
+                done = services.question_sets.import_asked(actor, chosen.id, read_csv(decode_text(file.getvalue())))
                 _told(done.added, done.left_out, done.unknown_documents)
     with proposed, blocks.row():
         count = st.number_input("Questions", 1, 100, 10, width=120)

@@ -10,6 +10,7 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.clock import utc_now
 from lib.errors import InvalidInput, LLMManagerError
+from lib.files.text import decode_text
 from lib.providers import price_list
 from lib.providers.kinds import FACTS, ProviderKind
 from lib.providers.prices import Price, Rates, Tier
@@ -263,11 +264,8 @@ def import_dialog(services: Services, actor: Actor) -> None:
     try:
         if file.size > _MOST_BYTES:
             raise InvalidInput("The file is too large.", "", "Split it.")
-        document = file.getvalue().decode()
+        document = decode_text(file.getvalue())
         found = services.price_entries.preview(actor, document)
-    except UnicodeDecodeError:
-        blocks.show_error(InvalidInput("The file is not text in UTF-8.", "", "Save it as CSV, UTF-8."))
-        return
     except LLMManagerError as error:
         blocks.show_error(error)
         return

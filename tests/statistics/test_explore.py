@@ -20,6 +20,13 @@ from lib.statistics.measures import Dimension, Measure, Shape, Tag, Unit, axis_n
 from lib.statistics.periods import Cycle, Step
 from lib.statistics.queries import Statistics
 
+# Feature level Mandatory in version 1.2
+FOCUS_MANDATORY = (
+    *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd"),
+    *("BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd"),
+    *("ChargePeriodStart", "ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingQuantity"),
+    *("PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName"),
+)
 WHERE = StatisticsFilter(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC))
 
 
@@ -90,7 +97,15 @@ def test_focus_holds_the_money_and_the_tokens_of_the_range(ask: Statistics) -> N
     frame = focus.frame(ask, OPERATOR, WHERE)
     whole = ask.pivot(OPERATOR, WHERE, [], [Measure.COST, Measure.TOKENS]).iloc[0]
     assert sum(cost for cost in frame["BilledCost"] if cost is not None) == usd_from_nano(int(whole["cost"]))
-    assert sum(number or 0 for number in frame["ConsumedQuantity"]) == whole["tokens"]
+    models = ask.pivot(OPERATOR, WHERE, [Dimension.MODEL], [Measure.COST, Measure.TOKENS])
+    priced = models[models["cost"].notna()]
+    in_tokens = frame[frame["ConsumedUnit"] == "Tokens"]
+    assert set(frame["SkuId"]) == set(priced["model"])
+    assert sum(in_tokens["ConsumedQuantity"]) == priced["tokens"].sum()
+    assert focus.unpriced_calls(ask, OPERATOR, WHERE) > sum(frame["x_UnpricedCalls"])
+    for column in FOCUS_MANDATORY:
+        assert column in frame
+        assert column == "ChargeClass" or frame[column].notna().all()
     assert set(frame["BillingCurrency"]) == {"USD"}
     first = frame.iloc[0]
     assert (

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lib.statistics import export
+from lib.statistics.explore import Cross, table
+from lib.statistics.measures import Dimension, Measure, MetricMeasure, Unit
 
 FRAME = pd.DataFrame(
     {
@@ -44,6 +46,52 @@ def test_json_rounds_nothing() -> None:
     assert records[0]["cost_usd"] == "9007199.254740993"
     assert records[1]["cost_usd"] == "-0.000000001"
     assert records[2] == {"model": "-1+1", "cost_usd": None, "change": None, "calls": None}
+
+
+NAMES = ["=a", "+a", "a", "a", "Total", "Provider", "＝a", "\ta", " -1"]
+
+
+@pytest.mark.feature("COST-6")
+def test_names_from_data_as_headings_are_neutralised_and_told_apart() -> None:
+    frame = pd.DataFrame([list(range(len(NAMES)))], columns=NAMES)
+    head, line = export.to_csv(frame).decode().splitlines()
+    assert head == "'=a,'+a,a,a (2),Total,Provider,'＝a,'\ta,' -1"
+    assert line == "0,1,2,3,4,5,6,7,8"
+    assert len(json.loads(export.to_json(frame))[0]) == len(NAMES)
+    assert pq.read_table(io.BytesIO(export.to_parquet(frame))).column_names == [*NAMES[:3], "a (2)", *NAMES[4:]]
+
+
+@pytest.mark.feature("COST-6")
+@pytest.mark.parametrize("currency", ["USD", "EUR"])
+@pytest.mark.parametrize("unit", list(Unit))
+def test_a_table_has_the_same_types_whatever_its_figures_are(unit: Unit, currency: str) -> None:
+    figures = [None, 0, 1, 1_000_123_456_789, 10**17]
+    measure = (
+        next(one for one in Measure if one.unit is unit) if unit is not Unit.NUMBER else MetricMeasure("m", "mean")
+    )
+    schemas = set()
+    for value in figures:
+        cells = pd.DataFrame({"row": ["x"], "column": ["Total"], "value": [value]}, dtype=object)
+        sums = {"x": value}
+        found = Cross(
+            Dimension.APP,
+            Dimension.MODEL,
+            measure,
+            cells,
+            ["x"],
+            ["Total"],
+            sums,
+            {"Total": value},
+            value,
+            (0, 0),
+            currency,
+        )
+        written = pq.read_table(io.BytesIO(export.to_parquet(table(found, lambda _, name: str(name)))))
+        assert written.num_columns == 3
+        schemas.add(tuple(zip(written.schema.names, map(str, written.schema.types), strict=True)))
+    assert len(schemas) == 1
+    if unit is Unit.NANO_USD:
+        assert {kind for _, kind in next(iter(schemas))} == {"string", "decimal128(38, 9)"}
 
 
 @pytest.mark.feature("COST-6")
