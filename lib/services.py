@@ -49,6 +49,7 @@ from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
 from lib.providers.price_book import PriceBook
 from lib.providers.price_entries import Prices
+from lib.providers.proxies import use_proxies
 from lib.providers.redaction import remember
 from lib.providers.registry import Providers
 from lib.settings import Settings
@@ -196,6 +197,7 @@ def build(settings: Settings) -> Services:
     """Services on a migrated store with its vault open; InstallationError says what is wrong and what to do."""
     for secret in (settings.master_key, settings.admin_password):
         remember(secret)
+    use_proxies(settings.proxies)
     settings.require_data_folder()
     store = Store(settings.database_url)
     done = schema.upgrade(store)

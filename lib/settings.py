@@ -2,17 +2,22 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.errors import InstallationError
 
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`data_dir` is absolute; `database_url` is a SQLAlchemy URL; secrets are hidden from repr."""
+    """`data_dir` is absolute; `database_url` is a SQLAlchemy URL; secrets are hidden from repr.
+
+    `proxies` holds the environment's proxy variables where the operator wants them used, else nothing.
+    """
 
     data_dir: Path
     database_url: str = field(repr=False)
@@ -20,6 +25,7 @@ class Settings:
     admin_user: str | None = None
     admin_password: str | None = field(default=None, repr=False)
     master_key: str | None = field(default=None, repr=False)
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_sqlite(self) -> bool:
@@ -41,6 +47,7 @@ class Settings:
             admin_user=environment.get("LLM_MANAGER_ADMIN_USER") or None,
             admin_password=environment.get("LLM_MANAGER_ADMIN_PASSWORD") or None,
             master_key=environment.get("LLM_MANAGER_MASTER_KEY") or None,
+            proxies=_proxies(environment),
         )
 
     def require_data_folder(self) -> None:
@@ -55,6 +62,12 @@ class Settings:
                 f"The system says: {error.strerror}.",
                 "Correct its permissions, free some space, or name another folder in LLM_MANAGER_DATA.",
             ) from error
+
+
+def _proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    if environment.get("LLM_MANAGER_USE_PROXY", "").strip().lower() not in ("1", "true", "yes", "on"):
+        return {}
+    return {name: value for name, value in environment.items() if name.lower() in _PROXY_VARIABLES}
 
 
 def _port(text: str) -> int:

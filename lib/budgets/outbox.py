@@ -34,9 +34,11 @@ def has_due(connection: Connection, now: datetime) -> bool:
     return connection.scalar(select(_O.id).where(_O.due_at <= now).limit(1)) is not None
 
 
-def claim(connection: Connection, now: datetime, most: int) -> list[Any]:
-    """Take messages that are due, so that no other process takes them while these are sent."""
+def claim(connection: Connection, now: datetime, most: int, message_id: str | None = None) -> list[Any]:
+    """Take messages that are due (or this one of them), so that no other process takes them while these are sent."""
     due = select(webhook_outbox).where(_O.due_at <= now).order_by(_O.due_at).limit(most)
+    if message_id is not None:
+        due = due.where(_O.id == message_id)
     rows = connection.execute(due.with_for_update(skip_locked=True)).all()
     if rows:
         taken = update(webhook_outbox).where(_O.id.in_([row.id for row in rows]))

@@ -3,18 +3,16 @@
 Each message is a POST of JSON with two headers: `X-LLM-Manager-Event`, and `X-LLM-Manager-Signature: t=SECONDS,v1=HEX`,
 where HEX is the HMAC-SHA256 of `SECONDS.BODY` under the shared secret; a receiver should refuse old timestamps and
 message ids it has seen. The address and the secret are sealed together, for addresses often hold a token themselves.
-The host is judged at every send as a provider's is, and that address is connected to; redirects are not followed, and
-only 2xx counts as taken.
+It is sent by the HTTP client that everything uses, which judges the host at every send; redirects are not followed, and
+only 2xx counts as taken. A message has ten seconds in all, until the head of the answer is here.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
-import socket
-import ssl
 from dataclasses import dataclass
 from datetime import datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -29,10 +27,11 @@ from lib.db.tables import installation_settings, webhook_outbox
 from lib.db.vault import Vault
 from lib.errors import InvalidInput, LLMManagerError, NotFound
 from lib.providers import hosts
+from lib.providers.adapters.http_client import Client
 
 SHORTEST_SECRET = 16
-_TIMEOUT_S = 10
-_AT_ONCE = 20
+_WHOLE_S = 10.0  # for a message, until the head of its answer is here
+_AT_ONCE = 10  # messages; slower than this they come due again, see `outbox`
 _S, _O = installation_settings.c, webhook_outbox.c
 
 
@@ -113,11 +112,13 @@ class Webhook:
             message_id = outbox.enqueue(connection, "webhook.test", {"sent_by": actor.name, "at": now.isoformat()}, now)
             if message_id is None:
                 raise NotFound("There is no webhook.", "", "Set its address first.")
-        self.deliver_due(now, most=1_000)
+        with self._store.write() as connection:
+            messages = outbox.claim(connection, now, 1, message_id)
+        self._deliver(messages, now)
         with self._store.read() as connection:
             return connection.scalar(select(_O.error).where(_O.id == message_id))
 
-    def deliver_due(self, now: datetime | None = None, most: int = _AT_ONCE) -> int:
+    def deliver_due(self, now: datetime | None = None) -> int:
         """Send the messages that are due; how many were taken. For a job that runs every few seconds.
 
         A message is claimed before it is sent, so that several processes may do this at once; no transaction is open
@@ -128,7 +129,10 @@ class Webhook:
             if not outbox.has_due(connection, moment):
                 return 0
         with self._store.write() as connection:
-            messages = outbox.claim(connection, moment, most)
+            messages = outbox.claim(connection, moment, _AT_ONCE)
+        return self._deliver(messages, moment)
+
+    def _deliver(self, messages: list[Any], moment: datetime) -> int:
         taken = 0
         for message in messages:
             error = self._send(message, moment)
@@ -148,7 +152,6 @@ class Webhook:
             return "The webhook was removed."
         try:
             opened = json.loads(self._vault.decrypt(value["sealed"]))
-            address = None if value["allow_private"] else hosts.public_address(opened["url"])
         except LLMManagerError as error:
             return error.title
         sent = {"id": message.id, "event": message.event, **message.body}
@@ -160,8 +163,12 @@ class Webhook:
             "X-LLM-Manager-Signature": signature(opened["secret"], int(now.timestamp()), body),
         }
         try:
-            status = _post(opened["url"], address, body, headers)
-        except (OSError, HTTPException) as error:
+            status = _post(opened["url"], body, headers, allow_private=value["allow_private"])
+        except InvalidInput as error:
+            return error.title
+        except TimeoutError:
+            return f"The receiver took longer than {_WHOLE_S:g} s."
+        except OSError as error:
             return f"The receiver could not be reached ({type(error).__name__})."
         return None if 200 <= status < 300 else f"The receiver answered {status}."
 
@@ -172,20 +179,15 @@ def signature(secret: str, seconds: int, body: bytes) -> str:
     return f"t={seconds},v1={signed.hexdigest()}"
 
 
-def _post(url: str, address: str | None, body: bytes, headers: dict[str, str]) -> int:
-    """The status of the answer; its body is not read and redirects are not followed.
+def _post(url: str, body: bytes, headers: dict[str, str], *, allow_private: bool) -> int:
+    """The status of the answer, whose body is not read."""
 
-    With an `address` that is connected to: the host's name, asked again, might lead elsewhere than was judged.
-    """
-    parts = hosts.parse(url)
-    host, port, is_tls = parts.hostname or "", parts.port, parts.scheme == "https"
-    connection = (HTTPSConnection if is_tls else HTTPConnection)(host, port, timeout=_TIMEOUT_S)
-    try:
-        sock = socket.create_connection((address or host, connection.port), _TIMEOUT_S)
-        connection.sock = sock  # closed with it, whatever comes
-        if is_tls:
-            connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-        connection.request("POST", parts.path or "/", body, headers)
-        return connection.getresponse().status
-    finally:
-        connection.close()
+    async def exchange() -> int:
+        client = Client()
+        async with asyncio.timeout(_WHOLE_S):
+            response = await client.post(url, headers, body, allow_private=allow_private)
+            response.close()
+            client.close()
+            return response.status
+
+    return asyncio.run(exchange())

@@ -1,7 +1,8 @@
-"""What runs by itself, in a thread that starts and stops with the server.
+"""What runs by itself, in threads that start and stop with the server.
 
-Each job runs hourly in one process of all; errands run in every process, every few seconds, and see themselves to it
-that no two do the same.
+Each job runs hourly in one process of all, one after the other; errands run in every process, every few seconds, and
+see themselves to it that no two do the same. An errand has a thread of its own: one that waits for a slow receiver
+holds up neither the others nor retention and sign-ins.
 """
 
 import logging
@@ -35,17 +36,25 @@ class Scheduler:
         self._errands, self._errands_every_s = dict(errands or {}), errands_every_s
         self._jobs = [(Lease(store, name, owner), name, job) for name, job in jobs.items()]
         self._look_every_s, self._stopped = look_every_s, threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._repeat_errand, args=(name, errand), name=f"errand-{name}", daemon=True)
+            for name, errand in self._errands.items()
+        ]
+        if self._jobs:
+            self._threads.append(threading.Thread(target=self._repeat_look, name="jobs", daemon=True))
 
     def start(self) -> None:
         """Begin; the first look comes after one pause, when the start is over."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, wait_s: float = 5.0) -> None:
         """End after the batch that is under way."""
         self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(wait_s)
+        until = time.monotonic() + wait_s
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(until - time.monotonic(), 0.0))
 
     def look(self) -> list[str]:
         """Run what is due; the names of the jobs that were run to their end."""
@@ -54,19 +63,15 @@ class Scheduler:
     def run_errands(self) -> None:
         """Run each errand once; one that fails is tried again the next time."""
         for name, errand in self._errands.items():
-            try:
-                errand()
-            except Exception as error:  # the boundary of a background job: the others must go on
-                log.warning("The errand %s failed and is tried again: %s", name, error)
+            _run_errand(name, errand)
 
-    def _loop(self) -> None:
-        pause = min(self._look_every_s, self._errands_every_s) if self._errands else self._look_every_s
-        looked = time.monotonic()
-        while not self._stopped.wait(pause):
-            self.run_errands()
-            if time.monotonic() - looked >= self._look_every_s:
-                self.look()
-                looked = time.monotonic()
+    def _repeat_errand(self, name: str, errand: Errand) -> None:
+        while not self._stopped.wait(self._errands_every_s):
+            _run_errand(name, errand)
+
+    def _repeat_look(self) -> None:
+        while not self._stopped.wait(self._look_every_s):
+            self.look()
 
     def _run(self, lease: Lease, name: str, job: Job) -> bool:
         try:
@@ -79,3 +84,10 @@ class Scheduler:
         except Exception as error:  # the boundary of a background job: the others must go on
             log.warning("The job %s failed and is tried again: %s", name, error)
             return False
+
+
+def _run_errand(name: str, errand: Errand) -> None:
+    try:
+        errand()
+    except Exception as error:  # the boundary of a background job: it is tried again
+        log.warning("The errand %s failed and is tried again: %s", name, error)

@@ -1,25 +1,21 @@
 """Fetches a document from a public address; every hop of a redirect is judged like the first.
 
-A name is resolved once: what was judged is what is connected to. The whole of it has a minute, however slowly it comes,
-and what is packed is unpacked no further than a document may be long.
+The whole of it has a minute, however slowly it comes, and what is packed is unpacked no further than a document may be
+long: the limits and the judgement of addresses are those of the HTTP client that everything uses.
 """
 
 import asyncio
-import ssl
-import zlib
-from collections.abc import AsyncIterator
-from functools import cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+import socket
+from urllib.parse import quote, urljoin
 
 from lib.errors import InvalidInput
-from lib.providers import hosts
+from lib.providers.adapters.asking import Answer, ask
+from lib.providers.adapters.http_client import Client
+from lib.providers.adapters.unpacking import AnswerTooLarge
 
-if TYPE_CHECKING:
-    import httpx
-
-_MOST_HOPS, _SLOWEST_S, WHOLE_S = 5, 20.0, 60.0
-_HEADERS = {"user-agent": "llm-manager", "accept-encoding": "gzip"}
+_MOST_HOPS, WHOLE_S = 5, 60.0
+_HEADERS = {"user-agent": "llm-manager", "accept": "*/*"}
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def fetch(url: str, most: int) -> bytes:
@@ -31,75 +27,44 @@ def fetch(url: str, most: int) -> bytes:
 
 
 async def _fetched(url: str, most: int) -> bytes:
-    import httpx
-
+    client, loop = Client(), asyncio.get_running_loop()
+    until = loop.time() + WHOLE_S
     try:
-        async with (
-            asyncio.timeout(WHOLE_S),
-            httpx.AsyncClient(timeout=_SLOWEST_S, headers=_HEADERS, verify=_tls(), trust_env=False) as client,
-        ):
-            for _ in range(_MOST_HOPS + 1):
-                try:
-                    url = str(httpx.URL(url.strip()))  # a name or a path in letters of its own is put in ASCII
-                    address = await _public(url)
-                    response = await client.send(_request(client, url, address), stream=True)
-                    if response.is_redirect:
-                        url = urljoin(url, response.headers.get("location", ""))
-                        await response.aclose()
-                        continue
-                    if response.status_code != 200:
-                        raise _failed(url, f"It answered with status {response.status_code}.")
-                    return await _body(url, response, most)
-                except (httpx.HTTPError, httpx.InvalidURL, ValueError, zlib.error) as error:
-                    raise _failed(url, f"The connection failed: {type(error).__name__}.") from error
-    except TimeoutError as error:
-        raise _failed(url, f"It took longer than {WHOLE_S:.0f} seconds.") from error
+        for _ in range(_MOST_HOPS + 1):
+            answer = await _ask(client, url, most, until - loop.time())
+            if answer.status in _REDIRECTS:
+                url = urljoin(url, answer.headers.get("location", ""))
+                continue
+            if answer.status != 200:
+                raise _failed(url, f"It answered with status {answer.status}.")
+            return answer.body
+    finally:
+        client.close()
     raise _failed(url, f"It redirects more than {_MOST_HOPS} times.")
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-def _request(client: "httpx.AsyncClient", url: str, address: str) -> "httpx.Request":
-    """For the address that was judged, with the name for the host and for its certificate."""
-    parts = urlsplit(url)
-    host = f"[{address}]" if ":" in address else address
-    to = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host, fragment="").geturl()
-    named = {"host": parts.netloc.rpartition("@")[2]}
-    return client.build_request("GET", to, headers=named, extensions={"sni_hostname": parts.hostname or ""})
-
-
-async def _body(url: str, response: "httpx.Response", most: int) -> bytes:
-    data = bytearray()
-    async for part in _unpacked(response, most):
-        data += part
-        if len(data) > most:
-            raise _failed(url, f"It has more than {most // 1024**2} MB.")
-    return bytes(data)
-
-
-async def _unpacked(response: "httpx.Response", most: int) -> AsyncIterator[bytes]:
-    """The body as it comes; one packing is undone, and of each piece no more than `most` bytes and one."""
-    packed = response.headers.get("content-encoding", "identity").strip().lower()
-    if packed not in ("identity", "gzip", ""):
-        raise ValueError(packed)
-    unpack: Any = zlib.decompressobj(wbits=31) if packed == "gzip" else None
-    async for part in response.aiter_raw(64 * 1024):
-        yield unpack.decompress(part, most + 1) if unpack is not None else part
-    if unpack is not None and not unpack.eof:
-        raise ValueError("cut off")
-
-
-async def _public(url: str) -> str:
-    """The address to connect to; InvalidInput where any of the name's is private, or none is found."""
-    parts = urlsplit(url)
+async def _ask(client: Client, url: str, most: int, seconds: float) -> Answer:
     try:
-        return await asyncio.to_thread(hosts.public_address, parts._replace(query="", fragment="").geturl())
+        return await ask(client, "GET", _in_ascii(url), _HEADERS, seconds=seconds, most=most)
     except InvalidInput as error:
-        private = "private" in error.title or "found" in error.title
-        raise _failed(url, error.title if private else "It is no public http(s) address.") from error
+        is_private = "private" in error.title
+        raise _failed(url, error.title if is_private else "It is no public http(s) address.") from error
+    except AnswerTooLarge as error:
+        raise _failed(url, f"It has more than {most // 1024**2} MB.") from error
+    except TimeoutError as error:
+        raise _failed(url, f"It took longer than {WHOLE_S:.0f} seconds.") from error
+    except (OSError, UnicodeError) as error:
+        why = "Its host was not found." if isinstance(error.__cause__, socket.gaierror) else ""
+        raise _failed(url, why or f"The connection failed: {type(error).__name__}.") from error
+
+
+def _in_ascii(url: str) -> str:
+    """With a host in letters of its own as names are looked up, and a path as paths are sent."""
+    head, slashes, rest = url.strip().partition("://")
+    host, slash, path = rest.partition("/")
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    return head + slashes + host + slash + quote(path, safe="%/:?#[]@!$&'()*+,;=~-._")
 
 
 def _failed(url: str, why: str) -> InvalidInput:

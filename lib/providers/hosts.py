@@ -1,8 +1,9 @@
 """Where a base URL may point: public hosts, and private ones only where an administrator allowed them.
 
 Without this, a provider's address would be a way to reach the server's own network (cloud metadata, databases, admin
-pages). Checked when an address is saved and again, with what the name resolves to now, before every request. IPv4
-addresses hidden in IPv6 forms (mapped, NAT64, 6to4, Teredo) are taken out and judged themselves.
+pages). Checked when an address is saved, and again at every connection, which goes to the very addresses that were
+judged (`adapters/http_client.py`): a name asked twice may answer twice. IPv4 addresses hidden in IPv6 forms (mapped,
+NAT64, 6to4, Teredo) are taken out and judged themselves.
 """
 
 import ipaddress
@@ -25,25 +26,13 @@ def check(base_url: str, *, allow_private: bool) -> str:
     host = parts.hostname or ""
     if allow_private:
         return host
-    _refuse_private(host, _resolve(host))
+    refuse_private(host, _resolve(host))
     return host
 
 
-def public_address(url: str) -> str:
-    """The address of a public host to connect to, by name resolved once; InvalidInput when there is none.
-
-    Whoever connects to the name instead asks again, and may be told something else.
-    """
-    host = parse(url).hostname or ""
-    found = _resolve(host)
-    _refuse_private(host, found)
-    if not found:
-        raise InvalidInput(f"{host} was not found.", "Its name has no address.", "", field="base_url")
-    return str(min(found, key=lambda address: address.version))
-
-
-def _refuse_private(host: str, addresses: Sequence[_Address]) -> None:
-    private = any(is_private(address) for address in addresses)
+def refuse_private(host: str, addresses: Sequence[str]) -> None:
+    """InvalidInput (field `base_url`) when one of a name's addresses is private, or the name is a private host's."""
+    private = any(is_private(ipaddress.ip_address(address.partition("%")[0])) for address in addresses)
     if private or host.lower() == "localhost" or host.lower().endswith((".localhost", ".internal", ".local")):
         raise InvalidInput(
             f"{host} is a private address.",
@@ -99,10 +88,10 @@ def _embedded(address: _Address) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
-def _resolve(host: str) -> list[_Address]:
+def _resolve(host: str) -> list[str]:
     """Every address of a name now; none when it can't be resolved (the connection will say so itself)."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []
-    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    return [str(entry[4][0]) for entry in entries]

@@ -4,20 +4,22 @@ Ten seconds and 20 MB at most in all, no redirects, the host checked as for ever
 process, and those litellm alone knows, list what ships with the product.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import quote, urlsplit
 
-from lib.errors import ErrorKind, InvalidInput, ProviderError
-from lib.providers import hosts, listing_shapes
+from lib.errors import ErrorKind, ProviderError
+from lib.providers import listing_shapes
 from lib.providers.adapters import failures
+from lib.providers.adapters.asking import Answer, ask
+from lib.providers.adapters.http_client import Client
+from lib.providers.adapters.unpacking import AnswerTooLarge
 from lib.providers.chunks import Endpoint
 from lib.providers.kinds import LOCAL_EMBEDDING_MODEL, LOCAL_MODEL, ProviderKind
 from lib.providers.models import Catalogue, ModelFacts
-
-if TYPE_CHECKING:
-    import httpx
 
 LONGEST_S = 10.0
 LARGEST = 20_000_000
@@ -55,12 +57,10 @@ def _ask(client: "_Client", endpoint: Endpoint) -> list[ModelFacts]:
 
 def _pages(client: "_Client", url: str, parameter: str, following: Callable[[Any], str | None]) -> list[ModelFacts]:
     """Every page of a listing; `following` finds in one what to ask the next with."""
-    import urllib.parse
-
     found: list[ModelFacts] = []
     page: str | None = ""
     for _ in range(MOST_PAGES):
-        answer = client.ask(url + (parameter + urllib.parse.quote(page, safe="") if page else ""))
+        answer = client.ask(url + (parameter + quote(page, safe="") if page else ""))
         found += listing_shapes.read(answer, client.endpoint.kind)
         if not (page := following(answer)):
             break
@@ -97,63 +97,59 @@ def local_models() -> list[ModelFacts]:
 
 
 class _Client:
-    """A connection to one provider, for the time and the bytes that a listing may take in all."""
+    """Connections to one provider, for the time and the bytes that a listing may take in all."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._until, self._left = time.monotonic() + LONGEST_S, LARGEST
+        self._http, self._loop = Client(), asyncio.Runner()
 
     def __enter__(self) -> "_Client":
-        import httpx
-
-        self._http = httpx.Client(follow_redirects=False, headers=_headers(self.endpoint))
         return self
 
     def __exit__(self, *error: object) -> None:
         self._http.close()
+        self._loop.close()
 
     def ask(self, url: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON at an address (POST when there is a body); ProviderError says why not."""
-        try:
-            hosts.check(self.endpoint.base_url, allow_private=self.endpoint.allow_private)
-        except InvalidInput as error:
-            raise ProviderError(ErrorKind.REFUSED, error.title, error.why, error.fix) from None
         if (seconds := self._until - time.monotonic()) <= 0:
             raise _too_slow(self.endpoint)
         try:
-            return self._read(url, body, min(seconds, LONGEST_S / 2))
-        except ProviderError:
-            raise
-        except Exception as error:  # the boundary to httpx's classes, which `explain` turns into sentences
+            answer = self._loop.run(self._ask(url, body, min(seconds, LONGEST_S / 2)))
+        except AnswerTooLarge:
+            raise failures.not_a_model_server(self.endpoint, f"more than {LARGEST // 10**6} MB") from None
+        except TimeoutError:
+            raise _too_slow(self.endpoint) from None
+        except Exception as error:  # the boundary to the network's exceptions, which `explain` turns into sentences
             raise failures.explain(error, self.endpoint, "list", has_content=False) from None
+        self._left -= len(answer.body)
+        return self._parsed(url, answer)
 
-    def _read(self, url: str, body: Mapping[str, Any] | None, seconds: float) -> Any:
-        method = "GET" if body is None else "POST"
-        with self._http.stream(method, url, json=body, timeout=seconds) as response:
-            parts = []
-            for part in response.iter_bytes():
-                parts.append(part)
-                self._left -= len(part)
-                if self._left < 0:
-                    raise failures.not_a_model_server(self.endpoint, f"more than {LARGEST // 10**6} MB")
-                if time.monotonic() > self._until:
-                    raise _too_slow(self.endpoint)
-        return self._parsed(response, b"".join(parts))
+    async def _ask(self, url: str, body: Mapping[str, Any] | None, seconds: float) -> Answer:
+        headers, data, method = _headers(self.endpoint), b"", "GET"
+        if body is not None:
+            headers, data, method = headers | {"content-type": "application/json"}, json.dumps(body).encode(), "POST"
+        allow = self.endpoint.allow_private
+        return await ask(
+            self._http, method, url, headers, data, seconds=seconds, most=max(self._left, 0), allow_private=allow
+        )
 
-    def _parsed(self, response: "httpx.Response", content: bytes) -> Any:
-        if response.is_redirect:
+    def _parsed(self, url: str, answer: Answer) -> Any:
+        if 300 <= answer.status < 400:
             raise failures.not_a_model_server(self.endpoint, "a redirect, which is not followed")
-        if response.status_code in (404, 405):
+        if answer.status in (404, 405):
             raise ProviderError(
                 ErrorKind.NOT_A_MODEL_SERVER,
                 f"{self.endpoint.name} has no list of models.",
-                f"{response.url.path} answered {response.status_code}.",
+                f"{urlsplit(url).path} answered {answer.status}.",
                 "Check the base URL; a model's name can always be typed.",
             )
-        if not response.is_success:
-            raise _Answered(response.status_code, content[:2000].decode("utf-8", "replace"), response.headers)
+        if answer.status >= 400:
+            refusal = _Answered(answer.status, answer.body[:2000].decode("utf-8", "replace"), answer.headers)
+            raise failures.explain(refusal, self.endpoint, "list", has_content=False)
         try:
-            return json.loads(content)
+            return json.loads(answer.body)
         except (ValueError, RecursionError):
             raise failures.not_a_model_server(self.endpoint, "something unreadable") from None
 

@@ -3,11 +3,14 @@
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from budget_rig import DOLLAR, NOW, Rig
@@ -181,31 +184,51 @@ def test_a_private_address_a_short_secret_and_no_webhook_are_refused(
 def test_a_name_that_leads_to_a_private_address_later_is_not_followed(
     store: Store, vault: Vault, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ipaddress import ip_address
-
-    from lib.providers import hosts
-
-    webhook = Webhook(store, vault)
-    monkeypatch.setattr(hosts, "_resolve", lambda host: [ip_address("93.184.216.34")])
-    webhook.set(OPERATOR, url=f"http://hooks.example.com:{receiver.server_port}/", secret=SECRET)
-    monkeypatch.setattr(hosts, "_resolve", lambda host: [ip_address("127.0.0.1")])
+    webhook, port = Webhook(store, vault), receiver.server_port
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [_entry("93.184.216.34", port)])
+    webhook.set(OPERATOR, url=f"http://hooks.example.com:{port}/", secret=SECRET)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [_entry("127.0.0.1", port)])
     assert webhook.test(OPERATOR) == "hooks.example.com is a private address."
     assert receiver.received == []
 
 
-def test_the_address_that_was_judged_is_the_one_that_is_connected_to(
-    store: Store, vault: Vault, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+def _entry(address: str, port: int) -> Any:
+    return (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+
+
+@pytest.mark.feature("OPS-4")
+def test_a_receiver_whose_answer_never_begins_or_never_ends_has_its_ten_seconds(
+    store: Store, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ipaddress import ip_address
+    monkeypatch.setattr("lib.budgets.webhook._WHOLE_S", 0.2)
+    made = Webhook(store, vault)
+    with drip(b"HTTP/1.1 200 OK\r\nX: ") as port:  # a head without end
+        made.set(OPERATOR, url=f"http://127.0.0.1:{port}/", secret=SECRET, allow_private=True)
+        assert made.test(OPERATOR) == "The receiver took longer than 0.2 s."
+    with drip(b"HTTP/1.1 200 OK\r\n\r\n") as port:  # a body without end, which nobody reads
+        made.set(OPERATOR, url=f"http://127.0.0.1:{port}/", secret=SECRET, allow_private=True)
+        assert made.test(OPERATOR) is None
 
-    from lib.providers import hosts
 
-    webhook = Webhook(store, vault)
-    monkeypatch.setattr(hosts, "_resolve", lambda host: [ip_address("127.0.0.1")])
-    monkeypatch.setattr(hosts, "is_private", lambda address: False)
-    webhook.set(OPERATOR, url=f"http://hooks.nobody.invalid:{receiver.server_port}/", secret=SECRET)
-    assert webhook.test(OPERATOR) is None  # the name itself leads nowhere
-    assert receiver.received[0][1]["Host"] == f"hooks.nobody.invalid:{receiver.server_port}"
+@contextmanager
+def drip(beginning: bytes) -> Iterator[int]:
+    """A server that sends these bytes and then one letter after the other; its port."""
+    listener, ended = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def serve() -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            connection.sendall(beginning)
+            while not ended.wait(0.01):
+                connection.sendall(b"x")
+            connection.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield listener.getsockname()[1]
+    ended.set()
+    listener.close()
+    thread.join()
 
 
 def test_removing_it_drops_what_waits(store: Store, webhook: Webhook, receiver: Receiver) -> None:

@@ -38,7 +38,32 @@ def test_an_errand_runs_again_and_again_and_a_failing_one_stops_nobody(store: St
     scheduler.start()
     assert enough.wait(10)
     scheduler.stop()
-    assert not scheduler._thread.is_alive()
+    assert not any(thread.is_alive() for thread in scheduler._threads)
+
+
+@pytest.mark.feature("OPS-4")
+def test_an_errand_that_hangs_holds_up_neither_the_others_nor_a_job(store: Store) -> None:
+    hangs, released = threading.Event(), threading.Event()
+    others = {name: threading.Event() for name in ("errand", "job")}
+
+    def hang() -> None:
+        hangs.set()
+        released.wait(30)
+
+    scheduler = Scheduler(
+        store,
+        {"job": lambda go_on: others["job"].set()},
+        look_every_s=0.01,
+        errands={"hangs": hang, "good": others["errand"].set},
+        errands_every_s=0.01,
+    )
+    scheduler.start()
+    assert hangs.wait(10)
+    others["errand"].clear()
+    assert others["errand"].wait(10)
+    assert others["job"].wait(10)
+    released.set()
+    scheduler.stop()
 
 
 @pytest.mark.feature("COST-2")

@@ -229,4 +229,4 @@ def test_the_thread_looks_and_stops(store: Store) -> None:
     scheduler.start()
     assert looked.wait(10)
     scheduler.stop()
-    assert not scheduler._thread.is_alive()
+    assert not any(thread.is_alive() for thread in scheduler._threads)

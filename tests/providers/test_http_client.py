@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from lib.clock import utc_now
 from lib.errors import InvalidInput
 from lib.providers.adapters import http_client
-from lib.providers.adapters.http_client import Client, ConnectError, RemoteProtocolError
+from lib.providers.adapters.dialling import ConnectError
+from lib.providers.adapters.http_client import Client
+from lib.providers.adapters.unpacking import RemoteProtocolError
 
 pytestmark = [pytest.mark.feature("GATE-1"), pytest.mark.feature("CFG-3")]
 BODY = bytes(range(256)) * 40
@@ -270,7 +272,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, monkey
             with pytest.raises(ConnectError):
                 await client.post(address, {}, b"{}", allow_private=True)
             trusting = ssl.create_default_context(cafile=str(certificate))
-            monkeypatch.setattr(http_client, "_tls", lambda: trusting)
+            monkeypatch.setattr(http_client, "tls_context", lambda: trusting)
             response = await client.post(address, {}, b"{}", allow_private=True)
             assert await response.read() == b"{}"
             response.close()

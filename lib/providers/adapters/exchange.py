@@ -25,6 +25,7 @@ class Exchange:
 
     response: Any = None
     failure: BaseException | None = None
+    allows_private: bool = False  # whether private addresses may be connected to
 
     @property
     def path(self) -> str:
@@ -61,14 +62,19 @@ _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 @contextmanager
-def listening() -> Iterator[Exchange]:
-    """What litellm sends and gets inside, in this task."""
-    exchange = Exchange()
+def listening(*, allow_private: bool = False) -> Iterator[Exchange]:
+    """What litellm sends and gets inside, in this task; whether it may be to private addresses."""
+    exchange = Exchange(allows_private=allow_private)
     token = _current.set(exchange)
     try:
         yield exchange
     finally:
         _current.reset(token)
+
+
+def allows_private() -> bool:
+    """Whether the call of this task may connect to private addresses."""
+    return (exchange := _current.get()) is not None and exchange.allows_private
 
 
 async def post(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lib.errors import ErrorKind, InvalidInput, ProviderError
+from lib.providers.adapters.http_client import LARGEST_ANSWER
+from lib.providers.adapters.unpacking import AnswerTooLarge
 from lib.providers.chunks import Endpoint
 from lib.providers.kinds import facts
 from lib.providers.protocols.framing import Unreadable, parse
@@ -57,8 +59,11 @@ def explain(error: BaseException, endpoint: Endpoint, model: str, *, has_content
     """The ProviderError of whatever a request to `endpoint` raised."""
     if isinstance(error, ProviderError):
         return error
-    if isinstance(error, InvalidInput):  # the address may not be used
-        return ProviderError(_K.REFUSED, error.title, error.why, error.fix)
+    for link in _chain(error):
+        if isinstance(link, InvalidInput):  # the address may not be used
+            return ProviderError(_K.REFUSED, link.title, link.why, link.fix)
+        if isinstance(link, AnswerTooLarge):
+            return _too_large(endpoint, has_content=has_content)
     if isinstance(error, Refusal):
         return _refused(error, endpoint, model)
     if isinstance(error, Unreadable):
@@ -125,6 +130,13 @@ def _refused(refused: Refusal, endpoint: Endpoint, model: str) -> ProviderError:
         kind = _K.RATE_LIMIT  # Google calls a limit a minute a quota, too, and says when to come back
     title, why, fix = _words(kind, endpoint, model, refused.status, _bounded(refused.text))
     return ProviderError(kind, title, why, fix, status_code=refused.status, retry_after=refused.retry_after)
+
+
+def _too_large(endpoint: Endpoint, *, has_content: bool) -> ProviderError:
+    why = f"{endpoint.name} sent more than an answer may hold ({LARGEST_ANSWER // 1024**2} MB)."
+    kind = _K.STREAM_CUT if has_content else _K.NOT_A_MODEL_SERVER
+    kept = " What had arrived is kept." if has_content else ""
+    return ProviderError(kind, "The answer is too long.", why + kept, "Ask for less, or check what answers there.")
 
 
 def is_about_the_request(error: BaseException) -> bool:

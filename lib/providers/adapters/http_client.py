@@ -1,63 +1,38 @@
-"""HTTP/1.1 to a provider, as little of it as a relay needs: POST a body, read the answer as it comes.
+"""HTTP/1.1 to the world outside, for everything that leaves this process: send a request, read the answer as it comes.
 
 A general client costs more than all the rest of a relayed call (docs/decisions/lanes.md has the figures). This one is
-llhttp's parser (httptools) on a transport and a list of idle connections per address. No redirect, cookie, proxy or
-compression: a provider's API needs none. Every address a name resolves to is judged before it is connected to.
+llhttp's parser (httptools) on a transport and a list of idle connections per address; litellm's clients use it by way
+of `httpx_transport`, whoever has no event loop by way of `asking`. No redirect is followed and no cookie kept.
+
+What answers may be hostile. A name is resolved once, and the addresses that were judged are connected to. A head, or
+what stands between two parts of a body (chunk sizes, trailers), has 64 kB; an answer has 64 MB, on the wire and
+unpacked. Nothing packed is asked for; gzip is undone piece by piece, anything else is refused.
 """
 
 import asyncio
-import ipaddress
-import socket
-import ssl
 import time
 from collections.abc import Mapping
-from functools import cache, lru_cache
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any
 
-import aiohappyeyeballs
 import httptools
 
-from lib.errors import InvalidInput
 from lib.one_turn import turn_of
-from lib.providers import hosts
+from lib.providers.adapters.dialling import (
+    ConnectError,
+    ConnectTimeout,
+    Url,
+    open_socket,
+    parse_url,
+    request_head,
+    tls_context,
+)
+from lib.providers.adapters.unpacking import AnswerTooLarge, RemoteProtocolError, unpacker_for
 
 _IDLE_S = 15.0  # a connection that was not used for so long may be closed at the other end
 _CONNECT_S = 30.0
 _MOST_WAITING = 256 * 1024  # bytes that nobody has read: then the transport stops
 _LONGEST_HEAD = 64 * 1024
-LARGEST_BODY = 64 * 1024 * 1024
-
-
-class ConnectError(ConnectionError):
-    """No address of the host takes a connection: name, network or certificate."""
-
-
-class ConnectTimeout(TimeoutError):
-    """No address answered in time."""
-
-
-class RemoteProtocolError(ConnectionError):
-    """The answer is no HTTP, or breaks off."""
-
-
-class Url(NamedTuple):
-    """Where to send: `host` without brackets, `authority` as in the Host header, `path` ready for the request line."""
-
-    is_tls: bool
-    host: str
-    port: int
-    authority: str
-    path: str
-
-
-@lru_cache(maxsize=1_000)
-def parse_url(text: str) -> Url:
-    """The parts of an http(s) address; InvalidInput when it is none."""
-    parts = hosts.parse(text)
-    is_tls = parts.scheme == "https"
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    return Url(is_tls, parts.hostname or "", parts.port or (443 if is_tls else 80), parts.netloc, path)
+LARGEST_ANSWER = 64 * 1024 * 1024  # bytes
 
 
 class Client:
@@ -69,13 +44,19 @@ class Client:
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, allow_private: bool = False
     ) -> "Response":
+        """As `request`, with POST."""
+        return await self.request("POST", address, headers, body, allow_private=allow_private)
+
+    async def request(
+        self, method: str, address: str, headers: Mapping[str, str], body: bytes = b"", *, allow_private: bool = False
+    ) -> "Response":
         """Send, and return when the head of the answer is here; close the response in any case.
 
         InvalidInput for a private address; ConnectError, ConnectTimeout or RemoteProtocolError otherwise.
         """
         url = parse_url(address)
         key = (url.is_tls, url.host, url.port, allow_private)
-        head = _head(url, headers, len(body))
+        head = request_head(method, url, headers, len(body))
         connection = self._kept(key) or await _connect(url, allow_private=allow_private)
         try:
             await connection.send(head, body)
@@ -103,25 +84,37 @@ class Client:
 
 
 class Response:
-    """The answer of one request: `status` and `headers` (names in lower case), then its body, once."""
+    """The answer of one request: `status` and `headers` (names in lower case), then its body, once, unpacked."""
 
     def __init__(self, connection: "_Connection", idle: list["_Connection"]) -> None:
         self._connection, self._idle = connection, idle
         self.status, self.headers = connection.status, connection.headers
+        self._left = LARGEST_ANSWER
+        try:
+            self._unpacker = unpacker_for(self.headers.pop("content-encoding", "identity"))
+        except RemoteProtocolError:
+            connection.abort()
+            raise
 
-    async def read(self, most: int = LARGEST_BODY) -> bytes:
-        """The whole body; RemoteProtocolError when it breaks off or is longer than `most` bytes."""
+    async def read(self, most: int = LARGEST_ANSWER) -> bytes:
+        """The whole body; AnswerTooLarge when it has more than `most` bytes, RemoteProtocolError when it breaks off."""
         parts, size = list[bytes](), 0
-        while data := await self._connection.receive():
+        while data := await self.part():
             size += len(data)
             if size > most:
-                raise RemoteProtocolError(f"The body is longer than {most:,} bytes.")
+                raise AnswerTooLarge(f"The answer is longer than {most:,} bytes.")
             parts.append(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def part(self) -> bytes:
-        """What has come of the body since, or comes next; empty at its end. RemoteProtocolError when it breaks off."""
-        return await self._connection.receive()
+        """What has come of the body since, or comes next; empty at its end. The same errors as `read`."""
+        if self._unpacker is None:
+            return await self._connection.receive()  # which counts
+        data = await self._unpacker.unpack(self._connection.receive)
+        self._left -= len(data)
+        if self._left < 0:
+            raise AnswerTooLarge(f"The unpacked answer is longer than {LARGEST_ANSWER:,} bytes.")
+        return data
 
     def close(self) -> None:
         """Keep the connection when the body was read to its end, else end it."""
@@ -152,7 +145,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self.status, self.headers = 0, dict[str, str]()
         self._has_head = self._is_done = False
-        self._head_size = self._waiting = 0
+        self._waiting = self._size = self._unread_size = 0
         self._parts: list[bytes] = []
 
     async def send(self, head: bytes, body: bytes) -> None:
@@ -207,23 +200,32 @@ class _Connection(asyncio.Protocol):
         if self._is_done:  # nobody asked for this
             self.abort()
             return
-        if not self._has_head:
-            self._head_size += len(data)
+        size = len(data)
+        self._size += size
+        self._unread_size += size  # since a part of the body came; `on_body` sets it to 0
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError) as error:
-            self._fail(RemoteProtocolError(f"That is no HTTP answer: {type(error).__name__}."))
-            self.abort()
+            self._give_up(self._error or RemoteProtocolError(f"That is no HTTP answer: {type(error).__name__}."))
             return
-        if self._has_head or self._is_done:
+        if not self._is_done and (self._unread_size > _LONGEST_HEAD or self._size > LARGEST_ANSWER):
+            self._give_up(self._size_error())
+        elif self._has_head:
             self._wake()
-        elif self._head_size > _LONGEST_HEAD:
-            self._fail(RemoteProtocolError("The head of the answer has no end."))
-            self.abort()
+
+    def _size_error(self) -> RemoteProtocolError:
+        if self._size > LARGEST_ANSWER:
+            return AnswerTooLarge(f"The answer is longer than {LARGEST_ANSWER:,} bytes.")
+        part = "between two parts of" if self._has_head else "before"
+        return RemoteProtocolError(f"More than {_LONGEST_HEAD:,} bytes stand {part} the answer's body.")
+
+    def _give_up(self, error: Exception) -> None:
+        self._fail(error)
+        self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
-        is_framed = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "")
+        is_framed = "content-length" in self.headers or "transfer-encoding" in self.headers
         if self._has_head and not self._is_done and exc is None and not is_framed:  # it ends with the connection
             self._is_done = True
             self._wake()
@@ -231,16 +233,21 @@ class _Connection(asyncio.Protocol):
             self._fail(RemoteProtocolError("The connection was closed before the answer was complete."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self._has_head:  # else it is a trailer, which nobody needs
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
-        if self.status >= 200:
+        coding = self.headers.get("transfer-encoding", "chunked")
+        if coding.strip().lower() != "chunked":
+            self._give_up(RemoteProtocolError(f"The answer is sent as {coding[:40]!r}."))
+        elif self.status >= 200:
             self._has_head = True
         else:  # 100 Continue, 103 Early Hints: the answer follows
             self.headers = {}
 
     def on_body(self, body: bytes) -> None:
+        self._unread_size = 0
         self._parts.append(body)
         self._waiting += len(body)
         if self._waiting > _MOST_WAITING and self._is_reading:
@@ -253,45 +260,17 @@ class _Connection(asyncio.Protocol):
             self._keeps_alive = self._parser.should_keep_alive()
 
 
-def _head(url: Url, headers: Mapping[str, str], length: int) -> bytes:
-    lines = [f"POST {url.path} HTTP/1.1", f"Host: {url.authority}", f"Content-Length: {length}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    text = "\r\n".join(lines)
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\x00" in text:
-        raise InvalidInput("A header of the provider can't be sent.", "It holds a line break.", "Correct its headers.")
-    return text.encode("latin-1", "replace") + b"\r\n\r\n"
-
-
 async def _connect(url: Url, *, allow_private: bool) -> _Connection:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_CONNECT_S):
-            found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-            if not allow_private:
-                for entry in found:
-                    _judge(url.host, str(entry[4][0]))
-            sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=0.25, loop=loop)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tls: dict[str, Any] = {"ssl": _tls(), "server_hostname": url.host} if url.is_tls else {}
+            sock = await open_socket(loop, url, allow_private=allow_private)
+            tls: dict[str, Any] = {"ssl": tls_context(), "server_hostname": url.host} if url.is_tls else {}
             _, connection = await loop.create_connection(_Connection, sock=sock, **tls)
             return connection
+    except ConnectError:
+        raise
     except TimeoutError:
         raise ConnectTimeout(f"{url.authority} did not take the connection within {_CONNECT_S:g} s.") from None
     except OSError as error:
         raise ConnectError(f"{url.authority}: {error.strerror or error}") from error
-
-
-def _judge(host: str, address: str) -> None:
-    if hosts.is_private(ipaddress.ip_address(address.partition("%")[0])):
-        raise InvalidInput(
-            f"{host} is a private address.",
-            "A provider on this machine or inside your network must be allowed by name.",
-            "Tick “Allow private hosts” for this provider if the address is meant.",
-        )
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

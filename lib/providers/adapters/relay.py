@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 from lib.fast_json import encode
 from lib.providers.adapters import failures
 from lib.providers.adapters.at_once import as_events
-from lib.providers.adapters.http_client import Client, RemoteProtocolError, Response
+from lib.providers.adapters.http_client import Client, Response
+from lib.providers.adapters.unpacking import RemoteProtocolError
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
 from lib.providers.kinds import Protocol, ProviderKind, facts
 from lib.providers.parameter_rules import ALLOWED

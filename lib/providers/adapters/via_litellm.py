@@ -15,8 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from lib.errors import ErrorKind, InvalidInput, ProviderError
-from lib.providers import hosts
+from lib.errors import ProviderError
 from lib.providers.adapters import embeddings, failures, local, reranking
 from lib.providers.adapters.exchange import Exchange, listening
 from lib.providers.adapters.mending import mend
@@ -33,6 +32,7 @@ from lib.providers.protocols.usage import images_in
 
 _SLOWEST_S = 3600.0  # the call path keeps its own, shorter deadlines
 _RESPONSES = "responses/"
+_OTHER_CLIENT = "aiohttp_"  # litellm's word before `openai/` for an HTTP client that judges no address
 _ready = threading.Lock()
 _module: Any = None
 
@@ -47,10 +47,10 @@ def litellm_module() -> Any:
             os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # or it reads .env by itself
             sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: 7 MB of colours
             import litellm
-            from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+            from litellm.llms.custom_httpx import http_handler
             from litellm.llms.ollama.common_utils import OllamaModelInfo
 
-            mend(litellm, AsyncHTTPHandler, OllamaModelInfo)
+            mend(litellm, http_handler, OllamaModelInfo)
             litellm.telemetry = False
             litellm.suppress_debug_info = True
             litellm.disable_hf_tokenizer_download = True
@@ -70,12 +70,11 @@ class ViaLitellm:
     async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
         """Send the request through litellm and yield what the provider really sends."""
         litellm = _module or await asyncio.to_thread(litellm_module)
-        await _check_host(endpoint)
         images, shape = images_in(request.messages), Format(request.parameters)
         reader: Reader = OpenAIChat(images)
         exchange, answer = Exchange(), None
         try:
-            with listening() as exchange:
+            with listening(allow_private=_allows_private(endpoint)) as exchange:
                 answer = await _ask(litellm, endpoint, request, exchange)
             known = reader_for(exchange.path, images)
             reader = known or reader
@@ -100,10 +99,9 @@ class ViaLitellm:
         if endpoint.kind in embeddings.KINDS_WITHOUT:
             raise failures.no_embeddings(endpoint)
         way: Any = reranking if request.reranks else embeddings
-        await _check_host(endpoint)
         exchange = Exchange()
         try:
-            with listening() as exchange:
+            with listening(allow_private=_allows_private(endpoint)) as exchange:
                 access, client = _access(endpoint, request.model), _client()
                 answer = await way.ask(litellm, client, endpoint, request, access)
             return way.read(exchange, answer, request)  # type: ignore[no-any-return]
@@ -224,6 +222,7 @@ def _arguments(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
 def _access(endpoint: Endpoint, model: str) -> dict[str, Any]:
     """Which model, where, and with what key. `responses/` before a model asks for OpenAI's newer protocol."""
     prefix = facts(endpoint.kind).litellm_prefix
+    model = model.removeprefix(_OTHER_CLIENT)
     if model.startswith(_RESPONSES) and endpoint.base_url:
         prefix = "openai"
     access: dict[str, Any] = {"model": f"{prefix}/{model}" if prefix else model, "api_key": endpoint.api_key or "none"}
@@ -237,17 +236,10 @@ def _access(endpoint: Endpoint, model: str) -> dict[str, Any]:
     return access
 
 
-async def _check_host(endpoint: Endpoint) -> None:
-    """Refuse, at connect, what the name resolves to now."""
-    if not endpoint.base_url or facts(endpoint.kind).in_process:
-        return
-    try:
-        if endpoint.allow_private:
-            hosts.check(endpoint.base_url, allow_private=True)  # resolves nothing: no thread needed
-        else:
-            await asyncio.to_thread(hosts.check, endpoint.base_url, allow_private=False)
-    except InvalidInput as error:
-        raise ProviderError(ErrorKind.REFUSED, error.title, error.why, error.fix) from None
+def _allows_private(endpoint: Endpoint) -> bool:
+    """Whether connections may lead to private addresses: an administrator said so, or it is of its kind (Ollama)."""
+    is_by_kind = not endpoint.base_url and endpoint.kind != ProviderKind.LITELLM
+    return endpoint.allow_private or is_by_kind
 
 
 async def _source(wrapper: Any) -> AsyncIterator[Any]:
