@@ -24,9 +24,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gateway_rig.load import Found, Load, measure
-from gateway_rig.product import Installation, free_port, module, rest, stop, wait_for_port
-
+from benchmarks.gateway_rig.load import Found, Load, measure
+from benchmarks.gateway_rig.product import Installation, free_port, module, rest, stop, wait_for_port
 from lib.money import NANO_PER_USD
 
 CLIENTS = (1, 16, 64)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gateway_rig.kills import kill_under_load
-from gateway_rig.load import Load
-from gateway_rig.product import COST_NANO, Installation, free_port, module, rest
+from benchmarks.gateway_rig.kills import kill_under_load
+from benchmarks.gateway_rig.load import Load
+from benchmarks.gateway_rig.product import COST_NANO, Installation, free_port, module, rest
 
 CLIENTS, WORKERS = 16, 2
 EVERY_S = 1.5  # a worker that is started again serves after about two seconds

@@ -23,10 +23,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import aiohttp
-from gateway_rig.product import Installation, free_port, module, rest, stop, wait_for
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from benchmarks.gateway_rig.product import Installation, free_port, module, rest, stop, wait_for
 from lib import services as service_root
 from lib.access.permissions import OPERATOR, Role
 from lib.demo import Demo

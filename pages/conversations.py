@@ -40,7 +40,7 @@ with side:
         conversation_list.draw(services, actor, current, zone)
 with main:
     if current is None:
-        chosen = conversation_settings.first_configuration(services, actor, configurations)
+        chosen: str | None = conversation_settings.first_configuration(services, actor, configurations)
         sentence = "Every message goes with what was said before. Answers go on while you are away."
         with blocks.empty_state("forum", "Ask something", sentence, wide=True):
             st.caption("Only you can read your conversations.", width="content")

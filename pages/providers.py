@@ -3,26 +3,11 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.errors import LLMManagerError
-from lib.ui import blocks, providers, session
+from lib.ui import blocks, data_settings, providers, session
 
 actor = session.require(Permission.VIEW_CONFIGS)
 services = session.services()
 compact = blocks.compact()
-
-
-def rotate_dialog() -> None:
-    """Re-encrypt every stored key under a new master key."""
-    st.markdown("Every stored key is encrypted again under a new master key, in one step. Nothing else changes.")
-    st.caption("Backups made before need the key file of their time.")
-    if st.button("Rotate master key"):
-        try:
-            count = services.providers.rotate_keys(actor)
-        except LLMManagerError as error:
-            blocks.show_error(error)
-            return
-        st.success(f"Done: {count} secrets are under the new key.")
-
 
 with blocks.header("Providers"):
     if actor.can(Permission.MANAGE_ENCRYPTION_KEYS) and st.button(
@@ -31,7 +16,7 @@ with blocks.header("Providers"):
         type="tertiary",
         help="Encrypt every stored key again under a new master key",
     ):
-        st.dialog("Rotate the master key?")(rotate_dialog)()
+        data_settings.rotate_dialog(services, actor)
     if st.button(
         "Add" if compact else "Add provider",
         icon=":material/add:",

@@ -1,6 +1,6 @@
 """The practical limit in Python: Starlette and aiohttp pass the bytes on, and the usage is read from the answer.
 
-`python -m gateway_rig.bare PORT UPSTREAM_PORT [WORKERS]`. No key, no budget, no row, no deadline.
+`python -m benchmarks.gateway_rig.bare PORT UPSTREAM_PORT [WORKERS]`. No key, no budget, no row, no deadline.
 """
 
 import json

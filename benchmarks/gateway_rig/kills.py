@@ -5,7 +5,7 @@ import time
 
 import psutil
 
-from gateway_rig.load import Found, Load, finish, start
+from benchmarks.gateway_rig.load import Found, Load, finish, start
 
 _MOST_WAIT_S = 60.0
 

@@ -1,4 +1,6 @@
-"""Clients that ask again as soon as they are answered: `python -m gateway_rig.load '{"port": …}'` prints JSON.
+"""Clients that ask again as soon as they are answered.
+
+`python -m benchmarks.gateway_rig.load '{"port": …}'` prints JSON.
 
 Every client is a raw asyncio Protocol on one kept connection. After `seconds`, or `most` requests, no new one is sent
 and those under way are waited for, so that every answer counted has arrived whole and none is unknown. A connection
@@ -14,11 +16,12 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
 import uvloop
+
+from lib.settings import PROJECT
 
 _RECONNECT_S = 0.02
 
@@ -54,8 +57,8 @@ class Found:
 
 def start(load: Load) -> subprocess.Popen[str]:
     """Begin to load, in a process of its own; SIGTERM ends its time."""
-    command = [sys.executable, "-m", "gateway_rig.load", json.dumps(asdict(load))]
-    return subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.gateway_rig.load", json.dumps(asdict(load))]
+    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
 
 
 def finish(process: subprocess.Popen[str]) -> Found:

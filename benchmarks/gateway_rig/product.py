@@ -139,8 +139,8 @@ class Installation:
 @contextmanager
 def module(name: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
     """A module of this rig as a process."""
-    command = [sys.executable, "-m", f"gateway_rig.{name}", *(str(one) for one in arguments)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parent.parent)
+    command = [sys.executable, "-m", f"benchmarks.gateway_rig.{name}", *(str(one) for one in arguments)]
+    process = subprocess.Popen(command, cwd=PROJECT)
     try:
         wait_for_port(int(str(arguments[0])), process)
         yield process

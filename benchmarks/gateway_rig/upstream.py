@@ -1,4 +1,6 @@
-"""A model server that answers at once: `python -m gateway_rig.upstream PORT [PAUSE_MS]`, OpenAI's chat protocol.
+"""A model server that answers at once.
+
+`python -m benchmarks.gateway_rig.upstream PORT [PAUSE_MS]`, OpenAI's chat protocol.
 
 HTTP/1.1 written by hand on an asyncio Protocol, so that it is not what is measured. A stream is a hundred chunks, one
 write each, with a turn of the loop (or PAUSE_MS) between them, then the usage and [DONE]. A plain answer waits for

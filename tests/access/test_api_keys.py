@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from key_rig import KeyRig
 from sqlalchemy import select, text
 
 from lib.access import api_keys as module
@@ -19,6 +18,7 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import api_keys, audit_log
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from tests.access.key_rig import KeyRig
 
 pytestmark = pytest.mark.feature("GATE-3")
 
@@ -31,7 +31,7 @@ def rig(store: Store) -> KeyRig:
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let the process's clock be further on."""
     real = time.monotonic
-    monkeypatch.setattr(module.time, "monotonic", lambda: real() + seconds)
+    monkeypatch.setattr("lib.access.api_keys.time.monotonic", lambda: real() + seconds)
 
 
 def everything_stored(store: Store) -> str:

@@ -4,7 +4,7 @@ import csv
 import getpass
 import io
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -124,6 +124,7 @@ def test_exports_of_calls_say_who_what_and_how_many(services: Services) -> None:
     half_read = services.activity.export_csv(AMIRA, ActivityFilter())
     next(half_read)
     next(half_read)
+    assert isinstance(half_read, Generator)
     half_read.close()
     assert [(who, form, detail["rows"]) for who, _, form, detail in noted(services, "activity.")] == [
         ("amira", "csv", 2),

@@ -93,7 +93,12 @@ def test_a_batch_with_limits_costs_two_statements(store: Store, monkeypatch: pyt
     seen: list[str] = []
     for name in ("all", "run"):
         real = getattr(Quick, name)
-        monkeypatch.setattr(Quick, name, lambda *given, name=name, real=real: seen.append(name) or real(*given))
+
+        def counted(*given: Any, name: str = name, real: Any = real) -> Any:
+            seen.append(name)
+            return real(*given)
+
+        monkeypatch.setattr(Quick, name, counted)
     with store.write() as connection, statements(store) as others:
         limits.check_many(connection, claims, now)
     assert seen == ["all", "run"]
@@ -223,10 +228,10 @@ def test_four_processes_together_never_exceed_a_limit(store: Store, database_url
         assert sum(used) <= tokens
         assert len(used) == requests or sum(used) > tokens - 40 or subject.startswith("key:")
     with store.read() as connection:
-        running = dict(
-            connection.execute(select(open_calls.c.api_key_id, func.count()).group_by(open_calls.c.api_key_id)).all()  # type: ignore[arg-type]
-        )
-        counted = dict(connection.execute(select(rate_counters.c.subject, rate_counters.c.seconds)).all())  # type: ignore[arg-type]
+        by_key = select(open_calls.c.api_key_id, func.count()).group_by(open_calls.c.api_key_id)
+        running = {key: calls for key, calls in connection.execute(by_key)}
+        by_subject = select(rate_counters.c.subject, rate_counters.c.seconds)
+        counted = {subject: seconds for subject, seconds in connection.execute(by_subject)}
     assert max(running.values()) <= 50
     for subject in ceilings:
         mine = [t for s, t in admitted if s == subject]

@@ -1,5 +1,7 @@
 """Accounts: who may make and change them, and that nobody is locked out of the house."""
 
+from collections.abc import Callable
+
 import pytest
 
 from lib.access.permissions import OPERATOR, ROLE_PERMISSIONS, Permission, Role, actor_for
@@ -81,11 +83,12 @@ def test_a_weakened_account_loses_its_sessions(store: Store) -> None:
     users, sessions = Users(store), Sessions(store)
     users.create(OPERATOR, "root", GOOD, Role.SUPER_ADMIN)
     amira = users.create(OPERATOR, "amira", GOOD, Role.DEVELOPER)
-    for weaken in (
+    changes: list[Callable[[], object]] = [
         lambda: users.set_role(OPERATOR, amira.id, Role.ADMINISTRATOR),
         lambda: users.set_password(OPERATOR, amira.id, GOOD + "2"),
         lambda: users.set_active(OPERATOR, amira.id, False),
-    ):
+    ]
+    for weaken in changes:
         token = sessions.open_for(amira.id)
         assert sessions.actor(token) is not None
         weaken()

@@ -4,8 +4,9 @@ import re
 import subprocess
 
 import pytest
-from conftest import Server
 from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Server
 
 pytestmark = pytest.mark.browser
 

@@ -4,13 +4,13 @@ import re
 import time
 
 import pytest
-from conftest import Server, sign_in
 from playwright.sync_api import BrowserContext, Page, expect
-from test_policy import browser_alone, elsewhere  # noqa: F401 (fixtures)
 
 from lib.access.permissions import OPERATOR
 from lib.services import build
 from lib.settings import Settings
+from tests.browser.conftest import Server, sign_in
+from tests.browser.test_policy import browser_alone, elsewhere  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
 

@@ -7,12 +7,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import PASSWORD, USER, Server, sign_in, start_server
 from playwright.sync_api import BrowserContext, Page, expect
 
 from lib.access.permissions import OPERATOR
 from lib.services import build
 from lib.settings import PROJECT, Settings
+from tests.browser.conftest import PASSWORD, USER, Server, sign_in, start_server
 
 pytestmark = pytest.mark.browser
 ADDRESSES = sorted(path.stem for path in (PROJECT / "pages").glob("*.py"))

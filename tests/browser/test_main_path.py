@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import PASSWORD, USER, Server, sign_in, start_server
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import create_engine, text
+
+from tests.browser.conftest import PASSWORD, USER, Server, sign_in, start_server
 
 pytestmark = pytest.mark.browser
 

@@ -5,13 +5,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from conftest import PASSWORD, USER, Server, sign_in
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import create_engine, text
 
 from lib.access.permissions import OPERATOR, Role
 from lib.services import build
 from lib.settings import Settings
+from tests.browser.conftest import PASSWORD, USER, Server, sign_in
 
 pytestmark = pytest.mark.browser
 

@@ -1,12 +1,12 @@
 """A model that is not listed is typed into the picker; the test runner of Streamlit can't type what is no option."""
 
 import pytest
-from conftest import Server
 from playwright.sync_api import Page, expect
 
 from lib.access.permissions import OPERATOR
 from lib.services import build
 from lib.settings import Settings
+from tests.browser.conftest import Server
 
 pytestmark = pytest.mark.browser
 

@@ -34,9 +34,9 @@ class Rig:
     def key(self, key_id: str, name: str = "nightly", prefix: str = "llmm_1234567", *, revoked: bool = False) -> str:
         """An API key, by its id."""
         moments = {"created_at": NOW, "revoked_at": NOW if revoked else None}
-        row = {"id": key_id, "name": name, "prefix": prefix, "hash": key_id, "app": "tests", "scopes": {}, **moments}
+        row: dict[str, Any] = {"id": key_id, "name": name, "prefix": prefix, "hash": key_id, "app": "tests"} | moments
         with self.store.write() as connection:
-            connection.execute(insert(api_keys), row | {"created_by": "user-1"})
+            connection.execute(insert(api_keys), row | {"scopes": {}, "created_by": "user-1"})
         return key_id
 
     def reserve(self, amount: int | None, now: datetime = NOW, facts: CallFacts = FACTS) -> tuple[str, Refusal | Held]:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from budget_rig import FACTS, NOW, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from lib.budgets.refusal import Refusal
 from lib.clock import new_id
 from lib.db import schema
 from lib.db.engine import Store
+from tests.budgets.budget_rig import FACTS, NOW, Rig
 
 pytestmark = pytest.mark.feature("COST-2")
 LIMIT = 100

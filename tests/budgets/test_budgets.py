@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from budget_rig import DOLLAR, FACTS, NOW, Rig
 from msgspec.structs import replace
 from sqlalchemy import insert, select
 
@@ -16,6 +15,7 @@ from lib.budgets.refusal import Refusal
 from lib.db.engine import Store
 from lib.db.tables import audit_log, budget_windows, open_calls, providers
 from lib.errors import Conflict, InvalidInput, NotFound
+from tests.budgets.budget_rig import DOLLAR, FACTS, NOW, Rig
 from tests.statistics.ledger_rows import call, change, write
 
 pytestmark = pytest.mark.feature("COST-2")
@@ -194,7 +194,7 @@ def test_bad_limits_thresholds_scopes_and_names_are_refused_by_field(rig: Rig) -
         ("app", {"subject": "no such name!"}),
     ):
         with pytest.raises(InvalidInput) as caught:
-            rig.budget(**wrong)  # type: ignore[arg-type]
+            rig.budget(**wrong)
         assert caught.value.field == field
     for scope, word in (
         ("provider", "provider"),

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from budget_rig import DOLLAR, FACTS, NOW, Rig
 from msgspec.structs import replace
 from sqlalchemy import func, insert, select
 
@@ -14,6 +13,7 @@ from lib.budgets.refusal import Refusal
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, open_calls
+from tests.budgets.budget_rig import DOLLAR, FACTS, NOW, Rig
 from tests.statistics.ledger_rows import call, write
 
 pytestmark = pytest.mark.feature("COST-2")

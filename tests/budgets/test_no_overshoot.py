@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from budget_rig import DOLLAR, FACTS, Rig
 from sqlalchemy import func, select
 
 from lib.access.permissions import OPERATOR
@@ -15,6 +14,7 @@ from lib.budgets.refusal import Refusal
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_windows
+from tests.budgets.budget_rig import DOLLAR, FACTS, Rig
 
 pytestmark = pytest.mark.feature("COST-2")
 SPENDER = Path(__file__).with_name("spender.py")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from budget_rig import DOLLAR, NOW, Rig
 from sqlalchemy import select
 
 from lib.access.permissions import OPERATOR
@@ -24,6 +23,7 @@ from lib.db.tables import installation_settings, webhook_outbox
 from lib.db.vault import Vault
 from lib.errors import InvalidInput, NotFound
 from lib.settings import Settings
+from tests.budgets.budget_rig import DOLLAR, NOW, Rig
 
 pytestmark = pytest.mark.feature("COST-2")
 SECRET = "a shared secret of the team"

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ledger_rig import closing, opening
 from sqlalchemy import func, select
 
 from lib.access.limits import Claim, RateLimits
@@ -17,6 +16,7 @@ from lib.calls.ledger import Ledger
 from lib.calls.spool import Spool
 from lib.db.engine import Store
 from lib.db.tables import budget_windows
+from tests.calls.ledger_rig import closing, opening
 
 FACTS = CallFacts("scripted", "tests")
 WARM = 20  # calls, after which more of the kind are leased for

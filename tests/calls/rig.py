@@ -6,8 +6,9 @@ from typing import Any
 from lib import services as service_root
 from lib.access.permissions import Actor, Role, actor_for
 from lib.calls.live import CallView
-from lib.calls.request import CallRequest, Deadlines
+from lib.calls.request import CallRequest
 from lib.clock import new_id
+from lib.configs.routing import Deadlines
 from lib.services import Services
 from lib.settings import Settings
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from rig import AMIRA, JONAS, Rig, within
 from sqlalchemy import func, select
 
 from lib.access.permissions import Actor, Role
@@ -17,6 +16,7 @@ from lib.calls.request import Origin
 from lib.db.tables import open_calls, usage_payloads
 from lib.errors import InvalidInput, NotFound, PermissionDenied
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, JONAS, Rig, within
 
 
 @pytest.fixture

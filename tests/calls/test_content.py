@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import AMIRA, Rig
 from sqlalchemy import select
 
 from lib.calls import content
@@ -21,6 +20,7 @@ from lib.db.tables import open_calls, usage_payloads
 from lib.providers.chunks import ReasoningDelta, TextDelta, ToolCallDelta
 from lib.providers.redaction import remember
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, Rig
 
 pytestmark = pytest.mark.feature("CALL-8")
 MAIL, PHONE, CARD = "amira.k@example.org", "+49 30 1234567", "4111 1111 1111 1111"
@@ -96,6 +96,7 @@ def test_a_running_call_leaves_no_private_word_in_row_or_spool(rig: Rig, setting
     assert MAIL.encode() not in stored_bytes(settings.data_dir)
     with rig.services.store.read() as connection:
         request_row = connection.scalar(select(open_calls.c.request))
+    assert request_row is not None
     assert request_row["content_policy"] == policy
     rig.services.calls.stop(AMIRA, call_id)
     rig.services.calls.wait(AMIRA, call_id)

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from rig import AMIRA, JONAS, Rig
 from sqlalchemy import func, select
 
 from lib.configs.overrides import OverrideDraft
 from lib.db.tables import usage_logs
 from lib.errors import InvalidInput
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, JONAS, Rig
 
 pytestmark = pytest.mark.feature("CFG-5")
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from rig import AMIRA, Rig
 
 from lib.access.permissions import OPERATOR, Actor
 from lib.errors import PermissionDenied
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, Rig
 
 pytestmark = pytest.mark.feature("GATE-3")
 

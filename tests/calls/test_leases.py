@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leasing import FACTS, WARM, Process, budget, figures, rows
 from sqlalchemy import delete, func, select, update
 
 from lib.access.grants import KeyGrant, Limits
@@ -23,6 +22,7 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
 from lib.providers.price_book import PriceBook
+from tests.calls.leasing import FACTS, WARM, Process, budget, figures, rows
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leasing import FACTS, WARM, Process, budget, figures, rows
-from ledger_rig import closing, opening
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
@@ -29,6 +27,8 @@ from lib.db.tables import budget_holds, budget_windows, open_calls, processes, u
 from lib.errors import ErrorKind
 from lib.providers.price_book import PriceBook
 from lib.settings import Settings
+from tests.calls.leasing import FACTS, WARM, Process, budget, figures, rows
+from tests.calls.ledger_rig import closing, opening
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
 OTHER = CallFacts("scripted", "other")
@@ -357,7 +357,7 @@ def test_limits_and_leases_lock_in_one_order(store: Store, monkeypatch: pytest.M
         connection.execute(open_calls.insert(), [ended])
         limits.check_many(connection, [Claim("tests", 10, key)], ended["started_at"])
     counted, failed = threading.Event(), list[BaseException]()
-    renew = batches.renew
+    renew = leases.renew
 
     def slow(*what: Any) -> Any:
         counted.set()

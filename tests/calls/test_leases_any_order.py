@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leasing import FACTS, Process, budget, figures, rows
 
 from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
@@ -18,6 +17,7 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, open_calls, usage_logs
 from lib.providers.price_book import PriceBook
+from tests.calls.leasing import FACTS, Process, budget, figures, rows
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
 LIMIT = 3_000

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_rig import ask, closing, counts, opening
 from sqlalchemy import insert, select, text
 
 from lib.access.grants import KeyGrant, Limits
@@ -26,6 +25,7 @@ from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
 from lib.fast_json import encode
 from lib.providers.price_book import PriceBook
+from tests.calls.ledger_rig import ask, closing, counts, opening
 
 
 @pytest.mark.feature("CALL-4")

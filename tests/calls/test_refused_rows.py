@@ -1,12 +1,11 @@
 """A row that the database refuses keeps no other waiting: neither now nor after a crash."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from leasing import Process, budget, figures, rows
-from ledger_rig import closing
 from sqlalchemy import select
 
 from lib.calls import recovery
@@ -18,6 +17,8 @@ from lib.db.tables import open_calls, usage_logs
 from lib.providers.chunks import Endpoint, Finish, ModelRequest, ServedModel
 from lib.providers.price_book import PriceBook
 from lib.providers.protocols.usage import cost_nano_usd, of_anthropic, of_openai
+from tests.calls.leasing import Process, budget, figures, rows
+from tests.calls.ledger_rig import closing
 
 pytestmark = pytest.mark.feature("CALL-4")
 
@@ -63,7 +64,8 @@ def test_what_a_killed_process_left_is_closed_though_one_end_is_refused(store: S
     async def scenario() -> None:
         process = Process(store, tmp_path, "me")
         opened = [await process.open(50) for _ in range(2)]
-        for row, end in zip(opened, (refused, closing), strict=True):
+        ends: tuple[Callable[..., Closing], ...] = (refused, closing)
+        for row, end in zip(opened, ends, strict=True):
             assert row is not None
             process.spool.append(end(row).to_record())
         process.die()

@@ -23,7 +23,7 @@ RATES = Rates(2_000_000_000, 8_000_000_000, 500_000_000, 2_500_000_000, 4_000_00
 
 
 def row(**more: Any) -> dict[str, Any]:
-    parts = {"cache_read_tokens": 0, "cache_write_tokens": 0, "reasoning_tokens": 0, "price_id": "old"}
+    parts: dict[str, Any] = {"cache_read_tokens": 0, "cache_write_tokens": 0, "reasoning_tokens": 0, "price_id": "old"}
     return call(**(parts | {"reported_nano_usd": None, "started_at": DAY, "provider": "work"} | more))
 
 

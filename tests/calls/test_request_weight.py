@@ -34,5 +34,6 @@ def test_tools_forms_calls_and_files_are_counted() -> None:
 
 
 def test_a_part_of_no_known_type_is_a_file() -> None:
-    for odd in (["text"], {}, None, 3):
+    types: list[object] = [["text"], {}, None, 3]
+    for odd in types:
         assert tokens_beside_text([{"role": "user", "content": [{"type": odd, "x": "y" * 30}, "no part"]}], {}) > 10

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rig import AMIRA, Rig
 
 from lib.access.grants import Limits
 from lib.access.permissions import OPERATOR
@@ -19,6 +18,7 @@ from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.providers.chunks import Endpoint, ModelRequest, TextDelta, Usage, UsageReport
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, Rig
 
 pytestmark = pytest.mark.filterwarnings("default")  # litellm's own deprecations are not ours to fix
 

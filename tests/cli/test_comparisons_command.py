@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from test_commands import Run, refused, run, succeeded
 
 from lib.db.engine import Store
+from tests.cli.test_commands import Run, refused, run, succeeded
 from tests.statistics.ledger_rows import call, write
 
 __all__ = ["run"]

@@ -5,7 +5,7 @@ import json
 from decimal import Decimal
 
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from lib.cli import frames

@@ -4,13 +4,13 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_commands import Run, refused, run, succeeded  # noqa: F401 (a fixture)
 
 from lib.access.grants import Limits
 from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.services import Services
 from lib.settings import Settings
+from tests.cli.test_commands import Run, refused, run, succeeded  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.feature("GATE-3")
 

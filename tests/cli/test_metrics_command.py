@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from test_commands import Run, refused, run, succeeded
 
 from lib.db.engine import Store
 from tests.calls.activity_rig import log
+from tests.cli.test_commands import Run, refused, run, succeeded
 
 __all__ = ["run"]
 

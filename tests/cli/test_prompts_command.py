@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from test_commands import Run, refused, run, succeeded
+
+from tests.cli.test_commands import Run, refused, run, succeeded
 
 __all__ = ["run"]
 

@@ -165,8 +165,17 @@ def test_a_public_test_collection_is_evaluated_in_memory(run: Run, folder: Path)
 def test_a_study_is_quoted_run_shown_and_applied(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("questions", "add", "Handbook", "Where is the lamp of the lighthouse?", "tower.txt", "--set", "Mine")
     assert "No studies yet" in run("studies", "Handbook")[1]
-    grid = ("--strategies", "recursive", "--sizes", "200,400", "--overlaps", "0", "--modes", "hybrid,keyword")
-    grid = (*grid, "-k", "2", "--rerank", "on")
+    grid: tuple[str, ...] = (
+        "--strategies",
+        "recursive",
+        "--sizes",
+        "200,400",
+        "--overlaps",
+        "0",
+        "--modes",
+        "hybrid,keyword",
+    )
+    grid += ("-k", "2", "--rerank", "on")
     quote = read(run, "optimise", "Handbook", *grid, "--quote")
     assert (quote["trials"], quote["ways_to_cut"], quote["questions"], quote["cost_usd"]) == (5, 2, 1, "0")
     assert quote["texts_to_embed"] >= 1

@@ -1,10 +1,11 @@
 """Configurations: examples, defaults, edits that can't overwrite each other, copies, export and import."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
-from lib.access.permissions import OPERATOR, Permission, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Permission, Role, actor_for
 from lib.configs.configurations import Configurations
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -169,7 +170,7 @@ def test_a_bad_document_adds_nothing(configurations: Configurations, document: s
 def test_every_function_asks_for_its_permission(configurations: Configurations) -> None:
     local = configurations.get(VIEWER, "local-default")
     document = configurations.export_json(VIEWER)
-    attempts = {
+    attempts: dict[Permission, list[Callable[[Actor], object]]] = {
         Permission.CREATE_CONFIGS: [
             lambda who: configurations.create(who, slug="x", app="a", provider="local", model="m"),
             lambda who: configurations.clone(who, local.id),

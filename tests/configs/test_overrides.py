@@ -158,13 +158,14 @@ def house(store: Store, settings: Settings) -> House:
 
 def test_an_override_holds_for_its_app_context_and_configuration(house: House) -> None:
     one, other = house.configuration("one"), house.configuration("other", app="sales")
-    for name, more in {
+    scopes: dict[str, dict[str, Any]] = {
         "all": {},
         "app": {"app": "support"},
         "context": {"context": "summary"},
         "configuration": {"configuration_id": one.id},
         "both": {"app": "sales", "context": "summary"},
-    }.items():
+    }
+    for name, more in scopes.items():
         house.overrides.create(AMIRA, OverrideDraft(name, {"seed": 1}, **more))
 
     def names(app: str, context: str | None, configuration: Configuration) -> set[str]:

@@ -99,6 +99,7 @@ def test_ids_and_costs_are_those_of_a_live_call() -> None:
         if row["cost_status"] == "priced" and not row["price_id"].endswith("fell"):
             usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["cache_read_tokens"])
             price = prices.price(row["provider"], row["model"], row["started_at"])
+            assert price is not None
             assert (row["cost_nano_usd"], row["price_id"]) == (price.cost_nano(usage), price.price_id)
 
 
@@ -166,4 +167,4 @@ def test_a_load_that_is_cut_off_leaves_nothing(store: Store) -> None:
 def test_the_newest_calls_have_words(store: Store, calls: int) -> None:
     Demo(store).load(OPERATOR, calls=calls)
     with store.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(usage_payloads)) >= min(calls, 400)
+        assert (connection.scalar(select(func.count()).select_from(usage_payloads)) or 0) >= min(calls, 400)

@@ -1,13 +1,10 @@
-"""The calls' rig, for what stands on it; and an installation on each of the two stores."""
+"""An installation on each of the two stores."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from lib.settings import Settings
-
-sys.path[:0] = [str(Path(__file__).parents[1] / "calls")]
 
 
 @pytest.fixture

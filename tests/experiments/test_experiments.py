@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from calls.rig import AMIRA, JONAS, Rig
 from sqlalchemy import select, update
 
 from lib.access.audit import Asked
@@ -23,6 +22,7 @@ from lib.experiments.plan import Candidate, Draft
 from lib.prompts.template import VersionDraft
 from lib.services import Services
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, JONAS, Rig
 
 pytestmark = pytest.mark.feature("PLAY-4")
 ROWS = [{"city": "Paris", "expected": "Where is Paris?"}, {"city": "Rome", "expected": "Where is Rome?"}]

@@ -38,7 +38,8 @@ def test_a_table_that_is_none_is_refused(data: bytes, why: str) -> None:
 
 def test_a_grid_is_every_combination() -> None:
     assert grid({"a": ["1", "2"], "b": ["x"]}) == [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]
-    for values in ({}, {"a": []}, {"a": ["1"] * 50, "b": ["1"] * 50}):
+    refused: list[dict[str, list[str]]] = [{}, {"a": []}, {"a": ["1"] * 50, "b": ["1"] * 50}]
+    for values in refused:
         with pytest.raises(InvalidInput):
             grid(values)
 
@@ -204,7 +205,8 @@ def test_intervals_of_shares_and_means() -> None:
     share = share_of([1.0] * 8 + [0.0] * 2)
     assert (share.value, round(share.low or 0, 4), round(share.high or 0, 4)) == (0.8, 0.4902, 0.9433)
     all_of_them = share_of([1.0] * 10)
-    assert (all_of_them.high, round(all_of_them.low or 0, 4)) == (pytest.approx(1), 0.7225)
+    assert all_of_them.high == pytest.approx(1)
+    assert round(all_of_them.low or 0, 4) == 0.7225
     mean = mean_of([0.1, 0.5, 0.6, 0.9, 0.7, 0.2, 0.4, 0.8])
     assert mean.value == pytest.approx(0.525)
     assert mean.low == pytest.approx(0.525 - 1.96 * 0.09, abs=0.03)

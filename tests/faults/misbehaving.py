@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from rig import AMIRA, Rig
-from wire import OPENAI_USAGE, Wire, WireServer, openai_delta, serving, sse
-
 from lib.calls.live import CallView
 from lib.calls.request import CallRequest
 from lib.clock import new_id
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, Rig
+from tests.providers.wire import OPENAI_USAGE, Wire, WireServer, openai_delta, serving, sse
 
 WORDS = ("One ", "two ", "three ", "four ", "five")
 WHOLE = (*(openai_delta(word) for word in WORDS), openai_delta(None, "stop"), OPENAI_USAGE, sse("[DONE]"))

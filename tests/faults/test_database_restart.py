@@ -4,11 +4,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from rig import Rig
 from sqlalchemy import func, select
 
 from lib.db.tables import open_calls, usage_logs
 from lib.settings import Settings
+from tests.calls.rig import Rig
 from tests.conftest import new_database
 
 
@@ -25,8 +25,8 @@ def test_a_restart_of_postgresql_under_load_loses_and_doubles_nothing(
 
     def control(what: str) -> None:
         command = [str(server.bin_path / "pg_ctl"), "-D", str(server.pgdata), "-m", "immediate", "-w", what]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run(command, check=True, user=server.system_user, **quiet)
+        quiet = subprocess.DEVNULL
+        subprocess.run(command, check=True, stdout=quiet, stderr=quiet, user=server.system_user)
 
     rig = Rig(Settings(data_dir=tmp_path / "data", database_url=new_database(address, "restarted")))
     calls, sent, refused = rig.services.calls, list[str](), 0

@@ -7,8 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from misbehaving import WHOLE, WORDS, Faults, answers, faults, goes_silent_after, in_turn, refuses
-from rig import AMIRA, within
 from sqlalchemy import select, update
 
 from lib.access.permissions import OPERATOR
@@ -18,6 +16,8 @@ from lib.db.tables import audit_log, circuits
 from lib.errors import NotFound
 from lib.services import build
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, within
+from tests.faults.misbehaving import WHOLE, WORDS, Faults, answers, faults, goes_silent_after, in_turn, refuses
 
 pytestmark = [pytest.mark.feature("CFG-7"), pytest.mark.filterwarnings("default")]  # litellm's deprecations
 ANSWER = "".join(WORDS)

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from gateway_rig.load import Load, measure
-from gateway_rig.product import COST_NANO, Installation, free_port, module
+
+from benchmarks.gateway_rig.load import Load, measure
+from benchmarks.gateway_rig.product import COST_NANO, Installation, free_port, module
 
 pytestmark = [pytest.mark.feature("GATE-4"), pytest.mark.feature("COST-2")]
 LIMIT_NANO = 40 * COST_NANO

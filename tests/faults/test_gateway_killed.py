@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from gateway_rig.kills import kill_under_load
-from gateway_rig.load import Load
-from gateway_rig.product import COST_NANO, Installation, free_port, module, rest
+
+from benchmarks.gateway_rig.kills import kill_under_load
+from benchmarks.gateway_rig.load import Load
+from benchmarks.gateway_rig.product import COST_NANO, Installation, free_port, module, rest
 
 pytestmark = [pytest.mark.feature("GATE-4"), pytest.mark.feature("CALL-4")]
 ANSWERS = 20_000  # what the budget has room for

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gateway_rig.load import Found, Load, measure
-from gateway_rig.product import Installation, free_port, module, wait_for
 from sqlalchemy import func, select
 
+from benchmarks.gateway_rig.load import Found, Load, measure
+from benchmarks.gateway_rig.product import Installation, free_port, module, wait_for
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, open_calls, processes, usage_logs
 from lib.settings import PROJECT

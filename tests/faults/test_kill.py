@@ -15,9 +15,9 @@ from lib.settings import PROJECT, Settings
 
 _CHILD = """
 import sys, threading
-sys.path[:0] = [{project!r}, {tests!r}]
+sys.path.insert(0, {project!r})
 from pathlib import Path
-from rig import AMIRA, Rig
+from tests.calls.rig import AMIRA, Rig
 from lib.settings import Settings
 rig = Rig(Settings(data_dir=Path({folder!r}), database_url={url!r}))
 done = rig.run("say:This one ended")
@@ -32,9 +32,7 @@ threading.Event().wait()
 @pytest.mark.feature("CALL-3")
 @pytest.mark.feature("CALL-4")
 def test_a_killed_process_loses_no_row_and_no_text(database_url: str, tmp_path: Path) -> None:
-    code = _CHILD.format(
-        project=str(PROJECT), tests=str(PROJECT / "tests" / "calls"), folder=str(tmp_path), url=database_url
-    )
+    code = _CHILD.format(project=str(PROJECT), folder=str(tmp_path), url=database_url)
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     ended_id, cut_id = child.stdout.readline().split()

@@ -15,7 +15,7 @@ from tests.calls.rig import AMIRA
 
 _CHILD = """
 import sys, threading
-sys.path[:0] = [{project!r}]
+sys.path.insert(0, {project!r})
 from pathlib import Path
 from tests.calls.rig import AMIRA
 from tests.conversations.talk_rig import TalkRig

@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
-from lib.access.permissions import OPERATOR
+from lib.access.permissions import OPERATOR, Actor
 from lib.clock import utc_now
 from lib.db.tables import chunk_vectors, chunks, documents
 from lib.knowledge import indexes as indexes_module
@@ -70,7 +72,12 @@ def test_a_killed_process_leaves_a_document_that_another_takes_in(database_url: 
             connection.execute(update(documents).values(worker_until=utc_now() - timedelta(seconds=1)))
         asked = services.embedder.embed
         sent: list[str] = []
-        services.embedder.embed = lambda actor, model, texts: (sent.extend(texts), asked(actor, model, texts))[1]  # type: ignore[method-assign]
+
+        def embed(actor: Actor, model: str, texts: Sequence[str]) -> Any:
+            sent.extend(texts)
+            return asked(actor, model, texts)
+
+        services.embedder.embed = embed  # type: ignore[method-assign]
         assert services.ingest.run_due() == 1
         whole = services.documents.get(OPERATOR, document_id)
         assert (whole.state, whole.serving_version) == ("ready", 2)

@@ -17,9 +17,9 @@ from lib.settings import PROJECT, Settings
 MAIL = "amira.k@example.org"
 _CHILD = """
 import sys, threading
-sys.path[:0] = [{project!r}, {tests!r}]
+sys.path.insert(0, {project!r})
 from pathlib import Path
-from rig import AMIRA, Rig
+from tests.calls.rig import AMIRA, Rig
 from lib.calls.request import CallRequest
 from lib.settings import Settings
 rig = Rig(Settings(data_dir=Path({folder!r}), database_url={url!r}))
@@ -42,7 +42,7 @@ threading.Event().wait()
 def test_a_killed_call_keeps_no_private_word_and_its_tokens(
     database_url: str, tmp_path: Path, policy: str, after_ms: int
 ) -> None:
-    given = {"project": str(PROJECT), "tests": str(PROJECT / "tests" / "calls"), "folder": str(tmp_path)}
+    given = {"project": str(PROJECT), "folder": str(tmp_path)}
     code = _CHILD.format(**given, url=database_url, policy=policy, mail=MAIL, after_ms=after_ms)
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None

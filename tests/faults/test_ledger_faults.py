@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import AMIRA, Rig
 from sqlalchemy import Connection, create_engine, func, select, text
 
 from lib.calls import admission
@@ -20,6 +19,7 @@ from lib.db.tables import open_calls, usage_logs
 from lib.errors import LLMManagerError
 from lib.services import build
 from lib.settings import PROJECT, Settings
+from tests.calls.rig import AMIRA, Rig
 
 pytestmark = pytest.mark.feature("CALL-4")
 
@@ -122,7 +122,8 @@ def test_a_call_does_not_hear_of_connections_that_the_database_ended(rig: Rig, m
     others = "datname = current_database() AND pid <> pg_backend_pid()"
     end = text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
     operator = create_engine(rig.services.settings.database_url, isolation_level="AUTOCOMMIT")
-    admit, asked, calls = admission.admit, [], rig.services.calls
+    admit, calls = admission.admit, rig.services.calls
+    asked: list[int] = []
 
     def cut_once(connection: Connection, *rest: Any) -> list[admission.Answer]:
         answers = admit(connection, *rest)
@@ -146,9 +147,9 @@ def test_a_call_does_not_hear_of_connections_that_the_database_ended(rig: Rig, m
 
 _CHILD = """
 import resource, sys, threading
-sys.path[:0] = [{project!r}, {tests!r}, {faults!r}]
+sys.path.insert(0, {project!r})
 from pathlib import Path
-from rig import AMIRA, Rig
+from tests.calls.rig import AMIRA, Rig
 from lib.settings import Settings
 import lib.db.engine
 lib.db.engine.BUSY_TIMEOUT_S = 0.2
@@ -167,7 +168,7 @@ rig.services.close()
 print(call_id, flush=True)
 """
 _KILLED = """
-from test_ledger_faults import locked
+from tests.faults.test_ledger_faults import locked
 with locked({url!r}):
     assert calls._calls[call_id].ended.wait(10)
     print(call_id, flush=True)
@@ -177,11 +178,8 @@ with locked({url!r}):
 
 def child(rest: str, folder: Path, url: str) -> Any:
     """A process that makes one call and then does `rest`."""
-    tests = PROJECT / "tests"
-    code = _CHILD.format(
-        project=str(PROJECT), tests=str(tests / "calls"), faults=str(tests / "faults"),
-        folder=str(folder), url=url, rest=rest.format(url=url) if "{url" in rest else rest,
-    )  # fmt: skip
+    rest = rest.format(url=url) if "{url" in rest else rest
+    code = _CHILD.format(project=str(PROJECT), folder=str(folder), url=url, rest=rest)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 

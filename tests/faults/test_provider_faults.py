@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from misbehaving import (
+from sqlalchemy import func, select
+
+from lib.db.tables import open_calls
+from lib.settings import Settings
+from tests.calls.rig import AMIRA, within
+from tests.faults.misbehaving import (
     WHOLE,
     WORDS,
     Faults,
@@ -22,12 +27,7 @@ from misbehaving import (
     refuses,
     resets_after,
 )
-from rig import AMIRA, within
-from sqlalchemy import func, select
-from wire import openai_delta, serving, sse
-
-from lib.db.tables import open_calls
-from lib.settings import Settings
+from tests.providers.wire import openai_delta, serving, sse
 
 pytestmark = [pytest.mark.feature("CALL-4"), pytest.mark.filterwarnings("default")]  # litellm's deprecations
 PAGE = "<!doctype html><html><body>Bad gateway</body></html>"

@@ -10,7 +10,6 @@ from typing import Any
 import uvicorn
 from sqlalchemy import select
 from starlette.applications import Starlette
-from wire import Script, WireServer, serving
 
 from lib import services as service_root
 from lib.access.permissions import OPERATOR, Role, actor_for
@@ -21,6 +20,7 @@ from lib.gateway.routes import door_routes
 from lib.gateway.straight import StraightProtocol
 from lib.services import Services
 from lib.settings import Settings
+from tests.providers.wire import Script, WireServer, serving
 
 PASSWORD = "correct horse battery"
 

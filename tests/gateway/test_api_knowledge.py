@@ -55,7 +55,7 @@ def post(client: TestClient, key: dict[str, str], path: str, status: int = 200, 
 def test_passages_and_answers_with_their_sources(rig: ApiRig, client: TestClient, one: str) -> None:
     found = post(client, rig.of_jonas, f"{ROOT}/{one}/search", question="boiler", k=3, mode="keyword")
     assert [hit["title"] for hit in found["hits"]] == ["boiler.txt"]
-    asked = {"question": "How often is the boiler descaled?", "configuration": "rivers"}
+    asked: dict[str, Any] = {"question": "How often is the boiler descaled?", "configuration": "rivers"}
     told = post(client, rig.of_jonas, f"{ROOT}/Manual/answer", **asked)
     assert (told["answer"], told["cited"], told["call"]["cost_usd"]) == (ANSWER, [], "0")
     assert [source["n"] for source in told["sources"]] == [1]

@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from live import Live, live
-from wire import Wire, openai_delta, sse
 
 from lib.access.grants import Endpoint, Limits
 from lib.access.permissions import OPERATOR
 from lib.providers.circuits import THRESHOLD
 from lib.settings import Settings
+from tests.gateway.live import Live, live
+from tests.providers.wire import Wire, openai_delta, sse
 
 pytestmark = pytest.mark.feature("GATE-3")
 PRICE = f"kind,model,valid_from,above_tokens,input,output\ncustom,m,{date.today()},,1,1\n"

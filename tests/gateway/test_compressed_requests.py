@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 import zstandard
-from live import Live, live
-from wire import Wire
 
 from lib.gateway import exchange, unpacking
 from lib.gateway.straight import StraightProtocol
 from lib.settings import Settings
+from tests.gateway.live import Live, live
+from tests.providers.wire import Wire
 
 pytestmark = pytest.mark.feature("GATE-1")
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -182,7 +183,7 @@ def test_a_connection_on_which_nothing_is_asked_ends(door: Echo, monkeypatch: py
         silent, begun, answered, running = (connect() for _ in range(4))
         silent[0]._silence.may_last(0.1)
         begun[0].data_received(ASKED[:30])
-        answered[0].timeout_keep_alive = 0.1  # type: ignore[assignment]
+        answered[0].timeout_keep_alive = 0.1
         answered[0].data_received(ASKED)
         await until(lambda: silent[1].closed and begun[1].closed and answered[1].closed)
         assert answered[1].seen.endswith(b"hi")
@@ -267,6 +268,10 @@ def test_a_client_that_goes_while_a_later_request_is_answered_is_noticed(door: E
     run(test)
 
 
+def _has_answered(protocol: Any) -> bool:
+    return bool(protocol.cycle.response_complete)
+
+
 def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector(door: Echo) -> None:
     async def test(connect: Any) -> None:
         kept: list[weakref.ref[Any]] = []
@@ -276,7 +281,7 @@ def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector(doo
             for _ in range(3):
                 protocol, _ = connect()
                 protocol.data_received(ASKED)
-                await until(lambda protocol=protocol: protocol.cycle.response_complete)
+                await until(partial(_has_answered, protocol))
                 await asyncio.sleep(0.01)
                 protocol.connection_lost(None)
                 kept.append(weakref.ref(protocol))

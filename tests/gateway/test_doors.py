@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -63,9 +64,9 @@ def client(services: Services) -> Iterator[TestClient]:
         yield made
 
 
-def login(client: TestClient, **changes: str) -> Response:
+def login(client: TestClient, **changes: str) -> Any:
     form = {"name": USER, "password": PASSWORD} | changes
-    return client.post("/login", data=form, headers={"origin": "http://testserver"})  # type: ignore[return-value]
+    return client.post("/login", data=form, headers={"origin": "http://testserver"})
 
 
 @pytest.mark.feature("ACC-2")
@@ -224,8 +225,8 @@ def test_odd_cookies_of_other_programs_on_this_host_do_no_harm(client: TestClien
     token = client.cookies["llm_manager_session"]
     client.cookies.clear()
     for odd in ('theme={"dark": [1, 2]}', "=x", "a b=c", '"', "n\u00e4me=\u00e4"):
-        headers = {"cookie": f"{odd}; llm_manager_session={token}; {odd}".encode()}
-        assert client.get("/statistics", headers=headers).text == "the page", odd
+        cookies = f"{odd}; llm_manager_session={token}; {odd}".encode()
+        assert client.get("/statistics", headers=[(b"cookie", cookies)]).text == "the page", odd
 
 
 def test_a_second_tab_need_not_sign_in_again(client: TestClient) -> None:

@@ -14,13 +14,13 @@ import anthropic
 import httpx
 import openai
 import pytest
-from live import Live, live
-from payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT
-from wire import Script, Wire, openai_delta
 
 from lib.calls.request import CallRequest
 from lib.calls.routing import Route
 from lib.settings import Settings
+from tests.gateway.live import Live, live
+from tests.providers.payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT
+from tests.providers.wire import Script, Wire, openai_delta
 
 ASK: Any = [{"role": "user", "content": "Where do rivers run?"}]
 TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}

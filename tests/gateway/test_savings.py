@@ -5,13 +5,13 @@ import gc
 
 import httpx
 import pytest
-from live import live
 
 from lib.access.permissions import OPERATOR
 from lib.calls.live import LiveCall
 from lib.gateway import answers
 from lib.one_turn import Turn, TurnTransport, turn_of
 from lib.settings import Settings
+from tests.gateway.live import live
 
 
 class Transport:

@@ -9,12 +9,12 @@ from typing import Any
 
 import httptools
 import pytest
-from live import Live, live
-from wire import Wire, openai_delta, sse, stalled_by
 
 from lib.gateway import exchange
 from lib.gateway.straight import StraightProtocol
 from lib.settings import Settings
+from tests.gateway.live import Live, live
+from tests.providers.wire import Wire, openai_delta, sse, stalled_by
 
 pytestmark = pytest.mark.feature("GATE-1")
 ANSWER = {

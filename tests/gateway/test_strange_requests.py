@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from live import Live, live
-from wire import Wire, stalled_by
 
 from lib.access.grants import Endpoint
 from lib.calls import calls
 from lib.gateway import exchange
 from lib.settings import Settings
+from tests.gateway.live import Live, live
+from tests.providers.wire import Wire, stalled_by
 
 pytestmark = pytest.mark.feature("GATE-3")
 NAMES = ["b\x00t", "bot\x00", "\ud800", "nobody/\x00", "bot/\ud800", "x" * 100_000, "\u202ebot", "' OR 1=1 --"]

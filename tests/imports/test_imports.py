@@ -72,6 +72,7 @@ def test_undoing_takes_the_whole_batch_and_nothing_else(store: Store) -> None:
     other, rows = brought(store, source("langfuse.json"))
     with store.read() as connection:
         epoch = connection.scalar(select(ledger_clock.c.epoch))
+    assert epoch is not None
     assert service(store).undo(OPERATOR, first.id) == 4
     assert rows_of(store, other.id) == rows
     assert count(store) == 2 + len(rows)

@@ -153,6 +153,8 @@ def test_panes_of_the_playground_take_passages_along(rig: KnowledgeRig) -> None:
         assert system["content"] == "Be short.", "what was found never stands in the system role"
         apart = taken_apart(user["content"])
         assert (apart.question, apart.sources[0].text) == (question.prompt, "The boiler is descaled every four weeks.")
-        assert question_of(view).content == user["content"], "asked again, it reads the same passages"
+        again = question_of(view)
+        assert again is not None
+        assert again.content == user["content"], "asked again, it reads the same passages"
     with pytest.raises(NotFound):
         playground.start(rig.jonas, question, [Pane("one")])

@@ -1,12 +1,13 @@
 """Question sets and what a search is worth by them: who may, what counts, figures as worked out by hand."""
 
+from collections.abc import Callable
 from math import log2
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
-from lib.access.permissions import OPERATOR
+from lib.access.permissions import OPERATOR, Actor
 from lib.db.tables import evaluation_results, evaluations, judgements, question_sets, questions
 from lib.errors import Conflict, InvalidInput, NotFound, ProviderError
 from lib.knowledge import corpus, metrics
@@ -110,7 +111,7 @@ def test_two_runs_are_compared_question_by_question(asking: Asking) -> None:
     asking.add(b_txt="The windmill stands on a hill by the lighthouse of the harbour.")
     after = asking.run()
     found = asking.runs.compare(asking.rig.amira, before.id, after.id, "mrr@10")
-    assert (found.before.value, found.after.value) == (pytest.approx(2 / 3), pytest.approx(1))
+    assert (found.before.value, found.after.value) == pytest.approx((2 / 3, 1))
     assert found.difference == metrics.compare([1, 1, 0], [1, 1, 1])
     assert (found.difference.better, found.difference.worse, found.difference.p) == (1, 0, 1.0)
     again = asking.runs.compare(asking.rig.amira, before.id, before.id)
@@ -326,7 +327,7 @@ def test_somebody_elses_sets_and_runs_are_not_there(asking: Asking) -> None:
     rig, sets, runs = asking.rig, asking.sets, asking.runs
     run = asking.run()
     judged = [Judgement(asking.ids["a.txt"])]
-    reading = [
+    reading: list[Callable[[Actor], object]] = [
         lambda who: sets.list(who, rig.id),
         lambda who: sets.get(who, asking.id),
         lambda who: sets.questions(who, asking.id),
@@ -336,7 +337,7 @@ def test_somebody_elses_sets_and_runs_are_not_there(asking: Asking) -> None:
         lambda who: runs.outcomes(who, run.id),
         lambda who: runs.compare(who, run.id, run.id),
     ]
-    changing = [
+    changing: list[Callable[[Actor], object]] = [
         lambda who: sets.create(who, rig.id, "Mine"),
         lambda who: sets.add(who, asking.id, "Where?", judged),
         lambda who: sets.update(who, asking.found, "Where?", judged),

@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
@@ -14,6 +15,7 @@ from lib.clock import utc_now
 from lib.db.tables import chunk_vectors, chunks, document_versions, documents
 from lib.errors import InvalidInput, NotFound
 from lib.knowledge import ingest as ingest_module
+from lib.knowledge import sandbox
 from lib.knowledge.chunking import Chunking
 from lib.knowledge.held import renewed
 from lib.knowledge.ingest import Ingest
@@ -70,7 +72,7 @@ def test_the_old_version_is_found_until_the_new_one_is_whole(
         raise InvalidInput("a.txt can't be read.", "It is damaged.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module.sandbox, "parse", broken)
+        patch.setattr(sandbox, "parse", broken)
         rig.services.ingest.run_due()
     (failed,) = rig.services.documents.list(rig.amira, rig.id)
     assert (failed.state, failed.error) == ("failed", "a.txt can't be read. It is damaged.")
@@ -114,14 +116,14 @@ def test_a_document_over_which_process_after_process_dies_is_left_alone(rig: Kno
 
 def test_a_server_that_stops_gives_back_what_it_had_begun(rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch) -> None:
     added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
-    first, parse = Ingest(rig.services.store, rig.services.embedder), ingest_module.sandbox.parse
+    first, parse = Ingest(rig.services.store, rig.services.embedder), sandbox.parse
 
     def stopped_meanwhile(name: str, data: bytes) -> object:
         first.stop()
         return parse(name, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module.sandbox, "parse", stopped_meanwhile)
+        patch.setattr(sandbox, "parse", stopped_meanwhile)
         first.run_due()
     assert rig.services.documents.get(rig.amira, added.id).state == "queued"
     assert rig.services.ingest.run_due() == 1, "without waiting for a hold to run out"
@@ -134,14 +136,15 @@ def test_a_hold_is_renewed_while_a_step_lasts_longer_than_it(
     added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
     monkeypatch.setattr(ingest_module, "HELD", timedelta(seconds=0.4))
     monkeypatch.setattr(ingest_module, "renewed", partial(renewed, every_s=0.05))
-    parse, taken = ingest_module.sandbox.parse, []
+    parse = sandbox.parse
+    taken: list[int] = []
 
     def slow(name: str, data: bytes) -> object:
         time.sleep(0.8)
         taken.append(Ingest(rig.services.store, rig.services.embedder).run_due())
         return parse(name, data)
 
-    monkeypatch.setattr(ingest_module.sandbox, "parse", slow)
+    monkeypatch.setattr(sandbox, "parse", slow)
     assert rig.services.ingest.run_due() == 1
     assert taken == [0], "nobody else took it meanwhile"
     assert rig.services.documents.get(rig.amira, added.id).state == "ready"
@@ -169,8 +172,9 @@ def test_another_version_that_comes_in_the_middle_is_the_one_that_is_found(
     rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     rig.services.documents.add(rig.amira, rig.id, "a.txt", b"The lighthouse stands on a rock.")
-    of = ingest_module.sandbox if step == "parse" else rig.services.embedder
-    whole, once = getattr(of, step), []
+    of: Any = sandbox if step == "parse" else rig.services.embedder
+    whole = getattr(of, step)
+    once: list[int] = []
 
     def adding(*given: object, **more: object) -> object:
         if not once:
@@ -195,8 +199,13 @@ def test_a_document_of_somebody_without_an_account_says_so(rig: KnowledgeRig) ->
 
 
 def test_many_passages_ask_once_which_vectors_are_there(rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, known = [], rig.services.embedder.known
-    monkeypatch.setattr(rig.services.embedder, "known", lambda *given: (asked.append(1), known(*given))[1])
+    asked, known = list[int](), rig.services.embedder.known
+
+    def counted(*given: Any) -> Any:
+        asked.append(1)
+        return known(*given)
+
+    monkeypatch.setattr(rig.services.embedder, "known", counted)
     rig.add("a.txt", TEXT)
     assert len(asked) == 1
 

@@ -154,7 +154,7 @@ def test_applying_sets_the_search_and_cuts_anew_only_where_it_must(studying: Stu
 
     def trial(size: int, mode: Mode) -> int:
         cells = {(one.cell.chunking.size, one.cell.search.mode, one.cell.search.k): one.ordinal for one in study.trials}
-        return cells[size, mode, 2]
+        return int(cells[size, mode, 2])
 
     now = services.optimiser.apply(amira, study.id, trial(200, Mode.KEYWORD))
     assert (now.search, now.chunking.size) == (SearchSettings(Mode.KEYWORD, 2, rerank=False), 200)
@@ -222,7 +222,8 @@ def test_a_hold_is_renewed_while_a_trial_lasts_longer_than_it(
 ) -> None:
     monkeypatch.setattr(optimiser_module, "HELD", timedelta(seconds=0.4))
     monkeypatch.setattr(optimiser_module, "renewed", partial(renewed, every_s=0.05))
-    study_id, tried, taken = studying.begin(), optimiser_module._tried, []
+    study_id, tried = studying.begin(), optimiser_module._tried
+    taken: list[int] = []
 
     def slow(*given: Any) -> Result:
         import time

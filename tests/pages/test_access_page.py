@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visitor import Visitor, press, press_last, run, words
 
 from lib.access.audit import Asked
 from lib.access.permissions import OPERATOR, Role
 from lib.jobs.retention import Days
 from lib.settings import Settings
 from tests.calls.activity_rig import log_all
+from tests.pages.visitor import Visitor, press, press_last, run, words
 
 GOOD = "correct horse battery"
 pytestmark = [pytest.mark.feature("ACC-1"), pytest.mark.filterwarnings("default")]

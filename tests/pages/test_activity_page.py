@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visitor import Visitor, press, run, words
 
 from lib.access.permissions import Role, actor_for
 from lib.settings import Settings
 from tests.calls.activity_rig import JONAS, account, log, opened
+from tests.pages.visitor import Visitor, press, run, words
 
 pytestmark = [pytest.mark.feature("CALL-6"), pytest.mark.filterwarnings("default")]
 NASTY = "![x](https://evil.example/x.png) <script>alert(1)</script> [go](javascript:alert(1)) $1 and $2"

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from visitor import Visitor, press, press_last, run, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.budgets.budget import CallFacts, Period
 from lib.budgets.holds import reserve, settle
 from lib.clock import new_id, utc_now
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.filterwarnings("default")]
 DOLLAR = 1_000_000_000
@@ -36,7 +36,7 @@ def spend(visitor: Visitor, dollars: int, held: int = 0) -> None:
 
 
 def budget(visitor: Visitor, **more: Any) -> None:
-    fields = {"scope": "app", "subject": "writing", "period": "month", "limit_nano": 10 * DOLLAR} | more
+    fields: dict[str, Any] = {"scope": "app", "subject": "writing", "period": "month", "limit_nano": 10 * DOLLAR} | more
     visitor.services.budgets.create(OPERATOR, **fields)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from visitor import Visitor, run, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.clock import utc_now
 from lib.settings import Settings
 from tests.calls.activity_rig import log
+from tests.pages.visitor import Visitor, run, words
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visitor import Visitor, press, run, words
 
 from lib.access.permissions import OPERATOR, Actor, Role, actor_for
 from lib.calls.activity_filter import ActivityFilter
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, run, words
 
 pytestmark = [pytest.mark.feature("GATE-1"), pytest.mark.filterwarnings("default")]
 

@@ -183,7 +183,7 @@ def test_a_thousand_messages_open_in_half_a_second(amira: Talker) -> None:
     talk = amira.begin("first")
     leaf = amira.leaf(talk)
     first = amira.services.conversations.get(amira.actor, talk.id)
-    rows = []
+    rows: list[Any] = []
     for n in range(1_000):
         rows.append(
             {

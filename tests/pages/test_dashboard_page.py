@@ -5,7 +5,6 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from visitor import Visitor, press, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.clock import utc_now
@@ -13,6 +12,7 @@ from lib.settings import Settings
 from lib.statistics.exchange import Rate
 from lib.ui import dashboard
 from tests.calls.activity_rig import log
+from tests.pages.visitor import Visitor, press, words
 
 pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from visitor import Visitor, press, press_last, run, words
 
 from lib.access.permissions import OPERATOR, Actor, Role, actor_for
 from lib.experiments.experiment import State
 from lib.experiments.plan import Candidate, Draft
 from lib.prompts.template import VersionDraft
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # Streamlit's and pandas' own deprecations are not ours to fix

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visitor import Visitor, press, press_last, run, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.imports import Source
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = [pytest.mark.feature("COST-10"), pytest.mark.filterwarnings("default")]
 DATA = Path(__file__).resolve().parents[1] / "imports" / "data"

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visitor import Visitor, press, press_last, run, words
 
 from lib.access.grants import Endpoint, Limits
 from lib.access.permissions import OPERATOR, Actor, Role, actor_for
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = [pytest.mark.feature("GATE-3"), pytest.mark.filterwarnings("default")]
 

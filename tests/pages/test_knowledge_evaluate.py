@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from visitor import Visitor, press, words
 
 from lib.access.permissions import OPERATOR, Actor, Role
 from lib.knowledge.chunking import Chunking
 from lib.knowledge.questions import Judgement
-from lib.knowledge.settings import SearchSettings
+from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.studies import Grid
 from lib.settings import Settings
 from lib.ui import session
+from tests.pages.visitor import Visitor, press, words
 
 TEXTS = {
     "boiler.txt": "The boiler is descaled every four weeks. " * 12,
@@ -89,7 +89,7 @@ def test_a_model_proposes_and_a_person_approves(kitchen: Kitchen) -> None:
 @pytest.mark.feature("RAG-6")
 def test_a_run_shows_its_figures_what_was_missed_and_whether_a_change_is_chance(kitchen: Kitchen) -> None:
     asked = kitchen.asked()
-    before = kitchen.services.evaluations.run(kitchen.actor, asked, SearchSettings("keyword"))
+    before = kitchen.services.evaluations.run(kitchen.actor, asked, SearchSettings(Mode.KEYWORD))
     page = press(kitchen.visitor.open("knowledge", id=kitchen.id, tab="evaluate"), "Run")
     runs = kitchen.services.evaluations.list(kitchen.actor, kitchen.id)
     assert len(runs) == 2

@@ -1,14 +1,15 @@
 """The knowledge base's page: collections, documents with their states, search and its reasons, what others see."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from visitor import Visitor, press, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.knowledge.chunking import Chunking
 from lib.settings import Settings
 from lib.ui import session
+from tests.pages.visitor import Visitor, press, words
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
     made.close()
 
 
-def collection(visitor: Visitor, **more: bool) -> str:
+def collection(visitor: Visitor, **more: Any) -> str:
     actor = visitor.services.sessions.actor(str(session.token()))
     assert actor is not None
     made = visitor.services.collections.create(

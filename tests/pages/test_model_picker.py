@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visitor import Visitor, press, press_last, run, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.feature("CFG-4")]
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from visitor import Visitor, press, press_last, run, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.configs.overrides import OverrideDraft
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.feature("CFG-5")]
 

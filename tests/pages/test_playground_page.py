@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visitor import Visitor, press, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.playground.question import Question
@@ -12,6 +11,7 @@ from lib.playground.run import Pane
 from lib.settings import Settings
 from lib.ui import session
 from lib.ui.playground_compare import diff_markdown
+from tests.pages.visitor import Visitor, press, words
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def started(visitor: Visitor, *panes: Pane, is_blind: bool = False) -> str:
 
 
 def selected(page: AppTest) -> list[str]:
-    return [box.value for box in page.selectbox if box.label == "Configuration"]
+    return [str(box.value) for box in page.selectbox if box.label == "Configuration"]
 
 
 @pytest.mark.feature("PLAY-1")

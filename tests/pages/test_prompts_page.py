@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from visitor import Visitor, press, press_last, run, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.calls.request import CallRequest
 from lib.prompts.template import VersionDraft
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # Streamlit's and pandas' own deprecations are not ours to fix

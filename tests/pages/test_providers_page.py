@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from visitor import Visitor, press, words
 
 from lib.access.permissions import OPERATOR, Role
 from lib.calls.request import CallRequest
 from lib.providers.kinds import ProviderKind
 from lib.settings import Settings
+from tests.pages.visitor import Visitor, press, words
 
 KEY = "test-key-planted-canary-a91f"
 pytestmark = pytest.mark.filterwarnings("default")  # Streamlit's own deprecations are not ours to fix
@@ -81,6 +81,12 @@ def test_who_may_only_look_finds_the_buttons_locked(settings: Settings, monkeypa
         assert "Rotate master key" not in {button.label for button in page.button}
     finally:
         visitor.close()
+
+
+@pytest.mark.feature("CFG-6")
+def test_the_master_key_is_rotated_by_the_dialog_that_access_opens_too(visitor: Visitor) -> None:
+    page = press(visitor.open("providers"), "Rotate master key")
+    assert {"Keep this key", "Rotate key"} <= {button.label for button in page.button}
 
 
 @pytest.mark.feature("CFG-7")

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
-from visitor import Visitor, press, run, words
 
 from lib.access.audit import Asked
 from lib.access.permissions import OPERATOR, Role
@@ -20,6 +19,7 @@ from lib.statistics.periods import Cycle, Period, Step
 from lib.ui import explore, session, statistics_table
 from lib.ui.statistics_view import StatisticsView
 from tests.calls.activity_rig import log
+from tests.pages.visitor import Visitor, press, run, words
 
 pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]
 
@@ -185,7 +185,8 @@ def test_the_calls_behind_a_cell_keep_the_filters_and_add_its_values() -> None:
     assert (day.apps, day.tags, day.api_keys) == (("shop",), ("team=blue",), ("key",))
     assert behind({Tag("stage"): "test"}).tags == ("team=blue", "stage=test")
     assert behind({}).start == start
-    for unknown in ({Cycle.WEEKDAY: 1}, {Dimension.MODEL: None}, {Dimension.LANE: "relay"}):
+    unknowns: list[dict[Any, Any]] = [{Cycle.WEEKDAY: 1}, {Dimension.MODEL: None}, {Dimension.LANE: "relay"}]
+    for unknown in unknowns:
         assert explore.rows_behind(view, where, unknown) is None
 
 

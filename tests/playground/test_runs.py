@@ -1,10 +1,9 @@
 """Panes asked together, stopped, asked again, shared and voted on; and who may do which."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from rig import AMIRA, JONAS, Rig
 
 from lib.access.permissions import OPERATOR
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
@@ -14,6 +13,7 @@ from lib.playground.run import DRAW, Pane, Run
 from lib.playground.runs import RATING, VOTE
 from lib.prompts.template import VersionDraft
 from lib.settings import Settings
+from tests.calls.rig import AMIRA, JONAS, Rig
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 40
 
@@ -93,12 +93,13 @@ def test_a_run_is_its_owners_until_it_is_shared(rig: Rig) -> None:
     assert [pane.call.text for pane in seen.panes if pane.call] == [
         pane.call.text for pane in playground.open(AMIRA, run_id).panes if pane.call
     ]
-    for changing in (
+    changes: list[Callable[[], object]] = [
         lambda: playground.vote(JONAS, run_id, 0),
         lambda: playground.stop(JONAS, run_id),
         lambda: playground.delete(JONAS, run_id),
         lambda: playground.again(JONAS, run_id, 0, Question("x"), Pane("echo")),
-    ):
+    ]
+    for changing in changes:
         with pytest.raises(NotFound):
             changing()
     assert playground.recent(JONAS) == ([], False)

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -39,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.asked.append((self.path, headers, body))
         answer = self.server.answers.get(self.path)
-        if isinstance(answer, Callable):  # type: ignore[arg-type]
+        if callable(answer):
             answer(self)
             return
         self.send_response(404 if answer is None else self.server.status)

@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from wire import sse
-
 from lib.providers.chunks import Usage
+from tests.providers.wire import sse
 
 TEXT = "Grüße — 你好 🌍"
 THOUGHT = "Hm. Überlegen."

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from list_server import ListServer, listing
 
 from lib.access.permissions import Role, actor_for
 from lib.clock import utc_now
@@ -17,6 +16,7 @@ from lib.providers.discovery import Models
 from lib.providers.price_book import PriceBook
 from lib.providers.registry import Provider, Providers
 from lib.settings import Settings
+from tests.providers.list_server import ListServer, listing
 
 pytestmark = pytest.mark.feature("CFG-4")
 AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)

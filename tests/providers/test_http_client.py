@@ -134,7 +134,7 @@ def test_a_request_arrives_as_it_was_given() -> None:
         assert server.heads[0].startswith(b"POST /v1/x HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % server.port)
         assert b"Authorization: Bearer sk-1\r\n" in server.heads[0]
         with pytest.raises(InvalidInput, match="header"):
-            await ask(server, client, **{"X-Given": "a\r\nX-More: b"})
+            await ask(server, client, b"{}", **{"X-Given": "a\r\nX-More: b"})
         assert len(server.heads) == 1
 
     run(answers(sized(b"{}")), work)

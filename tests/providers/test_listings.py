@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from list_server import ListServer, listing
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers import listings
 from lib.providers.chunks import Endpoint
 from lib.providers.models import Catalogue, ModelFacts, from_record
+from tests.providers.list_server import ListServer, listing
 
 pytestmark = pytest.mark.feature("CFG-4")
 CATALOGUE = Catalogue()

@@ -7,14 +7,14 @@ import pytest
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for, local
-from lib.providers.chunks import Chunk, Endpoint, Finish, ModelRequest, TextDelta, UsageReport
+from lib.providers.chunks import Endpoint, Finish, ModelRequest, Piece, TextDelta, UsageReport
 from lib.providers.kinds import LOCAL_MODEL
 
 ENDPOINT = Endpoint("p", "local", "local")
 pytestmark = pytest.mark.filterwarnings("default")  # litellm's own deprecations are not ours to fix
 
 
-async def ask(prompt: str, **parameters: object) -> list[Chunk]:
+async def ask(prompt: str, **parameters: object) -> list[Piece]:
     request = ModelRequest(LOCAL_MODEL, [{"role": "user", "content": prompt}], parameters)
     return [chunk async for chunk in adapter_for("local").stream(ENDPOINT, request)]
 
@@ -80,7 +80,7 @@ def test_a_prompt_beyond_the_context_is_refused_in_words() -> None:
 
 @pytest.mark.feature("CALL-4")
 def test_calls_queue_and_all_are_answered() -> None:
-    async def three() -> list[list[Chunk]]:
+    async def three() -> list[list[Piece]]:
         return await asyncio.gather(*(ask(f"Say {number}", max_tokens=5) for number in ("one", "two", "three")))
 
     assert all(isinstance(chunks[-1], Finish) for chunks in asyncio.run(three()))

@@ -1,6 +1,7 @@
 """A team's own prices: versions, precedence over the shipped list, import in one piece, permissions, audit."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
@@ -68,7 +69,9 @@ def test_an_own_entry_never_holds_before_it_begins(book: PriceBook, prices: Pric
 def test_another_process_sees_a_change_within_five_seconds(store: Store, prices: Prices) -> None:
     other = PriceBook([SHIPPED], store)
     assert rate(other, "new-model") is None
-    changes = [(lambda: prices.set(OPERATOR, own("new-model", 4, -1)), 4)]
+    changes: list[tuple[Callable[[], object], int | None]] = [
+        (lambda: prices.set(OPERATOR, own("new-model", 4, -1)), 4)
+    ]
     changes += [(lambda: prices.set(OPERATOR, own("new-model", 5, -1)), 5)]
     changes += [(lambda: prices.delete(OPERATOR, prices.versions(OPERATOR, "openai", "new-model")[0].id), None)]
     for change, expected in changes:

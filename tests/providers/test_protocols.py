@@ -2,17 +2,18 @@
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT, Payload
 
 from lib.providers.adapters.relay import _Events
 from lib.providers.chunks import (
     Chunk,
     Finish,
+    Piece,
     ReasoningDelta,
     ServedModel,
     TextDelta,
@@ -24,6 +25,7 @@ from lib.providers.protocols import reader_for, usage
 from lib.providers.protocols.framing import MAX_BYTES, Documents, Unreadable, parse
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import Refusal, refusal
+from tests.providers.payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT, Payload
 
 
 def reader_of(payload: Payload) -> Reader:
@@ -40,7 +42,7 @@ def read(payload: Payload, pieces: Iterable[bytes]) -> list[Chunk]:
     return came + list(reader.end())
 
 
-def check(payload: Payload, chunks: list[Chunk]) -> None:
+def check(payload: Payload, chunks: Sequence[Piece]) -> None:
     """The whole answer is there, and the counts are the last word on them."""
     assert "".join(c.text for c in chunks if isinstance(c, TextDelta)) == TEXT
     assert "".join(c.text for c in chunks if isinstance(c, ReasoningDelta)) == THOUGHT
@@ -51,7 +53,8 @@ def check(payload: Payload, chunks: list[Chunk]) -> None:
     assert identity == payload.tool_id if payload.tool_id else identity.startswith("call_")
     assert [c for c in chunks if isinstance(c, UsageReport)][-1] == UsageReport(payload.usage, False, payload.cost)
     assert chunks[-1] == Finish("tool_calls")
-    assert [c for c in chunks if isinstance(c, ServedModel)] == [ServedModel(payload.served)] * bool(payload.served)
+    served = [ServedModel(payload.served)] if payload.served else []
+    assert [c for c in chunks if isinstance(c, ServedModel)] == served
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -208,7 +211,10 @@ def test_counts_stand_where_they_are_told_and_costs_are_exact() -> None:
 @pytest.mark.feature("COST-1")
 def test_images_of_the_prompt_are_counted() -> None:
     image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
-    messages = [{"role": "user", "content": [{"type": "text", "text": "x"}, image, image]}, {"content": "y"}]
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "text", "text": "x"}, image, image]},
+        {"content": "y"},
+    ]
     assert usage.images_in(messages) == 2
     reader = reader_for("/api/chat", images=2)
     assert reader is not None
@@ -223,7 +229,7 @@ def test_parallel_tool_calls_keep_their_places() -> None:
     for places in ([0, 1, 2], [0, 0, 0], [None, None, None]):
         reader, came = reader_of(PAYLOADS["openai"]), []
         for number, place in enumerate(places):
-            tool = {"id": f"t{number}", "function": {"name": f"f{number}", "arguments": "{}"}}
+            tool: dict[str, Any] = {"id": f"t{number}", "function": {"name": f"f{number}", "arguments": "{}"}}
             tool |= {} if place is None else {"index": place}
             came += list(reader.event({"choices": [{"delta": {"tool_calls": [tool]}}]}))
         assert came == [ToolCallDelta(n, f"t{n}", f"f{n}", "{}") for n in range(3)]

@@ -115,7 +115,7 @@ def test_names_and_headers_are_checked(providers: Providers) -> None:
         providers.create(OPERATOR, name="one", kind="local")
     for bad in ({"name": "=cmd"}, {"kind": "abacus"}, {"headers": {"X": "a\r\nY: b"}}, {"headers": {"Host": "x"}}):
         with pytest.raises(InvalidInput):
-            providers.create(OPERATOR, **({"name": "two", "kind": "local"} | bad))  # type: ignore[arg-type]
+            providers.create(OPERATOR, **({"name": "two", "kind": "local"} | bad))
     with pytest.raises(InvalidInput, match="blanks"):
         providers.create(OPERATOR, name="two", kind="openai", api_key="sk-two words")
 

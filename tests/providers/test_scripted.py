@@ -7,10 +7,10 @@ import pytest
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for
 from lib.providers.chunks import (
-    Chunk,
     Endpoint,
     Finish,
     ModelRequest,
+    Piece,
     ReasoningDelta,
     ServedModel,
     TextDelta,
@@ -21,8 +21,8 @@ from lib.providers.chunks import (
 ENDPOINT = Endpoint("p1", "scripted", "scripted")
 
 
-def play(model: str, text: str = "one two three", **parameters: object) -> list[Chunk]:
-    async def collect() -> list[Chunk]:
+def play(model: str, text: str = "one two three", **parameters: object) -> list[Piece]:
+    async def collect() -> list[Piece]:
         request = ModelRequest(model, [{"role": "user", "content": text}], parameters)
         return [chunk async for chunk in adapter_for("scripted").stream(ENDPOINT, request)]
 

@@ -4,7 +4,24 @@ import asyncio
 import json
 
 import pytest
-from wire import (
+
+from lib.errors import ErrorKind, ProviderError
+from lib.providers.adapters import adapter_for
+from lib.providers.adapters.via_litellm import close_connections
+from lib.providers.chunks import (
+    Endpoint,
+    Finish,
+    ModelRequest,
+    Piece,
+    ReasoningDelta,
+    ServedModel,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+from lib.providers.redaction import remember
+from tests.providers.wire import (
     ANTHROPIC_END,
     ANTHROPIC_START,
     OLLAMA_END,
@@ -18,23 +35,6 @@ from wire import (
     serving,
     sse,
 )
-
-from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters import adapter_for
-from lib.providers.adapters.via_litellm import close_connections
-from lib.providers.chunks import (
-    Chunk,
-    Endpoint,
-    Finish,
-    ModelRequest,
-    ReasoningDelta,
-    ServedModel,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-    UsageReport,
-)
-from lib.providers.redaction import remember
 
 KEY = "test-canary-key-0123456789"
 PATHS = {"openai": "/v1", "custom": "/v1", "anthropic": "", "ollama": ""}
@@ -61,9 +61,9 @@ USAGE = {
 }
 
 
-def ask(kind: str, url: str, into: list[Chunk] | None = None, **parameters: object) -> list[Chunk]:
+def ask(kind: str, url: str, into: list[Piece] | None = None, **parameters: object) -> list[Piece]:
     """Everything the adapter yields; `into` keeps what came before an error."""
-    chunks: list[Chunk] = [] if into is None else into
+    chunks: list[Piece] = [] if into is None else into
 
     async def run() -> None:
         endpoint = Endpoint("p", kind, kind, url + PATHS.get(kind, ""), KEY, allow_private=True)
@@ -202,7 +202,7 @@ def test_nobody_listening_is_said_so(kind: str) -> None:
 @pytest.mark.feature("CALL-4")
 def test_an_error_inside_a_stream_keeps_what_came() -> None:
     error = sse({"error": {"message": "The server had an error", "type": "server_error"}})
-    came: list[Chunk] = []
+    came: list[Piece] = []
     with serving(script_of("openai", openai_delta("Hel"), error)) as server, pytest.raises(ProviderError) as caught:
         ask("custom", server.url, into=came)
     assert caught.value.kind is ErrorKind.SERVER_ERROR

@@ -9,26 +9,26 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from payloads import PAYLOADS, TEXT
-from test_protocols import check
-from wire import Script, Wire, WireServer, openai_delta, serving, sse
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for, exchange
 from lib.providers.adapters.failures import LARGEST_ERROR
 from lib.providers.adapters.via_litellm import close_connections, litellm_module
 from lib.providers.chunks import (
-    Chunk,
     EmbeddingRequest,
     Embeddings,
     Endpoint,
     Finish,
     ModelRequest,
+    Piece,
     TextDelta,
     Usage,
     UsageReport,
 )
 from lib.providers.kinds import FACTS
+from tests.providers.payloads import PAYLOADS, TEXT
+from tests.providers.test_protocols import check
+from tests.providers.wire import Script, Wire, WireServer, openai_delta, serving, sse
 
 KEY = "test-canary-key-0123456789"
 BASES = {"openai": "/v1", "custom": "/v1", "openrouter": "/api/v1", "groq": "/openai/v1", "mistral": "/v1"}
@@ -36,7 +36,7 @@ BASES |= {"gemini": "/v1beta", "litellm": "/v2/chat"}
 MODELS = {"responses": "responses/m", "cohere": "cohere_chat/command-r"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
-HISTORY = [
+HISTORY: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": [{"type": "text", "text": "Look."}, IMAGE]},
     {
@@ -67,8 +67,8 @@ def endpoint(kind: str, url: str) -> Endpoint:
     return Endpoint("p", kind, kind, base, KEY, {"X-Team": "red"}, "org-1", allow_private=True)
 
 
-def ask(kind: str, server: WireServer, request: ModelRequest, into: list[Chunk] | None = None) -> list[Chunk]:
-    chunks: list[Chunk] = [] if into is None else into
+def ask(kind: str, server: WireServer, request: ModelRequest, into: list[Piece] | None = None) -> list[Piece]:
+    chunks: list[Piece] = [] if into is None else into
 
     async def run() -> None:
         try:
@@ -174,7 +174,7 @@ def test_a_connection_lost_before_the_answer_is_one_attempt(stream: bool) -> Non
     ],
 )
 def test_what_breaks_inside_a_good_answer(body: str, kind: ErrorKind) -> None:
-    came: list[Chunk] = []
+    came: list[Piece] = []
     with serving(saying(body.encode(), "text/event-stream")) as server, pytest.raises(ProviderError) as caught:
         ask("custom", server, ModelRequest("m", [{"role": "user", "content": "x"}]), came)
     assert caught.value.kind is kind

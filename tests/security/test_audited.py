@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, text, update
+from sqlalchemy import Executable, delete, insert, text, update
 from sqlalchemy.exc import DatabaseError
 
 from lib.access.audit import Asked
@@ -279,7 +279,13 @@ def _person(s: Services) -> Any:
 
 
 def _changed_key(s: Services, a: Actor) -> Any:
-    plain_key = {"name": "x", "models": [], "endpoints": MODEL_ENDPOINTS, "limits": Limits(), "expires_at": None}
+    plain_key: dict[str, Any] = {
+        "name": "x",
+        "models": [],
+        "endpoints": MODEL_ENDPOINTS,
+        "limits": Limits(),
+        "expires_at": None,
+    }
     return s.api_keys.update(a, _key(s, OPERATOR), **plain_key)
 
 
@@ -305,14 +311,16 @@ def _run_retention(s: Services, a: Actor) -> None:
     s.retention.run(a)
 
 
-def _sample(s: Services) -> None:
+def _remove_loaded(s: Services, a: Actor) -> Any:
     if not s.demo.present():
         s.demo.load(OPERATOR, 20)
+    return s.demo.remove(a)
 
 
-def _no_sample(s: Services) -> None:
+def _load_anew(s: Services, a: Actor) -> Any:
     if s.demo.present():
         s.demo.remove(OPERATOR)
+    return s.demo.load(a, 20)
 
 
 def _past() -> Source:
@@ -466,8 +474,8 @@ DEEDS: dict[str, tuple[str, Deed]] = {
         "statistics.export",
         lambda s, a: s.audit.note_export(a, "statistics.export", "csv", rows=3),
     ),
-    "Demo.load": ("demo.load", lambda s, a: (_no_sample(s), s.demo.load(a, 20))),
-    "Demo.remove": ("demo.remove", lambda s, a: (_sample(s), s.demo.remove(a))),
+    "Demo.load": ("demo.load", _load_anew),
+    "Demo.remove": ("demo.remove", _remove_loaded),
     "Imports.run": ("import.done", lambda s, a: s.imports.run(a, _past())),
     "Imports.undo": ("import.undo", lambda s, a: s.imports.undo(a, s.imports.run(OPERATOR, _past()).id)),
     "Activity.export_csv": ("activity.export", lambda s, a: b"".join(s.activity.export_csv(a, ActivityFilter()))),
@@ -510,7 +518,7 @@ def test_an_entry_can_be_neither_changed_nor_deleted(store: Store) -> None:
     row = {"id": new_id(), "at": utc_now(), "user_name": "x", "action": "a", "subject": "s", "detail": {}}
     with store.write() as connection:
         connection.execute(insert(audit_log), row)
-    forbidden = [update(audit_log).values(user_name="nobody"), delete(audit_log)]
+    forbidden: list[Executable] = [update(audit_log).values(user_name="nobody"), delete(audit_log)]
     forbidden += [] if store.is_sqlite else [text("TRUNCATE audit_log")]
     for statement in forbidden:
         with pytest.raises(DatabaseError, match="audit log is"), store.write() as connection:

@@ -15,7 +15,7 @@ import pytest
 
 from lib.errors import InvalidInput, ProviderError
 from lib.providers import hosts, listings
-from lib.providers.adapters import adapter_for, dialling, http_client
+from lib.providers.adapters import adapter_for, http_client
 from lib.providers.adapters.via_litellm import close_connections
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
 from lib.providers.kinds import Protocol
@@ -171,7 +171,7 @@ def test_a_name_is_resolved_once_and_what_was_judged_is_connected_to(
         raise OSError("no network in this test")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    monkeypatch.setattr(dialling.aiohappyeyeballs, "start_connection", connect)
+    monkeypatch.setattr("lib.providers.adapters.dialling.aiohappyeyeballs.start_connection", connect)
     with pytest.raises(ProviderError):
         ask(endpoint_of("http://api.example.com", allow_private=False), door)
     assert (asked, connected) == (["api.example.com"], ["93.184.216.34"])

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,11 @@ def ids(store: Store) -> dict[str, str]:
     """A call of each person and one of nobody's, all with the same words."""
     for actor in (AMIRA, JONAS, LI):
         account(store, actor)
-    words = {"prompt_text": SECRET, "response_text": SECRET, "request": [{"role": "user", "content": SECRET}]}
+    words: dict[str, Any] = {
+        "prompt_text": SECRET,
+        "response_text": SECRET,
+        "request": [{"role": "user", "content": SECRET}],
+    }
     made = {actor.name: log(store, actor, app=actor.name, **words) for actor in (AMIRA, JONAS, LI)}
     (made["gateway"],) = log_all(store, [{"user_id": None, "app": "gateway", **words}])
     return made

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -35,6 +35,7 @@ from lib.calls.repricing import Range, Repricing
 from lib.calls.request import CallRequest
 from lib.calls.runs import Runs
 from lib.clock import utc_now
+from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import OverrideDraft, Overrides
 from lib.conversations.contexts import Contexts
@@ -201,7 +202,10 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Optimiser.apply": (P.MANAGE_KNOWLEDGE_BASE, lambda s, a: s.optimiser.apply(a, NOBODY, 0)),
     "Passages.search": (P.TEST_CONFIGS, lambda s, a: s.passages.search(a, NOBODY, "q")),
     "Answers.ask": (P.TEST_CONFIGS, lambda s, a: s.answers.ask(a, [NOBODY], "q")),
-    "Answers.ground": (P.TEST_CONFIGS, lambda s, a: s.answers.ground(a, [NOBODY], "q", None, [], 0)),
+    "Answers.ground": (
+        P.TEST_CONFIGS,
+        lambda s, a: s.answers.ground(a, [NOBODY], "q", cast(Configuration, None), [], 0),
+    ),
     "Answers.found": (P.TEST_CONFIGS, lambda s, a: s.answers.found(a, [NOBODY], "q")),
     "Embedder.embed": (P.TEST_CONFIGS, lambda s, a: s.embedder.embed(a, "none/m", ["x"])),
     "Embedder.keep": (P.TEST_CONFIGS, lambda s, a: s.embedder.keep(a, "none/m", ["x"])),
@@ -409,7 +413,19 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
-    services = (Providers, MasterKey, Circuits, Configurations, Overrides, Models, Users, Calls, Metrics, Imports, Demo)
+    services: tuple[type[Any], ...] = (
+        Providers,
+        MasterKey,
+        Circuits,
+        Configurations,
+        Overrides,
+        Models,
+        Users,
+        Calls,
+        Metrics,
+        Imports,
+        Demo,
+    )
     services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
     services += (Collections, Documents, Passages, Answers, Embedder)
     services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser)

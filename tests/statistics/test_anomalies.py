@@ -8,7 +8,6 @@ from statistics import median
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_rows import AMIRA, call, write
 
 from lib.db.engine import Store
 from lib.statistics.anomalies import marks, unusual_days
@@ -16,6 +15,7 @@ from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension
 from lib.statistics.queries import Statistics
 from lib.statistics.series import History
+from tests.statistics.ledger_rows import AMIRA, call, write
 
 pytestmark = pytest.mark.feature("COST-7")
 FIRST, USD = date(2026, 7, 1), 10**9

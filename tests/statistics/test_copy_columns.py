@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from ledger_rows import call, write
 
 from lib.db.engine import Store
 from lib.statistics.mirror import Mirror
+from tests.statistics.ledger_rows import call, write
 
 _SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
 

@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
-from ledger_rows import AMIRA, NOON, call, change, raise_epoch, write
 from sqlalchemy import delete
 
 from lib.db.engine import Store
@@ -16,6 +15,7 @@ from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, Tag
 from lib.statistics.periods import Cycle, Step
 from lib.statistics.queries import Statistics
+from tests.statistics.ledger_rows import AMIRA, NOON, call, change, raise_epoch, write
 
 AXES: list[Axis] = [*Dimension, *Step, *Cycle, Tag("team"), Tag('o\'dd "name"/~$.*')]
 
@@ -78,7 +78,7 @@ def test_a_range_beside_another(store: Store) -> None:
     now, before = StatisticsFilter(start=border), StatisticsFilter(end=border)
     frame = Statistics(store).compared(AMIRA, now, before, [Dimension.APP], [Measure.COST, Measure.CALLS])
     found = frame.set_index("app")
-    assert found.loc["both"].tolist() == [pd.NA, 1, 1_000_000, 1]
+    assert list(found.loc["both"]) == [pd.NA, 1, 1_000_000, 1]
     assert found.loc["old", "cost_before"] == 5
     assert found.loc["old", "cost"] is pd.NA
 

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_rows import AMIRA, call, change, raise_epoch, write
 from sqlalchemy import delete, select, update
 
 from lib.db.engine import Store
@@ -23,6 +22,7 @@ from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure
 from lib.statistics.periods import Cycle, Step, bucket_key, midnight
 from lib.statistics.queries import Statistics
+from tests.statistics.ledger_rows import AMIRA, call, change, raise_epoch, write
 
 ZONES = [
     ZoneInfo(name) for name in ("UTC", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Santiago")

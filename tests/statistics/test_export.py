@@ -5,12 +5,12 @@ import json
 from decimal import Decimal
 
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from lib.statistics import export
 from lib.statistics.explore import Cross, table
-from lib.statistics.measures import Dimension, Measure, MetricMeasure, Unit
+from lib.statistics.measures import Dimension, Fold, Measure, MetricMeasure, Unit
 
 FRAME = pd.DataFrame(
     {
@@ -33,7 +33,7 @@ def test_csv_disarms_text_and_leaves_numbers_alone() -> None:
 
 @pytest.mark.feature("COST-6")
 def test_parquet_keeps_exact_decimals_and_integers() -> None:
-    frame = FRAME.assign(cost_usd=[Decimal("9007199.254740993"), None, *[Decimal(1)] * 4])
+    frame = FRAME.assign(cost_usd=pd.Series([Decimal("9007199.254740993"), None, *[Decimal(1)] * 4], dtype=object))
     table = pq.read_table(io.BytesIO(export.to_parquet(frame)))
     assert table["cost_usd"].to_pylist()[:2] == [Decimal("9007199.254740993"), None]
     assert table["calls"].to_pylist()[:3] == [1, -2, None]
@@ -67,7 +67,7 @@ def test_names_from_data_as_headings_are_neutralised_and_told_apart() -> None:
 def test_a_table_has_the_same_types_whatever_its_figures_are(unit: Unit, currency: str) -> None:
     figures = [None, 0, 1, 1_000_123_456_789, 10**17]
     measure = (
-        next(one for one in Measure if one.unit is unit) if unit is not Unit.NUMBER else MetricMeasure("m", "mean")
+        next(one for one in Measure if one.unit is unit) if unit is not Unit.NUMBER else MetricMeasure("m", Fold.MEAN)
     )
     schemas = set()
     for value in figures:

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_rows import AMIRA, call, write
 
 from lib.db.engine import Store
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.forecast import LEAST_DAYS, conformal, month_end, outlook
 from lib.statistics.queries import Statistics
 from lib.statistics.series import History, daily
+from tests.statistics.ledger_rows import AMIRA, call, write
 
 pytestmark = pytest.mark.feature("COST-7")
 TODAY = date(2026, 10, 20)

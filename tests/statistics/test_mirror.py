@@ -7,12 +7,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from ledger_rows import call, change, raise_epoch, write
 from sqlalchemy import delete, event
 
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
 from lib.statistics.mirror import Mirror
+from tests.statistics.ledger_rows import call, change, raise_epoch, write
 
 SUMS = "SELECT count(*), CAST(sum(cost_nano_usd) AS BIGINT), count(*) FILTER (cost_nano_usd IS NULL) FROM calls"
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from ledger_rows import AMIRA, NOON, call, write
 from sqlalchemy import insert
 
 from lib.access.permissions import Permission, Role, actor_for
@@ -24,6 +23,7 @@ from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Fold, MetricMeasure, measure_named
 from lib.statistics.periods import Step
 from lib.statistics.queries import Statistics
+from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 
 pytestmark = [pytest.mark.feature("COST-5"), pytest.mark.feature("CALL-7")]
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -40,7 +40,14 @@ def note(row: dict[str, Any], key: str, number: float | None) -> dict[str, Any]:
     """A row of custom metrics about a call."""
     same = {name: row[name] for name in ("call_id", "started_at", "app", "user_id")}
     kind = "string" if number is None else "float"
-    kept = {"id": new_id(), "key": key, "type": kind, "value": str(number), "number": number, "metadata": {}}
+    kept: dict[str, Any] = {
+        "id": new_id(),
+        "key": key,
+        "type": kind,
+        "value": str(number),
+        "number": number,
+        "metadata": {},
+    }
     return {**same, **kept, "api_key_id": None, "created_at": utc_now()}
 
 
@@ -59,7 +66,7 @@ def ask(store: Store, tmp_path: Path) -> Iterator[Statistics]:
 
 def values(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[float]]:
     """What the oracle finds: the numbers of each app and local day."""
-    found = defaultdict(list)
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for n, row in enumerate(ROWS):
         if row in rows:
             place = (row["app"], row["started_at"].astimezone(BERLIN).date().isoformat())
@@ -67,7 +74,7 @@ def values(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[float]]:
     return found
 
 
-FOLDS = {
+FOLDS: dict[Fold, Callable[[list[float]], float]] = {
     Fold.MEAN: fmean,
     Fold.SUM: math.fsum,
     Fold.P50: lambda v: sorted(v)[math.ceil(len(v) * 0.5) - 1],
@@ -80,7 +87,7 @@ FOLDS = {
 def test_a_metric_is_crossed_as_plain_python_does(ask: Statistics, fold: Fold) -> None:
     scopes = ((AMIRA, ROWS), (MEMBER, [row for row in ROWS if row["user_id"] == MEMBER.user_id]))
     for actor, scope in scopes:
-        seen = [row for row in scope if WHERE.start <= row["started_at"] < WHERE.end]  # type: ignore[operator]
+        seen = [row for row in scope if WHERE.start <= row["started_at"] < WHERE.end]
         expected, make = values(seen), FOLDS[fold]
         assert expected
         found = explore.cross(ask, actor, WHERE, Dimension.APP, Step.DAY, MetricMeasure("answer.rating", fold))

@@ -3,11 +3,11 @@
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
-from ledger_rows import AMIRA, NOON, call, write
 from sqlalchemy import func, select
 
 from lib.access.permissions import Actor, Role, actor_for
@@ -18,6 +18,7 @@ from lib.money import usd_from_nano
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
 from lib.statistics.periods import Step, buckets
 from lib.statistics.queries import Statistics
+from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 
 ZONES = ["UTC", "Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
 JONAS = Actor("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)  # holds no permission
@@ -85,7 +86,12 @@ def test_requests_are_final_rows_and_money_is_every_row(store: Store) -> None:
 
 @pytest.mark.feature("COST-1")
 def test_what_has_no_price_stays_unknown_and_is_counted(store: Store) -> None:
-    unpriced = {"provider": "custom", "model": "acme-chat-2", "cost_nano_usd": None, "cost_status": "unpriced"}
+    unpriced: dict[str, Any] = {
+        "provider": "custom",
+        "model": "acme-chat-2",
+        "cost_nano_usd": None,
+        "cost_status": "unpriced",
+    }
     write(store, call(**unpriced), call(**unpriced), call(), call(provider="local", cost_nano_usd=0))
     statistics = Statistics(store)
     costs = statistics.by_provider(AMIRA, StatisticsFilter()).set_index("provider").cost_nano_usd

@@ -10,7 +10,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from ledger_rows import AMIRA, NOON, call, write
 
 from lib.db.engine import Store
 from lib.statistics import reconcile
@@ -19,6 +18,7 @@ from lib.statistics.gap_causes import CauseKind
 from lib.statistics.invoices import Invoice, Line
 from lib.statistics.queries import Statistics
 from lib.statistics.reconcile import Reconcile, Reconciliation
+from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 
 pytestmark = pytest.mark.feature("COST-9")
 DAY = NOON.date()

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ledger_rows import AMIRA, call, write
 
 from lib.db.engine import Store
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension
 from lib.statistics.queries import Statistics
 from lib.statistics.week import since_last_week
+from tests.statistics.ledger_rows import AMIRA, call, write
 
 NOW = datetime(2026, 10, 22, 12, 2, tzinfo=UTC)
 
