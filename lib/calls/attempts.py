@@ -132,8 +132,11 @@ async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, o
         call.note("refused", "its circuit is open")
         call.retry_after = (circuit.open_until - utc_now()).total_seconds()
         return refusal_of(circuit, step.target.endpoint.name)
-    if answer.is_bounded or call.plan.request.bounded:
-        bound(call)
+    is_bounded = answer.is_bounded or call.plan.request.bounded
+    if is_bounded and (refusal := bound(call, prices)) is not None:
+        call.note("refused", refusal.title)
+        call.retry_after = refusal.wait_s
+        return Ending("refused", ErrorKind.BUDGET.value, str(refusal), sent=False)
     return _NEVER_SENT if call.stop_requested or _is_being_cancelled() else None
 
 

@@ -4,12 +4,14 @@ from typing import Any
 
 from lib.access.limits import Claim
 from lib.budgets.budget import CallFacts
-from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
+from lib.budgets.estimate import CEILINGS, completion_ceiling
 from lib.calls import content
 from lib.calls.admission import Ask
+from lib.calls.choices import choices_of, limit_target, most_nano, unbounded_by
 from lib.calls.live import LiveCall
 from lib.calls.outcome import identity_of
 from lib.calls.request import Target
+from lib.errors import Throttled
 from lib.providers.chunks import ModelRequest
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
@@ -28,10 +30,10 @@ def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
     facts = CallFacts(
         target.endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key.key_id if key else None
     )
-    price = prices.price(target.endpoint.kind, asked.model, attempt.started_at)
-    answers = None if asked.wire is None else asked.wire.body.get("n")  # at once: only in the relay
-    ceiling = completion_ceiling(asked.parameters, target.longest_answer, answers)
-    amount = upper_bound_nano(price, call.prompt_estimate, ceiling, call.images)
+    choices = choices_of(target)
+    ceiling = completion_ceiling(asked.parameters, target.longest_answer, choices.answers)
+    ceiling = max(ceiling, choices.ceiling * choices.answers)
+    amount = most_nano(target, choices, prices, attempt.started_at, (call.prompt_estimate, ceiling, call.images))
     is_counted_open = key is not None and key.limits.concurrency is not None
     if call.is_counted:
         return Ask(attempt.log_id, facts, amount, None, is_counted_open)
@@ -39,8 +41,18 @@ def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
     return Ask(attempt.log_id, facts, amount, Claim(plan.app, call.prompt_estimate + said, key), is_counted_open)
 
 
-def bound(call: LiveCall) -> None:
-    """Make the current attempt send the ceiling that its hold relies on, unless it names one."""
+def bound(call: LiveCall, prices: PriceBook) -> Throttled | None:
+    """Make the current attempt send the limits that its hold relies on; why it can't be bounded, or None."""
+    attempt, choices = call.attempt, choices_of(call.attempt.target)
+    if (refusal := unbounded_by(attempt.target, choices, prices, attempt.started_at)) is not None:
+        return refusal
+    attempt.target = limit_target(attempt.target, choices, prices, attempt.started_at)
+    _set_ceiling(call)
+    return None
+
+
+def _set_ceiling(call: LiveCall) -> None:
+    """Name the longest answer, unless the request does."""
     target = call.attempt.target
     asked = target.model_request
     if _has_ceiling(asked.parameters):

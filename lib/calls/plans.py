@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lib.access.permissions import Permission
+from lib.calls.choices import check_scope
 from lib.calls.lookups import KeptLookups, Lookups
 from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target, text_of
 from lib.configs.configuration import Configuration
@@ -53,7 +54,7 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
     judge = _Judge(request, lookups, found, configuration.unsupported_parameters, system)
     deployments, fallbacks = _targets(request, configuration, routing, asked, judge)
     dropped = (*deployments, *fallbacks)[0].dropped
-    return Plan(
+    plan = Plan(
         request=_tagged(request, dropped),
         system=system,
         configuration=configuration,
@@ -67,6 +68,7 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
         app=app,
         dropped=dropped,
     )
+    return check_scope(plan)
 
 
 def _targets(
@@ -136,6 +138,9 @@ def _check_translatable(request: CallRequest, model: str) -> None:
     if request.extra.get("n") not in (None, 1):
         why = f"{model} gives one answer at a time."
         raise InvalidInput("n must be 1.", why, "Ask again for more answers.", field="n")
+    if request.extra.get("web_search_options") is not None:
+        why = f"{model} speaks another protocol, which has no word for it."
+        raise InvalidInput("web_search_options can't be used.", why, "Leave it out.", field="web_search_options")
     if request.native:
         why = f"{model} speaks another protocol, which has no word for them."
         raise InvalidInput(f"{request.native} can't be used.", why, "Leave them out, or choose another model.")
@@ -203,7 +208,7 @@ class Plans:
         kind, now = _kind_of(request), time.monotonic()
         at, like = self._kept.get(kind, (0.0, None))
         if like is not None and now - at < _SAME_FOR_S:
-            return _filled(like, request)
+            return check_scope(_filled(like, request))
         plan = resolve(request, self._lookups.reading if reading else self._lookups)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()

@@ -1,8 +1,7 @@
 """A question in Anthropic's messages (https://docs.anthropic.com/en/api/messages) → the one shape inside.
 
 Text, images, documents, tool use and tool results are translated; thinking is no other model's to read when it comes
-back. What is left (Anthropic's own tools, kept files, search results) is `Asked.native`; tools that cost something
-beside their tokens are refused.
+back. What is left (Anthropic's own tools, kept files, search results) is `Asked.native`.
 """
 
 import json
@@ -12,7 +11,6 @@ from lib.errors import InvalidInput
 from lib.gateway.protocols.asked import (
     Asked,
     asked_of,
-    charged_apart,
     list_field,
     object_field,
     tools_field,
@@ -21,7 +19,6 @@ from lib.gateway.protocols.asked import (
 _READ = {"model", "messages", "system", "stream", "stop_sequences", "tools", "tool_choice", "output_config"} | {
     "output_format"  # the older place of a format
 }
-_CHARGED_APART = ("web_search_", "code_execution_")  # tools whose price is not that of tokens
 _UNSAID = {"thinking", "redacted_thinking"}  # by another model
 
 
@@ -37,8 +34,6 @@ def read(body: dict[str, Any]) -> Asked:
     parameters |= _output(body)
     if tools := tools_field(body):
         native += ["Tools of Anthropic's own" for tool in tools if tool.get("type") not in (None, "custom")]
-        if any(str(tool.get("type")).startswith(_CHARGED_APART) for tool in tools):
-            raise charged_apart("tools")
         parameters["tools"] = [_tool(tool) for tool in tools]
         parameters |= _tool_choice(body.get("tool_choice"))
     return asked_of(body, messages, parameters, native)

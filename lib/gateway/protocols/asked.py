@@ -102,12 +102,6 @@ def tools_field(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     raise InvalidInput("tools can't be read.", "It must be a list of objects.", "Correct tools.", field="tools")
 
 
-def charged_apart(field: str) -> InvalidInput:
-    """The error of a request for something that costs money beside its tokens: the ledger would not know of it."""
-    why = "The provider runs it and charges for it apart, which is not counted here."
-    return InvalidInput(f"A tool in {field} can't be used.", why, "Leave it out.", field=field)
-
-
 def flag(body: dict[str, Any], name: str) -> bool:
     """A truth value; absent and null are false."""
     value = body.get(name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, charged_apart, event, flag, list_field, model_field
+from lib.gateway.protocols.asked import Asked, event, flag, list_field, model_field
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -21,8 +21,6 @@ _FINISH = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", 
 def read(body: dict[str, Any]) -> Asked:
     """The question of a body; InvalidInput names the field that can't be used."""
     messages = messages_field(body)
-    if body.get("web_search_options") is not None:
-        raise charged_apart("web_search_options")
     options = body.get("stream_options") or {}
     return Asked(
         model=model_field(body),

@@ -1,16 +1,15 @@
 """A question in OpenAI's responses (https://platform.openai.com/docs/api-reference/responses) → the one shape inside.
 
-Nothing is stored for later turns: `previous_response_id` and tools that OpenAI itself runs, and charges for apart, are
-refused. Tools of other kinds that the program runs, their calls and kept files are `Asked.native`.
+Nothing is stored for later turns: `previous_response_id` is refused. Tools that are no functions, their calls and kept
+files are `Asked.native`.
 """
 
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, asked_of, charged_apart, object_field, tools_field
+from lib.gateway.protocols.asked import Asked, asked_of, object_field, tools_field
 
 _READ = {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "text", "tools", "tool_choice"}
-_RUN_BY_PROGRAMS = {"custom", "local_shell", "apply_patch"}  # kinds of tools that are no functions
 _THEIR_ITEMS = {"custom_tool_call", "local_shell_call", "apply_patch_call"}
 _TEXTS, _KEPT = ("input_text", "output_text", "refusal"), ("input_image", "input_file")
 _THEIR_ITEMS |= {f"{item}_output" for item in _THEIR_ITEMS}
@@ -111,11 +110,9 @@ def _text_of(parts: Any) -> str:
 
 def _tool(tool: dict[str, Any], native: list[str]) -> dict[str, Any]:
     kind = str(tool.get("type"))
-    if kind in _RUN_BY_PROGRAMS:
-        native.append(f"Tools of the type {kind}")
-        return {"type": kind}
     if kind != "function":
-        raise charged_apart("tools")
+        native.append(f"Tools of the type {kind[:40]}")
+        return {"type": kind}
     names = ("name", "description", "parameters", "strict")
     return {"type": "function", "function": _some(**{name: tool.get(name) for name in names})}
 

@@ -39,7 +39,6 @@ def test_a_request_becomes_a_question_and_keeps_unknown_fields() -> None:
         ({"messages": [{"content": "Hi"}]}, "messages"),
         ({"messages": [{"role": {}, "content": "Hi"}]}, "messages"),
         ({"stream": "yes"}, "stream"),
-        ({"web_search_options": {}}, "web_search_options"),
     ],
 )
 def test_what_cannot_be_used_is_named(change: dict[str, Any], field: str) -> None:

@@ -68,7 +68,6 @@ def test_a_conversation_with_tools_and_pictures_is_read() -> None:
         {"input": [3]},
         {"input": [{"type": "item_reference", "id": "x"}]},
         {"previous_response_id": "resp_1"},
-        {"tools": [{"type": "web_search"}]},
         {"tools": "x"},
         {"tools": [1]},
         {"reasoning": "low"},

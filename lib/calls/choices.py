@@ -1,0 +1,154 @@
+"""What a request's own fields choose, weighed: against the key's scope, and in money.
+
+`lib.providers.request_fields` says what fields choose, run and multiply. A key with a scope may name no model outside
+it in any field. The hold counts the dearest of all models that may answer, every answer, and what tools of the
+provider's can cost. Whether a hard budget holds for a call is only known once it is opened; then the limits of uses
+that the hold counted with are set in what is sent, and what has no limit is refused.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from lib.budgets.estimate import upper_bound_nano
+from lib.calls.request import Plan, Target
+from lib.errors import Throttled
+from lib.providers.hosted_tools import limit_uses, prompt_with_results, uses_nano
+from lib.providers.kinds import Protocol, ProviderKind
+from lib.providers.price_book import PriceBook
+from lib.providers.price_list import dollars
+from lib.providers.request_fields import NOTHING, Choices, examine
+
+_RATES = {"prompt": "input", "completion": "output"}  # OpenRouter's names of a host's prices
+
+
+def choices_of(target: Target) -> Choices:
+    """What the fields of a target's request choose, as they are sent under a hard budget."""
+    asked, kind = target.model_request, target.endpoint.kind
+    body, protocol = _fields_of(target)
+    choices = examine(kind, protocol, asked.model, body)
+    if not choices.hosted:
+        return choices
+    return examine(kind, protocol, asked.model, limit_uses(kind, protocol, body))
+
+
+def check_scope(plan: Plan) -> Plan:
+    """The plan again; PermissionDenied when a field names a model outside the key's scope, or hides which it is."""
+    key = plan.request.actor.key
+    if key is None or not key.models:
+        return plan
+    for target in (*plan.deployments, *plan.fallbacks):
+        choices = choices_of(target)
+        for field in choices.hidden:
+            if field != "model":
+                key.refuse_model(f"What {field} chooses")
+        for model in choices.models:
+            key.require_model(f"{target.endpoint.name}/{model}")
+    return plan
+
+
+def most_nano(
+    target: Target,
+    choices: Choices,
+    prices: PriceBook,
+    at: datetime,
+    tokens: tuple[int, int, int],
+) -> int | None:
+    """The most a call can cost, by tokens of its prompt, of all its answers, and images; None: it has no price."""
+    prompt, ceiling, images = tokens
+    kind, model = target.endpoint.kind, target.model_request.model
+    own = upper_bound_nano(prices.price(kind, model, at), prompt_with_results(choices.hosted, prompt), ceiling, images)
+    if choices is NOTHING or own is None:
+        return own
+    others = [
+        upper_bound_nano(prices.price(kind, other, at), prompt_with_results(choices.hosted, prompt), ceiling, images)
+        for other in choices.models
+    ]
+    fees = uses_nano(choices.hosted, _fees_of(target, prices, at)) or 0
+    return max(1, own, *(other or 0 for other in others)) + fees  # above 0: budgets have to be asked
+
+
+def unbounded_by(target: Target, choices: Choices, prices: PriceBook, at: datetime) -> Throttled | None:
+    """Why a call can't be sent under a hard budget: something in it can cost any amount; None when nothing can."""
+    if choices is NOTHING:
+        return None
+    kind, fee_of = target.endpoint.kind, _fees_of(target, prices, at)
+    for field in choices.hidden:
+        return _refusal(field, "It lets the provider choose what answers, at a price that is not known here.")
+    for field in choices.unbounded:
+        return _refusal(field, "It sets no end to the answers' length or number.")
+    for model in choices.models:
+        if prices.price(kind, model, at) is None:
+            return _refusal(model, "It may answer, and no price is known for it.")
+    for hosted in choices.hosted:
+        if hosted.uses is None or fee_of(hosted.use) is None:
+            name = hosted.field if hosted.field not in ("tools", "max_tool_calls") else f"The tool {hosted.use[:60]}"
+            why = "The provider runs it and charges for it apart, and nothing bounds how much."
+            return _refusal(name, why)
+    if choices.host and kind != ProviderKind.OPENROUTER:
+        return _refusal("provider", "It chooses who serves the call, at a price that is not known here.")
+    return None
+
+
+def limit_target(target: Target, choices: Choices, prices: PriceBook, at: datetime) -> Target:
+    """The target with the limits of uses, and of OpenRouter's hosts' prices, that its hold counts with."""
+    if choices is NOTHING or not (choices.hosted or choices.host):
+        return target
+    asked, kind = target.model_request, target.endpoint.kind
+    wire = asked.wire
+    if wire is None or wire.protocol == Protocol.CHAT:
+        asked = replace(asked, parameters=limit_uses(kind, None, asked.parameters))
+    if wire is not None:
+        body = limit_uses(kind, wire.protocol, wire.body)
+        if choices.host:
+            body["provider"] = _with_max_price(body.get("provider"), target, choices, prices, at)
+        asked = replace(asked, wire=replace(wire, body=body))
+    return replace(target, model_request=asked)
+
+
+def _fields_of(target: Target) -> tuple[dict[str, Any], str | None]:
+    """The fields as they are sent, and the protocol where they are the program's own."""
+    asked = target.model_request
+    wire = asked.wire
+    if wire is None:
+        return dict(asked.parameters), None
+    if wire.protocol == Protocol.CHAT:
+        return {**wire.body, **asked.parameters}, wire.protocol
+    return {**wire.given, **wire.body}, wire.protocol
+
+
+def _fees_of(target: Target, prices: PriceBook, at: datetime) -> Callable[[str], int | None]:
+    kind, model = target.endpoint.kind, target.model_request.model
+    maker = f"{model.partition('/')[0]}/" if kind == ProviderKind.LITELLM else ""
+
+    def fee_of(use: str) -> int | None:
+        price = prices.price(kind, f"tool:{maker}{use}", at)
+        return None if price is None else price.rates.request or 0
+
+    return fee_of
+
+
+def _with_max_price(
+    provider: Any, target: Target, choices: Choices, prices: PriceBook, at: datetime
+) -> dict[str, Any] | Any:
+    """OpenRouter's wishes about hosts, none of them dearer than the hold counts with."""
+    if not isinstance(provider, dict):
+        return provider
+    names = (target.model_request.model, *choices.models)
+    known = [price for name in names if (price := prices.price(target.endpoint.kind, name, at)) is not None]
+    if not known:
+        return provider
+    said = provider.get("max_price")
+    most = dict(said) if isinstance(said, dict) else {}
+    for name, rate in _RATES.items():
+        dearest = float(dollars(max(getattr(tier.rates, rate) for price in known for tier in price.tiers)))
+        own = most.get(name)
+        most[name] = min(own, dearest) if isinstance(own, int | float) else dearest
+    return {**provider, "max_price": most}
+
+
+def _refusal(what: str, why: str) -> Throttled:
+    title = f"{what[:1].upper()}{what[1:80]} can't be used under a hard budget."
+    return Throttled(title, why, "Leave it out, or let the budget only tell.", retry_after=None)

@@ -1,0 +1,164 @@
+"""Tools that a provider runs itself and charges for by the use, beside tokens: how they are told, bounded and held.
+
+What a program runs itself is known (functions, and the tools whose calls come back to it); whatever else stands in
+`tools`, in any spelling, is the provider's. Two protocols have a word for the most uses of one call: Anthropic's
+`max_uses` of a tool, and `max_tool_calls` of OpenAI's responses for all of them together. Everything else has no bound.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from lib.providers.kinds import Protocol, ProviderKind
+
+USES = 5  # of a tool in one call, where a program under a hard budget names no limit
+_FETCHED_TOKENS = 20_000  # of one page, where a program under a hard budget names no limit
+MOST = 10**9
+_RUN_BY_PROGRAMS = re.compile(
+    r"(?:function|custom|local_shell|apply_patch|namespace|computer_use_preview|computer|computer_use|tool_search"
+    r"|tool_search_tool_(?:regex|bm25)(?:_\d{8})?|(?:bash|text_editor|memory|computer)_\d{8})$"
+)
+_OF_FUNCTIONS = frozenset(
+    """type function name description parameters strict input_schema input_examples cache_control defer_loading
+    allowed_callers eager_input_streaming format tools functionDeclarations function_declarations display_width_px
+    display_height_px display_number display_width display_height environment enable_zoom max_characters
+    custom execution output_schema title index id""".split()  # noqa: SIM905
+)
+_DATED = re.compile(r"_(?:\d{8}|\d{4}_\d{2}_\d{2})$")
+USE_TOKENS = {"web_search": 10_000, "web_search_preview": 10_000, "file_search": 16_000, "code_interpreter": 8_000}
+
+
+class Hosted(Struct, frozen=True):
+    """Something the provider runs. `use` is its name in the list of fees.
+
+    `uses` is how often it can run in one call, None where nothing bounds that; `tokens` what one use can add to the
+    prompt, which is then read again.
+    """
+
+    field: str
+    use: str
+    uses: int | None = None
+    tokens: int = 0
+
+
+def limit_uses(kind: str, protocol: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The same fields with a limit of uses on every tool that can have one and names none."""
+    limited = dict(body)
+    tools = body.get("tools")
+    if not isinstance(tools, list):
+        return limited
+    if kind == ProviderKind.ANTHROPIC:
+        limited["tools"] = [_limited(tool) for tool in tools]
+    elif _counts_calls(kind, protocol) and limited.get("max_tool_calls") is None:
+        hosted = [one for tool in tools for one in hosted_tools(kind, tool, limited, protocol)]
+        limited |= {"max_tool_calls": USES} if hosted else {}
+    return limited
+
+
+def uses_nano(tools: Sequence[Hosted], fee_of: Callable[[str], int | None]) -> int | None:
+    """Nano-dollars that what the provider runs can cost at most; None where nothing bounds it or no fee is known.
+
+    `fee_of` says what one use costs by its name; None where nobody knows.
+    """
+    most = 0
+    shared: dict[str, int] = {}  # one limit for all of a field: the dearest may take it all
+    for hosted in tools:
+        fee = fee_of(hosted.use)
+        if hosted.uses is None or fee is None:
+            return None
+        if hosted.field == "max_tool_calls":
+            shared[hosted.field] = max(shared.get(hosted.field, 0), fee * hosted.uses)
+        else:
+            most += fee * hosted.uses
+    return most + sum(shared.values())
+
+
+def prompt_with_results(tools: Sequence[Hosted], prompt_tokens: int) -> int:
+    """The most a prompt can come to: after each use it is read again, with what the use found."""
+    uses = tokens = shared = 0
+    for hosted in tools:
+        if hosted.field == "max_tool_calls":
+            shared = max(shared, hosted.uses or 0)
+        else:
+            uses += hosted.uses or 0
+        tokens = max(tokens, hosted.tokens)
+    uses = min(uses + shared, 10_000)
+    return min(prompt_tokens * (uses + 1) + tokens * uses * (uses + 1) // 2, MOST)
+
+
+def whole_number(value: Any) -> int | None:
+    """A count as a server might read it, also from text; None for what is none, or has no end."""
+    if isinstance(value, str):
+        try:
+            value = float(value.strip())
+        except ValueError:
+            return None
+    if not isinstance(value, int | float) or value != value or value in (math.inf, -math.inf) or value < 0:
+        return None
+    return math.ceil(min(value, MOST))
+
+
+def hosted_tools(kind: str, tool: Any, body: Mapping[str, Any], protocol: str | None) -> Iterable[Hosted]:
+    """What a tool lets the provider run; nothing for one that the program runs itself."""
+    if not isinstance(tool, Mapping):
+        return [Hosted("tools", "tool")]
+    named = str(tool.get("type") or "function")
+    if _is_run_by_program(named, tool):
+        inner = tool.get("tools")
+        inside = inner if isinstance(inner, list) else [] if inner is None else [inner]
+        return [one for each in inside for one in hosted_tools(kind, each, body, protocol)]
+    use = _use_of(named, tool)
+    if kind == ProviderKind.ANTHROPIC and _DATED.search(named) and use in ("web_search", "web_fetch"):
+        return [Hosted("tools", use, whole_number(tool.get("max_uses")), _tokens_of(use, tool))]
+    if _counts_calls(kind, protocol) and _has_one_fee(tool):
+        return [Hosted("max_tool_calls", use, whole_number(body.get("max_tool_calls")), _tokens_of(use, tool))]
+    return [Hosted("tools", use)]
+
+
+def _is_run_by_program(named: str, tool: Mapping[str, Any]) -> bool:
+    """Whether it is a tool whose calls come back to the program, and nothing else stands beside."""
+    function = tool.get("function")
+    if isinstance(function, Mapping) and str(function.get("name", "")).startswith("$"):
+        return False  # the provider's own, dressed as a function
+    return _RUN_BY_PROGRAMS.match(named) is not None and _OF_FUNCTIONS.issuperset(tool)
+
+
+def _use_of(named: str, tool: Mapping[str, Any]) -> str:
+    """The name of a use: the tool's type without its day, or the field that stands for it, in small letters."""
+    if named not in ("function", "builtin_function"):
+        return _DATED.sub("", named)
+    other = next((name for name in tool if name not in _OF_FUNCTIONS), named)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", other).lower()
+
+
+def _tokens_of(use: str, tool: Mapping[str, Any]) -> int:
+    if use == "web_fetch":
+        said = whole_number(tool.get("max_content_tokens"))
+        return _FETCHED_TOKENS if said is None else said
+    return USE_TOKENS.get(use, 0)
+
+
+def _has_one_fee(tool: Mapping[str, Any]) -> bool:
+    """Whether what a use costs follows from its name: larger containers cost more."""
+    container = tool.get("container")
+    return not isinstance(container, Mapping) or container.get("memory_limit") in (None, "1g")
+
+
+def _counts_calls(kind: str, protocol: str | None) -> bool:
+    """Whether `max_tool_calls` bounds what the provider runs."""
+    return kind == ProviderKind.OPENAI and protocol == Protocol.RESPONSES
+
+
+def _limited(tool: Any) -> Any:
+    """One of Anthropic's tools with its limits."""
+    if not isinstance(tool, Mapping) or not re.match(r"web_(?:search|fetch)_\d{8}$", str(tool.get("type"))):
+        return tool
+    limited = dict(tool)
+    if limited.get("max_uses") is None:
+        limited["max_uses"] = USES
+    if limited["type"].startswith("web_fetch") and limited.get("max_content_tokens") is None:
+        limited["max_content_tokens"] = _FETCHED_TOKENS
+    return limited
