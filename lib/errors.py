@@ -87,6 +87,7 @@ class ErrorKind(StrEnum):
     BUDGET = "budget"
     LIMIT = "limit"  # of the installation's own: requests, tokens, calls at once
     REFUSED = "refused"
+    UNRECORDED = "unrecorded"  # the answer came, but its end could not be written
     INTERNAL = "internal"
 
 

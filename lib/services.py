@@ -36,6 +36,7 @@ from lib.conversations.search import Search
 from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles, take_titles
 from lib.db import schema
+from lib.db.beginning import prepare_file
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.experiments.experiments import Experiments
@@ -199,6 +200,7 @@ def build(settings: Settings) -> Services:
         remember(secret)
     use_proxies(settings.proxies)
     settings.require_data_folder()
+    prepare_file(settings)
     store = Store(settings.database_url)
     done = schema.upgrade(store)
     if done:

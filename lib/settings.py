@@ -53,7 +53,7 @@ class Settings:
     def require_data_folder(self) -> None:
         """Make the data folder; InstallationError when it can't be made or written."""
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryFile(dir=self.data_dir) as probe:
                 probe.write(b"x" * 4096)
         except OSError as error:

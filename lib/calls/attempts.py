@@ -12,6 +12,7 @@ from contextlib import aclosing, suppress
 from typing import Any, TypeVar, cast
 
 from lib.calls.admission import Answer
+from lib.calls.closing import Closing
 from lib.calls.deadline import Deadline
 from lib.calls.ledger import Ledger
 from lib.calls.live import AttemptState, LiveCall
@@ -41,6 +42,11 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _CHECKPOINT_MS = 500
+_WRITTEN_WITHIN_S = 5.0
+_UNRECORDED = (
+    "The answer came, but its end could not be written: the disk is full, or the data folder can't be written. "
+    "Free some space, then try again."
+)
 _NEVER_SENT = Ending("cancelled", None, "Stopped before it was sent.", sent=False)
 _NOT_LOGGED = Ending(
     "error", ErrorKind.INTERNAL.value, "The next attempt could not be logged, so it was not sent.", False
@@ -86,7 +92,9 @@ async def run_call(
             await _to_its_end(route.give_up(following))
             following = None
         closing = closing_of(call, unsent or ending_of(call.attempt, failure), prices, is_final=following is None)
-        ledger.close(closing)
+        in_memory = ledger.close(closing)
+        if in_memory is not None and following is None:
+            await _wait_until_written(closing, in_memory)
         if call.is_watched:
             call.note("closed", summary(closing.row))
         if following is None:
@@ -253,6 +261,17 @@ def _timed_out(attempt: AttemptState, limits: Deadlines, *, total: bool) -> Prov
         return ProviderError(ErrorKind.TIMEOUT_FIRST_TOKEN, "The provider did not begin to answer.", why, fix)
     why = f"Nothing arrived for {limits.idle_s:g} s."
     return ProviderError(ErrorKind.TIMEOUT_IDLE, "The provider stopped in mid-answer.", why, fix)
+
+
+async def _wait_until_written(closing: Closing, written: asyncio.Future[None]) -> None:
+    """Nobody is told of an end that a killed process would forget: it is an error unless it gets to the disk soon.
+
+    The answer was paid for, so tokens and cost stay in the row, which is written when there is room again.
+    """
+    await _to_its_end(asyncio.wait({written}, timeout=_WRITTEN_WITHIN_S))
+    if not written.done() and closing.row["status"] == "ok":
+        closing.row["status"], closing.row["error_kind"] = "error", ErrorKind.UNRECORDED.value
+        closing.row["error_message"] = _UNRECORDED
 
 
 async def _pause(call: LiveCall, seconds: float, number: int) -> None:

@@ -26,6 +26,7 @@ from lib.calls.lookups import KeptLookups, Lookups, NotKept
 from lib.calls.picture import picture
 from lib.calls.plans import Plans, resolve
 from lib.calls.quote import Quote, quote
+from lib.calls.readiness import Readiness, no_spool
 from lib.calls.request import CallRequest, Plan
 from lib.calls.routing import Route
 from lib.calls.runs import Runs
@@ -34,7 +35,7 @@ from lib.clock import new_id
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.db.engine import Store
-from lib.errors import Conflict, InstallationError, LLMManagerError, NotFound, Throttled
+from lib.errors import Conflict, LLMManagerError, NotFound, Throttled
 from lib.providers import adapters
 from lib.providers.adapters.router import Pools
 from lib.providers.circuits import Circuits
@@ -76,6 +77,7 @@ class Calls:
         self._ledger: Ledger | None = None
         self._spool: Spool | None = None
         self._owner = new_id()
+        self._readiness = Readiness()
 
     def start(self, request: CallRequest) -> str:
         """Open the call and let it run; its id. Nothing has been sent when this raises. Not from the calls' loop."""
@@ -188,11 +190,12 @@ class Calls:
         """Close what dead processes left open; how many calls that were."""
         return recovery.recover(self._store, self._spool_root, self._prices)
 
-    def close(self, grace_s: float = 5.0) -> None:
-        """Let running calls end for `grace_s` seconds, stop the rest, write everything, leave nothing open.
+    def check_writes(self) -> None:
+        """LLMManagerError tells what of database and spool can't be written."""
+        self._readiness.check(self._store, self._owner, self._spool, self._ledger)
 
-        Not from the calls' loop, which has to be running.
-        """
+    def close(self, grace_s: float = 5.0) -> None:
+        """Let running calls end for `grace_s` seconds, stop the rest, write all of it. Not from the calls' loop."""
         if self._loop is None:
             return
         deadline = time.monotonic() + grace_s
@@ -210,10 +213,7 @@ class Calls:
         try:
             self._spool = Spool(self._spool_root, self._owner)
         except OSError as error:
-            why = f"{self._spool_root} refused: {error.strerror}."
-            raise InstallationError(
-                "The data folder can't be written.", why, "Correct its permissions, or free some space."
-            ) from error
+            raise no_spool(self._spool_root, error) from error
         self._ledger = Ledger(self._store, self._spool, self._limits)
 
     def _ensure_loop(self) -> None:

@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from lib.access.limits import RateLimits
 from lib.budgets.holds import Charged
 from lib.budgets.leases import LASTS_S, Leases
@@ -24,7 +22,10 @@ from lib.calls.batch import Batch, Opening, SettleFirst, Uncancelled, Unwritten,
 from lib.calls.closing import Closing
 from lib.calls.rescue import made_writable
 from lib.calls.spool import Spool
+from lib.calls.unspooled import Unspooled
 from lib.db.engine import Busy, Direct, Store
+from lib.db.failures import was_lost
+from lib.errors import LLMManagerError
 
 log = logging.getLogger(__name__)
 _RETRY_S = 1.0
@@ -57,6 +58,8 @@ class Ledger:
         self._look: asyncio.TimerHandle | None = None
         self._busy = self._rows = self._draining = 0
         self._taken = self._written = 0  # endings, ever
+        self._unspooled = Unspooled(spool)
+        self.trouble: str | None = None  # why nothing can be written at the moment
 
     def open_at_once(self, row: dict[str, Any], ask: Ask) -> Answer | None:
         """Let an attempt through by what is held ahead, its row in the spool; None when it has to be asked for."""
@@ -76,31 +79,26 @@ class Ledger:
         return Answer(is_bounded=bool(taken.leases))
 
     def open(self, row: dict[str, Any], ask: Ask) -> asyncio.Future[Answer]:
-        """Ask budgets and limits; unless they refuse, the row of `open_calls` is committed when this is done.
-
-        Who waits for it and is cancelled goes on waiting, and hears of that afterwards.
-        """
+        """Ask budgets and limits: unless they refuse, the row is committed when this is done, cancelled waiter or not."""
         answered = Uncancelled(loop=asyncio.get_running_loop())
         self._opening.append(Opening(row, ask, answered))
         self._wake()
         return answered
 
-    def close(self, closing: Closing) -> None:
-        """Take the end of an attempt: on disk when this returns, in the database soon after."""
+    def close(self, closing: Closing) -> asyncio.Future[None] | None:
+        """Take the end of an attempt: on disk now (None), or in the database when the future is done."""
         unwritten = self._unwritten.get(closing.row["id"])
         if unwritten is not None and unwritten.taken.charges is not None:
             closing.charged = Charged(unwritten.taken.facts, unwritten.taken.charges)
-        try:
-            self._spool.append(closing.to_record())
-            self._spool.forget(closing.row["id"])
-        except Exception as error:  # the boundary of a call: its end must not get lost, whatever it holds
-            log.error("The end of call %s can't be spooled and waits in memory: %s", closing.row["id"], error)
+        written = self._unspooled.spool(closing)
         self._closing.append(closing)
         self._taken += 1
-        if len(self._closing) >= _BATCH:
+        if written is not None or len(self._closing) >= _BATCH:
+            self._make_due()
             self._wake()
         elif self._later is None:
             self._later = asyncio.get_running_loop().call_later(_LATER_S, self._wake_late)
+        return written
 
     def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
         """Keep what an answer holds so far; a full disk only costs this safety net."""
@@ -251,7 +249,7 @@ class Ledger:
             except SettleFirst:
                 raise
             except Exception as error:
-                if isinstance(error, DBAPIError) and error.connection_invalidated:
+                if was_lost(error):
                     batch.doubtful = batch.in_doubt
                 elif not made_writable(self._store, batch.closing, [one.row for one in batch.lasting.values()], error):
                     raise
@@ -277,6 +275,8 @@ class Ledger:
         del self._opening[: len(batch.opening)], self._closing[: len(batch.closing)]
         self._doubtful.clear()
         self._written += len(batch.closing)
+        self.trouble = None
+        self._unspooled.wrote(batch.closing)
         for group in (batch.ended, batch.lasting):
             for log_id in group:
                 self._leases.written(self._unwritten.pop(log_id).taken)
@@ -291,6 +291,7 @@ class Ledger:
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         """It may be committed or not."""
+        self.trouble = error.title if isinstance(error, LLMManagerError) else "The ledger can't be written."
         del self._opening[: len(batch.opening)]
         self._doubtful = list(dict.fromkeys([*self._doubtful, *batch.in_doubt]))
         for one in batch.opening:

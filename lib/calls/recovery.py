@@ -58,7 +58,10 @@ def recover(store: Store, spool_root: Path, prices: PriceBook) -> int:
         found = _tried(store, spool.owner, prices, spool)
         if found is not None:
             closed += found
-            spool.remove()
+            if spool.is_damaged:
+                log.error("Records that a process left can't be read; they are kept in %s.", spool.put_aside())
+            else:
+                spool.remove()
     for owner in _unseen_elsewhere(store, spool_root):
         closed += _tried(store, owner, prices, None) or 0
     return closed

@@ -15,6 +15,7 @@ from lib.calls.closing import Closing, insert_closings
 from lib.db.bulk import insert_rows
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs
+from lib.errors import LLMManagerError
 
 log = logging.getLogger(__name__)
 _OFFENCES = {"DataError", "IntegrityError", "ProgrammingError", "OverflowError", "ValueError", "TypeError"} | {
@@ -31,7 +32,9 @@ class _TakenBack(Exception):
 
 def is_refusal(error: Exception) -> bool:
     """Whether the database, or its driver, took offence at a value; not when it can't be reached or is full."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause: BaseException | None = error.__cause__ if isinstance(error, LLMManagerError) else error
+    if isinstance(cause, DBAPIError):
+        cause = cause.orig
     return any(kind.__name__ in _OFFENCES for kind in type(cause).__mro__)
 
 

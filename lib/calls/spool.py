@@ -10,6 +10,7 @@ dead, and may recover it (`lib.calls.recovery`).
 import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import socket
@@ -22,7 +23,9 @@ from typing import Any, NamedTuple
 
 from lib.fast_json import encode
 
+log = logging.getLogger(__name__)
 _LOCK, _UNBORN = "lock", "."
+_PAGE = 4096  # bytes
 _UNBORN_S = 3600.0  # no process takes so long to give its folder a name
 
 
@@ -87,6 +90,17 @@ class Spool:
             (self.folder / f"{log_id}.part").unlink(missing_ok=True)
             self._noted.discard(log_id)
 
+    def probe(self) -> None:
+        """Write a page and take it away again; OSError when the disk refuses."""
+        file = os.open(self.folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            written = os.write(file, bytes(_PAGE))
+            os.ftruncate(file, 0)
+        finally:
+            os.close(file)
+        if written < _PAGE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def close(self) -> None:
         """Give the folder up; it is removed when nothing waits in it."""
         self.rotate()
@@ -112,6 +126,17 @@ class DeadSpool:
         """Openings and closings that may not have reached the database."""
         return [record for path in sorted(self.folder.glob("*.jsonl")) for record in _records(path)]
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a line in the middle of a file is no record: no kill does that, a disk or a hand does."""
+        return any(_has_damage(path) for path in self.folder.glob("*.jsonl"))
+
+    def put_aside(self) -> Path:
+        """Keep it out of the way, for somebody to look at; where."""
+        place = self.folder.parent.with_name("spool-damaged") / self.owner
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        return self.folder.rename(place)
+
     def checkpoints(self, log_id: str) -> list[dict[str, Any]]:
         """What the process had noted of a call in flight."""
         path = self.folder / f"{log_id}.part"
@@ -128,7 +153,11 @@ def dead_spools(root: Path) -> Iterator[DeadSpool]:
         if folder.name.startswith(_UNBORN):
             _clear_away(folder)
             continue
-        if not folder.is_dir() or (lock := _try_lock(folder)) is None:
+        try:
+            if not folder.is_dir() or (lock := _try_lock(folder)) is None:
+                continue
+        except OSError as error:
+            log.error("What a process left in %s can't be read (%s): correct its owner.", folder, error.strerror)
             continue
         try:
             yield DeadSpool(folder.name, folder)
@@ -180,14 +209,20 @@ def _line(record: dict[str, Any]) -> bytes:
     return encode(record) + b"\n"
 
 
+def _has_damage(path: Path) -> bool:
+    lines = path.read_bytes().split(b"\n")
+    return any(line and _record(line) is None for line in lines[:-1])
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line.decode("utf-8", "surrogatepass"))
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def _records(path: Path) -> list[dict[str, Any]]:
     """Whole lines only: a kill in mid-write leaves at most one torn line at the end."""
-    found = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            record = json.loads(line.decode("utf-8", "surrogatepass")) if line else None
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            found.append(record)
-    return found
+    lines = path.read_bytes().split(b"\n")
+    return [record for line in lines if line and (record := _record(line)) is not None]

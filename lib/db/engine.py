@@ -11,14 +11,14 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, SQLAlchemyError
 
+from lib.db.failures import explain, known_error
 from lib.errors import InstallationError
 from lib.fast_json import decode, encode_text
 
@@ -201,35 +201,10 @@ def _is_silent(driver: Any) -> bool:
 
 @contextmanager
 def _clear_errors(database: str | None) -> Iterator[None]:
-    """Turn what an operator can repair into a sentence; other database errors pass."""
+    """Turn what an operator or a caller can repair into a sentence; other database errors pass."""
     try:
         yield
-    except (OperationalError, DatabaseError) as error:
-        if (known := explain(str(error.orig), database)) is not None:
+    except (SQLAlchemyError, UnicodeEncodeError) as error:
+        if (known := known_error(error, database)) is not None:
             raise known from error
         raise
-
-
-def explain(message: str, database: str | None) -> InstallationError | None:
-    """The sentence for a database error that an operator can repair, or None."""
-    lowered = message.lower()
-    where = Path(database).name if database else "The database"
-    if "malformed" in lowered or "not a database" in lowered:
-        return InstallationError(
-            f"{where} is damaged.",
-            "SQLite can't read it.",
-            "Nothing was changed. Put back your last backup of the data folder, or move the file away to start empty.",
-        )
-    if "disk is full" in lowered or "disk i/o error" in lowered:
-        return InstallationError(f"The disk that holds {where} is full.", "", "Free some space and try again.")
-    if "readonly database" in lowered or "unable to open database" in lowered:
-        return InstallationError(
-            f"{where} can't be written.", "The data folder or the file is read-only.", "Correct its permissions."
-        )
-    if "database is locked" in lowered:
-        return InstallationError(f"{where} is busy.", "Another process holds it for long.", "Try again in a moment.")
-    if "connection refused" in lowered or "could not translate host" in lowered or "connection failed" in lowered:
-        return InstallationError(
-            "The database does not answer.", "No connection to DATABASE_URL's host.", "Start it, or correct the URL."
-        )
-    return None

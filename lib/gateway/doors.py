@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lib.gateway import models
 from lib.gateway.completions import DOORS, count_tokens
 from lib.gateway.exchange import Exchange
+from lib.gateway.heads import fault_of
 from lib.gateway.protocols import anthropic_messages, native, openai_chat
 
 _Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -38,6 +39,10 @@ class Doors:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
+        raw = scope.get("raw_path") or path.encode("utf-8", "surrogateescape")
+        if (fault := fault_of(scope["headers"], raw, scope.get("http_version", "1.1"))) is not None:
+            await _refuse(scope, receive, send, 400, fault)
+            return
         if (door := _MODEL_DOORS.get(path)) is not None:
             method, handler = door
             if scope["method"] == method:
@@ -64,7 +69,7 @@ async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 async def _refuse(
     scope: Scope, receive: Receive, send: Send, status: int, message: str, headers: dict[str, str] | None = None
 ) -> None:
-    code = "not_found" if status == 404 else "method_not_allowed"
+    code = {400: "invalid_request", 404: "not_found"}.get(status, "method_not_allowed")
     if scope["path"].startswith("/v1/messages"):
         body = anthropic_messages.error_body(status, code, message)
     elif scope["path"].startswith("/v1/"):

@@ -1,4 +1,5 @@
-"""`/healthz`: the process answers. `/readyz`: it can serve: its database answers and has this version's schema.
+"""`/healthz`: the process answers. `/readyz`: it can serve: its database answers and has this
+version's schema, and both database and spool take what is written.
 
 A process that is stopping is not ready, so that a balancer leaves it alone.
 """
@@ -39,9 +40,11 @@ def _reason() -> str | None:
     if _draining:
         return "The server is stopping."
     try:
-        if schema.is_current(services.current().store):
-            return None
-        return "The database has another version's schema."
+        current = services.current()
+        if not schema.is_current(current.store):
+            return "The database has another version's schema."
+        current.calls.check_writes()
+        return None
     except LLMManagerError as error:
         return error.title
     except SQLAlchemyError:

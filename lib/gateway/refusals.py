@@ -31,6 +31,7 @@ _OF_KIND: dict[str, int] = {
     ErrorKind.LIMIT: 429,
     ErrorKind.OVERLOADED: 503,
     ErrorKind.CIRCUIT_OPEN: 503,
+    ErrorKind.UNRECORDED: 503,
     ErrorKind.TIMEOUT_FIRST_TOKEN: 504,
     ErrorKind.TIMEOUT_IDLE: 504,
     ErrorKind.TIMEOUT_TOTAL: 504,

@@ -108,6 +108,8 @@ class StraightProtocol(HttpToolsProtocol):
             else:
                 self.read_on()  # else nobody would see the client go
             return
+        if (fault := heads.fault_of(self.headers, b"", "1.1")) is not None:
+            raise ValueError(fault)
         exchange = self._running = Straight(self)
         self.cycle = exchange  # type: ignore[assignment]  # what uvicorn wants of one is there
         task = self.loop.create_task(exchange.serve(door))

@@ -13,6 +13,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def claim(folder: Path, tables: Mapping[str, str]) -> CopyFile | None:
             if path in _claimed:
                 continue
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 connection = _opened(path, tables)
             except duckdb.Error as error:
                 if _LOCKED in str(error):
@@ -63,6 +64,8 @@ def claim(folder: Path, tables: Mapping[str, str]) -> CopyFile | None:
             except OSError as error:
                 log.warning("No folder for the statistics' copy of the ledger; it stays in memory: %s", error)
                 return None
+            with suppress(OSError):
+                path.chmod(0o600)  # it holds what the ledger holds
             _claimed.add(path)
             return CopyFile(path, connection)
     return None

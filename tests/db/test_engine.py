@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from lib.clock import new_id, utc_now
 from lib.db import schema
-from lib.db.engine import Store, explain
+from lib.db.engine import Store
+from lib.db.failures import explain
 from lib.db.tables import ledger_clock, processes
 from lib.errors import InstallationError
 

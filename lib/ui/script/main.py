@@ -9,7 +9,8 @@ from pathlib import Path
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
-from lib.ui import account, session
+from lib.errors import InstallationError
+from lib.ui import account, blocks, session
 
 _UI = Path(__file__).parent.parent
 _PAGES = _UI.parent.parent / "pages"
@@ -71,8 +72,11 @@ st.set_page_config(
     page_title="LLM Manager", page_icon=str(_UI / "assets" / "mark.svg"), layout="wide", initial_sidebar_state=228
 )
 st.html(_PRIMARY_LABEL)
-current = session.actor()
-chosen = st.navigation(navigation(current), expanded=True)
-st.logo(str(_UI / "assets" / "logo.svg"), icon_image=str(_UI / "assets" / "mark.svg"))
-account.menu(session.services(), current)
-chosen.run()
+try:
+    current = session.actor()
+    chosen = st.navigation(navigation(current), expanded=True)
+    st.logo(str(_UI / "assets" / "logo.svg"), icon_image=str(_UI / "assets" / "mark.svg"))
+    account.menu(session.services(), current)
+    chosen.run()
+except InstallationError as error:  # a database that is away, a full disk: a sentence, and no trace
+    blocks.show_error(error)
