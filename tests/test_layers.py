@@ -14,7 +14,7 @@ LIB = PROJECT / "lib"
 LEVELS = {
     **dict.fromkeys(("errors", "settings", "clock", "money", "fast_json", "one_turn", "files"), 0),
     **dict.fromkeys(("db", "limited", "vectors"), 1),
-    **dict.fromkeys(("access", "providers", "configs", "budgets", "prompts", "metrics", "cache"), 2),
+    **dict.fromkeys(("access", "providers", "configs", "budgets", "prompts", "metrics", "cache", "usage_files"), 2),
     **dict.fromkeys(("calls",), 3),
     **dict.fromkeys(("conversations", "experiments", "knowledge", "playground", "tools"), 4),
     **dict.fromkeys(("workflows", "demo", "imports"), 5),

@@ -1,6 +1,7 @@
 """`stats whatif` and `stats reconcile`: the traffic on other models, and a provider's invoice beside the ledger."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -8,12 +9,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from lib.cli import output
 from lib.cli.arguments import names, pair
 from lib.cli.door import OPERATOR, opened_services
-from lib.errors import InvalidInput
+from lib.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lib.services import Services
+    from lib.statistics.invoices import Invoice
 
 
 def add_commands(actions: Any) -> None:
@@ -64,8 +66,11 @@ def what_if(arguments: argparse.Namespace) -> None:
 
 
 def reconcile(arguments: argparse.Namespace) -> None:
-    """Print the gaps between files of one provider and the ledger."""
-    from lib.statistics import invoices, reconcile
+    """Print the gaps between files of one provider and the ledger; what they come to on standard error.
+
+    UserError, after that, when rows of the files could not be read: the sums are not those of the files.
+    """
+    from lib.statistics import gap_words, invoices, reconcile
     from lib.statistics.filters import StatisticsFilter
 
     mapping = dict(arguments.map) or None
@@ -75,6 +80,20 @@ def reconcile(arguments: argparse.Namespace) -> None:
         found = services.reconcile.compare(OPERATOR, invoice, where, arguments.zone)
         gaps = {"day-model": found.gaps, "model": found.by_model, "day": found.by_day}[arguments.by]
         _print(services, reconcile.table(gaps), arguments.format, "statistics.reconcile")
+    print("\n".join(gap_words.sentences(found)), file=sys.stderr)
+    _refuse_unread(invoice)
+
+
+def _refuse_unread(invoice: "Invoice") -> None:
+    """Say what was left out, with its count; UserError when figures are missing for it."""
+    from lib.usage_files.table import tell
+
+    if unread := invoice.unread:
+        count = sum(unread.values())
+        rows = "1 row was" if count == 1 else f"{count:,} rows were"
+        raise UserError(f"{rows} left out.", f"Left out: {tell(unread)}", "The sums above are without them.")
+    if invoice.left_out:
+        print(f"Left out: {tell(invoice.left_out)}", file=sys.stderr)
 
 
 def _print(services: "Services", table: "pd.DataFrame", form: str, action: str) -> None:

@@ -1,8 +1,7 @@
 """Past usage from other programs' exports, brought into the ledger in batches that can be undone."""
 
 from lib.imports.batch import Batch, Preview, Wishes
-from lib.imports.formats import FORMATS, GENERIC
 from lib.imports.imports import Imports
-from lib.imports.source import Source
+from lib.usage_files import FORMATS, GENERIC, Source
 
 __all__ = ["FORMATS", "GENERIC", "Batch", "Imports", "Preview", "Source", "Wishes"]

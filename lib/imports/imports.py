@@ -25,10 +25,12 @@ from lib.db.quick import Quick
 from lib.db.tables import imports, ledger_clock, outside_people, providers, usage_logs, users
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.imports.batch import Batch, Preview, Wishes
-from lib.imports.formats import FIELDS, GENERIC, Format, by_name, recognise, suggested
-from lib.imports.rows import Choices, LeftOut, Occurrences, Reader
-from lib.imports.source import Source
+from lib.imports.identity import Occurrences
+from lib.imports.rows import Choices, Reader
 from lib.providers.price_book import PriceBook
+from lib.usage_files.numbers import MOST_NANO
+from lib.usage_files.source import Source
+from lib.usage_files.table import LeftOut, Table, look_at, open_table, rows_of, tell
 
 _WHAT = "import past usage"
 _CHUNK = 5_000
@@ -53,7 +55,8 @@ class Imports:
     def look(self, actor: Actor, source: Source, wishes: Wishes | None = None) -> Preview:
         """How the file is recognised, by its first rows: form, columns, mapping. No row is counted."""
         actor.require_super_admin(_WHAT)
-        return self._recognised(source, wishes or Wishes())[0]
+        wishes = wishes or Wishes()
+        return _preview_of(look_at(source, wishes.format, wishes.mapping))
 
     def preview(self, actor: Actor, source: Source, wishes: Wishes | None = None, progress: Progress = _no) -> Preview:
         """What would be written; nothing is. `progress(rows read, share of the file)`."""
@@ -77,7 +80,7 @@ class Imports:
             while chunk := list(islice(made, _CHUNK)):
                 self._write(chunk, found, reader)
             if not found.rows:
-                raise Conflict("There is nothing new in the file.", _told(found.left_out), "Nothing was written.")
+                raise Conflict("There is nothing new in the file.", tell(found.left_out), "Nothing was written.")
         except BaseException:  # also a page that was left in the middle: half a file would mislead
             self._remove(batch_id)
             raise
@@ -102,30 +105,16 @@ class Imports:
             audit.record(connection, actor, "import.undo", batch.file_name, batch=batch.id, rows=batch.rows)
         return self._remove(batch.id)
 
-    def _recognised(self, source: Source, wishes: Wishes) -> tuple[Preview, Format]:
-        columns = [*dict.fromkeys(name for row in islice(source.rows(), _LOOKED_AT) for name in row)]
-        form = by_name(wishes.format) if wishes.format else recognise(columns)
-        mapping = suggested(columns) if form is GENERIC else form.mapping(columns)
-        mapping = {name: column for name, column in (mapping | dict(wishes.mapping or {})).items() if column}
-        return Preview(form.name, form.label, columns, mapping, form.is_sum), form
-
     def _reader(self, source: Source, wishes: Wishes, batch_id: str) -> tuple[Preview, Reader]:
         """How the file will be read."""
-        found, form = self._recognised(source, wishes)
-        _check(form, found.columns, found.mapping)
-        choices = Choices(
-            form,
-            found.mapping,
-            UTC if form.in_utc else _zone(wishes.zone),
-            wishes.app.strip(),
-            wishes.provider.strip(),
-            wishes.price,
-        )
+        table = open_table(source, wishes.format, wishes.mapping)
+        zone = UTC if table.form.in_utc else _zone(wishes.zone)
+        choices = Choices(table, zone, wishes.app.strip(), wishes.provider.strip(), wishes.price)
         self._prices.refresh()
         with self._store.read() as connection:
             people = {key: user_id for key, user_id in connection.execute(select(users.c.name_key, users.c.id))}
             kinds = {name: kind for name, kind in connection.execute(select(providers.c.name, providers.c.kind))}
-        return found, Reader(choices, self._prices, people, kinds, utc_now(), batch_id)
+        return _preview_of(table), Reader(choices, self._prices, people, kinds, utc_now(), batch_id)
 
     def _begin(self, actor: Actor, batch_id: str, source: Source, found: Preview) -> None:
         row = {"id": batch_id, "at": utc_now(), "user_name": actor.name, "file_name": source.name[:200]}
@@ -144,6 +133,7 @@ class Imports:
             _write_people(connection, {row["user_id"] for row in rows}, reader.outside)
         for row in rows:
             found.add(row)
+        _check_sum(found)
 
     def _remove(self, batch_id: str) -> int:
         """Delete a batch's rows, its people that nobody else names, and the batch itself."""
@@ -180,18 +170,24 @@ class Imports:
             return connection.scalars(select(i.file_name).where(*same).order_by(i.at)).all()
 
 
+def _preview_of(table: Table) -> Preview:
+    return Preview(table.form.name, table.form.label, [*table.columns], dict(table.mapping), table.form.is_sum)
+
+
 def _made(reader: Reader, source: Source, found: Preview, progress: Progress) -> Iterator[dict[str, Any]]:
     """The file's rows as rows of the ledger; what is left out is counted."""
     size, read = max(1, source.size), 0
-    for read, row in enumerate(source.rows(), 1):
+    for read, (row, raw) in enumerate(rows_of(reader.choices.table, source), 1):
         if read % _CHUNK == 0:
             progress(read, min(1.0, source.file.tell() / size))
         try:
-            made = reader.read(row)
+            if isinstance(raw, LeftOut):
+                raise raw
+            made = reader.read(row, raw)
         except LeftOut as reason:
             found.left_out[str(reason)] += 1
         else:
-            yield made
+            yield from made
     progress(read, 1.0)
 
 
@@ -205,6 +201,7 @@ def _fresh_rows(store: Store, found: Preview, made: Iterator[dict[str, Any]]) ->
         found.left_out[_THERE] += len(rows) - len(once)
         for row in once:
             found.add(row)
+        _check_sum(found)
         yield once
     found.left_out = +found.left_out
 
@@ -235,17 +232,10 @@ def _zone(name: str) -> tzinfo:
         raise InvalidInput(f"There is no time zone {name}.", "", "Write it as Europe/Berlin.", field="zone") from None
 
 
-def _check(form: Format, columns: Sequence[str], mapping: Mapping[str, str]) -> None:
-    known = set(FIELDS) | set(form.columns)
-    for name, column in mapping.items():
-        if name not in known:
-            raise InvalidInput(f"There is no field {name}.", f"The fields are {', '.join(FIELDS)}.", field="map")
-        if column and column not in columns:
-            why = f"Its columns are {', '.join(columns[:30])}."
-            raise InvalidInput(f"The file has no column {column}.", why, "Choose one of them.", field="map")
-    if not mapping.get("started_at"):
-        fix = "Say which column it is: --map started_at=COLUMN"
-        raise InvalidInput("No column says when calls were made.", "", fix, field="map")
+def _check_sum(found: Preview) -> None:
+    if abs(found.cost_nano_usd or 0) > MOST_NANO:
+        why = "Together the file's rows cost more than $1,000,000,000."
+        raise InvalidInput("The costs can't be in dollars.", why, "Map a column of dollars, or none.", field="map")
 
 
 def _sums(found: Preview) -> dict[str, Any]:
@@ -256,10 +246,6 @@ def _sums(found: Preview) -> dict[str, Any]:
 def _noted(batch_id: str, found: Preview) -> dict[str, Any]:
     cost = None if found.cost_nano_usd is None else str(found.cost_nano_usd)
     return {"batch": batch_id, "format": found.format, "rows": found.rows, "cost_nano_usd": cost}
-
-
-def _told(left_out: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {'row' if count == 1 else 'rows'}: {why}" for why, count in left_out.items()) + "."
 
 
 def _name(people: Mapping[str, str], user_id: str | None) -> str | None:

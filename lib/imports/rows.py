@@ -3,11 +3,10 @@
 Ids follow from what the row says, so the same row has the same id whenever it comes: from its own id, else from the
 columns that tell it apart and how often they have come in this file. What a file does not say stays unknown. Only a
 cost is worked out from the price list, and only where that was asked for: as `priced` for a call, as `estimated` for a
-sum of many, whose long prompts can't be told from short ones.
+sum of many, whose long prompts can't be told from short ones. A count that no column of the ledger holds is told by
+several rows that add up to it.
 """
 
-import hashlib
-import sqlite3
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,22 +16,22 @@ from typing import Any
 from lib.clock import id_at
 from lib.db.tables import usage_logs
 from lib.fast_json import decode
-from lib.imports import values
-from lib.imports.adjust import Raw
-from lib.imports.formats import GENERIC, Format
-from lib.imports.source import Row
+from lib.imports.identity import Occurrences, hash_of, split_huge_counts
+from lib.money import nano_from_usd
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
 from lib.providers.redaction import redact
+from lib.usage_files import values
+from lib.usage_files.adjust import Raw
+from lib.usage_files.formats import GENERIC
+from lib.usage_files.numbers import number, whole
+from lib.usage_files.source import Row
+from lib.usage_files.table import TOKENS, LeftOut, Table
 
 STATUSES = frozenset({"ok", "error", "cancelled", "truncated", "timeout", "refused", "orphaned"})
 _GOOD = {"", "ok", "success", "succeeded", "completed", "complete", "default", "200", "none"}
 _OUTSIDE = uuid.UUID("0f0f3b52-4f0e-5d3a-9a53-6f7d2f1c9b11")
-_TOKENS = (
-    *("prompt_tokens", "completion_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens"),
-    *("cache_write_1h_tokens", "reasoning_tokens"),
-)
 _MAKERS = {
     **{"gpt-": "openai", "o1": "openai", "o3": "openai", "o4": "openai", "text-embedding-": "openai"},
     **{"claude": "anthropic", "gemini": "gemini", "mistral": "mistral", "deepseek": "deepseek"},
@@ -60,25 +59,21 @@ _FEW = {
     name: value
     for name, value in _ALL.items()
     if name not in {*_WORDS, *_COUNTS, "saved_nano_usd", "reported_nano_usd"}
-    or name in ("attempt", "origin", "usage_source", "cost_status", "price_id", "cache", "first_token_ms")
+    or name
+    in ("served_model", "attempt", "origin", "usage_source", "cost_status", "price_id", "cache", "first_token_ms")
 }
-_NAMES = ("model", "provider", "app", "user", "user_id", "status")
+_NAMES = ("canonical_model", "served_model", "model", "provider", "app", "user", "user_id", "status")
 _MOST_NAMES = 20_000
-
-
-class LeftOut(Exception):
-    """The row is not taken; its words say why."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the person says about a file: its form, columns, the zone of moments that name none, and what it lacks.
+    """What is said about a file: its table, the zone of moments that name none, and what it lacks.
 
     `price` works costs out of the price list where the file has none.
     """
 
-    format: Format
-    mapping: Mapping[str, str]
+    table: Table
     zone: tzinfo
     app: str = ""
     provider: str = ""
@@ -98,19 +93,16 @@ class Reader:
     outside: dict[str, str] = field(default_factory=dict)  # id → name of who has no account
 
     def __post_init__(self) -> None:
-        self._pairs = tuple(self.choices.mapping.items())
+        self.form, self._table = self.choices.table.form, self.choices.table
         self._often = Occurrences()
         self._known_names: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self._is_own = self.choices.format.name == "llm-manager"
+        self._is_own = self.form.name == "llm-manager"
         self._empty = _ALL if self._is_own else _FEW
         self._accounts = set(self.people.values())
-        self._tags = {"imported": self.choices.format.name}
+        self._tags = {"imported": self.form.name}
 
-    def read(self, row: Row) -> dict[str, Any]:
-        """The row of `usage_logs` without its change number; LeftOut says why there is none."""
-        form, raw = self.choices.format, {name: row.get(column) for name, column in self._pairs}
-        if form.adjust is not None and (reason := form.adjust(raw, row)) is not None:
-            raise LeftOut(reason)
+    def read(self, row: Row, raw: Raw) -> list[dict[str, Any]]:
+        """The rows of `usage_logs` without their change numbers, one but for huge counts; LeftOut says why none."""
         made = dict(self._empty, batch_id=self.batch_id, tags=self._tags)
         try:
             self._moments(made, raw)
@@ -123,7 +115,7 @@ class Reader:
         except (ValueError, AttributeError, TypeError):
             raise LeftOut(f"{self._what.replace('_', ' ')} can't be read") from None
         self._identify(made, raw, row)
-        return made
+        return split_huge_counts(made)
 
     def _moments(self, made: dict[str, Any], raw: Raw) -> None:
         self._what, moment, zone = "moment", values.moment, self.choices.zone
@@ -132,11 +124,11 @@ class Reader:
             raise LeftOut("no moment")
         end = moment(raw.get("finished_at"), zone)
         first = moment(raw.get("first_token_at"), zone)
-        if start > self.now or (self.choices.format.is_sum and end is not None and end > self.now):
+        if start > self.now or (self.form.is_sum and end is not None and end > self.now):
             raise LeftOut("its time is not over yet")
         self._what = "duration"
-        took = values.milliseconds(raw.get("execution_time_ms"))
-        is_sum = self.choices.format.is_sum
+        took = values.milliseconds(number(raw.get("execution_time_ms"), self._table.notation))
+        is_sum = self.form.is_sum
         made["started_at"], made["finished_at"] = start, max(start, end or start)
         made["execution_time_ms"] = None if is_sum else values.between(start, end) if took is None else took
         made["first_token_ms"] = values.between(start, first) if first is not None and first != end else None
@@ -156,12 +148,14 @@ class Reader:
     def _read_names(self, raw: Raw) -> dict[str, Any]:
         made: dict[str, Any] = {}
         model = values.text(raw.get("model"), 200)
-        if model is None and not self.choices.format.is_sum:
+        if model is None and not self.form.is_sum:
             raise LeftOut("no model")
-        made["model"] = model or "all models"
-        provider = values.text(raw.get("provider"), 80) or self.choices.provider or self.choices.format.provider
+        made["model"] = values.text(raw.get("canonical_model"), 200) or model or "all models"
+        if not self._is_own and (served := values.text(raw.get("served_model"), 200)):
+            made["served_model"] = served
+        provider = values.text(raw.get("provider"), 80) or self.choices.provider or self.form.provider
         made["provider"] = provider or _maker(made["model"]) or "imported"
-        made["app"] = values.text(raw.get("app"), 80) or self.choices.app or self.choices.format.name
+        made["app"] = values.text(raw.get("app"), 80) or self.choices.app or self.form.name
         status = str(raw.get("status") or "").lower()
         made["status"] = status if status in STATUSES else "ok" if status in _GOOD else "error"
         name = values.text(raw.get("user"), 200)
@@ -182,16 +176,14 @@ class Reader:
         return person
 
     def _figures(self, made: dict[str, Any], raw: Raw) -> None:
-        for name in _TOKENS:
-            if (value := raw.get(name)) is not None and value != "":
-                self._what = name
-                made[name] = values.whole(value)
+        for name in TOKENS:
+            if raw.get(name) is not None:
+                made[name] = self._table.count_of(raw, name)
         prompt, completion = made["prompt_tokens"], made["completion_tokens"]
         if made["total_tokens"] is None and not self._is_own and not (prompt is completion is None):
             made["total_tokens"] = (prompt or 0) + (completion or 0)
-        if self.choices.format.is_sum or "calls" in raw:
-            self._what = "calls"
-            made["calls"] = values.whole(raw.get("calls"))
+        if self.form.is_sum or "calls" in raw:
+            made["calls"] = self._table.count_of(raw, "calls")
             if made["calls"] == 0 and not made["total_tokens"] and not raw.get("cost_usd"):
                 raise LeftOut("nothing in it")
         made["usage_source"] = "none" if made["total_tokens"] is None else "provider"
@@ -199,12 +191,12 @@ class Reader:
             made["cache"] = "exact"
 
     def _cost(self, made: dict[str, Any], raw: Raw) -> None:
-        self._what = "cost"
+        cost, form = self._table.cost_of(raw), self.form
+        nano = None if cost is None else nano_from_usd(cost)
         if self._is_own and made["cost_status"] is not None:  # says itself how its cost is known
-            made["cost_nano_usd"] = values.nano(raw.get("cost_usd"))
+            made["cost_nano_usd"] = nano
             if made["cost_nano_usd"] is not None:
                 return
-        nano, form = values.nano(raw.get("cost_usd")), self.choices.format
         if nano is None and made["status"] != "ok" and form.name == "litellm":
             nano = 0
         if nano is not None:
@@ -235,34 +227,21 @@ class Reader:
         made |= {"cost_nano_usd": nano, "cost_status": status, "price_id": price.price_id}
 
     def _identify(self, made: dict[str, Any], raw: Raw, row: Row) -> None:
-        form, own = self.choices.format, values.text(raw.get("id"), 400)
+        form, own = self.form, values.text(raw.get("id"), 400)
+        model = values.text(raw.get("model"), 200) or "all models"  # as the file has it: it tells rows apart
         if self._is_own and own and _is_id(own):
             made["id"] = own
             made["call_id"] = raw["call_id"] if _is_id(str(raw.get("call_id"))) else own
             return
         if own is not None:
-            number = _hash(f"{form.name}\x1f{own}")
+            number = hash_of(f"{form.name}\x1f{own}")
         else:
-            parts = form.told_apart_by if form is not GENERIC else tuple(self.choices.mapping.values())
-            said = "\x1f".join([form.name, str(made["started_at"]), made["model"], *(str(row.get(p)) for p in parts)])
-            number = _hash(said)
+            parts = form.told_apart_by if form is not GENERIC else tuple(self._table.mapping.values())
+            said = "\x1f".join([form.name, str(made["started_at"]), model, *(str(row.get(p)) for p in parts)])
+            number = hash_of(said)
             if (nth := self._often.count(number)) > 1:
-                number = _hash(f"{said}\x1f{nth}")
+                number = hash_of(f"{said}\x1f{nth}")
         made["id"] = made["call_id"] = id_at(int(made["started_at"].timestamp() * 1000), 0xFFF, number)
-
-
-class Occurrences:
-    """How often a key has come, in a temporary file: memory stays flat."""
-
-    def __init__(self) -> None:
-        self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._file.execute("CREATE TABLE seen (key INTEGER PRIMARY KEY, number INTEGER)")
-        self._file.execute("BEGIN")
-
-    def count(self, key: int) -> int:
-        """Count the key in: 1 the first time."""
-        query = "INSERT INTO seen VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET number = number + 1 RETURNING number"
-        return int(self._file.execute(query, (key,)).fetchone()[0])
 
 
 def _own_columns(made: dict[str, Any], raw: Raw) -> None:
@@ -272,7 +251,7 @@ def _own_columns(made: dict[str, Any], raw: Raw) -> None:
             made[name] = value
     for name in _COUNTS:
         if raw.get(name) not in (None, ""):
-            made[name] = values.whole(raw[name])
+            made[name] = whole(raw[name])
     for name in ("saved_nano_usd", "reported_nano_usd"):
         if isinstance(raw.get(name), int):
             made[name] = raw[name]
@@ -293,7 +272,3 @@ def _maker(model: str) -> str | None:
 
 def _is_id(text: str) -> bool:
     return len(text) == 36 and text.isprintable()
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()) >> 2

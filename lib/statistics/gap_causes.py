@@ -19,6 +19,7 @@ class CauseKind(StrEnum):
     CACHED = "cached"
     ROUNDING = "rounding"
     PRICE = "price"
+    UNEXPLAINED = "unexplained"
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,21 @@ class Gap:
         return _minus(self.theirs.cost_nano, self.ours.cost_nano)
 
 
-def explained(gaps: Iterable[Gap], shifts: Mapping[str | None, Cause], quantum_nano: int) -> list[Gap]:
-    """The gaps of models with their causes; `shifts` as of `shifted`, `quantum_nano` is the file's last digit."""
-    return [replace(gap, causes=tuple(_causes(gap, shifts.get(gap.model), quantum_nano))) for gap in gaps]
+def explained(
+    gaps: Iterable[Gap], shifts: Mapping[str | None, Cause], quantum_nano: int, *, splits_cost: bool = True
+) -> list[Gap]:
+    """The gaps of models with their causes; `shifts` as of `shifted`, `quantum_nano` is the file's last digit.
+
+    `splits_cost`: the file says of which model a cost is; else one without a model may be of any.
+    """
+    return [replace(gap, causes=tuple(_causes(gap, shifts.get(gap.model), quantum_nano, splits_cost))) for gap in gaps]
+
+
+def has_gap(gap: Gap) -> bool:
+    """Whether the sides differ by more than rounding, or something is missing on one of them."""
+    kinds = {cause.kind for cause in gap.causes}
+    differs = bool(gap.tokens) or (bool(gap.cost_nano) and CauseKind.ROUNDING not in kinds)
+    return differs or bool(kinds - {CauseKind.ROUNDING, CauseKind.UNPRICED})
 
 
 def shifted(gaps: Sequence[Gap], elsewhere: Mapping[str, Sequence[Gap]], zone: str) -> dict[str | None, Cause]:
@@ -84,22 +97,23 @@ def shifted(gaps: Sequence[Gap], elsewhere: Mapping[str, Sequence[Gap]], zone: s
     return {model: cause for model, cause in causes.items() if cause is not None}
 
 
-def _causes(gap: Gap, shift: Cause | None, quantum_nano: int) -> list[Cause]:
+def _causes(gap: Gap, shift: Cause | None, quantum_nano: int, splits_cost: bool) -> list[Cause]:
     theirs, ours, found = gap.theirs, gap.ours, list[Cause]()
     unpriced = ours.unpriced if theirs.cost_nano is not None else 0
     if shift is not None:
         found.append(shift)
-    if gap.model is None and theirs.lines and not ours.calls and theirs.tokens is None:
+    is_alone = bool(theirs.lines) and not ours.calls
+    if gap.model is None and is_alone and theirs.tokens is None and splits_cost:
         return [Cause(CauseKind.NO_MODEL, "Charged for no model: searches, running code, storage.")]
     if unpriced:
         calls = "1 call" if unpriced == 1 else f"{unpriced:,} calls"
         found.append(Cause(CauseKind.UNPRICED, f"No price is known for {calls} here, so no cost has them."))
-    if gap.tokens is None and theirs.lines and not ours.calls:
+    if gap.tokens is None and is_alone and gap.model is not None:
         found.append(Cause(CauseKind.OUTSIDE, "They charge for it, and no call here is of this model."))
     elif gap.tokens and shift is None:
         found.append(_token_cause(gap.tokens))
-    if gap.cost_nano and not gap.tokens and not unpriced and (cause := _money_alone(gap, quantum_nano)):
-        found.append(cause)
+    if gap.cost_nano and not gap.tokens and not unpriced and not found:
+        found.append(_money_alone(gap, quantum_nano))
     return found
 
 
@@ -111,19 +125,25 @@ def _token_cause(tokens: int) -> Cause:
     return Cause(CauseKind.ONLY_HERE, text)
 
 
-def _money_alone(gap: Gap, quantum_nano: int) -> Cause | None:
+def _money_alone(gap: Gap, quantum_nano: int) -> Cause:
     """Why money differs where tokens do not, or are not told."""
     money, theirs, ours = gap.cost_nano or 0, gap.theirs, gap.ours
     hidden = (theirs.lines * quantum_nano + ours.calls + 1) // 2  # half of the last digit, of each line and each call
     if abs(money) <= hidden:
-        return Cause(CauseKind.ROUNDING, f"{_money(money)} is no more than rounding can hide: {_money(hidden)}.")
+        return Cause(CauseKind.ROUNDING, f"Rounding: {_money(abs(money))}.")
     if gap.tokens is None:
-        return None
+        return Cause(CauseKind.UNEXPLAINED, _NOT_EXPLAINED[money > 0])
     if read := _minus(theirs.cache_read_tokens, ours.cache_read_tokens):
         more = f"{abs(read):,} {'more' if read > 0 else 'fewer'} of the prompt's tokens"
         return Cause(CauseKind.CACHED, f"Tokens agree, but {more} came from a cache by their count.")
     share = f" ({money / ours.cost_nano:+.1%})" if ours.cost_nano else ""
     return Cause(CauseKind.PRICE, f"Tokens agree, money does not: {_money(money)}{share} beside the prices here.")
+
+
+_NOT_EXPLAINED = {
+    True: "Not explained; calls past the gateway?",
+    False: "Not explained; calls of another account, a credit, or a charge that comes later?",
+}
 
 
 def _shift(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, model: str | None) -> Cause | None:

@@ -11,27 +11,25 @@ Read are the answers of the interfaces and the CSV of the consoles:
 Lines of one day and model are added up exactly and rounded once. A provider's days are UTC's.
 """
 
+import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date
 from decimal import Decimal
 from typing import Any
 
 from lib.errors import InvalidInput
 from lib.money import nano_from_usd
-from lib.statistics.invoice_rows import Row, Unfit, day, number, rows, text
+from lib.usage_files import Source, table, values
+from lib.usage_files.adjust import Raw
+from lib.usage_files.formats import GENERIC, suggested
+from lib.usage_files.source import Row
+from lib.usage_files.table import LeftOut, Table
 
+LARGEST = 50_000_000  # bytes
 FIELDS = ("date", "model", "prompt_tokens", "completion_tokens", "cache_read_tokens", "cost_usd")
-_DAY = ("starting_at", "usage_date_utc", "start_time_iso", "start_time")
-_WORDS = {  # columns that look like a field, of any table
-    "date": ("date", "day", "usage_date", "start_time", "timestamp", "created_at"),
-    "model": ("model", "model_name", "model_version", "line_item", "sku"),
-    "prompt_tokens": ("prompt_tokens", "input_tokens", "tokens_in", "input"),
-    "completion_tokens": ("completion_tokens", "output_tokens", "tokens_out", "output"),
-    "cache_read_tokens": ("cache_read_tokens", "cached_tokens", "input_cached_tokens"),
-    "cost_usd": ("cost_usd", "cost", "amount", "spend", "total_cost", "usd"),
-}
+_NUMBERS = ("prompt_tokens", "completion_tokens", "cache_read_tokens")
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,8 @@ class Line:
 class Invoice:
     """A file read. `kind` is the provider's (None: anybody's), `left_out` counts the rows not taken by their reason.
 
-    `quantum_nano` is the worth of the last digit of its costs: what a rounding may hide.
+    `quantum_nano` is the worth of the last digit of its costs: what a rounding may hide. `splits_cost`: its costs say
+    their model, where they have one; else those of a day are of all its models together.
     """
 
     label: str
@@ -62,6 +61,12 @@ class Invoice:
     lines: tuple[Line, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
     quantum_nano: int = 0
+    splits_cost: bool = True
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        """Rows whose figures are missing in the lines, by their reason."""
+        return {why: count for why, count in self.left_out.items() if why not in table.HARMLESS}
 
 
 def read(content: bytes, mapping: Mapping[str, str] | None = None) -> Invoice:
@@ -69,16 +74,18 @@ def read(content: bytes, mapping: Mapping[str, str] | None = None) -> Invoice:
 
     InvalidInput when it can't be read, or has no line.
     """
-    found_rows = rows(content)
-    names = set(found_rows[0]) if found_rows else set()
-    label, kind, form = ("Mapped columns", None, _mapped(mapping)) if mapping else _recognised(names)
-    found = _Sums()
-    for row in found_rows:
-        found.take(row, form)
-    if not found.sums:
-        why = "; ".join(f"{count} rows: {reason}" for reason, count in found.left_out.items()) or "It has no rows."
+    source = _source(content)
+    asked = _mapped(source, mapping) if mapping else _recognised(source)
+    sums = _Sums()
+    for row, raw in table.rows_of(asked, source):
+        sums.take(asked, row, raw)
+    if not sums.sums:
+        why = table.tell(sums.left_out) if sums.left_out else "It has no rows."
         raise InvalidInput("The file has no line to compare.", why, "Export it again, by day and model.")
-    return Invoice(label, kind, found.lines(), dict(found.left_out), found.quantum_nano)
+    label = "Mapped columns" if mapping else asked.form.label
+    lines = sums.lines()
+    splits = any(line.model is not None for line in lines if line.cost_nano is not None)
+    return Invoice(label, asked.form.provider, lines, dict(sums.left_out), sums.quantum_nano, splits)
 
 
 def joined(invoices: Iterable[Invoice]) -> Invoice:
@@ -103,20 +110,22 @@ def joined(invoices: Iterable[Invoice]) -> Invoice:
         tuple(Line(on, model, **sums) for (on, model), sums in sorted(lines.items(), key=_order)),
         dict(left_out),
         max(one.quantum_nano for one in files),
+        any(one.splits_cost for one in files),
     )
 
 
 def columns(content: bytes) -> tuple[list[str], dict[str, str], bool]:
     """The columns of a file, those that look like our fields, and whether its form is known anyway."""
-    first = next(iter(rows(content)), {})
-    names = [name for name, value in first.items() if not isinstance(value, dict | list)]
-    plain = {"_".join(name.lower().replace(".", " ").split()): name for name in reversed(names)}
-    suggested = {ours: next((plain[word] for word in words if word in plain), None) for ours, words in _WORDS.items()}
-    try:
-        _recognised(set(first))
-    except InvalidInput:
-        return names, {ours: name for ours, name in suggested.items() if name}, False
-    return names, {}, True
+    source = _source(content)
+    found = table.look_at(source)
+    if found.form is not GENERIC:
+        return list(found.columns), {}, True
+    first: Row = next(iter(source.rows()), {})
+    names = [name for name in found.columns if not isinstance(first.get(name), dict | list)]
+    ours = suggested(names)
+    if "started_at" in ours:
+        ours["date"] = ours["started_at"]
+    return names, {name: ours[name] for name in FIELDS if name in ours}, False
 
 
 class _Sums:
@@ -128,12 +137,14 @@ class _Sums:
         self._digits = 0
         self._has_cost = False
 
-    def take(self, row: Row, form: "_Form") -> None:
+    def take(self, asked: Table, row: Row, raw: Raw | LeftOut) -> None:
         """Add a row, or count why it is left out."""
         try:
-            on, model, numbers = form(row)
-        except Unfit as unfit:
-            self.left_out[str(unfit)] += 1
+            if isinstance(raw, LeftOut):
+                raise raw
+            on, model, numbers = _read_line(asked, row, raw)
+        except LeftOut as reason:
+            self.left_out[str(reason)] += 1
             return
         sums = self.sums.setdefault((on, model), {"parts": Decimal(0)})
         for name, value in {**numbers, "parts": Decimal(1)}.items():
@@ -159,75 +170,53 @@ class _Sums:
 
 
 _Numbers = dict[str, Decimal | None]
-_Form = Callable[[Row], tuple[date, str | None, _Numbers]]
 
 
-def _openai_usage(row: Row) -> tuple[date, str | None, _Numbers]:
-    names = dict(zip(FIELDS[2:5], ("input_tokens", "output_tokens", "input_cached_tokens"), strict=True))
-    return day(row, *_DAY), text(row, "model"), {ours: number(row, name) for ours, name in names.items()}
+def _read_line(asked: Table, row: Row, raw: Raw) -> tuple[date, str | None, _Numbers]:
+    """A row's day, model and figures; LeftOut."""
+    try:
+        moment = values.moment(raw.get("started_at"), UTC)
+    except ValueError:
+        raise LeftOut("day can't be read") from None
+    if moment is None:
+        raise LeftOut("no day")
+    names = [name for name in _NUMBERS if name in raw]
+    counts = {name: asked.count_of(raw, name) for name in names}
+    numbers: _Numbers = {name: None if count is None else Decimal(count) for name, count in counts.items()}
+    if "cost_usd" in raw:
+        numbers["cost_usd"] = asked.cost_of(raw)
+    told = values.text(row.get(asked.mapping.get("model", "")), 200)
+    model = None if told is None else str(raw.get("canonical_model") or raw["model"]).strip()
+    return moment.date(), model, numbers
 
 
-def _openai_costs(row: Row) -> tuple[date, str | None, _Numbers]:
-    if str(row.get("amount.currency", row.get("amount_currency", "usd"))).lower() != "usd":
-        raise Unfit("not in dollars")
-    item = text(row, "line_item")
-    model = item.partition(", ")[0] if item else None  # "gpt-5-mini-2025-08-07, input"
-    return day(row, *_DAY), model, {"cost_usd": number(row, "amount.value", "amount_value", needed=True)}
+def _source(content: bytes) -> Source:
+    if len(content) > LARGEST:
+        raise InvalidInput("The file is too large.", f"It has more than {LARGEST // 10**6} MB.", "Compare fewer days.")
+    return Source(io.BytesIO(content), "")
 
 
-def _anthropic_usage(row: Row) -> tuple[date, str | None, _Numbers]:
-    fresh = number(row, "uncached_input_tokens", "usage_input_tokens_no_cache")
-    read = number(row, "cache_read_input_tokens", "usage_input_tokens_cache_read")
-    five = number(row, "cache_creation.ephemeral_5m_input_tokens", "usage_input_tokens_cache_write_5m")
-    hour = number(row, "cache_creation.ephemeral_1h_input_tokens", "usage_input_tokens_cache_write_1h")
-    prompt = sum((part for part in (fresh, read, five, hour) if part is not None), Decimal(0))
-    answer = number(row, "output_tokens", "usage_output_tokens")
-    numbers: _Numbers = {"prompt_tokens": prompt, "completion_tokens": answer, "cache_read_tokens": read}
-    return day(row, *_DAY), text(row, "model", "model_version"), numbers
-
-
-def _anthropic_costs(row: Row) -> tuple[date, str | None, _Numbers]:
-    if str(row.get("currency") or "USD").upper() != "USD":
-        raise Unfit("not in dollars")
-    cents = number(row, "amount")
-    cost = number(row, "cost_usd", needed=True) if cents is None else cents / 100
-    return day(row, *_DAY), text(row, "model"), {"cost_usd": cost}
-
-
-def _mapped(mapping: Mapping[str, str]) -> _Form:
-    if "date" not in mapping or not {"prompt_tokens", "completion_tokens", "cost_usd"} & set(mapping):
+def _mapped(source: Source, mapping: Mapping[str, str]) -> Table:
+    for name in mapping:
+        table.check_field(name, FIELDS)
+    if not mapping.get("date") or not {"prompt_tokens", "completion_tokens", "cost_usd"} & set(mapping):
         raise InvalidInput(
             "Too few columns are mapped.",
             "A day and tokens or a cost are needed.",
             "Name their columns.",
             field="mapping",
         )
-
-    def form(row: Row) -> tuple[date, str | None, _Numbers]:
-        numbers = {name: number(row, column) for name, column in mapping.items() if name in FIELDS[2:]}
-        return day(row, mapping["date"]), text(row, mapping.get("model", "")), numbers
-
-    return form
+    return table.open_mapped(source, {("started_at" if name == "date" else name): c for name, c in mapping.items()})
 
 
-_KNOWN: tuple[tuple[frozenset[str], str, str, _Form], ...] = (
-    (frozenset({"num_model_requests", "input_tokens", "start_time"}), "OpenAI usage", "openai", _openai_usage),
-    (frozenset({"amount.value", "start_time"}), "OpenAI costs", "openai", _openai_costs),
-    (frozenset({"amount_value", "start_time"}), "OpenAI costs", "openai", _openai_costs),
-    (frozenset({"uncached_input_tokens", "starting_at"}), "Anthropic usage", "anthropic", _anthropic_usage),
-    (frozenset({"usage_input_tokens_no_cache", "usage_date_utc"}), "Anthropic usage", "anthropic", _anthropic_usage),
-    (frozenset({"amount", "currency", "starting_at"}), "Anthropic costs", "anthropic", _anthropic_costs),
-    (frozenset({"cost_usd", "usage_date_utc", "token_type"}), "Anthropic costs", "anthropic", _anthropic_costs),
-)
-
-
-def _recognised(names: set[str]) -> tuple[str, str, _Form]:
-    for needed, label, kind, form in _KNOWN:
-        if needed <= names:
-            return label, kind, form
-    raise InvalidInput(
-        "This is no export of OpenAI or Anthropic.", "", "Say which column is the day, the model, the tokens, the cost."
-    )
+def _recognised(source: Source) -> Table:
+    if table.look_at(source).form is GENERIC:
+        raise InvalidInput(
+            "This is no export of OpenAI or Anthropic.",
+            "",
+            "Say which column is the day, the model, the tokens, the cost.",
+        )
+    return table.open_table(source)
 
 
 def _order(item: tuple[tuple[date, str | None], Any]) -> tuple[date, str]:

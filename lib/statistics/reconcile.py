@@ -22,11 +22,12 @@ from lib.providers.kinds import ProviderKind
 from lib.providers.model_names import bare_name
 from lib.statistics import gap_causes
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.gap_causes import Cause, Gap, Side
+from lib.statistics.gap_causes import Cause, CauseKind, Gap, Side
 from lib.statistics.invoices import Invoice
 from lib.statistics.measures import Axis, Dimension, Measure
 from lib.statistics.periods import Step, midnight
 from lib.statistics.queries import Statistics
+from lib.usage_files.model_ids import model_id
 
 _UTC = ZoneInfo("UTC")
 _MEASURES = {
@@ -83,13 +84,18 @@ class Reconcile:
             one.key: self._ours(actor, base, one, first, last, invoice.kind, has_models)
             for one in {each.key: each for each in (zone, _UTC, *other_zones)}.values()
         }
+        if has_models and not invoice.splits_cost:
+            ours = {name: _with_whole_days(sides) for name, sides in ours.items()}
         gaps = _gaps(theirs, ours[zone.key], invoice)
         elsewhere = {name: _gaps(theirs, found, invoice) for name, found in ours.items() if name != zone.key}
         shifts = gap_causes.shifted(gaps, elsewhere, zone.key)
         plain = _summed(gaps, lambda gap: (None, gap.model))
-        gaps, by_model = (gap_causes.explained(some, shifts, invoice.quantum_nano) for some in (gaps, plain))
-        of_days = {gap.model: gap.causes for gap in _summed(gaps, lambda gap: (None, gap.model))}  # may cancel out
-        by_model = [gap if gap.causes else replace(gap, causes=of_days[gap.model]) for gap in by_model]
+        gaps, by_model = (
+            gap_causes.explained(some, shifts, invoice.quantum_nano, splits_cost=invoice.splits_cost)
+            for some in (gaps, plain)
+        )
+        of_days = {gap.model: gap.causes for gap in _summed(gaps, lambda gap: (None, gap.model))}
+        by_model = [replace(gap, causes=_whole_causes(gap.causes, of_days[gap.model])) for gap in by_model]
         by_day = sorted(_summed(map(_named, gaps), lambda gap: (gap.day, None)), key=lambda gap: gap.day or first)
         total = _summed(map(_named, by_model), lambda _: (None, None))[0]
         return Reconciliation(gaps, by_model, by_day, total, first, last, zone, base.providers)
@@ -146,12 +152,21 @@ def _gaps(theirs: Mapping[_Key, Side], ours: Mapping[_Key, Side], invoice: Invoi
     ]
 
 
+def _with_whole_days(sides: Mapping[_Key, Side]) -> dict[_Key, Side]:
+    """Costs apart from their models, by day: as of an invoice whose costs name no model."""
+    found: dict[_Key, Side] = {key: replace(side, cost_nano=None, unpriced=0) for key, side in sides.items()}
+    for (day, _), side in sides.items():
+        key = day, None
+        found[key] = found.get(key, Side()).plus(Side(cost_nano=side.cost_nano, unpriced=side.unpriced))
+    return found
+
+
 _SAID = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cost_nano")
 
 
 def _bare(kind: str | None, model: str) -> str:
-    """`Claude Haiku 4.5` and `claude-haiku-4-5-20251001` are both `claude-haiku-4-5`."""
-    name = model.partition(" (")[0].partition(" Usage")[0].strip()
+    """`Claude Haiku 3.5` and `claude-3-5-haiku-20241022` are both `claude-3-5-haiku`."""
+    name = model_id(model).partition(" (")[0].partition(" Usage")[0].strip()
     if " " in name:
         name = name.replace(" ", "-").replace(".", "-")
     return bare_name(kind or ProviderKind.CUSTOM, name.lower())
@@ -161,6 +176,14 @@ def _named(gap: Gap) -> Gap:
     """The gap with its model in its causes."""
     causes = (Cause(cause.kind, f"{gap.model}: {cause.text}" if gap.model else cause.text) for cause in gap.causes)
     return replace(gap, causes=tuple(causes))
+
+
+def _whole_causes(of_sum: tuple[Cause, ...], of_days: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    """A model's causes: those of its sum, else those of days that cancel out; rounding where there is nothing else."""
+    for causes in (of_sum, of_days):
+        if any(cause.kind is not CauseKind.ROUNDING for cause in causes):
+            return causes
+    return of_sum or of_days[:1]
 
 
 def _summed(gaps: Iterable[Gap], key: Callable[[Gap], tuple[date | None, str | None]]) -> list[Gap]:

@@ -9,11 +9,11 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
 from lib.imports import FORMATS, GENERIC, Batch, Preview, Source, Wishes
-from lib.imports.formats import FIELDS
 from lib.money import format_money
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.preferences import zone_names
+from lib.usage_files.formats import FIELDS
 
 _LABELS = {form.name: form.label for form in (*FORMATS.values(), GENERIC)}
 _SHOWN = 10

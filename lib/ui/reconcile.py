@@ -10,12 +10,13 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.money import format_money
 from lib.services import Services
-from lib.statistics import invoice_rows, invoices, reconcile
+from lib.statistics import gap_words, invoices, reconcile
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.gap_causes import Gap
+from lib.statistics.gap_causes import Gap, has_gap
 from lib.statistics.invoices import Invoice
 from lib.statistics.reconcile import Reconciliation
 from lib.ui import blocks, downloads, format
+from lib.usage_files.table import tell
 
 _UTC = ZoneInfo("UTC")
 _LABELS = {
@@ -32,7 +33,7 @@ def tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequence[st
         "Usage and cost exports of one provider",
         ["csv", "json"],
         accept_multiple_files=True,
-        max_upload_size=invoice_rows.LARGEST // 10**6,
+        max_upload_size=invoices.LARGEST // 10**6,
         help="OpenAI's and Anthropic's, of their consoles or interfaces; or any CSV with a day and tokens or a cost.",
         key="reconcile-files",
     )
@@ -74,8 +75,10 @@ def _whole(found: Reconciliation, invoice: Invoice) -> None:
     total = found.total
     days = f"{found.first} to {found.last}, days in {found.zone.key}"
     asked = ", ".join(found.providers) or "all providers"
-    left_out = "".join(f" · {count} rows left out: {why}" for why, count in invoice.left_out.items())
-    st.caption(blocks.plain(f"{invoice.label} · {days} · compared with {asked}{left_out}"))
+    st.caption(blocks.plain(f"{invoice.label} · {days} · compared with {asked}"))
+    if invoice.left_out:
+        show = st.warning if invoice.unread else st.caption
+        show(blocks.plain(f"Left out: {tell(invoice.left_out)}"))
     with st.grid(3, min_column_width=150, gap="small"):
         for label, side in (("They say", total.theirs), ("The ledger says", total.ours)):
             st.metric(
@@ -88,13 +91,12 @@ def _whole(found: Reconciliation, invoice: Invoice) -> None:
             )
         gap = format_money(total.cost_nano)
         st.metric("Gap", gap, _tokens(total.tokens), delta_color="off", delta_arrow="off", border=True)
-    if not total.causes:
-        st.success("They agree.", icon=":material/check_circle:")
-    by_kind: dict[str, list[str]] = {}
-    for cause in total.causes:  # those of the widest gaps first
-        by_kind.setdefault(cause.kind, []).append(cause.text)
-    lines = [text + (f" And {len(more)} more like it." if more else "") for text, *more in by_kind.values()]
-    st.markdown("\n".join(f"- {blocks.plain(line)}" for line in lines))
+    agrees, *lines = gap_words.sentences(found)
+    if not any(has_gap(gap) for gap in found.gaps):
+        st.success(" ".join(map(blocks.plain, [agrees, *lines])), icon=":material/check_circle:")
+        return
+    st.markdown(f"**{blocks.plain(agrees)}** {blocks.plain(lines[0]) if lines else ''}")
+    st.markdown("\n".join(f"- {blocks.plain(line)}" for line in lines[1:]))
 
 
 def _tokens(tokens: int | None) -> str | None:
@@ -106,10 +108,27 @@ def _table(services: Services, actor: Actor, found: Reconciliation) -> None:
         "View", [_MODEL, _DAY, _BOTH], default=_MODEL, required=True, label_visibility="collapsed", key="reconcile-view"
     )
     gaps: Sequence[Gap] = {_MODEL: found.by_model, _DAY: found.by_day}.get(view, found.gaps)
-    frame = reconcile.table(gaps)
     hidden = {_MODEL: "day", _DAY: "model"}.get(view)
+    ordered = sorted(gaps, key=lambda gap: -abs(gap.cost_nano or gap.tokens or 0))
+    differing = [gap for gap in ordered if has_gap(gap)]
+    alike = [gap for gap in ordered if not has_gap(gap)]
+    if differing:
+        _shown(differing, hidden)
+    if alike:
+        rows = "1 row" if len(alike) == 1 else f"{len(alike):,} rows"
+        with st.expander(f"{rows} without a gap"):
+            _shown(alike, hidden)
+    frame = reconcile.table(gaps)
+    note = partial(services.audit.note_export, actor, "statistics.reconcile")
+    downloads.row(frame, f"reconcile-{found.first}-to-{found.last}", note, key="reconcile")
+
+
+def _shown(gaps: Sequence[Gap], hidden: str | None) -> None:
+    frame = reconcile.table(gaps)
+    for name in ("their_cost_usd", "our_cost_usd", "gap_usd"):
+        frame[name] = frame[name].astype("float64").round(4) + 0.0  # no −$0.00
     st.dataframe(
-        frame.astype({name: "float64" for name in frame if str(name).endswith("_usd")}),
+        frame,
         hide_index=True,
         column_config=_columns(),
         column_order=[name for name in _SHOWN if name != hidden],
@@ -117,8 +136,6 @@ def _table(services: Services, actor: Actor, found: Reconciliation) -> None:
         height="content" if len(frame) < 15 else 480,
         placeholder="—",
     )
-    note = partial(services.audit.note_export, actor, "statistics.reconcile")
-    downloads.row(frame, f"reconcile-{found.first}-to-{found.last}", note, key="reconcile")
 
 
 def _columns() -> dict[str, Any]:

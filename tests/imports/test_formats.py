@@ -10,8 +10,9 @@ from lib.access.permissions import OPERATOR, Role
 from lib.access.users import Users
 from lib.db.engine import Store
 from lib.db.tables import outside_people
+from lib.errors import Conflict
 from lib.imports import Wishes
-from lib.imports.formats import FIELDS, recognise, suggested
+from lib.usage_files.formats import FIELDS, recognise, suggested
 from tests.imports.import_rig import brought, given, service, source
 
 pytestmark = pytest.mark.feature("COST-10")
@@ -114,7 +115,7 @@ def test_anthropic_usage_of_the_interface_and_the_console(store: Store) -> None:
 def test_anthropic_costs_are_cents_of_the_interface_and_dollars_of_the_console(store: Store) -> None:
     batch, rows = brought(store, source("anthropic_costs.json"))
     assert {row["model"]: row["cost_nano_usd"] for row in rows} == {
-        "claude-sonnet-4-5-20250929": 1_237_891_200,
+        "claude-sonnet-4-5": 1_237_891_200,
         "Web Search Usage": 100_000_000,
     }
     batch, _ = brought(store, source("anthropic_costs.csv"))
@@ -167,10 +168,21 @@ def test_a_column_that_is_wished_away_is_not_read(store: Store) -> None:
     assert row["cost_nano_usd"] is None
 
 
-def test_a_summary_too_large_for_the_ledger_is_left_out_with_its_reason(store: Store) -> None:
-    text = "date,model,prompt_tokens\n2026-10-01,gpt-4o-mini,3000000000\n2026-10-01,gpt-4o-mini,-1\n"
-    found = service(store).preview(OPERATOR, given(text), Wishes())
-    assert found.left_out == {"prompt tokens can't be read": 2}
+def test_a_count_that_no_column_holds_is_told_by_rows_that_add_up_to_it(store: Store) -> None:
+    text = "date,model,prompt_tokens,completion_tokens,calls,cost\n2026-10-01,gpt-4o-mini,5000000001,7,3,0.000000002\n"
+    batch, rows = brought(store, given(text))
+    assert len(rows) == 3
+    sums = {name: sum(row[name] for row in rows) for name in ("prompt_tokens", "completion_tokens", "calls")}
+    assert sums == {"prompt_tokens": 5_000_000_001, "completion_tokens": 7, "calls": 3}
+    assert (batch.total_tokens, batch.calls, batch.cost_nano_usd) == (5_000_000_008, 3, 2)
+    with pytest.raises(Conflict, match="nothing new"):
+        service(store).run(OPERATOR, given(text))
+
+
+@pytest.mark.parametrize("count", ["-1", "1.5", "many", "9" * 13, "9" * 400])
+def test_what_is_no_count_is_left_out_with_its_reason(store: Store, count: str) -> None:
+    found = service(store).preview(OPERATOR, given(f"date,model,prompt_tokens\n2026-10-01,m,{count}\n"), Wishes())
+    assert found.left_out == {"prompt tokens can't be read": 1}
 
 
 def test_every_field_of_a_mapping_is_one_that_is_read() -> None:

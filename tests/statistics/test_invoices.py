@@ -35,18 +35,18 @@ def test_openai_costs_in_dollars_the_model_out_of_the_line_item() -> None:
 
 
 def test_anthropic_usage_the_prompt_is_what_was_fresh_read_and_written() -> None:
-    haiku = "claude-haiku-4-5-20251001"
+    haiku = "claude-haiku-4-5"
     assert lines_of("anthropic_usage.csv") == (Line(FIRST, haiku, 4030, 400, 3000), Line(SECOND, haiku, 2000, 800, 0))
-    assert lines_of("anthropic_usage.json") == (Line(FIRST, "claude-sonnet-4-5-20250929", 3200, 500, 200),)
+    assert lines_of("anthropic_usage.json") == (Line(FIRST, "claude-sonnet-4-5", 3200, 500, 200),)
 
 
 def test_anthropic_costs_cents_of_the_interface_dollars_of_the_console() -> None:
     found = read((DATA / "anthropic_costs.csv").read_bytes())
-    assert found.lines == (Line(FIRST, "Claude Haiku 4.5", cost_nano=300_000_000, parts=2),)
+    assert found.lines == (Line(FIRST, "claude-haiku-4-5", cost_nano=300_000_000, parts=2),)
     assert (found.kind, found.label, found.quantum_nano) == ("anthropic", "Anthropic costs", 10_000_000)
     assert lines_of("anthropic_costs.json") == (
         Line(FIRST, None, cost_nano=100_000_000),
-        Line(FIRST, "claude-sonnet-4-5-20250929", cost_nano=1_237_891_200),
+        Line(FIRST, "claude-sonnet-4-5", cost_nano=1_237_891_200),
     )
 
 
@@ -56,7 +56,7 @@ def test_any_table_by_its_columns() -> None:
     assert (suggested, is_known) == (MAPPING | {"cost_usd": "Spend"}, False)
     found = read(GENERIC, suggested)
     assert found.lines == (Line(FIRST, "m", 1001, 22, cost_nano=1_505_000_000, parts=2),)
-    assert (found.kind, found.left_out, found.quantum_nano) == (None, {"no day": 1}, 1_000_000)
+    assert (found.kind, found.left_out, found.quantum_nano) == (None, {"day can't be read": 1}, 1_000_000)
     assert read(GENERIC, MAPPING).lines[0].cost_nano is None
     assert columns((DATA / "openai_usage.json").read_bytes())[2] is True
 
@@ -111,4 +111,4 @@ def test_what_is_no_number_is_left_out(number: str) -> None:
     content = f"date,cost\n2026-10-01,{number}\n2026-10-02,1\n".encode()
     found = read(content, {"date": "date", "cost_usd": "cost"})
     assert [line.day for line in found.lines] == [SECOND]
-    assert found.left_out == {"a number can't be read": 1}
+    assert found.left_out == {"cost can't be read": 1}

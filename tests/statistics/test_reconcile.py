@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lib.db.engine import Store
-from lib.statistics import reconcile
+from lib.statistics import gap_words, reconcile
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.gap_causes import CauseKind
+from lib.statistics.gap_causes import CauseKind, has_gap
 from lib.statistics.invoices import Invoice, Line
 from lib.statistics.queries import Statistics
 from lib.statistics.reconcile import Reconcile, Reconciliation
@@ -151,6 +151,41 @@ def test_costs_alone_compare_money_alone_and_charges_for_no_model_stand_apart(st
     assert apart.causes[0].kind is CauseKind.NO_MODEL
     by_day = service.compare(AMIRA, invoice(Line(DAY, None, cost_nano=5)))  # not by model at all: whole days
     assert [(gap.model, gap.cost_nano) for gap in by_day.gaps] == [(None, 0)]
+
+
+def test_costs_that_no_model_is_told_of_are_compared_by_day(store: Store, service: Reconcile) -> None:
+    write(store, call(cost_nano_usd=5), call(model="gpt-4o", cost_nano_usd=7))
+    lines = Line(DAY, "gpt-5.1", 100, 20), Line(DAY, "gpt-4o", 100, 20), Line(DAY, None, cost_nano=12)
+    found = service.compare(AMIRA, replace(invoice(*lines), splits_cost=False))
+    assert (found.total.theirs.cost_nano, found.total.ours.cost_nano, found.total.cost_nano) == (12, 12, 0)
+    assert (found.total.tokens, found.total.causes) == (0, ())
+    assert not any(has_gap(gap) for gap in found.gaps)
+    more = replace(invoice(*lines[:2], Line(DAY, None, cost_nano=2_000_000_012)), splits_cost=False)
+    assert [cause.kind for cause in service.compare(AMIRA, more).total.causes] == [CauseKind.UNEXPLAINED]
+
+
+def test_the_gap_in_words(store: Store, service: Reconcile) -> None:
+    days = [NOON + timedelta(days=n) for n in range(3)]
+    write(
+        store,
+        *(call(day, model=model, cost_nano_usd=40 * 10**9) for day in days for model in ("gpt-5.1", "gpt-5-mini")),
+    )
+    dearer = {(1, "gpt-5.1"): 480_000_000, (1, "gpt-5-mini"): 142_000_000, (2, "gpt-5.1"): 1}
+    lines = [
+        Line(day.date(), model, cost_nano=40 * 10**9 + dearer.get((n, model), 0))
+        for n, day in enumerate(days) for model in ("gpt-5.1", "gpt-5-mini")
+    ]  # fmt: skip
+    found = service.compare(AMIRA, invoice(*lines))
+    assert gap_words.sentences(found) == [
+        "They charge $0.622 (0.3 %) more.",
+        f"All of it on {days[1].day} {days[1]:%b}: gpt-5.1 $0.480, gpt-5-mini $0.142.",
+        "Not explained; calls past the gateway?",
+        "Rounding: <$0.0001.",
+    ]
+    assert [gap.model for gap in found.gaps if has_gap(gap)] == ["gpt-5-mini", "gpt-5.1"]
+    alike = service.compare(AMIRA, invoice(*lines[:2], *lines[4:]))
+    assert gap_words.sentences(alike)[0].startswith("They charge $80.00")
+    assert gap_words.sentences(service.compare(AMIRA, invoice(*lines[:2])))[0] == "They agree."
 
 
 def test_only_the_invoices_providers_and_days_and_ones_own_calls_count(store: Store, service: Reconcile) -> None:

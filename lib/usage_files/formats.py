@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from lib.db.tables import usage_logs
 from lib.errors import InvalidInput
-from lib.imports import adjust
-from lib.imports.adjust import Adjust
+from lib.usage_files import adjust
+from lib.usage_files.adjust import Adjust
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,9 @@ FORMATS: dict[str, Format] = {
                 "calls": ("num_model_requests",),
                 "prompt_tokens": ("input_tokens",), "completion_tokens": ("output_tokens",),
                 "cache_read_tokens": ("input_cached_tokens",), "cache_write_tokens": ("input_cache_write_tokens",),
+                "service_tier": ("service_tier",),
             },
-            is_sum=True, provider="openai", told_apart_by=_GROUPS,
+            adjust.openai_usage, is_sum=True, provider="openai", told_apart_by=_GROUPS,
         ),
         Format(
             "openai-costs", "OpenAI costs",
@@ -112,7 +113,7 @@ FORMATS: dict[str, Format] = {
                 "model": ("model", "model_version"), "app": ("workspace", "workspace_id"),
                 "prompt_tokens": ("uncached_input_tokens", "usage_input_tokens_no_cache"),
                 "cache_read_tokens": ("cache_read_input_tokens", "usage_input_tokens_cache_read"),
-                "completion_tokens": ("output_tokens", "usage_output_tokens"),
+                "completion_tokens": ("output_tokens", "usage_output_tokens"), "service_tier": ("service_tier",),
             },
             adjust.anthropic_usage, is_sum=True, provider="anthropic",
             told_apart_by=(
@@ -161,9 +162,10 @@ GENERIC = Format(
     "csv", "Any table, columns mapped", (),
     {
         "id": ("id", "request_id", "call_id", "generation_id", "uuid"),
-        "started_at": ("started_at", "start_time", "timestamp", "created_at", "time", "datetime", "date", "day"),
+        "started_at": ("started_at", "start_time", "timestamp", "created_at", "time", "datetime", "date", "day",
+            "usage_date", "usagedate", "charge_period_start"),
         "finished_at": ("finished_at", "end_time", "completed_at"),
-        "model": ("model", "model_name", "model_id", "engine"),
+        "model": ("model", "model_name", "model_id", "model_version", "engine", "line_item", "sku"),
         "provider": ("provider", "vendor", "provider_name"),
         "app": ("app", "application", "project", "team", "service"),
         "user": ("user", "user_name", "username", "email", "user_id"),
@@ -172,14 +174,14 @@ GENERIC = Format(
         "prompt_tokens": ("prompt_tokens", "input_tokens", "tokens_in", "tokens_prompt", "input"),
         "completion_tokens": ("completion_tokens", "output_tokens", "tokens_out", "tokens_completion", "output"),
         "total_tokens": ("total_tokens", "tokens"),
-        "cache_read_tokens": ("cache_read_tokens", "cached_tokens"),
+        "cache_read_tokens": ("cache_read_tokens", "cached_tokens", "input_cached_tokens"),
         "reasoning_tokens": ("reasoning_tokens",),
         "cost_usd": ("cost_usd", "cost", "cost_total", "total_cost", "spend", "usd", "amount"),
         "execution_time_ms": ("execution_time_ms", "latency_ms", "duration_ms", "latency", "duration"),
         "first_token_ms": ("first_token_ms", "ttft_ms"),
         "calls": ("calls", "requests", "num_requests", "request_count"),
     },
-    in_utc=False, said_by="file",
+    adjust.any_table, in_utc=False, said_by="file",
 )  # fmt: skip
 FIELDS = tuple(GENERIC.columns)
 
