@@ -64,6 +64,7 @@ _FEW = {
 }
 _NAMES = ("canonical_model", "served_model", "model", "provider", "app", "user", "user_id", "status")
 _MOST_NAMES = 20_000
+_PLAIN_TIERS = frozenset({"", "default", "standard", "auto", "none", "null", "not_available"})
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class Reader:
             made |= {"cost_nano_usd": nano, "cost_status": "priced" if nano else "free", "price_id": form.said_by}
             return
         made["cost_status"] = "unpriced"
-        if self.choices.price and made["prompt_tokens"] is not None:
+        if self.choices.price and made["prompt_tokens"] is not None and _is_plainly_served(raw):
             self._price(made)
 
     def _price(self, made: dict[str, Any]) -> None:
@@ -264,6 +265,12 @@ def _own_columns(made: dict[str, Any], raw: Raw) -> None:
             made[name] = decode(value) if isinstance(value, str) and value else value or {}
         except (ValueError, RecursionError):
             made[name] = {}
+
+
+def _is_plainly_served(raw: Raw) -> bool:
+    """Whether the list's price holds: text tokens, served neither in a batch nor in another tier."""
+    tier = str(raw.get("service_tier") or "").strip().lower()
+    return tier in _PLAIN_TIERS and not raw.get("audio_prompt_tokens") and not raw.get("audio_completion_tokens")
 
 
 def _maker(model: str) -> str | None:

@@ -52,8 +52,7 @@ class Line:
 class Invoice:
     """A file read. `kind` is the provider's (None: anybody's), `left_out` counts the rows not taken by their reason.
 
-    `quantum_nano` is the worth of the last digit of its costs: what a rounding may hide. `splits_cost`: its costs say
-    their model, where they have one; else those of a day are of all its models together.
+    `quantum_nano` is the worth of the last digit of its costs: what a rounding may hide.
     """
 
     label: str
@@ -61,7 +60,12 @@ class Invoice:
     lines: tuple[Line, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
     quantum_nano: int = 0
-    splits_cost: bool = True
+
+    @property
+    def splits_cost(self) -> bool:
+        """Whether its costs say their model, where they have one; else those of a day are of all models together."""
+        costs = [line for line in self.lines if line.cost_nano is not None]
+        return not costs or any(line.model is not None for line in costs)
 
     @property
     def unread(self) -> Mapping[str, int]:
@@ -83,9 +87,7 @@ def read(content: bytes, mapping: Mapping[str, str] | None = None) -> Invoice:
         why = table.tell(sums.left_out) if sums.left_out else "It has no rows."
         raise InvalidInput("The file has no line to compare.", why, "Export it again, by day and model.")
     label = "Mapped columns" if mapping else asked.form.label
-    lines = sums.lines()
-    splits = any(line.model is not None for line in lines if line.cost_nano is not None)
-    return Invoice(label, asked.form.provider, lines, dict(sums.left_out), sums.quantum_nano, splits)
+    return Invoice(label, asked.form.provider, sums.lines(), dict(sums.left_out), sums.quantum_nano)
 
 
 def joined(invoices: Iterable[Invoice]) -> Invoice:
@@ -110,7 +112,6 @@ def joined(invoices: Iterable[Invoice]) -> Invoice:
         tuple(Line(on, model, **sums) for (on, model), sums in sorted(lines.items(), key=_order)),
         dict(left_out),
         max(one.quantum_nano for one in files),
-        any(one.splits_cost for one in files),
     )
 
 

@@ -82,6 +82,24 @@ def test_openai_usage_is_sums_of_calls(store: Store, form: str) -> None:
         assert part(small, "cost_nano_usd", "cost_status") == (None, "unpriced")
 
 
+@pytest.mark.parametrize(
+    ("batch", "tier", "audio"),
+    [("True", "default", 0), ("False", "flex", 0), ("False", "priority", 0), ("False", "", 9)],
+)
+def test_calls_served_in_another_way_are_not_priced_as_plain_ones(
+    store: Store, batch: str, tier: str, audio: int
+) -> None:
+    head = (
+        "start_time,end_time,num_model_requests,model,batch,service_tier,input_tokens,output_tokens,input_audio_tokens"
+    )
+    served = f"1790812800,1790899200,100,gpt-4o-2024-08-06,{batch},{tier},1000000,100000,{audio}"
+    plain = "1790812800,1790899200,100,gpt-4o-2024-08-06,False,default,1000000,100000,0"
+    found = service(store).preview(OPERATOR, given("\n".join((head, served, plain))), Wishes(price=True))
+    costs = [row["cost_nano_usd"] for row in found.sample]
+    assert costs[1] == 3_500_000_000
+    assert costs[0] in (None, 1_750_000_000)
+
+
 def test_a_usage_report_has_no_cost_of_its_own(store: Store) -> None:
     batch, rows = brought(store, source("openai_usage.json"))
     assert batch.cost_nano_usd is None

@@ -156,12 +156,18 @@ def test_costs_alone_compare_money_alone_and_charges_for_no_model_stand_apart(st
 def test_costs_that_no_model_is_told_of_are_compared_by_day(store: Store, service: Reconcile) -> None:
     write(store, call(cost_nano_usd=5), call(model="gpt-4o", cost_nano_usd=7))
     lines = Line(DAY, "gpt-5.1", 100, 20), Line(DAY, "gpt-4o", 100, 20), Line(DAY, None, cost_nano=12)
-    found = service.compare(AMIRA, replace(invoice(*lines), splits_cost=False))
+    found = service.compare(AMIRA, invoice(*lines))
     assert (found.total.theirs.cost_nano, found.total.ours.cost_nano, found.total.cost_nano) == (12, 12, 0)
     assert (found.total.tokens, found.total.causes) == (0, ())
     assert not any(has_gap(gap) for gap in found.gaps)
-    more = replace(invoice(*lines[:2], Line(DAY, None, cost_nano=2_000_000_012)), splits_cost=False)
+    more = invoice(*lines[:2], Line(DAY, None, cost_nano=2_000_000_012))
     assert [cause.kind for cause in service.compare(AMIRA, more).total.causes] == [CauseKind.UNEXPLAINED]
+
+
+def test_a_usage_report_without_costs_compares_no_costs(store: Store, service: Reconcile) -> None:
+    write(store, call(cost_nano_usd=5))
+    (gap,) = service.compare(AMIRA, invoice(Line(DAY, "gpt-5.1", 100, 20))).gaps
+    assert (gap.model, gap.tokens, gap.cost_nano) == ("gpt-5.1", 0, None)
 
 
 def test_the_gap_in_words(store: Store, service: Reconcile) -> None:
