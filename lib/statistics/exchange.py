@@ -11,8 +11,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal, InvalidOperation, localcontext
+from datetime import UTC, date
+from decimal import Decimal, localcontext
 
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,7 +23,10 @@ from lib.db import installation
 from lib.db.engine import Store
 from lib.db.tables import exchange_rates
 from lib.errors import InvalidInput, NotFound
+from lib.files.text import end_lines
 from lib.money import USD
+from lib.usage_files.numbers import Notation, notation_of, number
+from lib.usage_files.values import moment
 
 _SETTING, _BATCH, _DIGITS = "report_currency", 5_000, 12
 _C = exchange_rates.c
@@ -137,18 +140,31 @@ class ExchangeRates:
 
 
 def read(document: str) -> list[Rate]:
-    """The rates of a CSV in either form, the last of each day and currency; InvalidInput names the line."""
-    lines = csv.DictReader(io.StringIO(document.lstrip("\ufeff")), skipinitialspace=True)
-    columns = [name.strip() for name in lines.fieldnames or [] if name]
+    """The rates of a CSV in either form, the last of each day and currency; InvalidInput names the line.
+
+    Cells may be parted by commas, semicolons or tabs, decimals begin with a point or a comma, as the numbers tell.
+    """
+    text = end_lines(document).lstrip()
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    lines = list(csv.DictReader(io.StringIO(text), delimiter=separator, skipinitialspace=True))
+    columns = [name.strip() for name in lines[0] if name] if lines else []
+    rows = [{(name or "").strip(): cell for name, cell in row.items() if isinstance(cell, str)} for row in lines]
     if {"day", "currency", "per_usd"} <= set(columns):
+        notation = notation_of((row.get("per_usd") for row in rows), separator=separator)
         found = [
-            _checked(row["day"], row["currency"], row["per_usd"], f"Line {number}")
-            for number, row in enumerate(lines, start=2)
+            _checked(row.get("day"), row.get("currency"), row.get("per_usd"), f"Line {number}", notation)
+            for number, row in enumerate(rows, start=2)
         ]
     elif columns[:1] == ["Date"] and USD in columns:
+        cells = (row.get(name) for row in rows for name in columns[1:])
+        notation = notation_of(cells, separator=separator)
         found = [
-            rate for number, row in enumerate(lines, start=2) for rate in _of_euro(row, columns[1:], f"Line {number}")
+            rate
+            for number, row in enumerate(rows, start=2)
+            for rate in _of_euro(row, columns[1:], f"Line {number}", notation)
         ]
+    elif not lines and text.strip():
+        raise InvalidInput("The list is empty.", "It has a head line and no rate.", "")
     else:
         raise InvalidInput(
             "These are no exchange rates.", "The head line names none of the columns.", "Use day, currency, per_usd."
@@ -158,31 +174,38 @@ def read(document: str) -> list[Rate]:
     return list({(rate.currency, rate.day): rate for rate in found}.values())
 
 
-def _of_euro(row: Mapping[str, str], columns: list[str], place: str) -> list[Rate]:
+def _of_euro(row: Mapping[str, str], columns: list[str], place: str, notation: Notation) -> list[Rate]:
     """A day of the European Central Bank's list; days without a rate of the dollar say nothing about dollars."""
     given = {name: (row.get(name) or "").strip() for name in columns}
     known = {name: text for name, text in given.items() if text not in ("", "N/A")}
     if USD not in known:
         return []
     day = (row.get("Date") or "").strip()
-    dollar = _checked(day, "EUR", known[USD], place)
+    dollar = _checked(day, "EUR", known[USD], place, notation)
     with localcontext() as context:
         context.prec = _DIGITS
         rates = [Rate(dollar.day, "EUR", 1 / dollar.per_usd)]
         for name, text in known.items():
             if name != USD:
-                rates.append(Rate(dollar.day, name, _checked(day, name, text, place).per_usd / dollar.per_usd))
+                rates.append(
+                    Rate(dollar.day, name, _checked(day, name, text, place, notation).per_usd / dollar.per_usd)
+                )
     return rates
 
 
-def _checked(day: str | None, currency: str | None, per_usd: str | None, place: str) -> Rate:
+def _checked(
+    day: str | None, currency: str | None, per_usd: str | None, place: str, notation: Notation = Notation.POINT
+) -> Rate:
     name = (currency or "").strip().upper()
     if not re.fullmatch("[A-Z]{3}", name) or name == USD:
         raise InvalidInput(f"{place} names no currency.", f"{currency!r} is not one.", "Use three letters, as EUR.")
     try:
-        rate, begins = Decimal((per_usd or "").strip()), date.fromisoformat((day or "").strip())
-    except (InvalidOperation, ValueError) as error:
+        rate, begins = number(per_usd or "none given", notation), moment((day or "none given").strip(), UTC)
+        if rate is None or begins is None:
+            raise ValueError
+    except ValueError as error:
         raise InvalidInput(f"{place} can't be read.", f"{day!r}, {per_usd!r}", "Use 2026-10-01 and 0.92.") from error
-    if not rate.is_finite() or not Decimal("1e-9") <= rate <= Decimal("1e9") or len(format(rate, "f")) > 40:
+    rate = Decimal(rate)
+    if not Decimal("1e-9") <= rate <= Decimal("1e9") or len(format(rate, "f")) > 40:
         raise InvalidInput(f"{place} has no usable rate.", f"{per_usd} is out of range.", "A rate is more than 0.")
-    return Rate(begins, name, rate)
+    return Rate(begins.date(), name, rate)

@@ -92,9 +92,10 @@ def dollars(value: Any, notation: Notation = Notation.POINT) -> Decimal | None:
     found = number(value, notation)
     if found is None:
         return None
-    if abs(found) > MOST_NANO // 10**9:
+    amount = Decimal(found)
+    if abs(amount) > MOST_NANO // 10**9:
         raise ValueError(f"{str(value)[:40]} is more than $1,000,000,000")
-    return Decimal(found)
+    return amount
 
 
 def nano(value: Any, notation: Notation = Notation.POINT) -> int | None:

@@ -163,6 +163,16 @@ def test_the_central_banks_history_is_turned_to_dollars() -> None:
     ]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_list_of_a_spreadsheet_with_decimal_commas(end: str) -> None:
+    lines = ["\ufeffday;currency;per_usd", "01.10.2026;EUR;0,92", "2026-10-01;KRW;1.412,5", "2026-10-02;JPY;150,25"]
+    assert read(end.join(lines)) == [
+        Rate(date(2026, 10, 1), "EUR", Decimal("0.92")),
+        Rate(date(2026, 10, 1), "KRW", Decimal("1412.5")),
+        Rate(date(2026, 10, 2), "JPY", Decimal("150.25")),
+    ]
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [
@@ -170,7 +180,8 @@ def test_the_central_banks_history_is_turned_to_dollars() -> None:
         ("day,currency,per_usd\n", "empty"),
         ("day,currency,per_usd\n2026-10-01,EUR,0.9\n2026-10-02,EUR,nine\n", "Line 3"),
         ("day,currency,per_usd\n2026-10-01,EUR,0\n", "no usable rate"),
-        ("day,currency,per_usd\n2026-10-01,EUR,NaN\n", "no usable rate"),
+        ("day,currency,per_usd\n2026-10-01,EUR,NaN\n", "Line 2 can't be read"),
+        ("day;currency;per_usd\n2026-10-01;KRW;1.412\n", "Line 2 can't be read"),  # 1412 or 1.412
         ("day,currency,per_usd\n2026-10-01,USD,1\n", "names no currency"),
         ("day,currency,per_usd\n1 Oct,EUR,1\n", "can't be read"),
     ],
