@@ -15,7 +15,17 @@ from lib.access import audit
 from lib.access.permissions import Actor
 from lib.calls import activity_export, activity_scope
 from lib.calls.activity_filter import ActivityFilter
-from lib.calls.activity_rows import LINE, ActivityOptions, ActivityPage, ActivityRow, CallDetail, detail_of, row_of
+from lib.calls.activity_rows import (
+    LINE,
+    ActivityOptions,
+    ActivityPage,
+    ActivityRow,
+    CallDetail,
+    detail_of,
+    may_read,
+    row_of,
+)
+from lib.calls.content import without_words
 from lib.calls.just_made import found_soon
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -148,6 +158,8 @@ class Activity:
             with self._store.read() as connection:
                 batch = [dict(row) for row in connection.execute(query).mappings()]
             for row in batch:
+                if not may_read(actor, row):
+                    row |= without_words(row)
                 row["user_name"] = row["user_name"] or (names or {}).get(row["user_id"] or "", row["user_id"])
             if batch:
                 yield batch

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from lib.access.permissions import Actor
-from lib.calls.content import messages_of, policy_of
+from lib.calls.content import messages_of, policy_of, without_words
 from lib.db.tables import usage_logs
 
 
@@ -53,7 +53,10 @@ class ActivityPage:
 
 @dataclass(frozen=True)
 class CallDetail:
-    """One attempt in full. `log` has every column of `usage_logs`; words are None where the actor may not read them."""
+    """One attempt in full. `log` has every column of `usage_logs`. Words that the actor may not read are None.
+
+    Those inside of `log` (stop words, descriptions of tools, schemas, tags, what a provider said) are "[not shown]".
+    """
 
     log: Mapping[str, Any]
     user_name: str | None
@@ -98,11 +101,18 @@ def row_of(row: RowMapping) -> ActivityRow:
     return ActivityRow(**({"status": "running"} | values), user_name=row["user_name"])
 
 
+def may_read(actor: Actor, row: Mapping[Any, Any]) -> bool:
+    """Whether the words of a row are for the actor: in prompt and answer, parameters, tags and errors alike."""
+    is_in_reach = actor.key is None or row["app"] == actor.key.app
+    return is_in_reach and actor.reads_content_of(row["user_id"])
+
+
 def detail_of(actor: Actor, row: RowMapping, attempts: list[ActivityRow]) -> CallDetail:
     """One attempt in full, without the words where the actor may not read them."""
-    is_in_reach = actor.key is None or row["app"] == actor.key.app
-    reads = is_in_reach and actor.reads_content_of(row["user_id"])
+    reads = may_read(actor, row)
     log = {name: row.get(name) for name in (column.name for column in usage_logs.columns)}
+    if not reads:
+        log |= without_words(row)
     return CallDetail(
         log=log | {"status": row.get("status", "running")},
         user_name=row["user_name"],

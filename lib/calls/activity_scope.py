@@ -1,8 +1,8 @@
 """Who may see which rows of the ledger, and which of them a filter wants: the WHERE of every activity statement.
 
 Ownership stands in the SQL, so a page, an export and a detail can't differ. Figures and state need one's own call or
-the permission to view statistics; words (prompt and answer, also as something to search in) need one's own call or the
-role super-admin: the rule of `Actor.reads_content_of`.
+the permission to view statistics; words (prompt, answer and error, also as something to search in) need one's own call
+or the role super-admin: the rule of `Actor.reads_content_of`.
 """
 
 import re
@@ -116,7 +116,7 @@ def _has_id(text: str, table: FromClause) -> ColumnElement[bool]:
 
 
 def _says(actor: Actor, text: str) -> ColumnElement[bool]:
-    """The id begins so, the error says so or, where the actor may read it, the prompt or the answer does."""
+    """The id begins so or, where the actor may read it, the error, the prompt or the answer says so."""
 
     def contains(column: Any) -> ColumnElement[bool]:
         found: ColumnElement[bool] = column.icontains(text, autoescape=True)
@@ -128,6 +128,5 @@ def _says(actor: Actor, text: str) -> ColumnElement[bool]:
             or_(contains(usage_payloads.c.prompt_text), contains(usage_payloads.c.response_text)),
         )
     )
-    return or_(
-        _has_id(text, usage_logs), contains(usage_logs.c.error_message), and_(readable(actor, usage_logs), words)
-    )
+    says = or_(contains(usage_logs.c.error_message), words)  # providers repeat prompts in their errors
+    return or_(_has_id(text, usage_logs), and_(readable(actor, usage_logs), says))

@@ -18,6 +18,7 @@ from lib.calls.private_words import mask
 
 FULL, REDACTED, METADATA = "full", "redacted", "metadata"
 NOT_KEPT = "[not kept]"
+NOT_SHOWN = "[not shown]"  # to this reader
 _PLAIN_PARAMETERS = {"reasoning_effort", "verbosity", "service_tier", "tool_choice"}  # words of the API's own
 _FILES = {"image_url", "image", "input_audio", "file", "document", "audio", "video", "source"}
 
@@ -76,7 +77,21 @@ def error_to_keep(policy: str, message: str | None) -> str | None:
     return f"{first}. What else was said was not kept." if rest else message
 
 
-def parameters_to_keep(policy: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def without_words(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The columns of `usage_logs` that may hold words, as they are shown to who may not read them.
+
+    What is words for the policy `metadata` is words here, and a tag's value is its author's text.
+    """
+    message = row.get("error_message")
+    first, _, rest = (message or "").partition(". ")
+    return {
+        "parameters": parameters_to_keep(METADATA, row.get("parameters") or {}, NOT_SHOWN),
+        "tags": dict.fromkeys(row.get("tags") or {}, NOT_SHOWN),
+        "error_message": f"{first}. {NOT_SHOWN}" if rest else message,
+    }
+
+
+def parameters_to_keep(policy: str, parameters: Mapping[str, Any], instead: str = NOT_KEPT) -> dict[str, Any]:
     """Parameters as the rows show them: stop words, schemas and tools are words, too."""
     if policy == FULL:
         return dict(parameters)
@@ -85,7 +100,7 @@ def parameters_to_keep(policy: str, parameters: Mapping[str, Any]) -> dict[str, 
     return {
         name: value
         if value is None or isinstance(value, int | float) or (name in _PLAIN_PARAMETERS and isinstance(value, str))
-        else NOT_KEPT
+        else instead
         for name, value in parameters.items()
     }
 

@@ -79,7 +79,7 @@ class Ledger:
         return Answer(is_bounded=bool(taken.leases))
 
     def open(self, row: dict[str, Any], ask: Ask) -> asyncio.Future[Answer]:
-        """Ask budgets and limits: unless they refuse, the row is committed when this is done, cancelled waiter or not."""
+        """Ask budgets and limits: unless they refuse, the row is committed when this is done, if cancelled, too."""
         answered = Uncancelled(loop=asyncio.get_running_loop())
         self._opening.append(Opening(row, ask, answered))
         self._wake()

@@ -20,6 +20,12 @@ from tests.calls.activity_rig import AMIRA, JONAS, LI, NOBODY, account, log, log
 pytestmark = pytest.mark.feature("ACC-4")
 ALL = ActivityFilter(period=CUSTOM)
 SECRET = "the merger is on Tuesday"
+EACH = 8  # times that a row says it: prompt, answer, error, tag, and four in its parameters
+PARAMETERS = {
+    **{"temperature": 0.2, "reasoning_effort": "low", "stop": [SECRET], "user": SECRET},
+    "tools": [{"type": "function", "function": {"name": "f", "description": SECRET}}],
+    "response_format": {"type": "json_schema", "json_schema": {"schema": {"title": SECRET}}},
+}
 EVERYBODY = [AMIRA, JONAS, LI, NOBODY, OPERATOR]
 
 
@@ -32,6 +38,9 @@ def ids(store: Store) -> dict[str, str]:
         "prompt_text": SECRET,
         "response_text": SECRET,
         "request": [{"role": "user", "content": SECRET}],
+        "parameters": PARAMETERS,
+        "tags": {"project": SECRET},
+        "error_message": f"It failed. It said: {SECRET}",
     }
     made = {actor.name: log(store, actor, app=actor.name, **words) for actor in (AMIRA, JONAS, LI)}
     (made["gateway"],) = log_all(store, [{"user_id": None, "app": "gateway", **words}])
@@ -109,7 +118,12 @@ def test_exports_hold_what_the_page_shows(store: Store, ids: dict[str, str], act
             assert (by_id[log_id]["Prompt"] == by_id[log_id]["Response"] == SECRET) == may_read
             readable += may_read
     assert sum(row["prompt_text"] == SECRET for row in objects) == readable
-    assert script.count(SECRET) == 2 * readable
+    assert script.count(SECRET) == EACH * readable
+    assert json.dumps(objects).count(SECRET) == EACH * readable
+    assert json.dumps(list(by_id.values())).count(SECRET) == EACH * readable
+    for row in objects:
+        assert (row["parameters"]["temperature"], row["parameters"]["reasoning_effort"]) == (0.2, "low")
+        assert row["error_message"].startswith("It failed. ")
 
 
 def test_runs_are_the_actors_own_whatever_the_role(store: Store, ids: dict[str, str]) -> None:
