@@ -4,7 +4,6 @@ The task is the only writer; readers take a `CallView`, a frozen picture of the 
 that started the call, so leaving, reloading or a second tab changes nothing.
 """
 
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,12 +18,14 @@ from msgspec.structs import replace
 from lib.access.limits import Claim, Verdict
 from lib.calls import content
 from lib.calls.estimate import estimate_tokens
+from lib.calls.latch import Latch
 from lib.calls.request import Plan, Target, text_of, tokens_beside_text
 from lib.clock import new_id, utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.chunks import (
     Chunk,
     Finish,
+    OtherAnswer,
     Piece,
     ReasoningDelta,
     ServedModel,
@@ -122,6 +123,7 @@ class AttemptState(Struct):
     text: list[str] = []
     reasoning: list[str] = []
     tool_calls: dict[int, dict[str, str]] = {}
+    others: dict[int, list[str]] = {}  # what further answers say: counted where the provider does not, never kept
     usage: Usage | None = None
     usage_is_partial: bool = False
     reported_nano_usd: int | None = None
@@ -171,6 +173,9 @@ class AttemptState(Struct):
                 call["id"] = chunk.id or call["id"]
                 call["name"] = chunk.name or call["name"]
                 call["arguments"] += chunk.arguments
+            case OtherAnswer(index, text):
+                self._content()
+                self.others.setdefault(index, []).append(text)
             case UsageReport(usage, is_partial, cost):
                 self.usage, self.usage_is_partial = usage, is_partial
                 self.reported_nano_usd = self.reported_nano_usd if cost is None else cost
@@ -245,7 +250,8 @@ class LiveCall:
             return counted, "provider"
         reasoning = estimate_tokens("".join(attempt.reasoning))
         tools = estimate_tokens("".join(call["arguments"] for call in attempt.tool_calls.values()))
-        written = estimate_tokens("".join(attempt.text)) + reasoning + tools
+        others = sum(estimate_tokens("".join(pieces)) for pieces in attempt.others.values())
+        written = estimate_tokens("".join(attempt.text)) + reasoning + tools + others
         if counted is None:
             return Usage(self.prompt_estimate, written, reasoning_tokens=reasoning), "estimated"
         floor, of_it = max(counted.completion_tokens, written), max(counted.reasoning_tokens, reasoning)
@@ -270,27 +276,6 @@ def _last_question(messages: list[dict[str, Any]], texts: list[str]) -> str | No
         if messages[index].get("role") == "user":
             return clean(texts[index])
     return None
-
-
-class Latch:
-    """Set once, waited for by any thread: what is left of an Event that costs a fiftieth."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def set(self) -> None:
-        """Let everybody go, now and later; once."""
-        self._lock.release()
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Whether it was set, after the time at the latest."""
-        if not self._lock.acquire(timeout=-1 if timeout_s is None else max(timeout_s, 0.0)):
-            return False
-        self._lock.release()
-        return True
 
 
 def clean(text: str) -> str:

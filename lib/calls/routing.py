@@ -1,8 +1,9 @@
 """Where each attempt of a call goes: one deployment until it is given up, then the next, then the fallback chain.
 
 A failure that may pass (rate limit, overload, server error, no connection) is tried again at the same target after a
-pause that grows, with full jitter, or as long as the provider asks, up to half a minute. What another target may do
-better (a refused key, an unknown model, no credit, silence) moves on without a second try; what is wrong with the
+pause that grows, with full jitter, or as long as the provider asks. Where it asks for more than a minute, or than the
+call has left, a second try would be a sure failure. What another target may do better (that, a refused key, an unknown
+model, no credit, silence) moves on without one; what is wrong with the
 request itself (400, 422, a filter) ends the call, and so does anything after the first piece of an answer: no text is
 ever doubled or swapped. Targets whose circuit is open are passed over, and so are those that a budget stands against.
 """
@@ -37,7 +38,7 @@ _MOVED_ON = _RETRIED | {
     ErrorKind.REFUSED,
     ErrorKind.TIMEOUT_FIRST_TOKEN,
 }
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_RETRY_AFTER_S = 0.5, 8.0, 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_RETRY_AFTER_S = 0.5, 8.0, 60.0
 _TYPICAL = Usage(1000, 1000)
 
 
@@ -105,7 +106,7 @@ class Route:
         if failure.kind not in _RETRIED or self._tries >= self._plan.routing.max_attempts:
             return None
         pause = pause_s(failure, self._tries, random.random())  # noqa: S311 (jitter, not a secret)
-        return await self._admitted(target, pause) if pause < self._seconds else None
+        return await self._admitted(target, pause) if pause is not None and pause < self._seconds else None
 
     async def _enter(self) -> Step | None:
         """A first try at the next target whose circuit lets it pass."""
@@ -152,8 +153,11 @@ def may_go_on(attempt: AttemptState, failure: BaseException | None) -> bool:
     return isinstance(failure, ProviderError) and failure.kind in _MOVED_ON and not attempt.has_content
 
 
-def pause_s(failure: ProviderError, tries: int, spread: float) -> float:
-    """Seconds before the next try after `tries` at a target; `spread` in [0, 1) is the jitter's throw."""
-    if failure.retry_after is not None:
-        return min(failure.retry_after, _LONGEST_RETRY_AFTER_S)
+def pause_s(failure: ProviderError, tries: int, spread: float) -> float | None:
+    """Seconds before the next try after `tries` at a target; None where the provider asks for too many.
+
+    `spread` in [0, 1) is the jitter's throw.
+    """
+    if failure.retry_after:
+        return failure.retry_after if failure.retry_after <= _LONGEST_RETRY_AFTER_S else None
     return float(min(_FIRST_PAUSE_S * 2 ** (tries - 1), _LONGEST_PAUSE_S) * spread)

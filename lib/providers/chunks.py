@@ -49,6 +49,13 @@ class ToolCallDelta(Struct, frozen=True):
     arguments: str = ""
 
 
+class OtherAnswer(Struct, frozen=True):
+    """A piece of a further answer to the same question (`n` above 1): it is paid for, but not kept."""
+
+    index: int
+    text: str
+
+
 class UsageReport(Struct, frozen=True):
     """May come anywhere in the stream and more than once; the last one holds.
 
@@ -80,7 +87,7 @@ class Vectors:
     vectors: tuple[tuple[float, ...], ...] = field(repr=False)
 
 
-Chunk = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish | ServedModel | Vectors
+Chunk = TextDelta | ReasoningDelta | ToolCallDelta | OtherAnswer | UsageReport | Finish | ServedModel | Vectors
 
 
 class Passed(Struct, frozen=True):

@@ -16,7 +16,7 @@ from lib.calls.request import CallRequest, Plan, Target
 from lib.calls.routing import pause_s
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, InvalidInput, ProviderError
-from lib.providers.chunks import Endpoint, ModelRequest, TextDelta, Usage, UsageReport
+from lib.providers.chunks import Endpoint, ModelRequest, OtherAnswer, TextDelta, Usage, UsageReport
 from lib.settings import Settings
 from tests.calls.rig import AMIRA, Rig
 
@@ -124,14 +124,16 @@ def test_a_call_that_a_budget_stops_goes_to_the_next_target_that_has_room(rig: R
 
 
 @pytest.mark.feature("CALL-4")
-def test_pauses_grow_with_full_jitter_and_a_retry_after_is_kept_up_to_a_cap() -> None:
+def test_pauses_grow_with_full_jitter_and_a_retry_after_is_kept_unless_it_is_too_long() -> None:
     failure = ProviderError(ErrorKind.OVERLOADED, "Busy.")
     assert [pause_s(failure, tries, 1.0) for tries in (1, 2, 3, 9)] == [0.5, 1.0, 2.0, 8.0]
     assert pause_s(failure, 3, 0.0) == 0.0
     failure.retry_after = 7.0
     assert pause_s(failure, 1, 0.5) == 7.0
     failure.retry_after = 3600.0
-    assert pause_s(failure, 1, 0.5) == 30.0
+    assert pause_s(failure, 1, 0.5) is None
+    failure.retry_after = 0.0
+    assert pause_s(failure, 1, 1.0) == 0.5
 
 
 def attempt(rig: Rig, *chunks: Any) -> LiveCall:
@@ -153,6 +155,14 @@ def test_a_partial_count_holds_for_the_prompt_and_is_a_floor_for_the_answer(rig:
     whole = attempt(rig, partial, words, UsageReport(Usage(1000, 60), cost_nano_usd=77), UsageReport(Usage(1000, 61)))
     assert whole.current_usage() == (Usage(1000, 61), "provider")
     assert whole.attempt.reported_nano_usd == 77
+
+
+@pytest.mark.feature("CALL-5")
+def test_all_answers_of_several_are_counted_and_the_first_is_kept(rig: Rig) -> None:
+    one = attempt(rig, TextDelta("some words")).current_usage()[0].completion_tokens
+    three = attempt(rig, OtherAnswer(1, "some words"), TextDelta("some words"), OtherAnswer(2, "some words"))
+    assert (three.current_usage()[0].completion_tokens, three.attempt.answer) == (3 * one, "some words")
+    assert attempt(rig, OtherAnswer(1, "some words")).attempt.has_content, "nothing is sent again from here on"
 
 
 @pytest.mark.feature("CALL-2")

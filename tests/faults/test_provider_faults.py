@@ -1,8 +1,10 @@
 """Providers that refuse, break off, stall or talk nonsense: exact attempts, honest rows, nothing doubled."""
 
+import email.utils
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -79,10 +81,14 @@ def test_retry_after_is_honoured(rig: Faults) -> None:
     assert [row["status"] for row in rig.rows(view.call_id)] == ["error", "ok"]
 
 
-def test_retry_after_is_capped(rig: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.calls.routing._LONGEST_RETRY_AFTER_S", 0.1)
-    provider, _ = rig.serve(in_turn(refuses(503, retry_after="3600"), answers(*WHOLE)))
-    assert rig.ask(provider).status == "ok"
+def test_a_retry_after_that_is_too_long_is_not_waited_for(rig: Faults) -> None:
+    in_an_hour = email.utils.format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    for wish in ("3600", in_an_hour):
+        provider, server = rig.serve(refuses(503, retry_after=wish))
+        view = rig.ask(provider)
+        assert (view.error_kind, len(server.requests)) == ("overloaded", 1)
+        assert view.retry_after is not None
+        assert 3500 < view.retry_after <= 3601
 
 
 def test_a_pause_that_the_total_deadline_forbids_is_not_begun(rig: Faults) -> None:

@@ -223,18 +223,6 @@ def test_images_of_the_prompt_are_counted() -> None:
     )
 
 
-@pytest.mark.feature("CALL-5")
-def test_parallel_tool_calls_keep_their_places() -> None:
-    """Numbered, numbered all alike, or not numbered: three calls are three."""
-    for places in ([0, 1, 2], [0, 0, 0], [None, None, None]):
-        reader, came = reader_of(PAYLOADS["openai"]), []
-        for number, place in enumerate(places):
-            tool: dict[str, Any] = {"id": f"t{number}", "function": {"name": f"f{number}", "arguments": "{}"}}
-            tool |= {} if place is None else {"index": place}
-            came += list(reader.event({"choices": [{"delta": {"tool_calls": [tool]}}]}))
-        assert came == [ToolCallDelta(n, f"t{n}", f"f{n}", "{}") for n in range(3)]
-
-
 @pytest.mark.feature("CALL-4")
 @pytest.mark.parametrize(
     ("document", "status"),

@@ -5,14 +5,19 @@ pieces of JSON.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from lib.gateway.protocols.asked import event
+from lib.gateway.protocols.in_turn import InTurn
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
+from lib.providers.protocols.finish import Reason, standard_reason
 
-_STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+_STOP: dict[Reason, str] = {
+    "stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"
+}  # fmt: skip
+_OWN = {"pause_turn"}  # of this protocol's list, without a counterpart elsewhere
 _ERRORS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -34,6 +39,7 @@ class Writer:
     _block: tuple[str, int] | None = None  # what is being written: its type and the tool's index
     _index: int = -1
     _finish: str | None = None
+    _order: InTurn = field(default_factory=InTurn)
 
     def begin(self) -> bytes:
         """The first event."""
@@ -42,6 +48,12 @@ class Writer:
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The events of a chunk, or nothing."""
+        return b"".join([self._written(piece) for piece in self._order.take(chunk)])
+
+    def _rest(self) -> bytes:
+        return b"".join([self._written(piece) for piece in self._order.end()])
+
+    def _written(self, chunk: Chunk) -> bytes:
         match chunk:
             case TextDelta(text) if text:
                 return self._enter("text", 0, {"type": "text", "text": ""}) + self._delta("text_delta", text=text)
@@ -67,11 +79,11 @@ class Writer:
         delta = {"stop_reason": _stop(self._finish), "stop_sequence": None}
         counts = usage_body(usage) if usage else {"output_tokens": 0}
         done = event({"type": "message_delta", "delta": delta, "usage": counts}, "message_delta")
-        return self._leave() + done + event({"type": "message_stop"}, "message_stop")
+        return self._rest() + self._leave() + done + event({"type": "message_stop"}, "message_stop")
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The event of an answer that broke off."""
-        return event(error_body(status, kind, message), "error")
+        return self._rest() + event(error_body(status, kind, message), "error")
 
     def whole(
         self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
@@ -146,11 +158,13 @@ def error_body(status: int, kind: str, message: str, param: str | None = None) -
 
 
 def _input(call: dict[str, str]) -> Any:
+    """The arguments of a call as the object that this protocol has; none where they were cut off."""
     try:
-        return json.loads(call["arguments"] or "{}")
-    except ValueError:
+        arguments = json.loads(call["arguments"] or "{}")
+    except (ValueError, RecursionError):
         return {}
+    return arguments if isinstance(arguments, dict) else {}
 
 
 def _stop(finish: str | None) -> str:
-    return _STOP.get(finish or "stop", finish or "end_turn")
+    return str(finish) if finish in _OWN else _STOP[standard_reason(finish)]

@@ -11,11 +11,11 @@ from typing import Any
 from lib.errors import InvalidInput
 from lib.gateway.protocols.asked import Asked, event, flag, list_field, model_field
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
+from lib.providers.protocols.finish import reason_of, standard_reason
 
 DONE = b"data: [DONE]\n\n"
 _NOT_PARAMETERS = {"model", "messages", "stream", "stream_options"}
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
-_FINISH = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
 
 def read(body: dict[str, Any]) -> Asked:
@@ -73,14 +73,14 @@ class Writer:
             case ServedModel(model):
                 self.model = model
             case Finish(reason):
-                self._finish = _FINISH.get(reason, reason)
+                self._finish = reason
             case _:
                 pass
         return b""
 
     def end(self, usage: Usage | None) -> bytes:
         """The last events of an answer that came to its end."""
-        done = event(self._head([{"index": 0, "delta": {}, "finish_reason": self._finish or "stop"}]))
+        done = event(self._head([{"index": 0, "delta": {}, **_finish(self._finish)}]))
         if self.include_usage and usage is not None:
             done += event(self._head([]) | {"usage": usage_body(usage)})
         return done + DONE
@@ -98,8 +98,7 @@ class Writer:
             message["reasoning_content"] = reasoning
         if tool_calls:
             message["tool_calls"] = [_tool_call(call) for call in tool_calls]
-        reason = _FINISH.get(finish or "stop", finish or "stop")
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+        choice = {"index": 0, "message": message, "logprobs": None, **_finish(finish)}
         body = self._head([choice]) | {"object": "chat.completion"}
         return body if usage is None else body | {"usage": usage_body(usage)}
 
@@ -116,6 +115,13 @@ class Writer:
             "model": self.model,
             "choices": choices,
         }
+
+
+def _finish(reason: str | None) -> dict[str, str]:
+    """The reason in this protocol's list, and beside it the provider's word where that has no counterpart."""
+    standard = standard_reason(reason)
+    own = {} if reason is None or reason_of(reason) == standard else {"native_finish_reason": reason}
+    return {"finish_reason": standard, **own}
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.gateway.protocols.asked import event
+from lib.gateway.protocols.in_turn import InTurn
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
+from lib.providers.protocols.finish import standard_reason
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Writer:
     _open: bool = False
     _number: int = -1
     _finish: str | None = None
+    _order: InTurn = field(default_factory=InTurn)
 
     def begin(self) -> bytes:
         """The first events."""
@@ -54,6 +57,12 @@ class Writer:
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The events of a chunk, or nothing."""
+        return b"".join([self._written(piece) for piece in self._order.take(chunk)])
+
+    def _rest(self) -> bytes:
+        return b"".join([self._written(piece) for piece in self._order.end()])
+
+    def _written(self, chunk: Chunk) -> bytes:
         match chunk:
             case TextDelta(text) if text:
                 return self._piece("message", 0, text, "response.output_text.delta", content_index=0, logprobs=[])
@@ -73,14 +82,15 @@ class Writer:
     def end(self, usage: Usage | None) -> bytes:
         """The last events of an answer that came to its end."""
         name = "response.incomplete" if self._is_cut else "response.completed"
-        return self._leave() + self._event(name, response=self._body(name.partition(".")[2], usage))
+        return self._rest() + self._leave() + self._event(name, response=self._body(name.partition(".")[2], usage))
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The events of an answer that broke off."""
         del kind
+        rest = self._rest() + self._leave()
         code = "rate_limit_exceeded" if status == 429 else "server_error" if status >= 500 else "invalid_prompt"
         body = self._body("failed", None) | {"error": {"code": code, "message": message}}
-        return self._leave() + self._event("response.failed", response=body)
+        return rest + self._event("response.failed", response=body)
 
     def whole(
         self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
@@ -101,7 +111,7 @@ class Writer:
 
     @property
     def _is_cut(self) -> bool:
-        return self._finish in ("length", "max_tokens", "content_filter")
+        return standard_reason(self._finish) in ("length", "content_filter")
 
     def _piece(
         self, kind: str, place: int, text: str, name: str, *, tool: ToolCallDelta | None = None, **more: Any
@@ -153,7 +163,7 @@ class Writer:
         return event({"type": name, "sequence_number": self._number, **values}, name)
 
     def _body(self, status: str, usage: Usage | None) -> dict[str, Any]:
-        why = {"reason": "content_filter" if self._finish == "content_filter" else "max_output_tokens"}
+        why = {"reason": "content_filter" if standard_reason(self._finish) == "content_filter" else "max_output_tokens"}
         return {
             "id": f"resp_{self.id}",
             "object": "response",

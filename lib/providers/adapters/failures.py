@@ -5,12 +5,13 @@ HTTP status, the text, and whether the cause is the network. So those decide, no
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.providers.adapters.http_client import LARGEST_ANSWER
 from lib.providers.adapters.unpacking import AnswerTooLarge
+from lib.providers.adapters.waiting import wait_of
 from lib.providers.chunks import Endpoint
 from lib.providers.kinds import facts
 from lib.providers.protocols.framing import Unreadable, parse
@@ -27,7 +28,8 @@ _BY_TEXT: tuple[tuple[ErrorKind, str], ...] = (
     (_K.CONTENT_FILTER, r"content.?(filter|policy|management)|safety system|responsibleai"),
     (_K.OVERLOADED, r"overloaded|over capacity|temporarily unavailable"),
     (_K.RATE_LIMIT, r"rate.?limit|too many requests"),
-    (_K.AUTHENTICATION, r"invalid.{0,6}api.?key|incorrect api key|unauthori[sz]ed|authentication"),
+    (_K.AUTHENTICATION, r"(invalid|incorrect|expired|missing|wrong).{0,10}api.?key|unauthori[sz]ed|authentication"),
+    (_K.AUTHENTICATION, r"api.?key.{0,12}(invalid|incorrect|expired|missing|not (valid|found|provided))"),
     (_K.MODEL_NOT_FOUND, r"model.{0,80}(not found|does not exist|not exist)|no such model|unknown model"),
 )  # fmt: skip
 _BY_STATUS = {
@@ -86,7 +88,7 @@ def explain_answer(endpoint: Endpoint, model: str, response: Any) -> ProviderErr
     except Unreadable:
         refused = Refusal(text[:2000], status)
     error = _refused(refused, endpoint, model)
-    if (seconds := _seconds(response.headers.get("retry-after"))) is not None:
+    if (seconds := wait_of(response.headers)) is not None:
         error.retry_after = seconds
     return error
 
@@ -263,17 +265,12 @@ def _body(error: BaseException) -> object:
 
 def _retry_after(error: BaseException) -> float | None:
     for link in _chain(error):
-        headers = getattr(link, "litellm_response_headers", None) or getattr(
-            getattr(link, "response", None), "headers", None
-        )
-        value = (headers or {}).get("retry-after") or (getattr(link, "headers", None) or {}).get("retry-after")
-        if (seconds := _seconds(value)) is not None:
-            return seconds
+        response = getattr(link, "response", None)
+        holders = (getattr(link, "litellm_response_headers", None), getattr(response, "headers", None))
+        for headers in (*holders, getattr(link, "headers", None)):
+            if isinstance(headers, Mapping) and (seconds := wait_of(headers)) is not None:
+                return seconds
     return None
-
-
-def _seconds(value: object) -> float | None:
-    return float(str(value)) if value is not None and re.fullmatch(r"\d+(\.\d+)?", str(value)) else None
 
 
 def _detail(error: BaseException) -> str:

@@ -10,6 +10,7 @@ Connections are kept, redirects are not followed, and the addresses a name resol
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -24,7 +25,7 @@ from lib.providers.kinds import Protocol, ProviderKind, facts
 from lib.providers.parameter_rules import ALLOWED
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.embeddings import EmbeddingsAnswer
-from lib.providers.protocols.framing import Documents, Unreadable, parse
+from lib.providers.protocols.framing import BOM, Documents, Unreadable, parse
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.usage import images_in
 
@@ -35,6 +36,7 @@ _PATHS = {
     Protocol.MESSAGES: "/v1/messages",
 }
 _MOST_BLANKS = 64 * 1024  # bytes
+_MAY_BE_COUNTS = re.compile(rb'"usage"\s*:\s*\{')
 _CEILINGS = ("max_completion_tokens", "max_tokens")
 _CEILING = {Protocol.RESPONSES: "max_output_tokens", Protocol.MESSAGES: "max_tokens"}
 
@@ -63,8 +65,9 @@ class Relay:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
                 said, data, is_told_at_once = list[Chunk](), b"", False
+                documents = Documents(reader.parse)
                 if not request.stream or protocol is Protocol.EMBEDDINGS:
-                    data = await response.read()
+                    data = (await response.read()).removeprefix(BOM)
                     said = reader.read_whole(data)
                 else:
                     first = await _beginning(response)
@@ -74,7 +77,7 @@ class Relay:
                     if is_told_at_once:
                         data, said = first, reader.read_whole(first)
                     else:
-                        async for piece in _events(first, response, reader, keeps_counts=_wants_counts(wire)):
+                        async for piece in _events(first, response, reader, documents, _wants_counts(wire)):
                             yield piece
             finally:
                 response.close()
@@ -86,7 +89,7 @@ class Relay:
                 return
             if is_told_at_once:
                 data = as_events(data, with_counts=_wants_counts(wire))
-            yield Passed(data, [*said, *reader.end()])
+            yield Passed(data, [*said, *reader.end(is_done=documents.is_done)])
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:  # the boundary to the network's exceptions
@@ -162,12 +165,16 @@ def _reader(protocol: Protocol, request: ModelRequest) -> Reader:
 
 
 async def _beginning(response: Response) -> bytes:
-    """The first part of a body that is more than blanks; empty when there is none."""
-    blanks = 0
+    """The first part of a body that is more than blanks or a byte order mark, which is left out; empty for none."""
+    first, blanks = b"", 0
     while part := await response.part():
-        if part.strip():
-            return part
-        blanks += len(part)
+        first += part
+        if BOM.startswith(first):  # or a part of one
+            continue
+        first = first.removeprefix(BOM)
+        if first.strip():
+            return first
+        first, blanks = b"", blanks + len(part)
         if blanks > _MOST_BLANKS:
             raise RemoteProtocolError("The answer begins with nothing but blanks.")
     return b""
@@ -182,8 +189,10 @@ def _is_document(data: bytes) -> bool:
     return True
 
 
-async def _events(first: bytes, response: Response, reader: Reader, *, keeps_counts: bool) -> AsyncIterator[Piece]:
-    documents, events, data = Documents(reader.parse), _Events(), first
+async def _events(
+    first: bytes, response: Response, reader: Reader, documents: Documents, keeps_counts: bool
+) -> AsyncIterator[Piece]:
+    events, data = _Events(), first
     said: list[Chunk] = []
     while data:
         for document in documents.feed(data):
@@ -204,7 +213,7 @@ class _Events:
         self._cut = b""  # the first half of a line's end
 
     def without_counts(self, data: bytes) -> bytes:
-        """The complete events so far, without the one that has no choices."""
+        """The complete events so far, without the one that holds counts and no choices."""
         data, self._cut = self._cut + data, b""
         if data.endswith(b"\r"):
             data, self._cut = data[:-1], b"\r"
@@ -217,7 +226,7 @@ class _Events:
             return b""
         whole, end, rest = b"".join(self._held).rpartition(b"\n\n")
         self._held = [rest] if rest else []
-        if b'"choices":[]' not in whole and b'"choices": []' not in whole:
+        if _MAY_BE_COUNTS.search(whole) is None:
             return whole + end
         return b"".join(event + end for event in whole.split(end) if not _is_only_counts(event))
 
@@ -227,7 +236,14 @@ class _Events:
 
 
 def _is_only_counts(event: bytes) -> bool:
-    return b'"usage"' in event and (b'"choices":[]' in event or b'"choices": []' in event)
+    """Whether an event holds counts and nothing that was said: its `usage` is an object, and it has no choices."""
+    if _MAY_BE_COUNTS.search(event) is None:
+        return False
+    try:
+        document = next(iter([*(documents := Documents()).feed(event + b"\n\n"), *documents.end()]), None)
+    except Unreadable:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("usage"), dict) and not document.get("choices")
 
 
 def _address(endpoint: Endpoint, protocol: Protocol) -> str:

@@ -135,23 +135,27 @@ async def _ask(litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange
 
 async def _raw(exchange: Exchange, reader: Reader, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
     """The provider's bytes as chunks."""
+    documents = Documents()
     if request.stream:
-        async for document in _documents(exchange):
+        count = 0
+        async for document in _documents(exchange, documents):
+            count += 1
             for chunk in reader.event(document):
                 yield chunk
+        if count == 1 and not exchange.is_stream and reader.has_begun:  # told at once
+            reader.is_whole = reader.is_complete(document)
     else:
         body = b"".join([data async for data in exchange.body()])
         for chunk in reader.whole(_mapping(parse(body))) if body.strip() else ():
             yield chunk
     if not reader.has_begun and not (request.stream and exchange.is_stream):
         raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
-    for chunk in reader.end():
+    for chunk in reader.end(is_done=documents.is_done):
         yield chunk
 
 
-async def _documents(exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
+async def _documents(exchange: Exchange, documents: Documents) -> AsyncIterator[dict[str, Any]]:
     """A stream's documents; a server that does not stream sends its whole answer as the only one."""
-    documents = Documents()
     async for data in exchange.body():
         for document in documents.feed(data):
             for one in _objects(document):

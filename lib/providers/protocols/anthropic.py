@@ -7,19 +7,11 @@ only grow, so of two the larger holds. Thoughts are reasoning; tools that Anthro
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, ToolCallDelta
+from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta
 from lib.providers.protocols import usage
-from lib.providers.protocols.reader import Reader, as_json
+from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
-
-_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
+from lib.providers.protocols.tool_calls import as_json
 
 
 class AnthropicMessages(Reader):
@@ -28,8 +20,8 @@ class AnthropicMessages(Reader):
     def __init__(self, images: int = 0) -> None:
         super().__init__(images)
         self._told: dict[str, Any] = {}
-        self._tools: dict[int, int] = {}  # the block's index → the tool call's
-        self._unsaid: dict[int, Any] = {}  # tool calls without arguments so far → those their block began with
+        self._unsaid: dict[Any, Any] = {}  # tool calls without arguments so far → those their block began with
+        self._others: set[Any] = set()  # blocks that are no tool calls of ours
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """One event; its type stands in the data."""
@@ -38,17 +30,20 @@ class AnthropicMessages(Reader):
             case "message_start":
                 self.has_begun = True
                 message = document.get("message") or {}
+                self.tools.seed = str(message.get("id") or "")
                 yield from self.served(message.get("model"))
                 yield from self._usage(message.get("usage"))
             case "content_block_start":
                 yield from self._block(index, document.get("content_block") or {})
             case "content_block_delta":
                 yield from self._delta(index, document.get("delta") or {})
-            case "content_block_stop" if index in self._unsaid:
-                yield ToolCallDelta(self._tools[index], arguments=as_json(self._unsaid.pop(index)))
+            case "content_block_stop":
+                yield from self._stop(index)
             case "message_delta":
-                self._reason((document.get("delta") or {}).get("stop_reason"))
+                self.ended((document.get("delta") or {}).get("stop_reason"))
                 yield from self._usage(document.get("usage"))
+            case "message_stop":
+                self.is_whole = True
             case "error":
                 raise refusal(document)
             case "message":
@@ -56,43 +51,47 @@ class AnthropicMessages(Reader):
             case None if "error" in document:
                 raise refusal(document)
 
-    def whole(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
+    def body(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """A message."""
         if document.get("type") == "error" or "error" in document:
             raise refusal(document)
         self.has_begun = "content" in document
+        self.tools.seed = str(document.get("id") or "")
         yield from self.served(document.get("model"))
         for index, block in enumerate(document.get("content") or []):
             yield from self._block(index, block)
-            if index in self._unsaid:
-                yield ToolCallDelta(self._tools[index], arguments=as_json(self._unsaid.pop(index)))
-        self._reason(document.get("stop_reason"))
+            yield from self._stop(index)
+        self.ended(document.get("stop_reason"))
         yield from self._usage(document.get("usage"))
 
-    def _block(self, index: int, block: Mapping[str, Any]) -> Iterator[Chunk]:
+    def _block(self, index: Any, block: Mapping[str, Any]) -> Iterator[Chunk]:
+        self._others.add(index)
         match block.get("type"):
             case "text" if block.get("text"):
                 yield TextDelta(str(block["text"]))
             case "thinking" if block.get("thinking"):
                 yield ReasoningDelta(str(block["thinking"]))
             case "tool_use":
-                self._tools[index] = len(self._tools)
-                self._unsaid[index] = block.get("input") or {}
-                yield ToolCallDelta(self._tools[index], str(block.get("id") or ""), str(block.get("name") or ""))
+                self._others.discard(index)
+                self._unsaid[index] = block.get("input")
+                yield from self.tools.begin(index, str(block.get("id") or ""), str(block.get("name") or ""))
 
-    def _delta(self, index: int, delta: Mapping[str, Any]) -> Iterator[Chunk]:
+    def _delta(self, index: Any, delta: Mapping[str, Any]) -> Iterator[Chunk]:
         match delta.get("type"):
             case "text_delta" if delta.get("text"):
                 yield TextDelta(str(delta["text"]))
             case "thinking_delta" if delta.get("thinking"):
                 yield ReasoningDelta(str(delta["thinking"]))
-            case "input_json_delta" if delta.get("partial_json") and index in self._tools:
+            case "input_json_delta" if delta.get("partial_json") and index not in self._others:
                 self._unsaid.pop(index, None)
-                yield ToolCallDelta(self._tools[index], arguments=str(delta["partial_json"]))
+                yield from self.tools.add(index, as_json(delta["partial_json"]))
 
-    def _reason(self, reason: Any) -> None:
-        if reason:
-            self.finish = _REASONS.get(str(reason), str(reason))
+    def _stop(self, index: Any) -> Iterator[Chunk]:
+        """A block ends: the arguments that a tool call began with are its own where no others came."""
+        if index in self._unsaid:
+            yield from self.tools.add(index, as_json(self._unsaid.pop(index)))
+        if index not in self._others:
+            yield from self.tools.close(index)
 
     def _usage(self, told: Any) -> Iterator[Chunk]:
         if not isinstance(told, Mapping):

@@ -6,12 +6,11 @@ The tokens that were billed and those that were read are told apart; the ledger 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, ToolCallDelta
+from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
-
-_REASONS = {"COMPLETE": "stop", "STOP_SEQUENCE": "stop", "MAX_TOKENS": "length", "TOOL_CALL": "tool_calls"}
+from lib.providers.protocols.tool_calls import as_json
 
 
 class CohereChat(Reader):
@@ -26,36 +25,43 @@ class CohereChat(Reader):
             yield from self.whole(document)
             return
         self.has_begun = True
-        message = delta.get("message") or {}
+        self.tools.seed = self.tools.seed or str(document.get("id") or "")
+        message, place = delta.get("message") or {}, document.get("index") or 0
         match kind:
             case "content-start" | "content-delta":
                 yield from _content(message.get("content") or {})
             case "tool-plan-delta" if message.get("tool_plan"):
                 yield ReasoningDelta(str(message["tool_plan"]))
-            case "tool-call-start" | "tool-call-delta":
-                yield _tool(document.get("index") or 0, message.get("tool_calls") or {})
+            case "tool-call-start":
+                yield from self.tools.begin(place, *_tool(message.get("tool_calls")))
+            case "tool-call-delta":
+                yield from self.tools.add(place, _tool(message.get("tool_calls"))[2])
+            case "tool-call-end":
+                yield from self.tools.close(place)
             case "message-end":
                 yield from self._end(delta)
+                self.is_whole = True
 
-    def whole(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
+    def body(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """An answer; a refusal has a message that is a text."""
         message = document.get("message")
         if not isinstance(message, Mapping):
             raise refusal(document)
         self.has_begun = True
+        self.tools.seed = str(document.get("id") or "")
         if plan := message.get("tool_plan"):
             yield ReasoningDelta(str(plan))
         for part in message.get("content") or []:
             yield from _content(part)
-        for index, tool in enumerate(message.get("tool_calls") or []):
-            yield _tool(index, tool)
+        for place, tool in enumerate(message.get("tool_calls") or []):
+            yield from self.tools.begin(place, *_tool(tool))
+            yield from self.tools.close(place)
         yield from self._end(document)
 
     def _end(self, told: Mapping[str, Any]) -> Iterator[Chunk]:
-        if told.get("error") or told.get("finish_reason") in ("ERROR", "TIMEOUT"):
-            raise refusal({"error": {"message": told.get("error") or "", "type": "server_error"}})
-        if reason := told.get("finish_reason"):
-            self.finish = _REASONS.get(str(reason), str(reason).lower())
+        if told.get("error"):
+            raise refusal({"error": {"message": told["error"], "type": "server_error"}})
+        self.ended(told.get("finish_reason"))
         counts = told.get("usage") or {}
         tokens = dict(counts.get("tokens") or counts.get("billed_units") or {})
         yield from self.count(usage.of_openai(tokens | {"cached_tokens": counts.get("cached_tokens")}, self.images))
@@ -68,8 +74,9 @@ def _content(part: Mapping[str, Any]) -> Iterator[Chunk]:
         yield TextDelta(str(text))
 
 
-def _tool(index: int, tool: Mapping[str, Any]) -> ToolCallDelta:
+def _tool(told: Any) -> tuple[str, str, str]:
+    """Id, name and arguments in a piece of a tool call."""
+    tool = told[0] if isinstance(told, list) and told else told
+    tool = tool if isinstance(tool, Mapping) else {}
     function = tool.get("function") or {}
-    return ToolCallDelta(
-        index, str(tool.get("id") or ""), str(function.get("name") or ""), str(function.get("arguments") or "")
-    )
+    return str(tool.get("id") or ""), str(function.get("name") or ""), as_json(function.get("arguments"))

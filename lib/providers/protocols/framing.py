@@ -10,6 +10,7 @@ from typing import Any
 
 from lib.fast_json import decode
 
+BOM = b"\xef\xbb\xbf"  # some servers begin with one
 MAX_BYTES = 64 * 1024 * 1024  # one document: an image in base64 is 10 MB
 
 
@@ -20,20 +21,23 @@ class Unreadable(Exception):
 def parse(data: bytes) -> Any:
     """One JSON document; Unreadable when it is none. Letters cut or broken in transport become U+FFFD."""
     try:
-        return decode(data, exact=True)
+        return decode(data.removeprefix(BOM), exact=True)
     except (ValueError, RecursionError):
         raise Unreadable(data[:500].decode("utf-8", "replace")) from None
 
 
 class Documents:
-    """The state of one body; feed it, and `end` it when the connection closed. `read` makes a document of its bytes."""
+    """The state of one body; feed it, and `end` it when the connection closed. `read` makes a document of its bytes.
+
+    `is_done` says that the server wrote `[DONE]`.
+    """
 
     def __init__(self, read: Callable[[bytes], Any] = parse) -> None:
         self._parse = read
         self._line: list[bytes] = []  # a line whose end has not come
         self._pending: list[bytes] = []  # lines that are not a document yet
         self._size = 0
-        self._has_read = False
+        self._has_read = self.is_done = self._has_begun = False
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """The documents that are complete with these bytes."""
@@ -48,12 +52,12 @@ class Documents:
         rest = lines.pop()
         self._line = [rest]
         for line in lines:
-            yield from self._take(line.strip())
+            yield from self._take(self._trim(line))
         self._size = len(rest) + sum(map(len, self._pending))
 
     def end(self) -> Iterator[Any]:
         """What the last line holds: a rest that was cut off is dropped, a body that never was JSON is Unreadable."""
-        last, self._line = b"".join(self._line).strip(), []
+        last, self._line = self._trim(b"".join(self._line)), []
         is_event = last.startswith((b"data:", b"event:"))
         try:
             yield from self._take(last)
@@ -61,6 +65,12 @@ class Documents:
         except Unreadable:
             if not self._has_read and not is_event:
                 raise
+
+    def _trim(self, line: bytes) -> bytes:
+        """A line without blanks around it; the first without a byte order mark."""
+        if not self._has_begun:
+            self._has_begun, line = True, line.removeprefix(BOM)
+        return line.strip()
 
     def _take(self, line: bytes) -> Iterator[Any]:
         if not line:
@@ -71,6 +81,7 @@ class Documents:
         if line.startswith(b"data:"):
             line = line[5:].lstrip()
             if line == b"[DONE]":
+                self.is_done = True
                 return
         elif line.startswith((b":", b"event:", b"id:", b"retry:")):
             return

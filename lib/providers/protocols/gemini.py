@@ -7,13 +7,14 @@ which litellm looks for it.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, ToolCallDelta
+from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta
 from lib.providers.protocols import usage
-from lib.providers.protocols.reader import Reader, as_json, made_up_id
+from lib.providers.protocols.finish import reason_of
+from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
+from lib.providers.protocols.tool_calls import as_json
 
-_SIGNATURE_MARK = "__thought__"
-_REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
+SIGNATURE_MARK = "__thought__"
 _FILTERED = ("SAFETY", "RECITATION", "PROHIBITED", "BLOCKLIST", "SPII", "LANGUAGE")
 
 
@@ -23,6 +24,7 @@ class Gemini(Reader):
     def __init__(self, images: int = 0) -> None:
         super().__init__(images)
         self._tools = 0
+        self._open: set[int] = set()  # further answers that have not ended
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """A piece of an answer, or all of it."""
@@ -31,30 +33,45 @@ class Gemini(Reader):
         document = document.get("response") or document
         self.has_begun = self.has_begun or not document.keys().isdisjoint(("candidates", "usageMetadata"))
         yield from self.served(document.get("modelVersion"))
+        self.tools.seed = self.tools.seed or str(document.get("responseId") or "")
         for candidate in document.get("candidates") or []:
-            if candidate.get("index"):
-                continue
-            for part in (candidate.get("content") or {}).get("parts") or []:
-                yield from self._part(part, document.get("responseId"))
-            if reason := candidate.get("finishReason"):
-                self.finish = self._reason(str(reason))
+            if isinstance(candidate, Mapping):
+                yield from self._candidate(candidate)
         if (document.get("promptFeedback") or {}).get("blockReason"):
             self.has_begun, self.finish = True, "content_filter"
         yield from self.count(usage.of_gemini(document.get("usageMetadata"), self.images))
 
-    def _part(self, part: Mapping[str, Any], response: Any) -> Iterator[Chunk]:
+    def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
+        """As every reader; an answer of several has not ended before all have."""
+        if self._open and not self.is_whole:
+            self.finish = None
+        return super().end(is_done=is_done)
+
+    def _candidate(self, candidate: Mapping[str, Any]) -> Iterator[Chunk]:
+        index, reason = candidate.get("index"), candidate.get("finishReason")
+        parts = (candidate.get("content") or {}).get("parts") or []
+        if isinstance(index, int) and index:
+            (self._open.discard if reason else self._open.add)(index)
+            for part in parts:
+                if text := part.get("text") or as_json(part.get("functionCall")):
+                    yield OtherAnswer(index, str(text))
+            return
+        for part in parts:
+            yield from self._part(part)
+        if reason:
+            self.finish = self._reason(str(reason))
+
+    def _part(self, part: Mapping[str, Any]) -> Iterator[Chunk]:
         if text := part.get("text"):
             yield ReasoningDelta(str(text)) if part.get("thought") else TextDelta(str(text))
         if isinstance(call := part.get("functionCall"), Mapping):
-            index, name, arguments = self._tools, str(call.get("name") or ""), as_json(call.get("args") or {})
+            place, name = self._tools, str(call.get("name") or "")
             self._tools += 1
-            identity = str(call.get("id") or made_up_id(response, index, name, arguments))
+            identity = str(call.get("id") or self.tools.make_id(name))
             if signature := part.get("thoughtSignature"):
-                identity += f"{_SIGNATURE_MARK}{signature}"
-            yield ToolCallDelta(index, identity, name, arguments)
+                identity += f"{SIGNATURE_MARK}{signature}"
+            yield from self.tools.take(place, identity, name, as_json(call.get("args")))
+            yield from self.tools.close(place)
 
     def _reason(self, reason: str) -> str:
-        if any(word in reason for word in _FILTERED):
-            return "content_filter"
-        known = _REASONS.get(reason, reason.lower())
-        return "tool_calls" if known == "stop" and self._tools else known
+        return "content_filter" if any(word in reason.upper() for word in _FILTERED) else reason_of(reason)

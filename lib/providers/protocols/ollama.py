@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, ToolCallDelta
+from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta
 from lib.providers.protocols import usage
-from lib.providers.protocols.reader import Reader, as_json, made_up_id
+from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
+from lib.providers.protocols.tool_calls import as_json
 
 
 class OllamaChat(Reader):
@@ -22,21 +23,25 @@ class OllamaChat(Reader):
             raise refusal(document)
         self.has_begun = self.has_begun or not document.keys().isdisjoint(("message", "response", "done"))
         yield from self.served(document.get("model"))
+        self.tools.seed = self.tools.seed or str(document.get("created_at") or "")
         message = document.get("message") or {}
         if thought := message.get("thinking"):
             yield ReasoningDelta(str(thought))
         if text := message.get("content") or document.get("response"):
             yield TextDelta(str(text))
         for tool in message.get("tool_calls") or []:
-            yield self._tool(tool, document.get("created_at"))
+            yield from self._tool(tool)
         if document.get("done"):
-            reason = str(document.get("done_reason") or "stop")
-            self.finish = "tool_calls" if reason == "stop" and self._tools else reason
+            self.ended(document.get("done_reason") or "stop")
             yield from self.count(usage.of_ollama(document, self.images))
 
-    def _tool(self, tool: Mapping[str, Any], created: Any) -> ToolCallDelta:
-        function, index = tool.get("function") or {}, self._tools
+    def is_complete(self, document: Mapping[str, Any]) -> bool:
+        """Whether it does not say that more follows."""
+        return document.get("done") is not False
+
+    def _tool(self, tool: Mapping[str, Any]) -> Iterator[Chunk]:
+        function, place = tool.get("function") or {}, self._tools
         self._tools += 1
-        name, arguments = str(function.get("name") or ""), function.get("arguments")
-        text = arguments if isinstance(arguments, str) else as_json(arguments or {})
-        return ToolCallDelta(index, str(tool.get("id") or made_up_id(created, index, name, text)), name, text)
+        name, arguments = str(function.get("name") or ""), as_json(function.get("arguments"))
+        yield from self.tools.take(place, str(tool.get("id") or ""), name, arguments)
+        yield from self.tools.close(place)

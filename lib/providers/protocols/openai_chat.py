@@ -1,7 +1,8 @@
 """OpenAI's chat completions, as OpenAI and everybody who followed send them, streamed or at once.
 
 Reasoning stands in `reasoning_content`, `reasoning`, `reasoning_details` or in parts of the content; usage at the end,
-in `x_groq` or in every chunk; an error may come after a good beginning. Text completions are read as well.
+in `x_groq` or in every chunk; an error may come after a good beginning. Text completions are read as well. Of several
+answers (`n`) the first is the answer; what the others say is counted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,13 +11,14 @@ from typing import Any
 
 import msgspec
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, ToolCallDelta
+from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta
 from lib.providers.protocols import usage
 from lib.providers.protocols.framing import parse
-from lib.providers.protocols.reader import Reader, as_json
-from lib.providers.protocols.refusal import refusal
+from lib.providers.protocols.reader import Reader
+from lib.providers.protocols.refusal import Refusal, refusal
+from lib.providers.protocols.tool_calls import as_json
 
-_REASONS = {"function_call": "tool_calls", "model_length": "length", "eos": "stop", "eos_token": "stop"}
+_FUNCTION = "function_call"  # the older form of the one tool call
 
 
 class _Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -89,10 +91,12 @@ class OpenAIChat(Reader):
         if type(document) is not _Words:
             return super().read(document)
         choice = document.choices[0]
-        if choice.index:  # only one answer is asked for
-            return list(self.served(document.model))
         self.has_begun = True
         words = choice.delta.content
+        if choice.index:
+            self._open.add(choice.index)
+            return [*self.served(document.model), *([OtherAnswer(choice.index, words)] if words else [])]
+        self._has_streamed = True
         if document.model == self._served or not document.model:
             return [TextDelta(words)] if words else []
         return [*self.served(document.model), *([TextDelta(words)] if words else [])]
@@ -106,21 +110,22 @@ class OpenAIChat(Reader):
         choice = answer.choices[0]
         if choice.index or not choice.finish_reason:
             return super().read_whole(data)
-        self.has_begun, words = True, choice.message.content
-        self.finish = _REASONS.get(choice.finish_reason, choice.finish_reason)
+        self.has_begun = self.is_whole = True
+        self.ended(choice.finish_reason)
+        words = choice.message.content
         counted = usage.of_openai(answer.usage, self.images)
         counts = self.count(counted, usage.cost_nano_usd(answer.usage))
         return [*self.served(answer.model), *([TextDelta(words)] if words else []), *counts]
 
     def __init__(self, images: int = 0) -> None:
         super().__init__(images)
-        self._tools: list[str] = []  # the ids of the tool calls begun, by our index
-        self._index: dict[int, int] = {}  # the provider's index → ours
+        self._open: set[int] = set()  # further answers that have not ended
+        self._has_streamed = False  # something came in pieces
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """A chunk, or a whole completion: they differ in `delta` and `message` alone."""
         groq = document.get("x_groq") or {}
-        failed = document if document.get("error") else groq if groq.get("error") else None
+        failed: Any = document if document.get("error") else groq if groq.get("error") else None
         choices = document.get("choices")
         if failed is None and not isinstance(choices, list) and not document.get("usage"):
             if document.get("object") == "error" or "detail" in document or "message" in document:
@@ -128,50 +133,100 @@ class OpenAIChat(Reader):
             elif self.has_begun:
                 return  # a ping, or a word of the server's own
         yield from self.served(document.get("model"))
+        self.tools.seed = self.tools.seed or str(document.get("id") or "")
         for choice in choices or []:
-            if isinstance(choice, Mapping) and not choice.get("index"):  # only one answer is asked for
-                self.has_begun = True
-                yield from self._choice(choice)
-                failed = failed or (choice if choice.get("error") else None)
+            if isinstance(choice, Mapping):
+                yield from self._any_choice(choice)
+                failed = failed or self._failure(choice)
         told = document.get("usage") or groq.get("usage")
         counted = usage.of_openai(told, self.images)
         yield from self.count(counted, usage.cost_nano_usd(told), complete=not choices)
         if failed is not None:
-            self.finish = None  # some send both
-            raise refusal(failed)
+            self.finish, self.is_whole = None, False  # some send both
+            raise failed if isinstance(failed, Refusal) else refusal(failed)
+
+    def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
+        """As every reader; an answer of several has not ended before all have."""
+        if self._open and not is_done and not self.is_whole:
+            self.finish = None
+        return super().end(is_done=is_done)
+
+    def _any_choice(self, choice: Mapping[str, Any]) -> Iterator[Chunk]:
+        self.has_begun = True
+        index = choice.get("index")
+        if not index or not isinstance(index, int):
+            yield from self._choice(choice)
+            return
+        if text := _all_words(choice.get("delta") or choice.get("message") or choice):
+            yield OtherAnswer(index, text)
+        if choice.get("finish_reason"):
+            self._open.discard(index)
+        else:
+            self._open.add(index)
+
+    def _failure(self, choice: Mapping[str, Any]) -> Any:
+        """What says that an answer ended in failure: its error, or a reason that is one."""
+        if choice.get("error"):
+            return choice
+        try:
+            if not choice.get("index"):
+                self.ended(choice.get("finish_reason"))
+        except Refusal as failure:
+            return failure
+        return None
 
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[Chunk]:
-        delta = choice.get("delta") or choice.get("message") or {}
-        if not isinstance(delta, Mapping):
-            delta = {}
-        yield from _reasoning(delta)
-        yield from _content(delta.get("content"))
-        for text in (delta.get("refusal"), choice.get("text")):
+        said = self._said(choice)
+        if said is choice.get("message") and self._has_streamed:  # all that was streamed, once more
+            said = {name: said[name] for name in ("tool_calls", _FUNCTION) if name in said}
+        yield from _reasoning(said)
+        yield from _content(said.get("content"))
+        for text in (said.get("refusal"), choice.get("text")):
             if text:
                 yield TextDelta(str(text))
-        for position, tool in enumerate(delta.get("tool_calls") or []):
-            if isinstance(tool, Mapping):
-                yield self._tool(tool, position)
-        if isinstance(function := delta.get("function_call"), Mapping):
-            yield self._tool({"index": 0, "function": function}, 0)
-        if reason := choice.get("finish_reason"):
-            self.finish = _REASONS.get(str(reason), str(reason))
+        calls = [call for call in said.get("tool_calls") or [] if isinstance(call, Mapping)]
+        for position, call in enumerate(calls):
+            yield from self._tool(call, position)
+        function = said.get(_FUNCTION)
+        if isinstance(function, Mapping) and not calls:  # some send both forms
+            yield from self._tool({"index": _FUNCTION, "function": function}, 0)
 
-    def _tool(self, tool: Mapping[str, Any], position: int) -> ToolCallDelta:
-        function = tool.get("function") or tool.get("custom") or {}
-        told, own_id, name = tool.get("index"), str(tool.get("id") or ""), str(function.get("name") or "")
-        place = told if isinstance(told, int) else position
-        index = self._index.get(place)
-        if index is None or (own_id and name and self._tools[index] not in ("", own_id)):
-            index = self._index[place] = len(self._tools)  # some give every call the same index, or none
-            self._tools.append(own_id)
-        arguments = function.get("arguments", function.get("input"))
-        if arguments is not None and not isinstance(arguments, str):
-            arguments = as_json(arguments)
-        return ToolCallDelta(index, own_id, name, arguments or "")
+    def _said(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        delta, message = choice.get("delta"), choice.get("message")
+        if isinstance(delta, Mapping) and (delta or not message):
+            self._has_streamed = True
+            return delta
+        return message if isinstance(message, Mapping) else {}
+
+    def _tool(self, call: Mapping[str, Any], position: int) -> Iterator[Chunk]:
+        is_text = isinstance(call.get("custom"), Mapping)
+        function = call.get("custom") or call.get("function") or {}
+        place, identity = call.get("index"), call.get("id")
+        if not isinstance(function, Mapping):
+            return
+        if isinstance(place, str) and place.isdecimal():
+            place = int(place)
+        elif place != _FUNCTION and not isinstance(place, int):
+            place = position
+        arguments = as_json(function.get("arguments", function.get("input")))
+        name = str(function.get("name") or "")
+        yield from self.tools.take(place, str(identity or ""), name, arguments, is_text=is_text)
 
 
-def _reasoning(delta: Mapping[str, Any]) -> Iterator[Chunk]:
+def _all_words(said: Any) -> str:
+    """All that a piece of a further answer says, for the counts alone."""
+    if not isinstance(said, Mapping):
+        return ""
+    words = [chunk.text for chunk in (*_reasoning(said), *_content(said.get("content")))]
+    words += [str(said[name]) for name in ("refusal", "text") if said.get(name)]
+    for call in [*(said.get("tool_calls") or []), {"function": said.get(_FUNCTION)}]:
+        function = (call.get("function") or call.get("custom")) if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping):
+            words += [str(function.get("name") or ""), as_json(function.get("arguments", function.get("input")))]
+    return "".join(words)
+
+
+def _reasoning(delta: Mapping[str, Any]) -> Iterator[ReasoningDelta]:
     told = delta.get("reasoning_content") or delta.get("reasoning")
     if isinstance(told, str):
         yield ReasoningDelta(told)
@@ -181,7 +236,7 @@ def _reasoning(delta: Mapping[str, Any]) -> Iterator[Chunk]:
             yield ReasoningDelta(str(text))
 
 
-def _content(content: Any) -> Iterator[Chunk]:
+def _content(content: Any) -> Iterator[TextDelta | ReasoningDelta]:
     """A string, or Mistral's list of parts, of which some are thoughts."""
     if isinstance(content, str):
         if content:

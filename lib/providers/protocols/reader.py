@@ -1,23 +1,35 @@
 """What the readers of all protocols share: counts, the finish reason and the served model wait for their moment."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, Finish, ServedModel, Usage, UsageReport
+from lib.providers.chunks import (
+    Chunk,
+    Finish,
+    ReasoningDelta,
+    ServedModel,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+from lib.providers.protocols.finish import FAILURES, reason_of
 from lib.providers.protocols.framing import parse
+from lib.providers.protocols.refusal import Refusal
+from lib.providers.protocols.tool_calls import ToolCalls
 
 
 class Reader:
     """One answer. Feed its documents to `event` (streamed) or `whole` (at once), then take what `end` yields.
 
-    The finish reason is only told at the end, since usage may follow it. Counts that come before it are partial: on a
-    stream that is cut they would otherwise pass for the truth. `images` are those in the prompt.
+    `is_whole`: the provider said that the answer has ended, though perhaps not why. The finish reason is only told at
+    the end, since usage may follow it. Counts that come before it are partial: on a stream that is cut they would
+    otherwise pass for the truth. `images` are those in the prompt.
     """
 
     def __init__(self, images: int = 0) -> None:
-        self.has_begun = False
+        self.has_begun = self.is_whole = False
+        self.tools = ToolCalls()
         self.images = images
         self.finish: str | None = None
         self._served: str | None = None
@@ -42,11 +54,41 @@ class Reader:
         return list(self.whole(document)) if isinstance(document, dict) else []
 
     def whole(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
-        """The chunks in an answer that came at once; Refusal when it states an error. Ollama and Gemini: the same."""
+        """The chunks in an answer that came at once, which is all of it; Refusal when it states an error."""
+        says = False
+        for chunk in self.body(document):
+            says = says or isinstance(chunk, TextDelta | ReasoningDelta | ToolCallDelta)
+            yield chunk
+        self.is_whole = self.is_whole or (says and self.is_complete(document))
+
+    def body(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
+        """The chunks in a document that is a whole answer. Ollama's and Gemini's have the form of their events."""
         return self.event(document)
 
-    def end(self) -> Iterator[Chunk]:
-        """What is only certain once the answer has ended; nothing where no finish reason was sent."""
+    def is_complete(self, document: Mapping[str, Any]) -> bool:
+        """Whether nothing in a whole answer says that it is none."""
+        return True
+
+    def ended(self, word: object) -> None:
+        """Note the provider's word for why the answer ended; Refusal where that is a failure."""
+        if not word:
+            return
+        reason = reason_of(word)
+        if reason in FAILURES:
+            raise Refusal(f"The answer ended with {str(word)[:40]!r}.", 500, "server_error")
+        self.finish = reason
+
+    def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
+        """What is only certain once the answer has ended; nothing where nobody said that it had.
+
+        `is_done`: the server wrote `[DONE]`. With complete counts that says it, too.
+        """
+        is_counted = self._report is not None and not self._report.is_partial
+        if self.finish is None and (self.is_whole or (is_done and is_counted)):
+            self.finish = "stop"
+        yield from self.tools.end(is_whole=self.finish in ("stop", "tool_calls"))
+        if self.finish in ("stop", "tool_calls"):  # some say the one and mean the other
+            self.finish = "tool_calls" if self.tools.are_any else "stop"
         if self.finish is not None:
             if self._report is not None and self._report.is_partial:
                 yield UsageReport(self._report.usage, cost_nano_usd=self._report.cost_nano_usd)
@@ -65,14 +107,3 @@ class Reader:
             if report != self._report:
                 self._report = report
                 yield report
-
-
-def made_up_id(*parts: object) -> str:
-    """An id for a tool call whose provider gives none: the same for the same answer, another for any other."""
-    text = "\x1f".join(map(str, parts))
-    return "call_" + hashlib.blake2s(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
-
-
-def as_json(value: Any) -> str:
-    """A tool's arguments as the JSON text a program expects."""
-    return json.dumps(value, ensure_ascii=False, default=float)

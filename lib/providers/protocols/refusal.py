@@ -39,6 +39,7 @@ def refusal(document: Any, status: int | None = None) -> Refusal:
     words = [str(error[key]) for key in ("type", "code", "status") if isinstance(error.get(key), str)]
     if status is None:
         status = next(filter(None, map(_status, _stated(error))), None)
+    words += [str(detail["reason"]) for detail in _details(error) if isinstance(detail.get("reason"), str)]  # Google's
     return Refusal(_text(error), status, " ".join(words), _retry_after(error))
 
 
@@ -65,10 +66,15 @@ def _text(error: Mapping[str, Any]) -> str:
     return f"{text}: {raw}" if isinstance(raw, str) and raw and raw not in str(text) else str(text)
 
 
+def _details(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    details = error.get("details")
+    return [detail for detail in details if isinstance(detail, Mapping)] if isinstance(details, list) else []
+
+
 def _retry_after(error: Mapping[str, Any]) -> float | None:
     """Google says in the body when to come back: `"retryDelay": "32s"`."""
-    for detail in error.get("details") or []:
-        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
+    for detail in _details(error):
+        delay = detail.get("retryDelay")
         if isinstance(delay, str) and re.fullmatch(r"\d+(\.\d+)?s", delay):
             return float(delay[:-1])
     return None

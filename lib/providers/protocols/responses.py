@@ -3,62 +3,63 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, ToolCallDelta
+from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
+from lib.providers.protocols.tool_calls import as_json
 
 _TOOLS = {"function_call": "arguments", "custom_tool_call": "input"}
+_WHOLE = {
+    "response.function_call_arguments.done": "arguments",
+    "response.custom_tool_call_input.done": "input",
+}
 _PART_BREAK = "\n\n"
 
 
 class Responses(Reader):
-    """The reader."""
+    """The reader. An item is known by its ids, else by its place in the output: servers get either wrong."""
 
     def __init__(self, images: int = 0) -> None:
         super().__init__(images)
-        self._tools: dict[Any, int] = {}  # the item's place in the output → the tool call's index
-        self._said: set[Any] = set()  # places of items of which pieces have come
+        self._items: list[str] = []  # the kinds of those that have begun, by our number
+        self._known: dict[Any, int] = {}  # an item's ids, and its place → our number
+        self._named: set[int] = set()  # tool calls that have begun
+        self._said: set[int] = set()  # items of which pieces have come
         self._has_reasoned = False
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """One event; its type stands in the data."""
-        kind, place = str(document.get("type") or ""), document.get("output_index")
+        kind = str(document.get("type") or "")
         if document.get("object") == "response":
             yield from self.whole(document)
             return
         if kind == "error" or (not kind and "error" in document):
             raise refusal(document)
         self.has_begun = self.has_begun or kind.startswith("response.")
-        text = document.get("delta")
+        item = document.get("item") or {}
         match kind:
-            case "response.output_text.delta" | "response.refusal.delta" if text:
-                self._said.add(place)
-                yield TextDelta(str(text))
-            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" if text:
-                self._said.add(place)
-                self._has_reasoned = True
-                yield ReasoningDelta(str(text))
-            case "response.reasoning_summary_part.added" if self._has_reasoned:
-                yield ReasoningDelta(_PART_BREAK)
-            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" if text:
-                self._said.add(place)
-                yield ToolCallDelta(self._tools.get(place, 0), arguments=str(text))
             case "response.output_item.added":
-                yield from self._begin(place, document.get("item") or {})
+                yield from self._begin(self._number(document.get("output_index"), item), item)
             case "response.output_item.done":
-                yield from self._item(place, document.get("item") or {})
+                yield from self._item(self._number(document.get("output_index"), item), item)
             case "response.created" | "response.in_progress":
-                yield from self.served((document.get("response") or {}).get("model"))
+                yield from self._head(document.get("response") or {})
             case "response.completed" | "response.incomplete" | "response.failed" | "response.done":
-                yield from self.whole(document.get("response") or {})
+                yield from self.body(document.get("response") or {})
+                self.is_whole = kind in ("response.completed", "response.done")
+            case _:
+                yield from self._piece(kind, document)
 
-    def whole(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
+    def body(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """A response: what of its items has not come yet, the counts and how it ended."""
         self.has_begun = self.has_begun or "output" in document or "status" in document
-        yield from self.served(document.get("model"))
+        yield from self._head(document)
+        had = {self._items[number] for number in self._said}
         for place, item in enumerate(document.get("output") or []):
-            yield from self._item(place, item)
+            number = self._number(place, item)
+            if number in self._said or item.get("type") in _TOOLS or item.get("type") not in had:
+                yield from self._item(number, item)
         self._reason(document)
         told = document.get("usage")
         yield from self.count(usage.of_openai(told, self.images), usage.cost_nano_usd(told), complete=True)
@@ -66,18 +67,90 @@ class Responses(Reader):
             self.finish = None
             raise refusal(document if document.get("error") else {"error": {"message": "", "type": "server_error"}})
 
-    def _begin(self, place: Any, item: Mapping[str, Any]) -> Iterator[Chunk]:
-        if item.get("type") in _TOOLS and place not in self._tools:
-            index = self._tools[place] = len(self._tools)
-            yield ToolCallDelta(index, str(item.get("call_id") or item.get("id") or ""), str(item.get("name") or ""))
+    def is_complete(self, document: Mapping[str, Any]) -> bool:
+        """Whether it does not say that more follows."""
+        return document.get("status") not in ("in_progress", "queued", "cancelled")
 
-    def _item(self, place: Any, item: Mapping[str, Any]) -> Iterator[Chunk]:
-        """An item that is complete; said once, whether in pieces or here."""
-        yield from self._begin(place, item)
-        if place in self._said:
+    def _head(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
+        self.tools.seed = self.tools.seed or str(document.get("id") or "")
+        yield from self.served(document.get("model"))
+
+    def _number(self, place: Any, item: Mapping[str, Any]) -> int:
+        """Our number of an item, of which an event tells a place and perhaps ids."""
+        kind, ids = str(item.get("type") or ""), [str(item[name]) for name in ("call_id", "id") if item.get(name)]
+        number = next((self._known[identity] for identity in ids if identity in self._known), None)
+        places = [(place, item.get("call_id")), (place, None)] if place is not None or not ids else []
+        if number is None:
+            number = next((self._known[key] for key in places if key in self._known), None)
+            if number is not None and self._items[number] not in ("", kind):
+                number = None
+        if number is None:
+            number = len(self._items)
+            self._items.append(kind)
+        self._items[number] = self._items[number] or kind
+        self._known |= dict.fromkeys([*ids, *places[:1], ("at", place)], number)
+        return number
+
+    def _piece(self, kind: str, document: Mapping[str, Any]) -> Iterator[Chunk]:
+        """A piece of an item's words or arguments, or all of the arguments."""
+        if kind == "response.reasoning_summary_part.added" and self._has_reasoned:
+            yield ReasoningDelta(_PART_BREAK)
+        text = document.get(_WHOLE.get(kind, "delta"))
+        if not text or not (kind in _WHOLE or kind.endswith(".delta")):
             return
-        self._said.add(place)
-        match item.get("type"):
+        identity, place = document.get("item_id"), document.get("output_index")
+        number = self._known.get(str(identity))
+        if number is None and (place is not None or not identity):
+            number = self._known.get(("at", place))
+        if number is None:
+            number = self._number(place, {"id": identity})
+        match kind:
+            case "response.output_text.delta" | "response.refusal.delta":
+                self._mark(number, "message")
+                yield TextDelta(str(text))
+            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+                self._mark(number, "reasoning")
+                self._has_reasoned = True
+                yield ReasoningDelta(str(text))
+            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
+                self._said.add(number)
+                if number not in self._named:
+                    yield from self._begin(
+                        number, {"type": "custom_tool_call" if "custom" in kind else "function_call"}
+                    )
+                yield from self.tools.add(number, as_json(text))
+            case _ if kind in _WHOLE:
+                yield from self._settle(number, as_json(text))
+
+    def _mark(self, number: int, kind: str) -> None:
+        self._said.add(number)
+        self._items[number] = self._items[number] or kind
+
+    def _begin(self, number: int, item: Mapping[str, Any]) -> Iterator[Chunk]:
+        kind, name = item.get("type"), str(item.get("name") or "")
+        if kind not in _TOOLS:
+            return
+        identity, is_text = str(item.get("call_id") or item.get("id") or ""), _TOOLS[kind] == "input"
+        if number not in self._named:
+            self._named.add(number)
+            yield from self.tools.begin(number, identity, name, is_text=is_text)
+        else:
+            yield from self.tools.name(number, identity, name)
+
+    def _settle(self, number: int, arguments: str) -> Iterator[Chunk]:
+        self._said.add(number)
+        yield from self.tools.settle(number, arguments)
+
+    def _item(self, number: int, item: Mapping[str, Any]) -> Iterator[Chunk]:
+        """An item that is complete; said once, whether in pieces or here."""
+        kind = item.get("type")
+        yield from self._begin(number, item)
+        if kind in _TOOLS:
+            yield from self._settle(number, as_json(item.get(_TOOLS[kind])))
+        if number in self._said:
+            return
+        self._said.add(number)
+        match kind:
             case "message":
                 for part in item.get("content") or []:
                     if text := part.get("text") or part.get("refusal"):
@@ -87,15 +160,12 @@ class Responses(Reader):
                     if text := part.get("text"):
                         yield ReasoningDelta(_PART_BREAK + str(text) if self._has_reasoned else str(text))
                         self._has_reasoned = True
-            case str(kind) if kind in _TOOLS:
-                yield ToolCallDelta(self._tools[place], arguments=str(item.get(_TOOLS[kind]) or ""))
 
     def _reason(self, document: Mapping[str, Any]) -> None:
         match document.get("status"):
             case "completed":
-                self.finish = "tool_calls" if self._tools else "stop"
+                self.finish = "stop"
             case "incomplete":
-                why = (document.get("incomplete_details") or {}).get("reason") or "incomplete"
-                self.finish = "length" if why in ("max_output_tokens", "max_tokens") else str(why)
+                self.ended((document.get("incomplete_details") or {}).get("reason") or "incomplete")
             case str(status) if status not in ("in_progress", "queued", "failed"):
-                self.finish = status
+                self.ended(status)

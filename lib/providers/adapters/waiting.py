@@ -1,0 +1,36 @@
+"""How long a provider asks to be left alone: a number of seconds, or a moment (RFC 9110, 10.2.3)."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from lib.clock import utc_now
+
+_NUMBER = re.compile(r"\d{1,9}(\.\d+)?")
+
+
+def wait_of(headers: Mapping[str, str]) -> float | None:
+    """Seconds until another try makes sense, as the headers of an answer say (RFC 9110, 10.2.3); None: they don't.
+
+    Azure and OpenAI tell milliseconds, too. A moment counts from the answer's own date, whatever our clock says.
+    """
+    told = headers.get("retry-after-ms")
+    if told is not None and _NUMBER.fullmatch(str(told)):
+        return float(str(told)) / 1000
+    told = str(headers.get("retry-after") or "").strip()
+    if _NUMBER.fullmatch(told):
+        return float(told)
+    moment = _moment(told)
+    if moment is None:
+        return None
+    return max(0.0, (moment - (_moment(str(headers.get("date") or "")) or utc_now())).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
+    """An HTTP date; None for what is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
