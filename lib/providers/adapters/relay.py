@@ -19,6 +19,7 @@ from lib.fast_json import encode
 from lib.providers.adapters import failures
 from lib.providers.adapters.at_once import as_events
 from lib.providers.adapters.http_client import Client, Response
+from lib.providers.adapters.tool_ids import fit_ids
 from lib.providers.adapters.unpacking import RemoteProtocolError
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
 from lib.providers.kinds import Protocol, ProviderKind, facts
@@ -38,6 +39,7 @@ _PATHS = {
 _MOST_BLANKS = 64 * 1024  # bytes
 _MAY_BE_COUNTS = re.compile(rb'"usage"\s*:\s*\{')
 _CEILINGS = ("max_completion_tokens", "max_tokens")
+_ASKED = {Protocol.RESPONSES: "input", Protocol.MESSAGES: "messages"}
 _CEILING = {Protocol.RESPONSES: "max_output_tokens", Protocol.MESSAGES: "max_tokens"}
 
 
@@ -120,7 +122,7 @@ def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
                 if name not in request.parameters:
                     del body[name]
             body |= request.parameters
-            body["messages"] = request.messages
+            body["messages"] = fit_ids(request.messages, endpoint.kind, request.model)
             if request.stream and endpoint.kind != ProviderKind.MISTRAL:
                 options = wire.body.get("stream_options")
                 body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
@@ -133,6 +135,8 @@ def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
             given = {name: value for name, value in wire.given.items() if name not in _CEILINGS}
             said = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
             body = given | body
+            if (asked := body.get(_ASKED[protocol])) is not None:
+                body[_ASKED[protocol]] = fit_ids(asked, endpoint.kind, request.model, protocol)
             if said is not None and body.get(ceiling) is None:
                 body[ceiling] = said
             if wire.system.strip():

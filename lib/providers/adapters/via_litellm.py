@@ -19,6 +19,7 @@ from lib.errors import ProviderError
 from lib.providers.adapters import embeddings, failures, local, reranking
 from lib.providers.adapters.exchange import Exchange, listening
 from lib.providers.adapters.mending import mend
+from lib.providers.adapters.tool_ids import fit_ids
 from lib.providers.adapters.translate import Format, document_of
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest
 from lib.providers.kinds import ProviderKind, facts
@@ -209,7 +210,7 @@ def _arguments(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         **parameters,
         **_access(endpoint, request.model),
-        "messages": request.messages,
+        "messages": fit_ids(request.messages, endpoint.kind, request.model),
         "stream": request.stream or endpoint.kind == ProviderKind.LOCAL,
         "num_retries": 0,
         "max_retries": 0,
