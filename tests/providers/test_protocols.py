@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -144,15 +145,34 @@ def test_the_short_way_through_a_whole_answer_reads_what_the_general_one_does(
     assert said_at_once(data[:-1], shortly=True) == said_at_once(data[:-1], shortly=False)
 
 
+@cache
+def whole_from(name: str) -> int:
+    """How many bytes of a stream say that it has ended."""
+    data = PAYLOADS[name].streamed
+    lines = [place for place in range(len(data)) if data[place] == ord("\n")]
+    return next(n for n in lines if any(isinstance(c, Finish) for c in read(PAYLOADS[name], [data[:n]])))
+
+
 @pytest.mark.feature("CALL-4")
 @pytest.mark.parametrize("name", PAYLOADS)
-@given(part=st.floats(0.01, 0.97))
-def test_a_cut_stream_never_pretends_to_be_whole(name: str, part: float) -> None:
+@given(place=st.integers(1, 1_000_000), cuts=st.lists(st.integers(0, 100_000), max_size=9))
+def test_a_stream_that_is_cut_anywhere_keeps_what_came_and_never_pretends_to_be_whole(
+    name: str, place: int, cuts: list[int]
+) -> None:
     payload = PAYLOADS[name]
-    first = payload.streamed.index(b"\n", 200) + 2
-    chunks = read(payload, [payload.streamed[: max(first, int(len(payload.streamed) * part))]])
+    data = payload.streamed[: 1 + place % len(payload.streamed)]
+    try:
+        chunks = read(payload, cut(data, cuts))
+    except Unreadable:
+        assert b"\n" not in data, "a beginning that may be anything"
+        return
+    assert chunks == read(payload, [data])
     assert TEXT.startswith("".join(c.text for c in chunks if isinstance(c, TextDelta)))
-    if not any(isinstance(c, Finish) for c in chunks):
+    assert THOUGHT.startswith("".join(c.text for c in chunks if isinstance(c, ReasoningDelta)))
+    arguments = "".join(c.arguments for c in chunks if isinstance(c, ToolCallDelta))
+    assert any(json.dumps(ARGUMENTS, ensure_ascii=is_ascii).startswith(arguments) for is_ascii in (True, False))
+    assert any(isinstance(c, Finish) for c in chunks) is (len(data) >= whole_from(name))
+    if len(data) < whole_from(name):
         assert all(c.is_partial for c in chunks if isinstance(c, UsageReport))
 
 

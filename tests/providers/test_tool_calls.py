@@ -68,12 +68,12 @@ def streams(draw: st.DrawFn) -> tuple[list[Called], list[dict[str, Any]]]:
         parts = [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
         parts = [part for part in parts if part] if draw(st.booleans()) else ["", *[part for part in parts if part]]
         identity = {"none": None, "empty": "", "same": "call"}.get(ids, f"id{number}")
-        queue = []
+        queue = list[tuple[str | None, str | None, str]]()
         for position, part in enumerate(parts):
             told_id = identity if position == 0 or ids == "every" else None
-            queue.append((number, told_id, name if position == 0 or repeats_name else None, part))
+            queue.append((told_id, name if position == 0 or repeats_name else None, part))
         if tells_again:
-            queue.append((number, identity, name, text))
+            queue.append((identity, name, text))
         queues.append(queue)
     can_alternate = numbering == "own" or (ids == "every" and numbering != "drifting")
     order = [number for number, queue in enumerate(queues) for _ in queue]
@@ -82,9 +82,9 @@ def streams(draw: st.DrawFn) -> tuple[list[Called], list[dict[str, Any]]]:
         order = [*range(len(queues)), *_without_first(order, len(queues))]  # they begin in their order
     pieces = []
     for position, number in enumerate(order):
-        _, told_id, name, part = queues[number].pop(0)
+        told_id, told_name, part = queues[number].pop(0)
         index = {"own": number, "one": 0, "none": None, "drifting": position}[numbering]
-        pieces.append(piece(index, told_id, name, part))
+        pieces.append(piece(index, told_id, told_name, part))
     return calls, pieces
 
 
@@ -141,8 +141,8 @@ def test_older_and_doubled_forms_of_a_call() -> None:
         came = read("/chat/completions", events)
         assert (calls_in(came), came[-1]) == (BOTH[:1], Finish("tool_calls"))
     said = {"content": "Hi", "tool_calls": [piece(0, "a", "f", X)]}
-    again = [{"choices": [{"delta": said}]}, {"choices": [{"message": said, "finish_reason": "stop"}]}]
-    came = read("/chat/completions", again)
+    again = [{"delta": said}, {"message": said, "finish_reason": "stop"}]
+    came = read("/chat/completions", [{"choices": [choice]} for choice in again])
     assert (calls_in(came), sum(getattr(chunk, "text", "") == "Hi" for chunk in came)) == (BOTH[:1], 1)
 
 

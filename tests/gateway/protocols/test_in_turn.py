@@ -86,6 +86,6 @@ def test_calls_in_turn_and_words_pass_at_once_and_a_broken_answer_keeps_all() ->
     assert order.take(TextDelta("c")) == []
     assert order.take(ToolCallDelta(1, arguments="}")) == [ToolCallDelta(1, arguments="}"), TextDelta("c")]
     writer = anthropic_messages.Writer("log", "m")
-    data = b"".join(map(writer.chunk, (ToolCallDelta(0, "i", "f", "{"), TextDelta("words"))))
+    data = writer.chunk(ToolCallDelta(0, "i", "f", "{")) + writer.chunk(TextDelta("words"))
     assert b"words" not in data
     assert b"words" in writer.error(502, "stream_cut", "It broke off.")
