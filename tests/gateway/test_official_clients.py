@@ -20,7 +20,7 @@ from lib.calls.routing import Route
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT
-from tests.providers.wire import Script, Wire, openai_delta
+from tests.providers.wire import Script, Wire, openai_delta, sse
 
 ASK: Any = [{"role": "user", "content": "Where do rivers run?"}]
 TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
@@ -201,6 +201,43 @@ def test_what_only_one_protocol_can_say_is_relayed_or_refused(rig: Live, claude:
     with pytest.raises(anthropic.BadRequestError, match="Tools of Anthropic's own can't be used"):
         claude.messages.create(model="relayed", max_tokens=100, messages=ASK, tools=[tool])
     assert [row["provider"] for row in rig.rows()] == ["relays"]
+
+
+def alternating(wire: Wire) -> None:
+    """Two calls whose pieces come in turn, and an end that does not speak of them; or both at once."""
+    tools = [{"index": n, "id": f"c{n}", "function": {"name": f"f{n}", "arguments": ""}} for n in range(2)]
+    if not wire.server.requests[-1]["body"].get("stream"):
+        whole = [{"id": f"c{n}", "function": {"name": f"f{n}", "arguments": "{}"}} for n in range(2)]
+        wire.begin("application/json")
+        wire.say(json.dumps({"choices": [{"message": {"tool_calls": whole}, "finish_reason": None}]}))
+        return
+    parts = [{"index": n, "function": {"arguments": part}} for part in ('{"n": ', "1}") for n in range(2)]
+    wire.begin()
+    wire.say(*[sse({"choices": [{"delta": {"tool_calls": [one]}}]}) for one in [*tools, *parts]])
+    wire.say(openai_delta(finish="stop"), sse("[DONE]"))
+
+
+@pytest.mark.feature("GATE-1")
+def test_clients_of_blocks_get_calls_whose_pieces_come_in_turn(
+    rig: Live, gpt: openai.OpenAI, claude: anthropic.Anthropic
+) -> None:
+    rig.provider("odd", "custom", alternating)
+    with claude.messages.stream(model="odd", max_tokens=50, messages=ASK) as stream:
+        message = stream.get_final_message()
+    assert [(block.type == "tool_use" and (block.id, block.name, block.input)) for block in message.content] == [
+        ("c0", "f0", {"n": 1}),
+        ("c1", "f1", {"n": 1}),
+    ]
+    assert message.stop_reason == "tool_use"
+    assert (rig.row()["status"], rig.row()["finish_reason"]) == ("ok", "tool_calls")
+    whole = claude.messages.create(model="odd", max_tokens=50, messages=ASK)
+    assert (len(whole.content), whole.stop_reason, rig.row()["status"]) == (2, "tool_use", "ok")
+    events = list(gpt.responses.create(model="odd", input="hi", stream=True))
+    done = [event.item for event in events if event.type == "response.output_item.done"]
+    assert [item.type == "function_call" and (item.name, item.arguments) for item in done] == [
+        ("f0", '{"n": 1}'),
+        ("f1", '{"n": 1}'),
+    ]
 
 
 @pytest.mark.feature("GATE-1")

@@ -36,4 +36,5 @@ def _choices(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 {**tool, "index": n} for n, tool in enumerate(t for t in tools if isinstance(t, dict))
             ]
         yield {**rest, "delta": delta, "finish_reason": None}
-        yield {"index": rest["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
+        reason = choice.get("finish_reason") or ("tool_calls" if delta.get("tool_calls") else "stop")
+        yield {"index": rest["index"], "delta": {}, "finish_reason": reason}
