@@ -33,6 +33,8 @@ class InTurn:
 
     def take(self, chunk: Chunk) -> list[Chunk]:
         """What may be written now that a chunk has come."""
+        if self._open is None and not isinstance(chunk, ToolCallDelta):
+            return [chunk]  # nothing waits
         if not isinstance(chunk, _Piece):
             return [chunk]
         index = chunk.index if isinstance(chunk, ToolCallDelta) else None

@@ -57,7 +57,8 @@ class Writer:
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The events of a chunk, or nothing."""
-        return b"".join([self._written(piece) for piece in self._order.take(chunk)])
+        pieces = self._order.take(chunk)
+        return self._written(pieces[0]) if len(pieces) == 1 else b"".join([self._written(piece) for piece in pieces])
 
     def _rest(self) -> bytes:
         return b"".join([self._written(piece) for piece in self._order.end()])
