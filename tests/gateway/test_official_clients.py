@@ -241,6 +241,26 @@ def test_clients_of_blocks_get_calls_whose_pieces_come_in_turn(
 
 
 @pytest.mark.feature("GATE-1")
+@pytest.mark.parametrize(("name", "kind"), [("openai", "custom"), ("responses", "openai")])
+def test_a_server_that_always_streams_is_written_as_a_whole_answer(
+    rig: Live, gpt: openai.OpenAI, claude: anthropic.Anthropic, name: str, kind: str
+) -> None:
+    def streams(wire: Wire) -> None:
+        wire.begin()
+        wire.say(PAYLOADS[name].streamed)
+
+    rig.provider("streams", kind, streams)
+    if name == "responses":
+        assert gpt.responses.create(model="streams", input="hi").output_text == TEXT
+    else:
+        assert gpt.chat.completions.create(model="streams", messages=ASK).choices[0].message.content == TEXT
+        message = claude.messages.create(model="streams", max_tokens=50, messages=ASK)
+        assert [block.text for block in message.content if block.type == "text"] == [TEXT]
+    assert {row["status"] for row in rig.rows()} == {"ok"}
+    assert rig.row()["completion_tokens"] == PAYLOADS[name].usage.completion_tokens
+
+
+@pytest.mark.feature("GATE-1")
 def test_models_and_counts(rig: Live, gpt: openai.OpenAI, claude: anthropic.Anthropic) -> None:
     assert {"relayed", "claude", "replies"} <= {model.id for model in gpt.models.list()}
     assert gpt.models.retrieve("relayed").owned_by == "relayed"

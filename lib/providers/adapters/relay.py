@@ -4,7 +4,7 @@ Nothing is translated, so nothing is lost and little is spent: a field nobody he
 is read on the way by the same readers as in the other lane, so the ledger's row is the same. Changed are the model, the
 key, the system prompt and parameters of the configuration, and that the provider is asked for its counts; where the
 program did not ask for them, the event that holds them is taken out again. A server that was asked for a stream and
-tells its answer at once is written as events.
+tells its answer at once is written as events, and the other way round.
 
 Connections are kept, redirects are not followed, and the addresses a name resolves to are checked at connect.
 """
@@ -26,7 +26,7 @@ from lib.providers.kinds import Protocol, ProviderKind, facts
 from lib.providers.parameter_rules import ALLOWED
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.embeddings import EmbeddingsAnswer
-from lib.providers.protocols.framing import BOM, Documents, Unreadable, parse
+from lib.providers.protocols.framing import BOM, Documents, Unreadable, is_events, parse
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.usage import images_in
 
@@ -66,11 +66,11 @@ class Relay:
             try:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
-                said, data, is_told_at_once = list[Chunk](), b"", False
+                said, data, is_told_at_once, has_other_form = list[Chunk](), b"", False, False
                 documents = Documents(reader.parse)
                 if not request.stream or protocol is Protocol.EMBEDDINGS:
                     data = (await response.read()).removeprefix(BOM)
-                    said = reader.read_whole(data)
+                    said, has_other_form = reader.read_whole(data), is_events(data)
                 else:
                     first = await _beginning(response)
                     if first.lstrip()[:1] == b"{" and not _is_stream(response):
@@ -85,7 +85,7 @@ class Relay:
                 response.close()
             if not reader.has_begun and not (request.stream and _is_stream(response)):
                 raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
-            if is_told_at_once and protocol is not Protocol.CHAT:
+            if has_other_form or (is_told_at_once and protocol is not Protocol.CHAT):
                 for chunk in (*said, *reader.end()):
                     yield chunk
                 return

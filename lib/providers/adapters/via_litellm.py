@@ -25,7 +25,7 @@ from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, 
 from lib.providers.kinds import ProviderKind, facts
 from lib.providers.parameter_rules import allowed
 from lib.providers.protocols import reader_for
-from lib.providers.protocols.framing import Documents, Unreadable, parse
+from lib.providers.protocols.framing import Documents, Unreadable, is_events, parse
 from lib.providers.protocols.openai_chat import OpenAIChat
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
@@ -147,7 +147,9 @@ async def _raw(exchange: Exchange, reader: Reader, endpoint: Endpoint, request: 
             reader.is_whole = reader.is_complete(document)
     else:
         body = b"".join([data async for data in exchange.body()])
-        for chunk in reader.whole(_mapping(parse(body))) if body.strip() else ():
+        is_document = body.strip() and not is_events(body)
+        chunks = reader.whole(_mapping(parse(body))) if is_document else iter(reader.read_events(body))
+        for chunk in chunks:
             yield chunk
     if not reader.has_begun and not (request.stream and exchange.is_stream):
         raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")

@@ -26,6 +26,11 @@ def parse(data: bytes) -> Any:
         raise Unreadable(data[:500].decode("utf-8", "replace")) from None
 
 
+def is_events(data: bytes) -> bool:
+    """Whether a body is a stream of events, by its beginning: some servers send one whatever they are asked for."""
+    return data.removeprefix(BOM).lstrip().startswith((b"data:", b"event:", b"id:", b"retry:", b":"))
+
+
 class Documents:
     """The state of one body; feed it, and `end` it when the connection closed. `read` makes a document of its bytes.
 

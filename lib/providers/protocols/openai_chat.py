@@ -147,7 +147,7 @@ class OpenAIChat(Reader):
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
         """As every reader; an answer of several has not ended before all have."""
-        if self._open and not is_done and not self.is_whole:
+        if self._open and not is_done and not self._is_done and not self.is_whole:
             self.finish = None
         return super().end(is_done=is_done)
 

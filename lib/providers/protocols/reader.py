@@ -14,7 +14,7 @@ from lib.providers.chunks import (
     UsageReport,
 )
 from lib.providers.protocols.finish import FAILURES, reason_of
-from lib.providers.protocols.framing import parse
+from lib.providers.protocols.framing import Documents, is_events, parse
 from lib.providers.protocols.refusal import Refusal
 from lib.providers.protocols.tool_calls import ToolCalls
 
@@ -28,7 +28,7 @@ class Reader:
     """
 
     def __init__(self, images: int = 0) -> None:
-        self.has_begun = self.is_whole = False
+        self.has_begun = self.is_whole = self._is_done = False
         self.tools = ToolCalls()
         self.images = images
         self.finish: str | None = None
@@ -50,8 +50,17 @@ class Reader:
 
     def read_whole(self, data: bytes) -> list[Chunk]:
         """The chunks in the bytes of an answer that came at once; nothing when they are no object."""
+        if is_events(data):
+            return self.read_events(data)
         document = parse(data) if data.strip() else None
         return list(self.whole(document)) if isinstance(document, dict) else []
+
+    def read_events(self, data: bytes) -> list[Chunk]:
+        """The chunks in a stream that came as one body."""
+        documents = Documents(self.parse)
+        chunks = [chunk for one in (*documents.feed(data), *documents.end()) for chunk in self.read(one)]
+        self._is_done = documents.is_done
+        return chunks
 
     def whole(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunks in an answer that came at once, which is all of it; Refusal when it states an error."""
@@ -84,7 +93,7 @@ class Reader:
         `is_done`: the server wrote `[DONE]`. With complete counts that says it, too.
         """
         is_counted = self._report is not None and not self._report.is_partial
-        if self.finish is None and (self.is_whole or (is_done and is_counted)):
+        if self.finish is None and (self.is_whole or ((is_done or self._is_done) and is_counted)):
             self.finish = "stop"
         yield from self.tools.end(is_whole=self.finish in ("stop", "tool_calls"))
         if self.finish in ("stop", "tool_calls"):  # some say the one and mean the other
