@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.providers.adapters.relay import _Events
@@ -156,6 +156,7 @@ def whole_from(name: str) -> int:
 @pytest.mark.feature("CALL-4")
 @pytest.mark.parametrize("name", PAYLOADS)
 @given(place=st.integers(1, 1_000_000), cuts=st.lists(st.integers(0, 100_000), max_size=9))
+@example(place=21, cuts=[])  # in the second line of an event
 def test_a_stream_that_is_cut_anywhere_keeps_what_came_and_never_pretends_to_be_whole(
     name: str, place: int, cuts: list[int]
 ) -> None:

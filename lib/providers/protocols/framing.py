@@ -42,7 +42,7 @@ class Documents:
         self._line: list[bytes] = []  # a line whose end has not come
         self._pending: list[bytes] = []  # lines that are not a document yet
         self._size = 0
-        self._has_read = self.is_done = self._has_begun = False
+        self._has_read = self.is_done = self._has_begun = self._has_events = False
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """The documents that are complete with these bytes."""
@@ -63,12 +63,12 @@ class Documents:
     def end(self) -> Iterator[Any]:
         """What the last line holds: a rest that was cut off is dropped, a body that never was JSON is Unreadable."""
         last, self._line = self._trim(b"".join(self._line)), []
-        is_event = last.startswith((b"data:", b"event:"))
+        has_events = self._has_events or last.startswith((b"data:", b"event:"))
         try:
             yield from self._take(last)
             yield from self._take(b"")
         except Unreadable:
-            if not self._has_read and not is_event:
+            if not self._has_read and not has_events:
                 raise
 
     def _trim(self, line: bytes) -> bytes:
@@ -84,11 +84,12 @@ class Documents:
                 yield self._read(whole)
             return
         if line.startswith(b"data:"):
-            line = line[5:].lstrip()
+            self._has_events, line = True, line[5:].lstrip()
             if line == b"[DONE]":
                 self.is_done = True
                 return
         elif line.startswith((b":", b"event:", b"id:", b"retry:")):
+            self._has_events = True
             return
         elif line.startswith(b"{") and line != b"{" and not self._pending:
             yield self._read(line)  # a line of JSON is a document by itself
