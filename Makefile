@@ -1,6 +1,7 @@
 # run serves the app, test runs every test, lint checks style and types, bench prints the measured numbers,
-# lock rewrites constraints.txt. Each makes what it needs. PORT, LLM_MANAGER_DATA and DATABASE_URL are read.
-.PHONY: run test lint bench lock environment environment-dev clean
+# lock rewrites constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT,
+# LLM_MANAGER_DATA and DATABASE_URL are read.
+.PHONY: run test lint bench lock audit environment environment-dev clean
 VENV := .venv/bin/python
 TESTS ?= tests
 
@@ -22,6 +23,9 @@ bench: environment-dev
 
 lock: environment-dev
 	@$(VENV) scripts/lock.py
+
+audit: environment-dev
+	@$(VENV) scripts/audit.py
 
 environment:
 	@python=$$(sh scripts/find_python.sh) && "$$python" scripts/install.py run
