@@ -125,11 +125,11 @@ class Installation:
         return Sums(ended, statuses.get("ok", 0), statuses.get("orphaned", 0), *counts)
 
     def unwritten(self, acknowledged: Sequence[str]) -> set[str]:
-        """Acknowledged calls without exactly one row that says ok."""
+        """Acknowledged calls without exactly one final row, or whose final row does not say ok."""
         services = self.recover()
         try:
             with services.store.read() as connection:
-                found = select(usage_logs.c.call_id).group_by(usage_logs.c.call_id)
+                found = select(usage_logs.c.call_id).where(usage_logs.c.is_final).group_by(usage_logs.c.call_id)
                 found = found.having(func.count() == 1, func.min(usage_logs.c.status) == "ok")
                 return set(acknowledged) - set(connection.scalars(found))
         finally:

@@ -1,6 +1,8 @@
 """A model server that answers at once.
 
-`python -m benchmarks.gateway_rig.upstream PORT [PAUSE_MS]`, OpenAI's chat protocol.
+`python -m benchmarks.gateway_rig.upstream PORT [PAUSE_MS [FAULTS]]`, OpenAI's chat protocol.
+
+FAULTS is the share of requests that fail, by turns with a status 500, a closed connection and a half stream.
 
 HTTP/1.1 written by hand on an asyncio Protocol, so that it is not what is measured. A stream is a hundred chunks, one
 write each, with a turn of the loop (or PAUSE_MS) between them, then the usage and [DONE]. A plain answer waits for
@@ -9,6 +11,7 @@ PAUSE_MS once.
 
 import asyncio
 import json
+import random
 import sys
 from typing import Any
 
@@ -43,6 +46,7 @@ def _plain() -> bytes:
 
 
 PLAIN = _plain()
+FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 WORDS = [_delta({"role": "assistant", "content": "word "})] + [_delta({"content": f"{n} "}) for n in range(1, CHUNKS)]
 TAIL = _delta({}, "stop") + _event([], usage=USAGE) + _chunk(b"data: [DONE]\n\n") + _chunk(b"")
@@ -51,8 +55,9 @@ TAIL = _delta({}, "stop") + _event([], usage=USAGE) + _chunk(b"data: [DONE]\n\n"
 class Connection(asyncio.Protocol):
     """One client; requests come one after another."""
 
-    def __init__(self, pause_s: float) -> None:
-        self._pause_s, self._buffer, self._sent = pause_s, b"", 0
+    def __init__(self, pause_s: float, faults: float = 0.0) -> None:
+        self._pause_s, self._faults = pause_s, faults
+        self._buffer, self._sent, self._cut_at = b"", 0, -1
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -68,7 +73,10 @@ class Connection(asyncio.Protocol):
         if len(self._buffer) < end + 4 + size:
             return
         body, self._buffer = self._buffer[end + 4 : end + 4 + size], self._buffer[end + 4 + size :]
-        if json.loads(body).get("stream"):
+        streams, self._cut_at = bool(json.loads(body).get("stream")), -1
+        if random.random() < self._faults and not self._goes_wrong(streams):
+            return
+        if streams:
             self._sent = 0
             self._transport.write(HEAD)
             self._step()
@@ -77,12 +85,26 @@ class Connection(asyncio.Protocol):
         else:
             self._write_plain()
 
+    def _goes_wrong(self, streams: bool) -> bool:
+        """Fail one of the ways; whether an answer begins nevertheless."""
+        way = random.choice(("status", "closed", "cut") if streams else ("status", "closed"))
+        if way == "status":
+            self._transport.write(FAILED)
+        elif way == "closed":
+            self._transport.abort()
+        else:
+            self._cut_at = CHUNKS // 2
+        return way == "cut"
+
     def _write_plain(self) -> None:
         if not self._transport.is_closing():
             self._transport.write(PLAIN)
 
     def _step(self) -> None:
         if self._transport.is_closing():
+            return
+        if self._sent == self._cut_at:
+            self._transport.abort()
             return
         if self._sent == CHUNKS:
             self._transport.write(TAIL)
@@ -96,13 +118,14 @@ class Connection(asyncio.Protocol):
             loop.call_soon(self._step)
 
 
-async def main(port: int, pause_s: float) -> None:
+async def main(port: int, pause_s: float, faults: float = 0.0) -> None:
     """Serve until killed."""
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(pause_s), "127.0.0.1", port, backlog=1024
+        lambda: Connection(pause_s, faults), "127.0.0.1", port, backlog=1024
     )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]) / 1000 if len(sys.argv) > 2 else 0.0))
+    port, pause_ms, faults, *_ = [*sys.argv[1:], "0", "0"]
+    uvloop.run(main(int(port), float(pause_ms) / 1000, float(faults)))

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 from lib.access.permissions import OPERATOR
 from lib.services import build
 from lib.settings import PROJECT, Settings
+from tests.waiting import CEILING_S
 
 USER, PASSWORD = "amira", "correct horse battery"
 _FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
@@ -38,7 +39,7 @@ class Server:
     def stop(self) -> str:
         """End it with SIGTERM; its log."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(CEILING_S)
         return self.log.read_text()
 
 
@@ -63,10 +64,10 @@ def start_server(data: Path, **environment: str) -> Server:
             stderr=subprocess.STDOUT,
         )
     server = Server(f"http://127.0.0.1:{port}", data, process, log)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + CEILING_S
     while True:
         try:
-            urllib.request.urlopen(server.url + "/readyz", timeout=5).close()
+            urllib.request.urlopen(server.url + "/readyz", timeout=CEILING_S).close()
             return server
         except OSError:
             assert process.poll() is None, log.read_text()

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +25,7 @@ def test_a_key_made_on_the_page_stands_in_commands_that_work(signed_in: Page, se
     command = page.get_by_test_id("stCode").filter(has_text="chat/completions").first.inner_text()
     assert re.search(r"Bearer llmm_[\w-]{43}'", command)
     assert server.url in command
-    answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=CEILING_S)
     assert "The ledger is exact" in answer.stdout
     page.get_by_role("button", name="Ask the model").click()
     expect(page.get_by_text("The ledger is exact")).to_be_visible(timeout=30_000)

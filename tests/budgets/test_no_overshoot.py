@@ -15,6 +15,7 @@ from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_windows
 from tests.budgets.budget_rig import DOLLAR, FACTS, Rig
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("COST-2")
 SPENDER = Path(__file__).with_name("spender.py")
@@ -57,7 +58,7 @@ def test_four_processes_on_one_budget(store: Store) -> None:
     rig.budget(limit=1000 * DOLLAR, scope="global", subject="", period="day", is_hard=False, now=utc_now())
     command = [sys.executable, str(SPENDER), store.url.render_as_string(hide_password=False), "60", str(DOLLAR)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    passed = sum(int(process.communicate(timeout=120)[0]) for process in running)
+    passed = sum(int(process.communicate(timeout=CEILING_S)[0]) for process in running)
     assert all(process.returncode == 0 for process in running)
     with store.read() as connection:
         windows = connection.execute(select(budget_windows).order_by(budget_windows.c.limit_nano_usd)).all()

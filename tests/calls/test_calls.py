@@ -1,8 +1,6 @@
 """The one road to a model: every call a row, honest in status, tokens and cost, whatever the provider does."""
 
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +15,7 @@ from lib.db.tables import open_calls, usage_payloads
 from lib.errors import InvalidInput, NotFound, PermissionDenied
 from lib.settings import Settings
 from tests.calls.rig import AMIRA, JONAS, Rig, within
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -24,13 +23,6 @@ def rig(tmp_path: Any, database_url: str) -> Iterator[Rig]:
     made = Rig(Settings(data_dir=tmp_path, database_url=database_url))
     yield made
     made.services.close()
-
-
-def until(condition: Any, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.005)
 
 
 @pytest.mark.feature("CALL-1")

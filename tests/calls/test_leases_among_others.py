@@ -29,6 +29,7 @@ from lib.providers.price_book import PriceBook
 from lib.settings import Settings
 from tests.calls.leasing import FACTS, WARM, Process, budget, figures, rows
 from tests.calls.ledger_rig import closing, opening
+from tests.waiting import CEILING_S
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
 OTHER = CallFacts("scripted", "other")
@@ -305,7 +306,7 @@ def test_an_opening_that_cannot_be_noted_takes_no_money(store: Store, tmp_path: 
             process.ledger.open_at_once(row, Ask(row["id"], FACTS, 50))
         assert free(process) == before
         process.close(running, 1)
-        await asyncio.wait_for(process.stop(), 10)
+        await asyncio.wait_for(process.stop(), CEILING_S)
 
     asyncio.run(scenario())
     assert figures(store, of_app) == (1, 0)
@@ -376,7 +377,7 @@ def test_limits_and_leases_lock_in_one_order(store: Store, monkeypatch: pytest.M
         loop.close()
 
     def end_one() -> None:
-        counted.wait(5)
+        counted.wait(CEILING_S)
         end = closing(ended)
         end.claim = Claim("tests", 10, key)
         with store.write() as connection:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import CEILING_S
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -39,9 +41,9 @@ def test_serve_prints_its_address_answers_and_stops(tmp_path: Path) -> None:
             assert f"http://localhost:{port}" in said
             assert "External URL" not in said
             # The socket is bound before this line is printed, so the request waits in its queue until it is served.
-            with urllib.request.urlopen(f"http://localhost:{port}/readyz", timeout=60) as answer:
+            with urllib.request.urlopen(f"http://localhost:{port}/readyz", timeout=CEILING_S) as answer:
                 assert json.load(answer) == {"status": "ready"}
         finally:
             server.send_signal(signal.SIGTERM)
-            status = server.wait(30)
+            status = server.wait(CEILING_S)
     assert status in (0, -signal.SIGTERM)

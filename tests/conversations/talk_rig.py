@@ -8,6 +8,7 @@ from lib.conversations.conversation import Conversation, Message
 from lib.conversations.thread import Thread
 from lib.settings import Settings
 from tests.calls.rig import AMIRA, Rig
+from tests.waiting import CEILING_S
 
 
 class TalkRig(Rig):
@@ -30,7 +31,7 @@ class TalkRig(Rig):
     def ask(self, conversation: Conversation, text: str, actor: Actor = AMIRA, **more: Any) -> Message:
         """Send and wait; the answer."""
         sent = self.talk.send(actor, conversation.id, text, **more)
-        return self.talk.wait(actor, conversation.id, sent.answer_id, 10)
+        return self.talk.wait(actor, conversation.id, sent.answer_id, CEILING_S)
 
     def thread(self, conversation: Conversation, actor: Actor = AMIRA, limit: int = 0) -> Thread:
         """The branch shown."""

@@ -13,6 +13,7 @@ from lib.conversations.exports import Form
 from lib.errors import InvalidInput, NotFound
 from tests.calls.rig import AMIRA, JONAS
 from tests.conversations.talk_rig import TalkRig
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("PLAY-6")
 
@@ -174,7 +175,7 @@ def test_every_form_of_export(rig: TalkRig) -> None:
     rig.ask(talk, "=1+1")
     second = rig.thread(talk).messages[1]
     sent = rig.talk.regenerate(AMIRA, talk.id, second.id, configuration=rig.configuration("say:two"))
-    rig.talk.wait(AMIRA, talk.id, sent.answer_id, 10)
+    rig.talk.wait(AMIRA, talk.id, sent.answer_id, CEILING_S)
 
     def export(form: Form) -> str:
         return rig.services.conversation_exchange.export(AMIRA, [talk.id], form).decode()

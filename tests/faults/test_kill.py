@@ -18,12 +18,12 @@ import sys, threading
 sys.path.insert(0, {project!r})
 from pathlib import Path
 from tests.calls.rig import AMIRA, Rig
+from tests.waiting import notes_on_disk, until
 from lib.settings import Settings
 rig = Rig(Settings(data_dir=Path({folder!r}), database_url={url!r}))
 done = rig.run("say:This one ended")
 call_id = rig.services.calls.start(rig.request("lorem:9000+slow:10ms+priced"))
-while rig.services.calls.view(AMIRA, call_id).execution_time_ms < 1300:
-    threading.Event().wait(0.02)
+until(lambda: any(note["text"] and note["chunks"] > 20 for note in notes_on_disk(Path({folder!r}))))
 print(done.call_id, call_id, flush=True)
 threading.Event().wait()
 """

@@ -20,6 +20,7 @@ from lib.errors import LLMManagerError
 from lib.services import build
 from lib.settings import PROJECT, Settings
 from tests.calls.rig import AMIRA, Rig
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("CALL-4")
 
@@ -60,7 +61,7 @@ def test_a_lock_delays_the_row_and_neither_the_answer_nor_its_end(rig: Rig, data
     call_id = calls.start(rig.request("lorem:20+slow:20ms"))
     with locked(database_url):
         call = calls._calls[call_id]
-        assert call.ended.wait(5), "the end of the call must not wait for the database"
+        assert call.ended.wait(CEILING_S), "the end of the call must not wait for the database"
         assert calls.view(AMIRA, call_id).status == "ok"
         threading.Event().wait(0.5)  # several tries fail meanwhile
     calls.flush()
@@ -109,7 +110,7 @@ def test_connections_cut_under_load_lose_and_double_nothing(rig: Rig, database_k
         done.set()
         other.join()
     for call_id in sent:
-        assert calls._calls[call_id].ended.wait(10)
+        assert calls._calls[call_id].ended.wait(CEILING_S)
     calls.flush()
     assert sent
     assert {counts(rig.services.store, call_id) for call_id in sent} == {(1, 0)}
@@ -138,7 +139,7 @@ def test_a_call_does_not_hear_of_connections_that_the_database_ended(rig: Rig, m
             assert calls.wait(AMIRA, calls.start(rig.request("echo")), 10).status == "ok"
         monkeypatch.setattr(admission, "admit", cut_once)  # the connection that opens a call, half-way
         last = calls.start(rig.request("echo"))
-        assert calls.wait(AMIRA, last, 10).status == "ok"
+        assert calls.wait(AMIRA, last, CEILING_S).status == "ok"
     operator.dispose()
     calls.flush()
     assert asked == [1]
@@ -150,6 +151,7 @@ import resource, sys, threading
 sys.path.insert(0, {project!r})
 from pathlib import Path
 from tests.calls.rig import AMIRA, Rig
+from tests.waiting import CEILING_S
 from lib.settings import Settings
 import lib.db.engine
 lib.db.engine.BUSY_TIMEOUT_S = 0.2
@@ -160,7 +162,7 @@ call_id = calls.start(rig.request("lorem:20+slow:20ms"))
 """
 _FULL = """
 resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
-assert calls._calls[call_id].ended.wait(10)
+assert calls._calls[call_id].ended.wait(CEILING_S)
 threading.Event().wait(1.5)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 calls.flush()
@@ -170,7 +172,7 @@ print(call_id, flush=True)
 _KILLED = """
 from tests.faults.test_ledger_faults import locked
 with locked({url!r}):
-    assert calls._calls[call_id].ended.wait(10)
+    assert calls._calls[call_id].ended.wait(CEILING_S)
     print(call_id, flush=True)
     threading.Event().wait()
 """
@@ -185,7 +187,7 @@ def child(rest: str, folder: Path, url: str) -> Any:
 
 def test_a_full_disk_delays_the_row(database_url: str, tmp_path: Path) -> None:
     process = child(_FULL, tmp_path, database_url)
-    call_id = process.communicate(timeout=60)[0].strip()
+    call_id = process.communicate(timeout=CEILING_S)[0].strip()
     assert process.returncode == 0
     store = Store(database_url)
     assert counts(store, call_id) == (1, 0)

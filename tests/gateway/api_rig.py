@@ -18,6 +18,7 @@ from lib.gateway.doors import Doors
 from lib.gateway.routes import door_routes
 from lib.services import Services
 from lib.settings import Settings
+from tests.waiting import CEILING_S
 
 ANSWER = "Rivers run"
 PASSWORD = "correct horse battery"
@@ -92,6 +93,6 @@ def live(settings: Settings) -> Iterator[tuple[str, ApiRig]]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", rig
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(CEILING_S)
         service_root.use(None)
         services.close()

@@ -21,6 +21,7 @@ from lib.gateway.straight import StraightProtocol
 from lib.services import Services
 from lib.settings import Settings
 from tests.providers.wire import Script, WireServer, serving
+from tests.waiting import CEILING_S
 
 PASSWORD = "correct horse battery"
 
@@ -63,7 +64,7 @@ class Live:
         """The newest row."""
         return self.rows()[-1]
 
-    def eventually(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    def eventually(self, holds: Callable[[], bool], seconds: float = CEILING_S) -> None:
         """Wait for something that another thread brings about."""
         deadline = time.monotonic() + seconds
         while not holds():
@@ -89,7 +90,7 @@ def live(settings: Settings, http: Any = StraightProtocol) -> Iterator[Live]:
     thread.start()
     with ExitStack() as stack:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + CEILING_S
             while not server.started:
                 assert thread.is_alive()
                 assert time.monotonic() < deadline
@@ -97,6 +98,6 @@ def live(settings: Settings, http: Any = StraightProtocol) -> Iterator[Live]:
             yield Live(services, server.servers[0].sockets[0].getsockname()[1], stack)
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(CEILING_S)
             service_root.use(None)
             services.close()

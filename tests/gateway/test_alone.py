@@ -26,6 +26,7 @@ from lib.gateway import alone, health
 from lib.gateway.supervisor import Supervisor, bound, reserve
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-4")
 
@@ -56,19 +57,19 @@ def gateway(folder: Path, *more: str, **variables: str) -> Iterator[tuple[str, p
             yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(CEILING_S)
 
 
 def ask(url: str, **headers: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=CEILING_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
 
 
-def wait_until(holds: Callable[[], object], within_s: float = 30.0) -> None:
+def wait_until(holds: Callable[[], object], within_s: float = CEILING_S) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline
@@ -100,7 +101,7 @@ def test_a_requests_head_has_limits_and_no_second_request_in_its_body(tmp_path: 
         port = int(address.rpartition(":")[2])
 
         def said(*parts: bytes) -> bytes:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            with socket.create_connection(("127.0.0.1", port), timeout=CEILING_S) as client:
                 try:
                     for part in parts:
                         client.sendall(part)
@@ -155,7 +156,7 @@ def test_workers_serve_the_doors_on_one_database_and_one_that_dies_is_replaced(t
         wait_until(lambda: is_ready(address))
         assert max(before) in listening(supervisor, port), "the other was left alone"
         supervisor.terminate()
-        assert supervisor.wait(15) == 0
+        assert supervisor.wait(CEILING_S) == 0
 
 
 def test_no_worker_loads_the_pages_framework(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with start(tmp_path, port) as process:
-            said = process.communicate(timeout=30)[1]
+            said = process.communicate(timeout=CEILING_S)[1]
     assert process.returncode == 1
     assert said.startswith(f"Port {port} is in use.")
     assert len(said.splitlines()) == 1
@@ -198,14 +199,14 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_a_second_gateway_on_the_port_is_refused(tmp_path: Path) -> None:
     with gateway(tmp_path) as (address, _), start(tmp_path, int(address.rpartition(":")[2])) as second:
-        assert "is in use" in second.communicate(timeout=30)[1]
+        assert "is in use" in second.communicate(timeout=CEILING_S)[1]
     assert second.returncode == 1
 
 
 def test_an_installation_that_can_not_serve_says_why_and_ends(tmp_path: Path) -> None:
     (tmp_path / "llm_manager.db").write_bytes(b"not a database, but long enough to look like a file " * 50)
     with start(tmp_path, free_port()) as process:
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=CEILING_S)[1]
     assert process.returncode == 1
     assert "is damaged" in said
     assert "Traceback" not in said

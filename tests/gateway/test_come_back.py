@@ -15,6 +15,7 @@ from lib.providers.circuits import THRESHOLD
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire, openai_delta, sse
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-3")
 PRICE = f"kind,model,valid_from,above_tokens,input,output\ncustom,m,{date.today()},,1,1\n"
@@ -124,7 +125,7 @@ def test_a_conversation_says_it_too(rig: Live) -> None:
 
     provide(rig, "busy", busy)
     key, _ = rig.services.api_keys.create(rig.jonas, app="bot", endpoints=["api"])
-    with httpx.Client(base_url=rig.url, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
+    with httpx.Client(base_url=rig.url, headers={"authorization": f"Bearer {key}"}, timeout=CEILING_S) as client:
         begun = client.post("/api/conversations", json={"configuration": "busy"}).json()
         answer = client.post(f"/api/conversations/{begun['id']}/messages", json={"content": "hi"})
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "90")

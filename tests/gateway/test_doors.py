@@ -25,6 +25,7 @@ from lib.gateway.login import safe_next
 from lib.gateway.routes import middleware, routes
 from lib.services import Services, build
 from lib.settings import Settings
+from tests.waiting import CEILING_S
 
 USER, PASSWORD = "amira", "correct horse battery"
 
@@ -268,9 +269,9 @@ async def _watched(services: Services, token: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(services.sessions, "revoked", fail_once)
     ended = sockets.add(token)
     watch = asyncio.create_task(watch_sessions(services, every_s=0.01))
-    await asyncio.wait_for(met.wait(), 5)
+    await asyncio.wait_for(met.wait(), CEILING_S)
     services.sessions.end(token)
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), CEILING_S)
     watch.cancel()
     sockets.remove(token, ended)
     return ended.is_set()

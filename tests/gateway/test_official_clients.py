@@ -21,6 +21,7 @@ from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT
 from tests.providers.wire import Script, Wire, openai_delta, sse
+from tests.waiting import CEILING_S
 
 ASK: Any = [{"role": "user", "content": "Where do rivers run?"}]
 TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
@@ -355,7 +356,7 @@ def test_a_client_that_leaves_before_its_call_is_opened_leaves_nothing(
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {rig.key}\r\n"
     with socket.create_connection(("127.0.0.1", rig.port)) as client:
         client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-        assert waiting.wait(10)
+        assert waiting.wait(CEILING_S)
     rig.eventually(lambda: not rig.services.calls._calls)
     assert (rig.rows(), server.requests, caplog.records) == ([], [], [])
 
@@ -491,7 +492,7 @@ def test_as_many_as_like_note_something_about_their_calls_at_once(rig: Live) -> 
     head = {"authorization": f"Bearer {token}"}
 
     def one(_: int) -> int:
-        with httpx.Client(base_url=rig.url, headers=head, timeout=30) as client:
+        with httpx.Client(base_url=rig.url, headers=head, timeout=CEILING_S) as client:
             asked = client.post("/api/generate", json={"configuration": "relayed", "prompt": "Hi"})
             call_id = asked.json()["call_id"]
             noted = {"metrics": [{"key": "rating", "value": 5}]}

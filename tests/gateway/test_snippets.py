@@ -29,6 +29,7 @@ from lib.gateway.routes import middleware, routes
 from lib.gateway.snippets import Connection, Snippet, snippets
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-1")
 ODD = 'acme/it\'s "odd" $(false) `x`\nEND'
@@ -46,7 +47,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
     server = uvicorn.Server(uvicorn.Config(_app(services), host="127.0.0.1", port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + CEILING_S
     while not server.started:
         assert thread.is_alive()
         assert time.monotonic() < deadline
@@ -54,7 +55,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
     port = server.servers[0].sockets[0].getsockname()[1]
     yield Connection(f"http://127.0.0.1:{port}", token, "greeter", "greeter")
     server.should_exit = True
-    thread.join(20)
+    thread.join(CEILING_S)
     root.use(None)
     services.close()
 
@@ -74,7 +75,7 @@ def named(connection: Connection, tab: str, title: str) -> Snippet:
 
 
 def ran(*command: str, **environment: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING_S, env=os.environ | environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -19,6 +19,7 @@ from lib.gateway import exchange
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire, stalled_by
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-3")
 NAMES = ["b\x00t", "bot\x00", "\ud800", "nobody/\x00", "bot/\ud800", "x" * 100_000, "\u202ebot", "' OR 1=1 --"]
@@ -136,5 +137,5 @@ def test_more_calls_than_a_process_takes_are_told_to_come_again(rig: Live, monke
     assert (answer.status_code, answer.headers.get("retry-after")) == (429, "1"), answer.text
     gate.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(CEILING_S)
     assert post(rig, {**body, "model": "bot", "stream": False}).status_code == 200

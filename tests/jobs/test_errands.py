@@ -14,6 +14,7 @@ from lib.db.tables import budget_holds, budget_windows, webhook_outbox
 from lib.jobs.scheduler import Scheduler
 from lib.services import Services, build
 from lib.settings import Settings
+from tests.waiting import CEILING_S
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_an_errand_runs_again_and_again_and_a_failing_one_stops_nobody(store: St
 
     scheduler = Scheduler(store, {}, errands={"bad": fails, "good": counts}, errands_every_s=0.01)
     scheduler.start()
-    assert enough.wait(10)
+    assert enough.wait(CEILING_S)
     scheduler.stop()
     assert not any(thread.is_alive() for thread in scheduler._threads)
 
@@ -48,7 +49,7 @@ def test_an_errand_that_hangs_holds_up_neither_the_others_nor_a_job(store: Store
 
     def hang() -> None:
         hangs.set()
-        released.wait(30)
+        released.wait(CEILING_S)
 
     scheduler = Scheduler(
         store,
@@ -58,10 +59,10 @@ def test_an_errand_that_hangs_holds_up_neither_the_others_nor_a_job(store: Store
         errands_every_s=0.01,
     )
     scheduler.start()
-    assert hangs.wait(10)
+    assert hangs.wait(CEILING_S)
     others["errand"].clear()
-    assert others["errand"].wait(10)
-    assert others["job"].wait(10)
+    assert others["errand"].wait(CEILING_S)
+    assert others["job"].wait(CEILING_S)
     released.set()
     scheduler.stop()
 

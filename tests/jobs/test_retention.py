@@ -23,6 +23,7 @@ from lib.jobs.retention import Days, Deleted, Retention
 from lib.jobs.scheduler import EVERY, Scheduler
 from lib.settings import PROJECT
 from tests.calls.activity_rig import log_all
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("CALL-8")
 DAY = 86_400
@@ -228,6 +229,6 @@ def test_the_thread_looks_and_stops(store: Store) -> None:
     looked = threading.Event()
     scheduler = Scheduler(store, {"x": lambda go_on: looked.set()}, look_every_s=0.01)
     scheduler.start()
-    assert looked.wait(10)
+    assert looked.wait(CEILING_S)
     scheduler.stop()
     assert not any(thread.is_alive() for thread in scheduler._threads)

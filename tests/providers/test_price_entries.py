@@ -1,8 +1,8 @@
 """A team's own prices: versions, precedence over the shipped list, import in one piece, permissions, audit."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NoReturn
 
 import pytest
@@ -17,6 +17,7 @@ from lib.providers.price_book import PriceBook
 from lib.providers.price_entries import Prices
 from lib.providers.price_list import COLUMNS
 from lib.providers.prices import Price, Rates, plain
+from tests.waiting import until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SHIPPED = plain("openai", "gpt-4.1", NOW - timedelta(days=100), Rates(2_000_000_000, 8_000_000_000), "shipped")
@@ -65,6 +66,10 @@ def test_an_own_entry_never_holds_before_it_begins(book: PriceBook, prices: Pric
     assert rate(book, "new-model", 0) == 4
 
 
+def _is_rated(book: PriceBook, expected: int | None) -> bool:
+    return rate(book, "new-model") == expected
+
+
 @pytest.mark.feature("COST-1")
 def test_another_process_sees_a_change_within_five_seconds(store: Store, prices: Prices) -> None:
     other = PriceBook([SHIPPED], store)
@@ -76,10 +81,7 @@ def test_another_process_sees_a_change_within_five_seconds(store: Store, prices:
     changes += [(lambda: prices.delete(OPERATOR, prices.versions(OPERATOR, "openai", "new-model")[0].id), None)]
     for change, expected in changes:
         change()
-        deadline = time.monotonic() + 5
-        while rate(other, "new-model") != expected:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(partial(_is_rated, other, expected))
 
 
 @pytest.mark.feature("COST-1")

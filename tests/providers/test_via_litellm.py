@@ -35,6 +35,7 @@ from tests.providers.wire import (
     serving,
     sse,
 )
+from tests.waiting import CEILING_S
 
 KEY = "test-canary-key-0123456789"
 PATHS = {"openai": "/v1", "custom": "/v1", "anthropic": "", "ollama": ""}
@@ -228,7 +229,7 @@ def test_cancelling_closes_the_connection_upstream(kind: str) -> None:
                     arrived.set()
 
         task = asyncio.create_task(read())
-        await asyncio.wait_for(arrived.wait(), 20)
+        await asyncio.wait_for(arrived.wait(), CEILING_S)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

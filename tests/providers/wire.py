@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import CEILING_S
+
 Script = Callable[["Wire"], None]
 
 
@@ -142,7 +144,7 @@ def stalled_by(gate: threading.Event) -> Script:
     def script(wire: Wire) -> None:
         wire.begin("text/event-stream")
         wire.say(openai_delta("a"))
-        gate.wait(20)
+        gate.wait(CEILING_S)
 
     return script
 
