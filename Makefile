@@ -1,9 +1,11 @@
-# run serves the app, test runs every test, lint checks style and types, bench prints the measured numbers,
-# lock rewrites constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT,
-# LLM_MANAGER_DATA and DATABASE_URL are read.
-.PHONY: run test lint bench lock audit environment environment-dev clean
+# run serves the app; quick runs the tests that need no file, test every test, proof repeats the proofs in full,
+# soak loads a gateway for MINUTES; lint checks style and types, bench prints the measured numbers, lock rewrites
+# constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT, LLM_MANAGER_DATA and
+# DATABASE_URL are read.
+.PHONY: run quick test proof soak lint bench lock audit environment environment-dev clean
 VENV := .venv/bin/python
 TESTS ?= tests
+MINUTES ?= 30
 
 run: environment
 	@$(VENV) -m lib migrate
@@ -12,13 +14,23 @@ run: environment
 test: environment-dev
 	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" $(VENV) -m pytest -n 2 --dist loadfile $(TESTS)
 
+quick: environment-dev
+	@$(VENV) -m pytest -n 2 --dist loadfile -m quick $(TESTS)
+
+proof: environment-dev
+	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_PROOF=1 LLM_MANAGER_BROWSER="$$browser" \
+		$(VENV) -m pytest -n 2 --dist loadfile $(TESTS)
+
+soak: environment-dev
+	@$(VENV) benchmarks/soak.py --minutes $(MINUTES)
+
 lint: environment-dev
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
 
 bench: environment-dev
-	@browser=$$(sh scripts/find_browser.sh) && for script in benchmarks/*.py; do \
+	@browser=$$(sh scripts/find_browser.sh) && for script in $$(ls benchmarks/*.py | grep -v soak); do \
 		LLM_MANAGER_BROWSER="$$browser" $(VENV) $$script || exit 1; done
 
 lock: environment-dev

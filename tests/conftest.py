@@ -3,6 +3,7 @@
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,41 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.providers import redaction
 from lib.settings import Settings
+
+_COSTLY = {
+    "test_any_order", "test_documents_of_strangers", "test_forecast", "test_hostile_upstreams", "test_leases_any_order",
+    "test_local_model", "test_nothing_is_fetched", "test_retrieval_metrics", "test_rules_of_strangers",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make quick` runs: tests without a folder of their own, but for files that cost seconds a test."""
+    for item in items:
+        needs_folder = {"tmp_path", "tmp_path_factory"} & set(getattr(item, "fixturenames", ()))
+        if not needs_folder and item.path.stem not in _COSTLY:
+            item.add_marker("quick")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the proofs that passed had counted, as `record_property("counted", (what, number))`."""
+    totals: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "counted":
+                totals[value[0]] += value[1]
+    if totals:
+        terminalreporter.section("counted")
+        for what, number in totals.items():
+            terminalreporter.write_line(f"{what:50}{number:>12,}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note how many examples a property may have drawn."""
+    limits = getattr(getattr(item, "obj", None), "_hypothesis_internal_use_settings", None)
+    yield
+    if limits is not None:
+        item.user_properties.append(("counted", ("property examples, at most", limits.max_examples)))
 
 
 @pytest.fixture(scope="session", autouse=True)

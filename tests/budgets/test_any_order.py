@@ -16,6 +16,7 @@ from lib.clock import new_id
 from lib.db import schema
 from lib.db.engine import Store
 from tests.budgets.budget_rig import FACTS, NOW, Rig
+from tests.counts import repeats
 
 pytestmark = pytest.mark.feature("COST-2")
 LIMIT = 100
@@ -35,7 +36,7 @@ def empty_store() -> Iterator[Store]:
         store.dispose()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=repeats(20, 1000), deadline=None)
 @given(steps)
 def test_spent_and_held_are_exactly_what_happened(steps: list[tuple[str, list[int | None] | int | None]]) -> None:
     with empty_store() as store:

@@ -18,6 +18,7 @@ from lib.db.engine import Store
 from lib.db.tables import budget_holds, open_calls, usage_logs
 from lib.providers.price_book import PriceBook
 from tests.calls.leasing import FACTS, Process, budget, figures, rows
+from tests.counts import repeats
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
 LIMIT = 3_000
@@ -104,7 +105,7 @@ class World:
         self.store.dispose()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=repeats(20, 1000), deadline=None)
 @given(steps)
 def test_the_sums_agree(planned: list[tuple[str, Any, Any, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from lib.access.grants import Endpoint
 from lib.calls import calls
 from lib.gateway import exchange
 from lib.settings import Settings
+from tests.counts import repeats
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire, stalled_by
 from tests.waiting import CEILING_S
@@ -73,7 +74,7 @@ def test_words_that_no_store_takes_are_answered_and_logged(rig: Live, content: A
         assert row["status"] == "ok"
 
 
-@examples(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=repeats(30, 1000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

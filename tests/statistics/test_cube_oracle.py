@@ -22,6 +22,7 @@ from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure
 from lib.statistics.periods import Cycle, Step, bucket_key, midnight
 from lib.statistics.queries import Statistics
+from tests.counts import repeats
 from tests.statistics.ledger_rows import AMIRA, call, change, raise_epoch, write
 
 ZONES = [
@@ -53,7 +54,9 @@ ROWS = st.builds(
 AXES: list[Axis] = [Dimension.PROVIDER, Dimension.MODEL, Dimension.APP, Dimension.USER, *Step, *Cycle]
 NUMBERS = count()
 TIGHT = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=repeats(10, 200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
