@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from lib.budgets.estimate import upper_bound_nano
 from lib.calls.request import Plan, Target
 from lib.errors import Throttled
-from lib.providers.hosted_tools import limit_uses, prompt_with_results, uses_nano
+from lib.providers.hosted_tools import limit_uses, name_free_reader, prompt_with_results, uses_nano
 from lib.providers.kinds import Protocol, ProviderKind
+from lib.providers.model_names import listed_keys
 from lib.providers.price_book import PriceBook
 from lib.providers.price_list import dollars
 from lib.providers.request_fields import NOTHING, Choices, examine
@@ -29,9 +30,21 @@ def choices_of(target: Target) -> Choices:
     asked, kind = target.model_request, target.endpoint.kind
     body, protocol = _fields_of(target)
     choices = examine(kind, protocol, asked.model, body)
-    if not choices.hosted:
-        return choices
-    return examine(kind, protocol, asked.model, limit_uses(kind, protocol, body))
+    if choices.hosted:
+        choices = examine(kind, protocol, asked.model, limit_uses(kind, protocol, body))
+    return choices
+
+
+def answering_model(target: Target, served: str | None) -> str:
+    """The model whose price holds: that of the request, unless its fields let another one answer, and that one did."""
+    asked, kind = target.model_request, target.endpoint.kind
+    if not served or served == asked.model or asked.wire is None:
+        return asked.model
+    choices = choices_of(target)
+    if choices.hidden:
+        return served
+    keys = set(listed_keys(kind, served))
+    return next((model for model in choices.models if not keys.isdisjoint(listed_keys(kind, model))), asked.model)
 
 
 def check_scope(plan: Plan) -> Plan:
@@ -84,7 +97,8 @@ def unbounded_by(target: Target, choices: Choices, prices: PriceBook, at: dateti
             return _refusal(model, "It may answer, and no price is known for it.")
     for hosted in choices.hosted:
         if hosted.uses is None or fee_of(hosted.use) is None:
-            name = hosted.field if hosted.field not in ("tools", "max_tool_calls") else f"The tool {hosted.use[:60]}"
+            is_field = hosted.field not in ("tools", "max_tool_calls")
+            name = hosted.field if is_field else f"The tool {hosted.use[:60]}"
             why = "The provider runs it and charges for it apart, and nothing bounds how much."
             return _refusal(name, why)
     if choices.host and kind != ProviderKind.OPENROUTER:
@@ -93,17 +107,18 @@ def unbounded_by(target: Target, choices: Choices, prices: PriceBook, at: dateti
 
 
 def limit_target(target: Target, choices: Choices, prices: PriceBook, at: datetime) -> Target:
-    """The target with the limits of uses, and of OpenRouter's hosts' prices, that its hold counts with."""
-    if choices is NOTHING or not (choices.hosted or choices.host):
-        return target
+    """The target with the limits of uses, of OpenRouter's hosts' prices and readers, that its hold counts with."""
     asked, kind = target.model_request, target.endpoint.kind
-    wire = asked.wire
+    wire, is_router = asked.wire, kind == ProviderKind.OPENROUTER
+    if not (choices.hosted or choices.host or is_router):
+        return target
     if wire is None or wire.protocol == Protocol.CHAT:
         asked = replace(asked, parameters=limit_uses(kind, None, asked.parameters))
     if wire is not None:
         body = limit_uses(kind, wire.protocol, wire.body)
         if choices.host:
             body["provider"] = _with_max_price(body.get("provider"), target, choices, prices, at)
+        body = name_free_reader(body, asked.messages) if is_router else body
         asked = replace(asked, wire=replace(wire, body=body))
     return replace(target, model_request=asked)
 

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from lib.calls import content
+from lib.calls.choices import answering_model
 from lib.calls.closing import Closing
 from lib.calls.live import AttemptState, LiveCall, clean
 from lib.clock import utc_now
@@ -81,7 +82,8 @@ def was_charged(ending: Ending, attempt: AttemptState) -> bool:
 def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tuple[Cost, str]:
     """The cost of tokens on the call's model, and the row's cost_status."""
     target = call.attempt.target
-    price = prices.price(target.endpoint.kind, target.model_request.model, call.attempt.started_at)
+    model = answering_model(target, call.attempt.served_model)
+    price = prices.price(target.endpoint.kind, model, call.attempt.started_at)
     cost = prices.cost(price, usage, call.attempt.reported_nano_usd)
     return cost, "estimated" if source == "estimated" and cost.status == "priced" else cost.status
 

@@ -27,6 +27,8 @@ _OF_FUNCTIONS = frozenset(
     display_height_px display_number display_width display_height environment enable_zoom max_characters
     custom execution output_schema title index id""".split()  # noqa: SIM905
 )
+_FILES = ("file", "input_file")
+_READER = {"id": "file-parser", "pdf": {"engine": "pdf-text"}}
 _DATED = re.compile(r"_(?:\d{8}|\d{4}_\d{2}_\d{2})$")
 USE_TOKENS = {"web_search": 10_000, "web_search_preview": 10_000, "file_search": 16_000, "code_interpreter": 8_000}
 
@@ -56,6 +58,21 @@ def limit_uses(kind: str, protocol: str | None, body: Mapping[str, Any]) -> dict
         hosted = [one for tool in tools for one in hosted_tools(kind, tool, limited, protocol)]
         limited |= {"max_tool_calls": USES} if hosted else {}
     return limited
+
+
+def name_free_reader(body: Mapping[str, Any], messages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """OpenRouter's request whose files are read by a reader without a fee, unless it names one.
+
+    By itself OpenRouter reads scanned pages with one that is charged by the page.
+    """
+    contents = (content for message in messages if isinstance(content := message.get("content"), list))
+    has_file = any(isinstance(part, dict) and part.get("type") in _FILES for content in contents for part in content)
+    plugins = body.get("plugins") or []
+    if not has_file or not isinstance(plugins, list):
+        return dict(body)
+    if any(isinstance(one, dict) and one.get("id") == _READER["id"] and one.get("pdf") for one in plugins):
+        return dict(body)
+    return {**body, "plugins": [*plugins, _READER]}
 
 
 def uses_nano(tools: Sequence[Hosted], fee_of: Callable[[str], int | None]) -> int | None:
@@ -101,9 +118,21 @@ def whole_number(value: Any) -> int | None:
     return math.ceil(min(value, MOST))
 
 
+def are_plain_functions(tools: Any) -> bool:
+    """Whether tools are nothing but functions of the program's in OpenAI's form, as the most are."""
+    if not isinstance(tools, list):
+        return False
+    for tool in tools:
+        if not isinstance(tool, dict) or len(tool) != 2 or tool.get("type") != "function":
+            return False
+        if not _is_named_by_program(tool.get("function")):
+            return False
+    return True
+
+
 def hosted_tools(kind: str, tool: Any, body: Mapping[str, Any], protocol: str | None) -> Iterable[Hosted]:
     """What a tool lets the provider run; nothing for one that the program runs itself."""
-    if not isinstance(tool, Mapping):
+    if not isinstance(tool, dict):
         return [Hosted("tools", "tool")]
     named = str(tool.get("type") or "function")
     if _is_run_by_program(named, tool):
@@ -120,10 +149,14 @@ def hosted_tools(kind: str, tool: Any, body: Mapping[str, Any], protocol: str | 
 
 def _is_run_by_program(named: str, tool: Mapping[str, Any]) -> bool:
     """Whether it is a tool whose calls come back to the program, and nothing else stands beside."""
-    function = tool.get("function")
-    if isinstance(function, Mapping) and str(function.get("name", "")).startswith("$"):
-        return False  # the provider's own, dressed as a function
+    if "function" in tool and not _is_named_by_program(tool["function"]):
+        return False
     return _RUN_BY_PROGRAMS.match(named) is not None and _OF_FUNCTIONS.issuperset(tool)
+
+
+def _is_named_by_program(function: Any) -> bool:
+    """Whether a function is the program's own; some providers dress theirs as one, `$web_search`."""
+    return isinstance(function, dict) and not str(function.get("name", "")).startswith("$")
 
 
 def _use_of(named: str, tool: Mapping[str, Any]) -> str:
@@ -144,7 +177,7 @@ def _tokens_of(use: str, tool: Mapping[str, Any]) -> int:
 def _has_one_fee(tool: Mapping[str, Any]) -> bool:
     """Whether what a use costs follows from its name: larger containers cost more."""
     container = tool.get("container")
-    return not isinstance(container, Mapping) or container.get("memory_limit") in (None, "1g")
+    return not isinstance(container, dict) or container.get("memory_limit") in (None, "1g")
 
 
 def _counts_calls(kind: str, protocol: str | None) -> bool:
@@ -154,7 +187,7 @@ def _counts_calls(kind: str, protocol: str | None) -> bool:
 
 def _limited(tool: Any) -> Any:
     """One of Anthropic's tools with its limits."""
-    if not isinstance(tool, Mapping) or not re.match(r"web_(?:search|fetch)_\d{8}$", str(tool.get("type"))):
+    if not isinstance(tool, dict) or not re.match(r"web_(?:search|fetch)_\d{8}$", str(tool.get("type"))):
         return tool
     limited = dict(tool)
     if limited.get("max_uses") is None:

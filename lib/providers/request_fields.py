@@ -19,7 +19,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lib.providers.hosted_tools import MOST, USE_TOKENS, Hosted, hosted_tools, whole_number
+from lib.providers.hosted_tools import MOST, USE_TOKENS, Hosted, are_plain_functions, hosted_tools, whole_number
 from lib.providers.kinds import ProviderKind, is_free
 
 
@@ -77,6 +77,9 @@ _HOSTED = {
     "tool_resources": "file_search",
 }
 _FREE_PLUGINS = ("response-healing", "context-compression")
+_FREE_PARSERS = ("pdf-text", "native", "cloudflare-ai")  # of OpenRouter's plugin file-parser
+_TOOLS = {"tools"}
+_RUNS_BY_NAME = re.compile(r":online|@preset/|-search-|compound")
 _SEARCH_MODEL = re.compile(r"-search-(?:preview|api)")
 _OFF = (None, False, "", "off", "none", "false", 0)
 # ---- multiply
@@ -101,11 +104,13 @@ FIELDS = frozenset(
 
 def examine(kind: str, protocol: str | None, model: str, body: Mapping[str, Any]) -> Choices:
     """What the fields of a body choose; without a `protocol` they are parameters of a request to be translated."""
+    if _RUNS_BY_NAME.search(model) is None:  # the most requests
+        names = FIELDS.intersection(body)
+        if not names or (names == _TOOLS and are_plain_functions(body["tools"])):
+            return NOTHING
     if is_free(kind):
         return NOTHING
     of_model = tuple(_of_model(kind, model))
-    if not of_model and FIELDS.isdisjoint(body) and "@preset/" not in model:
-        return NOTHING
     found = _Found(kind, protocol, model, body)
     choices = Choices(
         models=tuple(dict.fromkeys(name for name in found.models if name != model)),
@@ -169,8 +174,7 @@ class _Found:
             return
         if name == "plugins":
             self.models += _models_of_plugins(value)
-        use = _HOSTED[name]
-        uses = None
+        use, uses = _HOSTED[name], None
         if name == "search_parameters" and isinstance(value, Mapping):
             uses = whole_number(value.get("max_search_results"))
         self.hosted.append(Hosted(name, use, uses))
@@ -178,7 +182,7 @@ class _Found:
     def _take_tools(self, value: Any) -> None:
         tools = value if isinstance(value, list) else [value]
         for tool in tools:
-            if isinstance(tool, Mapping) and isinstance(name := tool.get("model"), str):
+            if isinstance(tool, dict) and isinstance(name := tool.get("model"), str):
                 self.models.append(name)
             self.hosted += hosted_tools(self.kind, tool, self.body, self.protocol)
 
@@ -214,10 +218,17 @@ def _is_on(name: str, value: Any) -> bool:
             return str(value.get("mode", "auto")).lower() != "off"
         return value.get("enable", value.get("enabled", True)) not in _OFF
     if isinstance(value, list):
-        ids = [one.get("id") for one in value if isinstance(one, Mapping)]
-        cost_nothing = name == "plugins" and len(ids) == len(value) and all(one in _FREE_PLUGINS for one in ids)
-        return bool(value) and not cost_nothing
+        return bool(value) and not (name == "plugins" and all(_is_free_plugin(one) for one in value))
     return (value.strip().lower() if isinstance(value, str) else value) not in _OFF
+
+
+def _is_free_plugin(plugin: Any) -> bool:
+    return isinstance(plugin, dict) and (plugin.get("id") in _FREE_PLUGINS or _is_free_parser(plugin))
+
+
+def _is_free_parser(plugin: Any) -> bool:
+    pdf = plugin.get("pdf") if isinstance(plugin, dict) and plugin.get("id") == "file-parser" else None
+    return isinstance(pdf, dict) and pdf.get("engine") in _FREE_PARSERS
 
 
 def _names_in(value: Any) -> Iterator[str]:

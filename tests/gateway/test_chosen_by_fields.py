@@ -167,6 +167,31 @@ def test_hosts_may_not_be_dearer_than_the_hold(rig: Live) -> None:
     assert bodies(server)[-1]["provider"] == {"order": ["fast"], "max_price": {"prompt": 0.5, "completion": 100}}
 
 
+@pytest.mark.feature("COST-1")
+def test_the_model_that_answered_is_priced_where_fields_let_it_answer(rig: Live) -> None:
+    rig.provider("my-or", "openrouter", scripted)
+    rig.services.configurations.create(OPERATOR, slug="dear", app="bot", provider="my-or", model="dear")
+    assert post(rig, "or", model="dear").status_code == 200
+    assert rig.row()["cost_nano_usd"] == 3 * 1000 + 4 * 100_000  # by the name that was asked
+    assert post(rig, "or", model="dear", models=["m-asked"]).status_code == 200
+    assert rig.row()["cost_nano_usd"] == 3 * 1000 + 4 * 1000
+
+
+@pytest.mark.feature("COST-2")
+def test_files_are_read_by_a_reader_without_a_fee_under_a_hard_budget(rig: Live) -> None:
+    server = rig.provider("my-or", "openrouter", scripted)
+    hard_budget(rig)
+    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "hi"}, file]}]
+    assert post(rig, "or", messages=messages).status_code == 200
+    assert bodies(server)[-1]["plugins"] == [{"id": "file-parser", "pdf": {"engine": "pdf-text"}}]
+    for engine, status in (("native", 200), ("mistral-ocr", 429)):
+        named = [{"id": "file-parser", "pdf": {"engine": engine}}]
+        assert post(rig, "or", messages=messages, plugins=named).status_code == status
+    assert post(rig, "or").status_code == 200
+    assert "plugins" not in bodies(server)[-1]
+
+
 @pytest.mark.feature("GATE-3")
 def test_without_a_hard_budget_and_a_scope_fields_travel(rig: Live) -> None:
     server = rig.provider("my-or", "openrouter", scripted)
