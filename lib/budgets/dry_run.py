@@ -72,7 +72,7 @@ def dry_run(
 ) -> DryRun:
     """Ask every budget about a call of a configuration, as its app unless another is named; nothing is held.
 
-    `user` is a name or an id.
+    `user` is a name or an id. `prompt_tokens` is a guess, so a quarter is added.
     """
     moment = now or utc_now()
     ceiling = max_tokens or completion_ceiling(configuration.parameters)
@@ -80,7 +80,8 @@ def dry_run(
 
     def place(provider: str, kind: str, model: str) -> Place:
         facts = CallFacts(provider, app or configuration.app, configuration.id, user_id, api_key_id)
-        amount = upper_bound_nano(prices.price(kind, model, moment), prompt_tokens, ceiling)
+        price = prices.price(kind, model, moment)
+        amount = upper_bound_nano(price, prompt_tokens + -(-prompt_tokens // 4), ceiling)
         return Place(provider, model, amount, budgets.check(actor, facts, amount, moment))
 
     own = place(configuration.provider_name, configuration.provider_kind, configuration.model)

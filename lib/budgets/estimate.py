@@ -1,6 +1,6 @@
 """The most a call can cost, known before it is sent: what a hard budget holds for it.
 
-The prompt is estimated, so it is taken a quarter higher, and at the dearest of the ways a prompt token can be charged.
+The prompt is bounded by what it holds (`lib.calls.prompt_tokens`) and charged in the dearest way a prompt token can be.
 The answer is bounded by the ceiling the provider is told; without one no bound holds, so a call under a hard budget
 sends one: its own `max_tokens`, else the model's longest answer, else `DEFAULT_CEILING`.
 """
@@ -38,8 +38,8 @@ def _whole(value: Any) -> int:
 def upper_bound_nano(
     price: Price | None, prompt_tokens: int, max_completion_tokens: int, images: int = 0
 ) -> int | None:
-    """Nano-dollars a call can cost at most; None when the model has no price."""
+    """Nano-dollars that a call of at most so many tokens can cost; None when the model has no price."""
     if price is None:
         return None
-    prompt = prompt_tokens + -(-prompt_tokens // 4)
-    return min(price.rates_of(prompt).bound_nano(prompt, max_completion_tokens, images), _DEAREST)
+    rates = price.rates_of(prompt_tokens)
+    return min(rates.bound_nano(prompt_tokens, max_completion_tokens, images), _DEAREST)

@@ -6,7 +6,8 @@ window is written once: a call that was let through is held on every budget that
 spent + held never passes a hard limit. A hold settles in the window that took it, once, whoever tries again.
 
 A free call (amount 0) is never stopped and takes no hold. A call whose model has no price (amount None) is let through
-with a hold of nothing, so that a cost that becomes known at its end still counts; unless a budget blocks such calls.
+until a hard budget is used up, unless a budget blocks such calls; it holds what is wished for it as far as there is
+room, and a cost that becomes known at its end counts.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -48,11 +49,15 @@ _CLAIM = Quick(
 
 
 class Want(Struct, frozen=True):
-    """A call that is about to be sent. `amount_nano`: the most it can cost; 0 free, None nobody knows."""
+    """A call that is about to be sent. `amount_nano`: the most it can cost; 0 free, None nobody knows.
+
+    `wished_nano`: what to hold when nobody knows, less where less is left.
+    """
 
     log_id: str
     facts: CallFacts
     amount_nano: int | None
+    wished_nano: int = 0
 
 
 class Charged(Struct, frozen=True):
@@ -89,9 +94,10 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
             answers.append(_refusal(connection, full, want.amount_nano, now))
             continue
         for window in meets:
-            window.held += want.amount_nano or 0
-            window.taken += want.amount_nano or 0
-            rows.append(_hold(want, window, now))
+            amount = window.amount_to_hold(want.amount_nano, want.wished_nano)
+            window.held += amount
+            window.taken += amount
+            rows.append(_hold(want.log_id, window, amount, now))
         answers.append(tuple(window.budget.id for window in meets if window.budget.is_hard))
     taken = [
         {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.taken}
@@ -225,12 +231,12 @@ def _batches(ids: Iterable[str]) -> Iterable[list[str]]:
     return (listed[first : first + _MOST_IDS] for first in range(0, len(listed), _MOST_IDS))
 
 
-def _hold(want: Want, window: OpenWindow, now: datetime) -> dict[str, Any]:
+def _hold(log_id: str, window: OpenWindow, amount: int, now: datetime) -> dict[str, Any]:
     return {
-        "log_id": want.log_id,
+        "log_id": log_id,
         "budget_id": window.budget.id,
         "starts_at": window.starts_at,
-        "amount_nano_usd": want.amount_nano or 0,
+        "amount_nano_usd": amount,
         "expires_at": now + HOLD_LASTS,
     }
 
@@ -251,4 +257,5 @@ def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now
         window.held,
         amount,
         now,
+        is_blocked=bool(budget.block_unpriced),
     )

@@ -123,29 +123,32 @@ class Leases:
         """Whether something is held ahead, or may be."""
         return bool(self._grants) or self._may_be_held
 
-    def take(self, facts: CallFacts, amount: int | None) -> Taken | None:
-        """What a call needs (0: it is free, None: nobody knows what it costs), or None: the database must be asked."""
+    def take(self, facts: CallFacts, amount: int | None, wished: int = 0) -> Taken | None:
+        """What a call needs (0: it is free, None: nobody knows, it takes what is `wished`).
+
+        None: the database must be asked.
+        """
         now = time.monotonic()
         demand = self._demand.get(facts)
         if demand is None:
             demand = self._demand[facts] = _Demand(now)
         demand.calls += 1
-        if amount is not None and amount > demand.largest:
-            demand.largest = amount
+        needed = wished if amount is None else amount
+        if needed > demand.largest:
+            demand.largest = needed
         grant = self._grants.get(facts)
         if grant is None or now >= grant.until:
             return None
         if amount == 0:
             return Taken(facts)
-        if amount is None:
-            return None if grant.blocks_unpriced else Taken(facts, 0, grant.leases, grant.charges)
+        if amount is None and grant.blocks_unpriced:
+            return None
+        if any(lease.free < max(needed, 1) for lease in grant.leases):
+            return None
         for lease in grant.leases:
-            if lease.free < amount:
-                return None
-        for lease in grant.leases:
-            lease.free -= amount
-            lease.taken += amount
-        return Taken(facts, amount, grant.leases, grant.charges)
+            lease.free -= needed
+            lease.taken += needed
+        return Taken(facts, needed, grant.leases, grant.charges)
 
     def undo(self, taken: Taken) -> None:
         """The call was not opened with it."""

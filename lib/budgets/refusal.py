@@ -13,7 +13,10 @@ _CALLS_END_S = 5
 
 @dataclass(frozen=True)
 class Refusal:
-    """One budget's no. `amount_nano` is what the call could have cost; None: its model has no price."""
+    """One budget's no. `amount_nano` is what the call could have cost; None: its model has no price.
+
+    `is_blocked`: the budget takes no model without a price.
+    """
 
     budget_id: str
     scope: str
@@ -27,6 +30,12 @@ class Refusal:
     amount_nano: int | None
     at: datetime
     zone: tzinfo = UTC
+    is_blocked: bool = False
+
+    @property
+    def _is_for_the_price(self) -> bool:
+        """Whether no other call of the model would pass either."""
+        return self.amount_nano is None and self.is_blocked
 
     def in_zone(self, zone: tzinfo) -> "Refusal":
         """The same, told in a person's report time zone."""
@@ -44,14 +53,21 @@ class Refusal:
         return self.spent_nano >= self.limit_nano
 
     @property
+    def _is_too_much(self) -> bool:
+        """Whether the call would not fit an empty window."""
+        return self.amount_nano is not None and self.amount_nano > self.limit_nano and not self.is_used_up
+
+    @property
     def waits_for_calls(self) -> bool:
         """Whether only what is held for calls under way stands in the way."""
-        return self.amount_nano is not None and self.spent_nano + self.amount_nano <= self.limit_nano
+        if self.amount_nano is None:
+            return not self.is_blocked and not self.is_used_up
+        return self.spent_nano + self.amount_nano <= self.limit_nano
 
     @property
     def title(self) -> str:
         """What happened."""
-        if self.amount_nano is None:
+        if self._is_for_the_price:
             return f"The {self._name} takes no model without a price."
         return f"The {self._name} is used up." if self.is_used_up else f"The call does not fit the {self._name}."
 
@@ -62,19 +78,21 @@ class Refusal:
         if so_far == limit and self.spent_nano != self.limit_nano:
             so_far, limit = (f"${usd_from_nano(nano).normalize():,f}" for nano in (self.spent_nano, self.limit_nano))
         spent = f"{so_far} of {limit} is spent"
-        if self.amount_nano is None:
+        if self._is_for_the_price:
             return f"Nobody knows what this call would cost; {spent}."
         if self.is_used_up:
             return f"{spent}."
+        if self.amount_nano is None:
+            return f"{spent}, the rest is held for calls under way, and nobody knows what this call would cost."
         held = f", {format_money(self.held_nano)} is held for calls under way" if self.held_nano else ""
         return f"{spent}{held}, and this call may cost up to {format_money(self.amount_nano)}."
 
     @property
     def fix(self) -> str:
         """What can be done, and when it ends by itself."""
-        if self.amount_nano is None:
+        if self._is_for_the_price:
             return "Add a price for the model, or allow models without one in the budget."
-        if self.amount_nano > self.limit_nano and not self.is_used_up:
+        if self._is_too_much:
             return "Ask for a shorter answer (max_tokens). Who manages providers can raise the limit."
         if self.waits_for_calls:
             return "Try again when some of them have ended, or ask for a shorter answer (max_tokens)."
@@ -87,7 +105,7 @@ class Refusal:
     @property
     def retry_after(self) -> int | None:
         """Seconds until the window ends, or some for calls to end; None where no waiting helps."""
-        if self.amount_nano is None or (self.amount_nano > self.limit_nano and not self.is_used_up):
+        if self._is_for_the_price or self._is_too_much:
             return None
         return _CALLS_END_S if self.waits_for_calls else max(1, -int(-(self.ends_at - self.at).total_seconds() // 1))
 

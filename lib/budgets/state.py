@@ -146,7 +146,8 @@ def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> Refusal
     """Why a call that may cost `amount` (0 free, None nobody knows) would not pass, or None."""
     budget, spending = state.budget, state.now
     if amount is None:
-        passes = not budget.block_unpriced
+        has_room = spending.spent_nano + spending.held_nano < spending.limit_nano
+        passes = not budget.block_unpriced and (not budget.is_hard or has_room)
     else:
         full = spending.spent_nano + spending.held_nano + amount > spending.limit_nano
         passes = amount == 0 or not budget.is_hard or not full
@@ -165,4 +166,5 @@ def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> Refusal
         spending.held_nano,
         amount,
         now,
+        is_blocked=budget.block_unpriced,
     )

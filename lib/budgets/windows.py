@@ -73,8 +73,13 @@ class OpenWindow:
     def has_room(self, amount: int | None) -> bool:
         """Whether a call that may cost `amount` (None: nobody knows) fits."""
         if amount is None:
-            return not self.budget.block_unpriced
+            left = self.limit - self.spent - self.held
+            return not self.budget.block_unpriced and (not self.budget.is_hard or left > 0)
         return not self.budget.is_hard or self.spent + self.held + amount <= self.limit
+
+    def amount_to_hold(self, amount: int | None, wished: int) -> int:
+        """What to hold for a call that fits; where nobody knows what it may cost, what is wished or what is left."""
+        return max(0, min(wished, self.limit - self.spent - self.held)) if amount is None else amount
 
 
 def lock(connection: Connection) -> None:

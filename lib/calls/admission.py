@@ -23,7 +23,8 @@ class Ask(Struct, frozen=True):
     """What the opening of an attempt asks for. `amount_nano`: the most it can cost, 0 free, None nobody knows.
 
     `claim` is what it takes of the limits; only a call's first attempt has one. `is_counted_open`: its key limits calls
-    at once, which are counted by their rows, so it needs its own from the start.
+    at once, which are counted by their rows, so it needs its own from the start. `wished_nano`: what is held for a call
+    whose price nobody knows, as far as there is room.
     """
 
     log_id: str
@@ -31,6 +32,7 @@ class Ask(Struct, frozen=True):
     amount_nano: int | None
     claim: Claim | None = None
     is_counted_open: bool = False
+    wished_nano: int = 0
 
 
 class Answer(Struct, frozen=True):
@@ -58,7 +60,9 @@ class Spent(Struct, frozen=True):
 
 def admit(connection: Connection, asks: Sequence[Ask], limits: RateLimits, now: datetime) -> list[Answer]:
     """Decide about attempts that open together; what is let through is held and counted."""
-    held = reserve_many(connection, [Want(ask.log_id, ask.facts, ask.amount_nano) for ask in asks], now)
+    held = reserve_many(
+        connection, [Want(ask.log_id, ask.facts, ask.amount_nano, ask.wished_nano) for ask in asks], now
+    )
     answers = [
         Answer(one.error(), ErrorKind.BUDGET) if isinstance(one, Refusal) else Answer(is_bounded=bool(one))
         for one in held

@@ -16,6 +16,7 @@ from lib.calls.closing import Closing
 from lib.calls.deadline import Deadline
 from lib.calls.ledger import Ledger
 from lib.calls.live import AttemptState, LiveCall
+from lib.calls.observed import Observed
 from lib.calls.opening import ask_of, bound, opening_row
 from lib.calls.outcome import Ending, closing_of, ending_of, refusal_of, summary
 from lib.calls.routing import Route, Step
@@ -59,6 +60,7 @@ async def run_call(
     ledger: Ledger,
     prices: PriceBook,
     owner: str,
+    observed: Observed,
     opened: Callable[[], None] = lambda: None,
 ) -> None:
     """Send the call to its end; every attempt is opened, closed once, and the last one ends the call.
@@ -72,7 +74,7 @@ async def run_call(
         if number > 1 or call.attempt.target is not step.target:
             call.attempt, call.claim = AttemptState(number, step.target), None
         try:
-            unsent = await _open(call, step, ledger, prices, owner)
+            unsent = await _open(call, step, ledger, prices, owner, observed)
         except BaseException:
             await _to_its_end(route.give_up(step))
             raise
@@ -92,6 +94,7 @@ async def run_call(
             await _to_its_end(route.give_up(following))
             following = None
         closing = closing_of(call, unsent or ending_of(call.attempt, failure), prices, is_final=following is None)
+        observed.take(call, closing.row)
         in_memory = ledger.close(closing)
         if in_memory is not None and following is None:
             await _wait_until_written(closing, in_memory)
@@ -116,9 +119,11 @@ async def _first(call: LiveCall, route: Route) -> Step | None:
         raise Throttled("The call was stopped before it was sent.", "", "Try again.", retry_after=1) from None
 
 
-async def _open(call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, owner: str) -> Ending | None:
+async def _open(
+    call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, owner: str, observed: Observed
+) -> Ending | None:
     """Write the opening row even if Stop comes meanwhile; why nothing may be sent, or None when it may."""
-    ask = ask_of(call, prices)
+    ask = ask_of(call, prices, observed)
     row = opening_row(call, owner)
     answer = ledger.open_at_once(row, ask)
     if answer is None:

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from lib.calls.attempts import run_call
 from lib.calls.ledger import Ledger
 from lib.calls.live import CallView, Listener, LiveCall
 from lib.calls.lookups import KeptLookups, Lookups, NotKept
+from lib.calls.observed import Observed
 from lib.calls.picture import picture
 from lib.calls.plans import Plans, resolve
 from lib.calls.quote import Quote, quote
 from lib.calls.readiness import Readiness, no_spool
-from lib.calls.request import CallRequest, Plan
+from lib.calls.request import CallRequest
 from lib.calls.routing import Route
 from lib.calls.runs import Runs
 from lib.calls.spool import Spool
@@ -67,7 +68,7 @@ class Calls:
         self._lookups = Lookups(configurations, providers, overrides)
         self._plans = Plans(KeptLookups(configurations, providers, overrides))
         self._circuits, self._pools = circuits, Pools()
-        self._runs = Runs(store)
+        self._runs, self._observed = Runs(store), Observed()
         self._answering = 0
         self._calls: dict[str, LiveCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -93,7 +94,7 @@ class Calls:
 
     def quote(self, request: CallRequest, more_tokens: int = 0) -> Quote:
         """What the call would cost, at least and at most with a longer prompt; raises what `start` would."""
-        return quote(self._plans.plan(request, reading=True), self._prices, more_tokens)
+        return quote(self._plans.plan(request, reading=True), self._prices, self._observed, more_tokens)
 
     async def answer(self, request: CallRequest, listener: Listener) -> LiveCall:
         """Make the call in the caller's task, on the calls' loop; the listener takes every piece as it comes.
@@ -117,7 +118,7 @@ class Calls:
             assert task is not None  # noqa: S101 (a coroutine that runs has a task)
             self._calls[call.call_id], self._tasks[call.call_id] = call, task
             try:
-                await run_call(call, self._route(plan), self._the_ledger, self._prices, self._owner)
+                await self._run(call)
             finally:
                 del self._calls[call.call_id], self._tasks[call.call_id]
                 call.listener = None  # it knows the call: without this, both would wait for the garbage collector
@@ -233,7 +234,7 @@ class Calls:
     async def _launch(self, call: LiveCall) -> None:
         """Start the task and return when its row is open; an error in opening is the caller's."""
         opened = asyncio.Event()
-        work = run_call(call, self._route(call.plan), self._the_ledger, self._prices, self._owner, opened.set)
+        work = self._run(call, opened.set)
         task = asyncio.get_running_loop().create_task(work, name=f"call {call.call_id}")
         waiting = asyncio.get_running_loop().create_task(opened.wait())
         self._calls[call.call_id], self._tasks[call.call_id] = call, task
@@ -244,8 +245,9 @@ class Calls:
             self._calls.pop(call.call_id)
             await task
 
-    def _route(self, plan: Plan) -> Route:
-        return Route(plan, self._circuits, self._pools, self._prices)
+    def _run(self, call: LiveCall, opened: Callable[[], None] = lambda: None) -> Coroutine[Any, Any, None]:
+        route = Route(call.plan, self._circuits, self._pools, self._prices)
+        return run_call(call, route, self._the_ledger, self._prices, self._owner, self._observed, opened)
 
     @property
     def _the_ledger(self) -> Ledger:
@@ -285,6 +287,7 @@ class Calls:
             try:
                 await asyncio.to_thread(recovery.still_here, self._store, self._owner, os.getpid())
                 await asyncio.to_thread(self.recover)
+                await asyncio.to_thread(self._observed.sync, self._store)
             except Exception as error:  # the boundary of a background job: it must go on
                 log.warning("Housekeeping failed and is tried again: %s", error)
 

@@ -43,11 +43,9 @@ def policy_of(stored: Any) -> str | None:
     return None if stored is None else FULL
 
 
-def prompt_tokens_of(stored: Any, estimate: Callable[[str], int], text_of: Callable[[Mapping[str, Any]], str]) -> int:
+def prompt_tokens_of(stored: Any, estimate: Callable[[list[dict[str, Any]]], int]) -> int:
     """The estimate of a stored request's length, which is in it when its words are not."""
-    if isinstance(stored, Mapping):
-        return int(stored["prompt_tokens"])
-    return estimate("\n".join(text_of(message) for message in stored or []))
+    return int(stored["prompt_tokens"]) if isinstance(stored, Mapping) else estimate(stored or [])
 
 
 def text_to_keep(policy: str, text: str | None) -> str | None:

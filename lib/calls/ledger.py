@@ -65,7 +65,7 @@ class Ledger:
         """Let an attempt through by what is held ahead, its row in the spool; None when it has to be asked for."""
         if ask.is_counted_open or (ask.claim is not None and not self._limits.meets_none(ask.claim)):
             return None
-        if (taken := self._leases.take(ask.facts, ask.amount_nano)) is None:
+        if (taken := self._leases.take(ask.facts, ask.amount_nano, ask.wished_nano)) is None:
             return None
         try:
             order = self._spool.append({"opened": row, "charges": taken.charges})

@@ -19,7 +19,8 @@ from lib.access.limits import Claim, Verdict
 from lib.calls import content
 from lib.calls.estimate import estimate_tokens
 from lib.calls.latch import Latch
-from lib.calls.request import Plan, Target, text_of, tokens_beside_text
+from lib.calls.prompt_tokens import estimate_prompt
+from lib.calls.request import Plan, Target, prompt_size, text_of
 from lib.clock import new_id, utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.chunks import (
@@ -126,6 +127,8 @@ class AttemptState(Struct):
     others: dict[int, list[str]] = {}  # what further answers say: counted where the provider does not, never kept
     usage: Usage | None = None
     usage_is_partial: bool = False
+    most: tuple[int, int] = (0, 0)  # tokens of prompt and answer that its hold is for
+    is_bounded: bool = False  # a ceiling is sent
     reported_nano_usd: int | None = None
     finish_reason: str | None = None
     served_model: str | None = None
@@ -213,9 +216,9 @@ class LiveCall:
         self.retry_after: float | None = None  # seconds, where a refusal says; inf: no waiting helps
         messages = first.model_request.messages
         texts = [text_of(message) for message in messages]
-        beside_text = tokens_beside_text(messages, first.model_request.parameters)
-        self.prompt_estimate = estimate_tokens("\n".join(texts)) + beside_text
-        self.images = images_in(messages)
+        self.prompt_size = prompt_size(plan)
+        self.prompt_estimate = estimate_prompt(self.prompt_size, first.endpoint.kind, first.model_request.model)
+        self.images = max(images_in(messages), len(self.prompt_size.images))
         self.content_policy = plan.configuration.content_policy
         self.prompt_kept = content.text_to_keep(self.content_policy, _last_question(messages, texts))
         self.request_kept = content.request_to_keep(self.content_policy, messages, self.prompt_estimate)

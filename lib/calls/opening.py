@@ -2,17 +2,21 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from lib.access.limits import Claim
 from lib.budgets.budget import CallFacts
-from lib.budgets.estimate import CEILINGS, completion_ceiling
+from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
 from lib.calls import content
 from lib.calls.admission import Ask
 from lib.calls.choices import choices_of, limit_target, most_nano, unbounded_by
 from lib.calls.live import LiveCall
+from lib.calls.observed import Observed
 from lib.calls.outcome import identity_of
-from lib.calls.request import Target
+from lib.calls.prompt_tokens import bound_prompt
 from lib.errors import Throttled
 from lib.providers.chunks import ModelRequest
+from lib.providers.hosted_tools import prompt_with_results
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
 
@@ -22,23 +26,27 @@ def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
     return {**identity_of(call), "owner": owner, "holds": [], "request": call.request_kept}
 
 
-def ask_of(call: LiveCall, prices: PriceBook) -> Ask:
+def ask_of(call: LiveCall, prices: PriceBook, observed: Observed) -> Ask:
     """The most the attempt can cost, under whose name; the first that passes is also a request that limits count."""
     attempt, actor, plan = call.attempt, call.plan.request.actor, call.plan
     target, key = attempt.target, actor.key
-    asked = target.model_request
-    facts = CallFacts(
-        target.endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key.key_id if key else None
-    )
-    choices = choices_of(target)
+    endpoint, asked = target.endpoint, target.model_request
+    facts = CallFacts(endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key.key_id if key else None)
+    choices, at = choices_of(target), attempt.started_at
     ceiling = completion_ceiling(asked.parameters, target.longest_answer, choices.answers)
     ceiling = max(ceiling, choices.ceiling * choices.answers)
-    amount = most_nano(target, choices, prices, attempt.started_at, (call.prompt_estimate, ceiling, call.images))
+    has_ceiling, excess = _has_ceiling(asked.parameters), observed.excess(endpoint.name, asked.model)
+    prompt = excess.of_prompt(bound_prompt(call.prompt_size, endpoint.kind, asked.model, target.window))
+    longest = excess.of_answer(ceiling)
+    attempt.most, attempt.is_bounded = (prompt_with_results(choices.hosted, prompt), longest), has_ceiling
+    amount, wished = most_nano(target, choices, prices, at, (prompt, longest, call.images)), 0
+    if amount is None and (dearest := prices.dearest(endpoint.kind, at)) is not None:
+        wished = upper_bound_nano(dearest, prompt, longest, call.images) or 0
     is_counted_open = key is not None and key.limits.concurrency is not None
     if call.is_counted:
-        return Ask(attempt.log_id, facts, amount, None, is_counted_open)
-    said = ceiling if _has_ceiling(asked.parameters) else 0
-    return Ask(attempt.log_id, facts, amount, Claim(plan.app, call.prompt_estimate + said, key), is_counted_open)
+        return Ask(attempt.log_id, facts, amount, None, is_counted_open, wished)
+    claim = Claim(plan.app, call.prompt_estimate + (ceiling if has_ceiling else 0), key)
+    return Ask(attempt.log_id, facts, amount, claim, is_counted_open, wished)
 
 
 def bound(call: LiveCall, prices: PriceBook) -> Throttled | None:
@@ -63,7 +71,8 @@ def _set_ceiling(call: LiveCall) -> None:
         asked.model, asked.messages, {**asked.parameters, name: each}, asked.stream, asked.wire, asked.texts
     )
     call.attempt.identity["parameters"] = content.parameters_to_keep(call.content_policy, bounded.parameters)
-    call.attempt.target = Target(target.endpoint, bounded, target.weight, target.dropped, target.longest_answer)
+    call.attempt.target = replace(target, model_request=bounded)
+    call.attempt.is_bounded = True
 
 
 def _has_ceiling(parameters: Any) -> bool:

@@ -121,7 +121,7 @@ class _Judge:
         if asked.texts is not None:  # what shapes an answer's words shapes no vector
             parameters, dropped = dict(self.request.extra), ()
         model_request = replace(asked, model=model, parameters=parameters, wire=wire)
-        return Target(endpoint, model_request, deployment.weight, dropped, facts.output_tokens)
+        return Target(endpoint, model_request, deployment.weight, dropped, facts.output_tokens, facts.context_tokens)
 
     def _wire(self, endpoint: Endpoint, model: str, effective: Effective) -> Wire | None:
         """The program's own request, if the endpoint speaks its protocol and what we add can be said in it."""
@@ -246,7 +246,7 @@ def _filled(like: Plan, request: CallRequest) -> Plan:
         asked, old = one.model_request, one.model_request.wire
         new = old and Wire(old.protocol, body, old.headers, old.system, old.given)
         fresh = ModelRequest(asked.model, messages, asked.parameters, asked.stream, new, request.texts)
-        return Target(one.endpoint, fresh, one.weight, one.dropped, one.longest_answer)
+        return Target(one.endpoint, fresh, one.weight, one.dropped, one.longest_answer, one.window)
 
     return Plan(
         _tagged(request, like.dropped),

@@ -17,6 +17,8 @@ from lib.budgets.leases import give_back
 from lib.calls import content
 from lib.calls.closing import Closing, charged_from, insert_closings
 from lib.calls.estimate import estimate_tokens
+from lib.calls.prompt_size import measure
+from lib.calls.prompt_tokens import estimate_prompt
 from lib.calls.request import text_of
 from lib.calls.rescue import made_writable
 from lib.calls.spool import DeadSpool, dead_spools, host
@@ -144,7 +146,11 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
     text = "".join(note["text"] for note in notes)
     last = notes[-1] if notes else {}
     request, messages = opened["request"], content.messages_of(opened["request"])
-    asked_tokens = content.prompt_tokens_of(request, estimate_tokens, text_of)
+
+    def estimate(asked: list[dict[str, Any]]) -> int:
+        return estimate_prompt(measure({"messages": asked}, opened["parameters"]), kind or "", opened["model"])
+
+    asked_tokens = content.prompt_tokens_of(request, estimate)
     usage = Usage(*last.get("tokens", (asked_tokens, estimate_tokens(text))))
     price = None if kind is None else prices.price(kind, opened["model"], opened["started_at"])
     cost = prices.cost(price, usage)

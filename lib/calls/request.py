@@ -5,17 +5,16 @@ from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lib.access.permissions import Actor
-from lib.calls.estimate import estimate_tokens
+from lib.calls.prompt_size import FORMS, PromptSize, measure, measure_texts
 from lib.configs.configuration import Configuration
 from lib.configs.routing import Deadlines, Routing
-from lib.fast_json import encode_text
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
+from lib.providers.kinds import Protocol
 
 MAX_PROMPT_CHARACTERS = 4_000_000
-_COUNTED = {"text", "image_url", "input_image", "image"}  # by themselves
-_MOST_IN_FILES = 1_000_000  # tokens: no model reads more
 
 
 class Origin(StrEnum):
@@ -72,6 +71,7 @@ class Target(Struct, frozen=True):
     weight: int = 1
     dropped: tuple[str, ...] = ()  # parameters the model does not take, left out
     longest_answer: int | None = None  # tokens, where it is known
+    window: int | None = None  # of the model's context, in tokens, where it is known
 
     @property
     def id(self) -> str:
@@ -97,18 +97,22 @@ class Plan(Struct, frozen=True):
         return (*self.deployments, *self.fallbacks)[0]
 
 
-def tokens_beside_text(messages: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> int:
-    """An estimate of what else a model reads: tools, the answer's form, calls of tools, and files by their size."""
-    read: list[Any] = [parameters[name] for name in ("tools", "response_format") if parameters.get(name)]
-    in_files = 0
-    for message in messages:
-        if message.get("tool_calls"):
-            read.append(message["tool_calls"])
-        content = message.get("content")
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, Mapping) and str(part.get("type")) not in _COUNTED:
-                in_files += len(encode_text(part)) // 3
-    return (estimate_tokens(encode_text(read)) if read else 0) + min(in_files, _MOST_IN_FILES)
+def prompt_size(plan: Plan) -> PromptSize:
+    """What the prompt of a plan holds: of the request as its program wrote it, where it travels, else of the messages.
+
+    A program's own form says more: thoughts that come back, files by their ids, tools of the provider's.
+    """
+    request, inside = plan.request, plan.first.model_request
+    wire, parameters = request.wire, inside.parameters
+    if request.texts is not None:
+        return measure_texts(request.texts) if wire is None else replace(measure(wire.body), messages=0)
+    if wire is None:
+        return measure({"messages": inside.messages}, parameters)
+    if wire.protocol == Protocol.CHAT:
+        return measure({"messages": inside.messages}, parameters, wire.body)
+    if not FORMS.isdisjoint(wire.body):
+        parameters = {name: value for name, value in parameters.items() if name not in FORMS}
+    return measure(wire.body, parameters, system=plan.system)
 
 
 def text_of(message: Mapping[str, Any]) -> str:

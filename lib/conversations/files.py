@@ -12,17 +12,20 @@ from sqlalchemy import Connection, func, insert, select
 
 from lib.access.permissions import Actor
 from lib.calls.estimate import estimate_tokens
+from lib.calls.image_size import size_of
+from lib.calls.prompt_size import Image
+from lib.calls.prompt_tokens import image_tokens
 from lib.clock import new_id, utc_now
 from lib.conversations.conversation import owner_of
 from lib.conversations.rows import find
 from lib.db.engine import Store
 from lib.db.tables import conversation_files
 from lib.errors import InvalidInput, NotFound
+from lib.providers.kinds import ProviderKind
 
 LARGEST_IMAGE, LARGEST_TEXT = 4 * 1024 * 1024, 400_000  # bytes
 MOST_FILES = 8  # with one message
 MOST_BYTES = 500 * 1024 * 1024  # of one owner
-IMAGE_TOKENS = 1_000  # what an image is thought to cost a prompt
 _F = conversation_files.c
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
@@ -49,7 +52,9 @@ class File:
     @property
     def tokens(self) -> int:
         """Estimated."""
-        return IMAGE_TOKENS if self.is_image else estimate_tokens(self.text)
+        if not self.is_image:
+            return estimate_tokens(self.text)
+        return image_tokens(Image(*(size_of(self.data) or (0, 0))), ProviderKind.ANTHROPIC, "")
 
     @property
     def part(self) -> dict[str, object]:

@@ -18,9 +18,10 @@ from lib import services as service_root
 from lib.access.grants import Endpoint
 from lib.access.limits import Verdict
 from lib.access.permissions import Actor
-from lib.calls.estimate import estimate_tokens
 from lib.calls.live import LiveCall
-from lib.calls.request import CallRequest, Origin, text_of
+from lib.calls.prompt_size import measure
+from lib.calls.prompt_tokens import estimate_prompt
+from lib.calls.request import CallRequest, Origin
 from lib.configs.scope import in_scope
 from lib.errors import LLMManagerError
 from lib.gateway import prompt_field, refusals
@@ -39,7 +40,7 @@ from lib.gateway.protocols.asked import Asked, read_json
 from lib.gateway.refusals import Refusal
 from lib.prompts.template import Filled
 from lib.providers.chunks import Wire
-from lib.providers.kinds import Protocol
+from lib.providers.kinds import Protocol, ProviderKind
 from lib.providers.parameter_rules import ALLOWED
 from lib.providers.redaction import redact
 from lib.services import Services
@@ -155,11 +156,6 @@ def _call(
     )
 
 
-def prompt_tokens(asked: Asked) -> int:
-    """An estimate of a question's length."""
-    return estimate_tokens("\n".join(text_of(message) for message in asked.messages))
-
-
 CHAT = Door(
     Endpoint.CHAT,
     Protocol.CHAT,
@@ -184,7 +180,7 @@ MESSAGES = Door(
     Endpoint.MESSAGES,
     Protocol.MESSAGES,
     anthropic_question.read,
-    lambda call, asked: anthropic_messages.Writer(call.call_id, asked.model, prompt_tokens(asked)),
+    lambda call, asked: anthropic_messages.Writer(call.call_id, asked.model, call.prompt_estimate),
     anthropic_messages.error_body,
     anthropic_headers,
     words="messages",
@@ -197,22 +193,29 @@ DOORS = {
 }
 
 
-def _counted(body: bytes) -> tuple[str, int]:
-    """The model and the length of a message."""
-    asked = MESSAGES.read(read_json(body))
-    return asked.model, prompt_tokens(asked)
+def _asked(body: bytes) -> Asked:
+    return MESSAGES.read(read_json(body))
 
 
 async def count_tokens(scope: Scope, receive: Receive, send: Send) -> None:
-    """`POST /v1/messages/count_tokens`: an estimate; nothing is sent upstream."""
+    """`POST /v1/messages/count_tokens`: an estimate for the model it would go to; nothing is sent upstream.
+
+    A model that nobody here knows, or that could not be asked this, is counted as Anthropic's.
+    """
     exchange = Exchange(scope, receive, send)
     try:
         services = service_root.current()
         actor = await caller(exchange, services, Endpoint.MESSAGES)
         body = await exchange.body()
-        model, tokens = await asyncio.to_thread(_counted, body) if len(body) > _LONG else _counted(body)
+        asked = await asyncio.to_thread(_asked, body) if len(body) > _LONG else _asked(body)
+        model = asked.model
         if actor.key is not None and not actor.key.allows_model(model):  # by an id, perhaps
             await asyncio.to_thread(in_scope, actor, model, lambda: services.configurations.get(actor, model))
+        try:
+            told = await asyncio.to_thread(services.calls.quote, _call(actor, asked, Protocol.MESSAGES, exchange))
+            tokens = told.prompt_tokens
+        except LLMManagerError:
+            tokens = estimate_prompt(measure(asked.body), ProviderKind.ANTHROPIC, model)
         await exchange.answer_json(200, {"input_tokens": tokens}, {})
     except Left:
         return

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 
 from sqlalchemy import Connection, select
@@ -64,6 +64,7 @@ class PriceBook:
         self._own: _Own | None = None if store is not None else _Own()
         self._reading = threading.Lock()
         self._next_check = 0.0
+        self._dearest: dict[str, tuple[_Own, date, Price | None]] = {}  # by kind
 
     def price(self, kind: str, model: str, at: datetime) -> Price | None:
         """The price in force at a moment, or None when nobody knows one."""
@@ -83,6 +84,19 @@ class PriceBook:
         if kind == ProviderKind.SCRIPTED:
             return _scripted(model)
         return plain(kind, model, ALWAYS, Rates(0, 0), "free") if is_free(kind) else None
+
+    def dearest(self, kind: str, at: datetime) -> Price | None:
+        """The dearest price in force of a kind: what is held for a model that nobody has a price for; None without."""
+        if kind == ProviderKind.SCRIPTED:
+            return _scripted("priced")
+        own = self._kept()
+        known = self._dearest.get(kind)
+        if known is None or known[0] is not own or known[1] != at.date():
+            names = {name for of, name in (*self.shipped, *own.entries) if of == kind and not name.startswith("tool:")}
+            priced = [price for name in names if (price := self.price(kind, name, at)) is not None]
+            found = max(priced, key=_of_a_thousand, default=None)
+            known = self._dearest[kind] = (own, at.date(), found)
+        return known[2]
 
     def cost(self, price: Price | None, usage: Usage, reported_nano: int | None = None) -> Cost:
         """What a call costs."""
@@ -190,6 +204,11 @@ def _by_key(prices: Iterable[Price]) -> dict[_Key, list[Price]]:
     for versions in found.values():
         versions.sort(key=lambda price: price.valid_from)
     return found
+
+
+def _of_a_thousand(price: Price) -> int:
+    """What a call of a thousand tokens and a thousand more can cost."""
+    return price.rates.bound_nano(1_000, 1_000, 0)
 
 
 def _scripted(model: str) -> Price | None:

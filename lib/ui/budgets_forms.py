@@ -107,7 +107,8 @@ def _fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str
     fields["block_unpriced"] = st.checkbox(
         "Stop models without a price too",
         bool(budget and budget.block_unpriced),
-        help="What they cost is unknown, so no limit can hold them. Free and local models always pass.",
+        help="What they cost is unknown. Otherwise they are let through until the budget is used up. "
+        "Free and local models always pass.",
     )
     spots[None] = st.container()
     return fields

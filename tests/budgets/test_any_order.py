@@ -49,12 +49,13 @@ def test_spent_and_held_are_exactly_what_happened(steps: list[tuple[str, list[in
             with store.write() as connection:
                 if kind == "reserve":
                     assert isinstance(value, list)
-                    wants = [Want(new_id(), FACTS, amount) for amount in value]
+                    wants = [Want(new_id(), FACTS, amount, wished_nano=30) for amount in value]
                     for want, answer in zip(wants, reserve_many(connection, wants, now), strict=True):
-                        fits = spent + sum(open_calls.values()) + (want.amount_nano or 0) <= LIMIT
-                        assert isinstance(answer, Refusal) is (bool(want.amount_nano) and not fits)
+                        left = LIMIT - spent - sum(open_calls.values())
+                        fits = left > 0 if want.amount_nano is None else want.amount_nano <= left
+                        assert isinstance(answer, Refusal) is (want.amount_nano != 0 and not fits)
                         if not isinstance(answer, Refusal) and want.amount_nano != 0:
-                            open_calls[want.log_id] = want.amount_nano or 0
+                            open_calls[want.log_id] = min(30, left) if want.amount_nano is None else want.amount_nano
                 elif open_calls:
                     assert not isinstance(value, list)
                     log_id, held = open_calls.popitem()

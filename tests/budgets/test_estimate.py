@@ -39,7 +39,7 @@ def test_no_usage_within_the_estimate_costs_more(
 
 def test_a_long_prompts_own_rates_are_used_and_no_price_is_no_bound() -> None:
     price = Price("openai", "m", AT, (Tier(0, Rates(1_000_000, 0)), Tier(1000, Rates(5_000_000, 0))))
-    assert upper_bound_nano(price, 1000, 10) == 1250 * 5
+    assert upper_bound_nano(price, 1001, 10) == 1001 * 5
     assert upper_bound_nano(None, 1000, 10) is None
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from sqlalchemy import func, insert, select
 
 from lib.access.permissions import OPERATOR
-from lib.budgets.holds import HOLD_LASTS, Want, release, reserve_many, settle_many
+from lib.budgets.holds import HOLD_LASTS, Held, Want, release, reserve_many, settle_many
 from lib.budgets.refusal import Refusal
 from lib.clock import new_id
 from lib.db.engine import Store
@@ -144,6 +144,42 @@ def test_a_budget_may_stop_models_without_a_price(rig: Rig) -> None:
     assert isinstance(refusal, Refusal)
     assert "takes no model without a price" in refusal.title
     assert rig.reserve(0)[1] == ()
+
+
+def test_a_used_up_budget_stops_models_without_a_price_too(rig: Rig) -> None:
+    budget = rig.budget(limit=1_000_000)
+    calls = 0
+    while isinstance((answer := rig.reserve(None))[1], tuple):
+        calls += 1
+        rig.settle(answer[0], 13_000_000)  # the provider itself said what it cost
+    assert calls == 1
+    refusal = answer[1]
+    assert isinstance(refusal, Refusal)
+    assert (refusal.is_used_up, refusal.title) == (True, "The app budget tests for October 2026 is used up.")
+    assert refusal.retry_after == (datetime(2026, 11, 1, tzinfo=UTC) - NOW).total_seconds()
+    assert rig.reserve(0)[1] == (), "what is free passes"
+    (verdict,) = rig.budgets.check(OPERATOR, FACTS, None, NOW)
+    assert verdict.refusal is not None
+    assert verdict.refusal.title == refusal.title
+    assert rig.figures(budget) == (13_000_000, 0)
+
+
+def test_a_call_of_unknown_cost_holds_what_is_wished_or_what_is_left(rig: Rig) -> None:
+    budget, soft = rig.budget(limit=10), rig.budget(scope="global", subject="", limit=5, is_hard=False)
+
+    def reserve(wished: int) -> Refusal | Held:
+        with rig.store.write() as connection:
+            return reserve_many(connection, [Want(new_id(), FACTS, None, wished)], NOW)[0]
+
+    assert reserve(7) == (budget.budget.id,)
+    assert rig.figures(budget) == (0, 7)
+    assert reserve(7) == (budget.budget.id,)
+    assert rig.figures(budget) == (0, 10)
+    assert rig.figures(soft) == (0, 5)
+    refusal = reserve(0)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.waits_for_calls, refusal.retry_after) == (True, 5)
+    assert "nobody knows what this call would cost" in refusal.why
 
 
 def test_a_soft_budget_counts_and_never_stops(rig: Rig) -> None:

@@ -398,7 +398,9 @@ def test_few_calls_are_never_leased_for(store: Store, tmp_path: Path) -> None:
 
 def test_a_call_that_took_nothing_may_outlive_its_lease() -> None:
     of_process, charge = leases.Leases("me"), ("budget", utc_now())
-    of_process._grants[FACTS] = leases._Grant((leases.Lease(charge, utc_now()),), (charge,), False, float("inf"))
+    lease = leases.Lease(charge, utc_now())
+    lease.free = 1  # the budget is not used up
+    of_process._grants[FACTS] = leases._Grant((lease,), (charge,), False, float("inf"))
     taken = of_process.take(FACTS, None)
     assert taken is not None
     wanted = of_process.wanted({FACTS: 0}, [taken])

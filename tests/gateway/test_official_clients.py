@@ -27,7 +27,7 @@ ASK: Any = [{"role": "user", "content": "Where do rivers run?"}]
 TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 SAME = {"id", "call_id", "started_at", "finished_at", "origin", "user_id", "api_key_id", "lane", "change_seq"} | {
-    *("execution_time_ms", "first_token_ms", "configuration_id", "provider", "parameters", "app"),
+    *("execution_time_ms", "first_token_ms", "configuration_id", "provider", "parameters", "app", "tags"),
 }
 
 

@@ -1,0 +1,146 @@
+"""Providers that count more than a call was bounded by: told, and held for from then on.
+
+A hold is what a call can cost at most: a bound of its prompt's tokens and the ceiling its answer was sent. A provider
+that reports more makes that untrue for every call after it, so what it reported moves the bounds of that model at that
+provider: up to four times a bound by a factor, for it grows with the words then (a vocabulary of its own); more than
+that by a sum (a hidden prompt, a tool that reads). It is forgotten a day after it was last seen.
+
+In memory at once; other processes learn of it through `installation_settings`, at each sign of life (15 s).
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, structs
+
+from lib.calls.live import LiveCall
+from lib.db import installation
+from lib.db.engine import Store
+
+log = logging.getLogger(__name__)
+SETTING = "holds.observed"
+TAG = "beyond_hold"
+_LASTS_S = 86_400.0
+_MOST_MODELS = 500
+_PROPORTIONAL = 4  # times a bound: up to there it is taken for a factor
+_MOST_TOKENS = 10**9
+
+
+class Excess(Struct, frozen=True):
+    """How far counts went beyond their bounds: a factor in hundredths, and tokens more; `until` in Unix seconds."""
+
+    prompt_percent: int = 100
+    prompt_more: int = 0
+    answer_percent: int = 100
+    answer_more: int = 0
+    until: float = 0.0
+
+    def of_prompt(self, most: int) -> int:
+        """A prompt's bound."""
+        return min(-(-most * self.prompt_percent // 100) + self.prompt_more, _MOST_TOKENS)
+
+    def of_answer(self, ceiling: int) -> int:
+        """An answer's."""
+        return min(-(-ceiling * self.answer_percent // 100) + self.answer_more, _MOST_TOKENS)
+
+    def merged(self, other: "Excess") -> "Excess":
+        """The higher of each."""
+        return Excess(*(max(pair) for pair in zip(structs.astuple(self), structs.astuple(other), strict=True)))
+
+
+_NONE = Excess()
+
+
+class Observed:
+    """What the calls of this process, and of others, have shown; by `provider/model`."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Excess] = {}
+        self._fresh: dict[str, Excess] = {}  # not in SQL yet
+
+    def excess(self, provider: str, model: str) -> Excess:
+        """Of a model at a provider."""
+        if not self._known:
+            return _NONE
+        known = self._known.get(f"{provider}/{model}", _NONE)
+        return known if known.until > time.time() else _NONE
+
+    def take(self, call: LiveCall, row: dict[str, Any]) -> None:
+        """Look at the row of an ended attempt; one beyond its bounds is tagged, logged and learnt from."""
+        attempt, (most, longest) = call.attempt, call.attempt.most
+        if row["usage_source"] != "provider" or not most:
+            return
+        prompt, answer = row["prompt_tokens"] or 0, row["completion_tokens"] or 0
+        ceiling = longest if attempt.is_bounded else None
+        if prompt <= most and (ceiling is None or answer <= ceiling):
+            return
+        said = []
+        if prompt > most:
+            said.append(f"prompt {prompt:,} tokens of at most {most:,}")
+        if ceiling is not None and answer > ceiling:
+            said.append(f"answer {answer:,} tokens of at most {ceiling:,}")
+        row["tags"] = {**row["tags"], TAG: "; ".join(said)}
+        self._learn(row["provider"], row["model"], _excess(prompt, most, answer, ceiling), said)
+
+    def _learn(self, provider: str, model: str, excess: Excess, said: list[str]) -> None:
+        name = f"{provider}/{model}"
+        known = self.excess(provider, model)
+        merged = known.merged(structs.replace(excess, until=time.time() + _LASTS_S))
+        if structs.replace(merged, until=known.until) != known:
+            log.warning(
+                "%s counted more than was held for, which the next holds of that model take in: %s",
+                name,
+                ", ".join(said),
+            )
+        self._known[name] = self._fresh[name] = merged
+
+    def sync(self, store: Store) -> None:
+        """Take in what other processes have seen and write down what this one has; in a thread."""
+        now, fresh = time.time(), dict(self._fresh)
+        if fresh:
+            with store.write() as connection:
+                found = _merged(_read(installation.read(connection, SETTING)), fresh, now)
+                kept = sorted(found.items(), key=lambda item: -item[1].until)[:_MOST_MODELS]
+                installation.write(connection, SETTING, {name: list(structs.astuple(one)) for name, one in kept})
+        else:
+            with store.read() as connection:
+                found = _read(installation.read(connection, SETTING))
+        known = _merged(found, dict(self._known), now)
+        self._known = known
+        for name, one in fresh.items():
+            if self._fresh.get(name) == one:
+                del self._fresh[name]
+
+
+def _excess(prompt: int, prompt_most: int, answer: int, ceiling: int | None) -> Excess:
+    prompt_percent, prompt_more = _beyond(prompt, prompt_most)
+    answer_percent, answer_more = (100, 0) if ceiling is None else _beyond(answer, ceiling)
+    return Excess(prompt_percent, prompt_more, answer_percent, answer_more)
+
+
+def _beyond(count: int, most: int) -> tuple[int, int]:
+    if count <= most:
+        return 100, 0
+    if count <= most * _PROPORTIONAL:
+        return -(-count * 100 // most), 0
+    return 100, count - most
+
+
+def _merged(one: Mapping[str, Excess], other: Mapping[str, Excess], now: float) -> dict[str, Excess]:
+    both = {
+        name: one[name].merged(other[name]) if name in one and name in other else one.get(name) or other[name]
+        for name in {*one, *other}
+    }
+    return {name: excess for name, excess in both.items() if excess.until > now}
+
+
+def _read(value: Any) -> dict[str, Excess]:
+    """What stands in SQL; what can't be read is none."""
+    found = dict[str, Excess]()
+    for name, figures in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(figures, list) and len(figures) == 5 and all(isinstance(one, int | float) for one in figures):
+            counts = [int(one) for one in figures]
+            found[str(name)] = Excess(counts[0], counts[1], counts[2], counts[3], float(figures[4]))
+    return found
