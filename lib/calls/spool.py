@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ class Spool:
         if segment is None:
             self._begun += 1
             segment = self._segment = Segment(self._begun, self._clean.pop() if self._clean else self._new_file())
-        line = b"\n" + _line(record) if self._is_torn else _line(record)
+        line = b"\n\n" + _line(record) if self._is_torn else _line(record)
         self._is_torn = os.write(segment.file, line) < len(line)
         if self._is_torn:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -135,6 +136,8 @@ class DeadSpool:
         """Keep it out of the way, for somebody to look at; where."""
         place = self.folder.parent.with_name("spool-damaged") / self.owner
         place.parent.mkdir(mode=0o700, exist_ok=True)
+        if place.exists():
+            place = place.with_name(f"{self.owner}-{time.time_ns()}")
         return self.folder.rename(place)
 
     def checkpoints(self, log_id: str) -> list[dict[str, Any]]:
@@ -210,8 +213,9 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def _has_damage(path: Path) -> bool:
+    """An empty line follows one that a full disk cut off, which its process knew of."""
     lines = path.read_bytes().split(b"\n")
-    return any(line and _record(line) is None for line in lines[:-1])
+    return any(line and following and _record(line) is None for line, following in pairwise(lines))
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
