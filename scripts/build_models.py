@@ -1,13 +1,15 @@
 """Make `data/models/models.csv` from the model list bundled with the pinned litellm: `python scripts/build_models.py`.
 
 Run when litellm's pin moves. Facts only: context window, longest answer, capabilities, and the parameters that
-litellm refuses to translate for the model. The model `*` holds for those of its kind that are not listed.
+the model does not take, as litellm has it, less those that its provider documents. The model `*` holds for those of
+its kind that are not listed: it refuses what every listed one does, and nothing that is only unknown.
 """
 
 import csv
 import importlib.metadata
 import os
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,15 @@ FLAGS = {
 # What litellm hands on as it is, and labels that change no answer: its list says nothing about these.
 UNJUDGED = {"top_k", "min_p", "repetition_penalty", "num_ctx", "keep_alive", "think", "user", "service_tier"}
 ANY = "*"
+# What providers of OpenAI's protocol document and litellm does not know of: it travels as it is.
+# https://docs.mistral.ai/api (chat completion), https://console.groq.com/docs/api-reference (chat),
+# https://api-docs.deepseek.com/api/create-chat-completion, https://openrouter.ai/docs/api-reference/parameters
+DOCUMENTED = {
+    "mistral": {"frequency_penalty", "presence_penalty", "reasoning_effort"},
+    "groq": {"reasoning_effort"},
+    "deepseek": {"reasoning_effort", "thinking"},
+    "openrouter": {"verbosity"},
+}
 
 
 def main() -> None:
@@ -48,7 +59,7 @@ def main() -> None:
             named = entry["litellm_provider"]
             rows[key] = row_of(litellm, key, entry, named if named in known else key[1].partition("/")[0])
     for kind in (*sorted(OWN_KINDS), "ollama"):
-        rows[kind, ANY] = (kind, ANY, "", "", "", refused(litellm, FACTS[ProviderKind(kind)].litellm_prefix, "unknown"))
+        rows[kind, ANY] = (kind, ANY, "", "", "", refused_by_all(litellm, kind, rows.values()))
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     day = sys.argv[1] if len(sys.argv) > 1 else datetime.now(UTC).date().isoformat()
     with TARGET.open("w", newline="", encoding="utf-8") as file:
@@ -68,17 +79,29 @@ def row_of(litellm: Any, key: tuple[str, str], entry: dict[str, Any], provider: 
     able = ["embeddings"] if embeds else ["streaming", *(word for flag, word in FLAGS.items() if entry.get(flag))]
     output = "" if embeds else number(entry.get("max_output_tokens"))
     context = number(entry.get("max_input_tokens") or entry.get("max_tokens"))
-    refuses = "" if embeds else refused(litellm, provider, plain)
+    refuses = "" if embeds else " ".join(sorted(refused(litellm, provider, plain) - DOCUMENTED.get(kind, set())))
     return kind, model, context, output, " ".join(able), refuses
 
 
-def refused(litellm: Any, provider: str, model: str) -> str:
-    """The parameters litellm would raise an error for; empty where it can't say."""
+def refused(litellm: Any, provider: str, model: str) -> set[str]:
+    """The parameters litellm would raise an error for; none where it can't say."""
     try:
         supported = litellm.get_supported_openai_params(model=model, custom_llm_provider=provider)
     except Exception:  # some providers' tables fail for some of their models
         supported = None
-    return " ".join(sorted(ALLOWED - UNJUDGED - set(supported))) if supported else ""
+    return ALLOWED - UNJUDGED - set(supported) if supported else set()
+
+
+def refused_by_all(litellm: Any, kind: str, rows: Iterable[tuple[str, ...]]) -> str:
+    """The parameters that no chat model of the kind takes: its protocol has no such word.
+
+    Of models of which litellm lists none, or says nothing, it is what litellm refuses for a name it does not know.
+    """
+    known = refused(litellm, FACTS[ProviderKind(kind)].litellm_prefix, "unknown") - DOCUMENTED.get(kind, set())
+    for row in rows:
+        if row[0] == kind and "embeddings" not in row[4].split():
+            known &= set(row[5].split())
+    return " ".join(sorted(known))
 
 
 def number(value: Any) -> str:

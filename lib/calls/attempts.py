@@ -29,6 +29,7 @@ from lib.providers.chunks import (
     EmbeddingRequest,
     Endpoint,
     Finish,
+    LeftOut,
     ModelRequest,
     Passed,
     Piece,
@@ -203,7 +204,9 @@ async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseExceptio
 async def _embedded(adapter: Adapter, endpoint: Endpoint, asked: ModelRequest) -> AsyncIterator[Piece]:
     """Vectors as a stream of one piece, so that they take the same way as every call."""
     texts = asked.texts or ()
-    found = await adapter.embed(endpoint, EmbeddingRequest(asked.model, texts, asked.parameters))
+    found = await adapter.embed(endpoint, EmbeddingRequest(asked.model, texts, asked.parameters, asked.drops))
+    if found.left_out:
+        yield LeftOut(found.left_out)
     if found.served_model:
         yield ServedModel(found.served_model)
     yield Vectors(found.vectors)

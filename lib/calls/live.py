@@ -26,6 +26,7 @@ from lib.errors import ErrorKind, ProviderError
 from lib.providers.chunks import (
     Chunk,
     Finish,
+    LeftOut,
     OtherAnswer,
     Piece,
     ReasoningDelta,
@@ -133,6 +134,7 @@ class AttemptState(Struct):
     finish_reason: str | None = None
     served_model: str | None = None
     vectors: tuple[tuple[float, ...], ...] = ()
+    left_out: tuple[str, ...] = ()  # parameters that the adapter found not to be taken
     chunks: int = 0
     first_token_ms: int | None = None
     identity: dict[str, Any] = {}  # its columns in both tables, once they are known
@@ -143,6 +145,11 @@ class AttemptState(Struct):
     def elapsed_ms(self) -> int:
         """Milliseconds since the attempt was sent."""
         return round((time.monotonic() - self.started) * 1000)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Names of the request's fields that did not go to the provider, each once."""
+        return tuple(dict.fromkeys((*self.target.dropped, *self.left_out)))
 
     @property
     def has_content(self) -> bool:
@@ -188,6 +195,8 @@ class AttemptState(Struct):
                 self.served_model = clean(model)[:_LONGEST_MODEL]
             case Vectors(vectors):
                 self.vectors = vectors
+            case LeftOut(names):
+                self.left_out = names
             case TextDelta() | ReasoningDelta():
                 pass
 

@@ -15,7 +15,6 @@ from lib.calls.observed import Observed
 from lib.calls.outcome import identity_of
 from lib.calls.prompt_tokens import bound_prompt
 from lib.errors import Throttled
-from lib.providers.chunks import ModelRequest
 from lib.providers.hosted_tools import prompt_with_results
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
@@ -67,9 +66,7 @@ def _set_ceiling(call: LiveCall) -> None:
         return
     name = "max_completion_tokens" if target.endpoint.kind == ProviderKind.OPENAI else "max_tokens"
     each = completion_ceiling({}, target.longest_answer)
-    bounded = ModelRequest(
-        asked.model, asked.messages, {**asked.parameters, name: each}, asked.stream, asked.wire, asked.texts
-    )
+    bounded = replace(asked, parameters={**asked.parameters, name: each})
     call.attempt.identity["parameters"] = content.parameters_to_keep(call.content_policy, bounded.parameters)
     call.attempt.target = replace(target, model_request=bounded)
     call.attempt.is_bounded = True

@@ -6,7 +6,6 @@ the asker's hands, not a row of the ledger.
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from dataclasses import replace as replaced
 from typing import Any
 
@@ -14,17 +13,16 @@ from msgspec.structs import replace
 
 from lib.access.permissions import Permission
 from lib.calls.choices import check_scope
+from lib.calls.lanes import Judge, is_empty
 from lib.calls.lookups import KeptLookups, Lookups
 from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target, text_of
 from lib.configs.configuration import Configuration
-from lib.configs.effective import REQUEST, Effective, effective, settled
-from lib.configs.overrides import judged
+from lib.configs.effective import effective
 from lib.configs.routing import Deployment, Routing
 from lib.configs.scope import in_scope
 from lib.errors import InvalidInput, NotFound, UserError
 from lib.fast_json import encode
-from lib.providers.chunks import Endpoint, ModelRequest, Wire
-from lib.providers.kinds import Protocol, speaks
+from lib.providers.chunks import ModelRequest, Wire
 
 _SAME_FOR_S = 1.0
 _MOST_KEPT = 1_000
@@ -51,7 +49,7 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
     system = configuration.system_prompt if request.system_prompt is None else request.system_prompt
     asked = ModelRequest(configuration.model, _messages(request, system), {}, request.stream, texts=request.texts)
     routing = Routing.from_record(configuration.routing)
-    judge = _Judge(request, lookups, found, configuration.unsupported_parameters, system)
+    judge = Judge(request, lookups, found, configuration.unsupported_parameters, system)
     deployments, fallbacks = _targets(request, configuration, routing, asked, judge)
     dropped = (*deployments, *fallbacks)[0].dropped
     plan = Plan(
@@ -72,7 +70,7 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
 
 
 def _targets(
-    request: CallRequest, configuration: Configuration, routing: Routing, asked: ModelRequest, judge: "_Judge"
+    request: CallRequest, configuration: Configuration, routing: Routing, asked: ModelRequest, judge: "Judge"
 ) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
     """Deployments and fallbacks that can be used now; the first reason why not when there is none."""
     refusals: list[UserError] = []
@@ -95,59 +93,6 @@ def _targets(
         raise refusals[0]
     known = {target.id for target in deployments}
     return deployments, tuple(target for target in fallbacks if target.id not in known)
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """Makes the targets: parameters a model does not take are refused or dropped; and in which lane it goes."""
-
-    request: CallRequest
-    lookups: Lookups
-    found: Effective
-    policy: str
-    system: str
-
-    def target(self, deployment: Deployment, asked: ModelRequest) -> Target:
-        """What one model is asked; InvalidInput for a parameter it does not take, unless those are dropped."""
-        endpoint, model = self.lookups.endpoint(deployment.provider_id), deployment.model
-        facts = self.lookups.limits(endpoint.kind, model, endpoint.provider_id)
-        effective = settled(judged(self.found, endpoint.kind, facts), self.policy, model)
-        dropped = tuple(effective.dropped)
-        wire = self._wire(endpoint, model, effective)
-        if wire is None:
-            _check_translatable(self.request, model)
-            dropped += tuple(name for name in self.request.extra if name not in _SILENT)
-        parameters: Mapping[str, Any] = effective.parameters
-        if asked.texts is not None:  # what shapes an answer's words shapes no vector
-            parameters, dropped = dict(self.request.extra), ()
-        model_request = replace(asked, model=model, parameters=parameters, wire=wire)
-        return Target(endpoint, model_request, deployment.weight, dropped, facts.output_tokens, facts.context_tokens)
-
-    def _wire(self, endpoint: Endpoint, model: str, effective: Effective) -> Wire | None:
-        """The program's own request, if the endpoint speaks its protocol and what we add can be said in it."""
-        wire = self.request.wire
-        if wire is None or not speaks(endpoint.kind, wire.protocol) or model.startswith("responses/"):
-            return None
-        given = {name: value for name, value in effective.parameters.items() if effective.sources.get(name) != REQUEST}
-        if wire.protocol != Protocol.CHAT and (effective.dropped or not _SHARED.issuperset(given)):
-            return None
-        return replace(wire, system=self.system, given=given)
-
-
-def _check_translatable(request: CallRequest, model: str) -> None:
-    if request.extra.get("n") not in (None, 1):
-        why = f"{model} gives one answer at a time."
-        raise InvalidInput("n must be 1.", why, "Ask again for more answers.", field="n")
-    if request.extra.get("web_search_options") is not None:
-        why = f"{model} speaks another protocol, which has no word for it."
-        raise InvalidInput("web_search_options can't be used.", why, "Leave it out.", field="web_search_options")
-    if request.native:
-        why = f"{model} speaks another protocol, which has no word for them."
-        raise InvalidInput(f"{request.native} can't be used.", why, "Leave them out, or choose another model.")
-
-
-_SHARED = frozenset({"temperature", "top_p", "max_tokens"})  # parameters that every protocol has
-_SILENT = frozenset({"n", "store", "metadata", "stream_options"})  # left out without a word: they change no answer
 
 
 def _tagged(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
@@ -174,8 +119,8 @@ def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
         text = text_of(message)
         length += len(text)
         says_something = says_something or bool(text.strip()) or _has_other_parts(message)
-    if not says_something:
-        raise InvalidInput("The prompt is empty.", "", "Write what you want to ask.", field="prompt")
+    if not says_something and request.texts is None:
+        raise is_empty()
     if length > MAX_PROMPT_CHARACTERS:
         raise InvalidInput(
             "The prompt is too long.",
@@ -235,6 +180,8 @@ def _kind_of(request: CallRequest) -> Hashable:
         encode(request.parameters),
         encode(request.extra),
         request.native,
+        request.unsaid,
+        not any(text.strip() for text in request.texts or ()),  # what says nothing may be refused
     )
 
 
@@ -245,8 +192,8 @@ def _filled(like: Plan, request: CallRequest) -> Plan:
     def target(one: Target) -> Target:
         asked, old = one.model_request, one.model_request.wire
         new = old and Wire(old.protocol, body, old.headers, old.system, old.given)
-        fresh = ModelRequest(asked.model, messages, asked.parameters, asked.stream, new, request.texts)
-        return Target(one.endpoint, fresh, one.weight, one.dropped, one.longest_answer, one.window)
+        fresh = ModelRequest(asked.model, messages, asked.parameters, asked.stream, new, request.texts, asked.drops)
+        return Target(one.endpoint, fresh, one.weight, one.dropped, one.longest_answer)
 
     return Plan(
         _tagged(request, like.dropped),

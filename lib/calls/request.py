@@ -35,7 +35,8 @@ class CallRequest(Struct, frozen=True):
     `model` is a `provider/model` to call past every configuration. With `texts` they are turned into vectors, and
     there are no messages. `wire` is the question as a program wrote it: where the provider speaks the same protocol,
     its bytes go there and come back; `extra` are its fields that nobody here knows, which only travel that way, and
-    `native` names what else can't be said in another protocol: with it a call that can't go that way is refused.
+    `native` names what else can't be said in another protocol: with it a call that can't go that way is refused, while
+    what `unsaid` names (parts of messages and tools) is left out then.
     Deadlines and attempts (for one target) are the configuration's unless given here. `routed` False asks for the
     configuration's own provider and model alone, also past an open circuit.
     """
@@ -60,6 +61,7 @@ class CallRequest(Struct, frozen=True):
     wire: Wire | None = None
     extra: Mapping[str, Any] = {}
     native: str = ""
+    unsaid: tuple[str, ...] = ()
     bounded: bool = False  # send a ceiling for the answer, as a hard budget makes every call do
 
 
@@ -69,7 +71,7 @@ class Target(Struct, frozen=True):
     endpoint: Endpoint
     model_request: ModelRequest
     weight: int = 1
-    dropped: tuple[str, ...] = ()  # parameters the model does not take, left out
+    dropped: tuple[str, ...] = ()  # fields of the request that don't go there
     longest_answer: int | None = None  # tokens, where it is known
     window: int | None = None  # of the model's context, in tokens, where it is known
 

@@ -19,6 +19,7 @@ from lib.providers.chunks import Chunk, Passed, Piece, Usage
 
 _WATCH_AFTER_S = 0.05
 _LAST = (b"[DONE]", b"message_stop", b"response.completed")  # an end is only told when it is on disk
+DROPPED = "x-llm-manager-dropped"  # names of the request's fields that the provider did not get
 _EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -168,7 +169,9 @@ class Answer:
         return self._writer
 
     def _head(self) -> dict[str, str]:
-        return {"x-request-id": self._call.call_id, **self._form.limit_headers(self._call.standing)}
+        call = self._call
+        head = {"x-request-id": call.call_id, **self._form.limit_headers(call.standing)}
+        return head | {DROPPED: ", ".join(call.attempt.dropped)} if call.attempt.dropped else head
 
     def start_watching(self) -> None:
         """See whether the client goes; most answers are over before."""

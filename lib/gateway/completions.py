@@ -153,6 +153,7 @@ def _call(
         wire=Wire(protocol, asked.body, headers) if filled is None else None,
         extra={name: value for name, value in asked.parameters.items() if name not in ALLOWED},
         native=asked.native,
+        unsaid=asked.unsaid,
     )
 
 

@@ -80,6 +80,7 @@ def of_error(error: LLMManagerError) -> Refusal:
     if isinstance(error, ProviderError):
         return Refusal(_status_of(error.kind), error.kind.value, str(error), headers=_come_back(error.retry_after))
     status, code = next(((s, c) for kind, s, c in _OF_CLASS if isinstance(error, kind)), (500, "internal"))
+    code = getattr(error, "code", code)
     after = error.wait_s if isinstance(error, Throttled) else 1 if status == 503 else None
     return Refusal(status, code, str(error), getattr(error, "field", None), _come_back(after))
 

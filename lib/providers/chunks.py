@@ -87,7 +87,15 @@ class Vectors:
     vectors: tuple[tuple[float, ...], ...] = field(repr=False)
 
 
-Chunk = TextDelta | ReasoningDelta | ToolCallDelta | OtherAnswer | UsageReport | Finish | ServedModel | Vectors
+class LeftOut(Struct, frozen=True):
+    """Parameters that the adapter left out of the request, by name; comes before every other chunk."""
+
+    names: tuple[str, ...]
+
+
+Chunk = (
+    TextDelta | ReasoningDelta | ToolCallDelta | OtherAnswer | UsageReport | Finish | ServedModel | Vectors | LeftOut
+)
 
 
 class Passed(Struct, frozen=True):
@@ -132,7 +140,8 @@ class ModelRequest(Struct, frozen=True):
     """One attempt at one model. `messages` and `parameters` have OpenAI's chat shape (tools and images included).
 
     `stream` False asks the provider for the whole answer at once; it arrives as the same chunks. With a `wire` the
-    request goes out, and the answer comes back, in the program's own bytes.
+    request goes out, and the answer comes back, in the program's own bytes. `drops` lets an adapter leave out what it
+    finds out that the model does not take; it says so by `LeftOut`, and refuses otherwise.
     """
 
     model: str
@@ -141,9 +150,13 @@ class ModelRequest(Struct, frozen=True):
     stream: bool = True
     wire: Wire | None = None
     texts: tuple[str, ...] | None = None  # to be turned into vectors, instead of an answer to messages
+    drops: bool = False
 
 
 RERANK = "rerank"
+EMBEDDING_PARAMETERS = frozenset(  # what an embedding model may be asked in any protocol
+    {"dimensions", "encoding_format", "user", "truncate", "keep_alive", "input_type", "task_type"}
+)
 
 
 @dataclass(frozen=True)
@@ -151,11 +164,13 @@ class EmbeddingRequest:
     """Texts to turn into vectors; `parameters` has OpenAI's names (`dimensions`).
 
     With the task `rerank` the first text is a question, and what comes back is how well each other answers it.
+    `drops` as in `ModelRequest`.
     """
 
     model: str
     texts: tuple[str, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    drops: bool = False
 
     @property
     def reranks(self) -> bool:
@@ -165,12 +180,16 @@ class EmbeddingRequest:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """A vector per text, in their order; `usage` and `cost_nano_usd` are None where the provider told none."""
+    """A vector per text, in their order; `usage` and `cost_nano_usd` are None where the provider told none.
+
+    `left_out` are parameters that the model does not take.
+    """
 
     vectors: tuple[tuple[float, ...], ...]
     usage: Usage | None = None
     served_model: str | None = None
     cost_nano_usd: int | None = None
+    left_out: tuple[str, ...] = ()
 
 
 class Adapter(Protocol):

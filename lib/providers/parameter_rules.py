@@ -17,6 +17,10 @@ _OTHERS = frozenset(
     thinking verbosity user service_tier min_p repetition_penalty num_ctx keep_alive think""".split()  # noqa: SIM905
 )
 ALLOWED = frozenset(_NUMBERS) | _OTHERS
+AS_NAMED = frozenset(  # parameters of OpenAI's chat that are no more than a value
+    """reasoning_effort verbosity service_tier frequency_penalty presence_penalty logit_bias logprobs top_logprobs seed
+    parallel_tool_calls user""".split()  # noqa: SIM905
+)
 
 
 def check(parameters: Mapping[str, Any]) -> dict[str, Any]:

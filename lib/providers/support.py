@@ -1,11 +1,13 @@
 """Which parameters a model does not take, as far as anybody knows: its provider's word, the shipped list, its kind.
 
-A server of one's own (`custom`) and what litellm alone knows may take anything: there only stated facts count.
+A server of one's own (`custom`) and what litellm alone knows may take anything: there only stated facts count. A
+program's own words for a provider of the same protocol are only judged where the facts are the provider's own; words of
+another protocol are judged besides by what they mean elsewhere.
 """
 
 from collections.abc import Iterable
 
-from lib.providers.kinds import ProviderKind
+from lib.providers.kinds import Protocol, ProviderKind
 from lib.providers.models import ModelFacts
 from lib.providers.parameters import PARAMETERS, offered
 
@@ -33,6 +35,29 @@ _ALSO_LISTED_AS = {
 def not_taken(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
     """Those of the parameters' names that the model is known not to take."""
     return [name for name in names if not _takes(ProviderKind(kind), facts, name)]
+
+
+def not_taken_as_written(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
+    """The same for what a program wrote in the provider's own protocol.
+
+    The shipped list comes from litellm, whose word on Groq, Mistral or DeepSeek is what it can translate itself; of
+    OpenAI's models it repeats what OpenAI says. Others say themselves what they do not take.
+    """
+    is_known = kind == _K.OPENAI or facts.parameters is not None
+    return not_taken(kind, facts, names) if is_known else []
+
+
+def foreign(kind: str, protocol: str, names: Iterable[str]) -> list[str]:
+    """Those of the names that mean something in a program's protocol and nothing at a provider of another one.
+
+    Anthropic's `thinking` is no word of a server that speaks OpenAI's protocol, and a `service_tier` has other values
+    in each of the two (`standard_only`, `flex`): a bill would depend on a misunderstanding.
+    """
+    is_anthropics = protocol == Protocol.MESSAGES
+    words = {"service_tier"} if is_anthropics or kind == _K.ANTHROPIC else set[str]()
+    if is_anthropics and kind == _K.CUSTOM:
+        words.add("thinking")
+    return [name for name in names if name in words]
 
 
 def _takes(kind: ProviderKind, facts: ModelFacts, name: str) -> bool:

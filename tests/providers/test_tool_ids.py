@@ -86,5 +86,5 @@ def test_both_lanes_send_ids_that_fit(kind: str, protocol: Protocol, name: str) 
     messages, endpoint = conversation([SIGNED], protocol), Endpoint("id", "one", kind)
     request = ModelRequest("m", messages, wire=Wire(protocol, {name: messages}))
     assert ids_in(body_of(endpoint, request)[name]) == ["'call_1'", "'call_1'"]
-    translated = _arguments(endpoint, ModelRequest("m", conversation([SIGNED], Protocol.CHAT)))["messages"]
+    translated = _arguments(endpoint, ModelRequest("m", conversation([SIGNED], Protocol.CHAT)), {})["messages"]
     assert ids_in(translated) == ["'call_1'", "'call_1'"]

@@ -27,6 +27,7 @@ _ERRORS = {
     429: "rate_limit_error",
     529: "overloaded_error",
 }
+_TOLD = {"thread_unsupported_request"}  # codes that Anthropic's clients act on
 
 
 @dataclass
@@ -154,8 +155,11 @@ def models_body(models: list[tuple[str, str, int]]) -> dict[str, Any]:
 
 def error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
     """An error in Anthropic's form."""
-    del kind, param  # it has no place for them
-    return {"type": "error", "error": {"type": _ERRORS.get(status, "api_error"), "message": message}}
+    del param  # it has no place for it
+    error: dict[str, Any] = {"type": _ERRORS.get(status, "api_error"), "message": message}
+    if kind in _TOLD:
+        error["details"] = {"error_code": kind}
+    return {"type": "error", "error": error}
 
 
 def _input(call: dict[str, str]) -> Any:

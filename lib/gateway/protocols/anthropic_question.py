@@ -10,6 +10,7 @@ from typing import Any
 from lib.errors import InvalidInput
 from lib.gateway.protocols.asked import (
     Asked,
+    Losses,
     asked_of,
     list_field,
     object_field,
@@ -20,23 +21,54 @@ _READ = {"model", "messages", "system", "stream", "stop_sequences", "tools", "to
     "output_format"  # the older place of a format
 }
 _UNSAID = {"thinking", "redacted_thinking"}  # by another model
+_FIELDS = {  # that are translated, of blocks and tools
+    "text": ("type", "text"),
+    "image": ("type", "source"),
+    "document": ("type", "source", "title"),
+    "tool_use": ("type", "id", "name", "input"),
+    "tool_result": ("type", "tool_use_id", "content"),
+    "tool": ("type", "name", "description", "input_schema", "strict"),
+}
 
 
 def read(body: dict[str, Any]) -> Asked:
     """The question of a body; InvalidInput names the field that can't be used."""
-    native = list[str]()
-    messages = [inside for message in list_field(body, "messages") for inside in _message(message, native)]
-    if (system := _text_of(body.get("system"))).strip():
+    if body.get("thread") is not None:
+        raise ThreadUnsupported
+    losses, given = Losses(), list_field(body, "messages")
+    messages = [inside for message in given for inside in _message(message, losses)]
+    if system := _system(body.get("system"), given, losses):
         messages.insert(0, {"role": "system", "content": system})
     parameters = {name: value for name, value in body.items() if name not in _READ and value is not None}
     if stops := body.get("stop_sequences"):
         parameters["stop"] = stops
     parameters |= _output(body)
     if tools := tools_field(body):
-        native += ["Tools of Anthropic's own" for tool in tools if tool.get("type") not in (None, "custom")]
-        parameters["tools"] = [_tool(tool) for tool in tools]
+        for tool in tools:
+            if tool.get("type") not in (None, "custom"):
+                losses.refuse("Tools of Anthropic's own")
+        parameters["tools"] = [_tool(tool, losses) for tool in tools]
         parameters |= _tool_choice(body.get("tool_choice"))
-    return asked_of(body, messages, parameters, native)
+    return asked_of(body, messages, parameters, losses)
+
+
+class ThreadUnsupported(InvalidInput):
+    """A conversation that is kept at the provider; Anthropic's clients then send the whole of it."""
+
+    code = "thread_unsupported_request"
+
+    def __init__(self) -> None:
+        why = "Conversations are not kept here, and what one holds could not be counted."
+        super().__init__("thread can't be used.", why, "Send the whole conversation as messages.", "thread")
+
+
+def _system(field: Any, messages: list[dict[str, Any]], losses: Losses) -> str:
+    """The system prompt: the field, then what messages of that role say."""
+    said = [field, *(message.get("content") for message in messages if message.get("role") == "system")]
+    for content in said:
+        for block in _blocks(content):
+            losses.leave_out_others("system", block, _FIELDS["text"])
+    return "\n\n".join(text for content in said if (text := _text_of(content)).strip())
 
 
 def _output(body: dict[str, Any]) -> dict[str, Any]:
@@ -51,16 +83,23 @@ def _output(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _message(message: dict[str, Any], native: list[str]) -> list[dict[str, Any]]:
+def _message(message: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
     """One message as the messages inside: results of tools become messages of their own, their pictures come after."""
     role, content = message.get("role"), message.get("content")
-    if role not in ("user", "assistant") or not isinstance(content, str | list):
+    if role not in ("user", "assistant", "system") or not isinstance(content, str | list):
         raise InvalidInput(
-            "A message can't be read.", "It needs a role (user, assistant) and content.", "Correct it.", "messages"
+            "A message can't be read.",
+            "It needs a role (user, assistant, system) and content.",
+            "Correct it.",
+            "messages",
         )
+    if role == "system":
+        return []  # it stands with the others of its kind
     if isinstance(content, str):
         return [{"role": role, "content": content}]
-    blocks = [block for block in content if isinstance(block, dict)]
+    blocks = _blocks(content)
+    for block in blocks:
+        losses.leave_out_others("messages", block, _FIELDS.get(str(block.get("type")), block))
     results, parts = list[dict[str, Any]](), list[dict[str, Any]]()
     for block in blocks:
         if block.get("type") == "tool_result":
@@ -69,9 +108,9 @@ def _message(message: dict[str, Any], native: list[str]) -> list[dict[str, Any]]
                 {"role": "tool", "tool_call_id": str(block.get("tool_use_id", "")), "content": _text_of(said)}
             )
             shown = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
-            parts += [part for one in shown if one.get("type") != "text" for part in _parts(one, native)]
+            parts += [part for one in shown if one.get("type") != "text" for part in _parts(one, losses)]
         elif block.get("type") != "tool_use":
-            parts += _parts(block, native)
+            parts += _parts(block, losses)
     calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
     rest: dict[str, Any] = {"role": role, "content": _joined(parts) or None}
     if calls:
@@ -79,13 +118,14 @@ def _message(message: dict[str, Any], native: list[str]) -> list[dict[str, Any]]
     return [*results, *([rest] if parts or calls else [])]
 
 
-def _parts(block: dict[str, Any], native: list[str]) -> list[dict[str, Any]]:
-    """A block as parts of a message; what there is no part for is noted in `native`."""
+def _parts(block: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
+    """A block as parts of a message; what there is no part for is noted."""
     kind, source = str(block.get("type")), block.get("source")
     source = source if isinstance(source, dict) else {}
     if kind == "text":
         return [{"type": "text", "text": str(block.get("text", ""))}]
     if kind in _UNSAID:
+        losses.leave_out("messages.thinking")
         return []
     if kind == "image" and source.get("type") in ("url", "base64"):
         return [{"type": "image_url", "image_url": {"url": source.get("url") or _data_url(source)}}]
@@ -94,11 +134,11 @@ def _parts(block: dict[str, Any], native: list[str]) -> list[dict[str, Any]]:
     if kind == "document" and source.get("type") == "content":
         inner = source.get("content")
         blocks = inner if isinstance(inner, list) else [{"type": "text", "text": inner}]
-        return [part for one in blocks if isinstance(one, dict) for part in _parts(one, native)]
+        return [part for one in blocks if isinstance(one, dict) for part in _parts(one, losses)]
     if kind == "document" and source.get("type") == "base64":
         file = {"filename": str(block.get("title") or "document.pdf"), "file_data": _data_url(source)}
         return [{"type": "file", "file": file}]
-    native.append(f"Blocks of the type {kind[:40]}" + (f" from a {source['type']}"[:40] if "type" in source else ""))
+    losses.refuse(f"Blocks of the type {kind[:40]}" + (f" from a {source['type']}"[:40] if "type" in source else ""))
     return []
 
 
@@ -119,9 +159,11 @@ def _call(block: dict[str, Any]) -> dict[str, Any]:
     return {"id": str(block.get("id", "")), "type": "function", "function": function}
 
 
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    names = {"name": tool.get("name", ""), "description": tool.get("description", "")}
-    return {"type": "function", "function": names | {"parameters": tool.get("input_schema") or {"type": "object"}}}
+def _tool(tool: dict[str, Any], losses: Losses) -> dict[str, Any]:
+    losses.leave_out_others("tools", tool, _FIELDS["tool"])
+    function = {"name": tool.get("name", ""), "description": tool.get("description", "")}
+    function["parameters"] = tool.get("input_schema") or {"type": "object"}
+    return {"type": "function", "function": function | ({"strict": True} if tool.get("strict") is True else {})}
 
 
 def _tool_choice(choice: Any) -> dict[str, Any]:
@@ -136,8 +178,11 @@ def _tool_choice(choice: Any) -> dict[str, Any]:
     return found
 
 
+def _blocks(content: Any) -> list[dict[str, Any]]:
+    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+
+
 def _text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
-    blocks = content if isinstance(content, list) else []
-    return "\n".join(str(block["text"]) for block in blocks if isinstance(block, dict) and "text" in block)
+    return "\n".join(str(block["text"]) for block in _blocks(content) if "text" in block)

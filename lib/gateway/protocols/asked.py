@@ -1,6 +1,6 @@
 """What a request asks for, whichever protocol it came in, and the checks that all of them share."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -15,7 +15,8 @@ class Asked(Struct, frozen=True):
     """A question in the one shape inside: OpenAI's chat messages and parameters.
 
     `model` is a configuration's slug or `provider/model`. `body` is the request as it came, for the lane that passes
-    it on unread. `native` names what of it can be said in its own protocol alone, so that it can't be translated.
+    it on unread. `native` names what of it can be said in its own protocol alone, so that it can't be translated;
+    `unsaid` names parts of messages and tools without which it can be, by their place (`messages.cache_control`).
     """
 
     model: str
@@ -26,14 +27,36 @@ class Asked(Struct, frozen=True):
     body: dict[str, Any] = {}
     texts: tuple[str, ...] | None = None  # to be turned into vectors
     native: str = ""
+    unsaid: tuple[str, ...] = ()
 
 
-def asked_of(
-    body: dict[str, Any], messages: list[dict[str, Any]], parameters: dict[str, Any], native: list[str]
-) -> Asked:
-    """The question of a body whose protocol always has counts in its answer; the first of `native` names it."""
-    said = native[0] if native else ""
-    return Asked(model_field(body), messages, parameters, flag(body, "stream"), True, body, native=said)
+class Losses:
+    """What a translation can't say: noted while a question is read, each once."""
+
+    def __init__(self) -> None:
+        self.native = dict[str, None]()
+        self.unsaid = dict[str, None]()
+
+    def leave_out(self, name: str) -> None:
+        """Something that the question is understood without."""
+        self.unsaid[name] = None
+
+    def leave_out_others(self, where: str, thing: Mapping[str, Any], known: Collection[str]) -> None:
+        """The fields of an object that are not among those known; null and false say nothing."""
+        for name, value in thing.items():
+            if name not in known and value is not None and value is not False:
+                self.unsaid[f"{where}.{name}"] = None
+
+    def refuse(self, what: str) -> None:
+        """Something without which it would be another question."""
+        self.native[what] = None
+
+
+def asked_of(body: dict[str, Any], messages: list[dict[str, Any]], parameters: dict[str, Any], losses: Losses) -> Asked:
+    """The question of a body whose protocol always has counts in its answer; the first of what is native names it."""
+    native = next(iter(losses.native), "")
+    model, streams = model_field(body), flag(body, "stream")
+    return Asked(model, messages, parameters, streams, True, body, native=native, unsaid=tuple(sorted(losses.unsaid)))
 
 
 def read_json(raw: bytes) -> dict[str, Any]:

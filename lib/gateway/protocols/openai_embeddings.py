@@ -17,14 +17,15 @@ _MOST_TEXTS = 2048
 def read(body: dict[str, Any]) -> Asked:
     """The question of a body; InvalidInput names the field that can't be used.
 
-    Texts that come as lists of token numbers only travel to providers of the same protocol.
+    Texts that come as lists of token numbers only travel to providers of the same protocol: which words they stand for
+    is known to the model's own tokenizer alone.
     """
     given = body.get("input")
-    texts = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    texts: list[Any] = given if isinstance(given, list) else [given]
     if texts and all(isinstance(number, int) for number in texts):
         texts = [texts]
     readable = all(isinstance(one, str) or _are_tokens(one) for one in texts)
-    if not texts or not readable or len(texts) > _MOST_TEXTS:
+    if not readable or len(texts) > _MOST_TEXTS:
         raise InvalidInput(
             "input can't be read.",
             f"It must be a text or a list of at most {_MOST_TEXTS}.",
@@ -33,7 +34,8 @@ def read(body: dict[str, Any]) -> Asked:
         )
     parameters = {name: value for name, value in body.items() if name not in ("model", "input") and value is not None}
     said = tuple(one if isinstance(one, str) else " ".join(map(str, one)) for one in texts)
-    return Asked(model_field(body), [], parameters, body=body, texts=said)
+    native = "" if all(isinstance(one, str) for one in texts) else "Texts as lists of token numbers"
+    return Asked(model_field(body), [], parameters, body=body, texts=said, native=native)
 
 
 def _are_tokens(one: Any) -> bool:

@@ -1,18 +1,16 @@
 """A question in OpenAI's responses (https://platform.openai.com/docs/api-reference/responses) → the one shape inside.
 
-Nothing is stored for later turns: `previous_response_id` is refused. Tools that are no functions, their calls and kept
-files are `Asked.native`.
+Nothing is stored for later turns: `previous_response_id` is refused. Tools that are no functions, items that are no
+messages, reasoning or calls of functions, and kept files are `Asked.native`.
 """
 
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import Asked, asked_of, object_field, tools_field
+from lib.gateway.protocols.asked import Asked, Losses, asked_of, object_field, tools_field
 
 _READ = {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "text", "tools", "tool_choice"}
-_THEIR_ITEMS = {"custom_tool_call", "local_shell_call", "apply_patch_call"}
 _TEXTS, _KEPT = ("input_text", "output_text", "refusal"), ("input_image", "input_file")
-_THEIR_ITEMS |= {f"{item}_output" for item in _THEIR_ITEMS}
 
 
 def read(body: dict[str, Any]) -> Asked:
@@ -24,28 +22,30 @@ def read(body: dict[str, Any]) -> Asked:
             "Send the whole conversation as input.",
             field="previous_response_id",
         )
-    native = list[str]()
-    messages = _messages(body.get("input"), native)
+    losses = Losses()
+    messages = _messages(body.get("input"), losses)
     if isinstance(instructions := body.get("instructions"), str) and instructions.strip():
         messages.insert(0, {"role": "system", "content": instructions})
     parameters = {name: value for name, value in body.items() if name not in _READ and value is not None}
     if body.get("max_output_tokens") is not None:
         parameters["max_completion_tokens"] = body["max_output_tokens"]
-    if effort := object_field(body, "reasoning").get("effort"):
+    reasoning, text = object_field(body, "reasoning"), object_field(body, "text")
+    losses.leave_out_others("reasoning", reasoning, {"effort"})
+    losses.leave_out_others("text", text, {"format", "verbosity"})
+    if effort := reasoning.get("effort"):
         parameters["reasoning_effort"] = effort
-    text = object_field(body, "text")
     if form := _form(text.get("format")):
         parameters["response_format"] = form
     if text.get("verbosity"):
         parameters["verbosity"] = text["verbosity"]
     if tools := tools_field(body):
-        parameters["tools"] = [_tool(tool, native) for tool in tools]
+        parameters["tools"] = [_tool(tool, losses) for tool in tools]
         if (choice := body.get("tool_choice")) is not None:
             parameters["tool_choice"] = _choice(choice)
-    return asked_of(body, messages, parameters, native)
+    return asked_of(body, messages, parameters, losses)
 
 
-def _messages(given: Any, native: list[str]) -> list[dict[str, Any]]:
+def _messages(given: Any, losses: Losses) -> list[dict[str, Any]]:
     if isinstance(given, str) and given.strip():
         return [{"role": "user", "content": given}]
     if not isinstance(given, list) or not given or not all(isinstance(item, dict) for item in given):
@@ -65,26 +65,27 @@ def _messages(given: Any, native: list[str]) -> list[dict[str, Any]]:
             text, shown = (output, []) if isinstance(output, str) else (_text_of(output), _shown(output))
             found.append({"role": "tool", "tool_call_id": str(item.get("call_id", "")), "content": text})
             if shown:
-                found.append({"role": "user", "content": _content(shown, native)})
+                found.append({"role": "user", "content": _content(shown, losses)})
         elif kind == "message" and item.get("role") in ("user", "assistant", "system", "developer"):
-            found.append({"role": item["role"], "content": _content(item.get("content"), native)})
-        elif kind in _THEIR_ITEMS:
-            native.append(f"Items of the type {kind}")
-        elif kind != "reasoning":
-            raise InvalidInput(f"Items of the type {kind[:40]!r} can't be used.", "", "Leave them out.", "input")
+            found.append({"role": item["role"], "content": _content(item.get("content"), losses)})
+        elif kind == "reasoning":
+            losses.leave_out("input.reasoning")
+        else:  # it goes to providers of this protocol as it is, and is counted by its size
+            losses.refuse(f"Items of the type {kind[:40]}")
+            found.append({"role": "user", "content": [{**item, "type": kind}]})
     return found
 
 
-def _content(content: Any, native: list[str]) -> Any:
+def _content(content: Any, losses: Losses) -> Any:
     if isinstance(content, str):
         return content
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     if all(part.get("type") in _TEXTS for part in parts):
         return _text_of(parts)
-    return [_part(part, native) for part in parts]
+    return [_part(part, losses) for part in parts]
 
 
-def _part(part: dict[str, Any], native: list[str]) -> dict[str, Any]:
+def _part(part: dict[str, Any], losses: Losses) -> dict[str, Any]:
     kind = str(part.get("type"))
     if kind == "input_image" and part.get("image_url"):
         image = {"url": str(part["image_url"])}
@@ -93,7 +94,7 @@ def _part(part: dict[str, Any], native: list[str]) -> dict[str, Any]:
         file = {"filename": str(part.get("filename") or "document.pdf"), "file_data": str(part["file_data"])}
         return {"type": "file", "file": file}
     if kind not in _TEXTS:
-        native.append(f"Parts of the type {kind[:40]}" + (" that are kept elsewhere" if kind in _KEPT else ""))
+        losses.refuse(f"Parts of the type {kind[:40]}" + (" that are kept elsewhere" if kind in _KEPT else ""))
     return {"type": "text", "text": str(part.get("text") or part.get("refusal") or "")}
 
 
@@ -108,12 +109,13 @@ def _text_of(parts: Any) -> str:
     return "\n".join(str(part.get("text") or part.get("refusal") or "") for part in found if part.get("type") in _TEXTS)
 
 
-def _tool(tool: dict[str, Any], native: list[str]) -> dict[str, Any]:
+def _tool(tool: dict[str, Any], losses: Losses) -> dict[str, Any]:
     kind = str(tool.get("type"))
     if kind != "function":
-        native.append(f"Tools of the type {kind[:40]}")
+        losses.refuse(f"Tools of the type {kind[:40]}")
         return {"type": kind}
     names = ("name", "description", "parameters", "strict")
+    losses.leave_out_others("tools", tool, {"type", *names})
     return {"type": "function", "function": _some(**{name: tool.get(name) for name in names})}
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.providers.adapters.exchange import Exchange
-from lib.providers.chunks import EmbeddingRequest, Embeddings, Endpoint
+from lib.providers.adapters.unsupported import send_what_is_taken
+from lib.providers.chunks import EMBEDDING_PARAMETERS, EmbeddingRequest, Embeddings, Endpoint
 from lib.providers.kinds import ProviderKind, facts
 from lib.providers.protocols import usage
 from lib.providers.protocols.framing import Unreadable, parse
@@ -19,18 +20,26 @@ from lib.providers.protocols.refusal import refusal
 _K = ProviderKind
 _SLOWEST_S = 600.0
 _OPENAIS_WAY = (_K.OPENAI, _K.CUSTOM, _K.OPENROUTER, _K.MISTRAL)
-_ALLOWED = ("dimensions", "encoding_format", "user", "truncate", "keep_alive", "input_type", "task_type")
+_SENT = EMBEDDING_PARAMETERS - {"encoding_format"}
 KINDS_WITHOUT = (_K.ANTHROPIC, _K.GROQ, _K.DEEPSEEK, _K.LOCAL)
 
 
 async def ask(
     litellm: Any, client: Any, endpoint: Endpoint, request: EmbeddingRequest, access: Mapping[str, Any]
-) -> Any:
-    """Send the request; what litellm made of the answer, or None where only the bytes are there."""
-    parameters = {name: value for name, value in request.parameters.items() if name in _ALLOWED and value is not None}
+) -> tuple[Any, tuple[str, ...]]:
+    """Send the request; what litellm made of the answer, or None where only the bytes are there, and what was left out.
+
+    In which form vectors come is a matter between a provider and this module: `encoding_format` is sent to nobody.
+    """
+    parameters = {name: value for name, value in request.parameters.items() if name in _SENT and value is not None}
     texts = list(request.texts)
     if endpoint.kind not in (*_OPENAIS_WAY, _K.OLLAMA):
-        return await litellm.aembedding(input=texts, **parameters, **access, max_retries=0, timeout=_SLOWEST_S)
+
+        async def send(taken: dict[str, Any]) -> Any:
+            return await litellm.aembedding(input=texts, **taken, **access, max_retries=0, timeout=_SLOWEST_S)
+
+        unsupported: type[Exception] = litellm.UnsupportedParamsError
+        return await send_what_is_taken(send, unsupported, request.model, parameters, drops=request.drops)
     headers = {"content-type": "application/json", **access.get("extra_headers", {})}
     if endpoint.api_key:
         headers["authorization"] = f"Bearer {endpoint.api_key}"
@@ -38,7 +47,7 @@ async def ask(
     url = base + ("/api/embed" if endpoint.kind == _K.OLLAMA else "/embeddings")
     body = {"model": request.model, "input": texts, **parameters}
     await client.post(url, json=body, headers=headers, timeout=_SLOWEST_S)
-    return None
+    return None, ()
 
 
 def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddings:

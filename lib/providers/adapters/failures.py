@@ -21,6 +21,7 @@ from lib.providers.redaction import redact
 _K = ErrorKind
 LARGEST_ERROR = 64 * 1024  # bytes that are read of a body that says what is wrong
 _LONGEST_DETAIL = 300
+_OF_LITELLM = re.compile(r"litellm|drop_params|allowed_openai_params", re.IGNORECASE)
 _HTML = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
 _BY_TEXT: tuple[tuple[ErrorKind, str], ...] = (
     (_K.CONTEXT_LENGTH, r"context.{0,12}(length|window|size)|prompt is too long|too many tokens|exceed.{0,30}token"),
@@ -150,7 +151,8 @@ def is_about_the_request(error: BaseException) -> bool:
 
 def no_request(endpoint: Endpoint, error: Exception) -> ProviderError:
     """No request could be made of what was asked."""
-    why = f"It holds something that does not belong there ({redact(str(error))[:_LONGEST_DETAIL]})."
+    said = _detail(error)
+    why = f"It holds something that does not belong there{f' ({said})' if said else ''}."
     fix = "Correct the messages, tools or parameters."
     return ProviderError(_K.BAD_REQUEST, f"The request can't be put to {endpoint.name}.", why, fix)
 
@@ -277,9 +279,16 @@ def _detail(error: BaseException) -> str:
     """The provider's own words, without litellm's wrapping, redacted, one line, bounded."""
     text = str(getattr(error, "message", None) or error)
     text = re.sub(r"^((litellm\.)?\w+(Error|Exception)\s*[:\-]\s*)+", "", text)
+    text = _without_advice(text)
     if match := re.search(r"""["'](?:message|error)["']:\s*["'](.+?)["'](?=\s*[,}])""", text):
         text = match[1]
     return _bounded(text)
+
+
+def _without_advice(text: str) -> str:
+    """The text up to the sentence that is about settings of litellm's, which nobody here can reach."""
+    before = text[: advice.start()] if (advice := _OF_LITELLM.search(text)) else f"{text}\n"
+    return before[: max(before.rfind(end) for end in (".", "!", "?", ";", "\n")) + 1]
 
 
 def _bounded(text: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lib.fast_json import encode
+from lib.providers import own_words
 from lib.providers.adapters import failures
 from lib.providers.adapters.at_once import as_events
 from lib.providers.adapters.http_client import Client, Response
@@ -132,9 +133,10 @@ def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
             pass
         case protocol:
             ceiling = _CEILING[protocol]
-            given = {name: value for name, value in wire.given.items() if name not in _CEILINGS}
             said = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
-            body = given | body
+            body = own_words.add(protocol, wire.given, body)
+            if protocol is Protocol.MESSAGES and own_words.moves_system(endpoint.base_url):
+                body = own_words.with_system_moved(body)
             if (asked := body.get(_ASKED[protocol])) is not None:
                 body[_ASKED[protocol]] = fit_ids(asked, endpoint.kind, request.model, protocol)
             if said is not None and body.get(ceiling) is None:

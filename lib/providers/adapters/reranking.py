@@ -21,18 +21,18 @@ KINDS = (ProviderKind.CUSTOM, ProviderKind.LITELLM)
 
 async def ask(
     litellm: Any, client: Any, endpoint: Endpoint, request: EmbeddingRequest, access: Mapping[str, Any]
-) -> Any:
+) -> tuple[Any, tuple[str, ...]]:
     """Send the request; what litellm made of the answer, or None where only the bytes are there."""
     question, *passages = request.texts
     asked = {"query": question, "documents": passages, "top_n": len(passages)}
     if endpoint.kind != ProviderKind.CUSTOM:
-        return await litellm.arerank(**asked, **access, return_documents=False, max_retries=0, timeout=_SLOWEST_S)
+        return await litellm.arerank(**asked, **access, return_documents=False, max_retries=0, timeout=_SLOWEST_S), ()
     headers = {"content-type": "application/json", **access.get("extra_headers", {})}
     if endpoint.api_key:
         headers["authorization"] = f"Bearer {endpoint.api_key}"
     body = {"model": request.model, **asked}
     await client.post(endpoint.base_url.rstrip("/") + "/rerank", json=body, headers=headers, timeout=_SLOWEST_S)
-    return None
+    return None, ()
 
 
 def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddings:

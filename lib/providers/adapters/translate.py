@@ -4,7 +4,9 @@ Its streams hold objects of OpenAI's shape, dictionaries, or its generic pieces 
 And back from a trick of its own: for models that know no response format it asks for the JSON as a tool call.
 """
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from lib.providers.chunks import Chunk, Finish, TextDelta, ToolCallDelta
@@ -56,3 +58,28 @@ class Format:
 
 def _plain(thing: Any) -> Any:
     return thing.model_dump(exclude_none=True) if hasattr(thing, "model_dump") else thing
+
+
+async def source_of(wrapper: Any) -> AsyncIterator[Any]:
+    """The provider's stream inside litellm's wrapper; for the few that can't be iterated, the wrapper's pieces
+    without the finish reason and the usage it makes up."""
+    inner: Any = getattr(wrapper, "completion_stream", None)
+    if hasattr(inner, "__aiter__"):
+        async for piece in inner:
+            yield piece
+        return
+    async for piece in wrapper:
+        if getattr(wrapper, "sent_last_chunk", False):
+            if reason := wrapper.received_finish_reason or wrapper.intermittent_finish_reason:
+                yield {"text": "", "is_finished": True, "finish_reason": reason, "usage": None}
+            return
+        yield piece
+
+
+async def close_stream(wrapper: Any) -> None:
+    """Close a stream of litellm's, even while this task is being cancelled."""
+    inner: Any = getattr(wrapper, "completion_stream", None)
+    for closing in (wrapper, inner):
+        if hasattr(closing, "aclose"):
+            with suppress(Exception):
+                await asyncio.shield(closing.aclose())

@@ -11,8 +11,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lib.errors import ProviderError
@@ -20,10 +20,11 @@ from lib.providers.adapters import embeddings, failures, local, reranking
 from lib.providers.adapters.exchange import Exchange, listening
 from lib.providers.adapters.mending import mend
 from lib.providers.adapters.tool_ids import fit_ids
-from lib.providers.adapters.translate import Format, document_of
-from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest
-from lib.providers.kinds import ProviderKind, facts
-from lib.providers.parameter_rules import allowed
+from lib.providers.adapters.translate import Format, close_stream, document_of, source_of
+from lib.providers.adapters.unsupported import fitted, is_claude, not_taken, send_what_is_taken
+from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, LeftOut, ModelRequest
+from lib.providers.kinds import Protocol, ProviderKind, facts, speaks
+from lib.providers.parameter_rules import AS_NAMED, allowed
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.framing import Documents, Unreadable, is_events, parse
 from lib.providers.protocols.openai_chat import OpenAIChat
@@ -76,7 +77,9 @@ class ViaLitellm:
         exchange, answer = Exchange(), None
         try:
             with listening(allow_private=_allows_private(endpoint)) as exchange:
-                answer = await _ask(litellm, endpoint, request, exchange)
+                answer, left_out = await _ask(litellm, endpoint, request, exchange)
+            if left_out:
+                yield LeftOut(left_out)
             known = reader_for(exchange.path, images)
             reader = known or reader
             chunks = _raw(exchange, reader, endpoint, request) if known else _litellms(answer, reader, endpoint)
@@ -90,7 +93,7 @@ class ViaLitellm:
         finally:
             await asyncio.shield(exchange.close())
             if answer is not None and not exchange.path:
-                await _close(answer)
+                await close_stream(answer)
 
     async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
         """One vector per text."""
@@ -104,8 +107,9 @@ class ViaLitellm:
         try:
             with listening(allow_private=_allows_private(endpoint)) as exchange:
                 access, client = _access(endpoint, request.model), _client()
-                answer = await way.ask(litellm, client, endpoint, request, access)
-            return way.read(exchange, answer, request)  # type: ignore[no-any-return]
+                answer, left_out = await way.ask(litellm, client, endpoint, request, access)
+            vectors: Embeddings = way.read(exchange, answer, request)
+            return replace(vectors, left_out=left_out)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the same boundary
@@ -121,10 +125,28 @@ def _client() -> Any:
     return get_async_httpx_client(llm_provider="openai")
 
 
-async def _ask(litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange: Exchange) -> Any:
+async def _ask(
+    litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange: Exchange
+) -> tuple[Any, tuple[str, ...]]:
+    """litellm's own answer, and the names of the parameters that it could not be asked with."""
+    parameters, unfit = allowed(request.parameters), list[str]()
+    if is_claude(endpoint, request.model):
+        parameters, unfit = fitted(litellm, endpoint, request.model, parameters)
+        if unfit and not request.drops:
+            raise not_taken(request.model, unfit)
+
+    async def send(taken: dict[str, Any]) -> Any:
+        return await _complete(litellm, _arguments(endpoint, request, taken), exchange)
+
+    refused = litellm.UnsupportedParamsError
+    answer, left_out = await send_what_is_taken(send, refused, request.model, parameters, drops=request.drops)
+    return answer, (*unfit, *left_out)
+
+
+async def _complete(litellm: Any, arguments: Mapping[str, Any], exchange: Exchange) -> Any:
     """litellm's own answer; its failure to read one that came is no failure, since the bytes are there."""
     try:
-        answer = await litellm.acompletion(**_arguments(endpoint, request))
+        answer = await litellm.acompletion(**arguments)
         if getattr(answer, "completion_stream", answer) is None and getattr(answer, "make_call", None) is not None:
             await answer.fetch_stream()
     except Exception:
@@ -184,7 +206,7 @@ async def _litellms(answer: Any, reader: Reader, endpoint: Endpoint) -> AsyncIte
     """litellm's reading, for protocols that are not known here."""
     names_model = endpoint.kind != ProviderKind.LOCAL
     if hasattr(answer, "completion_stream"):
-        async for piece in _source(answer):
+        async for piece in source_of(answer):
             for chunk in reader.event(document_of(piece, names_model=names_model)):
                 yield chunk
     else:
@@ -205,10 +227,9 @@ def _explained(
     return failures.explain(exchange.failure or error, endpoint, model, has_content=has_content)
 
 
-def _arguments(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
-    parameters = allowed(request.parameters)
-    if parameters.get("parallel_tool_calls") is True:
-        del parameters["parallel_tool_calls"]  # the default everywhere, and unknown to some
+def _arguments(endpoint: Endpoint, request: ModelRequest, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    if parameters.get("parallel_tool_calls") is True:  # the default everywhere, and unknown to some
+        parameters = {name: value for name, value in parameters.items() if name != "parallel_tool_calls"}
     arguments: dict[str, Any] = {
         **parameters,
         **_access(endpoint, request.model),
@@ -221,6 +242,9 @@ def _arguments(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     }
     if arguments["stream"]:
         arguments["stream_options"] = {"include_usage": True}
+    if speaks(endpoint.kind, Protocol.CHAT):  # there a name that litellm has not heard of needs no translation
+        own = {*AS_NAMED, "thinking"} if endpoint.kind == ProviderKind.CUSTOM else AS_NAMED
+        arguments["allowed_openai_params"] = sorted(own.intersection(parameters))
     if endpoint.kind == ProviderKind.OPENROUTER:
         arguments["extra_body"] = {"usage": {"include": True}}  # the cost
     return arguments
@@ -247,31 +271,6 @@ def _allows_private(endpoint: Endpoint) -> bool:
     """Whether connections may lead to private addresses: an administrator said so, or it is of its kind (Ollama)."""
     is_by_kind = not endpoint.base_url and endpoint.kind != ProviderKind.LITELLM
     return endpoint.allow_private or is_by_kind
-
-
-async def _source(wrapper: Any) -> AsyncIterator[Any]:
-    """The provider's stream inside litellm's wrapper; for the few that can't be iterated, the wrapper's pieces
-    without the finish reason and the usage it makes up."""
-    inner: Any = getattr(wrapper, "completion_stream", None)
-    if hasattr(inner, "__aiter__"):
-        async for piece in inner:
-            yield piece
-        return
-    async for piece in wrapper:
-        if getattr(wrapper, "sent_last_chunk", False):
-            if reason := wrapper.received_finish_reason or wrapper.intermittent_finish_reason:
-                yield {"text": "", "is_finished": True, "finish_reason": reason, "usage": None}
-            return
-        yield piece
-
-
-async def _close(wrapper: Any) -> None:
-    """Close a stream of litellm's, even while this task is being cancelled."""
-    inner: Any = getattr(wrapper, "completion_stream", None)
-    for closing in (wrapper, inner):
-        if hasattr(closing, "aclose"):
-            with suppress(Exception):
-                await asyncio.shield(closing.aclose())
 
 
 def _register_local(litellm: Any) -> None:

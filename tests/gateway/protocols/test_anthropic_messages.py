@@ -62,7 +62,8 @@ def test_a_conversation_with_tools_and_pictures_is_read() -> None:
     "change",
     [
         {"messages": []},
-        {"messages": [{"role": "system", "content": "x"}]},
+        {"messages": [{"role": "tool", "content": "x"}]},
+        {"thread": {"type": "create"}},
         {"model": ""},
         {"stream": 1},
         {"tools": "x"},

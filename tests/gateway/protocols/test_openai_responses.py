@@ -66,7 +66,6 @@ def test_a_conversation_with_tools_and_pictures_is_read() -> None:
     [
         {"input": ""},
         {"input": [3]},
-        {"input": [{"type": "item_reference", "id": "x"}]},
         {"previous_response_id": "resp_1"},
         {"tools": "x"},
         {"tools": [1]},

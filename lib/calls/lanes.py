@@ -1,0 +1,147 @@
+"""In which lane a call goes to a model, and what of the request gets there: the target, its parameters, what is lost.
+
+What a program wrote in the provider's own protocol is relayed as it is; what we add is said in that protocol's words,
+and left out or refused where the model is known not to take it. Anything else is translated, and every loss is named.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from typing import Any
+
+from msgspec.structs import replace
+
+from lib.calls.lookups import Lookups
+from lib.calls.request import CallRequest, Target, text_of
+from lib.configs.effective import REQUEST, Effective, settled
+from lib.configs.routing import Deployment
+from lib.errors import InvalidInput
+from lib.providers import own_words, parameter_rules, support
+from lib.providers.chunks import EMBEDDING_PARAMETERS, Endpoint, ModelRequest, Wire
+from lib.providers.kinds import Protocol, speaks
+from lib.providers.models import ModelFacts
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Makes the targets: parameters a model does not take are refused or dropped; and in which lane it goes."""
+
+    request: CallRequest
+    lookups: Lookups
+    found: Effective
+    policy: str
+    system: str
+
+    def target(self, deployment: Deployment, asked: ModelRequest) -> Target:
+        """What one model is asked; InvalidInput for a parameter it does not take, unless those are dropped."""
+        endpoint, model = self.lookups.endpoint(deployment.provider_id), deployment.model
+        facts = self.lookups.limits(endpoint.kind, model, endpoint.provider_id)
+        asked = replace(asked, model=model, drops=self.policy == "drop")
+        if asked.texts is not None:
+            return self._of_texts(endpoint, deployment, asked)
+        wire, effective, lost = self._in_its_lane(endpoint, model, facts)
+        asked = replace(asked, parameters=effective.parameters, wire=wire)
+        dropped = (*effective.dropped, *lost)
+        return Target(endpoint, asked, deployment.weight, dropped, facts.output_tokens, facts.context_tokens)
+
+    def _in_its_lane(
+        self, endpoint: Endpoint, model: str, facts: ModelFacts
+    ) -> tuple[Wire | None, Effective, tuple[str, ...]]:
+        """The program's request where it can be relayed, the parameters, and what else is lost on that way."""
+        if (written := self.request.wire) is not None and self._can_relay(endpoint, model):
+            effective = settled(self._judged(endpoint, facts, written), self.policy, model)
+            wire, lost = _with_ours(written, effective, self.system)
+            if wire is not None:
+                return wire, replaced(effective, parameters=_without(effective.parameters, lost)), lost
+        _check_translatable(self.request, model)
+        effective = settled(self._judged(endpoint, facts, None), self.policy, model)
+        return None, effective, _lost_in_translation(self.request)
+
+    def _of_texts(self, endpoint: Endpoint, deployment: Deployment, asked: ModelRequest) -> Target:
+        """What an embedding model is asked: what shapes an answer's words shapes no vector."""
+        parameters, wire, dropped = dict(self.request.extra), self.request.wire, tuple[str, ...]()
+        if not self._can_relay(endpoint, asked.model):
+            _check_translatable(self.request, asked.model)
+            _check_says_something(asked.messages)
+            if wire is not None:  # a program has no other words than those
+                parameters = {name: value for name, value in parameters.items() if name in EMBEDDING_PARAMETERS}
+                dropped = _lost_in_translation(replace(self.request, extra=_without(self.request.extra, parameters)))
+            wire = None
+        return Target(endpoint, replace(asked, parameters=parameters, wire=wire), deployment.weight, dropped)
+
+    def _can_relay(self, endpoint: Endpoint, model: str) -> bool:
+        """Whether the program's own request can go to the endpoint: the two speak the same protocol."""
+        wire = self.request.wire
+        return wire is not None and speaks(endpoint.kind, wire.protocol) and not model.startswith("responses/")
+
+    def _judged(self, endpoint: Endpoint, facts: ModelFacts, wire: Wire | None) -> Effective:
+        """The parameters, and those that the model does not take: by what is known of it, and by who wrote them."""
+        found, kind, program = self.found, endpoint.kind, self.request.wire
+        parameters = parameter_rules.check(found.parameters)
+        written = [name for name in parameters if program is not None and found.sources.get(name) == REQUEST]
+        refused = set(support.not_taken(kind, facts, (name for name in parameters if name not in written)))
+        if wire is None:
+            refused.update(support.not_taken(kind, facts, written))
+            refused.update(support.foreign(kind, program.protocol, written) if program is not None else ())
+        elif wire.protocol == Protocol.CHAT:
+            refused.update(support.not_taken_as_written(kind, facts, written))
+        unsupported = tuple(name for name in parameters if name in refused)
+        return replaced(found, parameters=parameters, unsupported=unsupported)
+
+
+def _with_ours(wire: Wire, effective: Effective, system: str) -> tuple[Wire | None, tuple[str, ...]]:
+    """The program's request with what the configuration adds, and what of that it leaves no room for.
+
+    None when the protocol has no word for something: the request is then translated.
+    """
+    given = {name: value for name, value in effective.parameters.items() if effective.sources.get(name) != REQUEST}
+    left = tuple(name for name in own_words.not_beside(wire.protocol, effective.parameters) if name in given)
+    given = _without(given, left)
+    if not own_words.can_say(wire.protocol, given):
+        return None, ()
+    return replace(wire, system=system, given=given), left
+
+
+def _without(values: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _check_translatable(request: CallRequest, model: str) -> None:
+    if request.extra.get("n") not in (None, 1):
+        why = f"{model} gives one answer at a time."
+        raise InvalidInput("n must be 1.", why, "Ask again for more answers.", field="n")
+    if request.extra.get("web_search_options") is not None:
+        why = f"{model} speaks another protocol, which has no word for it."
+        raise InvalidInput("web_search_options can't be used.", why, "Leave it out.", field="web_search_options")
+    if request.native:
+        why = f"{model} speaks another protocol, which has no word for them."
+        raise InvalidInput(f"{request.native} can't be used.", why, "Leave them out, or choose another model.")
+
+
+def _lost_in_translation(request: CallRequest) -> tuple[str, ...]:
+    """Names of what a program's request says in its own protocol alone; what asks for the usual is not lost."""
+    wire, names = request.wire, [*request.extra, *request.unsaid]
+    if wire is not None:
+        names += [name for name in wire.headers if name.endswith("-beta")]
+    lost = [name for name in names if name not in _READ and (name, request.extra.get(name)) not in _USUAL]
+    return tuple(dict.fromkeys(_printable(name) for name in lost[:_MOST_NAMES]))
+
+
+def _printable(name: str) -> str:
+    """A field's name, which a program may choose as it likes, for a header and a column that lists names."""
+    return "".join(sign if sign.isascii() and sign.isprintable() and sign not in ", " else "?" for sign in name)[:60]
+
+
+_READ = frozenset({"n", "stream_options"})  # they do what they say, whoever answers
+_MOST_NAMES = 40
+_USUAL = (("store", False), ("background", False), ("truncation", "disabled"))
+
+
+def _check_says_something(messages: Sequence[Mapping[str, Any]]) -> None:
+    if not any(text_of(message).strip() for message in messages):
+        raise is_empty()
+
+
+def is_empty() -> InvalidInput:
+    """The refusal of a request that says nothing."""
+    return InvalidInput("The prompt is empty.", "", "Write what you want to ask.", field="prompt")

@@ -1,0 +1,152 @@
+"""What a model does not take is left out by name or refused in our words, whatever litellm says of it."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from lib.errors import ErrorKind, ProviderError
+from lib.providers.adapters import adapter_for, failures
+from lib.providers.adapters.unsupported import fit_thinking
+from lib.providers.adapters.via_litellm import close_connections
+from lib.providers.chunks import Chunk, Endpoint, LeftOut, ModelRequest
+from tests.providers.payloads import PAYLOADS
+from tests.providers.test_wire import MODELS, endpoint, saying
+from tests.providers.wire import serving
+
+pytestmark = [pytest.mark.feature("CFG-5"), pytest.mark.filterwarnings("default")]
+OF_LITELLM = re.compile("litellm|drop_params|allowed_openai_params", re.IGNORECASE)
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+ADAPTIVE = {"type": "adaptive"}
+VALUES: dict[str, Any] = {
+    "thinking": {"type": "adaptive"},
+    "verbosity": "low",
+    "service_tier": "flex",
+    "reasoning_effort": "high",
+    "logit_bias": {"1": 2},
+    "logprobs": True,
+    "top_logprobs": 2,
+    "parallel_tool_calls": False,
+    "seed": 7,
+    "frequency_penalty": 0.5,
+    "presence_penalty": 0.5,
+    "temperature": 0.2,
+    "user": "somebody",
+    "top_k": 3,
+    "min_p": 0.1,
+    "response_format": {"type": "json_object"},
+    "tool_choice": "required",
+    "stop": ["a", "b"],
+}
+WHERE = [("openai", "m"), ("openai", "gpt-5-mini"), ("openai", "o3"), ("custom", "gpt-5"), ("anthropic", "claude-next")]
+WHERE += [("gemini", "m"), ("groq", "m"), ("mistral", "m"), ("ollama", "m"), ("litellm", MODELS["cohere"])]
+
+
+def ask(at: Endpoint, request: ModelRequest) -> list[Chunk]:
+    async def run() -> list[Chunk]:
+        try:
+            return [chunk async for chunk in adapter_for(at.kind).stream(at, request)]  # type: ignore[misc]
+        finally:
+            await close_connections()
+
+    return asyncio.run(run())
+
+
+def refusal(at: Endpoint, request: ModelRequest) -> ProviderError | None:
+    try:
+        ask(at, request)
+    except ProviderError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(("kind", "model"), WHERE)
+def test_no_advice_of_litellms_is_ever_told(kind: str, model: str) -> None:
+    """Each parameter at each kind: sent, left out by name or refused by name; and all of them together."""
+    payload = PAYLOADS.get(kind, PAYLOADS["cohere" if kind == "litellm" else "openai"])
+    words = [{"role": "user", "content": "x"}]
+    with serving(saying(payload.whole, "application/json")) as server:
+        at = endpoint(kind, server.url)
+        for name, value in VALUES.items():
+            parameters = {name: value, "max_tokens": 9_000} | ({"tools": [TOOL]} if "tool" in name else {})
+            if (error := refusal(at, ModelRequest(model, words, parameters, stream=False))) is not None:
+                assert error.kind is ErrorKind.BAD_REQUEST
+                assert name in error.title
+                assert not OF_LITELLM.search(str(error))
+        chunks = ask(at, ModelRequest(model, words, {**VALUES, "tools": [TOOL]}, stream=False, drops=True))
+        left = {name for chunk in chunks if isinstance(chunk, LeftOut) for name in chunk.names}
+        assert left <= set(VALUES)
+        assert len(chunks) > 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x is no. To drop it, set `litellm.drop_params=True`",
+        "litellm.UnsupportedParamsError: x is no.\nsend allowed_openai_params=['x'] in your request.",
+        "Use `LiteLLM_settings: drop_params: true`",
+    ],
+)
+def test_a_text_of_litellms_is_cut_before_its_advice(text: str) -> None:
+    at = endpoint("openai", "http://127.0.0.1:9")
+    for error in (
+        failures.no_request(at, ValueError(text)),
+        failures.explain(ValueError(text), at, "m", has_content=False),
+    ):
+        assert not OF_LITELLM.search(str(error))
+        assert ("x is no" in str(error)) == ("x is no" in text)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sent", "left"),
+    [
+        ({"temperature": 0.2}, {"temperature": 0.2}, []),
+        ({"reasoning_effort": "none", "top_k": 3}, {"reasoning_effort": "none", "top_k": 3}, []),
+        (
+            {"reasoning_effort": "high", "temperature": 0.2, "max_tokens": 8_000},
+            {"reasoning_effort": "high", "max_tokens": 8_000},
+            ["temperature"],
+        ),
+        ({"reasoning_effort": "high", "temperature": 1}, {"reasoning_effort": "high", "temperature": 1}, []),
+        ({"reasoning_effort": "high", "top_p": 0.5, "top_k": 3}, {"reasoning_effort": "high"}, ["top_p", "top_k"]),
+        ({"reasoning_effort": "high", "max_tokens": 1_000}, {"max_tokens": 1_000}, ["reasoning_effort"]),
+        (
+            {"reasoning_effort": "high", "max_tokens": 2_000},
+            {"thinking": {"type": "enabled", "budget_tokens": 1_999}, "max_tokens": 2_000},
+            [],
+        ),
+        (
+            {"reasoning_effort": "low", "tool_choice": "required", "temperature": 0.2},
+            {"tool_choice": "required", "temperature": 0.2},
+            ["reasoning_effort"],
+        ),
+        (
+            {"thinking": ADAPTIVE, "tool_choice": {"type": "function"}},
+            {"tool_choice": {"type": "function"}},
+            ["thinking"],
+        ),
+        ({"thinking": ADAPTIVE, "tool_choice": "auto"}, {"thinking": ADAPTIVE, "tool_choice": "auto"}, []),
+        ({"thinking": ADAPTIVE, "max_tokens": 10, "top_k": 1}, {"thinking": ADAPTIVE, "max_tokens": 10}, ["top_k"]),
+    ],
+)
+def test_what_goes_with_the_thinking_of_claude(
+    parameters: dict[str, Any], sent: dict[str, Any], left: list[str]
+) -> None:
+    def budget_of(effort: str) -> int | None:
+        return {"low": 1_024, "high": 4_096}.get(effort)
+
+    assert fit_thinking(parameters, budget_of, 64_000) == (sent, left)
+
+
+def test_an_effort_reaches_claude_with_the_rules_of_thinking() -> None:
+    request = {"reasoning_effort": "high", "temperature": 0.2, "max_tokens": 3_000}
+    with serving(saying(PAYLOADS["anthropic"].whole, "application/json")) as server:
+        at, words = endpoint("anthropic", server.url), [{"role": "user", "content": "x"}]
+        chunks = ask(at, ModelRequest("claude-sonnet-4-5-20250929", words, request, stream=False, drops=True))
+        assert chunks[0] == LeftOut(("temperature",))
+        sent = server.requests[-1]["body"]
+        assert (sent["thinking"], sent.get("temperature")) == ({"type": "enabled", "budget_tokens": 2_999}, None)
+        with pytest.raises(ProviderError, match="does not take temperature"):
+            ask(at, ModelRequest("claude-sonnet-4-5-20250929", words, request, stream=False))
+        assert len(server.requests) == 1
