@@ -2,7 +2,8 @@
 
 Run when litellm's pin moves. Prices become integers (nano-dollars per million tokens) by exact decimal arithmetic.
 A model listed with both prices at zero is left out: in that list zero mostly stands for "not known". Every price stands
-under the name that programs write (`litellm_names`).
+under the name that programs write (`litellm_names`). Ways of serving (flex, priority, batch, fast, regions) become
+tiers of their own; where the list names a factor (`us`: 1.1) the tier's rates are the plain ones times it.
 """
 
 import importlib.metadata
@@ -27,8 +28,23 @@ RATES = {
     "reasoning": "output_cost_per_reasoning_token",
     "image": "input_cost_per_image",
     "request": "input_cost_per_request",
+    "audio_input": "input_cost_per_audio_token",
+    "audio_cache_read": "cache_read_input_audio_token_cost",
+    "audio_output": "output_cost_per_audio_token",
+    "image_input": "input_cost_per_image_token",
+    "image_cache_read": "cache_read_input_image_token_cost",
+    "image_output": "output_cost_per_image_token",
+    "video_input": "input_cost_per_video_token",
+    "video_output": "output_cost_per_video_token",
+    "audio_second": "input_cost_per_audio_per_second",
+    "video_second": "input_cost_per_video_per_second",
 }
-_PER_MILLION = {name for name in RATES if name not in ("image", "request")}
+_EACH = ("image", "request", "audio_second", "video_second")  # the others are for a million tokens
+# The list's suffix → our name of the tier; each of these has prices of its own.
+SERVED = {"_batches": "batch", "_flex": "flex", "_priority": "priority", "_ultrafast": "ultrafast"}
+_FACTORS = {"regional_processing_uplift_multiplier_eu": "eu", "regional_processing_uplift_multiplier_us": "us"}
+_OWN_FACTORS = ("us", "fast")  # in `provider_specific_entry`
+_MOST_TIMES = 10  # a tier that is dearer than the plain one by more is a slip of the list
 _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens$")
 
 
@@ -65,24 +81,77 @@ def is_priced(entry: dict[str, Any]) -> bool:
 
 
 def tiers_of(entry: dict[str, Any]) -> tuple[Any, ...]:
-    """The plain rates, then those of each longer prompt."""
-    from lib.providers.prices import Rates, Tier
+    """The plain rates, then those of each longer prompt; the same for each way of serving."""
+    from lib.providers.prices import Tier
 
-    plain = {name: nano(name, entry.get(key)) for name, key in RATES.items()}
-    plain["output"] = plain["output"] or 0
-    tiers = [Tier(0, Rates(**plain))]
-    for above in sorted(int(match[1]) for key in entry if (match := _TIER.match(key))):
-        rates = {name: nano(name, entry.get(f"{key}_above_{above}k_tokens")) for name, key in RATES.items()}
-        stated = {name: value for name, value in rates.items() if value is not None}
-        tiers.append(Tier(above * 1000, Rates(**(plain | stated))))
-    return tuple(tiers)
+    lengths = [0, *sorted(int(match[1]) for key in entry if (match := _TIER.match(key)))]
+    plain: dict[int, dict[str, int | None]] = {}
+    for above in lengths:
+        stated = _rates(entry, f"_above_{above}k_tokens" if above else "")
+        plain[above] = plain.get(0, {}) | stated
+    plain[0]["output"] = plain[0].get("output") or 0
+    if entry.get("litellm_provider") == "gemini" and entry.get("supports_audio_input"):
+        for rates in plain.values():  # ai.google.dev names one price where sound costs what text does
+            rates.setdefault("audio_input", rates["input"])
+    tiers = {("", above): rates for above, rates in plain.items()}
+    for suffix, name in SERVED.items():
+        tiers |= _served(entry, suffix, name, plain)
+    for name, factor in _factors(entry).items():
+        for (tier, above), rates in list(tiers.items()):
+            if name == "fast" and "batch" in tier:
+                continue  # not to be had together
+            tiers["+".join(sorted({*filter(None, tier.split("+")), name})), above] = _times(rates, factor)
+    return tuple(Tier(above * 1000, _made(tiers[tier, above]), tier) for tier, above in sorted(tiers))
+
+
+def _served(
+    entry: dict[str, Any], suffix: str, name: str, plain: dict[int, dict[str, int | None]]
+) -> dict[tuple[str, int], dict[str, int | None]]:
+    """The tiers of a way of serving; a longer prompt without rates of its own costs what it does in the plain way."""
+    served: dict[tuple[str, int], dict[str, int | None]] = {}
+    first = _rates(entry, suffix)
+    if first.get("input") is None or first.get("output") is None:
+        return served
+    if (first["input"] or 0) > _MOST_TIMES * (plain[0]["input"] or 0):
+        return served
+    for above, rates in plain.items():
+        stated = _rates(entry, f"_above_{above}k_tokens{suffix}") if above else first
+        rest = rates
+        if entry.get("litellm_provider") == "anthropic":  # "multipliers stack": what the list leaves out, too
+            rest = _times(rates, Decimal(first["input"] or 0) / Decimal(plain[0]["input"] or 1))
+        served[name, above] = rest | stated
+    return served
+
+
+def _rates(entry: dict[str, Any], suffix: str) -> dict[str, int | None]:
+    """Those that are stated."""
+    rates = {name: nano(name, entry.get(f"{key}{suffix}")) for name, key in RATES.items()}
+    return {name: value for name, value in rates.items() if value is not None}
+
+
+def _factors(entry: dict[str, Any]) -> dict[str, Decimal]:
+    """What a region or speed multiplies every rate by."""
+    own = entry.get("provider_specific_entry") or {}
+    named = {name: own[name] for name in _OWN_FACTORS if isinstance(own.get(name), int | float)}
+    named |= {name: entry[key] for key, name in _FACTORS.items() if isinstance(entry.get(key), int | float)}
+    return {name: Decimal(repr(factor)) for name, factor in named.items()}
+
+
+def _times(rates: dict[str, int | None], factor: Decimal) -> dict[str, int | None]:
+    return {name: None if value is None else int((value * factor).to_integral_value()) for name, value in rates.items()}
+
+
+def _made(rates: dict[str, int | None]) -> Any:
+    from lib.providers.prices import Rates
+
+    return Rates(**rates)  # type: ignore[arg-type]  # input and output are stated
 
 
 def nano(name: str, dollars: float | None) -> int | None:
     """Nano-dollars per million tokens, or each; None stays None."""
     if dollars is None:
         return None
-    scale = 10**15 if name in _PER_MILLION else 10**9
+    scale = 10**9 if name in _EACH else 10**15
     return int((Decimal(repr(dollars)) * scale).to_integral_value())
 
 

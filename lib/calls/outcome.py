@@ -8,12 +8,14 @@ unknown stays NULL.
 import asyncio
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from lib.calls import content
 from lib.calls.choices import answering_model
 from lib.calls.closing import Closing
 from lib.calls.live import AttemptState, LiveCall, clean
+from lib.calls.request import Target
 from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError
 from lib.money import format_money
@@ -22,6 +24,7 @@ from lib.providers.circuits import Circuit
 from lib.providers.price_book import PriceBook
 from lib.providers.prices import Cost
 from lib.providers.redaction import redact
+from lib.providers.service_tiers import name_service_tier, region_of
 
 _TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TIMEOUT_TOTAL}
 _MAY_BE_CHARGED = _TIMEOUTS | {ErrorKind.STREAM_CUT, ErrorKind.PROCESS_ENDED}
@@ -80,11 +83,10 @@ def was_charged(ending: Ending, attempt: AttemptState) -> bool:
 
 
 def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tuple[Cost, str]:
-    """The cost of tokens on the call's model, and the row's cost_status."""
-    target = call.attempt.target
-    model = answering_model(target, call.attempt.served_model)
-    price = prices.price(target.endpoint.kind, model, call.attempt.started_at)
-    cost = prices.cost(price, usage, call.attempt.reported_nano_usd)
+    """The cost of what the answering model used, and the row's cost_status."""
+    attempt = call.attempt
+    kind, model = attempt.target.endpoint.kind, answering_model(attempt.target, attempt.served_model)
+    cost = prices.charge(kind, model, attempt.started_at, usage, attempt.reported_nano_usd)
     return cost, "estimated" if source == "estimated" and cost.status == "priced" else cost.status
 
 
@@ -92,6 +94,7 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
     """The row of `usage_logs` and its payload for the current attempt."""
     attempt, charged = call.attempt, was_charged(ending, call.attempt)
     usage, source = call.current_usage()
+    usage = in_region(usage, attempt.target)
     cost, cost_status = cost_of(call, prices, usage, source)
     row = {
         **identity_of(call),
@@ -113,6 +116,10 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "usage_source": source if charged else "none",
         "cost_nano_usd": cost.nano if charged else 0,
         "cost_status": cost_status if charged else "free",
+        "fees_nano_usd": cost.fees_nano if charged else 0,
+        "service_tier": usage.service_tier if charged else "",
+        "usage_details": to_builtins(usage.details) if charged and usage.details is not None else None,
+        "dropped_fields": "",
         "price_id": cost.price_id if charged else None,
         "saved_nano_usd": None,
         "cache": "none",
@@ -123,6 +130,12 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "batch_id": None,
     }
     return Closing(row, payload_of(call), call.claim)
+
+
+def in_region(usage: Usage, target: Target) -> Usage:
+    """The usage of a call to a regional address: the region is part of how it was served."""
+    region = region_of(target.endpoint.kind, target.endpoint.base_url)
+    return replace(usage, service_tier=name_service_tier(*usage.service_tier.split("+"), region)) if region else usage
 
 
 def payload_of(call: LiveCall) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from lib.db.tables import open_calls, processes, providers
 from lib.errors import ErrorKind
 from lib.providers.chunks import Usage
 from lib.providers.price_book import PriceBook
+from lib.providers.prices import Cost
 
 log = logging.getLogger(__name__)
 UNSEEN = timedelta(seconds=60)
@@ -152,8 +153,8 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
 
     asked_tokens = content.prompt_tokens_of(request, estimate)
     usage = Usage(*last.get("tokens", (asked_tokens, estimate_tokens(text))))
-    price = None if kind is None else prices.price(kind, opened["model"], opened["started_at"])
-    cost = prices.cost(price, usage)
+    unknown = Cost(None, "unpriced", None)
+    cost = unknown if kind is None else prices.charge(kind, opened["model"], opened["started_at"], usage)
     identity = {name: opened[name] for name in opened if name not in ("owner", "holds", "request")}
     row = {
         **identity,
@@ -175,6 +176,10 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
         "usage_source": "estimated",
         "cost_nano_usd": cost.nano,
         "cost_status": "estimated" if cost.status == "priced" else cost.status,
+        "fees_nano_usd": cost.fees_nano,
+        "service_tier": "",
+        "usage_details": None,
+        "dropped_fields": "",
         "price_id": cost.price_id,
         "saved_nano_usd": None,
         "cache": "none",

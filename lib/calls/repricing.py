@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from msgspec import convert
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from lib.access import audit
@@ -21,15 +22,15 @@ from lib.access.permissions import Actor, Permission
 from lib.calls.closing import take_sequence
 from lib.db.engine import Store
 from lib.db.tables import providers, usage_logs
-from lib.providers.chunks import Usage
+from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
-from lib.providers.prices import PROVIDER_SAID
+from lib.providers.prices import PROVIDER_SAID, Cost
 
 _BATCH = 2000
 _C = usage_logs.c
-_COST = ("cost_nano_usd", "cost_status", "price_id")
-_USAGE = tuple(Usage.__struct_fields__)
+_COST = ("cost_nano_usd", "cost_status", "fees_nano_usd", "price_id")
+_USAGE = tuple(name for name in Usage.__struct_fields__ if name not in ("service_tier", "details"))
 _KINDS = {kind.value for kind in ProviderKind}
 
 
@@ -128,7 +129,7 @@ class Repricing:
         while True:
             with self._store.read() as connection:
                 rows = connection.execute(query.where(*after).limit(_BATCH)).all()
-            if changes := [change for row in rows if (change := self._look(row, kinds, found)) is not None]:
+            if changes := [c for row in rows if (c := self._look(row, kinds, found, range_)) is not None]:
                 yield changes
             if progress is not None:
                 progress(found.looked_at)
@@ -137,16 +138,27 @@ class Repricing:
             last = rows[-1]
             after = [_C.started_at >= last.started_at, or_(_C.started_at > last.started_at, _C.id > last.id)]
 
-    def _look(self, row: Row[Any], kinds: Mapping[str, str], found: Preview) -> dict[str, Any] | None:
+    def _charge(self, kind: str, row: Row[Any], *, reported_too: bool) -> Cost:
+        """What the attempt costs by today's prices; with `reported_too` the list holds before the provider's word."""
+        usage = _usage(row)
+        if reported_too:
+            by_list = self._book.charge(kind, row.model, row.started_at, usage)
+            if by_list.nano is not None:
+                return by_list
+        return self._book.charge(kind, row.model, row.started_at, usage, row.reported_nano_usd)
+
+    def _look(self, row: Row[Any], kinds: Mapping[str, str], found: Preview, range_: Range) -> dict[str, Any] | None:
         """Price an attempt anew and count it; the values of one that changes."""
         found.looked_at += 1
         values = {name: getattr(row, name) for name in _COST}
         kind = kinds.get(row.provider, row.provider if row.provider in _KINDS else None)
         if kind is not None:
-            price = self._book.price(kind, row.model, row.started_at)
-            new = self._book.cost(price, _usage(row), row.reported_nano_usd)
+            new = self._charge(kind, row, reported_too=range_.reported_too)
             status = "estimated" if new.status == "priced" and row.usage_source == "estimated" else new.status
-            values = {"cost_nano_usd": new.nano, "cost_status": status, "price_id": new.price_id}
+            values = {"cost_nano_usd": new.nano, "cost_status": status} | {
+                "fees_nano_usd": new.fees_nano,
+                "price_id": new.price_id,
+            }
         changes = any(getattr(row, name) != value for name, value in values.items())
         for difference in (found.total, found.models.setdefault((row.provider, row.model), Difference())):
             difference.add(row.cost_nano_usd, values["cost_nano_usd"], changes=changes)
@@ -171,8 +183,12 @@ def _query(range_: Range) -> Any:
         conditions.append(_C.cost_nano_usd.is_(None))
     if not range_.reported_too:
         conditions.append(or_(_C.price_id.is_(None), _C.price_id != PROVIDER_SAID))
-    columns = (_C.id, _C.started_at, _C.provider, _C.model, _C.usage_source, _C.reported_nano_usd)
-    return select(*columns, *(_C[name] for name in (*_COST, *_USAGE))).where(*conditions).order_by(_C.started_at, _C.id)
+    columns = (_C.id, _C.started_at, _C.provider, _C.model, _C.usage_source, _C.reported_nano_usd, _C.service_tier)
+    return (
+        select(*columns, _C.usage_details, *(_C[name] for name in (*_COST, *_USAGE)))
+        .where(*conditions)
+        .order_by(_C.started_at, _C.id)
+    )
 
 
 def _write(connection: Connection, changes: list[dict[str, Any]]) -> None:
@@ -188,4 +204,6 @@ def _note(connection: Connection, actor: Actor, action: str, range_: Range, **su
 
 
 def _usage(row: Row[Any]) -> Usage:
-    return Usage(**{name: getattr(row, name) or 0 for name in _USAGE})
+    details = None if row.usage_details is None else convert(row.usage_details, UsageDetails)
+    counts = {name: getattr(row, name) or 0 for name in _USAGE}
+    return Usage(**counts, service_tier=row.service_tier, details=details)

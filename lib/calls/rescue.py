@@ -83,6 +83,7 @@ def _bare(row: dict[str, Any]) -> dict[str, Any]:
         most = _LARGEST_MONEY if name.endswith("_nano_usd") else _LARGEST
         if name in usage_logs.c and isinstance(value, int) and name != "change_seq" and not 0 <= value <= most:
             bare[name] = None
+    bare |= {"usage_details": None, "fees_nano_usd": bare.get("fees_nano_usd") or 0}
     if bare["cost_nano_usd"] is None:
         bare["cost_status"] = "unpriced"
     return bare

@@ -233,7 +233,13 @@ usage_logs = Table(
     Column("reported_nano_usd", BigInteger),  # what the provider itself said the attempt cost
     Column("usage_source", String(12), nullable=False),
     Column("cost_nano_usd", BigInteger),
-    Column("cost_status", String(12), nullable=False),
+    Column("cost_status", String(12), nullable=False),  # priced, partial (the known part), estimated, free, unpriced
+    Column("fees_nano_usd", BigInteger, nullable=False, server_default="0"),  # of the cost: for other than tokens
+    Column("service_tier", String(32), nullable=False, server_default=""),  # as served: flex, fast+us; empty: not told
+    Column(
+        "usage_details", JSON(none_as_null=True)
+    ),  # modalities, uses, other models' tokens: `lib.providers.chunks.UsageDetails`
+    Column("dropped_fields", Text, nullable=False, server_default=""),  # of the request: what its lane left out
     Column("price_id", String(120)),
     Column("saved_nano_usd", BigInteger),
     Column("cache", String(12), nullable=False, default="none"),

@@ -170,7 +170,7 @@ def _money(calls: Calls, call: Any, status: Any, hit: Any, completion: Any, pric
 def _cost(price: Price, prompt: Any, completion: Any, cached: Any) -> Any:
     """The exact cost of each call in nano-dollars."""
     total = np.zeros_like(prompt)
-    for tier in price.tiers:  # the prompt's length decides for the whole call
+    for tier in price.plain_tiers:  # the prompt's length decides for the whole call
         rates = tier.rates
         read = rates.input if rates.cache_read is None else rates.cache_read
         tokens = (prompt - cached) * rates.input + cached * read + completion * rates.output

@@ -50,7 +50,7 @@ _WORDS = {
 _COUNTS = ("attempt", "images", "chunks", "first_token_ms")
 _ALL = {column.name: None for column in usage_logs.columns if column.name != "change_seq"} | {
     **{"attempt": 1, "is_final": True, "calls": 1, "origin": "import", "streamed": False, "parameters": {}, "tags": {}},
-    **{"cache": "none"},
+    **{"cache": "none", "fees_nano_usd": 0, "service_tier": "", "dropped_fields": ""},
 }
 
 

@@ -11,11 +11,28 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 
+class UsageDetails(Struct, frozen=True, omit_defaults=True):
+    """What a call is billed for beside plain text tokens of its own model.
+
+    `modality_tokens`: tokens of another modality by the name of their rate (`lib.providers.prices.MODALITY_RATES`),
+    such as `audio_output`. They are part of the prompt's or completion's tokens; cached ones are part of the read ones.
+    `seconds`: of `audio` or `video`. `uses`: what is charged by the piece, such as `web_search`, and how many.
+    `other_models`: tokens of models that the answering one consulted; they are in no count of the usage itself.
+    """
+
+    modality_tokens: dict[str, int] = {}
+    seconds: dict[str, int] = {}
+    uses: dict[str, int] = {}
+    other_models: tuple["ModelUsage", ...] = ()
+
+
 class Usage(Struct, frozen=True):
     """Tokens as the provider counted them: `prompt_tokens` includes cached ones, `completion_tokens` reasoning.
 
     `cache_write_tokens` are all that were written into a cache; those kept for an hour are counted apart, too, for they
-    cost more than those kept for five minutes. `images` are those in the prompt.
+    cost more than those kept for five minutes. `images` are those in the prompt. `service_tier` is how the provider
+    says that it served the call (`lib.providers.service_tiers`), empty where it does not say. `details` is None for
+    most calls: text tokens alone.
     """
 
     prompt_tokens: int
@@ -25,11 +42,20 @@ class Usage(Struct, frozen=True):
     reasoning_tokens: int = 0
     cache_write_1h_tokens: int = 0
     images: int = 0
+    service_tier: str = ""
+    details: UsageDetails | None = None
 
     @property
     def total_tokens(self) -> int:
         """Prompt plus completion."""
         return self.prompt_tokens + self.completion_tokens
+
+
+class ModelUsage(Struct, frozen=True):
+    """Tokens of another model that one call used."""
+
+    model: str
+    usage: Usage
 
 
 class TextDelta(Struct, frozen=True):

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 
+from msgspec.structs import replace as replace_struct
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,12 +36,14 @@ from lib.errors import LLMManagerError
 from lib.providers import model_names, price_list
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind, is_free
-from lib.providers.prices import ALWAYS, Cost, Price, Rates, cost_of, plain
+from lib.providers.prices import ALWAYS, PROVIDER_SAID, Cost, Price, Rates, add_costs, cost_of, own_round, plain
+from lib.providers.service_tiers import priced_tier
 
 log = logging.getLogger(__name__)
 _CHECK_S = 2.0
 _REVISION = "prices.revision"  # a new value with every change of the team's own entries
 _Key = tuple[str, str]
+USE_PREFIX = "tool:"  # of a price list's models that are uses charged apart
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,49 @@ class PriceBook:
         return known[2]
 
     def cost(self, price: Price | None, usage: Usage, reported_nano: int | None = None) -> Cost:
-        """What a call costs."""
+        """What tokens cost by a price that was looked up."""
         return cost_of(price, usage, reported_nano)
+
+    def charge(
+        self,
+        kind: str,
+        model: str,
+        at: datetime,
+        usage: Usage,
+        reported_nano: int | None = None,
+    ) -> Cost:
+        """What a call costs: its own tokens, those of models that it consulted, and what is charged by the use.
+
+        Nano-dollars, None where nobody knows. `reported_nano` is what the provider itself said the whole call costs.
+        """
+        price = self.price(kind, model, at)
+        if reported_nano == 0 and kind != ProviderKind.OPENROUTER:
+            reported_nano = None  # proxies say 0 of models whose price they don't know
+        if usage.service_tier:
+            usage = replace_struct(usage, service_tier=priced_tier(kind, usage.service_tier))
+        details = usage.details
+        if details is None:
+            return cost_of(price, usage, reported_nano)
+        rounds = details.other_models
+        if price is None and reported_nano is None and details.uses and not usage.total_tokens:
+            own = Cost(0, "priced", None)  # charged by its uses alone
+        else:
+            own = cost_of(price, own_round(usage, rounds) if rounds else usage, reported_nano)
+        if own.price_id == PROVIDER_SAID:
+            return own
+        others = [self.charge(kind, one.model or model, at, one.usage) for one in rounds]
+        fees = [self._fee(kind, model, use, at, number) for use, number in details.uses.items()]
+        return add_costs(own, others, fees)
+
+    def use_fee(self, kind: str, model: str, use: str, at: datetime) -> int | None:
+        """Nano-dollars that one use of something charged apart costs; None where nobody knows."""
+        maker = f"{model.partition('/')[0]}/" if kind == ProviderKind.LITELLM else ""
+        price = self.price(kind, f"{USE_PREFIX}{maker}{use}", at)
+        return None if price is None else 0 if price.is_free else price.rates.request
+
+    def _fee(self, kind: str, model: str, use: str, at: datetime, number: int) -> int | None:
+        fee = self.use_fee(kind, model, use, at)
+        return None if fee is None else fee * number
 
     def own(self) -> Mapping[_Key, Sequence[Price]]:
         """Every version of the team's own entries by kind and model, the oldest first."""

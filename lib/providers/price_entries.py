@@ -154,5 +154,6 @@ def _write(connection: Connection, actor: Actor, entries: Iterable[Price]) -> No
 
 def _said(price: Price) -> dict[str, object]:
     """A price for the audit log, in dollars."""
-    rates = {name: price_list.dollars(value) for name, value in vars(price.rates).items() if value is not None}
+    stated = {name: getattr(price.rates, name) for name in price_list.RATES}
+    rates = {name: price_list.dollars(value) for name, value in stated.items() if value is not None}
     return {"valid_from": price.valid_from.isoformat(), "rates": rates, "tiers": len(price.tiers)}

@@ -11,7 +11,7 @@ from itertools import chain
 from math import gcd
 
 from lib.providers.price_book import PriceBook
-from lib.providers.prices import Price, Rates
+from lib.providers.prices import TEXT_RATES, Price, Rates
 from lib.statistics.cube import Query, join
 
 _MILLION = 1_000_000
@@ -49,10 +49,8 @@ class Scale:
 
 def scale_of(found: Sequence[Stretch]) -> Scale:
     """The scale that fits every rate."""
-    tiers = chain.from_iterable(stretch.price.tiers for stretch in found if stretch.price)
-    rates = {
-        rate for tier in tiers for name, rate in vars(tier.rates).items() if rate and name not in ("image", "request")
-    }
+    tiers = chain.from_iterable(stretch.price.plain_tiers for stretch in found if stretch.price)
+    rates = {rate for tier in tiers for name in TEXT_RATES if (rate := getattr(tier.rates, name))}
     common = gcd(_MILLION, *rates)
     return Scale(_MILLION // common, max(rates, default=0) // common > _FITS)
 
@@ -134,7 +132,7 @@ def _by_rates(found: Sequence[Stretch], sql: Callable[[Rates], Query], otherwise
         if stretch.price is None:
             query = join(query, Query(f" WHEN started_at >= ? THEN {otherwise}", [moment]))
             continue
-        first, *higher = stretch.price.tiers
+        first, *higher = stretch.price.plain_tiers
         for tier in reversed(higher):
             condition = Query(" WHEN started_at >= ? AND prompt > ? THEN ", [moment, tier.above_tokens])
             query = join(query, condition, sql(tier.rates))

@@ -28,6 +28,20 @@ _LABELS = {
     "image": "Per image, $",
     "request": "Per request, $",
 }
+_MODALITY_LABELS = {
+    "audio_input": "Audio in",
+    "audio_output": "Audio out",
+    "audio_cache_read": "Audio, cache read",
+    "image_input": "Image in",
+    "image_output": "Image out",
+    "image_cache_read": "Image, cache read",
+    "video_input": "Video in",
+    "video_output": "Video out",
+    "video_cache_read": "Video, cache read",
+    "audio_second": "Audio, a second, $",
+    "video_second": "Video, a second, $",
+}
+_ALL_LABELS = _LABELS | _MODALITY_LABELS
 _HEADS = {"cache_read": "Read", "cache_write": "Write"}  # where there is little room
 _PAGE = 200
 _MOST_BYTES = 20_000_000
@@ -127,7 +141,11 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
                 )
                 for name in names
             },
-            "tiers": st.column_config.TextColumn("Long", width=66, help="Longer prompts have rates of their own"),
+            "tiers": st.column_config.TextColumn(
+                "Special",
+                width=96,
+                help="Longer prompts, or other ways of serving (flex, priority …), have own rates",
+            ),
             "since": st.column_config.DateColumn("Since", format="D MMM YYYY", width=90),
             "source": st.column_config.TextColumn("Source", width=118),
         },
@@ -148,13 +166,16 @@ def _turn(key: str) -> None:
 
 def _row(price: Price, names: Sequence[str]) -> dict[str, Any]:
     rates = {name: _dollars(getattr(price.rates, name)) for name in names}
-    longest = price.tiers[-1].above_tokens
+    longest = max(tier.above_tokens for tier in price.tiers)
+    ways = len({tier.service_tier for tier in price.tiers}) - 1
+    special = [f"> {longest // 1000}k"] if longest else []
+    special += [f"{ways} {'way' if ways == 1 else 'ways'}"] if ways else []
     return {
         "own": "●" if price.id else "",
         "kind": price.kind,
         "model": price.model,
         **rates,
-        "tiers": f"> {longest // 1000}k" if longest else None,
+        "tiers": " · ".join(special) or None,
         "since": price.valid_from.date(),
         "source": price.source,
     }
@@ -175,7 +196,8 @@ def _model(services: Services, actor: Actor, price: Price) -> None:
                 st.dialog("Set a price")(editor)(services, actor, price)
         for version in reversed(versions):
             with blocks.row():
-                st.markdown(f"**Since {version.valid_from:%-d %b %Y}** · {_words(version)}", width="stretch")
+                plain_tier, *others = version.tiers
+                st.markdown(f"**Since {version.valid_from:%-d %b %Y}** · {_words(plain_tier)}", width="stretch")
                 st.caption(blocks.plain(version.source))
                 if version.id and st.button(
                     ":red[Remove]",
@@ -184,19 +206,21 @@ def _model(services: Services, actor: Actor, price: Price) -> None:
                     disabled=not actor.can(Permission.MANAGE_PROVIDERS),
                 ):
                     st.dialog("Remove this version?")(_remove)(services, actor, version)
+            if others:
+                with st.expander(f"Long prompts and other ways of serving · {len(others)}"):
+                    st.markdown("\n".join(f"- {_words(tier)}" for tier in others))
 
 
-def _words(price: Price) -> str:
-    parts = []
-    for tier in price.tiers:
-        rates = [
-            f"{_LABELS[name].lower().removesuffix(', $')} \\${price_list.dollars(value)}"
-            for name, value in vars(tier.rates).items()
-            if value is not None
-        ]
-        head = f"above {tier.above_tokens:,} tokens: " if tier.above_tokens else ""
-        parts.append(head + ", ".join(rates))
-    return " · ".join(parts)
+def _words(tier: Tier) -> str:
+    """The rates of a tier, and when they hold."""
+    rates = [
+        f"{_ALL_LABELS[name].lower().removesuffix(', $')} \\${price_list.dollars(value)}"
+        for name in price_list.RATES
+        if (value := getattr(tier.rates, name)) is not None
+    ]
+    heads = [f"**{blocks.plain(tier.service_tier)}**"] if tier.service_tier else []
+    heads += [f"above {tier.above_tokens:,} tokens"] if tier.above_tokens else []
+    return f"{', '.join(heads)}: {', '.join(rates)}" if heads else ", ".join(rates)
 
 
 def _remove(services: Services, actor: Actor, version: Price) -> None:
@@ -211,24 +235,22 @@ def _remove(services: Services, actor: Actor, version: Price) -> None:
 
 
 def editor(services: Services, actor: Actor, price: Price | None, *, is_new: bool = False) -> None:
-    """Every rate of one model as decimal dollars, from a day on; tiers of long prompts come by import."""
+    """Every rate of one model as decimal dollars, from a day on; long prompts and ways of serving come by import."""
     kinds = [kind.value for kind in ProviderKind]
     left, right = st.columns(2)
     index = kinds.index(price.kind) if price and price.kind in kinds else 0
     kind = left.selectbox("Provider", kinds, index=index, format_func=lambda name: FACTS[ProviderKind(name)].label)
     model = right.text_input("Model", price.model if price else "", help="* at the end: every model that begins so")
-    columns, cells = st.columns(2), dict[str, str]()
-    for number, (name, label) in enumerate(_LABELS.items()):
-        value = None if price is None or is_new else getattr(price.rates, name)
-        text = "" if value is None else price_list.dollars(value)
-        hint = "$ per million" if name in ("input", "output") else "not stated"
-        cells[name] = columns[number % 2].text_input(label, text, placeholder=hint, key=f"rate-{name}")
+    known = None if is_new else price
+    cells = _rate_inputs(_LABELS, known)
+    with st.expander("Audio, pictures, video", expanded=any(_stated(known, name) for name in _MODALITY_LABELS)):
+        cells |= _rate_inputs(_MODALITY_LABELS, known)
     since = st.date_input(
         "Since", price.valid_from.date() if price and is_new else utc_now().date(), help="From this day on, UTC"
     )
     source = st.text_input("Source", placeholder="Price page, contract…", max_chars=200)
     if price is not None and len(price.tiers) > 1:
-        st.caption("Its dearer rates for long prompts stay as they are. Change them by importing a list.")
+        st.caption("Its rates for long prompts and other ways of serving stay. Change them by importing a list.")
     if not st.button("Save price", type="primary"):
         return
     try:
@@ -243,13 +265,29 @@ def editor(services: Services, actor: Actor, price: Price | None, *, is_new: boo
     st.rerun()
 
 
+def _stated(price: Price | None, name: str) -> int | None:
+    value: int | None = None if price is None else getattr(price.rates, name)
+    return value
+
+
+def _rate_inputs(labels: dict[str, str], price: Price | None) -> dict[str, str]:
+    """A field for each rate, two a row; what was written in each."""
+    columns, cells = st.columns(2), dict[str, str]()
+    for number, (name, label) in enumerate(labels.items()):
+        value = _stated(price, name)
+        text = "" if value is None else price_list.dollars(value)
+        hint = "$ per million" if name in ("input", "output") else "not stated"
+        cells[name] = columns[number % 2].text_input(label, text, placeholder=hint, key=f"rate-{name}")
+    return cells
+
+
 def _rates(cells: dict[str, str]) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for name, text in cells.items():
         try:
             found[name] = price_list.nano(text.strip())
         except ValueError as error:
-            raise InvalidInput(f"{_LABELS[name]} can't be used.", f"{error}.", "Write it like 2.50.") from None
+            raise InvalidInput(f"{_ALL_LABELS[name]} can't be used.", f"{error}.", "Write it like 2.50.") from None
     if found["input"] is None or found["output"] is None:
         raise InvalidInput("Input and output are needed.", "", "Write 0 for what is free.")
     return found

@@ -148,8 +148,8 @@ def test_an_exported_list_brings_nothing_new(prices: Prices) -> None:
 
 @pytest.mark.feature("COST-1")
 def test_an_import_is_previewed_and_taken_whole(store: Store, prices: Prices) -> None:
-    head = ",".join(COLUMNS)
-    first = f"{head}\nopenai,a,2026-01-01,,1,2,,,,,,,here\nopenai,b,2026-01-01,,1,2,,,,,,,here\n"
+    head, gap = ",".join(COLUMNS), "," * (len(COLUMNS) - COLUMNS.index("output") - 1)
+    first = f"{head}\nopenai,a,2026-01-01,,,1,2{gap}here\nopenai,b,2026-01-01,,,1,2{gap}here\n"
     assert len(prices.preview(OPERATOR, first).new) == 2
     assert prices.search(OPERATOR, own_only=True).total == 0
     prices.import_csv(OPERATOR, first)

@@ -1,5 +1,6 @@
 """The CSV form of prices: exact both ways, and every line that can't be used is named."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,18 +9,19 @@ from hypothesis import strategies as st
 
 from lib.errors import InvalidInput
 from lib.providers.price_list import COLUMNS, dollars, nano, read, read_shipped, write
-from lib.providers.prices import Price, Rates, Tier
+from lib.providers.prices import RATE_NAMES, Price, Rates, Tier
 
 HEAD = ",".join(COLUMNS)
 rate = st.integers(0, 10**12)
-rates = st.builds(Rates, rate, rate, *[st.none() | rate] * 6)
+rates = st.builds(Rates, rate, rate, *[st.none() | rate] * (len(RATE_NAMES) - 2))
 
 
 @pytest.mark.feature("COST-1")
 @given(base=rates, long=rates, above=st.integers(1, 10**9))
 def test_what_is_written_is_read_again(base: Rates, long: Rates, above: int) -> None:
-    stated = {name: value for name, value in vars(long).items() if value is not None}
-    tiers = (Tier(0, base), Tier(above, Rates(**(vars(base) | stated))))
+    stated = {name: value for name in RATE_NAMES if (value := getattr(long, name)) is not None}
+    dearer = replace(base, **stated)
+    tiers = (Tier(0, base), Tier(above, dearer), Tier(0, dearer, "fast+us"), Tier(above, base, "flex"))
     price = Price("openai", 'm,"o" \'d', datetime(2026, 1, 2, 3, 4, tzinfo=UTC), tiers, "=HYPERLINK(1)")
     assert read(write([price])) == [price]
 
@@ -36,15 +38,15 @@ def test_every_line_that_cannot_be_used_is_named_and_none_is_taken() -> None:
         [
             "# a remark",
             HEAD,
-            "openai,fine,2026-01-01,,1,2,,,,,,,",
-            "nobody,m,2026-01-01,,1,2,,,,,,,",
-            "openai,,2026-01-01,,1,2,,,,,,,",
-            "openai,m,someday,,1,2,,,,,,,",
-            "openai,m,2026-01-01,,1e3x,2,,,,,,,",
-            "openai,m,2026-01-01,,-1,2,,,,,,,",
-            "openai,m,2026-01-01,,,2,,,,,,,",
-            "openai,n,2026-01-01,200000,1,2,,,,,,,",
-            "openai,fine,2026-01-01,,1,2,,,,,,,",
+            "openai,fine,2026-01-01,,,1,2,,,,,,,",
+            "nobody,m,2026-01-01,,,1,2,,,,,,,",
+            "openai,,2026-01-01,,,1,2,,,,,,,",
+            "openai,m,someday,,,1,2,,,,,,,",
+            "openai,m,2026-01-01,,,1e3x,2,,,,,,,",
+            "openai,m,2026-01-01,,,-1,2,,,,,,,",
+            "openai,m,2026-01-01,,,,2,,,,,,,",
+            "openai,n,2026-01-01,200000,,1,2,,,,,,,",
+            "openai,fine,2026-01-01,,,1,2,,,,,,,",
         ]
     )
     with pytest.raises(InvalidInput) as raised:
@@ -65,7 +67,15 @@ def test_a_list_without_its_header_is_refused(document: str) -> None:
 def test_the_shipped_list_is_dated_has_sources_and_holds_every_kind_of_rate() -> None:
     prices = read_shipped()
     assert len(prices) > 3000
-    assert all(price.source.startswith("litellm-") and price.valid_from.year >= 2026 for price in prices)
-    assert any(len(price.tiers) > 1 for price in prices)
-    for name in ("cache_read", "cache_write", "cache_write_1h", "reasoning", "image", "request"):
+    models = [price for price in prices if not price.model.startswith("tool:")]
+    assert all(price.source.startswith("litellm-") for price in models)
+    assert all(price.source and price.valid_from.year >= 2026 for price in prices)
+    assert {tier.service_tier for price in prices for tier in price.tiers} >= {
+        "",
+        "flex",
+        "priority",
+        "batch",
+        "fast+us",
+    }
+    for name in ("cache_read", "cache_write", "reasoning", "image", "request", "audio_output", "image_output"):
         assert any(getattr(price.rates, name) for price in prices), name

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
-from lib.providers.prices import Price, Rates, Tier, cost_of, plain
+from lib.providers.prices import RATE_NAMES, Price, Rates, Tier, cost_of, plain
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RATES = Rates(2_000_000_000, 8_000_000_000, 500_000_000, 2_500_000_000, 4_000_000_000, 9_000_000_000, 70, 11)
-DEARER = Rates(*(2 * rate for rate in vars(RATES).values()))
+DEARER = Rates(*(2 * getattr(RATES, name) for name in RATE_NAMES[:8]))
 tokens = st.integers(0, 10**7)
 parts = st.fixed_dictionaries(
     {name: tokens for name in ("fresh", "read", "five", "hour", "answer", "reasoning", "images")}
@@ -55,11 +55,14 @@ def test_a_sum_is_rounded_once_by_less_than_a_nano_dollar(rate: int, count: int)
 
 
 @pytest.mark.feature("COST-1")
-def test_what_the_provider_says_holds_only_where_no_price_is_known() -> None:
-    usage, known = Usage(1000, 0), plain("openai", "m", NOW, Rates(10**9, 0))
-    said = cost_of(None, usage, 77)
-    assert (said.nano, said.status, said.price_id) == (77, "priced", "provider")
-    assert cost_of(known, usage, 77).nano == 1_000_000
+def test_a_teams_own_price_holds_before_what_the_provider_says_and_that_before_the_shipped_list() -> None:
+    usage, listed = Usage(1000, 0), plain("openai", "m", NOW, Rates(10**9, 0))
+    own = Price("openai", "m", NOW, listed.tiers, id="own")
+    for price in (None, listed):
+        said = cost_of(price, usage, 77)
+        assert (said.nano, said.status, said.price_id) == (77, "priced", "provider")
+    assert cost_of(own, usage, 77).nano == 1_000_000
+    assert cost_of(listed, usage, 0).nano == 1_000_000
     assert cost_of(None, usage).nano is None
 
 

@@ -23,6 +23,7 @@ from lib.providers.chunks import (
     Piece,
     TextDelta,
     Usage,
+    UsageDetails,
     UsageReport,
 )
 from lib.providers.kinds import FACTS
@@ -315,6 +316,7 @@ def test_kinds_without_embeddings_say_so(kind: str) -> None:
     assert kind in FACTS
 
 
+SEARCHED = Usage(0, 0, details=UsageDetails(uses={"search_unit": 1}))
 SCORES = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]}
 
 
@@ -324,7 +326,7 @@ SCORES = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "releva
     [
         ("custom", "r-1", "/v1/rerank", {"usage": {"total_tokens": 7}}, Usage(7, 0)),
         ("custom", "r-1", "/v1/rerank", {"meta": {"tokens": {"input_tokens": 5}}}, Usage(5, 0)),
-        ("litellm", "cohere/r-1", "/v2/rerank", {"id": "a", "meta": {"billed_units": {"search_units": 1}}}, None),
+        ("litellm", "cohere/r-1", "/v2/rerank", {"id": "a", "meta": {"billed_units": {"search_units": 1}}}, SEARCHED),
     ],
 )
 def test_a_reranking_model_scores_each_passage(

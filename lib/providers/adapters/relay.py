@@ -67,6 +67,7 @@ class Relay:
             try:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
+                reader.note_headers(response.headers)
                 said, data, is_told_at_once, has_other_form = list[Chunk](), b"", False, False
                 documents = Documents(reader.parse)
                 if not request.stream or protocol is Protocol.EMBEDDINGS:

@@ -16,6 +16,7 @@ from lib.providers.protocols.framing import Unreadable, parse
 from lib.providers.protocols.refusal import refusal
 
 _SLOWEST_S = 120.0
+_MOST_SEARCHES = 10**6
 KINDS = (ProviderKind.CUSTOM, ProviderKind.LITELLM)
 
 
@@ -61,6 +62,11 @@ def _usage(document: Mapping[str, Any]) -> Usage | None:
     if (counted := usage.of_openai(told)) is not None:
         return counted
     tokens = meta.get("tokens") if isinstance(meta, Mapping) else None
+    billed = meta.get("billed_units") if isinstance(meta, Mapping) else None
+    searches = billed.get("search_units") if isinstance(billed, Mapping) else None
+    if isinstance(searches, int) and not isinstance(searches, bool) and 0 < searches < _MOST_SEARCHES:
+        read = tokens.get("input_tokens") if isinstance(tokens, Mapping) else 0
+        return usage.with_uses(Usage(read if type(read) is int else 0, 0), {"search_unit": searches})
     for where, name in ((told, "total_tokens"), (tokens, "input_tokens")):
         if isinstance(where, Mapping) and type(where.get(name)) is int:
             return Usage(where[name], 0)

@@ -68,6 +68,7 @@ _KIND_OF_STATUS = {
     529: ErrorKind.OVERLOADED,
 }
 _NAMES = "echo lorem say wait slow silent stall cut error after think no-usage usage usage-first finish served priced"
+_COUNTS = Usage.__struct_fields__  # in the order of the script's numbers
 PARTS = frozenset([*_NAMES.split(), "call", "unpriced", "words"])
 
 
@@ -192,7 +193,8 @@ def _usage(script: Script, request: ModelRequest, completion: int) -> UsageRepor
     if "no-usage" in script.parts:
         return None
     if "usage" in script.parts:
-        return UsageReport(Usage(*(int(count) for count in script.parts["usage"].split(","))))
+        counts: dict[str, Any] = dict(zip(_COUNTS, map(int, script.parts["usage"].split(",")), strict=False))
+        return UsageReport(Usage(**counts))
     thinking = script.number("think") or 0
     prompt = sum(len(text_of(message).split()) for message in request.messages)
     return UsageReport(Usage(prompt, completion + thinking, reasoning_tokens=thinking))

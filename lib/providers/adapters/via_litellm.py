@@ -82,6 +82,8 @@ class ViaLitellm:
                 yield LeftOut(left_out)
             known = reader_for(exchange.path, images)
             reader = known or reader
+            if exchange.is_good:
+                reader.note_headers(exchange.response.headers)
             chunks = _raw(exchange, reader, endpoint, request) if known else _litellms(answer, reader, endpoint)
             async for chunk in chunks:
                 for restored in shape.restore(chunk):

@@ -64,7 +64,10 @@ class CohereChat(Reader):
         self.ended(told.get("finish_reason"))
         counts = told.get("usage") or {}
         tokens = dict(counts.get("tokens") or counts.get("billed_units") or {})
-        yield from self.count(usage.of_openai(tokens | {"cached_tokens": counts.get("cached_tokens")}, self.images))
+        cached, searches = counts.get("cached_tokens"), (counts.get("billed_units") or {}).get("search_units")
+        yield from self.count(
+            usage.of_openai(tokens | {"cached_tokens": cached, "search_units": searches}, self.images)
+        )
 
 
 def _content(part: Mapping[str, Any]) -> Iterator[Chunk]:

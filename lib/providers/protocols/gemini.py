@@ -4,6 +4,7 @@ A thought's signature must come back with the tool call it belongs to; it travel
 which litellm looks for it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ class Gemini(Reader):
         super().__init__(images)
         self._tools = 0
         self._open: set[int] = set()  # further answers that have not ended
+        self._uses: dict[str, int] = {}  # what Google charges for beside tokens
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """A piece of an answer, or all of it."""
@@ -39,7 +41,27 @@ class Gemini(Reader):
                 yield from self._candidate(candidate)
         if (document.get("promptFeedback") or {}).get("blockReason"):
             self.has_begun, self.finish = True, "content_filter"
-        yield from self.count(usage.of_gemini(document.get("usageMetadata"), self.images))
+        yield from self.count(usage.of_gemini(document.get("usageMetadata"), self.images, self._uses))
+
+    def _note_grounding(self, grounding: Any) -> None:
+        """Count searches: up to Gemini 2.5 Google charges a grounded prompt once, later models each query.
+
+        Source: ai.google.dev, pricing, "Grounding with Google Search" and "… with Google Maps".
+        """
+        if not isinstance(grounding, Mapping):
+            return
+        is_by_prompt = re.match(r"(models/)?gemini-[12]", self._served or "gemini-2") is not None
+        queries, chunks = grounding.get("webSearchQueries"), grounding.get("groundingChunks")
+        number = len(queries) if isinstance(queries, list) else 0
+        listed = chunks if isinstance(chunks, list) else []
+        is_map = any(isinstance(one, Mapping) and "maps" in one for one in listed)
+        if is_map or grounding.get("googleMapsWidgetContextToken"):
+            use = "google_maps"
+        elif number or grounding.get("searchEntryPoint"):
+            use = "google_search"
+        else:
+            return
+        self._uses[use if is_by_prompt else f"{use}_query"] = 1 if is_by_prompt else max(1, number)
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
         """As every reader; an answer of several has not ended before all have."""
@@ -48,6 +70,7 @@ class Gemini(Reader):
         return super().end(is_done=is_done)
 
     def _candidate(self, candidate: Mapping[str, Any]) -> Iterator[Chunk]:
+        self._note_grounding(candidate.get("groundingMetadata"))
         index, reason = candidate.get("index"), candidate.get("finishReason")
         parts = (candidate.get("content") or {}).get("parts") or []
         if isinstance(index, int) and index:

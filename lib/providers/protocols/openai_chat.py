@@ -67,6 +67,7 @@ class _Answer(msgspec.Struct, gc=False):
     choices: tuple[_Only]
     usage: dict[str, Any]
     model: str = ""
+    service_tier: str | None = None
     error: None = None
     x_groq: None = None
 
@@ -108,12 +109,12 @@ class OpenAIChat(Reader):
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return super().read_whole(data)
         choice = answer.choices[0]
-        if choice.index or not choice.finish_reason:
+        if choice.index or not choice.finish_reason or len(choice.message.annotations) > len(b"null"):
             return super().read_whole(data)
         self.has_begun = self.is_whole = True
         self.ended(choice.finish_reason)
         words = choice.message.content
-        counted = usage.of_openai(answer.usage, self.images)
+        counted = usage.of_openai(answer.usage, self.images, answer.service_tier)
         counts = self.count(counted, usage.cost_nano_usd(answer.usage))
         return [*self.served(answer.model), *([TextDelta(words)] if words else []), *counts]
 
@@ -121,6 +122,7 @@ class OpenAIChat(Reader):
         super().__init__(images)
         self._open: set[int] = set()  # further answers that have not ended
         self._has_streamed = False  # something came in pieces
+        self._has_citations = False  # of pages that the provider searched the web for
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """A chunk, or a whole completion: they differ in `delta` and `message` alone."""
@@ -139,7 +141,9 @@ class OpenAIChat(Reader):
                 yield from self._any_choice(choice)
                 failed = failed or self._failure(choice)
         told = document.get("usage") or groq.get("usage")
-        counted = usage.of_openai(told, self.images)
+        counted = usage.of_openai(told, self.images, document.get("service_tier"))
+        if self._has_citations and counted is not None:
+            counted = usage.with_uses(counted, {"web_search": 1})
         yield from self.count(counted, usage.cost_nano_usd(told), complete=not choices)
         if failed is not None:
             self.finish, self.is_whole = None, False  # some send both
@@ -179,6 +183,7 @@ class OpenAIChat(Reader):
         said = self._said(choice)
         if said is choice.get("message") and self._has_streamed:  # all that was streamed, once more
             said = {name: said[name] for name in ("tool_calls", _FUNCTION) if name in said}
+        self._has_citations = self._has_citations or _has_citations(said)
         yield from _reasoning(said)
         yield from _content(said.get("content"))
         for text in (said.get("refusal"), choice.get("text")):
@@ -211,6 +216,13 @@ class OpenAIChat(Reader):
         arguments = as_json(function.get("arguments", function.get("input")))
         name = str(function.get("name") or "")
         yield from self.tools.take(place, str(identity or ""), name, arguments, is_text=is_text)
+
+
+def _has_citations(said: Mapping[str, Any]) -> bool:
+    annotations = said.get("annotations")
+    return isinstance(annotations, list) and any(
+        isinstance(one, Mapping) and one.get("type") == "url_citation" for one in annotations
+    )
 
 
 def _all_words(said: Any) -> str:

@@ -17,6 +17,9 @@ from lib.providers.protocols.finish import FAILURES, reason_of
 from lib.providers.protocols.framing import Documents, is_events, parse
 from lib.providers.protocols.refusal import Refusal
 from lib.providers.protocols.tool_calls import ToolCalls
+from lib.providers.protocols.usage import money_nano
+
+_COST_HEADER = "x-litellm-response-cost"
 
 
 class Reader:
@@ -34,6 +37,11 @@ class Reader:
         self.finish: str | None = None
         self._served: str | None = None
         self._report: UsageReport | None = None
+        self._told_cost: int | None = None  # beside the answer, in its headers
+
+    def note_headers(self, headers: Mapping[str, str]) -> None:
+        """What an answer's headers say that it cost: a LiteLLM proxy tells it there."""
+        self._told_cost = money_nano(headers.get(_COST_HEADER))
 
     @staticmethod
     def parse(data: bytes) -> Any:
@@ -112,6 +120,7 @@ class Reader:
     def count(self, usage: Usage | None, cost: int | None = None, *, complete: bool = False) -> Iterator[Chunk]:
         """Counts that came: complete once the answer has finished."""
         if usage is not None:
+            cost = self._told_cost or None if cost is None else cost
             report = UsageReport(usage, is_partial=not complete and self.finish is None, cost_nano_usd=cost)
             if report != self._report:
                 self._report = report

@@ -14,6 +14,7 @@ _WHOLE = {
     "response.function_call_arguments.done": "arguments",
     "response.custom_tool_call_input.done": "input",
 }
+_CHARGED_CALLS = ("web_search_call", "file_search_call", "image_generation_call")
 _PART_BREAK = "\n\n"
 
 
@@ -62,7 +63,10 @@ class Responses(Reader):
                 yield from self._item(number, item)
         self._reason(document)
         told = document.get("usage")
-        yield from self.count(usage.of_openai(told, self.images), usage.cost_nano_usd(told), complete=True)
+        counted = usage.of_openai(told, self.images, document.get("service_tier"))
+        if counted is not None:
+            counted = usage.with_uses(counted, _uses(document))
+        yield from self.count(counted, usage.cost_nano_usd(told), complete=True)
         if document.get("error") or document.get("status") == "failed":
             self.finish = None
             raise refusal(document if document.get("error") else {"error": {"message": "", "type": "server_error"}})
@@ -169,3 +173,37 @@ class Responses(Reader):
                 self.ended((document.get("incomplete_details") or {}).get("reason") or "incomplete")
             case str(status) if status not in ("in_progress", "queued", "failed"):
                 self.ended(status)
+
+
+def _uses(document: Mapping[str, Any]) -> dict[str, int]:
+    """What a response shows that OpenAI charges for beside tokens: calls of its own tools, by their fee's name.
+
+    A search is charged, opening a page and finding in it are not; code runs in a container, which is charged once.
+    With models that don't reason the preview of the search tool costs more (developers.openai.com, pricing).
+    """
+    counts: dict[str, int] = {}
+    containers: set[str] = set()
+    for item in document.get("output") or []:
+        if not isinstance(item, Mapping):
+            continue
+        kind = str(item.get("type") or "")
+        action = item.get("action")
+        if kind == "web_search_call" and isinstance(action, Mapping) and action.get("type") not in (None, "search"):
+            continue
+        if kind in ("code_interpreter_call", "shell_call"):
+            containers.add(str(item.get("container_id") or ""))
+        elif kind in _CHARGED_CALLS:
+            use = kind.removesuffix("_call")
+            counts[use] = counts.get(use, 0) + 1
+    if containers:
+        counts["code_interpreter"] = len(containers)
+    if counts.get("web_search") and _searches_by_preview(document):
+        counts["web_search_preview"] = counts.pop("web_search")
+    return counts
+
+
+def _searches_by_preview(document: Mapping[str, Any]) -> bool:
+    tools = document.get("tools")
+    kinds = [str(tool.get("type")) for tool in tools if isinstance(tool, Mapping)] if isinstance(tools, list) else []
+    is_preview = any(kind.startswith("web_search_preview") for kind in kinds)
+    return is_preview and str(document.get("model") or "").startswith(("gpt-4o", "gpt-4.1"))

@@ -1,36 +1,51 @@
-"""Token counts as each protocol tells them → `Usage`, in one place.
+"""What an answer says that it used → `Usage`, in one place, for every protocol.
 
 Always: the prompt includes what came from a cache and what went into one, the completion includes reasoning, None is
 "not told" and 0 is a zero that was told. OpenAI's family counts cached tokens inside the prompt, Anthropic outside;
-Gemini counts thoughts outside the answer; DeepSeek, Groq and others have names of their own.
+Gemini counts thoughts outside the answer; DeepSeek, Groq and others have names of their own. What is billed beside
+plain text (tokens of sound and pictures, uses of tools that the provider runs, rounds that the top-level counts leave
+out) goes into `Usage.details`.
 """
 
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, DecimalException
 from typing import Any
 
+from msgspec.structs import replace
+
 from lib.money import nano_from_usd
-from lib.providers.chunks import Usage
+from lib.providers.chunks import ModelUsage, Usage, UsageDetails
+from lib.providers.service_tiers import name_service_tier
 
 _MOST = 10**9  # tokens: a larger count is none
 _MOST_NANO = 10**15  # a million dollars
+_LONGEST_NUMBER = 40  # characters of a number that is money
+_LEAST_EXPONENT, _GREATEST_EXPONENT = -30, 7
 _PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+_READ_DETAILS = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
+_WRITTEN_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+_MODALITIES = ("audio", "image", "video")
+_MOST_ROUNDS = 200
+# Perplexity, OpenAI's own rounding aside: one field or an object of parts (docs.perplexity.ai); DeepInfra's
+# `estimated_cost`; xAI's ticks of 10^-10 dollars.
+_WHOLE_COSTS = ("total_cost", "total")
+_TICKS_PER_USD = 10**10
 
 
-def of_openai(told: Any, images: int = 0) -> Usage | None:
+def of_openai(told: Any, images: int = 0, service_tier: Any = None) -> Usage | None:
     """From the `usage` of a chat completion, embedding or response: OpenAI's and everybody's who followed."""
     if not isinstance(told, Mapping):
         return None
     if _PLAIN.issuperset(told):
         plain, answer = told.get("prompt_tokens"), told.get("completion_tokens")
         if type(plain) is int and type(answer) is int and 0 <= plain <= _MOST and 0 <= answer <= _MOST:
-            return Usage(plain, answer, images=images)
+            return Usage(plain, answer, images=images, service_tier=name_service_tier(service_tier))
     prompt = _count(told, "prompt_tokens", "input_tokens")
     completion = _count(told, "completion_tokens", "output_tokens")
     if prompt is None:
         return None
-    read_in = _parts(told, "prompt_tokens_details", "input_tokens_details", "prompt_token_details")
-    written = _parts(told, "completion_tokens_details", "output_tokens_details")
+    read_in = _parts(told, *_READ_DETAILS)
+    written = _parts(told, *_WRITTEN_DETAILS)
     completion = completion or 0
     read = _largest(read_in, "cached_tokens") or _largest(
         told, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"
@@ -41,25 +56,69 @@ def of_openai(told: Any, images: int = 0) -> Usage | None:
     reasoning = _largest(written, "reasoning_tokens") or _largest(told, "reasoning_tokens")
     if reasoning and _count(told, "total_tokens") == prompt + completion + reasoning:
         completion += reasoning  # xAI and Google's OpenAI door count reasoning beside the answer
-    long_write = _largest(_mapping(read_in, "cache_creation_token_details"), "ephemeral_1h_input_tokens")
-    return Usage(prompt, completion, read, write, reasoning, min(long_write, write), images)
+    long_write = min(_largest(_mapping(read_in, "cache_creation_token_details"), "ephemeral_1h_input_tokens"), write)
+    tier = name_service_tier(service_tier, told.get("service_tier"))
+    details = _details(_openai_modalities(read_in, written), _openai_uses(told))
+    return Usage(prompt, completion, read, write, reasoning, long_write, images, tier, details)
 
 
 def of_anthropic(told: Mapping[str, Any], images: int = 0) -> Usage | None:
-    """From the `usage` of a message; the cached parts stand beside `input_tokens`."""
+    """From the `usage` of a message; the cached parts stand beside `input_tokens`.
+
+    The top-level counts leave out what the entries of `iterations` say of compaction, and of other models that were
+    consulted (platform.claude.com, context compaction, "understanding usage"): they are added, the others as rounds of
+    their own. A fallback that was declined is not billed.
+    """
+    usage = _of_anthropic(told, images)
+    if usage is None:
+        return None
+    tier = name_service_tier(told.get("service_tier"), told.get("speed"), told.get("inference_geo"))
+    rounds = tuple(_iterations(told))
+    counts = _mapping(told, "server_tool_use")
+    uses = {name.removesuffix("_requests"): _largest(counts, name) for name in counts if name.endswith("_requests")}
+    details = _details({}, uses, rounds)
+    within = [usage] + [one.usage for one in rounds if not one.model]
+    return Usage(
+        sum(one.prompt_tokens for one in within),
+        sum(one.completion_tokens for one in within),
+        sum(one.cache_read_tokens for one in within),
+        sum(one.cache_write_tokens for one in within),
+        usage.reasoning_tokens,
+        sum(one.cache_write_1h_tokens for one in within),
+        images,
+        tier,
+        details,
+    )
+
+
+def _of_anthropic(told: Mapping[str, Any], images: int = 0) -> Usage | None:
+    """The counts of a message, or of one of its iterations."""
     fresh, completion = _count(told, "input_tokens"), _count(told, "output_tokens")
     if fresh is None and completion is None:
         return None
     read, write = _largest(told, "cache_read_input_tokens"), _largest(told, "cache_creation_input_tokens")
-    kept = _mapping(told, "cache_creation")
-    short, long = _largest(kept, "ephemeral_5m_input_tokens"), _largest(kept, "ephemeral_1h_input_tokens")
+    by_age = _mapping(told, "cache_creation")
+    short, long = _largest(by_age, "ephemeral_5m_input_tokens"), _largest(by_age, "ephemeral_1h_input_tokens")
     write = max(write, short + long)
     reasoning = _largest(_parts(told, "output_tokens_details"), "thinking_tokens", "reasoning_tokens")
     completion = completion or 0
     return Usage((fresh or 0) + read + write, completion, read, write, reasoning, long, images)
 
 
-def of_gemini(told: Any, images: int = 0) -> Usage | None:
+def _iterations(told: Mapping[str, Any]) -> Iterator[ModelUsage]:
+    """The rounds that the top-level counts leave out; the model's name is empty for the answering one."""
+    entries = told.get("iterations")
+    for entry in entries[:_MOST_ROUNDS] if isinstance(entries, list) else ():
+        if not isinstance(entry, Mapping):
+            continue
+        kind = str(entry.get("type") or "message")
+        model = entry.get("model") if kind.startswith("advisor") else ""
+        if kind.startswith(("message", "fallback")) or (usage := _of_anthropic(entry)) is None:
+            continue
+        yield ModelUsage(model if isinstance(model, str) else "", usage)
+
+
+def of_gemini(told: Any, images: int = 0, uses: Mapping[str, int] | None = None) -> Usage | None:
     """From `usageMetadata`; what tools put into the prompt counts as prompt, thoughts as completion."""
     if not isinstance(told, Mapping) or _count(told, "promptTokenCount", "totalTokenCount") is None:
         return None
@@ -70,7 +129,9 @@ def of_gemini(told: Any, images: int = 0) -> Usage | None:
     )
     counted_within = _count(told, "totalTokenCount") == prompt + answer and thoughts <= answer
     completion = answer if counted_within else answer + thoughts
-    return Usage(prompt, completion, _largest(told, "cachedContentTokenCount"), 0, thoughts, 0, images)
+    tier = name_service_tier(told.get("serviceTier"), told.get("trafficType"))
+    details = _details(_gemini_modalities(told), uses or {})
+    return Usage(prompt, completion, _largest(told, "cachedContentTokenCount"), 0, thoughts, 0, images, tier, details)
 
 
 def of_ollama(told: Mapping[str, Any], images: int = 0) -> Usage | None:
@@ -81,16 +142,52 @@ def of_ollama(told: Mapping[str, Any], images: int = 0) -> Usage | None:
     return Usage(prompt, completion or 0, images=images)
 
 
+def with_uses(usage: Usage, uses: Mapping[str, int]) -> Usage:
+    """A usage with what an answer shows to have been used beside its tokens; a count that was told holds."""
+    details = usage.details or UsageDetails()
+    counted = {name[:40]: count for name, count in uses.items() if count}
+    return replace(usage, details=replace(details, uses=counted | details.uses)) if counted else usage
+
+
 def cost_nano_usd(told: Any) -> int | None:
-    """What the provider says the call costs in dollars (OpenRouter's `cost`), exactly; None where it does not say."""
-    cost = told.get("cost") if isinstance(told, Mapping) else None
-    if isinstance(cost, bool) or not isinstance(cost, int | str | Decimal):
+    """What the provider says the call costs, exactly, in nano-dollars; None where it does not say, or nonsense.
+
+    A number, a text or an object of parts, in the fields of OpenRouter (`cost`; with a key of one's own the upstream's
+    `cost_details.upstream_inference_cost` is charged beside it), Perplexity, DeepInfra and xAI.
+    """
+    if not isinstance(told, Mapping):
+        return None
+    cost = told.get("cost")
+    if isinstance(cost, Mapping):
+        cost = next((cost[name] for name in _WHOLE_COSTS if cost.get(name) is not None), None)
+    nano = money_nano(cost)
+    if told.get("is_byok") is True:
+        upstream = money_nano(_mapping(told, "cost_details").get("upstream_inference_cost"))
+        return (nano or 0) + upstream if upstream is not None else nano or None
+    if nano is None:
+        nano = money_nano(told.get("estimated_cost"))
+    ticks = told.get("cost_in_usd_ticks")
+    if nano is None and type(ticks) is int and 0 <= ticks <= _MOST_NANO * 10:
+        nano = nano_from_usd(Decimal(ticks) / _TICKS_PER_USD)
+    return nano
+
+
+def money_nano(said: Any) -> int | None:
+    """Dollars as nano-dollars; None for what is no number, negative or beyond any call's cost."""
+    if isinstance(said, bool) or not isinstance(said, int | str | Decimal):
+        return None
+    if isinstance(said, int):
+        return said * 10**9 if 0 <= said * 10**9 <= _MOST_NANO else None
+    if isinstance(said, str) and len(said) > _LONGEST_NUMBER:
         return None
     try:
-        nano = nano_from_usd(Decimal(cost))
-        return nano if abs(nano) <= _MOST_NANO else None
-    except (InvalidOperation, ValueError):
+        usd = Decimal(said)
+        if not usd.is_finite() or usd < 0 or not _LEAST_EXPONENT <= usd.adjusted() <= _GREATEST_EXPONENT:
+            return 0 if usd.is_finite() and usd == 0 else None
+        nano = nano_from_usd(usd)
+    except (DecimalException, ValueError):
         return None
+    return nano if nano <= _MOST_NANO else None
 
 
 def images_in(messages: list[dict[str, Any]]) -> int:
@@ -101,6 +198,57 @@ def images_in(messages: list[dict[str, Any]]) -> int:
         for part in content if isinstance(content, list) else ():
             images += isinstance(part, Mapping) and part.get("type") in ("image_url", "input_image", "image")
     return images
+
+
+def _details(
+    modality_tokens: Mapping[str, int], uses: Mapping[str, int], rounds: tuple[ModelUsage, ...] = ()
+) -> UsageDetails | None:
+    """What is billed beside plain text; None where nothing is."""
+    tokens = {name: count for name, count in modality_tokens.items() if count}
+    counted = {name[:40]: count for name, count in uses.items() if count}
+    return UsageDetails(tokens, {}, counted, rounds) if tokens or counted or rounds else None
+
+
+def _openai_modalities(read_in: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, int]:
+    """Tokens that are no text, by the name of their rate."""
+    cached = _mapping(read_in, "cached_tokens_details")
+    counts: dict[str, int] = {}
+    for kind in _MODALITIES:
+        for place, name in ((read_in, "input"), (cached, "cache_read"), (written, "output")):
+            if count := _largest(place, f"{kind}_tokens"):
+                counts[f"{kind}_{name}"] = count
+    return counts
+
+
+def _openai_uses(told: Mapping[str, Any]) -> dict[str, int]:
+    """What is charged by the piece and counted in the usage: OpenRouter's and xAI's searches, Mistral's connectors."""
+    counts = _mapping(told, "server_tool_use")
+    uses = {name.removesuffix("_requests"): _largest(counts, name) for name in counts if name.endswith("_requests")}
+    uses |= {str(name): _largest(_mapping(told, "connectors"), name) for name in _mapping(told, "connectors")}
+    for field, use in (("num_search_queries", "web_search"), ("num_sources_used", "live_search")):
+        if count := _largest(told, field):
+            uses[use] = count
+    if count := _largest(told, "search_units") or _largest(_mapping(told, "billed_units"), "search_units"):
+        uses["search_unit"] = count
+    return uses
+
+
+def _gemini_modalities(told: Mapping[str, Any]) -> dict[str, int]:
+    """Tokens that are no text, by the name of their rate."""
+    counts: dict[str, int] = {}
+    for field, name in (
+        ("promptTokensDetails", "input"),
+        ("toolUsePromptTokensDetails", "input"),
+        ("cacheTokensDetails", "cache_read"),
+        ("candidatesTokensDetails", "output"),
+        ("responseTokensDetails", "output"),
+    ):
+        entries = told.get(field)
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, Mapping) and (kind := str(entry.get("modality")).lower()) in _MODALITIES:
+                rate = f"{kind}_{name}"
+                counts[rate] = counts.get(rate, 0) + _largest(entry, "tokenCount")
+    return counts
 
 
 def _count(told: Mapping[str, Any], *names: str) -> int | None:
