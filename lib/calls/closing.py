@@ -18,6 +18,8 @@ from lib.db.quick import Quick
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
+# What records do not hold that an earlier version wrote: a statement inserts the same columns for all its rows.
+_NEWER_COLUMNS = {"fees_nano_usd": 0, "service_tier": "", "usage_details": None, "dropped_fields": ""}
 _MOMENTS = ("started_at", "finished_at")  # of a row; in a record they are texts
 _IDS: Any = bindparam("ids", expanding=True)
 _THERE = Quick(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
@@ -51,7 +53,7 @@ class Closing:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Closing":
         """Back from the spool."""
-        row = dict(record["row"])
+        row = _NEWER_COLUMNS | record["row"]
         for name in _MOMENTS:
             row[name] = datetime.fromisoformat(row[name])
         return cls(row, dict(record["payload"]), charged=charged_from(record.get("charges"), row))

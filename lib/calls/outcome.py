@@ -119,7 +119,7 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "fees_nano_usd": cost.fees_nano if charged else 0,
         "service_tier": usage.service_tier if charged else "",
         "usage_details": to_builtins(usage.details) if charged and usage.details is not None else None,
-        "dropped_fields": "",
+        "dropped_fields": ", ".join(attempt.dropped),
         "price_id": cost.price_id if charged else None,
         "saved_nano_usd": None,
         "cache": "none",
