@@ -36,10 +36,23 @@ def _whole(value: Any) -> int:
 
 
 def upper_bound_nano(
-    price: Price | None, prompt_tokens: int, max_completion_tokens: int, images: int = 0
+    price: Price | None,
+    prompt_tokens: int,
+    max_completion_tokens: int,
+    images: int = 0,
+    service_tier: str = "",
+    *,
+    is_text: bool = False,
 ) -> int | None:
-    """Nano-dollars that a call of at most so many tokens can cost; None when the model has no price."""
+    """Nano-dollars that a call of at most so many tokens can cost; None when the model has no price.
+
+    `service_tier` is how the request wants to be served, as price lists name it: the dearer of that and the plain way.
+    `is_text`: see `Rates.bound_nano`.
+    """
     if price is None:
         return None
-    rates = price.rates_of(prompt_tokens)
-    return min(rates.bound_nano(prompt_tokens, max_completion_tokens, images), _DEAREST)
+    most = max(
+        rates.bound_nano(prompt_tokens, max_completion_tokens, images, is_text=is_text)
+        for rates in price.dearest_rates(prompt_tokens, service_tier)
+    )
+    return min(most, _DEAREST)

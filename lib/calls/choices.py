@@ -21,8 +21,11 @@ from lib.providers.model_names import listed_keys
 from lib.providers.price_book import PriceBook
 from lib.providers.price_list import dollars
 from lib.providers.request_fields import NOTHING, Choices, examine
+from lib.providers.service_tiers import asked_service_tier, priced_tier
 
 _RATES = {"prompt": "input", "completion": "output"}  # OpenRouter's names of a host's prices
+
+_OTHER_ANSWERS = ("modalities", "audio", "responseModalities", "generationConfig")  # may ask for more than text
 
 
 def choices_of(target: Target) -> Choices:
@@ -68,17 +71,25 @@ def most_nano(
     prices: PriceBook,
     at: datetime,
     tokens: tuple[int, int, int],
+    *,
+    is_text: bool = False,
 ) -> int | None:
     """The most a call can cost, by tokens of its prompt, of all its answers, and images; None: it has no price."""
     prompt, ceiling, images = tokens
-    kind, model = target.endpoint.kind, target.model_request.model
-    own = upper_bound_nano(prices.price(kind, model, at), prompt_with_results(choices.hosted, prompt), ceiling, images)
+    endpoint, model = target.endpoint, target.model_request.model
+    kind, fields = endpoint.kind, _fields_of(target)[0]
+    tier = priced_tier(kind, asked_service_tier(kind, fields, endpoint.base_url))
+    is_text = is_text and not any(fields.get(name) for name in _OTHER_ANSWERS)
+
+    def most_of(name: str) -> int | None:
+        """By one model's price."""
+        price, read = prices.price(kind, name, at), prompt_with_results(choices.hosted, prompt)
+        return upper_bound_nano(price, read, ceiling, images, tier, is_text=is_text)
+
+    own = most_of(model)
     if choices is NOTHING or own is None:
         return own
-    others = [
-        upper_bound_nano(prices.price(kind, other, at), prompt_with_results(choices.hosted, prompt), ceiling, images)
-        for other in choices.models
-    ]
+    others = [most_of(other) for other in choices.models]
     fees = uses_nano(choices.hosted, _fees_of(target, prices, at)) or 0
     return max(1, own, *(other or 0 for other in others)) + fees  # above 0: budgets have to be asked
 
@@ -135,14 +146,7 @@ def _fields_of(target: Target) -> tuple[dict[str, Any], str | None]:
 
 
 def _fees_of(target: Target, prices: PriceBook, at: datetime) -> Callable[[str], int | None]:
-    kind, model = target.endpoint.kind, target.model_request.model
-    maker = f"{model.partition('/')[0]}/" if kind == ProviderKind.LITELLM else ""
-
-    def fee_of(use: str) -> int | None:
-        price = prices.price(kind, f"tool:{maker}{use}", at)
-        return None if price is None else price.rates.request or 0
-
-    return fee_of
+    return lambda use: prices.use_fee(target.endpoint.kind, target.model_request.model, use, at)
 
 
 def _with_max_price(

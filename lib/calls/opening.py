@@ -38,7 +38,9 @@ def ask_of(call: LiveCall, prices: PriceBook, observed: Observed) -> Ask:
     prompt = excess.of_prompt(bound_prompt(call.prompt_size, endpoint.kind, asked.model, target.window))
     longest = excess.of_answer(ceiling)
     attempt.most, attempt.is_bounded = (prompt_with_results(choices.hosted, prompt), longest), has_ceiling
-    amount, wished = most_nano(target, choices, prices, at, (prompt, longest, call.images)), 0
+    size = call.prompt_size
+    is_text = not (size.sounds or size.files or size.unseen)
+    amount, wished = most_nano(target, choices, prices, at, (prompt, longest, call.images), is_text=is_text), 0
     if amount is None and (dearest := prices.dearest(endpoint.kind, at)) is not None:
         wished = upper_bound_nano(dearest, prompt, longest, call.images) or 0
     is_counted_open = key is not None and key.limits.concurrency is not None

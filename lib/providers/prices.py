@@ -115,15 +115,24 @@ class Rates:
             case _:
                 return None
 
-    def bound_nano(self, prompt_tokens: int, completion_tokens: int, images: int) -> int:
-        """The most a call of so many tokens can cost, each charged in the dearest way there is for it."""
-        tokens = per_million(prompt_tokens * self._dearest_input + completion_tokens * self._dearest_output)
+    def bound_nano(self, prompt_tokens: int, completion_tokens: int, images: int, *, is_text: bool = False) -> int:
+        """The most a call of so many tokens can cost, each charged in the dearest way there is for it.
+
+        `is_text`: neither prompt nor answer has sound, video or drawn pictures, whose tokens may cost many times more.
+        """
+        prompt_rate = self._dearest_text_input if is_text else self._dearest_input
+        answer_rate = max(self.output, self.reasoning or 0) if is_text else self._dearest_output
+        tokens = per_million(prompt_tokens * prompt_rate + completion_tokens * answer_rate)
         return tokens + images * (self.image or 0) + (self.request or 0)
 
     @cached_property
+    def _dearest_text_input(self) -> int:
+        rates = (self.cache_read, self.cache_write, self.cache_write_1h, self.image_input)
+        return max(self.input, *(rate or 0 for rate in rates))
+
+    @cached_property
     def _dearest_input(self) -> int:
-        rates = (self.cache_read, self.cache_write, self.cache_write_1h, self.audio_input, self.image_input)
-        return max(self.input, self.video_input or 0, *(rate or 0 for rate in rates))
+        return max(self._dearest_text_input, self.audio_input or 0, self.video_input or 0)
 
     @cached_property
     def _dearest_output(self) -> int:

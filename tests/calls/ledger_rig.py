@@ -46,7 +46,7 @@ def opening(owner: str, **changes: Any) -> dict[str, Any]:
 
 def closing(opened: dict[str, Any], status: str = "ok") -> Closing:
     row = {k: v for k, v in opened.items() if k not in ("owner", "holds", "request")}
-    columns = {c.name: None for c in usage_logs.c if c.name not in row and c.name != "change_seq"}
+    columns: dict[str, Any] = {c.name: None for c in usage_logs.c if c.name not in row and c.name != "change_seq"}
     columns |= {"fees_nano_usd": 0, "service_tier": "", "dropped_fields": ""}
     row |= columns | {"is_final": True, "finished_at": utc_now(), "status": status, "usage_source": "provider"}
     row |= {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "cost_nano_usd": 5, "cost_status": "priced"}
