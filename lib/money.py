@@ -37,6 +37,12 @@ def sign_of(currency: str) -> str:
     return _SIGNS.get(currency, f"{currency} ")
 
 
+def format_cost(nano: int | None, status: str) -> str:
+    """The cost of a call as people read it, by its `cost_status`: `≈` is estimated, `≥` the known part of a cost."""
+    text = format_money(nano, estimated=status == "estimated")
+    return f"≥ {text}" if status == "partial" and nano is not None else text
+
+
 def format_money(nano: int | None, currency: str = USD, *, estimated: bool = False) -> str:
     """As people read it: `$1,829.36`, `$0.412`, `$0.0041`, `<$0.0001`, `$0` (free), `—` (unknown), `≈` (estimated).
 

@@ -130,10 +130,12 @@ def settle_many(
     never_held: Collection[str] = (),
     *,
     just_held: bool = False,
+    partly_priced: Collection[str] = (),
 ) -> int:
     """`settle` for calls that end together; how many holds there were. Calls without a hold are passed over.
 
     `charged`: those that a lease was to pay for (`lib.budgets.leases`), by log id; `never_held`: ids without holds.
+    `partly_priced`: ids whose cost is only known in part.
     `just_held`: whatever is held was held in this transaction, which has the lock then.
     """
     sums: dict[Charge, list[int]] = {}
@@ -147,12 +149,12 @@ def settle_many(
             total = sums.setdefault((hold.budget_id, hold.starts_at), [0, 0, 0])
             total[0] += hold.amount_nano_usd
             total[1] += amount_charged(cost)
-            total[2] += cost is None
+            total[2] += cost is None or hold.log_id in partly_priced
             settled += 1
             if charged:
                 held_for.setdefault(hold.log_id, set()).add(hold.budget_id)
     if charged:
-        _charge(connection, costs, charged, held_for, sums, now)
+        _charge(connection, costs, charged, held_for, sums, now, partly_priced)
     known = kept(connection) if sums else None
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
         if known is not None:
@@ -173,6 +175,7 @@ def _charge(
     held_for: Mapping[str, set[str]],
     sums: dict[Charge, list[int]],
     now: datetime,
+    partly_priced: Collection[str] = (),
 ) -> None:
     """Add what calls cost that hold nothing by themselves to the windows it belongs to."""
     windows_of = applying(connection, {one.facts for one in charged.values()}, now)
@@ -182,7 +185,7 @@ def _charge(
             if charge[0] not in has:
                 total = sums.setdefault(charge, [0, 0, 0])
                 total[1] += amount_charged(cost)
-                total[2] += cost is None
+                total[2] += cost is None or log_id in partly_priced
 
 
 def with_new(charges: Sequence[Charge], windows: Iterable[OpenWindow]) -> list[Charge]:

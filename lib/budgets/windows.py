@@ -225,7 +225,9 @@ def recount(connection: Connection, budget_id: str, now: datetime) -> Row[Any]:
     spent = connection.execute(
         select(
             charged_sum(),
-            func.coalesce(func.sum(case((log.cost_nano_usd.is_(None), 1), else_=0)), 0),
+            func.coalesce(
+                func.sum(case((log.cost_nano_usd.is_(None) | (log.cost_status == "partial"), 1), else_=0)), 0
+            ),
         ).where(*of_subject(budget.scope, budget.subject), live(window.start, window.end))
     ).one()
     counted = {"spent_nano_usd": int(spent[0]), "unpriced_calls": int(spent[1]), "held_nano_usd": int(held or 0)}

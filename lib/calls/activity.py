@@ -173,7 +173,7 @@ def _totals(where: list[Any]) -> Select[Any]:
     columns: list[ColumnElement[Any]] = [
         func.count().filter(_logs.is_final).label("calls"),
         func.sum(_logs.cost_nano_usd).label("cost"),
-        func.count().filter(_logs.cost_status == "unpriced").label("unpriced"),
+        func.count().filter(_logs.cost_status.in_(("unpriced", "partial"))).label("unpriced"),
     ]
     return select(*columns).where(*where)
 

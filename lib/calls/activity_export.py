@@ -43,7 +43,16 @@ FIRST: dict[str, Callable[[Row], Any]] = {
 THEN = (
     *("call_id", "attempt", "is_final", "calls", "app", "origin", "served_model", "error_kind"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "usage_source"),
-    *("cost_nano_usd", "cost_status", "price_id", "first_token_ms", "chunks", "finish_reason"),
+    *(
+        "cost_nano_usd",
+        "cost_status",
+        "fees_nano_usd",
+        "service_tier",
+        "price_id",
+        "first_token_ms",
+        "chunks",
+        "finish_reason",
+    ),
     *("lane", "started_at", "finished_at", "tags", "parameters"),
 )
 CSV_COLUMNS = (*FIRST, *THEN)

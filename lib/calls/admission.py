@@ -47,7 +47,7 @@ class Answer(Struct, frozen=True):
 class Spent(Struct, frozen=True):
     """What an attempt came to: `tokens` and `cost_nano` None where nobody knows.
 
-    `charged`: a lease was to pay for it.
+    `charged`: a lease was to pay for it. `has_partial_cost`: it cost at least that.
     """
 
     log_id: str
@@ -56,6 +56,7 @@ class Spent(Struct, frozen=True):
     cost_nano: int | None
     claim: Claim | None = None
     charged: Charged | None = None
+    has_partial_cost: bool = False
 
 
 def admit(connection: Connection, asks: Sequence[Ask], limits: RateLimits, now: datetime) -> list[Answer]:
@@ -90,7 +91,9 @@ def settle(
 ) -> None:
     """Take in what ended attempts came to; those that hold nothing and have no claim are passed over."""
     charged = {one.log_id: one.charged for one in spent if one.charged is not None}
-    settle_many(connection, {one.log_id: one.cost_nano for one in spent}, now, charged, never_held)
+    costs = {one.log_id: one.cost_nano for one in spent}
+    partly = frozenset(one.log_id for one in spent if one.has_partial_cost)
+    settle_many(connection, costs, now, charged, never_held, partly_priced=partly)
     counted = [(one.claim, one.tokens, one.opened_at) for one in spent if one.claim is not None]
     if limits is not None and counted:
         limits.record_tokens(connection, counted, now)
@@ -98,4 +101,5 @@ def settle(
 
 def spent_by(row: dict[str, Any], claim: Claim | None, charged: Charged | None = None) -> Spent:
     """Of a row of `usage_logs`."""
-    return Spent(row["id"], row["started_at"], row["total_tokens"], row["cost_nano_usd"], claim, charged)
+    is_partial = row["cost_status"] == "partial"
+    return Spent(row["id"], row["started_at"], row["total_tokens"], row["cost_nano_usd"], claim, charged, is_partial)

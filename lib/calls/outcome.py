@@ -18,7 +18,7 @@ from lib.calls.live import AttemptState, LiveCall, clean
 from lib.calls.request import Target
 from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError
-from lib.money import format_money
+from lib.money import format_cost
 from lib.providers.chunks import Usage
 from lib.providers.circuits import Circuit
 from lib.providers.price_book import PriceBook
@@ -155,7 +155,7 @@ def payload_of(call: LiveCall) -> dict[str, Any]:
 
 def summary(row: dict[str, Any]) -> str:
     """The monitor's last line."""
-    cost = format_money(row["cost_nano_usd"], estimated=row["cost_status"] == "estimated")
+    cost = format_cost(row["cost_nano_usd"], row["cost_status"])
     return f"{row['status']}, {row['execution_time_ms']} ms, {cost}"
 
 

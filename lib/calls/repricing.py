@@ -29,6 +29,7 @@ from lib.providers.prices import PROVIDER_SAID, Cost
 
 _BATCH = 2000
 _C = usage_logs.c
+_UNPRICED = _C.cost_nano_usd.is_(None) | (_C.cost_status == "partial")  # wholly, or a part of it
 _COST = ("cost_nano_usd", "cost_status", "fees_nano_usd", "price_id")
 _USAGE = tuple(name for name in Usage.__struct_fields__ if name not in ("service_tier", "details"))
 _KINDS = {kind.value for kind in ProviderKind}
@@ -112,7 +113,7 @@ class Repricing:
     def oldest_unpriced(self, actor: Actor, provider: str, model: str) -> datetime | None:
         """When the first call of a model that still has no cost was made: from there its price should hold."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        mine = (_C.provider == provider, _C.model == model, _C.cost_nano_usd.is_(None))
+        mine = (_C.provider == provider, _C.model == model, _UNPRICED)
         with self._store.read() as connection:
             found: datetime | None = connection.scalar(select(func.min(_C.started_at)).where(*mine))
         return found
@@ -180,7 +181,7 @@ def _query(range_: Range) -> Any:
             _C.model == prefix if prefix == range_.model else _C.model.startswith(prefix, autoescape=True)
         )
     if range_.only_unpriced:
-        conditions.append(_C.cost_nano_usd.is_(None))
+        conditions.append(_UNPRICED)
     if not range_.reported_too:
         conditions.append(or_(_C.price_id.is_(None), _C.price_id != PROVIDER_SAID))
     columns = (_C.id, _C.started_at, _C.provider, _C.model, _C.usage_source, _C.reported_nano_usd, _C.service_tier)

@@ -12,7 +12,10 @@ _L = usage_logs.c
 
 @dataclass(frozen=True)
 class Figures:
-    """Of the calls of a message or conversation, all attempts; None is unknown. `unpriced` calls are not in the sum."""
+    """Of the calls of a message or conversation, all attempts; None is unknown.
+
+    The cost of `unpriced` ones is not, or not wholly, in the sum.
+    """
 
     calls: int
     prompt_tokens: int | None
@@ -24,7 +27,9 @@ class Figures:
     @property
     def cost_status(self) -> str:
         """As the ledger names it."""
-        return "unpriced" if self.cost_nano_usd is None else "estimated" if self.estimated else "priced"
+        if self.cost_nano_usd is None:
+            return "unpriced"
+        return "partial" if self.unpriced else "estimated" if self.estimated else "priced"
 
 
 _COLUMNS = (
@@ -32,7 +37,7 @@ _COLUMNS = (
     func.sum(_L.prompt_tokens),
     func.sum(_L.completion_tokens),
     func.sum(_L.cost_nano_usd),
-    func.count().filter(_L.cost_status == "unpriced"),
+    func.count().filter(_L.cost_status.in_(("unpriced", "partial"))),
     func.count().filter(_L.cost_status == "estimated"),
 )
 

@@ -45,7 +45,7 @@ class Preview:
         self.rows += 1
         self.calls += (row["calls"] or 0) * row["is_final"]
         self.uncounted += row["calls"] is None
-        self.unpriced += row["cost_nano_usd"] is None
+        self.unpriced += row["cost_nano_usd"] is None or row["cost_status"] == "partial"
         if row["total_tokens"] is not None:
             self.total_tokens = (self.total_tokens or 0) + row["total_tokens"]
         if row["cost_nano_usd"] is not None:

@@ -37,6 +37,8 @@ COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "served_model": ("VARCHAR", pa.string()),
     "error_kind": ("VARCHAR", pa.string()),
     "lane": ("VARCHAR", pa.string()),
+    "service_tier": ("VARCHAR", pa.string()),
+    "has_partial_cost": ("BOOLEAN", pa.bool_()),
     "workflow_run_id": ("VARCHAR", pa.string()),
     "workflow_step": ("VARCHAR", pa.string()),
     "tags": ("VARCHAR", pa.string()),
@@ -52,6 +54,7 @@ COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "needs_json": ("BOOLEAN", pa.bool_()),
     "cost_nano_usd": ("BIGINT", pa.int64()),
     "saved_nano_usd": ("BIGINT", pa.int64()),
+    "fees_nano_usd": ("BIGINT", pa.int64()),
     "execution_time_ms": ("BIGINT", pa.int64()),
     "first_token_ms": ("BIGINT", pa.int64()),
 }

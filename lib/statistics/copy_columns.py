@@ -12,6 +12,8 @@ _ASKED = "('array', 'object', 'text', 'string')"
 _EXPRESSIONS: dict[str, tuple[str, str]] = {
     # moments as UTC, as SQLite keeps them
     "started_at": ("started_at", "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"),
+    "service_tier": ("nullif(service_tier, '')", "nullif(service_tier, '')"),
+    "has_partial_cost": ("cost_status = 'partial'", "cost_status = 'partial'"),
     "needs_tools": (
         f"iif(instr(parameters, '\"tools\"'), coalesce(json_type(parameters, '$.tools') IN {_ASKED}, 0), 0)",
         f"coalesce(json_typeof(parameters -> 'tools') IN {_ASKED}, false)",

@@ -85,7 +85,7 @@ class Counters:
                 func.count(),
                 *(func.coalesce(func.sum(_U[name]), 0) for name in TOKENS),
                 func.coalesce(func.sum(_U.cost_nano_usd), 0),
-                func.sum(case((_U.cost_nano_usd.is_(None), 1), else_=0)),
+                func.sum(case((_U.cost_nano_usd.is_(None) | (_U.cost_status == "partial"), 1), else_=0)),
                 *_histogram(_U.execution_time_ms, _U.is_final),
                 *_histogram(_U.first_token_ms, _U.is_final),
             )

@@ -38,6 +38,7 @@ class StatisticsFilter:
     served_models: tuple[str, ...] = ()
     error_kinds: tuple[str, ...] = ()
     lanes: tuple[str, ...] = ()
+    service_tiers: tuple[str, ...] = ()
     workflow_runs: tuple[str, ...] = ()
     workflow_steps: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()  # (name, value): all of them
@@ -93,6 +94,7 @@ SETS = {
     "served_models": Dimension.SERVED_MODEL,
     "error_kinds": Dimension.ERROR_KIND,
     "lanes": Dimension.LANE,
+    "service_tiers": Dimension.SERVICE_TIER,
     "workflow_runs": Dimension.WORKFLOW_RUN,
     "workflow_steps": Dimension.WORKFLOW_STEP,
 }

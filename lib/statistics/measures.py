@@ -29,6 +29,7 @@ class Dimension(StrEnum):
     SERVED_MODEL = "served_model"
     ERROR_KIND = "error_kind"
     LANE = "lane"
+    SERVICE_TIER = "service_tier"
     WORKFLOW_RUN = "workflow_run"
     WORKFLOW_STEP = "workflow_step"
 
@@ -57,7 +58,8 @@ Axis = Dimension | Step | Cycle | Tag
 
 FAILED = "status IN ('error', 'timeout', 'truncated', 'orphaned')"
 SEVERAL = "NOT is_final OR attempt > 1"  # rows of calls that have more than one
-UNPRICED_SEVERAL = f"cost_nano_usd IS NULL AND ({SEVERAL})"
+UNKNOWN_COST = "(cost_nano_usd IS NULL OR has_partial_cost)"  # nothing of it is known, or a part is missing
+UNPRICED_SEVERAL = f"{UNKNOWN_COST} AND ({SEVERAL})"
 PARTS = {
     "attempts": "count(*)",
     "final": "count(*) FILTER (is_final)",
@@ -74,15 +76,16 @@ PARTS = {
     "counted_money": "sum(cost_nano_usd) FILTER (calls IS NOT NULL)",
     "priced_final": "coalesce(sum(calls) FILTER (is_final AND cost_nano_usd IS NOT NULL), 0)",
     "priced_total": "sum(total_tokens) FILTER (cost_nano_usd IS NOT NULL)",
-    "unpriced_once": f"coalesce(sum(coalesce(calls, 1)) FILTER (cost_nano_usd IS NULL AND NOT ({SEVERAL})), 0)",
+    "unpriced_once": f"coalesce(sum(coalesce(calls, 1)) FILTER ({UNKNOWN_COST} AND NOT ({SEVERAL})), 0)",
     "saved": "sum(saved_nano_usd)",
+    "fees": "sum(fees_nano_usd)",
     "wasted": "sum(cost_nano_usd) FILTER (status <> 'ok' OR NOT is_final)",
     "timed_tokens": "sum(completion_tokens) FILTER (execution_time_ms - coalesce(first_token_ms, 0) > 50)",
     "timed_ms": "sum(execution_time_ms - coalesce(first_token_ms, 0)) FILTER "
     "(completion_tokens IS NOT NULL AND execution_time_ms - coalesce(first_token_ms, 0) > 50)",
 }  # each a whole number; `timed` are the answers that took long enough after their first token to have a speed
 
-MONEY = ("money", "counted_money", "saved", "wasted")
+MONEY = ("money", "counted_money", "saved", "wasted", "fees")
 PRICED = ("priced", "priced_final", "priced_total")  # in another currency only what has a rate on its day
 COUNTED = tuple(name for name, sql in PARTS.items() if sql.startswith(("count", "coalesce")))  # 0 of nothing
 
@@ -124,6 +127,7 @@ class Measure(StrEnum):
     UNPRICED = "unpriced"
     SAVED = "saved"
     WASTED = "wasted"
+    FEES = "fees"
     FAILED = "failed"
     RETRIES = "retries"
     ERROR_RATE = "error_rate"
@@ -230,6 +234,7 @@ _EXPRESSIONS = {
     Measure.REASONING_TOKENS: "reasoning",
     Measure.SAVED: "saved",
     Measure.WASTED: "wasted",
+    Measure.FEES: "fees",
     Measure.FAILED: "failed",
     Measure.RETRIES: "attempts - final",
     Measure.ERROR_RATE: "failed / nullif(called, 0)",
@@ -240,7 +245,8 @@ _EXPRESSIONS = {
 _RATIOS = (Measure.ERROR_RATE, Measure.TOKENS_PER_SECOND, Measure.COST_PER_CALL, Measure.COST_PER_1K_TOKENS)
 _UNITS = {
     **dict.fromkeys(
-        (Measure.COST, Measure.SAVED, Measure.WASTED, Measure.COST_PER_CALL, Measure.COST_PER_1K_TOKENS), Unit.NANO_USD
+        (Measure.COST, Measure.SAVED, Measure.WASTED, Measure.FEES, Measure.COST_PER_CALL, Measure.COST_PER_1K_TOKENS),
+        Unit.NANO_USD,
     ),
     Measure.ERROR_RATE: Unit.SHARE,
     Measure.TOKENS_PER_SECOND: Unit.PER_SECOND,

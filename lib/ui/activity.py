@@ -12,7 +12,7 @@ from lib.access.permissions import Actor
 from lib.calls.activity_filter import ActivityFilter
 from lib.calls.activity_rows import ActivityPage, ActivityRow
 from lib.clock import utc_now
-from lib.money import format_money, usd_from_nano
+from lib.money import format_cost, format_money, usd_from_nano
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.activity_call import CLOSED, name_of, sample_names
@@ -101,13 +101,14 @@ def _line(row: ActivityRow, names: Mapping[str, str], zone: ZoneInfo) -> dict[st
 
 
 def cost_cell(row: ActivityRow) -> str | None:
-    """Four decimals; `$0` is free, `≈` an estimate, nothing is unknown or not charged."""
+    """Four decimals; `$0` is free, `≈` an estimate, `≥` the known part, nothing is unknown or not charged."""
     nano = row.cost_nano_usd
     if nano is None or (row.usage_source == "none" and nano == 0):
         return None
     if nano < 100_000:
-        return format_money(nano, estimated=row.cost_status == "estimated")
-    return ("≈ " if row.cost_status == "estimated" else "") + f"${usd_from_nano(nano):,.4f}"
+        return format_cost(nano, row.cost_status)
+    mark = {"estimated": "≈ ", "partial": "≥ "}.get(row.cost_status, "")
+    return f"{mark}${usd_from_nano(nano):,.4f}"
 
 
 def _columns(compact: bool, same_day: bool) -> dict[str, Any]:

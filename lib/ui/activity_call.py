@@ -14,7 +14,7 @@ from lib.access.permissions import Actor
 from lib.calls.activity_rows import ActivityOptions, ActivityRow, CallDetail
 from lib.calls.request import Origin, text_of
 from lib.errors import LLMManagerError
-from lib.money import format_money
+from lib.money import format_cost
 from lib.services import Services
 from lib.ui import blocks, format, metrics, session
 
@@ -112,7 +112,7 @@ def _facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
     elif log["cost_nano_usd"] is None:
         cost = ":gray[— no price known]"
     else:
-        cost = blocks.plain(format_money(log["cost_nano_usd"], estimated=log["cost_status"] == "estimated"))
+        cost = blocks.plain(format_cost(log["cost_nano_usd"], log["cost_status"]))
     first = log["first_token_ms"]
     return [
         ("Cost", cost),

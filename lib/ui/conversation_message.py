@@ -14,7 +14,7 @@ from lib.conversations.context import Selection
 from lib.conversations.conversation import Message
 from lib.errors import LLMManagerError
 from lib.knowledge.quoting import Source
-from lib.money import format_money
+from lib.money import format_cost
 from lib.services import Services
 from lib.ui import blocks, citations, format, inspector
 
@@ -173,7 +173,6 @@ def _about(message: Message, zone: ZoneInfo) -> str:
         if message.prompt_tokens is not None and message.completion_tokens is not None:
             said.append(f"{format.count(message.prompt_tokens)} → {format.count(message.completion_tokens)}")
         if message.call_id is not None:
-            is_estimate = message.cost_status == "estimated"
             cost = message.cost_nano_usd
-            said.append("— no price known" if cost is None else format_money(cost, estimated=is_estimate))
+            said.append("— no price known" if cost is None else format_cost(cost, message.cost_status))
     return blocks.plain(" · ".join(said))

@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
 from lib.imports import FORMATS, GENERIC, Batch, Preview, Source, Wishes
-from lib.money import format_money
+from lib.money import format_cost, format_money
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.preferences import zone_names
@@ -130,7 +130,7 @@ def _rows(sample: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, An
             "User": row["user_name"],
             "Calls": row["calls"],
             "Tokens": row["total_tokens"],
-            "Cost": format_money(row["cost_nano_usd"], estimated=row["cost_status"] == "estimated"),
+            "Cost": format_cost(row["cost_nano_usd"], row["cost_status"]),
             "Status": row["status"],
         }
         for row in sample

@@ -12,7 +12,7 @@ from lib.calls.request import text_of
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
 from lib.knowledge.quoting import Source, taken_apart
-from lib.money import format_money
+from lib.money import format_cost, format_money
 from lib.providers.parameters import Parameter, not_offered, offered
 from lib.services import Services
 from lib.ui import blocks, citations, format, session
@@ -192,7 +192,7 @@ def cost_text(view: CallView) -> str:
         return ":gray[— not charged]"
     if view.cost_nano_usd is None:
         return ":gray[— no price known]"
-    return blocks.plain(format_money(view.cost_nano_usd, estimated=view.cost_status == "estimated"))
+    return blocks.plain(format_cost(view.cost_nano_usd, view.cost_status))
 
 
 def monitor(view: CallView) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lib.fast_json import decode
+from lib.money import format_cost
 from lib.providers.chunks import Chunk, ModelUsage, Usage, UsageDetails, UsageReport
 from lib.providers.price_book import PriceBook
 from lib.providers.prices import Cost, Rates, plain
@@ -310,3 +311,10 @@ def test_a_bound_covers_every_rate_that_a_token_may_be_charged_at() -> None:
 
 def test_numbers_with_fractions_arrive_exactly() -> None:
     assert usage.cost_nano_usd(decode(b'{"cost": 0.00000034}', exact=True)) == 340
+
+
+@pytest.mark.feature("COST-13")
+def test_a_partly_known_cost_is_shown_as_the_least() -> None:
+    shown = [format_cost(1_500_000_000, status) for status in ("priced", "estimated", "partial")]
+    assert shown == ["$1.50", "≈ $1.50", "≥ $1.50"]
+    assert format_cost(None, "unpriced") == "—"
