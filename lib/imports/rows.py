@@ -22,6 +22,7 @@ from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
 from lib.providers.redaction import redact
+from lib.providers.service_tiers import name_service_tier, priced_tier
 from lib.usage_files import values
 from lib.usage_files.adjust import Raw
 from lib.usage_files.formats import GENERIC
@@ -60,11 +61,21 @@ _FEW = {
     for name, value in _ALL.items()
     if name not in {*_WORDS, *_COUNTS, "saved_nano_usd", "reported_nano_usd"}
     or name
-    in ("served_model", "attempt", "origin", "usage_source", "cost_status", "price_id", "cache", "first_token_ms")
+    in (
+        "service_tier",
+        "served_model",
+        "attempt",
+        "origin",
+        "usage_source",
+        "cost_status",
+        "price_id",
+        "cache",
+        "first_token_ms",
+    )
 }
 _NAMES = ("canonical_model", "served_model", "model", "provider", "app", "user", "user_id", "status")
 _MOST_NAMES = 20_000
-_PLAIN_TIERS = frozenset({"", "default", "standard", "auto", "none", "null", "not_available"})
+_SERVED_BY = ("service_tier", "speed", "inference_geo")
 
 
 @dataclass(frozen=True)
@@ -204,7 +215,8 @@ class Reader:
             made |= {"cost_nano_usd": nano, "cost_status": "priced" if nano else "free", "price_id": form.said_by}
             return
         made["cost_status"] = "unpriced"
-        if self.choices.price and made["prompt_tokens"] is not None and _is_plainly_served(raw):
+        made["service_tier"] = name_service_tier(*(raw.get(name) for name in _SERVED_BY))
+        if self.choices.price and made["prompt_tokens"] is not None and not _has_sound(raw):
             self._price(made)
 
     def _price(self, made: dict[str, Any]) -> None:
@@ -219,11 +231,10 @@ class Reader:
             made["cache_write_tokens"] or 0, made["reasoning_tokens"] or 0, made["cache_write_1h_tokens"] or 0,
         )  # fmt: skip
         is_one = made["calls"] == 1
-        if not is_one and price.rates.request and made["calls"] is None:
-            return  # costs by the call, and nobody says how many
-        nano = price.cost_nano(usage)
-        if not is_one:
-            nano = price.rates.cost_nano(usage) + ((made["calls"] or 1) - 1) * (price.rates.request or 0)
+        rates = price.served_rates(usage.prompt_tokens if is_one else 0, priced_tier(kind, made["service_tier"]))
+        if rates is None or (not is_one and rates.request and made["calls"] is None):
+            return  # nobody knows the tier's price, or it costs by the call and nobody says how many
+        nano = rates.cost_nano(usage) + (0 if is_one else ((made["calls"] or 1) - 1) * (rates.request or 0))
         status = "free" if price.is_free else "priced" if is_one else "estimated"
         made |= {"cost_nano_usd": nano, "cost_status": status, "price_id": price.price_id}
 
@@ -253,7 +264,7 @@ def _own_columns(made: dict[str, Any], raw: Raw) -> None:
     for name in _COUNTS:
         if raw.get(name) not in (None, ""):
             made[name] = whole(raw[name])
-    for name in ("saved_nano_usd", "reported_nano_usd"):
+    for name in ("saved_nano_usd", "reported_nano_usd", "fees_nano_usd"):
         if isinstance(raw.get(name), int):
             made[name] = raw[name]
     for name in ("is_final", "streamed"):
@@ -267,10 +278,9 @@ def _own_columns(made: dict[str, Any], raw: Raw) -> None:
             made[name] = {}
 
 
-def _is_plainly_served(raw: Raw) -> bool:
-    """Whether the list's price holds: text tokens, served neither in a batch nor in another tier."""
-    tier = str(raw.get("service_tier") or "").strip().lower()
-    return tier in _PLAIN_TIERS and not raw.get("audio_prompt_tokens") and not raw.get("audio_completion_tokens")
+def _has_sound(raw: Raw) -> bool:
+    """Whether a row counts tokens of sound, of which no file says how they stand in the others."""
+    return bool(raw.get("audio_prompt_tokens") or raw.get("audio_completion_tokens"))
 
 
 def _maker(model: str) -> str | None:

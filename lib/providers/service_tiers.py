@@ -15,7 +15,18 @@ from lib.providers.kinds import ProviderKind
 PLAIN = "default"
 BATCH = "batch"
 _PLAIN_WORDS = frozenset(
-    {"default", "standard", "standard_only", "on_demand", "auto", "global", "not_available", "unspecified", "none"}
+    [
+        "default",
+        "standard",
+        "standard_only",
+        "on_demand",
+        "auto",
+        "global",
+        "not_available",
+        "unspecified",
+        "none",
+        "null",
+    ]
 )
 _SAME = {"batches": BATCH, "provisioned_throughput": "provisioned", "on_demand_priority": "priority"} | {
     "on_demand_flex": "flex",

@@ -82,12 +82,19 @@ def test_openai_usage_is_sums_of_calls(store: Store, form: str) -> None:
         assert part(small, "cost_nano_usd", "cost_status") == (None, "unpriced")
 
 
+@pytest.mark.feature("COST-13")
 @pytest.mark.parametrize(
-    ("batch", "tier", "audio"),
-    [("True", "default", 0), ("False", "flex", 0), ("False", "priority", 0), ("False", "", 9)],
+    ("batch", "tier", "audio", "cost"),
+    [
+        ("True", "default", 0, 1_750_000_000),
+        ("False", "flex", 0, 1_750_000_000),  # priced as a batch is
+        ("False", "priority", 0, 5_950_000_000),
+        ("False", "scale", 0, None),
+        ("False", "", 9, None),
+    ],
 )
-def test_calls_served_in_another_way_are_not_priced_as_plain_ones(
-    store: Store, batch: str, tier: str, audio: int
+def test_calls_served_in_another_way_are_priced_as_they_were_served(
+    store: Store, batch: str, tier: str, audio: int, cost: int | None
 ) -> None:
     head = (
         "start_time,end_time,num_model_requests,model,batch,service_tier,input_tokens,output_tokens,input_audio_tokens"
@@ -97,7 +104,7 @@ def test_calls_served_in_another_way_are_not_priced_as_plain_ones(
     found = service(store).preview(OPERATOR, given("\n".join((head, served, plain))), Wishes(price=True))
     costs = [row["cost_nano_usd"] for row in found.sample]
     assert costs[1] == 3_500_000_000
-    assert costs[0] in (None, 1_750_000_000)
+    assert costs[0] == cost
 
 
 def test_a_usage_report_has_no_cost_of_its_own(store: Store) -> None:
