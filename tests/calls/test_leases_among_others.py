@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.exc import DBAPIError
 
 from lib import services as root
 from lib.access.grants import KeyGrant, Limits
@@ -23,6 +22,7 @@ from lib.calls.batch import Batch, Opening, Uncancelled
 from lib.calls.closing import insert_closings
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
+from lib.db.failures import DatabaseAway
 from lib.db.tables import budget_holds, budget_windows, open_calls, processes, usage_logs
 from lib.errors import ErrorKind
 from lib.providers.price_book import PriceBook
@@ -331,9 +331,7 @@ def test_a_refusal_does_not_forget_what_a_lost_connection_left_in_doubt(store: S
                 whole(batch)
                 with store.write() as connection:  # meanwhile another process spends
                     connection.execute(update(budget_windows).values(spent_nano_usd=10_000 - held - 6_000))
-                error = DBAPIError("x", None, Exception("gone"))
-                error.connection_invalidated = True
-                raise error
+                raise DatabaseAway(was_connected=True)
             return whole(batch)
 
         process.ledger._try_there = lost  # type: ignore[method-assign]

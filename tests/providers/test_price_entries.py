@@ -153,11 +153,11 @@ def test_an_import_is_previewed_and_taken_whole(store: Store, prices: Prices) ->
     assert len(prices.preview(OPERATOR, first).new) == 2
     assert prices.search(OPERATOR, own_only=True).total == 0
     prices.import_csv(OPERATOR, first)
-    second = first.replace("openai,b,2026-01-01,,1,", "openai,b,2026-01-01,,9,")
+    second = first.replace("openai,b,2026-01-01,,,1,", "openai,b,2026-01-01,,,9,")
     found = prices.preview(OPERATOR, second)
     assert ([p.model for p in found.same], [p.model for p in found.changed], found.new) == (["a"], ["b"], [])
     with pytest.raises(InvalidInput):
-        prices.import_csv(OPERATOR, second + "openai,c,never,,1,2,,,,,,,\n")
+        prices.import_csv(OPERATOR, second + "openai,c,never,,,1,2\n")
     assert prices.search(OPERATOR, "b").prices[0].rates.input == 10**9
     prices.import_csv(OPERATOR, second)
     assert prices.search(OPERATOR, "b").prices[0].rates.input == 9 * 10**9
