@@ -32,6 +32,11 @@ def id_at(milliseconds: int, counter: int = 0, entropy: int | None = None) -> st
     return _written(milliseconds << 12 | counter & 0xFFF, _random.getrandbits(62) if entropy is None else entropy)
 
 
+def short_id(written: str) -> str:
+    """An id's last eight characters, as people read it: its first ones are its time, which neighbours share."""
+    return written[-8:]
+
+
 def made_at(written: str) -> float | None:
     """When an id was made, in Unix seconds; None for what is no UUIDv7."""
     digits = written.replace("-", "")

@@ -1,8 +1,11 @@
 """Every model call, newest first. The address carries the filters and, as `?id=`, the call that is open."""
 
+from functools import partial
+
 import streamlit as st
 
 from lib.access.permissions import Permission
+from lib.clock import short_id
 from lib.ui import activity, activity_call, activity_filters, blocks, session
 from lib.ui import names as ids
 
@@ -39,23 +42,12 @@ if asked.configurations or asked.api_keys:
 activity_filters.scope_line(asked, zone, known, own_only=not actor.sees_all_calls)
 
 
-def rows() -> None:
-    """The table, or that nothing matches."""
-    if page.rows:
-        activity.table(page, names, zone, selected)
-        activity.footer(page)
-        return
-    fact = "No call matches" if asked.narrows else "No calls in this period"
-    narrow = selected is not None
-    with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less.", wide=narrow):
-        st.button("Clear filters", icon=":material/close:", on_click=activity_filters.clear, key="clear-filters")
-
-
+rows = partial(activity.rows, page, asked, names, zone, selected)
 if selected is None:
     rows()
 elif compact:
     rows()
-    dialog = st.dialog(f"Call {blocks.plain(selected[:8])}", position="right", on_dismiss=activity_call.close)
+    dialog = st.dialog(f"Call {blocks.plain(short_id(selected))}", position="right", on_dismiss=activity_call.close)
     dialog(activity_call.panel)(services, actor, selected, names, zone)
 else:
     left, right = st.columns([1.9, 1], gap="small")

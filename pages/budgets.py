@@ -53,7 +53,7 @@ with blocks.row():
             [ALL, *scopes],
             default=ALL,
             required=True,
-            format_func=lambda scope: scope if scope == ALL else budgets.scope_label(scope),
+            format_func=budgets.scope_label,
             label_visibility="collapsed",
             key="scope",
             bind="query-params",

@@ -38,13 +38,9 @@ if chosen.description:
     st.caption(blocks.plain(chosen.description))
 
 services.embedder.warm(chosen.embedding_model)
-TABS = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"] if chosen.may_change else [])]
-asked_for = st.query_params.get("tab", "").capitalize()
-tabs = st.tabs(TABS, default=asked_for if asked_for in TABS else TABS[0], key="knowledge-tab", on_change="rerun")
-opened = next((name for name, tab in zip(TABS, tabs, strict=True) if tab.open), TABS[0])
-if opened != (asked_for or TABS[0]):
-    st.query_params["tab"] = opened.lower()
-with tabs[TABS.index(opened)]:
+names = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"] if chosen.may_change else [])]
+opened, place = blocks.tabs(names)
+with place:
     if opened == "Documents":
         knowledge_documents.tab(services, actor, chosen)
     elif opened == "Search":

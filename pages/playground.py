@@ -1,13 +1,14 @@
 """Ask one to four configurations at once, watch them stream, decide. The address names the run: `?run=<id>`."""
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, Question, question_of
-from lib.playground.run import MOST_PANES, Pane, Run
+from lib.playground.run import MOST_PANES, Run
 from lib.ui import (
     blocks,
     inspector,
@@ -15,6 +16,7 @@ from lib.ui import (
     playground_around,
     playground_compare,
     playground_panes,
+    playground_sending,
     playground_template,
     session,
 )
@@ -30,7 +32,7 @@ if run_id is not None:
     try:
         run = services.playground.open(actor, run_id)
     except LLMManagerError as error:
-        st.session_state["send_error"] = error
+        playground_sending.note(error)
 configurations = {c.slug: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
 playground_panes.settle(services, actor, configurations, run)
 most = 2 if compact else MOST_PANES
@@ -64,28 +66,11 @@ if not configurations:
 
 hidden = run is not None and run.is_hidden
 chosen = playground_panes.chosen(list(configurations), int(count or 1))
-
-
-def send(question: Question) -> None:
-    """Start a run and put it into the address; what is wrong with it stays on the page."""
-    panes = [
-        Pane(slug, playground_panes.parameters_of(configurations[slug], n), playground_panes.system_of(n))
-        for n, slug in enumerate(chosen)
-    ]
-    panes = panes if len(panes) > 1 else [replace(panes[0], system_prompt=None)]
-    try:
-        st.query_params["run"] = services.playground.start(actor, question, panes, is_blind=blind and len(panes) > 1)
-        for name in ("config", "prompt"):
-            st.query_params.pop(name, None)
-        st.session_state["runs_page"] = 1
-    except LLMManagerError as error:
-        st.session_state["send_error"] = error
-
-
+begin = partial(playground_sending.send, services, actor, chosen=chosen, configurations=configurations, is_blind=blind)
 around = playground_around.around(services, actor, configurations, chosen)
 with blocks.errors_shown():
     if (filled := playground_template.template_question(services, actor)) is not None:
-        send(filled)
+        begin(filled)
         st.rerun()
 asking = f"Ask {chosen[0]}" if len(chosen) == 1 else f"Ask {'both' if len(chosen) == 2 else f'all {len(chosen)}'} panes"
 with st.container():
@@ -93,16 +78,15 @@ with st.container():
 if sent:
     try:
         with around.searching():
-            send(around.question(sent))
+            begin(around.question(sent))
     except LLMManagerError as error:
-        st.session_state["send_error"] = error
+        playground_sending.note(error)
     st.rerun()
 if st.session_state.pop("run_again", None) is not None and run is not None and run.asked is not None:
     if (asked := question_of(run.asked)) is not None:
-        send(replace(asked, system_prompt=around.system_prompt))
+        begin(replace(asked, system_prompt=around.system_prompt))
     st.rerun()
-if (problem := st.session_state.pop("send_error", None)) is not None:
-    blocks.show_error(problem)
+playground_sending.show_noted()
 
 question = question_of(run.asked) if run is not None and run.asked is not None else None
 again = None if question is None else replace(question, system_prompt=around.system_prompt)
@@ -125,7 +109,7 @@ if run is None:
     with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
         for example in EXAMPLES:
             if st.button(example, key=example):
-                send(Question(example, around.system_prompt))
+                begin(Question(example, around.system_prompt))
                 st.rerun()
 else:
     playground_compare.vote_row(services, actor, run)

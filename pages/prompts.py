@@ -1,5 +1,7 @@
 """Prompt templates: list, editor, variables, versions, labels. The address names the selection: `?id=<name>`."""
 
+from functools import partial
+
 import streamlit as st
 
 from lib.access.permissions import Permission
@@ -14,7 +16,7 @@ with blocks.header("Prompts"):
     with st.popover("" if compact else "More", icon=":material/more_horiz:", type="tertiary", help="Export and import"):
         st.download_button(
             "Export as JSON",
-            data=lambda: services.prompts.export_json(actor),
+            data=partial(services.prompts.export_json, actor),
             file_name="prompts.json",
             mime="application/json",
             icon=":material/download:",

@@ -61,22 +61,15 @@ totals, previous = ask.totals(actor, where), ask.totals(actor, before)
 statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 
 days = statistics_filters.days_of(found.start, found.end, zone)
-shown = st.tabs(list(TABS.values()), key="statistics-tab", on_change="rerun", default=TABS[view.tab])
-_, crossed, other_models, invoices = shown
-if (opened := next((name for name, one in zip(TABS, shown, strict=True) if one.open), view.tab)) != view.tab:
-    view = view.changed("tab", opened)
-    statistics_filters.write(view)
-if crossed.open:
-    with crossed:
+opened, place = blocks.tabs(list(TABS.values()))
+with place:
+    if opened == TABS["explore"]:
         explore.tab(services, actor, view, where, days)
-    st.stop()
-if other_models.open:
-    with other_models:
+    elif opened == TABS["what-if"]:
         whatif.tab(services, actor, view, where.in_dollars, names, days)
-    st.stop()
-if invoices.open:
-    with invoices:
+    elif opened == TABS["reconcile"]:
         reconcile.tab(services, actor, zone, options["provider"])
+if opened != TABS["figures"]:
     st.stop()
 
 scene = Scene(view, found, zone, view.step_in(found), names, compact, where.currency)

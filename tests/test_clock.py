@@ -3,7 +3,7 @@
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from lib.clock import id_at, made_at, new_id
+from lib.clock import id_at, made_at, new_id, short_id
 
 
 def test_ids_sort_by_their_making_even_within_a_millisecond() -> None:
@@ -27,3 +27,7 @@ def test_an_id_tells_when_it_was_made() -> None:
     assert [made_at(text) for text in (str(uuid.uuid4()), "a word", "zzzzzzzz-zzzz-7zzz-zzzz-zzzzzzzzzzzz")] == [
         None
     ] * 3
+
+
+def test_short_ids_of_one_moment_differ() -> None:
+    assert len({short_id(id_at(1_700_000_000_000)) for _ in range(1000)}) > 990

@@ -1,6 +1,7 @@
 """The shape of the library: who may import whom, and that nothing heavy loads before it is needed."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,11 +146,31 @@ def test_opening_the_services_and_the_command_line_loads_nothing_heavy() -> None
 def test_a_page_begins_with_its_permission_check(path: Path) -> None:
     source = path.read_text()
     assert len(source.splitlines()) <= 150
-    calls = [
-        node for node in ast.parse(source).body if not isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
-    ]
+    calls = [node for node in ast.parse(source).body if not isinstance(node, ast.Import | ast.ImportFrom)]
     first = next(n for n in calls if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)))
     assert "require" in ast.unparse(first), "the first statement after the imports asks for the permission"
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "pages").glob("*.py")), ids=lambda p: p.name)
+def test_a_page_is_made_of_calls_alone(path: Path) -> None:
+    """What a page draws stands in `lib/ui`, where a test draws it by itself: each dialog, each tab."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+    assert [ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)] == []
+
+
+def test_tabs_have_no_default_that_follows_the_clicks() -> None:
+    """A widget whose default changes is a new one, and the click that changed it is lost: `blocks.tabs` has none."""
+    for path in sources():
+        text = path.read_text()
+        calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)] if "st.tabs" in text else []
+        tabs = [call for call in calls if ast.unparse(call.func).endswith("st.tabs")]
+        assert [ast.unparse(call) for call in tabs if any(given.arg == "default" for given in call.keywords)] == []
+
+
+def test_ids_are_shortened_in_one_way() -> None:
+    """The first characters of an id are its time, which its neighbours share: `clock.short_id` takes the last."""
+    cut = {module_name(p): lines for p in sources() if (lines := re.findall(r"\w*id\[:(?:\d|1\d)\]", p.read_text()))}
+    assert cut == {}
 
 
 def test_files_stay_small() -> None:

@@ -20,7 +20,7 @@ from lib.calls.observed import Observed
 from lib.calls.opening import ask_of, bound, opening_row
 from lib.calls.outcome import Ending, closing_of, ending_of, refusal_of, summary
 from lib.calls.routing import Route, Step
-from lib.clock import utc_now
+from lib.clock import short_id, utc_now
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError, Throttled
 from lib.providers.adapters import adapter_for
@@ -141,7 +141,7 @@ async def _open(
         call.retry_after = answer.refusal.wait_s
         return Ending("refused", answer.kind.value, str(answer.refusal), sent=False)
     call.claim, call.is_counted = ask.claim, True
-    call.note("opened", f"attempt {call.attempt.number}, log {call.attempt.log_id[:8]}")
+    call.note("opened", f"attempt {call.attempt.number}, log {short_id(call.attempt.log_id)}")
     if (circuit := step.admission.refused_by) is not None:
         call.note("refused", "its circuit is open")
         call.retry_after = (circuit.open_until - utc_now()).total_seconds()

@@ -20,7 +20,7 @@ from lib.access.permissions import Actor
 from lib.calls.calls import Calls
 from lib.calls.live import CallView
 from lib.calls.request import CallRequest
-from lib.clock import new_id, utc_now
+from lib.clock import new_id, short_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import experiment_cells, experiment_rows, experiments, usage_logs
 from lib.errors import Conflict, LLMManagerError, NotFound
@@ -67,7 +67,7 @@ class Runner:
         self._stopping = threading.Event()
         self._spent = 0
         self._looked = 0.0
-        self.thread = threading.Thread(target=self._run, name=f"experiment {experiment.id[:8]}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=f"experiment {short_id(experiment.id)}", daemon=True)
 
     def stop(self) -> None:
         """Stop the calls in flight and end; their cells wait to be asked again."""

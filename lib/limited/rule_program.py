@@ -15,7 +15,7 @@ from typing import Any
 
 import regex
 
-from lib.limited import schemas
+from lib.limited import difference, schemas
 
 _IDLE_S = 60
 
@@ -60,6 +60,8 @@ def _compute(job: Mapping[str, Any]) -> Any:
             return schemas.errors(job["schema"], job["answer"])
         case "likeness":
             return difflib.SequenceMatcher(None, job["first"], job["second"], autojunk=False).ratio()
+        case "difference":
+            return difference.rows(job["first"], job["second"])
     raise ValueError(job["rule"])
 
 

@@ -1,4 +1,4 @@
-"""Rules that people write and answers are held against: patterns, JSON Schemas, likeness of texts.
+"""Rules that people write and answers are held against: patterns, JSON Schemas, likeness and differences of texts.
 
 Each runs in a warm child (`rule_program`) with a limit of processor time and memory: a pattern may try for ever, a
 schema may point to itself. NotComputed says why nothing came of one. Nothing a schema points to outside itself is
@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.limited.worker import Workers
 
-PATTERN_S, SCHEMA_S, LIKENESS_S = 1.0, 2.0, 5.0  # of processor time
+PATTERN_S, SCHEMA_S, LIKENESS_S, DIFFERENCE_S = 1.0, 2.0, 5.0, 1.0  # of processor time
 _workers = Workers(Path(__file__).with_name("rule_program.py"))
 
 
@@ -41,3 +41,8 @@ def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
 def likeness(first: list[str], second: list[str]) -> float:
     """Twice the words in common order over all words of both (difflib's ratio)."""
     return float(_workers.ask({"rule": "likeness", "first": first, "second": second}, LIKENESS_S))
+
+
+def differences(first: str, second: str) -> list[list[Any]]:
+    """Two texts beside each other, as rows of `lib.limited.difference`; NotComputed when it takes too long."""
+    return list(_workers.ask({"rule": "difference", "first": first, "second": second}, DIFFERENCE_S))

@@ -14,7 +14,7 @@ from lib.calls.activity_rows import ActivityPage, ActivityRow
 from lib.clock import utc_now
 from lib.money import format_cost, format_money, usd_from_nano
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import activity_filters, blocks, format
 from lib.ui.activity_call import CLOSED, name_of, sample_names
 
 TABLE_HEIGHT = 575
@@ -49,6 +49,19 @@ def export_menu(services: Services, actor: Actor, asked: ActivityFilter, *, disa
 
 def _file(pieces: Callable[[], Iterator[bytes]]) -> bytes:
     return b"".join(pieces())
+
+
+def rows(
+    page: ActivityPage, asked: ActivityFilter, names: Mapping[str, str], zone: ZoneInfo, selected: str | None
+) -> None:
+    """The table and its footer, or that nothing matches."""
+    if page.rows:
+        table(page, names, zone, selected)
+        footer(page)
+        return
+    fact = "No call matches" if asked.narrows else "No calls in this period"
+    with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less.", wide=selected is not None):
+        st.button("Clear filters", icon=":material/close:", on_click=activity_filters.clear, key="clear-filters")
 
 
 def table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, selected: str | None) -> None:

@@ -13,6 +13,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.calls.activity_rows import ActivityOptions, ActivityRow, CallDetail
 from lib.calls.request import Origin, text_of
+from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.money import format_cost
 from lib.services import Services
@@ -31,7 +32,7 @@ _POLICIES = {
 def user_names(options: ActivityOptions) -> dict[str, str]:
     """Names by user id: accounts, sample people, and the beginning of the id for who is gone."""
     sample = sample_names()
-    return {user_id: name or sample.get(user_id, user_id[:13]) for user_id, name in options.users.items()}
+    return {user_id: name or sample.get(user_id, short_id(user_id)) for user_id, name in options.users.items()}
 
 
 def sample_names() -> dict[str, str]:
@@ -43,7 +44,7 @@ def sample_names() -> dict[str, str]:
 
 def name_of(user_id: str | None, name: str | None, names: Mapping[str, str]) -> str | None:
     """The user's name as well as it is known."""
-    return name or (names.get(user_id, user_id[:13]) if user_id else None)
+    return name or (names.get(user_id, short_id(user_id)) if user_id else None)
 
 
 def close() -> None:
@@ -64,7 +65,7 @@ def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str
         return
     with blocks.row(gap="xsmall"):
         if not compact:
-            st.subheader(f"Call {detail.id[:8]}", anchor=False, width="stretch")
+            st.subheader(f"Call {short_id(detail.id)}", anchor=False, width="stretch")
         st.badge(format.STATUS_GLYPHS[detail.status], color=format.STATUS_COLOURS[detail.status])  # type: ignore[arg-type]
         if not compact:
             st.button("", icon=":material/close:", type="tertiary", help="Close", key="close-call", on_click=close)

@@ -28,6 +28,28 @@ def header(title: str) -> Iterator[None]:
         yield
 
 
+def tabs(labels: Sequence[str], parameter: str = "tab") -> tuple[str, Any]:
+    """Tabs of which the open one stands in the address as `?tab=what-if`: its label, and where it is drawn.
+
+    The address is the only state. The widget is told what it says and keeps its identity: a default that followed the
+    clicks would make a new widget of it, and each second click would be lost.
+    """
+    key, by_name = f"tabs-{parameter}", {label.lower(): label for label in labels}
+    opened = by_name.get(st.query_params.get(parameter, "").lower(), labels[0])
+    if st.session_state.get(key) != opened:
+        st.session_state[key] = opened
+    places = st.tabs(labels, key=key, on_change=_write_tab, args=(key, parameter, labels[0]))
+    return opened, places[labels.index(opened)]
+
+
+def _write_tab(key: str, parameter: str, first: str) -> None:
+    opened = str(st.session_state[key])
+    if opened == first:
+        st.query_params.pop(parameter, None)
+    else:
+        st.query_params[parameter] = opened.lower()
+
+
 def row(**options: Any) -> Any:
     """A horizontal container in the product's spacing: filter bars, scope lines, footers."""
     return st.container(horizontal=True, **({"vertical_alignment": "center", "gap": "small"} | options))

@@ -26,7 +26,7 @@ _BADGES: dict[str, tuple[str, Any]] = {
     "forecast over": ("△ forecast over", "orange"),
     "on track": ("✓ on track", "green"),
 }
-_LABELS = {Scope.KEY: "API key"}
+_LABELS: dict[str, str] = {Scope.KEY: "API key"}
 _FILTERS = {
     Scope.PROVIDER: "providers",
     Scope.CONFIGURATION: "configurations",
@@ -36,9 +36,9 @@ _FILTERS = {
 }
 
 
-def scope_label(scope: Scope) -> str:
-    """A scope as people read it."""
-    return _LABELS.get(scope, scope.value.capitalize())
+def scope_label(scope: str) -> str:
+    """A scope as people read it; `All` of them stays as it is."""
+    return _LABELS.get(scope, scope.capitalize())
 
 
 def title(budget: Budget) -> str:

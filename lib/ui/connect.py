@@ -8,6 +8,7 @@ import streamlit as st
 from lib.access.api_key import ApiKey
 from lib.access.permissions import Actor
 from lib.calls.request import CallRequest
+from lib.clock import short_id
 from lib.configs.configuration import Configuration
 from lib.gateway.snippets import Connection, Snippet, snippets
 from lib.services import Services
@@ -124,7 +125,7 @@ def _answer(services: Services, actor: Actor, call_id: str) -> None:
     playground.stat_bar(view)
     st.page_link(
         session.page("activity"),
-        label=f"Log {view.log_id[:8]}",
+        label=f"Log {short_id(view.log_id)}",
         icon=":material/receipt_long:",
         query_params={"id": view.log_id},
     )

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.clock import utc_now
+from lib.clock import short_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.conversations.context import Selection
 from lib.conversations.contexts import Meter
@@ -186,7 +186,7 @@ def _more(services: Services, actor: Actor, thread: Thread) -> None:
                 st.download_button(
                     form.name.capitalize() if form is Form.MARKDOWN else form.name,
                     data=partial(services.conversation_exchange.export, actor, [conversation.id], form),
-                    file_name=f"conversation-{conversation.id[:8]}.{form}",
+                    file_name=f"conversation-{short_id(conversation.id)}.{form}",
                     mime=_MIME[form],
                     type="tertiary",
                     on_click="ignore",

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
+from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.experiments.experiment import CellState, Experiment, Standing, State
 from lib.experiments.intervals import Figure
@@ -118,7 +119,7 @@ def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> 
             st.download_button(
                 form.upper(),
                 data=lambda form=form: services.experiments.export(actor, now.id, form),  # type: ignore[misc]
-                file_name=f"experiment-{now.id[:8]}.{form}",
+                file_name=f"experiment-{short_id(now.id)}.{form}",
                 mime=mime,
                 icon=":material/download:",
                 type="tertiary",

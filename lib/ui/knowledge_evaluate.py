@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor
+from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.knowledge import metrics
 from lib.knowledge.collections import Collection
@@ -187,7 +188,7 @@ def _by_question(services: Services, actor: Actor, one: Collection, shown: Evalu
     with st.expander(f"By question · {missed} of {len(outcomes)} missed something", icon=":material/fact_check:"):
         table = pd.DataFrame([_record(outcome) for outcome in worst])
         note = partial(services.audit.note_export, actor, "evaluation.export", evaluation=shown.id)
-        downloads.row(table, f"evaluation-{shown.id[-12:]}", note, key="evaluation")
+        downloads.row(table, f"evaluation-{short_id(shown.id)}", note, key="evaluation")
         st.caption(f"The worst by {first} first.")
         for outcome in worst[:_WORST]:
             with st.container(border=True):

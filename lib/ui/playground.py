@@ -9,6 +9,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.calls.live import CallView
 from lib.calls.request import text_of
+from lib.clock import short_id
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
 from lib.knowledge.quoting import Source, taken_apart
@@ -145,7 +146,7 @@ def log_link(view: CallView) -> None:
     """To the row in the ledger."""
     st.page_link(
         session.page("activity"),
-        label=f"Log {view.log_id[:8]}",
+        label=f"Log {short_id(view.log_id)}",
         icon=":material/receipt_long:",
         query_params={"id": view.log_id},
         disabled=view.running,

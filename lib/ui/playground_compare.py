@@ -1,7 +1,5 @@
 """Deciding between answers: marks, the vote, the text of one beside that of another, and how votes went so far."""
 
-import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,16 +8,15 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.calls.live import CallView
+from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.gateway.run_snippets import run_snippets
 from lib.playground.exports import Form
 from lib.playground.question import Question, schema_errors
 from lib.playground.run import DRAW, PaneState, Run
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, text_difference
 
-_PIECES = re.compile(r"\s+|\w+|[^\w\s]")
-_LONGEST_DIFF = 20_000  # signs of each text: beyond, comparing takes seconds
 LETTERS = "ABCD"
 
 
@@ -78,7 +75,7 @@ def vote_row(services: Services, actor: Actor, run: Run) -> None:
 
 
 def difference(run: Run) -> None:
-    """Two answers as one text: what only the first says, what only the second says."""
+    """Two answers line by line: what only the first says, what only the second says."""
     texts = {pane.position: pane.call.text for pane in run.panes if pane.call is not None and not pane.call.running}
     texts = {position: text for position, text in texts.items() if text}
     if len(texts) < 2:
@@ -91,29 +88,7 @@ def difference(run: Run) -> None:
                 "Compare", list(pairs), default=next(iter(pairs)), label_visibility="collapsed"
             )
             first, second = pairs[chosen] if chosen else (first, second)
-        only_first, only_second = (blocks.plain(name_of(run, n)) for n in (first, second))
-        st.caption(f":red-background[Only in {only_first}] · :green-background[only in {only_second}]")
-        st.markdown(diff_markdown(texts[first], texts[second]))
-
-
-def diff_markdown(first: str, second: str) -> str:
-    """The texts word by word, as Markdown; pure text: nothing of a model's Markdown survives in it."""
-    if max(len(first), len(second)) > _LONGEST_DIFF:
-        first, second = first[:_LONGEST_DIFF], second[:_LONGEST_DIFF]
-    a, b = _PIECES.findall(first), _PIECES.findall(second)
-    parts = []
-    for kind, a0, a1, b0, b1 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if kind == "equal":
-            parts.append(_shown("".join(a[a0:a1])))
-            continue
-        for colour, text in (("red", "".join(a[a0:a1])), ("green", "".join(b[b0:b1]))):
-            if text.strip():
-                parts.append(f":{colour}-background[{_shown(text)}]")
-    return "".join(parts)
-
-
-def _shown(text: str) -> str:
-    return "  \n".join(blocks.plain(line) for line in text.split("\n")) if "\n" in text else blocks.plain(text)
+        text_difference.show(texts[first], texts[second], (name_of(run, first), name_of(run, second)))
 
 
 @st.dialog("Votes", width="large")
@@ -163,7 +138,7 @@ def files(services: Services, actor: Actor, run: Run) -> None:
             st.download_button(
                 label,
                 data=partial(services.playground.export, actor, run.id, form),
-                file_name=f"run-{run.id[-12:]}.{form}",
+                file_name=f"run-{short_id(run.id)}.{form}",
                 type="tertiary",
                 icon=":material/download:",
                 on_click="ignore",

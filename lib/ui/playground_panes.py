@@ -170,7 +170,7 @@ def _again(
         own = system_of(position) if len(run.panes) > 1 else None
         services.playground.again(actor, run.id, position, question, Pane(slug, parameters, own))
     except LLMManagerError as error:
-        st.session_state["send_error"] = error
+        st.session_state["send_error"] = error  # drawn by `playground_sending.show_noted`
 
 
 def _key(position: int) -> str:

@@ -11,8 +11,7 @@ from lib.errors import LLMManagerError
 from lib.money import format_money
 from lib.prompts.template import PRODUCTION, Template, Version, fill, written_values
 from lib.services import Services
-from lib.ui import blocks, format, prompt_editor, session
-from lib.ui.playground_compare import diff_markdown
+from lib.ui import blocks, format, prompt_editor, session, text_difference
 from lib.ui.prompt_values import variable_inputs
 
 
@@ -234,7 +233,7 @@ def _difference(versions: Sequence[Version]) -> None:
     for title, first, second in changed:
         if title:
             st.caption(title)
-        st.markdown(diff_markdown(first, second))
+        text_difference.show(first, second, (f"Version {old}", f"Version {new}"))
 
 
 def _declared(version: Version) -> str:

@@ -79,7 +79,7 @@ def test_a_filter_that_finds_nothing_offers_the_way_back(visitor: Visitor) -> No
 def test_an_address_with_an_id_opens_the_call_whatever_its_date(visitor: Visitor) -> None:
     old = own(visitor, ago=400 * 86_400, prompt_text="Why?", response_text="Because.", model="gpt-4.1")
     page = visitor.open("activity", id=old)
-    assert f"Call {old[:8]}" in words(page)
+    assert f"Call {old[-8:]}" in words(page)
     assert "120 → 30" in words(page)
     assert [code.value for code in page.code][:2] == ["Why?", "Because."]
     assert any(button.label == "Open in playground" for button in page.button)

@@ -34,9 +34,7 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 
 def opened(visitor: Visitor, tab: str) -> Any:
-    page = visitor.open("statistics")
-    page.session_state["statistics-tab"] = tab
-    return run(page)
+    return visitor.open("statistics", tab=tab.lower())
 
 
 def metrics(page: Any) -> dict[str, str]:

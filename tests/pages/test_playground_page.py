@@ -10,7 +10,6 @@ from lib.playground.question import Question
 from lib.playground.run import Pane
 from lib.settings import Settings
 from lib.ui import session
-from lib.ui.playground_compare import diff_markdown
 from tests.pages.visitor import Visitor, press, words
 
 
@@ -100,14 +99,6 @@ def test_a_schema_that_is_none_is_said_before_anything_is_sent(visitor: Visitor)
     page.chat_input[0].set_value("Hello").run()
     assert "Expecting property name" in words(page)
     assert "run" not in page.query_params
-
-
-def test_a_comparison_shows_text_and_runs_nothing_of_it() -> None:
-    shown = diff_markdown("the same *bold* ![x](http://a)", "the same bold [x](http://b)")
-    assert "![" not in shown
-    assert ":red-background[" in shown
-    assert ":green-background[" in shown
-    assert diff_markdown("same", "same") == "same"
 
 
 @pytest.mark.feature("PLAY-7")

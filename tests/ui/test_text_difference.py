@@ -1,0 +1,75 @@
+"""Two texts beside each other: every line is there, what only one says is marked, nothing of Markdown is read."""
+
+import random
+import re
+
+import pytest
+
+from lib.limited.difference import rows, rows_by_membership
+from lib.ui.text_difference import LONGEST, compare, table
+
+NAMES = ("a", "b")
+
+
+def sides(found: list[list[object]]) -> tuple[list[str], list[str]]:
+    """The lines of either side, put together again."""
+    whole = [row for row in found if not isinstance(row[0], int)]
+    return tuple(  # type: ignore[return-value]
+        ["".join(text for text, _ in row[n]) for row in whole if row[n] is not None]  # type: ignore[attr-defined]
+        for n in (0, 1)
+    )
+
+
+def test_every_line_of_both_texts_stands_in_its_column_and_the_rest_is_counted() -> None:
+    chance = random.Random(7)
+    for _ in range(200):
+        first, second = (
+            "\n".join(chance.choice(["one two", "one  three", "| a |", "", "  if x:", "# Head"]) for _ in range(n))
+            for n in (chance.randrange(12), chance.randrange(12))
+        )
+        found = rows(first, second)
+        left_out = sum(row[0] for row in found if isinstance(row[0], int))
+        for side, text in zip(sides(found), (first, second), strict=True):
+            lines = [line for line in text.splitlines() if line.strip()]
+            assert len(side) + left_out == len(lines)
+            assert set(side) <= set(lines)
+
+
+def test_paragraphs_that_only_one_text_has_are_marked_whole() -> None:
+    shown = table(rows("bank.\n\n## What happened\n\nwhy", "bank.\n\nwhy"), NAMES).splitlines()
+    assert shown[3:] == ["| ≠ | :red-background[\\#\\# What happened] |  |", "|  | why | why |"]
+
+
+def test_within_alike_lines_the_words_are_marked() -> None:
+    assert rows("the ledger is exact", "the ledger was exact") == [
+        [
+            [("the ledger ", False), ("is", True), (" exact", False)],
+            [("the ledger ", False), ("was", True), (" exact", False)],
+        ]
+    ]
+
+
+@pytest.mark.parametrize("text", ["![x](http://a)", "a | b", "[x] :red[y] $1$ `z` <b>", "*bold* ~~gone~~ :smile:"])
+def test_marks_of_a_text_are_shown_and_not_read(text: str) -> None:
+    shown = table(rows(text, "words that are something else"), NAMES).splitlines()[-1]
+    bare = re.sub(r"\\(.)", "", shown).replace("://\u2060", "")
+    assert bare.count("|") == 4
+    assert not set(bare.replace(":red-background[", "").replace(":green-background[", "")) & set("![`*$~<")
+
+
+def test_long_stretches_that_both_have_are_counted() -> None:
+    same = "\n".join(f"line {n}" for n in range(50))
+    found = rows(f"first\n{same}\nlast", f"other\n{same}\nlast")
+    assert found[0][0] == [("first", True)]
+    assert [row[0] for row in found if isinstance(row[0], int)] == [48]
+    assert len(found) == 1 + 3 + 1
+
+
+@pytest.mark.parametrize("word", ["a ", "a\n", "a b\n", "( ) "])
+def test_comparing_ends_soon_whatever_the_texts_are(word: str) -> None:
+    found, _ = compare(word * (LONGEST // len(word)), ("b " + word) * LONGEST)
+    assert len(found) <= 400
+
+
+def test_lines_are_compared_as_wholes_where_words_would_take_too_long() -> None:
+    assert rows_by_membership("x\ny", "y\nz") == [[[("x", True)], None], [None, [("z", True)]]]
