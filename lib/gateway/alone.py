@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from types import FrameType
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.routing import Router
 
 from lib import services
 from lib.errors import InstallationError
@@ -33,7 +33,7 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @asynccontextmanager
-async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+async def lifespan(_app: Router) -> AsyncIterator[None]:
     """Jobs and the import of litellm beside the calls; at the end no call is left open."""
     current = services.current()
     await current.calls.adopt()
@@ -50,7 +50,7 @@ async def lifespan(_app: Starlette) -> AsyncIterator[None]:
 
 def application() -> Doors:
     """The doors, and behind them the health routes."""
-    return Doors(Starlette(routes=health.routes, lifespan=lifespan), door_routes)
+    return Doors(Router(health.routes, lifespan=lifespan), door_routes)  # a Starlette would answer bugs by itself
 
 
 class Worker(uvicorn.Server):

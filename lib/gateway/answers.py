@@ -58,7 +58,7 @@ class Form(Protocol):
         """For one answer."""
         ...
 
-    def error(self, refusal: Refusal) -> dict[str, Any]:
+    def error(self, refusal: Refusal) -> bytes:
         """The body of a refusal."""
         ...
 
@@ -111,7 +111,7 @@ class Answer:
         refusal = refusals.of_call(call)
         if refusal is not None and not self._exchange.began:
             headers = self._head() | dict(refusal.headers)
-            await self._exchange.answer_json(refusal.status, self._form.error(refusal), headers)
+            await self._exchange.answer(refusal.status, self._form.error(refusal), headers)
         elif not self._streams:
             await self._finish_whole(call)
         elif refusal is not None:

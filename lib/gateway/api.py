@@ -16,12 +16,11 @@ from lib.access.limits import Verdict
 from lib.access.permissions import Actor
 from lib.calls.live import LiveCall
 from lib.calls.request import CallRequest, Origin
-from lib.errors import LLMManagerError
-from lib.gateway import api_reads, prompt_field, refusals
+from lib.gateway import api_reads, boundary, prompt_field
 from lib.gateway.answers import Answer
 from lib.gateway.api_reads import Resource
 from lib.gateway.completions import caller
-from lib.gateway.exchange import Exchange, Left, Refused
+from lib.gateway.exchange import Exchange
 from lib.gateway.limit_headers import openai_headers
 from lib.gateway.protocols import native
 from lib.gateway.protocols.asked import read_json
@@ -35,8 +34,8 @@ class _Form:
     def writer(self, call: LiveCall) -> native.Writer:
         return native.Writer(call)
 
-    def error(self, refusal: Refusal) -> dict[str, Any]:
-        return native.error_body(refusal.status, refusal.code, refusal.message, refusal.param)
+    def error(self, refusal: Refusal) -> bytes:
+        return boundary.API.body(refusal)
 
     def limit_headers(self, verdict: Verdict) -> Any:
         return openai_headers(verdict)
@@ -54,24 +53,16 @@ class Generate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         exchange, services = Exchange(scope, receive, send), service_root.current()
+        actor = await caller(exchange, services, Endpoint.API)
+        body = read_json(await exchange.body())
+        filled = await prompt_field.take(services, actor, body, "messages")
+        request = _call(actor, native.read(body), self.streams, filled)
+        answer = Answer(exchange, _FORM, services.calls, streams=self.streams)
         try:
-            actor = await caller(exchange, services, Endpoint.API)
-            body = read_json(await exchange.body())
-            filled = await prompt_field.take(services, actor, body, "messages")
-            request = _call(actor, native.read(body), self.streams, filled)
-            answer = Answer(exchange, _FORM, services.calls, streams=self.streams)
-            try:
-                call = await services.calls.answer(request, answer)
-            finally:
-                answer.stop_watching()
-            await answer.finish(call)
-        except Left:
-            return
-        except (LLMManagerError, Refused) as error:
-            if exchange.began:
-                raise
-            refusal = error.refusal if isinstance(error, Refused) else refusals.of_error(error)
-            await exchange.answer_json(refusal.status, _FORM.error(refusal), refusal.headers)
+            call = await services.calls.answer(request, answer)
+        finally:
+            answer.stop_watching()
+        await answer.finish(call)
 
 
 def _call(actor: Actor, asked: native.Question, streams: bool, filled: Filled | None) -> CallRequest:

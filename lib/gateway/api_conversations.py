@@ -21,14 +21,14 @@ from lib.conversations.conversations import Asked
 from lib.conversations.strategy import Strategy
 from lib.conversations.talk import Sent
 from lib.conversations.thread import Thread
-from lib.errors import InvalidInput, LLMManagerError
+from lib.errors import InvalidInput
 from lib.gateway import refusals
 from lib.gateway.api_reads import Asking, Resource, moment, usd
 from lib.gateway.completions import caller
-from lib.gateway.exchange import Exchange, Left, Refused
+from lib.gateway.exchange import Exchange, Refused
 from lib.gateway.following import EVENTS, follow
 from lib.gateway.protocols.asked import event, object_field, read_json, text_field
-from lib.gateway.protocols.native import error_body, name_field, outcome
+from lib.gateway.protocols.native import name_field, outcome
 from lib.gateway.refusals import Refusal
 from lib.providers import parameter_rules
 from lib.services import Services
@@ -103,34 +103,23 @@ class Say:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         exchange, services = Exchange(scope, receive, send), service_root.current()
-        try:
-            actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
-            body = read_json(await exchange.body())
-            conversation_id = scope["path_params"]["conversation_id"]
-            sent = await asyncio.to_thread(_send, services, actor, conversation_id, body)
-            if self.streams:
-                await exchange.begin(200, EVENTS, "text/event-stream; charset=utf-8")
-            await follow(exchange, services, actor, sent.call_id, streams=self.streams)
-            told, refusal = await asyncio.to_thread(_ended, services, actor, conversation_id, sent)
-            if self.streams:
-                last = event(told, "done")
-                if refusal is not None:
-                    last = event({"message": refusal.message, "code": refusal.code}, "error")
-                await exchange.end(last)
-            elif refusal is not None:
-                await _refuse(exchange, refusal)
-            else:
-                await exchange.answer_json(201, told, {"cache-control": "no-store"})
-        except Left:
-            return
-        except (LLMManagerError, Refused) as error:
-            if exchange.began:
-                raise
-            await _refuse(exchange, error.refusal if isinstance(error, Refused) else refusals.of_error(error))
-
-
-async def _refuse(exchange: Exchange, no: Refusal) -> None:
-    await exchange.answer_json(no.status, error_body(no.status, no.code, no.message, no.param), no.headers)
+        actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
+        body = read_json(await exchange.body())
+        conversation_id = scope["path_params"]["conversation_id"]
+        sent = await asyncio.to_thread(_send, services, actor, conversation_id, body)
+        if self.streams:
+            await exchange.begin(200, EVENTS, "text/event-stream; charset=utf-8")
+        await follow(exchange, services, actor, sent.call_id, streams=self.streams)
+        told, refusal = await asyncio.to_thread(_ended, services, actor, conversation_id, sent)
+        if self.streams:
+            last = event(told, "done")
+            if refusal is not None:
+                last = event({"message": refusal.message, "code": refusal.code}, "error")
+            await exchange.end(last)
+        elif refusal is not None:
+            raise Refused(refusal)
+        else:
+            await exchange.answer_json(201, told, {"cache-control": "no-store"})
 
 
 def _send(services: Services, actor: Actor, conversation_id: str, body: dict[str, Any]) -> Sent:

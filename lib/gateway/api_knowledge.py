@@ -16,14 +16,14 @@ from starlette.types import Receive, Scope, Send
 from lib import services as service_root
 from lib.access.grants import Endpoint
 from lib.access.permissions import Actor
-from lib.errors import InvalidInput, LLMManagerError
+from lib.errors import InvalidInput
 from lib.gateway import refusals
 from lib.gateway.api_reads import Asking, Resource, moment
 from lib.gateway.completions import caller
-from lib.gateway.exchange import Exchange, Left, Refused
+from lib.gateway.exchange import Exchange, Refused
 from lib.gateway.following import EVENTS, follow
 from lib.gateway.protocols.asked import event, read_json, text_field
-from lib.gateway.protocols.native import error_body, name_field, outcome
+from lib.gateway.protocols.native import name_field, outcome
 from lib.gateway.refusals import Refusal
 from lib.services import Services
 
@@ -121,34 +121,23 @@ class Answer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         exchange, services = Exchange(scope, receive, send), service_root.current()
-        try:
-            actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
-            body = read_json(await exchange.body())
-            asked = await asyncio.to_thread(_ask, services, actor, scope["path_params"]["collection_id"], body)
-            if self.streams:
-                await exchange.begin(200, EVENTS, "text/event-stream; charset=utf-8")
-            if asked.call_id is not None:
-                await follow(exchange, services, actor, asked.call_id, streams=self.streams)
-            told, refusal = await asyncio.to_thread(_ended, services, actor, asked)
-            if self.streams:
-                last = event(told, "done")
-                if refusal is not None:
-                    last = event({"message": refusal.message, "code": refusal.code}, "error")
-                await exchange.end(last)
-            elif refusal is not None:
-                await _refuse(exchange, refusal)
-            else:
-                await exchange.answer_json(200, told, {"cache-control": "no-store"})
-        except Left:
-            return
-        except (LLMManagerError, Refused) as error:
-            if exchange.began:
-                raise
-            await _refuse(exchange, error.refusal if isinstance(error, Refused) else refusals.of_error(error))
-
-
-async def _refuse(exchange: Exchange, no: Refusal) -> None:
-    await exchange.answer_json(no.status, error_body(no.status, no.code, no.message, no.param), no.headers)
+        actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
+        body = read_json(await exchange.body())
+        asked = await asyncio.to_thread(_ask, services, actor, scope["path_params"]["collection_id"], body)
+        if self.streams:
+            await exchange.begin(200, EVENTS, "text/event-stream; charset=utf-8")
+        if asked.call_id is not None:
+            await follow(exchange, services, actor, asked.call_id, streams=self.streams)
+        told, refusal = await asyncio.to_thread(_ended, services, actor, asked)
+        if self.streams:
+            last = event(told, "done")
+            if refusal is not None:
+                last = event({"message": refusal.message, "code": refusal.code}, "error")
+            await exchange.end(last)
+        elif refusal is not None:
+            raise Refused(refusal)
+        else:
+            await exchange.answer_json(200, told, {"cache-control": "no-store"})
 
 
 def _ask(services: Services, actor: Actor, collection_id: str, body: dict[str, Any]) -> Any:

@@ -21,12 +21,11 @@ from lib.calls.activity_rows import CallDetail
 from lib.calls.metric import Metric, NewMetric
 from lib.calls.metrics import Range
 from lib.configs.scope import in_scope
-from lib.errors import InvalidInput, LLMManagerError, NotFound
-from lib.gateway import refusals
+from lib.errors import InvalidInput, NotFound
 from lib.gateway.completions import caller
-from lib.gateway.exchange import Exchange, Left, Refused
+from lib.gateway.exchange import Exchange
 from lib.gateway.protocols.asked import list_field, read_json
-from lib.gateway.protocols.native import error_body, name_field, outcome
+from lib.gateway.protocols.native import name_field, outcome
 from lib.money import usd_from_nano
 from lib.prompts.template import PRODUCTION, Template
 from lib.services import Services
@@ -93,20 +92,14 @@ class Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         exchange, services = Exchange(scope, receive, send), service_root.current()
-        try:
-            actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
-            adds = scope["method"] == "POST"
-            body = read_json(await exchange.body()) if adds else {}
-            work = self.post if adds and self.post is not None else self.get
-            query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-            asking = Asking(services, actor, scope["path_params"], query, body)
-            document = await asyncio.to_thread(_settled, work, asking)
-            await exchange.answer_json(self.made if adds else 200, document, {"cache-control": "no-store"})
-        except Left:
-            return
-        except (LLMManagerError, Refused) as error:
-            no = error.refusal if isinstance(error, Refused) else refusals.of_error(error)
-            await exchange.answer_json(no.status, error_body(no.status, no.code, no.message, no.param), no.headers)
+        actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
+        adds = scope["method"] == "POST"
+        body = read_json(await exchange.body()) if adds else {}
+        work = self.post if adds and self.post is not None else self.get
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        asking = Asking(services, actor, scope["path_params"], query, body)
+        document = await asyncio.to_thread(_settled, work, asking)
+        await exchange.answer_json(self.made if adds else 200, document, {"cache-control": "no-store"})
 
 
 def _settled(work: Callable[[Asking], Any], asking: Asking) -> Any:

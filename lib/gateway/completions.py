@@ -5,14 +5,11 @@ comes back. The app and the person in the ledger come from the key alone.
 """
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
-from starlette.types import Receive, Scope, Send
 
 from lib import services as service_root
 from lib.access.grants import Endpoint
@@ -24,9 +21,10 @@ from lib.calls.prompt_tokens import estimate_prompt
 from lib.calls.request import CallRequest, Origin
 from lib.configs.scope import in_scope
 from lib.errors import LLMManagerError
-from lib.gateway import prompt_field, refusals
+from lib.gateway import boundary, prompt_field, refusals
 from lib.gateway.answers import Answer, Writer
-from lib.gateway.exchange import Exchange, Left, Refused
+from lib.gateway.boundary import ErrorForm
+from lib.gateway.exchange import Exchange, Refused
 from lib.gateway.limit_headers import anthropic_headers, openai_headers
 from lib.gateway.protocols import (
     anthropic_messages,
@@ -42,10 +40,8 @@ from lib.prompts.template import Filled
 from lib.providers.chunks import Wire
 from lib.providers.kinds import Protocol, ProviderKind
 from lib.providers.parameter_rules import ALLOWED
-from lib.providers.redaction import redact
 from lib.services import Services
 
-log = logging.getLogger(__name__)
 _LONG = 100_000  # bytes of a body that is read in a thread
 _TRAVELS = (b"anthropic-version", b"anthropic-beta", b"openai-beta")  # headers that belong to a protocol
 
@@ -58,49 +54,23 @@ class Door:
     protocol: Protocol
     read: Callable[[dict[str, Any]], Asked]
     make_writer: Callable[[LiveCall, Asked], Writer]
-    make_error: Callable[[int, str, str, str | None], dict[str, Any]] = openai_chat.error_body
+    errors: ErrorForm = boundary.OPENAI
     limit_headers: Callable[[Verdict], Mapping[str, str]] = openai_headers
     words: str = ""  # the field that a prompt template's text goes into
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that came by ASGI."""
-        await self.answer(Exchange(scope, receive, send))
-
     async def answer(self, exchange: Exchange) -> None:
-        """Answer a request."""
+        """Answer a request; what can't be answered is raised."""
         services = service_root.current()
+        actor = await caller(exchange, services, self.endpoint)
+        body = read_json(await exchange.body())
+        filled = await prompt_field.take(services, actor, body, self.words) if self.words else None
+        asked = self.read(body)
+        answer = Answer(exchange, _Form(self, asked), services.calls, streams=asked.stream)
         try:
-            actor = await caller(exchange, services, self.endpoint)
-            body = read_json(await exchange.body())
-            filled = await prompt_field.take(services, actor, body, self.words) if self.words else None
-            asked = self.read(body)
-            form = _Form(self, asked)
-            answer = Answer(exchange, form, services.calls, streams=asked.stream)
-            try:
-                call = await services.calls.answer(_call(actor, asked, self.protocol, exchange, filled), answer)
-            finally:
-                answer.stop_watching()
-            await answer.finish(call)
-        except Left:
-            return
-        except (LLMManagerError, Refused) as error:
-            if exchange.began:
-                raise
-            await self.refuse(exchange, error)
-        except Exception as bug:  # a request's boundary: also a bug is told in the protocol's own shape
-            log.error("a request failed:\n%s", redact("".join(traceback.format_exception(bug))))
-            if exchange.began:
-                raise
-            await self.refuse(exchange, Refused(refusals.INTERNAL))
-
-    async def refuse(self, exchange: Exchange, error: LLMManagerError | Refused) -> None:
-        """Say no, in the protocol's own shape."""
-        refusal = error.refusal if isinstance(error, Refused) else refusals.of_error(error)
-        await exchange.answer_json(refusal.status, self.error(refusal), refusal.headers)
-
-    def error(self, refusal: Refusal) -> dict[str, Any]:
-        """The body of a refusal."""
-        return self.make_error(refusal.status, refusal.code, refusal.message, refusal.param)
+            call = await services.calls.answer(_call(actor, asked, self.protocol, exchange, filled), answer)
+        finally:
+            answer.stop_watching()
+        await answer.finish(call)
 
 
 class _Form(Struct, frozen=True):
@@ -112,8 +82,8 @@ class _Form(Struct, frozen=True):
     def writer(self, call: LiveCall) -> Writer:
         return self.door.make_writer(call, self.asked)
 
-    def error(self, refusal: Refusal) -> dict[str, Any]:
-        return self.door.error(refusal)
+    def error(self, refusal: Refusal) -> bytes:
+        return self.door.errors.body(refusal)
 
     def limit_headers(self, verdict: Verdict) -> Mapping[str, str]:
         return self.door.limit_headers(verdict)
@@ -182,7 +152,7 @@ MESSAGES = Door(
     Protocol.MESSAGES,
     anthropic_question.read,
     lambda call, asked: anthropic_messages.Writer(call.call_id, asked.model, call.prompt_estimate),
-    anthropic_messages.error_body,
+    boundary.ANTHROPIC,
     anthropic_headers,
     words="messages",
 )
@@ -198,27 +168,21 @@ def _asked(body: bytes) -> Asked:
     return MESSAGES.read(read_json(body))
 
 
-async def count_tokens(scope: Scope, receive: Receive, send: Send) -> None:
+async def count_tokens(exchange: Exchange) -> None:
     """`POST /v1/messages/count_tokens`: an estimate for the model it would go to; nothing is sent upstream.
 
     A model that nobody here knows, or that could not be asked this, is counted as Anthropic's.
     """
-    exchange = Exchange(scope, receive, send)
+    services = service_root.current()
+    actor = await caller(exchange, services, Endpoint.MESSAGES)
+    body = await exchange.body()
+    asked = await asyncio.to_thread(_asked, body) if len(body) > _LONG else _asked(body)
+    model = asked.model
+    if actor.key is not None and not actor.key.allows_model(model):  # by an id, perhaps
+        await asyncio.to_thread(in_scope, actor, model, lambda: services.configurations.get(actor, model))
     try:
-        services = service_root.current()
-        actor = await caller(exchange, services, Endpoint.MESSAGES)
-        body = await exchange.body()
-        asked = await asyncio.to_thread(_asked, body) if len(body) > _LONG else _asked(body)
-        model = asked.model
-        if actor.key is not None and not actor.key.allows_model(model):  # by an id, perhaps
-            await asyncio.to_thread(in_scope, actor, model, lambda: services.configurations.get(actor, model))
-        try:
-            told = await asyncio.to_thread(services.calls.quote, _call(actor, asked, Protocol.MESSAGES, exchange))
-            tokens = told.prompt_tokens
-        except LLMManagerError:
-            tokens = estimate_prompt(measure(asked.body), ProviderKind.ANTHROPIC, model)
-        await exchange.answer_json(200, {"input_tokens": tokens}, {})
-    except Left:
-        return
-    except (LLMManagerError, Refused) as error:
-        await MESSAGES.refuse(exchange, error)
+        told = await asyncio.to_thread(services.calls.quote, _call(actor, asked, Protocol.MESSAGES, exchange))
+        tokens = told.prompt_tokens
+    except LLMManagerError:
+        tokens = estimate_prompt(measure(asked.body), ProviderKind.ANTHROPIC, model)
+    await exchange.answer_json(200, {"input_tokens": tokens}, {})

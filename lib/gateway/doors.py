@@ -5,20 +5,21 @@ model are bare ASGI; the rest are ordinary routes.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lib.gateway import models
+from lib.gateway import boundary, models
 from lib.gateway.completions import DOORS, count_tokens
-from lib.gateway.exchange import Exchange
+from lib.gateway.exchange import Exchange, Refused
 from lib.gateway.heads import fault_of
-from lib.gateway.protocols import anthropic_messages, native, openai_chat
+from lib.gateway.refusals import Refusal
 
-_Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+_Handler = Callable[[Exchange], Awaitable[None]]
 _MODEL_DOORS: dict[str, tuple[str, _Handler]] = {
-    **{path: ("POST", door) for path, door in DOORS.items()},
+    **{path: ("POST", door.answer) for path, door in DOORS.items()},
     "/v1/messages/count_tokens": ("POST", count_tokens),
     models.PATH: ("GET", models.models),
 }
@@ -34,46 +35,31 @@ class Doors:
         self._paths = frozenset(getattr(route, "path", "") for route in routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a program's request, or let the request through."""
+        """Answer a program's request, or let the request through; either way no exception leaves."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        exchange = Exchange(scope, receive, send)
+        form = boundary.form_of(scope["path"], exchange.headers)
+        await boundary.answer(exchange, form, partial(self._route, exchange, scope, receive))
+
+    async def _route(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         path = scope["path"]
         raw = scope.get("raw_path") or path.encode("utf-8", "surrogateescape")
         if (fault := fault_of(scope["headers"], raw, scope.get("http_version", "1.1"))) is not None:
-            await _refuse(scope, receive, send, 400, fault)
-            return
+            raise Refused(Refusal(400, "invalid_request", fault))
         if (door := _MODEL_DOORS.get(path)) is not None:
             method, handler = door
-            if scope["method"] == method:
-                await handler(scope, receive, send)
-            else:
-                await _refuse(scope, receive, send, 405, f"{path} takes {method} alone.", {"allow": method})
+            if scope["method"] != method:
+                raise HTTPException(405, headers={"allow": method})
+            await handler(exchange)
         elif path.startswith(f"{models.PATH}/"):
-            await models.models(scope, receive, send)
+            await models.models(exchange)
         elif path in self._paths or path.startswith(_FOLDERS):
-            try:
-                await self._routes({**scope, "app": self}, receive, send)  # with an app a wrong method is an exception
-            except HTTPException as error:
-                allowed = dict(error.headers or {})
-                message = f"{path} takes {allowed.get('Allow', 'other methods')} alone."
-                await _refuse(scope, receive, send, error.status_code, message, allowed)
+            await self._routes({**scope, "app": self}, receive, exchange.send)  # with an app a wrong method is raised
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, exchange.send)
 
 
-async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    await _refuse(scope, receive, send, 404, "There is nothing at this address. See /openapi.json for those there are.")
-
-
-async def _refuse(
-    scope: Scope, receive: Receive, send: Send, status: int, message: str, headers: dict[str, str] | None = None
-) -> None:
-    code = {400: "invalid_request", 404: "not_found"}.get(status, "method_not_allowed")
-    if scope["path"].startswith("/v1/messages"):
-        body = anthropic_messages.error_body(status, code, message)
-    elif scope["path"].startswith("/v1/"):
-        body = openai_chat.error_body(status, code, message)
-    else:
-        body = native.error_body(status, code, message)
-    await Exchange(scope, receive, send).answer_json(status, body, headers or {})
+async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise HTTPException(404, "There is nothing at this address. See /openapi.json for those there are.")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from lib.calls.deadline import Deadline
 from lib.gateway import unpacking
@@ -43,6 +43,11 @@ class Exchange:
     def header(self, name: str) -> str:
         """A header's value, or an empty text."""
         return self.headers.get(name.encode(), b"").decode("latin-1")
+
+    @property
+    def path(self) -> str:
+        """The address without its query."""
+        return str(self._scope["path"])
 
     @property
     def token(self) -> str:
@@ -94,10 +99,14 @@ class Exchange:
 
     async def begin(self, status: int, headers: Mapping[str, str], content_type: str = JSON) -> None:
         """Send the head."""
-        self.began = True
         lines = [(b"content-type", content_type.encode()), (b"x-content-type-options", b"nosniff")]
         lines += [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+        await self.send({"type": "http.response.start", "status": status, "headers": lines})
+
+    async def send(self, message: Message) -> None:
+        """Send an ASGI message, of a route that speaks ASGI itself."""
+        self.began = True
+        await self._send(message)
 
     async def write(self, data: bytes) -> None:
         """Send a part of the body."""
@@ -107,9 +116,9 @@ class Exchange:
         """Send the last part."""
         await self._send({"type": "http.response.body", "body": data})
 
-    async def answer(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
+    async def answer(self, status: int, data: bytes, headers: Mapping[str, str], content_type: str = JSON) -> None:
         """Send a whole answer."""
-        await self.begin(status, {"content-length": str(len(data)), **headers})
+        await self.begin(status, {"content-length": str(len(data)), **headers}, content_type)
         await self.end(data)
 
     async def answer_json(self, status: int, document: Any, headers: Mapping[str, str]) -> None:

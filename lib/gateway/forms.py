@@ -86,6 +86,12 @@ def setup_page(error: LLMManagerError | None = None, name: str = "", code: str =
     return _page("Create the administrator", intro, fields, "Create account and sign in", note, "/setup", error)
 
 
+def error_page(message: str) -> str:
+    """What can't be shown, and why."""
+    title = "This page can't be shown"
+    return f'{_head(title)}<p class="error" role="alert">{escape(message)}</p></main></body></html>'
+
+
 def _page(
     title: str, intro: str, fields: Sequence[Field], button: str, note: str, action: str, error: LLMManagerError | None
 ) -> str:
@@ -95,12 +101,18 @@ def _page(
     focus = at_field if at_field in known else next((field.name for field in fields if not field.value), "")
     inputs = "".join(_input(field, error if at_field == field.name else None, field.name == focus) for field in fields)
     return (
+        f"{_head(title)}"
+        f'{f"<p>{escape(intro)}</p>" if intro else ""}{box}<form method="post" action="{action}">{inputs}'
+        f'<button type="submit">{escape(button)}</button></form><p class="hint">{escape(note)}</p></main></body></html>'
+    )
+
+
+def _head(title: str) -> str:
+    return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width,initial-scale=1"><title>{escape(title)} · LLM Manager</title>'
         f'<link rel="icon" href="{_ICON}"><style>{_STYLE}</style></head>'
         f"<body><main>{_LOGO}<h1>{escape(title)}</h1>"
-        f'{f"<p>{escape(intro)}</p>" if intro else ""}{box}<form method="post" action="{action}">{inputs}'
-        f'<button type="submit">{escape(button)}</button></form><p class="hint">{escape(note)}</p></main></body></html>'
     )
 
 

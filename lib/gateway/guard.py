@@ -90,36 +90,15 @@ class Guard:
         if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
             await _answer(send_secured, 403, "This request came from another site.")
         elif path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
-            await self._open(scope, receive, send_secured)
+            await self._app(scope, receive, send_secured)
         else:
-            try:
-                door = None if await self._has_session(scope, headers) else await self._door(scope)
-            except _STORE_FAILURES as error:
-                log.error("No session could be checked: %s", error)
-                await _answer(send_secured, 503, "The database does not answer. Try again in a moment.")
-                return
+            door = None if await self._has_session(scope, headers) else await self._door(scope)
             if door is None:
                 await self._app(scope, receive, send_secured)
             elif scope["method"] in SAFE_METHODS and not path.startswith(CLOSED_FOLDERS):
                 await _redirect(send_secured, door)
             else:
                 await _answer(send_secured, 401, "Sign in first.")
-
-    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def send_noticed(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_noticed)
-        except _STORE_FAILURES as error:
-            if started:
-                raise
-            log.error("%s can't be answered: %s", scope["path"], error)
-            await _answer(send, 503, "The database does not answer. Try again in a moment.")
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)

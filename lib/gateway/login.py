@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from lib import services
 from lib.access.users import User
-from lib.errors import InstallationError, InvalidInput, LLMManagerError, Throttled
-from lib.gateway import cookies, forms
+from lib.errors import InvalidInput, LLMManagerError
+from lib.gateway import cookies, forms, refusals
 from lib.gateway.guard import sockets
 from lib.services import Services
 
@@ -109,9 +109,9 @@ async def _signed_in(request: Request, token: str, target: str) -> Response:
 
 
 def _refused(page: str, error: LLMManagerError) -> Response:
-    if isinstance(error, Throttled):
-        return HTMLResponse(page, 429, headers=_NO_STORE | {"retry-after": str(error.retry_after)})
-    return HTMLResponse(page, 503 if isinstance(error, InstallationError) else 400, headers=_NO_STORE)
+    refusal = refusals.of_error(error)
+    status = refusal.status if refusal.status in (429, 503) else 400  # what was typed, which the page explains
+    return HTMLResponse(page, status, headers=_NO_STORE | dict(refusal.headers))
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -2,30 +2,24 @@
 
 import asyncio
 
-from starlette.types import Receive, Scope, Send
-
 from lib import services as service_root
 from lib.access.grants import Endpoint
 from lib.access.permissions import Actor
-from lib.errors import LLMManagerError, NotFound
-from lib.gateway.completions import CHAT, MESSAGES, caller
-from lib.gateway.exchange import Exchange, Refused
+from lib.errors import NotFound
+from lib.gateway.completions import caller
+from lib.gateway.exchange import Exchange
 from lib.gateway.protocols import anthropic_messages, openai_chat
 
 PATH = "/v1/models"
 
 
-async def models(scope: Scope, receive: Receive, send: Send) -> None:
+async def models(exchange: Exchange) -> None:
     """`GET /v1/models` and `GET /v1/models/{slug}`."""
-    exchange, services = Exchange(scope, receive, send), service_root.current()
     is_anthropic = bool(exchange.header("anthropic-version"))
-    try:
-        actor = await caller(exchange, services, Endpoint.MODELS)
-        found = await asyncio.to_thread(_usable, actor, scope["path"].removeprefix(PATH).strip("/"))
-        body = (anthropic_messages if is_anthropic else openai_chat).models_body(found)
-        await exchange.answer_json(200, body if scope["path"] == PATH else body["data"][0], {})
-    except (LLMManagerError, Refused) as error:
-        await (MESSAGES if is_anthropic else CHAT).refuse(exchange, error)
+    actor = await caller(exchange, service_root.current(), Endpoint.MODELS)
+    usable = await asyncio.to_thread(_usable, actor, exchange.path.removeprefix(PATH).strip("/"))
+    body = (anthropic_messages if is_anthropic else openai_chat).models_body(usable)
+    await exchange.answer_json(200, body if exchange.path == PATH else body["data"][0], {})
 
 
 def _usable(actor: Actor, wanted: str) -> list[tuple[str, str, int]]:

@@ -10,22 +10,19 @@ of such wishes is refused, for the parser would run the body as the next request
 """
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from lib.gateway import heads, refusals
+from lib.gateway import boundary, heads
 from lib.gateway.completions import DOORS, Door
-from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, Refused, by_name, check_size, too_slow
+from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, by_name, check_size, too_slow
 from lib.gateway.silence import Silence
 from lib.one_turn import TurnTransport
-from lib.providers.redaction import redact
 
-log = logging.getLogger(__name__)
 _LONGEST_HEAD = 64 * 1024
 _HEAD_S = 20.0  # for a head to come in
 _MOST_QUEUED, _FAR_TOO_MANY = 4, 100  # requests before the last one is answered: the next wait, or are refused
@@ -168,14 +165,7 @@ class Straight(Exchange):
     async def serve(self, door: Door) -> None:
         """Answer; what has no answer, or but a part of one, ends its connection."""
         try:
-            await door.answer(self)
-        except asyncio.CancelledError:  # the server stops and can't wait any longer
-            if not self.began:
-                self.keep_alive = False
-                await door.refuse(self, Refused(refusals.STOPPED))
-            raise
-        except Exception as bug:
-            log.error("an answer broke off:\n%s", redact("".join(traceback.format_exception(bug))))
+            await boundary.answer(self, door.errors, partial(door.answer, self))
         finally:
             if not self.response_complete:
                 self._transport.close()
@@ -239,10 +229,10 @@ class Straight(Exchange):
             self._transport.write(self._head + last)
             self._complete()
 
-    async def answer(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
+    async def answer(self, status: int, data: bytes, headers: Mapping[str, str], content_type: str = JSON) -> None:
         """Send a whole answer."""
         if await self._may_write():
-            head = self._head_of(status, {"content-length": str(len(data)), **headers}, JSON)
+            head = self._head_of(status, {"content-length": str(len(data)), **headers}, content_type)
             self.began = True
             self._transport.write(head + data)
             self._complete()

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from lib.gateway import straight
+from lib.gateway import boundary, straight
 from lib.gateway.straight import StraightProtocol
 
 pytestmark = pytest.mark.feature("GATE-5")
@@ -45,27 +45,29 @@ class Transport:
 
 
 class Echo:
-    """A door that says what it was sent; `wait` holds it back."""
+    """A door that says what it was sent; `wait` holds it back, `bug` ends it."""
+
+    errors = boundary.OPENAI
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []
         self.exchanges: list[weakref.ref[Any]] = []
         self.wait: asyncio.Event | None = None
+        self.bug: Exception | None = None
         self.has_left = False
 
     async def answer(self, exchange: Any) -> None:
         body = await exchange.body()
         self.asked.append(body)
         self.exchanges.append(weakref.ref(exchange))
+        if self.bug is not None:
+            raise self.bug
         if self.wait is not None:
             gone = asyncio.ensure_future(exchange.gone())
             await asyncio.wait([gone, asyncio.ensure_future(self.wait.wait())], return_when=asyncio.FIRST_COMPLETED)
             self.has_left = gone.done()
             gone.cancel()
         await exchange.answer(200, body, {})
-
-    async def refuse(self, exchange: Any, refused: Any) -> None:
-        await exchange.answer(refused.refusal.status, b"stopped", {})
 
 
 async def other(scope: Any, receive: Any, send: Any) -> None:
@@ -304,5 +306,20 @@ def test_who_is_not_answered_when_the_server_stops_is_told(door: Echo) -> None:
         await until(lambda: transport.closed)
         assert transport.seen.startswith(b"HTTP/1.1 503 ")
         assert b"connection: close\r\n" in transport.seen
+
+    run(test)
+
+
+def test_a_bug_behind_a_door_is_answered_in_its_form_and_logged(door: Echo, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(connect: Any) -> None:
+        door.bug = RuntimeError("a bug with sk-0123456789abcdefghijklmnop")
+        protocol, transport = connect()
+        protocol.data_received(ASKED)
+        await until(lambda: transport.seen)
+        assert transport.seen.startswith(b"HTTP/1.1 500 ")
+        assert b'"code": "internal"' in transport.seen
+        assert b"a bug" not in transport.seen
+        assert "a bug with [hidden]" in caplog.text
+        assert not transport.closed, "the next request is answered"
 
     run(test)
