@@ -7,6 +7,8 @@
 import argparse
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,37 +118,89 @@ def create(arguments: argparse.Namespace) -> None:
 
 
 def ingest(arguments: argparse.Namespace) -> None:
-    """Add everything, take it in here, and say what became of each; status 1 when one failed."""
-    from lib.errors import NotFound
+    """Add everything, take it in here, and say what became of each file; status 1 when one failed."""
     from lib.knowledge.documents import About
 
     about = About(kind=arguments.kind, tags=tuple(arguments.tags), dated=arguments.dated)
+    rows: list[dict[str, Any]] = []
     with opened_services() as services:
-        try:
-            collection = services.collections.get(OPERATOR, arguments.collection)
-        except NotFound:
-            collection = services.collections.create(OPERATOR, arguments.collection)
-        ids: list[str] = []
-        rows: list[dict[str, Any]] = []
-        for source in arguments.sources:
-            if source.startswith(("http://", "https://")):
-                ids.append(services.documents.add_url(OPERATOR, collection.id, source, about).id)
-                continue
-            if (corpus := _corpus(Path(source))) is not None:
-                rows.append(_take_in(services, collection.id, corpus, about))
-                continue
-            for path in _files(Path(source)):
-                added, _ = services.documents.add(
-                    OPERATOR, collection.id, path.name, path.read_bytes(), about, "command"
-                )
-                ids.append(added.id)
-        found = _taken_in(services, list(dict.fromkeys(ids)))
-    rows += [
-        {"id": d.id, "title": d.title, "state": d.state, "chunks": d.chunks_total, "error": d.error} for d in found
-    ]
+        collection_id = _collection_named(services, arguments.collection)
+        added: list[tuple[str, str]] = []  # a file's name and its document
+        for name, source in _named_sources(arguments.sources):
+            try:
+                if isinstance(source, Path) and (corpus := _corpus(source)) is not None:
+                    rows.append(_take_in(services, collection_id, corpus, about))
+                else:
+                    added.append((name, _add(services, collection_id, name, source, about)))
+            except InvalidInput as error:
+                rows.append(_verdict(name, error=str(error)))
+        documents = {one.id: one for one in _taken_in(services, [*dict.fromkeys(key for _, key in added)])}
+    rows += [_verdict(name, documents[key]) for name, key in added]
     output.show(rows, as_json=arguments.json, empty="Nothing was added.")
-    if any(row["state"] == "failed" for row in rows):
+    failed = [row for row in rows if row["state"] == "failed"]
+    if failed:
+        print(f"{len(failed):,} of {len(rows):,} failed:", file=sys.stderr)
+        for row in failed:
+            print(f"  {row['title']}: {row['error']}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _collection_named(services: "Services", name: str) -> str:
+    from lib.errors import NotFound
+
+    try:
+        return str(services.collections.get(OPERATOR, name).id)
+    except NotFound:
+        return str(services.collections.create(OPERATOR, name).id)
+
+
+def _named_sources(sources: Sequence[str]) -> list[tuple[str, "Path | str"]]:
+    """Every file and address with the name that it is kept under: its path within the folder, or as it was written.
+
+    Names that would be the same get the folders above them.
+    """
+    found: list[tuple[str, Path | str]] = []
+    for source in sources:
+        path = Path(source)
+        if source.startswith(("http://", "https://")):
+            found.append((source, source))
+        elif path.is_dir() and _corpus(path) is None:
+            found += [(one.relative_to(path).as_posix(), one) for one in _files(path)]
+        else:
+            is_plain = not path.is_absolute() and ".." not in path.parts
+            found.append((path.as_posix() if is_plain else path.name, path))
+    often = Counter(name for name, _ in found)
+    return [(name if often[name] == 1 else _longer_name(name, source), source) for name, source in found]
+
+
+def _longer_name(name: str, source: "Path | str") -> str:
+    return source.resolve().as_posix().lstrip("/") if isinstance(source, Path) else name
+
+
+def _add(services: "Services", collection_id: str, name: str, source: "Path | str", about: Any) -> str:
+    """The id of the document that a file or an address becomes; InvalidInput says why it becomes none."""
+    if isinstance(source, str):
+        return str(services.documents.add_url(OPERATOR, collection_id, source, about).id)
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{name} can't be read.", f"{error.strerror}.") from None
+    return str(services.documents.add(OPERATOR, collection_id, name, data, about, "command")[0].id)
+
+
+def _verdict(name: str, document: Any = None, error: str | None = None) -> dict[str, Any]:
+    """What became of a file."""
+    if document is None:
+        return {"id": None, "title": name, "state": "failed", "chunks": 0, "note": None, "error": error}
+    note = document.note if document.source_name == name[-300:] else f"the same as {document.title}"
+    return {
+        "id": document.id,
+        "title": name,
+        "state": document.state_in_words,
+        "chunks": document.chunks_total,
+        "note": note,
+        "error": document.error,
+    }
 
 
 def _corpus(path: Path) -> Path | None:
@@ -166,15 +220,17 @@ def _take_in(services: "Services", collection_id: str, path: Path, about: Any) -
     done = services.corpora.take_in(OPERATOR, collection_id, entries, about, told)
     told_in_all = f"{done.added:,} added, {done.unchanged:,} unchanged, {done.empty:,} without words"
     print(f"{path}: {len(entries):,} documents, {told_in_all}", file=sys.stderr)
-    return {"id": None, "title": path.name, "state": "ready", "chunks": done.passages, "error": None}
+    return {"id": None, "title": path.name, "state": "ready", "chunks": done.passages, "note": None, "error": None}
 
 
 def _taken_in(services: "Services", ids: list[str]) -> list[Any]:
     """The documents when each is ready or failed; another process may be at some of them."""
+    from lib.knowledge.documents import SETTLED
+
     while True:
         services.ingest.run_due()
         found = [services.documents.get(OPERATOR, one) for one in ids]
-        if all(one.state in ("ready", "failed") for one in found):
+        if all(one.state in SETTLED for one in found):
             return found
         time.sleep(0.5)
 
@@ -184,8 +240,8 @@ def list_documents(arguments: argparse.Namespace) -> None:
     with opened_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
         rows = [
-            {"id": d.id, "title": d.title, "kind": d.kind, "state": d.state, "chunks": d.chunks_total}
-            | {"language": d.language, "error": d.error}
+            {"id": d.id, "title": d.title, "kind": d.kind, "state": d.state_in_words, "chunks": d.chunks_total}
+            | {"language": d.language, "note": d.note, "error": d.error}
             for d in services.documents.list(OPERATOR, collection.id)
         ]
     output.show(rows, as_json=arguments.json, empty="No documents yet.")
@@ -258,12 +314,10 @@ def delete(arguments: argparse.Namespace) -> None:
         services.collections.delete(OPERATOR, services.collections.get(OPERATOR, arguments.collection).id)
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
-    if not path.is_file():
-        raise InvalidInput(f"{path} can't be read.", "There is no such file or folder.")
-    return [path]
+def _files(folder: Path) -> list[Path]:
+    """The files in a folder and the folders in it; what begins with a dot is left alone."""
+    every = (one for one in folder.rglob("*") if one.is_file())
+    return sorted(one for one in every if not any(p.startswith(".") for p in one.relative_to(folder).parts))
 
 
 def _chunking(arguments: argparse.Namespace) -> Any:

@@ -746,8 +746,8 @@ documents = Table(
     Column("size", BigInteger, nullable=False),  # bytes of the newest version
     Column("sha256", String(64), nullable=False),
     Column("language", String(20), nullable=False, default=""),
-    Column("state", String(10), nullable=False),  # queued, parsing, embedding, ready, failed
-    Column("error", Text),
+    Column("state", String(10), nullable=False),  # queued, parsing, embedding, ready, partial, failed
+    Column("error", Text),  # why it failed; of a partial one what share of its words was read
     Column("chunks_total", Integer, nullable=False, default=0),
     Column("chunks_done", Integer, nullable=False, default=0),
     Column("version", Integer, nullable=False, default=1),  # the newest, which may still be worked on

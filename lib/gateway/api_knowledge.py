@@ -200,9 +200,10 @@ def _collection(one: Any) -> dict[str, Any]:
 
 
 def _document(one: Any) -> dict[str, Any]:
+    progress = ("state", "error", "note", "chunks_total", "chunks_done", "version")
     same = ("id", "collection_id", "title", "kind", "source", "source_name", "media_type", "size", "language")
     return {
-        **{name: getattr(one, name) for name in (*same, "state", "error", "chunks_total", "chunks_done", "version")},
+        **{name: getattr(one, name) for name in (*same, *progress)},
         "serving_version": one.serving_version,
         "tags": list(one.tags),
         "updated_at": moment(one.updated_at),

@@ -39,7 +39,11 @@ _HIT = {
 _DOCUMENT = shape(
     {"id": TEXT, "collection_id": TEXT, "title": TEXT, "kind": TEXT, "tags": array(TEXT), "source": TEXT}
     | {"source_name": TEXT, "media_type": TEXT, "size": COUNT, "language": TEXT, "updated_at": MOMENT}
-    | {"state": one_of("queued", "parsing", "embedding", "ready", "failed"), "error": maybe(TEXT)}
+    | {
+        "state": one_of("queued", "parsing", "embedding", "ready", "partial", "failed"),
+        "error": maybe(TEXT),
+        "note": maybe(TEXT),
+    }
     | {"chunks_total": COUNT, "chunks_done": COUNT, "version": COUNT, "serving_version": maybe(COUNT)}
 )
 SCHEMAS: dict[str, Schema] = {

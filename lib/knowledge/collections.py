@@ -137,7 +137,7 @@ class Collections:
             if embedding_model is not None:
                 values |= {"embedding_model": _model(embedding_model), "change_seq": _C.change_seq + 1}
             connection.execute(update(collections).where(_C.id == row["id"]).values(**values))
-            again = update(documents).where(_D.collection_id == row["id"], _D.state.in_(("ready", "failed")))
+            again = update(documents).where(_D.collection_id == row["id"], _D.state.in_(("ready", "partial", "failed")))
             connection.execute(again.values(state="queued", error=None, interruptions=0, updated_at=utc_now()))
             audit.record(connection, actor, "collection.reindex", row["name"])
         return self.get(actor, collection_id)

@@ -25,6 +25,9 @@ from lib.knowledge.collections import storable, touch
 from lib.knowledge.embedding import Embedder, sha256_of
 from lib.knowledge.words import words_of
 
+PARTIAL = "partial"
+TAKEN_IN = ("ready", PARTIAL)  # states of a document whose newest version is found
+SETTLED = (*TAKEN_IN, "failed")
 KINDS = ("manual", "faq", "api_doc", "code")
 LARGEST = 50 * 1024 * 1024
 PREVIEWED = 200_000
@@ -43,7 +46,10 @@ class About:
 
 @dataclass(frozen=True)
 class Document:
-    """One with its state; it is found as soon as `serving_version` is set."""
+    """One with its state; it is found as soon as `serving_version` is set.
+
+    `partial` is ready, but not all of its words were read: `note` says what share, and why.
+    """
 
     id: str
     collection_id: str
@@ -58,12 +64,18 @@ class Document:
     language: str
     state: str
     error: str | None
+    note: str | None
     chunks_total: int
     chunks_done: int
     version: int
     serving_version: int | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def state_in_words(self) -> str:
+        """The state, or the share that was read: `78 % of the words`."""
+        return self.note.partition(" were read")[0] if self.state == PARTIAL and self.note else self.state
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,7 @@ class Documents:
         source: str = "upload",
     ) -> tuple[Document, bool]:
         """Take a file in; the document and whether there was anything to do (not for bytes that are there)."""
-        about, name = about or About(), _clean(name)
+        about, name = about or About(), _clean(name, keeps_folders=source == "command")
         _check_kind(about.kind)
         if not data:
             raise InvalidInput(f"{name} is empty.", "", "", "file")
@@ -283,8 +295,10 @@ def _of(connection: Connection, actor: Actor, document_id: str, *, writing: bool
 
 
 def _document(row: RowMapping) -> Document:
-    values = {name: row[name] for name in Document.__dataclass_fields__}
-    return Document(**values | {"tags": tuple(row["tags"])})
+    values = {name: row[name] for name in Document.__dataclass_fields__ if name != "note"}
+    note = row["error"] if row["state"] == PARTIAL else None
+    values |= {"tags": tuple(row["tags"]), "note": note, "error": None if note else row["error"]}
+    return Document(**values)
 
 
 def _check_kind(kind: str) -> None:
@@ -292,9 +306,11 @@ def _check_kind(kind: str) -> None:
         raise InvalidInput(f"There is no kind {kind}.", "", f"Choose of {', '.join(KINDS)}.", "kind")
 
 
-def _clean(name: str) -> str:
-    """A file's name without its path and without signs that can't be shown."""
+def _clean(name: str, *, keeps_folders: bool = False) -> str:
+    """A file's name without signs that can't be shown and, where folders don't tell files apart, without them."""
     name = "".join(sign for sign in name if sign.isprintable()).strip()
+    if keeps_folders:
+        return name.replace("\\", "/")[-300:]
     if not name.startswith(("http://", "https://")):
         name = name.replace("\\", "/").rpartition("/")[2]
     return name[:300]

@@ -3,13 +3,21 @@
 import codecs
 import re
 from collections import Counter
-from contextlib import suppress
 
 from lib.files.text import marked_encoding
 
 _ESCAPED = b"\x1b$B"  # here Japanese begins in ISO-2022
 _LOOKED_AT = 200_000
-_DECLARED = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,30})""", re.IGNORECASE)
+_DECLARED = re.compile(
+    rb"""(?:<meta[^>]{0,200}charset|<\?xml[^>]{0,100}encoding)\s*=\s*["']?([\w-]{2,30})""", re.IGNORECASE
+)
+_MEANT = {  # what pages mean by a name is more than the name says (https://encoding.spec.whatwg.org/#names-and-labels)
+    **dict.fromkeys(("iso8859-1", "ascii"), "cp1252"),
+    **{"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs"},
+    **{"iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874"},
+}
+_MARKUP = re.compile(rb"<(script|style)\b.*?</\1\s*>|<[^>]{0,2000}>", re.IGNORECASE | re.DOTALL)
+_FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3,}")
 _CYRILLIC = ("cp1251", "koi8-r", "cp866", "iso8859-5")
 _WESTERN = "àáâãäåæçèéêëìíîïñòóôõöøùúûüÿœßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŒ«»¿¡°§ªº€£·–—‘’“”„…•\u00a0\u00ad"
 _LATIN = (("cp1252", frozenset(_WESTERN)), ("cp1254", frozenset(_WESTERN + "ğşıĞŞİ")))
@@ -51,20 +59,42 @@ def wide_encoding(data: bytes) -> str | None:
 
 def _guessed(data: bytes, first: int) -> str:
     """The encoding of what is not UTF-8; `first` is where that shows."""
-    if (declared := _DECLARED.search(data[:2048])) is not None:
-        with suppress(LookupError):
-            return codecs.lookup(declared[1].decode()).name
-    some = data[max(0, first - 1000) :][:_LOOKED_AT]
+    if (declared := _declared(data)) is not None:
+        return declared
+    some = _MARKUP.sub(b" ", data[max(0, first - 1000) :][:_LOOKED_AT])
     foreign = bytes(byte for byte in some if byte > 127)
-    letters = sum(chr(byte).isalpha() for byte in some if byte < 128)
-    if len(foreign) > letters:
+    is_latin = _is_latin(some)
+    if not is_latin:
         for encoding in _CYRILLIC:
             if sum(sign in _FREQUENT for sign in foreign.decode(encoding, "replace")) > 0.8 * len(foreign):
                 return encoding
-    for encoding, alphabet in _LATIN if len(foreign) <= letters else ():
+    for encoding, alphabet in _LATIN if is_latin else ():
         if sum(sign in alphabet for sign in foreign.decode(encoding, "replace")) > 0.97 * len(foreign):
             return encoding
     from charset_normalizer import from_bytes
 
     best = from_bytes(some).best()
     return best.encoding if best is not None and best.encoding != "ascii" else "cp1252"
+
+
+def _declared(data: bytes) -> str | None:
+    """The encoding that a page names, unless its bytes belie it."""
+    named = _DECLARED.search(data[:4096])
+    try:
+        encoding = "" if named is None else codecs.lookup(named[1].decode()).name
+        encoding = _MEANT.get(encoding, encoding)
+        if not encoding or encoding.startswith("utf"):
+            return None
+        text = data[:_LOOKED_AT].decode(encoding, "strict" if len(data) <= _LOOKED_AT else "ignore")
+    except (LookupError, UnicodeError):
+        return None
+    foreign = [sign for sign in text if sign > "\x7f"]
+    alphabet = dict(_LATIN).get(encoding)
+    usual = sum(sign in alphabet if alphabet else not sign.isspace() for sign in foreign)
+    is_belied = alphabet is not None and not _is_latin(_MARKUP.sub(b" ", data[:_LOOKED_AT]))
+    return encoding if usual > 0.97 * len(foreign) and not is_belied else None
+
+
+def _is_latin(some: bytes) -> bool:
+    """Whether bytes above ASCII stand alone among ASCII's letters, and not in words of their own."""
+    return 2 * sum(map(len, _FOREIGN_RUN.findall(some))) < sum(byte > 127 for byte in some)

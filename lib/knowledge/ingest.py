@@ -18,6 +18,7 @@ from lib.knowledge import sandbox
 from lib.knowledge.access import actor_of
 from lib.knowledge.chunking import Chunking, Piece, cut, pages_of
 from lib.knowledge.collections import touch
+from lib.knowledge.documents import PARTIAL
 from lib.knowledge.embedding import Embedder, sha256_of
 from lib.knowledge.held import HELD, renewed
 from lib.knowledge.words import language_of, words_of
@@ -115,7 +116,12 @@ class Ingest:
             for number, (piece, text) in enumerate(zip(pieces, texts, strict=True))
         ]
         with self._store.write() as connection:
-            values = {"state": "ready", "error": None, "chunks_total": len(rows), "chunks_done": len(rows)}
+            values = {
+                "state": PARTIAL if parsed.note else "ready",
+                "error": parsed.note,
+                "chunks_total": len(rows),
+                "chunks_done": len(rows),
+            }
             values |= {"serving_version": row["version"], "language": language, "worker_id": None, "worker_until": None}
             mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
             if not connection.execute(update(documents).where(mine).values(**values, updated_at=utc_now())).rowcount:

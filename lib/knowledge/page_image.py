@@ -9,6 +9,8 @@ import io
 import math
 import sys
 
+from lib.knowledge.readers.paper import PageText, page_text
+
 MOST_PIXELS, LONGEST_SIDE = 8_000_000, 8_000
 _MARK = (255, 214, 0, 96)
 
@@ -22,9 +24,8 @@ def draw(data: bytes, page_number: int, start: int, count: int, scale: float) ->
     page = document[page_number]
     width, height = page.get_size()
     scale = bounded_scale(width, height, scale)
-    words = page.get_textpage()
-    count = min(count, words.count_chars() - start)
-    found = [words.get_rect(n) for n in range(words.count_rects(start, count))] if count > 0 else []
+    read = page_text(page)
+    found = [read.words.get_rect(n) for n in range(_count_rects(read, start, count))]
     picture = page.render(scale=scale).to_pil().convert("RGBA")
     marks = Image.new("RGBA", picture.size)
     pen = ImageDraw.Draw(marks)
@@ -34,6 +35,16 @@ def draw(data: bytes, page_number: int, start: int, count: int, scale: float) ->
     out = io.BytesIO()
     Image.alpha_composite(picture, marks).convert("RGB").save(out, "PNG", optimize=False)
     return out.getvalue()
+
+
+def _count_rects(read: PageText, start: int, count: int) -> int:
+    """How many stretches of a page the characters are; what was added at the page's end has none."""
+    last = min(start + count, len(read.text)) - 1
+    if last < start:
+        return 0
+    if read.places is not None:
+        start, last = read.places[start], read.places[last]
+    return int(read.words.count_rects(start, last - start + 1))
 
 
 def bounded_scale(width: float, height: float, scale: float) -> float:

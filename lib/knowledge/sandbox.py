@@ -18,11 +18,15 @@ _turns = Turns(AT_ONCE)
 
 @dataclass(frozen=True)
 class Parsed:
-    """The text of a file; `page_starts` has the offset of each page where there are pages."""
+    """The text of a file; `page_starts` has the offset of each page where there are pages.
+
+    `note` says what share of its words was read; None where it is all of them.
+    """
 
     text: str
     page_starts: list[int] | None
     media_type: str
+    note: str | None = None
 
 
 def parse(name: str, data: bytes, actor: Actor | None = None) -> Parsed:
@@ -37,7 +41,7 @@ def parse(name: str, data: bytes, actor: Actor | None = None) -> Parsed:
         raise _refused(name, error.why) from error
     if "refused" in answer:
         raise _refused(name, answer["refused"])
-    return Parsed(answer["text"], answer["page_starts"], answer["media_type"])
+    return Parsed(answer["text"], answer["page_starts"], answer["media_type"], answer["note"])
 
 
 def draw(data: bytes, page_number: int, start: int, count: int, scale: float, actor: Actor) -> bytes:

@@ -8,7 +8,7 @@ from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
 from lib.knowledge.chunking import Chunking
 from lib.knowledge.collections import Collection
-from lib.knowledge.documents import KINDS, About, Chunk, Document
+from lib.knowledge.documents import KINDS, TAKEN_IN, About, Chunk, Document
 from lib.services import Services
 from lib.ui import blocks, format
 
@@ -17,6 +17,7 @@ _STATES = {
     "parsing": ("Reading", "blue"),
     "embedding": ("Embedding", "blue"),
     "ready": ("Ready", "green"),
+    "partial": ("Partly read", "orange"),
     "failed": ("Failed", "red"),
 }
 _SHOWN, _PASSAGES = 50, 10
@@ -121,16 +122,19 @@ def _line(services: Services, actor: Actor, one: Collection, document: Document)
     with st.container(border=True):
         with blocks.row(gap="xsmall"):
             st.markdown(f"**{blocks.plain(document.title)}**", width="stretch")
+            label = document.state_in_words if document.note else label
             if document.state == "embedding" and document.chunks_total:
                 label += f" {document.chunks_done}/{document.chunks_total}"
-            if document.serving_version and document.state != "ready":
+            if document.serving_version and document.state not in TAKEN_IN:
                 st.badge(f"Version {document.serving_version} is found meanwhile", color="gray")
             st.badge(label, color=colour)  # type: ignore[arg-type]
         about = [document.kind.replace("_", " "), f"{document.size / 1024:,.0f} kB"]
-        about += [f"{document.chunks_total:,} passages"] if document.state == "ready" else []
+        about += [f"{document.chunks_total:,} passages"] if document.state in TAKEN_IN else []
         about += [document.language] if document.language else []
         about += [f"tags: {', '.join(document.tags)}"] if document.tags else []
         st.caption(blocks.plain(" · ".join(about)))
+        if document.note:
+            st.caption(blocks.plain(document.note))
         if document.error:
             blocks.show_failure(document.error)
         with blocks.row(gap="xsmall"):

@@ -20,6 +20,7 @@ from lib.knowledge.chunking import Chunking
 from lib.knowledge.held import renewed
 from lib.knowledge.ingest import Ingest
 from tests.knowledge.knowledge_rig import MODEL, KnowledgeRig
+from tests.knowledge.test_readers import hidden_from_the_reader
 
 pytestmark = pytest.mark.feature("RAG-1")
 TEXT = "\n\n".join(f"Paragraph {n} speaks of {word} and nothing else." * 3 for n, word in enumerate("abcdef"))
@@ -308,3 +309,18 @@ def test_the_model_that_counts_words_is_no_model_of_meaning(rig: KnowledgeRig) -
     one, two, other = rig.services.embedder.embed(rig.amira, MODEL, ["a red fox", "fox red a", "some blue sky"])
     assert one @ two == pytest.approx(1)
     assert one @ other < 0.5
+
+
+@pytest.mark.feature("RAG-1")
+def test_a_document_of_which_not_all_was_read_is_found_and_says_what_share(rig: KnowledgeRig) -> None:
+    added, _ = rig.services.documents.add(rig.amira, rig.id, "a.docx", hidden_from_the_reader())
+    rig.services.ingest.run_due()
+    (document,) = rig.services.documents.list(rig.amira, rig.id)
+    assert (document.state, document.error) == ("partial", None)
+    assert document.note is not None
+    assert document.state_in_words == document.note.partition(" were read")[0]
+    assert document.state_in_words.endswith(" % of the words")
+    assert set(rig.found("seven eight")) == {"a.docx"}
+    assert rig.services.collections.get(rig.amira, rig.id).ready == 1
+    rig.services.collections.reindex(rig.amira, rig.id)
+    assert rig.services.documents.get(rig.amira, added.id).state == "queued"

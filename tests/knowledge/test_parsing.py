@@ -183,7 +183,7 @@ def part_changed(data: bytes, name: str, old: bytes, new: bytes) -> bytes:
         ("https://a.example/b.html?c=d.txt", b"<p>Words</p><script>no</script>", "Words"),
         ("a.html", f"<html><meta charset=shift_jis><p>{JAPANESE}".encode("shift_jis"), JAPANESE.strip()),
         ("a.html", b"<p style='display: NONE'>no</p><p hidden>no</p><i style='font-size:0px'>no</i><p>Words", "Words"),
-        ("a.txt", "Pay\u200bload\U000e0041 \u202eend".encode(), "Pay load  "),
+        ("a.txt", "Pay\u200bload\U000e0041 \u202eend".encode(), "Payload end"),
         ("a.csv", (",".join(f"c{n}" for n in range(10_000)) + "\n" + ",".join("1" * 10_000)).encode(), "c9999: 1"),
         (
             "far.xlsx",  # one cell in the last of a million rows

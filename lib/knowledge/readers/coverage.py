@@ -1,0 +1,127 @@
+"""How much of a file's words was read: the file is counted in another way than it is read, and the two are compared.
+
+An Office file is searched for the elements that hold text, in every part and whatever wraps them; a page tag by tag,
+without a tree; a PDF sign by sign. Words weigh by their length. Repeated words count as often as they stand in the
+file, except where parts repeat themselves (charts, cells).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lib.knowledge.readers.office import Package
+from lib.knowledge.readers.web import PageWords
+
+WHOLE = 0.98  # a share from which a document counts as read
+_WORD = re.compile(r"[^\W_]+")
+_NO_WORDS = re.compile(
+    r"/(glossary|theme|slideLayouts|slideMasters|notesMasters|handoutMasters|externalLinks|pivotCache|_rels)/"
+    r"|/diagrams/(layout|quickStyle|colors|drawing)|/(styles|settings|numbering|fontTable|webSettings|people)\.xml$"
+)
+_OUT = re.compile(
+    r"<((?:\w+:)?(?:Fallback|moveFrom|rPh|rt))(?=[\s>])[^>]*(?<!/)>.*?</\1>|<c:(?:val|xVal|yVal|bubbleSize)>.*?</c:\w*"
+    r"[vV]al>",
+    re.DOTALL,
+)
+_TEXT = re.compile(
+    r"<((?:\w+:)?(?:t|text|pt))(?:\s[^>]*)?(?<!/)>([^<]*)</|<c:(v)>([^<]*)</|(</(?:\w+:)?(?:p|si|is|comment|num|den)>"
+    r"|<(?:\w+:)?(?:tab|br|cr|p|ptab)(?:\s[^>]*)?/?>)"
+)
+_RUNS = frozenset(("t", "w:t", "a:t"))  # of which several may make a word
+_LARGEST_PAGE, _MOST_SOUGHT = 10_000_000, 300
+_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
+
+
+@dataclass
+class Coverage:
+    """What a file holds, as it is counted while it is read."""
+
+    words: Counter[str] = field(default_factory=Counter)
+    pages: int = 0
+    pages_read: int = 0
+    signs: int = 0
+    signs_read: int = 0
+
+    def add_page(self, *, is_read: bool) -> None:
+        """A page that has something on it."""
+        self.pages += 1
+        self.pages_read += is_read
+
+    def note(self, text: str) -> str | None:
+        """What to say of a text that is not all of the file; None where it is."""
+        share = share_of(self.words, text)
+        if share < WHOLE:
+            return f"{_percent(share)} of the words were read."
+        if self.signs_read < WHOLE * self.signs:
+            why = "The file does not say which letters the others are: it needs text recognition."
+            return f"{_percent(self.signs_read / self.signs)} of the words were read. {why}"
+        if self.pages_read < self.pages:
+            why = f"{self.pages - self.pages_read:,} of {self.pages:,} have no text: pictures need text recognition."
+            return f"{_percent(self.pages_read / self.pages)} of the pages were read. {why}"
+        return None
+
+
+def share_of(held: Counter[str], text: str) -> float:
+    """The share of words that a text has, each weighing its length; 1 where none are held."""
+    total = sum(len(word) * count for word, count in held.items())
+    if not total:
+        return 1.0
+    missing = held - Counter(words_in(text))
+    if not missing:
+        return 1.0
+    dense = "".join(words_in(text))  # where the two cut words otherwise, they are there all the same
+    for word in [*missing][:_MOST_SOUGHT]:
+        if dense.count(word) >= held[word]:
+            del missing[word]
+    return 1 - sum(len(word) * count for word, count in missing.items()) / total
+
+
+def words_in(text: str) -> list[str]:
+    """The words of a text, for comparing."""
+    return _WORD.findall(text.replace("\u00ad", "").replace("\u200b", ""))
+
+
+def office_words(data: bytes) -> Counter[str]:
+    """The words of a Word, PowerPoint or Excel file."""
+    package, found = Package(data), Counter[str]()
+    for name in package.names:
+        if not name.endswith(".xml") or _NO_WORDS.search("/" + name) or name.startswith(("docProps/", "customXml/")):
+            continue
+        words = Counter(words_in("".join(_stretches(package.text(name)))))
+        is_repeating = "charts/" in name or name.startswith("xl/")
+        found += Counter({word: 1 for word in words if not word.isdecimal()}) if is_repeating else words
+    return found
+
+
+def _stretches(xml: str) -> Iterable[str]:
+    for match in _TEXT.finditer(_OUT.sub(" ", xml)):
+        if match[5]:
+            yield " "
+            continue
+        text = match[2] if match[1] else match[4]
+        yield _unescaped(text) if match[1] in _RUNS else f" {_unescaped(text)} "
+
+
+def _unescaped(text: str) -> str:
+    if "&" not in text:
+        return text
+    for entity, sign in _ENTITIES.items():
+        text = text.replace(entity, sign)
+    text = re.sub(r"&#(x?)([0-9a-fA-F]{1,6});", lambda m: chr(min(0x10FFFF, int(m[2], 16 if m[1] else 10))), text)
+    return text.replace("&amp;", "&")
+
+
+def page_words(text: str) -> Counter[str]:
+    """The words that an HTML page shows; none for a page too large to be read twice."""
+    if len(text) > _LARGEST_PAGE:
+        return Counter()
+    parser = PageWords()
+    parser.feed(text)
+    parser.close()
+    return Counter(words_in("".join(parser.stretches)))
+
+
+def _percent(share: float) -> str:
+    """A share that is not all is never told as 100 %."""
+    return f"{min(99, round(100 * share))} %"

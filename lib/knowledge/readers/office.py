@@ -1,0 +1,253 @@
+"""What Word, PowerPoint and Excel files have in common (ECMA-376): parts and their relations, runs of text, formulas,
+charts and diagrams. Elements are known by their local names, so the strict form of the format reads the same.
+"""
+
+import io
+import posixpath
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+from lxml import etree
+
+from lib.knowledge.readers.limits import Refused
+
+Element = Any
+_SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_SILENT = frozenset(
+    {
+        "del", "moveFrom", "delText", "delInstrText", "instrText", "fldData", "rPr", "pPr", "sectPr", "tblPr",
+        "tblGrid", "trPr", "tcPr", "sdtPr", "sdtEndPr", "rt", "bodyPr", "lstStyle", "endParaRPr", "ctrlPr"
+    }
+)  # fmt: skip
+_APART = frozenset(
+    {
+        "txbxContent", "txBody", "p", "tbl", "footnoteReference", "endnoteReference", "commentReference", "chart",
+        "relIds"
+    }
+)  # fmt: skip
+
+
+class Package:
+    """The parts of an Office file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._parts = zipfile.ZipFile(io.BytesIO(data))
+        self.names = frozenset(self._parts.namelist())
+
+    def root(self, name: str) -> Element | None:
+        """A part's element; None where there is no such part. Refused when it is damaged."""
+        if name not in self.names:
+            return None
+        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
+        try:
+            return etree.fromstring(self._parts.read(name), parser)
+        except (etree.XMLSyntaxError, zipfile.BadZipFile, EOFError, ValueError, OSError) as error:
+            raise Refused("It is damaged or was cut off.") from error
+
+    def text(self, name: str) -> str:
+        """A part as it is written, for who counts in it."""
+        data = self._parts.read(name)
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")
+
+    def related(self, name: str) -> dict[str, tuple[str, str]]:
+        """The parts that a part points to: id → (kind, part's name). The kind is the last word of the type."""
+        folder, _, file = name.rpartition("/")
+        root = self.root(posixpath.join(folder, "_rels", f"{file}.rels"))
+        found: dict[str, tuple[str, str]] = {}
+        for one in () if root is None else root:
+            if not isinstance(one.tag, str) or one.get("TargetMode") == "External":
+                continue
+            target = one.get("Target", "").removeprefix("file:///")
+            path = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+            found[one.get("Id", "")] = (one.get("Type", "").rpartition("/")[2], path)
+        return found
+
+    def of_kind(self, name: str, *kinds: str) -> list[str]:
+        """The names of the parts that a part points to as one of these kinds, in their order."""
+        return [path for kind, path in self.related(name).values() if kind in kinds and path in self.names]
+
+    @cached_property
+    def main(self) -> str:
+        """The name of the part that the document begins with."""
+        found = self.of_kind("", "officeDocument")
+        if not found:
+            raise Refused("It is damaged or was cut off.")
+        return found[0]
+
+
+def local(node: Element) -> str:
+    """The name of an element without its namespace; empty for comments and instructions."""
+    return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
+
+
+def attribute(node: Element, name: str) -> str:
+    """An attribute by its local name; empty without."""
+    return next((str(value) for key, value in node.attrib.items() if key.rpartition("}")[2] == name), "")
+
+
+def child(node: Element, *path: str) -> Element | None:
+    """The first descendant along a path of local names."""
+    for name in path:
+        node = next((one for one in node if local(one) == name), None)
+        if node is None:
+            return None
+    return node
+
+
+def within(node: Element, *names: str) -> Iterator[Element]:
+    """Descendants with one of these local names, in order."""
+    return (one for one in node.iter() if local(one) in names)
+
+
+def chosen(node: Element) -> Element:
+    """Of an AlternateContent, the branch that is shown: the first with words, of which the others are copies."""
+    branches = [one for one in node if local(one) in ("Choice", "Fallback")]
+    told = (one for one in branches if any(True for _ in within(one, "t", "chart", "relIds", "textpath")))
+    return next(told, branches[0] if branches else node)
+
+
+def inline(node: Element, apart: list[Element]) -> Iterator[str]:
+    """The text of a paragraph, through all that wraps it; boxes, notes and charts that stand in it go to `apart`."""
+    for one in node:
+        name = local(one)
+        if not name or name in _SILENT:
+            continue
+        if name == "t":
+            yield one.text or ""
+        elif name in _SIGNS:
+            yield _SIGNS[name]
+        elif name in _APART:
+            apart.append(one)
+        elif name == "AlternateContent":
+            yield from inline(chosen(one), apart)
+        elif "/math" in one.tag and name in _FORMULAS:
+            yield from _formula(one, apart)
+        elif name in _SPECIAL:
+            yield _SPECIAL[name](one)
+        else:
+            yield from inline(one, apart)
+
+
+def _symbol(node: Element) -> str:
+    try:
+        sign = chr(int(attribute(node, "char") or "20", 16))
+    except (ValueError, OverflowError):
+        return ""
+    return sign if sign.isprintable() else ""
+
+
+def _artful_text(node: Element) -> str:
+    """What a drawing of words says."""
+    return attribute(node, "string")
+
+
+def _choice_of_list(node: Element) -> str:
+    """What a drop-down list of a form shows."""
+    entries = [attribute(one, "val") for one in within(node, "listEntry")]
+    result = child(node, "result")
+    number = attribute(result, "val") if result is not None else "0"
+    return entries[int(number)] if number.isdecimal() and int(number) < len(entries) else ""
+
+
+_SPECIAL: dict[str, Callable[[Element], str]] = {"sym": _symbol, "ddList": _choice_of_list, "textpath": _artful_text}
+_FORMULAS = frozenset(
+    {"f", "sSup", "sSub", "sSubSup", "rad", "d", "mr"}
+)  # fmt: skip
+
+
+def _formula(node: Element, apart: list[Element]) -> Iterator[str]:
+    """A part of a formula in a line: `(a+b)/c`, `x^2`, `√(y)`."""
+    parts = {local(one): "".join(inline(one, apart)) for one in node}
+    name = local(node)
+    if name == "f":
+        yield f"{_in_brackets(parts.get('num', ''))}/{_in_brackets(parts.get('den', ''))}"
+    elif name == "rad":
+        yield f"{parts.get('deg', '')}√({parts.get('e', '')})"
+    elif name == "mr":
+        yield ", ".join("".join(inline(one, apart)) for one in node) + "; "
+    elif name == "d":
+        shown = child(node, "dPr")
+        begin, end = (child(shown, sign) if shown is not None else None for sign in ("begChr", "endChr"))
+        inner = "|".join("".join(inline(one, apart)) for one in node if local(one) == "e")
+        yield ("(" if begin is None else attribute(begin, "val")) + inner
+        yield ")" if end is None else attribute(end, "val")
+    else:
+        low, high = parts.get("sub", ""), parts.get("sup", "")
+        yield parts.get("e", "") + (f"_{_in_brackets(low)}" if low else "") + (f"^{_in_brackets(high)}" if high else "")
+
+
+def _in_brackets(text: str) -> str:
+    return text if len(text) <= 1 or text.isalnum() else f"({text})"
+
+
+def paragraphs(node: Element) -> list[str]:
+    """The paragraphs in an element, those of boxes in boxes too."""
+    lines: list[str] = []
+    for one in [node] if local(node) == "p" else shown(node):
+        if local(one) != "p":
+            lines += paragraphs(one)
+            continue
+        apart: list[Element] = []
+        text = "".join(inline(one, apart)).strip()
+        lines += [text] if text else []
+        for box in apart:
+            lines += paragraphs(box)
+    return lines
+
+
+def shown(node: Element) -> Iterator[Element]:
+    """The children of an element that are read; of alternatives the one that is shown."""
+    for one in node:
+        name = local(one)
+        if name == "AlternateContent":
+            yield from shown(chosen(one))
+        elif name and name not in _SILENT:
+            yield one
+
+
+def chart_lines(root: Element | None) -> list[str]:
+    """A chart's words: its titles, then a line for each series with its categories and values."""
+    if root is None:
+        return []
+    lines = [" ".join(text.split()) for text in paragraphs(root)]
+    for series in within(root, "ser"):
+        name, labels, values = (_points(child(series, part)) for part in ("tx", "cat", "val"))
+        if not values:
+            labels, values = (_points(child(series, part)) for part in ("xVal", "yVal"))
+        pairs = [f"{label} {values[key]}" if key in values else label for key, label in labels.items()]
+        pairs += [value for key, value in values.items() if key not in labels]
+        heads = " ".join(name.values())
+        lines.append(f"{heads}: {', '.join(pairs)}" if heads and pairs else heads or ", ".join(pairs))
+    told = "\n".join(lines)
+    rest = [one.text.strip() for one in within(root, "pt") if one.text and one.text.strip()]
+    lines += [word for word in dict.fromkeys(rest) if word not in told]
+    return [line for line in lines if line]
+
+
+def _points(node: Element | None) -> dict[str, str]:
+    """Number of a point (levels of categories apart) → what it says."""
+    found: dict[str, str] = {}
+    for one in () if node is None else within(node, "pt"):
+        value = child(one, "v")
+        if value is not None and value.text and value.text.strip():
+            key = attribute(one, "idx")
+            found[key] = f"{value.text.strip()} {found[key]}" if key in found else value.text.strip()
+    if not found and node is not None and (value := child(node, "v")) is not None and value.text:
+        found["0"] = value.text.strip()
+    return found
+
+
+def linked_part(package: Package, part: str, node: Element) -> str:
+    """The part with the chart or the diagram (SmartArt) that an element of a part stands for."""
+    key = attribute(node, "id" if local(node) == "chart" else "dm")
+    return package.related(part).get(key, ("", ""))[1]
+
+
+def words_of_drawing(package: Package, part: str) -> list[str]:
+    """The words of a chart or a diagram."""
+    root = package.root(part)
+    if root is None:
+        return []
+    return chart_lines(root) if local(root) == "chartSpace" else paragraphs(root)

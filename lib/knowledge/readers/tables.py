@@ -1,0 +1,52 @@
+"""A table in a text file (CSV, TSV and their kin) as lines of `head: value`.
+
+Quotes are RFC 4180's throughout: within quotes a doubled quote is one. The sign between cells is the one that cuts the
+first rows into the most even ones; nothing else is concluded from them.
+"""
+
+import csv
+import io
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from lib.knowledge.readers.limits import MOST_TEXT, join_limited, row_lines
+
+_SEPARATORS = ",;\t|"
+_LOOKED_AT = 100  # rows
+_NAMED = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
+
+
+def read_table(text: str, name: str) -> str:
+    """The rows as lines."""
+    csv.field_size_limit(max(csv.field_size_limit(), MOST_TEXT))
+    named = _NAMED.match(text)
+    if named is not None:
+        text, sign = rows_in(text), named[1]
+    else:
+        sign = _separator_of(text, "\t" if name.lower().endswith(".tsv") else ",")
+    return join_limited(f"{line}\n" for line in row_lines(_rows(text, sign)))
+
+
+def rows_in(text: str) -> str:
+    """The table without the line in which Excel names the sign between cells."""
+    return text[named.end() :] if (named := _NAMED.match(text)) is not None else text
+
+
+def _rows(text: str, sign: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=sign, doublequote=True, skipinitialspace=sign != "\t")
+
+
+def _separator_of(text: str, usual: str) -> str:
+    """The sign by which most of the first rows have the same number of cells, and more than one."""
+    best, most = usual, 0.0
+    for sign in dict.fromkeys(usual + _SEPARATORS):
+        widths = Counter(len(row) for row in itertools.islice(_rows(text, sign), _LOOKED_AT) if row)
+        if not widths:
+            continue
+        width, often = widths.most_common(1)[0]
+        evenness = often / widths.total() if width > 1 else 0.0
+        if evenness > most:
+            best, most = sign, evenness
+    return best
