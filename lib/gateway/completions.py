@@ -21,7 +21,7 @@ from lib.calls.prompt_tokens import estimate_prompt
 from lib.calls.request import CallRequest, Origin
 from lib.configs.scope import in_scope
 from lib.errors import LLMManagerError
-from lib.gateway import boundary, prompt_field, refusals
+from lib.gateway import boundary, item_references, prompt_field, refusals
 from lib.gateway.answers import Answer, Writer
 from lib.gateway.boundary import ErrorForm
 from lib.gateway.exchange import Exchange, Refused
@@ -64,6 +64,8 @@ class Door:
         actor = await caller(exchange, services, self.endpoint)
         body = read_json(await exchange.body())
         filled = await prompt_field.take(services, actor, body, self.words) if self.words else None
+        if self.protocol is Protocol.RESPONSES:
+            await item_references.resolve(services, actor, body)
         asked = self.read(body)
         answer = Answer(exchange, _Form(self, asked), services.calls, streams=asked.stream)
         try:

@@ -5,11 +5,14 @@ it the request can't be relayed. Ceilings of the answer (`max_tokens` and its ki
 budget may set one, so the relay writes them itself.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from lib.providers.kinds import Protocol, ProviderKind, facts
 
+SIGNATURE = "bGxtLW1hbmFnZXI="  # of thoughts that a translated answer holds: clients keep none without a signature
+_OWN_THOUGHT = re.compile(r"rs_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(_[0-9]+)?")  # an item of a translated answer
 _CEILINGS = frozenset({"max_tokens", "max_completion_tokens"})
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 # Where a parameter stands in a body: a field, or a field of an object.
@@ -89,6 +92,44 @@ def with_system_moved(body: dict[str, Any]) -> dict[str, Any]:
     for message in moved:
         blocks += _blocks(message.get("content"))
     return {**body, "system": blocks, "messages": [m for m in body["messages"] if not _is_system(m)]}
+
+
+def with_own_thoughts(protocol: str, turns: Any, base_url: str) -> Any:
+    """Messages of Anthropic's or items of OpenAI's responses without thoughts that the provider would not know as its.
+
+    Those of another model's translated answer come back with our signature or id, and a thought that is not the
+    provider's own is an error there; at Anthropic itself, so is one without any signature.
+    """
+    if not isinstance(turns, list):
+        return turns
+    if protocol == Protocol.RESPONSES:
+        kept = [item for item in turns if not _is_unknown_item(item)]
+    else:
+        foreign = (SIGNATURE,) if moves_system(base_url) else (SIGNATURE, "", None)
+        kept = [left for turn in turns if (left := _without_thoughts(turn, foreign)) is not None]
+    is_same = len(kept) == len(turns) and all(new is old for new, old in zip(kept, turns, strict=True))
+    return turns if is_same else kept
+
+
+def _is_unknown_item(item: Any) -> bool:
+    if not isinstance(item, Mapping) or item.get("type") != "reasoning" or item.get("encrypted_content"):
+        return False
+    return isinstance(identity := item.get("id"), str) and _OWN_THOUGHT.fullmatch(identity) is not None
+
+
+def _without_thoughts(turn: Any, foreign: tuple[str | None, ...]) -> Any:
+    """A message without thoughts that have one of the signatures; None where nothing is left of it."""
+    blocks = turn.get("content") if isinstance(turn, Mapping) else None
+    if not isinstance(blocks, list):
+        return turn
+    kept = [block for block in blocks if not (_is_thought(block) and block.get("signature") in foreign)]
+    if len(kept) == len(blocks):
+        return turn
+    return {**turn, "content": kept} if kept else None
+
+
+def _is_thought(block: Any) -> bool:
+    return isinstance(block, Mapping) and block.get("type") == "thinking"
 
 
 def _is_system(message: Any) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for, failures
-from lib.providers.adapters.unsupported import fit_thinking
+from lib.providers.adapters.claude import fit_thinking, with_called_tools
 from lib.providers.adapters.via_litellm import close_connections
 from lib.providers.chunks import Chunk, Endpoint, LeftOut, ModelRequest
 from tests.providers.payloads import PAYLOADS
@@ -150,3 +150,43 @@ def test_an_effort_reaches_claude_with_the_rules_of_thinking() -> None:
         with pytest.raises(ProviderError, match="does not take temperature"):
             ask(at, ModelRequest("claude-sonnet-4-5-20250929", words, request, stream=False))
         assert len(server.requests) == 1
+
+
+CALL = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f"}}]}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "r"}
+SAYS = {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "is_left_out"),
+    [
+        ([SAYS, CALL, RESULT], True),
+        ([SAYS, CALL, RESULT, CALL, RESULT], True),
+        ([SAYS, {**CALL, "thinking_blocks": [{"type": "thinking"}]}, RESULT], False),
+        ([SAYS, CALL, RESULT, {"role": "assistant", "content": "a"}, SAYS], False),
+        ([SAYS, CALL, RESULT, SAYS], False),
+        ([SAYS], False),
+    ],
+)
+def test_claude_does_not_think_anew_among_calls_whose_thoughts_did_not_come_back(
+    messages: list[dict[str, Any]], is_left_out: bool
+) -> None:
+    asked = {"reasoning_effort": "high", "max_tokens": 9_000, "temperature": 1}
+    fitting, names = fit_thinking(asked, lambda _effort: 4_096, 64_000, messages)
+    assert (names, "reasoning_effort" in fitting) == (["reasoning_effort"] if is_left_out else [], not is_left_out)
+    assert fit_thinking(asked, lambda _effort: None, 64_000, messages) == (asked, [])  # it divides its tokens itself
+
+
+def test_claude_is_told_the_tools_of_a_conversation_that_names_none_any_more() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    assert with_called_tools({"seed": 1}, [SAYS, CALL, RESULT, CALL, SAYS]) == {
+        "seed": 1,
+        "tools": [tool],
+        "tool_choice": "none",
+    }
+    assert with_called_tools({"tools": [TOOL]}, [SAYS, CALL, RESULT]) == {"tools": [TOOL]}
+    assert with_called_tools({}, [SAYS]) == {}
+    with serving(saying(PAYLOADS["anthropic"].whole, "application/json")) as server:
+        ask(endpoint("anthropic", server.url), ModelRequest("claude-next", [SAYS, CALL, RESULT, SAYS], stream=False))
+    sent = server.requests[-1]["body"]
+    assert ([tool["name"] for tool in sent["tools"]], sent["tool_choice"]) == (["f"], {"type": "none"})

@@ -1,7 +1,7 @@
 """An answer in Anthropic's messages (https://docs.anthropic.com/en/api/messages): events, whole bodies, errors.
 
-Thinking goes out as thinking blocks. Blocks are numbered in the order in which they begin; a tool's input is sent as
-pieces of JSON.
+Thinking goes out as thinking blocks with a signature of our own, by which it is known when it comes back. Blocks are
+numbered in the order in which they begin; a tool's input is sent as pieces of JSON.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 from lib.gateway.protocols.asked import event
 from lib.gateway.protocols.in_turn import InTurn
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
+from lib.providers.own_words import SIGNATURE
 from lib.providers.protocols.finish import Reason, standard_reason
 
 _STOP: dict[Reason, str] = {
@@ -93,7 +94,7 @@ class Writer:
         """The body of a whole answer."""
         blocks: list[dict[str, Any]] = []
         if reasoning:
-            blocks.append({"type": "thinking", "thinking": reasoning, "signature": ""})
+            blocks.append({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE})
         if text:
             blocks.append({"type": "text", "text": text})
         for call in tool_calls:
@@ -112,8 +113,9 @@ class Writer:
     def _leave(self) -> bytes:
         if self._block is None:
             return b""
+        signed = self._delta("signature_delta", signature=SIGNATURE) if self._block[0] == "thinking" else b""
         self._block = None
-        return event({"type": "content_block_stop", "index": self._index}, "content_block_stop")
+        return signed + event({"type": "content_block_stop", "index": self._index}, "content_block_stop")
 
     def _delta(self, kind: str, **values: str) -> bytes:
         delta = {"type": "content_block_delta", "index": self._index, "delta": {"type": kind, **values}}

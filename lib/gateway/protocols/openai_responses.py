@@ -1,6 +1,7 @@
 """An answer in OpenAI's responses (https://platform.openai.com/docs/api-reference/responses): events and whole bodies.
 
-Items come in the order in which they begin: reasoning, message, function calls.
+Items come in the order in which they begin: reasoning, message, function calls. Their ids name the call of the ledger,
+and those of function calls which one of its calls it is, so that a later request can name them (`item_references`).
 """
 
 import time
@@ -102,11 +103,9 @@ class Writer:
             self._items.append(_Item("reasoning", 0, f"rs_{self.id}", text=reasoning))
         if text:
             self._items.append(_Item("message", len(self._items), f"msg_{self.id}", text=text))
-        for call in tool_calls:
-            index = len(self._items)
-            item = _Item(
-                "function_call", index, f"fc_{self.id}_{index}", 0, call["id"], call["name"], call["arguments"]
-            )
+        for number, call in enumerate(tool_calls):
+            index, identity = len(self._items), f"fc_{self.id}_{number}"
+            item = _Item("function_call", index, identity, number, call["id"], call["name"], call["arguments"])
             self._items.append(item)
         return self._body("incomplete" if self._is_cut else "completed", usage)
 
@@ -131,7 +130,7 @@ class Writer:
             return b""
         left, index = self._leave(), len(self._items)
         prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}[kind]
-        item = _Item(kind, index, f"{prefix}_{self.id}_{index}", place)
+        item = _Item(kind, index, f"{prefix}_{self.id}_{place if kind == 'function_call' else index}", place)
         if tool is not None:
             item.call_id, item.name = tool.id, tool.name
         self._items.append(item)

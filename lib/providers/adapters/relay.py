@@ -139,6 +139,7 @@ def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
             if protocol is Protocol.MESSAGES and own_words.moves_system(endpoint.base_url):
                 body = own_words.with_system_moved(body)
             if (asked := body.get(_ASKED[protocol])) is not None:
+                asked = own_words.with_own_thoughts(protocol, asked, endpoint.base_url)
                 body[_ASKED[protocol]] = fit_ids(asked, endpoint.kind, request.model, protocol)
             if said is not None and body.get(ceiling) is None:
                 body[ceiling] = said

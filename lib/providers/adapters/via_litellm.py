@@ -17,11 +17,12 @@ from typing import Any
 
 from lib.errors import ProviderError
 from lib.providers.adapters import embeddings, failures, local, reranking
+from lib.providers.adapters.claude import fitted, is_claude
 from lib.providers.adapters.exchange import Exchange, listening
 from lib.providers.adapters.mending import mend
 from lib.providers.adapters.tool_ids import fit_ids
 from lib.providers.adapters.translate import Format, close_stream, document_of, source_of
-from lib.providers.adapters.unsupported import fitted, is_claude, not_taken, send_what_is_taken
+from lib.providers.adapters.unsupported import not_taken, send_what_is_taken
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, LeftOut, ModelRequest
 from lib.providers.kinds import Protocol, ProviderKind, facts, speaks
 from lib.providers.parameter_rules import AS_NAMED, allowed
@@ -133,7 +134,7 @@ async def _ask(
     """litellm's own answer, and the names of the parameters that it could not be asked with."""
     parameters, unfit = allowed(request.parameters), list[str]()
     if is_claude(endpoint, request.model):
-        parameters, unfit = fitted(litellm, endpoint, request.model, parameters)
+        parameters, unfit = fitted(litellm, endpoint, request.model, parameters, request.messages)
         if unfit and not request.drops:
             raise not_taken(request.model, unfit)
 

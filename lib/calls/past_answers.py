@@ -1,0 +1,58 @@
+"""What models answered in earlier calls, for a program that names an answer by its id instead of sending it again.
+
+Only calls of the actor's own are read (with a key: those of its app), and only answers that are stored as they were
+said: one of which private words were masked would be another answer.
+"""
+
+from collections.abc import Collection, Mapping
+
+from msgspec import Struct
+from sqlalchemy import select
+
+from lib.access.permissions import Actor
+from lib.calls import activity_scope
+from lib.calls.content import FULL, policy_of
+from lib.calls.just_made import found_soon
+from lib.db.engine import Store
+from lib.db.tables import usage_logs, usage_payloads
+from lib.errors import NotFound
+
+
+class PastAnswer(Struct, frozen=True):
+    """An answer: its text, and its tool calls in their order, each with `id`, `name` and `arguments`."""
+
+    text: str
+    tool_calls: tuple[Mapping[str, str], ...]
+
+
+def load_past_answers(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, PastAnswer]:
+    """Answers by their call's id; a call without one, or whose words are not kept in full, is left out."""
+    answers = _load(actor, store, call_ids)
+    for call_id in set(call_ids).difference(answers):
+        try:  # a call that has ended just now is written a moment later
+            answers[call_id] = found_soon(call_id, lambda call_id=call_id: _load_one(actor, store, call_id))  # type: ignore[misc]
+        except NotFound:
+            continue
+    return answers
+
+
+def _load_one(actor: Actor, store: Store, call_id: str) -> PastAnswer:
+    if (answer := _load(actor, store, [call_id]).get(call_id)) is None:
+        raise NotFound("There is no such answer.", "It is not kept, or it belongs to somebody else.")
+    return answer
+
+
+def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, PastAnswer]:
+    calls, words = usage_logs.c, usage_payloads.c
+    query = (
+        select(calls.call_id, words.response_text, words.response, words.request)
+        .join(usage_payloads, words.id == calls.id)
+        .where(activity_scope.own(actor, usage_logs), calls.call_id.in_(call_ids), calls.is_final)
+    )
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    return {
+        row.call_id: PastAnswer(row.response_text or "", tuple((row.response or {}).get("tool_calls") or ()))
+        for row in rows
+        if policy_of(row.request) == FULL
+    }

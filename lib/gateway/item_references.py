@@ -1,0 +1,70 @@
+"""Items of earlier answers that a request of OpenAI's responses names by id: `{"type": "item_reference", "id": …}`.
+
+OpenAI keeps its answers, so some clients (the AI SDK unless told otherwise) send an id where an item was. An answer
+that was translated is kept nowhere but in the ledger; its items have ids that say which call they are of
+(`openai_responses.Writer`). Such a reference is replaced by the item before anything else reads the request. Others
+are the provider's own and stay as they are.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lib.access.permissions import Actor
+from lib.calls.past_answers import PastAnswer, load_past_answers
+from lib.errors import InvalidInput
+from lib.services import Services
+
+_OURS = re.compile(r"(msg|fc|rs)_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_([0-9]{1,4}))?")
+_MOST_CALLS = 1_000
+
+
+async def resolve(services: Services, actor: Actor, body: dict[str, Any]) -> None:
+    """Replace the references to answers of ours in the body's `input`; InvalidInput for one that is not kept."""
+    items = body.get("input")
+    if not isinstance(items, list):
+        return
+    names = [(place, match) for place, item in enumerate(items) if (match := _match(item)) is not None]
+    if not names:
+        return
+    calls = dict.fromkeys(match[2] for _, match in names if match[1] != "rs")
+    if len(calls) > _MOST_CALLS:
+        raise InvalidInput("input can't be read.", f"It names more than {_MOST_CALLS:,} answers.", field="input")
+    answers = await asyncio.to_thread(load_past_answers, actor, services.store, calls) if calls else {}
+    replaced, told = list(items), set[str]()
+    for place, match in names:
+        replaced[place] = _item(match, answers, told)
+    body["input"] = [item for item in replaced if item is not None]
+
+
+def _match(item: Any) -> re.Match[str] | None:
+    """What the id of a reference to an item of ours says."""
+    if not isinstance(item, dict) or not isinstance(identity := item.get("id"), str):
+        return None
+    is_reference = item.get("type") == "item_reference" or set(item) == {"id"}
+    return _OURS.fullmatch(identity) if is_reference else None
+
+
+def _item(match: re.Match[str], answers: Mapping[str, PastAnswer], told: set[str]) -> dict[str, Any] | None:
+    """The item; None for another message of an answer whose text, which is kept as one, stands here already."""
+    kind, call, number = match.groups()
+    if kind == "rs":
+        return {"type": "reasoning", "id": match[0], "summary": []}  # no other model reads it
+    answer = answers.get(call)
+    if answer is not None and kind == "msg" and answer.text:
+        if call in told:
+            return None
+        told.add(call)
+        content = [{"type": "output_text", "text": answer.text, "annotations": []}]
+        return {"type": "message", "id": match[0], "role": "assistant", "status": "completed", "content": content}
+    if answer is not None and kind == "fc" and int(number or 0) < len(answer.tool_calls):
+        tool = answer.tool_calls[int(number or 0)]
+        called = {"call_id": tool["id"], "name": tool["name"], "arguments": tool["arguments"] or "{}"}
+        return {"type": "function_call", "id": match[0], "status": "completed", **called}
+    raise InvalidInput(
+        f"The item {match[0]} is not there.",
+        "It is no item of an answer to this key's owner and app whose words are kept in full.",
+        "Send the whole items; the AI SDK does with store: false.",
+        field="input",
+    )
