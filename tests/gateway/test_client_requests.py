@@ -16,6 +16,7 @@ from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.payloads import PAYLOADS
 from tests.providers.wire import Script, Wire
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-1")
 DROPPED = "x-llm-manager-dropped"
@@ -101,7 +102,7 @@ def rig(settings: Settings) -> Iterator[Live]:
 
 def post(rig: Live, path: str, body: dict[str, Any], model: str, **headers: str) -> httpx.Response:
     head = {"authorization": f"Bearer {rig.key}", **headers}
-    return httpx.post(rig.url + path, json={**body, "model": model}, headers=head, timeout=30)
+    return httpx.post(rig.url + path, json={**body, "model": model}, headers=head, timeout=CEILING_S)
 
 
 def dropped(answer: httpx.Response) -> set[str]:

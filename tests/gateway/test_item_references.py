@@ -12,6 +12,7 @@ from lib.access.permissions import OPERATOR, Role, actor_for
 from lib.settings import Settings
 from tests.gateway.live import PASSWORD, Live, live
 from tests.providers.wire import Wire, WireServer
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-1")
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
