@@ -72,7 +72,7 @@ def replying(wire: Wire) -> None:
 def post(rig: Rig, model: str, items: list[Any], key: str = "", **more: Any) -> httpx.Response:
     head = {"authorization": f"Bearer {key or rig.live.key}"}
     return httpx.post(
-        f"{rig.live.url}/v1/responses", json={"model": model, "input": items, **more}, headers=head, timeout=30
+        f"{rig.live.url}/v1/responses", json={"model": model, "input": items, **more}, headers=head, timeout=CEILING_S
     )
 
 
