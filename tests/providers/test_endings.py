@@ -173,7 +173,7 @@ def test_an_event_is_taken_out_for_what_it_says_and_not_for_its_bytes() -> None:
     words = b'data: {"choices":[{"delta":{"content":"\\"usage\\":{ \\"choices\\":[]"}}],"usage":null}\n\n'
     for counts in (b'{"choices" : [ ],"usage":{"prompt_tokens":1}}', b'{"usage" : {"prompt_tokens":1}}'):
         sent = filters + words + b"data: " + counts + b"\n\ndata: [DONE]\n\n"
-        assert _Events().without_counts(sent) == filters + words + b"data: [DONE]\n\n"
+        assert _Events().complete(sent) == filters + words + b"data: [DONE]\n\n"
     first = streamed("chat", filters + events(HI, {"choices": [{"delta": {}, "finish_reason": "stop"}]}))
     assert first == [TextDelta("Hi"), Finish("stop")]
 

@@ -58,7 +58,7 @@ def streams(draw: st.DrawFn) -> tuple[list[Called], list[dict[str, Any]]]:
     calls = [(name, draw(_ARGUMENTS) | {"n": n}) for n, name in enumerate(names)]
     numbering = draw(st.sampled_from(["own", "one", "none", "drifting"]))
     ids = draw(st.sampled_from(["first", "every", "none", "empty", "same"]))
-    repeats_name, tells_again = draw(st.booleans()), draw(st.booleans())
+    repeats_name, tells_again, is_cumulative = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
     if numbering == "drifting":  # a name at a new number without an id is another call
         repeats_name, tells_again = False, tells_again and ids in ("first", "every")
     queues = []
@@ -67,6 +67,8 @@ def streams(draw: st.DrawFn) -> tuple[list[Called], list[dict[str, Any]]]:
         places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=4)))
         parts = [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
         parts = [part for part in parts if part] if draw(st.booleans()) else ["", *[part for part in parts if part]]
+        if is_cumulative:
+            parts = [text[:place] for place in [*places, len(text)]]
         identity = {"none": None, "empty": "", "same": "call"}.get(ids, f"id{number}")
         queue = list[tuple[str | None, str | None, str]]()
         for position, part in enumerate(parts):

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for, failures
@@ -190,3 +191,13 @@ def test_claude_is_told_the_tools_of_a_conversation_that_names_none_any_more() -
         ask(endpoint("anthropic", server.url), ModelRequest("claude-next", [SAYS, CALL, RESULT, SAYS], stream=False))
     sent = server.requests[-1]["body"]
     assert ([tool["name"] for tool in sent["tools"]], sent["tool_choice"]) == (["f"], {"type": "none"})
+
+
+def test_json_without_a_schema_is_left_out_at_claude_by_name() -> None:
+    request = ModelRequest("claude-next", [SAYS], {"response_format": {"type": "json_object"}}, stream=False)
+    with serving(saying(PAYLOADS["anthropic"].whole, "application/json")) as server:
+        at = endpoint("anthropic", server.url)
+        refused = refusal(at, request)
+        assert refused is not None
+        assert "response_format" in refused.title
+        assert ask(at, replace(request, drops=True))[0] == LeftOut(("response_format",))

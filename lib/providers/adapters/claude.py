@@ -108,5 +108,13 @@ def fitted(
             return None
         return (thinking or {}).get("budget_tokens")
 
-    parameters = with_called_tools(parameters, messages)
-    return fit_thinking(parameters, budget_of, rules.get_max_tokens_for_model(name), messages)
+    parameters, formless = with_called_tools(parameters, messages), list[str]()
+    if _is_any_json(parameters.get("response_format")):  # it has schemas alone; litellm would say nothing
+        formless = ["response_format"]
+        del parameters["response_format"]
+    fitting, names = fit_thinking(parameters, budget_of, rules.get_max_tokens_for_model(name), messages)
+    return fitting, [*formless, *names]
+
+
+def _is_any_json(form: Any) -> bool:
+    return isinstance(form, Mapping) and form.get("type") == "json_object" and not form.get("response_schema")

@@ -2,9 +2,9 @@
 
 Nothing is translated, so nothing is lost and little is spent: a field nobody here knows travels both ways. What passes
 is read on the way by the same readers as in the other lane, so the ledger's row is the same. Changed are the model, the
-key, the system prompt and parameters of the configuration, and that the provider is asked for its counts; where the
-program did not ask for them, the event that holds them is taken out again. A server that was asked for a stream and
-tells its answer at once is written as events, and the other way round.
+key, the system prompt and parameters of the configuration, that the provider is asked for its counts, and reasons to
+end that no client knows; where the program did not ask for counts, the event that holds them is taken out again. A
+server that was asked for a stream and tells its answer at once is written as events, and the other way round.
 
 Connections are kept, redirects are not followed, and the addresses a name resolves to are checked at connect.
 """
@@ -20,6 +20,7 @@ from lib.providers import own_words
 from lib.providers.adapters import failures
 from lib.providers.adapters.at_once import as_events
 from lib.providers.adapters.http_client import Client, Response
+from lib.providers.adapters.known_reasons import Lines, with_known_reasons
 from lib.providers.adapters.tool_ids import fit_ids
 from lib.providers.adapters.unpacking import RemoteProtocolError
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
@@ -28,6 +29,7 @@ from lib.providers.parameter_rules import ALLOWED
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.embeddings import EmbeddingsAnswer
 from lib.providers.protocols.framing import BOM, Documents, Unreadable, is_events, parse
+from lib.providers.protocols.openai_chat import OpenAIChat
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.usage import images_in
 
@@ -93,6 +95,8 @@ class Relay:
                 return
             if is_told_at_once:
                 data = as_events(data, with_counts=_wants_counts(wire))
+            if protocol is Protocol.CHAT:
+                data = with_known_reasons(data, is_stream=is_told_at_once)
             yield Passed(data, [*said, *reader.end(is_done=documents.is_done)])
         except (asyncio.CancelledError, GeneratorExit):
             raise
@@ -200,17 +204,18 @@ def _is_document(data: bytes) -> bool:
 async def _events(
     first: bytes, response: Response, reader: Reader, documents: Documents, keeps_counts: bool
 ) -> AsyncIterator[Piece]:
-    events, data = _Events(), first
+    is_chat, data = isinstance(reader, OpenAIChat), first
+    events: _Events | Lines = Lines() if keeps_counts else _Events()
     said: list[Chunk] = []
     while data:
         for document in documents.feed(data):
             said += reader.read(document)
-        yield Passed(data if keeps_counts else events.without_counts(data), said)
+        yield Passed(with_known_reasons(events.complete(data)) if is_chat else data, said)
         said, data = [], await response.part()
     for document in documents.end():
         said += reader.read(document)
-    if said or not keeps_counts:
-        yield Passed(b"" if keeps_counts else events.rest(), said)
+    if said or is_chat:
+        yield Passed(with_known_reasons(events.rest()) if is_chat else b"", said)
 
 
 class _Events:
@@ -220,7 +225,7 @@ class _Events:
         self._held: list[bytes] = []  # of an event whose end has not come
         self._cut = b""  # the first half of a line's end
 
-    def without_counts(self, data: bytes) -> bytes:
+    def complete(self, data: bytes) -> bytes:
         """The complete events so far, without the one that holds counts and no choices."""
         data, self._cut = self._cut + data, b""
         if data.endswith(b"\r"):

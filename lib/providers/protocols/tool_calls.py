@@ -2,8 +2,9 @@
 
 OpenAI numbers the calls of a stream and names each once. Many who follow do not: all calls get one number, or none, or
 another with every piece; ids are missing, late, empty, the same for all or new with every piece; pieces of several
-calls alternate; arguments come as an object, begin with an empty one, or are told again at the end. What is certain:
-a piece with another name is another call, and a JSON object that is closed can't go on. So a piece belongs to the call
+calls alternate; arguments come as an object, begin with an empty one, are told again at the end, or come with every
+piece from their beginning on. What is certain: a piece with another name is another call, and a JSON object that is
+closed can't go on. So a piece belongs to the call
 of its number where its id and name do not speak against it, else to that of its id, else to the one begun last.
 
 What comes out: calls numbered in the order in which they begin, each with a name and an id of its own in its first
@@ -66,11 +67,13 @@ class _Call:
         self.is_text = is_text  # its arguments are no JSON
         self.is_doubtful = False  # perhaps only a name told again
         self._end, self._canonical = JsonEnd(), ""
+        self._length = 0  # of all that has come of the arguments
+        self._last = ""  # the last piece, while it is not certain whether it repeats what came before
 
     @property
     def is_closed(self) -> bool:
         """Whether its arguments are a whole object, so that nothing can follow."""
-        return self._end.is_closed and not self.is_text
+        return self._end.is_closed and not self.is_text and not self._last
 
     @property
     def is_empty(self) -> bool:
@@ -89,15 +92,41 @@ class _Call:
         if self.is_empty and self.held.strip():
             if not text.strip():
                 return
-            self.held, self._end = "", JsonEnd()  # the arguments began with an empty object
+            self.held, self._end, self._length = "", JsonEnd(), 0  # the arguments began with an empty object
         elif self.is_closed:
             return
+        if self._last or self._may_repeat(text):
+            self._last = text
+        was_closed = self._end.is_closed
         self._end.feed(text)
         self.held += text
+        self._length += len(text)
+        if self._last and self._end.is_closed and not was_closed and _is_json(self.arguments):
+            self._last = ""
+
+    def _may_repeat(self, text: str) -> bool:
+        """Whether a piece begins with all that came before: it repeats that, or holds an inner object alike."""
+        is_long = 0 < self._length <= len(text)
+        return is_long and text[0] == "{" and not self.is_text and text.startswith(self.arguments)
+
+    def settle(self) -> None:
+        """Make certain what the arguments are, where their last pieces may have repeated the others."""
+        if not self._last:
+            return
+        sent, whole, self._last = "".join(self.pieces), self._last, ""
+        if not _is_json(sent + self.held) and _is_json(whole) and whole.startswith(sent):
+            self.held, self._end = whole[len(sent) :], JsonEnd()
+            self._end.feed(whole)
+
+    def settle_before(self, name: str, text: str) -> None:
+        """As `settle`, where the next piece begins an object, which can't follow another, or is a name alone."""
+        is_next = text.lstrip()[:1] == "{" or (bool(name) and not text.strip())
+        if self._last and is_next and _is_json(self._last):
+            self.settle()
 
     def send(self) -> str:
-        """What may go out of its arguments; an empty object waits, for others may follow."""
-        if self.is_empty:
+        """What may go out of its arguments; an empty object waits for what may follow, and so does what may repeat."""
+        if self.is_empty or self._last:
             return ""
         text, self.held = self.held, ""
         if text:
@@ -177,8 +206,12 @@ class ToolCalls:
 
     def end(self, *, is_whole: bool) -> list[ToolCallDelta]:
         """What is left when the answer has ended; a whole one's calls without arguments have an empty object."""
-        calls = [call for call in self._calls if is_whole or call.held.strip() == "{}"]
-        return [piece for call in calls for piece in _close(call)]
+        pieces = list[ToolCallDelta]()
+        for call in self._calls:
+            pieces += _settle(call)
+            if is_whole or call.held.strip() == "{}":
+                pieces += _close(call)
+        return pieces
 
     def make_id(self, name: str) -> str:
         """An id for the next call, of a name, that has none."""
@@ -188,6 +221,9 @@ class ToolCalls:
     def _find(self, place: Hashable, identity: str, name: str, arguments: str) -> _Call | None:
         """The call that a piece belongs to; None when it begins another."""
         call, by_id = self._at.get(place), self._by_id.get(identity) if identity else None
+        for known in (call, by_id):
+            if known is not None:
+                known.settle_before(name, arguments)
         if by_id is not None and (call is None or identity not in call.ids):
             call = by_id
         elif call is not None:
@@ -245,8 +281,17 @@ class ToolCalls:
         return [ToolCallDelta(call.index, identity, call.name, text)]
 
 
+def _settle(call: _Call) -> list[ToolCallDelta]:
+    """What was held back because it may have repeated what came before."""
+    call.settle()
+    text = call.send() if call.index >= 0 else ""
+    return [ToolCallDelta(call.index, arguments=text)] if text else []
+
+
 def _close(call: _Call) -> list[ToolCallDelta]:
-    """An empty object, for a call that has no arguments."""
+    """The rest of a call's arguments; an empty object, for one that has none."""
+    if rest := _settle(call):
+        return rest
     if call.index < 0 or not call.is_empty:
         return []
     call.pieces, call.held = ["{}"], ""
@@ -268,6 +313,14 @@ def as_json(value: Any) -> str:
 
 def _number(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _canonical(arguments: str) -> str:
