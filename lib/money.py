@@ -43,6 +43,12 @@ def format_cost(nano: int | None, status: str) -> str:
     return f"≥ {text}" if status == "partial" and nano is not None else text
 
 
+def format_sum(nano: int | None, unknown: int, currency: str = USD, *, estimated: bool = False) -> str:
+    """A sum as people read it; `≥` where the costs of so many calls are not, or not wholly, in it."""
+    text = format_money(nano, currency, estimated=estimated and not unknown)
+    return f"≥ {text}" if unknown and nano is not None else text
+
+
 def format_money(nano: int | None, currency: str = USD, *, estimated: bool = False) -> str:
     """As people read it: `$1,829.36`, `$0.412`, `$0.0041`, `<$0.0001`, `$0` (free), `—` (unknown), `≈` (estimated).
 

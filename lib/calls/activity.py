@@ -83,7 +83,7 @@ class Activity:
 
     def options(self, actor: Actor) -> ActivityOptions:
         """Values to filter by, from the newest calls that the actor may see; older ones can be typed."""
-        columns = (_logs.provider, _logs.model, _logs.app, _logs.origin, _logs.user_id)
+        columns = (_logs.provider, _logs.model, _logs.app, _logs.origin, _logs.service_tier, _logs.user_id)
         newest = select(*columns).where(activity_scope.visible(actor, usage_logs)).order_by(*_NEWEST_FIRST)
         part = newest.limit(_OPTIONS_FROM).subquery()
         names = func.coalesce(users.c.name, outside_people.c.name).label("name")
@@ -91,9 +91,9 @@ class Activity:
         query = query.outerjoin(outside_people, outside_people.c.id == part.c.user_id)
         with self._store.read() as connection:
             rows = connection.execute(query).all()
-        providers, models, apps, origins = (sorted({row[n] for row in rows}) for n in range(4))
+        providers, models, apps, origins, tiers = (sorted({row[n] for row in rows} - {""}) for n in range(5))
         people = {row.user_id: row.name for row in rows if row.user_id is not None}
-        return ActivityOptions(providers, models, apps, origins, people)
+        return ActivityOptions(providers, models, apps, origins, people, tiers)
 
     def export_csv(
         self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None, bom: bool = False

@@ -31,6 +31,7 @@ LISTS: Final = {
     "configuration": "configurations",
     "api_key": "api_keys",
     "served_model": "served_models",
+    "service_tier": "service_tiers",
     "tag": "tags",
     "batch": "batches",
 }
@@ -56,6 +57,7 @@ class ActivityFilter:
     configurations: tuple[str, ...] = ()  # ids
     api_keys: tuple[str, ...] = ()  # ids
     served_models: tuple[str, ...] = ()
+    service_tiers: tuple[str, ...] = ()  # how calls were served, as rows name it
     tags: tuple[str, ...] = ()  # `name=value`: all of them
     batches: tuple[str, ...] = ()  # what brought the rows: `demo`, the id of an import, or `live` for calls made here
     text: str = ""

@@ -90,6 +90,7 @@ class ActivityOptions:
     apps: list[str]
     origins: list[str]
     users: dict[str, str | None]
+    service_tiers: list[str]
 
 
 LINE = tuple(field.name for field in fields(ActivityRow) if field.name != "user_name")

@@ -51,6 +51,8 @@ def ended(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
         conditions.append(columns.error_kind.in_(asked.error_kinds))
     if asked.served_models:
         conditions.append(columns.served_model.in_(asked.served_models))
+    if asked.service_tiers:
+        conditions.append(columns.service_tier.in_(asked.service_tiers))
     if asked.batches:
         brought = columns.batch_id.in_(asked.batches)
         conditions.append(or_(brought, columns.batch_id.is_(None)) if LIVE in asked.batches else brought)
@@ -63,7 +65,8 @@ def running(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
     """Conditions on `open_calls`: what runs has no result to ask for, and is found by its id alone."""
     conditions = [visible(actor, open_calls), *_alike(asked, open_calls)]
     brought = bool(asked.batches) and LIVE not in asked.batches
-    if brought or asked.error_kinds or asked.served_models or (asked.statuses and "running" not in asked.statuses):
+    of_ended = asked.error_kinds or asked.served_models or asked.service_tiers
+    if brought or of_ended or (asked.statuses and "running" not in asked.statuses):
         conditions.append(false())
     if asked.text:
         conditions.append(_has_id(asked.text, open_calls))

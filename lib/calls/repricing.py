@@ -52,7 +52,7 @@ class Range:
 class Difference:
     """Of one model, or of all: attempts whose cost or price changes, and sums of those attempts in nano-dollars.
 
-    `was_unpriced` had no cost before, `stays_unpriced` get none now.
+    `was_unpriced` had no cost before, `stays_unpriced` get none now, or one that lacks a part.
     """
 
     changed: int = 0
@@ -61,9 +61,9 @@ class Difference:
     was_unpriced: int = 0
     stays_unpriced: int = 0
 
-    def add(self, old: int | None, new: int | None, *, changes: bool) -> None:
-        """Take an attempt in."""
-        self.stays_unpriced += new is None
+    def add(self, old: int | None, new: int | None, *, changes: bool, is_partial: bool = False) -> None:
+        """Take an attempt in; `is_partial`: its new cost is only a part."""
+        self.stays_unpriced += new is None or is_partial
         if changes:
             self.changed += 1
             self.was_unpriced += old is None
@@ -162,7 +162,8 @@ class Repricing:
             }
         changes = any(getattr(row, name) != value for name, value in values.items())
         for difference in (found.total, found.models.setdefault((row.provider, row.model), Difference())):
-            difference.add(row.cost_nano_usd, values["cost_nano_usd"], changes=changes)
+            is_partial = values["cost_status"] == "partial"
+            difference.add(row.cost_nano_usd, values["cost_nano_usd"], changes=changes, is_partial=is_partial)
         return {"row_id": row.id} | {f"new_{name}": value for name, value in values.items()} if changes else None
 
 

@@ -75,7 +75,7 @@ def percents(text: str) -> tuple[int, ...]:
 
 def add(arguments: argparse.Namespace) -> None:
     """Set a budget; it begins with what the ledger shows of its window."""
-    from lib.money import format_money, nano_from_usd
+    from lib.money import format_money, format_sum, nano_from_usd
 
     kind, name = arguments.scope
     with opened_services() as services:
@@ -89,7 +89,7 @@ def add(arguments: argparse.Namespace) -> None:
             thresholds=arguments.thresholds,
             block_unpriced=arguments.block_unpriced,
         )
-    spent = format_money(made.now.spent_nano)
+    spent = format_sum(made.now.spent_nano, made.now.unpriced_calls)
     print(f"Set {format_money(made.now.limit_nano)} per {made.budget.period} for {_about(made)}; {spent} is spent.")
 
 

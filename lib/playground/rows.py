@@ -51,4 +51,5 @@ def line(rows: list[RowMapping]) -> RunLine:
     costs = [row["cost_nano_usd"] for row in rows if row["log"] is not None]
     prompt = next((row["prompt_text"] for row in rows if row["prompt_text"]), "")
     total = None if not costs or None in costs else sum(costs)
-    return RunLine(rows[0]["id"], rows[0]["created_at"], prompt, len(rows), total)
+    partly = sum(row["cost_status"] == "partial" for row in rows)
+    return RunLine(rows[0]["id"], rows[0]["created_at"], prompt, len(rows), total, partly)

@@ -86,6 +86,7 @@ class RunLine:
     prompt_text: str
     panes: int
     cost_nano_usd: int | None
+    partly_known: int = 0  # panes whose cost is not wholly in the sum
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ class Playground:
         final = (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final
         query = (
             select(newest, _P.position, usage_logs.c.id.label("log"), usage_logs.c.cost_nano_usd)
-            .add_columns(usage_payloads.c.prompt_text)
+            .add_columns(usage_logs.c.cost_status, usage_payloads.c.prompt_text)
             .join(playground_panes, _P.run_id == newest.c.id)
             .outerjoin(usage_logs, final)
             .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)

@@ -32,6 +32,7 @@ _SAME = {"batches": BATCH, "provisioned_throughput": "provisioned", "on_demand_p
     "on_demand_flex": "flex",
     "performance": "priority",
 }
+KNOWN_TIERS = (PLAIN, BATCH, "flex", "priority", "scale", "fast", "us", "eu")  # the usual ones
 _LONGEST = 32  # as the ledger's column
 # Groq: flex has the price of on demand and other limits (console.groq.com/docs/flex-processing).
 _SAME_PRICE = {ProviderKind.GROQ: frozenset({"flex"})}

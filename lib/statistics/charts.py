@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from lib.money import NANO_PER_USD, USD, format_money, sign_of
+from lib.money import NANO_PER_USD, USD, format_money, format_sum, sign_of
 from lib.statistics import chart_outlook
 from lib.statistics.anomalies import Anomaly
 from lib.statistics.chart_theme import (
@@ -58,7 +58,7 @@ def over_time(
     data, names, hexes = _series(data, by)
     data = data.assign(
         shown=_shown(data.value, measure),
-        label=_labels(data.value, measure, currency=currency),
+        label=_labels(data, measure, currency=currency),
         when=data.bucket.map({bucket.key: describe(bucket, step) for bucket in buckets}),
         place=data.series.map({name: n for n, name in enumerate(names)}),
     )
@@ -88,7 +88,7 @@ def over_time(
 def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300, *, currency: str = USD) -> Any:
     """Horizontal bars of a measure per model, largest first, each with its figure; unknown and free say so."""
     names = _unique_models(frame)
-    labels = _labels(frame.value, measure, "free", currency=currency)
+    labels = _labels(frame, measure, "free", currency=currency)
     data = frame.assign(name=names, shown=_shown(frame.value, measure), label=labels)
     providers = provider_order(data.provider)
     largest = float(data.shown.max()) if data.shown.notna().any() else 0.0
@@ -129,7 +129,7 @@ def cross_tab(
     if rows is Dimension.PROVIDER:
         tall = provider_order(tall)
     data = data[data["row"].isin(tall) & data["column"].isin(wide)]
-    labels = _labels(data.value, measure, short=True, currency=currency)
+    labels = _labels(data, measure, short=True, currency=currency)
     data = data.assign(shown=_shown(data.value, measure), label=labels)
     uncut: dict[str, Any] = {"labelOverlap": False, "labelFlush": False, "labelBound": False}
     head = alt.Axis(orient="top", labelAngle=-40 if slanted else 0, labelLimit=86, **uncut)
@@ -166,7 +166,8 @@ def _series(data: pd.DataFrame, by: Dimension) -> tuple[pd.DataFrame, list[str],
     largest = data.groupby("series").value.sum().sort_values(ascending=False).index[:_SERIES]
     rest = ~data.series.isin(largest)
     if rest.any():
-        summed = data[rest].groupby("bucket", as_index=False).value.sum()
+        added = ["value", *(["unpriced_calls"] if "unpriced_calls" in data else [])]
+        summed = data[rest].groupby("bucket", as_index=False)[added].sum()
         data = pd.concat([data[~rest], summed.assign(series=OTHER, provider="other", model=None)], ignore_index=True)
     owner: Mapping[str, str] = dict(zip(data.series, data.provider, strict=True))
     places = {name: n for n, name in enumerate(largest)}
@@ -194,21 +195,26 @@ def _shown(values: pd.Series, measure: Measure) -> pd.Series:
 
 
 def _labels(
-    values: pd.Series, measure: Measure, zero: str = "", *, short: bool = False, currency: str = USD
+    frame: pd.DataFrame, measure: Measure, zero: str = "", *, short: bool = False, currency: str = USD
 ) -> list[str]:
-    """Exact figures as people read them; `short` leaves cents off from a hundred dollars on."""
+    """Exact figures as people read them; `short` leaves cents off from a hundred dollars on.
+
+    A sum of costs that `unpriced_calls` belong to says that it is the least.
+    """
     found = []
-    for value in values:
+    left_out = frame.unpriced_calls.fillna(0) if "unpriced_calls" in frame else pd.Series(0, index=frame.index)
+    for value, unknown in zip(frame.value, left_out, strict=True):
         if pd.isna(value):
             found.append("— no price" if measure is Measure.COST else "—")
         elif measure is not Measure.COST:
             found.append(f"{int(value):,}" if not short or value < 100_000 else f"{int(value) / 1e6:,.2f}M")
         elif value == 0:
-            found.append(zero or format_money(0, currency))
+            found.append(zero if zero and not unknown else format_sum(0, int(unknown), currency))
         else:
             is_large = short and value >= 100 * NANO_PER_USD
             short_form = f"{sign_of(currency)}{int(value) / NANO_PER_USD:,.0f}"
-            found.append(short_form if is_large else format_money(int(value), currency))
+            shown = short_form if is_large else format_money(int(value), currency)
+            found.append(f"≥ {shown}" if unknown else shown)
     return found
 
 

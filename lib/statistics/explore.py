@@ -5,7 +5,7 @@ distinct counts) they are asked for by themselves, for they can't be made of the
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import altair as alt
@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib.access.permissions import Actor
 from lib.files.cells import tell_apart
-from lib.money import NANO_PER_USD, USD, format_money, usd_from_nano
+from lib.money import NANO_PER_USD, USD, format_sum, usd_from_nano
 from lib.statistics.chart_theme import ACCENT, colour, heat, money_axis, provider_hex, style
 from lib.statistics.charts import mark
 from lib.statistics.export import typed
@@ -25,6 +25,8 @@ from lib.statistics.queries import Statistics
 MOST_COLUMNS, MOST_ROWS = 36, 500
 TOTAL = "Total"
 UNKNOWN = "—"
+UNPRICED = "Unpriced calls"
+_UNPRICED = Measure.UNPRICED.value
 _WEEKDAYS = ("", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _HEXES = ("#33A582", "#DE7912", "#5C75BC", "#7A6507", "#9383F9", "#AA7144", "#AD425A", "#6F53C5", "#2E7175", "#927493")
 _SERIES = len(_HEXES)
@@ -34,6 +36,9 @@ _MARKED = ("row_name", "column_name")
 @dataclass(frozen=True)
 class Cross:
     """A question and its answer: `cells` has row, column, value; `rows` and `columns` are the values in order.
+
+    Cells of costs also have `unpriced`, the calls whose cost is not, or not wholly, in them, as `row_unpriced` (by row)
+    and `unpriced` (in all) have; both are empty or 0 for other measures.
 
     `row_totals`, `column_totals` and `total` are None where nothing is known. `left_out` tells how many values of
     each axis the table does not show; they are in the totals.
@@ -50,6 +55,8 @@ class Cross:
     total: Any
     left_out: tuple[int, int]
     currency: str = USD  # of money
+    row_unpriced: Mapping[Any, int] = field(default_factory=dict)
+    unpriced: int = 0
 
 
 def cross(
@@ -65,7 +72,8 @@ def cross(
     if isinstance(measure, MetricMeasure):
         frames = ask.noted(actor, where, splits, measure)
     else:
-        frames = [ask.pivot(actor, where, split, [measure]) for split in splits]
+        asked = [measure, *([Measure.UNPRICED] if measure is Measure.COST else [])]
+        frames = [ask.pivot(actor, where, split, asked) for split in splits]
     of_rows, whole = _totals(frames[0], by, measure), frames[1]
     total = _plain(whole[measure.value].iloc[0]) if len(whole) else None
     of_columns = dict[Any, Any]()
@@ -76,34 +84,43 @@ def cross(
         names = {"row": map(_key, pairs[by.value]), "column": map(_key, pairs[across.value])}
         cells = pd.DataFrame({name: list(keys) for name, keys in names.items()}, dtype=object)
         cells = cells.assign(value=list(pairs[measure.value]))
+        if measure is Measure.COST:
+            cells = cells.assign(unpriced=list(pairs[_UNPRICED]))
     rows, columns = _ordered(of_rows, by), _ordered(of_columns, across)
     cut = (max(0, len(rows) - MOST_ROWS), max(0, len(columns) - MOST_COLUMNS))
     kept = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
-    return Cross(by, across, measure, cells, rows[:MOST_ROWS], kept, of_rows, of_columns, total, cut, where.currency)
+    found = Cross(by, across, measure, cells, rows[:MOST_ROWS], kept, of_rows, of_columns, total, cut, where.currency)
+    if measure is not Measure.COST:
+        return found
+    in_all = int(whole[_UNPRICED].iloc[0]) if len(whole) else 0
+    return replace(found, row_unpriced=_totals(frames[0], by, Measure.UNPRICED), unpriced=in_all)
 
 
 def table(found: Cross, named: Callable[[Axis, Any], str], *, totals: bool = True) -> pd.DataFrame:
     """A row a value: its name, each column's figure, the total; the last row holds the columns' totals.
 
-    Money is exact (Decimal, the columns' names end in `USD` or another currency); other figures are numbers.
+    Money is exact (Decimal, the columns' names end in `USD` or another currency); other figures are numbers. Costs that
+    are not whole have the number of calls that are left out, wholly or in part, in a last column.
     """
     values = {(row, column): value for row, column, value in found.cells[["row", "column", "value"]].to_numpy()}
     unit = found.measure.unit
     suffix = f" {found.currency}" if unit is Unit.NANO_USD else ""
     given = [named(found.across, column) + suffix for column in found.columns] if found.across else []
-    name, total, *heads = tell_apart([title_of(found.by), TOTAL + suffix, *given])
+    name, total, unpriced, *heads = tell_apart([title_of(found.by), TOTAL + suffix, UNPRICED, *given])
+    is_least = bool(found.unpriced)
     has_total = totals or not heads
     records: list[list[Any]] = []
     for row in found.rows:
         cells = [exact(values.get((row, column)), unit) for column in found.columns]
         ending = [exact(found.row_totals.get(row), unit)] if has_total else []
-        records.append([named(found.by, row), *cells, *ending])
+        left_out = [int(found.row_unpriced.get(row) or 0)] if is_least else []
+        records.append([named(found.by, row), *cells, *ending, *left_out])
     if totals:
         sums = [exact(found.column_totals.get(column), unit) for column in found.columns]
-        records.append([TOTAL, *sums, exact(found.total, unit)])
-    columns = [name, *heads, *([total] if has_total else [])]
+        records.append([TOTAL, *sums, exact(found.total, unit), *([found.unpriced] if is_least else [])])
+    columns = [name, *heads, *([total] if has_total else []), *([unpriced] if is_least else [])]
     frame = pd.DataFrame(records, columns=columns, dtype=object)  # else None would make floats of whole numbers
-    return typed(frame, {name: "text"} | dict.fromkeys(columns[1:], unit))
+    return typed(frame, {name: "text"} | dict.fromkeys(columns[1:], unit) | {unpriced: Unit.COUNT})
 
 
 def draw(
@@ -129,7 +146,9 @@ def draw(
         frame = frame[frame.row_name.isin(order[:_SERIES])]
         order = order[:_SERIES]
     shown = pd.Series([drawn(value, unit) for value in frame.value], index=frame.index, dtype="float64")
-    data = frame.assign(shown=shown, label=[label(value, unit, currency) for value in frame.value])
+    left_out = frame["unpriced"] if "unpriced" in frame else [0] * len(frame)
+    labels = [label(value, unit, currency, int(left or 0)) for value, left in zip(frame.value, left_out, strict=True)]
+    data = frame.assign(shown=shown, label=labels)
     tip = [
         alt.Tooltip("row_name:N", title=by),
         alt.Tooltip("column_name:N", title=across),
@@ -217,14 +236,14 @@ def drawn(value: Any, unit: Unit) -> float | None:
     return float(value) / NANO_PER_USD if unit is Unit.NANO_USD else float(value) * (100 if unit is Unit.SHARE else 1)
 
 
-def label(value: Any, unit: Unit, currency: str = USD) -> str:
-    """For a tooltip."""
+def label(value: Any, unit: Unit, currency: str = USD, unpriced: int = 0) -> str:
+    """For a tooltip; `unpriced` calls make a sum of costs the least."""
     value = _plain(value)
     if value is None:
         return UNKNOWN
     match unit:
         case Unit.NANO_USD:
-            return format_money(int(value), currency)
+            return format_sum(int(value), unpriced, currency)
         case Unit.SHARE:
             return f"{float(value) * 100:.1f} %"
         case Unit.MS:

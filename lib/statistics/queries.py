@@ -149,17 +149,20 @@ class Statistics:
         return self.by(actor, where, Dimension.PROVIDER, Dimension.MODEL)
 
     def top_models(self, actor: Actor, where: StatisticsFilter, measure: Measure, most: int = 14) -> pd.DataFrame:
-        """The models with the largest sums of a measure: provider, model, value (missing: unknown), calls."""
+        """The models with the largest sums of a measure: provider, model, value (missing: unknown), calls.
+
+        Costs have `unpriced_calls` beside them here and in the next, for their charts.
+        """
         names = {"provider": Dimension.PROVIDER, "model": Dimension.MODEL}
         order = f"value DESC NULLS LAST, calls DESC, model LIMIT {int(most)}"
-        return self._frame(actor, where, names, {"value": measure, "calls": Measure.CALLS}, order)
+        return self._frame(actor, where, names, {**_values_of(measure), "calls": Measure.CALLS}, order)
 
     def over_time(
         self, actor: Actor, where: StatisticsFilter, step: Step, measure: Measure, by: Sequence[Axis]
     ) -> pd.DataFrame:
         """Sums of a measure per bucket and value of the axes: bucket, …, value. Empty buckets are left out."""
         names = {"bucket": step, **{axis.value: axis for axis in by}}
-        return self._frame(actor, where, names, {"value": measure}, ", ".join(f'"{name}"' for name in names))
+        return self._frame(actor, where, names, _values_of(measure), ", ".join(f'"{name}"' for name in names))
 
     def trend(self, actor: Actor, where: StatisticsFilter, step: Step) -> pd.DataFrame:
         """Figures per bucket, in order of time, as in `by`. Empty buckets are left out."""
@@ -170,7 +173,7 @@ class Statistics:
     ) -> pd.DataFrame:
         """A measure for each pair of values of any two axes: row, column, value."""
         names = {"row": rows, "column": columns}
-        return self._frame(actor, where, names, {"value": measure}, 'value DESC NULLS LAST, "row", "column"')
+        return self._frame(actor, where, names, _values_of(measure), 'value DESC NULLS LAST, "row", "column"')
 
     def choices(self, actor: Actor, dimension: Dimension) -> list[str]:
         """The values of a dimension that occur anywhere in the actor's scope, by name."""
@@ -273,6 +276,11 @@ class Statistics:
 def _scope(actor: Actor) -> tuple[Any, ...]:
     """What says which rows an actor may see."""
     return ("all",) if actor.sees_all_calls else (actor.user_id, actor.key and actor.key.app)
+
+
+def _values_of(measure: Measure) -> dict[str, Measure]:
+    """The columns of a chart's figures: how many calls a sum of costs leaves out tells whether it is the whole."""
+    return {"value": measure} | ({"unpriced_calls": Measure.UNPRICED} if measure is Measure.COST else {})
 
 
 def _exact(nano: pd.Series) -> pd.Series:

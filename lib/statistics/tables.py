@@ -27,20 +27,27 @@ def model_table(frame: pd.DataFrame, currency: str = USD) -> pd.DataFrame:
 
 
 def with_total(table: pd.DataFrame, totals: Figures, currency: str = USD) -> Any:
-    """The rows to show: the sum first and in bold, a chip in the provider's colour, shares in percent (a Styler)."""
+    """The rows to show: the sum first and in bold, a chip in the provider's colour, shares in percent (a Styler).
+
+    `least` is `≥` before a cost that is not the whole one.
+    """
     total = {
         "provider": "",
         "model": f"Total, {len(table)} {'model' if len(table) == 1 else 'models'}",
         "calls": totals.calls,
         "prompt_tokens": totals.prompt_tokens,
         "completion_tokens": totals.completion_tokens,
+        "least": totals.unpriced_calls > 0,
         cost_column(currency): None if totals.cost_nano_usd is None else totals.cost_nano_usd / NANO_PER_USD,
         "cost_share": 1.0 if totals.cost_nano_usd else None,
         "first_token_p95_ms": totals.first_token_p95_ms,
         "error_rate": totals.error_rate,
     }
-    rows = pd.concat([pd.DataFrame([total]).astype(object), table[list(total)].astype(object)], ignore_index=True)
-    for name in list(total)[2:]:
+    marked = table.assign(least=table.unpriced_calls > 0)
+    rows = pd.concat([pd.DataFrame([total]).astype(object), marked[list(total)].astype(object)], ignore_index=True)
+    known = rows[cost_column(currency)].notna()
+    rows["least"] = ["≥" if least and is_known else "" for least, is_known in zip(rows.least, known, strict=True)]
+    for name in [name for name in list(total)[2:] if name != "least"]:
         rows[name] = pd.Series([_number(value) for value in rows[name]], dtype="float64")
     rows[["cost_share", "error_rate"]] *= 100
     rows["first_token_p95_ms"] = rows["first_token_p95_ms"].round()  # the total is not rounded yet

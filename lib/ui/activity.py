@@ -12,7 +12,7 @@ from lib.access.permissions import Actor
 from lib.calls.activity_filter import ActivityFilter
 from lib.calls.activity_rows import ActivityPage, ActivityRow
 from lib.clock import utc_now
-from lib.money import format_cost, format_money, usd_from_nano
+from lib.money import format_cost, format_sum, usd_from_nano
 from lib.services import Services
 from lib.ui import activity_filters, blocks, format
 from lib.ui.activity_call import CLOSED, name_of, sample_names
@@ -152,7 +152,7 @@ def footer(page: ActivityPage) -> None:
     first = (page.page - 1) * page.size + 1
     parts = [f"{first:,} – {min(first + page.size - 1, page.calls):,} of {page.calls:,} calls"] if page.calls else []
     parts += [f"{page.running} running"] if page.running else []
-    parts += [format_money(page.cost_nano_usd)] if page.cost_nano_usd else []
+    parts += [format_sum(page.cost_nano_usd, page.unpriced)] if page.cost_nano_usd else []
     parts += [f"{page.unpriced:,} unpriced"] if page.unpriced else []
     with blocks.row(horizontal_alignment="distribute"):
         st.caption(blocks.plain(" · ".join(parts)), width="content")

@@ -15,6 +15,7 @@ _DAY = timedelta(days=1)
 _CUSTOM_DAYS = 7
 _PERIOD_NAMES = {"1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d", CUSTOM: "Custom"}
 _LISTS = {"providers": "Provider", "models": "Model", "apps": "App", "users": "User", "origins": "Origin"}
+_LISTS |= {"service_tiers": "Service tier"}
 _NO_CONTROL = {
     "error_kinds": "errors",
     "batches": "only",

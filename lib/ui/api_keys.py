@@ -13,7 +13,7 @@ from lib.access.permissions import Actor, Role
 from lib.calls.activity_filter import ActivityFilter
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
-from lib.money import format_money
+from lib.money import format_sum
 from lib.services import Services
 from lib.ui import blocks, format, session
 from lib.ui.api_key_form import edit_dialog, limit_inputs
@@ -25,17 +25,18 @@ _STATES: dict[str, tuple[str, Any]] = {
     "revoked": ("■ revoked", "gray"),
     "owner disabled": ("⊘ owner disabled", "orange"),
 }
-Use = dict[str, tuple[int, int | None]]
+Use = dict[str, tuple[int, int | None, int]]
 
 
 def recent_use(services: Services, actor: Actor) -> Use:
-    """Calls and cost (nano-dollars, None unknown) of the last 30 days by key."""
+    """Calls, cost (nano-dollars, None unknown) and calls that are not wholly in it, of the last 30 days by key."""
     from lib.statistics.filters import Dimension, StatisticsFilter
     from lib.statistics.tables import records
 
     start = (utc_now() - timedelta(days=30)).replace(minute=0, second=0, microsecond=0)
     frame = services.statistics.by(actor, StatisticsFilter(start=start), Dimension.API_KEY)
-    return {row["api_key"]: (row["calls"], row["cost_nano_usd"]) for row in records(frame) if row["api_key"]}
+    names = ("calls", "cost_nano_usd", "unpriced_calls")
+    return {row["api_key"]: tuple(row[name] for name in names) for row in records(frame) if row["api_key"]}
 
 
 def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, compact: bool) -> ApiKey | None:
@@ -50,8 +51,8 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             "state": [_STATES[key.state()][0]],
             "expires": _expiry(key, zone).partition(",")[0],
             "used": format.moment(key.last_used_at, zone).partition(",")[0],
-            "calls": use.get(key.id, (0, 0))[0],
-            "cost": format_money(use.get(key.id, (0, 0))[1]),
+            "calls": use.get(key.id, (0, 0, 0))[0],
+            "cost": format_sum(*use.get(key.id, (0, 0, 0))[1:]),
         }
         for key in keys
     ]

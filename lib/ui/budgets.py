@@ -11,10 +11,10 @@ from lib.access.permissions import Actor, Permission
 from lib.budgets.budget import Budget, Scope, window_name
 from lib.budgets.forecast import HOW
 from lib.budgets.notices import REFUSED, Notice
-from lib.budgets.state import NEEDS_A_LOOK, BudgetState
+from lib.budgets.state import NEEDS_A_LOOK, BudgetState, Spending
 from lib.calls.activity_filter import ActivityFilter
 from lib.errors import LLMManagerError
-from lib.money import format_money
+from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, budgets_forms, format, session
 
@@ -67,7 +67,7 @@ def card(services: Services, actor: Actor, state: BudgetState, zone: ZoneInfo) -
             st.subheader(blocks.plain(title(budget)), anchor=False, width="content")
             st.caption(f"{scope_label(budget.scope)} · {budget.period}", width="stretch")
             badge(state)
-        st.markdown(blocks.model_markdown(f"**{format_money(now.spent_nano)}** of {format_money(now.limit_nano)}"))
+        st.markdown(blocks.model_markdown(f"**{_spent(now)}** of {format_money(now.limit_nano)}"))
         st.progress(min(1.0, now.percent / 100))
         st.caption("  \n".join(_lines(state, zone)))
         _actions(services, actor, state)
@@ -89,12 +89,16 @@ def _lines(state: BudgetState, zone: ZoneInfo) -> list[str]:
         lines.append(f"{format_money(now.held_nano)} more is held for calls under way.")
     if now.unpriced_calls:
         calls = "call" if now.unpriced_calls == 1 else "calls"
-        lines.append(f"{format.count(now.unpriced_calls)} {calls} unpriced, not in the sum.")
+        lines.append(f"{format.count(now.unpriced_calls)} {calls} unpriced, not or not wholly in the sum.")
     if budget.block_unpriced:
         lines.append("Models without a price are stopped.")
     if not budget.exists:
         lines.append(f":orange[There is no such {budget.scope} any more: it counts nothing.]")
     return [line.replace("$", "\\$") for line in lines]
+
+
+def _spent(window: Spending) -> str:
+    return format_sum(window.spent_nano, window.unpriced_calls)
 
 
 def _range(low: str, high: str) -> str:
@@ -133,7 +137,7 @@ def history_dialog(services: Services, actor: Actor, state: BudgetState) -> None
     rows = [
         {
             "Window": window_name(budget.period, past.window.start),
-            "Spent": format_money(past.spent_nano),
+            "Spent": _spent(past),
             "Limit": format_money(past.limit_nano),
             "Share": f"{100 * past.spent_nano / past.limit_nano:.1f} %",
             "Unpriced": past.unpriced_calls,
@@ -149,7 +153,7 @@ def history_dialog(services: Services, actor: Actor, state: BudgetState) -> None
     ):
         with blocks.errors_shown():
             counted = services.budgets.recount(actor, budget.id).now
-            st.success(f"{format_money(counted.spent_nano)} is spent in this window.".replace("$", "\\$"))
+            st.success(f"{_spent(counted)} is spent in this window.".replace("$", "\\$"))
 
 
 def delete_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
@@ -202,7 +206,7 @@ def attention(services: Services, actor: Actor) -> None:
         for state in found[:5]:
             with blocks.row(gap="xsmall"):
                 about, now = blocks.plain(title(state.budget)), state.now
-                money = f"{format_money(now.spent_nano)} of {format_money(now.limit_nano)}".replace("$", "\\$")
+                money = f"{_spent(now)} of {format_money(now.limit_nano)}".replace("$", "\\$")
                 st.markdown(f"**{about}** {money}", width="stretch")
                 badge(state)
         st.page_link(session.page("budgets"), label="All budgets")

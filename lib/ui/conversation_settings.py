@@ -16,7 +16,7 @@ from lib.conversations.exports import Form
 from lib.conversations.strategy import Kind, Strategy
 from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
-from lib.money import format_money
+from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format, knowledge
 
@@ -115,7 +115,7 @@ def _meter(services: Services, actor: Actor, thread: Thread, configuration: str)
     tokens = "—"
     if spent.prompt_tokens is not None and spent.completion_tokens is not None:
         tokens = f"{format.count(spent.prompt_tokens)} → {format.count(spent.completion_tokens)}"
-    cost = "$0" if not spent.calls else format_money(spent.cost_nano_usd, estimated=spent.estimated > 0)
+    cost = "$0" if not spent.calls else format_sum(spent.cost_nano_usd, spent.unpriced, estimated=spent.estimated > 0)
     following = ":gray[— no price known]"
     if meter.is_free:
         following = "$0"
@@ -130,7 +130,7 @@ def _meter(services: Services, actor: Actor, thread: Thread, configuration: str)
     if meter.selection.left_out:
         notes.append(f"{meter.selection.left_out} messages are not sent")
     if spent.unpriced:
-        notes.append(f"{spent.unpriced} calls unpriced, not in the cost")
+        notes.append(f"{spent.unpriced} calls unpriced, not or not wholly in the cost")
     if meter.share is not None and meter.share > 1:
         notes.append("more than the model can read: compact, or send less under Context")
     if notes:

@@ -10,7 +10,7 @@ from lib.access.permissions import Actor, Role
 from lib.calls.activity_filter import CUSTOM, ActivityFilter
 from lib.calls.activity_rows import ActivityRow
 from lib.errors import LLMManagerError
-from lib.money import format_money
+from lib.money import format_sum
 from lib.services import Services
 from lib.statistics import charts
 from lib.statistics.filters import Measure
@@ -124,7 +124,7 @@ def top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> None:
             {
                 by: row[by],
                 "calls": row["calls"],
-                "cost": format_money(row["cost_nano_usd"], currency),
+                "cost": format_sum(row["cost_nano_usd"], row["unpriced_calls"], currency),
                 "errors": format.share(row["error_rate"]),
             }
             for row in records(frame.head(most))

@@ -162,7 +162,7 @@ def _chart(
     frame = cells.assign(
         row_name=[named(by, value) for value in cells["row"]],
         column_name=[named(across, value) for value in cells["column"]],
-    )[["row_name", "column_name", "value"]].reset_index(drop=True)
+    )[["row_name", "column_name", "value", *(["unpriced"] if "unpriced" in cells else [])]].reset_index(drop=True)
     titles = explore.title_of(by), explore.title_of(across)
     options: Any = {
         "stacks": found.measure.is_sum,

@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
 from lib.imports import FORMATS, GENERIC, Batch, Preview, Source, Wishes
-from lib.money import format_cost, format_money
+from lib.money import format_cost, format_sum
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.preferences import zone_names
@@ -103,14 +103,16 @@ def _preview(found: Preview, zone: ZoneInfo) -> None:
         ("Form", found.label),
         ("Calls", calls),
         ("Tokens", "—" if found.total_tokens is None else f"{found.total_tokens:,}"),
-        ("Cost", format_money(found.cost_nano_usd)),
+        ("Cost", format_sum(found.cost_nano_usd, found.unpriced)),
         ("From", format.moment(found.first_at, zone)),
         ("To", format.moment(found.last_at, zone)),
     ]
     blocks.facts([(label, blocks.plain(value)) for label, value in pairs], columns=2 if blocks.compact() else 6)
     notes = [f"{count:,} left out: {why}" for why, count in found.left_out.items()]
     if found.unpriced:
-        notes.append(f"{found.unpriced:,} {'row' if found.unpriced == 1 else 'rows'} without a cost")
+        notes.append(
+            f"{found.unpriced:,} {'row' if found.unpriced == 1 else 'rows'} without a cost, or with a part of it"
+        )
     if notes:
         st.caption(blocks.plain(" · ".join(notes)))
     if found.overlaps:
@@ -153,7 +155,7 @@ def _batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
                 "Form": _LABELS.get(batch.format, batch.format),
                 "Rows": batch.rows,
                 "Calls": batch.calls,
-                "Cost": format_money(batch.cost_nano_usd),
+                "Cost": format_sum(batch.cost_nano_usd, batch.unpriced),
                 "State": batch.state,
             }
             for batch in found

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.money import USD, format_money
+from lib.money import USD, format_money, format_sum
 from lib.services import Services
 from lib.statistics.anomalies import Anomaly, Mover, unusual_days
 from lib.statistics.chart_outlook import times
@@ -96,7 +96,8 @@ def week_lines(week: Week, names: Mapping[str, str], currency: str = USD) -> lis
     now, before, money = week.now, week.before, partial(_money, currency)
     if not now.calls and not before.calls:
         return ["No calls in the last two weeks."]
-    cost = f"Cost **{money(now.cost_nano_usd)}**, {_against(now.cost_nano_usd, before.cost_nano_usd, money)}."
+    shown = format_sum(now.cost_nano_usd, now.unpriced_calls, currency).replace("$", "\\$")
+    cost = f"Cost **{shown}**, {_against(now.cost_nano_usd, before.cost_nano_usd, money)}."
     moves = _moves(week.movers, names, currency)
     failed = (
         f"{now.failed_calls:,} failed ({format.share(now.error_rate)}; the week before {before.failed_calls:,}, "

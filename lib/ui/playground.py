@@ -13,7 +13,7 @@ from lib.clock import short_id
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
 from lib.knowledge.quoting import Source, taken_apart
-from lib.money import format_cost, format_money
+from lib.money import format_cost, format_sum
 from lib.providers.parameters import Parameter, not_offered, offered
 from lib.services import Services
 from lib.ui import blocks, citations, format, session
@@ -222,7 +222,8 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
                 st.rerun()
             started = format.moment(run.created_at, zone).rpartition(":")[0]
             panes = "1 pane" if run.panes == 1 else f"{run.panes} panes"
-            st.caption(" · ".join(blocks.plain(part) for part in (started, panes, format_money(run.cost_nano_usd))))
+            cost = format_sum(run.cost_nano_usd, run.partly_known)
+            st.caption(" · ".join(blocks.plain(part) for part in (started, panes, cost)))
     if page > 1 or more:
         with blocks.row():
             if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):

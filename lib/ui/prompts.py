@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.errors import LLMManagerError
-from lib.money import format_money
+from lib.money import format_sum
 from lib.prompts.template import PRODUCTION, Template, Version, fill, written_values
 from lib.services import Services
 from lib.ui import blocks, format, prompt_editor, session, text_difference
@@ -17,10 +17,16 @@ from lib.ui.prompt_values import variable_inputs
 
 @dataclass(frozen=True)
 class Use:
-    """What a template was used for: calls, and nano-dollars or None."""
+    """What a template was used for: calls, nano-dollars or None, and calls that are not, or not wholly, in these."""
 
     calls: int = 0
     cost_nano_usd: int | None = 0
+    unpriced: int = 0
+
+    @property
+    def cost(self) -> str:
+        """As people read it."""
+        return format_sum(self.cost_nano_usd, self.unpriced)
 
 
 def uses(services: Services, actor: Actor) -> Mapping[str, Use]:
@@ -30,12 +36,12 @@ def uses(services: Services, actor: Actor) -> Mapping[str, Use]:
     from lib.statistics.filters import StatisticsFilter
     from lib.statistics.measures import Measure, Tag
 
-    measures = [Measure.CALLS, Measure.COST]
+    measures = [Measure.CALLS, Measure.COST, Measure.UNPRICED]
     frame = services.statistics.pivot(actor, StatisticsFilter(), [Tag("template")], measures)
-    rows = zip(frame["tag.template"], frame["calls"], frame["cost"], strict=True)
+    rows = zip(frame["tag.template"], frame["calls"], frame["cost"], frame["unpriced"], strict=True)
     return {
-        str(slug): Use(int(calls), None if pd.isna(cost) else int(cost))
-        for slug, calls, cost in rows
+        str(slug): Use(int(calls), None if pd.isna(cost) else int(cost), int(unpriced))
+        for slug, calls, cost, unpriced in rows
         if not pd.isna(slug)
     }
 
@@ -52,7 +58,7 @@ def table(found: Sequence[Template], used: Mapping[str, Use], selected: str | No
             "labels": [[f"{name} {version}" for name, version in one.labels.items()] for one in found],
             "newest": [one.newest for one in found],
             "calls": [used.get(one.slug, Use()).calls for one in found],
-            "cost": [format_money(used.get(one.slug, Use()).cost_nano_usd) for one in found],
+            "cost": [used.get(one.slug, Use()).cost for one in found],
         }
     )
     rows = [index for index, one in enumerate(found) if one.slug == selected]
@@ -148,7 +154,7 @@ def _head(services: Services, actor: Actor, template: Template, use: Use) -> Non
             if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_delete):
                 st.dialog(f"Delete {template.slug}?")(delete_dialog)(services, actor, template)
     about = [template.description, template.category, f"app {template.app}" if template.app else "every app"]
-    about += [f"{format.count(use.calls)} calls, {format_money(use.cost_nano_usd)}"]
+    about += [f"{format.count(use.calls)} calls, {use.cost}"]
     st.caption(" · ".join(blocks.plain(one) for one in about if one))
 
 

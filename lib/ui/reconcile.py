@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.money import format_money
+from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.statistics import gap_words, invoices, reconcile
 from lib.statistics.filters import StatisticsFilter
@@ -83,7 +83,7 @@ def _whole(found: Reconciliation, invoice: Invoice) -> None:
         for label, side in (("They say", total.theirs), ("The ledger says", total.ours)):
             st.metric(
                 label,
-                format_money(side.cost_nano),
+                format_sum(side.cost_nano, side.unpriced),
                 _tokens(side.tokens),
                 delta_color="off",
                 delta_arrow="off",

@@ -62,14 +62,14 @@ def _midnight(day: date) -> datetime:
 def _show(services: Services, actor: Actor, range_: Range, found: Preview) -> None:
     total = found.total
     if not total.changed:
-        rest = f" {total.stays_unpriced:,} still have no price." if total.stays_unpriced else ""
+        rest = f" {total.stays_unpriced:,} still have no price, or not for all of it." if total.stays_unpriced else ""
         st.info(f"Of {found.looked_at:,} attempts none would change.{rest}")
         return
     st.markdown(
         f"**{total.changed:,} of {found.looked_at:,} attempts change**: "
         f"{_money(total.before_nano)} → {_money(total.after_nano)}"
         + (f", {total.was_unpriced:,} had no price" if total.was_unpriced else "")
-        + (f", {total.stays_unpriced:,} still have none" if total.stays_unpriced else "")
+        + (f", {total.stays_unpriced:,} still have none, or not for all of it" if total.stays_unpriced else "")
         + "."
     )
     st.dataframe(_rows(found), hide_index=True, row_height=30)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lib.money import USD, format_money
+from lib.money import USD, format_money, format_sum
 from lib.statistics import charts
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Step, steps_for
@@ -27,10 +27,17 @@ _MINUS = "−"
 
 def figures(now: Figures, before: Figures, trend: "pd.DataFrame", currency: str = USD) -> None:
     """Six metrics with their course and their change."""
-    money, by_money = _money_change(now.cost_nano_usd, before.cost_nano_usd, currency)
-    saved, by_saved = _money_change(now.saved_nano_usd, before.saved_nano_usd, currency, absolute=True)
+    money = format_sum(now.cost_nano_usd, now.unpriced_calls, currency)
+    by_money = _change(now.cost_nano_usd, before.cost_nano_usd)
+    saved, by_saved = _money_change(now.saved_nano_usd, before.saved_nano_usd, currency)
     with st.grid(6, min_column_width=134, gap="small"):
-        _metric("Cost", money, by_money, trend.cost_nano_usd, help="Money over every attempt, retries included.")
+        _metric(
+            "Cost",
+            money,
+            by_money,
+            trend.cost_nano_usd,
+            help="Money over every attempt, retries included; ≥ where a cost is not, or not wholly, known.",
+        )
         _metric("Calls", format.count(now.calls), _change(now.calls, before.calls), trend.calls)
         tokens = _change(now.total_tokens, before.total_tokens)
         _metric("Tokens", format.count(now.total_tokens), tokens, trend.total_tokens)
@@ -101,11 +108,9 @@ def _difference(now: float | None, before: float | None, shown: Any, least: floa
     return _signed(now - before, shown(abs(now - before)))
 
 
-def _money_change(
-    now: int | None, before: int | None, currency: str, *, absolute: bool = False
-) -> tuple[str, str | None]:
-    if not absolute or now is None or before is None or now == before:
-        return format_money(now, currency), None if absolute else _change(now, before)
+def _money_change(now: int | None, before: int | None, currency: str) -> tuple[str, str | None]:
+    if now is None or before is None or now == before:
+        return format_money(now, currency), None
     return format_money(now, currency), _signed(now - before, format_money(abs(now - before), currency))
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.errors import ErrorKind
+from lib.providers.service_tiers import KNOWN_TIERS
 from lib.statistics.filters import Dimension
 from lib.statistics.periods import Comparison, Period, Range
 from lib.statistics.queries import Statistics
@@ -18,9 +19,10 @@ from lib.ui.statistics_view import LISTS, StatisticsView
 
 _PREFIX = "statistics-"
 _ICONS = {"provider": "dns", "model": "deployed_code", "app": "apps", "user": "person"}
-_MORE = ("origin", "status", "error_kind", "configuration", "api_key", "served_model")
+_MORE = ("origin", "status", "error_kind", "configuration", "api_key", "served_model", "service_tier")
 _OCCURRING = (*_ICONS, "origin", "status")  # asked of the ledger: the roll-up knows them
 _LABELS = {"error_kind": "Error", "api_key": "API key", "served_model": "Answered by"}
+_LABELS |= {"service_tier": "Service tier"}
 
 
 def asked_for(zone: ZoneInfo) -> StatisticsView:
@@ -39,7 +41,7 @@ def options(
     """The values that each filter offers; what the address names besides is offered too."""
     found: dict[str, Sequence[str]] = {name: ask.choices(actor, Dimension(name)) for name in _OCCURRING}
     found |= {"error_kind": list(ErrorKind), "configuration": list(configurations), "api_key": list(api_keys)}
-    return found | {"served_model": found["model"]}
+    return found | {"served_model": found["model"], "service_tier": KNOWN_TIERS}
 
 
 def control(view: StatisticsView, name: str) -> dict[str, Any]:

@@ -35,9 +35,9 @@ def by_model(
         hide_index=True,
         column_config=_columns(currency, compact),
         column_order=(
-            ["chip", "model", cost, "cost_share"]
+            ["chip", "model", "least", cost, "cost_share"]
             if compact
-            else [*_SHOWN, cost, "cost_share", "first_token_p95_ms", "error_rate"]
+            else [*_SHOWN, "least", cost, "cost_share", "first_token_p95_ms", "error_rate"]
         ),
         height="content" if len(table) < 20 else 620,
         row_height=30,
@@ -75,6 +75,7 @@ def _columns(currency: str, compact: bool) -> dict[str, Any]:
         "calls": number("Calls", format="localized"),
         "prompt_tokens": number("Prompt tokens", format="localized"),
         "completion_tokens": number("Completion tokens", format="localized"),
+        "least": text("", width=28, help="≥: calls without a known cost, or with a part that has none, belong to it."),
         tables.cost_column(currency): number(
             "Cost",
             format=format.money_column(currency),

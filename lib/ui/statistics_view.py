@@ -19,7 +19,7 @@ from lib.statistics.periods import Comparison, Period, Range, Step, default_step
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
 LISTS |= {"origin": "origins", "status": "statuses", "error_kind": "error_kinds", "configuration": "configurations"}
-LISTS |= {"api_key": "api_keys", "served_model": "served_models", "tag": "tags"}
+LISTS |= {"api_key": "api_keys", "served_model": "served_models", "service_tier": "service_tiers", "tag": "tags"}
 MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
 TAB_DIMENSIONS = (
     Dimension.PROVIDER,
@@ -51,6 +51,7 @@ class StatisticsView:
     configurations: tuple[str, ...] = ()  # ids
     api_keys: tuple[str, ...] = ()  # ids
     served_models: tuple[str, ...] = ()
+    service_tiers: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()  # `name=value`: all of them
     compare: Comparison = Comparison.PREVIOUS
     measure: Measure = Measure.COST

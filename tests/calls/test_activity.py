@@ -77,6 +77,7 @@ def test_pages_together_are_the_whole_list(store: Store) -> None:
         ("configuration_id", "configurations"),
         ("api_key_id", "api_keys"),
         ("served_model", "served_models"),
+        ("service_tier", "service_tiers"),
     ],
 )
 def test_each_filter_takes_any_of_its_values(store: Store, column: str, field: str) -> None:
