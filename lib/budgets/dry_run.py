@@ -3,20 +3,24 @@
 A call that a budget stops goes to the configuration's other deployments and its fallbacks: they are asked about, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from lib.access.permissions import Actor
+from lib.access.permissions import Actor, Permission
 from lib.budgets.budget import CallFacts, Scope
 from lib.budgets.budgets import Budgets
-from lib.budgets.estimate import completion_ceiling, upper_bound_nano
+from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
 from lib.budgets.state import Verdict
 from lib.clock import utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.routing import Routing
+from lib.providers.hosted_tools import limit_uses, prompt_with_results, uses_nano
 from lib.providers.price_book import PriceBook
 from lib.providers.registry import Providers
+from lib.providers.request_fields import Choices, examine
+from lib.providers.service_tiers import asked_service_tier, priced_tier
 
 
 @dataclass(frozen=True)
@@ -72,24 +76,55 @@ def dry_run(
 ) -> DryRun:
     """Ask every budget about a call of a configuration, as its app unless another is named; nothing is held.
 
-    `user` is a name or an id. `prompt_tokens` is a guess, so a quarter is added.
+    `user` is a name or an id. `prompt_tokens` is a guess, so a quarter is added; `max_tokens` is of one answer. The
+    configuration's parameters say how many answers there are, how they are served and what the provider may run.
     """
-    moment = now or utc_now()
-    ceiling = max_tokens or completion_ceiling(configuration.parameters)
+    moment, parameters = now or utc_now(), dict(configuration.parameters)
+    if max_tokens:
+        parameters = {name: value for name, value in parameters.items() if name not in CEILINGS}
+        parameters["max_tokens"] = max_tokens
+    routing = Routing.from_record(configuration.routing)
+    is_listed = routing != Routing() or actor.can(Permission.VIEW_CONFIGS)
+    known = {one.name: one for one in providers.list(actor)} if is_listed else {}
+    prompt_most = prompt_tokens + -(-prompt_tokens // 4)
     user_id = budgets.subject(actor, Scope.USER, user) if user else None
 
     def place(provider: str, kind: str, model: str) -> Place:
         facts = CallFacts(provider, app or configuration.app, configuration.id, user_id, api_key_id)
-        price = prices.price(kind, model, moment)
-        amount = upper_bound_nano(price, prompt_tokens + -(-prompt_tokens // 4), ceiling)
+        base_url = known[provider].base_url if provider in known else ""
+        amount = _most_nano(prices, kind, model, base_url, parameters, prompt_most, moment)
         return Place(provider, model, amount, budgets.check(actor, facts, amount, moment))
 
-    own = place(configuration.provider_name, configuration.provider_kind, configuration.model)
-    routing = Routing.from_record(configuration.routing)
-    usable = {one.id: one for one in providers.list(actor) if one.is_active} if routing != Routing() else {}
+    own_kind = configuration.provider_kind
+    own = place(configuration.provider_name, own_kind, configuration.model)
+    usable = {one.id: one for one in known.values() if one.is_active}
     others = [
         place(provider.name, provider.kind, target.model)
         for target in (*routing.deployments, *routing.fallbacks)
         if (provider := usable.get(target.provider_id)) is not None
     ]
-    return DryRun(ceiling, own, others)
+    return DryRun(_ceiling(examine(own_kind, None, configuration.model, parameters), parameters), own, others)
+
+
+def _ceiling(choices: Choices, parameters: Mapping[str, Any]) -> int:
+    return max(completion_ceiling(parameters, None, choices.answers), choices.ceiling * choices.answers)
+
+
+def _most_nano(
+    prices: PriceBook,
+    kind: str,
+    model: str,
+    base_url: str,
+    parameters: Mapping[str, Any],
+    prompt_tokens: int,
+    at: datetime,
+) -> int | None:
+    """The most a call with these parameters can cost; what the provider may run without a bound is not in it."""
+    limited = limit_uses(kind, None, parameters)
+    choices = examine(kind, None, model, limited)
+    tier = priced_tier(kind, asked_service_tier(kind, limited, base_url))
+    prompt = prompt_with_results(choices.hosted, prompt_tokens)
+    most = upper_bound_nano(prices.price(kind, model, at), prompt, _ceiling(choices, limited), service_tier=tier)
+    if most is None or not choices.hosted:
+        return most
+    return most + (uses_nano(choices.hosted, lambda use: prices.use_fee(kind, model, use, at)) or 0)

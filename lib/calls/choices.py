@@ -50,6 +50,12 @@ def answering_model(target: Target, served: str | None) -> str:
     return next((model for model in choices.models if not keys.isdisjoint(listed_keys(kind, model))), asked.model)
 
 
+def asked_tier(target: Target) -> str:
+    """How a target's request wants to be served (`lib.providers.service_tiers`); empty where it does not say."""
+    endpoint = target.endpoint
+    return asked_service_tier(endpoint.kind, _fields_of(target)[0], endpoint.base_url)
+
+
 def check_scope(plan: Plan) -> Plan:
     """The plan again; PermissionDenied when a field names a model outside the key's scope, or hides which it is."""
     key = plan.request.actor.key
@@ -78,7 +84,7 @@ def most_nano(
     prompt, ceiling, images = tokens
     endpoint, model = target.endpoint, target.model_request.model
     kind, fields = endpoint.kind, _fields_of(target)[0]
-    tier = priced_tier(kind, asked_service_tier(kind, fields, endpoint.base_url))
+    tier = priced_tier(kind, asked_tier(target))
     is_text = is_text and not any(fields.get(name) for name in _OTHER_ANSWERS)
 
     def most_of(name: str) -> int | None:

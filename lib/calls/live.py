@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec import field as new
 from msgspec.structs import replace
 
 from lib.access.limits import Claim, Verdict
 from lib.calls import content
+from lib.calls.billed import as_billed, as_cut
 from lib.calls.estimate import estimate_tokens
 from lib.calls.latch import Latch
 from lib.calls.prompt_tokens import estimate_prompt
@@ -35,6 +36,7 @@ from lib.providers.chunks import (
     ToolCallDelta,
     Usage,
     UsageReport,
+    UsesSoFar,
     Vectors,
 )
 from lib.providers.protocols.usage import images_in
@@ -130,6 +132,7 @@ class AttemptState(Struct):
     usage_is_partial: bool = False
     most: tuple[int, int] = (0, 0)  # tokens of prompt and answer that its hold is for
     is_bounded: bool = False  # a ceiling is sent
+    uses: dict[str, int] = {}  # charged by the piece, as the answer has shown so far
     reported_nano_usd: int | None = None
     finish_reason: str | None = None
     served_model: str | None = None
@@ -189,6 +192,8 @@ class AttemptState(Struct):
             case UsageReport(usage, is_partial, cost):
                 self.usage, self.usage_is_partial = usage, is_partial
                 self.reported_nano_usd = self.reported_nano_usd if cost is None else cost
+            case UsesSoFar(uses):
+                self.uses = uses
             case Finish(reason):
                 self.finish_reason = clean(reason)[:_LONGEST_REASON]
             case ServedModel(model):
@@ -271,8 +276,13 @@ class LiveCall:
 
     def checkpoint(self) -> dict[str, Any]:
         """What the attempt has taken since the last checkpoint, as the content policy lets it be noted."""
-        usage, _ = self.current_usage()
-        note = self.attempt.checkpoint()
+        attempt, (usage, source) = self.attempt, self.current_usage()
+        if source == "estimated":
+            usage = as_cut(attempt.target, usage, attempt.uses)
+        billed = as_billed(attempt.target, usage, attempt.served_model, attempt.dropped)
+        note = attempt.checkpoint()
+        if billed.service_tier or billed.details is not None:
+            note["billed"] = {"service_tier": billed.service_tier, "details": to_builtins(billed.details)}
         return content.checkpoint_to_keep(self.content_policy, note, (usage.prompt_tokens, usage.completion_tokens))
 
     @property

@@ -9,13 +9,11 @@ import asyncio
 from typing import Any
 
 from msgspec import Struct, to_builtins
-from msgspec.structs import replace
 
 from lib.calls import content
-from lib.calls.choices import answering_model
+from lib.calls.billed import as_billed, as_cut
 from lib.calls.closing import Closing
 from lib.calls.live import AttemptState, LiveCall, clean
-from lib.calls.request import Target
 from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError
 from lib.money import format_cost
@@ -24,7 +22,6 @@ from lib.providers.circuits import Circuit
 from lib.providers.price_book import PriceBook
 from lib.providers.prices import Cost
 from lib.providers.redaction import redact
-from lib.providers.service_tiers import name_service_tier, region_of
 
 _TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TIMEOUT_TOTAL}
 _MAY_BE_CHARGED = _TIMEOUTS | {ErrorKind.STREAM_CUT, ErrorKind.PROCESS_ENDED}
@@ -83,9 +80,9 @@ def was_charged(ending: Ending, attempt: AttemptState) -> bool:
 
 
 def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tuple[Cost, str]:
-    """The cost of what the answering model used, and the row's cost_status."""
+    """The cost of what a call is billed by (`usage_billed`), and the row's cost_status."""
     attempt = call.attempt
-    kind, model = attempt.target.endpoint.kind, answering_model(attempt.target, attempt.served_model)
+    kind, model = attempt.target.endpoint.kind, attempt.target.model_request.model
     cost = prices.charge(kind, model, attempt.started_at, usage, attempt.reported_nano_usd)
     return cost, "estimated" if source == "estimated" and cost.status == "priced" else cost.status
 
@@ -93,8 +90,7 @@ def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tup
 def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: bool) -> Closing:
     """The row of `usage_logs` and its payload for the current attempt."""
     attempt, charged = call.attempt, was_charged(ending, call.attempt)
-    usage, source = call.current_usage()
-    usage = in_region(usage, attempt.target)
+    usage, source = usage_billed(call, prices)
     cost, cost_status = cost_of(call, prices, usage, source)
     row = {
         **identity_of(call),
@@ -132,10 +128,14 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
     return Closing(row, payload_of(call), call.claim)
 
 
-def in_region(usage: Usage, target: Target) -> Usage:
-    """The usage of a call to a regional address: the region is part of how it was served."""
-    region = region_of(target.endpoint.kind, target.endpoint.base_url)
-    return replace(usage, service_tier=name_service_tier(*usage.service_tier.split("+"), region)) if region else usage
+def usage_billed(call: LiveCall, prices: PriceBook) -> tuple[Usage, str]:
+    """What the current attempt is billed by so far, and where its tokens come from."""
+    attempt, (usage, source) = call.attempt, call.current_usage()
+    target = attempt.target
+    if source == "estimated":
+        kind, model = target.endpoint.kind, target.model_request.model
+        usage = as_cut(target, usage, attempt.uses, lambda use: prices.use_fee(kind, model, use, attempt.started_at))
+    return as_billed(target, usage, attempt.served_model, attempt.dropped), source
 
 
 def payload_of(call: LiveCall) -> dict[str, Any]:

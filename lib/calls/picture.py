@@ -3,7 +3,7 @@
 from typing import Any
 
 from lib.calls.live import CallView, LiveCall
-from lib.calls.outcome import cost_of
+from lib.calls.outcome import cost_of, usage_billed
 from lib.providers.price_book import PriceBook
 
 
@@ -11,7 +11,7 @@ def picture(call: LiveCall, prices: PriceBook) -> CallView:
     """The moment; tokens and cost are estimates until the provider has counted."""
     row, attempt = call.row, call.attempt
     endpoint, asked = attempt.target.endpoint, attempt.target.model_request
-    usage, source = call.current_usage()
+    usage, source = usage_billed(call, prices)
     cost, cost_status = cost_of(call, prices, usage, source)
     live: dict[str, Any] = {
         "status": "running",

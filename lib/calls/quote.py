@@ -1,19 +1,22 @@
 """What a call can cost, told before it is sent: from an estimate of its prompt, its ceiling and today's prices.
 
-The most is what a hard budget would hold: the prompt's bound, at the dearest rates, and the longest answer the model is
-asked for, at the dearer of all targets. The least is a prompt a quarter shorter than estimated and an answer of one
-token, at the cheapest target, all of the prompt read from its cache.
+The most is what a hard budget would hold: the prompt's bound, at the dearest rates of the ways in which it may be
+served, the longest answer the model is asked for, and what tools of the provider's can cost, at the dearer of all
+targets. The least is a prompt a quarter shorter than estimated and an answer of one token, at the cheapest target, all
+of the prompt read from its cache.
 """
 
 from dataclasses import dataclass
 
-from lib.budgets.estimate import completion_ceiling, upper_bound_nano
+from lib.budgets.estimate import completion_ceiling
+from lib.calls.choices import asked_tier, choices_of, most_nano
 from lib.calls.observed import Observed
 from lib.calls.prompt_tokens import bound_prompt, estimate_prompt
 from lib.calls.request import Plan, Target, prompt_size
 from lib.clock import utc_now
 from lib.providers.chunks import Usage
 from lib.providers.price_book import PriceBook
+from lib.providers.service_tiers import priced_tier
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,12 @@ class Quote:
 def quote(plan: Plan, prices: PriceBook, observed: Observed, more_tokens: int = 0) -> Quote:
     """The bounds of a plan whose prompt may get so many tokens more."""
     size, now = prompt_size(plan), utc_now()
-    images = len(size.images)
+    images, is_text = len(size.images), not (size.sounds or size.files or size.unseen)
 
     def ceiling(target: Target) -> int:
-        return completion_ceiling(target.model_request.parameters, target.longest_answer)
+        choices = choices_of(target)
+        named = completion_ceiling(target.model_request.parameters, target.longest_answer, choices.answers)
+        return max(named, choices.ceiling * choices.answers)
 
     lows: list[int | None] = []
     highs: list[int | None] = []
@@ -41,10 +46,12 @@ def quote(plan: Plan, prices: PriceBook, observed: Observed, more_tokens: int = 
         kind, model = target.endpoint.kind, target.model_request.model
         price, excess = prices.price(kind, model, now), observed.excess(target.endpoint.name, model)
         most = excess.of_prompt(bound_prompt(size, kind, model, target.window)) + more_tokens + more_tokens // 4
-        highs.append(upper_bound_nano(price, most, excess.of_answer(ceiling(target)), images))
+        tokens = most, excess.of_answer(ceiling(target)), images
+        highs.append(most_nano(target, choices_of(target), prices, now, tokens, is_text=is_text))
         least = estimate_prompt(size, kind, model) * 3 // 4
         usage = Usage(least, 1, cache_read_tokens=least, images=images)
-        lows.append(None if price is None else price.cost_nano(usage))
+        tier = priced_tier(kind, asked_tier(target))
+        lows.append(None if price is None else min(one.cost_nano(usage) for one in price.dearest_rates(least, tier)))
     prompt = estimate_prompt(size, plan.first.endpoint.kind, plan.first.model_request.model)
     known_lows, known_highs = ([one for one in found if one is not None] for found in (lows, highs))
     is_known = len(known_highs) == len(highs)

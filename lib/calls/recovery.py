@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from msgspec import convert, to_builtins
+from msgspec.structs import replace
 from sqlalchemy import Connection, delete, insert, select, update
 
 from lib.budgets.holds import Charged
@@ -26,7 +28,7 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import open_calls, processes, providers
 from lib.errors import ErrorKind
-from lib.providers.chunks import Usage
+from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.price_book import PriceBook
 from lib.providers.prices import Cost
 
@@ -152,7 +154,7 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
         return estimate_prompt(measure({"messages": asked}, opened["parameters"]), kind or "", opened["model"])
 
     asked_tokens = content.prompt_tokens_of(request, estimate)
-    usage = Usage(*last.get("tokens", (asked_tokens, estimate_tokens(text))))
+    usage = _as_noted(Usage(*last.get("tokens", (asked_tokens, estimate_tokens(text)))), last.get("billed"))
     unknown = Cost(None, "unpriced", None)
     cost = unknown if kind is None else prices.charge(kind, opened["model"], opened["started_at"], usage)
     identity = {name: opened[name] for name in opened if name not in ("owner", "holds", "request")}
@@ -177,8 +179,8 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
         "cost_nano_usd": cost.nano,
         "cost_status": "estimated" if cost.status == "priced" else cost.status,
         "fees_nano_usd": cost.fees_nano,
-        "service_tier": "",
-        "usage_details": None,
+        "service_tier": usage.service_tier,
+        "usage_details": None if usage.details is None else to_builtins(usage.details),
         "dropped_fields": "",
         "price_id": cost.price_id,
         "saved_nano_usd": None,
@@ -197,3 +199,11 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
         "response": {},
     }
     return Closing(row, payload)
+
+
+def _as_noted(usage: Usage, billed: Mapping[str, Any] | None) -> Usage:
+    """The usage with what its last checkpoint says that it is billed by beside these tokens."""
+    if billed is None:
+        return usage
+    details = None if billed["details"] is None else convert(billed["details"], UsageDetails)
+    return replace(usage, service_tier=billed["service_tier"], details=details)

@@ -18,12 +18,16 @@ class UsageDetails(Struct, frozen=True, omit_defaults=True):
     such as `audio_output`. They are part of the prompt's or completion's tokens; cached ones are part of the read ones.
     `seconds`: of `audio` or `video`. `uses`: what is charged by the piece, such as `web_search`, and how many.
     `other_models`: tokens of models that the answering one consulted; they are in no count of the usage itself.
+    `model`: who answered and is charged, where that is not the model that was asked. `uncounted`: something charged by
+    the piece may have been used that nobody has counted.
     """
 
     modality_tokens: dict[str, int] = {}
     seconds: dict[str, int] = {}
     uses: dict[str, int] = {}
     other_models: tuple["ModelUsage", ...] = ()
+    model: str = ""
+    uncounted: bool = False
 
 
 class Usage(Struct, frozen=True):
@@ -94,6 +98,12 @@ class UsageReport(Struct, frozen=True):
     cost_nano_usd: int | None = None
 
 
+class UsesSoFar(Struct, frozen=True):
+    """What an answer has shown to have been used and is charged by the piece; what its counts tell holds before it."""
+
+    uses: dict[str, int]
+
+
 class Finish(Struct, frozen=True):
     """The provider said it ended: stop, length, tool_calls, content_filter or its own word."""
 
@@ -120,7 +130,16 @@ class LeftOut(Struct, frozen=True):
 
 
 Chunk = (
-    TextDelta | ReasoningDelta | ToolCallDelta | OtherAnswer | UsageReport | Finish | ServedModel | Vectors | LeftOut
+    TextDelta
+    | ReasoningDelta
+    | ToolCallDelta
+    | OtherAnswer
+    | UsageReport
+    | UsesSoFar
+    | Finish
+    | ServedModel
+    | Vectors
+    | LeftOut
 )
 
 

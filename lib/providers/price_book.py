@@ -116,7 +116,10 @@ class PriceBook:
         """What a call costs: its own tokens, those of models that it consulted, and what is charged by the use.
 
         Nano-dollars, None where nobody knows. `reported_nano` is what the provider itself said the whole call costs.
+        A model that answered in the place of the one that was asked is charged as itself.
         """
+        if usage.details is not None and usage.details.model:
+            model = usage.details.model
         price = self.price(kind, model, at)
         if reported_nano == 0 and kind != ProviderKind.OPENROUTER:
             reported_nano = None  # proxies say 0 of models whose price they don't know
@@ -134,7 +137,8 @@ class PriceBook:
             return own
         others = [self.charge(kind, one.model or model, at, one.usage) for one in rounds]
         fees = [self._fee(kind, model, use, at, number) for use, number in details.uses.items()]
-        return add_costs(own, others, fees)
+        whole = add_costs(own, others, fees)
+        return replace_struct(whole, status="partial") if details.uncounted and whole.status == "priced" else whole
 
     def use_fee(self, kind: str, model: str, use: str, at: datetime) -> int | None:
         """Nano-dollars that one use of something charged apart costs; None where nobody knows."""

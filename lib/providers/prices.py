@@ -218,10 +218,13 @@ class Price:
         """
         if not service_tier:
             return self.rates_of(prompt_tokens)
-        for name in _equivalent_tiers(service_tier):
-            if (tiers := self._by_service.get(name)) is not None:
-                return _longest(tiers, prompt_tokens)
-        return None
+        tiers = self.served_tiers(service_tier)
+        return None if tiers is None else _longest(tiers, prompt_tokens)
+
+    def served_tiers(self, service_tier: str) -> tuple[Tier, ...] | None:
+        """Those of calls that are served in that way, by the prompt's length; None where they are not known."""
+        found = (self._by_service.get(name) for name in _equivalent_tiers(service_tier))
+        return next((tiers for tiers in found if tiers is not None), None)
 
     def dearest_rates(self, prompt_tokens: int, service_tier: str = "") -> list[Rates]:
         """The rates that a call may be charged by which asked for a tier: the plain ones and those of that tier.

@@ -1,17 +1,20 @@
 """What rows of the ledger's copy would cost at other prices, as exact SQL: the arithmetic of `lib.providers.prices`.
 
-Prices change with time (`Stretch`) and with the prompt's length (tiers), so a row's rates are a CASE over both; every
-number is bound. A row's tokens add up to parts of a nano-dollar (`Scale`) and are rounded once, half to even.
+Prices change with time (`Stretch`), with how a call is served and with the prompt's length (tiers), so a row's rates
+are a CASE over these; every number is bound. A call that was served in a way that the other model is not served in
+costs what the plain way does. A row's tokens add up to parts of a nano-dollar (`Scale`) and are rounded once, half to
+even.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from math import gcd
 
 from lib.providers.price_book import PriceBook
-from lib.providers.prices import TEXT_RATES, Price, Rates
+from lib.providers.prices import TEXT_RATES, Price, Rates, Tier
+from lib.providers.service_tiers import priced_tier
 from lib.statistics.cube import Query, join
 
 _MILLION = 1_000_000
@@ -21,15 +24,19 @@ _FITS = 2**28  # times the tokens of a row (an INTEGER), six times added up, bel
 COLUMNS = """prompt_tokens AS prompt, coalesce(cache_read_tokens, 0) AS read,
     coalesce(cache_write_tokens, 0) AS written, coalesce(cache_write_1h_tokens, 0) AS long,
     completion_tokens AS answer, coalesce(reasoning_tokens, 0) AS thought,
-    coalesce(images, 0) AS pictures"""
+    coalesce(images, 0) AS pictures, service_tier"""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A price from a moment on, until the next stretch; None: none is known."""
+    """A price from a moment on, until the next stretch; None: none is known.
+
+    `served` are the tiers of ways of serving that occur in the ledger and have rates of their own, by the row's word.
+    """
 
     start: datetime
     price: Price | None
+    served: Mapping[str, tuple[Tier, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,14 +56,19 @@ class Scale:
 
 def scale_of(found: Sequence[Stretch]) -> Scale:
     """The scale that fits every rate."""
-    tiers = chain.from_iterable(stretch.price.plain_tiers for stretch in found if stretch.price)
+    tiers = chain.from_iterable(stretch.price.tiers for stretch in found if stretch.price)
     rates = {rate for tier in tiers for name in TEXT_RATES if (rate := getattr(tier.rates, name))}
     common = gcd(_MILLION, *rates)
     return Scale(_MILLION // common, max(rates, default=0) // common > _FITS)
 
 
-def stretches(book: PriceBook, kind: str, model: str, start: datetime, end: datetime) -> list[Stretch]:
-    """The prices of a model within a range, in order; the first begins with it."""
+def stretches(
+    book: PriceBook, kind: str, model: str, start: datetime, end: datetime, service_tiers: Iterable[str] = ()
+) -> list[Stretch]:
+    """The prices of a model within a range, in order; the first begins with it.
+
+    `service_tiers` are the ways in which the rows to be priced were served, in their words.
+    """
     versions = chain.from_iterable(
         entries for known in (book.shipped, book.own()) for (of, _), entries in known.items() if of == kind
     )
@@ -65,8 +77,16 @@ def stretches(book: PriceBook, kind: str, model: str, start: datetime, end: date
     for moment in [start, *sorted(moments)]:
         price = book.price(kind, model, moment)
         if not found or found[-1].price != price:
-            found.append(Stretch(moment, price))
+            found.append(Stretch(moment, price, _served(price, kind, service_tiers)))
     return found
+
+
+def _served(price: Price | None, kind: str, service_tiers: Iterable[str]) -> dict[str, tuple[Tier, ...]]:
+    """The tiers of a price by the words of the rows, where these name one that is not the plain one."""
+    if price is None:
+        return {}
+    named = {word: priced_tier(kind, word) for word in service_tiers}
+    return {word: tiers for word, tier in named.items() if tier and (tiers := price.served_tiers(tier)) is not None}
 
 
 def has_price(found: Sequence[Stretch]) -> Query:
@@ -132,12 +152,20 @@ def _by_rates(found: Sequence[Stretch], sql: Callable[[Rates], Query], otherwise
         if stretch.price is None:
             query = join(query, Query(f" WHEN started_at >= ? THEN {otherwise}", [moment]))
             continue
-        first, *higher = stretch.price.plain_tiers
-        for tier in reversed(higher):
-            condition = Query(" WHEN started_at >= ? AND prompt > ? THEN ", [moment, tier.above_tokens])
-            query = join(query, condition, sql(tier.rates))
-        query = join(query, Query(" WHEN started_at >= ? THEN ", [moment]), sql(first.rates))
+        for word, tiers in stretch.served.items():
+            query = join(query, _of_tiers(tiers, Query("started_at >= ? AND service_tier = ?", [moment, word]), sql))
+        query = join(query, _of_tiers(stretch.price.plain_tiers, Query("started_at >= ?", [moment]), sql))
     return join(query, f" ELSE {otherwise} END")
+
+
+def _of_tiers(tiers: Sequence[Tier], condition: Query, sql: Callable[[Rates], Query]) -> Query:
+    """The branches of a CASE for rows that meet a condition, those of the longest prompts first."""
+    first, *higher = tiers
+    query = Query("")
+    for tier in reversed(higher):
+        longer = join(" WHEN ", condition, Query(" AND prompt > ? THEN ", [tier.above_tokens]))
+        query = join(query, longer, sql(tier.rates))
+    return join(query, " WHEN ", condition, " THEN ", sql(first.rates))
 
 
 def _either(rate: int | None, otherwise: int) -> int:

@@ -1,8 +1,9 @@
 """What if: logged traffic priced as if it had run on another model, beside what it has cost.
 
-Of each call its own tokens are priced, at the other model's price of its day. Tokens that came from a cache have two
-prices: with the hits they had, at the other model's cache prices, and as plain input. Within one kind of provider the
-first holds; across kinds nobody knows what the other cache would have kept, and the cost is a range.
+Of each call its own tokens are priced, at the other model's price of its day and of the way in which it was served.
+Tokens that came from a cache have two prices: with the hits they had, at the other model's cache prices, and as plain
+input. Within one kind of provider the first holds; across kinds nobody knows what the other cache would have kept, and
+the cost is a range.
 
 Calls that the other model could not have served stay where they are, at what they have cost, and are counted by the
 first reason. Calls without a known cost or without known tokens are compared with nothing, and counted too.
@@ -71,11 +72,11 @@ class WhatIf:
         The most expensive value first. InvalidInput where a model has no price.
         """
         self._book.refresh()
-        kinds = self._registered()
+        kinds, served = self._registered(), self._served(actor, where)
         moves = [
             move
             for name in dict.fromkeys(models)
-            for move in self._moves(actor, where, self._target(name, where, kinds), by, kinds)
+            for move in self._moves(actor, where, self._target(name, where, kinds, served), by, kinds)
         ]
         spent = {move.value: 0 for move in moves}
         for move in moves:
@@ -122,10 +123,17 @@ class WhatIf:
             )
         return f"{kind}/{model}"
 
-    def _target(self, name: str, where: StatisticsFilter, kinds: Mapping[str, str]) -> Target:
+    def _served(self, actor: Actor, where: StatisticsFilter) -> list[str]:
+        """The ways in which calls of the range were served, where that was told."""
+        sql = "SELECT DISTINCT service_tier FROM calls"
+        frame = self._statistics.answer(actor, where, lambda rows: join(sql, rows, " AND service_tier IS NOT NULL"))
+        return sorted(frame["service_tier"])
+
+    def _target(self, name: str, where: StatisticsFilter, kinds: Mapping[str, str], served: Iterable[str]) -> Target:
         kind, _, model = self._name(name, kinds).partition("/")
         start = where.start or datetime(1970, 1, 1, tzinfo=UTC)
-        found = other_prices.stretches(self._book, kind, model, start, where.end or utc_now() + timedelta(days=1))
+        end = where.end or utc_now() + timedelta(days=1)
+        found = other_prices.stretches(self._book, kind, model, start, end, served)
         if not any(stretch.price for stretch in found):
             why = "Nobody states what it costs."
             raise InvalidInput(f"{name} has no price.", why, "Set one on the Prices page.", field="model")

@@ -32,7 +32,10 @@ SMALL = [
     plain("openai", "small", ALWAYS, Rates(123_457, 1_000_001, 12_345, None, None, 2_000_003, 77, 5)),
     Price(
         "openai", "small", LATER,
-        (Tier(0, Rates(99_999, 500_500, 500)), Tier(1_000, Rates(200_001, 700_001, None, 250_001, 300_001))),
+        (
+            Tier(0, Rates(99_999, 500_500, 500)), Tier(1_000, Rates(200_001, 700_001, None, 250_001, 300_001)),
+            Tier(0, Rates(49_999, 250_250, 250), "flex"), Tier(1_000, Rates(100_001, 350_001), "flex"),
+        ),
     ),
 ]  # fmt: skip
 OTHER = [plain("anthropic", "other", ALWAYS, Rates(3_000_000_000, 15_000_000_000, 300_000_000, 3_750_000_000))]
@@ -77,6 +80,7 @@ def drawn(seed: int) -> list[dict[str, Any]]:
                 parameters=dice.choice([{}, {}, {"tools": [{}]}, {"response_format": {"type": "json_object"}}]),
                 cost_nano_usd=dice.choice([None, 0, dice.randrange(10**12)]),
                 saved_nano_usd=dice.choice([None] * 9 + [5]),
+                service_tier=dice.choice(["", "default", "flex", "priority"]),
             )
         )  # fmt: skip
     return rows
@@ -105,7 +109,8 @@ def oracle(rows: list[dict[str, Any]], app: str) -> dict[str, Any]:
             sums["unpriced"] += row["is_final"]
             continue
         late = row["started_at"] >= LATER
-        rates = SMALL[late].tiers[1 if late and prompt > 1_000 else 0].rates
+        served = 2 if late and row["service_tier"] == "flex" else 0  # others are served in the plain way
+        rates = SMALL[late].tiers[served + (late and prompt > 1_000)].rates
         read_at = rates.input if rates.cache_read is None else rates.cache_read
         write_at = rates.input if rates.cache_write is None else rates.cache_write
         long_at = write_at if rates.cache_write_1h is None else rates.cache_write_1h

@@ -7,11 +7,13 @@ only grow, so of two the larger holds. Thoughts are reasoning; tools that Anthro
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta
+from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
 from lib.providers.protocols.tool_calls import as_json
+
+_WEB = frozenset({"web_search", "web_fetch"})
 
 
 class AnthropicMessages(Reader):
@@ -22,6 +24,7 @@ class AnthropicMessages(Reader):
         self._told: dict[str, Any] = {}
         self._unsaid: dict[Any, Any] = {}  # tool calls without arguments so far → those their block began with
         self._others: set[Any] = set()  # blocks that are no tool calls of ours
+        self._uses: dict[str, int] = {}  # of tools that Anthropic runs, by the blocks that call them
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """One event; its type stands in the data."""
@@ -71,10 +74,23 @@ class AnthropicMessages(Reader):
                 yield TextDelta(str(block["text"]))
             case "thinking" if block.get("thinking"):
                 yield ReasoningDelta(str(block["thinking"]))
+            case "server_tool_use":
+                yield from self._used(str(block.get("name") or "")[:40])
             case "tool_use":
                 self._others.discard(index)
                 self._unsaid[index] = block.get("input")
                 yield from self.tools.begin(index, str(block.get("id") or ""), str(block.get("name") or ""))
+
+    def _used(self, name: str) -> Iterator[Chunk]:
+        """Count a tool that Anthropic runs. Code runs under three names, and free of charge beside the web's tools.
+
+        Source: platform.claude.com, pricing, "Code execution tool".
+        """
+        use = "code_execution" if name.endswith("code_execution") else name
+        self._uses[use] = self._uses.get(use, 0) + 1
+        if not _WEB.isdisjoint(self._uses):
+            self._uses.pop("code_execution", None)
+        yield UsesSoFar(dict(self._uses))
 
     def _delta(self, index: Any, delta: Mapping[str, Any]) -> Iterator[Chunk]:
         match delta.get("type"):
@@ -102,4 +118,7 @@ class AnthropicMessages(Reader):
                 self._told[name] = max(before, value)
             elif value is not None:
                 self._told[name] = value
-        yield from self.count(usage.of_anthropic(self._told, self.images))
+        counted = usage.of_anthropic(self._told, self.images)
+        if counted is not None and (runs := self._uses.get("code_execution")):  # the only use that is in no count
+            counted = usage.with_uses(counted, {"code_execution": runs})
+        yield from self.count(counted)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta
+from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.finish import reason_of
 from lib.providers.protocols.reader import Reader
@@ -43,13 +43,14 @@ class Gemini(Reader):
             self.has_begun, self.finish = True, "content_filter"
         yield from self.count(usage.of_gemini(document.get("usageMetadata"), self.images, self._uses))
 
-    def _note_grounding(self, grounding: Any) -> None:
-        """Count searches: up to Gemini 2.5 Google charges a grounded prompt once, later models each query.
+    def _note_grounding(self, grounding: Any) -> bool:
+        """Count searches, and say whether there were any.
 
+        Up to Gemini 2.5 Google charges a grounded prompt once, later models each query.
         Source: ai.google.dev, pricing, "Grounding with Google Search" and "… with Google Maps".
         """
         if not isinstance(grounding, Mapping):
-            return
+            return False
         is_by_prompt = re.match(r"(models/)?gemini-[12]", self._served or "gemini-2") is not None
         queries, chunks = grounding.get("webSearchQueries"), grounding.get("groundingChunks")
         number = len(queries) if isinstance(queries, list) else 0
@@ -60,8 +61,9 @@ class Gemini(Reader):
         elif number or grounding.get("searchEntryPoint"):
             use = "google_search"
         else:
-            return
+            return False
         self._uses[use if is_by_prompt else f"{use}_query"] = 1 if is_by_prompt else max(1, number)
+        return True
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
         """As every reader; an answer of several has not ended before all have."""
@@ -70,7 +72,8 @@ class Gemini(Reader):
         return super().end(is_done=is_done)
 
     def _candidate(self, candidate: Mapping[str, Any]) -> Iterator[Chunk]:
-        self._note_grounding(candidate.get("groundingMetadata"))
+        if self._note_grounding(candidate.get("groundingMetadata")):
+            yield UsesSoFar(dict(self._uses))
         index, reason = candidate.get("index"), candidate.get("finishReason")
         parts = (candidate.get("content") or {}).get("parts") or []
         if isinstance(index, int) and index:

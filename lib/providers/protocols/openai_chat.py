@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta
+from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.framing import parse
 from lib.providers.protocols.reader import Reader
@@ -183,7 +183,9 @@ class OpenAIChat(Reader):
         said = self._said(choice)
         if said is choice.get("message") and self._has_streamed:  # all that was streamed, once more
             said = {name: said[name] for name in ("tool_calls", _FUNCTION) if name in said}
-        self._has_citations = self._has_citations or _has_citations(said)
+        if not self._has_citations and _has_citations(said):
+            self._has_citations = True
+            yield UsesSoFar({"web_search": 1})
         yield from _reasoning(said)
         yield from _content(said.get("content"))
         for text in (said.get("refusal"), choice.get("text")):

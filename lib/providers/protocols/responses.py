@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta
+from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
@@ -15,6 +15,8 @@ _WHOLE = {
     "response.custom_tool_call_input.done": "input",
 }
 _CHARGED_CALLS = ("web_search_call", "file_search_call", "image_generation_call")
+_CALLS_IN_CONTAINERS = ("code_interpreter_call", "shell_call")
+_CALLS_RUN = frozenset((*_CHARGED_CALLS, *_CALLS_IN_CONTAINERS))
 _PART_BREAK = "\n\n"
 
 
@@ -28,6 +30,7 @@ class Responses(Reader):
         self._named: set[int] = set()  # tool calls that have begun
         self._said: set[int] = set()  # items of which pieces have come
         self._has_reasoned = False
+        self._run: dict[str, Any] = {"output": []}  # what OpenAI ran itself, in the form of a response
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """One event; its type stands in the data."""
@@ -44,6 +47,7 @@ class Responses(Reader):
                 yield from self._begin(self._number(document.get("output_index"), item), item)
             case "response.output_item.done":
                 yield from self._item(self._number(document.get("output_index"), item), item)
+                yield from self._used(item)
             case "response.created" | "response.in_progress":
                 yield from self._head(document.get("response") or {})
             case "response.completed" | "response.incomplete" | "response.failed" | "response.done":
@@ -77,7 +81,14 @@ class Responses(Reader):
 
     def _head(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         self.tools.seed = self.tools.seed or str(document.get("id") or "")
+        self._run |= {name: document[name] for name in ("tools", "model") if document.get(name)}
         yield from self.served(document.get("model"))
+
+    def _used(self, item: Mapping[str, Any]) -> Iterator[Chunk]:
+        """Tell a use that has ended, for an answer that may be cut: its counts tell all of them."""
+        if item.get("type") in _CALLS_RUN:
+            self._run["output"].append(item)
+            yield UsesSoFar(_uses(self._run))
 
     def _number(self, place: Any, item: Mapping[str, Any]) -> int:
         """Our number of an item, of which an event tells a place and perhaps ids."""
@@ -190,7 +201,7 @@ def _uses(document: Mapping[str, Any]) -> dict[str, int]:
         action = item.get("action")
         if kind == "web_search_call" and isinstance(action, Mapping) and action.get("type") not in (None, "search"):
             continue
-        if kind in ("code_interpreter_call", "shell_call"):
+        if kind in _CALLS_IN_CONTAINERS:
             containers.add(str(item.get("container_id") or ""))
         elif kind in _CHARGED_CALLS:
             use = kind.removesuffix("_call")
