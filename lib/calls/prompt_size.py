@@ -69,6 +69,7 @@ class PromptSize(Struct, frozen=True):
     ids: int = 0
     has_form: bool = False
     thinks: bool = False
+    refers: bool = False  # schemas hold `$ref`, which some providers write out
 
 
 def measure_texts(texts: Sequence[str]) -> PromptSize:
@@ -135,6 +136,7 @@ class _Reading:
             self.ids,
             self.has_form,
             self.thinks,
+            any('"$ref"' in text for text in self.schemas),
         )
 
     def read_words(self, name: str, value: Any) -> None:

@@ -31,7 +31,8 @@ class Family(Struct, frozen=True):
     """
 
     words: tuple[int, int] = (100, 125)
-    schemas: tuple[int, int] = (80, 125)
+    schemas: tuple[int, int] = (100, 125)
+    refers: int = 0  # percent for a guess of schemas with `$ref`, where that is another
     base: tuple[int, int] = (6, 120)
     message: tuple[int, int] = (4, 16)
     tools: tuple[int, int] = (60, 700)
@@ -67,7 +68,8 @@ def _tokens(size: PromptSize, family: Family, model: str, *, is_most: bool, wind
     if size.messages:
         tokens += family.base[at]
     if schemas:
-        tokens += -(-schemas * family.schemas[at] // 100)
+        percent = family.refers if family.refers and size.refers and not is_most else family.schemas[at]
+        tokens += -(-schemas * percent // 100)
     if size.tools or size.native_tools:
         tokens += family.tools[at] + size.tools * family.tool[at] + size.native_tools * family.native_tool[at]
     tokens += size.calls * family.call[at] + size.has_form * family.form[at] + size.thinks * family.thinking[at]
@@ -145,8 +147,8 @@ _TILED = re.compile(r"gpt-4o|gpt-4-|gpt-4\.1$|gpt-4\.1-20|gpt-4\.5|gpt-5(?:-20|-
 _OLDER_CLAUDE = re.compile(r"claude-(?:3|2)|(?:opus|sonnet|haiku)-4(?:$|[-.](?:[0-6](?!\d)|2025))")
 
 _OPENAI = Family(
-    words=(88, 105),
-    schemas=(33, 100),  # shown as types of TypeScript, not as JSON
+    words=(95, 105),
+    schemas=(42, 100),  # shown as types of TypeScript, not as JSON
     base=(
         3,
         40,
@@ -155,55 +157,75 @@ _OPENAI = Family(
     tools=(8, 120),
     tool=(4, 24),
     native_tool=(80, 1_500),
+    call=(5, 40),
     form=(40, 200),
     page=(1_000, 6_000),
     image=_image_openai,
 )
-_GPT_5 = structs.replace(_OPENAI, tools=(80, 250))
+_GPT_5 = structs.replace(_OPENAI, base=(2, 40), tools=(80, 250))
+_EMBEDS = structs.replace(_OPENAI, words=(85, 105))
+_COMPLETION = structs.replace(_OPENAI, base=(0, 40), message=(0, 8))  # a text that is gone on with has no frame
 _ANTHROPIC = Family(
-    words=(92, 135),  # the vocabulary of Opus 4.7 makes up to 1.35 times as many tokens, by its announcement
-    schemas=(100, 135),
+    words=(103, 135),  # the vocabulary of Opus 4.7 makes up to 1.35 times as many tokens, by its announcement
+    schemas=(95, 135),
     base=(7, 60),
     message=(3, 10),
     tools=(420, 1_200),  # https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview: 264–804; 466 measured
-    tool=(25, 100),
+    tool=(30, 100),
     native_tool=(700, 2_500),  # text editor 700, computer use 735 and 499 more: the same page; tool search 650 measured
-    form=(130, 600),  # 168 measured with a schema of 40
+    form=(80, 600),  # 168 measured with a schema of 40
     thinking=(28, 60),
     page=(2_300, 4_800),  # "1,500–3,000 tokens per page", and an image of it: the page on PDF support
     image=_image_anthropic,
 )
 _GEMINI = Family(
-    words=(90, 115),
-    schemas=(35, 160),
+    words=(100, 115),
+    schemas=(50, 160),
+    refers=200,
     base=(0, 40),
     message=(1, 8),
-    tools=(5, 300),
+    tools=(0, 300),
     tool=(5, 40),
+    call=(4, 40),
     native_tool=(1_000, 5_000),
     page=(560, 1_200),  # 258 a page, in Gemini 3 560 to 1,120
     sound=(1_000, 10),  # 32 tokens a second of sound, 258 a frame
     image=_image_gemini,
 )
+_GEMINI_2 = structs.replace(_GEMINI, words=(80, 115), schemas=(22, 160), tool=(2, 40), call=(0, 40))
+_GEMINI_3 = structs.replace(_GEMINI, call=(30, 80))  # thoughts come back with their calls
 _HARMONY = Family(
-    words=(88, 105), schemas=(60, 110), base=(62, 120), message=(4, 12), tools=(15, 200)
+    words=(84, 105), schemas=(50, 110), base=(62, 120), message=(4, 12), tools=(15, 200), call=(4, 40)
 )  # https://github.com/openai/harmony: a system message of some 60 tokens
-_DEEPSEEK = Family(words=(85, 110), schemas=(95, 140), base=(4, 120), tools=(110, 500))
+_DEEPSEEK = Family(words=(100, 110), schemas=(115, 140), base=(3, 120), tools=(110, 500))
 _DEEPSEEK_4 = Family(
-    words=(85, 110), schemas=(95, 140), base=(78, 200), message=(8, 40), tools=(170, 600), call=(8, 60)
+    words=(100, 110), schemas=(130, 140), base=(78, 200), message=(6, 40), tools=(170, 600), call=(8, 60)
 )
 _LLAMA_4 = Family(tools=(560, 1_000))
-_MISTRAL = Family(words=(90, 120), schemas=(75, 125), base=(5, 60), tools=(0, 200))
+_MISTRAL = Family(words=(100, 120), schemas=(85, 125), base=(2, 60), message=(3, 16), tools=(0, 200))
+_MISTRAL_SMALL = structs.replace(_MISTRAL, base=(8, 60), message=(4, 16))
+_MISTRAL_EMBED = structs.replace(_MISTRAL, words=(130, 160))
+_MINIMAX = Family(base=(34, 120))  # its own system message
 _GENERIC = Family()
 
 _BY_NAME = (
     ("gpt-oss", _HARMONY),
     ("llama-4", _LLAMA_4),
     ("claude", _ANTHROPIC),
+    ("gemini-3", _GEMINI_3),
+    ("gemini-2.0", _GEMINI_2),
+    ("gemini-1", _GEMINI_2),
     ("gemini", _GEMINI),
+    ("minimax", _MINIMAX),
+    ("mistral-embed", _MISTRAL_EMBED),
+    ("mistral-small", _MISTRAL_SMALL),
     ("deepseek-v4", _DEEPSEEK_4),
     ("deepseek", _DEEPSEEK),
     ("stral", _MISTRAL),
+    ("text-embedding", _EMBEDS),
+    ("gpt-3.5-turbo-instruct", _COMPLETION),
+    ("davinci", _COMPLETION),
+    ("babbage", _COMPLETION),
     ("gpt-5-", _GPT_5),
     ("gpt-", _OPENAI),
     ("openai/", _OPENAI),
