@@ -34,6 +34,7 @@ if (error := st.session_state.pop("budget_error", None)) is not None:
     blocks.show_error(error)
 
 zone = services.preferences.report_zone(actor)
+budgets.beyond_holds(services, actor, zone)
 if not everything:
     with blocks.empty_state(
         "account_balance_wallet", "No budgets yet", "A budget says how much an app, a person or everything may cost."

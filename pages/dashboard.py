@@ -48,6 +48,7 @@ with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_cal
 statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
 currency.note(services, actor, where)
 budgets.attention(services, actor)
+budgets.beyond_holds(services, actor, zone)
 told = outlook.look(services, actor, scene, where, now)
 week = since_last_week(ask, actor, replace(where, start=None, end=None), now)
 outlook.card(told.month, week, people, where.currency)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from lib.access.limits import RateLimits
-from lib.access.permissions import Actor
+from lib.access.permissions import Actor, Permission
 from lib.calls import recovery
 from lib.calls.attempts import run_call
 from lib.calls.ledger import Ledger
 from lib.calls.live import CallView, Listener, LiveCall
 from lib.calls.lookups import KeptLookups, Lookups, NotKept
-from lib.calls.observed import Observed
+from lib.calls.observed import Beyond, Observed
 from lib.calls.picture import picture
 from lib.calls.plans import Plans, resolve
 from lib.calls.quote import Quote, quote
@@ -95,6 +95,12 @@ class Calls:
     def quote(self, request: CallRequest, more_tokens: int = 0) -> Quote:
         """What the call would cost, at least and at most with a longer prompt; raises what `start` would."""
         return quote(self._plans.plan(request, reading=True), self._prices, self._observed, more_tokens)
+
+    def beyond_holds(self, actor: Actor) -> list[Beyond]:
+        """Models whose providers counted more than was held for, in this process or another."""
+        actor.require(Permission.VIEW_STATS)
+        self._observed.sync(self._store)
+        return self._observed.listed()
 
     async def answer(self, request: CallRequest, listener: Listener) -> LiveCall:
         """Make the call in the caller's task, on the calls' loop; the listener takes every piece as it comes.

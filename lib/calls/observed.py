@@ -5,12 +5,15 @@ that reports more makes that untrue for every call after it, so what it reported
 provider: up to four times a bound by a factor, for it grows with the words then (a vocabulary of its own); more than
 that by a sum (a hidden prompt, a tool that reads). It is forgotten a day after it was last seen.
 
-In memory at once; other processes learn of it through `installation_settings`, at each sign of life (15 s).
+Who may view statistics sees it on the pages. In memory at once; other processes learn of it through
+`installation_settings`, at each sign of life (15 s).
 """
 
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct, structs
@@ -50,6 +53,28 @@ class Excess(Struct, frozen=True):
         return Excess(*(max(pair) for pair in zip(structs.astuple(self), structs.astuple(other), strict=True)))
 
 
+@dataclass(frozen=True)
+class Beyond:
+    """A model whose provider counts more than its calls were bounded by, and what holds of it take in until when."""
+
+    provider: str
+    model: str
+    excess: Excess
+    until: datetime
+
+    @property
+    def words(self) -> str:
+        """What holds take in: `answers 82.00 times as long as their ceiling`."""
+        said = []
+        for what, percent, more in (
+            ("prompts", self.excess.prompt_percent, self.excess.prompt_more),
+            ("answers", self.excess.answer_percent, self.excess.answer_more),
+        ):
+            said += [f"{what} {percent / 100:.2f} times their bound"] if percent > 100 else []
+            said += [f"{what} {more:,} tokens beyond their bound"] if more else []
+        return " and ".join(said)
+
+
 _NONE = Excess()
 
 
@@ -66,6 +91,15 @@ class Observed:
             return _NONE
         known = self._known.get(f"{provider}/{model}", _NONE)
         return known if known.until > time.time() else _NONE
+
+    def listed(self) -> list[Beyond]:
+        """All that holds take in now, the newest first."""
+        now = time.time()
+        known = [(name.partition("/"), one) for name, one in self._known.items() if one.until > now]
+        return [
+            Beyond(provider, model, one, datetime.fromtimestamp(one.until, UTC))
+            for (provider, _, model), one in sorted(known, key=lambda item: -item[1].until)
+        ]
 
     def take(self, call: LiveCall, row: dict[str, Any]) -> None:
         """Look at the row of an ended attempt; one beyond its bounds is tagged, logged and learnt from."""

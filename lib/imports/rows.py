@@ -18,13 +18,13 @@ from lib.db.tables import usage_logs
 from lib.fast_json import decode
 from lib.imports.identity import Occurrences, hash_of, split_huge_counts
 from lib.money import nano_from_usd
-from lib.providers.chunks import Usage
+from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.kinds import ProviderKind
 from lib.providers.price_book import PriceBook
 from lib.providers.redaction import redact
 from lib.providers.service_tiers import name_service_tier, priced_tier
 from lib.usage_files import values
-from lib.usage_files.adjust import Raw
+from lib.usage_files.adjust import MODALITIES, Raw
 from lib.usage_files.formats import GENERIC
 from lib.usage_files.numbers import number, whole
 from lib.usage_files.source import Row
@@ -75,6 +75,8 @@ _FEW = {
 }
 _NAMES = ("canonical_model", "served_model", "model", "provider", "app", "user", "user_id", "status")
 _MOST_NAMES = 20_000
+# Counts of other modalities are parts of these; a file in which one is larger counts them apart, who knows how.
+_WITHIN = {"input": "prompt_tokens", "cache_read": "cache_read_tokens", "output": "completion_tokens"}
 _SERVED_BY = ("service_tier", "speed", "inference_geo")
 
 
@@ -216,10 +218,13 @@ class Reader:
             return
         made["cost_status"] = "unpriced"
         made["service_tier"] = name_service_tier(*(raw.get(name) for name in _SERVED_BY))
-        if self.choices.price and made["prompt_tokens"] is not None and not _has_sound(raw):
-            self._price(made)
+        if self.choices.price and made["prompt_tokens"] is not None:
+            counts = {name: whole(raw[name]) or 0 for name in MODALITIES if raw.get(name)}
+            if all(count <= (made[_WITHIN[name.partition("_")[2]]] or 0) for name, count in counts.items()):
+                self._price(made, counts)
 
-    def _price(self, made: dict[str, Any]) -> None:
+    def _price(self, made: dict[str, Any], modality_tokens: Mapping[str, int]) -> None:
+        """The cost by the price list, unless a part of it, such as tokens of sound, has no rate there."""
         kind = self.kinds.get(made["provider"], made["provider"])
         if kind not in set(ProviderKind):
             return
@@ -229,12 +234,16 @@ class Reader:
         usage = Usage(
             made["prompt_tokens"], made["completion_tokens"] or 0, made["cache_read_tokens"] or 0,
             made["cache_write_tokens"] or 0, made["reasoning_tokens"] or 0, made["cache_write_1h_tokens"] or 0,
+            details=UsageDetails(dict(modality_tokens)) if modality_tokens else None,
         )  # fmt: skip
         is_one = made["calls"] == 1
         rates = price.served_rates(usage.prompt_tokens if is_one else 0, priced_tier(kind, made["service_tier"]))
         if rates is None or (not is_one and rates.request and made["calls"] is None):
             return  # nobody knows the tier's price, or it costs by the call and nobody says how many
-        nano = rates.cost_nano(usage) + (0 if is_one else ((made["calls"] or 1) - 1) * (rates.request or 0))
+        known, unknown = rates.charge(usage)
+        if unknown:
+            return
+        nano = known + (0 if is_one else ((made["calls"] or 1) - 1) * (rates.request or 0))
         status = "free" if price.is_free else "priced" if is_one else "estimated"
         made |= {"cost_nano_usd": nano, "cost_status": status, "price_id": price.price_id}
 
@@ -276,11 +285,6 @@ def _own_columns(made: dict[str, Any], raw: Raw) -> None:
             made[name] = decode(value) if isinstance(value, str) and value else value or {}
         except (ValueError, RecursionError):
             made[name] = {}
-
-
-def _has_sound(raw: Raw) -> bool:
-    """Whether a row counts tokens of sound, of which no file says how they stand in the others."""
-    return bool(raw.get("audio_prompt_tokens") or raw.get("audio_completion_tokens"))
 
 
 def _maker(model: str) -> str | None:

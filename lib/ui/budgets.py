@@ -197,6 +197,26 @@ def sentence(notice: Notice) -> str:
     return f"△ {name}: {notice.threshold} % reached, {money}."
 
 
+def beyond_holds(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """Models whose providers count more than calls were held for, each with the way to its calls; often nothing."""
+    found = services.calls.beyond_holds(actor)
+    if not found:
+        return
+    with st.container(border=True):
+        st.subheader("More was counted than was held for", anchor=False)
+        for one in found[:10]:
+            name = blocks.plain(f"{one.provider}/{one.model}")
+            until = f"Until {format.moment(one.until, zone)} holds of it are for {one.words}."
+            with blocks.row(gap="xsmall"):
+                st.markdown(
+                    f"△ **{name}**: its provider counted more than calls were bounded by. {until}", width="stretch"
+                )
+                if actor.can(Permission.TEST_CONFIGS):
+                    asked = ActivityFilter(period="7d", providers=(one.provider,), models=(one.model,))
+                    link = session.page("activity")
+                    st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
+
+
 def attention(services: Services, actor: Actor) -> None:
     """For the dashboard: the budgets near their limit or past it, a line each; nothing while there is none."""
     if not (found := services.budgets.attention(actor)):

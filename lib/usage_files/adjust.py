@@ -47,12 +47,20 @@ def openai_usage(raw: Raw, row: Row) -> str | None:
     """How the calls were served: a batch is a tier of its own."""
     if str(row.get("batch")).lower() in ("true", "1"):
         raw["service_tier"] = "batch"
-    audio = {name: row.get(column) for name, column in _AUDIO.items()}
-    raw |= {name: value for name, value in audio.items() if value not in (None, "", "0", 0)}
+    others = {name: row.get(column) for name, column in MODALITIES.items()}
+    raw |= {name: value for name, value in others.items() if value not in (None, "", "0", 0)}
     return None
 
 
-_AUDIO = {"audio_prompt_tokens": "input_audio_tokens", "audio_completion_tokens": "output_audio_tokens"}
+# Tokens that are no text, by the name of their rate (`lib.providers.prices.MODALITY_RATES`) → OpenAI's column.
+MODALITIES = {
+    "audio_input": "input_audio_tokens",
+    "audio_cache_read": "input_cached_audio_tokens",
+    "audio_output": "output_audio_tokens",
+    "image_input": "input_image_tokens",
+    "image_cache_read": "input_cached_image_tokens",
+    "image_output": "output_image_tokens",
+}
 
 
 def openai_costs(raw: Raw, row: Row) -> str | None:

@@ -107,6 +107,29 @@ def test_calls_served_in_another_way_are_priced_as_they_were_served(
     assert costs[0] == cost
 
 
+@pytest.mark.feature("COST-13")
+@pytest.mark.parametrize(
+    ("model", "audio", "cost"),
+    [
+        (
+            "gpt-audio-2025-08-28",
+            "900000,50000",
+            900_000 * 32_000 + 100_000 * 2_500 + 50_000 * 64_000 + 50_000 * 10_000,
+        ),
+        ("gpt-audio-2025-08-28", "1000001,0", None),  # more than the prompt they would be a part of
+        ("gpt-4o-2024-08-06", "0,9", None),  # no rate is known
+    ],
+)
+def test_sound_in_a_usage_file_is_priced_by_its_rates_or_not_at_all(
+    store: Store, model: str, audio: str, cost: int | None
+) -> None:
+    head = "start_time,end_time,num_model_requests,model,batch,service_tier,input_tokens,output_tokens"
+    row = f"1790812800,1790899200,10,{model},False,default,1000000,100000,{audio}"
+    text = f"{head},input_audio_tokens,output_audio_tokens\n{row}"
+    (found,) = service(store).preview(OPERATOR, given(text), Wishes(price=True)).sample
+    assert part(found, "cost_nano_usd", "cost_status") == (cost, "unpriced" if cost is None else "estimated")
+
+
 def test_a_usage_report_has_no_cost_of_its_own(store: Store) -> None:
     batch, rows = brought(store, source("openai_usage.json"))
     assert batch.cost_nano_usd is None

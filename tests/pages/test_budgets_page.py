@@ -1,5 +1,6 @@
 """The Budgets page: what is spent of what, why a call would not pass, setting, changing and deleting."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 
 from lib.access.permissions import OPERATOR, Role
 from lib.budgets.budget import CallFacts, Period
-from lib.budgets.holds import reserve, settle
+from lib.budgets.holds import reserve, settle, settle_many
+from lib.calls.observed import SETTING
 from lib.clock import new_id, utc_now
+from lib.db import installation
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, press_last, run, words
 
@@ -42,6 +45,27 @@ def budget(visitor: Visitor, **more: Any) -> None:
 
 def test_without_budgets_the_page_says_what_one_is(visitor: Visitor) -> None:
     assert "No budgets yet" in words(visitor.open("budgets"))
+
+
+def test_a_provider_that_counts_more_than_was_held_for_is_told_to_people(visitor: Visitor) -> None:
+    observed = {"openai/gpt-9": [100, 0, 8_200, 0, time.time() + 3_600], "openai/gone": [100, 9, 100, 0, 1.0]}
+    with visitor.services.store.write() as connection:
+        installation.write(connection, SETTING, observed)
+    said = words(visitor.open("budgets"))
+    assert "openai/gpt-9" in said
+    assert "answers 82.00 times their bound" in said
+    assert "openai/gone" not in said
+
+
+def test_a_card_whose_calls_are_not_all_known_says_at_least(visitor: Visitor) -> None:
+    budget(visitor)
+    with visitor.services.store.write() as connection:
+        log_id = new_id()
+        reserve(connection, CallFacts("openai", "writing"), log_id, DOLLAR, utc_now())
+        settle_many(connection, {log_id: DOLLAR}, utc_now(), partly_priced=frozenset([log_id]))
+    said = words(visitor.open("budgets"))
+    assert "≥ \\$1.00** of \\$10.00" in said
+    assert "1 call unpriced, not or not wholly in the sum" in said
 
 
 def test_a_card_tells_what_is_spent_held_and_told(visitor: Visitor) -> None:
