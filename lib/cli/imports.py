@@ -5,6 +5,7 @@ A file is looked at with `--preview`; nothing is written then.
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +72,13 @@ def import_file(arguments: argparse.Namespace) -> None:
     with file, opened_services() as services:
         source = Source(file, arguments.file.name)
         if arguments.preview:
-            _show(services.imports.preview(OPERATOR, source, wishes))
+            found = services.imports.preview(OPERATOR, source, wishes)
+            _show(found)
+            _end_with_left_out(found.left_out)
             return
         batch = services.imports.run(OPERATOR, source, wishes, _progress())
     print(f"Imported {batch.rows:,} rows of {batch.calls:,} calls. Undo: python -m lib usage undo {batch.id}")
-    _show_left_out(batch.left_out)
+    _end_with_left_out(batch.left_out)
 
 
 def list_imports(arguments: argparse.Namespace) -> None:
@@ -100,7 +103,6 @@ def _show(found: "Preview") -> None:
     output.show([_sums(found)], as_json=False, empty="")
     rows = [row | _sums_of(row) for row in found.sample[:10]]
     output.show([{name: row[name] for name in _SHOWN} for row in rows], as_json=False, empty="No row is new.")
-    _show_left_out(found.left_out)
     print("Columns: " + ", ".join(f"{field}={column}" for field, column in found.mapping.items()))
     for name in found.overlaps:
         print(f"{name} was imported before and covers some of these days. Rows told apart otherwise count twice.")
@@ -120,9 +122,15 @@ def _sums_of(row: dict[str, Any]) -> dict[str, Any]:
     return {"cost_usd": None if row["cost_nano_usd"] is None else usd_from_nano(row["cost_nano_usd"])}
 
 
-def _show_left_out(left_out: dict[str, int]) -> None:
+def _end_with_left_out(left_out: Mapping[str, int]) -> None:
+    """Say what is not taken and why; status 1 where rows are lacking that could not be read."""
+    from lib.usage_files.table import HARMLESS, tell
+
     for why, count in left_out.items():
         print(f"Left out: {count:,} {'row' if count == 1 else 'rows'}, {why}.")
+    if lacking := {why: count for why, count in left_out.items() if why not in HARMLESS}:
+        print(f"Not all of the file is taken: {tell(lacking)}", file=sys.stderr)
+        raise SystemExit(1)
 
 
 def _progress() -> Any:

@@ -8,23 +8,31 @@ Formats, as the programs write them and as their own importers and tests read th
 - LibreChat's export: an object with `conversationId` and `messages`, flat with `parentMessageId` or nested in
   `children` (github.com/danny-avila/LibreChat, librechat-*.json).
 - Our own JSON export.
-Texts alone are taken; images and files of theirs are not in these files. What they hide from the reader is left out.
+Words are taken out of parts of every kind (`lib.conversations.parts`); images and files of theirs are not in these
+files, and of a message that is nothing else a mark is left. What they hide from the reader is left out.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from lib.conversations.exports import FORMAT
+from lib.conversations.parts import (
+    is_receipt,
+    mark_of_pictures,
+    with_sources,
+    without_folded,
+    words_of,
+    words_of_canvas,
+)
 from lib.errors import InvalidInput
 
 LARGEST_FILE = 100 * 1024 * 1024  # bytes
 _ROLES = ("user", "assistant", "tool", "system")
 _NO_PARENT = "00000000-0000-0000-0000-000000000000"
-_HTML_DETAILS = re.compile(r"<details\b[^>]*>.*?</details>\s*", re.DOTALL)
+_MILLISECONDS = 100_000_000_000  # from this number on
 Json = Mapping[str, Any]
 
 
@@ -126,38 +134,70 @@ def _openai(entry: Json) -> Found:
 
 def _openai_message(name: str, node: Json) -> Said | None:
     message = node.get("message")
-    if not message or (message.get("metadata") or {}).get("is_visually_hidden_from_conversation"):
+    metadata = (message or {}).get("metadata") or {}
+    if not message or metadata.get("is_visually_hidden_from_conversation"):
         return None
-    role, content = message["author"]["role"], message.get("content") or {}
-    if role not in _ROLES or role == "system" or message.get("recipient", "all") != "all":
+    author, content = message["author"], message.get("content") or {}
+    role, recipient = author["role"], message.get("recipient") or "all"
+    if role not in _ROLES or role == "system":
         return None
-    if content.get("content_type") not in ("text", "multimodal_text", "code", "execution_output"):
+    text = _openai_words(content) if recipient == "all" else words_of_canvas(recipient, _openai_words(content))
+    if not text.strip() or (role == "tool" and is_receipt(author, text)):
         return None
-    parts = content.get("parts") or [content.get("text")]
-    text = "\n".join(part for part in parts if isinstance(part, str) and part)
-    model = _text((message.get("metadata") or {}).get("model_slug"))
-    return Said(name, None, role, text, model, _moment(message.get("create_time"))) if text else None
+    return Said(
+        name,
+        None,
+        role,
+        with_sources(text, metadata),
+        _text(metadata.get("model_slug")),
+        _moment(message.get("create_time")),
+    )
+
+
+def _openai_words(content: Json) -> str:
+    if content.get("content_type") not in _OPENAI_SHOWN:
+        return ""
+    parts = content.get("parts") or [content.get("text") or content.get("result")]
+    return words_of(parts) or mark_of_pictures(parts)
+
+
+_OPENAI_SHOWN = ("text", "multimodal_text", "code", "execution_output", "tether_quote", "system_error")
 
 
 def _open_webui(entry: Json) -> Found:
     chat = entry["chat"]
-    history = chat["history"]
+    history = chat.get("history") or {}
+    told = history.get("messages") or _chained(chat.get("messages") or [])
     messages = tuple(
         Said(
             str(name),
             one.get("parentId"),
             one["role"],
-            _HTML_DETAILS.sub("", _text(one.get("content"))),
+            _open_webui_words(one),
             _text(one.get("model")),
             _moment(one.get("timestamp")),
         )
-        for name, one in history["messages"].items()
-        if one.get("role") in _ROLES
+        for name, one in told.items()
+        if isinstance(one, Mapping) and one.get("role") in _ROLES
     )
     title = _text(entry.get("title") or chat.get("title"))
     tags = tuple(tag for tag in (entry.get("meta") or {}).get("tags") or () if isinstance(tag, str))
-    at, leaf = _moment(entry.get("created_at")), history.get("currentId")
+    at, leaf = _moment(entry.get("created_at")), history.get("currentId") or (messages[-1].id if messages else None)
     return Found("open-webui", _text(entry.get("id")), title, messages, leaf, at, tags=tags)
+
+
+def _chained(messages: list[Json]) -> dict[str, Json]:
+    """Messages of a plain list, each after the one before it."""
+    ids = [str(one.get("id") or number) for number, one in enumerate(messages)]
+    return {name: {"parentId": above, **one} for name, above, one in zip(ids, [None, *ids], messages, strict=False)}
+
+
+def _open_webui_words(one: Json) -> str:
+    content = one.get("content")
+    text = words_of(content)
+    if one["role"] == "assistant":
+        text = without_folded(text)
+    return text or words_of(one.get("error")) or mark_of_pictures(content) or mark_of_pictures(one.get("files"))
 
 
 def _librechat(entry: Json) -> Found:
@@ -174,10 +214,10 @@ def _librechat_messages(given: list[Json]) -> Iterator[Said]:
     while waiting:
         one = waiting.pop(0)
         parent = one.get("parentMessageId")
-        text = _text(one.get("text")) or "\n".join(
-            _text(part.get("text")) for part in one.get("content") or () if part.get("type") == "text"
-        )
-        role = "user" if one["isCreatedByUser"] else "assistant"
+        content = one.get("content")
+        text = words_of(one.get("text")) or words_of(content)
+        text = text or mark_of_pictures(content) or mark_of_pictures(one.get("files"))
+        role = "user" if one.get("isCreatedByUser", one.get("sender") == "User") else "assistant"
         parent = None if parent == _NO_PARENT else parent
         yield Said(one["messageId"], parent, role, text, _text(one.get("model")), _moment(one.get("createdAt")))
         waiting += one.get("children") or []
@@ -214,10 +254,13 @@ def _text(value: Any) -> str:
 
 
 def _moment(value: Any) -> datetime | None:
-    """Unix seconds or ISO 8601; None where there is none."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC)
-    if not isinstance(value, str) or not value:
+    """Unix seconds or milliseconds, or ISO 8601; None where there is none that can be read."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value / 1000 if value > _MILLISECONDS else value, UTC)
+        at = datetime.fromisoformat(value) if isinstance(value, str) and value else None
+    except (ValueError, OverflowError, OSError):
         return None
-    at = datetime.fromisoformat(value)
+    if at is None:
+        return None
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -2,8 +2,10 @@
 
 Each leg is a z-score over the whole collection, so that a leg that tells passages apart speaks louder than one that
 does not; ranks alone would throw that away. The vector leg counts 0.7 in English, which the bundled model knows, and
-0.35 in other languages, where words are surer. In English the best two passages are then asked for like the question
-itself (Rocchio's feedback), and re-ranking lets passages that are alike lend each other some of their score.
+0.35 in other languages, where words are surer; of a question in another script the bundled model makes single letters
+and unknown pieces, so that its vector says nothing and words alone count, where there are any. In English the best two
+passages are then asked for like the question itself (Rocchio's feedback), and re-ranking lets passages that are alike
+lend each other some of their score.
 """
 
 from dataclasses import dataclass
@@ -13,11 +15,13 @@ import numpy as np
 
 from lib.knowledge.index import Index, Rows
 from lib.knowledge.settings import Mode
+from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
 
 ENGLISH, OTHER = 0.7, 0.35
 FEEDBACK, FEEDBACK_FROM = 0.4, 2
 SMOOTHING, NEIGHBOURS, READ_AGAIN = 0.2, 5, 100
 CANDIDATES = 200
+_BUNDLED = f"local/{LOCAL_EMBEDDING_MODEL}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ def rank(
         return _ranking(rows, keyword[rows], None, keyword, index)
     english = index.language == "english"
     weight = 1.0 if mode is Mode.VECTOR else ENGLISH if english else OTHER
+    if mode is Mode.HYBRID and index.model == _BUNDLED and keyword.any() and _is_in_another_script(stems):
+        weight = 0.0
     rows, cosines = _candidates(index, vector, keyword, allowed, weight)
     scores = _fused(index, vector, rows, cosines, keyword, allowed, weight)
     if english and mode is Mode.HYBRID and len(rows) > FEEDBACK_FROM:
@@ -64,6 +70,13 @@ def rank(
         scores = _smoothed(index, rows, scores)
     order = np.argsort(-scores, kind="stable")[:most]
     return _ranking(rows[order], scores[order], dict(zip(rows.tolist(), cosines.tolist(), strict=True)), keyword, index)
+
+
+def _is_in_another_script(stems: list[str]) -> bool:
+    """Whether most letters of a question are none of the Latin script, which alone the bundled model reads in words."""
+    letters = [sign for stem in stems for sign in stem if sign.isalpha()]
+    others = sum(sign > "\u024f" and not "\u1e00" <= sign <= "\u1eff" for sign in letters)
+    return 2 * others > len(letters)
 
 
 def _candidates(

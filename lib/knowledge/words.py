@@ -12,6 +12,8 @@ from typing import Any
 
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _DENSE = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+_BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ad] ?\n ?([^\W\d_]+)")  # a word over two lines: found whole and in parts
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))  # within words, which they don't end
 _TOLD_BY = 2_000  # words are enough
 _LEAST_SHARE = 0.08
 FREQUENT: dict[str, frozenset[str]] = {
@@ -74,7 +76,8 @@ def words_of(title: str, heading: str, text: str, language: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKD", text.lower())
+    broken = [f"{begin}{end}" for begin, end in _BROKEN.findall(text)]
+    folded = unicodedata.normalize("NFKD", " ".join([text.translate(_INVISIBLE), *broken]).lower())
     folded = "".join(sign for sign in folded if not unicodedata.combining(sign)) if not folded.isascii() else folded
     found: list[str] = []
     for word in _WORD.findall(folded):

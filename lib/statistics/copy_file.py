@@ -20,6 +20,8 @@ from typing import Any
 
 import duckdb
 
+from lib.statistics import copy_columns
+
 log = logging.getLogger(__name__)
 _MOST_FILES = 16
 _CONFIG: dict[str, Any] = {"threads": 1, "memory_limit": "512MB", "allocator_background_threads": True}
@@ -110,7 +112,7 @@ def _shape_of(connection: duckdb.DuckDBPyConnection) -> str | None:
 
 
 def _shape(tables: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps([duckdb.__version__, dict(tables)]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([duckdb.__version__, dict(tables), copy_columns.describe()]).encode()).hexdigest()
 
 
 def _remove(path: Path) -> None:

@@ -23,21 +23,26 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*words: str) -> int:
     from lib import services
 
-    status = main(list(words))
+    try:
+        status = main(list(words))
+    except SystemExit as left:
+        status = int(left.code or 0)
     services.use(None)
     return status
 
 
 def test_looked_at_imported_listed_and_undone(capsys: pytest.CaptureFixture[str]) -> None:
     file = str(DATA / "litellm.csv")
-    assert run("usage", "import", file, "--preview") == 0
+    assert run("usage", "import", file, "--preview") == 1, "a row of the file can't be read"
     shown = capsys.readouterr().out
     assert "LiteLLM SpendLogs: 4 new rows of 4 calls." in shown
     assert "Left out: 1 row, no moment." in shown
     assert run("usage", "imports") == 0
     assert "Nothing was imported." in capsys.readouterr().out
-    assert run("import", "litellm", file) == 0
-    assert "Imported 4 rows of 4 calls." in capsys.readouterr().out
+    assert run("import", "litellm", file) == 1
+    told = capsys.readouterr()
+    assert "Imported 4 rows of 4 calls." in told.out
+    assert "Not all of the file is taken: 1 row: no moment." in told.err
     assert run("usage", "import", file) == 1
     assert "nothing new" in capsys.readouterr().err
     assert run("usage", "imports", "--json") == 0

@@ -110,6 +110,113 @@ FLAT = {
 }
 
 
+def openai_part(content: Any, role: str = "assistant", **message: Any) -> dict[str, Any]:
+    """An OpenAI export of a question and one message more."""
+    mapping = {"q": node("q", None, "user", "Q"), "m": node("m", "q", role, "", content=content, **message)}
+    return {"title": "T", "conversation_id": "p", "current_node": "m", "mapping": mapping}
+
+
+def voice(*texts: str) -> dict[str, Any]:
+    spoken = [{"content_type": "audio_transcription", "text": text, "direction": "in"} for text in texts]
+    return {"content_type": "multimodal_text", "parts": [*spoken, {"content_type": "audio_asset_pointer"}]}
+
+
+def text(*parts: str) -> dict[str, Any]:
+    return {"content_type": "text", "parts": [*parts]}
+
+
+def webui_part(role: str, content: Any, **more: Any) -> list[dict[str, Any]]:
+    """An Open WebUI export of a question and one message more."""
+    messages = {"q": {"role": "user", "content": "Q"}, "m": {"parentId": "q", "role": role, "content": content, **more}}
+    return [{"id": "p", "chat": {"history": {"messages": messages, "currentId": "m"}}}]
+
+
+def librechat_part(content: Any, **more: Any) -> dict[str, Any]:
+    """A LibreChat export of a question and one message more."""
+    question = librechat("q", NOBODY, True, "Q")
+    return {"conversationId": "p", "messages": [question, librechat("m", "q", False, "", content=content, **more)]}
+
+
+REASONING = '<details type="reasoning" done="true"><summary>Thought</summary>a <details>b</details> c</details>'
+CITED = 'It rained \ue200cite\ue202turn0search1\ue201 in \ue200entity\ue202["city","Oslo"]\ue201.'
+REFERENCES = [
+    {"matched_text": "\ue200cite\ue202turn0search1\ue201", "items": [{"title": "News", "url": "https://n.example"}]}
+]
+CANVAS = {"name": "Poem", "type": "document", "content": "Roses are red"}
+PICTURE = {"content_type": "image_asset_pointer", "metadata": {"dalle": {"prompt": "A cat"}}}
+EVERY_KIND = {
+    "spoken": (openai_part(voice("How tall?"), "user"), "How tall?"),
+    "several parts": (openai_part(text("One", "Two")), "One\nTwo"),
+    "a canvas": (
+        openai_part({"content_type": "code", "text": json.dumps(CANVAS)}, recipient="canmore.create_textdoc"),
+        "**Poem**\n\nRoses are red",
+    ),
+    "a canvas of code": (
+        openai_part(text(json.dumps({"type": "code/python", "content": "x = 1"})), recipient="canmore.create_textdoc"),
+        "```python\nx = 1\n```",
+    ),
+    "a changed canvas": (
+        openai_part(
+            text(json.dumps({"updates": [{"pattern": ".*", "replacement": "New"}]})), recipient="canmore.update_textdoc"
+        ),
+        "New",
+    ),
+    "citations": (
+        openai_part(text(CITED), metadata={"content_references": REFERENCES}),
+        "It rained  ([News](https://n.example)) in Oslo.",
+    ),
+    "older citations": (
+        openai_part(
+            text("So【3†source】."), metadata={"citations": [{"metadata": {"title": "A", "url": "https://a.example"}}]}
+        ),
+        "So ([A](https://a.example)).",
+    ),
+    "a picture": (openai_part({"content_type": "multimodal_text", "parts": [PICTURE]}, "tool"), "[Picture: A cat]"),
+    "a picture with words": (
+        openai_part({"content_type": "multimodal_text", "parts": [PICTURE, "What is it?"]}, "user"),
+        "What is it?",
+    ),
+    "a block of the reader's": (webui_part("user", "<details>a</details> b"), "<details>a</details> b"),
+    "a block of the answer's": (
+        webui_part("assistant", f"{REASONING}\nSo: <details>x</details>"),
+        "So: <details>x</details>",
+    ),
+    "a list of parts": (webui_part("user", [{"type": "text", "text": "Look"}, {"type": "image_url"}]), "Look"),
+    "nothing but a picture": (webui_part("user", "", files=[{"type": "image"}]), "[Picture]"),
+    "a failure": (webui_part("assistant", "", error={"content": "No such model"}), "No such model"),
+    "an assistant's answer": (librechat_part([{"type": "text", "text": {"value": "Answer"}}]), "Answer"),
+    "thoughts and calls": (
+        librechat_part(
+            [{"type": "think", "think": "hm"}, {"type": "tool_call", "tool_call": {}}, {"type": "text", "text": "So"}]
+        ),
+        "So",
+    ),
+    "an error": (librechat_part([{"type": "error", "error": "Too long"}]), "Too long"),
+}
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_words_are_taken_out_of_parts_of_every_kind(kind: str) -> None:
+    body, said = EVERY_KIND[kind]
+    (found,), unreadable = imports.read(json.dumps(body).encode())
+    assert unreadable == 0
+    assert [one.content for one in found.messages] == ["Q", said]
+
+
+def test_a_receipt_of_a_canvas_is_no_message() -> None:
+    body = openai_part(text("Successfully created text document with id 3"), "tool")
+    ((found,), _) = imports.read(json.dumps(body).encode())
+    assert [one.content for one in found.messages] == ["Q"]
+
+
+def test_an_older_export_of_open_webui_is_a_plain_list() -> None:
+    plain = [
+        {"id": "p", "chat": {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}}
+    ]
+    ((found,), _) = imports.read(json.dumps(plain).encode())
+    assert [(one.content, one.parent_id) for one in found.messages] == [("Q", None), ("A", "0")]
+
+
 def take(rig: TalkRig, body: Any) -> Any:
     return rig.services.conversation_exchange.import_file(AMIRA, json.dumps(body).encode())
 

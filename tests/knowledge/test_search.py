@@ -11,6 +11,7 @@ from lib.errors import InvalidInput
 from lib.knowledge import index as index_module
 from lib.knowledge import indexes as indexes_module
 from lib.knowledge.documents import About
+from lib.knowledge.embedding import BUNDLED
 from lib.knowledge.fusion import rank
 from lib.knowledge.index import Passage, empty, updated
 from lib.knowledge.indexes import Indexes
@@ -99,6 +100,32 @@ def test_a_language_is_told_by_its_frequent_words(text: str, language: str) -> N
 def test_text_without_spaces_goes_as_pairs() -> None:
     assert prepare("東京都", "") == ["東京", "京都"]
     assert prepare("Müller’s Größe", "") == ["muller", "s", "große".replace("ß", "ß")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Rechts\u00adschutz\u200bbrief", ["rechtsschutzbrief"]),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", ["\u0645\u06cc\u062e\u0648\u0627\u0647\u0645"]),
+        ("Versiche-\nrung", ["versiche", "rung", "versicherung"]),
+        ("well-known", ["well", "known"]),
+    ],
+)
+def test_what_says_where_lines_may_break_ends_no_word(text: str, words: list[str]) -> None:
+    assert prepare(text, "") == words
+
+
+@pytest.mark.parametrize(
+    ("model", "stem", "is_by_words"),
+    [(BUNDLED, "हिन्दी", True), (BUNDLED, "слова", True), (BUNDLED, "words", False), ("other/model", "हिन्दी", False)],
+)
+def test_the_bundled_models_vector_has_no_say_on_another_script(model: str, stem: str, is_by_words: bool) -> None:
+    near = np.eye(3, dtype="<f4")
+    texts = ("other", stem, f"{stem} and much more than that")
+    fresh = [Passage(n, str(n), f"{n:064x}", text, near[n].tobytes()) for n, text in enumerate(texts)]
+    index = updated(empty(model), 1, model, np.arange(3), fresh, "")
+    first, second = (rank(index, Mode.HYBRID, vector, [stem], None, True, 3) for vector in (near[0], near[2]))
+    assert (first.scores.tolist() == second.scores.tolist()) is is_by_words
 
 
 def test_an_empty_question_and_an_empty_collection(rig: KnowledgeRig) -> None:

@@ -34,3 +34,14 @@ def test_tools_and_json_are_seen(store: Store, parameters: dict[str, Any], tools
     found = mirror.rows("SELECT needs_tools, needs_json, images, cache_write_1h_tokens FROM calls")
     assert found == [(tools, json, 2, 7)]
     mirror.close()
+
+
+@pytest.mark.feature("COST-6")
+def test_a_cost_that_only_a_mistake_can_be_is_unknown_and_spoils_no_sum(store: Store) -> None:
+    for cost in (5 * 10**18, 5 * 10**18, -(2**63), 10**18, 7):
+        write(store, call(cost_nano_usd=cost))
+    mirror = Mirror(store)
+    mirror.refresh()
+    found = mirror.rows("SELECT count(*), CAST(sum(cost_nano_usd) AS BIGINT), count(cost_nano_usd) FROM calls")
+    assert found == [(5, 10**18 + 7, 2)]
+    mirror.close()

@@ -1,0 +1,137 @@
+"""The words of other programs' messages, in whatever kind of part they stand.
+
+Parts are texts, or objects whose words stand under a name that depends on the program: spoken words are transcripts,
+a canvas is the argument of a call, an answer of an assistant is `text.value`. Thoughts and calls of tools, which the
+programs fold away, are not taken; of a message that is pictures and nothing else a mark is left in its place.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Json = Mapping[str, Any]
+_FOLDED_AWAY = frozenset(
+    (
+        *("think", "thinking", "thoughts", "reasoning", "redacted_thinking", "reasoning_recap"),
+        *("tool_call", "tool_use", "tool_calls", "tool_result", "function_call", "agent_update"),
+    )
+)
+_UNDER = ("text", "content", "transcript", "output_text", "refusal", "error", "result", "value", "output_str")
+_DEEPEST, _MOST_NESTED = 8, 200
+_PICTURE = re.compile(r"image|picture|photo|video", re.IGNORECASE)
+_MARK = re.compile("\ue200(.*?)\ue201", re.DOTALL)  # how ChatGPT marks what it cites; \ue202 stands between its parts
+_OLD_MARK = re.compile(r"【[^【】]{1,80}】")
+_FOLDED_TYPES = r"(?:reasoning|tool_calls|code_interpreter|openai_builtin_tool)"
+_FOLDED = re.compile(rf"""<details\b[^>]*\btype\s*=\s*["']?{_FOLDED_TYPES}\b[^>]*>""")
+_DETAILS = re.compile(r"<(/?)details\b[^>]*>")
+_RECEIPT = re.compile(r"Successfully (?:created|updated) text document|Failed to (?:create|update) text document")
+
+
+def words_of(parts: Any, depth: int = 0) -> str:
+    """The words of a message's content: a text, a part, or a list of them, a line each."""
+    if isinstance(parts, str):
+        return parts
+    if depth > _DEEPEST:
+        return ""
+    if isinstance(parts, list):
+        return "\n".join(text for part in parts if (text := words_of(part, depth + 1)).strip())
+    if not isinstance(parts, Mapping) or _kind(parts) in _FOLDED_AWAY:
+        return ""
+    return next((text for name in _UNDER if (text := words_of(parts.get(name), depth + 1)).strip()), "")
+
+
+def mark_of_pictures(parts: Any) -> str:
+    """`[Picture]` where a content has pictures, with what they were drawn from where that is told."""
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, Mapping) and _PICTURE.search(_kind(part)):
+            prompt = ((part.get("metadata") or {}).get("dalle") or {}).get("prompt")
+            return f"[Picture: {prompt}]" if isinstance(prompt, str) and prompt else "[Picture]"
+    return ""
+
+
+def words_of_canvas(recipient: str, text: Any) -> str:
+    """The document that ChatGPT writes beside a conversation, with its name; as a fence where it is code."""
+    if not recipient.startswith("canmore.") or not isinstance(text, str):
+        return ""
+    try:
+        call = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(call, dict):
+        return ""
+    content = call.get("content")
+    if not isinstance(content, str):
+        changes = [*(call.get("updates") or ()), *(call.get("comments") or ())]
+        words = ((one.get("replacement") or one.get("comment")) for one in changes if isinstance(one, dict))
+        return "\n".join(one for one in words if isinstance(one, str))
+    kind, name = str(call.get("type") or ""), call.get("name")
+    if kind.startswith("code/"):
+        content = f"```{kind.removeprefix('code/')}\n{content}\n```"
+    return f"**{name}**\n\n{content}" if isinstance(name, str) and name else content
+
+
+def is_receipt(author: Json, text: str) -> bool:
+    """Whether a tool says no more than that a canvas was written."""
+    return str(author.get("name") or "").startswith("canmore.") or _RECEIPT.match(text) is not None
+
+
+def with_sources(text: str, metadata: Json) -> str:
+    """The text with its marks of citations as links, or without those whose source is not told."""
+    for one in metadata.get("content_references") or ():
+        mark = one.get("matched_text") if isinstance(one, Mapping) else None
+        if isinstance(mark, str) and mark.strip():
+            text = text.replace(mark, _link(one))
+    cited = [one for one in metadata.get("citations") or () if isinstance(one, Mapping)]
+    if cited:
+        sources = iter([_link(one.get("metadata") or {}) for one in cited])
+        text = _OLD_MARK.sub(lambda mark: next(sources, "") or mark[0], text)
+    return _MARK.sub(_told_by_mark, text)
+
+
+def _link(reference: Json) -> str:
+    told = reference.get("alt")
+    if isinstance(told, str) and told:
+        return told
+    items = [one for one in (*(reference.get("items") or ()), reference) if isinstance(one, Mapping)]
+    links = [(one.get("title") or one.get("url"), one["url"]) for one in items if isinstance(one.get("url"), str)]
+    return "".join(f" ([{title}]({url}))" for title, url in dict.fromkeys(links))
+
+
+def _told_by_mark(mark: "re.Match[str]") -> str:
+    """What a mark names: an entity's name, and nothing of a citation."""
+    kind, _, told = mark[1].partition("\ue202")
+    if kind != "entity":
+        return ""
+    try:
+        return str(json.loads(told)[1])
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+
+
+def without_folded(text: str) -> str:
+    """An answer of Open WebUI without the blocks that it writes for thoughts and calls; the answer's own stay."""
+    out: list[str] = []
+    at = 0
+    while (begin := _FOLDED.search(text, at)) is not None:
+        out.append(text[at : begin.start()])
+        at = _end_of_block(text, begin.end())
+        at += len(text[at : at + 1000]) - len(text[at : at + 1000].lstrip())
+    return "".join([*out, text[at:]])
+
+
+def _end_of_block(text: str, at: int) -> int:
+    """Where a block ends, with the blocks that are in it; of one whose inner blocks stay open, at its first end."""
+    depth, first = 1, len(text)
+    for number, tag in enumerate(_DETAILS.finditer(text, at)):
+        depth += -1 if tag[1] else 1
+        first = min(first, tag.end()) if tag[1] else first
+        if depth == 0:
+            return tag.end()
+        if number > _MOST_NESTED:
+            break
+    return first
+
+
+def _kind(part: Json) -> str:
+    return str(part.get("type") or part.get("content_type") or "")
