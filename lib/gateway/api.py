@@ -7,25 +7,23 @@ figures may be seen. Every error is `{"error": {code, message, param}}`.
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+import msgspec
+from starlette.routing import BaseRoute
 
-from lib import services as service_root
-from lib.access.grants import Endpoint
 from lib.access.limits import Verdict
-from lib.access.permissions import Actor
 from lib.calls.live import LiveCall
 from lib.calls.request import CallRequest, Origin
-from lib.gateway import api_reads, boundary, prompt_field
+from lib.gateway import api_conversations, api_knowledge, api_reads, boundary, prompt_field
 from lib.gateway.answers import Answer
-from lib.gateway.api_reads import Resource
-from lib.gateway.completions import caller
+from lib.gateway.api_bodies import AnswerBody, Nothing, QuestionBody
+from lib.gateway.api_operation import Asking, Operation, Types, read, routes_of
 from lib.gateway.exchange import Exchange
 from lib.gateway.limit_headers import openai_headers
 from lib.gateway.protocols import native
-from lib.gateway.protocols.asked import read_json
+from lib.gateway.protocols.openai_chat import messages_field
 from lib.gateway.refusals import Refusal
 from lib.prompts.template import Filled
+from lib.providers import parameter_rules
 
 
 class _Form:
@@ -45,54 +43,54 @@ _FORM = _Form()
 
 
 @dataclass(frozen=True)
-class Generate:
-    """Make a call and answer with the whole, or with events as it comes."""
+class Generation(Operation):
+    """Makes a call and answers with the whole, or with events as it comes."""
 
-    streams: bool
+    types = Types(Nothing, QuestionBody, AnswerBody)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        exchange, services = Exchange(scope, receive, send), service_root.current()
-        actor = await caller(exchange, services, Endpoint.API)
-        body = read_json(await exchange.body())
-        filled = await prompt_field.take(services, actor, body, "messages")
-        request = _call(actor, native.read(body), self.streams, filled)
+    def read_body(self, raw: dict[str, Any]) -> msgspec.Struct:
+        """Nothing yet: a prompt template is filled first."""
+        return Nothing()
+
+    async def answer(self, exchange: Exchange, asking: Asking[Any, Any]) -> None:
+        """Answer a request that was read."""
+        services, raw = asking.services, asking.raw
+        filled = await prompt_field.take(services, asking.actor, raw, "messages")
         answer = Answer(exchange, _FORM, services.calls, streams=self.streams)
         try:
-            call = await services.calls.answer(request, answer)
+            call = await services.calls.answer(self._request(asking, read(QuestionBody, raw), filled), answer)
         finally:
             answer.stop_watching()
         await answer.finish(call)
 
+    def _request(self, asking: Asking[Any, Any], question: QuestionBody, filled: Filled | None) -> CallRequest:
+        parameters = parameter_rules.check(question.parameters or {})
+        system, tags = question.system, question.tags or {}
+        if filled is not None:
+            system = filled.system_prompt if system is None else system
+            parameters = {**filled.parameters, **parameters}
+            tags = {**tags, **filled.tags}
+        by_words = [{"role": "user", "content": question.prompt}]
+        return CallRequest(
+            actor=asking.actor,
+            messages=by_words if question.prompt is not None else messages_field(asking.raw),
+            configuration=question.configuration,
+            model=question.model,
+            context=question.context,
+            origin=Origin.GATEWAY,
+            system_prompt=system if question.model is None else system or "",
+            parameters=parameters,
+            tags=tags,
+            stream=self.streams,
+        )
 
-def _call(actor: Actor, asked: native.Question, streams: bool, filled: Filled | None) -> CallRequest:
-    system = asked.system if filled is None or asked.system is not None else filled.system_prompt
-    return CallRequest(
-        actor=actor,
-        messages=asked.messages,
-        configuration=asked.configuration,
-        model=asked.model,
-        context=asked.context,
-        origin=Origin.GATEWAY,
-        system_prompt=system if asked.model is None else system or "",
-        parameters={**filled.parameters, **asked.parameters} if filled else asked.parameters,
-        tags={**asked.tags, **filled.tags} if filled else asked.tags,
-        stream=streams,
-    )
 
-
-routes: list[BaseRoute] = [
-    Route("/api/generate", Generate(streams=False), methods=["POST"]),
-    Route("/api/stream", Generate(streams=True), methods=["POST"]),
-    Route("/api/calls/{call_id}", Resource(api_reads.call), methods=["GET"]),
-    Route(
-        "/api/calls/{call_id}/metrics",
-        Resource(api_reads.metrics_of_call, api_reads.record_metrics),
-        methods=["GET", "POST"],
-    ),
-    Route("/api/prompts", Resource(api_reads.prompts), methods=["GET"]),
-    Route("/api/prompts/{slug}", Resource(api_reads.prompt), methods=["GET"]),
-    Route("/api/metrics", Resource(api_reads.metrics), methods=["GET"]),
-    Route("/api/usage", Resource(api_reads.usage), methods=["GET"]),
-    Route("/api/budgets/check", Resource(api_reads.check_budgets), methods=["GET"]),
-]
+_EVENTS = "Events `chunk` {content, reasoning?, tokens}; then `done` (an answer without its words) or `error`."
+OPERATIONS: dict[str, dict[str, Operation]] = {
+    "/api/generate": {"POST": Generation("generate", "Ask a model")},
+    "/api/stream": {"POST": Generation("stream", f"Ask a model and read as it answers. {_EVENTS}", streams=True)},
+    **api_reads.OPERATIONS,
+    **api_conversations.OPERATIONS,
+    **api_knowledge.OPERATIONS,
+}
+routes: list[BaseRoute] = routes_of(OPERATIONS)

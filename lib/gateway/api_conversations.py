@@ -4,17 +4,11 @@ A key sees the conversations of its owner that belong to its app; one without an
 background call: a client that leaves finds it when it comes back.
 """
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from msgspec import Meta, Struct
 
-from lib import services as service_root
-from lib.access.grants import Endpoint
-from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.conversations.conversation import Conversation, Message, Status
 from lib.conversations.conversations import Asked
@@ -23,197 +17,298 @@ from lib.conversations.talk import Sent
 from lib.conversations.thread import Thread
 from lib.errors import InvalidInput
 from lib.gateway import refusals
-from lib.gateway.api_reads import Asking, Resource, moment, usd
-from lib.gateway.completions import caller
-from lib.gateway.exchange import Exchange, Refused
-from lib.gateway.following import EVENTS, follow
-from lib.gateway.protocols.asked import event, object_field, read_json, text_field
-from lib.gateway.protocols.native import name_field, outcome
+from lib.gateway.api_bodies import (
+    AnswerBody,
+    Body,
+    Count,
+    Moment,
+    Name,
+    Nothing,
+    Object,
+    ToolCallBody,
+    Usd,
+    Words,
+    fill,
+    usd,
+)
+from lib.gateway.api_operation import Asking, Direct, Followed, Operation
+from lib.gateway.protocols.native import outcome
 from lib.gateway.refusals import Refusal
 from lib.providers import parameter_rules
-from lib.services import Services
 
-_SHOWN, _MOST_PAGES = 100, 100_000
+_SHOWN = 100  # messages of a thread
+_WAIT_S = 10
 
 
-def create(asking: Asking) -> Any:
+class ContextBody(Body):
+    """What of a conversation is sent."""
+
+    kind: Literal["all", "last", "budget", "summary"] | None = None
+    last: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    configuration_id: str | None = None
+    collections: Annotated[list[str], Meta(max_length=8)] | None = None
+
+
+class NewConversationBody(Body):
+    """A conversation to begin."""
+
+    configuration: Annotated[
+        Name | None, Meta(description="A configuration's name; without one the app's default.")
+    ] = None
+    system: Annotated[str | None, Meta(description="Instead of the configuration's system prompt.")] = None
+    ttl_s: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="Seconds after the last message.")] = None
+    context: Annotated[ContextBody | None, Meta(description="What is sent of it.")] = None
+    title: str | None = None
+    folder: str | None = None
+    tags: list[str] | None = None
+
+
+class ConversationsQuery(Body):
+    """Which conversations."""
+
+    status: Annotated[Literal["active", "ended", "expired"] | None, Meta(description="Only these.")] = None
+    page: Annotated[Annotated[int, Meta(ge=1, le=100_000)], Meta(description="30 of them each.")] = 1
+    folder: Annotated[Name | None, Meta(description="Only of this one.")] = None
+    tag: Annotated[Name | None, Meta(description="Only of this one.")] = None
+    archived: Annotated[Literal["true", "false"] | None, Meta(description="`true` for the archive.")] = None
+
+
+class ConversationBody(Struct, kw_only=True):
+    """A conversation without its messages."""
+
+    id: str
+    app: str
+    title: str
+    status: str
+    folder: str
+    tags: list[str]
+    is_pinned: bool
+    is_archived: bool
+    ttl_s: int | None
+    configuration_id: str | None
+    leaf_id: str | None
+    system: str | None
+    context: Object
+    created_at: Moment
+    last_at: Moment
+    expires_at: Moment | None
+    ended_at: Moment | None
+
+
+class ConversationsBody(Struct):
+    """A page of conversations."""
+
+    conversations: list[ConversationBody]
+    has_more: bool
+
+
+class SaidMessageBody(Struct, kw_only=True):
+    """A message; `branches` are the ids of all that follow the same message."""
+
+    id: str
+    parent_id: str | None
+    role: str
+    content: str
+    status: str
+    error_message: str | None
+    model: str
+    call_id: str | None
+    cost_usd: Usd | None
+    cost_status: str
+    prompt_tokens: Count | None
+    completion_tokens: Count | None
+    created_at: Moment
+    branches: list[str]
+    parts: list[Object]
+
+
+class SpentBody(Struct, kw_only=True):
+    """What a conversation took."""
+
+    calls: Count
+    prompt_tokens: Count | None
+    completion_tokens: Count | None
+    unpriced: Count
+    cost_usd: Usd | None
+
+
+class ThreadBody(ConversationBody):
+    """A conversation with the last messages of the branch that is shown; `older` come before them."""
+
+    older: Count
+    messages: list[SaidMessageBody]
+    usage: SpentBody
+
+
+class NewMessageBody(Body):
+    """A message to send, or an answer to get anew."""
+
+    content: Annotated[Words | None, Meta(description="The message; or send regenerate.")] = None
+    regenerate: Annotated[Words | None, Meta(description="The id of an answer, to get another one beside it.")] = None
+    parent_id: Annotated[Name | None, Meta(description="The message it follows: a new branch. Else the last one.")] = (
+        None
+    )
+    seen: Annotated[str | None, Meta(description="The last message that was read; 409 when more was said since.")] = (
+        None
+    )
+    configuration: Name | None = None
+    parameters: Object | None = None
+
+    SCHEMA = {"oneOf": [{"required": ["content"]}, {"required": ["regenerate"]}]}
+
+    def __post_init__(self) -> None:
+        """InvalidInput when it is both or none."""
+        super().__post_init__()
+        if (self.content is None) == (self.regenerate is None):
+            raise InvalidInput("The message is not clear.", "", "Send either content or regenerate.", field="content")
+
+
+class ConversationAnswerBody(AnswerBody):
+    """An answer and its place in the conversation."""
+
+    conversation_id: str
+    question_id: str | None
+    message_id: str
+
+
+class BranchChoiceBody(Body):
+    """A message of the branch to show."""
+
+    message_id: Words
+
+
+def create(asking: Asking[Nothing, NewConversationBody]) -> ConversationBody:
     """Begin one; nothing is sent."""
     body = asking.body
-    context = object_field(body, "context")
-    made = asking.services.conversations.create(
+    context = {name: said for name in ContextBody.__struct_fields__ if (said := getattr(body.context, name, None))}
+    conversation = asking.services.conversations.create(
         asking.actor,
-        configuration=name_field(body, "configuration"),
-        title=_text(body, "title") or "",
-        system_prompt=_text(body, "system"),
-        ttl_s=body.get("ttl_s"),
-        folder=_text(body, "folder") or "",
-        tags=_texts(body, "tags"),
+        configuration=body.configuration,
+        title=body.title or "",
+        system_prompt=body.system,
+        ttl_s=body.ttl_s,
+        folder=body.folder or "",
+        tags=body.tags or [],
         strategy=Strategy.from_record(context) if context else None,
     )
-    return _conversation(made)
+    return _conversation(conversation)
 
 
-def listed(asking: Asking) -> Any:
+def list_page(asking: Asking[ConversationsQuery, Nothing]) -> ConversationsBody:
     """A page of one's own, pinned first, then by the last message."""
-    status = asking.text("status")
-    if status is not None and status not in list(Status):
-        raise InvalidInput("There is no such status.", "", f"Use one of {', '.join(Status)}.", field="status")
-    page = asking.text("page") or "1"
-    if not (page.isascii() and page.isdecimal() and len(page) < 7 and 0 < int(page) <= _MOST_PAGES):
-        raise InvalidInput("page can't be used.", "It is a whole number from 1.", "Correct page.", field="page")
-    asked = Asked(
-        Status(status) if status else None,
-        asking.text("folder"),
-        asking.text("tag"),
-        asking.text("archived") == "true",
-    )
-    found, more = asking.services.conversations.list(asking.actor, asked, int(page))
-    return {"conversations": [_conversation(one) for one in found], "has_more": more}
+    query = asking.query
+    which = Asked(Status(query.status) if query.status else None, query.folder, query.tag, query.archived == "true")
+    conversations, has_more = asking.services.conversations.list(asking.actor, which, query.page)
+    return ConversationsBody([_conversation(conversation) for conversation in conversations], has_more)
 
 
-def read(asking: Asking) -> Any:
+def read_thread(asking: Asking[Nothing, Nothing]) -> ThreadBody:
     """The branch shown: its last messages."""
     return _thread(asking.services.talk.read(asking.actor, asking.path["conversation_id"], _SHOWN))
 
 
-def branch(asking: Asking) -> Any:
+def choose_branch(asking: Asking[Nothing, BranchChoiceBody]) -> ThreadBody:
     """Show the branch that a message is on."""
     conversation_id = asking.path["conversation_id"]
-    asking.services.talk.choose(asking.actor, conversation_id, text_field(asking.body, "message_id"))
-    return read(asking)
+    asking.services.talk.choose(asking.actor, conversation_id, asking.body.message_id)
+    return _thread(asking.services.talk.read(asking.actor, conversation_id, _SHOWN))
 
 
-def stop(asking: Asking) -> Any:
+def stop_answer(asking: Asking[Nothing, Nothing]) -> ThreadBody:
     """End the answer that is being written."""
     asking.services.talk.stop(asking.actor, asking.path["conversation_id"])
-    return read(asking)
+    return read_thread(asking)
 
 
-def end(asking: Asking) -> Any:
+def end(asking: Asking[Nothing, Nothing]) -> ConversationBody:
     """Nothing more is said in it."""
     return _conversation(asking.services.conversations.end(asking.actor, asking.path["conversation_id"]))
 
 
-@dataclass(frozen=True)
-class Say:
-    """Send a message; the answer whole, or as events while it grows."""
-
-    streams: bool
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        exchange, services = Exchange(scope, receive, send), service_root.current()
-        actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
-        body = read_json(await exchange.body())
-        conversation_id = scope["path_params"]["conversation_id"]
-        sent = await asyncio.to_thread(_send, services, actor, conversation_id, body)
-        if self.streams:
-            await exchange.begin(200, EVENTS, "text/event-stream; charset=utf-8")
-        await follow(exchange, services, actor, sent.call_id, streams=self.streams)
-        told, refusal = await asyncio.to_thread(_ended, services, actor, conversation_id, sent)
-        if self.streams:
-            last = event(told, "done")
-            if refusal is not None:
-                last = event({"message": refusal.message, "code": refusal.code}, "error")
-            await exchange.end(last)
-        elif refusal is not None:
-            raise Refused(refusal)
-        else:
-            await exchange.answer_json(201, told, {"cache-control": "no-store"})
-
-
-def _send(services: Services, actor: Actor, conversation_id: str, body: dict[str, Any]) -> Sent:
-    given = [body.get("content"), body.get("regenerate")]
-    if sum(one is not None for one in given) != 1:
-        raise InvalidInput("The message is not clear.", "", "Send either content or regenerate.", field="content")
-    seen, configuration = _text(body, "seen"), name_field(body, "configuration")
-    if given[1] is not None:
-        message_id = text_field(body, "regenerate")
-        return services.talk.regenerate(actor, conversation_id, message_id, seen=seen, configuration=configuration)
-    return services.talk.send(
-        actor,
+def send(asking: Asking[Nothing, NewMessageBody]) -> Sent:
+    """Send a message, or ask for another answer."""
+    body, talk, conversation_id = asking.body, asking.services.talk, asking.path["conversation_id"]
+    if body.regenerate is not None:
+        return talk.regenerate(
+            asking.actor, conversation_id, body.regenerate, seen=body.seen, configuration=body.configuration
+        )
+    return talk.send(
+        asking.actor,
         conversation_id,
-        text_field(body, "content"),
-        parent_id=name_field(body, "parent_id"),
-        seen=seen,
-        configuration=configuration,
-        parameters=parameter_rules.check(object_field(body, "parameters")),
+        body.content or "",
+        parent_id=body.parent_id,
+        seen=body.seen,
+        configuration=body.configuration,
+        parameters=parameter_rules.check(body.parameters or {}),
     )
 
 
-def _ended(services: Services, actor: Actor, conversation_id: str, sent: Sent) -> tuple[dict[str, Any], Refusal | None]:
+def finish(asking: Asking[Nothing, NewMessageBody], sent: Sent) -> tuple[ConversationAnswerBody, Refusal | None]:
     """The answer with its row of the ledger, and why there is none where there is none."""
-    message = services.talk.wait(actor, conversation_id, sent.answer_id, 10)
+    services, actor, conversation_id = asking.services, asking.actor, asking.path["conversation_id"]
+    message = services.talk.wait(actor, conversation_id, sent.answer_id, _WAIT_S)
     log = services.activity.detail(actor, sent.call_id).log
-    same = {"conversation_id": conversation_id, "question_id": sent.question_id, "message_id": sent.answer_id}
-    tools = [{name: part[name] for name in ("id", "name", "arguments")} for part in _parts(message, "tool_call")]
-    reasoning = next((str(part["text"]) for part in _parts(message, "reasoning")), None)
-    said = {"text": message.content, "reasoning": reasoning, "tool_calls": tools}
-    return {**outcome(log), **same, **said}, refusals.of_row(log, services.calls.view(actor, sent.call_id).retry_after)
+    answer = ConversationAnswerBody(
+        **outcome(log),
+        conversation_id=conversation_id,
+        question_id=sent.question_id,
+        message_id=sent.answer_id,
+        text=message.content,
+        reasoning=next((str(part["text"]) for part in _parts(message, "reasoning")), None),
+        tool_calls=[
+            ToolCallBody(id=part["id"], name=part["name"], arguments=part["arguments"])
+            for part in _parts(message, "tool_call")
+        ],
+    )
+    return answer, refusals.of_row(log, services.calls.view(actor, sent.call_id).retry_after)
 
 
 def _parts(message: Message, kind: str) -> list[Mapping[str, Any]]:
     return [part for part in message.parts if part["type"] == kind]
 
 
-def _conversation(one: Conversation) -> dict[str, Any]:
-    same = ("id", "title", "app", "folder", "is_pinned", "is_archived", "ttl_s", "configuration_id", "leaf_id")
+def _fields(conversation: Conversation) -> dict[str, Any]:
     return {
-        **{name: getattr(one, name) for name in same},
-        "status": str(one.status(utc_now())),
-        "tags": list(one.tags),
-        "system": one.system_prompt,
-        "context": one.strategy.to_record(),
-        **{name: moment(getattr(one, name)) for name in ("created_at", "last_at", "expires_at", "ended_at")},
+        "status": str(conversation.status(utc_now())),
+        "system": conversation.system_prompt,
+        "context": conversation.strategy.to_record(),
     }
 
 
-def _thread(thread: Thread) -> dict[str, Any]:
+def _conversation(conversation: Conversation) -> ConversationBody:
+    return fill(ConversationBody, conversation, **_fields(conversation))
+
+
+def _thread(thread: Thread) -> ThreadBody:
     spent = thread.figures
-    return {
-        **_conversation(thread.conversation),
-        "older": thread.older,
-        "messages": [_message(message) for message in thread.messages],
-        "usage": {
-            **{name: getattr(spent, name) for name in ("calls", "prompt_tokens", "completion_tokens", "unpriced")},
-            "cost_usd": usd(spent.cost_nano_usd),
-        },
-    }
+    return fill(
+        ThreadBody,
+        thread.conversation,
+        **_fields(thread.conversation),
+        older=thread.older,
+        messages=[_message(message) for message in thread.messages],
+        usage=fill(SpentBody, spent, cost_usd=usd(spent.cost_nano_usd)),
+    )
 
 
-def _message(one: Message) -> dict[str, Any]:
-    same = ("id", "parent_id", "role", "content", "status", "error_message", "model", "call_id", "cost_status")
-    return {
-        **{name: getattr(one, name) for name in (*same, "prompt_tokens", "completion_tokens")},
-        "cost_usd": usd(one.cost_nano_usd),
-        "created_at": moment(one.created_at),
-        "branches": list(one.siblings),
-        "parts": [dict(part) for part in one.parts],
-    }
-
-
-def _text(body: Mapping[str, Any], name: str) -> str | None:
-    """A text that may be missing."""
-    value = body.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    raise InvalidInput(f"{name} must be a text.", "", f"Correct {name}.", field=name)
-
-
-def _texts(body: Mapping[str, Any], name: str) -> list[str]:
-    value = body.get(name)
-    if value is None or (isinstance(value, list) and all(isinstance(one, str) for one in value)):
-        return value or []
-    raise InvalidInput(f"{name} must be a list of texts.", "", f"Correct {name}.", field=name)
+def _message(message: Message) -> SaidMessageBody:
+    cost = usd(message.cost_nano_usd)
+    return fill(SaidMessageBody, message, cost_usd=cost, branches=list(message.siblings))
 
 
 _ONE = "/api/conversations/{conversation_id}"
-routes: list[BaseRoute] = [
-    Route("/api/conversations", Resource(listed, create), methods=["GET", "POST"]),
-    Route(_ONE, Resource(read), methods=["GET"]),
-    Route(f"{_ONE}/messages", Say(streams=False), methods=["POST"]),
-    Route(f"{_ONE}/stream", Say(streams=True), methods=["POST"]),
-    Route(f"{_ONE}/branch", Resource(read, branch, 200), methods=["POST"]),
-    Route(f"{_ONE}/stop", Resource(read, stop, 200), methods=["POST"]),
-    Route(f"{_ONE}/end", Resource(read, end, 200), methods=["POST"]),
-]
+_EVENTS = "Events `chunk` {content, reasoning?, tokens}; then `done` (a ConversationAnswer) or `error`."
+_ASK, _STREAM = "Ask, with all that was said before", f"Ask and read as the model answers. {_EVENTS}"
+OPERATIONS: dict[str, dict[str, Operation]] = {
+    "/api/conversations": {
+        "GET": Direct("listConversations", "Conversations, pinned first, then the newest", list_page),
+        "POST": Direct("createConversation", "Begin a conversation", create, status=201),
+    },
+    _ONE: {"GET": Direct("readConversation", "One with the last 100 messages of its branch", read_thread)},
+    f"{_ONE}/messages": {"POST": Followed("sendMessage", _ASK, send, finish, status=201)},
+    f"{_ONE}/stream": {"POST": Followed("streamMessage", _STREAM, send, finish, streams=True)},
+    f"{_ONE}/branch": {"POST": Direct("chooseBranch", "Show the branch of a message", choose_branch)},
+    f"{_ONE}/stop": {"POST": Direct("stopAnswer", "Stop the answer that is written", stop_answer)},
+    f"{_ONE}/end": {"POST": Direct("endConversation", "End a conversation", end)},
+}

@@ -3,250 +3,354 @@
 A key sees what its owner sees. An answer is a background call like those of a conversation, whole or as events.
 """
 
-import asyncio
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
-from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lib import services as service_root
-from lib.access.grants import Endpoint
-from lib.access.permissions import Actor
 from lib.errors import InvalidInput
 from lib.gateway import refusals
-from lib.gateway.api_reads import Asking, Resource, moment
-from lib.gateway.completions import caller
-from lib.gateway.exchange import Exchange, Refused
-from lib.gateway.following import EVENTS, follow
-from lib.gateway.protocols.asked import event, read_json, text_field
-from lib.gateway.protocols.native import name_field, outcome
+from lib.gateway.api_bodies import Body, Count, Moment, Name, Nothing, Object, Words, fill
+from lib.gateway.api_operation import Asking, Direct, Followed, Operation
+from lib.gateway.protocols.native import outcome
 from lib.gateway.refusals import Refusal
-from lib.services import Services
 
-_MOST_TURNS = 50
+Kind = Literal["manual", "faq", "api_doc", "code"]
+Names = Annotated[list[Name], Meta(max_length=100)]
+Query = Annotated[str, Meta(pattern=r"\S", max_length=4000)]
+_WAIT_S = 10
 
 
-def listed(asking: Asking) -> Any:
+class ChunkingBody(Body, forbid_unknown_fields=True):
+    """How documents are cut."""
+
+    strategy: Literal["recursive", "fixed", "heading", "semantic"] | UnsetType = UNSET
+    size: Count | UnsetType = UNSET
+    overlap: Count | UnsetType = UNSET
+
+
+class NewCollectionBody(Body):
+    """A collection to make."""
+
+    name: Annotated[str, Meta(pattern=r"\S", max_length=120)]
+    description: str | None = None
+    is_shared: bool = False
+    embedding_model: Annotated[Name | None, Meta(description="`provider/model`; without one the bundled model.")] = None
+    chunking: ChunkingBody | None = None
+
+
+class CollectionBody(Struct, kw_only=True):
+    """A collection, and how many of its documents are ready or failed."""
+
+    id: str
+    name: str
+    description: str
+    is_shared: bool
+    embedding_model: str
+    documents: Count
+    ready: Count
+    failed: Count
+    chunking: Object
+    search: Object
+    created_at: Moment
+
+
+class CollectionsBody(Struct):
+    """Collections."""
+
+    collections: list[CollectionBody]
+
+
+class NewDocumentBody(Body):
+    """A document to take in."""
+
+    title: Name | None = None
+    text: Annotated[Words | None, Meta(description="One of text, base64 and url.")] = None
+    base64: Annotated[Words | None, Meta(description="A file's bytes; with `file_name`.")] = None
+    url: Words | None = None
+    file_name: Name | None = None
+    kind: Kind | None = None
+    tags: Names | None = None
+
+    def __post_init__(self) -> None:
+        """InvalidInput unless it is one document."""
+        super().__post_init__()
+        if sum(form is not None for form in (self.text, self.base64, self.url)) != 1:
+            raise InvalidInput("The document is not clear.", "", "Send one of text, base64 and url.", field="text")
+        if self.base64 is not None and not (self.file_name or self.title):
+            raise InvalidInput("file_name is missing.", "", "Add the file's name.", field="file_name")
+
+
+class DocumentBody(Struct, kw_only=True):
+    """A document and how far it is."""
+
+    id: str
+    collection_id: str
+    title: str
+    kind: str
+    tags: list[str]
+    source: str
+    source_name: str
+    media_type: str
+    size: Count
+    language: str
+    state: Literal["queued", "parsing", "embedding", "ready", "partial", "failed"]
+    error: str | None
+    note: str | None
+    chunks_total: Count
+    chunks_done: Count
+    version: Count
+    serving_version: Count | None
+    updated_at: Moment
+
+
+class DocumentsBody(Struct):
+    """Documents."""
+
+    documents: list[DocumentBody]
+
+
+class DeletedBody(Struct):
+    """What is gone."""
+
+    deleted: str
+
+
+class KnowledgeQuestionBody(Body):
+    """A question, how to search, and among what."""
+
+    question: Query
+    mode: Annotated[
+        Literal["hybrid", "vector", "keyword"] | None, Meta(description="Without one, the collection's.")
+    ] = None
+    k: Annotated[int, Meta(ge=1, le=100)] | UnsetType = UNSET
+    rerank: bool | UnsetType = UNSET
+    documents: Names | None = None
+    kinds: Annotated[list[Kind], Meta(max_length=100)] | None = None
+    tags: Names | None = None
+
+
+class PassageBody(Struct, kw_only=True):
+    """A passage that was found, with its neighbours."""
+
+    chunk_id: Count
+    collection_id: str
+    document_id: str
+    title: str
+    ordinal: Count
+    heading: str
+    page_first: Count | None
+    page_last: Count | None
+    start: Count
+    end: Count
+    text: str
+    score: float
+    vector_score: float | None
+    vector_rank: Count | None
+    keyword_score: float | None
+    keyword_rank: Count | None
+    before: str
+    after: str
+    relevance: float | None
+
+
+class PassagesBody(Struct, kw_only=True):
+    """Passages, the best first, and among how many."""
+
+    hits: list[PassageBody]
+    mode: str
+    language: str
+    passages: Count
+
+
+class TurnBody(Body, forbid_unknown_fields=True):
+    """What was said before."""
+
+    role: str
+    content: str
+
+
+class KnowledgeAskedBody(KnowledgeQuestionBody):
+    """A question to answer."""
+
+    configuration: Annotated[Name | None, Meta(description="Whose model answers; without one the app's default.")] = (
+        None
+    )
+    history: Annotated[list[TurnBody], Meta(max_length=50)] | None = None
+
+
+class SourceBody(PassageBody):
+    """A passage and the number that it is cited by."""
+
+    n: Count
+
+
+class KnowledgeAnswerBody(Struct, kw_only=True):
+    """An answer, checked, with its sources; `call` as the ledger has it, null where no model was asked."""
+
+    answer: str
+    cited: list[Count]
+    removed_citations: Count
+    in_sources: bool
+    searched_as: str
+    sources: list[SourceBody]
+    call: Object | None
+
+
+def list_collections(asking: Asking[Nothing, Nothing]) -> CollectionsBody:
     """What the key's owner may read."""
-    return {"collections": [_collection(one) for one in asking.services.collections.list(asking.actor)]}
+    return CollectionsBody([_collection(collection) for collection in asking.services.collections.list(asking.actor)])
 
 
-def create(asking: Asking) -> Any:
+def create(asking: Asking[Nothing, NewCollectionBody]) -> CollectionBody:
     """Make a collection."""
     from lib.knowledge.chunking import Chunking
 
     body = asking.body
-    more: dict[str, Any] = {"embedding_model": model} if (model := name_field(body, "embedding_model")) else {}
-    chunking = body.get("chunking")
-    if chunking is not None and not _has(chunking, {"strategy": str, "size": int, "overlap": int}):
-        raise InvalidInput("chunking can't be used.", "", "Give strategy, size and overlap.", field="chunking")
-    made = asking.services.collections.create(
+    model: dict[str, Any] = {"embedding_model": body.embedding_model} if body.embedding_model else {}
+    collection = asking.services.collections.create(
         asking.actor,
-        text_field(body, "name"),
-        description=_text(body, "description"),
-        is_shared=_truth(body, "is_shared", False),
-        chunking=Chunking(**chunking) if chunking else None,
-        **more,
+        body.name,
+        description=body.description or "",
+        is_shared=body.is_shared,
+        chunking=Chunking(**_said(body.chunking)) if body.chunking is not None else None,
+        **model,
     )
-    return _collection(made)
+    return _collection(collection)
 
 
-def read(asking: Asking) -> Any:
+def read_collection(asking: Asking[Nothing, Nothing]) -> CollectionBody:
     """One collection."""
     return _collection(asking.services.collections.get(asking.actor, asking.path["collection_id"]))
 
 
-def documents(asking: Asking) -> Any:
+def list_documents(asking: Asking[Nothing, Nothing]) -> DocumentsBody:
     """A collection's documents with their states."""
     collection = asking.services.collections.get(asking.actor, asking.path["collection_id"])
-    return {"documents": [_document(one) for one in asking.services.documents.list(asking.actor, collection.id)]}
+    documents = asking.services.documents.list(asking.actor, collection.id)
+    return DocumentsBody([fill(DocumentBody, document) for document in documents])
 
 
-def add(asking: Asking) -> Any:
+def add_document(asking: Asking[Nothing, NewDocumentBody]) -> DocumentBody:
     """Take a text, a file (base64) or an address in; it is queued when this returns."""
     from lib.knowledge.documents import KINDS, About
 
-    body, service = asking.body, asking.services.documents
-    collection = asking.services.collections.get(asking.actor, asking.path["collection_id"])
-    given = [name for name in ("text", "base64", "url") if body.get(name) is not None]
-    if len(given) != 1:
-        raise InvalidInput("The document is not clear.", "", "Send one of text, base64 and url.", field="text")
-    title, kind = name_field(body, "title") or "", name_field(body, "kind") or KINDS[0]
-    about = About(title=title, kind=kind, tags=tuple(_texts(body, "tags")))
-    if given == ["url"]:
-        return _document(service.add_url(asking.actor, collection.id, text_field(body, "url"), about))
-    if given == ["text"]:
-        return _document(service.add_text(asking.actor, collection.id, title, text_field(body, "text"), about))
+    body, service, actor = asking.body, asking.services.documents, asking.actor
+    collection = asking.services.collections.get(actor, asking.path["collection_id"])
+    title = body.title or ""
+    about = About(title=title, kind=body.kind or KINDS[0], tags=tuple(body.tags or ()))
+    if body.url is not None:
+        return fill(DocumentBody, service.add_url(actor, collection.id, body.url, about))
+    if body.text is not None:
+        return fill(DocumentBody, service.add_text(actor, collection.id, title, body.text, about))
     try:
-        data = base64.b64decode(text_field(body, "base64"), validate=True)
+        data = base64.b64decode(body.base64 or "", validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidInput("base64 can't be read.", "", "Encode the file's bytes.", field="base64") from error
-    name = name_field(body, "file_name") or title
-    if not name:
-        raise InvalidInput("file_name is missing.", "", "Add the file's name.", field="file_name")
-    return _document(service.add(asking.actor, collection.id, name, data, about)[0])
+    return fill(DocumentBody, service.add(actor, collection.id, body.file_name or title, data, about)[0])
 
 
-def document(asking: Asking) -> Any:
+def read_document(asking: Asking[Nothing, Nothing]) -> DocumentBody:
     """One document."""
-    return _document(asking.services.documents.get(asking.actor, asking.path["document_id"]))
+    return fill(DocumentBody, asking.services.documents.get(asking.actor, asking.path["document_id"]))
 
 
-def delete_document(asking: Asking) -> Any:
+def delete_document(asking: Asking[Nothing, Nothing]) -> DeletedBody:
     """Remove one document."""
     asking.services.documents.delete(asking.actor, asking.path["document_id"])
-    return {"deleted": asking.path["document_id"]}
+    return DeletedBody(asking.path["document_id"])
 
 
-def search(asking: Asking) -> Any:
+def search(asking: Asking[Nothing, KnowledgeQuestionBody]) -> PassagesBody:
     """Passages for a question."""
     collection = asking.services.collections.get(asking.actor, asking.path["collection_id"])
-    settings, only = _asked(asking.body, collection.search)
-    question = text_field(asking.body, "question")
-    found = asking.services.passages.search(asking.actor, collection.id, question, settings, only)
-    told = {"mode": found.settings.mode.value, "language": found.language, "passages": found.passages}
-    return {"hits": [asdict(hit) for hit in found.hits], **told}
+    settings, only = _scope(asking.body, collection.search)
+    search = asking.services.passages.search(asking.actor, collection.id, asking.body.question, settings, only)
+    passages = [fill(PassageBody, hit) for hit in search.hits]
+    mode = search.settings.mode.value
+    return PassagesBody(hits=passages, mode=mode, language=search.language, passages=search.passages)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Answer a question from a collection; whole, or as events while it grows."""
-
-    streams: bool
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        exchange, services = Exchange(scope, receive, send), service_root.current()
-        actor = (await caller(exchange, services, Endpoint.API)).coming_from(exchange.place)
-        body = read_json(await exchange.body())
-        asked = await asyncio.to_thread(_ask, services, actor, scope["path_params"]["collection_id"], body)
-        if self.streams:
-            await exchange.begin(200, EVENTS, "text/event-stream; charset=utf-8")
-        if asked.call_id is not None:
-            await follow(exchange, services, actor, asked.call_id, streams=self.streams)
-        told, refusal = await asyncio.to_thread(_ended, services, actor, asked)
-        if self.streams:
-            last = event(told, "done")
-            if refusal is not None:
-                last = event({"message": refusal.message, "code": refusal.code}, "error")
-            await exchange.end(last)
-        elif refusal is not None:
-            raise Refused(refusal)
-        else:
-            await exchange.answer_json(200, told, {"cache-control": "no-store"})
-
-
-def _ask(services: Services, actor: Actor, collection_id: str, body: dict[str, Any]) -> Any:
-    collection = services.collections.get(actor, collection_id)
-    settings, only = _asked(body, collection.search)
-    history = body.get("history") or []
-    is_list = isinstance(history, list) and len(history) <= _MOST_TURNS
-    if not is_list or not all(_has(turn, {"role": str, "content": str}) for turn in history):
-        raise InvalidInput("history can't be used.", "", "Give role and content of each turn.", field="history")
-    return services.answers.ask(
-        actor,
+def ask(asking: Asking[Nothing, KnowledgeAskedBody]) -> Any:
+    """Begin an answer from a collection."""
+    body = asking.body
+    collection = asking.services.collections.get(asking.actor, asking.path["collection_id"])
+    settings, only = _scope(body, collection.search)
+    return asking.services.answers.ask(
+        asking.actor,
         [collection.id],
-        text_field(body, "question"),
-        configuration=name_field(body, "configuration"),
-        history=history,
+        body.question,
+        configuration=body.configuration,
+        history=[{"role": turn.role, "content": turn.content} for turn in body.history or ()],
         settings=settings,
         only=only,
     )
 
 
-def _ended(services: Services, actor: Actor, asked: Any) -> tuple[dict[str, Any], Refusal | None]:
+def finish(asking: Asking[Nothing, KnowledgeAskedBody], begun: Any) -> tuple[KnowledgeAnswerBody, Refusal | None]:
     """The answer, checked, with its sources and its row of the ledger."""
     from lib.knowledge.answers import NOT_IN_SOURCES, check
 
     text, refusal, log = NOT_IN_SOURCES, None, None
-    if asked.call_id is not None:
-        view = services.calls.wait(actor, asked.call_id, 10)
+    if begun.call_id is not None:
+        view = asking.services.calls.wait(asking.actor, begun.call_id, _WAIT_S)
         text = view.text
-        log = services.activity.detail(actor, asked.call_id).log
+        log = asking.services.activity.detail(asking.actor, begun.call_id).log
         refusal = refusals.of_row(log, view.retry_after)
-    checked = check(text, [hit.text for hit in asked.sources])
-    sources = [{"n": n, **asdict(hit)} for n, hit in enumerate(asked.sources, start=1)]
-    told = {"answer": checked.text, "cited": list(checked.cited), "removed_citations": checked.removed}
-    told |= {"in_sources": checked.is_in_sources, "searched_as": asked.question, "sources": sources}
-    return (told | {"call": outcome(log) if log else None}), refusal
+    checked = check(text, [hit.text for hit in begun.sources])
+    answer = KnowledgeAnswerBody(
+        answer=checked.text,
+        cited=list(checked.cited),
+        removed_citations=checked.removed,
+        in_sources=checked.is_in_sources,
+        searched_as=begun.question,
+        sources=[fill(SourceBody, hit, n=n) for n, hit in enumerate(begun.sources, start=1)],
+        call=outcome(log) if log else None,
+    )
+    return answer, refusal
 
 
-def _asked(body: Mapping[str, Any], usual: Any) -> tuple[Any, Any]:
+def _scope(body: KnowledgeQuestionBody, usual: Any) -> tuple[Any, Any]:
     """How to search and among what."""
     from lib.knowledge.search import Only
     from lib.knowledge.settings import SearchSettings
 
-    k = body.get("k", usual.k)
-    if not isinstance(k, int) or isinstance(k, bool):
-        raise InvalidInput("k can't be used.", "It is a whole number.", "Correct k.", field="k")
-    mode: Any = name_field(body, "mode") or usual.mode
-    settings = SearchSettings(mode, k, _truth(body, "rerank", usual.rerank), usual.reranker)
-    lists: dict[str, Any] = {name: tuple(_texts(body, name)) for name in ("documents", "kinds", "tags")}
-    return settings, Only(**lists)
+    k = usual.k if body.k is UNSET else body.k
+    rerank = usual.rerank if body.rerank is UNSET else body.rerank
+    only: dict[str, Any] = {name: tuple(getattr(body, name) or ()) for name in ("documents", "kinds", "tags")}
+    mode: Any = body.mode or usual.mode
+    return SearchSettings(mode, k, rerank, usual.reranker), Only(**only)
 
 
-def _collection(one: Any) -> dict[str, Any]:
-    same = ("id", "name", "description", "is_shared", "embedding_model", "documents", "ready", "failed")
-    return {
-        **{name: getattr(one, name) for name in same},
-        "chunking": asdict(one.chunking),
-        "search": asdict(one.search),
-        "created_at": moment(one.created_at),
-    }
+def _said(body: Struct) -> dict[str, Any]:
+    """The fields that were sent."""
+    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
 
-def _document(one: Any) -> dict[str, Any]:
-    progress = ("state", "error", "note", "chunks_total", "chunks_done", "version")
-    same = ("id", "collection_id", "title", "kind", "source", "source_name", "media_type", "size", "language")
-    return {
-        **{name: getattr(one, name) for name in (*same, *progress)},
-        "serving_version": one.serving_version,
-        "tags": list(one.tags),
-        "updated_at": moment(one.updated_at),
-    }
-
-
-def _has(value: Any, kinds: Mapping[str, type]) -> bool:
-    """Whether it is an object whose known names have these types and that has no others."""
-    return isinstance(value, dict) and all(
-        name in kinds and isinstance(one, kinds[name]) and not isinstance(one, bool) for name, one in value.items()
-    )
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    if value is None or isinstance(value, str):
-        return value or ""
-    raise InvalidInput(f"{name} must be a text.", "", f"Correct {name}.", field=name)
-
-
-def _texts(body: Mapping[str, Any], name: str) -> list[str]:
-    value = body.get(name)
-    is_list = isinstance(value, list) and len(value) <= 100
-    if value is None or (is_list and all(isinstance(one, str) and one.isprintable() for one in value)):
-        return value or []
-    raise InvalidInput(f"{name} must be a list of texts.", "", f"Correct {name}.", field=name)
-
-
-def _truth(body: Mapping[str, Any], name: str, usual: bool) -> bool:
-    value = body.get(name, usual)
-    if isinstance(value, bool):
-        return value
-    raise InvalidInput(f"{name} must be true or false.", "", f"Correct {name}.", field=name)
+def _collection(collection: Any) -> CollectionBody:
+    cut, search = asdict(collection.chunking), asdict(collection.search)
+    return fill(CollectionBody, collection, chunking=cut, search=search)
 
 
 _ONE = "/api/collections/{collection_id}"
-routes: list[BaseRoute] = [
-    Route("/api/collections", Resource(listed, create), methods=["GET", "POST"]),
-    Route(_ONE, Resource(read), methods=["GET"]),
-    Route(f"{_ONE}/documents", Resource(documents, add), methods=["GET", "POST"]),
-    Route(f"{_ONE}/search", Resource(read, search, 200), methods=["POST"]),
-    Route(f"{_ONE}/answer", Answer(streams=False), methods=["POST"]),
-    Route(f"{_ONE}/answer/stream", Answer(streams=True), methods=["POST"]),
-    Route("/api/documents/{document_id}", Resource(document), methods=["GET"]),
-    Route("/api/documents/{document_id}/delete", Resource(document, delete_document, 200), methods=["POST"]),
-]
+_DOCUMENT = "/api/documents/{document_id}"
+_EVENTS = "Events `chunk` {content, reasoning?, tokens}; then `done` (a KnowledgeAnswer) or `error`."
+_ANSWER, _STREAM = "Answer from passages, with citations", f"The same as the model writes. {_EVENTS}"
+OPERATIONS: dict[str, dict[str, Operation]] = {
+    "/api/collections": {
+        "GET": Direct("listCollections", "Collections that the key's owner may read", list_collections),
+        "POST": Direct("createCollection", "Make a collection", create, status=201),
+    },
+    _ONE: {"GET": Direct("readCollection", "One collection", read_collection)},
+    f"{_ONE}/documents": {
+        "GET": Direct("listDocuments", "Its documents and how far they are", list_documents),
+        "POST": Direct("addDocument", "Take a document in", add_document, status=201),
+    },
+    f"{_ONE}/search": {"POST": Direct("searchPassages", "Find passages", search)},
+    f"{_ONE}/answer": {"POST": Followed("answerQuestion", _ANSWER, ask, finish)},
+    f"{_ONE}/answer/stream": {"POST": Followed("streamAnswer", _STREAM, ask, finish, streams=True)},
+    _DOCUMENT: {"GET": Direct("readDocument", "One document", read_document)},
+    f"{_DOCUMENT}/delete": {"POST": Direct("deleteDocument", "Remove a document", delete_document)},
+}

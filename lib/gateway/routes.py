@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lib import services
-from lib.gateway import api, api_conversations, api_knowledge, health, login, monitoring, openapi
+from lib.gateway import api, health, login, monitoring, openapi
 from lib.gateway.doors import Doors
 from lib.gateway.guard import Guard
 
@@ -20,8 +20,6 @@ async def dashboard(request: Request) -> Response:
 
 door_routes: list[BaseRoute] = [
     *api.routes,
-    *api_conversations.routes,
-    *api_knowledge.routes,
     *monitoring.routes,
     *openapi.routes,
 ]  # of programs, besides the doors to a model
