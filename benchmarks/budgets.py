@@ -24,7 +24,7 @@ from lib.budgets.holds import Want, reserve_many, settle_many
 from lib.clock import new_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
-from lib.db.tables import budget_holds
+from lib.db.tables import api_keys, budget_holds
 from lib.money import NANO_PER_USD
 
 BATCHES = (1, 16, 64)
@@ -68,6 +68,9 @@ def measure(folder: Path, seconds: float) -> bool:
     store = Store(f"sqlite:///{folder / 'bench.db'}")
     schema.upgrade(store)
     budgets, kept = Budgets(store), True
+    key = {"id": FACTS.api_key_id, "name": "bench", "prefix": "llmm_1234567", "hash": "-", "app": FACTS.app}
+    with store.write() as connection:  # a budget is only made of a key that there is
+        connection.execute(insert(api_keys).values(**key, scopes={}, created_by="bench", created_at=utc_now()))
     base = {size: microseconds_a_call(bare, store, size, seconds) for size in BATCHES}
     print(f"{'us a call, in batches of':28}" + "".join(f"{size:>10}" for size in BATCHES))
     print(f"{'two bare transactions':28}" + "".join(f"{base[size]:>10.0f}" for size in BATCHES))
