@@ -43,10 +43,28 @@ def format_cost(nano: int | None, status: str) -> str:
     return f"≥ {text}" if status == "partial" and nano is not None else text
 
 
-def format_sum(nano: int | None, unknown: int, currency: str = USD, *, estimated: bool = False) -> str:
-    """A sum as people read it; `≥` where the costs of so many calls are not, or not wholly, in it."""
-    text = format_money(nano, currency, estimated=estimated and not unknown)
+def format_sum(
+    nano: int | None, unknown: int, currency: str = USD, *, estimated: bool = False, is_short: bool = False
+) -> str:
+    """A sum as people read it; `≥` where the costs of so many calls are not, or not wholly, in it.
+
+    Short sums are those of `format_large_money`.
+    """
+    if is_short:
+        text = format_large_money(nano, currency)
+    else:
+        text = format_money(nano, currency, estimated=estimated and not unknown)
     return f"≥ {text}" if unknown and nano is not None else text
+
+
+def format_large_money(nano: int | None, currency: str = USD) -> str:
+    """As `format_money` under 100,000, then `$176.3k`, `$10.00M`, `$1.20B`: for where there is room for few signs."""
+    if nano is None or abs(nano) < 100_000 * NANO_PER_USD:
+        return format_money(nano, currency)
+    amount = abs(usd_from_nano(nano))
+    steps = ((_MILLION, 1000, ".1f", "k"), (1000 * _MILLION, _MILLION, ".2f", "M"))
+    divisor, digits, unit = next((step[1:] for step in steps if amount < step[0]), (1000 * _MILLION, ".2f", "B"))
+    return f"{'−' if nano < 0 else ''}{sign_of(currency)}{amount / divisor:{digits}}{unit}"
 
 
 def format_money(nano: int | None, currency: str = USD, *, estimated: bool = False) -> str:

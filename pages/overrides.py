@@ -8,13 +8,14 @@ from lib.ui import blocks, overrides, session
 actor = session.require(Permission.VIEW_CONFIGS)
 services = session.services()
 compact = blocks.compact()
+may_edit = actor.can(Permission.EDIT_CONFIGS)
 
 with blocks.header("Overrides"):
     if st.button(
         "New" if compact else "New override",
         icon=":material/add:",
         type="primary",
-        disabled=not actor.can(Permission.EDIT_CONFIGS),
+        disabled=not may_edit,
     ):
         st.dialog("New override", width="medium")(overrides.editor)(services, actor, None)
 
@@ -44,7 +45,8 @@ else:
     with blocks.empty_state(
         "layers", "No overrides yet", "An override changes parameters for an app, a context or a configuration."
     ):
-        st.caption("Create one with New override. The configuration's own parameters stay as they are.")
+        if st.button("New override", icon=":material/add:", disabled=not may_edit, key="first-override"):
+            st.dialog("New override", width="medium")(overrides.editor)(services, actor, None)
 
 with st.container(border=True):
     overrides.preview(services, actor, configurations, everything)

@@ -46,18 +46,19 @@ with blocks.row():
         placeholder="Category · all",
         label_visibility="collapsed",
         width=160,
-        key="prompts_category",
+        key=prompts.CATEGORY,
     )
 
 found = services.prompts.list(actor, category=category, text=wanted or "")
 if not found and not wanted and category is None:
     sentence = "A prompt template is a text with variables, kept in versions, that pages and programs use by name."
     with blocks.empty_state("edit_note", "No prompts yet", sentence):
-        st.caption("Create one with New prompt, or import a file.")
+        if st.button("New prompt", icon=":material/add:", type="primary", disabled=not may_create, key="first-prompt"):
+            st.dialog("New prompt", width="medium")(prompt_editor.create_dialog)(services, actor)
     st.stop()
 if not found:
     with blocks.empty_state("search_off", "Nothing matches", "No prompt has these words in this category."):
-        st.caption("Clear the search to see all.")
+        st.button("Clear search", icon=":material/close:", on_click=prompts.clear_search)
     st.stop()
 
 count = "1 prompt" if len(found) == 1 else f"{len(found):,} prompts"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.money import format_money, nano_from_usd, tokens_cost_nano, usd_from_nano
+from lib.money import NANO_PER_USD, format_large_money, format_money, nano_from_usd, tokens_cost_nano, usd_from_nano
 
 
 @given(st.integers(-(10**18), 10**18))
@@ -38,3 +38,19 @@ def test_money_reads_as_people_write_it(nano: int | None, text: str) -> None:
 
 def test_an_estimate_is_marked() -> None:
     assert format_money(4_100_000, estimated=True) == "≈ $0.0041"
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [
+        (None, "—"),
+        (0, "$0"),
+        (99_999, "$99,999.00"),
+        (100_000, "$100.0k"),
+        (-176_320, "−$176.3k"),
+        (10_000_000, "$10.00M"),
+        (1_200_000_000, "$1.20B"),
+    ],
+)
+def test_large_amounts_are_short_where_there_is_little_room(dollars: int | None, text: str) -> None:
+    assert format_large_money(None if dollars is None else dollars * NANO_PER_USD) == text

@@ -205,7 +205,8 @@ def _print(services: "Services", made: str, *, as_json: bool) -> None:
         row |= {"answers": one.answers, "failed": one.failed}
         for kind, figure in one.scores.items():
             row |= {kind: _round(figure.value), f"{kind}_low": _round(figure.low), f"{kind}_high": _round(figure.high)}
-        rows.append(row | {"cost_usd": _usd(one.cost_nano_usd), "median_ms": one.median_ms, "leads": one.is_leader})
+        row |= {"cost_usd": _usd(one.answer_cost_nano_usd), "judge_cost_usd": _usd(one.judge_cost_nano_usd)}
+        rows.append(row | {"median_ms": one.median_ms, "leads": one.is_leader})
     if as_json:
         output.show_one(_told(found) | {"candidates": rows}, as_json=True)
     else:

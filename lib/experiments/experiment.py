@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from lib.clock import utc_now
@@ -73,7 +74,10 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a candidate made of a row. `answer` is None where there is none or its words were not kept."""
+    """What a candidate made of a row. `answer` is None where there is none or its words were not kept.
+
+    What the answer cost and what judging it cost are apart, each with every try; None where one is unknown.
+    """
 
     row: int
     candidate: int
@@ -85,7 +89,8 @@ class Cell:
     scores: Mapping[str, float | None]
     notes: Mapping[str, str]
     error: str | None
-    cost_nano_usd: int | None
+    answer_cost_nano_usd: int | None
+    judge_cost_nano_usd: int | None
     execution_time_ms: int | None
     total_tokens: int | None
 
@@ -101,16 +106,26 @@ class Line:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a candidate did. `behind` is its paired difference to the leader by the first score (0 or less)."""
+    """How a candidate did. `behind` is its paired difference to the leader by the first score (0 or less).
+
+    Its own cost is that of its answers; what judging them cost is apart, for it says nothing about the candidate.
+    """
 
     candidate: int
     answers: int
     failed: int
     scores: Mapping[str, Figure]
-    cost_nano_usd: int | None
+    answer_cost_nano_usd: int | None
+    judge_cost_nano_usd: int | None
     median_ms: int | None
     is_leader: bool
     behind: Figure | None
+
+    @property
+    def answer_cost_of_thousand(self) -> int | None:
+        """What a thousand answers would cost, failed tries with them; None where unknown or before the first."""
+        cost = self.answer_cost_nano_usd
+        return None if cost is None or not self.answers else round(Fraction(cost * 1000, self.answers))
 
 
 @dataclass(frozen=True)

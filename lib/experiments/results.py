@@ -15,12 +15,14 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from lib.calls.activity_export import csv_cell
+from lib.calls.request import Origin
 from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads
 from lib.experiments.experiment import Cell, CellState, Experiment, Line, Standing
 from lib.experiments.intervals import Figure, mean_of, share_of
 from lib.experiments.scoring import SHARES
 from lib.money import usd_from_nano
 
+_CALLS_AT_ONCE = 500
 _C, _R, _L = experiment_cells.c, experiment_rows.c, usage_logs.c
 
 
@@ -30,7 +32,7 @@ def cells(connection: Connection, experiment_id: str, rows: Sequence[int] | None
     query = (
         select(*(_C[name] for name in ("row", "candidate", "state", "call_id", "judge_call_id")))
         .add_columns(_L.id.label("log_id"), usage_payloads.c.response_text.label("answer"))
-        .add_columns(*(_C[name] for name in ("scores", "notes", "error", "cost_nano_usd")))
+        .add_columns(*(_C[name] for name in ("scores", "notes", "error", "cost_nano_usd", "calls")))
         .add_columns(_L.execution_time_ms, _L.total_tokens)
         .outerjoin(usage_logs, final)
         .outerjoin(usage_payloads, usage_payloads.c.id == _L.id)
@@ -39,8 +41,43 @@ def cells(connection: Connection, experiment_id: str, rows: Sequence[int] | None
     )
     if rows is not None:
         query = query.where(_C.row.in_(rows))
-    found = connection.execute(query).mappings()
-    return [Cell(**{**row, "state": CellState(row["state"])}) for row in found]
+    found = [dict(row) for row in connection.execute(query).mappings()]
+    costs = _costs(connection, found)
+    states = [{"state": CellState(row["state"])} for row in found]
+    return [Cell(**(row | state | cost)) for row, state, cost in zip(found, states, costs, strict=True)]
+
+
+def _costs(connection: Connection, found: Sequence[dict[str, Any]]) -> list[dict[str, int | None]]:
+    """What answering and judging each cell cost; takes what they are made of out of the rows.
+
+    A cell that was never judged needs no look into the ledger: all that it cost is its answer.
+    """
+    parts = [(row.pop("calls"), row.pop("cost_nano_usd"), row["judge_call_id"] is not None) for row in found]
+    judged = [call for calls, _, is_judged in parts if is_judged or len(calls) > 1 for call in calls]
+    by_call: dict[str, dict[Origin, int | None]] = {}
+    for start in range(0, len(judged), _CALLS_AT_ONCE):
+        here = _L.call_id.in_(judged[start : start + _CALLS_AT_ONCE])
+        for call, origin, cost in connection.execute(select(_L.call_id, _L.origin, _L.cost_nano_usd).where(here)):
+            roles = by_call.setdefault(call, {})
+            so_far = roles.get(Origin(origin), 0)
+            roles[Origin(origin)] = None if so_far is None or cost is None else so_far + cost
+    return [
+        _split(calls, by_call)
+        if is_judged or len(calls) > 1
+        else {"answer_cost_nano_usd": cost, "judge_cost_nano_usd": 0}
+        for calls, cost, is_judged in parts
+    ]
+
+
+def _split(calls: Sequence[str], by_call: Mapping[str, Mapping[Origin, int | None]]) -> dict[str, int | None]:
+    """The judge's calls are the system's; a call whose rows are not in the ledger any more makes both unknown."""
+    if any(call not in by_call for call in calls):
+        return {"answer_cost_nano_usd": None, "judge_cost_nano_usd": None}
+    rows = [(origin, cost) for call in calls for origin, cost in by_call[call].items()]
+    return {
+        "answer_cost_nano_usd": _sum([cost for origin, cost in rows if origin is not Origin.SYSTEM]),
+        "judge_cost_nano_usd": _sum([cost for origin, cost in rows if origin is Origin.SYSTEM]),
+    }
 
 
 def lines(connection: Connection, experiment_id: str, first: int, count: int | None) -> list[Line]:
@@ -68,7 +105,8 @@ def standings(experiment: Experiment, found: Sequence[Cell]) -> list[Standing]:
             answers=sum(cell.state is CellState.DONE for cell in mine),
             failed=sum(cell.state is CellState.FAILED for cell in mine),
             scores=figures[n],
-            cost_nano_usd=_sum([cell.cost_nano_usd for cell in mine]),
+            answer_cost_nano_usd=_sum([cell.answer_cost_nano_usd for cell in mine]),
+            judge_cost_nano_usd=_sum([cell.judge_cost_nano_usd for cell in mine]),
             median_ms=_median(mine),
             is_leader=n == leader,
             behind=None if leader is None or n == leader else _behind(mine, of[leader], first),
@@ -104,7 +142,7 @@ def _records(experiment: Experiment, found: Sequence[Line]) -> list[dict[str, An
         | {"state": cell.state.value, "answer": cell.answer}
         | {f"score_{kind}": cell.scores.get(kind) for kind in kinds}
         | {f"note_{kind}": cell.notes.get(kind) for kind in kinds}
-        | {"cost_usd": None if cell.cost_nano_usd is None else usd_from_nano(cell.cost_nano_usd)}
+        | {"cost_usd": _usd(cell.answer_cost_nano_usd), "judge_cost_usd": _usd(cell.judge_cost_nano_usd)}
         | {"execution_time_ms": cell.execution_time_ms, "total_tokens": cell.total_tokens}
         | {"error": cell.error, "call_id": cell.call_id, "judge_call_id": cell.judge_call_id}
         for line in found
@@ -124,6 +162,10 @@ def _behind(mine: Sequence[Cell], leaders: Sequence[Cell], kind: str) -> Figure:
     theirs: Mapping[int, float | None] = {cell.row: cell.scores.get(kind) for cell in leaders}
     pairs = [(cell.scores.get(kind), theirs.get(cell.row)) for cell in mine]
     return mean_of([own - other for own, other in pairs if own is not None and other is not None])
+
+
+def _usd(nano: int | None) -> Decimal | None:
+    return None if nano is None else usd_from_nano(nano)
 
 
 def _sum(costs: Sequence[int | None]) -> int | None:

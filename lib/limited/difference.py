@@ -8,10 +8,12 @@ only that side says. Lines that both have stand beside each other unmarked; long
 import difflib
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 _PIECES = re.compile(r"\s+|\w+|[^\w\s]")
 _AROUND, _FEWEST_LEFT_OUT = 3, 4
+_NEAR = 8  # lines ahead that are looked at for a line's like
 _ALIKE = 0.4  # of a line's words: below, marking words makes confetti, so whole lines are marked
 
 Side = list[tuple[str, bool]]
@@ -55,18 +57,31 @@ def _same(line: str) -> list[Any]:
 
 
 def _changed(a: Sequence[str], b: Sequence[str]) -> list[list[Any]]:
-    both = min(len(a), len(b))
-    pairs: list[list[Any]] = [list(_words(x, y)) for x, y in zip(a, b, strict=False)]
-    return [*pairs, *([[(line, True)], None] for line in a[both:]), *([None, [(line, True)]] for line in b[both:])]
+    """Lines that are alike stand beside each other with their words marked, the others are marked whole."""
+    found: list[list[Any]] = []
+    start, next_a = 0, 0
+    for number, line in enumerate(a):
+        near = range(start, min(start + _NEAR, len(b)))
+        match = next((n for n in near if _likeness(line, b[n]) >= _ALIKE), None)
+        if match is not None:
+            found += [*_whole(a[next_a:number], b[start:match]), list(_words(line, b[match]))]
+            start, next_a = match + 1, number + 1
+    return found + _whole(a[next_a:], b[start:])
+
+
+def _whole(a: Sequence[str], b: Sequence[str]) -> list[list[Any]]:
+    pairs = zip_longest(a, b)
+    return [[None if line is None else [(line, True)] for line in pair] for pair in pairs]
+
+
+def _likeness(first: str, second: str) -> float:
+    return difflib.SequenceMatcher(None, _PIECES.findall(first), _PIECES.findall(second), autojunk=False).ratio()
 
 
 def _words(first: str, second: str) -> tuple[Side, Side]:
     a, b = _PIECES.findall(first), _PIECES.findall(second)
-    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
-    if matcher.ratio() < _ALIKE:
-        return [(first, True)], [(second, True)]
     left, right = Side(), Side()
-    for kind, a0, a1, b0, b1 in matcher.get_opcodes():
+    for kind, a0, a1, b0, b1 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         for side, text in ((left, "".join(a[a0:a1])), (right, "".join(b[b0:b1]))):
             if text:
                 side.append((text, kind != "equal"))

@@ -1,7 +1,7 @@
 """The activity log's table, its export menu and its footer. Selecting a row writes its id into the address."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -71,9 +71,8 @@ def table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, selected
     compact = blocks.compact()
     ids = [row.id for row in page.rows]
     days = {row.started_at.astimezone(zone).date() for row in page.rows}
-    frame = pd.DataFrame([_line(row, names, zone) for row in page.rows]).astype(
-        {"tokens": "Int64", "duration": "Int64"}
-    )
+    lines = [_line(row, names, zone) for row in page.rows]
+    frame = pd.DataFrame(lines).astype({"tokens": "Int64", "duration": "Int64"})
     key = f"activity-{hashlib.sha1(''.join(ids).encode()).hexdigest()[:12]}-{st.session_state.get(CLOSED, 0)}"  # noqa: S324
 
     def select() -> None:
@@ -94,7 +93,7 @@ def table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, selected
         selection_default={"selection": {"rows": [ids.index(selected)] if selected in ids else [], "columns": []}},
         key=key,
         column_order=_COMPACT if compact else _BESIDE_PANEL if selected else _WIDE,
-        column_config=_columns(compact, same_day=len(days) < 2),
+        column_config=_columns(lines, compact, same_day=len(days) < 2),
         alt="Calls, newest first",
     )
 
@@ -124,7 +123,7 @@ def cost_cell(row: ActivityRow) -> str | None:
     return f"{mark}${usd_from_nano(nano):,.4f}"
 
 
-def _columns(compact: bool, same_day: bool) -> dict[str, Any]:
+def _columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day: bool) -> dict[str, Any]:
     config, text = st.column_config, st.column_config.TextColumn
     time = ("HH:mm" if compact else "HH:mm:ss") if same_day else "D MMM HH:mm"
     return {
@@ -139,11 +138,18 @@ def _columns(compact: bool, same_day: bool) -> dict[str, Any]:
         "model": text("Model", width=112 if compact else 140),
         "app": text("App", width=98),
         "user": text("User", width=90),
-        "tokens": config.NumberColumn("Tokens", format="localized", width=62),
-        "cost": text(
-            "Cost", width=72, alignment="right", help="— means that no price is known or nothing was charged."
+        "tokens": config.NumberColumn(
+            "Tokens", format="localized", width=format.column_width([f"{row['tokens'] or 0:,}" for row in rows], 62)
         ),
-        "duration": config.NumberColumn("Time, ms", format="localized", width=72),
+        "cost": text(
+            "Cost",
+            width=format.column_width([row["cost"] or "" for row in rows], 72),
+            alignment="right",
+            help="— means that no price is known or nothing was charged.",
+        ),
+        "duration": config.NumberColumn(
+            "Time, ms", format="localized", width=format.column_width([f"{row['duration'] or 0:,}" for row in rows], 72)
+        ),
     }
 
 

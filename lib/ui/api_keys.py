@@ -41,7 +41,7 @@ def recent_use(services: Services, actor: Actor) -> Use:
 
 def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, compact: bool) -> ApiKey | None:
     """The table; the key whose row is selected."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": key.name,
             "prefix": f"{key.prefix}…",
@@ -81,8 +81,15 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             ),
             "expires": text("Expires", width=84),
             "used": text("Last used", width=84, help="— means never"),
-            "calls": st.column_config.NumberColumn("Calls, 30 d", width=74, format="localized"),
-            "cost": text("Cost, 30 d", width=74, alignment="right", help="— means no call has a known price"),
+            "calls": st.column_config.NumberColumn(
+                "Calls, 30 d", width=format.column_width([f"{row['calls']:,}" for row in rows], 74), format="localized"
+            ),
+            "cost": text(
+                "Cost, 30 d",
+                width=format.column_width([row["cost"] for row in rows], 74),
+                alignment="right",
+                help="— means no call has a known price",
+            ),
         },
     )
     chosen = event.selection.rows

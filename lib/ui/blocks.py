@@ -9,6 +9,7 @@ import streamlit as st
 
 from lib.errors import LLMManagerError
 
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _IMAGE = re.compile(r"!\[")
 _DOLLAR_AMOUNT = re.compile(r"(?<!\\)\$(?=\d)")
 _MARKDOWN_SIGNS = frozenset("\\`*_{}[]()<>#+-!|~$:@")
@@ -142,6 +143,23 @@ def show_failure(message: str) -> None:
 
 
 def model_markdown(text: str) -> str:
-    """Model output as Markdown that loads nothing: images become links, dollar amounts are not read as formulas."""
+    """Model output as Markdown that loads nothing: images become links, dollar amounts are not read as formulas.
+
+    A line ends where the model ended it: poems, addresses and logs stay in their lines.
+    """
     text = _IMAGE.sub("[", text)
-    return _DOLLAR_AMOUNT.sub(r"\\$", text)
+    return _with_line_ends(_DOLLAR_AMOUNT.sub(r"\\$", text))
+
+
+def _with_line_ends(text: str) -> str:
+    """Two blanks at the end of each line that another follows, Markdown's sign for a break; code stays as it is."""
+    lines, fence = text.split("\n"), ""
+    for number, line in enumerate(lines[:-1]):
+        mark = _FENCE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence) and not line.strip().strip(fence[0]):
+            fence = ""
+        elif not fence and line.strip() and lines[number + 1].strip():
+            lines[number] = line.rstrip() + "  "
+    return "\n".join(lines)

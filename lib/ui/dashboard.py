@@ -119,24 +119,29 @@ def over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outlook.Vie
 def top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> None:
     """The apps or models that cost most, with calls and failures."""
     st.subheader(f"Top {by}s", anchor=False)
+    lines = [
+        {
+            by: row[by],
+            "calls": row["calls"],
+            "cost": format_sum(row["cost_nano_usd"], row["unpriced_calls"], currency),
+            "errors": format.share(row["error_rate"]),
+        }
+        for row in records(frame.head(most))
+    ]
     st.dataframe(
-        [
-            {
-                by: row[by],
-                "calls": row["calls"],
-                "cost": format_sum(row["cost_nano_usd"], row["unpriced_calls"], currency),
-                "errors": format.share(row["error_rate"]),
-            }
-            for row in records(frame.head(most))
-        ],
+        lines,
         hide_index=True,
         row_height=30,
         placeholder="—",
         column_config={
             by: st.column_config.TextColumn(by.capitalize(), width=112),
-            "calls": st.column_config.NumberColumn("Calls", format="localized", width=58),
-            "cost": st.column_config.TextColumn("Cost", alignment="right", width=60),
-            "errors": st.column_config.TextColumn("Errors", alignment="right", width=60),
+            "calls": st.column_config.NumberColumn(
+                "Calls", format="localized", width=format.column_width([f"{line['calls']:,}" for line in lines], 58)
+            ),
+            "cost": st.column_config.TextColumn(
+                "Cost", alignment="right", width=format.column_width([line["cost"] for line in lines], 60)
+            ),
+            "errors": st.column_config.TextColumn("Errors", alignment="right", width=66),
         },
     )
 
@@ -144,8 +149,14 @@ def top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> None:
 def errors_now(day: Figures) -> None:
     """Whether calls failed in the last 24 hours, and how many."""
     if day.failed_calls:
-        many = f"{day.failed_calls:,} of {day.calls:,} calls failed in the last 24 h"
-        st.badge(many, icon=":material/error:", color="red")
+        st.page_link(
+            session.page("activity"),
+            label=f":red[{day.failed_calls:,} of {day.calls:,} calls failed in the last 24 h]",
+            icon=":material/error:",
+            query_params=ActivityFilter(period="24h", statuses=FAILED).to_query(),
+            help="See these calls",
+            width="content",
+        )
     elif day.calls:
         many = f"{day.calls:,} calls in the last 24 h, no error"
         st.badge(many, icon=":material/check_circle:", color="green")

@@ -24,12 +24,49 @@ _STATES = {
     State.CAPPED: ("⊘ cap reached", "orange"),
     State.DONE: ("✓ done", "green"),
 }
+_HELP = {
+    "Cost": "Of the answers, failed tries with them; — means that one is unknown.",
+    "1,000 answers": "What a thousand such answers would cost.",
+    "Judging": "What the judge cost; it says nothing about the candidate.",
+}
 _LOST = ("◌ interrupted", "orange")
 
 
 def state_of(one: Experiment) -> tuple[str, Any]:
     """Glyph and word, and colour."""
     return _LOST if one.is_lost else _STATES[one.state]
+
+
+def overview(services: Services, actor: Actor) -> None:
+    """The list and the one that the address names, drawn again by itself as long as that one is at work.
+
+    All of it is one fragment: a part that were drawn by the page alone would still say "running" where the page's last
+    drawing is lost.
+    """
+    shown = _current(services.experiments.list(actor))
+
+    @st.fragment(run_every=REDRAW_S if shown is not None and shown.at_work else None)
+    def growing() -> None:
+        found = services.experiments.list(actor)
+        now = _current(found)
+        if now is None:
+            st.caption("Select an experiment to see it.")
+            return
+        chosen = table(services, actor, found, now.id, compact=blocks.compact())
+        if chosen is not None and chosen != now.id:
+            st.query_params["id"] = chosen
+            st.rerun()
+        detail(services, actor, now)
+        if shown is not None and shown.at_work and not now.at_work:
+            blocks.redraw_page()
+
+    growing()
+
+
+def _current(found: Sequence[Experiment]) -> Experiment | None:
+    """The one that the address names, else the newest."""
+    wanted = st.query_params.get("id")
+    return next((one for one in found if one.id == wanted), found[0] if found and wanted is None else None)
 
 
 def table(services: Services, actor: Actor, found: Sequence[Experiment], selected: str | None, *, compact: bool) -> Any:
@@ -62,7 +99,12 @@ def table(services: Services, actor: Actor, found: Sequence[Experiment], selecte
             "name": text("Name", width=116 if compact else 320),
             "state": text("State", width=104),
             "cells": text("Asked", width=88 if compact else 110, alignment="right"),
-            "cost": text("Cost", width=90, alignment="right", help="— means a call's cost is unknown"),
+            "cost": text(
+                "Cost",
+                width=format.column_width(frame["cost"], 90),
+                alignment="right",
+                help="— means a call's cost is unknown",
+            ),
             "created": text("Made", width=170),
         },
     )
@@ -70,38 +112,31 @@ def table(services: Services, actor: Actor, found: Sequence[Experiment], selecte
     return found[chosen[0]].id if chosen and chosen[0] < len(found) else None
 
 
-def detail(services: Services, actor: Actor, one: Experiment) -> None:
+def detail(services: Services, actor: Actor, now: Experiment) -> None:
     """State and progress; then how the candidates did, and their answers."""
     with st.container(border=True):
-        _progress(services, actor, one)
-    standings = services.experiments.standings(actor, one.id)
+        _progress(services, actor, now)
+    standings = services.experiments.standings(actor, now.id)
     with st.container(border=True):
         st.subheader("Candidates", anchor=False)
-        _standings(one, standings)
-        _promotion(services, actor, one, standings)
+        _standings(now, standings)
+        _promotion(services, actor, now, standings)
     with st.container(border=True):
-        _answers(services, actor, one)
+        _answers(services, actor, now)
 
 
-def _progress(services: Services, actor: Actor, one: Experiment) -> None:
-    @st.fragment(run_every=REDRAW_S if one.at_work else None)
-    def growing() -> None:
-        now = services.experiments.get(actor, one.id)
-        label, colour = state_of(now)
-        with blocks.row(gap="xsmall"):
-            st.subheader(blocks.plain(now.name), anchor=False, width="stretch")
-            st.badge(label, color=colour)
-        failed = now.cells.get(CellState.FAILED, 0)
-        told = f"{now.ended:,} of {now.total:,} asked" + (f", {failed:,} failed" if failed else "")
-        st.progress(now.ended / max(now.total, 1), told)
-        so_far = "so far " if now.cells.get(CellState.ASKED) else ""
-        cap = "" if now.cap_nano_usd is None else f" of {format_money(now.cap_nano_usd)}"
-        st.caption(blocks.plain(f"Spent {so_far}{format_money(now.spent_nano_usd)}{cap}. {now.reason}".strip()))
-        _buttons(services, actor, now, failed)
-        if one.at_work and not now.at_work:
-            blocks.redraw_page()
-
-    growing()
+def _progress(services: Services, actor: Actor, now: Experiment) -> None:
+    label, colour = state_of(now)
+    with blocks.row(gap="xsmall"):
+        st.subheader(blocks.plain(now.name), anchor=False, width="stretch")
+        st.badge(label, color=colour)
+    failed = now.cells.get(CellState.FAILED, 0)
+    ended = f"{now.ended:,} of {now.total:,} asked" + (f", {failed:,} failed" if failed else "")
+    st.progress(now.ended / max(now.total, 1), ended)
+    so_far = "so far " if now.cells.get(CellState.ASKED) else ""
+    cap = "" if now.cap_nano_usd is None else f" of {format_money(now.cap_nano_usd)}"
+    st.caption(blocks.plain(f"Spent {so_far}{format_money(now.spent_nano_usd)}{cap}. {now.reason}".strip()))
+    _buttons(services, actor, now, failed)
 
 
 def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> None:
@@ -139,9 +174,20 @@ def _standings(one: Experiment, standings: Sequence[Standing]) -> None:
         if kinds:
             record["Behind"] = "—" if standing.behind is None else figure_text(kinds[0], standing.behind, is_gap=True)
         record |= {"Answers": standing.answers, "Failed": standing.failed}
-        record |= {"Cost": format_money(standing.cost_nano_usd), "Median time": format.duration(standing.median_ms)}
-        records.append(record)
-    st.dataframe(pd.DataFrame(records), hide_index=True, row_height=30)
+        record |= {
+            "Cost": format_money(standing.answer_cost_nano_usd),
+            "1,000 answers": format_money(standing.answer_cost_of_thousand),
+        }
+        record |= {"Judging": format_money(standing.judge_cost_nano_usd)} if "judge" in kinds else {}
+        records.append(record | {"Median time": format.duration(standing.median_ms)})
+    right = st.column_config.TextColumn
+    figures = ("Cost", "1,000 answers", "Judging", "Median time")
+    st.dataframe(
+        pd.DataFrame(records),
+        hide_index=True,
+        row_height=30,
+        column_config={name: right(alignment="right", help=_HELP.get(name)) for name in figures},
+    )
     if kinds:
         st.caption(
             "In brackets 95 % intervals: Wilson's for shares, bootstrap for means and for *Behind*, the paired "
@@ -243,7 +289,7 @@ def _side_by_side(one: Experiment, line: Any) -> None:
                     shown = "—" if value is None else f"{value:.2f}"
                     note = f": {cell.notes[kind]}" if kind in cell.notes else ""
                     st.caption(blocks.plain(f"{SCORES[kind]} {shown}{note}"))
-                cost, time = format_money(cell.cost_nano_usd), format.duration(cell.execution_time_ms)
+                cost, time = format_money(cell.answer_cost_nano_usd), format.duration(cell.execution_time_ms)
                 if cell.log_id is not None:
                     st.page_link(
                         session.page("activity"),

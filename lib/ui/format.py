@@ -1,10 +1,12 @@
 """Counts, times, shares and dates as people read them; money is `lib.money.format_money`. Unknown is an em dash."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from lib.money import USD, sign_of
 
+_SIGN_PX, _PADDING_PX = 7.3, 20
 STATUS_GLYPHS = {
     "ok": "✓ ok",
     "error": "✕ error",
@@ -40,6 +42,15 @@ def count(value: float | None) -> str:
 def money_column(currency: str) -> str:
     """The format of a table's column of amounts."""
     return "dollar" if currency == USD else "euro" if currency == "EUR" else f"{sign_of(currency)}%.2f"
+
+
+def column_width(texts: Iterable[str], least: int) -> int:
+    """Pixels of a table's column that cuts none of these texts, also in bold, and is not under `least`.
+
+    Streamlit measures a column by regular letters and gives a fixed one what it is told: a sum in bold, or larger than
+    the sums of a trial, loses its first digits.
+    """
+    return max([least, *(round(len(text) * _SIGN_PX + _PADDING_PX) for text in texts)])
 
 
 def duration(milliseconds: float | None) -> str:

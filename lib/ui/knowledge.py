@@ -48,7 +48,9 @@ def cards(services: Services, actor: Actor) -> None:
     if not found:
         sentence = "A collection holds documents that are searched together: manuals, questions and answers, API pages."
         with blocks.empty_state("menu_book", "No collections yet", sentence):
-            if actor.can(Permission.MANAGE_KNOWLEDGE_BASE) and st.button("Make a collection", type="primary"):
+            if actor.can(Permission.MANAGE_KNOWLEDGE_BASE) and st.button(
+                "New collection", icon=":material/add:", type="primary", key="first-collection"
+            ):
                 create_dialog(services, actor)
         return
     with st.grid(3, min_column_width=260, gap="small"):

@@ -15,6 +15,7 @@ from lib.services import Services
 from lib.ui import blocks
 
 _SHOWN = 500
+_IMPORTED = "questions_imported"
 
 
 def listed(services: Services, actor: Actor, one: Collection, chosen: QuestionSet) -> None:
@@ -102,13 +103,16 @@ def _more(services: Services, actor: Actor, chosen: QuestionSet, documents: Sequ
                 place.clear()
                 st.rerun()
     with imported:
+        if (words := st.session_state.pop(_IMPORTED, None)) is not None:
+            st.success(words, icon=":material/check:")
         file = st.file_uploader("CSV with question, document (its name or id) and, if you want, grade", type="csv")
         if file is not None and st.button("Import questions", icon=":material/upload:"):
             from lib.knowledge.corpus import read_csv
 
             with blocks.errors_shown():
                 done = services.question_sets.import_asked(actor, chosen.id, read_csv(decode_text(file.getvalue())))
-                _told(done.added, done.left_out, done.unknown_documents)
+                st.session_state[_IMPORTED] = _import_words(done.added, done.left_out, done.unknown_documents)
+                st.rerun()  # what stands above counts them, too
     with proposed, blocks.row():
         count = st.number_input("Questions", 1, 100, 10, width=120)
         may_see = actor.can(Permission.VIEW_CONFIGS)
@@ -134,9 +138,9 @@ def _judged(services: Services, actor: Actor, answers: Sequence[str], quote: str
     raise InvalidInput("The passage is in none of these documents.", "", "Copy its words as they stand.", "passage")
 
 
-def _told(added: int, left_out: int, unknown: Sequence[str]) -> None:
+def _import_words(added: int, left_out: int, unknown: Sequence[str]) -> str:
     words = f"{added} {'question was' if added == 1 else 'questions were'} taken in."
     if left_out:
         names = ", ".join(blocks.plain(name) for name in unknown[:5])
         words += f" {left_out} were left out: the collection has no {names}{' …' if len(unknown) > 5 else ''}."
-    st.success(words, icon=":material/check:")
+    return words

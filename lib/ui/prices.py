@@ -16,7 +16,7 @@ from lib.providers.kinds import FACTS, ProviderKind
 from lib.providers.prices import Price, Rates, Tier
 from lib.services import Services
 from lib.statistics.filters import Dimension, StatisticsFilter
-from lib.ui import blocks
+from lib.ui import blocks, format
 
 _LABELS = {
     "input": "Input",
@@ -69,8 +69,14 @@ def unpriced(services: Services, actor: Actor) -> None:
             column_config={
                 "provider": st.column_config.TextColumn("Provider", width=110),
                 "model": st.column_config.TextColumn("Model"),
-                "unpriced_calls": st.column_config.NumberColumn("Calls", format="localized", width=80),
-                "total_tokens": st.column_config.NumberColumn("Tokens", format="localized", width=110),
+                "unpriced_calls": st.column_config.NumberColumn(
+                    "Calls", format="localized", width=format.column_width([f"{n:,}" for n in frame.unpriced_calls], 80)
+                ),
+                "total_tokens": st.column_config.NumberColumn(
+                    "Tokens",
+                    format="localized",
+                    width=format.column_width([f"{n:,}" for n in frame.total_tokens.dropna()], 110),
+                ),
             },
         )
         chosen = state.selection.rows
@@ -133,8 +139,8 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
         column_order=["own", "model", *names] if compact else None,
         column_config={
             "own": st.column_config.TextColumn("", width=28, help="● your own entry"),
-            "kind": st.column_config.TextColumn("Provider", width=84),
-            "model": st.column_config.TextColumn("Model", width=160 if compact else 204),
+            "kind": st.column_config.TextColumn("Provider", width=82),
+            "model": st.column_config.TextColumn("Model", width=160 if compact else 190),
             **{
                 name: st.column_config.NumberColumn(
                     _HEADS.get(name, _LABELS[name]), format="$%.6g", width=60 if compact else 72, help=_LABELS[name]
@@ -147,7 +153,7 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
                 help="Longer prompts, or other ways of serving (flex, priority …), have own rates",
             ),
             "since": st.column_config.DateColumn("Since", format="D MMM YYYY", width=90),
-            "source": st.column_config.TextColumn("Source", width=118),
+            "source": st.column_config.TextColumn("Source", width=96),
         },
     )
     with blocks.row(horizontal_alignment="distribute"):

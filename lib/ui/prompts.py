@@ -14,6 +14,8 @@ from lib.services import Services
 from lib.ui import blocks, format, prompt_editor, session, text_difference
 from lib.ui.prompt_values import variable_inputs
 
+CATEGORY = "prompts_category"
+
 
 @dataclass(frozen=True)
 class Use:
@@ -27,6 +29,11 @@ class Use:
     def cost(self) -> str:
         """As people read it."""
         return format_sum(self.cost_nano_usd, self.unpriced)
+
+
+def clear_search() -> None:
+    """Show every prompt again."""
+    st.session_state["q"], st.session_state[CATEGORY] = "", None
 
 
 def uses(services: Services, actor: Actor) -> Mapping[str, Use]:
@@ -80,8 +87,15 @@ def table(found: Sequence[Template], used: Mapping[str, Use], selected: str | No
             "app": text("App", width=100),
             "labels": st.column_config.ListColumn("Labels", width=130 if compact else 230),
             "newest": number("Newest", width=70),
-            "calls": number("Calls", width=70, format="localized"),
-            "cost": text("Cost", width=84, alignment="right", help="— means a call's cost is unknown"),
+            "calls": number(
+                "Calls", width=format.column_width([f"{calls:,}" for calls in frame["calls"]], 70), format="localized"
+            ),
+            "cost": text(
+                "Cost",
+                width=format.column_width(frame["cost"], 84),
+                alignment="right",
+                help="— means a call's cost is unknown",
+            ),
         },
     )
     chosen = event.selection.rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lib.money import USD, format_money, format_sum
+from lib.money import USD, format_large_money, format_sum
 from lib.statistics import charts
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Step, steps_for
@@ -27,7 +27,7 @@ _MINUS = "−"
 
 def figures(now: Figures, before: Figures, trend: "pd.DataFrame", currency: str = USD) -> None:
     """Six metrics with their course and their change."""
-    money = format_sum(now.cost_nano_usd, now.unpriced_calls, currency)
+    money = format_sum(now.cost_nano_usd, now.unpriced_calls, currency, is_short=True)
     by_money = _change(now.cost_nano_usd, before.cost_nano_usd)
     saved, by_saved = _money_change(now.saved_nano_usd, before.saved_nano_usd, currency)
     with st.grid(6, min_column_width=134, gap="small"):
@@ -110,8 +110,8 @@ def _difference(now: float | None, before: float | None, shown: Any, least: floa
 
 def _money_change(now: int | None, before: int | None, currency: str) -> tuple[str, str | None]:
     if now is None or before is None or now == before:
-        return format_money(now, currency), None
-    return format_money(now, currency), _signed(now - before, format_money(abs(now - before), currency))
+        return format_large_money(now, currency), None
+    return format_large_money(now, currency), _signed(now - before, format_large_money(abs(now - before), currency))
 
 
 def _signed(number: float, text: str) -> str:

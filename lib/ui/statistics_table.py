@@ -30,10 +30,11 @@ def by_model(
     cost = tables.cost_column(currency)
     table = tables.model_table(frame, currency)
     st.subheader("By model", anchor=False)
+    rows = tables.with_total(table, totals, currency)
     st.dataframe(
-        tables.with_total(table, totals, currency),
+        rows,
         hide_index=True,
-        column_config=_columns(currency, compact),
+        column_config=_columns(rows.data, currency, compact),
         column_order=(
             ["chip", "model", "least", cost, "cost_share"]
             if compact
@@ -66,25 +67,36 @@ def as_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> byte
     return export.WRITERS[kind][0](table)
 
 
-def _columns(currency: str, compact: bool) -> dict[str, Any]:
+def _columns(rows: "pd.DataFrame", currency: str, compact: bool) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    cost = tables.cost_column(currency)
+
+    def width(name: str, pattern: str, least: int) -> int:
+        return format.column_width([pattern.format(value) for value in rows[name].dropna()], least)
+
     return {
         "chip": text("", width=28),
         "provider": text("Provider", width=96),
         "model": text("Model", width=150 if compact else 180),
-        "calls": number("Calls", format="localized"),
-        "prompt_tokens": number("Prompt tokens", format="localized"),
-        "completion_tokens": number("Completion tokens", format="localized"),
+        "calls": number("Calls", format="localized", width=width("calls", "{:,.0f}", 60)),
+        "prompt_tokens": number(
+            "Prompt", format="localized", width=width("prompt_tokens", "{:,.0f}", 84), help="Tokens"
+        ),
+        "completion_tokens": number(
+            "Completion", format="localized", width=width("completion_tokens", "{:,.0f}", 92), help="Tokens"
+        ),
         "least": text("", width=28, help="≥: calls without a known cost, or with a part that has none, belong to it."),
-        tables.cost_column(currency): number(
+        cost: number(
             "Cost",
             format=format.money_column(currency),
-            width=76 if compact else None,
+            width=width(cost, sign_of(currency) + "{:,.2f}", 76),
             help="— means that no price is known for the model.",
         ),
-        "cost_share": number("Share", format="%.1f %%", width=60 if compact else None),
-        "first_token_p95_ms": number("First token p95, ms", format="localized"),
-        "error_rate": number("Errors", format="%.1f %%"),
+        "cost_share": number("Share", format="%.1f %%", width=72),
+        "first_token_p95_ms": number(
+            "p95, ms", format="localized", width=width("first_token_p95_ms", "{:,.0f}", 74), help="To the first token"
+        ),
+        "error_rate": number("Errors", format="%.1f %%", width=72),
     }
 
 

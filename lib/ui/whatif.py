@@ -95,8 +95,11 @@ def _choices(found: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> 
         disabled=[by.value, "cost", *models],
         column_config={
             by.value: text(by.value.capitalize(), pinned=True),
-            "cost": text("Has cost", width=90),
-            **{model: text(model, help="What the calls that could move would have cost") for model in models},
+            "cost": text("Cost", width=format.column_width([row["cost"] for row in rows], 90), alignment="right"),
+            **{
+                model: text(model, alignment="right", help="What the calls that could move would have cost")
+                for model in models
+            },
             "to": st.column_config.SelectboxColumn("Move to", options=[_STAYS, *models], required=True, width=210),
         },
         row_height=30,
@@ -120,7 +123,7 @@ def _sum(found: Sequence[Move], plan: Sequence[Move]) -> None:
     least, most = moves.total(plan).saved_nano
     with st.grid(3, min_column_width=230, gap="small"):
         text = "Calls with a known cost and known tokens."
-        st.metric("Has cost", format_money(cost), border=True, height="stretch", help=text)
+        st.metric("Cost", format_money(cost), border=True, height="stretch", help=text)
         would = _span(cost - most, cost - least)
         st.metric("Would have cost", would, border=True, height="stretch", help="With the choices above.")
         share = f"{least / cost * 100:.1f} % at least" if cost and least > 0 else None

@@ -103,6 +103,22 @@ def test_a_model_judges_by_a_rubric_in_a_call_of_its_own(rig: Rig, services: Ser
     assert (standing.scores["judge"].value, standing.scores["judge"].count) == (None, 0)
 
 
+def test_what_answers_cost_is_apart_from_what_judging_them_cost(services: Services) -> None:
+    judge = configuration(services, 'say:{"score": 7}+usage:9000,900+priced')
+    cheap = configuration(services, "echo+usage:100,10+priced")
+    dear = configuration(services, "echo+usage:1000,100+priced")
+    scorer = {"kind": "judge", "configuration": judge, "rubric": "Is it right?"}
+    done = run(services, Draft("Costs", [Candidate(cheap), Candidate(dear)], PROMPTS[:2], [scorer]))
+    first, second = services.experiments.standings(AMIRA, done.id)
+    assert [one.answer_cost_nano_usd for one in (first, second)] == [2 * 350_000, 2 * 3_500_000]
+    assert [one.answer_cost_of_thousand for one in (first, second)] == [350_000_000, 3_500_000_000]
+    assert [one.judge_cost_nano_usd for one in (first, second)] == [2 * 31_500_000] * 2
+    assert done.spent_nano_usd == 2 * 350_000 + 2 * 3_500_000 + 4 * 31_500_000
+    header, row = services.experiments.export(AMIRA, done.id, "csv").decode().splitlines()[:2]
+    exported = dict(zip(header.split(","), row.split(","), strict=False))
+    assert (exported["cost_usd"], exported["judge_cost_usd"]) == ("0.00035", "0.0315")
+
+
 def test_a_failed_call_is_a_failed_cell_and_can_be_asked_again(services: Services) -> None:
     slug = configuration(services, "error:401")
     done = run(services, Draft("Fails", [Candidate(slug)], PROMPTS[:2], [{"kind": "exact"}]))

@@ -50,7 +50,7 @@ def test_traffic_on_another_model_and_what_it_saves(visitor: Visitor) -> None:
     assert "openai/gpt-4.1-mini" in page.query_params["other"], "the address has the choice"
     page = visitor.open("statistics", tab="what-if", other="openai/gpt-4.1-mini", move="model")
     shown = metrics(page)
-    assert shown["Has cost"] == "$6.00"
+    assert shown["Cost"] == "$6.00"
     assert shown["Would have cost"].startswith("$0.8")
     assert shown["Saved"] == "$5.20"
     assert "Tokens are those that the calls had" in words(page)

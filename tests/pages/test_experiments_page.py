@@ -79,6 +79,20 @@ def test_what_is_missing_is_asked_by_going_on(visitor: Visitor) -> None:
     assert "Start experiment" not in [button.label for button in visitor.open("experiments").button]
 
 
+def test_an_experiment_at_work_draws_all_of_itself_again(visitor: Visitor) -> None:
+    """State, candidates and answers stand in one fragment: none of them can be older than the others."""
+    person, service = amira(visitor), visitor.services.experiments
+    made = service.create(person, Draft("Numbers", [Candidate("echo")], [{"prompt": "one"}]))
+    page = visitor.open("experiments")
+    assert "○ not started" in page.dataframe[0].value["state"].iloc[0]
+    service.start(person, made)
+    assert service.wait(person, made, 30).state is State.DONE
+    page = run(page)
+    assert "✓ done" in page.dataframe[0].value["state"].iloc[0]
+    assert list(page.dataframe[1].value["Answers"]) == [1]
+    assert list(page.dataframe[2].value["1 · echo"]) == ["one"]
+
+
 def test_somebody_elses_is_not_there(visitor: Visitor) -> None:
     made = visitor.services.experiments.create(OPERATOR, Draft("Theirs", [Candidate("echo")], [{"prompt": "secret"}]))
     page = visitor.open("experiments", id=made)

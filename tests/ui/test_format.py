@@ -31,3 +31,8 @@ def test_durations(ms: float | None, text: str) -> None:
 @pytest.mark.parametrize(("fraction", "text"), [(None, "—"), (0.379, "37.9 %"), (0.0087, "0.87 %"), (0, "0.0 %")])
 def test_shares(fraction: float | None, text: str) -> None:
     assert format.share(fraction) == text
+
+
+def test_a_column_is_as_wide_as_its_largest_figure() -> None:
+    assert format.column_width(["$1.00", "$10,000,000.00"], 60) > 14 * 7
+    assert format.column_width([], 60) == 60

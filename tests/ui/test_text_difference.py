@@ -57,6 +57,15 @@ def test_marks_of_a_text_are_shown_and_not_read(text: str) -> None:
     assert not set(bare.replace(":red-background[", "").replace(":green-background[", "")) & set("![`*$~<")
 
 
+def test_a_line_stands_beside_the_one_it_became() -> None:
+    found = rows("## What\nIt is 36 in 82 calls", "It was 31 in 82 calls\nMore")
+    assert [[side and "".join(text for text, _ in side) for side in row] for row in found] == [
+        ["## What", None],
+        ["It is 36 in 82 calls", "It was 31 in 82 calls"],
+        [None, "More"],
+    ]
+
+
 def test_long_stretches_that_both_have_are_counted() -> None:
     same = "\n".join(f"line {n}" for n in range(50))
     found = rows(f"first\n{same}\nlast", f"other\n{same}\nlast")
