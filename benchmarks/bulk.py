@@ -26,7 +26,7 @@ from lib.clock import utc_now
 from lib.db import schema
 from lib.db.engine import Store
 from lib.demo import Demo
-from lib.demo.year import blocks
+from lib.demo.year import draw_blocks
 from lib.imports import Imports, Source
 from lib.providers.price_book import PriceBook
 
@@ -56,8 +56,8 @@ def a_store(folder: Path) -> Store:
 def bare(folder: Path, calls: int, prices: PriceBook, *, folds_after: int) -> tuple[int, float, float]:
     """How many rows, and the seconds in which sqlite3 alone inserts those of the sample year."""
     a_store(folder).dispose()
-    made = [list(zip(*block.values(), strict=True)) for block in blocks(calls, 7, utc_now(), prices)]
-    names = list(next(blocks(1, 7, utc_now(), prices)))
+    made = [list(zip(*block.values(), strict=True)) for block in draw_blocks(calls, 7, utc_now(), prices)]
+    names = list(next(draw_blocks(1, 7, utc_now(), prices)))
     number, sql = (
         0,
         f"INSERT INTO usage_logs ({', '.join(names)}, change_seq) VALUES ({', '.join('?' * len(names))}, ?)",
@@ -134,7 +134,7 @@ def main() -> int:
         rows, by_itself, _ = bare(Path(name), given.calls, prices, folds_after=1_000)
     with tempfile.TemporaryDirectory() as name:
         _, tuned, tuned_processor = bare(Path(name), given.calls, prices, folds_after=20_000)
-    drawn, _ = timed(lambda: sum(len(b["id"]) for b in blocks(given.calls, 7, utc_now(), prices)))
+    drawn, _ = timed(lambda: sum(len(b["id"]) for b in draw_blocks(given.calls, 7, utc_now(), prices)))
     with tempfile.TemporaryDirectory() as name:
         store = a_store(Path(name))
         loaded, loaded_processor = timed(lambda: Demo(store, prices).load(OPERATOR, given.calls))

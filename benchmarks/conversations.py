@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib.access.permissions import Actor, Role, actor_for
+from lib.access.permissions import Actor, Role, make_actor
 from lib.clock import new_id, utc_now
 from lib.conversations.conversations import new_conversation
 from lib.db.tables import conversations, messages
@@ -27,8 +27,8 @@ from lib.settings import Settings
 
 SEARCH_LIMIT_MS, OPEN_LIMIT_MS = 100, 500
 IN_EACH = 1_000
-OWNER = actor_for("00000000-0000-7000-8000-00000000000a", "owner", Role.DEVELOPER)
-STRANGER = actor_for("00000000-0000-7000-8000-00000000000b", "stranger", Role.DEVELOPER)
+OWNER = make_actor("00000000-0000-7000-8000-00000000000a", "owner", Role.DEVELOPER)
+STRANGER = make_actor("00000000-0000-7000-8000-00000000000b", "stranger", Role.DEVELOPER)
 
 
 def median_ms(work: Callable[[], Any]) -> float:

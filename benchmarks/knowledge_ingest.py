@@ -34,7 +34,7 @@ from sqlalchemy import func, select
 
 from benchmarks.startup import free_port, wait_for
 from lib import services as service_root
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.tables import chunks, usage_logs
 from lib.knowledge.embedding import BATCH, BUNDLED
 from lib.services import Services
@@ -133,7 +133,7 @@ def installation(folder: Path) -> tuple[str, str]:
     with opened(folder) as services:
         services.users.create(OPERATOR, "bench", "a long bench password 1", Role.DEVELOPER)
         (user,) = services.users.list(OPERATOR)
-        actor = actor_for(user.id, user.name, Role.DEVELOPER)
+        actor = make_actor(user.id, user.name, Role.DEVELOPER)
         key, _ = services.api_keys.create(actor, app="bench", endpoints=["api"])
         asked = services.collections.create(actor, "asked").id
         for number, line in enumerate(lines_of_docs()[:50]):

@@ -19,17 +19,17 @@ def utc_now() -> datetime:
 
 
 def new_id() -> str:
-    """A new UUIDv7: 48 bits of milliseconds, a 12-bit counter that keeps one process's ids in order, 62 random bits."""
+    """Make a UUIDv7: 48 bits of milliseconds, a 12-bit counter that orders one process's ids, 62 random bits."""
     global _last
     with _lock:
         moment = (time.time_ns() // 1_000_000) << 12
         _last = stamp = moment if moment > _last else _last + 1
-    return _written(stamp, _random.getrandbits(62))
+    return _format_id(stamp, _random.getrandbits(62))
 
 
 def id_at(milliseconds: int, counter: int = 0, entropy: int | None = None) -> str:
-    """The UUIDv7 of a given moment (Unix milliseconds); `entropy` (62 bits) makes it repeatable."""
-    return _written(milliseconds << 12 | counter & 0xFFF, _random.getrandbits(62) if entropy is None else entropy)
+    """Make the UUIDv7 of a given moment (Unix milliseconds); `entropy` (62 bits) makes it repeatable."""
+    return _format_id(milliseconds << 12 | counter & 0xFFF, _random.getrandbits(62) if entropy is None else entropy)
 
 
 def short_id(written: str) -> str:
@@ -38,7 +38,7 @@ def short_id(written: str) -> str:
 
 
 def made_at(written: str) -> float | None:
-    """When an id was made, in Unix seconds; None for what is no UUIDv7."""
+    """Read the moment an id was made, in Unix seconds; None for what is no UUIDv7."""
     digits = written.replace("-", "")
     if len(written) != 36 or len(digits) != 32 or digits[12] != "7":
         return None
@@ -48,7 +48,7 @@ def made_at(written: str) -> float | None:
         return None
 
 
-def _written(stamp: int, tail: int) -> str:
-    """`stamp`: the milliseconds and, in its last 12 bits, the counter."""
+def _format_id(stamp: int, tail: int) -> str:
+    """Write an id; `stamp` is the milliseconds and, in its last 12 bits, the counter."""
     digits = f"{stamp:015x}{_VARIANT | tail:016x}"
     return f"{digits[:8]}-{digits[8:12]}-7{digits[12:15]}-{digits[15:19]}-{digits[19:]}"

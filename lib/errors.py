@@ -14,7 +14,9 @@ class LLMManagerError(Exception):
 
     def __init__(self, title: str, why: str = "", fix: str = "") -> None:
         super().__init__(" ".join(part for part in (title, why, fix) if part))
-        self.title, self.why, self.fix = title, why, fix
+        self.title = title
+        self.why = why
+        self.fix = fix
 
     @property
     def body(self) -> str:
@@ -55,7 +57,7 @@ class Throttled(UserError):
 
     @property
     def wait_s(self) -> float:
-        """The same as a number: infinite where no waiting helps."""
+        """Seconds to wait as a number: infinite where no waiting helps."""
         return math.inf if self.retry_after is None else self.retry_after
 
 
@@ -105,4 +107,6 @@ class ProviderError(LLMManagerError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(title, why, fix)
-        self.kind, self.status_code, self.retry_after = kind, status_code, retry_after
+        self.kind = kind
+        self.status_code = status_code
+        self.retry_after = retry_after

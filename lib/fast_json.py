@@ -19,7 +19,7 @@ _FAILURES = (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError)
 
 
 def encode(value: Any) -> bytes:
-    """A value as JSON in UTF-8; what UTF-8 can't hold as \\ud800."""
+    r"""Encode a value as JSON in UTF-8; what UTF-8 can't hold is escaped as in \ud800."""
     try:
         return _encode(value)
     except _FAILURES:
@@ -27,7 +27,7 @@ def encode(value: Any) -> bytes:
 
 
 def encode_text(value: Any) -> str:
-    """The same as text."""
+    """Encode a value as JSON text."""
     try:
         return _encode(value).decode()
     except _FAILURES:
@@ -35,23 +35,23 @@ def encode_text(value: Any) -> str:
 
 
 def _encode_slowly(value: Any) -> str:
-    """With what msgspec refuses; numbers that JSON has no word for are null, as with msgspec."""
+    """Encode what msgspec refuses; numbers that JSON has no word for become null, as with msgspec."""
     try:
         return _strictly(value)
     except ValueError:
-        return _strictly(_finite(value))
+        return _strictly(_make_finite(value))
 
 
-def _finite(value: Any) -> Any:
+def _make_finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _make_finite(member) for name, member in value.items()}
+    return [_make_finite(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def decode(data: bytes | str, *, exact: bool = False) -> Any:
-    """The value of a JSON document; ValueError or RecursionError when it is none. `exact`: fractions as Decimal."""
+    """Decode a JSON document; raises ValueError or RecursionError for anything else. `exact`: fractions as Decimal."""
     fast: Callable[[bytes | str], Any] = _decode_exact if exact else _decode
     try:
         return fast(data)

@@ -27,18 +27,18 @@ def tokens_cost_nano(parts: list[tuple[int, int]]) -> int:
 
 
 def per_million(total: int) -> int:
-    """A millionth of a sum, rounded half to even, in whole numbers throughout."""
-    whole, rest = divmod(total, _MILLION)
-    return whole + (rest * 2 > _MILLION or (rest * 2 == _MILLION and whole % 2 == 1))
+    """Divide a sum by a million, rounded half to even, in whole numbers throughout."""
+    whole, remainder = divmod(total, _MILLION)
+    return whole + (remainder * 2 > _MILLION or (remainder * 2 == _MILLION and whole % 2 == 1))
 
 
 def sign_of(currency: str) -> str:
-    """What stands before an amount: `$`, `€`, `CHF `."""
+    """Get the sign before an amount of a currency: `$`, `€`, `CHF `."""
     return _SIGNS.get(currency, f"{currency} ")
 
 
 def format_cost(nano: int | None, status: str) -> str:
-    """The cost of a call as people read it, by its `cost_status`: `≈` is estimated, `≥` the known part of a cost."""
+    """Format a call's cost by its `cost_status`: `≈` is estimated, `≥` the known part of a cost."""
     text = format_money(nano, estimated=status == "estimated")
     return f"≥ {text}" if status == "partial" and nano is not None else text
 
@@ -68,7 +68,7 @@ def format_large_money(nano: int | None, currency: str = USD) -> str:
 
 
 def format_money(nano: int | None, currency: str = USD, *, estimated: bool = False) -> str:
-    """As people read it: `$1,829.36`, `$0.412`, `$0.0041`, `<$0.0001`, `$0` (free), `—` (unknown), `≈` (estimated).
+    """Format an amount: `$1,829.36`, `$0.412`, `$0.0041`, `<$0.0001`, `$0` (free), `—` (unknown), `≈` (estimated).
 
     `nano` are billionths of the currency.
     """

@@ -36,7 +36,7 @@ from lib.conversations.search import Search
 from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles, take_titles
 from lib.db import schema
-from lib.db.beginning import prepare_file
+from lib.db.database_file import prepare_file
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.experiments.experiments import Experiments
@@ -72,7 +72,8 @@ class Services(KnowledgeServices):
     """Everything a door may call. Statistics and sample data load pandas and DuckDB when first used."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        self.settings, self.store = settings, store
+        self.settings = settings
+        self.store = store
         self.vault = Vault(store, settings)
         self.master_key = MasterKey(self.vault)
         self.users = Users(store)
@@ -149,7 +150,7 @@ class Services(KnowledgeServices):
 
     @cached_property
     def demo(self) -> "Demo":
-        """Sample data."""
+        """The service for sample data; loads NumPy when first used."""
         from lib.demo import Demo
 
         return Demo(self.store)
@@ -162,7 +163,7 @@ class Services(KnowledgeServices):
         return Imports(self.store, self.prices)
 
     def jobs(self) -> Scheduler:
-        """What runs by itself while a server does."""
+        """Build the scheduler of what runs by itself while a server does."""
         jobs = {
             "sign-ins": lambda go_on: self.sessions.sweep(),
             "retention": self.retention.run_if_due,
@@ -177,7 +178,7 @@ class Services(KnowledgeServices):
         return Scheduler(self.store, jobs, errands=errands)
 
     def long_jobs(self) -> list[Scheduler]:
-        """What takes long and runs beside the errands, which must not wait for it."""
+        """Build the schedulers of long work, which runs beside the errands because those must not wait for it."""
         return [
             Scheduler(self.store, {}, errands={"documents": lambda: self.ingest.run_due()}, errands_every_s=1.0),
             Scheduler(self.store, {}, errands={"studies": lambda: self.optimiser.run_due()}),
@@ -195,7 +196,7 @@ class Services(KnowledgeServices):
 
 
 def build(settings: Settings) -> Services:
-    """Services on a migrated store with its vault open; InstallationError says what is wrong and what to do."""
+    """Build the services on a migrated store with its vault open; raises InstallationError."""
     for secret in (settings.master_key, settings.admin_password):
         remember(secret)
     use_proxies(settings.proxies)
@@ -210,7 +211,7 @@ def build(settings: Settings) -> Services:
     services.providers.remember_secrets()
     services.providers.seed()
     services.configurations.seed()
-    services.setup.from_environment()
+    services.setup.create_from_environment()
     if (closed := services.calls.recover()) > 0:
         log.warning("%d calls that a killed process left open were closed.", closed)
     return services

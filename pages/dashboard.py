@@ -31,7 +31,7 @@ with blocks.header("Dashboard"):
 if newest is None:
     dashboard.empty(services, actor)
     st.stop()
-if services.demo.present():
+if services.demo.is_present():
     dashboard.sample_notice(services, actor)
 
 view = StatisticsView(period=Period.MONTH)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
-from lib.playground.question import IMAGES, TEXTS, Question, question_of
+from lib.playground.question import IMAGES, TEXTS, PlaygroundQuestion, rebuild_question
 from lib.playground.run import MOST_PANES, Run
 from lib.ui import (
     blocks,
@@ -82,19 +82,19 @@ if sent:
     except LLMManagerError as error:
         playground_sending.note(error)
     st.rerun()
-if st.session_state.pop("run_again", None) is not None and run is not None and run.asked is not None:
-    if (asked := question_of(run.asked)) is not None:
+if st.session_state.pop("run_again", None) is not None and run is not None and run.first_call is not None:
+    if (asked := rebuild_question(run.first_call)) is not None:
         begin(replace(asked, system_prompt=around.system_prompt))
     st.rerun()
 playground_sending.show_noted()
 
-question = question_of(run.asked) if run is not None and run.asked is not None else None
+question = rebuild_question(run.first_call) if run is not None and run.first_call is not None else None
 again = None if question is None else replace(question, system_prompt=around.system_prompt)
 if run is not None:
     if run.owner is not None and run.user_id != actor.user_id:
         st.caption(f"A run that {blocks.plain(run.owner)} shares.")
-    if run.asked is not None:
-        playground.question(run.asked)
+    if run.first_call is not None:
+        playground.question(run.first_call)
 
 columns = [st.container()] * len(chosen) if compact or len(chosen) == 1 else st.columns(len(chosen), gap="small")
 for position, place in enumerate(columns):
@@ -109,7 +109,7 @@ if run is None:
     with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
         for example in EXAMPLES:
             if st.button(example, key=example):
-                begin(Question(example, around.system_prompt))
+                begin(PlaygroundQuestion(example, around.system_prompt))
                 st.rerun()
 else:
     playground_compare.vote_row(services, actor, run)
@@ -121,5 +121,5 @@ else:
             playground_compare.code_dialog(question, run.panes)
     inspector.asked(services, actor, services.preferences.report_zone(actor))
     playground_compare.difference(run)
-    if not hidden and len(run.panes) == 1 and run.asked is not None:
-        playground.monitor(run.asked)
+    if not hidden and len(run.panes) == 1 and run.first_call is not None:
+        playground.monitor(run.first_call)

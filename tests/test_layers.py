@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 LIB = PROJECT / "lib"
 
 LEVELS = {
-    **dict.fromkeys(("errors", "settings", "clock", "money", "fast_json", "one_turn", "files"), 0),
+    **dict.fromkeys(("errors", "settings", "clock", "money", "fast_json", "write_coalescing", "files"), 0),
     **dict.fromkeys(("db", "limited", "vectors"), 1),
     **dict.fromkeys(("access", "providers", "configs", "budgets", "prompts", "metrics", "cache", "usage_files"), 2),
     **dict.fromkeys(("calls",), 3),

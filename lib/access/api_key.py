@@ -45,7 +45,7 @@ class ApiKey:
         return self.grant.app
 
     def state(self, now: datetime | None = None) -> str:
-        """active, expired, revoked or owner disabled."""
+        """Say whether the key is `active`, `expired`, `revoked`, or `owner disabled`."""
         if self.revoked_at is not None:
             return "revoked"
         if self.expires_at is not None and self.expires_at <= (now or utc_now()):
@@ -53,7 +53,7 @@ class ApiKey:
         return "active" if self.actor is not None else "owner disabled"
 
 
-def from_row(row: Mapping[Any, Any]) -> ApiKey:
+def build_api_key(row: Mapping[Any, Any]) -> ApiKey:
     """The key of a row of `api_keys` joined with its owner's name, role and state."""
     scopes = row["scopes"]
     grant = KeyGrant(
@@ -63,11 +63,23 @@ def from_row(row: Mapping[Any, Any]) -> ApiKey:
         tuple(Endpoint(name) for name in scopes["endpoints"]),
         Limits(row["requests_per_minute"], row["tokens_per_minute"], row["concurrency"]),
     )
-    same = ("id", "name", "prefix", "user_id", "expires_at", "revoked_at", "last_used_at", "created_at", "created_by")
-    return ApiKey(**{name: row[name] for name in same}, owner=row["owner"] or "", grant=grant, actor=_actor(row, grant))
+    columns = (
+        "id",
+        "name",
+        "prefix",
+        "user_id",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+        "created_at",
+        "created_by",
+    )
+    return ApiKey(
+        **{name: row[name] for name in columns}, owner=row["owner"] or "", grant=grant, actor=_build_actor(row, grant)
+    )
 
 
-def _actor(row: Mapping[Any, Any], grant: KeyGrant) -> Actor | None:
+def _build_actor(row: Mapping[Any, Any], grant: KeyGrant) -> Actor | None:
     if row["user_id"] is None:
         return Actor(row["id"], f"key {row['name']}", Role.ADMINISTRATOR, _CALLING, grant)
     if not row["owner_is_active"]:
@@ -81,7 +93,7 @@ def _actor(row: Mapping[Any, Any], grant: KeyGrant) -> Actor | None:
 
 
 def check_app(text: str) -> str:
-    """An app's name, or InvalidInput."""
+    """Return an app's name without spaces around it; raises InvalidInput."""
     text = text.strip()
     if _APP.fullmatch(text):
         return text
@@ -92,7 +104,7 @@ def check_app(text: str) -> str:
 
 
 def check_name(text: str, app: str) -> str:
-    """A key's name; its app's when it has none."""
+    """Return a key's name, or its app's when it has none; raises InvalidInput."""
     text = text.strip() or app
     if len(text) <= 80 and text.isprintable():
         return text
@@ -100,24 +112,26 @@ def check_name(text: str, app: str) -> str:
 
 
 def check_scopes(models: Sequence[str], endpoints: Sequence[str]) -> dict[str, list[str]]:
-    """Scopes as they are stored; InvalidInput names what can't be used."""
+    """Return a key's scopes as the database stores them; raises InvalidInput with what can't be used."""
     patterns = list(dict.fromkeys(pattern.strip() for pattern in models if pattern.strip()))
     if wrong := next((pattern for pattern in patterns if not _PATTERN.fullmatch(pattern)), None):
         fix = "Write a configuration's name, or provider/model; * stands for anything."
         raise InvalidInput(f"{wrong[:60]!r} can't be a model.", "", fix, field="models")
     if len(patterns) > _MOST_PATTERNS:
         raise InvalidInput(f"More than {_MOST_PATTERNS} models.", "", "Use * to name several at once.", field="models")
-    known = [endpoint.value for endpoint in Endpoint]
-    if unknown := set(endpoints) - set(known):
+    endpoint_names = [endpoint.value for endpoint in Endpoint]
+    if unknown := set(endpoints) - set(endpoint_names):
         wrong = ", ".join(sorted(unknown))[:60]
-        raise InvalidInput(f"There is no endpoint {wrong}.", "", f"Use any of {', '.join(known)}.", field="endpoints")
+        raise InvalidInput(
+            f"There is no endpoint {wrong}.", "", f"Use any of {', '.join(endpoint_names)}.", field="endpoints"
+        )
     if not endpoints:
         raise InvalidInput("The key has no endpoint.", "It could be used nowhere.", "Choose one.", field="endpoints")
-    return {"models": patterns, "endpoints": [name for name in known if name in endpoints]}
+    return {"models": patterns, "endpoints": [name for name in endpoint_names if name in endpoints]}
 
 
 def check_expiry(expires_at: datetime | None) -> datetime | None:
-    """A moment to come, or None for never."""
+    """Return a moment to come, or None for never; raises InvalidInput for one that has passed."""
     if expires_at is not None and expires_at <= utc_now():
         raise InvalidInput("The key would have expired already.", "", "Choose a later day.", field="expires_at")
     return expires_at

@@ -21,9 +21,9 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, inser
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib.access import audit
-from lib.access.api_key import ApiKey, check_app, check_expiry, check_name, check_scopes, from_row
+from lib.access.api_key import ApiKey, build_api_key, check_app, check_expiry, check_name, check_scopes
 from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Limits
-from lib.access.limits import check_limits, prepare
+from lib.access.limits import check_limits, prepare_counters
 from lib.access.permissions import Actor, Permission, Role
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
@@ -45,8 +45,8 @@ class ApiKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
-        self._used: dict[str, datetime] = {}
+        self._cache: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
+        self._last_uses: dict[str, datetime] = {}
         self._written_at = -_WRITE_EVERY_S
 
     def create(
@@ -62,17 +62,19 @@ class ApiKeys:
         expires_at: datetime | None = None,
     ) -> tuple[str, ApiKey]:
         """A new key and what is kept of it; the key can't be seen again. Without `owner_id` it is the actor's own."""
-        _require_a_person(actor)
+        _require_person(actor)
         owner_id = owner_id or actor.user_id
         if owner_id != actor.user_id:
             actor.require_super_admin()
-        app, token, now = check_app(app), "llmm_" + secrets.token_urlsafe(32), utc_now()
+        app = check_app(app)
+        token = "llmm_" + secrets.token_urlsafe(32)
+        now = utc_now()
         check_limits(limits)
         row = {
             "id": new_id(),
             "name": check_name(name, app),
             "prefix": token[:PREFIX_LENGTH],
-            "hash": _digest(token),
+            "hash": _hash_token(token),
             "app": app,
             "user_id": owner_id,
             "scopes": check_scopes(models, endpoints),
@@ -85,30 +87,34 @@ class ApiKeys:
             if owner_id is not None and not connection.scalar(select(users.c.is_active).where(users.c.id == owner_id)):
                 raise NotFound("There is no such active user.", "", "Choose another owner.")
             connection.execute(insert(api_keys), row)
-            prepare(connection, [f"key:{row['id']}"])
+            prepare_counters(connection, [f"key:{row['id']}"])
             detail = {"app": app, "owner": owner_id, "scopes": row["scopes"], **vars(limits)}
             audit.record(connection, actor, "api_key.create", f"{row['prefix']}… {row['name']}", **detail)
             return token, _get(connection, api_keys.c.id == row["id"])
 
     def list(self, actor: Actor) -> list[ApiKey]:
         """The actor's keys, everybody's for a super-admin; the newest first."""
-        _require_a_person(actor)
+        _require_person(actor)
         with self._store.read() as connection:
-            rows = connection.execute(_query().where(_visible(actor)).order_by(api_keys.c.id.desc())).mappings().all()
-        return [from_row(row) for row in rows]
+            rows = (
+                connection.execute(_build_query().where(_filter_visible(actor)).order_by(api_keys.c.id.desc()))
+                .mappings()
+                .all()
+            )
+        return [build_api_key(row) for row in rows]
 
     def find(self, actor: Actor, prefix: str) -> ApiKey:
         """The key that begins so and is not revoked; Conflict when there are several."""
-        _require_a_person(actor)
+        _require_person(actor)
         begins = func.substr(api_keys.c.prefix, 1, min(len(prefix), PREFIX_LENGTH)) == prefix[:PREFIX_LENGTH]
         with self._store.read() as connection:
-            query = _query().where(_visible(actor), begins, api_keys.c.revoked_at.is_(None)).limit(2)
+            query = _build_query().where(_filter_visible(actor), begins, api_keys.c.revoked_at.is_(None)).limit(2)
             rows = connection.execute(query).mappings().all()
         if not rows or not prefix:
             raise NotFound("No key begins so.", "It does not exist, is revoked, or belongs to somebody else.")
         if len(rows) > 1:
             raise Conflict("Several keys begin so.", "", f"Give more of it, up to {PREFIX_LENGTH} characters.")
-        return from_row(rows[0])
+        return build_api_key(rows[0])
 
     def update(
         self,
@@ -122,57 +128,61 @@ class ApiKeys:
         expires_at: datetime | None,
     ) -> ApiKey:
         """Change a key that the actor made (any, for a super-admin); app and owner stay."""
-        _require_a_person(actor)
+        _require_person(actor)
         check_limits(limits)
-        mine = true() if actor.role is Role.SUPER_ADMIN else api_keys.c.created_by == actor.user_id
-        where = (api_keys.c.id == key_id, _visible(actor), api_keys.c.revoked_at.is_(None))
+        made_by_actor = true() if actor.role is Role.SUPER_ADMIN else api_keys.c.created_by == actor.user_id
+        conditions = (api_keys.c.id == key_id, _filter_visible(actor), api_keys.c.revoked_at.is_(None))
         with self._store.write() as connection:
-            before = _get(connection, *where)
-            if expires_at != before.expires_at:
+            key = _get(connection, *conditions)
+            if expires_at != key.expires_at:
                 check_expiry(expires_at)
             values: dict[str, Any] = {
-                "name": check_name(name, before.app),
+                "name": check_name(name, key.app),
                 "scopes": check_scopes(models, endpoints),
                 "expires_at": expires_at,
                 **vars(limits),
             }
-            if connection.execute(update(api_keys).where(*where, mine).values(**values)).rowcount == 0:
+            if connection.execute(update(api_keys).where(*conditions, made_by_actor).values(**values)).rowcount == 0:
                 raise PermissionDenied("You can't change this key.", "Somebody else made it for you.", "Ask them.")
-            prepare(connection, [f"key:{key_id}"])
+            prepare_counters(connection, [f"key:{key_id}"])
             detail = {"scopes": values["scopes"], "expires_at": expires_at and expires_at.isoformat()} | vars(limits)
-            audit.record(connection, actor, "api_key.change", f"{before.prefix}… {values['name']}", **detail)
+            audit.record(connection, actor, "api_key.change", f"{key.prefix}… {values['name']}", **detail)
             after = _get(connection, api_keys.c.id == key_id)
         self._forget()
         return after
 
     def revoke(self, actor: Actor, key_id: str) -> None:
         """End a key for good: here at once, in every process within five seconds."""
-        _require_a_person(actor)
-        where = (api_keys.c.id == key_id, _visible(actor), api_keys.c.revoked_at.is_(None))
+        _require_person(actor)
+        conditions = (api_keys.c.id == key_id, _filter_visible(actor), api_keys.c.revoked_at.is_(None))
         with self._store.write() as connection:
-            key = _get(connection, *where)
-            connection.execute(update(api_keys).where(*where).values(revoked_at=utc_now()))
+            key = _get(connection, *conditions)
+            connection.execute(update(api_keys).where(*conditions).values(revoked_at=utc_now()))
             audit.record(connection, actor, "api_key.revoke", f"{key.prefix}… {key.name}", app=key.app)
         self._forget()
 
     def authenticate(self, token: str) -> ApiKey | None:
-        """The key, with `actor` set, or None. Asks the database when what is known is older than four seconds."""
-        digest = _digest(token)
-        found, key = self._recall(digest)
-        return key if found else self._look_up(digest)
+        """Find the key of a token, with `actor` set, or None. The database is asked when what this process knows of
+        the token is older than four seconds.
+        """
+        digest = _hash_token(token)
+        is_cached, key = self._recall(digest)
+        return key if is_cached else self._look_up(digest)
 
     async def authenticate_async(self, token: str) -> ApiKey | None:
-        """The same for an event loop: the database is asked in a thread."""
+        """Find the key of a token from an event loop; where the database is asked, that happens in a thread."""
         import asyncio
 
-        digest = _digest(token)
-        found, key = self._recall(digest)
-        return key if found else await asyncio.to_thread(self._look_up, digest)
+        digest = _hash_token(token)
+        is_cached, key = self._recall(digest)
+        return key if is_cached else await asyncio.to_thread(self._look_up, digest)
 
     def write_last_used(self) -> None:
-        """Write when keys were used; a database that can't be written keeps it for the next time."""
+        """Write when keys were last used; where the database can't be written, they wait for the next call."""
         with self._lock:
-            used, self._used, self._written_at = self._used, {}, time.monotonic()
+            used = self._last_uses
+            self._last_uses = {}
+            self._written_at = time.monotonic()
         if not used:
             return
         older = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at <= bindparam("before"))
@@ -184,31 +194,31 @@ class ApiKeys:
         except (SQLAlchemyError, InstallationError) as error:
             log.warning("When keys were last used waits to be written: %s", error)
             with self._lock:
-                self._used = used | self._used
+                self._last_uses = used | self._last_uses
 
     def _recall(self, digest: str) -> tuple[bool, ApiKey | None]:
         with self._lock:
-            at, key = self._kept.get(digest, (0.0, None))
-            if digest not in self._kept or time.monotonic() - at >= _FRESH_S:
+            at, key = self._cache.get(digest, (0.0, None))
+            if digest not in self._cache or time.monotonic() - at >= _FRESH_S:
                 return False, None
             return True, self._note_use(key)
 
     def _look_up(self, digest: str) -> ApiKey | None:
-        at = time.monotonic()  # before the question: what changes after it is found four seconds from here
+        looked_up_at = time.monotonic()  # before the query: a later change is seen in four seconds
         with self._store.read() as connection:
-            query = _query().add_columns(api_keys.c.hash).where(api_keys.c.hash == digest)
+            query = _build_query().add_columns(api_keys.c.hash).where(api_keys.c.hash == digest)
             row = connection.execute(query).mappings().first()
-        same = hmac.compare_digest(row["hash"] if row else _NEVER, digest)
-        key = from_row(row) if row and same else None
+        matches = hmac.compare_digest(row["hash"] if row else _NEVER, digest)
+        key = build_api_key(row) if row and matches else None
         if key is not None and (key.revoked_at is not None or key.actor is None):
             key = None
         with self._lock:
-            self._kept[digest] = (at, key)
-            self._kept.move_to_end(digest)
-            while len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._cache[digest] = (looked_up_at, key)
+            self._cache.move_to_end(digest)
+            while len(self._cache) > _MOST_KEPT:
+                self._cache.popitem(last=False)
             key = self._note_use(key)
-            write = bool(self._used) and at - self._written_at >= _WRITE_EVERY_S
+            write = bool(self._last_uses) and looked_up_at - self._written_at >= _WRITE_EVERY_S
         if write:
             self.write_last_used()
         return key
@@ -219,37 +229,37 @@ class ApiKeys:
         if key is None or (key.expires_at is not None and key.expires_at <= now):
             return None
         if key.last_used_at is None or now - key.last_used_at >= _USED_EVERY:
-            self._used[key.id] = now
+            self._last_uses[key.id] = now
         return key
 
     def _forget(self) -> None:
         with self._lock:
-            self._kept.clear()
+            self._cache.clear()
 
 
-def _require_a_person(actor: Actor) -> None:
+def _require_person(actor: Actor) -> None:
     """Keys are for who may call models; a key does not make or change keys, so its scope can't be widened with it."""
     actor.require(Permission.TEST_CONFIGS)
     if actor.key is not None:
         raise PermissionDenied("An API key can't manage keys.", "", "Sign in on the page API keys.")
 
 
-def _query() -> Select[Any]:
+def _build_query() -> Select[Any]:
     owner = (users.c.name.label("owner"), users.c.role.label("owner_role"), users.c.is_active.label("owner_is_active"))
     columns = [column for column in api_keys.columns if column is not api_keys.c.hash]
     return select(*columns, *owner).select_from(api_keys.outerjoin(users, users.c.id == api_keys.c.user_id))
 
 
-def _visible(actor: Actor) -> ColumnElement[bool]:
+def _filter_visible(actor: Actor) -> ColumnElement[bool]:
     return true() if actor.role is Role.SUPER_ADMIN else api_keys.c.user_id == actor.user_id
 
 
-def _get(connection: Connection, *where: ColumnElement[bool]) -> ApiKey:
-    row = connection.execute(_query().where(*where)).mappings().first()
+def _get(connection: Connection, *conditions: ColumnElement[bool]) -> ApiKey:
+    row = connection.execute(_build_query().where(*conditions)).mappings().first()
     if row is None:
         raise NotFound("There is no such key.", "It does not exist, is revoked, or belongs to somebody else.")
-    return from_row(row)
+    return build_api_key(row)
 
 
-def _digest(token: str) -> str:
+def _hash_token(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

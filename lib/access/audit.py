@@ -36,7 +36,7 @@ def record(connection: Connection, actor: Actor, action: str, subject: str, **de
             at=utc_now(),
             user_id=actor.user_id,
             user_name=actor.name,
-            came_from=_place(actor.came_from),
+            came_from=_normalise_origin(actor.came_from),
             action=action,
             subject=subject[:200],
             detail=detail,
@@ -45,8 +45,8 @@ def record(connection: Connection, actor: Actor, action: str, subject: str, **de
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A line of the log."""
+class AuditEntry:
+    """One line of the audit log."""
 
     id: str
     at: datetime
@@ -59,8 +59,10 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What to look for; empty is everything. `text` is any part of the subject; `since` is included, `until` is not."""
+class AuditCriteria:
+    """What to search the log for; an empty field leaves nothing out. `text` is any part of the subject; `since` is
+    included, `until` is not.
+    """
 
     users: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
@@ -70,18 +72,18 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Page:
-    """Some entries, newest first, and how many there are."""
+class AuditPage:
+    """One page of entries, newest first; `count` is the number of entries on all `pages`."""
 
-    entries: list[Entry]
+    entries: list[AuditEntry]
     count: int
     page: int
     pages: int
 
 
 @dataclass(frozen=True)
-class Options:
-    """Names and actions that stand in the log."""
+class AuditOptions:
+    """User names and actions that stand in the log, each once, sorted."""
 
     users: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
@@ -93,86 +95,88 @@ class Audit:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def page(self, actor: Actor, asked: Asked, page: int = 1, size: int = PAGE_SIZE) -> Page:
-        """A page of what was asked for; a number past the end gives the last one."""
-        _require(actor)
-        where = _where(asked)
+    def page(self, actor: Actor, criteria: AuditCriteria, page: int = 1, size: int = PAGE_SIZE) -> AuditPage:
+        """Read a page of the entries that meet the criteria; a number past the end gives the last page."""
+        _require_super_admin(actor)
+        conditions = _build_conditions(criteria)
         with self._store.read() as connection:
-            count = connection.scalar(select(func.count()).select_from(audit_log).where(*where)) or 0
+            count = connection.scalar(select(func.count()).select_from(audit_log).where(*conditions)) or 0
             pages = max(1, -(-count // size))
             page = min(max(page, 1), pages)
-            query = select(audit_log).where(*where).order_by(_A.at.desc(), _A.id.desc())
+            query = select(audit_log).where(*conditions).order_by(_A.at.desc(), _A.id.desc())
             rows = connection.execute(query.limit(size).offset((page - 1) * size)).mappings().all()
-        return Page([Entry(**row) for row in rows], count, page, pages)
+        return AuditPage([AuditEntry(**row) for row in rows], count, page, pages)
 
-    def options(self, actor: Actor) -> Options:
-        """What there is to filter by."""
-        _require(actor)
+    def options(self, actor: Actor) -> AuditOptions:
+        """List the user names and actions that the log can be filtered by."""
+        _require_super_admin(actor)
         with self._store.read() as connection:
             users, actions = (
                 list(connection.scalars(select(column).distinct().order_by(column)))
                 for column in (_A.user_name, _A.action)
             )
-        return Options(users, actions)
+        return AuditOptions(users, actions)
 
     def note_export(self, actor: Actor, action: str, form: str, **detail: Any) -> None:
         """Note that the actor takes figures away as a file: an export that has no transaction of its own."""
         with self._store.write() as connection:
             record(connection, actor, action, form, **detail)
 
-    def export_csv(self, actor: Actor, asked: Asked) -> Iterator[bytes]:
-        """Everything that was asked for, in pieces; the export is itself noted first."""
-        _require(actor)
+    def export_csv(self, actor: Actor, criteria: AuditCriteria) -> Iterator[bytes]:
+        """Yield the entries that meet the criteria as CSV, in pieces; the export is itself noted in the log first."""
+        _require_super_admin(actor)
         with self._store.write() as connection:
-            rows = connection.scalar(select(func.count()).select_from(audit_log).where(*_where(asked))) or 0
+            rows = (
+                connection.scalar(select(func.count()).select_from(audit_log).where(*_build_conditions(criteria))) or 0
+            )
             record(connection, actor, "audit.export", "audit log", rows=rows)
-        return self._lines(asked)
+        return self._write_lines(criteria)
 
-    def _lines(self, asked: Asked) -> Iterator[bytes]:
-        yield _csv([_COLUMNS])
+    def _write_lines(self, criteria: AuditCriteria) -> Iterator[bytes]:
+        yield _write_csv([_COLUMNS])
         after: list[ColumnElement[bool]] = []
         while True:
-            query = select(audit_log).where(*_where(asked), *after).order_by(_A.at.desc(), _A.id.desc())
+            query = select(audit_log).where(*_build_conditions(criteria), *after).order_by(_A.at.desc(), _A.id.desc())
             with self._store.read() as connection:
                 rows = connection.execute(query.limit(_BATCH)).mappings().all()
-            yield _csv([[_cell(row[name]) for name in _COLUMNS] for row in rows])
+            yield _write_csv([[_format_cell(row[name]) for name in _COLUMNS] for row in rows])
             if len(rows) < _BATCH:
                 return
-            at, last = rows[-1]["at"], rows[-1]["id"]
-            after = [_A.at <= at, or_(_A.at < at, _A.id < last)]
+            oldest = rows[-1]
+            after = [_A.at <= oldest["at"], or_(_A.at < oldest["at"], _A.id < oldest["id"])]
 
 
-def _place(came_from: str | None) -> str | None:
-    """As it is stored: an IPv4 address is written as one, also where a socket of both kinds gave it."""
+def _normalise_origin(came_from: str | None) -> str | None:
+    """Shorten an origin for storing; an IPv4 address that a dual-stack socket wrote as IPv6 becomes IPv4 again."""
     return came_from and came_from.replace(" ::ffff:", " ")[:_LONGEST_PLACE]
 
 
-def _require(actor: Actor) -> None:
+def _require_super_admin(actor: Actor) -> None:
     actor.require_super_admin("read the audit log")
 
 
-def _where(asked: Asked) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if asked.users:
-        found.append(_A.user_name.in_(asked.users))
-    if asked.actions:
-        found.append(_A.action.in_(asked.actions))
-    if asked.text.strip():
-        found.append(_A.subject.icontains(asked.text.strip(), autoescape=True))
-    if asked.since is not None:
-        found.append(_A.at >= asked.since)
-    if asked.until is not None:
-        found.append(_A.at < asked.until)
-    return found
+def _build_conditions(criteria: AuditCriteria) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if criteria.users:
+        conditions.append(_A.user_name.in_(criteria.users))
+    if criteria.actions:
+        conditions.append(_A.action.in_(criteria.actions))
+    if criteria.text.strip():
+        conditions.append(_A.subject.icontains(criteria.text.strip(), autoescape=True))
+    if criteria.since is not None:
+        conditions.append(_A.at >= criteria.since)
+    if criteria.until is not None:
+        conditions.append(_A.at < criteria.until)
+    return conditions
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     text = value.isoformat() if isinstance(value, datetime) else value
     text = "" if text is None else text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
     return neutralise(text)
 
 
-def _csv(rows: list[Any]) -> bytes:
+def _write_csv(rows: list[Any]) -> bytes:
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows(rows)
     return buffer.getvalue().encode("utf-8", "replace")

@@ -13,7 +13,7 @@ from lib.errors import PermissionDenied
 
 
 class Endpoint(StrEnum):
-    """A door of the HTTP interface."""
+    """A part of the HTTP interface that a key may be allowed to use."""
 
     CHAT = "chat"
     RESPONSES = "responses"
@@ -29,7 +29,9 @@ MODEL_ENDPOINTS = tuple(endpoint for endpoint in Endpoint if endpoint not in (En
 
 @dataclass(frozen=True)
 class Limits:
-    """Ceilings; None is none. Requests and tokens count over any 60 seconds, concurrency over calls in flight."""
+    """Ceilings of calls; None means no ceiling. Requests and tokens count over any 60 seconds, concurrency over calls
+    in flight.
+    """
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -61,7 +63,7 @@ class KeyGrant:
             self.refuse_model(name)
 
     def refuse_model(self, name: str) -> NoReturn:
-        """Raise PermissionDenied."""
+        """Raise PermissionDenied for a model outside the key's scope."""
         raise PermissionDenied("This API key can't use the model.", f"{name} is not in its scope.", _ASK)
 
     def require_endpoint(self, endpoint: Endpoint) -> None:

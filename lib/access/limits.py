@@ -21,10 +21,10 @@ from lib.access import audit
 from lib.access.api_key import check_app
 from lib.access.grants import NO_LIMITS, KeyGrant, Limits
 from lib.access.permissions import Actor, Permission
-from lib.access.rate_counter import Counter
+from lib.access.rate_counter import RateCounter
 from lib.clock import utc_now
+from lib.db.compiled_statements import CompiledStatement
 from lib.db.engine import Store
-from lib.db.quick import Quick
 from lib.db.tables import installation_settings, open_calls, rate_counters
 from lib.errors import InvalidInput, Throttled
 
@@ -32,18 +32,20 @@ _SETTING = "app_limits"
 _FRESH_S = 4.0
 _LARGEST = 2**31 - 1
 _C = rate_counters.c
-_COUNTERS = Quick(
+_COUNTERS = CompiledStatement(
     select(_C.subject, _C.seconds)
     .where(_C.subject.in_(bindparam("subjects", expanding=True)))
     .order_by(_C.subject)
     .with_for_update()
 )
-_IN_FLIGHT = Quick(
+_IN_FLIGHT = CompiledStatement(
     select(open_calls.c.api_key_id, func.count(open_calls.c.call_id.distinct()).label("calls"))
     .where(open_calls.c.api_key_id.in_(bindparam("keys", expanding=True)))
     .group_by(open_calls.c.api_key_id)
 )
-_CHANGE = Quick(update(rate_counters).where(_C.subject == bindparam("of")).values(seconds=bindparam("seconds")))
+_CHANGE = CompiledStatement(
+    update(rate_counters).where(_C.subject == bindparam("of")).values(seconds=bindparam("seconds"))
+)
 
 
 class LimitKind(StrEnum):
@@ -62,7 +64,7 @@ class Claim(Struct, frozen=True):
     key: KeyGrant | None = None
 
 
-class Standing(Struct, frozen=True):
+class LimitState(Struct, frozen=True):
     """A limit after the decision, for protocol headers; `reset_s` is when all of it is free again."""
 
     limit: int
@@ -70,7 +72,7 @@ class Standing(Struct, frozen=True):
     reset_s: float
 
 
-class Refused(Struct, frozen=True):
+class ExceededLimit(Struct, frozen=True):
     """Which limit stood in the way; `retry_after_s` None: the call is larger than the limit itself."""
 
     kind: LimitKind
@@ -79,7 +81,7 @@ class Refused(Struct, frozen=True):
     retry_after_s: float | None
 
     def error(self) -> Throttled:
-        """For the caller."""
+        """Build the error that tells the caller which limit was reached and when to try again."""
         title = f"The limit of this {self.subject} is reached: {self.limit:,} {self.kind}."
         if self.retry_after_s is None:
             return Throttled(title, "The call alone is larger.", "Make it smaller, or raise the limit.", None)
@@ -87,12 +89,12 @@ class Refused(Struct, frozen=True):
         return Throttled(title, "", f"Try again in {wait} s.", retry_after=wait)
 
 
-class Verdict(Struct, frozen=True):
+class LimitDecision(Struct, frozen=True):
     """Whether a call may open, and how its limits stand; None where there is no limit of the kind."""
 
-    refused: Refused | None = None
-    requests: Standing | None = None
-    tokens: Standing | None = None
+    refused: ExceededLimit | None = None
+    requests: LimitState | None = None
+    tokens: LimitState | None = None
 
 
 class RateLimits:
@@ -102,8 +104,8 @@ class RateLimits:
         self._store = store
         self._apps: tuple[float, dict[str, Limits]] | None = None
 
-    def of_apps(self, actor: Actor) -> dict[str, Limits]:
-        """The apps that have limits."""
+    def list_apps(self, actor: Actor) -> dict[str, Limits]:
+        """Return the limits of every app that has some, by the app's name."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
             return _read_apps(connection)
@@ -117,53 +119,60 @@ class RateLimits:
         check_limits(limits)
         with self._store.write() as connection:
             empty = {"name": _SETTING, "value": {}, "updated_at": utc_now()}
-            connection.execute(_insert(connection)(installation_settings).values(empty).on_conflict_do_nothing())
-            known = installation_settings.c.name == _SETTING
+            connection.execute(_get_insert(connection)(installation_settings).values(empty).on_conflict_do_nothing())
+            is_setting = installation_settings.c.name == _SETTING
             value = dict(
-                connection.execute(select(installation_settings.c.value).where(known).with_for_update()).scalar_one()
+                connection.execute(
+                    select(installation_settings.c.value).where(is_setting).with_for_update()
+                ).scalar_one()
             )
             value.pop(app, None)
             if limits != NO_LIMITS:
                 value[app] = [limits.requests_per_minute, limits.tokens_per_minute]
-                prepare(connection, [f"app:{app}"])
-            connection.execute(update(installation_settings).where(known).values(value=value, updated_at=utc_now()))
+                prepare_counters(connection, [f"app:{app}"])
+            connection.execute(
+                update(installation_settings).where(is_setting).values(value=value, updated_at=utc_now())
+            )
             detail = {"requests_per_minute": limits.requests_per_minute, "tokens_per_minute": limits.tokens_per_minute}
             audit.record(connection, actor, "limits.change", f"app {app}", **detail)
         self._apps = None
 
     def meets_none(self, claim: Claim) -> bool:
         """Whether no limit applies to a call, as far as that is known without asking."""
-        moment, kept = utc_now().timestamp(), self._apps
-        return kept is not None and 0 <= moment - kept[0] < _FRESH_S and not _subjects(claim, kept[1])
+        moment = utc_now().timestamp()
+        cached = self._apps
+        return cached is not None and 0 <= moment - cached[0] < _FRESH_S and not _list_subjects(claim, cached[1])
 
-    def check_many(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Verdict]:
+    def check_many(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[LimitDecision]:
         """Decide and count, one claim after the other, inside a write transaction. What is refused is not counted."""
-        moment, apps = now.timestamp(), self._app_limits(connection, now.timestamp())
-        counters = _read(connection, (s for claim in claims for s, _ in _subjects(claim, apps)), moment)
+        moment = now.timestamp()
+        apps = self._get_app_limits(connection, moment)
+        counters = _read_counters(connection, (s for claim in claims for s, _ in _list_subjects(claim, apps)), moment)
         if not counters:
-            return [Verdict()] * len(claims)
-        in_flight = _in_flight(connection, claims)
-        verdicts = [_decide(claim, _subjects(claim, apps), counters, in_flight) for claim in claims]
-        _write(connection, counters)
+            return [LimitDecision()] * len(claims)
+        in_flight = _count_in_flight(connection, claims)
+        verdicts = [_decide(claim, _list_subjects(claim, apps), counters, in_flight) for claim in claims]
+        _write_counters(connection, counters)
         return verdicts
 
     def record_tokens(
         self, connection: Connection, spent: Iterable[tuple[Claim, int | None, datetime]], now: datetime
     ) -> None:
         """Put what calls really used in place of their estimates: (claim, tokens or None for unknown, opened at)."""
-        moment, apps = now.timestamp(), self._app_limits(connection, now.timestamp())
-        known = [(claim, used - claim.tokens, at.timestamp()) for claim, used, at in spent if used is not None]
-        changes = [(s, diff, at) for claim, diff, at in known if diff for s, _ in _subjects(claim, apps)]
-        counters = _read(connection, (subject for subject, _, _ in changes), moment)
+        moment = now.timestamp()
+        apps = self._get_app_limits(connection, moment)
+        corrections = [(claim, used - claim.tokens, at.timestamp()) for claim, used, at in spent if used is not None]
+        changes = [(s, diff, at) for claim, diff, at in corrections if diff for s, _ in _list_subjects(claim, apps)]
+        counters = _read_counters(connection, (subject for subject, _, _ in changes), moment)
         for subject, difference, opened in changes:
             counters[subject].correct(opened, difference)
-        _write(connection, counters)
+        _write_counters(connection, counters)
 
-    def _app_limits(self, connection: Connection, moment: float) -> dict[str, Limits]:
-        kept = self._apps
-        if kept is None or not 0 <= moment - kept[0] < _FRESH_S:
-            kept = self._apps = (moment, _read_apps(connection))
-        return kept[1]
+    def _get_app_limits(self, connection: Connection, moment: float) -> dict[str, Limits]:
+        cached = self._apps
+        if cached is None or not 0 <= moment - cached[0] < _FRESH_S:
+            cached = self._apps = (moment, _read_apps(connection))
+        return cached[1]
 
 
 def check_limits(limits: Limits) -> None:
@@ -175,19 +184,19 @@ def check_limits(limits: Limits) -> None:
             )
 
 
-def prepare(connection: Connection, subjects: Iterable[str]) -> None:
-    """Make the counters' rows, so that they can be locked; no effect on those that are there."""
+def prepare_counters(connection: Connection, subjects: Iterable[str]) -> None:
+    """Insert missing rows of counters, so that they can be locked; rows that exist stay as they are."""
     if rows := [{"subject": subject, "seconds": []} for subject in sorted(set(subjects))]:
-        connection.execute(_insert(connection)(rate_counters).on_conflict_do_nothing(), rows)
+        connection.execute(_get_insert(connection)(rate_counters).on_conflict_do_nothing(), rows)
 
 
 def _decide(
-    claim: Claim, subjects: list[tuple[str, Limits]], counters: dict[str, Counter], in_flight: dict[str, int]
-) -> Verdict:
+    claim: Claim, subjects: list[tuple[str, Limits]], counters: dict[str, RateCounter], in_flight: dict[str, int]
+) -> LimitDecision:
     refusals = [
         refusal
         for subject, limits in subjects
-        if (refusal := _refusal(claim, subject, limits, counters[subject], in_flight)) is not None
+        if (refusal := _find_exceeded_limit(claim, subject, limits, counters[subject], in_flight)) is not None
     ]
     if not refusals:
         for subject, _ in subjects:
@@ -196,35 +205,38 @@ def _decide(
             in_flight[claim.key.key_id] = in_flight.get(claim.key.key_id, 0) + 1
     never = math.inf  # the longest wait is the honest one
     refused = max(refusals, key=lambda r: never if r.retry_after_s is None else r.retry_after_s, default=None)
-    requests, tokens = list[Standing](), list[Standing]()
+    requests = list[LimitState]()
+    tokens = list[LimitState]()
     for subject, limits in subjects:
         counter = counters[subject]
         if (limit := limits.requests_per_minute) is not None:
-            requests.append(Standing(limit, max(0, limit - counter.requests), counter.reset_s))
+            requests.append(LimitState(limit, max(0, limit - counter.requests), counter.reset_s))
         if (limit := limits.tokens_per_minute) is not None:
-            tokens.append(Standing(limit, max(0, limit - counter.tokens), counter.reset_s))
-    return Verdict(refused, _tightest(requests), _tightest(tokens))
+            tokens.append(LimitState(limit, max(0, limit - counter.tokens), counter.reset_s))
+    return LimitDecision(refused, _pick_tightest(requests), _pick_tightest(tokens))
 
 
-def _refusal(claim: Claim, subject: str, limits: Limits, counter: Counter, in_flight: dict[str, int]) -> Refused | None:
-    found = list[Refused]()
+def _find_exceeded_limit(
+    claim: Claim, subject: str, limits: Limits, counter: RateCounter, in_flight: dict[str, int]
+) -> ExceededLimit | None:
+    exceeded = list[ExceededLimit]()
     whose = subject.partition(":")[0]
     if (limit := limits.requests_per_minute) is not None and (wait := counter.wait_for_requests(limit)) != 0:
-        found.append(Refused(LimitKind.REQUESTS, whose, limit, wait))
+        exceeded.append(ExceededLimit(LimitKind.REQUESTS, whose, limit, wait))
     if (limit := limits.tokens_per_minute) is not None and (wait := counter.wait_for_tokens(limit, claim.tokens)) != 0:
-        found.append(Refused(LimitKind.TOKENS, whose, limit, wait))
+        exceeded.append(ExceededLimit(LimitKind.TOKENS, whose, limit, wait))
     running = in_flight.get(claim.key.key_id, 0) if claim.key is not None else 0
     if (limit := limits.concurrency) is not None and running >= limit:
-        found.append(Refused(LimitKind.CONCURRENCY, whose, limit, 1.0))
-    return max(found, key=lambda r: math.inf if r.retry_after_s is None else r.retry_after_s, default=None)
+        exceeded.append(ExceededLimit(LimitKind.CONCURRENCY, whose, limit, 1.0))
+    return max(exceeded, key=lambda r: math.inf if r.retry_after_s is None else r.retry_after_s, default=None)
 
 
-def _tightest(standings: list[Standing]) -> Standing | None:
+def _pick_tightest(standings: list[LimitState]) -> LimitState | None:
     return min(standings, key=lambda standing: standing.remaining, default=None)
 
 
-def _subjects(claim: Claim, apps: dict[str, Limits]) -> list[tuple[str, Limits]]:
-    """The counters that a claim meets, with their limits; none for most calls."""
+def _list_subjects(claim: Claim, apps: dict[str, Limits]) -> list[tuple[str, Limits]]:
+    """List the counters that a claim meets, with their limits; none for most calls."""
     met = list[tuple[str, Limits]]()
     if claim.key is not None and claim.key.limits != NO_LIMITS:
         met.append((f"key:{claim.key.key_id}", claim.key.limits))
@@ -233,26 +245,28 @@ def _subjects(claim: Claim, apps: dict[str, Limits]) -> list[tuple[str, Limits]]
     return met
 
 
-def _read(connection: Connection, subjects: Iterable[str], moment: float) -> dict[str, Counter]:
-    """The counters, locked in the order of their names so that nobody waits in a circle."""
-    wanted = set(subjects)
-    if not wanted:
+def _read_counters(connection: Connection, subjects: Iterable[str], moment: float) -> dict[str, RateCounter]:
+    """Read and lock the counters in the order of their names, so that two transactions never wait for each other."""
+    names = set(subjects)
+    if not names:
         return {}
-    asked = {"subjects": sorted(wanted)}
-    rows = _COUNTERS.all(connection, asked)
-    if len(rows) < len(wanted):
-        prepare(connection, wanted - {row.subject for row in rows})
-        rows = _COUNTERS.all(connection, asked)
-    return {row.subject: Counter(row.seconds, moment) for row in rows}
+    parameters = {"subjects": sorted(names)}
+    rows = _COUNTERS.all(connection, parameters)
+    if len(rows) < len(names):
+        prepare_counters(connection, names - {row.subject for row in rows})
+        rows = _COUNTERS.all(connection, parameters)
+    return {row.subject: RateCounter(row.seconds, moment) for row in rows}
 
 
-def _write(connection: Connection, counters: dict[str, Counter]) -> None:
+def _write_counters(connection: Connection, counters: dict[str, RateCounter]) -> None:
     if counters:
         _CHANGE.run(connection, [{"of": name, "seconds": counter.as_row()} for name, counter in counters.items()])
 
 
-def _in_flight(connection: Connection, claims: Iterable[Claim]) -> dict[str, int]:
-    """Calls that run now, by key, for keys that limit them. Asked after the lock, so that it sees who came before."""
+def _count_in_flight(connection: Connection, claims: Iterable[Claim]) -> dict[str, int]:
+    """Count the calls that run now, by key, for keys with a limit of them. Runs after the counters are locked, so that
+    it sees the calls let through before.
+    """
     keys = {claim.key.key_id for claim in claims if claim.key is not None and claim.key.limits.concurrency is not None}
     if not keys:
         return {}
@@ -264,5 +278,5 @@ def _read_apps(connection: Connection) -> dict[str, Limits]:
     return {app: Limits(requests, tokens) for app, (requests, tokens) in (value or {}).items()}
 
 
-def _insert(connection: Connection) -> Any:
+def _get_insert(connection: Connection) -> Any:
     return sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert

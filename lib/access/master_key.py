@@ -12,12 +12,12 @@ class MasterKey:
         self._vault = vault
 
     def state(self, actor: Actor) -> VaultState:
-        """Where the key stands and since when it is in use."""
+        """Tell where the key stands and since when it is in use."""
         actor.require(Permission.MANAGE_ENCRYPTION_KEYS)
         return self._vault.state()
 
     def rotate(self, actor: Actor) -> int:
-        """Re-encrypt every stored secret under a new master key; how many there were."""
+        """Re-encrypt every stored secret under a new master key and return how many there were."""
         actor.require(Permission.MANAGE_ENCRYPTION_KEYS)
         return self._vault.reencrypt(
             lambda connection, count: audit.record(connection, actor, "key.rotate", "master key", secrets=count)

@@ -10,7 +10,7 @@ SHORTEST = 12
 LONGEST_BYTES = 72  # bcrypt reads no further
 
 
-def check_rule(password: str, name: str) -> None:
+def check_password_rule(password: str, name: str) -> None:
     """InvalidInput when the password is too short, too long or the user name."""
     if len(password) < SHORTEST:
         raise InvalidInput(f"The password needs {SHORTEST} characters or more.", field="password")
@@ -24,39 +24,42 @@ def check_rule(password: str, name: str) -> None:
 
 def hash_password(password: str) -> str:
     """A bcrypt hash; takes a fifth of a second by design."""
-    return str(_hasher().hash(password))
+    return str(_load_hasher().hash(password))
 
 
 _NOT_A_PAGE = ("runtime.scriptrunner_utils.script_run_context", "runtime.caching.cache_data_api")
 
 
 @cache
-def _hasher() -> Any:
+def _load_hasher() -> Any:
     """The library's hasher. Importing it touches Streamlit's session, which warns outside a page: not here."""
     loggers = [logging.getLogger(f"streamlit.{name}") for name in _NOT_A_PAGE]
     for logger in loggers:
-        logger.addFilter(_nothing)  # a level would be set anew by the import
+        logger.addFilter(_drop_record)  # a level would be set anew by the import
     try:
         from streamlit_authenticator.utilities.hasher import Hasher
     finally:
         for logger in loggers:
-            logger.removeFilter(_nothing)
+            logger.removeFilter(_drop_record)
     return Hasher
 
 
-def _nothing(_record: logging.LogRecord) -> bool:
+def _drop_record(_record: logging.LogRecord) -> bool:
     return False
 
 
 def matches(password: str, password_hash: str | None) -> bool:
     """Whether the password is the hashed one; without a hash the same work is done, and the answer is False."""
-    nobody = _nobody()  # before it is known who asks: the first call pays for it, not the first unknown name
+    dummy_hash = (
+        _get_dummy_hash()
+    )  # before it is known who asks: the first call pays for it, not the first unknown name
     if len(password.encode("utf-8", "replace")) > LONGEST_BYTES or "\0" in password:
-        password, password_hash = "", None
-    return bool(_hasher().check_pw(password, password_hash or nobody)) and password_hash is not None
+        password = ""
+        password_hash = None
+    return bool(_load_hasher().check_pw(password, password_hash or dummy_hash)) and password_hash is not None
 
 
 @cache
-def _nobody() -> str:
-    """The hash that stands for a user who does not exist, so that both answers take the same time."""
+def _get_dummy_hash() -> str:
+    """Return the hash that stands for a user who does not exist, so that right and wrong names take the same time."""
     return hash_password("nobody has this password")

@@ -61,9 +61,9 @@ class Actor:
     key: KeyGrant | None = None
     came_from: str | None = field(default=None, compare=False)
 
-    def coming_from(self, place: str) -> "Actor":
-        """The same actor at a door."""
-        return replace(self, came_from=place)
+    def with_origin(self, origin: str) -> "Actor":
+        """Return the actor with `came_from` set, for the audit log."""
+        return replace(self, came_from=origin)
 
     def can(self, permission: Permission) -> bool:
         """Whether the actor holds the permission."""
@@ -78,10 +78,10 @@ class Actor:
                 "Ask an administrator for another role.",
             )
 
-    def require_super_admin(self, what: str = "manage people") -> None:
-        """Raise PermissionDenied unless the actor is a super-admin; `what` completes "You can't …"."""
+    def require_super_admin(self, action: str = "manage people") -> None:
+        """Raise PermissionDenied unless the actor is a super-admin; `action` completes "You can't …"."""
         if self.role is not Role.SUPER_ADMIN:
-            raise PermissionDenied(f"You can't {what}.", "Only the role super-admin can.", "Ask one of them.")
+            raise PermissionDenied(f"You can't {action}.", "Only the role super-admin can.", "Ask one of them.")
 
     @property
     def sees_all_calls(self) -> bool:
@@ -93,9 +93,9 @@ class Actor:
         return self.role is Role.SUPER_ADMIN or (user_id is not None and user_id == self.user_id)
 
 
-def actor_for(user_id: str | None, name: str, role: Role) -> Actor:
-    """The actor of a user with a role."""
+def make_actor(user_id: str | None, name: str, role: Role) -> Actor:
+    """Make the actor of a user with a role."""
     return Actor(user_id, name, role, ROLE_PERMISSIONS[role])
 
 
-OPERATOR = actor_for(None, "operator", Role.SUPER_ADMIN)
+OPERATOR = make_actor(None, "operator", Role.SUPER_ADMIN)

@@ -32,7 +32,7 @@ class Preferences:
         """The value, or `default` when it was never set."""
         if actor.user_id is None:
             return default
-        query = select(user_preferences.c.value).where(*_mine(actor.user_id, key))
+        query = select(user_preferences.c.value).where(*_is_own(actor.user_id, key))
         with self._store.read() as connection:
             row = connection.execute(query).one_or_none()
         return default if row is None else row.value
@@ -43,7 +43,7 @@ class Preferences:
             raise PermissionDenied(
                 "The operator has no preferences.", "They belong to a person's account.", "Sign in as that person."
             )
-        if key == REPORT_ZONE and _zone(value) is None:
+        if key == REPORT_ZONE and _find_zone(value) is None:
             raise InvalidInput(
                 "There is no such time zone.", f"The name {value!r} is not known.", "Choose one of the list.", key
             )
@@ -55,15 +55,15 @@ class Preferences:
 
     def report_zone(self, actor: Actor) -> ZoneInfo:
         """The zone in which the person reads dates and days; UTC until they choose."""
-        return _zone(self.get(actor, REPORT_ZONE)) or _UTC
+        return _find_zone(self.get(actor, REPORT_ZONE)) or _UTC
 
 
-def _mine(user_id: str, key: str) -> tuple[Any, ...]:
+def _is_own(user_id: str, key: str) -> tuple[Any, ...]:
     return user_preferences.c.user_id == user_id, user_preferences.c.key == key
 
 
-def _zone(name: object) -> ZoneInfo | None:
-    """The zone of a name, or None; a name may come from an older system's zone data."""
+def _find_zone(name: object) -> ZoneInfo | None:
+    """Find the time zone of a name, or None: a stored name may be missing from this system's zone data."""
     if not isinstance(name, str) or not name:
         return None
     try:

@@ -12,16 +12,19 @@ _SPAN_S = 61  # the window, and the second itself
 _LEAP_S = 5  # a clock further ahead than this was wrong: what it wrote counts as of now
 
 
-class Counter:
+class RateCounter:
     """Requests and tokens by Unix second. `now` is Unix time; hosts whose clocks lag write into the newest second."""
 
     def __init__(self, row: Sequence[Sequence[int]], now: float) -> None:
-        self._now, this = now, math.floor(now)
+        self._now = now
+        current_second = math.floor(now)
         seconds, requests, tokens = row or ([], [], [])
-        first, end = bisect_right(seconds, now - _SPAN_S), bisect_right(seconds, this + _LEAP_S)
+        first = bisect_right(seconds, now - _SPAN_S)
+        end = bisect_right(seconds, current_second + _LEAP_S)
         self._seconds, self._requests, self._tokens = (list(part[first:end]) for part in (seconds, requests, tokens))
-        self.requests, self.tokens = sum(self._requests), sum(self._tokens)
-        self._current = max(this, self._seconds[-1]) if self._seconds else this
+        self.requests = sum(self._requests)
+        self.tokens = sum(self._tokens)
+        self._current = max(current_second, self._seconds[-1]) if self._seconds else current_second
         if end < len(seconds):
             self._add(sum(requests[end:]), sum(tokens[end:]))
 
@@ -35,7 +38,7 @@ class Counter:
         self._add(1, tokens)
 
     def correct(self, opened: float, difference: int) -> None:
-        """Replace an estimate: in the second it was counted in, or, when that has left, what was more than it, now."""
+        """Replace an estimate in the second it was counted in; when that has left, the excess counts now."""
         second = min(math.floor(opened), self._current)
         if second in self._seconds:
             index = self._seconds.index(second)
@@ -47,22 +50,22 @@ class Counter:
 
     def wait_for_requests(self, limit: int) -> float | None:
         """Seconds until one more request fits: 0 now, None never."""
-        return 0.0 if self.requests < limit else self._wait(self._requests, self.requests, limit, 1)
+        return 0.0 if self.requests < limit else self._compute_wait(self._requests, self.requests, limit, 1)
 
     def wait_for_tokens(self, limit: int, tokens: int) -> float | None:
         """Seconds until so many more tokens fit: 0 now, None never."""
-        return 0.0 if self.tokens + tokens <= limit else self._wait(self._tokens, self.tokens, limit, tokens)
+        return 0.0 if self.tokens + tokens <= limit else self._compute_wait(self._tokens, self.tokens, limit, tokens)
 
     def as_row(self) -> list[list[int]]:
-        """For storing: Unix seconds, ascending; requests in each; tokens in each."""
+        """Return three lists for storing: Unix seconds, ascending; requests in each; tokens in each."""
         return [self._seconds, self._requests, self._tokens]
 
-    def _wait(self, counted: list[int], used: int, limit: int, more: int) -> float | None:
-        if more > limit:
+    def _compute_wait(self, counted: list[int], used: int, limit: int, addition: int) -> float | None:
+        if addition > limit:
             return None
         for second, leaving in zip(self._seconds, counted, strict=True):
             used -= leaving
-            if used + more <= limit:
+            if used + addition <= limit:
                 return second + _SPAN_S - self._now
         return None
 

@@ -17,7 +17,9 @@ from lib.db.engine import Store
 from lib.db.tables import saved_views, users
 from lib.errors import InvalidInput, NotFound
 
-LONGEST_NAME, LONGEST_QUERY, MOST_VIEWS = 80, 4_000, 200
+LONGEST_NAME = 80  # signs
+LONGEST_QUERY = 4_000  # signs of all keys and values
+MOST_VIEWS = 200  # of one person
 _V = saved_views.c
 
 
@@ -36,25 +38,25 @@ class SavedView:
 
 
 class SavedViews:
-    """The service; the owner stands in every statement."""
+    """Lists and changes saved views; every statement names the owner."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def list(self, actor: Actor) -> "list[SavedView]":
-        """The actor's own and the shared ones, by name."""
+        """List the actor's own views and the shared ones, by name."""
         actor.require(Permission.VIEW_STATS)
         query = (
             select(saved_views, users.c.name.label("owner"))
             .outerjoin(users, users.c.id == _V.user_id)
-            .where(or_(_mine(actor), _V.is_shared))
+            .where(or_(_is_own(actor), _V.is_shared))
             .order_by(_V.name, _V.id)
         )
         with self._store.read() as connection:
             return [SavedView(**row) for row in connection.execute(query).mappings()]
 
     def get(self, actor: Actor, view_id: str) -> SavedView:
-        """One of those."""
+        """Get one of the actor's own or shared views; raises NotFound."""
         for view in self.list(actor):
             if view.id == view_id:
                 return view
@@ -63,20 +65,20 @@ class SavedViews:
     def save(
         self, actor: Actor, name: str, query: Mapping[str, Sequence[str]], *, shared: bool = False, pinned: bool = False
     ) -> SavedView:
-        """Keep an address; one of the same name of the actor's is replaced."""
+        """Save an address under a name; the actor's view of that name is replaced."""
         actor.require(Permission.VIEW_STATS)
         name = " ".join(name.split())
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
             raise InvalidInput("The view needs a name.", f"Of 1 to {LONGEST_NAME} signs.", field="name")
-        asked = {str(key): [str(value) for value in values] for key, values in query.items()}
-        if sum(len(key) + sum(map(len, values)) for key, values in asked.items()) > LONGEST_QUERY:
+        stored_query = {str(key): [str(value) for value in values] for key, values in query.items()}
+        if sum(len(key) + sum(map(len, values)) for key, values in stored_query.items()) > LONGEST_QUERY:
             raise InvalidInput("The view is too long.", "Its filters name too many values.", "Choose fewer.")
         if sum(view.user_id == actor.user_id for view in self.list(actor)) >= MOST_VIEWS:
             raise InvalidInput("There are too many views.", f"{MOST_VIEWS} are yours.", "Delete some first.")
-        row: dict[str, Any] = {"id": new_id(), "user_id": actor.user_id, "name": name, "query": asked}
+        row: dict[str, Any] = {"id": new_id(), "user_id": actor.user_id, "name": name, "query": stored_query}
         row |= {"is_shared": shared, "is_pinned": pinned, "created_at": utc_now()}
         with self._store.write() as connection:
-            connection.execute(delete(saved_views).where(_mine(actor), _V.name == name))
+            connection.execute(delete(saved_views).where(_is_own(actor), _V.name == name))
             connection.execute(insert(saved_views), row)
             if shared:
                 audit.record(connection, actor, "view.share", f"view {name}")
@@ -86,7 +88,7 @@ class SavedViews:
         """Share the actor's own view or not; pin it to the dashboard or not."""
         actor.require(Permission.VIEW_STATS)
         with self._store.write() as connection:
-            changed = update(saved_views).where(_V.id == view_id, _mine(actor)).returning(_V.name)
+            changed = update(saved_views).where(_V.id == view_id, _is_own(actor)).returning(_V.name)
             name = connection.scalar(changed.values(is_shared=shared, is_pinned=pinned))
             if name is None:
                 raise NotFound("There is no such view of yours.", "It was deleted, or it is somebody else's.")
@@ -96,11 +98,11 @@ class SavedViews:
         """Delete the actor's own view."""
         actor.require(Permission.VIEW_STATS)
         with self._store.write() as connection:
-            name = connection.scalar(delete(saved_views).where(_V.id == view_id, _mine(actor)).returning(_V.name))
+            name = connection.scalar(delete(saved_views).where(_V.id == view_id, _is_own(actor)).returning(_V.name))
             if name is None:
                 raise NotFound("There is no such view of yours.", "It was deleted, or it is somebody else's.")
             audit.record(connection, actor, "view.delete", f"view {name}")
 
 
-def _mine(actor: Actor) -> ColumnElement[bool]:
+def _is_own(actor: Actor) -> ColumnElement[bool]:
     return _V.user_id == actor.user_id if actor.user_id is not None else _V.user_id.is_(None)

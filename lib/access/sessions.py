@@ -11,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
 
 from lib.access.passwords import matches
-from lib.access.permissions import Actor, Role, actor_for
+from lib.access.permissions import Actor, Role, make_actor
 from lib.access.throttle import Throttle, by_address, by_name
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -27,11 +27,15 @@ class Sessions:
     """Server-side sessions. A token is 256 random bits and is never stored."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._throttle = store, Throttle(store)
+        self._store = store
+        self._throttle = Throttle(store)
 
     def login(self, name: str, password: str, address: str, user_agent: str = "") -> str:
-        """The token of a new session; InvalidInput for wrong names and passwords alike, Throttled after too many."""
-        tries, key = (by_name(name), by_address(address)), name.strip().casefold().replace("\0", "")
+        """Check a name and password and return a new session's token. Raises InvalidInput for wrong names and
+        passwords alike, Throttled after too many.
+        """
+        tries = (by_name(name), by_address(address))
+        key = name.strip().casefold().replace("\0", "")
         self._throttle.spend(*tries)
         with self._store.read() as connection:
             row = connection.execute(select(users).where(users.c.name_key == key)).mappings().first()
@@ -59,15 +63,16 @@ class Sessions:
         with self._store.write() as connection:
             return _open(connection, user_id, user_agent)
 
-    def actor(self, token: str | None) -> Actor | None:
-        """Whose session it is, or None when it has ended or its user is disabled."""
+    def find_actor(self, token: str | None) -> Actor | None:
+        """Find whose session a token opens; None when it has ended or its user is disabled."""
         if not token:
             return None
-        now, token_hash = utc_now(), _digest(token)
+        now = utc_now()
+        token_hash = _hash_token(token)
         query = (
             select(users.c.id, users.c.name, users.c.role, sessions.c.last_seen_at)
             .join(sessions, sessions.c.user_id == users.c.id)
-            .where(sessions.c.token_hash == token_hash, _valid())
+            .where(sessions.c.token_hash == token_hash, _is_valid())
         )
         with self._store.read() as connection:
             row = connection.execute(query).mappings().first()
@@ -75,19 +80,19 @@ class Sessions:
             return None
         if now - row["last_seen_at"] > _SEEN_EVERY:
             with self._store.write() as connection:
-                seen = update(sessions).where(sessions.c.token_hash == token_hash).values(last_seen_at=now)
-                connection.execute(seen)
-        return actor_for(row["id"], row["name"], Role(row["role"]))
+                touch = update(sessions).where(sessions.c.token_hash == token_hash).values(last_seen_at=now)
+                connection.execute(touch)
+        return make_actor(row["id"], row["name"], Role(row["role"]))
 
-    def revoked(self, tokens: Iterable[str]) -> set[str]:
-        """Those of the tokens whose session has ended."""
-        by_hash = {_digest(token): token for token in tokens}
+    def find_revoked(self, tokens: Iterable[str]) -> set[str]:
+        """Return those of the tokens whose session has ended."""
+        by_hash = {_hash_token(token): token for token in tokens}
         if not by_hash:
             return set()
         query = (
             select(sessions.c.token_hash)
             .join(users, users.c.id == sessions.c.user_id)
-            .where(sessions.c.token_hash.in_(by_hash), _valid())
+            .where(sessions.c.token_hash.in_(by_hash), _is_valid())
         )
         with self._store.read() as connection:
             alive = set(connection.scalars(query))
@@ -96,7 +101,7 @@ class Sessions:
     def end(self, token: str) -> None:
         """Sign this browser out, in every tab."""
         with self._store.write() as connection:
-            connection.execute(delete(sessions).where(sessions.c.token_hash == _digest(token)))
+            connection.execute(delete(sessions).where(sessions.c.token_hash == _hash_token(token)))
 
     def end_all_of(self, user_id: str) -> None:
         """Sign a person out everywhere."""
@@ -113,17 +118,18 @@ class Sessions:
 
 
 def _open(connection: Connection, user_id: str, user_agent: str) -> str:
-    token, now = secrets.token_urlsafe(32), utc_now()
-    row = {"token_hash": _digest(token), "user_id": user_id, "created_at": now, "last_seen_at": now}
+    token = secrets.token_urlsafe(32)
+    now = utc_now()
+    row = {"token_hash": _hash_token(token), "user_id": user_id, "created_at": now, "last_seen_at": now}
     connection.execute(insert(sessions), row | {"expires_at": now + LIFETIME, "user_agent": user_agent[:200]})
     connection.execute(update(users).where(users.c.id == user_id).values(last_login_at=now))
     return token
 
 
-def _valid() -> ColumnElement[bool]:
+def _is_valid() -> ColumnElement[bool]:
     now = utc_now()
     return and_(sessions.c.expires_at > now, sessions.c.last_seen_at > now - IDLE, users.c.is_active)
 
 
-def _digest(text: str) -> str:
+def _hash_token(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

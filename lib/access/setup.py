@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, text
 
 from lib.access import audit
 from lib.access.permissions import OPERATOR, Role
-from lib.access.users import User, Users, new_row
+from lib.access.users import User, Users, build_row
 from lib.db.engine import Store
 from lib.db.tables import users
 from lib.errors import Conflict, InstallationError, InvalidInput
@@ -23,20 +23,22 @@ _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
 class Setup:
-    """The administrator's account, once."""
+    """Creates the first administrator's account."""
 
     def __init__(self, settings: Settings, store: Store, people: Users) -> None:
-        self._settings, self._store, self._people = settings, store, people
+        self._settings = settings
+        self._store = store
+        self._people = people
         self._file = settings.data_dir / "setup-code.txt"
         self._done = False
 
-    def needed(self) -> bool:
+    def is_needed(self) -> bool:
         """Whether nobody has an account yet; cheap once somebody has."""
         self._done = self._done or self._people.exists()
         return not self._done
 
-    def code(self) -> str:
-        """The set-up code, made at the first asking and kept until the account is there."""
+    def read_code(self) -> str:
+        """Return the set-up code; it is made at the first call and kept in its file until the account is there."""
         try:
             return self._file.read_text().strip()
         except FileNotFoundError:
@@ -52,18 +54,19 @@ class Setup:
 
     def create_administrator(self, code: str, name: str, password: str, came_from: str | None = None) -> User:
         """The first account, a super-admin; InvalidInput for a wrong code, Conflict when somebody was faster."""
-        given = "".join(code.split()).replace("-", "").upper()
-        if not hmac.compare_digest(given.encode(), self.code().replace("-", "").encode()):
-            where = "It stands in the terminal that started LLM Manager and in setup-code.txt in the data folder."
-            raise InvalidInput("The set-up code is not right.", where, field="code")
+        typed_code = "".join(code.split()).replace("-", "").upper()
+        if not hmac.compare_digest(typed_code.encode(), self.read_code().replace("-", "").encode()):
+            hint = "It stands in the terminal that started LLM Manager and in setup-code.txt in the data folder."
+            raise InvalidInput("The set-up code is not right.", hint, field="code")
         user = self._create(name, password, came_from)
         self._file.unlink(missing_ok=True)
         return user
 
-    def from_environment(self) -> User | None:
+    def create_from_environment(self) -> User | None:
         """The account that LLM_MANAGER_ADMIN_USER and _PASSWORD ask for, if nobody has one yet."""
-        name, password = self._settings.admin_user, self._settings.admin_password
-        if not name or not password or not self.needed():
+        name = self._settings.admin_user
+        password = self._settings.admin_password
+        if not name or not password or not self.is_needed():
             return None
         try:
             return self._create(name, password, "environment")
@@ -74,7 +77,7 @@ class Setup:
             return None  # another process with the same environment was faster
 
     def _create(self, name: str, password: str, came_from: str | None) -> User:
-        row = new_row(name, password, Role.SUPER_ADMIN)
+        row = build_row(name, password, Role.SUPER_ADMIN)
         with self._store.write() as connection:
             if not self._store.is_sqlite:  # SQLite's write transactions follow one another by themselves
                 connection.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
-from lib.access.passwords import check_rule, hash_password, matches
+from lib.access.passwords import check_password_rule, hash_password, matches
 from lib.access.permissions import Actor, Role
 from lib.access.throttle import Throttle, by_name
 from lib.clock import new_id, utc_now
@@ -38,10 +38,11 @@ class User:
 
 
 class Users:
-    """Who may sign in."""
+    """Accounts of people, with their roles and passwords."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._throttle = store, Throttle(store)
+        self._store = store
+        self._throttle = Throttle(store)
 
     def exists(self) -> bool:
         """Whether anybody has an account yet."""
@@ -53,29 +54,29 @@ class Users:
         actor.require_super_admin()
         with self._store.read() as connection:
             rows = connection.execute(select(users).order_by(users.c.name_key)).mappings().all()
-        return [_user(row) for row in rows]
+        return [_build_user(row) for row in rows]
 
     def names(self, ids: Iterable[str]) -> dict[str, str]:
-        """Names by id, for showing who made a call, also of people whom an import named; unknown ids are left out."""
-        wanted = set(ids)
-        if not wanted:
+        """Look names up by id, also of people whom an import named; unknown ids are left out."""
+        user_ids = set(ids)
+        if not user_ids:
             return {}
         tables = (outside_people, users)  # who has an account is called as there
-        queries = (select(table.c.id, table.c.name).where(table.c.id.in_(wanted)) for table in tables)
+        queries = (select(table.c.id, table.c.name).where(table.c.id.in_(user_ids)) for table in tables)
         with self._store.read() as connection:
             return {user_id: name for query in queries for user_id, name in connection.execute(query)}
 
     def create(self, actor: Actor, name: str, password: str, role: Role | str) -> User:
         """A new account; InvalidInput or Conflict say what is wrong."""
         actor.require_super_admin()
-        row = new_row(name, password, role)
+        row = build_row(name, password, role)
         try:
             with self._store.write() as connection:
                 connection.execute(insert(users), row)
                 audit.record(connection, actor, "user.create", row["name"], role=row["role"])
         except IntegrityError as error:
             raise Conflict(f"The name {name} is taken.", "", "Choose another one.") from error
-        return _user(row)
+        return _build_user(row)
 
     def set_role(self, actor: Actor, user_id: str, role: Role | str) -> None:
         """Give a person another role."""
@@ -94,11 +95,11 @@ class Users:
         actor.require_super_admin()
         with self._store.read() as connection:
             name = connection.scalar(select(users.c.name).where(users.c.id == user_id))
-        check_rule(password, name or "")
+        check_password_rule(password, name or "")
         self._change(actor, "user.password", user_id, password_hash=hash_password(password))
 
     def change_own_password(self, actor: Actor, old: str, new: str) -> None:
-        """Change one's own password; every session of the person ends, this one included."""
+        """Change the actor's own password; every session of the person ends, this one included."""
         tries = by_name(actor.name)
         self._throttle.spend(tries)
         with self._store.read() as connection:
@@ -107,29 +108,29 @@ class Users:
             raise InvalidInput("The current password is not right.", field="old")
         with self._store.write() as connection:
             self._throttle.refund(connection, tries)
-        check_rule(new, actor.name)
+        check_password_rule(new, actor.name)
         self._change(actor, "user.own_password", actor.user_id or "", password_hash=hash_password(new))
 
     def _change(self, actor: Actor, action: str, user_id: str, **values: Any) -> None:
         with self._store.write() as connection:
             _lock_super_admins(connection)
-            before = connection.execute(select(users.c.name, users.c.role).where(users.c.id == user_id)).one_or_none()
-            if before is None:
+            user = connection.execute(select(users.c.name, users.c.role).where(users.c.id == user_id)).one_or_none()
+            if user is None:
                 raise NotFound("There is no such user.")
             connection.execute(update(users).where(users.c.id == user_id).values(**values))
-            told = {"role": values["role"], "before": before.role} if "role" in values else {}
-            audit.record(connection, actor, action, before.name, **told)
+            detail = {"role": values["role"], "before": user.role} if "role" in values else {}
+            audit.record(connection, actor, action, user.name, **detail)
             _require_a_super_admin(connection)
             connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
 
 
-def new_row(name: str, password: str, role: Role | str) -> dict[str, Any]:
-    """The row of a new account, checked and hashed."""
+def build_row(name: str, password: str, role: Role | str) -> dict[str, Any]:
+    """Build the row of a new account, its name checked and its password hashed."""
     name = name.strip()
     if not _NAME.fullmatch(name) or len(name.casefold()) > 80:
         why = "It has 2 to 80 letters, digits or . _ @ + - and no spaces."
         raise InvalidInput("The user name can't be used.", why, "Choose another one.", field="name")
-    check_rule(password, name)
+    check_password_rule(password, name)
     return {
         "id": new_id(),
         "name": name,
@@ -143,7 +144,7 @@ def new_row(name: str, password: str, role: Role | str) -> dict[str, Any]:
 
 
 def parse_role(role: Role | str) -> Role:
-    """A role by its name; InvalidInput lists the four."""
+    """Return the role of a name; raises InvalidInput with the four names."""
     try:
         return Role(role)
     except ValueError as error:
@@ -162,6 +163,6 @@ def _require_a_super_admin(connection: Connection) -> None:
         raise Conflict("One active super-admin has to remain.", "", "Give somebody else that role first.")
 
 
-def _user(row: RowMapping | dict[str, Any]) -> User:
+def _build_user(row: RowMapping | dict[str, Any]) -> User:
     names = ("id", "name", "is_active", "created_at", "last_login_at")
     return User(**{name: row[name] for name in names}, role=Role(row["role"]))

@@ -127,7 +127,7 @@ class Draft:
     thresholds: Sequence[int] = DEFAULT_THRESHOLDS
     block_unpriced: bool = False
 
-    def checked(self) -> dict[str, Any]:
+    def to_columns(self) -> dict[str, Any]:
         """As columns; InvalidInput names the field that can't be used."""
         if not 0 < self.limit_nano <= _HIGHEST_LIMIT:
             raise InvalidInput(

@@ -137,7 +137,7 @@ class Budgets:
         """Make one; `subject` is a name or an id. It begins with what the ledger shows of its window already."""
         actor.require(Permission.MANAGE_PROVIDERS)
         scope, period = _one_of(Scope, scope, "scope"), _one_of(Period, period, "period")
-        row = Draft(limit_nano, is_hard, thresholds, block_unpriced).checked()
+        row = Draft(limit_nano, is_hard, thresholds, block_unpriced).to_columns()
         moment, budget_id = now or utc_now(), new_id()
         window = window_at(period, moment)
         row |= {"id": budget_id, "scope": scope, "period": period, "window_starts_at": window.start}
@@ -182,7 +182,7 @@ class Budgets:
                 row.is_hard if is_hard is None else is_hard,
                 row.thresholds if thresholds is None else thresholds,
                 row.block_unpriced if block_unpriced is None else block_unpriced,
-            ).checked()
+            ).to_columns()
             connection.execute(update(budgets).where(_B.id == budget_id).values(**changed, updated_at=moment))
             starts_at = begin(connection, budget_id, row.period, max(moment, row.window_starts_at))
             current = (_W.budget_id == budget_id, _W.starts_at == starts_at)

@@ -23,15 +23,17 @@ from lib.budgets.refusal import Refusal
 from lib.budgets.subjects import labels
 from lib.budgets.windows import Charge, OpenWindow, amount_charged, applying, kept, lock
 from lib.db.bulk import insert_rows
-from lib.db.quick import Quick, together
+from lib.db.compiled_statements import CompiledStatement, pipeline_statements
 from lib.db.tables import budget_holds, budget_windows, open_calls, processes, usage_logs
 
 HOLD_LASTS = timedelta(hours=1)  # then the sweep asks the ledger what became of the call
 _MOST_IDS = 500  # in one statement
 _H, _W = budget_holds.c, budget_windows.c
 _WINDOW = (_W.budget_id == bindparam("of_budget"), _W.starts_at == bindparam("of_start"))
-_HOLD = Quick(update(budget_windows).where(*_WINDOW).values(held_nano_usd=_W.held_nano_usd + bindparam("amount")))
-_SETTLE = Quick(
+_HOLD = CompiledStatement(
+    update(budget_windows).where(*_WINDOW).values(held_nano_usd=_W.held_nano_usd + bindparam("amount"))
+)
+_SETTLE = CompiledStatement(
     update(budget_windows)
     .where(*_WINDOW)
     .values(
@@ -41,7 +43,7 @@ _SETTLE = Quick(
     )
     .returning(_W.spent_nano_usd, _W.limit_nano_usd)
 )
-_CLAIM = Quick(
+_CLAIM = CompiledStatement(
     delete(budget_holds)
     .where(_H.log_id.in_(bindparam("log_ids", expanding=True)))
     .returning(_H.log_id, _H.budget_id, _H.starts_at, _H.amount_nano_usd)
@@ -105,7 +107,7 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
         if window.taken
     ]
     if rows:
-        with together(connection):
+        with pipeline_statements(connection):
             insert_rows(connection, budget_holds, rows)
             if taken:
                 _HOLD.run(connection, taken)

@@ -25,7 +25,7 @@ from lib.budgets.holds import HOLD_LASTS, add_held, with_new
 from lib.budgets.windows import Charge, applying, lock
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
-from lib.db.quick import Quick
+from lib.db.compiled_statements import CompiledStatement
 from lib.db.tables import budget_holds
 
 LASTS_S = 0.1  # a grant; and how long the calls are counted that ask for one
@@ -34,16 +34,16 @@ _CALLS_AHEAD, _LEAST_CALLS = 128, 4  # how many a lease is for; a smaller one th
 _SHARE = 8  # of what is left in a window, one part
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _H = budget_holds.c
-_LEASED = Quick(
+_LEASED = CompiledStatement(
     select(_H.budget_id, _H.starts_at, _H.amount_nano_usd, _H.expires_at).where(_H.log_id == bindparam("of"))
 )
 _OURS = (_H.log_id == bindparam("of"), _H.budget_id == bindparam("of_budget"))
-_CHANGE = Quick(
+_CHANGE = CompiledStatement(
     update(budget_holds)
     .where(*_OURS)
     .values(starts_at=bindparam("start"), amount_nano_usd=bindparam("amount"), expires_at=bindparam("until"))
 )
-_END = Quick(delete(budget_holds).where(*_OURS))
+_END = CompiledStatement(delete(budget_holds).where(*_OURS))
 
 
 class Lease:

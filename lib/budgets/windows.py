@@ -27,13 +27,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.budgets.budget import COLUMN, CallFacts, Scope, Window, window_at
-from lib.db.quick import Quick, execute, together
+from lib.db.compiled_statements import CompiledStatement, execute, pipeline_statements
 from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, open_calls, usage_logs
 
 Charge = tuple[str, datetime]  # what a cost goes to: a budget, and the start of its window
 _MOST_KEPT = 1_000  # sets of subjects
 _B, _W = budgets.c, budget_windows.c
-_OF_SUBJECTS = Quick(
+_OF_SUBJECTS = CompiledStatement(
     select(
         *(_B[name] for name in ("id", "scope", "subject", "period", "is_hard", "block_unpriced", "window_starts_at")),
         _W.ends_at,
@@ -47,7 +47,7 @@ _OF_SUBJECTS = Quick(
     pairs=("subjects",),
 )
 
-_LOCK = Quick(select(ledger_clock.c.id).where(ledger_clock.c.id == 1).with_for_update())
+_LOCK = CompiledStatement(select(ledger_clock.c.id).where(ledger_clock.c.id == 1).with_for_update())
 
 
 @dataclass
@@ -172,7 +172,7 @@ def _read_locked(connection: Connection, asked: dict[str, Any]) -> list[Any]:
     subjects = tuple(asked["subjects"])
     if subjects not in expected and not _OF_SUBJECTS.all(connection, asked):
         return []
-    with together(connection):
+    with pipeline_statements(connection):
         lock(connection)
         found = _OF_SUBJECTS.all(connection, asked)
     if len(expected) >= _MOST_KEPT or not found:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from lib.access.limits import Claim, RateLimits, Verdict
+from lib.access.limits import Claim, LimitDecision, RateLimits
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import Charged, Want, reserve_many, settle_many
 from lib.budgets.refusal import Refusal
@@ -40,7 +40,7 @@ class Answer(Struct, frozen=True):
 
     refusal: Throttled | None = None
     kind: ErrorKind | None = None
-    standing: Verdict = Verdict()
+    standing: LimitDecision = LimitDecision()
     is_bounded: bool = False
 
 

@@ -14,7 +14,7 @@ from lib.budgets.holds import Charged, settle_many
 from lib.calls import admission
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
-from lib.db.quick import Quick
+from lib.db.compiled_statements import CompiledStatement
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
@@ -22,9 +22,9 @@ _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
 _NEWER_COLUMNS = {"fees_nano_usd": 0, "service_tier": "", "usage_details": None, "dropped_fields": ""}
 _MOMENTS = ("started_at", "finished_at")  # of a row; in a record they are texts
 _IDS: Any = bindparam("ids", expanding=True)
-_THERE = Quick(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
-_END = Quick(delete(open_calls).where(open_calls.c.id.in_(_IDS)))
-_SEQUENCE = Quick(
+_THERE = CompiledStatement(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
+_END = CompiledStatement(delete(open_calls).where(open_calls.c.id.in_(_IDS)))
+_SEQUENCE = CompiledStatement(
     update(ledger_clock)
     .where(ledger_clock.c.id == 1)
     .values(change_seq=ledger_clock.c.change_seq + bindparam("count"))

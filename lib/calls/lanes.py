@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lib.calls.lookups import Lookups
 from lib.calls.request import CallRequest, Target, text_of
-from lib.configs.effective import REQUEST, Effective, settled
+from lib.configs.effective import REQUEST, EffectiveParameters, drop_unsupported
 from lib.configs.routing import Deployment
 from lib.errors import InvalidInput
 from lib.providers import own_words, parameter_rules, support
@@ -28,7 +28,7 @@ class Judge:
 
     request: CallRequest
     lookups: Lookups
-    found: Effective
+    found: EffectiveParameters
     policy: str
     system: str
 
@@ -46,15 +46,15 @@ class Judge:
 
     def _in_its_lane(
         self, endpoint: Endpoint, model: str, facts: ModelFacts
-    ) -> tuple[Wire | None, Effective, tuple[str, ...]]:
+    ) -> tuple[Wire | None, EffectiveParameters, tuple[str, ...]]:
         """The program's request where it can be relayed, the parameters, and what else is lost on that way."""
         if (written := self.request.wire) is not None and self._can_relay(endpoint, model):
-            effective = settled(self._judged(endpoint, facts, written), self.policy, model)
+            effective = drop_unsupported(self._judged(endpoint, facts, written), self.policy, model)
             wire, lost = _with_ours(written, effective, self.system)
             if wire is not None:
                 return wire, replaced(effective, parameters=_without(effective.parameters, lost)), lost
         _check_translatable(self.request, model)
-        effective = settled(self._judged(endpoint, facts, None), self.policy, model)
+        effective = drop_unsupported(self._judged(endpoint, facts, None), self.policy, model)
         return None, effective, _lost_in_translation(self.request)
 
     def _of_texts(self, endpoint: Endpoint, deployment: Deployment, asked: ModelRequest) -> Target:
@@ -74,7 +74,7 @@ class Judge:
         wire = self.request.wire
         return wire is not None and speaks(endpoint.kind, wire.protocol) and not model.startswith("responses/")
 
-    def _judged(self, endpoint: Endpoint, facts: ModelFacts, wire: Wire | None) -> Effective:
+    def _judged(self, endpoint: Endpoint, facts: ModelFacts, wire: Wire | None) -> EffectiveParameters:
         """The parameters, and those that the model does not take: by what is known of it, and by who wrote them."""
         found, kind, program = self.found, endpoint.kind, self.request.wire
         parameters = parameter_rules.check(found.parameters)
@@ -89,7 +89,7 @@ class Judge:
         return replaced(found, parameters=parameters, unsupported=unsupported)
 
 
-def _with_ours(wire: Wire, effective: Effective, system: str) -> tuple[Wire | None, tuple[str, ...]]:
+def _with_ours(wire: Wire, effective: EffectiveParameters, system: str) -> tuple[Wire | None, tuple[str, ...]]:
     """The program's request with what the configuration adds, and what of that it leaves no room for.
 
     None when the protocol has no word for something: the request is then translated.

@@ -23,7 +23,7 @@ from lib.calls.closing import Closing
 from lib.calls.rescue import made_writable
 from lib.calls.spool import Spool
 from lib.calls.unspooled import Unspooled
-from lib.db.engine import Busy, Direct, Store
+from lib.db.engine import Busy, NonBlockingConnection, Store
 from lib.db.failures import was_lost
 from lib.errors import LLMManagerError
 
@@ -45,7 +45,7 @@ class Ledger:
 
     def __init__(self, store: Store, spool: Spool, limits: RateLimits) -> None:
         self._store, self._spool, self._limits = store, spool, limits
-        self._direct = store.direct() if store.is_sqlite else None
+        self._direct = store.open_nonblocking() if store.is_sqlite else None
         self._leases = Leases(spool.owner)
         self._thread = ThreadPoolExecutor(1, "ledger")  # its own: the loop's may all wait for what is written here
         self._opening: list[Opening] = []
@@ -215,7 +215,7 @@ class Ledger:
             self._rows = 0
             asyncio.get_running_loop().run_in_executor(None, self._store.checkpoint)
 
-    def _try_here(self, direct: Direct, batch: Batch) -> Written:
+    def _try_here(self, direct: NonBlockingConnection, batch: Batch) -> Written:
         with direct as connection:
             return self._checked(batch, write(connection, batch, self._limits))
 

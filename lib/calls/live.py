@@ -15,7 +15,7 @@ from msgspec import Struct, to_builtins
 from msgspec import field as new
 from msgspec.structs import replace
 
-from lib.access.limits import Claim, Verdict
+from lib.access.limits import Claim, LimitDecision
 from lib.calls import content
 from lib.calls.billed import as_billed, as_cut
 from lib.calls.estimate import estimate_tokens
@@ -225,7 +225,7 @@ class LiveCall:
         self.ended_at: float | None = None
         self.row: dict[str, Any] | None = None
         self.claim: Claim | None = None  # what the current attempt took of the limits
-        self.standing = Verdict()  # how the limits stood when the call opened
+        self.standing = LimitDecision()  # how the limits stood when the call opened
         self.is_counted = False  # by limits, whatever attempts follow
         self.retry_after: float | None = None  # seconds, where a refusal says; inf: no waiting helps
         messages = first.model_request.messages

@@ -50,7 +50,7 @@ class Lookups:
         def read() -> Configuration:
             provider_name, _, model = name.partition("/")
             provider = self._providers.get(actor, provider_name)
-            return Configuration.of_model(provider.id, provider.name, provider.kind, model)
+            return Configuration.make_for_model(provider.id, provider.name, provider.kind, model)
 
         return self._ask(("model", name), read)
 

@@ -17,9 +17,9 @@ from lib.calls.lanes import Judge, is_empty
 from lib.calls.lookups import KeptLookups, Lookups
 from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target, text_of
 from lib.configs.configuration import Configuration
-from lib.configs.effective import effective
+from lib.configs.effective import compute_effective
 from lib.configs.routing import Deployment, Routing
-from lib.configs.scope import in_scope
+from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput, NotFound, UserError
 from lib.fast_json import encode
 from lib.providers.chunks import ModelRequest, Wire
@@ -45,7 +45,7 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
         )
     app = request.app or configuration.app
     matching = lookups.overrides(actor, app, request.context, configuration.id)
-    found = effective(configuration.parameters, matching, request.parameters)
+    found = compute_effective(configuration.parameters, matching, request.parameters)
     system = configuration.system_prompt if request.system_prompt is None else request.system_prompt
     asked = ModelRequest(configuration.model, _messages(request, system), {}, request.stream, texts=request.texts)
     routing = Routing.from_record(configuration.routing)
@@ -103,10 +103,10 @@ def _tagged(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
 def _configuration(request: CallRequest, lookups: Lookups) -> Configuration:
     actor, name, model = request.actor, request.configuration, request.model
     if model is not None:
-        return in_scope(actor, model, lambda: lookups.of_model(actor, model))
+        return find_in_scope(actor, model, lambda: lookups.of_model(actor, model))
     if name is None:
-        return in_scope(actor, None, lambda: lookups.default_for(actor, request.app or "playground"))
-    return in_scope(actor, name, lambda: lookups.configuration(actor, name))
+        return find_in_scope(actor, None, lambda: lookups.default_for(actor, request.app or "playground"))
+    return find_in_scope(actor, name, lambda: lookups.configuration(actor, name))
 
 
 def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:

@@ -9,28 +9,28 @@ from lib.errors import InvalidInput
 from lib.files.text import decode_text
 
 
-def count(text: str) -> int:
-    """A whole number above zero."""
+def parse_count(text: str) -> int:
+    """Read a whole number above zero from a command's argument."""
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
 
 
-def day(text: str) -> date:
-    """A day as YYYY-MM-DD."""
+def parse_day(text: str) -> date:
+    """Read a day written as YYYY-MM-DD."""
     try:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day; write it as 2026-10-31") from None
 
 
-def names(text: str) -> list[str]:
-    """Names parted by commas, each once."""
+def parse_names(text: str) -> list[str]:
+    """Read names parted by commas; each stands in the list once, in the order given."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def pair(text: str) -> tuple[str, str]:
-    """`a=b`."""
+def parse_pair(text: str) -> tuple[str, str]:
+    """Read `NAME=VALUE` as (name, value)."""
     name, sign, value = text.partition("=")
     if not (name and sign and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
@@ -38,7 +38,7 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def read_text(path: Path | str) -> str:
-    """The text of a file, or of standard input (`-`), without a mark, lines ended plainly."""
+    """Read a file, or standard input for `-`, as text without a byte order mark; raises InvalidInput."""
     try:
         return decode_text(sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes())
     except OSError as error:

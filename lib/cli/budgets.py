@@ -5,8 +5,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from lib.cli import output
-from lib.cli.arguments import count, names
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.arguments import parse_count, parse_names
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import UserError
 
 SCOPES = ("global", "provider", "configuration", "app", "user", "key")
@@ -14,15 +14,17 @@ PERIODS = ("day", "week", "month")
 
 
 def add_commands(commands: Any) -> None:
-    """Register `budgets`."""
+    """Register the command `budgets` with its actions."""
     actions = commands.add_parser("budgets", help="how much may be spent on what").add_subparsers(
         metavar="ACTION", required=True
     )
     command = actions.add_parser("add", help="set a budget")
     _add_which(command)
-    command.add_argument("--limit", type=dollars, required=True, metavar="USD")
+    command.add_argument("--limit", type=parse_dollars, required=True, metavar="USD")
     command.add_argument("--soft", action="store_true", help="tell only, never stop a call")
-    command.add_argument("--thresholds", type=percents, default=(50, 80, 100), metavar="P[,P]", help="percents to tell")
+    command.add_argument(
+        "--thresholds", type=parse_percents, default=(50, 80, 100), metavar="P[,P]", help="percents to tell"
+    )
     command.add_argument("--block-unpriced", action="store_true", help="stop calls of models without a price too")
     command.set_defaults(run=add)
     command = actions.add_parser("list", help="list budgets")
@@ -36,29 +38,33 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--app", help="default: the configuration's")
     command.add_argument("--user", metavar="NAME", help="who makes the call")
     command.add_argument("--key", metavar="ID", help="an API key's id")
-    command.add_argument("--prompt-tokens", type=count, default=1000, metavar="N")
-    command.add_argument("--max-tokens", type=count, metavar="N")
+    command.add_argument("--prompt-tokens", type=parse_count, default=1000, metavar="N")
+    command.add_argument("--max-tokens", type=parse_count, metavar="N")
     output.add_json_option(command)
     command.set_defaults(run=check)
 
 
 def _add_which(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--scope", type=scope, required=True, metavar="SCOPE:NAME", help=f"global, or one of {', '.join(SCOPES[1:])}"
+        "--scope",
+        type=parse_scope,
+        required=True,
+        metavar="SCOPE:NAME",
+        help=f"global, or one of {', '.join(SCOPES[1:])}",
     )
     command.add_argument("--period", choices=PERIODS, required=True)
 
 
-def scope(text: str) -> tuple[str, str]:
-    """`app:support-bot` as scope and name; `global` has none."""
+def parse_scope(text: str) -> tuple[str, str]:
+    """Read `app:support-bot` as (scope, name); `global` has an empty name."""
     kind, _, name = text.partition(":")
     if kind in SCOPES and (bool(name) or kind == "global"):
         return kind, name
     raise argparse.ArgumentTypeError(f"{text!r} is not a scope; write global, or app:NAME, user:NAME, key:ID …")
 
 
-def dollars(text: str) -> Decimal:
-    """An amount of US dollars above zero."""
+def parse_dollars(text: str) -> Decimal:
+    """Read an amount of US dollars above zero."""
     try:
         amount = Decimal(text)
     except InvalidOperation:
@@ -68,9 +74,9 @@ def dollars(text: str) -> Decimal:
     raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars above zero")
 
 
-def percents(text: str) -> tuple[int, ...]:
-    """Percents parted by commas."""
-    return tuple(count(part) for part in names(text))
+def parse_percents(text: str) -> tuple[int, ...]:
+    """Read percents parted by commas."""
+    return tuple(parse_count(part) for part in parse_names(text))
 
 
 def add(arguments: argparse.Namespace) -> None:
@@ -78,8 +84,8 @@ def add(arguments: argparse.Namespace) -> None:
     from lib.money import format_money, format_sum, nano_from_usd
 
     kind, name = arguments.scope
-    with opened_services() as services:
-        made = services.budgets.create(
+    with open_services() as services:
+        state = services.budgets.create(
             OPERATOR,
             scope=kind,
             subject=name,
@@ -89,15 +95,18 @@ def add(arguments: argparse.Namespace) -> None:
             thresholds=arguments.thresholds,
             block_unpriced=arguments.block_unpriced,
         )
-    spent = format_sum(made.now.spent_nano, made.now.unpriced_calls)
-    print(f"Set {format_money(made.now.limit_nano)} per {made.budget.period} for {_about(made)}; {spent} is spent.")
+    spent = format_sum(state.now.spent_nano, state.now.unpriced_calls)
+    print(
+        f"Set {format_money(state.now.limit_nano)} per {state.budget.period} for {_describe_scope(state)}; "
+        f"{spent} is spent."
+    )
 
 
 def list_budgets(arguments: argparse.Namespace) -> None:
     """Print every budget as it stands now."""
     from lib.money import usd_from_nano
 
-    with opened_services() as services:
+    with open_services() as services:
         rows = [
             {
                 "scope": str(state.budget.scope),
@@ -123,20 +132,20 @@ def list_budgets(arguments: argparse.Namespace) -> None:
 
 def remove(arguments: argparse.Namespace) -> None:
     """Remove a budget; the calls stay."""
-    with opened_services() as services:
+    with open_services() as services:
         kind, name = arguments.scope
-        found = services.budgets.find(OPERATOR, kind, name, arguments.period)
-        services.budgets.delete(OPERATOR, found.budget.id)
-    print(f"Removed the budget per {found.budget.period} for {_about(found)}.")
+        state = services.budgets.find(OPERATOR, kind, name, arguments.period)
+        services.budgets.delete(OPERATOR, state.budget.id)
+    print(f"Removed the budget per {state.budget.period} for {_describe_scope(state)}.")
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Ask every budget that applies; UserError when one would stop the call."""
+    """Print what each budget that applies says to a call; raises UserError when one would stop it."""
     from lib.budgets.dry_run import dry_run
     from lib.money import format_money, usd_from_nano
 
-    with opened_services() as services:
-        asked = dry_run(
+    with open_services() as services:
+        assessment = dry_run(
             OPERATOR,
             services.budgets,
             services.prices,
@@ -150,31 +159,36 @@ def check(arguments: argparse.Namespace) -> None:
         )
     rows = [
         {
-            "budget": _about(verdict.state),
+            "budget": _describe_scope(verdict.state),
             "period": str(verdict.state.budget.period),
             "passes": verdict.refusal is None,
             "spent_usd": usd_from_nano(verdict.state.now.spent_nano),
             "limit_usd": usd_from_nano(verdict.state.now.limit_nano),
         }
-        for verdict in asked.own.verdicts
+        for verdict in assessment.own.verdicts
     ]
     if arguments.json:
-        usd = None if asked.own.amount_nano is None else usd_from_nano(asked.own.amount_nano)
-        instead = asked.instead and f"{asked.instead.provider}/{asked.instead.model}"
-        shown = {"passes": asked.passes, "most_usd": usd, "budgets": rows, "instead": instead}
-        output.show_one(shown, as_json=True)
+        usd = None if assessment.own.amount_nano is None else usd_from_nano(assessment.own.amount_nano)
+        instead = assessment.instead and f"{assessment.instead.provider}/{assessment.instead.model}"
+        record = {"passes": assessment.passes, "most_usd": usd, "budgets": rows, "instead": instead}
+        output.show_record(record, as_json=True)
     else:
         most = {None: "Nobody knows what the call costs.", 0: "The call is free."}
-        print(most.get(asked.own.amount_nano, f"The call may cost up to {format_money(asked.own.amount_nano)}."))
+        print(
+            most.get(assessment.own.amount_nano, f"The call may cost up to {format_money(assessment.own.amount_nano)}.")
+        )
         output.show(rows, as_json=False, empty="No budget applies to it.")
-        if asked.instead is not None:
-            print(f"A budget stops it there; it would go to {asked.instead.provider}/{asked.instead.model} instead.")
-    refusal = next((verdict.refusal for verdict in asked.own.verdicts if verdict.refusal), None)
-    if refusal is not None and asked.instead is None:
+        if assessment.instead is not None:
+            print(
+                "A budget stops it there; it would go to "
+                f"{assessment.instead.provider}/{assessment.instead.model} instead."
+            )
+    refusal = next((verdict.refusal for verdict in assessment.own.verdicts if verdict.refusal), None)
+    if refusal is not None and assessment.instead is None:
         raise UserError(refusal.title, refusal.why, refusal.fix)
 
 
-def _about(state: Any) -> str:
-    """`everything`, or `app support-bot`."""
+def _describe_scope(state: Any) -> str:
+    """Say what a budget is about: `everything`, or `app support-bot`."""
     budget = state.budget
     return str(budget.label) if budget.scope == "global" else f"{budget.scope} {budget.label}"

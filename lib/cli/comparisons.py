@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lib.cli import output
-from lib.cli.arguments import names, pair
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.arguments import parse_names, parse_pair
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 
 def add_commands(actions: Any) -> None:
-    """Register both below `stats`."""
+    """Register `whatif` and `reconcile` below `stats`."""
     from lib.cli.usage import add_range
 
     command = actions.add_parser("whatif", help="what past calls would have cost on other models")
-    command.add_argument("--model", type=names, default=[], metavar="M[,M]", help="provider/model, for all traffic")
-    command.add_argument("--move", type=pair, action="append", default=[], metavar="VALUE=M", help="one value's model")
+    command.add_argument(
+        "--model", type=parse_names, default=[], metavar="M[,M]", help="provider/model, for all traffic"
+    )
+    command.add_argument(
+        "--move", type=parse_pair, action="append", default=[], metavar="VALUE=M", help="one value's model"
+    )
     command.add_argument("--by", default="app", metavar="D", help="app, model, configuration, provider or user")
     add_range(command)
     command.add_argument("--format", choices=["csv", "json"], default="csv")
@@ -34,10 +38,10 @@ def add_commands(actions: Any) -> None:
         "file", nargs="+", type=Path, metavar="FILE", help="CSV or JSON of OpenAI or Anthropic; or any"
     )
     command.add_argument(
-        "--map", type=pair, action="append", default=[], metavar="FIELD=COLUMN", help="of other tables"
+        "--map", type=parse_pair, action="append", default=[], metavar="FIELD=COLUMN", help="of other tables"
     )
-    command.add_argument("--provider", type=names, default=[], metavar="P[,P]", help="providers to compare with")
-    command.add_argument("--zone", type=_zone, default=ZoneInfo("UTC"), metavar="ZONE", help="of the file's days")
+    command.add_argument("--provider", type=parse_names, default=[], metavar="P[,P]", help="providers to compare with")
+    command.add_argument("--zone", type=_parse_zone, default=ZoneInfo("UTC"), metavar="ZONE", help="of the file's days")
     command.add_argument("--by", choices=["day-model", "model", "day"], default="day-model")
     command.add_argument("--format", choices=["csv", "json"], default="csv")
     command.set_defaults(run=reconcile)
@@ -45,24 +49,24 @@ def add_commands(actions: Any) -> None:
 
 def what_if(arguments: argparse.Namespace) -> None:
     """Print what traffic has cost and would have, for each value and model."""
-    from lib.cli.usage import moments
+    from lib.cli.usage import to_moments
     from lib.statistics import moves
     from lib.statistics.filters import StatisticsFilter
     from lib.statistics.whatif import BY
 
-    by = next((one for one in BY if one.value == arguments.by), None)
+    by = next((dimension for dimension in BY if dimension.value == arguments.by), None)
     if by is None:
         raise InvalidInput(f"There is no dimension {arguments.by} here.", "", f"Choose of {', '.join(BY)}.", field="by")
     if bool(arguments.model) == bool(arguments.move):
         raise InvalidInput("Which model?", "", "Give --model, or --move for each value, and not both.")
-    start, end = moments(arguments.first, arguments.last)
-    with opened_services() as services:
-        asked, where = services.what_if, StatisticsFilter(start, end)
+    start, end = to_moments(arguments.first, arguments.last)
+    with open_services() as services:
+        traffic = StatisticsFilter(start, end)
         if arguments.model:
-            found = asked.compare(OPERATOR, where, arguments.model, by)
+            comparison = services.what_if.compare(OPERATOR, traffic, arguments.model, by)
         else:
-            found = asked.plan(OPERATOR, where, dict(arguments.move), by)
-        _print(services, moves.table(found, by), arguments.format, "statistics.whatif")
+            comparison = services.what_if.plan(OPERATOR, traffic, dict(arguments.move), by)
+        _print(services, moves.table(comparison, by), arguments.format, "statistics.whatif")
 
 
 def reconcile(arguments: argparse.Namespace) -> None:
@@ -74,13 +78,15 @@ def reconcile(arguments: argparse.Namespace) -> None:
     from lib.statistics.filters import StatisticsFilter
 
     mapping = dict(arguments.map) or None
-    invoice = invoices.joined(invoices.read(_bytes(path), mapping) for path in arguments.file)
-    with opened_services() as services:
-        where = StatisticsFilter(providers=tuple(arguments.provider))
-        found = services.reconcile.compare(OPERATOR, invoice, where, arguments.zone)
-        gaps = {"day-model": found.gaps, "model": found.by_model, "day": found.by_day}[arguments.by]
+    invoice = invoices.joined(invoices.read(_read_bytes(path), mapping) for path in arguments.file)
+    with open_services() as services:
+        ledger_filter = StatisticsFilter(providers=tuple(arguments.provider))
+        reconciliation = services.reconcile.compare(OPERATOR, invoice, ledger_filter, arguments.zone)
+        gaps = {"day-model": reconciliation.gaps, "model": reconciliation.by_model, "day": reconciliation.by_day}[
+            arguments.by
+        ]
         _print(services, reconcile.table(gaps), arguments.format, "statistics.reconcile")
-    print("\n".join(gap_words.sentences(found)), file=sys.stderr)
+    print("\n".join(gap_words.sentences(reconciliation)), file=sys.stderr)
     _refuse_unread(invoice)
 
 
@@ -103,14 +109,14 @@ def _print(services: "Services", table: "pd.DataFrame", form: str, action: str) 
     output.write_bytes([{"csv": frames.as_csv, "json": frames.as_json}[form](table)])
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{path} can't be read.", error.strerror or "", "Name a file.") from None
 
 
-def _zone(text: str) -> ZoneInfo:
+def _parse_zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):

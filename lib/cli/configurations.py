@@ -4,13 +4,13 @@ import argparse
 from typing import Any
 
 from lib.cli import output
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import UserError
 from lib.providers.kinds import ProviderKind
 
 
 def add_commands(commands: Any) -> None:
-    """Register `configs` and `test-config`."""
+    """Register the commands `configs` and `test-config`."""
     actions = commands.add_parser("configs", help="which model an app uses, and how").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -32,14 +32,14 @@ def add_commands(commands: Any) -> None:
 
 def list_configurations(arguments: argparse.Namespace) -> None:
     """Print every configuration."""
-    with opened_services() as services:
+    with open_services() as services:
         rows = [
             {
                 "slug": configuration.slug,
                 "app": configuration.app,
                 "provider": configuration.provider_name,
                 "model": configuration.model,
-                "state": state(configuration.needs),
+                "state": describe_state(configuration.needs),
                 "default": "everywhere" if configuration.is_global_default else configuration.is_default,
             }
             for configuration in services.configurations.list(OPERATOR, arguments.app)
@@ -47,14 +47,14 @@ def list_configurations(arguments: argparse.Namespace) -> None:
     output.show(rows, as_json=arguments.json, empty="No configurations yet.")
 
 
-def state(needs: str | None) -> str:
-    """What keeps a configuration from working, in words."""
+def describe_state(needs: str | None) -> str:
+    """Say in words what keeps a configuration from working (`ready` where nothing does)."""
     return {None: "ready", "off": "off", "provider off": "provider off"}.get(needs, f"needs {needs}")
 
 
 def add(arguments: argparse.Namespace) -> None:
     """Make a configuration of a provider's model for an app."""
-    with opened_services() as services:
+    with open_services() as services:
         configuration = services.configurations.create(
             OPERATOR, slug=arguments.slug, app=arguments.app, provider=arguments.provider, model=arguments.model
         )
@@ -66,7 +66,7 @@ def test(arguments: argparse.Namespace) -> None:
     from lib.calls.connection import check_connection
     from lib.providers.adapters import warm
 
-    with opened_services() as services:
+    with open_services() as services:
         configuration = services.configurations.get(OPERATOR, arguments.slug)
         if configuration.provider_kind != ProviderKind.SCRIPTED:
             warm().join()  # so that the latency is the provider's, not our import's
@@ -82,6 +82,6 @@ def test(arguments: argparse.Namespace) -> None:
         "log_id": check.log_id,
     }
     if check.ok or arguments.json:
-        output.show_one(result, as_json=arguments.json)
+        output.show_record(result, as_json=arguments.json)
     if not check.ok:
         raise UserError(f"{configuration.slug} does not work.", check.message)

@@ -43,7 +43,7 @@ def as_parquet(frame: "pd.DataFrame") -> bytes:
 
 
 def _rows(frame: "pd.DataFrame") -> list[tuple[Any, ...]]:
-    """Rows of plain values; None for what is missing."""
+    """List the rows of a frame as tuples of plain Python values; None for what is missing."""
     return list(zip(*(_column(frame, str(name)) for name in frame.columns), strict=True))
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from lib.imports import Preview
+    from lib.imports import ImportPreview
 
 _KINDS = (
     *("auto", "llm-manager", "litellm", "openai-usage", "openai-costs", "anthropic-usage", "anthropic-costs"),
@@ -24,7 +24,7 @@ _SHOWN = ("started_at", "provider", "model", "app", "user_name", "calls", "total
 
 
 def add_commands(commands: Any) -> None:
-    """Register `usage` and `import`."""
+    """Register the commands `usage` and `import`."""
     actions = commands.add_parser("usage", help="past usage from other programs").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -69,54 +69,54 @@ def import_file(arguments: argparse.Namespace) -> None:
         file = arguments.file.open("rb")
     except OSError as error:
         raise InvalidInput(f"{arguments.file} can't be read.", f"{error.strerror}.", "Choose another file.") from None
-    with file, opened_services() as services:
+    with file, open_services() as services:
         source = Source(file, arguments.file.name)
         if arguments.preview:
-            found = services.imports.preview(OPERATOR, source, wishes)
-            _show(found)
-            _end_with_left_out(found.left_out)
+            preview = services.imports.preview(OPERATOR, source, wishes)
+            _show(preview)
+            _end_with_left_out(preview.left_out)
             return
-        batch = services.imports.run(OPERATOR, source, wishes, _progress())
+        batch = services.imports.run(OPERATOR, source, wishes, _make_progress())
     print(f"Imported {batch.rows:,} rows of {batch.calls:,} calls. Undo: python -m lib usage undo {batch.id}")
     _end_with_left_out(batch.left_out)
 
 
 def list_imports(arguments: argparse.Namespace) -> None:
     """Print every import."""
-    with opened_services() as services:
-        found = services.imports.list(OPERATOR)
+    with open_services() as services:
+        batches = services.imports.list(OPERATOR)
     names = ("id", "at", "user_name", "file_name", "format", "state", "rows", "calls")
-    rows = [{name: getattr(batch, name) for name in names} | _sums(batch) for batch in found]
+    rows = [{name: getattr(batch, name) for name in names} | _describe_sums(batch) for batch in batches]
     output.show(rows, as_json=arguments.json, empty="Nothing was imported.")
 
 
 def undo(arguments: argparse.Namespace) -> None:
-    """Take a batch out."""
-    with opened_services() as services:
-        found = [one.id for one in services.imports.list(OPERATOR) if one.id.startswith(arguments.batch)]
-        removed = services.imports.undo(OPERATOR, found[0] if len(found) == 1 else arguments.batch)
+    """Remove the rows that one import brought."""
+    with open_services() as services:
+        matching_ids = [batch.id for batch in services.imports.list(OPERATOR) if batch.id.startswith(arguments.batch)]
+        removed = services.imports.undo(OPERATOR, matching_ids[0] if len(matching_ids) == 1 else arguments.batch)
     print(f"Removed {removed:,} imported rows. All other calls are untouched.")
 
 
-def _show(found: "Preview") -> None:
-    print(f"{found.label}: {found.rows:,} new rows of {found.calls:,} calls.")
-    output.show([_sums(found)], as_json=False, empty="")
-    rows = [row | _sums_of(row) for row in found.sample[:10]]
+def _show(preview: "ImportPreview") -> None:
+    print(f"{preview.label}: {preview.rows:,} new rows of {preview.calls:,} calls.")
+    output.show([_describe_sums(preview)], as_json=False, empty="")
+    rows = [row | _describe_cost(row) for row in preview.sample[:10]]
     output.show([{name: row[name] for name in _SHOWN} for row in rows], as_json=False, empty="No row is new.")
-    print("Columns: " + ", ".join(f"{field}={column}" for field, column in found.mapping.items()))
-    for name in found.overlaps:
+    print("Columns: " + ", ".join(f"{field}={column}" for field, column in preview.mapping.items()))
+    for name in preview.overlaps:
         print(f"{name} was imported before and covers some of these days. Rows told apart otherwise count twice.")
 
 
-def _sums(found: Any) -> dict[str, Any]:
+def _describe_sums(usage: Any) -> dict[str, Any]:
     from lib.money import usd_from_nano
 
-    cost = None if found.cost_nano_usd is None else usd_from_nano(found.cost_nano_usd)
+    cost = None if usage.cost_nano_usd is None else usd_from_nano(usage.cost_nano_usd)
     names = ("first_at", "last_at", "total_tokens")
-    return {name: getattr(found, name) for name in names} | {"cost_usd": cost, "unpriced_rows": found.unpriced}
+    return {name: getattr(usage, name) for name in names} | {"cost_usd": cost, "unpriced_rows": usage.unpriced}
 
 
-def _sums_of(row: dict[str, Any]) -> dict[str, Any]:
+def _describe_cost(row: dict[str, Any]) -> dict[str, Any]:
     from lib.money import usd_from_nano
 
     return {"cost_usd": None if row["cost_nano_usd"] is None else usd_from_nano(row["cost_nano_usd"])}
@@ -133,8 +133,8 @@ def _end_with_left_out(left_out: Mapping[str, int]) -> None:
         raise SystemExit(1)
 
 
-def _progress() -> Any:
-    """A line that counts, where somebody watches."""
+def _make_progress() -> Any:
+    """Make a function that writes how much was read on one line of the terminal, or one that does nothing."""
     if not sys.stderr.isatty():
         return lambda rows, share: None
 

@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
 
 def migrate(arguments: argparse.Namespace) -> None:
     """Run the missing migrations and say which."""
-    settings = ready_settings()
+    settings = load_ready_settings()
     from lib.db import schema
     from lib.db.engine import Store
 
@@ -35,7 +35,7 @@ def migrate(arguments: argparse.Namespace) -> None:
 
 def serve(arguments: argparse.Namespace) -> None:
     """Check folder, database and port, then become `streamlit run app.py`."""
-    settings = ready_settings()
+    settings = load_ready_settings()
     port = settings.port if arguments.port is None else arguments.port
     require_free_port(port)
     print(f"LLM Manager: http://localhost:{port}", flush=True)
@@ -48,8 +48,8 @@ def serve(arguments: argparse.Namespace) -> None:
     )
 
 
-def ready_settings() -> Settings:
-    """The settings, once the data folder is known to take files."""
+def load_ready_settings() -> Settings:
+    """Load the settings after making sure that the data folder can be written; raises InstallationError."""
     settings = Settings.from_environment()
     settings.require_data_folder()
     return settings

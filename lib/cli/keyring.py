@@ -4,11 +4,11 @@ import argparse
 from typing import Any
 
 from lib.cli import output
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.operator import OPERATOR, open_services
 
 
 def add_commands(commands: Any) -> None:
-    """Register `vault`."""
+    """Register the command `vault` with its actions."""
     actions = commands.add_parser("vault", help="the master key that encrypts provider keys").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
 
 def status(arguments: argparse.Namespace) -> None:
     """Print what there is to know of the key without telling it."""
-    with opened_services() as services:
+    with open_services() as services:
         state = services.master_key.state(OPERATOR)
     record = {
         "source": state.source,
@@ -30,12 +30,12 @@ def status(arguments: argparse.Namespace) -> None:
         "keys": state.keys,
         "in_use": state.in_use,
     }
-    output.show_one(record, as_json=arguments.json)
+    output.show_record(record, as_json=arguments.json)
 
 
 def rotate(arguments: argparse.Namespace) -> None:
     """Rotate, and say how many secrets there were and what is left to do."""
-    with opened_services() as services:
+    with open_services() as services:
         count = services.master_key.rotate(OPERATOR)
         state = services.master_key.state(OPERATOR)
     print(f"Encrypted {count} secrets under the key {state.key_id}.")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Limits
 from lib.cli import output
-from lib.cli.arguments import count, day
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.arguments import parse_count, parse_day
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import NotFound
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Register `keys`."""
+    """Register the command `keys` with its actions."""
     actions = commands.add_parser("keys", help="API keys of programs, and limits").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -27,11 +27,11 @@ def add_commands(commands: Any) -> None:
         "--model", nargs="+", action="extend", default=[], metavar="M", help="a configuration or provider/model; * fits"
     )
     command.add_argument("--endpoint", nargs="+", action="extend", default=[], metavar="E", help="default: all but api")
-    command.add_argument("--expires", type=_last_day, metavar="D", help="the last day (UTC), or a number of days")
+    command.add_argument("--expires", type=_parse_last_day, metavar="D", help="the last day (UTC), or a number of days")
     command.add_argument("--user", help="its owner, whose permissions bound it; default: nobody, it calls models only")
     command.add_argument("--name", default="")
     _add_limits(command)
-    command.add_argument("--concurrency", type=count, metavar="N", help="calls at once")
+    command.add_argument("--concurrency", type=parse_count, metavar="N", help="calls at once")
     command.set_defaults(run=create)
     command = actions.add_parser("list", help="list API keys")
     output.add_json_option(command)
@@ -46,22 +46,22 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_limits(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--requests-per-minute", type=count, metavar="N")
-    command.add_argument("--tokens-per-minute", type=count, metavar="N")
+    command.add_argument("--requests-per-minute", type=parse_count, metavar="N")
+    command.add_argument("--tokens-per-minute", type=parse_count, metavar="N")
 
 
 def create(arguments: argparse.Namespace) -> None:
-    """Make a key; it is the last line."""
-    with opened_services() as services:
+    """Make an API key and print it as the last line."""
+    with open_services() as services:
         token, key = services.api_keys.create(
             OPERATOR,
             app=arguments.app,
             name=arguments.name,
-            owner_id=_user_id(services, arguments.user) if arguments.user else None,
+            owner_id=_find_user_id(services, arguments.user) if arguments.user else None,
             models=arguments.model,
             endpoints=arguments.endpoint or MODEL_ENDPOINTS,
             limits=Limits(arguments.requests_per_minute, arguments.tokens_per_minute, arguments.concurrency),
-            expires_at=_end_of(arguments.expires),
+            expires_at=_compute_expiry(arguments.expires),
         )
     print(f"Made the API key {key.prefix}… for the app {key.app}. It is shown this once:")
     print(token)
@@ -69,7 +69,7 @@ def create(arguments: argparse.Namespace) -> None:
 
 def list_keys(arguments: argparse.Namespace) -> None:
     """Print every key by its first characters."""
-    with opened_services() as services:
+    with open_services() as services:
         rows = [
             {
                 "prefix": key.prefix,
@@ -91,32 +91,34 @@ def list_keys(arguments: argparse.Namespace) -> None:
 
 def revoke(arguments: argparse.Namespace) -> None:
     """End a key; running servers know within five seconds."""
-    with opened_services() as services:
+    with open_services() as services:
         key = services.api_keys.find(OPERATOR, arguments.prefix)
         services.api_keys.revoke(OPERATOR, key.id)
-    print(f"Revoked the API key {key.prefix}… ({output.on_one_line(key.name)}).")
+    print(f"Revoked the API key {key.prefix}… ({output.flatten_line(key.name)}).")
 
 
 def limit(arguments: argparse.Namespace) -> None:
     """Set or end the limits of an app."""
     limits = Limits(arguments.requests_per_minute, arguments.tokens_per_minute)
-    with opened_services() as services:
+    with open_services() as services:
         services.limits.set_app(OPERATOR, arguments.app, limits)
     print(
-        f"The app {output.on_one_line(arguments.app)} has {'no limits now' if limits == NO_LIMITS else 'new limits'}."
+        f"The app {output.flatten_line(arguments.app)} has {'no limits now' if limits == NO_LIMITS else 'new limits'}."
     )
 
 
-def _user_id(services: "Services", name: str) -> str:
-    found = [user.id for user in services.users.list(OPERATOR) if user.name.casefold() == name.casefold()]
-    if not found:
-        raise NotFound(f"There is no user {output.on_one_line(name)}.", "", "See python -m lib users list.")
-    return found[0]
+def _find_user_id(services: "Services", name: str) -> str:
+    user_ids = [user.id for user in services.users.list(OPERATOR) if user.name.casefold() == name.casefold()]
+    if not user_ids:
+        raise NotFound(f"There is no user {output.flatten_line(name)}.", "", "See python -m lib users list.")
+    return user_ids[0]
 
 
-def _last_day(text: str) -> date:
-    return datetime.now(UTC).date() + timedelta(days=int(text)) if text.isdecimal() and len(text) < 5 else day(text)
+def _parse_last_day(text: str) -> date:
+    return (
+        datetime.now(UTC).date() + timedelta(days=int(text)) if text.isdecimal() and len(text) < 5 else parse_day(text)
+    )
 
 
-def _end_of(last: date | None) -> datetime | None:
+def _compute_expiry(last: date | None) -> datetime | None:
     return None if last is None else datetime.combine(last, time.min, UTC) + timedelta(days=1)

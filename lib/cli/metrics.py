@@ -7,16 +7,16 @@ from typing import Any
 
 from lib.access.permissions import OPERATOR
 from lib.cli import output
-from lib.cli.arguments import names
-from lib.cli.door import opened_services
-from lib.cli.usage import add_range, moments
+from lib.cli.arguments import parse_names
+from lib.cli.operator import open_services
+from lib.cli.usage import add_range, to_moments
 from lib.errors import InvalidInput
 
 _TYPES = ["string", "integer", "float", "boolean", "json"]
 
 
 def add_commands(commands: Any) -> None:
-    """Register `metrics`."""
+    """Register the command `metrics` with its actions."""
     actions = commands.add_parser("metrics", help="what was noted about calls").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -33,18 +33,18 @@ def add_commands(commands: Any) -> None:
     command.set_defaults(run=record)
     command = actions.add_parser("stats", help="figures of each key")
     command.add_argument("--key", help="only this one")
-    command.add_argument("--app", type=names, default=[], metavar="A[,A]", help="only calls of these apps")
+    command.add_argument("--app", type=parse_names, default=[], metavar="A[,A]", help="only calls of these apps")
     add_range(command)
     output.add_json_option(command)
-    command.set_defaults(run=stats)
+    command.set_defaults(run=print_statistics)
 
 
 def show(arguments: argparse.Namespace) -> None:
     """Print the metrics of a call, oldest first."""
-    with opened_services() as services:
-        found = services.metrics.list(OPERATOR, arguments.call)
+    with open_services() as services:
+        metrics = services.metrics.list(OPERATOR, arguments.call)
     columns = ("key", "type", "value", "metadata", "created_at")
-    rows = [{name: getattr(one, name) for name in columns} for one in found]
+    rows = [{name: getattr(metric, name) for name in columns} for metric in metrics]
     if not arguments.json:
         rows = [row | {"value": json.dumps(row["value"]), "metadata": json.dumps(row["metadata"])} for row in rows]
     output.show(rows, as_json=arguments.json, empty="The call has no metrics.")
@@ -61,19 +61,19 @@ def record(arguments: argparse.Namespace) -> None:
         raise InvalidInput(
             "The metadata is not JSON.", "", 'Write it like {"by": "judge"}.', field="metadata"
         ) from None
-    with opened_services() as services:
-        made = services.metrics.record(OPERATOR, arguments.call, arguments.key, typed.value, typed.type, metadata)
-    print(f"Recorded {made.key} as {made.type.value}.")
+    with open_services() as services:
+        metric = services.metrics.record(OPERATOR, arguments.call, arguments.key, typed.value, typed.type, metadata)
+    print(f"Recorded {metric.key} as {metric.type.value}.")
 
 
-def stats(arguments: argparse.Namespace) -> None:
+def print_statistics(arguments: argparse.Namespace) -> None:
     """Print the figures of each key."""
     from lib.calls.metrics import Range
 
-    within = Range(*moments(arguments.first, arguments.last), tuple(arguments.app))
-    with opened_services() as services:
-        found = services.metrics.statistics(OPERATOR, arguments.key, within)
-    rows = [asdict(one) for one in found]
+    calls_range = Range(*to_moments(arguments.first, arguments.last), tuple(arguments.app))
+    with open_services() as services:
+        key_figures = services.metrics.statistics(OPERATOR, arguments.key, calls_range)
+    rows = [asdict(figures) for figures in key_figures]
     if not arguments.json:
         rows = [row | {"values": [f"{text} ({count})" for text, count in row["values"]]} for row in rows]
     output.show(rows, as_json=arguments.json, empty="No metric was recorded.")

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import UserError
 from lib.money import usd_from_nano
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Register `models`."""
+    """Register the command `models`."""
     actions = commands.add_parser("models", help="models the providers offer").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -30,12 +30,12 @@ def list_models(arguments: argparse.Namespace) -> None:
     """Print every model; a provider that can't be asked is said on standard error, and fails when it was named."""
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
-    with opened_services() as services:
-        known = services.providers.list(OPERATOR)
-        chosen = [services.providers.get(OPERATOR, arguments.provider)] if arguments.provider else known
-        for provider in chosen:
+    with open_services() as services:
+        all_providers = services.providers.list(OPERATOR)
+        providers = [services.providers.get(OPERATOR, arguments.provider)] if arguments.provider else all_providers
+        for provider in providers:
             if provider.state == "ready" or arguments.provider:
-                rows += _rows(services, provider, failures, refresh=arguments.refresh)
+                rows += _list_rows(services, provider, failures, refresh=arguments.refresh)
     output.show(rows, as_json=arguments.json, empty="No models are listed.")
     if failures and arguments.provider:
         raise UserError(failures[0], "The list shown is the last good one." if rows else "")
@@ -43,7 +43,9 @@ def list_models(arguments: argparse.Namespace) -> None:
         print(failure, file=sys.stderr)
 
 
-def _rows(services: "Services", provider: "Provider", failures: list[str], *, refresh: bool) -> list[dict[str, Any]]:
+def _list_rows(
+    services: "Services", provider: "Provider", failures: list[str], *, refresh: bool
+) -> list[dict[str, Any]]:
     listed = services.models.list(OPERATOR, provider.id)
     if refresh or listed.is_due:
         listed = services.models.refresh(OPERATOR, provider.id)
@@ -56,14 +58,14 @@ def _rows(services: "Services", provider: "Provider", failures: list[str], *, re
             "context_tokens": facts.context_tokens,
             "output_tokens": facts.output_tokens,
             "capabilities": facts.capabilities,
-            "input_usd": _usd(facts.input_nano),
-            "output_usd": _usd(facts.output_nano),
+            "input_usd": _to_usd(facts.input_nano),
+            "output_usd": _to_usd(facts.output_nano),
             "fetched_at": listed.fetched_at,
         }
         for facts in listed.models
     ]
 
 
-def _usd(nano: int | None) -> Any:
-    """Exact dollars per million tokens, or None."""
+def _to_usd(nano: int | None) -> Any:
+    """Turn nano-dollars per million tokens into exact dollars; None stays None."""
     return None if nano is None else usd_from_nano(nano)

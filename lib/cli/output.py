@@ -13,7 +13,7 @@ UNKNOWN = "—"
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
-    """`--json`, the same for every listing."""
+    """Give a command the option `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -21,25 +21,25 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> Non
     """Print rows as JSON (a list of objects), or as a table; `empty` is the sentence for no rows."""
     listed = list(rows)
     if as_json:
-        print(json.dumps(listed, indent=2, ensure_ascii=False, default=_plain))
+        print(json.dumps(listed, indent=2, ensure_ascii=False, default=_to_json))
     elif not listed:
         print(empty)
     else:
-        print_table(list(listed[0]), [[_cell(value) for value in row.values()] for row in listed])
+        print_table(list(listed[0]), [[_format_cell(value) for value in row.values()] for row in listed])
 
 
-def show_one(record: Mapping[str, Any], *, as_json: bool) -> None:
+def show_record(record: Mapping[str, Any], *, as_json: bool) -> None:
     """Print one record as a JSON object, or as a line for each of its fields."""
     if as_json:
-        print(json.dumps(record, indent=2, ensure_ascii=False, default=_plain))
+        print(json.dumps(record, indent=2, ensure_ascii=False, default=_to_json))
         return
     width = max(len(name) for name in record)
     for name, value in record.items():
-        print(f"{name.replace('_', ' '):<{width}}  {_cell(value)}")
+        print(f"{name.replace('_', ' '):<{width}}  {_format_cell(value)}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, two spaces apart."""
+    """Print columns as wide as their widest cell, two spaces apart."""
     lines = [[name.replace("_", " ") for name in columns], *rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     for line in lines:
@@ -53,12 +53,12 @@ def write_bytes(parts: Iterable[bytes]) -> None:
     sys.stdout.buffer.flush()
 
 
-def on_one_line(text: str) -> str:
-    """Text without control characters, so that stored data can't steer the terminal."""
+def flatten_line(text: str) -> str:
+    """Replace control characters by spaces, so that stored text can't steer the terminal."""
     return "".join(" " if unicodedata.category(sign).startswith("C") else sign for sign in text)
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     match value:
         case None | "":
             return UNKNOWN
@@ -67,12 +67,12 @@ def _cell(value: Any) -> str:
         case datetime():
             return value.strftime("%Y-%m-%d %H:%M")
         case list() | tuple():
-            return on_one_line(", ".join(map(str, value))) or UNKNOWN
+            return flatten_line(", ".join(map(str, value))) or UNKNOWN
         case _:
-            return on_one_line(str(value))
+            return flatten_line(str(value))
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     match value:
         case datetime() | date():
             return value.isoformat()
@@ -84,13 +84,13 @@ def _plain(value: Any) -> Any:
             return str(value)
 
 
-def progress(what: str) -> Callable[[int, int], None] | None:
-    """A line on the terminal that is written over; nothing where nobody watches."""
+def make_progress_line(unit: str) -> Callable[[int, int], None] | None:
+    """Make a function (done, total) that rewrites one line on standard error; None where that is no terminal."""
     if not sys.stderr.isatty():
         return None
 
     def note(done: int, of: int) -> None:
         end = "\n" if done >= of else ""
-        print(f"\r{done:,} of {of:,} {what}", end=end, file=sys.stderr, flush=True)
+        print(f"\r{done:,} of {of:,} {unit}", end=end, file=sys.stderr, flush=True)
 
     return note

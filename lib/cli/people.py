@@ -7,14 +7,14 @@ from typing import Any
 
 from lib.access.permissions import Role
 from lib.cli import output
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import InvalidInput
 
 PASSWORD_VARIABLE = "LLM_MANAGER_NEW_PASSWORD"  # noqa: S105 (a name, not a password)
 
 
 def add_commands(commands: Any) -> None:
-    """Register `users`."""
+    """Register the command `users` with its actions."""
     actions = commands.add_parser("users", help="people who may sign in").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -33,15 +33,15 @@ def add_commands(commands: Any) -> None:
 
 def add(arguments: argparse.Namespace) -> None:
     """Make a user."""
-    password = new_password()
-    with opened_services() as services:
+    password = read_new_password()
+    with open_services() as services:
         user = services.users.create(OPERATOR, arguments.name, password, Role(arguments.role))
-    print(f"Added {output.on_one_line(user.name)} as {user.role}.")
+    print(f"Added {output.flatten_line(user.name)} as {user.role}.")
 
 
 def list_users(arguments: argparse.Namespace) -> None:
     """Print every user."""
-    with opened_services() as services:
+    with open_services() as services:
         rows = [
             {
                 "name": user.name,
@@ -57,10 +57,10 @@ def list_users(arguments: argparse.Namespace) -> None:
     )
 
 
-def new_password() -> str:
-    """The new user's password: from the environment, typed twice at a terminal, or the first line of standard input."""
-    if given := os.environ.get(PASSWORD_VARIABLE):
-        return given
+def read_new_password() -> str:
+    """Read a new user's password: from the environment, typed twice at a terminal, or a line of standard input."""
+    if preset := os.environ.get(PASSWORD_VARIABLE):
+        return preset
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     from getpass import getpass

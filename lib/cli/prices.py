@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.arguments import day
-from lib.cli.door import OPERATOR, opened_services
-from lib.cli.usage import moments
+from lib.cli.arguments import parse_day
+from lib.cli.operator import OPERATOR, open_services
+from lib.cli.usage import to_moments
 from lib.errors import InvalidInput
 from lib.files.text import decode_text
 
@@ -21,7 +21,7 @@ _LARGEST = 50_000_000
 
 
 def add_commands(commands: Any) -> None:
-    """Register `prices` and `reprice`."""
+    """Register the commands `prices` and `reprice`."""
     actions = commands.add_parser("prices", help="what tokens cost").add_subparsers(metavar="ACTION", required=True)
     command = actions.add_parser("list", help="prices in force, dollars per million tokens")
     command.add_argument("--provider", metavar="KIND", help="of one kind of provider")
@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
     for name in _RATES:
         needed = name in ("input", "output")
         command.add_argument(f"--{name}", required=needed, metavar="USD", default="", help="dollars per million tokens")
-    command.add_argument("--from", dest="first", type=day, metavar="DAY", help="first day (UTC); default today")
+    command.add_argument("--from", dest="first", type=parse_day, metavar="DAY", help="first day (UTC); default today")
     command.add_argument("--source", default="", help="where the price is from")
     command.set_defaults(run=set_price)
     command = actions.add_parser("import", help="take a price list in, all of it or nothing")
@@ -46,8 +46,8 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--own", action="store_true", help="only the team's own entries")
     command.set_defaults(run=export)
     command = commands.add_parser("reprice", help="price past calls again; without --apply only say what would change")
-    command.add_argument("--from", dest="first", type=day, metavar="DAY", help="first day (UTC)")
-    command.add_argument("--to", dest="last", type=day, metavar="DAY", help="last day (UTC), included")
+    command.add_argument("--from", dest="first", type=parse_day, metavar="DAY", help="first day (UTC)")
+    command.add_argument("--to", dest="last", type=parse_day, metavar="DAY", help="last day (UTC), included")
     command.add_argument("--provider", metavar="NAME")
     command.add_argument("--model")
     command.add_argument("--only-unpriced", action="store_true", help="leave calls that have a cost as they are")
@@ -60,24 +60,27 @@ def list_prices(arguments: argparse.Namespace) -> None:
     """Print the prices in force."""
     from lib.providers.price_list import dollars
 
-    def shown(nano: int | None) -> str | None:
+    def format_dollars(nano: int | None) -> str | None:
         return None if nano is None else dollars(nano)
 
-    with opened_services() as services:
-        found = services.price_entries.search(
+    with open_services() as services:
+        prices = services.price_entries.search(
             OPERATOR, arguments.search, arguments.provider, own_only=arguments.own
         ).prices
     rows = [
         {
             "kind": price.kind,
             "model": price.model,
-            **{name: shown(getattr(price.rates, name)) for name in ("input", "output", "cache_read", "cache_write")},
+            **{
+                name: format_dollars(getattr(price.rates, name))
+                for name in ("input", "output", "cache_read", "cache_write")
+            },
             "tiers": len(price.tiers),
             "valid_from": price.valid_from.date(),
             "own": bool(price.id),
             "source": price.source,
         }
-        for price in found
+        for price in prices
     ]
     output.show(rows, as_json=arguments.json, empty="No price matches.")
 
@@ -92,58 +95,58 @@ def set_price(arguments: argparse.Namespace) -> None:
     cells["source"] = arguments.source
     line = ",".join('"' + cells.get(name, "").replace('"', '""') + '"' for name in COLUMNS)
     price = read(",".join(COLUMNS) + "\n" + line)[0]
-    with opened_services() as services:
+    with open_services() as services:
         services.price_entries.set(OPERATOR, price)
     print(f"Set the price of {price.kind}/{price.model} from {first} on.")
 
 
 def import_prices(arguments: argparse.Namespace) -> None:
-    """Take a list in, or say what would change."""
+    """Import a price list, or say what would change."""
     try:
         document = decode_text(arguments.file.read_bytes()[: _LARGEST + 1])
     except OSError as error:
         raise InvalidInput(f"{arguments.file} can't be read.", str(error), "Choose a CSV file in UTF-8.") from None
-    with opened_services() as services:
+    with open_services() as services:
         act = services.price_entries.preview if arguments.dry_run else services.price_entries.import_csv
-        found = act(OPERATOR, document)
+        changes = act(OPERATOR, document)
     word = "Would take in" if arguments.dry_run else "Took in"
-    print(f"{word} {len(found.new)} new and {len(found.changed)} changed prices; {len(found.same)} were there.")
+    print(f"{word} {len(changes.new)} new and {len(changes.changed)} changed prices; {len(changes.same)} were there.")
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Write the list."""
-    with opened_services() as services:
+    """Write the price list to standard output as CSV."""
+    with open_services() as services:
         sys.stdout.write(services.price_entries.export_csv(OPERATOR, own_only=arguments.own))
 
 
 def reprice(arguments: argparse.Namespace) -> None:
-    """Say what would change, or change it."""
+    """Price past calls again, or say what would change."""
     from lib.calls.repricing import Range
 
-    start, end = moments(arguments.first, arguments.last)
-    asked = Range(start, end, arguments.provider, arguments.model, arguments.only_unpriced)
-    with opened_services() as services:
+    start, end = to_moments(arguments.first, arguments.last)
+    selection = Range(start, end, arguments.provider, arguments.model, arguments.only_unpriced)
+    with open_services() as services:
         act = services.repricing.apply if arguments.apply else services.repricing.preview
-        found = act(OPERATOR, asked)
-    output.show(_rows(found), as_json=arguments.json, empty="No call's cost changes.")
+        preview = act(OPERATOR, selection)
+    output.show(_list_rows(preview), as_json=arguments.json, empty="No call's cost changes.")
     if not arguments.json:
         done = "changed" if arguments.apply else "would change; add --apply to write them"
-        print(f"{found.total.changed:,} of {found.looked_at:,} attempts {done}.")
+        print(f"{preview.total.changed:,} of {preview.looked_at:,} attempts {done}.")
 
 
-def _rows(found: "Preview") -> list[dict[str, Any]]:
+def _list_rows(preview: "Preview") -> list[dict[str, Any]]:
     from lib.providers.price_list import dollars
 
     return [
         {
             "provider": provider,
             "model": model,
-            "attempts": one.changed,
-            "before_usd": dollars(one.before_nano),
-            "after_usd": dollars(one.after_nano),
-            "were_unpriced": one.was_unpriced,
-            "stay_unpriced": one.stays_unpriced,
+            "attempts": change.changed,
+            "before_usd": dollars(change.before_nano),
+            "after_usd": dollars(change.after_nano),
+            "were_unpriced": change.was_unpriced,
+            "stay_unpriced": change.stays_unpriced,
         }
-        for (provider, model), one in sorted(found.models.items())
-        if one.changed or one.stays_unpriced
+        for (provider, model), change in sorted(preview.models.items())
+        if change.changed or change.stays_unpriced
     ]

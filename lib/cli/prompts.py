@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.arguments import count, pair, read_text
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.arguments import parse_count, parse_pair, read_text
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Register `prompts`."""
+    """Register the command `prompts` with its actions."""
     actions = commands.add_parser("prompts", help="prompt templates, their versions and labels").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -42,16 +42,16 @@ def add_commands(commands: Any) -> None:
     command = actions.add_parser("label", help="point a label to a version")
     command.add_argument("slug")
     command.add_argument("label")
-    command.add_argument("version", type=count)
+    command.add_argument("version", type=parse_count)
     command.set_defaults(run=label)
     command = actions.add_parser("diff", help="what two versions, numbers or labels, differ in")
     command.add_argument("slug")
-    command.add_argument("old", type=which)
-    command.add_argument("new", type=which)
+    command.add_argument("old", type=parse_version_or_label)
+    command.add_argument("new", type=parse_version_or_label)
     command.set_defaults(run=diff)
     command = actions.add_parser("fill", help="print a prompt with its variables filled in")
     command.add_argument("slug")
-    command.add_argument("--set", type=pair, action="append", default=[], metavar="NAME=VALUE", dest="values")
+    command.add_argument("--set", type=parse_pair, action="append", default=[], metavar="NAME=VALUE", dest="values")
     _add_which(command)
     command.set_defaults(run=fill)
     command = actions.add_parser("export", help="prompts with all versions, as JSON")
@@ -62,13 +62,15 @@ def add_commands(commands: Any) -> None:
     command.set_defaults(run=import_file)
 
 
-def which(text: str) -> int | str:
-    """A version's number or a label."""
+def parse_version_or_label(text: str) -> int | str:
+    """Read a version's number or a label."""
     return int(text) if text.isdecimal() else text
 
 
 def _add_which(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--version", type=which, metavar="N|LABEL", help="default: show the newest, fill production")
+    command.add_argument(
+        "--version", type=parse_version_or_label, metavar="N|LABEL", help="default: show the newest, fill production"
+    )
 
 
 def _add_text(command: argparse.ArgumentParser) -> None:
@@ -82,99 +84,103 @@ def _add_text(command: argparse.ArgumentParser) -> None:
 
 def list_prompts(arguments: argparse.Namespace) -> None:
     """Print every prompt."""
-    with opened_services() as services:
-        found = services.prompts.list(OPERATOR, arguments.app, arguments.category, arguments.search)
+    with open_services() as services:
+        prompts = services.prompts.list(OPERATOR, arguments.app, arguments.category, arguments.search)
     rows = [
         {
-            "slug": one.slug,
-            "app": one.app,
-            "category": one.category,
-            "newest": one.newest,
-            "labels": [f"{name}={version}" for name, version in one.labels.items()],
-            "description": one.description,
+            "slug": prompt.slug,
+            "app": prompt.app,
+            "category": prompt.category,
+            "newest": prompt.newest,
+            "labels": [f"{name}={version}" for name, version in prompt.labels.items()],
+            "description": prompt.description,
         }
-        for one in found
+        for prompt in prompts
     ]
     output.show(rows, as_json=arguments.json, empty="No prompts yet.")
 
 
 def show(arguments: argparse.Namespace) -> None:
     """Print a version: its text alone, or everything as JSON."""
-    with opened_services() as services:
-        found = services.prompts.version(OPERATOR, arguments.slug, arguments.version)
+    with open_services() as services:
+        version = services.prompts.version(OPERATOR, arguments.slug, arguments.version)
     if not arguments.json:
-        print(found.text)
+        print(version.text)
         return
-    record = vars(found) | {"variables": [one.to_record() for one in found.variables]}
-    output.show_one(record, as_json=True)
+    record = vars(version) | {"variables": [variable.to_record() for variable in version.variables]}
+    output.show_record(record, as_json=True)
 
 
 def add(arguments: argparse.Namespace) -> None:
     """Make a prompt."""
-    described = {"app": arguments.app, "category": arguments.category, "description": arguments.description}
-    with opened_services() as services:
-        made = services.prompts.create(
-            OPERATOR, arguments.slug, _draft(arguments), reason=arguments.reason, **described
+    attributes = {"app": arguments.app, "category": arguments.category, "description": arguments.description}
+    with open_services() as services:
+        prompt = services.prompts.create(
+            OPERATOR, arguments.slug, _read_draft(arguments), reason=arguments.reason, **attributes
         )
-    print(f"Added the prompt {made.slug}; its version 1 is labelled draft.")
+    print(f"Added the prompt {prompt.slug}; its version 1 is labelled draft.")
 
 
 def save(arguments: argparse.Namespace) -> None:
     """Add a version, made from the newest one."""
-    draft = _draft(arguments)
-    with opened_services() as services:
+    draft = _read_draft(arguments)
+    with open_services() as services:
         newest = services.prompts.get(OPERATOR, arguments.slug).newest
-        made = services.prompts.save(OPERATOR, arguments.slug, draft, newest, arguments.reason)
-    print(f"Saved version {made.version} of {arguments.slug}, labelled draft.")
+        version = services.prompts.save(OPERATOR, arguments.slug, draft, newest, arguments.reason)
+    print(f"Saved version {version.version} of {arguments.slug}, labelled draft.")
 
 
 def label(arguments: argparse.Namespace) -> None:
     """Move a label."""
-    with opened_services() as services:
+    with open_services() as services:
         services.prompts.move_label(OPERATOR, arguments.slug, arguments.label, arguments.version)
     print(f"{arguments.label} of {arguments.slug} is version {arguments.version} now.")
 
 
 def diff(arguments: argparse.Namespace) -> None:
     """Print a unified diff."""
-    with opened_services() as services:
+    with open_services() as services:
         print("\n".join(services.prompts.diff(OPERATOR, arguments.slug, arguments.old, arguments.new)))
 
 
 def fill(arguments: argparse.Namespace) -> None:
-    """Print the text that would be sent."""
-    given = arguments.version
-    named = {"version" if isinstance(given, int) else "label": given} if given is not None else {}
-    with opened_services() as services:
-        print(services.prompts.fill(OPERATOR, arguments.slug, dict(arguments.values), **named).text)
+    """Print a prompt's text with its variables filled in, as it would be sent."""
+    version_or_label = arguments.version
+    selector = (
+        {"version" if isinstance(version_or_label, int) else "label": version_or_label}
+        if version_or_label is not None
+        else {}
+    )
+    with open_services() as services:
+        print(services.prompts.fill(OPERATOR, arguments.slug, dict(arguments.values), **selector).text)
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Print the document."""
-    with opened_services() as services:
+    """Print prompts with all their versions as a JSON document."""
+    with open_services() as services:
         print(services.prompts.export_json(OPERATOR, arguments.slugs or None), end="")
 
 
 def import_file(arguments: argparse.Namespace) -> None:
-    """Bring a document in."""
+    """Import a JSON document of prompts; slugs that exist stay as they are."""
     document = read_text(str(arguments.file))
-    with opened_services() as services:
+    with open_services() as services:
         done = services.prompts.import_json(OPERATOR, document)
     print(f"Imported {len(done.created)} prompts; {len(done.skipped)} were there already.")
 
 
-def _draft(arguments: argparse.Namespace) -> "VersionDraft":
+def _read_draft(arguments: argparse.Namespace) -> "VersionDraft":
     from lib.prompts.template import VersionDraft
 
     return VersionDraft(
         read_text(arguments.file).removesuffix("\n"),
         read_text(arguments.system).removesuffix("\n") if arguments.system else None,
-        _json(arguments.variables, list) if arguments.variables else [],
-        _json(arguments.parameters, dict) if arguments.parameters else {},
+        _parse_json(arguments.variables, list) if arguments.variables else [],
+        _parse_json(arguments.parameters, dict) if arguments.parameters else {},
     )
 
 
-def _json(text: str, kind: type) -> Any:
+def _parse_json(text: str, kind: type) -> Any:
     try:
         value = json.loads(text)
     except ValueError as error:

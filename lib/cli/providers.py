@@ -5,13 +5,13 @@ import os
 from typing import Any
 
 from lib.cli import output
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.operator import OPERATOR, open_services
 from lib.errors import InvalidInput
 from lib.providers.kinds import ProviderKind
 
 
 def add_commands(commands: Any) -> None:
-    """Register `providers`."""
+    """Register the command `providers` with its actions."""
     actions = commands.add_parser("providers", help="accounts and servers that run models").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
 
 def list_providers(arguments: argparse.Namespace) -> None:
     """Print every provider; a key is told by its last four characters."""
-    with opened_services() as services:
+    with open_services() as services:
         rows = [
             {
                 "name": provider.name,
@@ -45,8 +45,8 @@ def list_providers(arguments: argparse.Namespace) -> None:
 
 def add(arguments: argparse.Namespace) -> None:
     """Register a provider."""
-    api_key = key_from(arguments.api_key_env) if arguments.api_key_env else None
-    with opened_services() as services:
+    api_key = read_key(arguments.api_key_env) if arguments.api_key_env else None
+    with open_services() as services:
         provider = services.providers.create(
             OPERATOR,
             name=arguments.name,
@@ -58,8 +58,8 @@ def add(arguments: argparse.Namespace) -> None:
     print(f"Added the provider {provider.name}.")
 
 
-def key_from(variable: str) -> str:
-    """The key in a variable; InvalidInput when it is empty."""
+def read_key(variable: str) -> str:
+    """Read an API key from an environment variable; raises InvalidInput when it is empty."""
     if key := os.environ.get(variable, "").strip():
         return key
     raise InvalidInput(f"{variable} is empty.", "--api-key-env names the variable that holds the key.", "Set it first.")

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output, rag_eval, rag_optimise, rag_questions
-from lib.cli.arguments import count, day, names
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.arguments import parse_count, parse_day, parse_names
+from lib.cli.operator import OPERATOR, open_services
 from lib.cli.rag_eval import MODES, STRATEGIES
 from lib.errors import InvalidInput
 
@@ -26,7 +26,7 @@ KINDS = ("manual", "faq", "api_doc", "code")
 
 
 def add_commands(commands: Any) -> None:
-    """Register `rag`."""
+    """Register the command `rag` with its actions."""
     actions = commands.add_parser("rag", help="the knowledge base").add_subparsers(metavar="ACTION", required=True)
     command = actions.add_parser("collections", help="list collections")
     output.add_json_option(command)
@@ -42,8 +42,8 @@ def add_commands(commands: Any) -> None:
     command.add_argument("collection", metavar="COLLECTION", help="its id, or its name; it is made when it is new")
     command.add_argument("sources", metavar="FILE|FOLDER|URL", nargs="+")
     command.add_argument("--kind", choices=KINDS, default="manual")
-    command.add_argument("--tags", type=names, default=[], metavar="T[,T]")
-    command.add_argument("--dated", type=day, metavar="D", help="the day the documents are of")
+    command.add_argument("--tags", type=parse_names, default=[], metavar="T[,T]")
+    command.add_argument("--dated", type=parse_day, metavar="D", help="the day the documents are of")
     output.add_json_option(command)
     command.set_defaults(run=ingest)
     command = actions.add_parser("documents", help="list a collection's documents and how far they are")
@@ -75,7 +75,7 @@ def add_commands(commands: Any) -> None:
 
 def _add_chunking(command: argparse.ArgumentParser) -> None:
     command.add_argument("--strategy", choices=STRATEGIES)
-    command.add_argument("--size", type=count, metavar="N", help="characters of a passage")
+    command.add_argument("--size", type=parse_count, metavar="N", help="characters of a passage")
     command.add_argument("--overlap", type=int, metavar="N", help="characters that passages share")
 
 
@@ -83,38 +83,44 @@ def _add_question(command: argparse.ArgumentParser) -> None:
     command.add_argument("collection", metavar="COLLECTION")
     command.add_argument("question", metavar="QUESTION")
     command.add_argument("--mode", choices=MODES)
-    command.add_argument("-k", type=count, metavar="N", help="passages")
+    command.add_argument("-k", type=parse_count, metavar="N", help="passages")
     command.add_argument("--no-rerank", action="store_true")
     command.add_argument("--kind", choices=KINDS, action="append", default=[])
-    command.add_argument("--tags", type=names, default=[], metavar="T[,T]")
-    command.add_argument("--since", type=day, metavar="D")
-    command.add_argument("--until", type=day, metavar="D")
+    command.add_argument("--tags", type=parse_names, default=[], metavar="T[,T]")
+    command.add_argument("--since", type=parse_day, metavar="D")
+    command.add_argument("--until", type=parse_day, metavar="D")
 
 
 def list_collections(arguments: argparse.Namespace) -> None:
-    """Print them."""
-    with opened_services() as services:
+    """Print the collections with their numbers of documents."""
+    with open_services() as services:
         rows = [
-            {"id": one.id, "name": one.name, "documents": one.documents, "ready": one.ready, "failed": one.failed}
-            | {"shared": one.is_shared, "embedding_model": one.embedding_model}
-            for one in services.collections.list(OPERATOR)
+            {
+                "id": collection.id,
+                "name": collection.name,
+                "documents": collection.documents,
+                "ready": collection.ready,
+                "failed": collection.failed,
+            }
+            | {"shared": collection.is_shared, "embedding_model": collection.embedding_model}
+            for collection in services.collections.list(OPERATOR)
         ]
     output.show(rows, as_json=arguments.json, empty="No collections yet.")
 
 
 def create(arguments: argparse.Namespace) -> None:
-    """Make one; its id is the last line."""
-    with opened_services() as services:
-        more: dict[str, Any] = {"embedding_model": arguments.embedding} if arguments.embedding else {}
-        made = services.collections.create(
+    """Make a collection; its id is the last line."""
+    with open_services() as services:
+        embedding: dict[str, Any] = {"embedding_model": arguments.embedding} if arguments.embedding else {}
+        collection = services.collections.create(
             OPERATOR,
             arguments.name,
             description=arguments.description,
             is_shared=arguments.shared,
-            chunking=_chunking(arguments),
-            **more,
+            chunking=_read_chunking(arguments),
+            **embedding,
         )
-    print(made.id)
+    print(collection.id)
 
 
 def ingest(arguments: argparse.Namespace) -> None:
@@ -123,18 +129,21 @@ def ingest(arguments: argparse.Namespace) -> None:
 
     about = About(kind=arguments.kind, tags=tuple(arguments.tags), dated=arguments.dated)
     rows: list[dict[str, Any]] = []
-    with opened_services() as services:
+    with open_services() as services:
         collection_id = _collection_named(services, arguments.collection)
         added: list[tuple[str, str]] = []  # a file's name and its document
         for name, source in _named_sources(arguments.sources):
             try:
-                if isinstance(source, Path) and (corpus := _corpus(source)) is not None:
+                if isinstance(source, Path) and (corpus := _find_corpus(source)) is not None:
                     rows.append(_take_in(services, collection_id, corpus, about))
                 else:
                     added.append((name, _add(services, collection_id, name, source, about)))
             except InvalidInput as error:
                 rows.append(_verdict(name, error=str(error)))
-        documents = {one.id: one for one in _taken_in(services, [*dict.fromkeys(key for _, key in added)])}
+        documents = {
+            document.id: document
+            for document in _wait_for_documents(services, [*dict.fromkeys(key for _, key in added)])
+        }
     rows += [_verdict(name, documents[key]) for name, key in added]
     output.show(rows, as_json=arguments.json, empty="Nothing was added.")
     failed = [row for row in rows if row["state"] == "failed"]
@@ -159,18 +168,18 @@ def _named_sources(sources: Sequence[str]) -> list[tuple[str, "Path | str"]]:
 
     Names that would be the same get the folders above them.
     """
-    found: list[tuple[str, Path | str]] = []
+    candidates: list[tuple[str, Path | str]] = []
     for source in sources:
         path = Path(source)
         if source.startswith(("http://", "https://")):
-            found.append((source, source))
-        elif path.is_dir() and _corpus(path) is None:
-            found += [(one.relative_to(path).as_posix(), one) for one in _files(path)]
+            candidates.append((source, source))
+        elif path.is_dir() and _find_corpus(path) is None:
+            candidates += [(file.relative_to(path).as_posix(), file) for file in _list_files(path)]
         else:
             is_plain = not path.is_absolute() and ".." not in path.parts
-            found.append((path.as_posix() if is_plain else path.name, path))
-    often = Counter(name for name, _ in found)
-    return [(name if often[name] == 1 else _longer_name(name, source), source) for name, source in found]
+            candidates.append((path.as_posix() if is_plain else path.name, path))
+    often = Counter(name for name, _ in candidates)
+    return [(name if often[name] == 1 else _longer_name(name, source), source) for name, source in candidates]
 
 
 def _longer_name(name: str, source: "Path | str") -> str:
@@ -203,7 +212,7 @@ def _verdict(name: str, document: Any = None, error: str | None = None) -> dict[
     }
 
 
-def _corpus(path: Path) -> Path | None:
+def _find_corpus(path: Path) -> Path | None:
     """The file of a test collection's documents, named itself or by its folder."""
     from lib.knowledge.corpus import DOCUMENT_FILES, corpus_in
 
@@ -211,33 +220,33 @@ def _corpus(path: Path) -> Path | None:
 
 
 def _take_in(services: "Services", collection_id: str, path: Path, about: Any) -> dict[str, Any]:
-    """A corpus as one row with the passages of the documents that are new or changed."""
+    """Index a test collection and return one row: its name and the number of passages that are new or changed."""
     from lib.knowledge.corpus import read_entries
 
     entries = [*read_entries(path)]
-    note = output.progress("documents")
-    told = None if note is None else (lambda done: note(done, len(entries)))
-    done = services.corpora.take_in(OPERATOR, collection_id, entries, about, told)
-    told_in_all = f"{done.added:,} added, {done.unchanged:,} unchanged, {done.empty:,} without words"
-    print(f"{path}: {len(entries):,} documents, {told_in_all}", file=sys.stderr)
+    note = output.make_progress_line("documents")
+    report = None if note is None else (lambda done: note(done, len(entries)))
+    done = services.corpora.take_in(OPERATOR, collection_id, entries, about, report)
+    summary = f"{done.added:,} added, {done.unchanged:,} unchanged, {done.empty:,} without words"
+    print(f"{path}: {len(entries):,} documents, {summary}", file=sys.stderr)
     return {"id": None, "title": path.name, "state": "ready", "chunks": done.passages, "note": None, "error": None}
 
 
-def _taken_in(services: "Services", ids: list[str]) -> list[Any]:
+def _wait_for_documents(services: "Services", ids: list[str]) -> list[Any]:
     """The documents when each is ready or failed; another process may be at some of them."""
     from lib.knowledge.documents import SETTLED
 
     while True:
         services.ingest.run_due()
-        found = [services.documents.get(OPERATOR, one) for one in ids]
-        if all(one.state in SETTLED for one in found):
-            return found
+        documents = [services.documents.get(OPERATOR, document_id) for document_id in ids]
+        if all(document.state in SETTLED for document in documents):
+            return documents
         time.sleep(0.5)
 
 
 def list_documents(arguments: argparse.Namespace) -> None:
-    """Print them."""
-    with opened_services() as services:
+    """Print the documents of a collection."""
+    with open_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
         rows = [
             {"id": d.id, "title": d.title, "kind": d.kind, "state": d.state_in_words, "chunks": d.chunks_total}
@@ -248,102 +257,107 @@ def list_documents(arguments: argparse.Namespace) -> None:
 
 
 def search(arguments: argparse.Namespace) -> None:
-    """Print the passages."""
-    with opened_services() as services:
+    """Print the passages that match a question, best first."""
+    with open_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
-        settings, only = _settings(arguments, services, collection.id), _only(arguments)
-        found = services.passages.search(OPERATOR, collection.id, arguments.question, settings, only)
-    rows = [asdict(hit) for hit in found.hits]
+        settings = _read_search_settings(arguments, services, collection.id)
+        passages = services.passages.search(
+            OPERATOR, collection.id, arguments.question, settings, _read_restriction(arguments)
+        )
+    rows = [asdict(hit) for hit in passages.hits]
     if not arguments.json:
-        shown = ("score", "title", "page_first", "heading", "text")
-        rows = [{name: _short(row[name]) for name in shown} for row in rows]
+        columns = ("score", "title", "page_first", "heading", "text")
+        rows = [{name: _shorten(row[name]) for name in columns} for row in rows]
     output.show(rows, as_json=arguments.json, empty="Nothing was found.")
 
 
 def answer(arguments: argparse.Namespace) -> None:
-    """Print the answer and its sources."""
+    """Print the answer to a question, and the passages that it cites on standard error."""
     from lib.knowledge.answers import NOT_IN_SOURCES, check
 
-    with opened_services() as services:
+    with open_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
-        asked = services.answers.ask(
+        pending_answer = services.answers.ask(
             OPERATOR,
             [collection.id],
             arguments.question,
             configuration=arguments.configuration,
-            settings=_settings(arguments, services, collection.id),
-            only=_only(arguments),
+            settings=_read_search_settings(arguments, services, collection.id),
+            only=_read_restriction(arguments),
         )
         text = NOT_IN_SOURCES
-        if asked.call_id is not None:
-            view = services.calls.wait(OPERATOR, asked.call_id)
+        if pending_answer.call_id is not None:
+            view = services.calls.wait(OPERATOR, pending_answer.call_id)
             if view.status not in ("ok", "truncated"):
                 raise InvalidInput("There is no answer.", view.error_message or "The call was stopped.")
             text = view.text
-    checked = check(text, [hit.text for hit in asked.sources])
+    checked = check(text, [hit.text for hit in pending_answer.sources])
     if arguments.json:
-        sources = [{"n": n, **asdict(hit)} for n, hit in enumerate(asked.sources, start=1)]
-        told: dict[str, Any] = {"answer": checked.text, "cited": checked.cited, "removed_citations": checked.removed}
-        told |= {"in_sources": checked.is_in_sources, "sources": sources, "call_id": asked.call_id}
-        output.show_one(told, as_json=True)
+        sources = [{"n": n, **asdict(hit)} for n, hit in enumerate(pending_answer.sources, start=1)]
+        record: dict[str, Any] = {"answer": checked.text, "cited": checked.cited, "removed_citations": checked.removed}
+        record |= {"in_sources": checked.is_in_sources, "sources": sources, "call_id": pending_answer.call_id}
+        output.show_record(record, as_json=True)
         return
     print(checked.text)
     if checked.is_unsupported:
         print("No passage is named: nothing here says whether that is true.", file=sys.stderr)
     for number in checked.cited:
-        hit = asked.sources[number - 1]
+        hit = pending_answer.sources[number - 1]
         print(f"[{number}] {hit.title}{f', page {hit.page_first}' if hit.page_first else ''}", file=sys.stderr)
 
 
 def reindex(arguments: argparse.Namespace) -> None:
-    """Queue every document and take them in here."""
-    with opened_services() as services:
+    """Queue every document of a collection and index them here."""
+    with open_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
         services.collections.reindex(
-            OPERATOR, collection.id, chunking=_chunking(arguments), embedding_model=arguments.embedding
+            OPERATOR, collection.id, chunking=_read_chunking(arguments), embedding_model=arguments.embedding
         )
         print(f"{services.ingest.run_due()} documents were taken in anew.")
 
 
 def delete(arguments: argparse.Namespace) -> None:
-    """Remove it."""
-    with opened_services() as services:
+    """Delete a collection, or one document of it."""
+    with open_services() as services:
         if arguments.document:
             services.documents.delete(OPERATOR, arguments.document)
             return
         services.collections.delete(OPERATOR, services.collections.get(OPERATOR, arguments.collection).id)
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     """The files in a folder and the folders in it; what begins with a dot is left alone."""
-    every = (one for one in folder.rglob("*") if one.is_file())
-    return sorted(one for one in every if not any(p.startswith(".") for p in one.relative_to(folder).parts))
+    every = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file in every if not any(p.startswith(".") for p in file.relative_to(folder).parts))
 
 
-def _chunking(arguments: argparse.Namespace) -> Any:
+def _read_chunking(arguments: argparse.Namespace) -> Any:
     from lib.knowledge.chunking import Chunking
 
-    given = {name: getattr(arguments, name) for name in ("strategy", "size", "overlap")}
-    given = {name: value for name, value in given.items() if value is not None}
-    return Chunking(**given) if given else None
+    options = {name: getattr(arguments, name) for name in ("strategy", "size", "overlap")}
+    options = {name: value for name, value in options.items() if value is not None}
+    return Chunking(**options) if options else None
 
 
-def _settings(arguments: argparse.Namespace, services: "Services", collection_id: str) -> Any:
+def _read_search_settings(arguments: argparse.Namespace, services: "Services", collection_id: str) -> Any:
     from dataclasses import replace
 
-    found = services.collections.get(OPERATOR, collection_id).search
-    mode, k = arguments.mode or found.mode, arguments.k or found.k
-    return replace(found, mode=mode, k=k, rerank=found.rerank and not arguments.no_rerank)
+    settings = services.collections.get(OPERATOR, collection_id).search
+    return replace(
+        settings,
+        mode=arguments.mode or settings.mode,
+        k=arguments.k or settings.k,
+        rerank=settings.rerank and not arguments.no_rerank,
+    )
 
 
-def _only(arguments: argparse.Namespace) -> Any:
+def _read_restriction(arguments: argparse.Namespace) -> Any:
     from lib.knowledge.search import Only
 
-    tags, kinds = tuple(arguments.tags), tuple(arguments.kind)
-    return Only(kinds=kinds, tags=tags, since=arguments.since, until=arguments.until)
+    return Only(kinds=tuple(arguments.kind), tags=tuple(arguments.tags), since=arguments.since, until=arguments.until)
 
 
-def _short(value: Any) -> Any:
+def _shorten(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 2)
     return " ".join(value.split())[:100] if isinstance(value, str) else value

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.arguments import count, names
-from lib.cli.door import OPERATOR, opened_services
-from lib.cli.rag_questions import chosen_set
+from lib.cli.arguments import parse_count, parse_names
+from lib.cli.operator import OPERATOR, open_services
+from lib.cli.rag_questions import find_set
 from lib.errors import Conflict, InvalidInput
 from lib.money import NANO_PER_USD
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def add_actions(actions: Any) -> None:
-    """Register them under `rag`."""
+    """Register `optimise`, `studies` and `apply` under `rag`."""
     command = actions.add_parser("optimise", help="try ways to cut and search, after telling what it takes")
     command.add_argument("collection", metavar="COLLECTION", help="its id or name")
     command.add_argument("--set", metavar="NAME", help="the question set; default: the only one")
-    command.add_argument("--strategies", type=names, metavar="S[,S]", help="recursive, fixed, heading, semantic")
-    command.add_argument("--sizes", type=_counts, metavar="N[,N]", help="characters of a passage")
-    command.add_argument("--overlaps", type=_counts, metavar="N[,N]", help="characters that passages share")
-    command.add_argument("--modes", type=names, metavar="M[,M]", help="hybrid, vector, keyword")
-    command.add_argument("-k", type=_counts, metavar="N[,N]", help="passages that an answer is given")
+    command.add_argument("--strategies", type=parse_names, metavar="S[,S]", help="recursive, fixed, heading, semantic")
+    command.add_argument("--sizes", type=_parse_counts, metavar="N[,N]", help="characters of a passage")
+    command.add_argument("--overlaps", type=_parse_counts, metavar="N[,N]", help="characters that passages share")
+    command.add_argument("--modes", type=parse_names, metavar="M[,M]", help="hybrid, vector, keyword")
+    command.add_argument("-k", type=_parse_counts, metavar="N[,N]", help="passages that an answer is given")
     command.add_argument("--rerank", choices=("on", "off", "both"), default="both")
     command.add_argument("--metric", default="ndcg@10", metavar="M")
     command.add_argument("--quote", action="store_true", help="tell what it would take, and end")
@@ -50,54 +50,57 @@ def add_actions(actions: Any) -> None:
 
 
 def optimise(arguments: argparse.Namespace) -> None:
-    """Tell the quote, ask, try everything, print the trials: the best first."""
-    with opened_services() as services:
+    """Print the quote, ask, try every combination and print the trials, best first."""
+    with open_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
         study_id = arguments.resume
         if study_id is None:
-            chosen, grid = chosen_set(services, collection.id, arguments.set), _grid(arguments)
-            quote = services.optimiser.quote(OPERATOR, chosen.id, grid)
+            question_set = find_set(services, collection.id, arguments.set)
+            grid = _read_grid(arguments)
+            quote = services.optimiser.quote(OPERATOR, question_set.id, grid)
             if arguments.quote:
-                output.show_one(_quoted(quote), as_json=arguments.json)
+                output.show_record(_to_record(quote), as_json=arguments.json)
                 return
-            print(_told(quote), file=sys.stderr)
-            if not arguments.yes and not _agreed():
+            print(_describe_quote(quote), file=sys.stderr)
+            if not arguments.yes and not _ask_to_begin():
                 raise InvalidInput("Nothing was begun.", "", "Add --yes to begin without being asked.")
-            study_id = services.optimiser.begin(OPERATOR, chosen.id, grid, arguments.metric)
-        study = _followed(services, study_id)
+            study_id = services.optimiser.begin(OPERATOR, question_set.id, grid, arguments.metric)
+        study = _follow_study(services, study_id)
     _show(study, as_json=arguments.json)
 
 
 def list_studies(arguments: argparse.Namespace) -> None:
-    """Print them, the newest first."""
-    with opened_services() as services:
+    """Print the studies of a collection, newest first."""
+    with open_services() as services:
         if arguments.study:
             _show(services.optimiser.get(OPERATOR, arguments.study), as_json=arguments.json)
             return
         collection = services.collections.get(OPERATOR, arguments.collection)
         rows = [
-            {"id": one.id, "at": one.created_at, "state": one.state, "metric": one.metric}
-            | {"done": one.done, "trials": len(one.trials), "error": one.error}
-            for one in services.optimiser.list(OPERATOR, collection.id)
+            {"id": study.id, "at": study.created_at, "state": study.state, "metric": study.metric}
+            | {"done": study.done, "trials": len(study.trials), "error": study.error}
+            for study in services.optimiser.list(OPERATOR, collection.id)
         ]
     output.show(rows, as_json=arguments.json, empty="No studies yet.")
 
 
 def apply(arguments: argparse.Namespace) -> None:
-    """Set it, and take the documents in anew here where that is needed."""
-    with opened_services() as services:
-        now = services.optimiser.apply(OPERATOR, arguments.study, arguments.trial)
+    """Give a collection the settings of a trial; documents are indexed anew here where they are cut otherwise."""
+    with open_services() as services:
+        collection = services.optimiser.apply(OPERATOR, arguments.study, arguments.trial)
         done = services.ingest.run_due()
-    chunking, search = now.chunking, now.search
+    chunking = collection.chunking
+    search = collection.search
     print(
-        f"{now.name}: {chunking.strategy}, {chunking.size} characters, overlap {chunking.overlap}; {search.mode}, "
-        f"k {search.k}, {'re-ranked' if search.rerank else 'not re-ranked'}. {done} documents were taken in anew."
+        f"{collection.name}: {chunking.strategy}, {chunking.size} characters, overlap {chunking.overlap}; "
+        f"{search.mode}, k {search.k}, "
+        f"{'re-ranked' if search.rerank else 'not re-ranked'}. {done} documents were taken in anew."
     )
 
 
-def _followed(services: "Services", study_id: str) -> "Study":
-    """The study when it has ended; where a server works on it, what it does is watched."""
-    note = output.progress("trials")
+def _follow_study(services: "Services", study_id: str) -> "Study":
+    """Run a study, or watch the process that does, and return it when it has ended."""
+    note = output.make_progress_line("trials")
     while True:
         try:
             return services.optimiser.run(OPERATOR, study_id, note)
@@ -111,17 +114,19 @@ def _followed(services: "Services", study_id: str) -> "Study":
 
 
 def _show(study: "Study", *, as_json: bool) -> None:
-    trials = [_row(study.metric, trial, as_json=as_json) for trial in study.trials]
+    trials = [_to_row(study.metric, trial, as_json=as_json) for trial in study.trials]
     if as_json:
-        told = {"id": study.id, "state": study.state, "error": study.error, "metric": study.metric}
-        output.show_one(told | {"trials": trials}, as_json=True)
+        record = {"id": study.id, "state": study.state, "error": study.error, "metric": study.metric}
+        output.show_record(record | {"trials": trials}, as_json=True)
         return
     output.show(trials, as_json=False, empty="No trials.")
     print(f"Study {study.id}: {study.state}. Use `rag apply {study.id} TRIAL` to search like one of them.")
 
 
-def _row(metric: str, trial: Any, *, as_json: bool) -> dict[str, Any]:
-    cell, result, against = trial.cell, trial.result, trial.against_current
+def _to_row(metric: str, trial: Any, *, as_json: bool) -> dict[str, Any]:
+    cell = trial.cell
+    result = trial.result
+    against = trial.against_current
     row = {"trial": trial.ordinal, "strategy": cell.chunking.strategy, "size": cell.chunking.size}
     row |= {"overlap": cell.chunking.overlap, "mode": cell.search.mode, "k": cell.search.k}
     row |= {"rerank": cell.search.rerank, "current": trial.is_current, "best_for_its_cost": trial.is_best_for_its_cost}
@@ -130,43 +135,43 @@ def _row(metric: str, trial: Any, *, as_json: bool) -> dict[str, Any]:
     row |= {"against_current": against and against.value, "p": against and against.p}
     row |= {"context_tokens": result and result.context_tokens, "passages": result and result.passages}
     row |= {"search_ms": result and result.search_ms}
-    return row if as_json else {name: _short(value) for name, value in row.items()}
+    return row if as_json else {name: _round(value) for name, value in row.items()}
 
 
-def _short(value: Any) -> Any:
+def _round(value: Any) -> Any:
     return round(value, 4 if abs(value) < 2 else 1) if isinstance(value, float) else value
 
 
-def _grid(arguments: argparse.Namespace) -> "Grid":
+def _read_grid(arguments: argparse.Namespace) -> "Grid":
     from lib.knowledge.chunking import Strategy
     from lib.knowledge.settings import Mode
     from lib.knowledge.studies import Grid
 
-    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for name, values, kind in (("strategies", arguments.strategies, Strategy), ("modes", arguments.modes, Mode)):
         if values:
-            if unknown := [one for one in values if one not in [*kind]]:
-                what = f"There is no {kind.__name__.lower()} {unknown[0]}."
-                raise InvalidInput(what, "", f"Choose of {', '.join(kind)}.", name)
-            given[name] = tuple(kind(one) for one in values)
+            if unknown := [choice for choice in values if choice not in [*kind]]:
+                message = f"There is no {kind.__name__.lower()} {unknown[0]}."
+                raise InvalidInput(message, "", f"Choose of {', '.join(kind)}.", name)
+            options[name] = tuple(kind(choice) for choice in values)
     for name, values in (("sizes", arguments.sizes), ("overlaps", arguments.overlaps), ("ks", arguments.k)):
         if values:
-            given[name] = tuple(values)
-    given["reranks"] = {"on": (True,), "off": (False,), "both": (True, False)}[arguments.rerank]
-    return Grid(**given)
+            options[name] = tuple(values)
+    options["reranks"] = {"on": (True,), "off": (False,), "both": (True, False)}[arguments.rerank]
+    return Grid(**options)
 
 
-def _counts(text: str) -> list[int]:
-    return [0 if one == "0" else count(one) for one in names(text)]
+def _parse_counts(text: str) -> list[int]:
+    return [0 if number == "0" else parse_count(number) for number in parse_names(text)]
 
 
-def _quoted(quote: "Quote") -> dict[str, Any]:
-    told = asdict(quote)
-    cost = told.pop("cost_nano_usd")
-    return told | {"cost_usd": None if cost is None else Decimal(cost) / NANO_PER_USD}
+def _to_record(quote: "Quote") -> dict[str, Any]:
+    record = asdict(quote)
+    cost = record.pop("cost_nano_usd")
+    return record | {"cost_usd": None if cost is None else Decimal(cost) / NANO_PER_USD}
 
 
-def _told(quote: "Quote") -> str:
+def _describe_quote(quote: "Quote") -> str:
     lasts = "in a time nobody knows" if quote.seconds is None else f"in about {max(1, round(quote.seconds)):,} s"
     cost = (
         "at an unknown price" if quote.cost_nano_usd is None else f"for ${Decimal(quote.cost_nano_usd) / NANO_PER_USD}"
@@ -177,5 +182,5 @@ def _told(quote: "Quote") -> str:
     )
 
 
-def _agreed() -> bool:
+def _ask_to_begin() -> bool:
     return sys.stdin.isatty() and input("Begin? [y/N] ").strip().lower() in ("y", "yes")

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from lib.cli import output
-from lib.cli.door import OPERATOR, opened_services
+from lib.cli.operator import OPERATOR, open_services
 
 
 def add_commands(commands: Any) -> None:
-    """Register `retention`."""
+    """Register the command `retention`."""
     actions = commands.add_parser("retention", help="delete what is older than its time").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -20,11 +20,12 @@ def add_commands(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Delete, or count, and print the rows of each class with the days it is kept."""
-    with opened_services() as services:
+    """Delete rows past their time, or count them, and print for each class the days it is kept."""
+    with open_services() as services:
         days = services.retention.days(OPERATOR)
         service = services.retention
         rows = service.preview(OPERATOR) if arguments.dry_run else service.run(OPERATOR)
-    kept, column = asdict(days), "would_delete" if arguments.dry_run else "deleted"
-    lines = [{"class": name, "days": kept[name], column: count} for name, count in asdict(rows).items()]
+    days_by_class = asdict(days)
+    column = "would_delete" if arguments.dry_run else "deleted"
+    lines = [{"class": name, "days": days_by_class[name], column: count} for name, count in asdict(rows).items()]
     output.show(lines, as_json=arguments.json, empty="")

@@ -48,10 +48,10 @@ class Configuration:
     updated_at: datetime
 
     @classmethod
-    def of_model(cls, provider_id: str, provider_name: str, provider_kind: str, model: str) -> "Configuration":
-        """What stands in where a model is called without a configuration: nothing but the model; its id is empty.
+    def make_for_model(cls, provider_id: str, provider_name: str, provider_kind: str, model: str) -> "Configuration":
+        """Make the configuration that stands for a model called without one: only the model is set, its id is empty.
 
-        The name may become a part of an address, so it must not lead to another one.
+        The name may become a part of an address, so it must not lead to another one; raises InvalidInput.
         """
         leads_away = _LEADS_AWAY_AT_GOOGLE if provider_kind == ProviderKind.GEMINI else _LEADS_AWAY
         if provider_kind != ProviderKind.SCRIPTED and leads_away.search(model):
@@ -66,7 +66,7 @@ class Configuration:
             provider_id=provider_id,
             provider_name=provider_name,
             provider_kind=provider_kind,
-            model=_model(model),
+            model=_check_model(model),
             system_prompt="",
             parameters={},
             capabilities=CAPABILITIES,
@@ -84,8 +84,8 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """The fields a person may set, checked."""
+class ConfigurationDraft:
+    """The fields that a person may set; `to_columns` checks them."""
 
     slug: str
     app: str
@@ -98,24 +98,24 @@ class Draft:
     content_policy: str = "full"
     unsupported_parameters: str = "refuse"
 
-    def checked(self) -> dict[str, Any]:
-        """As columns; InvalidInput names the field that can't be used."""
+    def to_columns(self) -> dict[str, Any]:
+        """Check every field and return the columns to store; raises InvalidInput with the field that can't be used."""
         return {
             "slug": check_slug(self.slug, "slug"),
             "app": check_slug(self.app, "app"),
-            "model": _model(self.model),
+            "model": _check_model(self.model),
             "description": self.description.strip()[:2000],
-            "system_prompt": _system_prompt(self.system_prompt),
+            "system_prompt": _check_system_prompt(self.system_prompt),
             "parameters": check_parameters(self.parameters),
-            "capabilities": _capabilities(self.capabilities),
+            "capabilities": _check_capabilities(self.capabilities),
             "routing": Routing.from_record(self.routing).to_record(),
-            "content_policy": _one_of(self.content_policy, CONTENT_POLICIES, "content_policy"),
-            "unsupported_parameters": _one_of(self.unsupported_parameters, UNSUPPORTED, "unsupported_parameters"),
+            "content_policy": _check_choice(self.content_policy, CONTENT_POLICIES, "content_policy"),
+            "unsupported_parameters": _check_choice(self.unsupported_parameters, UNSUPPORTED, "unsupported_parameters"),
         }
 
 
 def check_slug(text: str, field_name: str) -> str:
-    """A short name in lower case that can stand in an address."""
+    """Return a short lower-case name that can stand in an address; raises InvalidInput."""
     text = text.strip()
     if _SLUG.fullmatch(text):
         return text
@@ -127,7 +127,7 @@ def check_slug(text: str, field_name: str) -> str:
     )
 
 
-def _model(text: str) -> str:
+def _check_model(text: str) -> str:
     text = text.strip()
     if text and len(text) <= 200 and text.isprintable():
         return text
@@ -139,7 +139,7 @@ def _model(text: str) -> str:
     )
 
 
-def _system_prompt(text: str) -> str:
+def _check_system_prompt(text: str) -> str:
     if len(text) <= _LONGEST_SYSTEM_PROMPT:
         return text.replace("\0", "")
     raise InvalidInput(
@@ -150,18 +150,18 @@ def _system_prompt(text: str) -> str:
     )
 
 
-def _capabilities(given: Sequence[str]) -> list[str]:
-    if unknown := set(given) - set(CAPABILITIES):
+def _check_capabilities(names: Sequence[str]) -> list[str]:
+    if unknown := set(names) - set(CAPABILITIES):
         raise InvalidInput(
             f"{', '.join(sorted(unknown))[:60]} is not a capability.",
             "",
             f"Use any of {', '.join(CAPABILITIES)}.",
             field="capabilities",
         )
-    return [name for name in CAPABILITIES if name in given]
+    return [name for name in CAPABILITIES if name in names]
 
 
-def _one_of(given: str, allowed: Sequence[str], field_name: str) -> str:
-    if given in allowed:
-        return given
-    raise InvalidInput(f"{given[:40]!r} can't be used.", "", f"Choose one of {', '.join(allowed)}.", field=field_name)
+def _check_choice(text: str, allowed: Sequence[str], field_name: str) -> str:
+    if text in allowed:
+        return text
+    raise InvalidInput(f"{text[:40]!r} can't be used.", "", f"Choose one of {', '.join(allowed)}.", field=field_name)

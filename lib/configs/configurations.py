@@ -14,8 +14,8 @@ from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.clock import new_id, utc_now
 from lib.configs import examples, interchange
-from lib.configs.configuration import Configuration, Draft, check_slug
-from lib.configs.known_providers import check_targets, known_providers, provider_id_of
+from lib.configs.configuration import Configuration, ConfigurationDraft, check_slug
+from lib.configs.known_providers import check_targets, find_provider_id, list_known_providers
 from lib.db.engine import Store
 from lib.db.tables import configurations, providers
 from lib.errors import Conflict, InvalidInput, NotFound
@@ -32,19 +32,20 @@ class Configurations:
         self._store = store
 
     def list(self, actor: Actor, app: str | None = None) -> list[Configuration]:
-        """All, or an app's: the global default first, then by app and slug."""
+        """List all configurations, or an app's: the global default first, then by app and slug."""
         actor.require(Permission.VIEW_CONFIGS)
-        query = _joined().order_by(_C.is_global_default.desc(), _C.app, _C.slug)
+        query = _select_joined().order_by(_C.is_global_default.desc(), _C.app, _C.slug)
         with self._store.read() as connection:
             return [
-                _configuration(row) for row in connection.execute(query if app is None else query.where(_C.app == app))
+                _build_configuration(row)
+                for row in connection.execute(query if app is None else query.where(_C.app == app))
             ]
 
     def get(self, actor: Actor, slug_or_id: str) -> Configuration:
-        """One by slug or id."""
+        """Get a configuration by slug or id; raises NotFound."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return _configuration(_find(connection, slug_or_id))
+            return _build_configuration(_find(connection, slug_or_id))
 
     def apps(self, actor: Actor) -> Sequence[str]:
         """Names of the apps that have configurations."""
@@ -53,10 +54,10 @@ class Configurations:
             return connection.scalars(select(_C.app).distinct().order_by(_C.app)).all()
 
     def default_for(self, actor: Actor, app: str) -> Configuration:
-        """The app's default, else the global one; the first that is switched on."""
+        """Get the app's default, else the global one; the first that is switched on. Raises NotFound."""
         actor.require(Permission.VIEW_CONFIGS)
         of_app = (_C.app == app) & _C.is_default
-        query = _joined().where(_C.is_active & (of_app | _C.is_global_default)).order_by(of_app.desc())
+        query = _select_joined().where(_C.is_active & (of_app | _C.is_global_default)).order_by(of_app.desc())
         with self._store.read() as connection:
             row = connection.execute(query).first()
         if row is None:
@@ -65,7 +66,7 @@ class Configurations:
                 "Neither the app nor the installation has a default that is switched on.",
                 "Choose one on the Configurations page.",
             )
-        return _configuration(row)
+        return _build_configuration(row)
 
     def create(
         self,
@@ -81,14 +82,18 @@ class Configurations:
         parameters: Mapping[str, Any] | None = None,
         capabilities: Sequence[str] = ("streaming",),
         is_active: bool = True,
-        **more: Any,
+        **other_fields: Any,
     ) -> Configuration:
-        """Make one; `provider` is a provider's name or id, `more` the other fields of `Draft`."""
+        """Make a configuration; `provider` is a provider's name or id, `other_fields` are those of
+        `ConfigurationDraft`.
+        """
         actor.require(Permission.CREATE_CONFIGS)
-        draft = Draft(slug, app, model, description, system_prompt, parameters or {}, capabilities, **more)
-        row = draft.checked() | _new(is_active)
+        draft = ConfigurationDraft(
+            slug, app, model, description, system_prompt, parameters or {}, capabilities, **other_fields
+        )
+        row = draft.to_columns() | _build_new_columns(is_active)
         with self._store.write() as connection:
-            row["provider_id"] = provider_id_of(connection, provider_id or provider)
+            row["provider_id"] = find_provider_id(connection, provider_id or provider)
             check_targets(connection, row["routing"])
             _refuse_taken_slug(connection, row["slug"])
             connection.execute(insert(configurations).values(**row))
@@ -98,14 +103,16 @@ class Configurations:
     def update(
         self, actor: Actor, configuration_id: str, revision: int, *, provider_id: str | None = None, **fields: Any
     ) -> Configuration:
-        """Change fields of `Draft` and the provider; Conflict when somebody changed it since `revision`."""
+        """Change fields of `ConfigurationDraft` and the provider; raises Conflict when somebody changed it since
+        `revision`.
+        """
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
             row = _find(connection, configuration_id)
-            before = {name: getattr(row, name) for name in Draft.__dataclass_fields__}
-            changed = Draft(**(before | fields)).checked()
+            current_fields = {name: getattr(row, name) for name in ConfigurationDraft.__dataclass_fields__}
+            changed = ConfigurationDraft(**(current_fields | fields)).to_columns()
             if provider_id is not None:
-                changed["provider_id"] = provider_id_of(connection, provider_id)
+                changed["provider_id"] = find_provider_id(connection, provider_id)
             if "routing" in fields:
                 check_targets(connection, changed["routing"])
             _refuse_taken_slug(connection, changed["slug"], but=row.id)
@@ -119,24 +126,26 @@ class Configurations:
                     "Somebody saved it, perhaps you in another tab. Your changes were not saved.",
                     "Reload to see theirs, then change it again.",
                 )
-            audit.record(connection, actor, "configuration.edit", row.slug, **_told(row, changed))
+            audit.record(connection, actor, "configuration.edit", row.slug, **_describe_change(row, changed))
         return self.get(actor, configuration_id)
 
     def clone(self, actor: Actor, configuration_id: str, slug: str | None = None) -> Configuration:
-        """A copy that is nobody's default."""
+        """Copy a configuration; the copy is nobody's default."""
         actor.require(Permission.CREATE_CONFIGS)
         with self._store.write() as connection:
             row = _find(connection, configuration_id)
-            copied = {name: getattr(row, name) for name in (*Draft.__dataclass_fields__, "provider_id")}
-            copied["slug"] = check_slug(slug, "slug") if slug else _free_slug(connection, row.slug)
+            copied = {name: getattr(row, name) for name in (*ConfigurationDraft.__dataclass_fields__, "provider_id")}
+            copied["slug"] = check_slug(slug, "slug") if slug else _find_free_slug(connection, row.slug)
             _refuse_taken_slug(connection, copied["slug"])
-            fresh = copied | _new(row.is_active)
+            fresh = copied | _build_new_columns(row.is_active)
             connection.execute(insert(configurations).values(**fresh))
             audit.record(connection, actor, "configuration.create", fresh["slug"], clone_of=row.slug)
         return self.get(actor, fresh["id"])
 
     def set_active(self, actor: Actor, configuration_id: str, is_active: bool) -> None:
-        """Switch on or off; off ends being the app's default, and the global default can't be switched off."""
+        """Switch a configuration on or off; off ends being the app's default, and the global default can't be switched
+        off.
+        """
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
             row = _find(connection, configuration_id)
@@ -147,15 +156,15 @@ class Configurations:
             audit.record(connection, actor, "configuration.on" if is_active else "configuration.off", row.slug)
 
     def set_default(self, actor: Actor, configuration_id: str, *, everywhere: bool = False) -> None:
-        """Make it the default of its app, or of every app without one of its own."""
+        """Make a configuration the default of its app, or of every app without one of its own."""
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
             row = _find(connection, configuration_id)
             if not row.is_active:
                 raise InvalidInput(f"{row.slug} is switched off.", "A default must work.", "Switch it on first.")
             column = _C.is_global_default if everywhere else _C.is_default
-            others = column if everywhere else column & (_C.app == row.app)
-            connection.execute(update(configurations).where(others).values({column: False}))
+            previous_default = column if everywhere else column & (_C.app == row.app)
+            connection.execute(update(configurations).where(previous_default).values({column: False}))
             _touch(connection, row, **{column.name: True})
             of = "every app" if everywhere else row.app
             audit.record(connection, actor, "configuration.default", row.slug, default_of=of)
@@ -169,7 +178,7 @@ class Configurations:
             audit.record(connection, actor, "configuration.no_default", row.slug, app=row.app)
 
     def delete(self, actor: Actor, configuration_id: str) -> None:
-        """Remove one; its calls stay in the ledger. The global default can't go."""
+        """Delete a configuration; its calls stay in the ledger. The global default can't go."""
         actor.require(Permission.DELETE_CONFIGS)
         with self._store.write() as connection:
             row = _find(connection, configuration_id)
@@ -178,28 +187,28 @@ class Configurations:
             audit.record(connection, actor, "configuration.delete", row.slug)
 
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
-        """Configurations as a JSON document without secrets; providers by name and kind."""
-        chosen = [c for c in self.list(actor) if slugs is None or c.slug in slugs]
+        """Write configurations as a JSON document without secrets, providers by name and kind."""
+        exported = [c for c in self.list(actor) if slugs is None or c.slug in slugs]
         with self._store.write() as connection:
-            audit.record(connection, actor, "configuration.export", "json", rows=len(chosen))
-            return interchange.to_json(chosen, known_providers(connection))
+            audit.record(connection, actor, "configuration.export", "json", rows=len(exported))
+            return interchange.to_json(exported, list_known_providers(connection))
 
-    def import_json(self, actor: Actor, document: str | bytes) -> interchange.Imported:
+    def import_json(self, actor: Actor, document: str | bytes) -> interchange.ImportedConfigurations:
         """Add the configurations of a document: all are checked before any is added; slugs that exist are skipped."""
         actor.require(Permission.CREATE_CONFIGS)
         entries = interchange.from_json(document)
         with self._store.write() as connection:
-            taken = set(connection.scalars(select(_C.slug)))
-            known = known_providers(connection)
-            imported = interchange.Imported()
+            taken_slugs = set(connection.scalars(select(_C.slug)))
+            registered = list_known_providers(connection)
+            imported = interchange.ImportedConfigurations()
             for entry in entries:
-                if entry.draft.slug in taken:
+                if entry.draft.slug in taken_slugs:
                     imported.skipped.append(entry.draft.slug)
                     continue
-                taken.add(entry.draft.slug)
-                provider_id = interchange.match(entry.provider, entry.provider_kind, known)
-                routing, complete = interchange.matched_routing(entry.routing, known)
-                row = replace(entry.draft, routing=routing).checked() | _new(
+                taken_slugs.add(entry.draft.slug)
+                provider_id = interchange.match_provider(entry.provider, entry.provider_kind, registered)
+                routing, complete = interchange.match_routing(entry.routing, registered)
+                row = replace(entry.draft, routing=routing).to_columns() | _build_new_columns(
                     entry.is_active and provider_id is not None
                 )
                 connection.execute(insert(configurations).values(**row, provider_id=provider_id))
@@ -212,22 +221,22 @@ class Configurations:
         return imported
 
     def seed(self) -> None:
-        """Add the examples, once in an installation's life; after the providers' own."""
-        rows = [asdict(example.draft) | _new(example.is_active) for example in examples.EXAMPLES]
+        """Add the examples, once in an installation's life, after the providers' own."""
+        rows = [asdict(example.draft) | _build_new_columns(example.is_active) for example in examples.EXAMPLES]
         for row, example in zip(rows, examples.EXAMPLES, strict=True):
             row["capabilities"] = list(row["capabilities"])
             row["is_global_default"] = example.is_global_default
         examples.add_once(self._store, rows)
 
 
-def _told(row: Row[Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """What the audit log says of an edit: which fields, and of the short ones what they are now."""
+def _describe_change(row: Row[Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the audit log's detail of an edit: the names of changed fields, and the new values of the short ones."""
     fields = [name for name, value in changed.items() if getattr(row, name) != value]
     short = {name: changed[name] for name in ("slug", "model", "content_policy") if name in fields}
     return {"fields": fields} | short
 
 
-def _new(is_active: bool) -> dict[str, Any]:
+def _build_new_columns(is_active: bool) -> dict[str, Any]:
     now = utc_now()
     return {
         "id": new_id(),
@@ -240,7 +249,7 @@ def _new(is_active: bool) -> dict[str, Any]:
     }
 
 
-def _joined() -> Select[Any]:
+def _select_joined() -> Select[Any]:
     return select(
         configurations,
         providers.c.name.label("provider_name"),
@@ -251,7 +260,7 @@ def _joined() -> Select[Any]:
 
 
 def _find(connection: Connection, slug_or_id: str) -> Row[Any]:
-    row = connection.execute(_joined().where((_C.id == slug_or_id) | (_C.slug == slug_or_id))).first()
+    row = connection.execute(_select_joined().where((_C.id == slug_or_id) | (_C.slug == slug_or_id))).first()
     if row is None:
         raise NotFound(
             f"There is no configuration {slug_or_id[:80]}.", "", "Look at the Configurations page for the names."
@@ -259,13 +268,13 @@ def _find(connection: Connection, slug_or_id: str) -> Row[Any]:
     return row
 
 
-def _configuration(row: Row[Any]) -> Configuration:
+def _build_configuration(row: Row[Any]) -> Configuration:
     own = {name: getattr(row, name) for name in Configuration.__dataclass_fields__ if name in _C}
     own |= {"capabilities": tuple(row.capabilities), "provider_name": row.provider_name or ""}
-    return Configuration(**own, provider_kind=row.provider_kind or "", needs=_needs(row))
+    return Configuration(**own, provider_kind=row.provider_kind or "", needs=_find_need(row))
 
 
-def _needs(row: Row[Any]) -> str | None:
+def _find_need(row: Row[Any]) -> str | None:
     if not row.is_active:
         return "off"
     if row.provider_kind is None:
@@ -280,19 +289,21 @@ def _refuse_taken_slug(connection: Connection, slug: str, but: str = "") -> None
         raise Conflict(f"The name {slug} is taken.", "Another configuration has it.", "Choose another one.")
 
 
-def _refuse_global_default(row: Row[Any], what: str) -> None:
+def _refuse_global_default(row: Row[Any], participle: str) -> None:
     if row.is_global_default:
         raise Conflict(
-            f"{row.slug} can't be {what}.",
+            f"{row.slug} can't be {participle}.",
             "It is the default of every app without one of its own.",
             "Make another configuration the default first.",
         )
 
 
-def _free_slug(connection: Connection, slug: str) -> str:
+def _find_free_slug(connection: Connection, slug: str) -> str:
     base = f"{slug[:70]}-copy"
-    taken = set(connection.scalars(select(_C.slug).where(_C.slug.startswith(base, autoescape=True))))
-    return next(name for n in range(1, len(taken) + 2) if (name := base if n == 1 else f"{base}-{n}") not in taken)
+    taken_slugs = set(connection.scalars(select(_C.slug).where(_C.slug.startswith(base, autoescape=True))))
+    return next(
+        name for n in range(1, len(taken_slugs) + 2) if (name := base if n == 1 else f"{base}-{n}") not in taken_slugs
+    )
 
 
 def _touch(connection: Connection, row: Row[Any], **values: Any) -> None:

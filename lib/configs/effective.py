@@ -13,11 +13,12 @@ from typing import Any
 
 from lib.errors import InvalidInput
 
-CONFIGURATION, REQUEST = "configuration", "request"
+CONFIGURATION = "configuration"
+REQUEST = "request"
 
 
-class Strategy(StrEnum):
-    """How an override meets what stands before it, as stored in `overrides.strategy`."""
+class MergeStrategy(StrEnum):
+    """How an override combines with what was applied before it, as stored in `overrides.strategy`."""
 
     REPLACE = "replace"
     MERGE = "merge"
@@ -33,7 +34,7 @@ class Override:
     app: str | None
     context: str | None
     configuration_id: str | None
-    strategy: Strategy
+    strategy: MergeStrategy
     priority: int
     parameters: Mapping[str, Any]
     is_active: bool
@@ -47,8 +48,10 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Effective:
-    """What is sent, where each value came from, and what is not: `unsupported` by the model, or already `dropped`."""
+class EffectiveParameters:
+    """Parameters to send, where each value came from, and what is not sent: `unsupported` by the model, or already
+    `dropped`.
+    """
 
     parameters: Mapping[str, Any]
     sources: Mapping[str, str]
@@ -56,43 +59,46 @@ class Effective:
     dropped: Mapping[str, Any] = field(default_factory=dict)
 
 
-def effective(
+def compute_effective(
     base: Mapping[str, Any], matching: Iterable[Override], request_parameters: Mapping[str, Any]
-) -> Effective:
-    """Configuration's parameters, then overrides, then the request's own."""
+) -> EffectiveParameters:
+    """Merge the configuration's parameters, then the overrides that match, then the request's own."""
     parameters: dict[str, Any] = {}
     sources: dict[str, str] = {}
     _merge(parameters, sources, base, CONFIGURATION)
-    for override in in_order(matching):
+    for override in sort_overrides(matching):
         source = f"override {override.name}"
-        if override.strategy is Strategy.REPLACE:
-            parameters, sources = {}, {}
-        _merge(parameters, sources, override.parameters, source, deep=override.strategy is Strategy.DEEP_MERGE)
+        if override.strategy is MergeStrategy.REPLACE:
+            parameters = {}
+            sources = {}
+        _merge(parameters, sources, override.parameters, source, deep=override.strategy is MergeStrategy.DEEP_MERGE)
     _merge(parameters, sources, request_parameters, REQUEST)
-    return Effective(parameters, sources)
+    return EffectiveParameters(parameters, sources)
 
 
-def in_order(overrides: Iterable[Override]) -> list[Override]:
-    """As they are applied: the last one has the last word."""
+def sort_overrides(overrides: Iterable[Override]) -> list[Override]:
+    """Sort overrides in the order in which they are applied; the last one wins."""
     return sorted(overrides, key=lambda o: (o.priority, o.specificity, o.created_at, o.id))
 
 
-def settled(found: Effective, policy: str, model: str) -> Effective:
-    """What may be sent to the model: `drop` leaves out what it does not take, otherwise InvalidInput names it."""
-    if not found.unsupported:
-        return found
+def drop_unsupported(merged: EffectiveParameters, policy: str, model: str) -> EffectiveParameters:
+    """Return what may be sent to the model: the policy `drop` leaves out what it does not take, any other raises
+    InvalidInput.
+    """
+    if not merged.unsupported:
+        return merged
     if policy != "drop":
-        names = ", ".join(found.unsupported)
-        where = "; ".join(f"{name} by the {found.sources[name]}" for name in found.unsupported)
+        names = ", ".join(merged.unsupported)
+        origins = "; ".join(f"{name} by the {merged.sources[name]}" for name in merged.unsupported)
         raise InvalidInput(
             f"{model} does not take {names}.",
-            f"Set: {where}.",
+            f"Set: {origins}.",
             "Remove it, or let the configuration leave out what its model does not take.",
             field="parameters",
         )
-    kept = {name: value for name, value in found.parameters.items() if name not in found.unsupported}
-    dropped = {name: found.parameters[name] for name in found.unsupported}
-    return replace(found, parameters=kept, unsupported=(), dropped=dropped)
+    supported = {name: value for name, value in merged.parameters.items() if name not in merged.unsupported}
+    dropped = {name: merged.parameters[name] for name in merged.unsupported}
+    return replace(merged, parameters=supported, unsupported=(), dropped=dropped)
 
 
 def _merge(
@@ -100,23 +106,24 @@ def _merge(
 ) -> None:
     """Lay `above` over the parameters, in place."""
     for name, value in above.items():
-        before = parameters.get(name)
+        below = parameters.get(name)
         if value is None:
             parameters.pop(name, None)
             sources.pop(name, None)
         elif deep and isinstance(value, Mapping):
-            parameters[name] = _deep(before, value)
-            sources[name] = f"{sources[name]}, {source}" if isinstance(before, Mapping) else source
+            parameters[name] = _merge_deep(below, value)
+            sources[name] = f"{sources[name]}, {source}" if isinstance(below, Mapping) else source
         else:
-            parameters[name], sources[name] = value, source
+            parameters[name] = value
+            sources[name] = source
 
 
-def _deep(below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
-    """Objects into objects, anything else (lists, too) in place of what was; null takes away."""
+def _merge_deep(below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge objects into objects; anything else (lists, too) replaces what was there, and null takes it away."""
     merged = dict(below) if isinstance(below, Mapping) else {}
     for name, value in above.items():
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = _deep(merged.get(name), value) if isinstance(value, Mapping) else value
+            merged[name] = _merge_deep(merged.get(name), value) if isinstance(value, Mapping) else value
     return merged

@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from lib.clock import utc_now
-from lib.configs.configuration import Draft
+from lib.configs.configuration import ConfigurationDraft
 from lib.db.engine import Store
 from lib.db.tables import configurations, providers, user_preferences
 from lib.providers.kinds import LOCAL_MODEL, ProviderKind
@@ -21,19 +21,19 @@ _TEXT = ("streaming", "tools", "json")
 class Example:
     """A configuration and the kind (and seeded name) of its provider; those that need a key start switched off."""
 
-    draft: Draft
+    draft: ConfigurationDraft
     provider: ProviderKind
     is_active: bool = False
     is_global_default: bool = False
 
 
-def _example(slug: str, provider: ProviderKind, model: str, description: str, able: tuple[str, ...]) -> Example:
+def _make_example(slug: str, provider: ProviderKind, model: str, description: str, able: tuple[str, ...]) -> Example:
     parameters = {} if provider is ProviderKind.LOCAL else {"temperature": 0.7}
-    return Example(Draft(slug, "general", model, description, "", parameters, able), provider)
+    return Example(ConfigurationDraft(slug, "general", model, description, "", parameters, able), provider)
 
 
 _K = ProviderKind
-_LOCAL = Draft(
+_LOCAL = ConfigurationDraft(
     "local-default",
     "general",
     LOCAL_MODEL,
@@ -44,13 +44,13 @@ _LOCAL = Draft(
 )
 EXAMPLES = (
     Example(_LOCAL, _K.LOCAL, is_active=True, is_global_default=True),
-    _example("ollama-qwen3", _K.OLLAMA, "qwen3:4b", "Qwen 3 on your own Ollama server.", _TEXT),
-    _example(
+    _make_example("ollama-qwen3", _K.OLLAMA, "qwen3:4b", "Qwen 3 on your own Ollama server.", _TEXT),
+    _make_example(
         "ollama-deepseek-coder", _K.OLLAMA, "deepseek-coder:6.7b", "DeepSeek Coder on your own Ollama.", ("streaming",)
     ),
-    _example("openai-default", _K.OPENAI, "gpt-4.1-mini", "OpenAI. Needs a key.", _ALL),
-    _example("anthropic-default", _K.ANTHROPIC, "claude-sonnet-4-6", "Anthropic. Needs a key.", _ALL),
-    _example(
+    _make_example("openai-default", _K.OPENAI, "gpt-4.1-mini", "OpenAI. Needs a key.", _ALL),
+    _make_example("anthropic-default", _K.ANTHROPIC, "claude-sonnet-4-6", "Anthropic. Needs a key.", _ALL),
+    _make_example(
         "openrouter-default", _K.OPENROUTER, "openai/gpt-4.1-mini", "Any model of OpenRouter's. Needs a key.", _ALL
     ),
 )
@@ -59,18 +59,18 @@ EXAMPLES = (
 def add_once(store: Store, rows: list[dict[str, Any]]) -> None:
     """Insert the examples' rows unless this installation had them before."""
     with store.read() as connection:
-        there = select(user_preferences.c.key).where(
+        was_seeded = select(user_preferences.c.key).where(
             user_preferences.c.user_id == _MARK["user_id"], user_preferences.c.key == _MARK["key"]
         )
-        if connection.scalar(there) is not None:
+        if connection.scalar(was_seeded) is not None:
             return
     try:
         with store.write() as connection:
             connection.execute(insert(user_preferences).values(**_MARK, updated_at=utc_now()))
             ids = {row.name: row.id for row in connection.execute(select(providers.c.name, providers.c.id))}
-            taken = set(connection.scalars(select(configurations.c.slug)))
+            taken_slugs = set(connection.scalars(select(configurations.c.slug)))
             for row, example in zip(rows, EXAMPLES, strict=True):
-                if row["slug"] not in taken:
+                if row["slug"] not in taken_slugs:
                     connection.execute(
                         insert(configurations).values(**row, provider_id=ids.get(example.provider.value))
                     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lib.configs.configuration import Configuration, Draft
+from lib.configs.configuration import Configuration, ConfigurationDraft
 from lib.configs.routing import Routing
 from lib.errors import InvalidInput
 
@@ -25,14 +25,14 @@ _TEXT = ("slug", "app", "model", "description", "system_prompt")
 _POLICIES = ("content_policy", "unsupported_parameters")
 _EXPORTED = (*_TEXT, "provider_kind", "parameters", "capabilities", *_POLICIES, "is_active")
 _LISTS = ("deployments", "fallbacks")
-Known = Sequence[tuple[str, str, str]]  # id, name and kind of the registered providers
+KnownProviders = Sequence[tuple[str, str, str]]  # id, name and kind of the registered providers
 
 
 @dataclass(frozen=True)
-class Entry:
+class ConfigurationEntry:
     """One configuration of a document."""
 
-    draft: Draft
+    draft: ConfigurationDraft
     provider: str
     provider_kind: str
     routing: Mapping[str, Any]
@@ -40,8 +40,8 @@ class Entry:
 
 
 @dataclass
-class Imported:
-    """What an import did, by slug."""
+class ImportedConfigurations:
+    """Slugs of an import by what became of them."""
 
     created: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -49,19 +49,19 @@ class Imported:
     shorter_routing: list[str] = field(default_factory=list)
 
 
-def to_json(chosen: Sequence[Configuration], known: Known) -> str:
-    """The document of some configurations."""
+def to_json(exported: Sequence[Configuration], providers: KnownProviders) -> str:
+    """Write configurations as a document."""
     entries = [
-        {"provider": c.provider_name, "routing": _named_routing(c.routing, known)}
+        {"provider": c.provider_name, "routing": _name_providers(c.routing, providers)}
         | {name: getattr(c, name) for name in _EXPORTED}
-        for c in sorted(chosen, key=lambda c: c.slug)
+        for c in sorted(exported, key=lambda c: c.slug)
     ]
     head = {"format": FORMAT, "version": VERSION, "configurations": entries}
     return json.dumps(head, indent=2, ensure_ascii=False) + "\n"
 
 
-def from_json(document: str | bytes) -> list[Entry]:
-    """The entries of a document, each checked; InvalidInput names the first that can't be used."""
+def from_json(document: str | bytes) -> list[ConfigurationEntry]:
+    """Read the entries of a document and check each; raises InvalidInput for the first that can't be used."""
     try:
         if len(document) > _LARGEST:
             raise ValueError
@@ -75,58 +75,63 @@ def from_json(document: str | bytes) -> list[Entry]:
             f"It must be JSON of the format {FORMAT}, version {VERSION}.",
             "Choose a file made by Export.",
         )
-    return [_entry(number, entry) for number, entry in enumerate(entries, 1)]
+    return [_read_entry(number, entry) for number, entry in enumerate(entries, 1)]
 
 
-def _entry(number: int, entry: Any) -> Entry:
-    where = f"Entry {number}"
+def _read_entry(number: int, entry: Any) -> ConfigurationEntry:
+    position = f"Entry {number}"
     if not isinstance(entry, dict) or not all(isinstance(entry.get(name, ""), str) for name in (*_TEXT, "provider")):
-        raise InvalidInput(f"{where} can't be read.", "Nothing was imported.", "Correct the file.")
-    parameters, capabilities = entry.get("parameters") or {}, entry.get("capabilities") or []
+        raise InvalidInput(f"{position} can't be read.", "Nothing was imported.", "Correct the file.")
+    parameters = entry.get("parameters") or {}
+    capabilities = entry.get("capabilities") or []
     if not isinstance(parameters, dict) or not isinstance(capabilities, list):
-        raise InvalidInput(f"{where} can't be read.", "Nothing was imported.", "Correct the file.")
+        raise InvalidInput(f"{position} can't be read.", "Nothing was imported.", "Correct the file.")
     text = {name: entry.get(name, "") for name in _TEXT}
-    draft = Draft(**text, parameters=parameters, capabilities=[str(name) for name in capabilities])
+    draft = ConfigurationDraft(**text, parameters=parameters, capabilities=[str(name) for name in capabilities])
     routing = entry.get("routing") or {}
     policies: dict[str, Any] = {name: str(entry[name]) for name in _POLICIES if name in entry}
     draft = replace(draft, **policies)
     try:
-        draft.checked()
-        Routing.from_record(_routing(routing, lambda target: str(target.get("provider", ""))))
+        draft.to_columns()
+        Routing.from_record(_read_routing(routing, lambda target: str(target.get("provider", ""))))
     except InvalidInput as error:
-        raise InvalidInput(f"{where}: {error.title}", f"{error.why} Nothing was imported.", error.fix) from None
+        raise InvalidInput(f"{position}: {error.title}", f"{error.why} Nothing was imported.", error.fix) from None
     names = entry.get("provider", ""), str(entry.get("provider_kind", ""))
-    return Entry(draft, *names, routing, bool(entry.get("is_active", True)))
+    return ConfigurationEntry(draft, *names, routing, bool(entry.get("is_active", True)))
 
 
-def match(provider: str, kind: str, known: Known) -> str | None:
-    """The id of the provider that a name and a kind mean, or None."""
-    by_name = [entry for entry in known if entry[1] == provider and entry[2] == kind]
-    by_kind = [entry for entry in known if entry[2] == kind]
+def match_provider(provider: str, kind: str, providers: KnownProviders) -> str | None:
+    """Find the id of the provider that a name and a kind mean; None without one, or with several of the kind."""
+    by_name = [entry for entry in providers if entry[1] == provider and entry[2] == kind]
+    by_kind = [entry for entry in providers if entry[2] == kind]
     if by_name:
         return by_name[0][0]
     return by_kind[0][0] if len(by_kind) == 1 else None
 
 
-def matched_routing(routing: Mapping[str, Any], known: Known) -> tuple[dict[str, Any], bool]:
-    """A document's routing with the ids of providers here, and whether every target found one."""
-    found = _routing(routing, lambda t: match(str(t.get("provider", "")), str(t.get("provider_kind", "")), known))
-    return found, all(len(found.get(part, ())) == len(routing.get(part, ())) for part in _LISTS)
+def match_routing(routing: Mapping[str, Any], providers: KnownProviders) -> tuple[dict[str, Any], bool]:
+    """Put the ids of this installation's providers into a document's routing; also say whether every target has one."""
+    matched = _read_routing(
+        routing, lambda t: match_provider(str(t.get("provider", "")), str(t.get("provider_kind", "")), providers)
+    )
+    return matched, all(len(matched.get(part, ())) == len(routing.get(part, ())) for part in _LISTS)
 
 
-def _named_routing(routing: Mapping[str, Any], known: Known) -> dict[str, Any]:
-    """A routing with names and kinds instead of ids; a target whose provider is gone is left out."""
-    by_id = {provider_id: {"provider": name, "provider_kind": kind} for provider_id, name, kind in known}
+def _name_providers(routing: Mapping[str, Any], providers: KnownProviders) -> dict[str, Any]:
+    """Write a routing with providers' names and kinds instead of ids; a target whose provider is gone is left out."""
+    by_id = {provider_id: {"provider": name, "provider_kind": kind} for provider_id, name, kind in providers}
 
-    def named(target: Mapping[str, Any]) -> dict[str, Any]:
+    def name_target(target: Mapping[str, Any]) -> dict[str, Any]:
         return by_id[target["provider_id"]] | {name: value for name, value in target.items() if name != "provider_id"}
 
-    lists = {part: [named(t) for t in routing[part] if t["provider_id"] in by_id] for part in _LISTS if part in routing}
+    lists = {
+        part: [name_target(t) for t in routing[part] if t["provider_id"] in by_id] for part in _LISTS if part in routing
+    }
     return {**routing, **lists}
 
 
-def _routing(routing: Any, provider_id: Callable[[Mapping[str, Any]], str | None]) -> dict[str, Any]:
-    """A document's routing with ids in place of names; targets without one are left out."""
+def _read_routing(routing: Any, provider_id: Callable[[Mapping[str, Any]], str | None]) -> dict[str, Any]:
+    """Read a document's routing with ids in place of names; targets without one are left out. Raises InvalidInput."""
     if not isinstance(routing, Mapping):
         raise InvalidInput("The routing can't be read.", "", "Correct the file.", field="routing")
     read = dict(routing)
@@ -136,8 +141,8 @@ def _routing(routing: Any, provider_id: Callable[[Mapping[str, Any]], str | None
         with_ids = ((target, provider_id(target)) for target in routing[part])
         read[part] = [
             {name: value for name, value in target.items() if name not in ("provider", "provider_kind")}
-            | {"provider_id": found}
-            for target, found in with_ids
-            if found is not None
+            | {"provider_id": matched_id}
+            for target, matched_id in with_ids
+            if matched_id is not None
         ]
     return read

@@ -7,15 +7,17 @@ from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput, NotFound
 
 
-def in_scope(actor: Actor, asked: str | None, find: Callable[[], Configuration]) -> Configuration:
-    """What `find` finds for the name that was `asked` for (None: the app's default); PermissionDenied out of scope."""
+def find_in_scope(actor: Actor, name: str | None, find: Callable[[], Configuration]) -> Configuration:
+    """Return the configuration that `find` finds for `name` (None: the app's default); raises PermissionDenied out of
+    scope.
+    """
     key = actor.key
     try:
-        found = find()
+        configuration = find()
     except (NotFound, InvalidInput):
-        if key is not None and asked is not None:
-            key.require_model(asked)
+        if key is not None and name is not None:
+            key.require_model(name)
         raise
-    if key is not None and not key.allows_model(found.slug):
-        key.refuse_model(asked or "The app's default")
-    return found
+    if key is not None and not key.allows_model(configuration.slug):
+        key.refuse_model(name or "The app's default")
+    return configuration

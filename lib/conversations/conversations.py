@@ -14,7 +14,7 @@ from lib.access.permissions import Actor
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
-from lib.configs.scope import in_scope
+from lib.configs.scope import find_in_scope
 from lib.conversations.conversation import (
     Conversation,
     Status,
@@ -60,7 +60,7 @@ class Conversations:
     ) -> Conversation:
         """Begin one with a configuration (slug or id; None: the app's default); nothing is sent."""
         owner = owner_of(actor)
-        chosen = in_scope(actor, configuration, lambda: self._chosen(actor, configuration))
+        chosen = find_in_scope(actor, configuration, lambda: self._chosen(actor, configuration))
         now = utc_now()
         fields = checked_fields(
             {
@@ -123,7 +123,7 @@ class Conversations:
     def update(self, actor: Actor, conversation_id: str, **fields: Any) -> Conversation:
         """Change title, folder, tags, is_pinned, is_archived, ttl_s, system_prompt, strategy or configuration."""
         if (slug := fields.pop("configuration", None)) is not None:
-            chosen = in_scope(actor, slug, lambda: self._configurations.get(actor, slug))
+            chosen = find_in_scope(actor, slug, lambda: self._configurations.get(actor, slug))
             fields["configuration_id"] = chosen.id
         values = checked_fields(fields)
         if "title" in values:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Column, Connection, Dialect, Table
 
-from lib.db.quick import binder, execute, execute_many
+from lib.db.compiled_statements import execute, execute_many, get_bind_converter
 from lib.fast_json import encode_text
 
 
@@ -22,9 +22,9 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     if not rows:
         return
     names = tuple(name for name in rows[0] if any(row[name] is not None for row in rows) or _has_default(table, name))
-    statement, converters = _prepared(table, names, connection.dialect)
-    of_row: Any = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-    values = list(map(list, map(of_row, rows)))
+    statement, converters = _prepare_insert(table, names, connection.dialect)
+    read_values: Any = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+    values = list(map(list, map(read_values, rows)))
     for index, convert in converters:
         for row_values in values:
             row_values[index] = convert(row_values[index])
@@ -35,7 +35,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
 
 
 def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """The same for thousands of rows at once."""
+    """Insert thousands of rows that all have the same columns: by COPY on PostgreSQL, by `insert_rows` on SQLite."""
     if connection.dialect.name == "sqlite" or not rows:
         insert_rows(connection, table, rows)
         return
@@ -48,7 +48,7 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any
 
 
 def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
-    """The same for columns of values as they are stored: moments as UTC text, JSON as text."""
+    """Insert columns of equal length whose values are as they are stored: moments as UTC text, JSON as text."""
     is_sqlite = connection.dialect.name == "sqlite"
     if is_sqlite:
         columns = {
@@ -75,22 +75,24 @@ def _has_default(table: Table, name: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _prepared(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[tuple[int, Any], ...]]:
-    """The statement, whose names are the table's own columns, and the converters of those that need one."""
+def _prepare_insert(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[tuple[int, Any], ...]]:
+    """Build the INSERT of these columns, and (index, converter) of the columns whose values need one."""
     columns = [table.c[name] for name in names]
     converters = tuple(
-        (index, convert) for index, column in enumerate(columns) if (convert := _converter(column, dialect)) is not None
+        (index, convert)
+        for index, column in enumerate(columns)
+        if (convert := _get_converter(column, dialect)) is not None
     )
     marks = ", ".join(["?" if dialect.name == "sqlite" else "%s"] * len(columns))
     listed = ", ".join(f'"{column.name}"' for column in columns)
     return f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks})', converters  # noqa: S608 (names of our own)
 
 
-def _converter(column: Column[Any], dialect: Dialect) -> Any:
+def _get_converter(column: Column[Any], dialect: Dialect) -> Any:
     if isinstance(column.type, Boolean):
-        return _number if dialect.name == "sqlite" else None
-    return binder(column.type, dialect)
+        return _to_number if dialect.name == "sqlite" else None
+    return get_bind_converter(column.type, dialect)
 
 
-def _number(value: bool | None) -> int | None:
+def _to_number(value: bool | None) -> int | None:
     return None if value is None else int(value)

@@ -18,13 +18,14 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, SQLAlchemyError
 
-from lib.db.failures import explain, known_error
+from lib.db.failures import explain_message, translate_error
 from lib.errors import InstallationError
 from lib.fast_json import decode, encode_text
 
 BUSY_TIMEOUT_S = 15
 _TRUSTED_S = 1.0  # for so long a connection to PostgreSQL is taken to be alive
-_PAGES, _BULK_PAGES = 1_000, 20_000  # of 4 KiB in SQLite's write-ahead log before it is folded into the file
+_PAGES = 1_000  # of 4 KiB in SQLite's write-ahead log before it is folded into the file
+_BULK_PAGES = 20_000
 
 
 class Store:
@@ -38,34 +39,34 @@ class Store:
                 "DATABASE_URL can't be read.", "", "Write it as postgresql+psycopg://user:password@host/database."
             ) from error
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self.engine = _create_sqlite_engine(url) if self.is_sqlite else _create_postgres_engine(url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection whose statements see one snapshot; nothing is written."""
-        with _clear_errors(self.url.database), self.engine.connect() as connection:
+        """Open a connection whose statements see one snapshot; nothing is written."""
+        with _translate_errors(self.url.database), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self, *, bulk: bool = False) -> Iterator[Connection]:
-        """A transaction that holds the write lock from its start (SQLite) and commits at the end.
+        """Open a transaction that holds the write lock from its start (SQLite) and commits at the end.
 
         `bulk`: one of many large ones; the write-ahead log is folded into the file less often, which halves their time.
         """
-        with _clear_errors(self.url.database), self.engine.connect() as connection:
+        with _translate_errors(self.url.database), self.engine.connect() as connection:
             connection = connection.execution_options(immediate=True)
             if bulk and self.is_sqlite:
-                _fold_after(connection, _BULK_PAGES)
+                _set_autocheckpoint(connection, _BULK_PAGES)
             try:
                 with connection.begin():
                     yield connection
             finally:
                 if bulk and self.is_sqlite:
-                    _fold_after(connection, _PAGES)
+                    _set_autocheckpoint(connection, _PAGES)
 
-    def direct(self) -> "Direct":
-        """A connection for an event loop to write with (SQLite)."""
-        return Direct(self.engine, self.url.database)
+    def open_nonblocking(self) -> "NonBlockingConnection":
+        """Open a connection for an event loop to write with (SQLite)."""
+        return NonBlockingConnection(self.engine, self.url.database)
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file as far as readers let it (SQLite)."""
@@ -83,7 +84,7 @@ class Store:
         self.engine.dispose()
 
 
-def _fold_after(connection: Connection, pages: int) -> None:
+def _set_autocheckpoint(connection: Connection, pages: int) -> None:
     driver: Any = connection.connection.dbapi_connection
     driver.execute(f"PRAGMA wal_autocheckpoint={pages:d}")
 
@@ -92,15 +93,15 @@ class Busy(Exception):
     """Another connection writes; nothing was done."""
 
 
-class Direct:
+class NonBlockingConnection:
     """A connection of one's own whose transactions never wait: Busy when another connection writes.
-
     It leaves the write-ahead log's checkpoints to `Store.checkpoint`, in a thread. `kept` is for what its transactions
     know of the database (`connection.info["kept"]`); it is emptied when one of them fails.
     """
 
     def __init__(self, engine: Engine, database: str | None) -> None:
-        self._connection, self._database = engine.connect().execution_options(by_hand=True), database
+        self._connection = engine.connect().execution_options(by_hand=True)
+        self._database = database
         self._connection.detach()
         self._connection.begin()  # for SQLAlchemy one transaction that lasts; the driver's are begun here
         self.kept: dict[str, Any] = self._connection.info.setdefault("kept", {})
@@ -116,7 +117,7 @@ class Direct:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise Busy from None
-            raise explain(str(error), self._database) or error from error
+            raise explain_message(str(error), self._database) or error from error
         return self._connection
 
     def __exit__(
@@ -126,24 +127,27 @@ class Direct:
             if error is None:
                 self._driver.execute("COMMIT")
         except BaseException:
-            self._undo()
+            self._roll_back()
             raise
         if error is not None:
-            self._undo()
-            if isinstance(error, DatabaseError) and (known := explain(str(error.orig), self._database)) is not None:
-                raise known from error
+            self._roll_back()
+            if (
+                isinstance(error, DatabaseError)
+                and (explained := explain_message(str(error.orig), self._database)) is not None
+            ):
+                raise explained from error
 
-    def _undo(self) -> None:
+    def _roll_back(self) -> None:
         self.kept.clear()
         if self._driver.in_transaction:
             self._driver.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection; a transaction that is open is rolled back."""
         self._connection.close()
 
 
-def _sqlite_engine(url: str) -> Engine:
+def _create_sqlite_engine(url: str) -> Engine:
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
@@ -167,8 +171,8 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def _postgres_engine(url: str) -> Engine:
-    """Its connections are asked whether they live before they are used again, unless they just were.
+def _create_postgres_engine(url: str) -> Engine:
+    """Create an engine whose connections are pinged before they are used again, unless they just were.
 
     A server that ends a connection says so on it at once, so one that has nothing to read has not been ended.
     """
@@ -200,11 +204,11 @@ def _is_silent(driver: Any) -> bool:
 
 
 @contextmanager
-def _clear_errors(database: str | None) -> Iterator[None]:
-    """Turn what an operator or a caller can repair into a sentence; other database errors pass."""
+def _translate_errors(database: str | None) -> Iterator[None]:
+    """Raise what an operator or a caller can repair as an error that says how; other database errors pass."""
     try:
         yield
     except (SQLAlchemyError, UnicodeEncodeError) as error:
-        if (known := known_error(error, database)) is not None:
-            raise known from error
+        if (translated := translate_error(error, database)) is not None:
+            raise translated from error
         raise

@@ -28,8 +28,8 @@ class DatabaseAway(InstallationError):
         self.was_connected = was_connected
 
 
-def known_error(error: Exception, database: str | None) -> LLMManagerError | None:
-    """The error that says what is wrong and what to do, or None for a bug."""
+def translate_error(error: Exception, database: str | None) -> LLMManagerError | None:
+    """Make the error that says what is wrong and what to do from a database's failure; None for a bug."""
     if isinstance(error, NoConnectionLeft | DisconnectionError):
         return DatabaseAway()
     driver = error.orig if isinstance(error, DBAPIError) else error
@@ -44,8 +44,8 @@ def known_error(error: Exception, database: str | None) -> LLMManagerError | Non
     if isinstance(error, DBAPIError) and (error.connection_invalidated or _is_away(driver)):
         return DatabaseAway(was_connected=error.connection_invalidated)
     if getattr(driver, "sqlstate", None) in _FULL_STATES:
-        return explain("disk is full", database)
-    return explain(str(driver), database)
+        return explain_message("disk is full", database)
+    return explain_message(str(driver), database)
 
 
 def is_unsayable(error: BaseException | None) -> bool:
@@ -54,7 +54,7 @@ def is_unsayable(error: BaseException | None) -> bool:
 
 
 def was_lost(error: BaseException) -> bool:
-    """Whether the connection went while something was written: it may be committed or not."""
+    """Say whether the connection broke while something was written, so that it may be committed or not."""
     return isinstance(error, DatabaseAway) and error.was_connected
 
 
@@ -67,24 +67,24 @@ def _is_away(error: BaseException | None) -> bool:
     return state is None or state in _AWAY_STATES or state.startswith("08")
 
 
-def explain(message: str, database: str | None) -> InstallationError | None:
-    """The sentence for a database error that an operator can repair, or None."""
+def explain_message(message: str, database: str | None) -> InstallationError | None:
+    """Make the error for a driver's message that an operator can act on; None where nobody can."""
     lowered = message.lower()
-    where = Path(database).name if database else "The database"
+    name = Path(database).name if database else "The database"
     if "malformed" in lowered or "not a database" in lowered:
         return InstallationError(
-            f"{where} is damaged.",
+            f"{name} is damaged.",
             "SQLite can't read it.",
             "Nothing was changed. Put back your last backup of the data folder, or move the file away to start empty.",
         )
     if "disk is full" in lowered or "disk i/o error" in lowered:
-        return InstallationError(f"The disk that holds {where} is full.", "", "Free some space and try again.")
+        return InstallationError(f"The disk that holds {name} is full.", "", "Free some space and try again.")
     if "readonly database" in lowered or "unable to open database" in lowered:
         return InstallationError(
-            f"{where} can't be written.", "The data folder or the file is read-only.", "Correct its permissions."
+            f"{name} can't be written.", "The data folder or the file is read-only.", "Correct its permissions."
         )
     if "database is locked" in lowered:
-        return InstallationError(f"{where} is busy.", "Another process holds it for long.", "Try again in a moment.")
+        return InstallationError(f"{name} is busy.", "Another process holds it for long.", "Try again in a moment.")
     if "connection refused" in lowered or "could not translate host" in lowered or "connection failed" in lowered:
         return InstallationError(
             "The database does not answer.", "No connection to DATABASE_URL's host.", "Start it, or correct the URL."

@@ -12,12 +12,12 @@ _S = installation_settings.c
 
 
 def read(connection: Connection, name: str) -> Any:
-    """The value, or None when there is none."""
+    """Read the value of a name; None when there is none."""
     return connection.scalar(select(_S.value).where(_S.name == name))
 
 
 def write(connection: Connection, name: str, value: Any) -> None:
-    """Keep a value in place of the one before."""
+    """Store a value under a name, in place of the one before."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     row = {"value": value, "updated_at": utc_now()}
     statement = dialect.insert(installation_settings).values(name=name, **row)
@@ -25,5 +25,5 @@ def write(connection: Connection, name: str, value: Any) -> None:
 
 
 def forget(connection: Connection, name: str) -> None:
-    """Remove a value."""
+    """Delete the value of a name."""
     connection.execute(delete(installation_settings).where(_S.name == name))

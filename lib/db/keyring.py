@@ -29,31 +29,33 @@ class Key:
 
     @classmethod
     def of(cls, value: bytes) -> "Key":
-        """The key with its id."""
+        """Make the key of these bytes, with its id."""
         return cls(hashlib.sha256(b"llm-manager key id:" + value).hexdigest()[:12], value)
 
     @classmethod
     def new(cls) -> "Key":
-        """A fresh random key."""
+        """Make a fresh random key."""
         return cls.of(Fernet.generate_key())
 
 
-def from_text(given: str) -> list[Key]:
-    """The keys of LLM_MANAGER_MASTER_KEY: Fernet keys as they are, any other text of 16 characters stretched."""
-    parts = [part.strip() for part in given.split(",") if part.strip()]
+def parse_keys(text: str) -> list[Key]:
+    """Read the keys of LLM_MANAGER_MASTER_KEY: Fernet keys as they are, other texts of 16 characters or more stretched
+    by scrypt. Raises InstallationError.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     if any(len(part) < _SHORTEST for part in parts):
-        parts = [given.strip()]  # one text that holds commas
+        parts = [text.strip()]  # one text that holds commas
     if not parts or len(parts[0]) < _SHORTEST:
         raise InstallationError(
             "LLM_MANAGER_MASTER_KEY is too short.",
             f"It needs {_SHORTEST} characters.",
             "Use a long random text, for instance from `openssl rand -base64 32`.",
         )
-    return [Key.of(_fernet_key(part)) for part in parts]
+    return [Key.of(_make_fernet_key(part)) for part in parts]
 
 
 def read_file(path: Path) -> list[Key]:
-    """The keys of a key file."""
+    """Read the keys of a key file, newest first; raises InstallationError."""
     lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     values = [line.strip().encode() for line in lines if line.strip() and not line.startswith("#")]
     if not values or not all(_is_fernet_key(value) for value in values):
@@ -85,7 +87,7 @@ def write_file(path: Path, keys: list[Key], *, only_if_absent: bool = False) -> 
 
 
 def _link(temporary: str, path: Path) -> None:
-    """Take the name unless another process was faster."""
+    """Give a temporary file its name, unless another process made that name first."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -103,7 +105,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _fernet_key(text: str) -> bytes:
+def _make_fernet_key(text: str) -> bytes:
     if _is_fernet_key(text.encode()):
         return text.encode()
     stretched = hashlib.scrypt(text.encode(), salt=b"llm-manager vault", n=2**14, r=8, p=1, dklen=32)

@@ -16,8 +16,8 @@ _ADVISORY_LOCK = 7_315_001
 
 
 @cache
-def revisions() -> tuple[str, ...]:
-    """Every revision this version knows, the oldest first."""
+def list_revisions() -> tuple[str, ...]:
+    """List every revision this version knows, the oldest first."""
     files = (Path(__file__).parent / "migrations" / "versions").glob("r[0-9]*_*.py")
     return tuple(sorted(file.stem[1:].partition("_")[0] for file in files))
 
@@ -27,14 +27,14 @@ def upgrade(store: Store, target: str = "head") -> list[str]:
     with store.write() as connection:
         if not store.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        found = _revision(connection)
-        if found is not None and found not in revisions():
+        revision = _read_revision(connection)
+        if revision is not None and revision not in list_revisions():
             raise InstallationError(
                 "The database was written by a newer version of LLM Manager.",
-                f"Its schema is {found}; this version knows up to {revisions()[-1]}.",
+                f"Its schema is {revision}; this version knows up to {list_revisions()[-1]}.",
                 "Install that version or newer, or put back a backup from before the update. Nothing was changed.",
             )
-        if found == revisions()[-1]:
+        if revision == list_revisions()[-1]:
             return []
         from lib.db import migrate
 
@@ -44,11 +44,11 @@ def upgrade(store: Store, target: str = "head") -> list[str]:
 def is_current(store: Store) -> bool:
     """Whether the database stands at this version's newest migration."""
     with store.read() as connection:
-        return _revision(connection) == revisions()[-1]
+        return _read_revision(connection) == list_revisions()[-1]
 
 
-def _revision(connection: Connection) -> str | None:
-    """Where the database stands; None where no migration has run."""
+def _read_revision(connection: Connection) -> str | None:
+    """Read the database's revision; None where no migration has run."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

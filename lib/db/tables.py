@@ -178,7 +178,7 @@ configurations = Table(
 
 
 def _attempt() -> list[Column[Any]]:
-    """What is known of an attempt before it is sent."""
+    """Build the columns of what is known of an attempt before it is sent."""
     return [
         _id(primary_key=True),
         _id("call_id", nullable=False),

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.keyring import Key, from_text, read_file, write_file
+from lib.db.keyring import Key, parse_keys, read_file, write_file
 from lib.db.tables import installation_settings, providers, vault_keys
 from lib.errors import InstallationError, InvalidInput
 from lib.settings import Settings
@@ -45,105 +45,111 @@ class Vault:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._given = settings.master_key
+        self._configured_keys = settings.master_key
         self.path: Path = settings.data_dir / KEY_FILE
         self._keys: list[Key] = []
 
     def open(self) -> None:
         """Load the keys (making the file on a fresh installation) and check that they fit the data."""
         with self._store.read() as connection:
-            canaries = _canaries(connection)
+            canaries = _read_canaries(connection)
         self._load(may_create=not canaries)
         if not canaries:
-            with self._locked() as connection:
-                if not (canaries := _canaries(connection)):
-                    first = _canary_row(self._keys[0])
+            with self._lock_keys() as connection:
+                if not (canaries := _read_canaries(connection)):
+                    first = _build_canary_row(self._keys[0])
                     connection.execute(insert(vault_keys).values(**first))
                     canaries = {str(first["key_id"]): str(first["canary"])}
-        known = {key.id: key for key in self._keys}
+        keys_by_id = {key.id: key for key in self._keys}
         for key_id, canary in canaries.items():
-            if key_id not in known or _open_with(known[key_id], canary) != _CANARY:
-                raise self._does_not_fit()
+            if key_id not in keys_by_id or _decrypt_with(keys_by_id[key_id], canary) != _CANARY:
+                raise self._make_misfit_error()
 
     def encrypt(self, secret: str, within: Connection | None = None) -> str:
-        """`secret` under the key in use. Give the transaction that stores it, so that no rotation comes in between."""
+        """Encrypt `secret` under the key in use. Give the transaction that stores it, so that no rotation comes in
+        between.
+        """
         if within is None:
             with self._store.read() as connection:
-                return _seal(self._key_in_use(set(_canaries(connection))), secret)
+                return _seal(self._find_key_in_use(set(_read_canaries(connection))), secret)
         lock = "" if self._store.is_sqlite else " FOR SHARE"
         in_use = {str(row[0]) for row in within.execute(text(f"SELECT key_id FROM vault_keys{lock}"))}  # noqa: S608
-        return _seal(self._key_in_use(in_use), secret)
+        return _seal(self._find_key_in_use(in_use), secret)
 
-    def _key_in_use(self, in_use: set[str]) -> Key:
-        """The newest key that the database knows: one that a rotation has only written to the file does not count."""
+    def _find_key_in_use(self, in_use: set[str]) -> Key:
+        """Find the newest key that the database knows: one that a rotation has only written to the file does not
+        count.
+        """
         if not any(key.id in in_use for key in self._keys):
             self._load(may_create=False)  # another process has rotated
-        found = next((key for key in self._keys if key.id in in_use), None)
-        if found is None:
-            raise self._does_not_fit()
-        return found
+        newest = next((key for key in self._keys if key.id in in_use), None)
+        if newest is None:
+            raise self._make_misfit_error()
+        return newest
 
     def decrypt(self, ciphertext: str) -> str:
-        """The secret; InstallationError when no key here opens it."""
+        """Decrypt a ciphertext; raises InstallationError when no key here opens it."""
         key_id = ciphertext.partition(":")[0]
         if key_id not in {key.id for key in self._keys}:
             self._load(may_create=False)  # another process may have rotated
         for key in self._keys:
-            if key.id == key_id and (secret := _open_with(key, ciphertext)) is not None:
+            if key.id == key_id and (secret := _decrypt_with(key, ciphertext)) is not None:
                 return secret
-        raise self._does_not_fit()
+        raise self._make_misfit_error()
 
-    def reencrypt(self, noted: Callable[[Connection, int], None] = lambda connection, count: None) -> int:
-        """Rotate: every secret under a new key, in one transaction, to which `noted` may add; how many there were."""
-        with self._locked() as connection:
-            fresh = self._next_key(set(_canaries(connection)))
+    def reencrypt(self, record_rotation: Callable[[Connection, int], None] = lambda connection, count: None) -> int:
+        """Encrypt every secret under a new key in one transaction, to which `record_rotation` may add; return how many
+        there were.
+        """
+        with self._lock_keys() as connection:
+            fresh = self._next_key(set(_read_canaries(connection)))
             count = self._reseal(connection, fresh)
             connection.execute(delete(vault_keys))
-            connection.execute(insert(vault_keys).values(**_canary_row(fresh)))
-            noted(connection, count)
+            connection.execute(insert(vault_keys).values(**_build_canary_row(fresh)))
+            record_rotation(connection, count)
         self._make_durable()
-        if self._given is None:
+        if self._configured_keys is None:
             self._drop_unused()
         return count
 
     def state(self) -> VaultState:
-        """What there is to know of the keys without telling them."""
+        """Describe the keys without revealing them."""
         self._load(may_create=False)
         with self._store.read() as connection:
             rows = {row.key_id: row.created_at for row in connection.execute(select(vault_keys))}
-        source = "environment" if self._given is not None else "file"
-        current = self._key_in_use(set(rows)).id
+        source = "environment" if self._configured_keys is not None else "file"
+        current = self._find_key_in_use(set(rows)).id
         return VaultState(source, current, rows[current], len(self._keys), len(rows))
 
     @contextmanager
-    def _locked(self) -> Iterator[Connection]:
-        """A transaction that no other rotation, and no new secret, comes into."""
+    def _lock_keys(self) -> Iterator[Connection]:
+        """Open a transaction that no other rotation, and no new secret, comes into."""
         with self._store.write() as connection:
             if not self._store.is_sqlite:
                 connection.execute(text("LOCK TABLE vault_keys IN EXCLUSIVE MODE"))
             yield connection
 
     def _make_durable(self) -> None:
-        """SQLite's commit may still stand in the system's memory: on the disk with it before the old key goes."""
+        """Sync SQLite's write-ahead log to the disk before the old key is dropped: a commit may still be in memory."""
         log = Path(f"{self._store.url.database}-wal")
         if self._store.is_sqlite and log.exists():
             with log.open("rb") as file:
                 os.fsync(file.fileno())
 
     def _drop_unused(self) -> None:
-        """Leave in the file the keys that the database uses, and no other file with keys."""
-        with self._locked() as connection:
-            used = _canaries(connection)
+        """Keep in the file only the keys that the database uses, and delete what killed processes left beside it."""
+        with self._lock_keys() as connection:
+            used = _read_canaries(connection)
             self._load(may_create=False)
             self._keys = [key for key in self._keys if key.id in used]
             write_file(self.path, self._keys)
-            for left in self.path.parent.glob(".master-*"):  # by a process that was killed while it wrote
-                left.unlink(missing_ok=True)
+            for leftover in self.path.parent.glob(".master-*"):  # by a process that was killed while it wrote
+                leftover.unlink(missing_ok=True)
 
     def _next_key(self, in_use: set[str]) -> Key:
-        """The key to rotate to, safe on disk beside the old ones before anything is encrypted with it."""
+        """Return the key to rotate to, safe on disk beside the old ones before anything is encrypted with it."""
         self._load(may_create=False)
-        if self._given is None:
+        if self._configured_keys is None:
             fresh = Key.new()
             self._keys = [fresh, *self._keys]
             write_file(self.path, self._keys)
@@ -157,29 +163,29 @@ class Vault:
         return self._keys[0]
 
     def _reseal(self, connection: Connection, fresh: Key) -> int:
-        """Every provider key, every set of headers and every sealed setting under the new key."""
+        """Encrypt every provider key, every set of headers and every sealed setting under the new key."""
         count = 0
         columns = (providers.c.id, providers.c.key_ciphertext, providers.c.headers)
         for row in connection.execute(select(*columns)).all():
             changed: dict[str, object] = {}
             if row.key_ciphertext:
                 changed["key_ciphertext"] = _seal(fresh, self.decrypt(row.key_ciphertext))
-            if sealed := sealed_headers(row.headers):
+            if sealed := get_sealed_value(row.headers):
                 changed["headers"] = {**row.headers, "sealed": _seal(fresh, self.decrypt(sealed))}
             if changed:
                 connection.execute(update(providers).where(providers.c.id == row.id).values(**changed))
                 count += len(changed)
         settings = installation_settings.c
         for name, value in connection.execute(select(settings.name, settings.value)).all():
-            if isinstance(value, dict) and (sealed := sealed_headers(value)):
+            if isinstance(value, dict) and (sealed := get_sealed_value(value)):
                 resealed = {**value, "sealed": _seal(fresh, self.decrypt(sealed))}
                 connection.execute(update(installation_settings).where(settings.name == name).values(value=resealed))
                 count += 1
         return count
 
     def _load(self, *, may_create: bool) -> None:
-        if self._given is not None:
-            self._keys = from_text(self._given)
+        if self._configured_keys is not None:
+            self._keys = parse_keys(self._configured_keys)
             return
         if not self.path.exists():
             if not may_create:
@@ -197,25 +203,25 @@ class Vault:
             )
         self._keys = read_file(self.path)
 
-    def _does_not_fit(self) -> InstallationError:
-        where = "LLM_MANAGER_MASTER_KEY" if self._given is not None else f"The key file {self.path.name}"
+    def _make_misfit_error(self) -> InstallationError:
+        source = "LLM_MANAGER_MASTER_KEY" if self._configured_keys is not None else f"The key file {self.path.name}"
         return InstallationError(
             "The master key does not fit the data.",
-            f"{where} is not the key the provider keys were encrypted with. Nothing was changed.",
+            f"{source} is not the key the provider keys were encrypted with. Nothing was changed.",
             "Put back the key (or the key file) that belongs to this database.",
         )
 
 
-def sealed_headers(headers: Mapping[str, str] | None) -> str | None:
-    """The ciphertext inside a JSON value: a provider's extra headers, a setting that holds a secret."""
+def get_sealed_value(headers: Mapping[str, str] | None) -> str | None:
+    """Get the ciphertext inside a JSON value: a provider's extra headers, or a setting that holds a secret."""
     return (headers or {}).get("sealed")
 
 
-def _canaries(connection: Connection) -> dict[str, str]:
+def _read_canaries(connection: Connection) -> dict[str, str]:
     return {row.key_id: row.canary for row in connection.execute(select(vault_keys))}
 
 
-def _canary_row(key: Key) -> dict[str, object]:
+def _build_canary_row(key: Key) -> dict[str, object]:
     return {"key_id": key.id, "canary": _seal(key, _CANARY), "created_at": utc_now()}
 
 
@@ -223,7 +229,7 @@ def _seal(key: Key, secret: str) -> str:
     return f"{key.id}:{Fernet(key.value).encrypt(secret.encode()).decode()}"
 
 
-def _open_with(key: Key, ciphertext: str) -> str | None:
+def _decrypt_with(key: Key, ciphertext: str) -> str | None:
     try:
         return Fernet(key.value).decrypt(ciphertext.partition(":")[2].encode()).decode()
     except InvalidToken:

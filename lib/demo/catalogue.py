@@ -98,7 +98,7 @@ PEOPLE_WEIGHTS = (0.24, 0.2, 0.17, 0.14, 0.11, 0.08, 0.06)
 
 
 def demo_user_id(name: str) -> str:
-    """The id of a fictional person, the same everywhere."""
+    """Derive the id of a fictional person from the name; it is the same everywhere."""
     return str(uuid.uuid5(_NAMESPACE, name))
 
 

@@ -30,15 +30,16 @@ MOST_CALLS = 5_000_000
 
 
 class Demo:
-    """The sample data of one store."""
+    """Loads and removes the sample data of one store."""
 
     def __init__(self, store: Store, prices: PriceBook | None = None) -> None:
-        self._store, self._prices = store, prices or PriceBook()
+        self._store = store
+        self._prices = prices or PriceBook()
 
-    def present(self) -> bool:
+    def is_present(self) -> bool:
         """Whether any sample row is in the ledger."""
         with self._store.read() as connection:
-            return _present(connection)
+            return _is_present(connection)
 
     def load(
         self,
@@ -58,7 +59,7 @@ class Demo:
             raise InvalidInput(f"{calls} calls can't be loaded.", "", f"Choose 1 to {MOST_CALLS:,}.", field="calls")
         from lib.demo import year  # brings NumPy
 
-        source = year.blocks(calls, seed, now or utc_now(), self._prices)
+        source = year.draw_blocks(calls, seed, now or utc_now(), self._prices)
         self._refuse_second_load()
         try:
             return self._load(actor, source, calls, progress)
@@ -75,7 +76,8 @@ class Demo:
         calls: int,
         progress: Callable[[int, int], None] | None,
     ) -> int:
-        written, newest = 0, deque[dict[str, Any]](maxlen=_WITH_TEXT)
+        written = 0
+        newest = deque[dict[str, Any]](maxlen=_WITH_TEXT)
         for columns in source:
             self._write(columns, first=written == 0)
             last = zip(*(columns[name][-_WITH_TEXT:] for name in _SAID_OF), strict=True)
@@ -84,12 +86,12 @@ class Demo:
             if progress:
                 progress(written, calls)
         with self._store.write() as connection:
-            connection.execute(insert(usage_payloads), list(_payloads(list(newest))))
+            connection.execute(insert(usage_payloads), list(_build_payloads(list(newest))))
             audit.record(connection, actor, "demo.load", "sample data", calls=written)
         return written
 
     def _refuse_second_load(self) -> None:
-        if self.present():
+        if self.is_present():
             raise Conflict("Sample data is already loaded.", "", "Remove it first to load it again.")
 
     def remove(self, actor: Actor) -> int:
@@ -113,12 +115,12 @@ class Demo:
         count = len(columns["id"])
         with self._store.write(bulk=True) as connection:
             sequence = take_sequence(connection, count)  # its lock also makes two loads wait for each other
-            if first and _present(connection):
+            if first and _is_present(connection):
                 raise Conflict("Sample data is already loaded.", "", "Remove it first to load it again.")
             insert_columns(connection, usage_logs, columns | {"change_seq": list(range(sequence, sequence + count))})
 
 
-def _present(connection: Connection) -> bool:
+def _is_present(connection: Connection) -> bool:
     return (
         connection.execute(select(usage_logs.c.id).where(usage_logs.c.batch_id == BATCH).limit(1)).first() is not None
     )
@@ -129,10 +131,11 @@ def _require_super_admin(actor: Actor) -> None:
         raise PermissionDenied("You can't change sample data.", "Only the role super-admin can.", "Ask one of them.")
 
 
-def _payloads(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _build_payloads(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     apps = {app.name: app for app in APPS}
     for row in rows:
-        app, number = apps[row["app"]], int(row["id"][-4:], 16) % 9000 + 1000
+        app = apps[row["app"]]
+        number = int(row["id"][-4:], 16) % 9000 + 1000
         question = app.question.format(n=number)
         answer = app.answer.format(n=number)
         if row["status"] in ("truncated", "cancelled"):

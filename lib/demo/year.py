@@ -14,58 +14,65 @@ from typing import Any
 import numpy as np
 
 from lib.demo import attempts
-from lib.demo.attempts import Calls
+from lib.demo.attempts import SampleCalls
 from lib.demo.catalogue import APPS, MODELS, PEOPLE, PEOPLE_WEIGHTS
 from lib.providers.price_book import PriceBook
 
 DAYS = 365
 _BLOCK = 5_000  # calls
-_RUNAWAY_DAY, _RUNAWAY_HOUR, _RUNAWAY_HOURS, _RUNAWAY_SHARE = 31, 22, 5, 1 / 160  # days before now
-_INCIDENT_DAY, _INCIDENT_HOUR, _INCIDENT_HOURS = 93, 13, 3
+_RUNAWAY_DAY = 31  # days before now
+_RUNAWAY_HOUR = 22
+_RUNAWAY_HOURS = 5
+_RUNAWAY_SHARE = 1 / 160
+_INCIDENT_DAY = 93  # days before now
+_INCIDENT_HOUR = 13
+_INCIDENT_HOURS = 3
 _DAY_S = 86_400
 
 
-def blocks(calls: int, seed: int, now: datetime, prices: PriceBook) -> Iterator[dict[str, list[Any]]]:
-    """Columns of `usage_logs` without change_seq, as stored, some thousand rows at a time; `calls` rows are final.
+def draw_blocks(calls: int, seed: int, now: datetime, prices: PriceBook) -> Iterator[dict[str, list[Any]]]:
+    """Yield columns of `usage_logs` without change_seq, as stored, some thousand rows at a time; `calls` rows are
+    final.
 
     They are in order of time, but that a retry follows what it tries again.
     """
     generator = np.random.default_rng(seed)
     end = now.astimezone(UTC) - timedelta(minutes=10)  # nothing may end after now
     start = end - timedelta(days=DAYS)
-    hours = generator.choice(DAYS * 24, size=calls, p=_hourly_level(generator, start))
+    hours = generator.choice(DAYS * 24, size=calls, p=_compute_hourly_level(generator, start))
     seconds = hours * 3600.0 + generator.random(calls) * 3600.0
     is_runaway = np.zeros(calls, dtype=bool)
     is_runaway[: int(calls * _RUNAWAY_SHARE)] = True  # before sorting any will do
-    night = _seconds_at(start, end, _RUNAWAY_DAY, _RUNAWAY_HOUR)
+    night = _compute_seconds_at(start, end, _RUNAWAY_DAY, _RUNAWAY_HOUR)
     seconds[is_runaway] = night + generator.random(is_runaway.sum()) * _RUNAWAY_HOURS * 3600
     order = np.argsort(seconds, kind="stable")
-    seconds, is_runaway = seconds[order], is_runaway[order]
-    incident = _seconds_at(start, end, _INCIDENT_DAY, _INCIDENT_HOUR)
+    seconds = seconds[order]
+    is_runaway = is_runaway[order]
+    incident = _compute_seconds_at(start, end, _INCIDENT_DAY, _INCIDENT_HOUR)
     for number, first in enumerate(range(0, calls, _BLOCK)):
         part = slice(first, first + _BLOCK)
         dice = np.random.default_rng([seed, number])
-        yield attempts.columns(_drawn(dice, start, seconds[part], is_runaway[part], incident), prices)
+        yield attempts.build_columns(_draw_calls(dice, start, seconds[part], is_runaway[part], incident), prices)
 
 
-def _drawn(dice: Any, start: datetime, seconds: Any, is_runaway: Any, incident: float) -> Calls:
+def _draw_calls(dice: Any, start: datetime, seconds: Any, is_runaway: Any, incident: float) -> SampleCalls:
     count = len(seconds)
     year_part = seconds / (DAYS * _DAY_S)
-    app = _pick(dice.random(count), np.array([[app.weight for app in APPS]]) * _in_use(APPS, year_part))
-    app[is_runaway] = _at(APPS, "code-review")
-    person = dice.choice(len(PEOPLE), size=count, p=_shares(list(PEOPLE_WEIGHTS)))
+    app = _pick(dice.random(count), np.array([[app.weight for app in APPS]]) * _mark_in_use(APPS, year_part))
+    app[is_runaway] = _find_index(APPS, "code-review")
+    person = dice.choice(len(PEOPLE), size=count, p=_normalise_weights(list(PEOPLE_WEIGHTS)))
     person[is_runaway] = len(PEOPLE) - 1
-    liking = np.array([[3.0 if model.model in one.favourites else 1.0 for model in MODELS] for one in APPS])
-    weights = np.array([[model.weight for model in MODELS]]) * liking[app] * _in_use(MODELS, year_part)
+    liking = np.array([[3.0 if model.model in member.favourites else 1.0 for model in MODELS] for member in APPS])
+    weights = np.array([[model.weight for model in MODELS]]) * liking[app] * _mark_in_use(MODELS, year_part)
     model = _pick(dice.random(count), weights)
-    dear = next(n for n, one in enumerate(MODELS) if one.model == "gpt-5.1")
+    dear = next(n for n, member in enumerate(MODELS) if member.model == "gpt-5.1")
     model[is_runaway] = dear
-    is_down = np.array([one.provider == "openai" for one in MODELS])[model]
+    is_down = np.array([sample_model.provider == "openai" for sample_model in MODELS])[model]
     is_down &= (seconds >= incident) & (seconds < incident + _INCIDENT_HOURS * 3600)
     sizes = dice.lognormal(0, 0.55, (count, 2))
-    prompt = np.array([one.prompt_tokens for one in APPS])[app] * sizes[:, 0]
-    completion = np.array([one.completion_tokens for one in APPS])[app] * sizes[:, 1]
-    return Calls(
+    prompt = np.array([sample_app.prompt_tokens for sample_app in APPS])[app] * sizes[:, 0]
+    completion = np.array([sample_app.completion_tokens for sample_app in APPS])[app] * sizes[:, 1]
+    return SampleCalls(
         start_ms=int(start.timestamp() * 1000) + (seconds * 1000).astype(np.int64),
         year_part=year_part,
         app=app,
@@ -82,34 +89,36 @@ def _drawn(dice: Any, start: datetime, seconds: Any, is_runaway: Any, incident: 
     )
 
 
-def _seconds_at(start: datetime, end: datetime, days_before: int, hour: int) -> float:
-    """Seconds from the year's start to an hour of a day before its end."""
+def _compute_seconds_at(start: datetime, end: datetime, days_before: int, hour: int) -> float:
+    """Compute the seconds from the year's start to an hour of a day before its end."""
     day = (end - timedelta(days=days_before)).replace(hour=hour, minute=0, second=0, microsecond=0)
     return (day - start).total_seconds()
 
 
 def _pick(die: Any, weights: Any) -> Any:
-    """For each die the column of its row of weights that it falls on."""
+    """Find for each die the column of its row of weights that it falls on."""
     sums = np.cumsum(weights, axis=1)
     return (sums <= die[:, None] * sums[:, -1:]).sum(axis=1)
 
 
-def _in_use(things: Any, year_part: Any) -> Any:
-    since, until = (np.array([getattr(one, name) for one in things]) for name in ("from_year_part", "until_year_part"))
+def _mark_in_use(catalogue: Any, year_part: Any) -> Any:
+    since, until = (
+        np.array([getattr(member, name) for member in catalogue]) for name in ("from_year_part", "until_year_part")
+    )
     return (since <= year_part[:, None]) & (year_part[:, None] < until)
 
 
-def _at(things: Any, name: str) -> int:
-    return next(number for number, one in enumerate(things) if one.name == name)
+def _find_index(catalogue: Any, name: str) -> int:
+    return next(number for number, member in enumerate(catalogue) if member.name == name)
 
 
-def _shares(weights: list[float]) -> Any:
+def _normalise_weights(weights: list[float]) -> Any:
     array = np.array(weights, dtype=float)
     return array / array.sum()
 
 
-def _hourly_level(generator: np.random.Generator, start: datetime) -> Any:
-    """The share of each hour of the year in its traffic."""
+def _compute_hourly_level(generator: np.random.Generator, start: datetime) -> Any:
+    """Compute the share of each hour of the year in its traffic."""
     night = sum(app.weight * app.night_share for app in APPS)
     day_noise = generator.lognormal(0, 0.14, DAYS + 1)
     level = np.empty(DAYS * 24)

@@ -14,7 +14,7 @@ from lib.experiments.plan import Candidate, Inputs
 LOST_AFTER = timedelta(seconds=20)  # without a sign of life of its runner
 
 
-class State(StrEnum):
+class ExperimentState(StrEnum):
     """`capped`: the next call might pass the cap. A runner that died leaves `running`, see `is_lost`."""
 
     READY = "ready"
@@ -39,7 +39,7 @@ class Experiment:
 
     id: str
     name: str
-    state: State
+    state: ExperimentState
     reason: str
     candidates: tuple[Candidate, ...]
     scorers: tuple[Mapping[str, Any], ...]
@@ -53,28 +53,28 @@ class Experiment:
 
     @property
     def total(self) -> int:
-        """All cells."""
+        """Number of cells."""
         return sum(self.cells.values())
 
     @property
     def ended(self) -> int:
-        """Cells with an outcome."""
+        """Number of cells with an outcome."""
         return self.cells.get(CellState.DONE, 0) + self.cells.get(CellState.FAILED, 0)
 
     @property
     def is_lost(self) -> bool:
         """Whether its runner has gone without a word."""
-        return self.state is State.RUNNING and (self.seen_at is None or self.seen_at < utc_now() - LOST_AFTER)
+        return self.state is ExperimentState.RUNNING and (self.seen_at is None or self.seen_at < utc_now() - LOST_AFTER)
 
     @property
     def at_work(self) -> bool:
         """Whether cells are being asked."""
-        return self.state is State.RUNNING and not self.is_lost
+        return self.state is ExperimentState.RUNNING and not self.is_lost
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What a candidate made of a row. `answer` is None where there is none or its words were not kept.
+class ExperimentCell:
+    """A candidate's answer to a row with its scores; `answer` is None without one or its words.
 
     What the answer cost and what judging it cost are apart, each with every try; None where one is unknown.
     """
@@ -96,16 +96,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class ExperimentRow:
     """A row of the table with its cells, by candidate."""
 
     row: int
     inputs: Inputs
-    cells: Sequence[Cell]
+    cells: Sequence[ExperimentCell]
 
 
 @dataclass(frozen=True)
-class Standing:
+class CandidateStanding:
     """How a candidate did. `behind` is its paired difference to the leader by the first score (0 or less).
 
     Its own cost is that of its answers; what judging them cost is apart, for it says nothing about the candidate.

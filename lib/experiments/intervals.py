@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from lib.playground.run import wilson
 
-_RESAMPLES, _SEED = 2_000, 20_261_101
+_RESAMPLES = 2_000
+_SEED = 20_261_101
 
 
 @dataclass(frozen=True)
@@ -22,26 +23,26 @@ class Figure:
     count: int
 
 
-def share_of(values: Sequence[float]) -> Figure:
-    """The share of ones among ones and zeros."""
+def compute_share(values: Sequence[float]) -> Figure:
+    """Compute the share of ones among ones and zeros, with Wilson's interval."""
     if not values:
         return Figure(None, None, None, 0)
     share = sum(values) / len(values)
     return Figure(share, *wilson(share, len(values)), len(values))
 
 
-def mean_of(values: Sequence[float]) -> Figure:
-    """The mean of any numbers; one value alone has no interval."""
+def compute_mean(values: Sequence[float]) -> Figure:
+    """Compute the mean of any numbers with its bootstrap interval; one value alone has no interval."""
     import numpy as np
 
     if not values:
         return Figure(None, None, None, 0)
     if len(values) == 1:
         return Figure(float(values[0]), None, None, 1)
-    given = np.asarray(values, dtype=float)
+    sample = np.asarray(values, dtype=float)
     random = np.random.default_rng(_SEED)
     means = np.concatenate(  # in parts: memory stays flat
-        [given[random.integers(0, len(given), (100, len(given)))].mean(axis=1) for _ in range(_RESAMPLES // 100)]
+        [sample[random.integers(0, len(sample), (100, len(sample)))].mean(axis=1) for _ in range(_RESAMPLES // 100)]
     )
     low, high = np.quantile(means, [0.025, 0.975])
-    return Figure(float(given.mean()), float(low), float(high), len(given))
+    return Figure(float(sample.mean()), float(low), float(high), len(sample))

@@ -14,9 +14,14 @@ from typing import Any
 from lib.errors import InvalidInput
 from lib.files.text import decode_text
 
-MOST_ROWS, MOST_CANDIDATES, MOST_PARALLEL, MOST_CELLS = 2_000, 8, 8, 5_000
-_LARGEST, _LONGEST_CELL = 20_000_000, 200_000
-PROMPT, EXPECTED = "prompt", "expected"
+MOST_ROWS = 2_000
+MOST_CANDIDATES = 8
+MOST_PARALLEL = 8
+MOST_CELLS = 5_000
+_LARGEST = 20_000_000  # bytes of a CSV
+_LONGEST_CELL = 200_000  # characters
+PROMPT = "prompt"
+EXPECTED = "expected"
 Inputs = Mapping[str, str]
 
 
@@ -30,12 +35,12 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """The label that people read: template, version and configuration."""
         return self.configuration if self.prompt is None else f"{self.prompt} v{self.version} · {self.configuration}"
 
 
 @dataclass(frozen=True)
-class Draft:
+class ExperimentDraft:
     """An experiment to be made. `scorers` are records of `lib.experiments.scoring`; the cap is nano-dollars."""
 
     name: str
@@ -45,10 +50,10 @@ class Draft:
     parallel: int = 4
     cap_nano_usd: int | None = None
 
-    def checked(self) -> list[str]:
-        """The table's columns; InvalidInput says what is too much, too little, or not alike."""
+    def check_columns(self) -> list[str]:
+        """Check the table and return its columns; raises InvalidInput for too much, too little, or rows that differ."""
         cells = len(self.rows) * len(self.candidates)
-        for what, count, most in (
+        for noun, count, most in (
             ("rows", len(self.rows), MOST_ROWS),
             ("candidates", len(self.candidates), MOST_CANDIDATES),
             ("calls at once", self.parallel, MOST_PARALLEL),
@@ -56,7 +61,7 @@ class Draft:
         ):
             if not 0 < count <= most:
                 fix = f"There may be 1 to {most:,}."
-                raise InvalidInput(f"{count:,} {what} can't be run.", "", fix, field=what.partition(" ")[0])
+                raise InvalidInput(f"{count:,} {noun} can't be run.", "", fix, field=noun.partition(" ")[0])
         if len(set(self.candidates)) < len(self.candidates):
             raise InvalidInput("A candidate stands twice.", "", "Take one of them out.", field="candidates")
         if self.cap_nano_usd is not None and self.cap_nano_usd <= 0:
@@ -68,9 +73,11 @@ class Draft:
 
 
 def read_csv(data: bytes) -> list[dict[str, str]]:
-    """The rows of a CSV with a head line, comma or semicolon; InvalidInput names the line that can't be read."""
+    """Read the rows of a CSV with a head line, comma or semicolon; raises InvalidInput with the line that can't be
+    read.
+    """
     if len(data) > _LARGEST:
-        raise _unreadable(f"It has {len(data):,} bytes; the limit is {_LARGEST:,}.")
+        raise _make_error(f"It has {len(data):,} bytes; the limit is {_LARGEST:,}.")
     text = decode_text(data)
     head = text.partition("\n")[0]
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # the process's: others may have raised it
@@ -78,24 +85,24 @@ def read_csv(data: bytes) -> list[dict[str, str]]:
     try:
         lines = [(reader.line_num, line) for line in itertools.islice(reader, MOST_ROWS + 2) if any(line)]
     except csv.Error as error:
-        raise _unreadable(f"Line {reader.line_num}: {error}.") from None
+        raise _make_error(f"Line {reader.line_num}: {error}.") from None
     if len(lines) < 2:
-        raise _unreadable("It needs a line of column names and at least one row.")
+        raise _make_error("It needs a line of column names and at least one row.")
     columns = [name.strip() for name in lines[0][1]]
     if len(set(columns)) < len(columns) or not all(columns):
-        raise _unreadable("Every column needs a name of its own.")
+        raise _make_error("Every column needs a name of its own.")
     if len(lines) > MOST_ROWS + 1:
-        raise _unreadable(f"It has more than {MOST_ROWS:,} rows.")
+        raise _make_error(f"It has more than {MOST_ROWS:,} rows.")
     for number, line in lines[1:]:
         if max(map(len, line)) > _LONGEST_CELL:
-            raise _unreadable(f"Line {number}: field larger than field limit ({_LONGEST_CELL})")
+            raise _make_error(f"Line {number}: field larger than field limit ({_LONGEST_CELL})")
         if len(line) != len(columns):
-            raise _unreadable(f"Line {number} has {len(line)} cells, the head {len(columns)}.")
+            raise _make_error(f"Line {number} has {len(line)} cells, the head {len(columns)}.")
     return [dict(zip(columns, line, strict=True)) for _, line in lines[1:]]
 
 
-def grid(values: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Every combination of the columns' values, the last column changing fastest."""
+def build_grid(values: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Build every combination of the columns' values, the last column changing fastest."""
     if not values or not all(values.values()):
         raise InvalidInput("The grid is empty.", "", "Give every column at least one value.", field="rows")
     count = 1
@@ -106,5 +113,5 @@ def grid(values: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     return [dict(zip(values, line, strict=True)) for line in itertools.product(*values.values())]
 
 
-def _unreadable(why: str) -> InvalidInput:
+def _make_error(why: str) -> InvalidInput:
     return InvalidInput("The table can't be read.", why, "Give a CSV with a head line.", field="rows")

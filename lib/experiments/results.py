@@ -17,17 +17,19 @@ from sqlalchemy import Connection, select
 from lib.calls.activity_export import csv_cell
 from lib.calls.request import Origin
 from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads
-from lib.experiments.experiment import Cell, CellState, Experiment, Line, Standing
-from lib.experiments.intervals import Figure, mean_of, share_of
+from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentCell, ExperimentRow
+from lib.experiments.intervals import Figure, compute_mean, compute_share
 from lib.experiments.scoring import SHARES
 from lib.money import usd_from_nano
 
 _CALLS_AT_ONCE = 500
-_C, _R, _L = experiment_cells.c, experiment_rows.c, usage_logs.c
+_C = experiment_cells.c
+_R = experiment_rows.c
+_L = usage_logs.c
 
 
-def cells(connection: Connection, experiment_id: str, rows: Sequence[int] | None = None) -> list[Cell]:
-    """Cells by row and candidate. The caller has made sure whose experiment it is."""
+def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] | None = None) -> list[ExperimentCell]:
+    """Read cells by row and candidate. The caller has made sure whose experiment it is."""
     final = (_L.call_id == _C.call_id) & _L.is_final
     query = (
         select(*(_C[name] for name in ("row", "candidate", "state", "call_id", "judge_call_id")))
@@ -41,83 +43,85 @@ def cells(connection: Connection, experiment_id: str, rows: Sequence[int] | None
     )
     if rows is not None:
         query = query.where(_C.row.in_(rows))
-    found = [dict(row) for row in connection.execute(query).mappings()]
-    costs = _costs(connection, found)
-    states = [{"state": CellState(row["state"])} for row in found]
-    return [Cell(**(row | state | cost)) for row, state, cost in zip(found, states, costs, strict=True)]
+    cell_rows = [dict(row) for row in connection.execute(query).mappings()]
+    costs = _read_costs(connection, cell_rows)
+    states = [{"state": CellState(row["state"])} for row in cell_rows]
+    return [ExperimentCell(**(row | state | cost)) for row, state, cost in zip(cell_rows, states, costs, strict=True)]
 
 
-def _costs(connection: Connection, found: Sequence[dict[str, Any]]) -> list[dict[str, int | None]]:
+def _read_costs(connection: Connection, cell_rows: Sequence[dict[str, Any]]) -> list[dict[str, int | None]]:
     """What answering and judging each cell cost; takes what they are made of out of the rows.
 
     A cell that was never judged needs no look into the ledger: all that it cost is its answer.
     """
-    parts = [(row.pop("calls"), row.pop("cost_nano_usd"), row["judge_call_id"] is not None) for row in found]
+    parts = [(row.pop("calls"), row.pop("cost_nano_usd"), row["judge_call_id"] is not None) for row in cell_rows]
     judged = [call for calls, _, is_judged in parts if is_judged or len(calls) > 1 for call in calls]
     by_call: dict[str, dict[Origin, int | None]] = {}
     for start in range(0, len(judged), _CALLS_AT_ONCE):
-        here = _L.call_id.in_(judged[start : start + _CALLS_AT_ONCE])
-        for call, origin, cost in connection.execute(select(_L.call_id, _L.origin, _L.cost_nano_usd).where(here)):
+        is_among = _L.call_id.in_(judged[start : start + _CALLS_AT_ONCE])
+        for call, origin, cost in connection.execute(select(_L.call_id, _L.origin, _L.cost_nano_usd).where(is_among)):
             roles = by_call.setdefault(call, {})
             so_far = roles.get(Origin(origin), 0)
             roles[Origin(origin)] = None if so_far is None or cost is None else so_far + cost
     return [
-        _split(calls, by_call)
+        _split_costs(calls, by_call)
         if is_judged or len(calls) > 1
         else {"answer_cost_nano_usd": cost, "judge_cost_nano_usd": 0}
         for calls, cost, is_judged in parts
     ]
 
 
-def _split(calls: Sequence[str], by_call: Mapping[str, Mapping[Origin, int | None]]) -> dict[str, int | None]:
+def _split_costs(calls: Sequence[str], by_call: Mapping[str, Mapping[Origin, int | None]]) -> dict[str, int | None]:
     """The judge's calls are the system's; a call whose rows are not in the ledger any more makes both unknown."""
     if any(call not in by_call for call in calls):
         return {"answer_cost_nano_usd": None, "judge_cost_nano_usd": None}
     rows = [(origin, cost) for call in calls for origin, cost in by_call[call].items()]
     return {
-        "answer_cost_nano_usd": _sum([cost for origin, cost in rows if origin is not Origin.SYSTEM]),
-        "judge_cost_nano_usd": _sum([cost for origin, cost in rows if origin is Origin.SYSTEM]),
+        "answer_cost_nano_usd": _sum_costs([cost for origin, cost in rows if origin is not Origin.SYSTEM]),
+        "judge_cost_nano_usd": _sum_costs([cost for origin, cost in rows if origin is Origin.SYSTEM]),
     }
 
 
-def lines(connection: Connection, experiment_id: str, first: int, count: int | None) -> list[Line]:
-    """Rows from one on with their cells."""
+def read_rows(connection: Connection, experiment_id: str, first: int, count: int | None) -> list[ExperimentRow]:
+    """Read rows with their cells, from the row `first` on; all of them without `count`."""
     query = select(_R.row, _R.inputs).where(_R.experiment_id == experiment_id, _R.row >= first).order_by(_R.row)
     rows = connection.execute(query if count is None else query.limit(count)).all()
     numbers = None if count is None else [row for row, _ in rows]
-    by_row: dict[int, list[Cell]] = {}
-    for cell in cells(connection, experiment_id, numbers):
+    by_row: dict[int, list[ExperimentCell]] = {}
+    for cell in read_cells(connection, experiment_id, numbers):
         by_row.setdefault(cell.row, []).append(cell)
-    return [Line(row, inputs, by_row[row]) for row, inputs in rows]
+    return [ExperimentRow(row, inputs, by_row[row]) for row, inputs in rows]
 
 
-def standings(experiment: Experiment, found: Sequence[Cell]) -> list[Standing]:
-    """How each candidate did."""
-    kinds = [str(one["kind"]) for one in experiment.scorers]
-    of = {n: [cell for cell in found if cell.candidate == n] for n in range(len(experiment.candidates))}
-    figures = {n: {kind: _figure(kind, _values(mine, kind)) for kind in kinds} for n, mine in of.items()}
+def compute_standings(experiment: Experiment, all_cells: Sequence[ExperimentCell]) -> list[CandidateStanding]:
+    """Compute how each candidate did, in the order of the candidates."""
+    kinds = [str(scorer["kind"]) for scorer in experiment.scorers]
+    of = {n: [cell for cell in all_cells if cell.candidate == n] for n in range(len(experiment.candidates))}
+    figures = {
+        n: {kind: _compute_figure(kind, _list_scores(own_cells, kind)) for kind in kinds} for n, own_cells in of.items()
+    }
     first = kinds[0] if kinds else ""
     means = {n: figure.value for n in figures if kinds and (figure := figures[n][first]).value is not None}
     leader = max(means, key=lambda n: (means[n] or 0, -n)) if len(means) > 1 else None
     return [
-        Standing(
+        CandidateStanding(
             candidate=n,
-            answers=sum(cell.state is CellState.DONE for cell in mine),
-            failed=sum(cell.state is CellState.FAILED for cell in mine),
+            answers=sum(cell.state is CellState.DONE for cell in own_cells),
+            failed=sum(cell.state is CellState.FAILED for cell in own_cells),
             scores=figures[n],
-            answer_cost_nano_usd=_sum([cell.answer_cost_nano_usd for cell in mine]),
-            judge_cost_nano_usd=_sum([cell.judge_cost_nano_usd for cell in mine]),
-            median_ms=_median(mine),
+            answer_cost_nano_usd=_sum_costs([cell.answer_cost_nano_usd for cell in own_cells]),
+            judge_cost_nano_usd=_sum_costs([cell.judge_cost_nano_usd for cell in own_cells]),
+            median_ms=_compute_median_ms(own_cells),
             is_leader=n == leader,
-            behind=None if leader is None or n == leader else _behind(mine, of[leader], first),
+            behind=None if leader is None or n == leader else _compute_lag(own_cells, of[leader], first),
         )
-        for n, mine in of.items()
+        for n, own_cells in of.items()
     ]
 
 
-def as_csv(experiment: Experiment, found: Sequence[Line]) -> bytes:
-    """A line a cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
-    records = _records(experiment, found)
+def as_csv(experiment: Experiment, table_rows: Sequence[ExperimentRow]) -> bytes:
+    """Write a line for each cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
+    records = _build_records(experiment, table_rows)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow([csv_cell(name) for name in (records[0] if records else ())])
@@ -125,54 +129,54 @@ def as_csv(experiment: Experiment, found: Sequence[Line]) -> bytes:
     return buffer.getvalue().encode("utf-8", "replace")
 
 
-def as_json(experiment: Experiment, found: Sequence[Line]) -> bytes:
-    """A list of records; dollars as text, so that no reader rounds them."""
+def as_json(experiment: Experiment, table_rows: Sequence[ExperimentRow]) -> bytes:
+    """Write a list of records; dollars as text, so that no reader rounds them."""
     plain = [
         {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in record.items()}
-        for record in _records(experiment, found)
+        for record in _build_records(experiment, table_rows)
     ]
     return json.dumps(plain, ensure_ascii=False, indent=1).encode("utf-8", "replace")
 
 
-def _records(experiment: Experiment, found: Sequence[Line]) -> list[dict[str, Any]]:
-    kinds = [str(one["kind"]) for one in experiment.scorers]
+def _build_records(experiment: Experiment, table_rows: Sequence[ExperimentRow]) -> list[dict[str, Any]]:
+    kinds = [str(scorer["kind"]) for scorer in experiment.scorers]
     return [
         {"row": line.row + 1, "candidate": experiment.candidates[cell.candidate].name}
         | {f"input_{name}": line.inputs[name] for name in experiment.columns}
         | {"state": cell.state.value, "answer": cell.answer}
         | {f"score_{kind}": cell.scores.get(kind) for kind in kinds}
         | {f"note_{kind}": cell.notes.get(kind) for kind in kinds}
-        | {"cost_usd": _usd(cell.answer_cost_nano_usd), "judge_cost_usd": _usd(cell.judge_cost_nano_usd)}
+        | {"cost_usd": _to_usd(cell.answer_cost_nano_usd), "judge_cost_usd": _to_usd(cell.judge_cost_nano_usd)}
         | {"execution_time_ms": cell.execution_time_ms, "total_tokens": cell.total_tokens}
         | {"error": cell.error, "call_id": cell.call_id, "judge_call_id": cell.judge_call_id}
-        for line in found
+        for line in table_rows
         for cell in line.cells
     ]
 
 
-def _values(mine: Sequence[Cell], kind: str) -> list[float]:
-    return [value for cell in mine if (value := cell.scores.get(kind)) is not None]
+def _list_scores(own_cells: Sequence[ExperimentCell], kind: str) -> list[float]:
+    return [value for cell in own_cells if (value := cell.scores.get(kind)) is not None]
 
 
-def _figure(kind: str, values: Sequence[float]) -> Figure:
-    return share_of(values) if kind in SHARES else mean_of(values)
+def _compute_figure(kind: str, values: Sequence[float]) -> Figure:
+    return compute_share(values) if kind in SHARES else compute_mean(values)
 
 
-def _behind(mine: Sequence[Cell], leaders: Sequence[Cell], kind: str) -> Figure:
+def _compute_lag(own_cells: Sequence[ExperimentCell], leaders: Sequence[ExperimentCell], kind: str) -> Figure:
     theirs: Mapping[int, float | None] = {cell.row: cell.scores.get(kind) for cell in leaders}
-    pairs = [(cell.scores.get(kind), theirs.get(cell.row)) for cell in mine]
-    return mean_of([own - other for own, other in pairs if own is not None and other is not None])
+    pairs = [(cell.scores.get(kind), theirs.get(cell.row)) for cell in own_cells]
+    return compute_mean([own - other for own, other in pairs if own is not None and other is not None])
 
 
-def _usd(nano: int | None) -> Decimal | None:
+def _to_usd(nano: int | None) -> Decimal | None:
     return None if nano is None else usd_from_nano(nano)
 
 
-def _sum(costs: Sequence[int | None]) -> int | None:
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
+def _sum_costs(costs: Sequence[int | None]) -> int | None:
+    known_costs = [cost for cost in costs if cost is not None]
+    return sum(known_costs) if len(known_costs) == len(costs) else None
 
 
-def _median(mine: Sequence[Cell]) -> int | None:
-    times = [cell.execution_time_ms for cell in mine if cell.execution_time_ms is not None]
+def _compute_median_ms(own_cells: Sequence[ExperimentCell]) -> int | None:
+    times = [cell.execution_time_ms for cell in own_cells if cell.execution_time_ms is not None]
     return round(statistics.median(times)) if times else None

@@ -24,15 +24,18 @@ from lib.clock import new_id, short_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import experiment_cells, experiment_rows, experiments, usage_logs
 from lib.errors import Conflict, LLMManagerError, NotFound
-from lib.experiments.asking import Asking, judge_of
-from lib.experiments.experiment import CellState, Experiment, State
+from lib.experiments.cell_requests import CellRequests, find_judge
+from lib.experiments.experiment import CellState, Experiment, ExperimentState
 from lib.experiments.plan import Inputs
-from lib.experiments.scoring import Scored, read_verdict, score
+from lib.experiments.scoring import Score, read_verdict, score
 from lib.prompts.prompts import Prompts
 
 log = logging.getLogger(__name__)
-_E, _C = experiments.c, experiment_cells.c
-_LOOK_S, _SIGN_OF_LIFE_S, _FULL_S = 0.25, 3.0, 0.5
+_E = experiments.c
+_C = experiment_cells.c
+_LOOK_S = 0.25
+_SIGN_OF_LIFE_S = 3.0
+_FULL_S = 0.5
 
 
 @dataclass
@@ -48,7 +51,7 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class _CellOutcome:
     """`spent_nano` counts a call's bound where its cost is unknown; `halt` says why nothing else may be asked."""
 
     spent_nano: int
@@ -56,14 +59,17 @@ class _Outcome:
 
 
 class Runner:
-    """One experiment at work in this process."""
+    """Works on one experiment in this process."""
 
     def __init__(self, store: Store, calls: Calls, prompts: Prompts, actor: Actor, experiment: Experiment) -> None:
         self.id = new_id()
-        self._store, self._calls, self._actor, self._experiment = store, calls, actor, experiment
+        self._store = store
+        self._calls = calls
+        self._actor = actor
+        self._experiment = experiment
         capped = experiment.cap_nano_usd is not None
-        self._asking = Asking(actor, calls, prompts, experiment.id, is_bounded=capped)
-        self._judge = judge_of(experiment.scorers)
+        self._asking = CellRequests(actor, calls, prompts, experiment.id, is_bounded=capped)
+        self._judge = find_judge(experiment.scorers)
         self._stopping = threading.Event()
         self._spent = 0
         self._looked = 0.0
@@ -74,7 +80,8 @@ class Runner:
         self._stopping.set()
 
     def _run(self) -> None:
-        state, reason = State.STOPPED, "It failed unexpectedly; the log of the server says why."
+        state = ExperimentState.STOPPED
+        reason = "It failed unexpectedly; the log of the server says why."
         try:
             with ThreadPoolExecutor(self._experiment.parallel, thread_name_prefix="experiment") as pool:
                 state, reason = self._work_off(pool)
@@ -82,25 +89,27 @@ class Runner:
             reason = str(error)
         finally:
             self._stopping.set()
-            mine = update(experiments).where(_E.id == self._experiment.id, _E.owner == self.id)
+            own_row = update(experiments).where(_E.id == self._experiment.id, _E.owner == self.id)
             with self._store.write() as connection:
-                connection.execute(mine.values(state=state, reason=reason[:1000], owner=None, seen_at=None))
+                connection.execute(own_row.values(state=state, reason=reason[:1000], owner=None, seen_at=None))
 
-    def _work_off(self, pool: ThreadPoolExecutor) -> tuple[State, str]:
-        waiting, running, halt = deque(self._left()), dict[Future[_Outcome], _Work](), ""
+    def _work_off(self, pool: ThreadPoolExecutor) -> tuple[ExperimentState, str]:
+        waiting = deque(self._list_waiting())
+        running = dict[Future[_CellOutcome], _Work]()
+        halt = ""
         for work in waiting:  # what an earlier runner spent and had no time to note
             if work.calls:
                 self._note(work)
-        self._spent = self._spent_so_far()
+        self._spent = self._sum_spent()
         while True:
             fits = True
             while waiting and not halt and not self._stopping.is_set() and len(running) < self._experiment.parallel:
-                bound = self._bound(waiting[0])
+                bound = self._compute_bound(waiting[0])
                 if not (fits := self._fits(bound, running.values())):
                     break
                 work = waiting.popleft()
                 work.bound_nano = bound
-                running[pool.submit(self._cell, work)] = work
+                running[pool.submit(self._process_cell, work)] = work
             if not running:
                 break
             for ended in wait(running, _LOOK_S, FIRST_COMPLETED).done:
@@ -110,31 +119,31 @@ class Runner:
                 halt = halt or outcome.halt
             self._look()
         if halt or self._stopping.is_set():
-            return State.STOPPED, halt
+            return ExperimentState.STOPPED, halt
         if not fits:
-            return State.CAPPED, "The next call might pass the cap."
-        return State.DONE, ""
+            return ExperimentState.CAPPED, "The next call might pass the cap."
+        return ExperimentState.DONE, ""
 
-    def _left(self) -> list[_Work]:
-        """Cells without an outcome, row by row, so that candidates meet the same rows however far it gets."""
-        here = experiment_rows.c.experiment_id == _C.experiment_id, experiment_rows.c.row == _C.row
-        query = select(_C.row, _C.candidate, experiment_rows.c.inputs, _C.call_id, _C.calls).where(*here)
+    def _list_waiting(self) -> list[_Work]:
+        """List cells without an outcome, row by row, so that candidates meet the same rows however far it gets."""
+        is_joined = experiment_rows.c.experiment_id == _C.experiment_id, experiment_rows.c.row == _C.row
+        query = select(_C.row, _C.candidate, experiment_rows.c.inputs, _C.call_id, _C.calls).where(*is_joined)
         query = query.where(_C.experiment_id == self._experiment.id, _C.state.in_([CellState.WAITING, CellState.ASKED]))
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(_C.row, _C.candidate)).all()
         return [_Work(*row) for row in rows]
 
-    def _spent_so_far(self) -> int:
+    def _sum_spent(self) -> int:
         with self._store.read() as connection:
             query = select(func.coalesce(func.sum(_C.cost_nano_usd), 0)).where(_C.experiment_id == self._experiment.id)
             return int(connection.scalar(query) or 0)
 
-    def _bound(self, work: _Work) -> int:
+    def _compute_bound(self, work: _Work) -> int:
         if self._experiment.cap_nano_usd is None:
             return 0
         candidate = self._experiment.candidates[work.candidate]
         try:
-            _, high, unpriced = self._asking.bounds(candidate, work.inputs, self._judge)
+            _, high, unpriced = self._asking.compute_bounds(candidate, work.inputs, self._judge)
         except LLMManagerError:  # it can't be asked: it costs nothing, and says why when it is tried
             return 0
         if high is None:
@@ -144,27 +153,27 @@ class Runner:
 
     def _fits(self, bound: int, running: Iterable[_Work]) -> bool:
         cap = self._experiment.cap_nano_usd
-        return cap is None or self._spent + sum(one.bound_nano for one in running) + bound <= cap
+        return cap is None or self._spent + sum(work.bound_nano for work in running) + bound <= cap
 
     def _look(self) -> None:
-        """Every few seconds: a sign of life, and whether somebody wants it stopped or has taken over."""
+        """Every few seconds write a sign of life, and stop when somebody asked for it or has taken over."""
         if time.monotonic() - self._looked < _SIGN_OF_LIFE_S:
             return
         self._looked = time.monotonic()
-        mine = (_E.id == self._experiment.id, _E.owner == self.id)
+        is_own = (_E.id == self._experiment.id, _E.owner == self.id)
         with self._store.write() as connection:
-            connection.execute(update(experiments).where(*mine).values(seen_at=utc_now()))
-            asked = connection.scalar(select(_E.stop_asked).where(*mine))
-        if asked is None or asked:
+            connection.execute(update(experiments).where(*is_own).values(seen_at=utc_now()))
+            stop_asked = connection.scalar(select(_E.stop_asked).where(*is_own))
+        if stop_asked is None or stop_asked:
             self._stopping.set()
 
-    def _cell(self, work: _Work) -> _Outcome:
-        """Ask, score, note; in a thread of the pool."""
+    def _process_cell(self, work: _Work) -> _CellOutcome:
+        """Ask, score and store one cell; runs in a thread of the pool."""
         if self._stopping.is_set():
-            return _Outcome(0)
-        before = len(work.calls)
+            return _CellOutcome(0)
+        calls_before = len(work.calls)
         try:
-            halt = self._asked_and_scored(work)
+            halt = self._ask_and_score(work)
         except LLMManagerError as error:
             self._note(work, state=CellState.FAILED, error=str(error)[:1000])
             halt = ""
@@ -173,45 +182,45 @@ class Runner:
             self._note(work, state=CellState.FAILED, error=f"An unexpected error: {type(bug).__name__}.")
             halt = ""
         self._calls.flush()
-        costs = [self._cost([call_id]) for call_id in work.calls[before:]]
-        return _Outcome(sum(work.bound_nano if cost is None else cost for cost in costs), halt)
+        costs = [self._sum_cost([call_id]) for call_id in work.calls[calls_before:]]
+        return _CellOutcome(sum(work.bound_nano if cost is None else cost for cost in costs), halt)
 
-    def _asked_and_scored(self, work: _Work) -> str:
-        """Why nothing else may be asked, or nothing."""
-        request = self._asking.request(self._experiment.candidates[work.candidate], work.inputs)
-        view = self._asked_before(work) or self._ask(work, request)
+    def _ask_and_score(self, work: _Work) -> str:
+        """Ask and score a cell; return why nothing else may be asked, or an empty text."""
+        request = self._asking.build_request(self._experiment.candidates[work.candidate], work.inputs)
+        view = self._find_earlier_answer(work) or self._ask(work, request)
         if view is None or view.status in ("cancelled", "refused"):
             self._note(work, state=CellState.WAITING, call_id=None)
-            return _refusal(view)
+            return _describe_refusal(view)
         if view.status == "ok" or (view.status == "truncated" and view.text):
-            return self._scored(work, request, view)
+            return self._score_answer(work, request, view)
         self._note(work, state=CellState.FAILED, error=view.error_message or view.status)
         return ""
 
-    def _scored(self, work: _Work, request: CallRequest, view: CallView) -> str:
-        rules = [one for one in self._experiment.scorers if one is not self._judge]
-        found = {one["kind"]: score(one, view.text, work.inputs) for one in rules}
+    def _score_answer(self, work: _Work, request: CallRequest, view: CallView) -> str:
+        rules = [scorer for scorer in self._experiment.scorers if scorer is not self._judge]
+        scores = {scorer["kind"]: score(scorer, view.text, work.inputs) for scorer in rules}
         verdict: CallView | None = None
         if self._judge is not None:
-            asked = self._asking.judge_request(self._judge, request, view.text, work.inputs)
-            verdict = self._ask(work, asked, is_judge=True)
+            judge_request = self._asking.build_judge_request(self._judge, request, view.text, work.inputs)
+            verdict = self._ask(work, judge_request, is_judge=True)
             if verdict is None or verdict.status in ("cancelled", "refused"):
                 self._note(work)  # the answer is kept; the cell is judged when the experiment goes on
-                return _refusal(verdict)
+                return _describe_refusal(verdict)
             failed = f"The judge failed: {verdict.error_message or verdict.status}"
-            found["judge"] = read_verdict(verdict.text, view.text) if verdict.status == "ok" else Scored(None, failed)
+            scores["judge"] = read_verdict(verdict.text, view.text) if verdict.status == "ok" else Score(None, failed)
         self._note(
             work,
             state=CellState.DONE,
             call_id=view.call_id,
             judge_call_id=verdict and verdict.call_id,
-            scores={kind: one.value for kind, one in found.items()},
-            notes={kind: one.note for kind, one in found.items() if one.note},
+            scores={kind: scored.value for kind, scored in scores.items()},
+            notes={kind: scored.note for kind, scored in scores.items() if scored.note},
         )
         return ""
 
-    def _asked_before(self, work: _Work) -> CallView | None:
-        """The answer that an earlier runner asked for, where it came and its words were kept."""
+    def _find_earlier_answer(self, work: _Work) -> CallView | None:
+        """Find the answer that an earlier runner asked for, where it came and its words were kept."""
         try:
             view = None if work.call_id is None else self._calls.view(self._actor, work.call_id)
         except NotFound:
@@ -219,7 +228,7 @@ class Runner:
         return view if view is not None and view.status == "ok" and view.text else None
 
     def _ask(self, work: _Work, request: CallRequest, *, is_judge: bool = False) -> CallView | None:
-        """The call at its end; None when it was to stop before one could start."""
+        """Start a call and return it at its end; None when the runner was to stop before one could start."""
         while not self._stopping.is_set():
             try:
                 call_id = self._calls.start(request)
@@ -235,8 +244,8 @@ class Runner:
                 self._calls.stop(self._actor, call_id)
         return view
 
-    def _cost(self, calls: Sequence[str]) -> int | None:
-        """What all attempts of calls cost together; None where one is unknown."""
+    def _sum_cost(self, calls: Sequence[str]) -> int | None:
+        """Sum what all attempts of calls cost; None where one is unknown."""
         query = select(usage_logs.c.call_id, usage_logs.c.cost_nano_usd).where(usage_logs.c.call_id.in_(calls))
         with self._store.read() as connection:
             rows = connection.execute(query).all()
@@ -244,14 +253,14 @@ class Runner:
         return None if None in costs or {call_id for call_id, _ in rows} != set(calls) else sum(costs)
 
     def _note(self, work: _Work, **values: Any) -> None:
-        here = (_C.experiment_id == self._experiment.id, _C.row == work.row, _C.candidate == work.candidate)
+        is_cell = (_C.experiment_id == self._experiment.id, _C.row == work.row, _C.candidate == work.candidate)
         if values.get("state") != CellState.ASKED:
             self._calls.flush()
-        values |= {"calls": work.calls, "cost_nano_usd": self._cost(work.calls)}
+        values |= {"calls": work.calls, "cost_nano_usd": self._sum_cost(work.calls)}
         with self._store.write() as connection:
-            connection.execute(update(experiment_cells).where(*here).values(**values))
+            connection.execute(update(experiment_cells).where(*is_cell).values(**values))
 
 
-def _refusal(view: CallView | None) -> str:
-    """A budget's or a limit's no, which holds for whatever would be asked next."""
+def _describe_refusal(view: CallView | None) -> str:
+    """Say why a budget or a limit refused a call, which holds for whatever would be asked next; else an empty text."""
     return (view.error_message or "A call was refused.") if view is not None and view.status == "refused" else ""

@@ -14,30 +14,32 @@ _FIRST = frozenset(sign[0] for sign in _STARTS)
 
 
 def neutralise(text: str) -> str:
-    """The text as it is, or after an apostrophe where a spreadsheet might run it."""
+    """Put an apostrophe before a text that a spreadsheet might run; others stay as they are."""
     return "'" + text if _is_formula(text) else text
 
 
 def restore(text: str) -> str:
-    """What `neutralise` was given."""
+    """Take off the apostrophe that `neutralise` put before a text."""
     return text[1:] if text[:1] == "'" and _is_formula(text[1:]) else text
 
 
 def tell_apart(names: Iterable[object]) -> list[str]:
-    """Names that come from data as headings, each once: the second `a` is `a (2)`."""
-    used, found = set[str](), list[str]()
+    """Turn names that come from data into headings, each once: the second `a` is `a (2)`."""
+    used: set[str] = set()
+    headings: list[str] = []
     for name in names:
-        heading, number = str(name), 1
+        heading = str(name)
+        number = 1
         while heading in used:
             number += 1
             heading = f"{name} ({number})"
         used.add(heading)
-        found.append(heading)
-    return found
+        headings.append(heading)
+    return headings
 
 
 def _is_formula(text: str) -> bool:
-    """Also text that was neutralised before: each apostrophe is taken off by one `restore`."""
+    """Say whether a spreadsheet might run a text; also true after `neutralise`, so that each `restore` undoes one."""
     text = text.lstrip("'")
     first = text[:1]
     if not first or (first > " " and first.isascii() and first not in _FIRST):

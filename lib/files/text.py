@@ -21,7 +21,9 @@ def marked_encoding(head: bytes) -> str | None:
 
 
 def decode_text(data: bytes) -> str:
-    """The text without its mark, its lines ended by `\\n`; InvalidInput when it is in no such encoding."""
+    """Decode a file's bytes without their mark, lines ended by a line feed; raises InvalidInput for an unknown
+    encoding.
+    """
     try:
         return end_lines(data.decode(marked_encoding(data) or "utf-8"))
     except UnicodeDecodeError as error:

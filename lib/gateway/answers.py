@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from lib.access.limits import Verdict
+from lib.access.limits import LimitDecision
 from lib.calls.calls import Calls
 from lib.calls.deadline import Alarm, set_alarm
 from lib.calls.live import LiveCall
@@ -62,7 +62,7 @@ class Form(Protocol):
         """The body of a refusal."""
         ...
 
-    def limit_headers(self, verdict: Verdict) -> Mapping[str, str]:
+    def limit_headers(self, verdict: LimitDecision) -> Mapping[str, str]:
         """How the key's limits stand."""
         ...
 

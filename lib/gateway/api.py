@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from starlette.routing import BaseRoute
 
-from lib.access.limits import Verdict
+from lib.access.limits import LimitDecision
 from lib.calls.live import LiveCall
 from lib.calls.request import CallRequest, Origin
 from lib.gateway import api_conversations, api_knowledge, api_reads, boundary, prompt_field
@@ -22,7 +22,7 @@ from lib.gateway.limit_headers import openai_headers
 from lib.gateway.protocols import native
 from lib.gateway.protocols.openai_chat import messages_field
 from lib.gateway.refusals import Refusal
-from lib.prompts.template import Filled
+from lib.prompts.template import FilledPrompt
 from lib.providers import parameter_rules
 
 
@@ -35,7 +35,7 @@ class _Form:
     def error(self, refusal: Refusal) -> bytes:
         return boundary.API.body(refusal)
 
-    def limit_headers(self, verdict: Verdict) -> Any:
+    def limit_headers(self, verdict: LimitDecision) -> Any:
         return openai_headers(verdict)
 
 
@@ -63,7 +63,7 @@ class Generation(Operation):
             answer.stop_watching()
         await answer.finish(call)
 
-    def _request(self, asking: Asking[Any, Any], question: QuestionBody, filled: Filled | None) -> CallRequest:
+    def _request(self, asking: Asking[Any, Any], question: QuestionBody, filled: FilledPrompt | None) -> CallRequest:
         parameters = parameter_rules.check(question.parameters or {})
         system, tags = question.system, question.tags or {}
         if filled is not None:

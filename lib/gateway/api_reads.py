@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from lib.calls.metric import Metric, NewMetric
 from lib.calls.metrics import KeyStatistics, Range
-from lib.configs.scope import in_scope
+from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput
 from lib.gateway import api_bodies as bodies
 from lib.gateway.api_bodies import Nothing, dollars, fill, usd
@@ -89,7 +89,7 @@ def check_budgets(asking: Asking[bodies.BudgetQuery, Nothing]) -> bodies.BudgetC
     from lib.budgets.dry_run import dry_run
 
     services, actor, query = asking.services, asking.actor, asking.query
-    configuration = in_scope(
+    configuration = find_in_scope(
         actor, query.configuration, lambda: services.configurations.get(actor, query.configuration)
     )
     check = dry_run(

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from lib.db.failures import known_error
+from lib.db.failures import translate_error
 from lib.errors import LLMManagerError
 from lib.gateway import forms, refusals
 from lib.gateway.exchange import JSON, Exchange, Left, Refused
@@ -116,7 +116,7 @@ def refusal_of(error: Exception) -> Refusal:
         return error.refusal
     if isinstance(error, HTTPException):
         return _refusal_of_route(error)
-    known = known_error(error, None) if isinstance(error, SQLAlchemyError) else error
+    known = translate_error(error, None) if isinstance(error, SQLAlchemyError) else error
     if isinstance(known, LLMManagerError):
         return refusals.of_error(known)
     log.error("a request failed:\n%s", redact("".join(traceback.format_exception(error))))

@@ -13,13 +13,13 @@ from msgspec import Struct
 
 from lib import services as service_root
 from lib.access.grants import Endpoint
-from lib.access.limits import Verdict
+from lib.access.limits import LimitDecision
 from lib.access.permissions import Actor
 from lib.calls.live import LiveCall
 from lib.calls.prompt_size import measure
 from lib.calls.prompt_tokens import estimate_prompt
 from lib.calls.request import CallRequest, Origin
-from lib.configs.scope import in_scope
+from lib.configs.scope import find_in_scope
 from lib.errors import LLMManagerError
 from lib.gateway import boundary, item_references, prompt_field, refusals
 from lib.gateway.answers import Answer, Writer
@@ -36,7 +36,7 @@ from lib.gateway.protocols import (
 )
 from lib.gateway.protocols.asked import Asked, read_json
 from lib.gateway.refusals import Refusal
-from lib.prompts.template import Filled
+from lib.prompts.template import FilledPrompt
 from lib.providers.chunks import Wire
 from lib.providers.kinds import Protocol, ProviderKind
 from lib.providers.parameter_rules import ALLOWED
@@ -55,7 +55,7 @@ class Door:
     read: Callable[[dict[str, Any]], Asked]
     make_writer: Callable[[LiveCall, Asked], Writer]
     errors: ErrorForm = boundary.OPENAI
-    limit_headers: Callable[[Verdict], Mapping[str, str]] = openai_headers
+    limit_headers: Callable[[LimitDecision], Mapping[str, str]] = openai_headers
     words: str = ""  # the field that a prompt template's text goes into
 
     async def answer(self, exchange: Exchange) -> None:
@@ -87,7 +87,7 @@ class _Form(Struct, frozen=True):
     def error(self, refusal: Refusal) -> bytes:
         return self.door.errors.body(refusal)
 
-    def limit_headers(self, verdict: Verdict) -> Mapping[str, str]:
+    def limit_headers(self, verdict: LimitDecision) -> Mapping[str, str]:
         return self.door.limit_headers(verdict)
 
 
@@ -101,7 +101,7 @@ async def caller(exchange: Exchange, services: Services, endpoint: Endpoint) -> 
 
 
 def _call(
-    actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange, filled: Filled | None = None
+    actor: Actor, asked: Asked, protocol: Protocol, exchange: Exchange, filled: FilledPrompt | None = None
 ) -> CallRequest:
     """The call of a question: `provider/model` past the configurations, else a configuration's slug."""
     by_model = "/" in asked.model
@@ -181,7 +181,7 @@ async def count_tokens(exchange: Exchange) -> None:
     asked = await asyncio.to_thread(_asked, body) if len(body) > _LONG else _asked(body)
     model = asked.model
     if actor.key is not None and not actor.key.allows_model(model):  # by an id, perhaps
-        await asyncio.to_thread(in_scope, actor, model, lambda: services.configurations.get(actor, model))
+        await asyncio.to_thread(find_in_scope, actor, model, lambda: services.configurations.get(actor, model))
     try:
         told = await asyncio.to_thread(services.calls.quote, _call(actor, asked, Protocol.MESSAGES, exchange))
         tokens = told.prompt_tokens

@@ -138,10 +138,10 @@ class Guard:
 
     async def _has_session(self, scope: Scope, headers: dict[str, str]) -> bool:
         token = _token(scope, headers)
-        return token is not None and await asyncio.to_thread(self._services().sessions.actor, token) is not None
+        return token is not None and await asyncio.to_thread(self._services().sessions.find_actor, token) is not None
 
     async def _door(self, scope: Scope) -> str:
-        if await asyncio.to_thread(self._services().setup.needed):
+        if await asyncio.to_thread(self._services().setup.is_needed):
             return "/setup"
         query = scope.get("query_string", b"").decode("latin-1")
         address = scope["path"] + (f"?{query}" if query else "")
@@ -158,7 +158,7 @@ async def watch_sessions(services: Services, every_s: float = 1.0) -> None:
         await asyncio.sleep(every_s)
         try:
             if tokens := sockets.tokens():
-                sockets.end(await asyncio.to_thread(services.sessions.revoked, tokens))
+                sockets.end(await asyncio.to_thread(services.sessions.find_revoked, tokens))
             if time.monotonic() - swept > _SWEEP_EVERY_S:
                 swept = time.monotonic()
                 await asyncio.to_thread(services.sessions.sweep)

@@ -37,8 +37,8 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     set_nodelay()
     sys.setswitchinterval(_SWITCH_S)
     await current.calls.adopt()
-    if current.setup.needed():
-        print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.code()}\n", flush=True)
+    if current.setup.is_needed():
+        print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.read_code()}\n", flush=True)
     threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()
     schedulers = [current.jobs(), *current.long_jobs()]
     for scheduler in schedulers:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from lib.access.limits import Standing, Verdict
+from lib.access.limits import LimitDecision, LimitState
 from lib.clock import utc_now
 
 _NONE: Mapping[str, str] = {}
 
 
-def openai_headers(verdict: Verdict) -> Mapping[str, str]:
+def openai_headers(verdict: LimitDecision) -> Mapping[str, str]:
     """`x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; a reset is a duration."""
     if verdict.requests is None and verdict.tokens is None:
         return _NONE
@@ -21,7 +21,7 @@ def openai_headers(verdict: Verdict) -> Mapping[str, str]:
     return found
 
 
-def anthropic_headers(verdict: Verdict) -> Mapping[str, str]:
+def anthropic_headers(verdict: LimitDecision) -> Mapping[str, str]:
     """`anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}`; a reset is a moment."""
     if verdict.requests is None and verdict.tokens is None:
         return _NONE
@@ -34,6 +34,6 @@ def anthropic_headers(verdict: Verdict) -> Mapping[str, str]:
     return found
 
 
-def _named(verdict: Verdict) -> list[tuple[str, Standing]]:
+def _named(verdict: LimitDecision) -> list[tuple[str, LimitState]]:
     both = (("requests", verdict.requests), ("tokens", verdict.tokens))
     return [(name, standing) for name, standing in both if standing is not None]

@@ -32,10 +32,10 @@ T = TypeVar("T")
 async def login(request: Request) -> Response:
     """Show the form; on POST open a session and go on to `next`."""
     target = safe_next(request.query_params.get("next", ""))
-    if await asyncio.to_thread(services.current().setup.needed):
+    if await asyncio.to_thread(services.current().setup.is_needed):
         return RedirectResponse("/setup", 303, headers=_NO_STORE)
     if request.method != "POST":
-        if await asyncio.to_thread(services.current().sessions.actor, _token(request)) is not None:
+        if await asyncio.to_thread(services.current().sessions.find_actor, _token(request)) is not None:
             return RedirectResponse(target, 303, headers=_NO_STORE)  # another tab has signed in meanwhile
         return HTMLResponse(forms.login_page(address=quote(target, safe="")), headers=_NO_STORE)
     form = await _form(request)
@@ -52,7 +52,7 @@ async def login(request: Request) -> Response:
 async def setup(request: Request) -> Response:
     """Show the form of the first account; on POST make it and sign in."""
     current = services.current()
-    if not await asyncio.to_thread(current.setup.needed):
+    if not await asyncio.to_thread(current.setup.is_needed):
         return RedirectResponse("/login", 303, headers=_NO_STORE)
     if request.method != "POST":
         return HTMLResponse(forms.setup_page(), headers=_NO_STORE)

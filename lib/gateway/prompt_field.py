@@ -11,13 +11,13 @@ from typing import Any
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
-from lib.prompts.template import Filled
+from lib.prompts.template import FilledPrompt
 from lib.services import Services
 
 _NAMES = {"slug", "label", "version", "variables"}
 
 
-async def take(services: Services, actor: Actor, body: dict[str, Any], words: str) -> Filled | None:
+async def take(services: Services, actor: Actor, body: dict[str, Any], words: str) -> FilledPrompt | None:
     """Fill the body's template and put its text under `words`, the field of messages; None where there is none."""
     asked = body.get("prompt")
     if not isinstance(asked, dict) or "slug" not in asked:

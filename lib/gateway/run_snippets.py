@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.gateway.snippets import Snippet
-from lib.playground.question import Question
+from lib.playground.question import PlaygroundQuestion
 
 _LONGEST_FILE = 200  # signs of a file's data that are shown; the rest is for the reader to fill in
 
 
-def run_snippets(origin: str, slug: str, question: Question, parameters: Mapping[str, Any]) -> list[Snippet]:
+def run_snippets(origin: str, slug: str, question: PlaygroundQuestion, parameters: Mapping[str, Any]) -> list[Snippet]:
     """Each runs as it stands with a key in LLM_MANAGER_API_KEY. Values are JSON, which Python reads but for names."""
     system = [{"role": "system", "content": question.system_prompt}] if question.system_prompt else []
     content = question.prompt if question.content is None else _shortened(question.content)

@@ -21,7 +21,7 @@ from lib.gateway import boundary, heads
 from lib.gateway.completions import DOORS, Door
 from lib.gateway.exchange import JSON, LARGEST_BODY, Exchange, Left, by_name, check_size, too_slow
 from lib.gateway.silence import Silence
-from lib.one_turn import TurnTransport
+from lib.write_coalescing import CoalescingTransport
 
 _LONGEST_HEAD = 64 * 1024
 _HEAD_S = 20.0  # for a head to come in
@@ -39,7 +39,7 @@ class StraightProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
-        super().connection_made(cast(asyncio.Transport, TurnTransport(transport, self.loop)))
+        super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
         self._silence = Silence(self._end_of_silence, self.loop)
         self._silence.may_last(self.timeout_keep_alive)
 

@@ -1,7 +1,7 @@
 """Past usage from other programs' exports, brought into the ledger in batches that can be undone."""
 
-from lib.imports.batch import Batch, Preview, Wishes
+from lib.imports.batch import ImportBatch, ImportPreview, Wishes
 from lib.imports.imports import Imports
 from lib.usage_files import FORMATS, GENERIC, Source
 
-__all__ = ["FORMATS", "GENERIC", "Batch", "Imports", "Preview", "Source", "Wishes"]
+__all__ = ["FORMATS", "GENERIC", "ImportBatch", "ImportPreview", "Imports", "Source", "Wishes"]

@@ -20,7 +20,7 @@ class Wishes:
 
 
 @dataclass
-class Preview:
+class ImportPreview:
     """What a file would bring: rows (the first ones as they will be), sums, and what is left out and why."""
 
     format: str
@@ -41,7 +41,7 @@ class Preview:
     overlaps: Sequence[str] = ()  # files of earlier imports of this source and time
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Count a row in."""
+        """Add a row to the sums."""
         self.rows += 1
         self.calls += (row["calls"] or 0) * row["is_final"]
         self.uncounted += row["calls"] is None
@@ -51,11 +51,12 @@ class Preview:
         if row["cost_nano_usd"] is not None:
             self.cost_nano_usd = (self.cost_nano_usd or 0) + row["cost_nano_usd"]
         at: datetime = row["started_at"]
-        self.first_at, self.last_at = min(self.first_at or at, at), max(self.last_at or at, at)
+        self.first_at = min(self.first_at or at, at)
+        self.last_at = max(self.last_at or at, at)
 
 
 @dataclass(frozen=True)
-class Batch:
+class ImportBatch:
     """An import that was made. `state`: running, done, undoing."""
 
     id: str

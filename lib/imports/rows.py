@@ -16,7 +16,7 @@ from typing import Any
 from lib.clock import id_at
 from lib.db.tables import usage_logs
 from lib.fast_json import decode
-from lib.imports.identity import Occurrences, hash_of, split_huge_counts
+from lib.imports.identity import Occurrences, compute_hash, split_huge_counts
 from lib.money import nano_from_usd
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.kinds import ProviderKind
@@ -81,7 +81,7 @@ _SERVED_BY = ("service_tier", "speed", "inference_geo")
 
 
 @dataclass(frozen=True)
-class Choices:
+class RowChoices:
     """What is said about a file: its table, the zone of moments that name none, and what it lacks.
 
     `price` works costs out of the price list where the file has none.
@@ -95,10 +95,12 @@ class Choices:
 
 
 @dataclass
-class Reader:
-    """Turns rows; `people` are the names that have an account (casefolded, with their ids), `kinds` the providers'."""
+class RowReader:
+    """Turns a file's rows into ledger rows; `people` are accounts (casefolded names with ids), `kinds` the providers'
+    kinds.
+    """
 
-    choices: Choices
+    choices: RowChoices
     prices: PriceBook
     people: Mapping[str, str]
     kinds: Mapping[str, str]
@@ -107,7 +109,8 @@ class Reader:
     outside: dict[str, str] = field(default_factory=dict)  # id → name of who has no account
 
     def __post_init__(self) -> None:
-        self.form, self._table = self.choices.table.form, self.choices.table
+        self._table = self.choices.table
+        self.form = self._table.form
         self._often = Occurrences()
         self._known_names: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._is_own = self.form.name == "llm-manager"
@@ -116,23 +119,27 @@ class Reader:
         self._tags = {"imported": self.form.name}
 
     def read(self, row: Row, raw: Raw) -> list[dict[str, Any]]:
-        """The rows of `usage_logs` without their change numbers, one but for huge counts; LeftOut says why none."""
-        made = dict(self._empty, batch_id=self.batch_id, tags=self._tags)
+        """Return the rows of `usage_logs` without change numbers, one but for huge counts; raises LeftOut with the
+        reason for none.
+        """
+        ledger_row = dict(self._empty, batch_id=self.batch_id, tags=self._tags)
         try:
-            self._moments(made, raw)
-            self._names(made, raw)
-            self._figures(made, raw)
+            self._set_moments(ledger_row, raw)
+            self._set_names(ledger_row, raw)
+            self._set_figures(ledger_row, raw)
             if self._is_own:
                 self._what = "columns"
-                _own_columns(made, raw)
-            self._cost(made, raw)
+                _set_own_columns(ledger_row, raw)
+            self._set_cost(ledger_row, raw)
         except (ValueError, AttributeError, TypeError):
             raise LeftOut(f"{self._what.replace('_', ' ')} can't be read") from None
-        self._identify(made, raw, row)
-        return split_huge_counts(made)
+        self._identify(ledger_row, raw, row)
+        return split_huge_counts(ledger_row)
 
-    def _moments(self, made: dict[str, Any], raw: Raw) -> None:
-        self._what, moment, zone = "moment", values.moment, self.choices.zone
+    def _set_moments(self, ledger_row: dict[str, Any], raw: Raw) -> None:
+        self._what = "moment"
+        moment = values.moment
+        zone = self.choices.zone
         start = moment(raw.get("started_at"), zone)
         if start is None:
             raise LeftOut("no moment")
@@ -143,151 +150,163 @@ class Reader:
         self._what = "duration"
         took = values.milliseconds(number(raw.get("execution_time_ms"), self._table.notation))
         is_sum = self.form.is_sum
-        made["started_at"], made["finished_at"] = start, max(start, end or start)
-        made["execution_time_ms"] = None if is_sum else values.between(start, end) if took is None else took
-        made["first_token_ms"] = values.between(start, first) if first is not None and first != end else None
+        ledger_row["started_at"] = start
+        ledger_row["finished_at"] = max(start, end or start)
+        ledger_row["execution_time_ms"] = None if is_sum else values.between(start, end) if took is None else took
+        ledger_row["first_token_ms"] = values.between(start, first) if first is not None and first != end else None
 
-    def _names(self, made: dict[str, Any], raw: Raw) -> None:
+    def _set_names(self, ledger_row: dict[str, Any], raw: Raw) -> None:
         """Names come in few combinations, so what one means is worked out once."""
         key = tuple(map(raw.get, _NAMES))
-        known = self._known_names.get(key)
-        if known is None:
+        names = self._known_names.get(key)
+        if names is None:
             if len(self._known_names) >= _MOST_NAMES:
                 self._known_names.clear()
-            known = self._known_names[key] = self._read_names(raw)
-        made |= known
-        if made["status"] != "ok" and (words := values.text(raw.get("error_message"), 2000)):
-            made["error_message"] = redact(words)
+            names = self._known_names[key] = self._read_names(raw)
+        ledger_row |= names
+        if ledger_row["status"] != "ok" and (words := values.text(raw.get("error_message"), 2000)):
+            ledger_row["error_message"] = redact(words)
 
     def _read_names(self, raw: Raw) -> dict[str, Any]:
-        made: dict[str, Any] = {}
+        ledger_row: dict[str, Any] = {}
         model = values.text(raw.get("model"), 200)
         if model is None and not self.form.is_sum:
             raise LeftOut("no model")
-        made["model"] = values.text(raw.get("canonical_model"), 200) or model or "all models"
+        ledger_row["model"] = values.text(raw.get("canonical_model"), 200) or model or "all models"
         if not self._is_own and (served := values.text(raw.get("served_model"), 200)):
-            made["served_model"] = served
+            ledger_row["served_model"] = served
         provider = values.text(raw.get("provider"), 80) or self.choices.provider or self.form.provider
-        made["provider"] = provider or _maker(made["model"]) or "imported"
-        made["app"] = values.text(raw.get("app"), 80) or self.choices.app or self.form.name
+        ledger_row["provider"] = provider or _guess_maker(ledger_row["model"]) or "imported"
+        ledger_row["app"] = values.text(raw.get("app"), 80) or self.choices.app or self.form.name
         status = str(raw.get("status") or "").lower()
-        made["status"] = status if status in STATUSES else "ok" if status in _GOOD else "error"
+        ledger_row["status"] = status if status in STATUSES else "ok" if status in _GOOD else "error"
         name = values.text(raw.get("user"), 200)
-        if self._is_own and (known := values.text(raw.get("user_id"), 36)):
-            made["user_id"] = known
-            if name and name != known and known not in self._accounts:
-                self.outside.setdefault(known, name)
+        if self._is_own and (user_id := values.text(raw.get("user_id"), 36)):
+            ledger_row["user_id"] = user_id
+            if name and name != user_id and user_id not in self._accounts:
+                self.outside.setdefault(user_id, name)
         elif name:
-            made["user_id"] = self._person(name)
-        return made
+            ledger_row["user_id"] = self._find_person(name)
+        return ledger_row
 
-    def _person(self, name: str) -> str:
+    def _find_person(self, name: str) -> str:
         key = name.casefold()
-        if (known := self.people.get(key)) is not None:
-            return known
+        if (account_id := self.people.get(key)) is not None:
+            return account_id
         person = str(uuid.uuid5(_OUTSIDE, key))
         self.outside.setdefault(person, name)
         return person
 
-    def _figures(self, made: dict[str, Any], raw: Raw) -> None:
+    def _set_figures(self, ledger_row: dict[str, Any], raw: Raw) -> None:
         for name in TOKENS:
             if raw.get(name) is not None:
-                made[name] = self._table.count_of(raw, name)
-        prompt, completion = made["prompt_tokens"], made["completion_tokens"]
-        if made["total_tokens"] is None and not self._is_own and not (prompt is completion is None):
-            made["total_tokens"] = (prompt or 0) + (completion or 0)
+                ledger_row[name] = self._table.count_of(raw, name)
+        prompt = ledger_row["prompt_tokens"]
+        completion = ledger_row["completion_tokens"]
+        if ledger_row["total_tokens"] is None and not self._is_own and not (prompt is completion is None):
+            ledger_row["total_tokens"] = (prompt or 0) + (completion or 0)
         if self.form.is_sum or "calls" in raw:
-            made["calls"] = self._table.count_of(raw, "calls")
-            if made["calls"] == 0 and not made["total_tokens"] and not raw.get("cost_usd"):
+            ledger_row["calls"] = self._table.count_of(raw, "calls")
+            if ledger_row["calls"] == 0 and not ledger_row["total_tokens"] and not raw.get("cost_usd"):
                 raise LeftOut("nothing in it")
-        made["usage_source"] = "none" if made["total_tokens"] is None else "provider"
+        ledger_row["usage_source"] = "none" if ledger_row["total_tokens"] is None else "provider"
         if raw.get("cache") == "exact":
-            made["cache"] = "exact"
+            ledger_row["cache"] = "exact"
 
-    def _cost(self, made: dict[str, Any], raw: Raw) -> None:
-        cost, form = self._table.cost_of(raw), self.form
+    def _set_cost(self, ledger_row: dict[str, Any], raw: Raw) -> None:
+        cost = self._table.cost_of(raw)
+        form = self.form
         nano = None if cost is None else nano_from_usd(cost)
-        if self._is_own and made["cost_status"] is not None:  # says itself how its cost is known
-            made["cost_nano_usd"] = nano
-            if made["cost_nano_usd"] is not None:
+        if self._is_own and ledger_row["cost_status"] is not None:  # says itself how its cost is known
+            ledger_row["cost_nano_usd"] = nano
+            if ledger_row["cost_nano_usd"] is not None:
                 return
-        if nano is None and made["status"] != "ok" and form.name == "litellm":
+        if nano is None and ledger_row["status"] != "ok" and form.name == "litellm":
             nano = 0
         if nano is not None:
-            made |= {"cost_nano_usd": nano, "cost_status": "priced" if nano else "free", "price_id": form.said_by}
+            ledger_row |= {"cost_nano_usd": nano, "cost_status": "priced" if nano else "free", "price_id": form.said_by}
             return
-        made["cost_status"] = "unpriced"
-        made["service_tier"] = name_service_tier(*(raw.get(name) for name in _SERVED_BY))
-        if self.choices.price and made["prompt_tokens"] is not None:
+        ledger_row["cost_status"] = "unpriced"
+        ledger_row["service_tier"] = name_service_tier(*(raw.get(name) for name in _SERVED_BY))
+        if self.choices.price and ledger_row["prompt_tokens"] is not None:
             counts = {name: whole(raw[name]) or 0 for name in MODALITIES if raw.get(name)}
-            if all(count <= (made[_WITHIN[name.partition("_")[2]]] or 0) for name, count in counts.items()):
-                self._price(made, counts)
+            if all(count <= (ledger_row[_WITHIN[name.partition("_")[2]]] or 0) for name, count in counts.items()):
+                self._set_price(ledger_row, counts)
 
-    def _price(self, made: dict[str, Any], modality_tokens: Mapping[str, int]) -> None:
+    def _set_price(self, ledger_row: dict[str, Any], modality_tokens: Mapping[str, int]) -> None:
         """The cost by the price list, unless a part of it, such as tokens of sound, has no rate there."""
-        kind = self.kinds.get(made["provider"], made["provider"])
+        kind = self.kinds.get(ledger_row["provider"], ledger_row["provider"])
         if kind not in set(ProviderKind):
             return
-        price = self.prices.price(kind, made["model"], made["started_at"])
+        price = self.prices.price(kind, ledger_row["model"], ledger_row["started_at"])
         if price is None:
             return
         usage = Usage(
-            made["prompt_tokens"], made["completion_tokens"] or 0, made["cache_read_tokens"] or 0,
-            made["cache_write_tokens"] or 0, made["reasoning_tokens"] or 0, made["cache_write_1h_tokens"] or 0,
+            ledger_row["prompt_tokens"],
+            ledger_row["completion_tokens"] or 0,
+            ledger_row["cache_read_tokens"] or 0,
+            ledger_row["cache_write_tokens"] or 0,
+            ledger_row["reasoning_tokens"] or 0,
+            ledger_row["cache_write_1h_tokens"] or 0,
             details=UsageDetails(dict(modality_tokens)) if modality_tokens else None,
-        )  # fmt: skip
-        is_one = made["calls"] == 1
-        rates = price.served_rates(usage.prompt_tokens if is_one else 0, priced_tier(kind, made["service_tier"]))
-        if rates is None or (not is_one and rates.request and made["calls"] is None):
+        )
+        is_one = ledger_row["calls"] == 1
+        rates = price.served_rates(usage.prompt_tokens if is_one else 0, priced_tier(kind, ledger_row["service_tier"]))
+        if rates is None or (not is_one and rates.request and ledger_row["calls"] is None):
             return  # nobody knows the tier's price, or it costs by the call and nobody says how many
         known, unknown = rates.charge(usage)
         if unknown:
             return
-        nano = known + (0 if is_one else ((made["calls"] or 1) - 1) * (rates.request or 0))
+        nano = known + (0 if is_one else ((ledger_row["calls"] or 1) - 1) * (rates.request or 0))
         status = "free" if price.is_free else "priced" if is_one else "estimated"
-        made |= {"cost_nano_usd": nano, "cost_status": status, "price_id": price.price_id}
+        ledger_row |= {"cost_nano_usd": nano, "cost_status": status, "price_id": price.price_id}
 
-    def _identify(self, made: dict[str, Any], raw: Raw, row: Row) -> None:
-        form, own = self.form, values.text(raw.get("id"), 400)
+    def _identify(self, ledger_row: dict[str, Any], raw: Raw, row: Row) -> None:
+        form = self.form
+        own = values.text(raw.get("id"), 400)
         model = values.text(raw.get("model"), 200) or "all models"  # as the file has it: it tells rows apart
         if self._is_own and own and _is_id(own):
-            made["id"] = own
-            made["call_id"] = raw["call_id"] if _is_id(str(raw.get("call_id"))) else own
+            ledger_row["id"] = own
+            ledger_row["call_id"] = raw["call_id"] if _is_id(str(raw.get("call_id"))) else own
             return
         if own is not None:
-            number = hash_of(f"{form.name}\x1f{own}")
+            number = compute_hash(f"{form.name}\x1f{own}")
         else:
             parts = form.told_apart_by if form is not GENERIC else tuple(self._table.mapping.values())
-            said = "\x1f".join([form.name, str(made["started_at"]), model, *(str(row.get(p)) for p in parts)])
-            number = hash_of(said)
+            identity_text = "\x1f".join(
+                [form.name, str(ledger_row["started_at"]), model, *(str(row.get(p)) for p in parts)]
+            )
+            number = compute_hash(identity_text)
             if (nth := self._often.count(number)) > 1:
-                number = hash_of(f"{said}\x1f{nth}")
-        made["id"] = made["call_id"] = id_at(int(made["started_at"].timestamp() * 1000), 0xFFF, number)
+                number = compute_hash(f"{identity_text}\x1f{nth}")
+        ledger_row["id"] = ledger_row["call_id"] = id_at(
+            int(ledger_row["started_at"].timestamp() * 1000), 0xFFF, number
+        )
 
 
-def _own_columns(made: dict[str, Any], raw: Raw) -> None:
-    """What only this product's own export says."""
+def _set_own_columns(ledger_row: dict[str, Any], raw: Raw) -> None:
+    """Set the columns that only this product's own export has."""
     for name, longest in _WORDS.items():
         if (value := values.text(raw.get(name), longest)) is not None:
-            made[name] = value
+            ledger_row[name] = value
     for name in _COUNTS:
         if raw.get(name) not in (None, ""):
-            made[name] = whole(raw[name])
+            ledger_row[name] = whole(raw[name])
     for name in ("saved_nano_usd", "reported_nano_usd", "fees_nano_usd"):
         if isinstance(raw.get(name), int):
-            made[name] = raw[name]
+            ledger_row[name] = raw[name]
     for name in ("is_final", "streamed"):
         if raw.get(name) not in (None, ""):
-            made[name] = str(raw[name]).lower() in ("true", "1")
+            ledger_row[name] = str(raw[name]).lower() in ("true", "1")
     for name in ("parameters", "tags"):
         value = raw.get(name)
         try:
-            made[name] = decode(value) if isinstance(value, str) and value else value or {}
+            ledger_row[name] = decode(value) if isinstance(value, str) and value else value or {}
         except (ValueError, RecursionError):
-            made[name] = {}
+            ledger_row[name] = {}
 
 
-def _maker(model: str) -> str | None:
+def _guess_maker(model: str) -> str | None:
     return next((provider for start, provider in _MAKERS.items() if model.lower().startswith(start)), None)
 
 

@@ -16,45 +16,47 @@ from lib.db.tables import installation_settings
 RUNNING = timedelta(minutes=10)
 
 
-class Lease:
+class JobLease:
     """The right of one process to run one job."""
 
     def __init__(self, store: Store, job: str, owner: str) -> None:
-        self._store, self._name, self._owner = store, f"lease.{job}", owner
+        self._store = store
+        self._name = f"lease.{job}"
+        self._owner = owner
 
     def take(self) -> bool:
-        """Whether the job is due and this process runs it now."""
+        """Take the lease if the job is due and no other process holds it; say whether this process runs it now."""
         with self._store.read() as connection:
             if _is_taken(installation.read(connection, self._name)):
                 return False
         with self._store.write() as connection:
-            if _is_taken(self._locked(connection)):
+            if _is_taken(self._read_locked(connection)):
                 return False
             self._hold(connection, RUNNING)
         return True
 
     def renew(self) -> bool:
-        """Go on for some minutes; False when another process has taken over."""
+        """Extend the lease by some minutes; False when another process has taken over."""
         with self._store.write() as connection:
-            if (self._locked(connection) or {}).get("owner") != self._owner:
+            if (self._read_locked(connection) or {}).get("owner") != self._owner:
                 return False
             self._hold(connection, RUNNING)
         return True
 
     def done(self, every: timedelta) -> None:
-        """The job is due again after `every`."""
+        """Give the lease back until the job is due again, after `every`."""
         with self._store.write() as connection:
-            if (self._locked(connection) or {}).get("owner") == self._owner:
+            if (self._read_locked(connection) or {}).get("owner") == self._owner:
                 self._hold(connection, every)
 
-    def _locked(self, connection: Connection) -> dict[str, str] | None:
+    def _read_locked(self, connection: Connection) -> dict[str, str] | None:
         row = installation_settings.c
         if installation.read(connection, self._name) is None:
             installation.write(connection, self._name, {})  # so that there is a row to lock
-        found: dict[str, str] | None = connection.scalar(
+        row_value: dict[str, str] | None = connection.scalar(
             select(row.value).where(row.name == self._name).with_for_update()
         )
-        return found
+        return row_value
 
     def _hold(self, connection: Connection, length: timedelta) -> None:
         value = {"owner": self._owner, "until": (utc_now() + length).isoformat()}

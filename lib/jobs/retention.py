@@ -32,9 +32,13 @@ from lib.db.tables import (
 )
 from lib.errors import Conflict, InvalidInput
 
-_POLICY, _LAST, _UNFINISHED = "retention.days", "retention.last_run", "retention.unfinished"
-_BATCH, _PAUSE_S = 1_000, 0.02
-LONGEST_DAYS, SHORTEST_AUDIT_DAYS = 36_500, 30
+_POLICY = "retention.days"
+_LAST = "retention.last_run"
+_UNFINISHED = "retention.unfinished"
+_BATCH = 1_000
+_PAUSE_S = 0.02
+LONGEST_DAYS = 36_500
+SHORTEST_AUDIT_DAYS = 30
 _WHAT = "change what is kept"
 
 
@@ -61,13 +65,13 @@ class Deleted:
 
     @property
     def any(self) -> bool:
-        """Whether there was anything."""
+        """Whether any row went."""
         return any(asdict(self).values())
 
 
 @dataclass(frozen=True)
 class LastRun:
-    """When, by whom, and what went."""
+    """When a run was, who made it, and the rows that went."""
 
     at: datetime
     by: str
@@ -75,24 +79,24 @@ class LastRun:
 
 
 class Retention:
-    """For super-admins and the job."""
+    """Reads and changes how long things are kept, and deletes what is older; for super-admins and the job."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def days(self, actor: Actor) -> Days:
-        """How long each class is kept."""
+        """Read for how many days each class is kept."""
         actor.require_super_admin(_WHAT)
         with self._store.read() as connection:
-            return _days(connection)
+            return _read_days(connection)
 
     def change(self, actor: Actor, days: Days, *, confirmed_calls: int = 0) -> None:
-        """Keep for other times; Conflict when more than `confirmed_calls` rows of the ledger would go by it."""
+        """Change the days; raises Conflict when more than `confirmed_calls` ledger rows would be deleted by it."""
         actor.require_super_admin(_WHAT)
         _check(days)
         with self._store.write() as connection:
-            before = _days(connection)
-            going = self._counts(connection, Days(calls=days.calls)).calls if days.calls != before.calls else 0
+            current = _read_days(connection)
+            going = self._count_rows(connection, Days(calls=days.calls)).calls if days.calls != current.calls else 0
             if going > confirmed_calls:
                 raise Conflict(
                     f"This deletes {going:,} rows of the ledger.",
@@ -103,31 +107,32 @@ class Retention:
             audit.record(connection, actor, "retention.change", "retention", **asdict(days))
 
     def preview(self, actor: Actor, days: Days | None = None) -> Deleted:
-        """What a run would delete now, by the times in force or by others."""
+        """Count what a run would delete now, by the days in force or by others."""
         actor.require_super_admin(_WHAT)
         if days is not None:
             _check(days)
         with self._store.read() as connection:
-            return self._counts(connection, days or _days(connection))
+            return self._count_rows(connection, days or _read_days(connection))
 
     def last_run(self, actor: Actor) -> LastRun | None:
-        """The newest run; None before the first."""
+        """Read the newest run; None before the first."""
         actor.require_super_admin(_WHAT)
         with self._store.read() as connection:
-            found = installation.read(connection, _LAST)
-        if found is None:
+            record = installation.read(connection, _LAST)
+        if record is None:
             return None
-        return LastRun(datetime.fromisoformat(found["at"]), found["by"], Deleted(**found["deleted"]))
+        return LastRun(datetime.fromisoformat(record["at"]), record["by"], Deleted(**record["deleted"]))
 
     def run(self, actor: Actor, go_on: Callable[[], bool] = lambda: True) -> Deleted:
-        """Delete what is older than its time; what went. Stops after a batch when `go_on` says False."""
+        """Delete what is older than its days and return the counts. Stops after a batch when `go_on` says False."""
         actor.require_super_admin(_WHAT)
         with self._store.read() as connection:
-            days = _days(connection)
+            days = _read_days(connection)
         gone: dict[str, int] = {}
-        for name, ids, tables in _classes(days):
+        for name, ids, tables in _list_classes(days):
             gone[name] = gone.get(name, 0) + self._delete(ids, tables, go_on)
-        deleted, is_complete = Deleted(**gone), go_on()
+        deleted = Deleted(**gone)
+        is_complete = go_on()
         with self._store.write() as connection:
             if installation.read(connection, _UNFINISHED):
                 take_sequence(connection, 1)
@@ -140,7 +145,7 @@ class Retention:
                 "at": utc_now().isoformat(),
                 "by": actor.name,
                 "deleted": asdict(deleted),
-                "for": _mark(days) if is_complete else "",
+                "for": _make_mark(days) if is_complete else "",
             }
             installation.write(connection, _LAST, last)
         if deleted.any:
@@ -148,80 +153,86 @@ class Retention:
         return deleted
 
     def run_if_due(self, go_on: Callable[[], bool]) -> Deleted | None:
-        """The job: once a day, at once after a change or a killed run; None when nothing was to do."""
+        """Run once a day, at once after a change or a killed run; None when nothing was to do. This is the job."""
         with self._store.read() as connection:
             last = installation.read(connection, _LAST) or {}
-            days, unfinished = _days(connection), installation.read(connection, _UNFINISHED)
-        if not unfinished and (days == Days() or last.get("for") == _mark(days)):
+            days = _read_days(connection)
+            unfinished = installation.read(connection, _UNFINISHED)
+        if not unfinished and (days == Days() or last.get("for") == _make_mark(days)):
             return None
-        return self.run(OPERATOR.coming_from("job"), go_on)
+        return self.run(OPERATOR.with_origin("job"), go_on)
 
-    def _counts(self, connection: Connection, days: Days) -> Deleted:
-        found: dict[str, int] = {}
-        for name, ids, _ in _classes(days):
+    def _count_rows(self, connection: Connection, days: Days) -> Deleted:
+        counts: dict[str, int] = {}
+        for name, ids, _ in _list_classes(days):
             number = connection.scalar(select(func.count()).select_from(ids.subquery())) or 0
-            found[name] = found.get(name, 0) + number
-        return Deleted(**found)
+            counts[name] = counts.get(name, 0) + number
+        return Deleted(**counts)
 
     def _delete(self, ids: Select[Any], keys: Sequence[ColumnElement[Any]], go_on: Callable[[], bool]) -> int:
-        """Delete, batch by batch, the rows of every key's table that a query names; how many it named."""
+        """Delete, batch by batch, the rows of every key's table that a query names; return how many it named."""
         count = 0
         while go_on():
             with self._store.write() as connection:
                 if self._store.is_sqlite:
                     connection.execute(text("PRAGMA secure_delete=ON"))
-                found = connection.scalars(ids.limit(_BATCH)).all()
-                if usage_logs.c.id in set(keys) and found:
+                row_ids = connection.scalars(ids.limit(_BATCH)).all()
+                if usage_logs.c.id in set(keys) and row_ids:
                     installation.write(connection, _UNFINISHED, True)
                 for key in keys:
-                    connection.execute(delete(key.table).where(key.in_(found)))
-            count += len(found)
-            if len(found) < _BATCH:
+                    connection.execute(delete(key.table).where(key.in_(row_ids)))
+            count += len(row_ids)
+            if len(row_ids) < _BATCH:
                 break
             time.sleep(_PAUSE_S)  # others write in between
         return count
 
     def _empty_log(self) -> None:
-        """SQLite's log still holds pages as they were: fold it into the file."""
+        """Fold SQLite's write-ahead log, which holds pages as they were, into the file."""
         if self._store.is_sqlite:
             with self._store.engine.connect() as connection:
                 autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
                 autocommit.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
 
-def _classes(days: Days) -> list[tuple[str, Select[Any], Sequence[ColumnElement[Any]]]]:
-    """Class, the ids of its rows that are too old, and the columns by which they are deleted."""
-    logs, words = usage_logs.c, usage_payloads.c
-    found: list[tuple[str, Select[Any], Sequence[ColumnElement[Any]]]] = []
+def _list_classes(days: Days) -> list[tuple[str, Select[Any], Sequence[ColumnElement[Any]]]]:
+    """List each class with the query for ids of its rows that are too old, and the columns they are deleted by."""
+    logs = usage_logs.c
+    words = usage_payloads.c
+    classes: list[tuple[str, Select[Any], Sequence[ColumnElement[Any]]]] = []
     if days.words is not None:
-        old = select(words.id).join(usage_logs, logs.id == words.id).where(logs.started_at < _limit(days.words))
-        found.append(("words", old, (words.id,)))
+        old = select(words.id).join(usage_logs, logs.id == words.id).where(logs.started_at < _compute_limit(days.words))
+        classes.append(("words", old, (words.id,)))
     if days.calls is not None:
-        found.append(("calls", select(logs.id).where(logs.started_at < _limit(days.calls)), (words.id, logs.id)))
-    if (kept := min((n for n in (days.metrics, days.calls) if n is not None), default=None)) is not None:
+        classes.append(
+            ("calls", select(logs.id).where(logs.started_at < _compute_limit(days.calls)), (words.id, logs.id))
+        )
+    if (metric_days := min((n for n in (days.metrics, days.calls) if n is not None), default=None)) is not None:
         noted = custom_metrics.c
-        found.append(("metrics", select(noted.id).where(noted.started_at < _limit(kept)), (noted.id,)))
+        classes.append(("metrics", select(noted.id).where(noted.started_at < _compute_limit(metric_days)), (noted.id,)))
     if days.audit is not None:
-        found.append(("audit", select(audit_log.c.id).where(audit_log.c.at < _limit(days.audit)), (audit_log.c.id,)))
+        classes.append(
+            ("audit", select(audit_log.c.id).where(audit_log.c.at < _compute_limit(days.audit)), (audit_log.c.id,))
+        )
     if days.sign_ins is not None:
-        limit = _limit(days.sign_ins)
+        limit = _compute_limit(days.sign_ins)
         hashes = select(sessions.c.token_hash).where(sessions.c.last_seen_at < limit)
         subjects = select(login_failures.c.subject).where(login_failures.c.last_failed_at < limit)
-        found.append(("sign_ins", hashes, (sessions.c.token_hash,)))
-        found.append(("sign_ins", subjects, (login_failures.c.subject,)))
-    return found
+        classes.append(("sign_ins", hashes, (sessions.c.token_hash,)))
+        classes.append(("sign_ins", subjects, (login_failures.c.subject,)))
+    return classes
 
 
-def _limit(days: int) -> datetime:
-    """The first moment that is kept: midnight, so many days ago."""
+def _compute_limit(days: int) -> datetime:
+    """Compute the first moment that is kept: midnight in UTC, so many days ago."""
     return utc_now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
 
 
-def _days(connection: Connection) -> Days:
+def _read_days(connection: Connection) -> Days:
     return Days(**(installation.read(connection, _POLICY) or {}))
 
 
-def _mark(days: Days) -> str:
+def _make_mark(days: Days) -> str:
     return f"{days} on {utc_now():%Y-%m-%d}"
 
 

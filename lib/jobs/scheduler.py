@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from lib.clock import new_id
 from lib.db.engine import Store
-from lib.jobs.lease import Lease
+from lib.jobs.lease import JobLease
 
 log = logging.getLogger(__name__)
 Job = Callable[[Callable[[], bool]], object]  # given `go_on`: False when it has to stop
@@ -33,9 +33,11 @@ class Scheduler:
         errands_every_s: float = 5.0,
     ) -> None:
         owner = new_id()
-        self._errands, self._errands_every_s = dict(errands or {}), errands_every_s
-        self._jobs = [(Lease(store, name, owner), name, job) for name, job in jobs.items()]
-        self._look_every_s, self._stopped = look_every_s, threading.Event()
+        self._errands = dict(errands or {})
+        self._errands_every_s = errands_every_s
+        self._jobs = [(JobLease(store, name, owner), name, job) for name, job in jobs.items()]
+        self._look_every_s = look_every_s
+        self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat_errand, args=(name, errand), name=f"errand-{name}", daemon=True)
             for name, errand in self._errands.items()
@@ -44,12 +46,12 @@ class Scheduler:
             self._threads.append(threading.Thread(target=self._repeat_look, name="jobs", daemon=True))
 
     def start(self) -> None:
-        """Begin; the first look comes after one pause, when the start is over."""
+        """Start the threads; the first look comes after one pause, when the server has started."""
         for thread in self._threads:
             thread.start()
 
     def stop(self, wait_s: float = 5.0) -> None:
-        """End after the batch that is under way."""
+        """End after the batch that is under way, waiting at most `wait_s`."""
         self._stopped.set()
         until = time.monotonic() + wait_s
         for thread in self._threads:
@@ -57,7 +59,7 @@ class Scheduler:
                 thread.join(max(until - time.monotonic(), 0.0))
 
     def look(self) -> list[str]:
-        """Run what is due; the names of the jobs that were run to their end."""
+        """Run what is due; return the names of the jobs that were run to their end."""
         return [name for lease, name, job in self._jobs if not self._stopped.is_set() and self._run(lease, name, job)]
 
     def run_errands(self) -> None:
@@ -73,7 +75,7 @@ class Scheduler:
         while not self._stopped.wait(self._look_every_s):
             self.look()
 
-    def _run(self, lease: Lease, name: str, job: Job) -> bool:
+    def _run(self, lease: JobLease, name: str, job: Job) -> bool:
         try:
             if not lease.take():
                 return False

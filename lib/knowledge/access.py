@@ -6,7 +6,7 @@ its owner, by super-admins and, when it is shared, by everybody who may use mode
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, true
 
-from lib.access.permissions import OPERATOR, Actor, Permission, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Permission, Role, make_actor
 from lib.db.engine import Store
 from lib.db.tables import collections, users
 from lib.errors import NotFound
@@ -45,4 +45,4 @@ def actor_of(store: Store, user_id: str | None) -> Actor:
         row = connection.execute(query).first()
     if row is None:
         raise NotFound("The person who began it has no account any more.", "", "Begin it again.")
-    return actor_for(user_id, row.name, Role(row.role))
+    return make_actor(user_id, row.name, Role(row.role))

@@ -77,21 +77,16 @@ Embed = Callable[[Sequence[str]], Any]  # texts → a matrix of vectors of lengt
 def cut(text: str, chunking: Chunking, embed: Embed | None = None) -> list[Piece]:
     """The passages of a text in order; `embed` is needed by `semantic` alone."""
     sections = list(_sections(text))
-    begins = [start for start, _, _ in sections]
-
-    def heading_at(place: int) -> str:
-        return sections[bisect_right(begins, place) - 1][2]
-
     if chunking.strategy is Strategy.FIXED:
         found = _fixed(text, 0, len(text), chunking)
-        return [Piece(start, end, heading_at(start)) for start, end in found]
+        return [Piece(start, end, _heading_at(sections, start)) for start, end in found]
     pieces: list[Piece] = []
     for start, end, heading in sections if chunking.strategy is not Strategy.RECURSIVE else _joined(sections, chunking):
         if chunking.strategy is Strategy.SEMANTIC and embed is not None:
             spans = _semantic(text, start, end, chunking, embed)
         else:
             spans = _recursive(text, start, end, chunking)
-        pieces += [Piece(one, last, heading or heading_at(one)) for one, last in spans]
+        pieces += [Piece(one, last, heading or _heading_at(sections, one)) for one, last in spans]
     return pieces
 
 
@@ -120,6 +115,10 @@ def _joined(sections: list[tuple[int, int, str]], chunking: Chunking) -> list[tu
         else:
             found.append((start, end, heading))
     return found
+
+
+def _heading_at(sections: Sequence[tuple[int, int, str]], place: int) -> str:
+    return sections[bisect_right([start for start, _, _ in sections], place) - 1][2]
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
-from lib.limited.child import Limits, NotComputed, run
-from lib.limited.turns import Turns
+from lib.limited.child import NotComputed, ProcessLimits, run
+from lib.limited.slots import Slots
 
 MEMORY, CPU_S, WALL_S = 1_500 * 1024 * 1024, 60, 120
-DRAWING = Limits(700 * 1024 * 1024, 10, 30)
+DRAWING = ProcessLimits(700 * 1024 * 1024, 10, 30)
 AT_ONCE, PATIENCE_S = 2, 60.0
 _PARSER, _DRAWER = Path(__file__).with_name("parsing.py"), Path(__file__).with_name("page_image.py")
-_turns = Turns(AT_ONCE)
+_turns = Slots(AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def parse(name: str, data: bytes, actor: Actor | None = None) -> Parsed:
     """
     try:
         with _turns.take(_person(actor), PATIENCE_S if actor else None):
-            answer = json.loads(run(_PARSER, (name,), data, Limits(MEMORY, CPU_S, WALL_S)))
+            answer = json.loads(run(_PARSER, (name,), data, ProcessLimits(MEMORY, CPU_S, WALL_S)))
     except NotComputed as error:
         raise _refused(name, error.why) from error
     if "refused" in answer:

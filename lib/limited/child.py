@@ -30,7 +30,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class NotComputed(Exception):
-    """Nothing came of it: too much time, too much memory, or a crash. `why` is a sentence for people."""
+    """A child came to no result: too much time, too much memory, or a crash. `why` is a sentence for people."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -38,16 +38,18 @@ class NotComputed(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Of one child: bytes of address space, seconds of processor time (None: its jobs have their own) and in all."""
+class ProcessLimits:
+    """Limits of one child: bytes of address space, seconds of processor time (None: its jobs have their own) and in
+    all.
+    """
 
     memory: int
     cpu_s: int | None
     wall_s: float
 
 
-def command(program: Path, arguments: Sequence[str], limits: Limits) -> list[str]:
-    """The command that runs a Python file under limits. Run it with `ENVIRONMENT`."""
+def build_command(program: Path, arguments: Sequence[str], limits: ProcessLimits) -> list[str]:
+    """Build the command that runs a Python file under limits. Run it with `ENVIRONMENT`."""
     code = _LIMITED.format(memory=limits.memory, cpu=limits.cpu_s, project=str(_PROJECT))
     return [sys.executable, "-P", "-c", code, str(program), *arguments]
 
@@ -55,12 +57,12 @@ def command(program: Path, arguments: Sequence[str], limits: Limits) -> list[str
 ENVIRONMENT = {"PATH": ""}
 
 
-def run(program: Path, arguments: Sequence[str], data: bytes, limits: Limits) -> bytes:
-    """What the program writes for `data`; NotComputed where it does not come to its end within its limits."""
-    asked = command(program, arguments, limits)
+def run(program: Path, arguments: Sequence[str], data: bytes, limits: ProcessLimits) -> bytes:
+    """Run a program on `data` and return what it writes; raises NotComputed where it does not end within its limits."""
+    command_line = build_command(program, arguments, limits)
     try:
         done = subprocess.run(
-            asked, input=data, capture_output=True, timeout=limits.wall_s, env=ENVIRONMENT, check=False
+            command_line, input=data, capture_output=True, timeout=limits.wall_s, env=ENVIRONMENT, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise NotComputed(f"It took longer than {limits.wall_s:g} seconds.") from error

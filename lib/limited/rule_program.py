@@ -21,7 +21,7 @@ _IDLE_S = 60
 
 
 def serve() -> None:
-    """Answer until there is nobody to ask."""
+    """Answer jobs until standard input closes or none comes for a while."""
     source = sys.stdin.buffer
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     while select.select([source], [], [], _IDLE_S)[0]:
@@ -37,7 +37,7 @@ def _answer(line: bytes) -> None:
         job = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, job["cpu_s"])
         answer = {"value": _compute(job)}
-    except (schemas.Unusable, regex.error) as error:
+    except (schemas.UnusableSchema, regex.error) as error:
         answer = {"refused": f"{error}"}
     except RecursionError:
         answer = {"refused": "It is nested too deeply."}
@@ -55,13 +55,13 @@ def _compute(job: Mapping[str, Any]) -> Any:
         case "find":
             return regex.search(job["pattern"], job["text"]) is not None
         case "schema":
-            return schemas.check(job["schema"])
+            return schemas.check_schema(job["schema"])
         case "fit":
-            return schemas.errors(job["schema"], job["answer"])
+            return schemas.list_errors(job["schema"], job["answer"])
         case "likeness":
             return difflib.SequenceMatcher(None, job["first"], job["second"], autojunk=False).ratio()
         case "difference":
-            return difference.rows(job["first"], job["second"])
+            return difference.compute_rows(job["first"], job["second"])
     raise ValueError(job["rule"])
 
 

@@ -11,38 +11,42 @@ from typing import Any
 
 from lib.limited.worker import Workers
 
-PATTERN_S, SCHEMA_S, LIKENESS_S, DIFFERENCE_S = 1.0, 2.0, 5.0, 1.0  # of processor time
+# Seconds of processor time.
+PATTERN_S = 1.0
+SCHEMA_S = 2.0
+LIKENESS_S = 5.0
+DIFFERENCE_S = 1.0
 _workers = Workers(Path(__file__).with_name("rule_program.py"))
 
 
 def check_pattern(pattern: str) -> None:
-    """NotComputed says why a pattern (of the module `regex`) can't be used."""
+    """Check a pattern of the module `regex`; raises NotComputed with why it can't be used."""
     _workers.ask({"rule": "pattern", "pattern": pattern}, PATTERN_S)
 
 
 def find_pattern(pattern: str, text: str) -> bool:
-    """Whether the pattern is found somewhere in the text."""
+    """Say whether the pattern is found somewhere in the text."""
     return bool(_workers.ask({"rule": "find", "pattern": pattern, "text": text}, PATTERN_S))
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """NotComputed says where a schema is none by its own draft."""
+    """Check a schema by its own draft; raises NotComputed with the place that breaks it."""
     _workers.ask({"rule": "schema", "schema": schema}, SCHEMA_S)
 
 
 def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
-    """What in an answer does not fit the schema, each with its place, at most twenty; empty when all does.
+    """List where an answer does not fit the schema, at most twenty; empty when it fits.
 
-    NotComputed when the schema can't tell: it takes too long, or points to what is not in it.
+    Raises NotComputed when the schema can't tell: it takes too long, or points to what is not in it.
     """
     return list(_workers.ask({"rule": "fit", "schema": schema, "answer": answer}, SCHEMA_S))
 
 
 def likeness(first: list[str], second: list[str]) -> float:
-    """Twice the words in common order over all words of both (difflib's ratio)."""
+    """Compute twice the words in common order over all words of both (difflib's ratio)."""
     return float(_workers.ask({"rule": "likeness", "first": first, "second": second}, LIKENESS_S))
 
 
 def differences(first: str, second: str) -> list[list[Any]]:
-    """Two texts beside each other, as rows of `lib.limited.difference`; NotComputed when it takes too long."""
+    """Compare two texts line by line, as rows of `lib.limited.difference`; NotComputed when it takes too long."""
     return list(_workers.ask({"rule": "difference", "first": first, "second": second}, DIFFERENCE_S))

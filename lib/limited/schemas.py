@@ -13,25 +13,26 @@ import referencing
 import referencing.exceptions
 
 _NOTHING = referencing.Registry[Any]()  # without a retriever: what is not in it is not there
-_MOST_ERRORS, _LONGEST_ERROR = 20, 200
+_MOST_ERRORS = 20
+_LONGEST_ERROR = 200
 
 
-class Unusable(Exception):
-    """Why a schema can't be used, in a sentence."""
+class UnusableSchema(Exception):
+    """A schema can't be used; the message says why in a sentence."""
 
 
-def check(schema: Mapping[str, Any]) -> None:
-    """Unusable says where the schema is none by the draft it names."""
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Check a schema by the draft it names; raises UnusableSchema with the place that breaks it."""
     kind = jsonschema.validators.validator_for(schema)
     meta = kind(kind.META_SCHEMA, registry=_NOTHING, format_checker=kind.FORMAT_CHECKER)
     error = jsonschema.exceptions.best_match(meta.iter_errors(schema))
     if error is not None:
-        where = "/".join(map(str, error.path)) or "its top"
-        raise Unusable(f"At {where}: {error.message[:_LONGEST_ERROR]}")
+        position = "/".join(map(str, error.path)) or "its top"
+        raise UnusableSchema(f"At {position}: {error.message[:_LONGEST_ERROR]}")
 
 
-def errors(schema: Mapping[str, Any], answer: str) -> list[str]:
-    """What in an answer does not fit, each with its place; Unusable where the schema points outside itself."""
+def list_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
+    """List where an answer does not fit; raises UnusableSchema where the schema points outside itself."""
     try:
         value = json.loads(answer)
     except ValueError as error:
@@ -40,7 +41,7 @@ def errors(schema: Mapping[str, Any], answer: str) -> list[str]:
         return ["It is not JSON that can be checked: it is nested too deeply."]
     kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
     try:
-        found = sorted(kind(schema, registry=_NOTHING).iter_errors(value), key=lambda error: error.json_path)
+        schema_errors = sorted(kind(schema, registry=_NOTHING).iter_errors(value), key=lambda error: error.json_path)
     except referencing.exceptions.Unresolvable as error:
-        raise Unusable(f"The schema points to {error.ref[:_LONGEST_ERROR]}, which is not in it.") from None
-    return [f"{error.json_path}: {error.message[:_LONGEST_ERROR]}" for error in found[:_MOST_ERRORS]]
+        raise UnusableSchema(f"The schema points to {error.ref[:_LONGEST_ERROR]}, which is not in it.") from None
+    return [f"{error.json_path}: {error.message[:_LONGEST_ERROR]}" for error in schema_errors[:_MOST_ERRORS]]

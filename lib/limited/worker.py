@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lib.limited.child import ENVIRONMENT, Limits, NotComputed, command
+from lib.limited.child import ENVIRONMENT, NotComputed, ProcessLimits, build_command
 
 MOST = 2
 _MEMORY = 512 * 1024 * 1024
@@ -35,25 +35,28 @@ class Workers:
         atexit.register(self.close)
 
     def ask(self, job: dict[str, Any], cpu_s: float) -> Any:
-        """What the program makes of a job; NotComputed past the limits, or with the program's own reason."""
+        """Give a job to the program and return its value; raises NotComputed past the limits, or with the program's
+        reason.
+        """
         try:
             line = json.dumps({**job, "cpu_s": cpu_s}).encode() + b"\n"
         except RecursionError:
             raise NotComputed("It is nested too deeply.") from None
         with self._free:
-            answer = self._answer(line, cpu_s)
+            answer = self._run_job(line, cpu_s)
         if "refused" in answer:
             raise NotComputed(answer["refused"])
         return answer["value"]
 
     def close(self) -> None:
-        """End those that have nothing to do."""
+        """End the children that have nothing to do."""
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle = self._idle
+            self._idle = []
         for child in idle:
             _end(child)
 
-    def _answer(self, line: bytes, cpu_s: float) -> Any:
+    def _run_job(self, line: bytes, cpu_s: float) -> Any:
         while True:
             child = self._take()
             try:
@@ -68,16 +71,16 @@ class Workers:
                 raise NotComputed(f"It takes longer than {cpu_s:g} s.")
             if child.returncode != 0:  # else it had just ended for want of work
                 raise NotComputed("It takes more memory than it may, or breaks what checks it.")
-        found = json.loads(answer)
-        if found.get("is_last"):
+        reply = json.loads(answer)
+        if reply.get("is_last"):
             _end(child)
         else:
             with self._lock:
                 self._idle.append(child)
-        return found
+        return reply
 
     def _take(self) -> "subprocess.Popen[bytes]":
-        """A child that lives; those that ended in their idleness are forgotten."""
+        """Take a child that lives, or start one; those that ended while idle are dropped."""
         while True:
             with self._lock:
                 child = self._idle.pop() if self._idle else None
@@ -86,14 +89,14 @@ class Workers:
             if child.poll() is None and child.stdout is not None and not select.select([child.stdout], [], [], 0)[0]:
                 return child
             _end(child)
-        asked = command(self._program, (), Limits(_MEMORY, None, 0))
+        command_line = build_command(self._program, (), ProcessLimits(_MEMORY, None, 0))
         return subprocess.Popen(
-            asked, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+            command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT
         )
 
 
 def _exchange(child: "subprocess.Popen[bytes]", line: bytes, wall_s: float) -> bytes | None:
-    """The line in answer to a line; None when the child ended or was too slow."""
+    """Write a line and return the line that answers it; None when the child ended or was too slow."""
     if child.stdin is None or child.stdout is None:
         return None
     try:
@@ -101,7 +104,8 @@ def _exchange(child: "subprocess.Popen[bytes]", line: bytes, wall_s: float) -> b
         child.stdin.flush()
     except BrokenPipeError:
         return None
-    until, answer = time.monotonic() + wall_s, b""
+    until = time.monotonic() + wall_s
+    answer = b""
     while not answer.endswith(b"\n") and len(answer) <= _LONGEST_ANSWER:
         if not select.select([child.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
             return None
@@ -113,7 +117,7 @@ def _exchange(child: "subprocess.Popen[bytes]", line: bytes, wall_s: float) -> b
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Gone, with its pipes, and its exit status known."""
+    """End a child, close its pipes and collect its exit status."""
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):

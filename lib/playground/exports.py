@@ -15,20 +15,20 @@ _FIGURES = (
 )
 
 
-class Form(StrEnum):
-    """A kind of file; its value is the ending of the name."""
+class RunFormat(StrEnum):
+    """A kind of file; its value is the ending of the file's name."""
 
     MARKDOWN = "md"
     JSON = "json"
 
 
-def write(form: Form, run: Run) -> bytes:
-    """The question and every pane's answer with its figures. Costs are US dollars as text, null when unknown."""
+def write_file(form: RunFormat, run: Run) -> bytes:
+    """Write the question and every pane's answer with its figures. Costs are US dollars as text, null when unknown."""
     panes = [_record(run, pane) for pane in run.panes]
-    asked = run.asked
-    users = [text_of(message) for message in (asked.messages if asked else []) if message.get("role") == "user"]
+    call = run.first_call
+    users = [text_of(message) for message in (call.messages if call else []) if message.get("role") == "user"]
     question = users[-1] if users else ""
-    if form is Form.MARKDOWN:
+    if form is RunFormat.MARKDOWN:
         return _markdown(run, question, panes).encode()
     body: dict[str, Any] = {"format": FORMAT, "id": run.id, "created_at": run.created_at.isoformat()}
     body |= {"question": question, "panes": panes}
@@ -55,11 +55,11 @@ def _markdown(run: Run, question: str, panes: list[dict[str, Any]]) -> str:
         parts += [f"> {line}" for line in pane["system_prompt"].splitlines() if line.strip()]
         parts.append(pane.get("text") or f"— {pane.get('error_message') or pane['error'] or 'no text'}")
         if "model" in pane:
-            tokens = f"{_known(pane['prompt_tokens'])} → {_known(pane['completion_tokens'])} tokens"
-            times = f"first token {_known(pane['first_token_ms'])} ms, in all {_known(pane['execution_time_ms'])} ms"
-            parts.append(f"*{tokens} · US$ {_known(pane['cost_usd'])} · {times}*")
+            tokens = f"{_format(pane['prompt_tokens'])} → {_format(pane['completion_tokens'])} tokens"
+            times = f"first token {_format(pane['first_token_ms'])} ms, in all {_format(pane['execution_time_ms'])} ms"
+            parts.append(f"*{tokens} · US$ {_format(pane['cost_usd'])} · {times}*")
     return "\n\n".join(parts) + "\n"
 
 
-def _known(value: Any) -> str:
+def _format(value: Any) -> str:
     return "unknown" if value is None else str(value)

@@ -13,55 +13,59 @@ from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
 from lib.limited import rules
 from lib.limited.child import NotComputed
-from lib.prompts.template import TEMPLATE_TAGS, Filled
+from lib.prompts.template import TEMPLATE_TAGS, FilledPrompt
 
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 TEXTS = ("txt", "md", "csv", "json", "py", "js", "html", "xml", "yaml", "yml", "log", "sql")
-LARGEST_IMAGE, LARGEST_TEXT, MOST_FILES = 5 * 1024 * 1024, 400 * 1024, 8
+LARGEST_IMAGE = 5 * 1024 * 1024
+LARGEST_TEXT = 400 * 1024
+MOST_FILES = 8
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SIGNATURES = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8", "image/webp": b"RIFF"}
 
 
 @dataclass(frozen=True)
-class File:
-    """A file as it was chosen."""
+class AttachedFile:
+    """A file that goes with a question."""
 
     name: str
     data: bytes
 
     @property
     def ending(self) -> str:
-        """In lower case, without the dot."""
+        """The name's ending in lower case, without the dot."""
         return self.name.rpartition(".")[2].lower()
 
 
 @dataclass(frozen=True)
-class Question:
-    """`system_prompt` None is each configuration's own; `schema` is a JSON Schema that the answer has to fit."""
+class PlaygroundQuestion:
+    """A question to one or more panes. `system_prompt` None is each configuration's own; `schema` is a JSON Schema
+    that the answer has to fit.
+    """
 
     prompt: str
     system_prompt: str | None = None
-    files: Sequence[File] = ()
+    files: Sequence[AttachedFile] = ()
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()  # functions in OpenAI's shape, which the model may ask for
     content: Any = None  # as it was sent before, instead of words and files
-    template: Filled | None = None  # that the words come from
+    template: FilledPrompt | None = None  # that the words come from
     collections: Sequence[str] = ()  # whose passages go with the words
     tags: Mapping[str, str] = field(default_factory=dict)  # of the call that is asked again
 
     def parameters(self) -> dict[str, Any]:
-        """What asks for JSON of this shape and offers these tools; empty without."""
-        found: dict[str, Any] = {}
+        """Build the request parameters that ask for JSON of the schema and offer the tools; empty without either."""
+        parameters: dict[str, Any] = {}
         if self.schema is not None:
-            asked = {"name": "answer", "schema": dict(self.schema), "strict": False}
-            found["response_format"] = {"type": "json_schema", "json_schema": asked}
+            answer_shape = {"name": "answer", "schema": dict(self.schema), "strict": False}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": answer_shape}
         if self.tools:
-            found["tools"] = [dict(tool) for tool in self.tools]
-        return found
+            parameters["tools"] = [dict(tool) for tool in self.tools]
+        return parameters
 
 
-def content_of(question: Question, configuration: Configuration) -> str | list[dict[str, Any]]:
-    """The user message's content; InvalidInput names the file that can't be sent to this model."""
+def build_content(question: PlaygroundQuestion, configuration: Configuration) -> str | list[dict[str, Any]]:
+    """Build the user message's content; raises InvalidInput for a file that can't be sent to this model."""
     if question.content is not None:
         return question.content  # type: ignore[no-any-return]
     if not question.files:
@@ -71,28 +75,28 @@ def content_of(question: Question, configuration: Configuration) -> str | list[d
         raise InvalidInput(f"{len(question.files)} files are too many.", "", fix, field="files")
     parts: list[dict[str, Any]] = [{"type": "text", "text": question.prompt}] if question.prompt.strip() else []
     for file in question.files:
-        parts.append(_image(file, configuration) if file.ending in IMAGES else _text(file))
+        parts.append(_encode_image(file, configuration) if file.ending in IMAGES else _encode_text(file))
     return parts
 
 
-def question_of(asked: CallView) -> Question | None:
-    """What a call asked, to ask it again; None where its words were not kept."""
-    sent = [message for message in asked.messages if message.get("role") == "user"]
+def rebuild_question(call: CallView) -> PlaygroundQuestion | None:
+    """Rebuild the question of a call, to ask it again; None where its words were not kept."""
+    sent = [message for message in call.messages if message.get("role") == "user"]
     if not sent:
         return None
-    system = next((text_of(message) for message in asked.messages if message.get("role") == "system"), "")
-    shape = asked.parameters.get("response_format")
+    system = next((text_of(message) for message in call.messages if message.get("role") == "system"), "")
+    shape = call.parameters.get("response_format")
     schema = shape.get("json_schema", {}).get("schema") if isinstance(shape, dict) else None
-    tags = {name: value for name, value in asked.tags.items() if name in TEMPLATE_TAGS}
-    tools = asked.parameters.get("tools") or ()
-    return Question(text_of(sent[-1]), system, (), schema, tools, sent[-1].get("content"), tags=tags)
+    tags = {name: value for name, value in call.tags.items() if name in TEMPLATE_TAGS}
+    tools = call.parameters.get("tools") or ()
+    return PlaygroundQuestion(text_of(sent[-1]), system, (), schema, tools, sent[-1].get("content"), tags=tags)
 
 
 def read_schema(text: str) -> Mapping[str, Any] | None:
-    """The JSON Schema of a text field; None when it is empty, InvalidInput when it is none."""
+    """Read a JSON Schema from a text field; None when it is empty. Raises InvalidInput."""
     if not text.strip():
         return None
-    schema = _json(text, "schema")
+    schema = _parse_json(text, "schema")
     if not isinstance(schema, dict):
         raise InvalidInput("The schema is not an object.", "", 'Write it like {"type": "object"}.', field="schema")
     _check_schema(schema, "That is no JSON Schema.", "schema")
@@ -100,11 +104,11 @@ def read_schema(text: str) -> Mapping[str, Any] | None:
 
 
 def read_tools(text: str) -> Sequence[Mapping[str, Any]]:
-    """The tools of a text field: a list of functions, in OpenAI's shape or bare; InvalidInput says what is wrong."""
+    """Read tools from a text field: a list of functions, in OpenAI's shape or bare. Raises InvalidInput."""
     if not text.strip():
         return ()
-    listed = _json(text, "tools")
-    found = []
+    listed = _parse_json(text, "tools")
+    tools = []
     for tool in listed if isinstance(listed, list) else [listed]:
         function = tool.get("function", tool) if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not _TOOL_NAME.fullmatch(str(function.get("name", ""))):
@@ -113,17 +117,21 @@ def read_tools(text: str) -> Sequence[Mapping[str, Any]]:
         if not isinstance(function.setdefault("parameters", {"type": "object", "properties": {}}), dict):
             raise InvalidInput(f"The parameters of {function['name']} are not an object.", field="tools")
         _check_schema(function["parameters"], f"The parameters of {function['name']} are no JSON Schema.", "tools")
-        found.append({"type": "function", "function": function})
-    return found
+        tools.append({"type": "function", "function": function})
+    return tools
 
 
-def _json(text: str, what: str) -> Any:
+def _parse_json(text: str, field_name: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InvalidInput(f"What stands under {what} is not JSON.", f"{error}.", "Correct it.", what) from None
+        raise InvalidInput(
+            f"What stands under {field_name} is not JSON.", f"{error}.", "Correct it.", field_name
+        ) from None
     except RecursionError:
-        raise InvalidInput(f"What stands under {what} is nested too deeply.", "", "Make it flatter.", what) from None
+        raise InvalidInput(
+            f"What stands under {field_name} is nested too deeply.", "", "Make it flatter.", field_name
+        ) from None
 
 
 def _check_schema(schema: Mapping[str, Any], title: str, field: str) -> None:
@@ -134,9 +142,9 @@ def _check_schema(schema: Mapping[str, Any], title: str, field: str) -> None:
 
 
 def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
-    """What in an answer does not fit the schema, each with its place; empty when all does. At most twenty.
+    """List where an answer does not fit the schema, at most twenty; empty when it fits.
 
-    Where the schema can't tell (it takes too long, it points to what is not in it) that is the only error.
+    Where the schema can't be checked (it takes too long, it points outside itself) that is the only error.
     """
     try:
         return rules.schema_errors(schema, answer)
@@ -144,7 +152,7 @@ def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
         return [error.why]
 
 
-def _image(file: File, configuration: Configuration) -> dict[str, Any]:
+def _encode_image(file: AttachedFile, configuration: Configuration) -> dict[str, Any]:
     capabilities = configuration.capabilities
     if capabilities and "vision" not in capabilities:
         why = f"{configuration.model} reads text alone, as {configuration.slug} says."
@@ -158,7 +166,7 @@ def _image(file: File, configuration: Configuration) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
 
 
-def _text(file: File) -> dict[str, Any]:
+def _encode_text(file: AttachedFile) -> dict[str, Any]:
     if file.ending not in TEXTS:
         why = f"Images ({', '.join(IMAGES)}) and texts ({', '.join(TEXTS)}) can be."
         raise InvalidInput(f"{file.name} can't be sent.", why, "Choose another file.", field="files")

@@ -12,42 +12,42 @@ from lib.playground.run import RunLine
 _R = playground_runs.c
 
 
-def readable(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
-    """The actor's own run, or a shared one; NotFound otherwise."""
-    return _one(connection, _R.id == run_id, or_(mine(actor), _R.is_shared))
+def find_readable(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
+    """Find the actor's own run, or a shared one; raises NotFound."""
+    return _get_run(connection, _R.id == run_id, or_(is_own(actor), _R.is_shared))
 
 
-def owned(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
-    """The actor's own run; NotFound otherwise."""
+def find_owned(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
+    """Find the actor's own run; raises NotFound."""
     actor.require(Permission.TEST_CONFIGS)
-    return _one(connection, _R.id == run_id, mine(actor))
+    return _get_run(connection, _R.id == run_id, is_own(actor))
 
 
-def mine(actor: Actor) -> ColumnElement[bool]:
-    """Whose runs the actor owns."""
+def is_own(actor: Actor) -> ColumnElement[bool]:
+    """Build the condition for the runs that the actor owns."""
     return _R.user_id == actor.user_id if actor.user_id is not None else _R.user_id.is_(None)
 
 
-def _one(connection: Connection, *where: Any) -> RowMapping:
-    if (found := find(connection, *where)) is None:
-        raise no_run()
-    return found
+def _get_run(connection: Connection, *conditions: Any) -> RowMapping:
+    if (run := find_run(connection, *conditions)) is None:
+        raise make_not_found()
+    return run
 
 
-def find(connection: Connection, *where: Any) -> RowMapping | None:
-    """A run with its owner's name."""
+def find_run(connection: Connection, *conditions: Any) -> RowMapping | None:
+    """Find a run with its owner's name; None where no row meets the conditions."""
     joined = playground_runs.outerjoin(users, users.c.id == _R.user_id)
-    query = select(playground_runs, users.c.name.label("owner")).select_from(joined).where(*where)
+    query = select(playground_runs, users.c.name.label("owner")).select_from(joined).where(*conditions)
     return connection.execute(query).mappings().first()
 
 
-def no_run() -> NotFound:
-    """What is said of another's run, too."""
+def make_not_found() -> NotFound:
+    """Make the error for a run that does not exist; another person's run gets the same one."""
     return NotFound("There is no such run.", "It does not exist, or it is somebody else's and not shared.")
 
 
-def line(rows: list[RowMapping]) -> RunLine:
-    """A line of the list, from its panes' rows."""
+def build_line(rows: list[RowMapping]) -> RunLine:
+    """Build a line of the list from the rows of one run's panes."""
     costs = [row["cost_nano_usd"] for row in rows if row["log"] is not None]
     prompt = next((row["prompt_text"] for row in rows if row["prompt_text"]), "")
     total = None if not costs or None in costs else sum(costs)

@@ -39,7 +39,7 @@ class PaneState:
 
     @property
     def system_prompt(self) -> str:
-        """What was sent as such."""
+        """The text that was sent as the system message; empty without one."""
         messages = self.call.messages if self.call is not None else []
         return next((text_of(message) for message in messages if message.get("role") == "system"), "")
 
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def running(self) -> bool:
-        """Whether a pane may still grow."""
+        """Whether a pane still waits for more of its answer."""
         return any(pane.call is not None and pane.call.running for pane in self.panes)
 
     @property
@@ -72,8 +72,8 @@ class Run:
         return self.is_blind and self.winner is None and len(self.panes) > 1
 
     @property
-    def asked(self) -> CallView | None:
-        """A call that knows what was asked."""
+    def first_call(self) -> CallView | None:
+        """The first pane's call that exists; it tells what was asked. None where nothing was sent or kept."""
         return next((pane.call for pane in self.panes if pane.call is not None), None)
 
 
@@ -106,7 +106,7 @@ class Wins:
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """The score interval of 95 % of a share of `count` values (Wilson 1927)."""
+    """Compute the 95 % score interval of a share of `count` values (Wilson 1927)."""
     z = 1.959964
     middle = share + z * z / (2 * count)
     spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))

@@ -28,16 +28,18 @@ from lib.db.engine import Store
 from lib.db.tables import custom_metrics, playground_panes, playground_runs, usage_logs, usage_payloads
 from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
 from lib.playground import rows
-from lib.playground.exports import Form, write
-from lib.playground.question import Question, content_of
+from lib.playground.exports import RunFormat, write_file
+from lib.playground.question import PlaygroundQuestion, build_content
 from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, Run, RunLine, Wins
 
-VOTE, RATING = "playground_vote", "playground_rating"
-_R, _P = playground_runs.c, playground_panes.c
+VOTE = "playground_vote"
+RATING = "playground_rating"
+_R = playground_runs.c
+_P = playground_panes.c
 
 
 class Playground:
-    """The service; the owner stands in every statement."""
+    """Starts, shows, shares and exports runs; every statement names their owner."""
 
     def __init__(
         self,
@@ -47,50 +49,57 @@ class Playground:
         metrics: Metrics,
         grounding: Callable[[], Grounding],
     ) -> None:
-        self._store, self._calls, self._configurations, self._metrics = store, calls, configurations, metrics
+        self._store = store
+        self._calls = calls
+        self._configurations = configurations
+        self._metrics = metrics
         self._grounding = grounding
 
-    def start(self, actor: Actor, question: Question, panes: Sequence[Pane], *, is_blind: bool = False) -> str:
-        """Ask every pane at once; the run's id. A pane that can't be asked says why; when none can, it is raised."""
+    def start(
+        self, actor: Actor, question: PlaygroundQuestion, panes: Sequence[Pane], *, is_blind: bool = False
+    ) -> str:
+        """Ask every pane at once and return the run's id. A pane that can't be asked says why; when none can, that is
+        raised.
+        """
         actor.require(Permission.TEST_CONFIGS)
         if not 0 < len(panes) <= MOST_PANES:
             raise InvalidInput("A run has one to four panes.", f"These are {len(panes)}.", field="panes")
         run_id = new_id()
-        made = [self._send(actor, run_id, position, pane, question) for position, pane in enumerate(panes)]
-        failures = [row.pop("failure") for row in made]
+        pane_rows = [self._send(actor, run_id, position, pane, question) for position, pane in enumerate(panes)]
+        failures = [row.pop("failure") for row in pane_rows]
         if all(failures):
             raise failures[0]
         with self._store.write() as connection:
             row = {"id": run_id, "user_id": actor.user_id, "created_at": utc_now()}
             connection.execute(insert(playground_runs), row | {"is_shared": False, "is_blind": is_blind})
-            connection.execute(insert(playground_panes), made)
+            connection.execute(insert(playground_panes), pane_rows)
         return run_id
 
-    def again(self, actor: Actor, run_id: str, position: int, question: Question, pane: Pane) -> None:
+    def ask_again(self, actor: Actor, run_id: str, position: int, question: PlaygroundQuestion, pane: Pane) -> None:
         """Ask one pane of the actor's own run anew; its earlier call stays in the ledger."""
         with self._store.read() as connection:
-            run = rows.owned(connection, actor, run_id)
+            run = rows.find_owned(connection, actor, run_id)
         if run["winner"] is not None:
             raise Conflict("The vote is cast.", "Its answers are what was compared.", "Start a new run.")
         row = self._send(actor, run_id, position, pane, question)
         if (failure := row.pop("failure")) is not None:
             raise failure
-        here = (_P.run_id == run_id, _P.position == position)
+        is_pane = (_P.run_id == run_id, _P.position == position)
         with self._store.write() as connection:
-            if connection.execute(update(playground_panes).where(*here).values(**row)).rowcount == 0:
+            if connection.execute(update(playground_panes).where(*is_pane).values(**row)).rowcount == 0:
                 connection.execute(insert(playground_panes), row)
 
     def open(self, actor: Actor, run_id: str) -> Run:
         """The run as it stands: the actor's own, or a shared one, or one of the actor's calls; NotFound otherwise."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            run = rows.find(connection, _R.id == run_id, or_(rows.mine(actor), _R.is_shared))
+            run = rows.find_run(connection, _R.id == run_id, or_(rows.is_own(actor), _R.is_shared))
             if run is None:
-                return self._of_call(actor, run_id)
+                return self._open_call(actor, run_id)
             panes = connection.execute(
                 select(playground_panes).where(_P.run_id == run_id).order_by(_P.position)
             ).mappings()
-            found = [dict(row) for row in panes]
+            pane_rows = [dict(row) for row in panes]
         owner = dataclasses.replace(actor, user_id=run["user_id"])  # the run may be read, so may its calls
         states = tuple(
             PaneState(
@@ -99,9 +108,9 @@ class Playground:
                 row["parameters"],
                 row["call_id"],
                 row["error"],
-                self._view(owner, row["call_id"]),
+                self._find_call(owner, row["call_id"]),
             )
-            for row in found
+            for row in pane_rows
         )
         names = ("id", "user_id", "owner", "created_at", "is_shared", "is_blind", "winner")
         return Run(**{name: run[name] for name in names}, panes=states)
@@ -110,29 +119,29 @@ class Playground:
         """The call of one pane as it stands."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            run = rows.readable(connection, actor, run_id)
-            here = select(_P.call_id).where(_P.run_id == run_id, _P.position == position)
-            call_id = connection.scalar(here)
+            run = rows.find_readable(connection, actor, run_id)
+            query = select(_P.call_id).where(_P.run_id == run_id, _P.position == position)
+            call_id = connection.scalar(query)
         if call_id is None:
             raise NotFound("The pane has no call.", "Nothing was sent.")
         return self._calls.view(dataclasses.replace(actor, user_id=run["user_id"]), call_id)
 
     def stop(self, actor: Actor, run_id: str) -> None:
         """Stop every pane of the actor's own run that still grows."""
-        for pane in self._own(actor, run_id).panes:
+        for pane in self._open_own(actor, run_id).panes:
             if pane.call is not None and pane.call.running and pane.call_id is not None:
                 self._calls.stop(actor, pane.call_id)
 
     def share(self, actor: Actor, run_id: str, *, is_shared: bool) -> None:
         """Let everybody who may test configurations open the actor's own run by its address, or take that back."""
-        self._own(actor, run_id)
+        self._open_own(actor, run_id)
         with self._store.write() as connection:
             connection.execute(update(playground_runs).where(_R.id == run_id).values(is_shared=is_shared))
             audit.record(connection, actor, "playground.share" if is_shared else "playground.unshare", run_id)
 
     def vote(self, actor: Actor, run_id: str, winner: int) -> None:
         """Say which pane of the actor's own run was the better one, or DRAW; once. Noted on every call."""
-        run = self._own(actor, run_id)
+        run = self._open_own(actor, run_id)
         ended = [pane for pane in run.panes if pane.call is not None and not pane.call.running]
         if len(run.panes) < 2 or len(ended) < len(run.panes):
             raise Conflict("There is nothing to compare yet.", "A vote is cast on two or more answers that have ended.")
@@ -149,8 +158,8 @@ class Playground:
             self._metrics.record_many(actor, str(pane.call_id), [note])
 
     def rate(self, actor: Actor, run_id: str, position: int, *, is_good: bool) -> None:
-        """Note on the call of a pane of the actor's own run that its answer is good (1) or not (0)."""
-        run = self._own(actor, run_id)
+        """Note on a pane's call whether its answer is good (1) or not (0); the run must be the actor's own."""
+        run = self._open_own(actor, run_id)
         call_id = next((pane.call_id for pane in run.panes if pane.position == position), None)
         if call_id is None:
             raise InvalidInput("The run has no such answer.", field="position")
@@ -158,31 +167,33 @@ class Playground:
         self._metrics.record_many(actor, call_id, [NewMetric(RATING, float(is_good), "float", {"run": run_id})])
 
     def ratings(self, actor: Actor, run_id: str) -> dict[int, bool]:
-        """What was said of the answers of the actor's own run, by position; the last word counts."""
+        """Read how the answers of the actor's own run were rated, by position; the newest rating counts."""
         with self._store.read() as connection:
-            rows.owned(connection, actor, run_id)
-            said = (
+            rows.find_owned(connection, actor, run_id)
+            query = (
                 select(_P.position, custom_metrics.c.number)
                 .join(custom_metrics, custom_metrics.c.call_id == _P.call_id)
                 .where(_P.run_id == run_id, custom_metrics.c.key == RATING)
                 .order_by(custom_metrics.c.id)
             )
-            return {position: number > 0 for position, number in connection.execute(said)}
+            return {position: number > 0 for position, number in connection.execute(query)}
 
-    def export(self, actor: Actor, run_id: str, form: Form) -> bytes:
+    def export(self, actor: Actor, run_id: str, form: RunFormat) -> bytes:
         """A run as a file; Conflict while it is blind."""
         run = self.open(actor, run_id)
         if run.is_hidden:
             raise Conflict("The vote is not cast yet.", "A file would tell whose answers these are.", "Vote first.")
         with self._store.write() as connection:
             audit.record(connection, actor, "playground.export", run_id, form=form)
-        return write(form, run)
+        return write_file(form, run)
 
     def recent(self, actor: Actor, page: int = 1, size: int = 8) -> tuple[list[RunLine], bool]:
         """The actor's own runs, newest first, a page of them, and whether there are more."""
         actor.require(Permission.TEST_CONFIGS)
-        mine = select(_R.id, _R.created_at).where(rows.mine(actor))
-        newest = mine.order_by(_R.created_at.desc(), _R.id.desc()).limit(size + 1).offset((page - 1) * size).subquery()
+        own_runs = select(_R.id, _R.created_at).where(rows.is_own(actor))
+        newest = (
+            own_runs.order_by(_R.created_at.desc(), _R.id.desc()).limit(size + 1).offset((page - 1) * size).subquery()
+        )
         final = (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final
         query = (
             select(newest, _P.position, usage_logs.c.id.label("log"), usage_logs.c.cost_nano_usd)
@@ -196,8 +207,8 @@ class Playground:
         with self._store.read() as connection:
             for row in connection.execute(query).mappings():
                 lines.setdefault(row["id"], []).append(row)
-        found = [rows.line(panes) for panes in lines.values()]
-        return found[:size], len(found) > size
+        run_lines = [rows.build_line(panes) for panes in lines.values()]
+        return run_lines[:size], len(run_lines) > size
 
     def wins(self, actor: Actor) -> list[Wins]:
         """The actor's own votes by configuration, the best first."""
@@ -206,47 +217,50 @@ class Playground:
             select(_P.slug, _P.position, _R.winner, usage_logs.c.model)
             .join(playground_runs, _R.id == _P.run_id)
             .outerjoin(usage_logs, (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final)
-            .where(_R.winner.is_not(None), rows.mine(actor))
+            .where(_R.winner.is_not(None), rows.is_own(actor))
             .order_by(_R.created_at)
         )
-        found: dict[str, Wins] = {}
+        wins_by_slug: dict[str, Wins] = {}
         with self._store.read() as connection:
             for slug, position, winner, model in connection.execute(voted):
-                old = found.get(slug, Wins(slug, "", 0, 0, 0))
-                won, drawn = old.won + (winner == position), old.drawn + (winner == DRAW)
-                found[slug] = Wins(slug, model or old.model, old.runs + 1, won, drawn)
-        return sorted(found.values(), key=lambda line: (-sum(line.interval), line.slug))
+                old = wins_by_slug.get(slug, Wins(slug, "", 0, 0, 0))
+                won = old.won + (winner == position)
+                drawn = old.drawn + (winner == DRAW)
+                wins_by_slug[slug] = Wins(slug, model or old.model, old.runs + 1, won, drawn)
+        return sorted(wins_by_slug.values(), key=lambda line: (-sum(line.interval), line.slug))
 
     def delete(self, actor: Actor, run_id: str) -> None:
-        """Forget the actor's own run; its calls stay in the ledger."""
-        self._own(actor, run_id)
+        """Delete the actor's own run; its calls stay in the ledger."""
+        self._open_own(actor, run_id)
         with self._store.write() as connection:
             connection.execute(delete(playground_panes).where(_P.run_id == run_id))
             connection.execute(delete(playground_runs).where(_R.id == run_id))
 
-    def _of_call(self, actor: Actor, call_id: str) -> Run:
+    def _open_call(self, actor: Actor, call_id: str) -> Run:
         try:
             call = self._calls.view(actor, call_id)
         except NotFound:
-            raise rows.no_run() from None
-        slugs = {one.id: one.slug for one in self._configurations.list(actor)}
+            raise rows.make_not_found() from None
+        slugs = {configuration.id: configuration.slug for configuration in self._configurations.list(actor)}
         slug = slugs.get(str(call.configuration_id), f"{call.provider}/{call.model}")
         pane = PaneState(0, slug, call.parameters, call_id, None, call)
         return Run(call_id, actor.user_id, None, call.started_at, False, False, None, (pane,), is_kept=False)
 
-    def _own(self, actor: Actor, run_id: str) -> Run:
+    def _open_own(self, actor: Actor, run_id: str) -> Run:
         with self._store.read() as connection:
-            rows.owned(connection, actor, run_id)
+            rows.find_owned(connection, actor, run_id)
         return self.open(actor, run_id)
 
-    def _view(self, owner: Actor, call_id: str | None) -> CallView | None:
+    def _find_call(self, owner: Actor, call_id: str | None) -> CallView | None:
         try:
             return None if call_id is None else self._calls.view(owner, call_id)
         except NotFound:  # retention has deleted it
             return None
 
-    def _send(self, actor: Actor, run_id: str, position: int, pane: Pane, question: Question) -> dict[str, Any]:
-        """A row of `playground_panes`, and under `failure` what kept its call from being sent."""
+    def _send(
+        self, actor: Actor, run_id: str, position: int, pane: Pane, question: PlaygroundQuestion
+    ) -> dict[str, Any]:
+        """Start a pane's call; return its row of `playground_panes`, and the error that prevented it as `failure`."""
         row: dict[str, Any] = {"run_id": run_id, "position": position, "slug": pane.configuration, "error": None}
         row |= {"parameters": dict(pane.parameters), "call_id": None, "configuration_id": None, "failure": None}
         try:
@@ -258,7 +272,7 @@ class Playground:
             parameters = {**below, **pane.parameters, **question.parameters()}
             request = CallRequest(
                 actor=actor,
-                messages=self._messages(actor, question, configuration, system),
+                messages=self._build_messages(actor, question, configuration, system),
                 configuration=configuration.id,
                 origin=Origin.PLAYGROUND,
                 system_prompt=system,
@@ -270,15 +284,15 @@ class Playground:
             row |= {"failure": error, "error": str(error)}
         return row
 
-    def _messages(
-        self, actor: Actor, question: Question, configuration: Configuration, system: str | None
+    def _build_messages(
+        self, actor: Actor, question: PlaygroundQuestion, configuration: Configuration, system: str | None
     ) -> list[dict[str, Any]]:
-        """The question as it is sent, with the passages that fit the model's window."""
-        messages = [{"role": "user", "content": content_of(question, configuration)}]
+        """Build the messages to send: the question with the passages that fit the model's window."""
+        messages = [{"role": "user", "content": build_content(question, configuration)}]
         if question.collections and question.content is None:
             own = configuration.system_prompt if system is None else system
             spent = estimate_tokens(text_of(messages[0])) + estimate_tokens(own)
-            found = self._grounding().ground(actor, question.collections, question.prompt, configuration, (), spent)
-            if found.parts:
-                put_into(messages, found.text)
+            passages = self._grounding().ground(actor, question.collections, question.prompt, configuration, (), spent)
+            if passages.parts:
+                put_into(messages, passages.text)
         return messages

@@ -13,7 +13,7 @@ from typing import Any
 
 from lib.configs.configuration import check_slug
 from lib.errors import InvalidInput
-from lib.prompts.template import Template, Version, VersionDraft, check_label
+from lib.prompts.template import PromptVersion, Template, VersionDraft, check_label
 
 FORMAT = "llm-manager/prompts"
 VERSION = 1
@@ -22,7 +22,7 @@ _TEXTS = ("slug", "app", "category", "description")
 
 
 @dataclass(frozen=True)
-class Entry:
+class PromptEntry:
     """One template of a document: its versions, each with its reason, in order."""
 
     slug: str
@@ -34,35 +34,39 @@ class Entry:
 
 
 @dataclass
-class Imported:
-    """What an import did, by slug."""
+class ImportedPrompts:
+    """Slugs of an import by what became of them."""
 
     created: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
 
-def to_json(chosen: Sequence[tuple[Template, Sequence[Version]]]) -> str:
-    """The document of some templates, each with its versions, the newest first."""
+def to_json(templates: Sequence[tuple[Template, Sequence[PromptVersion]]]) -> str:
+    """Write templates, each with its versions (newest first), as a document."""
     prompts = [
         {name: getattr(template, name) for name in _TEXTS}
-        | {"labels": dict(template.labels), "versions": [_record(one) for one in reversed(versions)]}
-        for template, versions in chosen
+        | {"labels": dict(template.labels), "versions": [_to_record(version) for version in reversed(versions)]}
+        for template, versions in templates
     ]
     return json.dumps({"format": FORMAT, "version": VERSION, "prompts": prompts}, indent=2, ensure_ascii=False) + "\n"
 
 
-def lines(version: Version) -> list[str]:
-    """A version as lines to compare: system prompt, text, a line for each variable and parameter."""
-    found = [f"system: {line}" for line in (version.system_prompt or "").splitlines()] + version.text.splitlines()
-    for one in version.variables:
-        given = {name: value for name, value in one.to_record().items() if name != "name" and value not in (None, "")}
-        found.append(f"variable {one.name}: {json.dumps(given, ensure_ascii=False)}")
+def list_lines(version: PromptVersion) -> list[str]:
+    """Write a version as lines to compare: system prompt, text, a line for each variable and parameter."""
+    compared_lines = [
+        f"system: {line}" for line in (version.system_prompt or "").splitlines()
+    ] + version.text.splitlines()
+    for variable in version.variables:
+        declaration = {
+            name: value for name, value in variable.to_record().items() if name != "name" and value not in (None, "")
+        }
+        compared_lines.append(f"variable {variable.name}: {json.dumps(declaration, ensure_ascii=False)}")
     parameters = sorted(version.parameters.items())
-    return found + [f"parameter {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in parameters]
+    return compared_lines + [f"parameter {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in parameters]
 
 
-def from_json(document: str | bytes) -> list[Entry]:
-    """The entries of a document, each checked; InvalidInput names the first that can't be used."""
+def from_json(document: str | bytes) -> list[PromptEntry]:
+    """Read the entries of a document and check each; raises InvalidInput for the first that can't be used."""
     try:
         if len(document) > _LARGEST:
             raise ValueError
@@ -76,10 +80,10 @@ def from_json(document: str | bytes) -> list[Entry]:
             f"It must be JSON of the format {FORMAT}, version {VERSION}.",
             "Choose a file made by Export.",
         )
-    return [_entry(number, entry) for number, entry in enumerate(entries, 1)]
+    return [_read_entry(number, entry) for number, entry in enumerate(entries, 1)]
 
 
-def _record(version: Version) -> dict[str, Any]:
+def _to_record(version: PromptVersion) -> dict[str, Any]:
     return {
         "text": version.text,
         "system_prompt": version.system_prompt,
@@ -89,12 +93,12 @@ def _record(version: Version) -> dict[str, Any]:
     }
 
 
-def _entry(number: int, entry: Any) -> Entry:
-    where = f"Entry {number}"
-    unreadable = InvalidInput(f"{where} can't be read.", "Nothing was imported.", "Correct the file.")
+def _read_entry(number: int, entry: Any) -> PromptEntry:
+    position = f"Entry {number}"
+    unreadable = InvalidInput(f"{position} can't be read.", "Nothing was imported.", "Correct the file.")
     try:
         texts = {name: entry.get(name) or "" for name in _TEXTS}
-        versions = [_version(one) for one in entry["versions"]]
+        versions = [_read_version(record) for record in entry["versions"]]
         labels = {check_label(label): version for label, version in (entry.get("labels") or {}).items()}
         if not versions or not all(isinstance(text, str) for text in texts.values()):
             raise unreadable
@@ -109,17 +113,20 @@ def _entry(number: int, entry: Any) -> Entry:
     except InvalidInput as error:
         if error is unreadable:
             raise
-        raise InvalidInput(f"{where}: {error.title}", f"{error.why} Nothing was imported.", error.fix) from None
-    return Entry(texts["slug"], texts["app"] or None, texts["category"], texts["description"], labels, versions)
+        raise InvalidInput(f"{position}: {error.title}", f"{error.why} Nothing was imported.", error.fix) from None
+    return PromptEntry(texts["slug"], texts["app"] or None, texts["category"], texts["description"], labels, versions)
 
 
-def _version(one: Mapping[str, Any]) -> tuple[VersionDraft, str]:
-    text, system, reason = one["text"], one.get("system_prompt"), one.get("reason") or ""
-    variables, parameters = one.get("variables") or [], one.get("parameters") or {}
+def _read_version(record: Mapping[str, Any]) -> tuple[VersionDraft, str]:
+    text = record["text"]
+    system = record.get("system_prompt")
+    reason = record.get("reason") or ""
+    variables = record.get("variables") or []
+    parameters = record.get("parameters") or {}
     if not isinstance(text, str) or not isinstance(system, str | None) or not isinstance(reason, str):
         raise TypeError
     if not isinstance(variables, list) or not isinstance(parameters, dict):
         raise TypeError
     draft = VersionDraft(text, system, variables, parameters)
-    draft.checked()
+    draft.to_columns()
     return draft, reason

@@ -20,29 +20,31 @@ from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
 from lib.errors import Conflict, InvalidInput
 from lib.prompts import interchange
 from lib.prompts.rows import (
-    Which,
-    find,
+    VersionSelector,
+    build_template,
+    build_version,
+    filter_visible,
+    find_template,
     find_version,
     insert_first,
     insert_version,
-    labels_of,
-    move,
-    template_of,
-    version_of,
-    visible,
+    point_label,
+    read_labels,
 )
 from lib.prompts.template import (
     DRAFT,
     PRODUCTION,
-    Filled,
+    FilledPrompt,
+    PromptVersion,
     Template,
-    Version,
     VersionDraft,
     check_label,
-    filled,
+    fill_template,
 )
 
-_T, _V, _L = prompt_templates.c, prompt_versions.c, prompt_labels.c
+_T = prompt_templates.c
+_V = prompt_versions.c
+_L = prompt_labels.c
 
 
 class Prompts:
@@ -54,55 +56,60 @@ class Prompts:
     def list(
         self, actor: Actor, app: str | None = None, category: str | None = None, text: str = ""
     ) -> Sequence[Template]:
-        """All, or those usable by an app, of a category, with a text in them; by slug."""
+        """List templates by slug: all, or those usable by an app, of a category, with words in them."""
         actor.require(Permission.VIEW_CONFIGS)
         newest = (_V.template_id == _T.id) & (_V.version == _T.newest)
-        query = select(prompt_templates).join(prompt_versions, newest).where(visible(actor)).order_by(_T.slug)
+        query = select(prompt_templates).join(prompt_versions, newest).where(filter_visible(actor)).order_by(_T.slug)
         if app is not None:
             query = query.where(or_(_T.app.is_(None), _T.app == app))
         if category is not None:
             query = query.where(_T.category == category)
         for word in text.split():
-            places = (_T.slug, _T.description, _T.category, _V.text)
-            query = query.where(or_(*(place.icontains(word, autoescape=True) for place in places)))
+            columns = (_T.slug, _T.description, _T.category, _V.text)
+            query = query.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
-            labels = labels_of(connection)
-        return [template_of(row, labels.get(row["id"], {})) for row in rows]
+            labels = read_labels(connection)
+        return [build_template(row, labels.get(row["id"], {})) for row in rows]
 
     def get(self, actor: Actor, slug: str) -> Template:
-        """One by slug."""
+        """Get a template by slug; raises NotFound."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            row = find(connection, actor, slug)
-            return template_of(row, labels_of(connection, row["id"]).get(row["id"], {}))
+            row = find_template(connection, actor, slug)
+            return build_template(row, read_labels(connection, row["id"]).get(row["id"], {}))
 
     def categories(self, actor: Actor) -> Sequence[str]:
         """Names of the categories in use."""
         actor.require(Permission.VIEW_CONFIGS)
-        query = select(_T.category).where(_T.category != "", visible(actor)).distinct().order_by(_T.category)
+        query = select(_T.category).where(_T.category != "", filter_visible(actor)).distinct().order_by(_T.category)
         with self._store.read() as connection:
             return connection.scalars(query).all()
 
-    def version(self, actor: Actor, slug: str, which: Which = None) -> Version:
-        """One version, by number or label; the newest without."""
+    def version(self, actor: Actor, slug: str, which: VersionSelector = None) -> PromptVersion:
+        """Get one version by number or label; the newest without either."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return version_of(find_version(connection, find(connection, actor, slug), which))
+            return build_version(find_version(connection, find_template(connection, actor, slug), which))
 
-    def versions(self, actor: Actor, slug: str) -> Sequence[Version]:
+    def versions(self, actor: Actor, slug: str) -> Sequence[PromptVersion]:
         """All versions, the newest first."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            row = find(connection, actor, slug)
+            row = find_template(connection, actor, slug)
             query = select(prompt_versions).where(_V.template_id == row["id"]).order_by(_V.version.desc())
-            return [version_of(one) for one in connection.execute(query).mappings()]
+            return [build_version(version_row) for version_row in connection.execute(query).mappings()]
 
-    def diff(self, actor: Actor, slug: str, old: Which, new: Which) -> Sequence[str]:
+    def diff(self, actor: Actor, slug: str, old: VersionSelector, new: VersionSelector) -> Sequence[str]:
         """Lines of a unified diff of two versions: system prompt, text, variables, parameters; empty when equal."""
-        before, after = self.version(actor, slug, old), self.version(actor, slug, new)
-        names = f"version {before.version}", f"version {after.version}"
-        return [*difflib.unified_diff(interchange.lines(before), interchange.lines(after), *names, lineterm="")]
+        old_version = self.version(actor, slug, old)
+        new_version = self.version(actor, slug, new)
+        names = f"version {old_version.version}", f"version {new_version.version}"
+        return [
+            *difflib.unified_diff(
+                interchange.list_lines(old_version), interchange.list_lines(new_version), *names, lineterm=""
+            )
+        ]
 
     def fill(
         self,
@@ -111,13 +118,13 @@ class Prompts:
         variables: Mapping[str, Any],
         label: str | None = None,
         version: int | None = None,
-    ) -> Filled:
+    ) -> FilledPrompt:
         """The prompt of a version or label (production without either), its variables replaced by values."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            row = find(connection, actor, slug)
-            found = version_of(find_version(connection, row, version or label or PRODUCTION))
-        return filled(row["slug"], found, variables)
+            row = find_template(connection, actor, slug)
+            prompt_version = build_version(find_version(connection, row, version or label or PRODUCTION))
+        return fill_template(row["slug"], prompt_version, variables)
 
     def create(
         self,
@@ -130,7 +137,7 @@ class Prompts:
         description: str = "",
         reason: str = "",
     ) -> Template:
-        """Make one with its first version, labelled draft."""
+        """Make a template with its first version, labelled draft."""
         actor.require(Permission.CREATE_CONFIGS)
         now = utc_now()
         row: dict[str, Any] = {
@@ -140,22 +147,22 @@ class Prompts:
             "created_at": now,
             "updated_at": now,
         }
-        row |= _described(app, category, description)
-        checked = draft.checked()
+        row |= _check_description(app, category, description)
+        checked = draft.to_columns()
         with self._store.write() as connection:
             insert_first(connection, actor, row, checked, reason)
             audit.record(connection, actor, "prompt.create", row["slug"], app=row["app"])
         return self.get(actor, row["slug"])
 
-    def save(self, actor: Actor, slug: str, draft: VersionDraft, based_on: int, reason: str = "") -> Version:
+    def save(self, actor: Actor, slug: str, draft: VersionDraft, based_on: int, reason: str = "") -> PromptVersion:
         """Add a version made from the newest one, `based_on`; the label draft moves to it.
 
-        Conflict when somebody has saved since. What changes nothing is refused.
+        Raises Conflict when somebody has saved since. What changes nothing is refused.
         """
         actor.require(Permission.EDIT_CONFIGS)
-        checked = draft.checked()
+        checked = draft.to_columns()
         with self._store.write() as connection:
-            row = find(connection, actor, slug)
+            row = find_template(connection, actor, slug)
             query = update(prompt_templates).where(_T.id == row["id"], _T.newest == based_on)
             if connection.execute(query.values(newest=based_on + 1, updated_at=utc_now())).rowcount == 0:
                 raise Conflict(
@@ -163,22 +170,22 @@ class Prompts:
                     f"Version {row['newest']} was saved meanwhile. Yours was not.",
                     "Reload to see it, then change it again.",
                 )
-            before = find_version(connection, row, based_on)
-            if all(before[name] == value for name, value in checked.items()):
+            newest = find_version(connection, row, based_on)
+            if all(newest[name] == value for name, value in checked.items()):
                 raise InvalidInput("Nothing has changed.", f"It is version {based_on} as it stands.")
             insert_version(connection, actor, row["id"], based_on + 1, checked, reason)
-            move(connection, actor, row["id"], DRAFT, based_on + 1)
+            point_label(connection, actor, row["id"], DRAFT, based_on + 1)
             audit.record(connection, actor, "prompt.save", row["slug"], version=based_on + 1)
         return self.version(actor, slug, based_on + 1)
 
     def describe(
         self, actor: Actor, slug: str, *, app: str | None = None, category: str = "", description: str = ""
     ) -> Template:
-        """Say which app it is for (None: every one), its category and what it does."""
+        """Set the app a template is for (None: every one), its category and its description."""
         actor.require(Permission.EDIT_CONFIGS)
-        changed = _described(app, category, description)
+        changed = _check_description(app, category, description)
         with self._store.write() as connection:
-            row = find(connection, actor, slug)
+            row = find_template(connection, actor, slug)
             connection.execute(update(prompt_templates).where(_T.id == row["id"]).values(**changed))
             fields = [name for name, value in changed.items() if row[name] != value]
             audit.record(connection, actor, "prompt.edit", row["slug"], fields=fields)
@@ -189,22 +196,22 @@ class Prompts:
         actor.require(Permission.EDIT_CONFIGS)
         label = check_label(label)
         with self._store.write() as connection:
-            row = find(connection, actor, slug)
-            before = labels_of(connection, row["id"]).get(row["id"], {}).get(label)
+            row = find_template(connection, actor, slug)
+            previous = read_labels(connection, row["id"]).get(row["id"], {}).get(label)
             if version is None:
                 connection.execute(delete(prompt_labels).where(_L.template_id == row["id"], _L.label == label))
             else:
                 find_version(connection, row, version)
-                move(connection, actor, row["id"], label, version)
-            moved = {"label": label, "from": before, "to": version}
+                point_label(connection, actor, row["id"], label, version)
+            moved = {"label": label, "from": previous, "to": version}
             audit.record(connection, actor, "prompt.label", row["slug"], **moved)
         return self.get(actor, slug)
 
     def delete(self, actor: Actor, slug: str) -> None:
-        """Remove one with its versions; calls made with it stay in the ledger."""
+        """Delete a template with its versions; calls made with it stay in the ledger."""
         actor.require(Permission.DELETE_CONFIGS)
         with self._store.write() as connection:
-            row = find(connection, actor, slug)
+            row = find_template(connection, actor, slug)
             for table in (prompt_labels, prompt_versions):
                 connection.execute(delete(table).where(table.c.template_id == row["id"]))
             connection.execute(delete(prompt_templates).where(_T.id == row["id"]))
@@ -212,36 +219,42 @@ class Prompts:
 
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
         """Templates with all their versions and labels, as a JSON document."""
-        chosen = [one for one in self.list(actor) if slugs is None or one.slug in slugs]
-        document = interchange.to_json([(one, self.versions(actor, one.slug)) for one in chosen])
+        templates = [template for template in self.list(actor) if slugs is None or template.slug in slugs]
+        document = interchange.to_json([(template, self.versions(actor, template.slug)) for template in templates])
         with self._store.write() as connection:
-            audit.record(connection, actor, "prompt.export", "json", rows=len(chosen))
+            audit.record(connection, actor, "prompt.export", "json", rows=len(templates))
         return document
 
-    def import_json(self, actor: Actor, document: str | bytes) -> interchange.Imported:
-        """Bring in a document; templates whose slug is taken are left as they are. All or nothing when it is spoilt."""
+    def import_json(self, actor: Actor, document: str | bytes) -> interchange.ImportedPrompts:
+        """Import a document; templates whose slug is taken are left as they are. Nothing is imported from a spoilt
+        one.
+        """
         actor.require(Permission.CREATE_CONFIGS)
-        entries, done, now = interchange.from_json(document), interchange.Imported(), utc_now()
+        entries = interchange.from_json(document)
+        done = interchange.ImportedPrompts()
+        now = utc_now()
         with self._store.write() as connection:
-            taken = set(connection.scalars(select(_T.slug)))
+            taken_slugs = set(connection.scalars(select(_T.slug)))
             for entry in entries:
-                if entry.slug in taken:
+                if entry.slug in taken_slugs:
                     done.skipped.append(entry.slug)
                     continue
                 row: dict[str, Any] = {"id": new_id(), "slug": entry.slug, "newest": len(entry.versions)}
-                row |= {"created_at": now, "updated_at": now} | _described(entry.app, entry.category, entry.description)
+                row |= {"created_at": now, "updated_at": now} | _check_description(
+                    entry.app, entry.category, entry.description
+                )
                 connection.execute(insert(prompt_templates).values(**row))
                 for number, (draft, reason) in enumerate(entry.versions, 1):
-                    insert_version(connection, actor, row["id"], number, draft.checked(), reason)
+                    insert_version(connection, actor, row["id"], number, draft.to_columns(), reason)
                 for label, version in entry.labels.items():
-                    move(connection, actor, row["id"], label, version)
-                taken.add(entry.slug)
+                    point_label(connection, actor, row["id"], label, version)
+                taken_slugs.add(entry.slug)
                 done.created.append(entry.slug)
             audit.record(connection, actor, "prompt.import", "json", created=done.created, skipped=done.skipped)
         return done
 
 
-def _described(app: str | None, category: str, description: str) -> dict[str, Any]:
+def _check_description(app: str | None, category: str, description: str) -> dict[str, Any]:
     return {
         "app": check_slug(app, "app") if app else None,
         "category": check_slug(category, "category") if category.strip() else "",

@@ -10,89 +10,91 @@ from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
 from lib.errors import Conflict, NotFound
-from lib.prompts.template import DRAFT, Template, Version
-from lib.prompts.variable import variable_of
+from lib.prompts.template import DRAFT, PromptVersion, Template
+from lib.prompts.variable import read_variable
 
-_T, _V, _L = prompt_templates.c, prompt_versions.c, prompt_labels.c
-Which = int | str | None  # a version by number or label; None: the newest
+_T = prompt_templates.c
+_V = prompt_versions.c
+_L = prompt_labels.c
+VersionSelector = int | str | None  # a version by number or label; None: the newest
 
 
-def visible(actor: Actor) -> ColumnElement[bool]:
-    """What the actor may see: with a program's key its app's own and those of every app."""
+def filter_visible(actor: Actor) -> ColumnElement[bool]:
+    """Build the condition for what an actor may see: with a program's key templates of its app and of every app."""
     return true() if actor.key is None else or_(_T.app.is_(None), _T.app == actor.key.app)
 
 
-def find(connection: Connection, actor: Actor, slug: str) -> RowMapping:
-    """A template by slug; NotFound."""
-    row = connection.execute(select(prompt_templates).where(_T.slug == slug, visible(actor))).mappings().first()
+def find_template(connection: Connection, actor: Actor, slug: str) -> RowMapping:
+    """Find a template's row by slug; raises NotFound."""
+    row = connection.execute(select(prompt_templates).where(_T.slug == slug, filter_visible(actor))).mappings().first()
     if row is None:
         raise NotFound(f"There is no prompt {slug[:80]}.", "", "Look at the Prompts page for the names.")
     return row
 
 
-def find_version(connection: Connection, row: RowMapping, which: Which) -> RowMapping:
-    """A version of it; NotFound."""
+def find_version(connection: Connection, row: RowMapping, which: VersionSelector) -> RowMapping:
+    """Find a row of a template's version; raises NotFound."""
     number = which if isinstance(which, int) else row["newest"]
     if isinstance(which, str):
-        labels = labels_of(connection, row["id"]).get(row["id"], {})
+        labels = read_labels(connection, row["id"]).get(row["id"], {})
         if (labelled := labels.get(which)) is None:
-            known = ", ".join(sorted(labels)) or "none"
-            raise NotFound(f"{row['slug']} has no version labelled {which[:80]}.", f"Its labels: {known}.")
+            label_names = ", ".join(sorted(labels)) or "none"
+            raise NotFound(f"{row['slug']} has no version labelled {which[:80]}.", f"Its labels: {label_names}.")
         number = labelled
     query = select(prompt_versions).where(_V.template_id == row["id"], _V.version == number)
-    if (found := connection.execute(query).mappings().first()) is None:
+    if (version_row := connection.execute(query).mappings().first()) is None:
         raise NotFound(f"{row['slug']} has no version {number}.", f"The newest is {row['newest']}.")
-    return found
+    return version_row
 
 
-def labels_of(connection: Connection, template_id: str | None = None) -> dict[str, dict[str, int]]:
-    """Labels with their versions, by the id of the template."""
+def read_labels(connection: Connection, template_id: str | None = None) -> dict[str, dict[str, int]]:
+    """Read label → version of one template or all, by the template's id."""
     query = select(_L.template_id, _L.label, _L.version).order_by(_L.label)
-    found: dict[str, dict[str, int]] = {}
-    for one, label, version in connection.execute(
+    labels_by_template: dict[str, dict[str, int]] = {}
+    for owner_id, label, version in connection.execute(
         query if template_id is None else query.where(_L.template_id == template_id)
     ):
-        found.setdefault(one, {})[label] = version
-    return found
+        labels_by_template.setdefault(owner_id, {})[label] = version
+    return labels_by_template
 
 
 def insert_first(
     connection: Connection, actor: Actor, row: Mapping[str, Any], checked: Mapping[str, Any], reason: str
 ) -> None:
-    """A template with its first version; Conflict when the slug is taken."""
+    """Insert a template with its first version; raises Conflict when the slug is taken."""
     try:
         with connection.begin_nested():
             connection.execute(insert(prompt_templates).values(**row))
     except IntegrityError:
         raise Conflict(f"The name {row['slug']} is taken.", "Another prompt has it.", "Choose another one.") from None
     insert_version(connection, actor, row["id"], 1, checked, reason)
-    move(connection, actor, row["id"], DRAFT, 1)
+    point_label(connection, actor, row["id"], DRAFT, 1)
 
 
 def insert_version(
     connection: Connection, actor: Actor, template_id: str, version: int, checked: Mapping[str, Any], reason: str
 ) -> None:
-    """Another version."""
+    """Insert a version of a template; `checked` holds its columns."""
     who = {"user_id": actor.user_id, "user_name": actor.name, "created_at": utc_now()}
     row = {"template_id": template_id, "version": version, "reason": reason.strip()[:2000], **checked, **who}
     connection.execute(insert(prompt_versions).values(**row))
 
 
-def move(connection: Connection, actor: Actor, template_id: str, label: str, version: int) -> None:
+def point_label(connection: Connection, actor: Actor, template_id: str, label: str, version: int) -> None:
     """Point a label to a version."""
     values = {"version": version, "user_name": actor.name, "moved_at": utc_now()}
-    here = (_L.template_id == template_id, _L.label == label)
-    if connection.execute(update(prompt_labels).where(*here).values(**values)).rowcount == 0:
+    is_label = (_L.template_id == template_id, _L.label == label)
+    if connection.execute(update(prompt_labels).where(*is_label).values(**values)).rowcount == 0:
         connection.execute(insert(prompt_labels).values(template_id=template_id, label=label, **values))
 
 
-def template_of(row: RowMapping, labels: Mapping[str, int]) -> Template:
-    """The value of a row."""
+def build_template(row: RowMapping, labels: Mapping[str, int]) -> Template:
+    """Build a template from its row."""
     return Template(**row, labels=labels)
 
 
-def version_of(row: RowMapping) -> Version:
-    """The value of a row."""
+def build_version(row: RowMapping) -> PromptVersion:
+    """Build a version from its row."""
     names = ("version", "text", "system_prompt", "parameters", "reason", "user_name", "created_at")
-    variables = tuple(variable_of(one) for one in row["variables"])
-    return Version(**{name: row[name] for name in names}, variables=variables)
+    variables = tuple(read_variable(record) for record in row["variables"])
+    return PromptVersion(**{name: row[name] for name in names}, variables=variables)

@@ -13,16 +13,18 @@ from typing import Any
 from lib.configs.configuration import check_slug
 from lib.errors import InvalidInput
 from lib.files.text import end_lines
-from lib.prompts.variable import NAME, Variable, variable_of
+from lib.prompts.variable import NAME, Variable, read_variable
 from lib.providers.parameter_rules import check as check_parameters
 
-DRAFT, PRODUCTION = "draft", "production"
-LONGEST_TEXT, MOST_VARIABLES = 200_000, 100
-_PLACE = re.compile(r"\{\{[ \t]*([^\W\d]\w{0,63})[ \t]*\}\}")
+DRAFT = "draft"
+PRODUCTION = "production"
+LONGEST_TEXT = 200_000
+MOST_VARIABLES = 100
+_PLACEHOLDER = re.compile(r"\{\{[ \t]*([^\W\d]\w{0,63})[ \t]*\}\}")
 
 
 @dataclass(frozen=True)
-class Version:
+class PromptVersion:
     """One version, never changed. `system_prompt` None leaves the configuration's own; times are UTC."""
 
     version: int
@@ -54,8 +56,8 @@ TEMPLATE_TAGS = ("template", "template_version")
 
 
 @dataclass(frozen=True)
-class Filled:
-    """A prompt ready to be sent, and the version that it is. `system_prompt` None is the configuration's own."""
+class FilledPrompt:
+    """A prompt ready to be sent, and the version it was made from. `system_prompt` None is the configuration's own."""
 
     slug: str
     version: int
@@ -65,29 +67,29 @@ class Filled:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What the ledger's row says of it."""
+        """Tags for the ledger's row: the template's slug and version."""
         return dict(zip(TEMPLATE_TAGS, (self.slug, str(self.version)), strict=True))
 
 
 @dataclass(frozen=True)
 class VersionDraft:
-    """What makes a version. Variables that stand in the text and are not declared are texts without a default."""
+    """What a person writes to make a version; variables in it that are not declared are texts without a default."""
 
     text: str
     system_prompt: str | None = None
     variables: Sequence[Variable | Mapping[str, Any]] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def checked(self) -> dict[str, Any]:
-        """As columns; InvalidInput names the field that can't be used."""
+    def to_columns(self) -> dict[str, Any]:
+        """Check every field and return the columns to store; raises InvalidInput with the field that can't be used."""
         if not self.text.strip():
             raise InvalidInput("The prompt is empty.", "", "Write what to ask the model.", field="text")
         for name, text in (("text", self.text), ("system_prompt", self.system_prompt or "")):
             if len(text) > LONGEST_TEXT:
                 why = f"It has {len(text):,} characters; the limit is {LONGEST_TEXT:,}."
                 raise InvalidInput("The prompt is too long.", why, "Shorten it.", field=name)
-        text, system = (end_lines(one.replace("\0", "")) for one in (self.text, self.system_prompt or ""))
-        variables = _declared(self.variables, names_in(text, system))
+        text, system = (end_lines(part.replace("\0", "")) for part in (self.text, self.system_prompt or ""))
+        variables = _read_declared(self.variables, find_names(text, system))
         return {
             "text": text,
             "system_prompt": system or None,
@@ -96,38 +98,41 @@ class VersionDraft:
         }
 
 
-def names_in(*texts: str) -> list[str]:
-    """The variables that stand in texts, each once, as they come."""
-    return list(dict.fromkeys(name for text in texts for name in _PLACE.findall(text)))
+def find_names(*texts: str) -> list[str]:
+    """List the names of the variables in texts, each once, in the order of the text."""
+    return list(dict.fromkeys(name for text in texts for name in _PLACEHOLDER.findall(text)))
 
 
-def fill(text: str, written: Mapping[str, str]) -> str:
-    """The text with every variable replaced by its value, in one pass."""
-    return _PLACE.sub(lambda place: written[place[1]], text)
+def fill_text(text: str, written: Mapping[str, str]) -> str:
+    """Replace every variable in a text by its value, in one pass."""
+    return _PLACEHOLDER.sub(lambda match: written[match[1]], text)
 
 
-def filled(slug: str, version: Version, values: Mapping[str, Any]) -> Filled:
-    """A version with its variables replaced; InvalidInput lists all values that are missing, wrong or unknown."""
-    written = written_values(version.variables, values)
-    system = None if version.system_prompt is None else fill(version.system_prompt, written)
-    return Filled(slug, version.version, fill(version.text, written), system, version.parameters)
+def fill_template(slug: str, version: PromptVersion, values: Mapping[str, Any]) -> FilledPrompt:
+    """Replace a version's variables; raises InvalidInput with all values that are missing, wrong or unknown."""
+    written = write_values(version.variables, values)
+    system = None if version.system_prompt is None else fill_text(version.system_prompt, written)
+    return FilledPrompt(slug, version.version, fill_text(version.text, written), system, version.parameters)
 
 
-def written_values(variables: Iterable[Variable], values: Mapping[str, Any]) -> dict[str, str]:
-    """Every variable's value as it stands in the text; InvalidInput lists all that are missing, wrong or unknown."""
-    known = {variable.name: variable for variable in variables}
-    found: dict[str, str] = {}
-    missing, wrong = [], []
-    for name, variable in known.items():
+def write_values(variables: Iterable[Variable], values: Mapping[str, Any]) -> dict[str, str]:
+    """Write every variable's value as it stands in the text; raises InvalidInput with all that are missing, wrong or
+    unknown.
+    """
+    variables_by_name = {variable.name: variable for variable in variables}
+    written: dict[str, str] = {}
+    missing: list[str] = []
+    wrong: list[str] = []
+    for name, variable in variables_by_name.items():
         value = values.get(name)
         if value is None and variable.default is None:
             missing.append(name)
             continue
         try:
-            found[name] = variable.default or "" if value is None else variable.written(value)
+            written[name] = variable.default or "" if value is None else variable.write_value(value)
         except ValueError as error:
             wrong.append(f"{name} {error}")
-    unknown = [str(name)[:64] for name in values if name not in known]
+    unknown = [str(name)[:64] for name in values if name not in variables_by_name]
     problems = [f"Missing: {', '.join(missing)}."] if missing else []
     problems += [f"Wrong: {'; '.join(wrong)}."] if wrong else []
     problems += [f"Not in the template: {', '.join(unknown[:20])}."] if unknown else []
@@ -135,11 +140,11 @@ def written_values(variables: Iterable[Variable], values: Mapping[str, Any]) -> 
         raise InvalidInput(
             "The prompt's variables can't be filled.", " ".join(problems), "Correct them.", field="variables"
         )
-    return found
+    return written
 
 
 def check_label(label: str) -> str:
-    """A label's name: as a slug; digits alone would read like a version."""
+    """Return a label's name; digits alone would read like a version and raise InvalidInput."""
     if label.strip().isdigit():
         raise InvalidInput(
             "The label can't be used.", "Digits alone read like a version.", "Add letters.", field="label"
@@ -147,8 +152,11 @@ def check_label(label: str) -> str:
     return check_slug(label, "label")
 
 
-def _declared(given: Sequence[Variable | Mapping[str, Any]], names: Sequence[str]) -> list[Variable]:
-    declared = [variable_of(one.to_record() if isinstance(one, Variable) else one) for one in given]
+def _read_declared(declarations: Sequence[Variable | Mapping[str, Any]], names: Sequence[str]) -> list[Variable]:
+    declared = [
+        read_variable(declaration.to_record() if isinstance(declaration, Variable) else declaration)
+        for declaration in declarations
+    ]
     by_name = {variable.name: variable for variable in declared}
     if len(by_name) < len(declared):
         raise InvalidInput("A variable is declared twice.", "", "Keep one of each name.", field="variables")

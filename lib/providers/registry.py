@@ -15,7 +15,7 @@ from lib.access.permissions import Actor, Permission
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import configurations, providers
-from lib.db.vault import Vault, sealed_headers
+from lib.db.vault import Vault, get_sealed_value
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.providers import hosts, seeding
 from lib.providers.chunks import Endpoint
@@ -226,7 +226,7 @@ class Providers:
         return {"sealed": self._vault.encrypt(json.dumps(checked), within=connection), "names": list(checked)}
 
     def _headers(self, row: Row[Any]) -> dict[str, str]:
-        sealed = sealed_headers(row.headers)
+        sealed = get_sealed_value(row.headers)
         found: dict[str, str] = json.loads(self._vault.decrypt(sealed)) if sealed else {}
         for value in found.values():
             remember(value)

@@ -167,7 +167,7 @@ def revoke_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
 
 def app_limits(services: Services, actor: Actor) -> None:
     """The limits of apps, and the button to set them for who may."""
-    limits = services.limits.of_apps(actor)
+    limits = services.limits.list_apps(actor)
     if limits:
         rows = [
             {
@@ -187,7 +187,7 @@ def app_limits(services: Services, actor: Actor) -> None:
 
 def app_limits_dialog(services: Services, actor: Actor) -> None:
     """Choose an app and its two numbers; empty ones end its limits."""
-    known = services.limits.of_apps(actor)
+    known = services.limits.list_apps(actor)
     apps = sorted({*known, *services.configurations.apps(actor)})
     spots: dict[str | None, Any] = {}
     app = st.selectbox("App", apps, index=None, placeholder="Choose or type one", accept_new_options=True)

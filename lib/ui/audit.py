@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from lib.access.audit import Asked, Entry
+from lib.access.audit import AuditCriteria, AuditEntry
 from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.money import format_money
@@ -62,7 +62,7 @@ def action_name(action: str) -> str:
     return action.replace("api_key", "API key").replace(".", " · ").replace("_", " ")
 
 
-def details(entry: Entry, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def details(entry: AuditEntry, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What an entry says beside its subject, in words: (name, value); `names` of people by id."""
     for name, value in entry.detail.items():
         if name == "owner":
@@ -87,7 +87,7 @@ def _said(name: str, value: Any) -> str:
     return "—" if value in (None, "") else str(value)
 
 
-def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> Asked:
+def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCriteria:
     options = services.audit.options(actor)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         users = st.multiselect(
@@ -105,7 +105,7 @@ def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> Asked:
         words = st.text_input("What", placeholder="Any part of it", key="audit-text", width=140, bind="query-params")
         since = st.date_input("From", None, key="audit-from", width=134, bind="query-params")
         until = st.date_input("To", None, key="audit-to", width=134, bind="query-params")
-        asked = Asked(
+        asked = AuditCriteria(
             tuple(users),
             tuple(actions),
             datetime.combine(since, time(), zone) if since else None,
@@ -123,7 +123,7 @@ def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> Asked:
     return asked
 
 
-def _panel(entry: Entry, names: Mapping[str, str], zone: ZoneInfo) -> None:
+def _panel(entry: AuditEntry, names: Mapping[str, str], zone: ZoneInfo) -> None:
     with st.container(border=True):
         st.subheader(f"{action_name(entry.action)} · {blocks.plain(entry.subject)}", anchor=False)
         who = f"{format.moment(entry.at, zone)} · {entry.user_name} · {entry.came_from or 'place unknown'}"
@@ -131,5 +131,5 @@ def _panel(entry: Entry, names: Mapping[str, str], zone: ZoneInfo) -> None:
         blocks.facts([(blocks.plain(name), blocks.plain(value)) for name, value in details(entry, names)], columns=4)
 
 
-def _file(services: Services, actor: Actor, asked: Asked) -> Callable[[], bytes]:
+def _file(services: Services, actor: Actor, asked: AuditCriteria) -> Callable[[], bytes]:
     return lambda: b"".join(services.audit.export_csv(actor, asked))

@@ -6,15 +6,15 @@ from typing import Any
 import streamlit as st
 
 from lib.configs.configurations import Configuration
-from lib.configs.routing import HEAVIEST, LONGEST_S, MOST_ATTEMPTS, MOST_ATTEMPTS_IN_ALL, Routing, Strategy
+from lib.configs.routing import HEAVIEST, LONGEST_S, MOST_ATTEMPTS, MOST_ATTEMPTS_IN_ALL, Routing, RoutingStrategy
 from lib.errors import InvalidInput
 from lib.providers.provider import Provider
 
 STRATEGIES = {
-    Strategy.WEIGHTED: "By weight, at random",
-    Strategy.LEAST_BUSY: "The least busy",
-    Strategy.FASTEST: "The fastest to answer",
-    Strategy.CHEAPEST: "The cheapest",
+    RoutingStrategy.WEIGHTED: "By weight, at random",
+    RoutingStrategy.LEAST_BUSY: "The least busy",
+    RoutingStrategy.FASTEST: "The fastest to answer",
+    RoutingStrategy.CHEAPEST: "The cheapest",
 }
 
 

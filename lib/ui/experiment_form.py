@@ -9,7 +9,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
-from lib.experiments.plan import EXPECTED, MOST_PARALLEL, PROMPT, Draft, Inputs, grid, read_csv
+from lib.experiments.plan import EXPECTED, MOST_PARALLEL, PROMPT, ExperimentDraft, Inputs, build_grid, read_csv
 from lib.money import format_money, nano_from_usd
 from lib.services import Services
 from lib.ui import blocks
@@ -50,7 +50,7 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
         asks: list[tuple[str | None, int | None]] = [*versions] or [(None, None)]
         candidates = [make(actor, one, *which) for which in asks for one in configurations]
         nano = None if not cap else nano_from_usd(Decimal(str(cap)))
-        draft = Draft(name, candidates, rows, scorers(), int(parallel), nano)
+        draft = ExperimentDraft(name, candidates, rows, scorers(), int(parallel), nano)
         if starting:
             made = services.experiments.create(actor, draft)
             services.experiments.start(actor, made)
@@ -60,7 +60,7 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
         st.info(_told(services, actor, draft), icon=":material/request_quote:")
 
 
-def _told(services: Services, actor: Actor, draft: Draft) -> str:
+def _told(services: Services, actor: Actor, draft: ExperimentDraft) -> str:
     quote = services.experiments.quote(actor, draft)
     if quote.high_nano is None:
         return f"{quote.calls:,} calls. No price is known for {blocks.plain(', '.join(quote.unpriced))}."
@@ -73,7 +73,7 @@ def _table() -> Sequence[Inputs]:
     try:
         if kind == "Grid":
             text = st.text_area("A column a line, its values parted by |", height=90, placeholder=_GRID)
-            rows = grid(_columns(text)) if text.strip() else []
+            rows = build_grid(_columns(text)) if text.strip() else []
         else:
             file = st.file_uploader("CSV", type="csv", label_visibility="collapsed")
             st.caption(f"A column for each variable; `{PROMPT}` without a template; `{EXPECTED}` to score by.")

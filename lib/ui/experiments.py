@@ -8,7 +8,7 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.clock import short_id
 from lib.errors import LLMManagerError
-from lib.experiments.experiment import CellState, Experiment, Standing, State
+from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentState
 from lib.experiments.intervals import Figure
 from lib.experiments.scoring import SHARES
 from lib.money import format_money
@@ -18,11 +18,11 @@ from lib.ui.experiment_form import SCORES
 
 REDRAW_S, ROWS_PER_PAGE = 1.0, 25
 _STATES = {
-    State.READY: ("○ not started", "gray"),
-    State.RUNNING: ("● running", "blue"),
-    State.STOPPED: ("■ stopped", "gray"),
-    State.CAPPED: ("⊘ cap reached", "orange"),
-    State.DONE: ("✓ done", "green"),
+    ExperimentState.READY: ("○ not started", "gray"),
+    ExperimentState.RUNNING: ("● running", "blue"),
+    ExperimentState.STOPPED: ("■ stopped", "gray"),
+    ExperimentState.CAPPED: ("⊘ cap reached", "orange"),
+    ExperimentState.DONE: ("✓ done", "green"),
 }
 _HELP = {
     "Cost": "Of the answers, failed tries with them; — means that one is unknown.",
@@ -97,7 +97,7 @@ def table(services: Services, actor: Actor, found: Sequence[Experiment], selecte
         column_order=["name", "state", "cells"] if compact else list(frame.columns),
         column_config={
             "name": text("Name", width=116 if compact else 320),
-            "state": text("State", width=104),
+            "state": text("ExperimentState", width=104),
             "cells": text("Asked", width=88 if compact else 110, alignment="right"),
             "cost": text(
                 "Cost",
@@ -145,7 +145,7 @@ def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> 
             if st.button("Stop", icon=":material/stop_circle:"):
                 _do(lambda: services.experiments.stop(actor, now.id))
             return
-        word = "Start experiment" if now.state is State.READY else "Go on"
+        word = "Start experiment" if now.state is ExperimentState.READY else "Go on"
         if now.ended < now.total and st.button(word, icon=":material/play_arrow:", type="primary"):
             _do(lambda: services.experiments.start(actor, now.id))
         if failed and st.button("Ask failed ones again", icon=":material/replay:"):
@@ -163,7 +163,7 @@ def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> 
             st.dialog(f"Delete {now.name}?")(_delete_dialog)(services, actor, now)
 
 
-def _standings(one: Experiment, standings: Sequence[Standing]) -> None:
+def _standings(one: Experiment, standings: Sequence[CandidateStanding]) -> None:
     import pandas as pd
 
     kinds = [str(scorer["kind"]) for scorer in one.scorers]
@@ -215,7 +215,7 @@ def figure_text(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
     return f"{shown(figure.value)}{unit} ({shown(figure.low)} to {shown(figure.high)})"
 
 
-def _promotion(services: Services, actor: Actor, one: Experiment, standings: Sequence[Standing]) -> None:
+def _promotion(services: Services, actor: Actor, one: Experiment, standings: Sequence[CandidateStanding]) -> None:
     if one.at_work or not any(standing.answers for standing in standings):
         return
     leader = next((standing.candidate for standing in standings if standing.is_leader), 0)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
-from lib.imports import FORMATS, GENERIC, Batch, Preview, Source, Wishes
+from lib.imports import FORMATS, GENERIC, ImportBatch, ImportPreview, Source, Wishes
 from lib.money import format_cost, format_sum
 from lib.services import Services
 from lib.ui import blocks, format
@@ -78,7 +78,7 @@ def _wishes(zone: ZoneInfo, file_id: str) -> Wishes:
     return Wishes(form, mapping if given_for == file_id else None, moments, app, provider, price)
 
 
-def _mapping(found: Preview, file_id: str) -> None:
+def _mapping(found: ImportPreview, file_id: str) -> None:
     """Which column is which, to be changed."""
     given = {name: found.mapping.get(name, "") for name in FIELDS}
     title = f"Columns: {len(found.mapping)} of {len(found.columns)} are used"
@@ -96,7 +96,7 @@ def _mapping(found: Preview, file_id: str) -> None:
             st.rerun()
 
 
-def _preview(found: Preview, zone: ZoneInfo) -> None:
+def _preview(found: ImportPreview, zone: ZoneInfo) -> None:
     """Sums, what is left out and why, the first rows."""
     calls = f"{found.calls:,}" + (f" and {found.uncounted:,} sums of unknown number" if found.uncounted else "")
     pairs = [
@@ -175,7 +175,7 @@ def _batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
 
 
 @st.dialog("Undo this import?")
-def undo_dialog(services: Services, actor: Actor, batch: Batch) -> None:
+def undo_dialog(services: Services, actor: Actor, batch: ImportBatch) -> None:
     """Name how many rows go; take them out only when that is confirmed."""
     st.markdown(
         f"**{batch.rows:,} rows** of {blocks.plain(batch.file_name)} leave the log and every figure. "

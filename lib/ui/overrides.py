@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.configs.configurations import Configuration
-from lib.configs.effective import Effective, Override, Strategy
+from lib.configs.effective import EffectiveParameters, MergeStrategy, Override
 from lib.configs.overrides import OverrideDraft
 from lib.errors import InvalidInput, LLMManagerError
 from lib.services import Services
@@ -17,9 +17,9 @@ from lib.ui.configuration_form import show_in_form
 
 _STATES = ("✓ on", "■ off")
 _STRATEGIES = {
-    Strategy.MERGE: "Merge: its parameters in place of the same names",
-    Strategy.DEEP_MERGE: "Deep merge: also inside objects",
-    Strategy.REPLACE: "Replace: its parameters in place of all",
+    MergeStrategy.MERGE: "Merge: its parameters in place of the same names",
+    MergeStrategy.DEEP_MERGE: "Deep merge: also inside objects",
+    MergeStrategy.REPLACE: "Replace: its parameters in place of all",
 }
 ANY = "any"
 
@@ -52,7 +52,7 @@ def table(found: Sequence[Override], slugs: dict[str, str], selected: str | None
             "priority": st.column_config.NumberColumn("Priority", width=66),
             "name": text("Name", width=120 if compact else 150),
             "scope": text("For", width=110 if compact else 165),
-            "strategy": text("Strategy", width=90),
+            "strategy": text("MergeStrategy", width=90),
             "state": st.column_config.MultiselectColumn(
                 "State", width=70, options=list(_STATES), color=["green", "gray"]
             ),
@@ -137,7 +137,7 @@ def editor(services: Services, actor: Actor, override: Override | None) -> None:
     spots["configuration"] = left.empty()
     strategies = list(_STRATEGIES)
     strategy = right.selectbox(
-        "Strategy",
+        "MergeStrategy",
         strategies,
         index=strategies.index(before.strategy) if before else 0,
         format_func=lambda one: _STRATEGIES[one],
@@ -221,7 +221,7 @@ def preview(
         st.caption(f"Applied, in this order: {blocks.plain(names)}." if names else "No override holds for this call.")
 
 
-def effective_table(found: Effective, configuration: Configuration) -> None:
+def effective_table(found: EffectiveParameters, configuration: Configuration) -> None:
     """Parameters with where each came from; those the model does not take say what becomes of them."""
     import pandas as pd
 

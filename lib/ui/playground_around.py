@@ -9,7 +9,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.configs.configuration import Configuration
-from lib.playground.question import File, Question, read_schema, read_tools
+from lib.playground.question import AttachedFile, PlaygroundQuestion, read_schema, read_tools
 from lib.services import Services
 from lib.ui import knowledge, playground_panes
 
@@ -27,11 +27,11 @@ class Around:
         """Shows that passages are looked for, while they are."""
         return st.spinner("Looking for passages") if self.collections else nullcontext()
 
-    def question(self, sent: Any) -> Question:
+    def question(self, sent: Any) -> PlaygroundQuestion:
         """What was sent from the chat field; InvalidInput for a schema or a tool that is none."""
-        files = [File(file.name, file.getvalue()) for file in sent.files]
+        files = [AttachedFile(file.name, file.getvalue()) for file in sent.files]
         schema, tools = read_schema(self.schema), read_tools(self.tools)
-        return Question(sent.text, self.system_prompt, files, schema, tools, collections=self.collections)
+        return PlaygroundQuestion(sent.text, self.system_prompt, files, schema, tools, collections=self.collections)
 
 
 def around(services: Services, actor: Actor, ready: Mapping[str, Configuration], chosen: Sequence[str]) -> Around:

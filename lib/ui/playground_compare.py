@@ -11,8 +11,8 @@ from lib.calls.live import CallView
 from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.gateway.run_snippets import run_snippets
-from lib.playground.exports import Form
-from lib.playground.question import Question, schema_errors
+from lib.playground.exports import RunFormat
+from lib.playground.question import PlaygroundQuestion, schema_errors
 from lib.playground.run import DRAW, PaneState, Run
 from lib.services import Services
 from lib.ui import blocks, format, text_difference
@@ -46,7 +46,7 @@ def marks(run: Run) -> dict[int, list[tuple[str, str]]]:
     return found
 
 
-def schema_result(question: Question | None, call: CallView) -> None:
+def schema_result(question: PlaygroundQuestion | None, call: CallView) -> None:
     """Whether the answer fits the schema that was asked for."""
     if question is None or question.schema is None or call.running or not call.text:
         return
@@ -116,7 +116,7 @@ def wins_dialog(services: Services, actor: Actor) -> None:
 
 
 @st.dialog("Copy as code", width="large")
-def code_dialog(question: Question, panes: Sequence[PaneState]) -> None:
+def code_dialog(question: PlaygroundQuestion, panes: Sequence[PaneState]) -> None:
     """The run as programs that ask our own gateway."""
     origin = (st.context.url or "http://127.0.0.1:8501").split("/playground")[0].rstrip("/")
     by_slug = {pane.slug: pane for pane in reversed(panes)}
@@ -134,7 +134,7 @@ def code_dialog(question: Question, panes: Sequence[PaneState]) -> None:
 def files(services: Services, actor: Actor, run: Run) -> None:
     """The run to keep outside, as Markdown or JSON."""
     with blocks.row(gap="xsmall"):
-        for form, label in ((Form.MARKDOWN, "Markdown"), (Form.JSON, "JSON")):
+        for form, label in ((RunFormat.MARKDOWN, "Markdown"), (RunFormat.JSON, "JSON")):
             st.download_button(
                 label,
                 data=partial(services.playground.export, actor, run.id, form),

@@ -9,7 +9,7 @@ from lib.access.permissions import Actor
 from lib.access.preferences import PLAYGROUND_CONFIGURATION
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
-from lib.playground.question import Question
+from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import MOST_PANES, Pane, Run
 from lib.services import Services
 from lib.ui import blocks, inspector, overrides, playground, playground_compare
@@ -113,7 +113,7 @@ def answer(
     actor: Actor,
     run: Run,
     position: int,
-    question: Question | None,
+    question: PlaygroundQuestion | None,
     ready: Mapping[str, Configuration],
     *,
     compact: bool,
@@ -159,7 +159,7 @@ def _again(
     actor: Actor,
     run: Run,
     position: int,
-    question: Question | None,
+    question: PlaygroundQuestion | None,
     ready: Mapping[str, Configuration],
 ) -> None:
     slug = st.session_state.get(_key(position), run.panes[position].slug)
@@ -168,7 +168,7 @@ def _again(
     try:
         parameters = parameters_of(ready[slug], position)
         own = system_of(position) if len(run.panes) > 1 else None
-        services.playground.again(actor, run.id, position, question, Pane(slug, parameters, own))
+        services.playground.ask_again(actor, run.id, position, question, Pane(slug, parameters, own))
     except LLMManagerError as error:
         st.session_state["send_error"] = error  # drawn by `playground_sending.show_noted`
 

@@ -8,7 +8,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
-from lib.playground.question import Question
+from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
 from lib.services import Services
 from lib.ui import blocks, playground_panes
@@ -19,7 +19,7 @@ _ERROR = "send_error"
 def send(
     services: Services,
     actor: Actor,
-    question: Question,
+    question: PlaygroundQuestion,
     chosen: Sequence[str],
     configurations: Mapping[str, Configuration],
     *,

@@ -3,13 +3,13 @@
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.playground.question import Question
+from lib.playground.question import PlaygroundQuestion
 from lib.services import Services
 from lib.ui import blocks
 from lib.ui.prompt_values import variable_inputs
 
 
-def template_question(services: Services, actor: Actor) -> Question | None:
+def template_question(services: Services, actor: Actor) -> PlaygroundQuestion | None:
     """The question when it was asked; the template's system prompt comes with it, where it has one."""
     found = {one.slug: one for one in services.prompts.list(actor)}
     if not found:
@@ -40,4 +40,4 @@ def template_question(services: Services, actor: Actor) -> Question | None:
         if not st.button("Ask with this prompt", icon=":material/play_arrow:"):
             return None
         filled = services.prompts.fill(actor, slug, values, version=version.version)
-        return Question(filled.text, filled.system_prompt, template=filled)
+        return PlaygroundQuestion(filled.text, filled.system_prompt, template=filled)

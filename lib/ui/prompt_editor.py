@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.configs.configuration import check_slug
 from lib.errors import InvalidInput, LLMManagerError
-from lib.prompts.template import Template, Version, VersionDraft, names_in
+from lib.prompts.template import PromptVersion, Template, VersionDraft, find_names
 from lib.prompts.variable import Variable, VariableType
 from lib.services import Services
 from lib.ui import blocks
@@ -34,7 +34,7 @@ def close() -> None:
     st.session_state.pop(_OPENED, None)
 
 
-def words(version: Version, key: str, *, locked: bool) -> tuple[str, str | None, dict[str, Any] | str]:
+def words(version: PromptVersion, key: str, *, locked: bool) -> tuple[str, str | None, dict[str, Any] | str]:
     """Text, system prompt and parameters as they stand in the fields; parameters as text where they are no JSON."""
     text = st.text_area("Prompt", version.text, height=260, key=f"text-{key}", disabled=locked)
     system = st.text_area(
@@ -57,9 +57,9 @@ def words(version: Version, key: str, *, locked: bool) -> tuple[str, str | None,
     return text, system or None, _parameters(given)
 
 
-def variables(text: str, system: str | None, version: Version, key: str, *, locked: bool) -> list[dict[str, Any]]:
+def variables(text: str, system: str | None, version: PromptVersion, key: str, *, locked: bool) -> list[dict[str, Any]]:
     """What each variable that stands in the words is declared as."""
-    names = names_in(system or "", text)
+    names = find_names(system or "", text)
     if not names:
         st.caption("None yet. Write `{{name}}` in the prompt where a value goes.")
     known = {variable.name: variable for variable in version.variables}

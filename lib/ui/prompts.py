@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.errors import LLMManagerError
 from lib.money import format_sum
-from lib.prompts.template import PRODUCTION, Template, Version, fill, written_values
+from lib.prompts.template import PRODUCTION, PromptVersion, Template, fill_text, write_values
 from lib.services import Services
 from lib.ui import blocks, format, prompt_editor, session, text_difference
 from lib.ui.prompt_values import variable_inputs
@@ -136,7 +136,7 @@ def panel(services: Services, actor: Actor, template: Template, use: Use, *, com
         _difference(versions)
 
 
-def _opened(template: Template, versions: Sequence[Version]) -> tuple[int, Version]:
+def _opened(template: Template, versions: Sequence[PromptVersion]) -> tuple[int, PromptVersion]:
     """The version that was the newest when the editor was opened, and the one whose words it began with."""
     slug, base, number = prompt_editor.opened_at()
     shown = next((one for one in versions if one.version == number), None) if slug == template.slug else None
@@ -172,7 +172,7 @@ def _head(services: Services, actor: Actor, template: Template, use: Use) -> Non
     st.caption(" · ".join(blocks.plain(one) for one in about if one))
 
 
-def _versions(services: Services, actor: Actor, template: Template, versions: Sequence[Version]) -> None:
+def _versions(services: Services, actor: Actor, template: Template, versions: Sequence[PromptVersion]) -> None:
     zone = services.preferences.report_zone(actor)
     locked = not actor.can(Permission.EDIT_CONFIGS)
     for one in versions[:20]:
@@ -198,27 +198,27 @@ def _versions(services: Services, actor: Actor, template: Template, versions: Se
         st.caption(f"And {len(versions) - 20} older ones.")
 
 
-def _who(one: Version, zone: ZoneInfo) -> str:
+def _who(one: PromptVersion, zone: ZoneInfo) -> str:
     said = f"{one.user_name}, {format.moment(one.created_at, zone)}" + (f": {one.reason}" if one.reason else "")
     return blocks.plain(said)
 
 
-def _try(template: Template, version: Version) -> None:
+def _try(template: Template, version: PromptVersion) -> None:
     """The newest version, filled; nothing is sent."""
     values = variable_inputs(version.variables, f"try-{template.slug}-{version.version}", examples=True)
     try:
-        written = written_values(version.variables, values)
+        written = write_values(version.variables, values)
     except LLMManagerError as error:
         st.caption(blocks.plain(error.why))
         return
     if version.system_prompt:
         st.caption("System prompt")
-        st.code(fill(version.system_prompt, written), language=None, wrap_lines=True)
+        st.code(fill_text(version.system_prompt, written), language=None, wrap_lines=True)
     st.caption("Prompt")
-    st.code(fill(version.text, written), language=None, wrap_lines=True)
+    st.code(fill_text(version.text, written), language=None, wrap_lines=True)
 
 
-def _difference(versions: Sequence[Version]) -> None:
+def _difference(versions: Sequence[PromptVersion]) -> None:
     if len(versions) < 2:
         st.caption("Saved once so far: there is nothing to compare yet.")
         return
@@ -256,7 +256,7 @@ def _difference(versions: Sequence[Version]) -> None:
         text_difference.show(first, second, (f"Version {old}", f"Version {new}"))
 
 
-def _declared(version: Version) -> str:
+def _declared(version: PromptVersion) -> str:
     lines = []
     for one in version.variables:
         more = [f"default {one.default}"] if one.default is not None else []
@@ -265,7 +265,7 @@ def _declared(version: Version) -> str:
     return "\n".join(lines)
 
 
-def _given(version: Version) -> str:
+def _given(version: PromptVersion) -> str:
     return "\n".join(f"{name}: {value}" for name, value in sorted(version.parameters.items()))
 
 

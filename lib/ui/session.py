@@ -28,10 +28,10 @@ def token() -> str | None:
 
 def actor() -> Actor:
     """Whose session this is; without one the script stops here and the browser goes to the login page."""
-    found = services().sessions.actor(token())
+    found = services().sessions.find_actor(token())
     if found is None:
         to_login()
-    return found.coming_from(place())  # type: ignore[union-attr]  # to_login never returns
+    return found.with_origin(place())  # type: ignore[union-attr]  # to_login never returns
 
 
 def place() -> str:

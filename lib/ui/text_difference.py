@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from lib.limited.child import NotComputed
-from lib.limited.difference import rows_by_membership
+from lib.limited.difference import compute_rows_by_membership
 from lib.limited.rules import differences
 from lib.ui import blocks
 
@@ -39,7 +39,7 @@ def compare(first: str, second: str) -> tuple[list[list[Any]], list[str]]:
     try:
         rows = differences(first, second)
     except NotComputed:
-        rows = rows_by_membership(first, second)
+        rows = compute_rows_by_membership(first, second)
         notes.append("Comparing word by word takes too long: these are the lines that only one of them has.")
     if len(rows) > _MOST_ROWS:
         notes.append(f"{len(rows) - _MOST_ROWS:,} more lines are not shown.")

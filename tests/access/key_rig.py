@@ -4,7 +4,7 @@ from typing import Any
 
 from lib.access.api_key import ApiKey
 from lib.access.api_keys import ApiKeys
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.access.users import Users
 from lib.db.engine import Store
 
@@ -20,7 +20,7 @@ class KeyRig:
         self.jonas = self._person("jonas", Role.DEVELOPER)
 
     def _person(self, name: str, role: Role) -> Actor:
-        return actor_for(self.users.create(OPERATOR, name, GOOD, role).id, name, role)
+        return make_actor(self.users.create(OPERATOR, name, GOOD, role).id, name, role)
 
     def key(self, actor: Actor, **more: Any) -> tuple[str, ApiKey]:
         """A key for the app `bot`."""

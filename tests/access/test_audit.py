@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import insert
 
 from lib.access import audit
-from lib.access.audit import Asked, Audit
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
+from lib.access.audit import Audit, AuditCriteria
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.calls.activity_filter import ActivityFilter
-from lib.cli import door as command_line
+from lib.cli import operator as command_line
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log
@@ -29,7 +29,7 @@ from tests.calls.activity_rig import log_all
 
 pytestmark = pytest.mark.feature("ACC-3")
 GOOD = "correct horse battery"
-AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
+AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def services(settings: Settings) -> Iterator[Services]:
 
 
 def noted(services: Services, prefix: str) -> list[tuple[str, str, str, dict[str, Any]]]:
-    entries = services.audit.page(OPERATOR, Asked(), size=200).entries
+    entries = services.audit.page(OPERATOR, AuditCriteria(), size=200).entries
     return [(e.user_name, e.action, e.subject, e.detail) for e in reversed(entries) if e.action.startswith(prefix)]
 
 
@@ -51,7 +51,7 @@ def test_people(services: Services) -> None:
     services.users.set_active(AMIRA, jonas.id, False)
     services.users.set_active(AMIRA, jonas.id, True)
     services.users.set_password(AMIRA, jonas.id, GOOD + " 2")
-    services.users.change_own_password(actor_for(jonas.id, "jonas", Role.ADMINISTRATOR), GOOD + " 2", GOOD + " 3")
+    services.users.change_own_password(make_actor(jonas.id, "jonas", Role.ADMINISTRATOR), GOOD + " 2", GOOD + " 3")
     assert noted(services, "user.") == [
         ("amira", "user.create", "jonas", {"role": "developer"}),
         ("amira", "user.create", "root", {"role": "super-admin"}),
@@ -151,16 +151,23 @@ def written(store: Store, count: int = 60, at: datetime | None = None) -> None:
 def test_it_is_read_by_person_action_and_time_in_pages(store: Store) -> None:
     written(store)
     log = Audit(store)
-    everything = log.page(OPERATOR, Asked())
+    everything = log.page(OPERATOR, AuditCriteria())
     assert (everything.count, everything.pages, len(everything.entries)) == (60, 3, 25)
     assert [entry.detail["n"] for entry in everything.entries] == list(range(25))
-    assert [entry.detail["n"] for entry in log.page(OPERATOR, Asked(), 99).entries] == list(range(50, 60))
-    asked = Asked(users=("jonas",), actions=("x.0",))
+    assert [entry.detail["n"] for entry in log.page(OPERATOR, AuditCriteria(), 99).entries] == list(range(50, 60))
+    asked = AuditCriteria(users=("jonas",), actions=("x.0",))
     assert {entry.detail["n"] % 6 for entry in log.page(OPERATOR, asked).entries} == {3}
     since, until = utc_now() - timedelta(hours=5.5), utc_now() - timedelta(hours=2.5)
-    assert [entry.detail["n"] for entry in log.page(OPERATOR, Asked(since=since, until=until)).entries] == [3, 4, 5]
-    assert [entry.detail["n"] for entry in log.page(OPERATOR, Asked(text=" =S5 ")).entries] == [5, *range(50, 60)]
-    assert log.page(OPERATOR, Asked(text="%")).count == 0
+    assert [entry.detail["n"] for entry in log.page(OPERATOR, AuditCriteria(since=since, until=until)).entries] == [
+        3,
+        4,
+        5,
+    ]
+    assert [entry.detail["n"] for entry in log.page(OPERATOR, AuditCriteria(text=" =S5 ")).entries] == [
+        5,
+        *range(50, 60),
+    ]
+    assert log.page(OPERATOR, AuditCriteria(text="%")).count == 0
     assert log.options(OPERATOR).users == ["amira", "jonas"]
     assert log.options(OPERATOR).actions == ["x.0", "x.1", "x.2"]
 
@@ -168,9 +175,11 @@ def test_it_is_read_by_person_action_and_time_in_pages(store: Store) -> None:
 def test_the_export_has_every_line_once_and_no_formula(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "_BATCH", 7)
     written(store, at=utc_now())  # entries of one moment are still told apart
-    rows = list(csv.DictReader(io.StringIO(b"".join(Audit(store).export_csv(AMIRA, Asked(users=("jonas",)))).decode())))
+    rows = list(
+        csv.DictReader(io.StringIO(b"".join(Audit(store).export_csv(AMIRA, AuditCriteria(users=("jonas",)))).decode()))
+    )
     assert sorted(row["subject"] for row in rows) == sorted(f"'=s{number}" for number in range(1, 60, 2))
-    (entry,) = Audit(store).page(OPERATOR, Asked(actions=("audit.export",))).entries
+    (entry,) = Audit(store).page(OPERATOR, AuditCriteria(actions=("audit.export",))).entries
     assert (entry.user_name, entry.detail) == ("amira", {"rows": 30})
 
 
@@ -179,15 +188,15 @@ async def never(*_: Any) -> Any:
 
 
 def test_every_door_says_from_where(services: Services) -> None:
-    services.setup.create_administrator(services.setup.code(), "root", GOOD, "page ::ffff:192.0.2.7")
+    services.setup.create_administrator(services.setup.read_code(), "root", GOOD, "page ::ffff:192.0.2.7")
     services.users.create(command_line.OPERATOR, "jonas", GOOD, Role.DEVELOPER)
     old = utc_now() - timedelta(days=60)
     with services.store.write() as connection:
         row = {"id": new_id(), "at": old, "user_name": "x", "action": "x", "subject": "x", "detail": {}}
         connection.execute(insert(audit_log), row)
-    services.retention.change(AMIRA.coming_from("page " + "x" * 200), Days(audit=30))
+    services.retention.change(AMIRA.with_origin("page " + "x" * 200), Days(audit=30))
     services.retention.run_if_due(lambda: True)
-    entries = services.audit.page(OPERATOR, Asked(), size=200).entries
+    entries = services.audit.page(OPERATOR, AuditCriteria(), size=200).entries
     places = {(entry.action, entry.subject): entry.came_from for entry in entries}
     assert places["user.create", "root"] == "page 192.0.2.7"
     assert places["user.create", "jonas"] == f"command line {getpass.getuser()}@{socket.gethostname()}"[:80]
@@ -195,20 +204,24 @@ def test_every_door_says_from_where(services: Services) -> None:
     assert places["retention.run", "retention"] == "job"
     gateway = Exchange({"type": "http", "client": ("192.0.2.9", 1), "headers": []}, never, never)
     assert gateway.place == "gateway 192.0.2.9"
-    assert b"page 192.0.2.7" in b"".join(services.audit.export_csv(OPERATOR, Asked()))
+    assert b"page 192.0.2.7" in b"".join(services.audit.export_csv(OPERATOR, AuditCriteria()))
 
 
 def test_the_first_account_of_the_environment_says_so(settings: Settings) -> None:
     services = build(replace(settings, admin_user="root", admin_password=GOOD))
-    (entry,) = services.audit.page(OPERATOR, Asked(actions=("user.create",))).entries
+    (entry,) = services.audit.page(OPERATOR, AuditCriteria(actions=("user.create",))).entries
     services.close()
     assert (entry.subject, entry.came_from) == ("root", "environment")
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.SUPER_ADMIN])
 def test_only_super_admins_read_it(store: Store, role: Role) -> None:
-    log, actor = Audit(store), actor_for("u", "x", role)
-    for deed in (lambda: log.page(actor, Asked()), lambda: log.options(actor), lambda: log.export_csv(actor, Asked())):
+    log, actor = Audit(store), make_actor("u", "x", role)
+    for deed in (
+        lambda: log.page(actor, AuditCriteria()),
+        lambda: log.options(actor),
+        lambda: log.export_csv(actor, AuditCriteria()),
+    ):
         with pytest.raises(PermissionDenied, match="read the audit log"):
             deed()
 
@@ -223,4 +236,4 @@ def test_a_change_that_fails_takes_its_note_with_it(store: Store) -> None:
 
     with pytest.raises(LLMManagerError):
         change()
-    assert Audit(store).page(OPERATOR, Asked()).count == 0
+    assert Audit(store).page(OPERATOR, AuditCriteria()).count == 0

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import delete, event, func, insert, select
 
 from lib.access.grants import NO_LIMITS, KeyGrant, Limits
-from lib.access.limits import Claim, LimitKind, RateLimits, Verdict
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.limits import Claim, LimitDecision, LimitKind, RateLimits
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.clock import new_id, utc_now
+from lib.db.compiled_statements import CompiledStatement
 from lib.db.engine import Store
-from lib.db.quick import Quick
 from lib.db.tables import audit_log, open_calls, rate_counters
 from lib.errors import InvalidInput, PermissionDenied
 from tests.waiting import CEILING_S
@@ -28,7 +28,7 @@ def claim(tokens: int = 0, key: str | None = "k1", app: str = "bot", **limits: i
     return Claim(app, tokens, KeyGrant(key, app, limits=Limits(**limits)) if key else None)
 
 
-def ask(store: Store, limits: RateLimits, *claims: Claim, now: datetime | None = None) -> list[Verdict]:
+def ask(store: Store, limits: RateLimits, *claims: Claim, now: datetime | None = None) -> list[LimitDecision]:
     """Decide in one transaction, and open what is allowed."""
     now = now or utc_now()
     with store.write() as connection:
@@ -83,7 +83,7 @@ def test_without_limits_nothing_is_asked(store: Store) -> None:
         limits.check_many(connection, [claim()], now)
     with store.write() as connection, statements(store) as seen:
         verdicts = limits.check_many(connection, [claim(10), claim(key=None)] * 50, now)
-    assert verdicts == [Verdict()] * 100
+    assert verdicts == [LimitDecision()] * 100
     assert seen == []
 
 
@@ -93,13 +93,13 @@ def test_a_batch_with_limits_costs_two_statements(store: Store, monkeypatch: pyt
     ask(store, limits, *claims, now=now)
     seen: list[str] = []
     for name in ("all", "run"):
-        real = getattr(Quick, name)
+        real = getattr(CompiledStatement, name)
 
         def counted(*given: Any, name: str = name, real: Any = real) -> Any:
             seen.append(name)
             return real(*given)
 
-        monkeypatch.setattr(Quick, name, counted)
+        monkeypatch.setattr(CompiledStatement, name, counted)
     with store.write() as connection, statements(store) as others:
         limits.check_many(connection, claims, now)
     assert seen == ["all", "run"]
@@ -132,7 +132,7 @@ def test_a_call_meets_the_limits_of_its_key_and_of_its_app(store: Store) -> None
     assert verdicts[0].requests.remaining == 2  # the tighter of the two
     assert verdicts[3].tokens is not None
     assert (verdicts[3].tokens.limit, verdicts[3].tokens.remaining) == (100, 60)
-    assert ask(store, limits, claim(key=None, app="other"))[0] == Verdict()
+    assert ask(store, limits, claim(key=None, app="other"))[0] == LimitDecision()
     assert ask(store, limits, claim(10, key=None))[0].refused  # the app's limit is for pages too
 
 
@@ -240,7 +240,7 @@ def test_four_processes_together_never_exceed_a_limit(store: Store, database_url
 
 
 def test_limits_of_apps_are_set_by_super_admins_and_audited(store: Store) -> None:
-    limits, jonas = RateLimits(store), actor_for("u", "jonas", Role.DEVELOPER)
+    limits, jonas = RateLimits(store), make_actor("u", "jonas", Role.DEVELOPER)
     with pytest.raises(PermissionDenied):
         limits.set_app(jonas, "bot", Limits(1))
     for wrong in (Limits(0), Limits(concurrency=3)):
@@ -248,16 +248,16 @@ def test_limits_of_apps_are_set_by_super_admins_and_audited(store: Store) -> Non
             limits.set_app(OPERATOR, "bot", wrong)
     limits.set_app(OPERATOR, "bot", Limits(10))
     limits.set_app(OPERATOR, "mail", Limits(None, 500))
-    assert limits.of_apps(jonas) == {"bot": Limits(10), "mail": Limits(None, 500)}
+    assert limits.list_apps(jonas) == {"bot": Limits(10), "mail": Limits(None, 500)}
     limits.set_app(OPERATOR, "bot", NO_LIMITS)
-    assert limits.of_apps(jonas) == {"mail": Limits(None, 500)}
+    assert limits.list_apps(jonas) == {"mail": Limits(None, 500)}
     with store.read() as connection:
         assert list(connection.scalars(select(audit_log.c.action))) == ["limits.change"] * 3
 
 
 def test_a_new_limit_of_an_app_counts_within_five_seconds_elsewhere(store: Store) -> None:
     elsewhere, now = RateLimits(store), utc_now()
-    assert ask(store, elsewhere, claim(key=None), now=now)[0] == Verdict()
+    assert ask(store, elsewhere, claim(key=None), now=now)[0] == LimitDecision()
     RateLimits(store).set_app(OPERATOR, "bot", Limits(1))
     later = now + timedelta(seconds=4.5)
     verdicts = ask(store, elsewhere, claim(key=None), claim(key=None), now=later)

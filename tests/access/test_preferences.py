@@ -4,13 +4,13 @@ import threading
 
 import pytest
 
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.access.preferences import PLAYGROUND_CONFIGURATION, REPORT_ZONE, Preferences
 from lib.db.engine import Store
 from lib.errors import InvalidInput, PermissionDenied
 
-AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
-JONAS = actor_for("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
+AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
+JONAS = make_actor("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
 
 
 @pytest.mark.feature("PLAY-8")

@@ -2,13 +2,13 @@
 
 import pytest
 
-from lib.access.permissions import Role, actor_for
+from lib.access.permissions import Role, make_actor
 from lib.access.saved_views import SavedViews
 from lib.db.engine import Store
 from lib.errors import InvalidInput, NotFound
 
-AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
-JONAS = actor_for("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
+AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
+JONAS = make_actor("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
 QUERY = {"tab": ["explore"], "split": ["app"], "provider": ["openai", "local"]}
 
 pytestmark = pytest.mark.feature("COST-5")

@@ -31,19 +31,19 @@ def test_a_session_is_a_row_whose_token_is_nowhere(store: Store, people: Users) 
     service = Sessions(store)
     first, second = (service.login("Amira ", GOOD, "10.0.0.1", "Firefox") for _ in range(2))
     assert first != second  # a fresh token at every login
-    actor = service.actor(first)
+    actor = service.find_actor(first)
     assert actor is not None
     assert (actor.name, actor.role) == ("amira", Role.SUPER_ADMIN)
     with store.read() as connection:
         rows = connection.execute(select(sessions)).mappings().all()
     assert {row["token_hash"] for row in rows} == {hashlib.sha256(t.encode()).hexdigest() for t in (first, second)}
     service.end(first)
-    assert service.actor(first) is None
-    assert service.actor(second) is not None
+    assert service.find_actor(first) is None
+    assert service.find_actor(second) is not None
     service.end_all_of(actor.user_id or "")
-    assert service.actor(second) is None
-    assert service.actor(None) is None
-    assert service.actor("made up") is None
+    assert service.find_actor(second) is None
+    assert service.find_actor(None) is None
+    assert service.find_actor("made up") is None
 
 
 @pytest.mark.feature("ACC-2")
@@ -93,7 +93,7 @@ def test_a_session_ends_by_age_and_by_idleness(store: Store, people: Users, colu
     token = service.login("amira", GOOD, "10.0.0.1")
     with store.write() as connection:
         connection.execute(update(sessions).values({column: utc_now() - timedelta(days=4)}))
-    assert service.actor(token) is None
+    assert service.find_actor(token) is None
     service.sweep()
     with store.read() as connection:
         assert connection.execute(select(sessions)).all() == []
@@ -104,7 +104,7 @@ def test_a_used_session_stays_awake(store: Store, people: Users) -> None:
     token = service.login("amira", GOOD, "10.0.0.1")
     with store.write() as connection:
         connection.execute(update(sessions).values(last_seen_at=utc_now() - timedelta(hours=1)))
-    assert service.actor(token) is not None
+    assert service.find_actor(token) is not None
     with store.read() as connection:
         assert utc_now() - connection.execute(select(sessions.c.last_seen_at)).scalar_one() < timedelta(minutes=1)
         assert connection.execute(select(users.c.last_login_at)).scalar_one() is not None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lib.access.permissions import OPERATOR, ROLE_PERMISSIONS, Permission, Role, actor_for
+from lib.access.permissions import OPERATOR, ROLE_PERMISSIONS, Permission, Role, make_actor
 from lib.access.sessions import Sessions
 from lib.access.users import Users
 from lib.db.engine import Store
@@ -18,7 +18,7 @@ def test_the_four_roles_hold_twelve_twelve_eight_and_five_permissions() -> None:
     assert [len(ROLE_PERMISSIONS[role]) for role in Role] == [12, 12, 8, 5]
     assert len(Permission) == 12
     for role in Role:
-        actor = actor_for("u", "amira", role)
+        actor = make_actor("u", "amira", role)
         for permission in Permission:
             if permission in ROLE_PERMISSIONS[role]:
                 actor.require(permission)
@@ -34,7 +34,7 @@ def test_only_a_super_admin_manages_people(store: Store) -> None:
     assert [user.name for user in users.list(OPERATOR)] == ["amira"]
     assert users.names([made.id, "unknown"]) == {made.id: "amira"}
     for role in (Role.MASTER_DEVELOPER, Role.DEVELOPER, Role.ADMINISTRATOR):
-        actor = actor_for("u", "low", role)
+        actor = make_actor("u", "low", role)
         for forbidden in (
             lambda a=actor: users.list(a),
             lambda a=actor: users.create(a, "eve", GOOD, Role.SUPER_ADMIN),
@@ -71,7 +71,7 @@ def test_one_active_super_admin_always_remains(store: Store) -> None:
     with pytest.raises(Conflict, match="has to remain"):
         users.set_active(OPERATOR, amira.id, False)
     with pytest.raises(Conflict, match="yourself"):
-        users.set_active(actor_for(amira.id, "amira", Role.SUPER_ADMIN), amira.id, False)
+        users.set_active(make_actor(amira.id, "amira", Role.SUPER_ADMIN), amira.id, False)
     users.set_role(OPERATOR, jonas.id, Role.SUPER_ADMIN)
     users.set_active(OPERATOR, amira.id, False)
     with pytest.raises(NotFound):
@@ -90,16 +90,16 @@ def test_a_weakened_account_loses_its_sessions(store: Store) -> None:
     ]
     for weaken in changes:
         token = sessions.open_for(amira.id)
-        assert sessions.actor(token) is not None
+        assert sessions.find_actor(token) is not None
         weaken()
-        assert sessions.actor(token) is None
-        assert sessions.revoked([token]) == {token}
+        assert sessions.find_actor(token) is None
+        assert sessions.find_revoked([token]) == {token}
 
 
 def test_a_person_changes_their_own_password(store: Store) -> None:
     users, sessions = Users(store), Sessions(store)
     amira = users.create(OPERATOR, "amira", GOOD, Role.SUPER_ADMIN)
-    actor = actor_for(amira.id, "amira", Role.SUPER_ADMIN)
+    actor = make_actor(amira.id, "amira", Role.SUPER_ADMIN)
     with pytest.raises(InvalidInput, match="not right"):
         users.change_own_password(actor, "wrong", "another good password")
     users.change_own_password(actor, GOOD, "another good password")
@@ -110,7 +110,7 @@ def test_a_person_changes_their_own_password(store: Store) -> None:
 def test_an_unlocked_screen_is_no_place_to_guess_the_password(store: Store) -> None:
     users = Users(store)
     amira = users.create(OPERATOR, "amira", GOOD, Role.SUPER_ADMIN)
-    actor = actor_for(amira.id, "amira", Role.SUPER_ADMIN)
+    actor = make_actor(amira.id, "amira", Role.SUPER_ADMIN)
     for _ in range(5):
         with pytest.raises(InvalidInput):
             users.change_own_password(actor, "guess", "another good password")

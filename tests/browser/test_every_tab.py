@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from lib.access.permissions import OPERATOR, actor_for
+from lib.access.permissions import OPERATOR, make_actor
 from lib.budgets.budget import Period, Scope
 from lib.clock import utc_now
-from lib.experiments.plan import Candidate, Draft
+from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.prompts.template import VersionDraft
 from lib.services import build
 from lib.settings import PROJECT, Settings
@@ -78,7 +78,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("rich")
     services = build(Settings(data, f"sqlite:///{data / 'llm_manager.db'}", admin_user=USER, admin_password=PASSWORD))
     (person,) = services.users.list(OPERATOR)
-    actor = actor_for(person.id, USER, person.role)
+    actor = make_actor(person.id, USER, person.role)
     services.providers.create(OPERATOR, name="scripted", kind="scripted")
     services.configurations.create(OPERATOR, slug="quick", app="tests", provider="scripted", model="echo+priced")
     services.prompts.create(OPERATOR, "where", VersionDraft("Where is {{city}}?"))
@@ -87,7 +87,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         OPERATOR, scope=Scope.GLOBAL, period=Period.MONTH, limit_nano=20_000_000 * 10**9, is_hard=False
     )
     services.api_keys.create(actor, app="tests", name="nightly")
-    made = services.experiments.create(actor, Draft("Numbers", [Candidate("quick")], [{"prompt": "one"}]))
+    made = services.experiments.create(actor, ExperimentDraft("Numbers", [Candidate("quick")], [{"prompt": "one"}]))
     services.experiments.start(actor, made)
     services.experiments.wait(actor, made, CEILING_S)
     services.collections.create(actor, COLLECTION, embedding_model="scripted/words:64")

@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from lib.access.permissions import Actor, Role, actor_for
+from lib.access.permissions import Actor, Role, make_actor
 from lib.calls.closing import take_sequence
 from lib.clock import id_at, new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads, users
 
-AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
-JONAS = actor_for("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
+AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
+JONAS = make_actor("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
 LI = Actor("00000000-0000-7000-8000-00000000000c", "li-wei", Role.ADMINISTRATOR)  # without any permission
 NOBODY = Actor(None, "nobody", Role.ADMINISTRATOR)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from lib import services as service_root
-from lib.access.permissions import Actor, Role, actor_for
+from lib.access.permissions import Actor, Role, make_actor
 from lib.calls.live import CallView
 from lib.calls.request import CallRequest
 from lib.clock import new_id
@@ -12,8 +12,8 @@ from lib.configs.routing import Deadlines
 from lib.services import Services
 from lib.settings import Settings
 
-AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
-JONAS = actor_for("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
+AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
+JONAS = make_actor("00000000-0000-7000-8000-00000000000b", "jonas", Role.DEVELOPER)
 
 
 class Rig:

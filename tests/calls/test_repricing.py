@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.calls import repricing
 from lib.calls.repricing import Range, Repricing
 from lib.clock import new_id, utc_now
@@ -119,7 +119,7 @@ def test_a_range_narrows(ledger: Store) -> None:
 def test_only_who_manages_providers_may(ledger: Store) -> None:
     for act in (Repricing(ledger, book()).preview, Repricing(ledger, book()).apply):
         with pytest.raises(PermissionDenied):
-            act(actor_for("u1", "dev", Role.DEVELOPER), Range())
+            act(make_actor("u1", "dev", Role.DEVELOPER), Range())
 
 
 @pytest.mark.feature("COST-1")

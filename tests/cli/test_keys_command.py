@@ -58,7 +58,7 @@ def test_an_owner_by_name_and_refusals_in_a_sentence(run: Run, tmp_path: object)
 def test_an_app_is_limited_and_freed(run: Run, tmp_path: object) -> None:  # noqa: F811
     succeeded(run("keys", "limit", "--app", "bot", "--tokens-per-minute", "5000"))
     services = opened(tmp_path)
-    assert services.limits.of_apps(OPERATOR) == {"bot": Limits(None, 5000)}
+    assert services.limits.list_apps(OPERATOR) == {"bot": Limits(None, 5000)}
     assert "no limits now" in succeeded(run("keys", "limit", "--app", "bot"))
-    assert services.limits.of_apps(OPERATOR) == {}
+    assert services.limits.list_apps(OPERATOR) == {}
     services.close()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lib.access.permissions import OPERATOR, Actor, Permission, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Permission, Role, make_actor
 from lib.configs.configurations import Configurations
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -13,8 +13,8 @@ from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from lib.providers.registry import Providers
 from lib.settings import Settings
 
-VIEWER = actor_for("00000000-0000-7000-8000-000000000001", "vera", Role.ADMINISTRATOR)
-DEVELOPER = actor_for("00000000-0000-7000-8000-000000000002", "dan", Role.DEVELOPER)
+VIEWER = make_actor("00000000-0000-7000-8000-000000000001", "vera", Role.ADMINISTRATOR)
+DEVELOPER = make_actor("00000000-0000-7000-8000-000000000002", "dan", Role.DEVELOPER)
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.access.permissions import Role, actor_for
+from lib.access.permissions import Role, make_actor
 from lib.configs.configurations import Configuration, Configurations
-from lib.configs.effective import Effective, Override, Strategy, effective, settled
+from lib.configs.effective import EffectiveParameters, MergeStrategy, Override, compute_effective, drop_unsupported
 from lib.configs.overrides import OverrideDraft, Overrides
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -20,8 +20,8 @@ from lib.providers.registry import Providers
 from lib.settings import Settings
 
 pytestmark = pytest.mark.feature("CFG-5")
-AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
-VIEWER = actor_for("00000000-0000-7000-8000-00000000000c", "vera", Role.ADMINISTRATOR)
+AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
+VIEWER = make_actor("00000000-0000-7000-8000-00000000000c", "vera", Role.ADMINISTRATOR)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -32,7 +32,7 @@ def override(name: str, parameters: dict[str, Any], **more: Any) -> Override:
         "app": None,
         "context": None,
         "configuration_id": None,
-        "strategy": Strategy.MERGE,
+        "strategy": MergeStrategy.MERGE,
         "priority": 0,
         "is_active": True,
         "created_at": START,
@@ -42,7 +42,7 @@ def override(name: str, parameters: dict[str, Any], **more: Any) -> Override:
 
 
 def test_the_request_stands_above_overrides_and_those_above_the_configuration() -> None:
-    found = effective(
+    found = compute_effective(
         {"temperature": 0.1, "top_p": 0.2, "seed": 1}, [override("a", {"top_p": 0.5, "seed": 2})], {"seed": 3}
     )
     assert found.parameters == {"temperature": 0.1, "top_p": 0.5, "seed": 3}
@@ -56,10 +56,10 @@ CHANGE = {"response_format": {"json_schema": {"schema": {"required": ["y"]}}, "t
 @pytest.mark.parametrize(
     ("strategy", "parameters", "sources"),
     [
-        (Strategy.REPLACE, CHANGE, {"response_format": "override a"}),
-        (Strategy.MERGE, {"seed": 1} | CHANGE, {"seed": "configuration", "response_format": "override a"}),
+        (MergeStrategy.REPLACE, CHANGE, {"response_format": "override a"}),
+        (MergeStrategy.MERGE, {"seed": 1} | CHANGE, {"seed": "configuration", "response_format": "override a"}),
         (
-            Strategy.DEEP_MERGE,
+            MergeStrategy.DEEP_MERGE,
             {
                 "seed": 1,
                 "response_format": {"json_schema": {"name": "a", "schema": {"type": "object", "required": ["y"]}}},
@@ -68,25 +68,27 @@ CHANGE = {"response_format": {"json_schema": {"schema": {"required": ["y"]}}, "t
         ),
     ],
 )
-def test_what_each_strategy_does(strategy: Strategy, parameters: dict[str, Any], sources: dict[str, str]) -> None:
+def test_what_each_strategy_does(strategy: MergeStrategy, parameters: dict[str, Any], sources: dict[str, str]) -> None:
     base = {"seed": 1, "response_format": SCHEMA}
-    found = effective(base, [override("a", CHANGE, strategy=strategy)], {})
-    assert found == Effective(parameters, sources)
+    found = compute_effective(base, [override("a", CHANGE, strategy=strategy)], {})
+    assert found == EffectiveParameters(parameters, sources)
     assert base == {"seed": 1, "response_format": SCHEMA}
 
 
-@pytest.mark.parametrize("strategy", Strategy)
-def test_null_takes_a_parameter_away(strategy: Strategy) -> None:
-    found = effective({"seed": 1}, [override("a", {"seed": None, "top_p": 0.5}, strategy=strategy)], {"top_p": None})
-    assert found == Effective({}, {})
+@pytest.mark.parametrize("strategy", MergeStrategy)
+def test_null_takes_a_parameter_away(strategy: MergeStrategy) -> None:
+    found = compute_effective(
+        {"seed": 1}, [override("a", {"seed": None, "top_p": 0.5}, strategy=strategy)], {"top_p": None}
+    )
+    assert found == EffectiveParameters({}, {})
 
 
 def test_a_null_inside_an_object_is_never_left_by_a_deep_merge() -> None:
     change = override(
-        "a", {"response_format": {"type": None, "strict": {"x": None, "y": 1}}}, strategy=Strategy.DEEP_MERGE
+        "a", {"response_format": {"type": None, "strict": {"x": None, "y": 1}}}, strategy=MergeStrategy.DEEP_MERGE
     )
-    assert effective({}, [change], {}).parameters == {"response_format": {"strict": {"y": 1}}}
-    assert effective({"response_format": "text"}, [change], {}).sources == {"response_format": "override a"}
+    assert compute_effective({}, [change], {}).parameters == {"response_format": {"strict": {"y": 1}}}
+    assert compute_effective({"response_format": "text"}, [change], {}).sources == {"response_format": "override a"}
 
 
 def test_priority_then_specificity_then_age_decides() -> None:
@@ -100,7 +102,7 @@ def test_priority_then_specificity_then_age_decides() -> None:
         override("high", {"seed": 6}, priority=1),
     ]
     for count in range(1, len(order) + 1):
-        assert effective({}, reversed(order[:count]), {}).parameters == {"seed": count}
+        assert compute_effective({}, reversed(order[:count]), {}).parameters == {"seed": count}
 
 
 NAMES = st.sampled_from(["temperature", "seed", "response_format", "stop"])
@@ -112,24 +114,24 @@ VALUES = st.recursive(
 PARAMETERS = st.dictionaries(NAMES, VALUES, max_size=4)
 
 
-@given(PARAMETERS, st.lists(st.tuples(PARAMETERS, st.sampled_from(Strategy)), max_size=4), PARAMETERS)
+@given(PARAMETERS, st.lists(st.tuples(PARAMETERS, st.sampled_from(MergeStrategy)), max_size=4), PARAMETERS)
 def test_every_value_has_a_source_and_none_is_null(
-    base: dict[str, Any], layers: list[tuple[dict[str, Any], Strategy]], request: dict[str, Any]
+    base: dict[str, Any], layers: list[tuple[dict[str, Any], MergeStrategy]], request: dict[str, Any]
 ) -> None:
     stack = [override(str(n), p, strategy=s, priority=n) for n, (p, s) in enumerate(layers)]
-    found = effective(base, stack, request)
+    found = compute_effective(base, stack, request)
     assert found.parameters.keys() == found.sources.keys()
     assert None not in found.parameters.values()
     for name, value in request.items():
         assert found.parameters.get(name) == value
-    assert effective(found.parameters, [], {}).parameters == found.parameters
+    assert compute_effective(found.parameters, [], {}).parameters == found.parameters
 
 
 def test_unsupported_parameters_are_named_or_left_out_never_passed() -> None:
-    found = Effective({"seed": 1, "top_p": 0.5}, {"seed": "override a", "top_p": "request"}, ("seed",))
+    found = EffectiveParameters({"seed": 1, "top_p": 0.5}, {"seed": "override a", "top_p": "request"}, ("seed",))
     with pytest.raises(InvalidInput, match=r"m does not take seed.*override a"):
-        settled(found, "refuse", "m")
-    done = settled(found, "drop", "m")
+        drop_unsupported(found, "refuse", "m")
+    done = drop_unsupported(found, "drop", "m")
     assert (done.parameters, dict(done.dropped), done.unsupported) == ({"top_p": 0.5}, {"seed": 1}, ())
 
 
@@ -199,7 +201,7 @@ def test_change_switch_off_and_delete(house: House) -> None:
     made = house.overrides.create(AMIRA, OverrideDraft("a", {"seed": None, "top_p": 0.1}, priority=3))
     assert made.parameters == {"seed": None, "top_p": 0.1}
     changed = house.overrides.update(AMIRA, made.id, OverrideDraft("b", {"top_p": 0.2}, strategy="deep_merge"))
-    assert (changed.name, changed.strategy, changed.priority) == ("b", Strategy.DEEP_MERGE, 0)
+    assert (changed.name, changed.strategy, changed.priority) == ("b", MergeStrategy.DEEP_MERGE, 0)
     assert [o.name for o in house.overrides.matching(AMIRA, "x", None, one.id)] == ["b"]
     house.overrides.set_active(AMIRA, made.id, False)
     assert house.overrides.matching(AMIRA, "x", None, one.id) == []

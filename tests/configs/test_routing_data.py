@@ -7,7 +7,7 @@ import pytest
 
 from lib.access.permissions import OPERATOR
 from lib.configs.configurations import Configurations
-from lib.configs.routing import Deadlines, Deployment, Routing, Strategy
+from lib.configs.routing import Deadlines, Deployment, Routing, RoutingStrategy
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import Conflict, InvalidInput
@@ -29,7 +29,7 @@ WHOLE = {
 def test_a_routing_is_read_and_written_back_without_its_defaults() -> None:
     routing = Routing.from_record(WHOLE)
     assert routing.deployments == (Deployment("a", "m1", 2),)
-    assert (routing.strategy, routing.deadlines) == (Strategy.LEAST_BUSY, Deadlines(first_token_s=10))
+    assert (routing.strategy, routing.deadlines) == (RoutingStrategy.LEAST_BUSY, Deadlines(first_token_s=10))
     assert json.loads(json.dumps(routing.to_record())) == WHOLE
     assert (Routing.from_record({}), Routing().to_record()) == (Routing(), {})
 

@@ -315,7 +315,7 @@ def test_an_export_is_ones_own_and_is_noted(rig: TalkRig) -> None:
     with pytest.raises(NotFound):
         rig.services.conversation_exchange.export(JONAS, [talk.id], Form.JSON)
     assert json.loads(rig.services.conversation_exchange.export(JONAS, None, Form.JSON))["conversations"] == []
-    from lib.access.audit import Asked
+    from lib.access.audit import AuditCriteria
 
-    entries = rig.services.audit.page(AMIRA, Asked()).entries
+    entries = rig.services.audit.page(AMIRA, AuditCriteria()).entries
     assert ("conversation.export", "json") in {(entry.action, entry.subject) for entry in entries}

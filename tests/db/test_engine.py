@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from lib.clock import new_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
-from lib.db.failures import explain
+from lib.db.failures import explain_message
 from lib.db.tables import ledger_clock, processes
 from lib.errors import InstallationError
 
@@ -58,11 +58,11 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path, damage: byt
 
 
 def test_what_an_operator_can_repair_is_a_sentence() -> None:
-    assert "full" in str(explain("database or disk is full", "x.db"))
-    assert "can't be written" in str(explain("attempt to write a readonly database", "x.db"))
-    assert "busy" in str(explain("database is locked", "x.db"))
-    assert "does not answer" in str(explain("connection failed: Connection refused", "x"))
-    assert explain("no such table: nonsense", "x.db") is None
+    assert "full" in str(explain_message("database or disk is full", "x.db"))
+    assert "can't be written" in str(explain_message("attempt to write a readonly database", "x.db"))
+    assert "busy" in str(explain_message("database is locked", "x.db"))
+    assert "does not answer" in str(explain_message("connection failed: Connection refused", "x"))
+    assert explain_message("no such table: nonsense", "x.db") is None
     with pytest.raises(InstallationError, match="DATABASE_URL"):
         Store("this is no url")
 

@@ -34,8 +34,8 @@ def test_an_empty_database_is_brought_to_the_newest_schema(
         url = new_database(request.getfixturevalue("postgres_server"), f"t{uuid.uuid4().hex}")
     store = Store(url)
     assert not schema.is_current(store)
-    assert schema.upgrade(store) == list(schema.revisions())
-    assert schema.revisions()[-1] == migrate.scripts().get_current_head()
+    assert schema.upgrade(store) == list(schema.list_revisions())
+    assert schema.list_revisions()[-1] == migrate.load_scripts().get_current_head()
     assert schema.is_current(store)
     store.dispose()
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 
 from lib.access.master_key import MasterKey
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.engine import Store
 from lib.db.keyring import Key, read_file, write_file
 from lib.db.tables import providers, vault_keys
@@ -143,7 +143,7 @@ def test_only_those_who_may_rotate(store: Store, settings: Settings) -> None:
     key = MasterKey(opened(store, settings))
     for deed in (key.rotate, key.state):
         with pytest.raises(PermissionDenied):
-            deed(actor_for("u", "dev", Role.DEVELOPER))
+            deed(make_actor("u", "dev", Role.DEVELOPER))
 
 
 @pytest.mark.feature("CFG-6")

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select
 
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.calls.closing import take_sequence
 from lib.clock import id_at
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads
 from lib.demo import Demo, demo_user_names
-from lib.demo.year import blocks
+from lib.demo.year import draw_blocks
 from lib.errors import Conflict, PermissionDenied
 from lib.providers.chunks import Usage
 from lib.providers.price_book import PriceBook
@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)
 
 def drawn(calls: int = 3000, seed: int = 7) -> list[dict[str, Any]]:
     found = []
-    for block in blocks(calls, seed, NOW, PriceBook()):
+    for block in draw_blocks(calls, seed, NOW, PriceBook()):
         for values in zip(*block.values(), strict=True):
             row = dict(zip(block, values, strict=True))
             moments = {name: datetime.fromisoformat(row[name]).replace(tzinfo=UTC) for name in MOMENTS}
@@ -115,9 +115,9 @@ def test_loading_marks_every_row_and_removing_leaves_only_the_live_ones(store: S
     live = drawn(1)[-1] | {"batch_id": None, "id": "00000000-0000-7000-8000-000000000001"}
     with store.write() as connection:
         connection.execute(insert(usage_logs), [live | {"change_seq": take_sequence(connection, 1)}])
-    assert not demo.present()
+    assert not demo.is_present()
     assert demo.load(OPERATOR, 6000, progress=lambda done, total: steps.append((done, total))) == 6000
-    assert demo.present()
+    assert demo.is_present()
     assert steps[-1] == (6000, 6000)
     assert len(steps) > 1
     with store.read() as connection:
@@ -128,7 +128,7 @@ def test_loading_marks_every_row_and_removing_leaves_only_the_live_ones(store: S
         assert connection.execute(select(func.count()).select_from(usage_payloads)).scalar_one() == 400
     assert newest == clock["change_seq"] == rows_in
     assert demo.remove(OPERATOR) == 6000
-    assert not demo.present()
+    assert not demo.is_present()
     with store.read() as connection:
         assert list(connection.scalars(select(usage_logs.c.id))) == [live["id"]]
         assert connection.execute(select(func.count()).select_from(usage_payloads)).scalar_one() == 0
@@ -138,7 +138,7 @@ def test_loading_marks_every_row_and_removing_leaves_only_the_live_ones(store: S
 @pytest.mark.feature("SET-5")
 def test_it_is_loaded_once_and_only_by_a_super_admin(store: Store) -> None:
     demo = Demo(store)
-    developer = actor_for("u", "jonas", Role.MASTER_DEVELOPER)
+    developer = make_actor("u", "jonas", Role.MASTER_DEVELOPER)
     with pytest.raises(PermissionDenied):
         demo.load(developer, 10)
     with pytest.raises(PermissionDenied):
@@ -158,7 +158,7 @@ def test_a_load_that_is_cut_off_leaves_nothing(store: Store) -> None:
 
     with pytest.raises(PageLeft):
         Demo(store).load(OPERATOR, calls=6_000, progress=leave)
-    assert not Demo(store).present()
+    assert not Demo(store).is_present()
     assert Demo(store).load(OPERATOR, calls=100) == 100
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from lib.access.audit import Asked
+from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR
 from lib.clock import new_id, utc_now
 from lib.db.tables import experiment_cells, experiments, usage_logs
 from lib.errors import Conflict, InvalidInput, NotFound
-from lib.experiments.asking import Asking
-from lib.experiments.experiment import CellState, Experiment, State
-from lib.experiments.plan import Candidate, Draft
+from lib.experiments.cell_requests import CellRequests
+from lib.experiments.experiment import CellState, Experiment, ExperimentState
+from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.prompts.template import VersionDraft
 from lib.services import Services
 from lib.settings import Settings
@@ -47,7 +47,7 @@ def configuration(services: Services, script: str) -> str:
     return services.configurations.create(AMIRA, slug=slug, app="tests", provider="scripted", model=script).slug
 
 
-def run(services: Services, draft: Draft) -> Experiment:
+def run(services: Services, draft: ExperimentDraft) -> Experiment:
     made = services.experiments.create(AMIRA, draft)
     services.experiments.start(AMIRA, made)
     return services.experiments.wait(AMIRA, made, CEILING_S)
@@ -66,8 +66,8 @@ def test_a_template_is_run_over_a_table_and_every_cell_is_a_call(rig: Rig, servi
     echo = configuration(services, "echo+usage:1000,100+priced")
     candidates = [services.experiments.candidate(AMIRA, echo, "where", version) for version in (1, "draft")]
     scorers = [{"kind": "exact"}, {"kind": "similarity"}]
-    done = run(services, Draft("Cities", candidates, ROWS, scorers, parallel=2))
-    assert (done.state, done.cells) == (State.DONE, {CellState.DONE: 4})
+    done = run(services, ExperimentDraft("Cities", candidates, ROWS, scorers, parallel=2))
+    assert (done.state, done.cells) == (ExperimentState.DONE, {CellState.DONE: 4})
     assert done.spent_nano_usd == 4 * 3_500_000
     lines = services.experiments.lines(AMIRA, done.id)
     assert [[cell.answer for cell in line.cells] for line in lines] == [
@@ -91,14 +91,16 @@ def test_a_model_judges_by_a_rubric_in_a_call_of_its_own(rig: Rig, services: Ser
     vague = configuration(services, "say:who knows")
     echo = configuration(services, "echo")
     scorer = {"kind": "judge", "configuration": judge, "rubric": "Is it right?"}
-    done = run(services, Draft("Judged", [Candidate(echo)], PROMPTS[:1], [scorer]))
+    done = run(services, ExperimentDraft("Judged", [Candidate(echo)], PROMPTS[:1], [scorer]))
     (cell,) = services.experiments.lines(AMIRA, done.id)[0].cells
     assert (cell.scores, cell.notes) == ({"judge": 0.7}, {"judge": "close"})
     (row,) = rig.rows(str(cell.judge_call_id))
     assert (row["origin"], row["tags"]) == ("system", {"experiment": done.id, "experiment_role": "judge"})
     asked = services.calls.view(AMIRA, str(cell.judge_call_id)).messages[-1]["content"]
     assert '"rubric": "Is it right?", "question": "word 0", "expected": "word 0", "answer": "word 0"' in asked
-    unsure = run(services, Draft("Vague", [Candidate(echo)], PROMPTS[:1], [scorer | {"configuration": vague}]))
+    unsure = run(
+        services, ExperimentDraft("Vague", [Candidate(echo)], PROMPTS[:1], [scorer | {"configuration": vague}])
+    )
     (standing,) = services.experiments.standings(AMIRA, unsure.id)
     assert (standing.scores["judge"].value, standing.scores["judge"].count) == (None, 0)
 
@@ -108,7 +110,7 @@ def test_what_answers_cost_is_apart_from_what_judging_them_cost(services: Servic
     cheap = configuration(services, "echo+usage:100,10+priced")
     dear = configuration(services, "echo+usage:1000,100+priced")
     scorer = {"kind": "judge", "configuration": judge, "rubric": "Is it right?"}
-    done = run(services, Draft("Costs", [Candidate(cheap), Candidate(dear)], PROMPTS[:2], [scorer]))
+    done = run(services, ExperimentDraft("Costs", [Candidate(cheap), Candidate(dear)], PROMPTS[:2], [scorer]))
     first, second = services.experiments.standings(AMIRA, done.id)
     assert [one.answer_cost_nano_usd for one in (first, second)] == [2 * 350_000, 2 * 3_500_000]
     assert [one.answer_cost_of_thousand for one in (first, second)] == [350_000_000, 3_500_000_000]
@@ -121,8 +123,8 @@ def test_what_answers_cost_is_apart_from_what_judging_them_cost(services: Servic
 
 def test_a_failed_call_is_a_failed_cell_and_can_be_asked_again(services: Services) -> None:
     slug = configuration(services, "error:401")
-    done = run(services, Draft("Fails", [Candidate(slug)], PROMPTS[:2], [{"kind": "exact"}]))
-    assert (done.state, done.cells) == (State.DONE, {CellState.FAILED: 2})
+    done = run(services, ExperimentDraft("Fails", [Candidate(slug)], PROMPTS[:2], [{"kind": "exact"}]))
+    assert (done.state, done.cells) == (ExperimentState.DONE, {CellState.FAILED: 2})
     (standing,) = services.experiments.standings(AMIRA, done.id)
     assert (standing.failed, standing.scores["exact"].value) == (2, None)
     fixed = services.configurations.get(AMIRA, slug)
@@ -133,7 +135,7 @@ def test_a_failed_call_is_a_failed_cell_and_can_be_asked_again(services: Service
 
 def test_a_quote_brackets_what_it_costs(services: Services) -> None:
     slug = configuration(services, "echo+priced")
-    draft = Draft("Quoted", [Candidate(slug)], PROMPTS, [{"kind": "exact"}])
+    draft = ExperimentDraft("Quoted", [Candidate(slug)], PROMPTS, [{"kind": "exact"}])
     quote = services.experiments.quote(AMIRA, draft)
     spent = run(services, draft).spent_nano_usd
     assert quote.calls == 6
@@ -141,22 +143,22 @@ def test_a_quote_brackets_what_it_costs(services: Services) -> None:
     assert quote.high_nano is not None
     assert spent is not None
     assert 0 < quote.low_nano <= spent <= quote.high_nano
-    unknown = Draft("?", [Candidate(configuration(services, "echo+unpriced"))], PROMPTS)
+    unknown = ExperimentDraft("?", [Candidate(configuration(services, "echo+unpriced"))], PROMPTS)
     quote = services.experiments.quote(AMIRA, unknown)
     assert (quote.low_nano, quote.high_nano, quote.unpriced) == (None, None, ("echo+unpriced",))
     with pytest.raises(InvalidInput, match=r"A cap can.t be kept\. echo\+unpriced has no known price"):
-        services.experiments.create(AMIRA, Draft("?", unknown.candidates, PROMPTS, cap_nano_usd=10**9))
+        services.experiments.create(AMIRA, ExperimentDraft("?", unknown.candidates, PROMPTS, cap_nano_usd=10**9))
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_a_cap_is_never_passed(services: Services, parallel: int) -> None:
     slug = configuration(services, "lorem:40+priced+wait:20ms")
-    one = services.experiments.quote(AMIRA, Draft("x", [Candidate(slug)], PROMPTS[:1])).high_nano
+    one = services.experiments.quote(AMIRA, ExperimentDraft("x", [Candidate(slug)], PROMPTS[:1])).high_nano
     assert one is not None
     cap = one + one // 100
     rows = [{"prompt": f"word {n}"} for n in range(200)]
-    done = run(services, Draft("Capped", [Candidate(slug)], rows, parallel=parallel, cap_nano_usd=cap))
-    assert (done.state, done.reason) == (State.CAPPED, "The next call might pass the cap.")
+    done = run(services, ExperimentDraft("Capped", [Candidate(slug)], rows, parallel=parallel, cap_nano_usd=cap))
+    assert (done.state, done.reason) == (ExperimentState.CAPPED, "The next call might pass the cap.")
     assert done.spent_nano_usd is not None
     assert 0 < done.spent_nano_usd <= cap
     assert 0 < done.cells[CellState.DONE] < 200
@@ -165,7 +167,7 @@ def test_a_cap_is_never_passed(services: Services, parallel: int) -> None:
 
 def test_under_a_cap_every_call_sends_a_ceiling(rig: Rig, services: Services) -> None:
     slug = configuration(services, "echo+priced")
-    done = run(services, Draft("Capped", [Candidate(slug)], PROMPTS[:1], cap_nano_usd=10**9))
+    done = run(services, ExperimentDraft("Capped", [Candidate(slug)], PROMPTS[:1], cap_nano_usd=10**9))
     (cell,) = services.experiments.lines(AMIRA, done.id)[0].cells
     assert rig.rows(str(cell.call_id))[0]["parameters"] == {"max_tokens": 4096}
 
@@ -173,8 +175,8 @@ def test_under_a_cap_every_call_sends_a_ceiling(rig: Rig, services: Services) ->
 def test_a_budget_that_says_no_stops_it_and_nothing_is_lost(services: Services) -> None:
     slug = configuration(services, "echo+priced")
     made = services.budgets.create(AMIRA, scope="configuration", subject=slug, period="day", limit_nano=1)
-    stopped = run(services, Draft("Poor", [Candidate(slug)], PROMPTS[:3], parallel=1))
-    assert (stopped.state, stopped.cells) == (State.STOPPED, {CellState.WAITING: 3})
+    stopped = run(services, ExperimentDraft("Poor", [Candidate(slug)], PROMPTS[:3], parallel=1))
+    assert (stopped.state, stopped.cells) == (ExperimentState.STOPPED, {CellState.WAITING: 3})
     assert "budget" in stopped.reason
     services.budgets.delete(AMIRA, made.budget.id)
     services.experiments.start(AMIRA, stopped.id)
@@ -183,7 +185,9 @@ def test_a_budget_that_says_no_stops_it_and_nothing_is_lost(services: Services) 
 
 def test_stop_keeps_what_has_an_answer_and_it_goes_on_there(services: Services) -> None:
     fast, silent = configuration(services, "echo"), configuration(services, "silent")
-    made = services.experiments.create(AMIRA, Draft("Slow", [Candidate(fast), Candidate(silent)], PROMPTS[:3]))
+    made = services.experiments.create(
+        AMIRA, ExperimentDraft("Slow", [Candidate(fast), Candidate(silent)], PROMPTS[:3])
+    )
     services.experiments.start(AMIRA, made)
     with pytest.raises(Conflict, match="at work"):
         services.experiments.start(AMIRA, made)
@@ -192,7 +196,7 @@ def test_stop_keeps_what_has_an_answer_and_it_goes_on_there(services: Services) 
     until(lambda: services.experiments.get(AMIRA, made).cells == {CellState.DONE: 3, CellState.ASKED: 3})
     services.experiments.stop(AMIRA, made)
     stopped = services.experiments.wait(AMIRA, made, CEILING_S)
-    assert stopped.state is State.STOPPED
+    assert stopped.state is ExperimentState.STOPPED
     before = [line.cells[0].call_id for line in services.experiments.lines(AMIRA, made)]
     found = services.configurations.get(AMIRA, silent)
     services.configurations.update(AMIRA, found.id, found.revision, model="echo")
@@ -204,7 +208,9 @@ def test_stop_keeps_what_has_an_answer_and_it_goes_on_there(services: Services) 
 def test_after_a_kill_it_goes_on_with_answers_that_came_and_counts_what_was_spent(rig: Rig, services: Services) -> None:
     """As a kill leaves it: a call that ended and was not noted, one that was cut, and cells never asked."""
     slug = configuration(services, "echo+usage:1000,100+priced")
-    made = services.experiments.create(AMIRA, Draft("Killed", [Candidate(slug)], PROMPTS[:3], [{"kind": "exact"}]))
+    made = services.experiments.create(
+        AMIRA, ExperimentDraft("Killed", [Candidate(slug)], PROMPTS[:3], [{"kind": "exact"}])
+    )
     answered = services.calls.run(rig.request("say:word 0+usage:1000,100+priced")).call_id
     cut = services.calls.run(rig.request("lorem:9+cut:2+usage-first+usage:1000,0+priced")).call_id
     cells, here = experiment_cells.c, experiment_cells.c.experiment_id == made
@@ -222,7 +228,7 @@ def test_after_a_kill_it_goes_on_with_answers_that_came_and_counts_what_was_spen
     assert services.experiments.get(AMIRA, made).is_lost
     services.experiments.start(AMIRA, made)
     done = services.experiments.wait(AMIRA, made, CEILING_S)
-    assert (done.state, done.cells) == (State.DONE, {CellState.DONE: 3})
+    assert (done.state, done.cells) == (ExperimentState.DONE, {CellState.DONE: 3})
     lines = services.experiments.lines(AMIRA, made)
     assert lines[0].cells[0].call_id == answered
     assert [line.cells[0].scores for line in lines] == [{"exact": 1.0}] * 3
@@ -238,13 +244,13 @@ def test_closing_the_process_stops_it_cleanly(settings: Settings) -> None:
 
     rig = Rig(settings)
     slug = configuration(rig.services, "silent")
-    made = rig.services.experiments.create(AMIRA, Draft("Closed", [Candidate(slug)], PROMPTS[:2]))
+    made = rig.services.experiments.create(AMIRA, ExperimentDraft("Closed", [Candidate(slug)], PROMPTS[:2]))
     rig.services.experiments.start(AMIRA, made)
     until(lambda: rig.services.experiments.get(AMIRA, made).cells.get(CellState.ASKED) == 2)
     rig.services.close()
     again = service_root.build(settings)
     found = again.experiments.get(AMIRA, made)
-    assert (found.state, found.cells) == (State.STOPPED, {CellState.WAITING: 2})
+    assert (found.state, found.cells) == (ExperimentState.STOPPED, {CellState.WAITING: 2})
     again.close()
 
 
@@ -254,24 +260,28 @@ def test_rows_that_do_not_fill_the_template_are_told_before_anything_is_asked(se
     slug = configuration(services, "echo")
     candidate = services.experiments.candidate(AMIRA, slug, "where")
     with pytest.raises(InvalidInput, match=r"Row 1, where v1 · .*Missing: city. Row 2, .* And 1 more"):
-        services.experiments.create(AMIRA, Draft("x", [candidate], [{"town": str(n)} for n in range(6)]))
+        services.experiments.create(AMIRA, ExperimentDraft("x", [candidate], [{"town": str(n)} for n in range(6)]))
     with pytest.raises(InvalidInput, match=r"Row 2, .*n must be a number"):
-        services.experiments.create(AMIRA, Draft("x", [candidate], [{"city": "a", "n": ""}, {"city": "b", "n": "z"}]))
+        services.experiments.create(
+            AMIRA, ExperimentDraft("x", [candidate], [{"city": "a", "n": ""}, {"city": "b", "n": "z"}])
+        )
     with pytest.raises(InvalidInput, match="needs a column prompt"):
-        services.experiments.create(AMIRA, Draft("x", [Candidate(slug)], ROWS))
+        services.experiments.create(AMIRA, ExperimentDraft("x", [Candidate(slug)], ROWS))
     with pytest.raises(InvalidInput, match="stands twice"):
-        services.experiments.create(AMIRA, Draft("x", [candidate, candidate], ROWS))
+        services.experiments.create(AMIRA, ExperimentDraft("x", [candidate, candidate], ROWS))
     with pytest.raises(InvalidInput, match="different columns"):
-        services.experiments.create(AMIRA, Draft("x", [candidate], [{"city": "a"}, {"town": "b"}]))
+        services.experiments.create(AMIRA, ExperimentDraft("x", [candidate], [{"city": "a"}, {"town": "b"}]))
     with pytest.raises(NotFound):
-        services.experiments.create(AMIRA, Draft("x", [Candidate("nobody")], PROMPTS))
+        services.experiments.create(AMIRA, ExperimentDraft("x", [Candidate("nobody")], PROMPTS))
     assert services.experiments.list(AMIRA) == []
-    done = run(services, Draft("x", [candidate], [{"city": "a", "n": ""}]))
+    done = run(services, ExperimentDraft("x", [candidate], [{"city": "a", "n": ""}]))
     assert services.experiments.lines(AMIRA, done.id)[0].cells[0].answer == "a 3"
 
 
 def test_an_experiment_is_its_makers(services: Services) -> None:
-    made = services.experiments.create(AMIRA, Draft("Mine", [Candidate(configuration(services, "echo"))], PROMPTS))
+    made = services.experiments.create(
+        AMIRA, ExperimentDraft("Mine", [Candidate(configuration(services, "echo"))], PROMPTS)
+    )
     asks: list[Callable[[], Any]] = [
         lambda: services.experiments.get(JONAS, made),
         lambda: services.experiments.start(JONAS, made),
@@ -295,20 +305,22 @@ def test_the_winner_is_promoted_to_the_label_or_the_default(services: Services) 
     slug = configuration(services, "echo")
     candidates = [services.experiments.candidate(AMIRA, slug, "where"), Candidate(slug)]
     rows = [row | {"prompt": "x"} for row in ROWS]
-    done = run(services, Draft("Cities", candidates, rows, [{"kind": "exact"}]))
+    done = run(services, ExperimentDraft("Cities", candidates, rows, [{"kind": "exact"}]))
     services.experiments.promote(AMIRA, done.id, 0, "template")
     assert services.prompts.get(AMIRA, "where").labels["production"] == 1
     services.experiments.promote(AMIRA, done.id, 1, "configuration")
     assert services.configurations.default_for(AMIRA, "tests").slug == slug
     with pytest.raises(InvalidInput, match="no template"):
         services.experiments.promote(AMIRA, done.id, 1, "template")
-    told = {entry.action for entry in services.audit.page(OPERATOR, Asked()).entries}
+    told = {entry.action for entry in services.audit.page(OPERATOR, AuditCriteria()).entries}
     assert {"experiment.promote", "prompt.label", "configuration.default"} <= told
 
 
 def test_everything_is_exported_and_formulas_are_made_harmless(services: Services) -> None:
     slug = configuration(services, "echo+usage:1000,100+priced")
-    done = run(services, Draft("Out", [Candidate(slug)], [{"prompt": "=1+1", "expected": "x"}], [{"kind": "exact"}]))
+    done = run(
+        services, ExperimentDraft("Out", [Candidate(slug)], [{"prompt": "=1+1", "expected": "x"}], [{"kind": "exact"}])
+    )
     (line,) = csv.DictReader(io.StringIO(services.experiments.export(AMIRA, done.id, "csv").decode()))
     assert (line["input_prompt"], line["answer"], line["score_exact"]) == ("'=1+1", "'=1+1", "0.0")
     assert (line["cost_usd"], line["candidate"], line["state"]) == ("0.0035", slug, "done")
@@ -319,15 +331,15 @@ def test_everything_is_exported_and_formulas_are_made_harmless(services: Service
 def test_a_cell_that_fails_unexpectedly_says_so_and_the_others_are_asked(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = Asking.request
+    request = CellRequests.build_request
 
-    def fail_once(asking: Asking, candidate: Candidate, inputs: Any) -> Any:
-        if inputs["prompt"] == "word 1" and sys._getframe(1).f_code.co_name != "bounds":
+    def fail_once(asking: CellRequests, candidate: Candidate, inputs: Any) -> Any:
+        if inputs["prompt"] == "word 1" and sys._getframe(1).f_code.co_name != "compute_bounds":
             raise RecursionError
         return request(asking, candidate, inputs)
 
-    monkeypatch.setattr(Asking, "request", fail_once)
+    monkeypatch.setattr(CellRequests, "build_request", fail_once)
     slug = configuration(services, "echo")
-    done = run(services, Draft("Words", [Candidate(slug)], PROMPTS, [{"kind": "exact"}]))
-    assert (done.state, done.cells) == (State.DONE, {CellState.DONE: 5, CellState.FAILED: 1})
+    done = run(services, ExperimentDraft("Words", [Candidate(slug)], PROMPTS, [{"kind": "exact"}]))
+    assert (done.state, done.cells) == (ExperimentState.DONE, {CellState.DONE: 5, CellState.FAILED: 1})
     assert services.experiments.lines(AMIRA, done.id)[1].cells[0].error == "An unexpected error: RecursionError."

@@ -22,5 +22,5 @@ def test_what_is_in_no_such_encoding_is_refused_with_its_place() -> None:
 
 @pytest.mark.feature("PLAY-3")
 def test_a_template_holds_no_mark_and_plain_line_ends_whoever_saves_it() -> None:
-    row = VersionDraft("\ufeffone\r\ntwo", "\ufeffbe\rbrief").checked()
+    row = VersionDraft("\ufeffone\r\ntwo", "\ufeffbe\rbrief").to_columns()
     assert (row["text"], row["system_prompt"]) == ("one\ntwo", "be\nbrief")

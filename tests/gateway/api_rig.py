@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from lib import services as service_root
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.calls.calls import Calls
 from lib.gateway import health
 from lib.gateway.doors import Doors
@@ -43,7 +43,7 @@ class ApiRig:
 
     def person(self, name: str, role: Role) -> Actor:
         """Somebody with an account."""
-        return actor_for(self.services.users.create(OPERATOR, name, PASSWORD, role).id, name, role)
+        return make_actor(self.services.users.create(OPERATOR, name, PASSWORD, role).id, name, role)
 
     def key(self, actor: Actor, **more: Any) -> dict[str, str]:
         """The head of a request with a new key."""

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from starlette.applications import Starlette
 
 from lib import services as service_root
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.tables import usage_logs
 from lib.gateway import health
 from lib.gateway.doors import Doors
@@ -32,7 +32,7 @@ class Live:
     def __init__(self, services: Services, port: int, stack: ExitStack) -> None:
         self.services, self.port, self._stack = services, port, stack
         user = services.users.create(OPERATOR, "jonas", PASSWORD, Role.DEVELOPER)
-        self.jonas = actor_for(user.id, "jonas", Role.DEVELOPER)
+        self.jonas = make_actor(user.id, "jonas", Role.DEVELOPER)
         self.key, _ = services.api_keys.create(self.jonas, app="bot")
 
     @property

@@ -198,8 +198,8 @@ def test_a_new_installation_asks_for_its_code_and_guessing_it_is_slowed(settings
             form = {"name": USER, "password": PASSWORD, "again": PASSWORD}
             for n in range(20):
                 assert client.post("/setup", data=form | {"code": f"AAAA-BBBB-{n:04}"}).status_code == 400
-            assert client.post("/setup", data=form | {"code": services.setup.code()}).status_code == 429
-            assert services.setup.needed()
+            assert client.post("/setup", data=form | {"code": services.setup.read_code()}).status_code == 429
+            assert services.setup.is_needed()
     finally:
         root.use(None)
         services.close()
@@ -258,7 +258,7 @@ def test_a_lost_database_lets_nobody_in_and_ends_no_watch(
 
 async def _watched(services: Services, token: str, monkeypatch: pytest.MonkeyPatch, fail: Callable[..., None]) -> bool:
     """Whether a session's end reaches its socket after the watch has met a failing database."""
-    met, real = asyncio.Event(), services.sessions.revoked
+    met, real = asyncio.Event(), services.sessions.find_revoked
     loop = asyncio.get_running_loop()
 
     def fail_once(_tokens: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.settings import Settings
 from tests.gateway.live import PASSWORD, Live, live
 from tests.providers.wire import Wire, WireServer
@@ -123,7 +123,7 @@ def test_in_the_relay_ours_are_replaced_and_the_providers_own_travel(rig: Rig) -
 def test_nobody_elses_answer_and_none_that_is_not_kept_can_be_named(rig: Rig) -> None:
     items = references(first_answer(rig, stream=False))
     user = rig.live.services.users.create(OPERATOR, "mia", PASSWORD, Role.DEVELOPER)
-    others, _ = rig.live.services.api_keys.create(actor_for(user.id, "mia", Role.DEVELOPER), app="bot")
+    others, _ = rig.live.services.api_keys.create(make_actor(user.id, "mia", Role.DEVELOPER), app="bot")
     other_app, _ = rig.live.services.api_keys.create(rig.live.jonas, app="another")
     count = len(rig.chats.requests)
     unknown = [{"type": "item_reference", "id": "msg_01a22b6e-82ff-7000-9307-d78cd66fdff8"}]

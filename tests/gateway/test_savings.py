@@ -9,8 +9,8 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.calls.live import LiveCall
 from lib.gateway import answers
-from lib.one_turn import Turn, TurnTransport, turn_of
 from lib.settings import Settings
+from lib.write_coalescing import CoalescingTransport, WriteCoalescer, get_coalescer
 from tests.gateway.live import live
 
 
@@ -33,7 +33,7 @@ class Transport:
 
 def test_what_is_written_in_a_turn_leaves_at_its_end() -> None:
     async def go() -> None:
-        one, other, turn = Transport(), Transport(), turn_of(asyncio.get_running_loop())
+        one, other, turn = Transport(), Transport(), get_coalescer(asyncio.get_running_loop())
         for transport, data in ((one, b"head"), (other, b"whole"), (one, b"body")):
             turn.write(transport, data)  # type: ignore[arg-type]
         assert not one.seen
@@ -48,7 +48,7 @@ def test_what_is_written_in_a_turn_leaves_at_its_end() -> None:
 
 def test_closing_sends_the_rest_first() -> None:
     async def go() -> None:
-        transport, turn = Transport(), turn_of(asyncio.get_running_loop())
+        transport, turn = Transport(), get_coalescer(asyncio.get_running_loop())
         turn.write(transport, b"last")  # type: ignore[arg-type]
         turn.close(transport)  # type: ignore[arg-type]
         assert (transport.seen, transport.closed) == ([b"last"], True)
@@ -62,7 +62,7 @@ def test_closing_sends_the_rest_first() -> None:
 def test_a_transport_may_be_written_to_this_way_alone() -> None:
     async def go() -> None:
         transport = Transport()
-        one = TurnTransport(transport, asyncio.get_running_loop())  # type: ignore[arg-type]
+        one = CoalescingTransport(transport, asyncio.get_running_loop())  # type: ignore[arg-type]
         one.write(b"head")
         one.write(b"body")
         assert (transport.seen, one.is_closing()) == ([], False)
@@ -81,7 +81,7 @@ def test_a_connection_that_can_not_be_written_to_does_not_keep_the_others_waitin
             self.closed = True
 
     async def go() -> None:
-        broken, other, turn = Broken(), Transport(), turn_of(asyncio.get_running_loop())
+        broken, other, turn = Broken(), Transport(), get_coalescer(asyncio.get_running_loop())
         for transport in (broken, other):
             turn.write(transport, b"data")  # type: ignore[arg-type]
         await asyncio.sleep(0)
@@ -91,9 +91,9 @@ def test_a_connection_that_can_not_be_written_to_does_not_keep_the_others_waitin
 
 
 def test_every_loop_has_its_own_turn_and_takes_it_along() -> None:
-    async def go() -> Turn:
-        assert turn_of(asyncio.get_running_loop()) is turn_of(asyncio.get_running_loop())
-        return turn_of(asyncio.get_running_loop())
+    async def go() -> WriteCoalescer:
+        assert get_coalescer(asyncio.get_running_loop()) is get_coalescer(asyncio.get_running_loop())
+        return get_coalescer(asyncio.get_running_loop())
 
     assert asyncio.run(go()) is not asyncio.run(go())
 

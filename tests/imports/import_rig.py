@@ -9,7 +9,7 @@ from sqlalchemy import select
 from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
-from lib.imports import Batch, Imports, Source, Wishes
+from lib.imports import ImportBatch, Imports, Source, Wishes
 from lib.providers.price_book import PriceBook
 
 DATA = Path(__file__).parent / "data"
@@ -30,7 +30,7 @@ def given(text: str, name: str = "given.csv") -> Source:
     return Source(io.BytesIO(text.encode()), name)
 
 
-def brought(store: Store, file: Source, **wishes: Any) -> tuple[Batch, list[dict[str, Any]]]:
+def brought(store: Store, file: Source, **wishes: Any) -> tuple[ImportBatch, list[dict[str, Any]]]:
     """The batch of an import and its rows, the oldest first."""
     batch = service(store).run(OPERATOR, file, Wishes(**wishes))
     return batch, rows_of(store, batch.id)

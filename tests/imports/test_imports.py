@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from lib.access.audit import Asked, Audit
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.audit import Audit, AuditCriteria
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.calls.activity import Activity
 from lib.calls.activity_filter import ActivityFilter
 from lib.calls.repricing import Range, Repricing
@@ -101,7 +101,7 @@ def test_an_import_that_is_cut_off_leaves_nothing(store: Store) -> None:
 
 
 def test_it_is_for_super_admins_and_noted(store: Store) -> None:
-    developer = actor_for("u", "jonas", Role.MASTER_DEVELOPER)
+    developer = make_actor("u", "jonas", Role.MASTER_DEVELOPER)
     for refused in (
         lambda: service(store).preview(developer, source("litellm.csv")),
         lambda: service(store).run(developer, source("litellm.csv")),
@@ -112,7 +112,7 @@ def test_it_is_for_super_admins_and_noted(store: Store) -> None:
             refused()
     batch, _ = brought(store, source("litellm.csv"))
     service(store).undo(OPERATOR, batch.id)
-    entries = Audit(store).page(OPERATOR, Asked()).entries
+    entries = Audit(store).page(OPERATOR, AuditCriteria()).entries
     assert [entry.action for entry in entries] == ["import.undo", "import.done", "import.begin"]
     assert entries[1].detail["rows"] == 4
 

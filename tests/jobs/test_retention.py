@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from lib.access.audit import Asked, Audit
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.audit import Audit, AuditCriteria
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.clock import new_id, utc_now
 from lib.db import installation
 from lib.db.engine import Store
 from lib.db.tables import audit_log, ledger_clock, login_failures, sessions, usage_logs, usage_payloads
 from lib.errors import Conflict, InvalidInput, PermissionDenied
 from lib.jobs import retention as module
-from lib.jobs.lease import Lease
+from lib.jobs.lease import JobLease
 from lib.jobs.retention import Days, Deleted, Retention
 from lib.jobs.scheduler import EVERY, Scheduler
 from lib.settings import PROJECT
@@ -51,7 +51,7 @@ def test_the_default_keeps_everything(store: Store) -> None:
     assert retention.run(OPERATOR) == Deleted()
     assert retention.run_if_due(lambda: True) is None
     assert (count(store, usage_logs), count(store, usage_payloads)) == (7, 7)
-    assert not Audit(store).page(OPERATOR, Asked(actions=("retention.run",))).count
+    assert not Audit(store).page(OPERATOR, AuditCriteria(actions=("retention.run",))).count
 
 
 def test_words_leave_and_calls_stay(store: Store) -> None:
@@ -80,7 +80,7 @@ def test_calls_leave_in_batches_with_their_words_and_raise_the_epoch_once(
     assert retention.run(OPERATOR) == Deleted(calls=5)
     assert (count(store, usage_logs), count(store, usage_payloads)) == (2, 2)
     assert epoch(store) == before + 1
-    (entry,) = Audit(store).page(OPERATOR, Asked(actions=("retention.run",))).entries
+    (entry,) = Audit(store).page(OPERATOR, AuditCriteria(actions=("retention.run",))).entries
     assert entry.detail == {"words": 0, "calls": 5, "metrics": 0, "audit": 0, "sign_ins": 0}
     last = retention.last_run(OPERATOR)
     assert last is not None
@@ -160,7 +160,7 @@ def test_a_run_killed_in_the_middle_is_made_up_for(store: Store, database_url: s
 
 
 def test_only_super_admins_decide(store: Store) -> None:
-    retention, developer = Retention(store), actor_for("u", "li", Role.MASTER_DEVELOPER)
+    retention, developer = Retention(store), make_actor("u", "li", Role.MASTER_DEVELOPER)
     deeds = (retention.days, retention.preview, retention.last_run, retention.run)
     for deed in deeds:
         with pytest.raises(PermissionDenied, match="change what is kept"):
@@ -202,7 +202,7 @@ def test_one_of_two_processes_runs_a_job(store: Store) -> None:
 
 
 def test_a_lease_is_one_processs_until_it_runs_out(store: Store) -> None:
-    first, second = Lease(store, "x", "first"), Lease(store, "x", "second")
+    first, second = JobLease(store, "x", "first"), JobLease(store, "x", "second")
     assert first.take()
     assert not second.take()
     assert first.renew()
@@ -212,7 +212,7 @@ def test_a_lease_is_one_processs_until_it_runs_out(store: Store) -> None:
     assert second.take()
     assert not first.renew()
     first.done(timedelta(0))
-    assert not Lease(store, "x", "third").take()
+    assert not JobLease(store, "x", "third").take()
 
 
 def test_a_job_that_fails_does_not_stop_the_others(store: Store) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select
 
 from lib import services as service_root
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.db.tables import usage_logs
 from lib.knowledge.chunking import Chunking
 from lib.knowledge.documents import About, Document
@@ -27,7 +27,7 @@ class KnowledgeRig:
         """Somebody with an account."""
         self.services.users.create(OPERATOR, name, "correct horse battery", role)
         user = next(one for one in self.services.users.list(OPERATOR) if one.name == name)
-        return actor_for(user.id, name, role)
+        return make_actor(user.id, name, role)
 
     def collection(self, actor: Actor, name: str, model: str = MODEL, **more: Any) -> str:
         """A collection's id."""

@@ -10,7 +10,7 @@ from lib.errors import InvalidInput, NotFound
 from lib.knowledge.answers import NOT_IN_SOURCES, check
 from lib.knowledge.quoting import message_of, taken_apart
 from lib.knowledge.search import Hit
-from lib.playground.question import Question, question_of
+from lib.playground.question import PlaygroundQuestion, rebuild_question
 from lib.playground.run import Pane
 from tests.knowledge.knowledge_rig import KnowledgeRig
 
@@ -145,7 +145,7 @@ def test_panes_of_the_playground_take_passages_along(rig: KnowledgeRig) -> None:
     for slug in ("one", "two"):
         configured(rig, slug, "say:The boiler every four weeks [1].")
     playground = rig.services.playground
-    question = Question("How often is the boiler descaled?", "Be short.", collections=(rig.id,))
+    question = PlaygroundQuestion("How often is the boiler descaled?", "Be short.", collections=(rig.id,))
     run_id = playground.start(rig.amira, question, [Pane("one"), Pane("two")])
     for pane in playground.open(rig.amira, run_id).panes:
         view = rig.services.calls.wait(rig.amira, str(pane.call_id))
@@ -153,7 +153,7 @@ def test_panes_of_the_playground_take_passages_along(rig: KnowledgeRig) -> None:
         assert system["content"] == "Be short.", "what was found never stands in the system role"
         apart = taken_apart(user["content"])
         assert (apart.question, apart.sources[0].text) == (question.prompt, "The boiler is descaled every four weeks.")
-        again = question_of(view)
+        again = rebuild_question(view)
         assert again is not None
         assert again.content == user["content"], "asked again, it reads the same passages"
     with pytest.raises(NotFound):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.access.audit import Asked
+from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR, Role
 from lib.jobs.retention import Days
 from lib.settings import Settings
@@ -82,7 +82,7 @@ def test_the_master_key_is_rotated_after_a_question(visitor: Visitor) -> None:
     assert before in words(visitor.open("access"))
     press_last(visitor.draw("lib.ui.data_settings.rotate_dialog"), "Rotate key")
     assert visitor.services.master_key.state(OPERATOR).key_id != before
-    page = visitor.services.audit.page(OPERATOR, Asked(actions=("key.rotate",)))
+    page = visitor.services.audit.page(OPERATOR, AuditCriteria(actions=("key.rotate",)))
     assert [(entry.user_name, entry.detail) for entry in page.entries] == [("amira", {"secrets": 1})]
 
 

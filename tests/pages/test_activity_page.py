@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.access.permissions import Role, actor_for
+from lib.access.permissions import Role, make_actor
 from lib.settings import Settings
 from tests.calls.activity_rig import JONAS, account, log, opened
 from tests.pages.visitor import Visitor, press, run, words
@@ -23,8 +23,8 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 
 def own(visitor: Visitor, **values: Any) -> str:
-    (user_id,) = (user.id for user in visitor.services.users.list(actor_for(None, "", Role.SUPER_ADMIN)))
-    return log(visitor.services.store, actor_for(user_id, "amira", Role.DEVELOPER), **values)
+    (user_id,) = (user.id for user in visitor.services.users.list(make_actor(None, "", Role.SUPER_ADMIN)))
+    return log(visitor.services.store, make_actor(user_id, "amira", Role.DEVELOPER), **values)
 
 
 def said(page: AppTest) -> str:

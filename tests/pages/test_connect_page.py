@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.calls.activity_filter import ActivityFilter
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, run, words
@@ -26,7 +26,7 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 def amira(visitor: Visitor) -> Actor:
     user = next(user for user in visitor.services.users.list(OPERATOR) if user.name == "amira")
-    return actor_for(user.id, user.name, user.role)
+    return make_actor(user.id, user.name, user.role)
 
 
 def code(page: AppTest) -> str:

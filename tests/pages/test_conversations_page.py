@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.conversations.conversation import Conversation
 from lib.db.tables import conversations, messages
 from lib.settings import Settings
@@ -26,7 +26,7 @@ class Talker(Visitor):
     def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(settings, monkeypatch, Role.DEVELOPER)
         user = next(user for user in self.services.users.list(OPERATOR) if user.name == "amira")
-        self.actor = actor_for(user.id, "amira", Role.DEVELOPER)
+        self.actor = make_actor(user.id, "amira", Role.DEVELOPER)
         self.services.providers.create(OPERATOR, name="scripted", kind="scripted")
         self.configure("echo", "echo")
 

@@ -30,7 +30,7 @@ def test_one_button_fills_an_empty_dashboard(visitor: Visitor, monkeypatch: pyte
     page = visitor.open("dashboard")
     assert "No calls yet" in words(page)
     page = press(page, "Load sample data")
-    assert visitor.services.demo.present()
+    assert visitor.services.demo.is_present()
     assert "Sample data is loaded" in words(page)
     assert [button.label for button in page.button] == ["Remove sample data"]
     assert {"Top apps", "Top models", "Last failures"} <= {element.value for element in page.subheader}
@@ -45,7 +45,7 @@ def test_removing_asks_first(visitor: Visitor) -> None:
     visitor.services.demo.load(OPERATOR, 100)
     page = visitor.open("dashboard")
     press(page, "Remove sample data")
-    assert visitor.services.demo.present()
+    assert visitor.services.demo.is_present()
 
 
 @pytest.mark.feature("SET-5")

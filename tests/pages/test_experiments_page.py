@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
-from lib.experiments.experiment import State
-from lib.experiments.plan import Candidate, Draft
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
+from lib.experiments.experiment import ExperimentState
+from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.prompts.template import VersionDraft
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, press_last, run, words
@@ -29,7 +29,7 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 
 def amira(visitor: Visitor) -> Actor:
-    return actor_for(visitor.services.users.list(OPERATOR)[0].id, "amira", Role.SUPER_ADMIN)
+    return make_actor(visitor.services.users.list(OPERATOR)[0].id, "amira", Role.SUPER_ADMIN)
 
 
 def test_an_empty_page_says_what_an_experiment_is(visitor: Visitor) -> None:
@@ -54,7 +54,7 @@ def test_a_grid_is_quoted_and_started_and_the_winner_promoted(visitor: Visitor) 
     press_last(form, "Start experiment")
     service, person = visitor.services.experiments, amira(visitor)
     (made,) = service.list(person)
-    assert service.wait(person, made.id, 30).state is State.DONE
+    assert service.wait(person, made.id, 30).state is ExperimentState.DONE
     page = visitor.open("experiments", id=made.id)
     assert "4 of 4" in page.dataframe[0].value["cells"].iloc[0]
     standings = page.dataframe[1].value
@@ -71,22 +71,22 @@ def test_a_grid_is_quoted_and_started_and_the_winner_promoted(visitor: Visitor) 
 def test_what_is_missing_is_asked_by_going_on(visitor: Visitor) -> None:
     person, service = amira(visitor), visitor.services.experiments
     rows = [{"prompt": str(n)} for n in range(3)]
-    made = service.create(person, Draft("Numbers", [Candidate("echo")], rows))
+    made = service.create(person, ExperimentDraft("Numbers", [Candidate("echo")], rows))
     page = visitor.open("experiments")
     assert "○ not started" in page.dataframe[0].value["state"].iloc[0]
     press(page, "Start experiment")
-    assert service.wait(person, made, 30).state is State.DONE
+    assert service.wait(person, made, 30).state is ExperimentState.DONE
     assert "Start experiment" not in [button.label for button in visitor.open("experiments").button]
 
 
 def test_an_experiment_at_work_draws_all_of_itself_again(visitor: Visitor) -> None:
     """State, candidates and answers stand in one fragment: none of them can be older than the others."""
     person, service = amira(visitor), visitor.services.experiments
-    made = service.create(person, Draft("Numbers", [Candidate("echo")], [{"prompt": "one"}]))
+    made = service.create(person, ExperimentDraft("Numbers", [Candidate("echo")], [{"prompt": "one"}]))
     page = visitor.open("experiments")
     assert "○ not started" in page.dataframe[0].value["state"].iloc[0]
     service.start(person, made)
-    assert service.wait(person, made, 30).state is State.DONE
+    assert service.wait(person, made, 30).state is ExperimentState.DONE
     page = run(page)
     assert "✓ done" in page.dataframe[0].value["state"].iloc[0]
     assert list(page.dataframe[1].value["Answers"]) == [1]
@@ -94,7 +94,9 @@ def test_an_experiment_at_work_draws_all_of_itself_again(visitor: Visitor) -> No
 
 
 def test_somebody_elses_is_not_there(visitor: Visitor) -> None:
-    made = visitor.services.experiments.create(OPERATOR, Draft("Theirs", [Candidate("echo")], [{"prompt": "secret"}]))
+    made = visitor.services.experiments.create(
+        OPERATOR, ExperimentDraft("Theirs", [Candidate("echo")], [{"prompt": "secret"}])
+    )
     page = visitor.open("experiments", id=made)
     assert "No experiments yet" in words(page)
 

@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.access.grants import Endpoint, Limits
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, press_last, run, words
 
@@ -22,7 +22,7 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 def amira(visitor: Visitor) -> Actor:
     user = next(user for user in visitor.services.users.list(OPERATOR) if user.name == "amira")
-    return actor_for(user.id, user.name, user.role)
+    return make_actor(user.id, user.name, user.role)
 
 
 def shown_code(page: AppTest) -> list[str]:
@@ -107,7 +107,7 @@ def test_an_app_is_limited(visitor: Visitor) -> None:
     page = run(page)
     page.number_input[0].set_value(90)
     press(page, "Save limits")
-    assert visitor.services.limits.of_apps(OPERATOR) == {"general": Limits(90)}
+    assert visitor.services.limits.list_apps(OPERATOR) == {"general": Limits(90)}
     table = visitor.open("keys").table[0].value
     assert list(table["Requests a minute"]) == ["90"]
 

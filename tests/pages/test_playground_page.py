@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.access.permissions import OPERATOR, Role
-from lib.playground.question import Question
+from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
 from lib.settings import Settings
 from lib.ui import session
@@ -25,9 +25,9 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 def started(visitor: Visitor, *panes: Pane, is_blind: bool = False) -> str:
     """A run of the visitor's that has ended."""
-    actor = visitor.services.sessions.actor(str(session.token()))
+    actor = visitor.services.sessions.find_actor(str(session.token()))
     assert actor is not None
-    run_id = visitor.services.playground.start(actor, Question("Say *this*"), panes, is_blind=is_blind)
+    run_id = visitor.services.playground.start(actor, PlaygroundQuestion("Say *this*"), panes, is_blind=is_blind)
     for pane in visitor.services.playground.open(actor, run_id).panes:
         if pane.call_id:
             visitor.services.calls.wait(actor, pane.call_id)
@@ -77,10 +77,10 @@ def test_a_blind_run_hides_who_wrote_what_until_the_vote(visitor: Visitor) -> No
 @pytest.mark.feature("PLAY-5")
 def test_a_colleague_reads_a_shared_run_and_can_change_nothing_of_it(visitor: Visitor) -> None:
     owner = visitor.services.users.create(OPERATOR, "jonas", "another long password", Role.DEVELOPER)
-    from lib.access.permissions import actor_for
+    from lib.access.permissions import make_actor
 
-    jonas = actor_for(owner.id, "jonas", Role.DEVELOPER)
-    run_id = visitor.services.playground.start(jonas, Question("Mine"), [Pane("lorem"), Pane("echo")])
+    jonas = make_actor(owner.id, "jonas", Role.DEVELOPER)
+    run_id = visitor.services.playground.start(jonas, PlaygroundQuestion("Mine"), [Pane("lorem"), Pane("echo")])
     assert "somebody else's and not shared" in words(visitor.open("playground", run=run_id))
     visitor.services.playground.share(jonas, run_id, is_shared=True)
     for pane in visitor.services.playground.open(jonas, run_id).panes:
@@ -124,7 +124,7 @@ def test_passages_of_a_collection_go_with_the_question_and_citations_are_checked
     next(box for box in page.multiselect if box.label == "Passages from").set_value([made.id]).run()
     page.chat_input[0].set_value("How often is the boiler descaled?").run()
     run_id = "".join(page.query_params["run"])
-    actor = services.sessions.actor(str(session.token()))
+    actor = services.sessions.find_actor(str(session.token()))
     assert actor is not None
     for pane in services.playground.open(actor, run_id).panes:
         services.calls.wait(actor, str(pane.call_id))
@@ -147,7 +147,7 @@ def test_asked_again_each_pane_keeps_its_own_system_prompt(visitor: Visitor) -> 
     page = press(visitor.open("playground", run=run_id), "Run all again")
     again = "".join(page.query_params["run"])
     assert again != run_id
-    actor = services.sessions.actor(str(session.token()))
+    actor = services.sessions.find_actor(str(session.token()))
     assert actor is not None
     prompts = [pane.system_prompt for pane in services.playground.open(actor, again).panes]
     assert prompts == ["Be polite.", "Be short.", "Be rude."]

@@ -115,9 +115,9 @@ def test_a_template_fills_the_playgrounds_question(visitor: Visitor) -> None:
     field(page, "city").set_value("Paris")
     page = press(page, "Ask with this prompt")
     actor = visitor.services.users.list(OPERATOR)[0]
-    from lib.access.permissions import actor_for
+    from lib.access.permissions import make_actor
 
-    person = actor_for(actor.id, "amira", Role.SUPER_ADMIN)
+    person = make_actor(actor.id, "amira", Role.SUPER_ADMIN)
     (line,), _ = visitor.services.playground.recent(person)
     opened = visitor.services.playground.open(person, line.id)
     view = visitor.services.calls.wait(person, str(opened.panes[0].call_id), 20)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
-from lib.access.audit import Asked
+from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR, Role
 from lib.calls.activity_filter import ActivityFilter
 from lib.settings import Settings
@@ -119,11 +119,11 @@ def test_an_address_of_the_activity_log_shows_the_same_days() -> None:
 
 @pytest.mark.feature("ACC-3")
 def test_a_file_of_figures_is_noted_when_it_is_taken(visitor: Visitor) -> None:
-    actor = OPERATOR.coming_from("page 192.0.2.7")
+    actor = OPERATOR.with_origin("page 192.0.2.7")
     note = partial(visitor.services.audit.note_export, actor, "statistics.export", filter={"app": ["a"]})
     table = pd.DataFrame({"model": ["m", "n"]})
     assert statistics_table.as_file(table, "csv", note) == b"model\nm\nn\n"
-    (entry,) = visitor.services.audit.page(OPERATOR, Asked(actions=("statistics.export",))).entries
+    (entry,) = visitor.services.audit.page(OPERATOR, AuditCriteria(actions=("statistics.export",))).entries
     assert (entry.came_from, entry.subject) == ("page 192.0.2.7", "csv")
     assert entry.detail == {"rows": 2, "filter": {"app": ["a"]}}
 
@@ -148,7 +148,7 @@ def test_explore_crosses_what_the_address_says_and_keeps_it_as_a_view(year: Visi
     assert table.iloc[0, -1] == table.iloc[1:, -1].sum()
     next(box for box in page.selectbox if box.label == "Split by").set_value("model").run()
     assert {"model", "explore"} <= {value for value in page.query_params.values() if isinstance(value, str)}
-    actor = year.services.sessions.actor(str(session.token()))
+    actor = year.services.sessions.find_actor(str(session.token()))
     assert actor is not None
     view = year.services.saved_views.save(actor, "Models", {"tab": ["explore"], "split": ["model"]}, pinned=True)
     assert any(button.key == f"delete-{view.id}" for button in year.open("statistics", tab="explore").button)

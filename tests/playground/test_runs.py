@@ -7,8 +7,15 @@ import pytest
 
 from lib.access.permissions import OPERATOR
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
-from lib.playground.exports import FORMAT, Form
-from lib.playground.question import File, Question, question_of, read_schema, read_tools, schema_errors
+from lib.playground.exports import FORMAT, RunFormat
+from lib.playground.question import (
+    AttachedFile,
+    PlaygroundQuestion,
+    read_schema,
+    read_tools,
+    rebuild_question,
+    schema_errors,
+)
 from lib.playground.run import DRAW, Pane, Run
 from lib.playground.runs import RATING, VOTE
 from lib.prompts.template import VersionDraft
@@ -38,7 +45,7 @@ def ended(rig: Rig, run_id: str) -> Run:
 @pytest.mark.feature("PLAY-1")
 def test_panes_are_asked_at_once_and_keep_their_own_settings(rig: Rig) -> None:
     panes = [Pane("echo", {"temperature": 0.5}), Pane("slow"), Pane("nobody"), Pane("echo")]
-    run_id = rig.services.playground.start(AMIRA, Question("What is a token?", "Be short."), panes)
+    run_id = rig.services.playground.start(AMIRA, PlaygroundQuestion("What is a token?", "Be short."), panes)
     run = ended(rig, run_id)
     assert [pane.slug for pane in run.panes] == ["echo", "slow", "nobody", "echo"]
     assert [pane.call is not None for pane in run.panes] == [True, True, False, True]
@@ -55,12 +62,12 @@ def test_panes_are_asked_at_once_and_keep_their_own_settings(rig: Rig) -> None:
 @pytest.mark.feature("PLAY-1")
 def test_all_are_stopped_and_one_is_asked_again(rig: Rig) -> None:
     playground = rig.services.playground
-    question = Question(" ".join(["word"] * 200))
+    question = PlaygroundQuestion(" ".join(["word"] * 200))
     run_id = playground.start(AMIRA, question, [Pane("slow"), Pane("slow")])
     playground.stop(AMIRA, run_id)
     run = ended(rig, run_id)
     assert [pane.call.status for pane in run.panes if pane.call] == ["cancelled", "cancelled"]
-    playground.again(AMIRA, run_id, 1, Question("Again"), Pane("echo"))
+    playground.ask_again(AMIRA, run_id, 1, PlaygroundQuestion("Again"), Pane("echo"))
     after = ended(rig, run_id)
     assert [pane.slug for pane in after.panes] == ["slow", "echo"]
     assert after.panes[1].call_id != run.panes[1].call_id
@@ -70,16 +77,16 @@ def test_all_are_stopped_and_one_is_asked_again(rig: Rig) -> None:
 @pytest.mark.feature("PLAY-1")
 def test_nothing_is_kept_when_no_pane_can_be_asked(rig: Rig) -> None:
     with pytest.raises(NotFound):
-        rig.services.playground.start(AMIRA, Question("Hello"), [Pane("nobody"), Pane("no one")])
+        rig.services.playground.start(AMIRA, PlaygroundQuestion("Hello"), [Pane("nobody"), Pane("no one")])
     with pytest.raises(InvalidInput):
-        rig.services.playground.start(AMIRA, Question("Hello"), [Pane("echo")] * 5)
+        rig.services.playground.start(AMIRA, PlaygroundQuestion("Hello"), [Pane("echo")] * 5)
     assert rig.services.playground.recent(AMIRA) == ([], False)
 
 
 @pytest.mark.feature("PLAY-5")
 def test_a_run_is_its_owners_until_it_is_shared(rig: Rig) -> None:
     playground = rig.services.playground
-    run_id = playground.start(AMIRA, Question("Hello"), [Pane("echo"), Pane("echo")])
+    run_id = playground.start(AMIRA, PlaygroundQuestion("Hello"), [Pane("echo"), Pane("echo")])
     ended(rig, run_id)
     for refused in (
         lambda: playground.open(JONAS, run_id),
@@ -97,7 +104,7 @@ def test_a_run_is_its_owners_until_it_is_shared(rig: Rig) -> None:
         lambda: playground.vote(JONAS, run_id, 0),
         lambda: playground.stop(JONAS, run_id),
         lambda: playground.delete(JONAS, run_id),
-        lambda: playground.again(JONAS, run_id, 0, Question("x"), Pane("echo")),
+        lambda: playground.ask_again(JONAS, run_id, 0, PlaygroundQuestion("x"), Pane("echo")),
     ]
     for changing in changes:
         with pytest.raises(NotFound):
@@ -112,7 +119,7 @@ def test_a_run_is_its_owners_until_it_is_shared(rig: Rig) -> None:
 @pytest.mark.feature("CALL-7")
 def test_a_vote_is_cast_once_and_counts_as_a_metric_of_every_call(rig: Rig) -> None:
     playground = rig.services.playground
-    run_id = playground.start(AMIRA, Question("Hello"), [Pane("echo"), Pane("slow")], is_blind=True)
+    run_id = playground.start(AMIRA, PlaygroundQuestion("Hello"), [Pane("echo"), Pane("slow")], is_blind=True)
     run = ended(rig, run_id)
     with pytest.raises(InvalidInput):
         playground.vote(AMIRA, run_id, 7)
@@ -120,15 +127,15 @@ def test_a_vote_is_cast_once_and_counts_as_a_metric_of_every_call(rig: Rig) -> N
     with pytest.raises(Conflict):
         playground.vote(AMIRA, run_id, 0)
     with pytest.raises(Conflict):
-        playground.again(AMIRA, run_id, 0, Question("x"), Pane("echo"))
+        playground.ask_again(AMIRA, run_id, 0, PlaygroundQuestion("x"), Pane("echo"))
     points = [m.value for p in run.panes for m in rig.services.metrics.list(AMIRA, str(p.call_id)) if m.key == VOTE]
     assert points == [0.0, 1.0]
-    other = playground.start(AMIRA, Question("Hello"), [Pane("echo"), Pane("echo")])
+    other = playground.start(AMIRA, PlaygroundQuestion("Hello"), [Pane("echo"), Pane("echo")])
     ended(rig, other)
     playground.vote(AMIRA, other, DRAW)
     wins = {line.slug: (line.runs, line.won, line.drawn) for line in playground.wins(AMIRA)}
     assert wins == {"echo": (3, 0, 2), "slow": (1, 1, 0)}
-    alone = playground.start(AMIRA, Question("Hello"), [Pane("echo")])
+    alone = playground.start(AMIRA, PlaygroundQuestion("Hello"), [Pane("echo")])
     ended(rig, alone)
     with pytest.raises(Conflict):
         playground.vote(AMIRA, alone, 0)
@@ -143,8 +150,8 @@ def test_files_travel_with_the_question_or_are_named_with_a_reason(rig: Rig) -> 
     reading = rig.services.configurations.create(
         OPERATOR, slug="reading", app="play", provider="scripted", model="echo", capabilities=("streaming",)
     )
-    files = [File("a.png", PNG), File("notes.md", "über".encode())]
-    run_id = playground.start(AMIRA, Question("Look", files=files), [Pane(seeing.slug), Pane(reading.slug)])
+    files = [AttachedFile("a.png", PNG), AttachedFile("notes.md", "über".encode())]
+    run_id = playground.start(AMIRA, PlaygroundQuestion("Look", files=files), [Pane(seeing.slug), Pane(reading.slug)])
     run = ended(rig, run_id)
     assert run.panes[0].call is not None
     text, image, note = run.panes[0].call.messages[-1]["content"]
@@ -152,9 +159,13 @@ def test_files_travel_with_the_question_or_are_named_with_a_reason(rig: Rig) -> 
     assert image["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
     assert note["text"] == "File notes.md:\n\nüber"
     assert "a.png" in str(run.panes[1].error)
-    for bad in (File("a.png", b"GIF89a"), File("a.exe", b"MZ"), File("b.png", PNG + b"0" * 6_000_000)):
+    for bad in (
+        AttachedFile("a.png", b"GIF89a"),
+        AttachedFile("a.exe", b"MZ"),
+        AttachedFile("b.png", PNG + b"0" * 6_000_000),
+    ):
         with pytest.raises(InvalidInput, match=bad.name):
-            playground.start(AMIRA, Question("Look", files=[bad]), [Pane("seeing")])
+            playground.start(AMIRA, PlaygroundQuestion("Look", files=[bad]), [Pane("seeing")])
 
 
 @pytest.mark.feature("PLAY-2")
@@ -169,7 +180,7 @@ def test_an_answer_is_held_against_its_schema(rig: Rig) -> None:
     for bad in ("{", "[]", '{"type": "objekt"}'):
         with pytest.raises(InvalidInput):
             read_schema(bad)
-    run_id = rig.services.playground.start(AMIRA, Question("Count", schema=schema), [Pane("echo")])
+    run_id = rig.services.playground.start(AMIRA, PlaygroundQuestion("Count", schema=schema), [Pane("echo")])
     asked = ended(rig, run_id).panes[0].call
     assert asked is not None
     assert asked.parameters["response_format"]["json_schema"]["schema"] == schema
@@ -181,14 +192,14 @@ def test_who_may_not_test_configurations_may_not_play(rig: Rig) -> None:
 
     guest = dataclasses.replace(JONAS, permissions=frozenset())
     with pytest.raises(PermissionDenied):
-        rig.services.playground.start(guest, Question("Hello"), [Pane("echo")])
+        rig.services.playground.start(guest, PlaygroundQuestion("Hello"), [Pane("echo")])
 
 
 @pytest.mark.feature("PLAY-1")
 @pytest.mark.feature("CALL-7")
 def test_an_answer_is_rated_and_the_last_word_counts(rig: Rig) -> None:
     playground = rig.services.playground
-    run_id = playground.start(AMIRA, Question("Hello"), [Pane("echo"), Pane("nobody")])
+    run_id = playground.start(AMIRA, PlaygroundQuestion("Hello"), [Pane("echo"), Pane("nobody")])
     run = ended(rig, run_id)
     assert playground.ratings(AMIRA, run_id) == {}
     for good in (True, False):
@@ -207,25 +218,26 @@ def test_an_answer_is_rated_and_the_last_word_counts(rig: Rig) -> None:
 def test_a_run_leaves_as_a_file_and_a_blind_one_only_after_the_vote(rig: Rig) -> None:
     playground = rig.services.playground
     panes = [Pane("echo", {"temperature": 0.5}), Pane("broken")]
-    run_id = playground.start(AMIRA, Question("Say it", "Be short."), panes)
+    run_id = playground.start(AMIRA, PlaygroundQuestion("Say it", "Be short."), panes)
     run = ended(rig, run_id)
-    kept = json.loads(playground.export(AMIRA, run_id, Form.JSON))
+    kept = json.loads(playground.export(AMIRA, run_id, RunFormat.JSON))
     first, second = kept["panes"]
     assert (kept["format"], kept["question"], first["system_prompt"]) == (FORMAT, "Say it", "Be short.")
     assert run.panes[0].call is not None
     assert (first["text"], first["parameters"], first["status"]) == (run.panes[0].call.text, {"temperature": 0.5}, "ok")
     assert (first["cost_usd"], second["cost_usd"], second["status"]) == ("0", "0", "error")
     assert (
-        f"## echo (echo)\n\n> Be short.\n\n{first['text']}" in playground.export(AMIRA, run_id, Form.MARKDOWN).decode()
+        f"## echo (echo)\n\n> Be short.\n\n{first['text']}"
+        in playground.export(AMIRA, run_id, RunFormat.MARKDOWN).decode()
     )
     with pytest.raises(NotFound):
-        playground.export(JONAS, run_id, Form.JSON)
-    blind = playground.start(AMIRA, Question("Say it"), [Pane("echo"), Pane("slow")], is_blind=True)
+        playground.export(JONAS, run_id, RunFormat.JSON)
+    blind = playground.start(AMIRA, PlaygroundQuestion("Say it"), [Pane("echo"), Pane("slow")], is_blind=True)
     ended(rig, blind)
     with pytest.raises(Conflict, match="vote"):
-        playground.export(AMIRA, blind, Form.MARKDOWN)
+        playground.export(AMIRA, blind, RunFormat.MARKDOWN)
     playground.vote(AMIRA, blind, 1)
-    assert [pane["preferred"] for pane in json.loads(playground.export(AMIRA, blind, Form.JSON))["panes"]] == [
+    assert [pane["preferred"] for pane in json.loads(playground.export(AMIRA, blind, RunFormat.JSON))["panes"]] == [
         False,
         True,
     ]
@@ -236,12 +248,12 @@ def test_asked_again_it_still_counts_for_its_template(rig: Rig) -> None:
     prompts, playground = rig.services.prompts, rig.services.playground
     prompts.create(AMIRA, "greet", VersionDraft("Hello {{name}}"))
     filled = prompts.fill(AMIRA, "greet", {"name": "Ada"}, version=1)
-    run_id = playground.start(AMIRA, Question(filled.text, template=filled), [Pane("echo")])
+    run_id = playground.start(AMIRA, PlaygroundQuestion(filled.text, template=filled), [Pane("echo")])
     first = ended(rig, run_id).panes[0].call
     assert first is not None
-    question = question_of(first)
+    question = rebuild_question(first)
     assert question is not None
-    playground.again(AMIRA, run_id, 0, question, Pane("echo"))
+    playground.ask_again(AMIRA, run_id, 0, question, Pane("echo"))
     again = ended(rig, run_id).panes[0].call
     assert again is not None
     assert again.call_id != first.call_id
@@ -254,12 +266,12 @@ def test_tools_are_offered_and_what_the_model_asks_of_them_is_kept(rig: Rig) -> 
     tools = read_tools(bare)
     assert tools == read_tools(json.dumps(tools)), "bare functions and OpenAI's shape are the same"
     rig.services.configurations.create(OPERATOR, slug="asking", app="play", provider="scripted", model="call:weather")
-    run_id = rig.services.playground.start(AMIRA, Question("Rain in Graz?", tools=tools), [Pane("asking")])
+    run_id = rig.services.playground.start(AMIRA, PlaygroundQuestion("Rain in Graz?", tools=tools), [Pane("asking")])
     call = ended(rig, run_id).panes[0].call
     assert call is not None
     asked = [{"id": "call_1", "name": "weather", "arguments": '{"question": "Rain in Graz?"}'}]
     assert (list(call.tool_calls), call.finish_reason, call.parameters["tools"]) == (asked, "tool_calls", tools)
-    again = question_of(call)
+    again = rebuild_question(call)
     assert again is not None
     assert again.parameters() == {"tools": tools}
     kept = rig.services.runs.view(AMIRA, call.call_id)
@@ -279,5 +291,5 @@ def test_each_pane_has_a_system_prompt_of_its_own_or_that_of_all(rig: Rig) -> No
     )
     panes = [Pane("polite"), Pane("polite", {}, "Be rude."), Pane("polite", {}, "")]
     for system, expected in (("Be short.", ["Be short.", "Be rude.", ""]), (None, ["Be polite.", "Be rude.", ""])):
-        run = ended(rig, playground.start(AMIRA, Question("Hello", system), panes))
+        run = ended(rig, playground.start(AMIRA, PlaygroundQuestion("Hello", system), panes))
         assert [pane.system_prompt for pane in run.panes] == expected

@@ -5,9 +5,9 @@ from threading import Barrier, Thread
 
 import pytest
 
-from lib.access.audit import Asked, Audit
+from lib.access.audit import Audit, AuditCriteria
 from lib.access.grants import KeyGrant
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.engine import Store
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from lib.prompts.prompts import Prompts
@@ -15,8 +15,8 @@ from lib.prompts.template import VersionDraft
 from lib.prompts.variable import Variable, VariableType
 
 pytestmark = pytest.mark.feature("PLAY-3")
-AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.DEVELOPER)
-VERA = actor_for("00000000-0000-7000-8000-00000000000b", "vera", Role.ADMINISTRATOR)
+AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.DEVELOPER)
+VERA = make_actor("00000000-0000-7000-8000-00000000000b", "vera", Role.ADMINISTRATOR)
 TYPED = VersionDraft(
     "Sum up {{text}} for {{ audience }} in {{words}} words. Plain: {{plain}}. Facts: {{facts}}",
     "You write for {{audience}}.",
@@ -109,7 +109,7 @@ def test_versions_say_who_and_why_and_never_change(prompts: Prompts) -> None:
         prompts.save(AMIRA, "greet", VersionDraft("Good day {{name}}", "Be kind."), 2)
 
 
-VERA_EDITS = actor_for(VERA.user_id, "vera", Role.DEVELOPER)
+VERA_EDITS = make_actor(VERA.user_id, "vera", Role.DEVELOPER)
 
 
 def test_of_two_who_save_at_once_the_second_is_told(prompts: Prompts) -> None:
@@ -144,7 +144,7 @@ def test_a_label_is_moved_in_one_step_and_audited(prompts: Prompts, store: Store
     prompts.move_label(AMIRA, "greet", "canary", 1)
     assert prompts.get(AMIRA, "greet").labels == {"canary": 1, "draft": 2, "production": 2}
     prompts.move_label(AMIRA, "greet", "canary", None)
-    moves = Audit(store).page(OPERATOR, Asked(actions=("prompt.label",))).entries
+    moves = Audit(store).page(OPERATOR, AuditCriteria(actions=("prompt.label",))).entries
     assert [one.detail for one in moves][1:3] == [
         {"label": "canary", "from": None, "to": 1},
         {"label": "production", "from": 1, "to": 2},

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from lib.access.permissions import Role, actor_for
+from lib.access.permissions import Role, make_actor
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -19,8 +19,8 @@ from lib.settings import Settings
 from tests.providers.list_server import ListServer, listing
 
 pytestmark = pytest.mark.feature("CFG-4")
-AMIRA = actor_for("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
-VIEWER = actor_for("00000000-0000-7000-8000-00000000000c", "vera", Role.ADMINISTRATOR)
+AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
+VIEWER = make_actor("00000000-0000-7000-8000-00000000000c", "vera", Role.ADMINISTRATOR)
 
 
 @pytest.fixture

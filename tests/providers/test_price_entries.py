@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import select
 
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.engine import Store
 from lib.db.tables import audit_log
 from lib.errors import InstallationError, InvalidInput, NotFound, PermissionDenied
@@ -177,7 +177,7 @@ def test_a_price_is_found_by_its_words(prices: Prices) -> None:
 
 @pytest.mark.feature("COST-1")
 def test_only_who_manages_providers_changes_prices(prices: Prices) -> None:
-    developer = actor_for("u1", "dev", Role.DEVELOPER)
+    developer = make_actor("u1", "dev", Role.DEVELOPER)
     assert prices.search(developer).total == 1
     for act in (
         lambda: prices.set(developer, own("m", 1)),

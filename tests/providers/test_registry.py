@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.access.permissions import OPERATOR, Role, actor_for
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.configs.configurations import Configurations
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -122,7 +122,7 @@ def test_names_and_headers_are_checked(providers: Providers) -> None:
 
 @pytest.mark.feature("ACC-1")
 def test_developers_look_and_do_not_touch(providers: Providers) -> None:
-    developer = actor_for("u", "dev", Role.DEVELOPER)
+    developer = make_actor("u", "dev", Role.DEVELOPER)
     provider = providers.create(OPERATOR, name="local", kind="local")
     assert providers.list(developer) == [provider]
     for change in (

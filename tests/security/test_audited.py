@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import Executable, delete, insert, text, update
 from sqlalchemy.exc import DatabaseError
 
-from lib.access.audit import Asked
+from lib.access.audit import AuditCriteria
 from lib.access.grants import MODEL_ENDPOINTS, Limits
-from lib.access.permissions import OPERATOR, Actor, Role, actor_for
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.calls.activity_filter import ActivityFilter
 from lib.calls.repricing import Range
 from lib.clock import new_id, utc_now
@@ -24,14 +24,14 @@ from lib.configs.overrides import OverrideDraft
 from lib.conversations.exports import Form
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
-from lib.experiments.plan import Candidate, Draft
+from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.imports import Source
 from lib.jobs.retention import Days
 from lib.knowledge.corpus import Entry
 from lib.knowledge.documents import About
 from lib.knowledge.questions import Judgement
-from lib.playground.exports import Form as RunForm
-from lib.playground.question import Question
+from lib.playground.exports import RunFormat as RunForm
+from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
 from lib.prompts.template import VersionDraft
 from lib.providers.prices import Rates, plain
@@ -55,7 +55,7 @@ _QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options
         "default_for",
         "matching",
         "effective",
-        "of_apps",
+        "list_apps",
         "notices",
         "choices",
     ),
@@ -100,7 +100,7 @@ NOT_CHANGES = {
         "a question",
     ),
     "Playground.start": "calls are rows of the ledger",
-    "Playground.again": "a call is a row of the ledger",
+    "Playground.ask_again": "a call is a row of the ledger",
     "Playground.open": "a question",
     "Playground.call": "a question",
     "Playground.stop": "one's own calls",
@@ -229,7 +229,7 @@ def _rate(s: Services) -> Rate:
 
 
 def _run(s: Services, a: Actor) -> str:
-    return s.playground.start(a, Question("x"), [Pane(_scripted(s).slug)])
+    return s.playground.start(a, PlaygroundQuestion("x"), [Pane(_scripted(s).slug)])
 
 
 def _scripted(s: Services) -> Any:
@@ -245,7 +245,7 @@ def _prompt(s: Services) -> str:
 
 def _experiment(s: Services, a: Actor) -> str:
     s.experiments.start(
-        a, made := s.experiments.create(a, Draft("x", [Candidate(_scripted(s).slug)], [{"prompt": "x"}]))
+        a, made := s.experiments.create(a, ExperimentDraft("x", [Candidate(_scripted(s).slug)], [{"prompt": "x"}]))
     )
     s.experiments.wait(a, made)
     return made
@@ -312,13 +312,13 @@ def _run_retention(s: Services, a: Actor) -> None:
 
 
 def _remove_loaded(s: Services, a: Actor) -> Any:
-    if not s.demo.present():
+    if not s.demo.is_present():
         s.demo.load(OPERATOR, 20)
     return s.demo.remove(a)
 
 
 def _load_anew(s: Services, a: Actor) -> Any:
-    if s.demo.present():
+    if s.demo.is_present():
         s.demo.remove(OPERATOR)
     return s.demo.load(a, 20)
 
@@ -469,7 +469,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Retention.change": ("retention.change", lambda s, a: s.retention.change(a, Days(words=30))),
     "Retention.run": ("retention.run", _run_retention),
-    "Audit.export_csv": ("audit.export", lambda s, a: b"".join(s.audit.export_csv(a, Asked()))),
+    "Audit.export_csv": ("audit.export", lambda s, a: b"".join(s.audit.export_csv(a, AuditCriteria()))),
     "Audit.note_export": (
         "statistics.export",
         lambda s, a: s.audit.note_export(a, "statistics.export", "csv", rows=3),
@@ -496,8 +496,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 def test_a_change_says_who_from_where_and_no_secret(services: Services, name: str) -> None:
     action, deed = DEEDS[name]
     person = services.users.create(OPERATOR, f"root{new_id()[-12:]}", PASSWORD, Role.SUPER_ADMIN)
-    deed(services, actor_for(person.id, person.name, Role.SUPER_ADMIN).coming_from(PLACE))
-    found = services.audit.page(OPERATOR, Asked(users=(person.name,)), size=50).entries
+    deed(services, make_actor(person.id, person.name, Role.SUPER_ADMIN).with_origin(PLACE))
+    found = services.audit.page(OPERATOR, AuditCriteria(users=(person.name,)), size=50).entries
     assert action in [entry.action for entry in found]
     assert {(entry.user_id, entry.came_from) for entry in found} == {(person.id, PLACE)}
     told = str([(entry.subject, entry.detail) for entry in found])

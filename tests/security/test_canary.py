@@ -19,7 +19,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib import services as service_root
-from lib.access.audit import Asked
+from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR, Role
 from lib.calls.activity_filter import ActivityFilter
 from lib.calls.connection import check_connection
@@ -141,7 +141,7 @@ def test_an_echoed_key_is_nowhere(visitor: Visitor, settings: Settings, log: io.
         "csv": b"".join(services.activity.export_csv(OPERATOR, ActivityFilter())),
         "json": b"".join(services.activity.export_json(OPERATOR, ActivityFilter())),
         "sql": b"".join(services.activity.export_sql(OPERATOR, ActivityFilter())),
-        "audit": b"".join(services.audit.export_csv(OPERATOR, Asked())),
+        "audit": b"".join(services.audit.export_csv(OPERATOR, AuditCriteria())),
         "configurations": services.configurations.export_json(OPERATOR),
     }
     seen |= {f"page {name}": drawn(visitor.open(name)) for name in ("providers", "activity", "playground", "access")}

@@ -15,7 +15,7 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.errors import InvalidInput, Throttled
 from lib.knowledge import page_image, sandbox
-from lib.limited.turns import Turns
+from lib.limited.slots import Slots
 
 LIB = Path(__file__).resolve().parents[2] / "lib"
 pytestmark = pytest.mark.feature("RAG-1")
@@ -60,7 +60,7 @@ def test_a_page_that_is_drawn_for_ever_is_given_up(drawing: bytes, monkeypatch: 
 
 
 def test_at_most_two_children_run_at_once_and_one_for_a_person() -> None:
-    turns, gate = Turns(2), threading.Event()
+    turns, gate = Slots(2), threading.Event()
     running, most, own = list[str](), list[int](), list[int]()
 
     def read(person: str) -> None:
@@ -79,7 +79,7 @@ def test_at_most_two_children_run_at_once_and_one_for_a_person() -> None:
 
 
 def test_who_gets_no_turn_is_told_and_can_come_again() -> None:
-    turns = Turns(2)
+    turns = Slots(2)
     with turns.take("amira", 0):
         with pytest.raises(Throttled, match="Other files are being read"), turns.take("amira", 0):
             pass

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib.limited import rules
-from lib.limited.child import Limits, NotComputed, run
+from lib.limited.child import NotComputed, ProcessLimits, run
 from lib.playground.question import schema_errors
 
 LIB = Path(__file__).resolve().parents[2] / "lib"
@@ -81,7 +81,7 @@ def test_a_limited_child_has_no_network_and_runs_nothing(attempt: str, listener:
     program = tmp_path / "program.py"
     program.write_text(attempt.format(address=listener.getsockname()))
     with pytest.raises(NotComputed):
-        run(program, (), b"", Limits(512 * 1024 * 1024, 20, 60))
+        run(program, (), b"", ProcessLimits(512 * 1024 * 1024, 20, 60))
     with pytest.raises(BlockingIOError):
         listener.accept()
 

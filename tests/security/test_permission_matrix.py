@@ -17,11 +17,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lib.access.api_keys import ApiKeys
-from lib.access.audit import Asked, Audit
+from lib.access.audit import Audit, AuditCriteria
 from lib.access.grants import Limits
 from lib.access.limits import RateLimits
 from lib.access.master_key import MasterKey
-from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, actor_for
+from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, make_actor
 from lib.access.preferences import Preferences
 from lib.access.users import Users
 from lib.budgets.budget import CallFacts
@@ -51,7 +51,7 @@ from lib.conversations.titles import Titles
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
 from lib.experiments.experiments import Experiments
-from lib.experiments.plan import Draft
+from lib.experiments.plan import ExperimentDraft
 from lib.imports import Imports, Source
 from lib.jobs.retention import Days, Retention
 from lib.knowledge.answers import Answers
@@ -65,8 +65,8 @@ from lib.knowledge.optimiser import Optimiser
 from lib.knowledge.proposals import Proposals
 from lib.knowledge.question_sets import QuestionSets
 from lib.knowledge.search import Passages
-from lib.playground.exports import Form as RunForm
-from lib.playground.question import Question
+from lib.playground.exports import RunFormat as RunForm
+from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
 from lib.prompts.prompts import Prompts
 from lib.prompts.template import VersionDraft
@@ -89,7 +89,7 @@ Deed = Callable[[Services, Actor], Any]
 PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
 RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
-_NO_DRAFT = Draft("", [], [])
+_NO_DRAFT = ExperimentDraft("", [], [])
 NOT_HERE: Any = SimpleNamespace(strategy=Strategy())  # a conversation that sends everything
 _FILE = Source(io.BytesIO(b""), "empty.csv")
 NEEDS: dict[str, tuple[Permission, Deed]] = {
@@ -150,7 +150,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
         ),
     ),
     "ApiKeys.revoke": (P.TEST_CONFIGS, lambda s, a: s.api_keys.revoke(a, NOBODY)),
-    "RateLimits.of_apps": (P.VIEW_CONFIGS, lambda s, a: s.limits.of_apps(a)),
+    "RateLimits.list_apps": (P.VIEW_CONFIGS, lambda s, a: s.limits.list_apps(a)),
     "Calls.start": (P.TEST_CONFIGS, lambda s, a: s.calls.start(_request(a))),
     "Calls.run": (P.TEST_CONFIGS, lambda s, a: s.calls.run(_request(a))),
     "Calls.embed": (P.TEST_CONFIGS, lambda s, a: s.calls.embed(_request(a))),
@@ -279,8 +279,11 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "SavedViews.save": (P.VIEW_STATS, lambda s, a: s.saved_views.save(a, "v", {})),
     "SavedViews.change": (P.VIEW_STATS, lambda s, a: s.saved_views.change(a, NOBODY, shared=True, pinned=True)),
     "SavedViews.delete": (P.VIEW_STATS, lambda s, a: s.saved_views.delete(a, NOBODY)),
-    "Playground.start": (P.TEST_CONFIGS, lambda s, a: s.playground.start(a, Question("x"), [Pane("nobody")])),
-    "Playground.again": (P.TEST_CONFIGS, lambda s, a: s.playground.again(a, NOBODY, 0, Question("x"), Pane("nobody"))),
+    "Playground.start": (P.TEST_CONFIGS, lambda s, a: s.playground.start(a, PlaygroundQuestion("x"), [Pane("nobody")])),
+    "Playground.ask_again": (
+        P.TEST_CONFIGS,
+        lambda s, a: s.playground.ask_again(a, NOBODY, 0, PlaygroundQuestion("x"), Pane("nobody")),
+    ),
     "Playground.open": (P.TEST_CONFIGS, lambda s, a: s.playground.open(a, NOBODY)),
     "Playground.call": (P.TEST_CONFIGS, lambda s, a: s.playground.call(a, NOBODY, 0)),
     "Playground.stop": (P.TEST_CONFIGS, lambda s, a: s.playground.stop(a, NOBODY)),
@@ -341,9 +344,9 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Retention.preview": lambda s, a: s.retention.preview(a),
     "Retention.last_run": lambda s, a: s.retention.last_run(a),
     "Retention.run": lambda s, a: s.retention.run(a),
-    "Audit.page": lambda s, a: s.audit.page(a, Asked()),
+    "Audit.page": lambda s, a: s.audit.page(a, AuditCriteria()),
     "Audit.options": lambda s, a: s.audit.options(a),
-    "Audit.export_csv": lambda s, a: s.audit.export_csv(a, Asked()),
+    "Audit.export_csv": lambda s, a: s.audit.export_csv(a, AuditCriteria()),
     "RateLimits.set_app": lambda s, a: s.limits.set_app(a, "bot", Limits()),
     "Imports.look": lambda s, a: s.imports.look(a, _FILE),
     "Imports.preview": lambda s, a: s.imports.preview(a, _FILE),
@@ -359,7 +362,7 @@ SCOPED_BY_ROWS = (Activity, Runs, Statistics, Preferences, WhatIf, Reconcile)
 
 
 def _any(services: Services) -> Any:
-    return services.configurations.list(actor_for("u", "root", Role.SUPER_ADMIN))[0]
+    return services.configurations.list(make_actor("u", "root", Role.SUPER_ADMIN))[0]
 
 
 def _unasked() -> Message:
@@ -395,7 +398,7 @@ def refused(deed: Deed, services: Services, actor: Actor) -> bool:
 @pytest.mark.parametrize("name", NEEDS)
 def test_a_role_may_do_what_its_permissions_say(services: Services, name: str, role: Role) -> None:
     permission, deed = NEEDS[name]
-    assert refused(deed, services, actor_for("u", "amira", role)) == (permission not in ROLE_PERMISSIONS[role])
+    assert refused(deed, services, make_actor("u", "amira", role)) == (permission not in ROLE_PERMISSIONS[role])
 
 
 @pytest.mark.parametrize("name", NEEDS)
@@ -408,7 +411,7 @@ def test_the_one_missing_permission_is_enough_to_be_refused(services: Services, 
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("name", SUPER_ADMIN_ONLY)
 def test_people_and_sample_data_are_for_super_admins(services: Services, name: str, role: Role) -> None:
-    assert refused(SUPER_ADMIN_ONLY[name], services, actor_for("u", "amira", role)) == (role is not Role.SUPER_ADMIN)
+    assert refused(SUPER_ADMIN_ONLY[name], services, make_actor("u", "amira", role)) == (role is not Role.SUPER_ADMIN)
 
 
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:

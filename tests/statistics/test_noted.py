@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import insert
 
-from lib.access.permissions import Permission, Role, actor_for
+from lib.access.permissions import Permission, Role, make_actor
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.feature("COST-5"), pytest.mark.feature("CALL-7")]
 BERLIN = ZoneInfo("Europe/Berlin")
 WHERE = StatisticsFilter(NOON - timedelta(days=9), NOON + timedelta(days=9), BERLIN)
 OWN_ONLY = frozenset({Permission.TEST_CONFIGS})
-MEMBER = replace(actor_for("00000000-0000-7000-8000-00000000000c", "bo", Role.DEVELOPER), permissions=OWN_ONLY)
+MEMBER = replace(make_actor("00000000-0000-7000-8000-00000000000c", "bo", Role.DEVELOPER), permissions=OWN_ONLY)
 ROWS = [
     call(NOON + timedelta(hours=11 * n), app=f"app {n % 3}", user_id=MEMBER.user_id if n % 4 else AMIRA.user_id)
     for n in range(30)

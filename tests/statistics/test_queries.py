@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import func, select
 
-from lib.access.permissions import Actor, Role, actor_for
+from lib.access.permissions import Actor, Role, make_actor
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
 from lib.errors import InvalidInput
@@ -109,7 +109,7 @@ def test_without_the_permission_only_the_own_calls_are_in_any_answer(store: Stor
     assert statistics.totals(JONAS, StatisticsFilter(users=(str(AMIRA.user_id),))).calls == 0
     assert statistics.choices(JONAS, Dimension.APP) == ["his"]
     assert statistics.stats_table(JONAS, ["user"]).user.tolist() == [JONAS.user_id]
-    assert statistics.choices(actor_for("x", "x", Role.ADMINISTRATOR), Dimension.APP) == ["his", "tests"]
+    assert statistics.choices(make_actor("x", "x", Role.ADMINISTRATOR), Dimension.APP) == ["his", "tests"]
 
 
 @pytest.mark.feature("COST-4")

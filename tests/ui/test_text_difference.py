@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lib.limited.difference import rows, rows_by_membership
+from lib.limited.difference import compute_rows, compute_rows_by_membership
 from lib.ui.text_difference import LONGEST, compare, table
 
 NAMES = ("a", "b")
@@ -27,7 +27,7 @@ def test_every_line_of_both_texts_stands_in_its_column_and_the_rest_is_counted()
             "\n".join(chance.choice(["one two", "one  three", "| a |", "", "  if x:", "# Head"]) for _ in range(n))
             for n in (chance.randrange(12), chance.randrange(12))
         )
-        found = rows(first, second)
+        found = compute_rows(first, second)
         left_out = sum(row[0] for row in found if isinstance(row[0], int))
         for side, text in zip(sides(found), (first, second), strict=True):
             lines = [line for line in text.splitlines() if line.strip()]
@@ -36,12 +36,12 @@ def test_every_line_of_both_texts_stands_in_its_column_and_the_rest_is_counted()
 
 
 def test_paragraphs_that_only_one_text_has_are_marked_whole() -> None:
-    shown = table(rows("bank.\n\n## What happened\n\nwhy", "bank.\n\nwhy"), NAMES).splitlines()
+    shown = table(compute_rows("bank.\n\n## What happened\n\nwhy", "bank.\n\nwhy"), NAMES).splitlines()
     assert shown[3:] == ["| ≠ | :red-background[\\#\\# What happened] |  |", "|  | why | why |"]
 
 
 def test_within_alike_lines_the_words_are_marked() -> None:
-    assert rows("the ledger is exact", "the ledger was exact") == [
+    assert compute_rows("the ledger is exact", "the ledger was exact") == [
         [
             [("the ledger ", False), ("is", True), (" exact", False)],
             [("the ledger ", False), ("was", True), (" exact", False)],
@@ -51,14 +51,14 @@ def test_within_alike_lines_the_words_are_marked() -> None:
 
 @pytest.mark.parametrize("text", ["![x](http://a)", "a | b", "[x] :red[y] $1$ `z` <b>", "*bold* ~~gone~~ :smile:"])
 def test_marks_of_a_text_are_shown_and_not_read(text: str) -> None:
-    shown = table(rows(text, "words that are something else"), NAMES).splitlines()[-1]
+    shown = table(compute_rows(text, "words that are something else"), NAMES).splitlines()[-1]
     bare = re.sub(r"\\(.)", "", shown).replace("://\u2060", "")
     assert bare.count("|") == 4
     assert not set(bare.replace(":red-background[", "").replace(":green-background[", "")) & set("![`*$~<")
 
 
 def test_a_line_stands_beside_the_one_it_became() -> None:
-    found = rows("## What\nIt is 36 in 82 calls", "It was 31 in 82 calls\nMore")
+    found = compute_rows("## What\nIt is 36 in 82 calls", "It was 31 in 82 calls\nMore")
     assert [[side and "".join(text for text, _ in side) for side in row] for row in found] == [
         ["## What", None],
         ["It is 36 in 82 calls", "It was 31 in 82 calls"],
@@ -68,7 +68,7 @@ def test_a_line_stands_beside_the_one_it_became() -> None:
 
 def test_long_stretches_that_both_have_are_counted() -> None:
     same = "\n".join(f"line {n}" for n in range(50))
-    found = rows(f"first\n{same}\nlast", f"other\n{same}\nlast")
+    found = compute_rows(f"first\n{same}\nlast", f"other\n{same}\nlast")
     assert found[0][0] == [("first", True)]
     assert [row[0] for row in found if isinstance(row[0], int)] == [48]
     assert len(found) == 1 + 3 + 1
@@ -81,4 +81,4 @@ def test_comparing_ends_soon_whatever_the_texts_are(word: str) -> None:
 
 
 def test_lines_are_compared_as_wholes_where_words_would_take_too_long() -> None:
-    assert rows_by_membership("x\ny", "y\nz") == [[[("x", True)], None], [None, [("z", True)]]]
+    assert compute_rows_by_membership("x\ny", "y\nz") == [[[("x", True)], None], [None, [("z", True)]]]

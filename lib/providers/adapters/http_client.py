@@ -16,7 +16,6 @@ from typing import Any
 
 import httptools
 
-from lib.one_turn import turn_of
 from lib.providers.adapters.dialling import (
     ConnectError,
     ConnectTimeout,
@@ -27,6 +26,7 @@ from lib.providers.adapters.dialling import (
     tls_context,
 )
 from lib.providers.adapters.unpacking import AnswerTooLarge, RemoteProtocolError, unpacker_for
+from lib.write_coalescing import get_coalescer
 
 _IDLE_S = 15.0  # a connection that was not used for so long may be closed at the other end
 _CONNECT_S = 30.0
@@ -134,7 +134,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport, self.is_open = transport, True
         self._loop = asyncio.get_running_loop()
-        self._turn = turn_of(self._loop)
+        self._turn = get_coalescer(self._loop)
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._is_reading = True

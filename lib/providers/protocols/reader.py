@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.fast_json import encode_text
 from lib.providers.chunks import (
     Chunk,
     Finish,
@@ -15,12 +14,11 @@ from lib.providers.chunks import (
     UsageReport,
 )
 from lib.providers.protocols.finish import FAILURES, reason_of
-from lib.providers.protocols.framing import Documents, Unreadable, is_events, parse
+from lib.providers.protocols.framing import Documents, is_events, parse
 from lib.providers.protocols.refusal import Refusal
 from lib.providers.protocols.tool_calls import ToolCalls
 from lib.providers.protocols.usage import money_nano
 
-_OF_ANOTHER_FORM = (AttributeError, TypeError, LookupError, ValueError, ArithmeticError)  # what reading one slips on
 _COST_HEADER = "x-litellm-response-cost"
 
 
@@ -51,11 +49,8 @@ class Reader:
         return parse(data)
 
     def read(self, document: Any) -> list[Chunk]:
-        """The chunks in one document of a stream; nothing when it is no object.
-
-        Refusal when it states an error, Unreadable when it is of another form than its protocol's.
-        """
-        return _all_of(self.event(document), document) if isinstance(document, dict) else []
+        """The chunks in one document of a stream; nothing when it is no object. Refusal when it states an error."""
+        return list(self.event(document)) if isinstance(document, dict) else []
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunks in one document of a stream; Refusal when it states an error."""
@@ -66,7 +61,7 @@ class Reader:
         if is_events(data):
             return self.read_events(data)
         document = parse(data) if data.strip() else None
-        return _all_of(self.whole(document), document) if isinstance(document, dict) else []
+        return list(self.whole(document)) if isinstance(document, dict) else []
 
     def read_events(self, data: bytes) -> list[Chunk]:
         """The chunks in a stream that came as one body."""
@@ -130,12 +125,3 @@ class Reader:
             if report != self._report:
                 self._report = report
                 yield report
-
-
-def _all_of(chunks: Iterator[Chunk], document: Mapping[str, Any]) -> list[Chunk]:
-    """The chunks; Unreadable, with the document's beginning, where a list stands for an object and the like."""
-    try:
-        return list(chunks)
-    except _OF_ANOTHER_FORM:
-        pass
-    raise Unreadable(encode_text(document)[:500])

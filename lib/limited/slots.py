@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from lib.errors import Throttled
 
 
-class Turns:
-    """At most `at_once` hold a turn, of one person one at a time; the others wait. Thread-safe."""
+class Slots:
+    """Slots for children: at most `at_once` are held, one by each person; the others wait. Thread-safe."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
@@ -18,7 +18,9 @@ class Turns:
 
     @contextmanager
     def take(self, person: str, wait_s: float | None) -> Iterator[None]:
-        """A turn for the length of the `with`; Throttled when none comes within a time (None: wait on)."""
+        """Hold a slot for the length of the `with`; raises Throttled when none is free within `wait_s` (None: wait
+        on).
+        """
         with self._change:
             if not self._change.wait_for(lambda: self._is_free(person), wait_s):
                 why = f"{self._at_once} are read at once, one for each person."

@@ -11,18 +11,18 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 _MUCH = 64 * 1024  # bytes: more than that waits for nothing, so that a slow reader is felt
-_of: dict[asyncio.AbstractEventLoop, "Turn"] = {}
+_by_loop: dict[asyncio.AbstractEventLoop, "WriteCoalescer"] = {}
 
 
-class Turn:
-    """What waits for the end of the turn; belongs to one event loop. Make it with `turn_of`."""
+class WriteCoalescer:
+    """Parts that wait for the end of the turn of one event loop. Get it by `get_coalescer`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: dict[asyncio.WriteTransport, list[bytes]] = {}
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
-        """Write soon, much at once; a socket that is closed by then gets nothing."""
+        """Write at the end of the turn, much data at once; a socket that is closed by then gets nothing."""
         if len(data) > _MUCH:
             self._send(transport, [*self._waiting.pop(transport, ()), data])
             return
@@ -35,13 +35,14 @@ class Turn:
             parts.append(data)
 
     def close(self, transport: asyncio.WriteTransport) -> None:
-        """Close it after what was written."""
+        """Close a transport after what was written to it."""
         if transport in self._waiting:
             self._send(transport, self._waiting.pop(transport))
         transport.close()
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, {}
+        waiting = self._waiting
+        self._waiting = {}
         for transport, parts in waiting.items():
             self._send(transport, parts)
 
@@ -55,29 +56,30 @@ class Turn:
             transport.abort()
 
 
-class TurnTransport:
-    """A transport whose writes leave with those of the turn; all else is its own."""
+class CoalescingTransport:
+    """A transport whose writes leave at the end of the turn; all else is the wrapped one's."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._turn = transport, turn_of(loop)
+        self._transport = transport
+        self._turn = get_coalescer(loop)
 
     def write(self, data: bytes) -> None:
-        """At the end of the turn."""
+        """Write at the end of the turn."""
         self._turn.write(self._transport, data)
 
     def close(self) -> None:
-        """After what was written."""
+        """Close after what was written."""
         self._turn.close(self._transport)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
 
-def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:
-    """The one of a loop; from the loop itself."""
-    turn = _of.get(loop)
+def get_coalescer(loop: asyncio.AbstractEventLoop) -> WriteCoalescer:
+    """Get the coalescer of a loop, made at the first call; call it from the loop itself."""
+    turn = _by_loop.get(loop)
     if turn is None:
-        for other in [other for other in list(_of) if other.is_closed()]:
-            _of.pop(other, None)
-        turn = _of[loop] = Turn(loop)
+        for other in [other for other in list(_by_loop) if other.is_closed()]:
+            _by_loop.pop(other, None)
+        turn = _by_loop[loop] = WriteCoalescer(loop)
     return turn

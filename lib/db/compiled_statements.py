@@ -1,11 +1,11 @@
 """Statements that run thousands of times a second.
 
 SQLAlchemy's own execution costs ten times what SQLite needs for such a statement, and as much as PostgreSQL's answer
-takes to come. A `Quick` is compiled once for each kind of database and then given to the driver, with the values
-converted by the columns' own types both ways, inside whatever transaction the connection is in.
+takes to come. A `CompiledStatement` is compiled once for each kind of database and then given to the driver, with the
+values converted by the columns' own types both ways, inside whatever transaction the connection is in.
 
 A list in a condition (`bindparam(…, expanding=True)`) is one JSON parameter. On PostgreSQL statements that need no
-answer from each other travel `together`: one round trip instead of one each.
+answer from each other travel in `pipeline_statements`: one round trip instead of one each.
 """
 
 import re
@@ -34,50 +34,51 @@ _LISTS = {  # dialect → how a statement reads a JSON list of values, and of pa
 }
 
 
-class Quick:
+class CompiledStatement:
     """A select, update or delete of SQLAlchemy's, which may return rows; `pairs` names lists of pairs."""
 
     def __init__(self, statement: Any, pairs: Sequence[str] = ()) -> None:
-        self._statement, self._pairs = statement, pairs
-        self._forms: dict[str, _Form] = {}
+        self._statement = statement
+        self._pairs = pairs
+        self._by_dialect: dict[str, _DialectStatement] = {}
 
     def all(self, connection: Connection, params: Mapping[str, Any]) -> list[Any]:
-        """Execute it once: the rows it returns, with the columns' names."""
-        form = self._form(connection.dialect)
-        cursor = execute(connection, form.sql, form.converted(params))
-        return [] if form.row is None else form.rows(_fetched(connection, cursor))
+        """Execute the statement once and return its rows as named tuples."""
+        form = self._compile_for(connection.dialect)
+        cursor = execute(connection, form.sql, form.convert_parameters(params))
+        return [] if form.row is None else form.convert_rows(_fetch_all(connection, cursor))
 
     def run(self, connection: Connection, params: Sequence[Mapping[str, Any]]) -> None:
-        """Execute it for each of the parameters."""
-        form = self._form(connection.dialect)
+        """Execute the statement for each of the parameters; rows are not returned."""
+        form = self._compile_for(connection.dialect)
         if len(params) == 1:
-            execute(connection, form.sql, form.converted(params[0]))
+            execute(connection, form.sql, form.convert_parameters(params[0]))
         else:
-            execute_many(connection, form.sql, [form.converted(one) for one in params])
+            execute_many(connection, form.sql, [form.convert_parameters(values) for values in params])
 
-    def _form(self, dialect: Dialect) -> "_Form":
-        form = self._forms.get(dialect.name)
+    def _compile_for(self, dialect: Dialect) -> "_DialectStatement":
+        form = self._by_dialect.get(dialect.name)
         if form is None:
             own = _SQLITE if dialect.name == "sqlite" else dialect
-            form = self._forms[dialect.name] = _Form(self._statement, self._pairs, own)
+            form = self._by_dialect[dialect.name] = _DialectStatement(self._statement, self._pairs, own)
         return form
 
 
-class _Form:
+class _DialectStatement:
     """A statement as one kind of database's driver takes it."""
 
     def __init__(self, statement: Any, pairs: Sequence[str], dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
         values, in_pairs = _LISTS[dialect.name]
         self._lists = tuple(_LIST.findall(str(compiled)))
-        self.sql = _LIST.sub(lambda found: (in_pairs if found[1] in pairs else values).format(found[1]), str(compiled))
+        self.sql = _LIST.sub(lambda match: (in_pairs if match[1] in pairs else values).format(match[1]), str(compiled))
         self._bind = {
             name: convert
             for name, bind in compiled.binds.items()
-            if name not in self._lists and (convert := binder(bind.type, dialect))
+            if name not in self._lists and (convert := get_bind_converter(bind.type, dialect))
         }
         constants = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
-        self._constants = {name: self._bind.get(name, _same)(value) for name, value in constants.items()}
+        self._constants = {name: self._bind.get(name, _return_unchanged)(value) for name, value in constants.items()}
         columns = list(getattr(statement, "exported_columns", ()))
         self.row: Any = namedtuple("Row", [column.key for column in columns]) if columns else None
         self._read = [
@@ -86,8 +87,8 @@ class _Form:
             if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
         ]
 
-    def converted(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as the driver takes them."""
+    def convert_parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert parameters to what the driver takes."""
         values = {**self._constants, **params}
         for name, convert in self._bind.items():
             if name in params:
@@ -96,49 +97,51 @@ class _Form:
             values[name] = encode_text(list(values[name]))
         return values
 
-    def rows(self, found: Sequence[Any]) -> list[Any]:
-        """What the driver returned, with names and the columns' own types."""
+    def convert_rows(self, rows: Sequence[Any]) -> list[Any]:
+        """Convert the driver's rows to named tuples with the columns' own types."""
         if self._read:
-            found = [list(row) for row in found]
-            for row in found:
+            rows = [list(row) for row in rows]
+            for row in rows:
                 for index, convert in self._read:
                     row[index] = convert(row[index])
-        return [self.row._make(row) for row in found]
+        return [self.row._make(row) for row in rows]
 
 
-def binder(kind: Any, dialect: Dialect) -> Any:
-    """What makes of a value of a column's type one that the driver takes; None where that is the value itself."""
+def get_bind_converter(kind: Any, dialect: Dialect) -> Any:
+    """Get the function that turns a value of a column's type into what the driver takes; None where that is the value
+    itself.
+    """
     return encode_text if isinstance(kind, JSON) else kind.dialect_impl(dialect).bind_processor(dialect)
 
 
-def _same(value: Any) -> Any:
+def _return_unchanged(value: Any) -> Any:
     return value
 
 
 def execute(connection: Connection, sql: str, params: Any) -> Any:
-    """Give a statement to the driver; its cursor. Failures are SQLAlchemy's, without the values."""
+    """Give a statement to the driver and return its cursor. Failures are SQLAlchemy's, without the values."""
     try:
-        return _driver(connection).execute(sql, params)
-    except _failures(connection) as error:
-        raise _failure(connection, sql, error) from error
+        return _get_driver(connection).execute(sql, params)
+    except _get_driver_error(connection) as error:
+        raise _wrap_error(connection, sql, error) from error
 
 
 def execute_many(connection: Connection, sql: str, params: Iterable[Any]) -> None:
-    """The same for many parameters."""
-    driver = _driver(connection)
+    """Give a statement to the driver with many parameters. Failures are SQLAlchemy's, without the values."""
+    driver = _get_driver(connection)
     try:
         if connection.dialect.name == "sqlite":
             driver.executemany(sql, params)
         else:
             with driver.cursor() as cursor:
                 cursor.executemany(sql, params)
-    except _failures(connection) as error:
-        raise _failure(connection, sql, error) from error
+    except _get_driver_error(connection) as error:
+        raise _wrap_error(connection, sql, error) from error
 
 
 @contextmanager
-def together(connection: Connection) -> Iterator[None]:
-    """Statements of a `Quick` in the block need no answer from each other: PostgreSQL gets them in one message.
+def pipeline_statements(connection: Connection) -> Iterator[None]:
+    """Send the block's compiled statements, which need no answer from each other, to PostgreSQL in one message.
 
     What is refused is raised at the first answer that is asked for, at the end of the block at the latest.
     """
@@ -146,24 +149,24 @@ def together(connection: Connection) -> Iterator[None]:
         yield
         return
     try:
-        with _driver(connection).pipeline():
+        with _get_driver(connection).pipeline():
             yield
-    except _failures(connection) as error:
-        raise _failure(connection, "", error) from error
+    except _get_driver_error(connection) as error:
+        raise _wrap_error(connection, "", error) from error
 
 
-def _fetched(connection: Connection, cursor: Any) -> Any:
+def _fetch_all(connection: Connection, cursor: Any) -> Any:
     try:
         return cursor.fetchall()
-    except _failures(connection) as error:
-        raise _failure(connection, "", error) from error
+    except _get_driver_error(connection) as error:
+        raise _wrap_error(connection, "", error) from error
 
 
-def _failures(connection: Connection) -> type[Exception]:
+def _get_driver_error(connection: Connection) -> type[Exception]:
     return connection.dialect.loaded_dbapi.Error
 
 
-def _failure(connection: Connection, sql: str, error: Any) -> Exception:
+def _wrap_error(connection: Connection, sql: str, error: Any) -> Exception:
     dialect = connection.dialect
     is_lost = not connection.invalidated and dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
     if is_lost:
@@ -173,7 +176,7 @@ def _failure(connection: Connection, sql: str, error: Any) -> Exception:
     )
 
 
-def _driver(connection: Connection) -> Any:
+def _get_driver(connection: Connection) -> Any:
     """The driver's own connection, inside the transaction that SQLAlchemy would have begun."""
     if not connection.in_transaction():
         connection.begin()

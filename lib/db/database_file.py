@@ -22,7 +22,7 @@ def prepare_file(settings: Settings) -> None:
     path = Path(name)
     if path.exists() and path.stat().st_size:
         return
-    if relics := _relics(settings.data_dir):
+    if relics := _list_relics(settings.data_dir):
         raise InstallationError(
             f"The database {path} is {'empty' if path.exists() else 'gone'}.",
             f"{settings.data_dir} still holds {' and '.join(relics)} of an installation, so this is no first start.",
@@ -32,11 +32,11 @@ def prepare_file(settings: Settings) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _relics(folder: Path) -> list[str]:
-    """What only an installation that had a database leaves."""
-    found = {
+def _list_relics(folder: Path) -> list[str]:
+    """List the names of files in the data folder that only an installation with a database leaves behind."""
+    leftovers = {
         KEY_FILE: (folder / KEY_FILE).exists(),
         "spool": any(path.stat().st_size for path in (folder / "spool").glob("*/*.jsonl")),
         "statistics": any((folder / "statistics").glob("*.duckdb")),
     }
-    return [name for name, is_there in found.items() if is_there]
+    return [name for name, is_there in leftovers.items() if is_there]

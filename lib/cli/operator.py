@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lib.services import Services
 
 
-def _place() -> str:
+def _describe_operator() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -20,12 +20,12 @@ def _place() -> str:
     return f"command line {user}@{socket.gethostname()}"
 
 
-OPERATOR = permissions.OPERATOR.coming_from(_place())
+OPERATOR = permissions.OPERATOR.with_origin(_describe_operator())
 
 
 @contextmanager
-def opened_services() -> Iterator["Services"]:
-    """The process's services; calls that run are given time to end when the block does."""
+def open_services() -> Iterator["Services"]:
+    """Open the process's services for a `with` block; at its end calls that still run get time to finish."""
     from lib import services
 
     current = services.current()

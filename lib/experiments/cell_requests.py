@@ -8,24 +8,26 @@ from lib.calls.calls import Calls
 from lib.calls.request import CallRequest, Origin
 from lib.errors import InvalidInput
 from lib.experiments.plan import EXPECTED, PROMPT, Candidate, Inputs
-from lib.experiments.scoring import judge_messages
+from lib.experiments.scoring import build_judge_messages
 from lib.prompts.prompts import Prompts
-from lib.prompts.template import Filled, Version, filled
+from lib.prompts.template import FilledPrompt, PromptVersion, fill_template
 from lib.prompts.variable import VariableType
 
 
-class Asking:
-    """Makes the requests of one person's experiment; templates' versions are read once."""
+class CellRequests:
+    """Builds the requests of one person's experiment; templates' versions are read once."""
 
     def __init__(self, actor: Actor, calls: Calls, prompts: Prompts, experiment_id: str, *, is_bounded: bool) -> None:
-        self._actor, self._calls, self._prompts = actor, calls, prompts
+        self._actor = actor
+        self._calls = calls
+        self._prompts = prompts
         self._tags = {"experiment": experiment_id}
         self._is_bounded = is_bounded
-        self._versions: dict[Candidate, Version] = {}
+        self._versions: dict[Candidate, PromptVersion] = {}
 
-    def request(self, candidate: Candidate, inputs: Inputs) -> CallRequest:
-        """What a candidate is asked for a row; InvalidInput when the row does not fill its template."""
-        filled = self._filled(candidate, inputs)
+    def build_request(self, candidate: Candidate, inputs: Inputs) -> CallRequest:
+        """Build a candidate's request for a row; raises InvalidInput when the row does not fill its template."""
+        filled = self._fill_template(candidate, inputs)
         return CallRequest(
             actor=self._actor,
             messages=[{"role": "user", "content": filled.text if filled else inputs[PROMPT]}],
@@ -37,34 +39,38 @@ class Asking:
             bounded=self._is_bounded,
         )
 
-    def judge_request(self, scorer: Mapping[str, Any], asked: CallRequest, answer: str, inputs: Inputs) -> CallRequest:
-        """What a judge is asked about an answer."""
+    def build_judge_request(
+        self, scorer: Mapping[str, Any], answered: CallRequest, answer: str, inputs: Inputs
+    ) -> CallRequest:
+        """Build the request by which a judge scores an answer."""
         expected = inputs.get(scorer.get("column") or EXPECTED, "")
-        question = str(asked.messages[-1]["content"])
+        question = str(answered.messages[-1]["content"])
         return CallRequest(
             actor=self._actor,
-            messages=judge_messages(scorer["rubric"], question, answer, expected),
+            messages=build_judge_messages(scorer["rubric"], question, answer, expected),
             configuration=scorer["configuration"],
             origin=Origin.SYSTEM,
             tags=self._tags | {"experiment_role": "judge"},
             bounded=self._is_bounded,
         )
 
-    def bounds(
+    def compute_bounds(
         self, candidate: Candidate, inputs: Inputs, judge: Mapping[str, Any] | None
     ) -> tuple[int | None, int | None, list[str]]:
-        """The least and the most a cell costs in nano-dollars, and the models without a price."""
-        request = self.request(candidate, inputs)
+        """Compute the least and the most a cell costs in nano-dollars, and the models without a price (then both are
+        None).
+        """
+        request = self.build_request(candidate, inputs)
         quotes = [self._calls.quote(request)]
         if judge is not None:
-            asked = self.judge_request(judge, request, "", inputs)
-            quotes.append(self._calls.quote(asked, more_tokens=quotes[0].ceiling))
-        unpriced = [one.model for one in quotes if one.high_nano is None]
+            judging = self.build_judge_request(judge, request, "", inputs)
+            quotes.append(self._calls.quote(judging, more_tokens=quotes[0].ceiling))
+        unpriced = [quote.model for quote in quotes if quote.high_nano is None]
         if unpriced:
             return None, None, unpriced
-        return sum(one.low_nano or 0 for one in quotes), sum(one.high_nano or 0 for one in quotes), []
+        return sum(quote.low_nano or 0 for quote in quotes), sum(quote.high_nano or 0 for quote in quotes), []
 
-    def _filled(self, candidate: Candidate, inputs: Inputs) -> Filled | None:
+    def _fill_template(self, candidate: Candidate, inputs: Inputs) -> FilledPrompt | None:
         if candidate.prompt is None:
             if PROMPT not in inputs:
                 why = f"{candidate.configuration} has no template, so the table needs a column {PROMPT}."
@@ -74,14 +80,15 @@ class Asking:
             self._versions[candidate] = self._prompts.version(self._actor, candidate.prompt, candidate.version)
         version = self._versions[candidate]
         values = {
-            one.name: inputs[one.name]
-            for one in version.variables
+            variable.name: inputs[variable.name]
+            for variable in version.variables
             # An empty cell is an empty text, else it is none: the default, where there is one.
-            if inputs.get(one.name) or (one.name in inputs and one.type is VariableType.TEXT and one.default is None)
+            if inputs.get(variable.name)
+            or (variable.name in inputs and variable.type is VariableType.TEXT and variable.default is None)
         }
-        return filled(candidate.prompt, version, values)
+        return fill_template(candidate.prompt, version, values)
 
 
-def judge_of(scorers: Any) -> Mapping[str, Any] | None:
-    """The scorer that is a model, if there is one."""
-    return next((one for one in scorers if one["kind"] == "judge"), None)
+def find_judge(scorers: Any) -> Mapping[str, Any] | None:
+    """Find the scorer that is a model, if there is one."""
+    return next((scorer for scorer in scorers if scorer["kind"] == "judge"), None)
