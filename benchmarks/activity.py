@@ -19,8 +19,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.access.permissions import OPERATOR
-from lib.calls.activity import Activity
-from lib.calls.activity_filter import CUSTOM, ActivityFilter
+from lib.activity.call_filter import CUSTOM, ActivityFilter
+from lib.activity.call_log import Activity
 from lib.db import schema
 from lib.db.engine import Store
 from lib.demo import Demo

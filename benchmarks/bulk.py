@@ -28,7 +28,7 @@ from lib.db.engine import Store
 from lib.demo import Demo
 from lib.demo.year import draw_blocks
 from lib.imports import Imports, Source
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 
 DEMO_ROWS_A_SECOND, IMPORT_S, IMPORT_MB = 100_000, 60, 200
 HEAD = (

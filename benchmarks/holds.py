@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from msgspec.structs import replace
 
 from lib.budgets.estimate import completion_ceiling, upper_bound_nano
-from lib.calls.prompt_size import measure
-from lib.calls.prompt_tokens import bound_prompt, estimate_prompt
 from lib.clock import utc_now
 from lib.providers.chunks import Usage
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.providers.protocols import usage as counts
+from lib.tokens.prompt_size import measure
+from lib.tokens.prompt_tokens import bound_prompt, estimate_prompt
 
 USUAL_CEILING = 1_000  # where a recorded request names none
 MEDIAN, NINETY = 3.0, 10.0  # times the cost

@@ -30,17 +30,17 @@ from lib import services as service_root
 from lib.access.limits import RateLimits
 from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
-from lib.calls.admission import Ask
-from lib.calls.closing import Closing
-from lib.calls.ledger import Ledger
-from lib.calls.recovery import recover
 from lib.calls.request import CallRequest
-from lib.calls.spool import Spool
 from lib.clock import new_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs
-from lib.providers.price_book import PriceBook
+from lib.ledger.admission import Ask
+from lib.ledger.closing import Closing
+from lib.ledger.recovery import recover
+from lib.ledger.spool import Spool
+from lib.ledger.writer import Ledger
+from lib.providers.prices.price_book import PriceBook
 from lib.settings import Settings
 
 IN_FLIGHT = 256

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lib.clock import utc_now
 from lib.providers.adapters.via_litellm import litellm_module
 from lib.providers.chunks import Usage
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 
 LIMIT_US, ROUNDS, CALLS = 50.0, 7, 2000
 MODEL = "claude-sonnet-4-5-20250929"

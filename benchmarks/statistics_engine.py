@@ -29,15 +29,15 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.access.permissions import OPERATOR
-from lib.calls.closing import take_sequence
 from lib.clock import new_id
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
-from lib.statistics import copy_file
+from lib.ledger.closing import take_sequence
+from lib.statistics.copy import copy_file
+from lib.statistics.copy.mirror import TABLES
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
-from lib.statistics.mirror import TABLES
 from lib.statistics.periods import Step
 from lib.statistics.queries import Statistics
 

@@ -19,12 +19,12 @@ from lib.access.saved_views import SavedViews
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
 from lib.access.users import Users
+from lib.activity.custom_metrics import Metrics
+from lib.activity.repricing import Repricing
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
 from lib.calls.calls import Calls
-from lib.calls.metrics import Metrics
-from lib.calls.repricing import Repricing
-from lib.calls.runs import Runs
+from lib.calls.past_call import Runs
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.conversations.answers import settle
@@ -48,8 +48,8 @@ from lib.prompts.prompts import Prompts
 from lib.providers import safe_logs
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
-from lib.providers.price_book import PriceBook
-from lib.providers.price_entries import Prices
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.price_entries import Prices
 from lib.providers.proxies import use_proxies
 from lib.providers.redaction import remember
 from lib.providers.registry import Providers
@@ -58,11 +58,11 @@ from lib.statistics.counters import Counters
 from lib.statistics.exchange import ExchangeRates
 
 if TYPE_CHECKING:
-    from lib.calls.activity import Activity
+    from lib.activity.call_log import Activity
     from lib.demo import Demo
     from lib.imports import Imports
+    from lib.statistics.invoices.reconcile import Reconcile
     from lib.statistics.queries import Statistics
-    from lib.statistics.reconcile import Reconcile
     from lib.statistics.whatif import WhatIf
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Services(KnowledgeServices):
     @cached_property
     def activity(self) -> "Activity":
         """The log of calls: pages, one call, exports."""
-        from lib.calls.activity import Activity
+        from lib.activity.call_log import Activity
 
         return Activity(self.store)
 
@@ -144,7 +144,7 @@ class Services(KnowledgeServices):
     @cached_property
     def reconcile(self) -> "Reconcile":
         """Providers' invoices beside the ledger."""
-        from lib.statistics.reconcile import Reconcile
+        from lib.statistics.invoices.reconcile import Reconcile
 
         return Reconcile(self.store, self.statistics)
 

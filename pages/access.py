@@ -3,7 +3,8 @@
 import streamlit as st
 
 from lib.access.permissions import Permission, Role
-from lib.ui import access, audit, blocks, currency, data_settings, imports, session
+from lib.ui import blocks, currency, session
+from lib.ui.access import audit_log, data_settings, people, usage_imports
 
 actor = session.require(Permission.MANAGE_ENCRYPTION_KEYS)
 services = session.services()
@@ -13,7 +14,7 @@ with blocks.header("Access"):
     if not is_super_admin:
         st.button("", icon=":material/refresh:", type="tertiary", help="Show what is there now")
     elif st.button("Add person", icon=":material/person_add:", type="primary"):
-        access.add_dialog(services, actor)
+        people.add_dialog(services, actor)
 
 with blocks.errors_shown():
     zone = services.preferences.report_zone(actor)
@@ -25,9 +26,9 @@ with blocks.errors_shown():
         names, key="tab", on_change="rerun", bind="query-params"
     )
     with tab_people:
-        access.people_table(services, actor, services.users.list(actor), zone)
+        people.people_table(services, actor, services.users.list(actor), zone)
     with tab_roles:
-        access.roles_table()
+        people.roles_table()
     with tab_keys:
         data_settings.keys_tab(services, actor, zone)
     with tab_data:
@@ -35,6 +36,6 @@ with blocks.errors_shown():
     with tab_currency:
         currency.settings(services, actor)
     with tab_import:
-        imports.tab(services, actor, zone)
+        usage_imports.tab(services, actor, zone)
     with tab_audit:
-        audit.tab(services, actor, zone)
+        audit_log.tab(services, actor, zone)

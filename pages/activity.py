@@ -6,14 +6,15 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.clock import short_id
-from lib.ui import activity, activity_call, activity_filters, blocks, session
+from lib.ui import blocks, session
 from lib.ui import names as ids
+from lib.ui.activity import call_filters, call_panel, call_table
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
 compact = blocks.compact()
 zone = services.preferences.report_zone(actor)
-asked = activity_filters.asked_for(zone)
+asked = call_filters.asked_for(zone)
 number = st.query_params.get("page", "1")
 selected = st.query_params.get("id")
 
@@ -22,7 +23,7 @@ empty = not page.rows and services.activity.is_empty(actor)
 
 with blocks.header("Activity"):
     st.button("", icon=":material/refresh:", type="tertiary", help="Show the newest calls")
-    activity.export_menu(services, actor, asked, disabled=page.calls == 0)
+    call_table.export_menu(services, actor, asked, disabled=page.calls == 0)
 
 if empty and selected is None:
     with blocks.empty_state(
@@ -34,24 +35,24 @@ if empty and selected is None:
     st.stop()
 
 options = services.activity.options(actor)
-names = activity_call.user_names(options)
-activity_filters.bar(asked, options, names, zone)
+names = call_panel.user_names(options)
+call_filters.bar(asked, options, names, zone)
 known = {**names}
 if asked.configurations or asked.api_keys:
     known |= ids.configurations(services, actor) | ids.api_keys(services, actor)
-activity_filters.scope_line(asked, zone, known, own_only=not actor.sees_all_calls)
+call_filters.scope_line(asked, zone, known, own_only=not actor.sees_all_calls)
 
 
-rows = partial(activity.rows, page, asked, names, zone, selected)
+rows = partial(call_table.rows, page, asked, names, zone, selected)
 if selected is None:
     rows()
 elif compact:
     rows()
-    dialog = st.dialog(f"Call {blocks.plain(short_id(selected))}", position="right", on_dismiss=activity_call.close)
-    dialog(activity_call.panel)(services, actor, selected, names, zone)
+    dialog = st.dialog(f"Call {blocks.plain(short_id(selected))}", position="right", on_dismiss=call_panel.close)
+    dialog(call_panel.panel)(services, actor, selected, names, zone)
 else:
     left, right = st.columns([1.9, 1], gap="small")
     with left:
         rows()
     with right.container(border=True):
-        activity_call.panel(services, actor, selected, names, zone)
+        call_panel.panel(services, actor, selected, names, zone)

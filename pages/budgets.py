@@ -4,7 +4,8 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.budgets.budget import Scope
-from lib.ui import blocks, budgets, budgets_forms, budgets_webhook, session
+from lib.ui import blocks, session
+from lib.ui.budgets import budget_cards, budget_forms, webhook_dialog
 
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
@@ -19,28 +20,28 @@ with blocks.header("Budgets"):
         help="Would a call pass the budgets, and why not",
         disabled=not actor.can(Permission.VIEW_CONFIGS),
     ):
-        st.dialog("Would this call pass?")(budgets_forms.check_dialog)(services, actor)
+        st.dialog("Would this call pass?")(budget_forms.check_dialog)(services, actor)
     if may_change and st.button(
         "" if compact else "Webhook", icon=":material/webhook:", type="tertiary", help="Tell another system"
     ):
-        st.dialog("Webhook")(budgets_webhook.dialog)(services, actor)
+        st.dialog("Webhook")(webhook_dialog.dialog)(services, actor)
     everything = services.budgets.list(actor)
     if everything and st.button(
         "New" if compact else "New budget", icon=":material/add:", type="primary", disabled=not may_change
     ):
-        st.dialog("New budget")(budgets_forms.add_dialog)(services, actor)
+        st.dialog("New budget")(budget_forms.add_dialog)(services, actor)
 
 if (error := st.session_state.pop("budget_error", None)) is not None:
     blocks.show_error(error)
 
 zone = services.preferences.report_zone(actor)
-budgets.beyond_holds(services, actor, zone)
+budget_cards.beyond_holds(services, actor, zone)
 if not everything:
     with blocks.empty_state(
         "account_balance_wallet", "No budgets yet", "A budget says how much an app, a person or everything may cost."
     ):
         if st.button("New budget", icon=":material/add:", type="primary", disabled=not may_change):
-            st.dialog("New budget")(budgets_forms.add_dialog)(services, actor)
+            st.dialog("New budget")(budget_forms.add_dialog)(services, actor)
     st.caption("A hard one stops calls that would pass its limit; a soft one only tells.", text_alignment="center")
     st.stop()
 
@@ -54,15 +55,15 @@ with blocks.row():
             [ALL, *scopes],
             default=ALL,
             required=True,
-            format_func=budgets.scope_label,
+            format_func=budget_cards.scope_label,
             label_visibility="collapsed",
             key="scope",
             bind="query-params",
         )
     shown = [state for state in everything if chosen in (ALL, state.budget.scope)]
-    st.caption(budgets.scope_line(shown, zone))
+    st.caption(budget_cards.scope_line(shown, zone))
 
 with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
     for state in shown:
-        budgets.card(services, actor, state, zone)
-budgets.notices_list(services, actor, zone)
+        budget_cards.card(services, actor, state, zone)
+budget_cards.notices_list(services, actor, zone)

@@ -5,7 +5,8 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, configuration_form, configurations, session
+from lib.ui import blocks, session
+from lib.ui.configurations import configuration_form, configuration_table
 
 actor = session.require(Permission.VIEW_CONFIGS)
 services = session.services()
@@ -22,7 +23,7 @@ with blocks.header("Configurations"):
             icon=":material/download:",
         )
         if st.button("Import", icon=":material/upload:", disabled=not may_create):
-            st.dialog("Import configurations")(configurations.import_dialog)(services, actor)
+            st.dialog("Import configurations")(configuration_table.import_dialog)(services, actor)
     if st.button(
         "New" if compact else "New configuration", icon=":material/add:", type="primary", disabled=not may_create
     ):
@@ -74,7 +75,7 @@ if not found:
 selected = st.query_params.get("id") or (None if compact else found[0].slug)
 left, right = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
 with left:
-    chosen = configurations.table(found, selected, compact=compact)
+    chosen = configuration_table.table(found, selected, compact=compact)
     ready = sum(c.needs is None for c in found)
     st.caption(f"{len(found)} of {len(everything)} configurations · {ready} ready")
 if chosen != selected and chosen is not None:
@@ -85,7 +86,7 @@ if right is not None:
         if current is None:
             st.caption("Select a configuration to see, test and change it.")
         else:
-            configurations.detail(services, actor, current)
+            configuration_table.detail(services, actor, current)
 elif current is not None and chosen:
     with st.container(border=True):
-        configurations.detail(services, actor, current)
+        configuration_table.detail(services, actor, current)

@@ -6,7 +6,8 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import api_key_form, blocks, connect, session
+from lib.ui import blocks, session
+from lib.ui.api_keys import connect, key_forms
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -16,7 +17,7 @@ configurations = [c for c in services.configurations.list(actor) if c.is_active 
 keys = connect.usable_keys(services, actor)
 with blocks.header("Connect your app"):
     if keys and st.button("New key", icon=":material/add:"):
-        st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
+        st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
 
 with blocks.errors_shown():
     if not configurations:
@@ -27,7 +28,7 @@ with blocks.errors_shown():
         sentence = "A program calls models here with a key of its own, which says for which app it spends."
         with blocks.empty_state("vpn_key", "No API key yet", sentence):
             if st.button("New key", icon=":material/add:", type="primary"):
-                st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
+                st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
         st.stop()
     left, right = st.columns(2)
     with left:

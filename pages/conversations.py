@@ -6,14 +6,15 @@ from lib.access.permissions import Permission
 from lib.clock import utc_now
 from lib.conversations.conversation import Status
 from lib.errors import LLMManagerError
-from lib.ui import blocks, conversation_files, conversation_list, conversation_settings, conversation_thread, session
+from lib.ui import blocks, session
+from lib.ui.conversations import conversation_files, conversation_list, thread_settings, thread_view
 
 actor = session.require(Permission.VIEW_CONVERSATIONS)
 services = session.services()
 compact = blocks.compact()
 current = st.query_params.get("id")
 zone = services.preferences.report_zone(actor)
-seen = conversation_thread.seen(current)  # when the page was drawn last: what was written below it was written then
+seen = thread_view.seen(current)  # when the page was drawn last: what was written below it was written then
 
 configurations = {c.id: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
 thread = None
@@ -30,8 +31,8 @@ if not configurations:
 side, main = (st.container(), st.container()) if compact else st.columns([1, 2.4], gap="medium")
 if current is not None:
     with main, blocks.errors_shown():
-        thread = services.talk.read(actor, current, conversation_thread.shown(current))
-        conversation_thread.suggest_title(services, actor, thread)
+        thread = services.talk.read(actor, current, thread_view.shown(current))
+        thread_view.suggest_title(services, actor, thread)
 with side:
     if compact and current is not None:
         with st.expander("All conversations", icon=":material/list:"):
@@ -40,15 +41,15 @@ with side:
         conversation_list.draw(services, actor, current, zone)
 with main:
     if current is None:
-        chosen: str | None = conversation_settings.first_configuration(services, actor, configurations)
+        chosen: str | None = thread_settings.first_configuration(services, actor, configurations)
         sentence = "Every message goes with what was said before. Answers go on while you are away."
         with blocks.empty_state("forum", "Ask something", sentence, wide=True):
             st.caption("Only you can read your conversations.", width="content")
     elif thread is not None:
-        chosen = conversation_settings.header(services, actor, thread, configurations)
-        with st.container(height="content" if compact else conversation_thread.HEIGHT, border=False, autoscroll=True):
-            conversation_thread.draw(services, actor, thread, zone)
-    conversation_thread.unsent(services, actor, current)
+        chosen = thread_settings.header(services, actor, thread, configurations)
+        with st.container(height="content" if compact else thread_view.HEIGHT, border=False, autoscroll=True):
+            thread_view.draw(services, actor, thread, zone)
+    thread_view.unsent(services, actor, current)
 
 if current is None or thread is not None:
     closed = thread is not None and thread.conversation.status(utc_now()) is not Status.ACTIVE
@@ -58,15 +59,15 @@ if current is None or thread is not None:
         accept_file="multiple",
         file_type=list(conversation_files.TYPES),
         disabled=closed or running or chosen is None,
-        key=conversation_thread.box(current),
+        key=thread_view.box(current),
     )
     if asked and chosen is not None:
         given = [(file.name, file.getvalue()) for file in asked.files]
         try:
             conversation = thread.conversation.id if thread else None
-            current = conversation_thread.ask(services, actor, conversation, chosen, asked.text, given, seen)
+            current = thread_view.ask(services, actor, conversation, chosen, asked.text, given, seen)
             st.query_params.clear()
             st.query_params["id"] = current
         except LLMManagerError as error:
-            conversation_thread.keep_unsent(current, asked.text, error)
+            thread_view.keep_unsent(current, asked.text, error)
         st.rerun()

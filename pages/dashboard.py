@@ -6,15 +6,17 @@ from datetime import timedelta
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.calls.activity_filter import ActivityFilter
+from lib.activity.call_filter import ActivityFilter
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import Period
 from lib.statistics.week import since_last_week
-from lib.ui import blocks, budgets, currency, dashboard, explore, outlook, session, statistics, statistics_filters
-from lib.ui.scene import Scene
-from lib.ui.statistics_view import StatisticsView
+from lib.ui import blocks, currency, session
+from lib.ui.budgets import budget_cards
+from lib.ui.statistics import dashboard, explore, figure_cards, outlook, statistics_filters
+from lib.ui.statistics.report_context import Scene
+from lib.ui.statistics.statistics_view import StatisticsView
 
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
@@ -45,10 +47,10 @@ scene = Scene(view, found, zone, view.step_in(found), people, compact, where.cur
 today = ask.totals(actor, replace(where, start=now.replace(second=0, microsecond=0) - timedelta(hours=24)))
 with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
     dashboard.errors_now(today)
-statistics.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
+figure_cards.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
 currency.note(services, actor, where)
-budgets.attention(services, actor)
-budgets.beyond_holds(services, actor, zone)
+budget_cards.attention(services, actor)
+budget_cards.beyond_holds(services, actor, zone)
 told = outlook.look(services, actor, scene, where, now)
 week = since_last_week(ask, actor, replace(where, start=None, end=None), now)
 outlook.card(told.month, week, people, where.currency)

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, experiment_form, experiments, session
+from lib.ui import blocks, session
+from lib.ui.experiments import experiment_form, experiment_view
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -27,4 +28,4 @@ if not found:
 
 count = "1 experiment" if len(found) == 1 else f"{len(found):,} experiments"
 st.caption(f"{count} of yours, newest first")  # keeps the table's toolbar off the header
-experiments.overview(services, actor)
+experiment_view.overview(services, actor)

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from lib.access.permissions import Permission, Role
-from lib.ui import api_key_form, api_keys, blocks, session
+from lib.ui import blocks, session
+from lib.ui.api_keys import key_forms, key_table
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -13,19 +14,19 @@ with blocks.header("API keys"):
     ended = st.toggle("Ended too", key="ended", bind="query-params", help="Show revoked and expired keys")
     everything = services.api_keys.list(actor)
     if everything and st.button("New" if compact else "New key", icon=":material/add:", type="primary"):
-        st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
+        st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
 
 with blocks.errors_shown():
     zone = services.preferences.report_zone(actor)
-    if (made := api_key_form.take_made()) is not None:
+    if (made := key_forms.take_made()) is not None:
         key = next(key for key in everything if key.id == made["id"])
-        st.dialog("API key ready", width="medium", dismissible=False)(api_key_form.made_dialog)(
+        st.dialog("API key ready", width="medium", dismissible=False)(key_forms.made_dialog)(
             services, actor, key, made["token"]
         )
     shown = [key for key in everything if ended or key.state() in ("active", "owner disabled")]
     tab_keys, tab_apps = st.tabs(["Keys", "Limits of apps"], key="tab", on_change="rerun", bind="query-params")
     with tab_apps:
-        api_keys.app_limits(services, actor)
+        key_table.app_limits(services, actor)
     with tab_keys:
         if not shown:
             fact = "No API keys yet" if not everything else "No active API keys"
@@ -34,14 +35,14 @@ with blocks.errors_shown():
                 if everything:
                     st.caption("Turn on Ended too to see the others.")
                 elif st.button("New key", icon=":material/add:", type="primary"):
-                    st.dialog("New API key", width="medium")(api_key_form.create_dialog)(services, actor)
+                    st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
             st.stop()
         everybody = actor.role is Role.SUPER_ADMIN
-        use = api_keys.recent_use(services, actor)
-        selected = api_keys.table(shown, use, zone, everybody=everybody, compact=compact)
+        use = key_table.recent_use(services, actor)
+        selected = key_table.table(shown, use, zone, everybody=everybody, compact=compact)
         st.caption(f"{len(shown)} {'key' if len(shown) == 1 else 'keys'} · times in {zone.key}")
         with st.container(border=True):
             if selected is None:
                 st.caption("Select a key to see its scope and limits, change or revoke it.")
             else:
-                api_keys.panel(services, actor, selected, zone)
+                key_table.panel(services, actor, selected, zone)

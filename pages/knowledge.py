@@ -4,16 +4,8 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
-from lib.ui import (
-    blocks,
-    knowledge,
-    knowledge_answer,
-    knowledge_documents,
-    knowledge_evaluate,
-    knowledge_optimise,
-    knowledge_search,
-    session,
-)
+from lib.ui import blocks, session
+from lib.ui.knowledge import answer_view, collection_cards, document_table, evaluation_view, optimiser_view, search_view
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -28,8 +20,8 @@ if (wanted := st.query_params.get("id")) is not None:
 if chosen is None:
     with blocks.header("Knowledge base"):
         if may_write and st.button("New collection", icon=":material/add:"):
-            knowledge.create_dialog(services, actor)
-    knowledge.cards(services, actor)
+            collection_cards.create_dialog(services, actor)
+    collection_cards.cards(services, actor)
     st.stop()
 
 with blocks.header(chosen.name):
@@ -42,14 +34,14 @@ names = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"]
 opened, place = blocks.tabs(names)
 with place:
     if opened == "Documents":
-        knowledge_documents.tab(services, actor, chosen)
+        document_table.tab(services, actor, chosen)
     elif opened == "Search":
-        knowledge_search.tab(services, actor, chosen)
+        search_view.tab(services, actor, chosen)
     elif opened == "Answer":
-        knowledge_answer.tab(services, actor, chosen)
+        answer_view.tab(services, actor, chosen)
     elif opened == "Evaluate":
-        knowledge_evaluate.tab(services, actor, chosen)
+        evaluation_view.tab(services, actor, chosen)
     elif opened == "Optimise":
-        knowledge_optimise.tab(services, actor, chosen)
+        optimiser_view.tab(services, actor, chosen)
     else:
-        knowledge.settings(services, actor, chosen)
+        collection_cards.settings(services, actor, chosen)

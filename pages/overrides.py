@@ -3,7 +3,8 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, overrides, session
+from lib.ui import blocks, session
+from lib.ui.configurations import overrides
 
 actor = session.require(Permission.VIEW_CONFIGS)
 services = session.services()

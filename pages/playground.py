@@ -9,17 +9,9 @@ from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, PlaygroundQuestion, rebuild_question
 from lib.playground.run import MOST_PANES, Run
-from lib.ui import (
-    blocks,
-    inspector,
-    playground,
-    playground_around,
-    playground_compare,
-    playground_panes,
-    playground_sending,
-    playground_template,
-    session,
-)
+from lib.ui import blocks, session
+from lib.ui.activity import inspector
+from lib.ui.playground import answer_pane, comparison, panes, prompt_choice, question_extras, sending
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -32,9 +24,9 @@ if run_id is not None:
     try:
         run = services.playground.open(actor, run_id)
     except LLMManagerError as error:
-        playground_sending.note(error)
+        sending.note(error)
 configurations = {c.slug: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
-playground_panes.settle(services, actor, configurations, run)
+panes.settle(services, actor, configurations, run)
 most = 2 if compact else MOST_PANES
 
 with blocks.header("Playground"):
@@ -42,22 +34,22 @@ with blocks.header("Playground"):
     if run is not None and grows and st.button("Stop all", icon=":material/stop_circle:"):
         services.playground.stop(actor, run.id)
     count = st.segmented_control(
-        "Panes", list(range(1, most + 1)), key=playground_panes.COUNT, label_visibility="collapsed", required=True
+        "Panes", list(range(1, most + 1)), key=panes.COUNT, label_visibility="collapsed", required=True
     )
     with st.popover("" if compact else "More", icon=":material/more_horiz:", help="Runs, votes, code, sharing"):
         if st.button("New run", icon=":material/add:", type="tertiary", disabled=run_id is None):
             st.query_params.clear()
             st.rerun()
         if st.button("Votes so far", icon=":material/leaderboard:", type="tertiary"):
-            playground_compare.wins_dialog(services, actor)
+            comparison.wins_dialog(services, actor)
         blind = st.toggle(
             "Blind", key="blind", help="Hides which answer is whose, in mixed order, until you have voted."
         )
         if run is not None and run.is_kept and run.user_id == actor.user_id:
-            playground_compare.shared(services, actor, run)
+            comparison.shared(services, actor, run)
         if run is not None and run.is_kept:
-            playground_compare.files(services, actor, run)
-        playground.recent_runs(services, actor, services.preferences.report_zone(actor), run_id)
+            comparison.files(services, actor, run)
+        answer_pane.recent_runs(services, actor, services.preferences.report_zone(actor), run_id)
 
 if not configurations:
     with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
@@ -65,11 +57,11 @@ if not configurations:
     st.stop()
 
 hidden = run is not None and run.is_hidden
-chosen = playground_panes.chosen(list(configurations), int(count or 1))
-begin = partial(playground_sending.send, services, actor, chosen=chosen, configurations=configurations, is_blind=blind)
-around = playground_around.around(services, actor, configurations, chosen)
+chosen = panes.chosen(list(configurations), int(count or 1))
+begin = partial(sending.send, services, actor, chosen=chosen, configurations=configurations, is_blind=blind)
+around = question_extras.around(services, actor, configurations, chosen)
 with blocks.errors_shown():
-    if (filled := playground_template.template_question(services, actor)) is not None:
+    if (filled := prompt_choice.template_question(services, actor)) is not None:
         begin(filled)
         st.rerun()
 asking = f"Ask {chosen[0]}" if len(chosen) == 1 else f"Ask {'both' if len(chosen) == 2 else f'all {len(chosen)}'} panes"
@@ -80,13 +72,13 @@ if sent:
         with around.searching():
             begin(around.question(sent))
     except LLMManagerError as error:
-        playground_sending.note(error)
+        sending.note(error)
     st.rerun()
 if st.session_state.pop("run_again", None) is not None and run is not None and run.first_call is not None:
     if (asked := rebuild_question(run.first_call)) is not None:
         begin(replace(asked, system_prompt=around.system_prompt))
     st.rerun()
-playground_sending.show_noted()
+sending.show_noted()
 
 question = rebuild_question(run.first_call) if run is not None and run.first_call is not None else None
 again = None if question is None else replace(question, system_prompt=around.system_prompt)
@@ -94,15 +86,15 @@ if run is not None:
     if run.owner is not None and run.user_id != actor.user_id:
         st.caption(f"A run that {blocks.plain(run.owner)} shares.")
     if run.first_call is not None:
-        playground.question(run.first_call)
+        answer_pane.question(run.first_call)
 
 columns = [st.container()] * len(chosen) if compact or len(chosen) == 1 else st.columns(len(chosen), gap="small")
 for position, place in enumerate(columns):
     with place.container(border=True):
         if not hidden:
-            playground_panes.controls(services, actor, configurations, position, len(chosen))
+            panes.controls(services, actor, configurations, position, len(chosen))
         if run is not None and position < len(run.panes):
-            playground_panes.answer(services, actor, run, position, again, configurations, compact=compact)
+            panes.answer(services, actor, run, position, again, configurations, compact=compact)
 
 if run is None:
     sentence = "The answers stream in here with their tokens, speed and cost. The bundled model is free and offline."
@@ -112,14 +104,14 @@ if run is None:
                 begin(PlaygroundQuestion(example, around.system_prompt))
                 st.rerun()
 else:
-    playground_compare.vote_row(services, actor, run)
+    comparison.vote_row(services, actor, run)
     with blocks.row(gap="xsmall"):
         if not run.running and question is not None and st.button("Run all again", icon=":material/replay:"):
             st.session_state["run_again"] = True
             st.rerun()
         if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
-            playground_compare.code_dialog(question, run.panes)
+            comparison.code_dialog(question, run.panes)
     inspector.asked(services, actor, services.preferences.report_zone(actor))
-    playground_compare.difference(run)
+    comparison.difference(run)
     if not hidden and len(run.panes) == 1 and run.first_call is not None:
-        playground.monitor(run.first_call)
+        answer_pane.monitor(run.first_call)

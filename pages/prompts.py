@@ -5,7 +5,8 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, prompt_editor, prompts, session
+from lib.ui import blocks, session
+from lib.ui.prompts import prompt_editor, prompt_table
 
 actor = session.require(Permission.VIEW_CONFIGS)
 services = session.services()
@@ -22,7 +23,7 @@ with blocks.header("Prompts"):
             icon=":material/download:",
         )
         if st.button("Import", icon=":material/upload:", disabled=not may_create):
-            st.dialog("Import prompts")(prompts.import_dialog)(services, actor)
+            st.dialog("Import prompts")(prompt_table.import_dialog)(services, actor)
     if st.button("New" if compact else "New prompt", icon=":material/add:", disabled=not may_create):
         st.dialog("New prompt", width="medium")(prompt_editor.create_dialog)(services, actor)
 
@@ -46,7 +47,7 @@ with blocks.row():
         placeholder="Category · all",
         label_visibility="collapsed",
         width=160,
-        key=prompts.CATEGORY,
+        key=prompt_table.CATEGORY,
     )
 
 found = services.prompts.list(actor, category=category, text=wanted or "")
@@ -58,18 +59,18 @@ if not found and not wanted and category is None:
     st.stop()
 if not found:
     with blocks.empty_state("search_off", "Nothing matches", "No prompt has these words in this category."):
-        st.button("Clear search", icon=":material/close:", on_click=prompts.clear_search)
+        st.button("Clear search", icon=":material/close:", on_click=prompt_table.clear_search)
     st.stop()
 
 count = "1 prompt" if len(found) == 1 else f"{len(found):,} prompts"
 st.caption(f"{count} · calls and cost of all time")  # keeps the table's toolbar off the filters
-used = prompts.uses(services, actor)
+used = prompt_table.uses(services, actor)
 selected = st.query_params.get("id") or found[0].slug
-chosen = prompts.table(found, used, selected, compact=compact)
+chosen = prompt_table.table(found, used, selected, compact=compact)
 if chosen is not None and chosen != selected:
     st.query_params["id"] = chosen
 current = next((one for one in found if one.slug == (chosen or selected)), None)
 if current is None:
     st.caption("Select a prompt to see and change it.")
 else:
-    prompts.panel(services, actor, current, used.get(current.slug, prompts.Use()), compact=compact)
+    prompt_table.panel(services, actor, current, used.get(current.slug, prompt_table.Use()), compact=compact)

@@ -3,7 +3,9 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, data_settings, providers, session
+from lib.ui import blocks, session
+from lib.ui.access import data_settings
+from lib.ui.providers import provider_cards
 
 actor = session.require(Permission.VIEW_CONFIGS)
 services = session.services()
@@ -23,7 +25,7 @@ with blocks.header("Providers"):
         type="primary",
         disabled=not actor.can(Permission.MANAGE_PROVIDERS),
     ):
-        st.dialog("Add provider")(providers.add_dialog)(services, actor)
+        st.dialog("Add provider")(provider_cards.add_dialog)(services, actor)
 
 if (error := st.session_state.pop("provider_error", None)) is not None:
     blocks.show_error(error)
@@ -41,4 +43,4 @@ if not everything:
 
 with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
     for provider in everything:
-        providers.card(services, actor, provider, [c for c in circuits if c.provider_id == provider.id], zone)
+        provider_cards.card(services, actor, provider, [c for c in circuits if c.provider_id == provider.id], zone)

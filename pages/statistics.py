@@ -6,26 +6,16 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.calls.metrics import Range
+from lib.activity.custom_metrics import Range
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension
-from lib.ui import (
-    blocks,
-    currency,
-    explore,
-    metrics,
-    outlook,
-    reconcile,
-    session,
-    statistics,
-    statistics_filters,
-    statistics_table,
-    whatif,
-)
+from lib.ui import blocks, currency, session
 from lib.ui import names as ids
-from lib.ui.scene import Scene
-from lib.ui.statistics_view import TABS
+from lib.ui.activity import custom_metrics
+from lib.ui.statistics import explore, figure_cards, models_table, outlook, reconcile, statistics_filters, whatif
+from lib.ui.statistics.report_context import Scene
+from lib.ui.statistics.statistics_view import TABS
 
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
@@ -73,7 +63,7 @@ if opened != TABS["figures"]:
     st.stop()
 
 scene = Scene(view, found, zone, view.step_in(found), names, compact, where.currency)
-statistics.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
+figure_cards.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
 currency.note(services, actor, where)
 if totals.calls == 0:
     with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
@@ -82,16 +72,16 @@ if totals.calls == 0:
 
 by = [Dimension.PROVIDER, Dimension.MODEL] if view.by is Dimension.MODEL else [Dimension.PROVIDER]
 told = outlook.look(services, actor, scene, where, now)
-statistics.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by), told)
+figure_cards.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by), told)
 models = ask.top_models(actor, where, view.measure)
 height = max(220, 27 * len(models))
 left, right = (st.container(), st.container()) if compact else st.columns([1, 1.1], gap="small")
 with left.container(border=True, height="stretch"):
-    statistics.by_model(scene, models, height)
+    figure_cards.by_model(scene, models, height)
 with right.container(border=True, height="stretch"):
-    statistics.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure), height)
+    figure_cards.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure), height)
 with st.container(border=True):
     file_name = f"models-{days[0]}-to-{days[1]}"
     note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
-    statistics_table.by_model(ask.by_model(actor, where), totals, where.currency, file_name, note, compact=compact)
-metrics.of_range(services, actor, Range(found.start, found.end, where.apps), zone, days, view.rows_behind)
+    models_table.by_model(ask.by_model(actor, where), totals, where.currency, file_name, note, compact=compact)
+custom_metrics.of_range(services, actor, Range(found.start, found.end, where.apps), zone, days, view.rows_behind)

@@ -53,8 +53,8 @@ def main() -> None:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
 
-    from lib.providers.price_list import write
-    from lib.providers.prices import Price
+    from lib.providers.prices.price_list import write
+    from lib.providers.prices.rates import Price
 
     day = sys.argv[1] if len(sys.argv) > 1 else datetime.now(UTC).date().isoformat()
     valid_from = datetime.fromisoformat(day).replace(tzinfo=UTC)
@@ -82,7 +82,7 @@ def is_priced(entry: dict[str, Any]) -> bool:
 
 def tiers_of(entry: dict[str, Any]) -> tuple[Any, ...]:
     """The plain rates, then those of each longer prompt; the same for each way of serving."""
-    from lib.providers.prices import Tier
+    from lib.providers.prices.rates import Tier
 
     lengths = [0, *sorted(int(match[1]) for key in entry if (match := _TIER.match(key)))]
     plain: dict[int, dict[str, int | None]] = {}
@@ -142,7 +142,7 @@ def _times(rates: dict[str, int | None], factor: Decimal) -> dict[str, int | Non
 
 
 def _made(rates: dict[str, int | None]) -> Any:
-    from lib.providers.prices import Rates
+    from lib.providers.prices.rates import Rates
 
     return Rates(**rates)  # type: ignore[arg-type]  # input and output are stated
 

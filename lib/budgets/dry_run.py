@@ -17,10 +17,10 @@ from lib.clock import utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.routing import Routing
 from lib.providers.hosted_tools import limit_uses, prompt_with_results, uses_nano
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.service_tiers import asked_service_tier, priced_tier
 from lib.providers.registry import Providers
 from lib.providers.request_fields import Choices, examine
-from lib.providers.service_tiers import asked_service_tier, priced_tier
 
 
 @dataclass(frozen=True)

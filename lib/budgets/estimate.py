@@ -1,7 +1,7 @@
 """The most a call can cost, known before it is sent: what a hard budget holds for it.
 
-The prompt is bounded by what it holds (`lib.calls.prompt_tokens`) and charged in the dearest way a prompt token can be.
-The answer is bounded by the ceiling the provider is told; without one no bound holds, so a call under a hard budget
+The prompt is bounded by what it holds (`lib.tokens.prompt_tokens`) and charged in the dearest way a prompt token can
+be. The answer is bounded by the ceiling the provider is told; without one no bound holds, so a call under a hard budget
 sends one: its own `max_tokens`, else the model's longest answer, else `DEFAULT_CEILING`.
 """
 
@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lib.providers.prices import Price
+from lib.providers.prices.rates import Price
 
 DEFAULT_CEILING = 4096
 _MOST = 10**9  # tokens, or answers

@@ -212,7 +212,7 @@ def sweep(connection: Connection, now: datetime) -> int:
 
     The ledger knows what became of the call: ended, then it is settled by its cost; still under way, then the hold
     goes on; neither, then it was never sent and the money is given back. A process's lease goes on as long as the
-    process is known: who finds it dead gives it back (`lib.calls.recovery`).
+    process is known: who finds it dead gives it back (`lib.ledger.recovery`).
     """
     lock(connection)
     expired = select(_H.log_id).where(_H.expires_at < now).distinct()

@@ -11,18 +11,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar, cast
 
-from lib.calls.admission import Answer
-from lib.calls.closing import Closing
 from lib.calls.deadline import Deadline
-from lib.calls.ledger import Ledger
 from lib.calls.live import AttemptState, LiveCall
-from lib.calls.observed import Observed
+from lib.calls.observed_usage import Observed
 from lib.calls.opening import ask_of, bound, opening_row
 from lib.calls.outcome import Ending, closing_of, ending_of, refusal_of, summary
 from lib.calls.routing import Route, Step
 from lib.clock import short_id, utc_now
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError, Throttled
+from lib.ledger.admission import Answer
+from lib.ledger.closing import Closing
+from lib.ledger.writer import Ledger
 from lib.providers.adapters import adapter_for
 from lib.providers.chunks import (
     Adapter,
@@ -37,7 +37,7 @@ from lib.providers.chunks import (
     UsageReport,
     Vectors,
 )
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.providers.redaction import redact
 
 log = logging.getLogger(__name__)

@@ -18,29 +18,29 @@ from typing import Any
 
 from lib.access.limits import RateLimits
 from lib.access.permissions import Actor, Permission
-from lib.calls import recovery
 from lib.calls.attempts import run_call
-from lib.calls.ledger import Ledger
+from lib.calls.call_view import picture
 from lib.calls.live import CallView, Listener, LiveCall
 from lib.calls.lookups import KeptLookups, Lookups, NotKept
-from lib.calls.observed import Beyond, Observed
-from lib.calls.picture import picture
+from lib.calls.observed_usage import Beyond, Observed
+from lib.calls.past_call import Runs
 from lib.calls.plans import Plans, resolve
 from lib.calls.quote import Quote, quote
-from lib.calls.readiness import Readiness, no_spool
 from lib.calls.request import CallRequest
 from lib.calls.routing import Route
-from lib.calls.runs import Runs
-from lib.calls.spool import Spool
 from lib.clock import new_id
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.db.engine import Store
 from lib.errors import Conflict, LLMManagerError, NotFound, Throttled
+from lib.ledger import recovery
+from lib.ledger.readiness import Readiness, no_spool
+from lib.ledger.spool import Spool
+from lib.ledger.writer import Ledger
 from lib.providers import adapters
 from lib.providers.adapters.router import Pools
 from lib.providers.circuits import Circuits
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.providers.registry import Providers
 
 log = logging.getLogger(__name__)

@@ -16,14 +16,12 @@ from msgspec import field as new
 from msgspec.structs import replace
 
 from lib.access.limits import Claim, LimitDecision
-from lib.calls import content
-from lib.calls.billed import as_billed, as_cut
-from lib.calls.estimate import estimate_tokens
+from lib.calls.billed_usage import as_billed, as_cut
 from lib.calls.latch import Latch
-from lib.calls.prompt_tokens import estimate_prompt
 from lib.calls.request import Plan, Target, prompt_size, text_of
 from lib.clock import new_id, utc_now
 from lib.errors import ErrorKind, ProviderError
+from lib.ledger import content_policy
 from lib.providers.chunks import (
     Chunk,
     Finish,
@@ -41,6 +39,8 @@ from lib.providers.chunks import (
 )
 from lib.providers.protocols.usage import images_in
 from lib.providers.redaction import redact
+from lib.tokens.prompt_tokens import estimate_prompt
+from lib.tokens.text_estimate import estimate_tokens
 
 MAX_EVENTS = 100
 _LONGEST_REASON, _LONGEST_MODEL = 40, 200  # as the ledger's columns
@@ -165,7 +165,7 @@ class AttemptState(Struct):
         return clean("".join(self.text))
 
     def checkpoint(self) -> dict[str, Any]:
-        """What came since the last checkpoint, for `lib.calls.recovery` to put together again."""
+        """What came since the last checkpoint, for `lib.ledger.recovery` to put together again."""
         pieces, self.checkpointed_pieces = self.text[self.checkpointed_pieces :], len(self.text)
         self.checkpointed_ms = self.elapsed_ms
         times = {"elapsed_ms": self.elapsed_ms, "first_token_ms": self.first_token_ms}
@@ -234,8 +234,8 @@ class LiveCall:
         self.prompt_estimate = estimate_prompt(self.prompt_size, first.endpoint.kind, first.model_request.model)
         self.images = max(images_in(messages), len(self.prompt_size.images))
         self.content_policy = plan.configuration.content_policy
-        self.prompt_kept = content.text_to_keep(self.content_policy, _last_question(messages, texts))
-        self.request_kept = content.request_to_keep(self.content_policy, messages, self.prompt_estimate)
+        self.prompt_kept = content_policy.text_to_keep(self.content_policy, _last_question(messages, texts))
+        self.request_kept = content_policy.request_to_keep(self.content_policy, messages, self.prompt_estimate)
         self._started = time.monotonic()
         self._events: deque[tuple[float, str, str]] = deque(maxlen=MAX_EVENTS if self.is_watched else 0)
         if plan.dropped:
@@ -283,7 +283,9 @@ class LiveCall:
         note = attempt.checkpoint()
         if billed.service_tier or billed.details is not None:
             note["billed"] = {"service_tier": billed.service_tier, "details": to_builtins(billed.details)}
-        return content.checkpoint_to_keep(self.content_policy, note, (usage.prompt_tokens, usage.completion_tokens))
+        return content_policy.checkpoint_to_keep(
+            self.content_policy, note, (usage.prompt_tokens, usage.completion_tokens)
+        )
 
     @property
     def events(self) -> tuple[Event, ...]:

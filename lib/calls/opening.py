@@ -7,17 +7,17 @@ from msgspec.structs import replace
 from lib.access.limits import Claim
 from lib.budgets.budget import CallFacts
 from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
-from lib.calls import content
-from lib.calls.admission import Ask
-from lib.calls.choices import choices_of, limit_target, most_nano, unbounded_by
 from lib.calls.live import LiveCall
-from lib.calls.observed import Observed
+from lib.calls.observed_usage import Observed
 from lib.calls.outcome import identity_of
-from lib.calls.prompt_tokens import bound_prompt
+from lib.calls.request_choices import choices_of, limit_target, most_nano, unbounded_by
 from lib.errors import Throttled
+from lib.ledger import content_policy
+from lib.ledger.admission import Ask
 from lib.providers.hosted_tools import prompt_with_results
 from lib.providers.kinds import ProviderKind
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
+from lib.tokens.prompt_tokens import bound_prompt
 
 
 def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _set_ceiling(call: LiveCall) -> None:
     name = "max_completion_tokens" if target.endpoint.kind == ProviderKind.OPENAI else "max_tokens"
     each = completion_ceiling({}, target.longest_answer)
     bounded = replace(asked, parameters={**asked.parameters, name: each})
-    call.attempt.identity["parameters"] = content.parameters_to_keep(call.content_policy, bounded.parameters)
+    call.attempt.identity["parameters"] = content_policy.parameters_to_keep(call.content_policy, bounded.parameters)
     call.attempt.target = replace(target, model_request=bounded)
     call.attempt.is_bounded = True
 

@@ -10,17 +10,17 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from lib.calls import content
-from lib.calls.billed import as_billed, as_cut
-from lib.calls.closing import Closing
+from lib.calls.billed_usage import as_billed, as_cut
 from lib.calls.live import AttemptState, LiveCall, clean
 from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError
+from lib.ledger import content_policy
+from lib.ledger.closing import Closing
 from lib.money import format_cost
 from lib.providers.chunks import Usage
 from lib.providers.circuits import Circuit
-from lib.providers.price_book import PriceBook
-from lib.providers.prices import Cost
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.rates import Cost
 from lib.providers.redaction import redact
 
 _TIMEOUTS = {ErrorKind.TIMEOUT_FIRST_TOKEN, ErrorKind.TIMEOUT_IDLE, ErrorKind.TIMEOUT_TOTAL}
@@ -99,7 +99,7 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "served_model": attempt.served_model,
         "status": ending.status,
         "error_kind": ending.error_kind,
-        "error_message": content.error_to_keep(call.content_policy, ending.error_message),
+        "error_message": content_policy.error_to_keep(call.content_policy, ending.error_message),
         "prompt_tokens": usage.prompt_tokens if charged else None,
         "completion_tokens": usage.completion_tokens if charged else None,
         "total_tokens": usage.total_tokens if charged else None,
@@ -144,10 +144,10 @@ def payload_of(call: LiveCall) -> dict[str, Any]:
     response: dict[str, Any] = {}
     if attempt.reasoning or attempt.tool_calls:
         reasoning = clean("".join(attempt.reasoning))
-        response = content.response_to_keep(policy, reasoning, list(attempt.tool_calls.values()))
+        response = content_policy.response_to_keep(policy, reasoning, list(attempt.tool_calls.values()))
     return {
         "prompt_text": call.prompt_kept,
-        "response_text": content.text_to_keep(policy, attempt.answer),
+        "response_text": content_policy.text_to_keep(policy, attempt.answer),
         "request": call.request_kept,
         "response": response,
     }
@@ -181,7 +181,7 @@ def identity_of(call: LiveCall) -> dict[str, Any]:
         "provider": endpoint.name,
         "model": asked.model,
         "streamed": asked.stream,
-        "parameters": content.parameters_to_keep(call.content_policy, asked.parameters),
+        "parameters": content_policy.parameters_to_keep(call.content_policy, asked.parameters),
         "tags": dict(request.tags),
         "lane": "translate" if asked.wire is None else "relay",
     }

@@ -10,12 +10,12 @@ from msgspec import Struct
 from sqlalchemy import select
 
 from lib.access.permissions import Actor
-from lib.calls import activity_scope
-from lib.calls.content import FULL, policy_of
-from lib.calls.just_made import found_soon
+from lib.activity import visible_calls
 from lib.db.engine import Store
 from lib.db.tables import usage_logs, usage_payloads
 from lib.errors import NotFound
+from lib.ledger.content_policy import FULL, policy_of
+from lib.ledger.recent_calls import found_soon
 
 
 class PastAnswer(Struct, frozen=True):
@@ -47,7 +47,7 @@ def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, Pa
     query = (
         select(calls.call_id, words.response_text, words.response, words.request)
         .join(usage_payloads, words.id == calls.id)
-        .where(activity_scope.own(actor, usage_logs), calls.call_id.in_(call_ids), calls.is_final)
+        .where(visible_calls.own(actor, usage_logs), calls.call_id.in_(call_ids), calls.is_final)
     )
     with store.read() as connection:
         rows = connection.execute(query).all()

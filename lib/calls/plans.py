@@ -12,10 +12,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from lib.access.permissions import Permission
-from lib.calls.choices import check_scope
 from lib.calls.lanes import Judge, is_empty
 from lib.calls.lookups import KeptLookups, Lookups
 from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target, text_of
+from lib.calls.request_choices import check_scope
 from lib.configs.configuration import Configuration
 from lib.configs.effective import compute_effective
 from lib.configs.routing import Deployment, Routing

@@ -9,14 +9,14 @@ of the prompt read from its cache.
 from dataclasses import dataclass
 
 from lib.budgets.estimate import completion_ceiling
-from lib.calls.choices import asked_tier, choices_of, most_nano
-from lib.calls.observed import Observed
-from lib.calls.prompt_tokens import bound_prompt, estimate_prompt
+from lib.calls.observed_usage import Observed
 from lib.calls.request import Plan, Target, prompt_size
+from lib.calls.request_choices import asked_tier, choices_of, most_nano
 from lib.clock import utc_now
 from lib.providers.chunks import Usage
-from lib.providers.price_book import PriceBook
-from lib.providers.service_tiers import priced_tier
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.service_tiers import priced_tier
+from lib.tokens.prompt_tokens import bound_prompt, estimate_prompt
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lib.access.permissions import Actor
-from lib.calls.prompt_size import FORMS, PromptSize, measure, measure_texts
 from lib.configs.configuration import Configuration
 from lib.configs.routing import Deadlines, Routing
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
 from lib.providers.kinds import Protocol
+from lib.tokens.prompt_size import FORMS, PromptSize, measure, measure_texts
 
 MAX_PROMPT_CHARACTERS = 4_000_000
 

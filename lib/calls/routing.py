@@ -20,7 +20,7 @@ from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters.router import Candidate, Pool, Pools
 from lib.providers.chunks import Usage
 from lib.providers.circuits import Admission, Circuits, Verdict, verdict_on
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 
 _RETRIED = {
     ErrorKind.RATE_LIMIT,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lib.services import Services
-    from lib.statistics.invoices import Invoice
+    from lib.statistics.invoices.invoice_lines import Invoice
 
 
 def add_commands(actions: Any) -> None:
@@ -50,7 +50,7 @@ def add_commands(actions: Any) -> None:
 def what_if(arguments: argparse.Namespace) -> None:
     """Print what traffic has cost and would have, for each value and model."""
     from lib.cli.usage import to_moments
-    from lib.statistics import moves
+    from lib.statistics import traffic_moves
     from lib.statistics.filters import StatisticsFilter
     from lib.statistics.whatif import BY
 
@@ -66,7 +66,7 @@ def what_if(arguments: argparse.Namespace) -> None:
             comparison = services.what_if.compare(OPERATOR, traffic, arguments.model, by)
         else:
             comparison = services.what_if.plan(OPERATOR, traffic, dict(arguments.move), by)
-        _print(services, moves.table(comparison, by), arguments.format, "statistics.whatif")
+        _print(services, traffic_moves.table(comparison, by), arguments.format, "statistics.whatif")
 
 
 def reconcile(arguments: argparse.Namespace) -> None:
@@ -74,11 +74,11 @@ def reconcile(arguments: argparse.Namespace) -> None:
 
     UserError, after that, when rows of the files could not be read: the sums are not those of the files.
     """
-    from lib.statistics import gap_words, invoices, reconcile
     from lib.statistics.filters import StatisticsFilter
+    from lib.statistics.invoices import gap_words, invoice_lines, reconcile
 
     mapping = dict(arguments.map) or None
-    invoice = invoices.joined(invoices.read(_read_bytes(path), mapping) for path in arguments.file)
+    invoice = invoice_lines.joined(invoice_lines.read(_read_bytes(path), mapping) for path in arguments.file)
     with open_services() as services:
         ledger_filter = StatisticsFilter(providers=tuple(arguments.provider))
         reconciliation = services.reconcile.compare(OPERATOR, invoice, ledger_filter, arguments.zone)

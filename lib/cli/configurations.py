@@ -63,7 +63,7 @@ def add(arguments: argparse.Namespace) -> None:
 
 def test(arguments: argparse.Namespace) -> None:
     """Ask the model one short question and print what came of it; UserError when it failed."""
-    from lib.calls.connection import check_connection
+    from lib.calls.connection_test import check_connection
     from lib.providers.adapters import warm
 
     with open_services() as services:

@@ -10,7 +10,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from lib.calls.activity_export import csv_cell
+from lib.activity.call_export import csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd

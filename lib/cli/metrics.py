@@ -52,7 +52,7 @@ def show(arguments: argparse.Namespace) -> None:
 
 def record(arguments: argparse.Namespace) -> None:
     """Add a metric and print its type."""
-    from lib.calls.metric import parse
+    from lib.activity.custom_metric import parse
 
     typed = parse(arguments.value, arguments.type)
     try:
@@ -68,7 +68,7 @@ def record(arguments: argparse.Namespace) -> None:
 
 def print_statistics(arguments: argparse.Namespace) -> None:
     """Print the figures of each key."""
-    from lib.calls.metrics import Range
+    from lib.activity.custom_metrics import Range
 
     calls_range = Range(*to_moments(arguments.first, arguments.last), tuple(arguments.app))
     with open_services() as services:

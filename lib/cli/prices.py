@@ -14,7 +14,7 @@ from lib.errors import InvalidInput
 from lib.files.text import decode_text
 
 if TYPE_CHECKING:
-    from lib.calls.repricing import Preview
+    from lib.activity.repricing import Preview
 
 _RATES = ("input", "output", "cache-read", "cache-write", "cache-write-1h", "reasoning", "image", "request")
 _LARGEST = 50_000_000
@@ -58,7 +58,7 @@ def add_commands(commands: Any) -> None:
 
 def list_prices(arguments: argparse.Namespace) -> None:
     """Print the prices in force."""
-    from lib.providers.price_list import dollars
+    from lib.providers.prices.price_list import dollars
 
     def format_dollars(nano: int | None) -> str | None:
         return None if nano is None else dollars(nano)
@@ -87,7 +87,7 @@ def list_prices(arguments: argparse.Namespace) -> None:
 
 def set_price(arguments: argparse.Namespace) -> None:
     """Add a version of a model's price."""
-    from lib.providers.price_list import COLUMNS, read
+    from lib.providers.prices.price_list import COLUMNS, read
 
     first: date = arguments.first or datetime.now(UTC).date()
     cells = {name.replace("-", "_"): getattr(arguments, name.replace("-", "_")) for name in _RATES}
@@ -121,7 +121,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 def reprice(arguments: argparse.Namespace) -> None:
     """Price past calls again, or say what would change."""
-    from lib.calls.repricing import Range
+    from lib.activity.repricing import Range
 
     start, end = to_moments(arguments.first, arguments.last)
     selection = Range(start, end, arguments.provider, arguments.model, arguments.only_unpriced)
@@ -135,7 +135,7 @@ def reprice(arguments: argparse.Namespace) -> None:
 
 
 def _list_rows(preview: "Preview") -> list[dict[str, Any]]:
-    from lib.providers.price_list import dollars
+    from lib.providers.prices.price_list import dollars
 
     return [
         {

@@ -125,7 +125,7 @@ def create(arguments: argparse.Namespace) -> None:
 
 def ingest(arguments: argparse.Namespace) -> None:
     """Add everything, take it in here, and say what became of each file; status 1 when one failed."""
-    from lib.knowledge.documents import About
+    from lib.knowledge.documents.document_service import About
 
     about = About(kind=arguments.kind, tags=tuple(arguments.tags), dated=arguments.dated)
     rows: list[dict[str, Any]] = []
@@ -214,14 +214,14 @@ def _verdict(name: str, document: Any = None, error: str | None = None) -> dict[
 
 def _find_corpus(path: Path) -> Path | None:
     """The file of a test collection's documents, named itself or by its folder."""
-    from lib.knowledge.corpus import DOCUMENT_FILES, corpus_in
+    from lib.knowledge.evaluation.corpus import DOCUMENT_FILES, corpus_in
 
     return path if path.name in DOCUMENT_FILES and path.is_file() else corpus_in(path) if path.is_dir() else None
 
 
 def _take_in(services: "Services", collection_id: str, path: Path, about: Any) -> dict[str, Any]:
     """Index a test collection and return one row: its name and the number of passages that are new or changed."""
-    from lib.knowledge.corpus import read_entries
+    from lib.knowledge.evaluation.corpus import read_entries
 
     entries = [*read_entries(path)]
     note = output.make_progress_line("documents")
@@ -234,7 +234,7 @@ def _take_in(services: "Services", collection_id: str, path: Path, about: Any) -
 
 def _wait_for_documents(services: "Services", ids: list[str]) -> list[Any]:
     """The documents when each is ready or failed; another process may be at some of them."""
-    from lib.knowledge.documents import SETTLED
+    from lib.knowledge.documents.document_service import SETTLED
 
     while True:
         services.ingest.run_due()
@@ -332,7 +332,7 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _read_chunking(arguments: argparse.Namespace) -> Any:
-    from lib.knowledge.chunking import Chunking
+    from lib.knowledge.documents.chunking import Chunking
 
     options = {name: getattr(arguments, name) for name in ("strategy", "size", "overlap")}
     options = {name: value for name, value in options.items() if value is not None}

@@ -12,7 +12,7 @@ from lib.cli.rag_questions import find_set
 from lib.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from lib.knowledge.metrics import Estimate
+    from lib.knowledge.evaluation.ranking_metrics import Estimate
 
 MODES = ("hybrid", "vector", "keyword")
 STRATEGIES = ("recursive", "fixed", "heading", "semantic")
@@ -65,9 +65,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
-    from lib.knowledge import corpus, metrics
-    from lib.knowledge.chunking import Chunking
+    from lib.knowledge.documents.chunking import Chunking
     from lib.knowledge.embedding import BUNDLED
+    from lib.knowledge.evaluation import corpus, ranking_metrics
     from lib.knowledge.settings import Mode, SearchSettings
 
     folder = Path(arguments.corpus)
@@ -80,7 +80,7 @@ def _evaluate_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
     cut = {name: getattr(arguments, name) for name in ("strategy", "size", "overlap")}
     chunking = Chunking(**{name: value for name, value in cut.items() if value is not None})
     settings = SearchSettings(Mode(arguments.mode or Mode.HYBRID), rerank=not arguments.no_rerank)
-    metric_names = arguments.metric or metrics.DEFAULT
+    metric_names = arguments.metric or ranking_metrics.DEFAULT
     with open_services() as services:
         evaluation = services.corpora.evaluate(
             OPERATOR,
@@ -110,9 +110,9 @@ def _evaluate_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
 def _evaluate_collection(arguments: argparse.Namespace) -> dict[str, Any]:
     from dataclasses import replace
 
-    from lib.knowledge import metrics
+    from lib.knowledge.evaluation import ranking_metrics
 
-    metric_names = arguments.metric or metrics.DEFAULT
+    metric_names = arguments.metric or ranking_metrics.DEFAULT
     with open_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
         settings = replace(

@@ -15,7 +15,7 @@ from lib.errors import Conflict, InvalidInput
 from lib.money import NANO_PER_USD
 
 if TYPE_CHECKING:
-    from lib.knowledge.studies import Grid, Quote, Study
+    from lib.knowledge.evaluation.studies import Grid, Quote, Study
     from lib.services import Services
 
 
@@ -143,9 +143,9 @@ def _round(value: Any) -> Any:
 
 
 def _read_grid(arguments: argparse.Namespace) -> "Grid":
-    from lib.knowledge.chunking import Strategy
+    from lib.knowledge.documents.chunking import Strategy
+    from lib.knowledge.evaluation.studies import Grid
     from lib.knowledge.settings import Mode
-    from lib.knowledge.studies import Grid
 
     options: dict[str, Any] = {}
     for name, values, kind in (("strategies", arguments.strategies, Strategy), ("modes", arguments.modes, Mode)):

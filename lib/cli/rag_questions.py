@@ -11,7 +11,7 @@ from lib.cli.operator import OPERATOR, open_services
 from lib.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from lib.knowledge.question_sets import QuestionSet
+    from lib.knowledge.evaluation.question_sets import QuestionSet
     from lib.services import Services
 
 
@@ -85,7 +85,7 @@ def list_questions(arguments: argparse.Namespace) -> None:
 
 def add_question(arguments: argparse.Namespace) -> None:
     """Add a question to a set; its id is the last line."""
-    from lib.knowledge.questions import Judgement
+    from lib.knowledge.evaluation.questions import Judgement
 
     with open_services() as services:
         collection = services.collections.get(OPERATOR, arguments.collection)
@@ -101,7 +101,7 @@ def add_question(arguments: argparse.Namespace) -> None:
 
 def import_questions(arguments: argparse.Namespace) -> None:
     """Import questions of a test collection or CSV; counts those that are judged by documents not here."""
-    from lib.knowledge import corpus
+    from lib.knowledge.evaluation import corpus
 
     source: Path = arguments.source
     if source.is_dir():

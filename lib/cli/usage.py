@@ -83,7 +83,7 @@ def print_forecast(arguments: argparse.Namespace) -> None:
 
 def export(arguments: argparse.Namespace) -> None:
     """Stream every attempt of the range, newest first."""
-    from lib.calls.activity_filter import CUSTOM, ActivityFilter
+    from lib.activity.call_filter import CUSTOM, ActivityFilter
 
     start, end = to_moments(arguments.first, arguments.last)
     activity_filter = ActivityFilter(period=CUSTOM, start=start, end=end)

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from lib.calls.estimate import estimate_tokens
 from lib.clock import utc_now
 from lib.conversations.conversation import RUNNING
 from lib.conversations.rows import M
 from lib.db.engine import Store
 from lib.db.tables import messages, open_calls, usage_logs, usage_payloads
+from lib.tokens.text_estimate import estimate_tokens
 
 _UNSENT_AFTER = timedelta(seconds=60)
 _NEVER_SENT = "The question was not sent. The process ended before it could be. Ask again."

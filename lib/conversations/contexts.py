@@ -12,7 +12,6 @@ from sqlalchemy import delete, insert
 
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
-from lib.calls.estimate import estimate_tokens
 from lib.calls.request import CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration
@@ -27,7 +26,8 @@ from lib.db.engine import Store
 from lib.db.tables import conversation_summaries
 from lib.errors import InvalidInput, LLMManagerError, NotFound, PermissionDenied
 from lib.providers.chunks import Usage
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
+from lib.tokens.text_estimate import estimate_tokens
 
 FULL_AT = 0.7  # of the window: then the strategy `summary` compacts before it sends
 _ASKED = (

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from lib.calls.activity_export import csv_cell
+from lib.activity.call_export import csv_cell
 from lib.conversations.conversation import Conversation, Message
 
 FORMAT = "llm-manager/conversations/1"

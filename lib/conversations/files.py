@@ -11,10 +11,6 @@ from functools import cached_property
 from sqlalchemy import Connection, func, insert, select
 
 from lib.access.permissions import Actor
-from lib.calls.estimate import estimate_tokens
-from lib.calls.image_size import size_of
-from lib.calls.prompt_size import Image
-from lib.calls.prompt_tokens import image_tokens
 from lib.clock import new_id, utc_now
 from lib.conversations.conversation import owner_of
 from lib.conversations.rows import find
@@ -22,6 +18,10 @@ from lib.db.engine import Store
 from lib.db.tables import conversation_files
 from lib.errors import InvalidInput, NotFound
 from lib.providers.kinds import ProviderKind
+from lib.tokens.image_size import size_of
+from lib.tokens.prompt_size import Image
+from lib.tokens.prompt_tokens import image_tokens
+from lib.tokens.text_estimate import estimate_tokens
 
 LARGEST_IMAGE, LARGEST_TEXT = 4 * 1024 * 1024, 400_000  # bytes
 MOST_FILES = 8  # with one message

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, insert, select
 from lib.access import audit
 from lib.access.permissions import Actor
 from lib.calls.calls import Calls
-from lib.calls.estimate import estimate_tokens
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configurations
 from lib.conversations import exports, figures, imports
@@ -24,6 +23,7 @@ from lib.conversations.thread import read_messages
 from lib.db.engine import Store
 from lib.db.tables import conversations, messages
 from lib.errors import InvalidInput
+from lib.tokens.text_estimate import estimate_tokens
 
 MOST_AT_ONCE = 5_000
 _LONGEST_ID = 120

@@ -6,8 +6,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lib.calls.content import FULL, text_to_keep
-from lib.calls.estimate import estimate_tokens
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration
 from lib.conversations.context import choose_context
@@ -16,6 +14,8 @@ from lib.conversations.files import MOST_FILES, File, files_of
 from lib.conversations.thread import read_messages, read_summaries
 from lib.conversations.wording import chat_messages
 from lib.errors import InvalidInput
+from lib.ledger.content_policy import FULL, text_to_keep
+from lib.tokens.text_estimate import estimate_tokens
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ from sqlalchemy import delete, insert, update
 
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
-from lib.calls.content import METADATA
-from lib.calls.estimate import estimate_tokens
 from lib.calls.grounding import Grounding, put_into
 from lib.calls.live import CallView
 from lib.calls.request import CallRequest, Origin, text_of
@@ -30,6 +28,8 @@ from lib.conversations.titles import take_titles
 from lib.db.engine import Store
 from lib.db.tables import conversations, messages
 from lib.errors import Conflict, InvalidInput, NotFound
+from lib.ledger.content_policy import METADATA
+from lib.tokens.text_estimate import estimate_tokens
 
 SHOWN = 30
 

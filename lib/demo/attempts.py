@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from lib.demo.catalogue import APPS, BATCH, MODELS, PEOPLE, demo_user_id
-from lib.providers.price_book import PriceBook
-from lib.providers.prices import Price
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.rates import Price
 
 _STATUSES = ("ok", "error", "timeout", "cancelled", "truncated", "refused")
 _OK, _ERROR, _TIMEOUT, _CANCELLED, _TRUNCATED, _REFUSED = range(6)

@@ -15,14 +15,14 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Role
-from lib.calls.closing import take_sequence
 from lib.clock import utc_now
 from lib.db.bulk import insert_columns
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads
 from lib.demo.catalogue import APPS, BATCH
 from lib.errors import Conflict, InvalidInput, PermissionDenied
-from lib.providers.price_book import PriceBook
+from lib.ledger.closing import take_sequence
+from lib.providers.prices.price_book import PriceBook
 
 _WITH_TEXT = 400  # newest rows that also get a prompt and an answer
 _SAID_OF = ("id", "app", "status")  # what their words depend on

@@ -16,7 +16,7 @@ import numpy as np
 from lib.demo import attempts
 from lib.demo.attempts import SampleCalls
 from lib.demo.catalogue import APPS, MODELS, PEOPLE, PEOPLE_WEIGHTS
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 
 DAYS = 365
 _BLOCK = 5_000  # calls

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from lib.calls.activity_export import csv_cell
+from lib.activity.call_export import csv_cell
 from lib.calls.request import Origin
 from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads
 from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentCell, ExperimentRow

@@ -206,7 +206,7 @@ def list_collections(asking: Asking[Nothing, Nothing]) -> CollectionsBody:
 
 def create(asking: Asking[Nothing, NewCollectionBody]) -> CollectionBody:
     """Make a collection."""
-    from lib.knowledge.chunking import Chunking
+    from lib.knowledge.documents.chunking import Chunking
 
     body = asking.body
     model: dict[str, Any] = {"embedding_model": body.embedding_model} if body.embedding_model else {}
@@ -235,7 +235,7 @@ def list_documents(asking: Asking[Nothing, Nothing]) -> DocumentsBody:
 
 def add_document(asking: Asking[Nothing, NewDocumentBody]) -> DocumentBody:
     """Take a text, a file (base64) or an address in; it is queued when this returns."""
-    from lib.knowledge.documents import KINDS, About
+    from lib.knowledge.documents.document_service import KINDS, About
 
     body, service, actor = asking.body, asking.services.documents, asking.actor
     collection = asking.services.collections.get(actor, asking.path["collection_id"])

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from lib.calls.metric import Metric, NewMetric
-from lib.calls.metrics import KeyStatistics, Range
+from lib.activity.custom_metric import Metric, NewMetric
+from lib.activity.custom_metrics import KeyStatistics, Range
 from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput
 from lib.gateway import api_bodies as bodies

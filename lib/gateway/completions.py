@@ -16,8 +16,6 @@ from lib.access.grants import Endpoint
 from lib.access.limits import LimitDecision
 from lib.access.permissions import Actor
 from lib.calls.live import LiveCall
-from lib.calls.prompt_size import measure
-from lib.calls.prompt_tokens import estimate_prompt
 from lib.calls.request import CallRequest, Origin
 from lib.configs.scope import find_in_scope
 from lib.errors import LLMManagerError
@@ -41,6 +39,8 @@ from lib.providers.chunks import Wire
 from lib.providers.kinds import Protocol, ProviderKind
 from lib.providers.parameter_rules import ALLOWED
 from lib.services import Services
+from lib.tokens.prompt_size import measure
+from lib.tokens.prompt_tokens import estimate_prompt
 
 _LONG = 100_000  # bytes of a body that is read in a thread
 _TRAVELS = (b"anthropic-version", b"anthropic-beta", b"openai-beta")  # headers that belong to a protocol

@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 from lib.access.permissions import Actor
-from lib.calls.estimate import estimate_tokens
 from lib.gateway.exchange import Exchange
 from lib.gateway.protocols.asked import event
 from lib.services import Services
+from lib.tokens.text_estimate import estimate_tokens
 
 EVENTS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _LOOK_EVERY_S = 0.05

@@ -67,7 +67,7 @@ def _warm(current: services.Services) -> None:
     """
     try:
         current.statistics.refresh()
-        import lib.statistics.charts  # noqa: F401 - altair
+        import lib.statistics.charts.figure_charts  # noqa: F401 - altair
     except LLMManagerError as error:
         log.warning("The statistics are not ready: %s", error)
     time.sleep(_FIRST_PAGE_S)

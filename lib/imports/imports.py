@@ -17,7 +17,6 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 
 from lib.access import audit
 from lib.access.permissions import Actor
-from lib.calls.closing import take_sequence
 from lib.clock import new_id, utc_now
 from lib.db.bulk import copy_rows
 from lib.db.compiled_statements import CompiledStatement
@@ -27,7 +26,8 @@ from lib.errors import Conflict, InvalidInput, NotFound
 from lib.imports.batch import ImportBatch, ImportPreview, Wishes
 from lib.imports.identity import Occurrences
 from lib.imports.rows import RowChoices, RowReader
-from lib.providers.price_book import PriceBook
+from lib.ledger.closing import take_sequence
+from lib.providers.prices.price_book import PriceBook
 from lib.usage_files.numbers import MOST_NANO
 from lib.usage_files.source import Source
 from lib.usage_files.table import LeftOut, Table, look_at, open_table, rows_of, tell

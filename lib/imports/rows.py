@@ -20,9 +20,9 @@ from lib.imports.identity import Occurrences, compute_hash, split_huge_counts
 from lib.money import nano_from_usd
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.kinds import ProviderKind
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.service_tiers import name_service_tier, priced_tier
 from lib.providers.redaction import redact
-from lib.providers.service_tiers import name_service_tier, priced_tier
 from lib.usage_files import values
 from lib.usage_files.adjust import MODALITIES, Raw
 from lib.usage_files.formats import GENERIC

@@ -17,7 +17,6 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, 
 
 from lib.access import audit
 from lib.access.permissions import OPERATOR, Actor
-from lib.calls.closing import take_sequence
 from lib.clock import utc_now
 from lib.db import installation
 from lib.db.engine import Store
@@ -31,6 +30,7 @@ from lib.db.tables import (
     usage_payloads,
 )
 from lib.errors import Conflict, InvalidInput
+from lib.ledger.closing import take_sequence
 
 _POLICY = "retention.days"
 _LAST = "retention.last_run"

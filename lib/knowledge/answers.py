@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
-from lib.calls.estimate import estimate_tokens
 from lib.calls.grounding import MOST_COLLECTIONS, Grounded
 from lib.calls.request import CallRequest, Origin
 from lib.configs.configuration import Configuration
@@ -24,6 +23,7 @@ from lib.knowledge.quoting import message_of, source_line
 from lib.knowledge.search import LONGEST_QUESTION, Hit, Only, Passages
 from lib.knowledge.settings import SearchSettings
 from lib.knowledge.words import language_of, prepare
+from lib.tokens.text_estimate import estimate_tokens
 
 NOT_IN_SOURCES = "The sources do not say."
 ANSWER_TOKENS, UNKNOWN_WINDOW = 600, 8_000

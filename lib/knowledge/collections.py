@@ -14,9 +14,9 @@ from lib.db.engine import Store
 from lib.db.tables import chunks, collections, document_versions, documents, question_sets
 from lib.errors import InvalidInput
 from lib.knowledge.access import find, readable, writable
-from lib.knowledge.chunking import Chunking
+from lib.knowledge.documents.chunking import Chunking
 from lib.knowledge.embedding import BUNDLED
-from lib.knowledge.questions import forget
+from lib.knowledge.evaluation.questions import forget
 from lib.knowledge.settings import SearchSettings
 
 _C, _D = collections.c, documents.c

@@ -6,7 +6,7 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import providers, usage_logs
 from lib.providers.chunks import Usage
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 
 _MEASURED, _LEAST_TOKENS = 50, 500
 _L = usage_logs.c

@@ -7,20 +7,20 @@ from lib.calls.calls import Calls
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.db.engine import Store
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.settings import Settings
 
 if TYPE_CHECKING:
     from lib.knowledge.answers import Answers
     from lib.knowledge.collections import Collections
-    from lib.knowledge.corpora import Corpora
-    from lib.knowledge.documents import Documents
+    from lib.knowledge.documents.document_service import Documents
+    from lib.knowledge.documents.ingest import Ingest
     from lib.knowledge.embedding import Embedder
-    from lib.knowledge.evaluation import Evaluations
-    from lib.knowledge.ingest import Ingest
-    from lib.knowledge.optimiser import Optimiser
-    from lib.knowledge.proposals import Proposals
-    from lib.knowledge.question_sets import QuestionSets
+    from lib.knowledge.evaluation.corpora import Corpora
+    from lib.knowledge.evaluation.evaluations import Evaluations
+    from lib.knowledge.evaluation.optimiser import Optimiser
+    from lib.knowledge.evaluation.proposals import Proposals
+    from lib.knowledge.evaluation.question_sets import QuestionSets
     from lib.knowledge.search import Passages
 
 
@@ -51,14 +51,14 @@ class KnowledgeServices:
     @cached_property
     def documents(self) -> "Documents":
         """What stands in collections."""
-        from lib.knowledge.documents import Documents
+        from lib.knowledge.documents.document_service import Documents
 
         return Documents(self.store, self.embedder)
 
     @cached_property
     def ingest(self) -> "Ingest":
         """What takes documents in."""
-        from lib.knowledge.ingest import Ingest
+        from lib.knowledge.documents.ingest import Ingest
 
         return Ingest(self.store, self.embedder)
 
@@ -80,37 +80,37 @@ class KnowledgeServices:
     @cached_property
     def question_sets(self) -> "QuestionSets":
         """Questions of collections, with what answers them."""
-        from lib.knowledge.question_sets import QuestionSets
+        from lib.knowledge.evaluation.question_sets import QuestionSets
 
         return QuestionSets(self.store)
 
     @cached_property
     def proposals(self) -> "Proposals":
         """Questions that models write."""
-        from lib.knowledge.proposals import Proposals
+        from lib.knowledge.evaluation.proposals import Proposals
 
         return Proposals(self.store, self.calls)
 
     @cached_property
     def evaluations(self) -> "Evaluations":
         """How well collections are searched."""
-        from lib.knowledge.evaluation import Evaluations
+        from lib.knowledge.evaluation.evaluations import Evaluations
 
         return Evaluations(self.store, self.passages)
 
     @cached_property
     def corpora(self) -> "Corpora":
         """Whole corpora taken in, or evaluated on."""
-        from lib.knowledge.corpora import Corpora
-        from lib.knowledge.pool import Pools
+        from lib.knowledge.evaluation.corpora import Corpora
+        from lib.knowledge.evaluation.pool import Pools
 
         return Corpora(self.store, Pools(self.store, self.embedder))
 
     @cached_property
     def optimiser(self) -> "Optimiser":
         """The best way to cut and search a collection."""
-        from lib.knowledge.optimiser import Optimiser
-        from lib.knowledge.pool import Pools
+        from lib.knowledge.evaluation.optimiser import Optimiser
+        from lib.knowledge.evaluation.pool import Pools
 
         pools = Pools(self.store, self.embedder)
         return Optimiser(self.store, self.embedder, pools, self.collections, self.prices)

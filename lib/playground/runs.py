@@ -14,12 +14,11 @@ from sqlalchemy import RowMapping, delete, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.activity.custom_metric import NewMetric
+from lib.activity.custom_metrics import Metrics
 from lib.calls.calls import Calls
-from lib.calls.estimate import estimate_tokens
 from lib.calls.grounding import Grounding, put_into
 from lib.calls.live import CallView
-from lib.calls.metric import NewMetric
-from lib.calls.metrics import Metrics
 from lib.calls.request import CallRequest, Origin, text_of
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration
@@ -31,6 +30,7 @@ from lib.playground import rows
 from lib.playground.exports import RunFormat, write_file
 from lib.playground.question import PlaygroundQuestion, build_content
 from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, Run, RunLine, Wins
+from lib.tokens.text_estimate import estimate_tokens
 
 VOTE = "playground_vote"
 RATING = "playground_rating"

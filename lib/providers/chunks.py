@@ -14,8 +14,8 @@ from msgspec import Struct
 class UsageDetails(Struct, frozen=True, omit_defaults=True):
     """What a call is billed for beside plain text tokens of its own model.
 
-    `modality_tokens`: tokens of another modality by the name of their rate (`lib.providers.prices.MODALITY_RATES`),
-    such as `audio_output`. They are part of the prompt's or completion's tokens; cached ones are part of the read ones.
+    `modality_tokens`: tokens of another modality by the name of their rate (`MODALITY_RATES` of
+    `lib.providers.prices.rates`), such as `audio_output`. They are part of the prompt's or completion's tokens; cached ones are part of the read ones.
     `seconds`: of `audio` or `video`. `uses`: what is charged by the piece, such as `web_search`, and how many.
     `other_models`: tokens of models that the answering one consulted; they are in no count of the usage itself.
     `model`: who answered and is charged, where that is not the model that was asked. `uncounted`: something charged by
@@ -35,8 +35,8 @@ class Usage(Struct, frozen=True):
 
     `cache_write_tokens` are all that were written into a cache; those kept for an hour are counted apart, too, for they
     cost more than those kept for five minutes. `images` are those in the prompt. `service_tier` is how the provider
-    says that it served the call (`lib.providers.service_tiers`), empty where it does not say. `details` is None for
-    most calls: text tokens alone.
+    says that it served the call (`lib.providers.prices.service_tiers`), empty where it does not say. `details` is None
+    for most calls: text tokens alone.
     """
 
     prompt_tokens: int

@@ -24,7 +24,7 @@ from lib.errors import LLMManagerError
 from lib.providers import listings
 from lib.providers.kinds import ProviderKind
 from lib.providers.models import Catalogue, ModelFacts, from_record
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.providers.registry import Provider, Providers
 
 FRESH_FOR = timedelta(hours=24)

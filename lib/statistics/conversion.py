@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from lib.statistics.copy.rollup import Span
 from lib.statistics.exchange import RateBook
 from lib.statistics.measures import MONEY, PRICED
-from lib.statistics.rollup import Span
 
 TABLE = "rates"
 _SCALE = 10**12

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from lib.access.permissions import Actor
-from lib.statistics import conversion, rollup
+from lib.statistics import conversion
+from lib.statistics.copy import rollup
+from lib.statistics.copy.rollup import Covered, Span
 from lib.statistics.filters import StatisticsFilter, tag_path
 from lib.statistics.measures import (
     COUNTED,
@@ -27,7 +29,6 @@ from lib.statistics.measures import (
     Unit,
 )
 from lib.statistics.periods import Cycle, Step, hour_phase, midnight
-from lib.statistics.rollup import Covered, Span
 
 
 @dataclass(frozen=True)

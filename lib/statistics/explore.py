@@ -14,8 +14,8 @@ import pandas as pd
 from lib.access.permissions import Actor
 from lib.files.cells import tell_apart
 from lib.money import NANO_PER_USD, USD, format_sum, usd_from_nano
-from lib.statistics.chart_theme import ACCENT, colour, heat, money_axis, provider_hex, style
-from lib.statistics.charts import mark
+from lib.statistics.charts.chart_theme import ACCENT, colour, heat, money_axis, provider_hex, style
+from lib.statistics.charts.figure_charts import mark
 from lib.statistics.export import typed
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Measure, MetricMeasure, Shape, Unit

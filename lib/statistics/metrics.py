@@ -1,4 +1,4 @@
-"""Custom metrics as a table and as a chart: what `lib.calls.metrics` answers, drawn in the product's look."""
+"""Custom metrics as a table and as a chart: what `lib.activity.custom_metrics` answers, drawn in the product's look."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -7,8 +7,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from lib.statistics.chart_theme import ACCENT, AXIS_COUNT, TIP_COUNT, style
-from lib.statistics.charts import MARK
+from lib.statistics.charts.chart_theme import ACCENT, AXIS_COUNT, TIP_COUNT, style
+from lib.statistics.charts.figure_charts import MARK
 
 _COLUMNS = ["key", "count", "calls", "mean", "p50", "p95", "min", "max", "sum", "true_share", "most_frequent"]
 

@@ -1,4 +1,4 @@
-"""What rows of the ledger's copy would cost at other prices, as exact SQL: the arithmetic of `lib.providers.prices`.
+"""What rows of the ledger's copy would cost at other prices, as exact SQL, by the rules of `lib.providers.prices.rates`.
 
 Prices change with time (`Stretch`), with how a call is served and with the prompt's length (tiers), so a row's rates
 are a CASE over these; every number is bound. A call that was served in a way that the other model is not served in
@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from itertools import chain
 from math import gcd
 
-from lib.providers.price_book import PriceBook
-from lib.providers.prices import TEXT_RATES, Price, Rates, Tier
-from lib.providers.service_tiers import priced_tier
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.rates import TEXT_RATES, Price, Rates, Tier
+from lib.providers.prices.service_tiers import priced_tier
 from lib.statistics.cube import Query, join
 
 _MILLION = 1_000_000

@@ -19,10 +19,11 @@ import pandas as pd
 from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.money import usd_from_nano
-from lib.statistics import conversion, cube, noted, percentiles, rollup
+from lib.statistics import conversion, cube, custom_measures
+from lib.statistics.copy import percentiles, rollup
+from lib.statistics.copy.mirror import Mirror, Version, frame_of
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, MetricMeasure, Tag, axis_named
-from lib.statistics.mirror import Mirror, Version, frame_of
 from lib.statistics.periods import Cycle, Step, bucket_key
 
 _KEPT = 400  # answers
@@ -104,13 +105,13 @@ class Statistics:
         self, actor: Actor, where: StatisticsFilter, splits: Sequence[Sequence[Axis]], measure: MetricMeasure
     ) -> list[pd.DataFrame]:
         """A custom metric split by the axes of each split: frames as of `pivot`."""
-        numbers = noted.numbers(self._store, where, measure.key)
+        numbers = custom_measures.numbers(self._store, where, measure.key)
         frames = []
         with self._mirror.asking() as (_, cursor):
-            cursor.register(noted.TABLE, numbers)
+            cursor.register(custom_measures.TABLE, numbers)
             for split in splits:
                 axes = {axis.value: axis for axis in split}
-                query = noted.statement(actor, where, axes, measure, self._mirror.copy(None).span)
+                query = custom_measures.statement(actor, where, axes, measure, self._mirror.copy(None).span)
                 frame = _with_keys(frame_of(cursor, query.sql, query.values), axes, where)
                 frames.append(frame.rename(columns={"value": measure.value}))
         return frames

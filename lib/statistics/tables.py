@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from lib.money import NANO_PER_USD, USD, usd_from_nano
-from lib.statistics.chart_theme import provider_hex
+from lib.statistics.charts.chart_theme import provider_hex
 from lib.statistics.queries import Figures
 
 _BOLD = "font-weight:700;background-color:rgba(128,145,160,.12)"

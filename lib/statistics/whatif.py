@@ -26,14 +26,14 @@ from lib.errors import InvalidInput
 from lib.providers.discovery import Models
 from lib.providers.kinds import ProviderKind
 from lib.providers.models import ModelFacts
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.statistics import other_prices
 from lib.statistics.cube import Query, join
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension
-from lib.statistics.moves import Move, Stays
 from lib.statistics.other_prices import Stretch
 from lib.statistics.queries import Statistics
+from lib.statistics.traffic_moves import Move, Stays
 
 BY = (Dimension.APP, Dimension.MODEL, Dimension.CONFIGURATION, Dimension.PROVIDER, Dimension.USER)
 _KINDS = {kind.value for kind in ProviderKind}

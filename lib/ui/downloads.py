@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lib.ui import blocks
-from lib.ui.statistics_table import as_file
+from lib.ui.statistics.models_table import as_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -52,7 +52,7 @@ def openai_usage(raw: Raw, row: Row) -> str | None:
     return None
 
 
-# Tokens that are no text, by the name of their rate (`lib.providers.prices.MODALITY_RATES`) → OpenAI's column.
+# Tokens that are no text, by the name of their rate (`lib.providers.prices.rates.MODALITY_RATES`) → OpenAI's column.
 MODALITIES = {
     "audio_input": "input_audio_tokens",
     "audio_cache_read": "input_cached_audio_tokens",

@@ -15,7 +15,7 @@ from sqlalchemy import insert
 from lib.access import audit
 from lib.access.audit import Audit, AuditCriteria
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
-from lib.calls.activity_filter import ActivityFilter
+from lib.activity.call_filter import ActivityFilter
 from lib.cli import operator as command_line
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
@@ -25,7 +25,7 @@ from lib.gateway.exchange import Exchange
 from lib.jobs.retention import Days
 from lib.services import Services, build
 from lib.settings import Settings
-from tests.calls.activity_rig import log_all
+from tests.activity.activity_rig import log_all
 
 pytestmark = pytest.mark.feature("ACC-3")
 GOOD = "correct horse battery"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lib.budgets.estimate import DEFAULT_CEILING, completion_ceiling, upper_bound_nano
 from lib.providers.chunks import Usage
-from lib.providers.prices import Price, Rates, Tier
+from lib.providers.prices.rates import Price, Rates, Tier
 
 pytestmark = pytest.mark.feature("COST-2")
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,12 +11,12 @@ from lib.access.limits import Claim, RateLimits
 from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
-from lib.calls.admission import Ask
-from lib.calls.ledger import Ledger
-from lib.calls.spool import Spool
 from lib.db.engine import Store
 from lib.db.tables import budget_windows
-from tests.calls.ledger_rig import closing, opening
+from lib.ledger.admission import Ask
+from lib.ledger.spool import Spool
+from lib.ledger.writer import Ledger
+from tests.ledger.ledger_rig import closing, opening
 
 FACTS = CallFacts("scripted", "tests")
 WARM = 20  # calls, after which more of the kind are leased for

@@ -17,11 +17,11 @@ from lib.access.permissions import OPERATOR
 from lib.budgets import leases
 from lib.budgets.budgets import Budgets
 from lib.budgets.holds import sweep
-from lib.calls import recovery
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
-from lib.providers.price_book import PriceBook
+from lib.ledger import recovery
+from lib.providers.prices.price_book import PriceBook
 from tests.calls.leasing import FACTS, WARM, Process, budget, figures, rows
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
@@ -302,7 +302,7 @@ def test_a_full_disk_sends_calls_to_the_database(store: Store, tmp_path: Path, m
         process = Process(store, tmp_path, "me")
         await process.warm_up(50, 7)
         leased, real = process.leased, os.write
-        monkeypatch.setattr("lib.calls.spool.os.write", lambda file, data: real(file, data[:20]))
+        monkeypatch.setattr("lib.ledger.spool.os.write", lambda file, data: real(file, data[:20]))
         row = await process.open(50)
         monkeypatch.undo()
         assert row is not None
@@ -327,7 +327,7 @@ def test_a_new_window_gets_leases_of_its_own(store: Store, tmp_path: Path, monke
         await process.warm_up(50, 7)
         row = await process.open_leased(50)
         later = utc_now() + timedelta(days=32)
-        for module in ("lib.calls.batch", "lib.budgets.leases", "lib.calls.closing"):
+        for module in ("lib.ledger.write_batch", "lib.budgets.leases", "lib.ledger.closing"):
             monkeypatch.setattr(f"{module}.utc_now", lambda: later)
         process.close(row, 7)
         leased = process.leased
@@ -352,7 +352,7 @@ def test_a_batch_of_which_nobody_knows_whether_it_was_committed_counts_once(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_app = budget(store, 10_000_000)
-    monkeypatch.setattr("lib.calls.ledger._RETRY_S", 0.01)
+    monkeypatch.setattr("lib.ledger.writer._RETRY_S", 0.01)
 
     async def scenario() -> None:
         process = Process(store, tmp_path, "me")
@@ -426,8 +426,8 @@ def test_the_database_alone_decides_what_a_lease_may_be(store: Store, tmp_path: 
 
 @pytest.mark.usefixtures("lasting")
 def test_a_call_that_has_just_ended_is_found(store: Store, tmp_path: Path) -> None:
-    from lib.calls.activity import Activity
-    from lib.calls.metrics import Metrics
+    from lib.activity.call_log import Activity
+    from lib.activity.custom_metrics import Metrics
 
     async def scenario() -> None:
         process = Process(store, tmp_path, "me")

@@ -15,20 +15,20 @@ from lib.access.limits import Claim, RateLimits
 from lib.budgets import leases
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import sweep
-from lib.calls import admission, recovery
-from lib.calls import batch as batches
-from lib.calls.admission import Ask
-from lib.calls.batch import Batch, Opening, Uncancelled
-from lib.calls.closing import insert_closings
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.failures import DatabaseAway
 from lib.db.tables import budget_holds, budget_windows, open_calls, processes, usage_logs
 from lib.errors import ErrorKind
-from lib.providers.price_book import PriceBook
+from lib.ledger import admission, recovery
+from lib.ledger import write_batch as batches
+from lib.ledger.admission import Ask
+from lib.ledger.closing import insert_closings
+from lib.ledger.write_batch import Batch, Opening, Uncancelled
+from lib.providers.prices.price_book import PriceBook
 from lib.settings import Settings
 from tests.calls.leasing import FACTS, WARM, Process, budget, figures, rows
-from tests.calls.ledger_rig import closing, opening
+from tests.ledger.ledger_rig import closing, opening
 from tests.waiting import CEILING_S
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
@@ -253,7 +253,7 @@ def test_past_midnight_the_months_lease_goes_on(store: Store, tmp_path: Path, mo
     async def scenario() -> None:
         process = Process(store, tmp_path, "me")
         await process.warm_up(50, 1)
-        for module in ("lib.calls.batch", "lib.budgets.leases"):
+        for module in ("lib.ledger.write_batch", "lib.budgets.leases"):
             monkeypatch.setattr(f"{module}.utc_now", lambda: utc_now() + timedelta(days=1))
         for _ in range(3):
             await process.warm_up(50, 1)

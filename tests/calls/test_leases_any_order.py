@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
-from lib.calls import recovery
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, open_calls, usage_logs
-from lib.providers.price_book import PriceBook
+from lib.ledger import recovery
+from lib.providers.prices.price_book import PriceBook
 from tests.calls.leasing import FACTS, Process, budget, figures, rows
 from tests.counts import repeats
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.calls.observed import TAG, Excess, Observed
+from lib.calls.observed_usage import TAG, Excess, Observed
 from lib.db.engine import Store
 from lib.money import NANO_PER_USD
 from lib.services import Services
@@ -79,11 +79,11 @@ def test_other_processes_learn_of_it(rig: Rig, store: Store) -> None:
 
 
 def test_it_is_forgotten_when_its_time_is_over(store: Store, tmp_path: Path) -> None:
-    from lib.calls import observed
+    from lib.calls import observed_usage
     from lib.db import installation
 
     with store.write() as connection:
-        installation.write(connection, observed.SETTING, {"acme/m": [100, 0, 100, 50, 1.0], "odd": "x"})
+        installation.write(connection, observed_usage.SETTING, {"acme/m": [100, 0, 100, 50, 1.0], "odd": "x"})
     late = Observed()
     late.sync(store)
     assert late.excess("acme", "m").of_answer(100) == 100

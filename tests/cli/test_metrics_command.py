@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.db.engine import Store
-from tests.calls.activity_rig import log
+from tests.activity.activity_rig import log
 from tests.cli.test_commands import Run, refused, run, succeeded
 
 __all__ = ["run"]

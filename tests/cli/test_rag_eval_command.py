@@ -11,8 +11,8 @@ import pytest
 from lib import services
 from lib.access.permissions import OPERATOR
 from lib.cli.main import main
-from lib.knowledge.chunking import Chunking
-from lib.knowledge.corpus import Entry
+from lib.knowledge.documents.chunking import Chunking
+from lib.knowledge.evaluation.corpus import Entry
 from lib.settings import Settings
 
 MODEL = "scripted/words:64"

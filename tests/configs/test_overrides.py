@@ -15,7 +15,7 @@ from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import InvalidInput, NotFound, PermissionDenied
 from lib.providers.discovery import Models
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.providers.registry import Providers
 from lib.settings import Settings
 

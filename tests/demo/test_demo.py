@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from lib.access.permissions import OPERATOR, Role, make_actor
-from lib.calls.closing import take_sequence
 from lib.clock import id_at
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads
 from lib.demo import Demo, demo_user_names
 from lib.demo.year import draw_blocks
 from lib.errors import Conflict, PermissionDenied
+from lib.ledger.closing import take_sequence
 from lib.providers.chunks import Usage
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 
 MOMENTS = ("started_at", "finished_at")
 NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)

@@ -16,12 +16,12 @@ from starlette.testclient import TestClient
 
 from lib import services as root
 from lib.access.permissions import OPERATOR
-from lib.calls import spool
 from lib.db.engine import Store
 from lib.db.failures import DatabaseAway
 from lib.db.tables import usage_logs
 from lib.errors import InstallationError
 from lib.gateway.routes import middleware, routes
+from lib.ledger import spool
 from lib.services import Services, build
 from lib.settings import Settings
 from tests.calls.rig import AMIRA, Rig
@@ -161,8 +161,8 @@ def test_what_holds_words_is_made_for_its_owners_eyes_alone(tmp_path: Path) -> N
 def test_records_that_can_not_be_read_are_told_and_kept(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from lib.calls import recovery
-    from lib.providers.price_book import PriceBook
+    from lib.ledger import recovery
+    from lib.providers.prices.price_book import PriceBook
 
     spools = tmp_path / "spool"
     for name, text in {"damaged": '{"row":\n{}\n', "torn": '{}\n{"row":'}.items():

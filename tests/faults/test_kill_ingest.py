@@ -30,7 +30,7 @@ from lib.access.permissions import OPERATOR
 from lib.settings import Settings
 services = root.build(Settings(data_dir=Path({folder!r}), database_url={url!r}))
 services.providers.create(OPERATOR, name="scripted", kind="scripted")
-from lib.knowledge.chunking import Chunking
+from lib.knowledge.documents.chunking import Chunking
 made = services.collections.create(OPERATOR, "docs", embedding_model={model!r}, chunking=Chunking(size=200, overlap=0))
 services.documents.add(OPERATOR, made.id, "a.txt", b"The lighthouse stands on a rock.")
 services.ingest.run_due()

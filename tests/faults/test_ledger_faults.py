@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, func, select, text
 
-from lib.calls import admission
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs
 from lib.errors import LLMManagerError
+from lib.ledger import admission
 from lib.services import build
 from lib.settings import PROJECT, Settings
 from tests.calls.rig import AMIRA, Rig
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.feature("CALL-4")
 @pytest.fixture
 def rig(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setattr("lib.db.engine.BUSY_TIMEOUT_S", 0.2)
-    monkeypatch.setattr("lib.calls.ledger._RETRY_S", 0.05)
+    monkeypatch.setattr("lib.ledger.writer._RETRY_S", 0.05)
     made = Rig(Settings(data_dir=tmp_path, database_url=database_url))
     yield made
     made.services.close()

@@ -9,11 +9,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from lib.access.permissions import OPERATOR
-from lib.calls.activity_filter import ActivityFilter
+from lib.activity.call_filter import ActivityFilter
 from lib.clock import utc_now
 from lib.prompts.template import VersionDraft
 from lib.settings import Settings
-from tests.calls.activity_rig import AMIRA, log
+from tests.activity.activity_rig import AMIRA, log
 from tests.gateway.api_rig import ANSWER, ApiRig, opened
 
 pytestmark = pytest.mark.feature("GATE-2")

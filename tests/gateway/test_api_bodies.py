@@ -11,8 +11,9 @@ from lib.gateway.api_bodies import BudgetQuery, NewMetricsBody, Nothing, Questio
 from lib.gateway.api_conversations import ConversationsQuery, NewConversationBody
 from lib.gateway.api_knowledge import KnowledgeAskedBody, NewCollectionBody, NewDocumentBody
 from lib.gateway.api_operation import read
-from lib.knowledge import documents, settings
-from lib.knowledge.chunking import Strategy
+from lib.knowledge import settings
+from lib.knowledge.documents import document_service
+from lib.knowledge.documents.chunking import Strategy
 
 pytestmark = pytest.mark.feature("GATE-2")
 _LONG = "x" * 301
@@ -79,10 +80,10 @@ def test_every_operation_says_in_its_types_what_it_takes_and_answers() -> None:
 
 
 def test_words_that_a_field_takes_are_those_of_the_library() -> None:
-    from lib.calls.metric import MetricType
+    from lib.activity.custom_metric import MetricType
     from lib.gateway import api_knowledge
 
-    assert set(get_args(api_knowledge.Kind)) == set(documents.KINDS)
+    assert set(get_args(api_knowledge.Kind)) == set(document_service.KINDS)
     fields = {field.name: field.type for field in msgspec.structs.fields(api_knowledge.KnowledgeQuestionBody)}
     assert set(settings.Mode) <= set(str(fields["mode"]).replace("'", " ").replace(",", " ").split())
     assert set(get_args(api_bodies.MetricKind)) == set(MetricType)

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from lib.access.permissions import OPERATOR
-from lib.calls.repricing import Range
+from lib.activity.repricing import Range
 from lib.clock import utc_now
-from lib.providers.prices import Rates, plain
+from lib.providers.prices.rates import Rates, plain
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Script, Wire, anthropic_text, openai_delta, sse

@@ -10,7 +10,7 @@ from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
 from lib.imports import ImportBatch, Imports, Source, Wishes
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 
 DATA = Path(__file__).parent / "data"
 

@@ -10,15 +10,15 @@ from sqlalchemy import func, select
 
 from lib.access.audit import Audit, AuditCriteria
 from lib.access.permissions import OPERATOR, Role, make_actor
-from lib.calls.activity import Activity
-from lib.calls.activity_filter import ActivityFilter
-from lib.calls.repricing import Range, Repricing
+from lib.activity.call_filter import ActivityFilter
+from lib.activity.call_log import Activity
+from lib.activity.repricing import Range, Repricing
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import imports, ledger_clock, outside_people, usage_logs
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from lib.imports import Source, Wishes
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.statistics.filters import Dimension, StatisticsFilter
 from lib.statistics.queries import Statistics
 from tests.imports.import_rig import brought, given, rows_of, service, source

@@ -22,7 +22,7 @@ from lib.jobs.lease import JobLease
 from lib.jobs.retention import Days, Deleted, Retention
 from lib.jobs.scheduler import EVERY, Scheduler
 from lib.settings import PROJECT
-from tests.calls.activity_rig import log_all
+from tests.activity.activity_rig import log_all
 from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("CALL-8")
@@ -88,7 +88,7 @@ def test_calls_leave_in_batches_with_their_words_and_raise_the_epoch_once(
 
 
 def test_the_statistics_forget_what_left(store: Store) -> None:
-    from lib.statistics.mirror import Mirror
+    from lib.statistics.copy.mirror import Mirror
 
     old_and_new(store)
     mirror, retention = Mirror(store), Retention(store)

@@ -7,8 +7,8 @@ from sqlalchemy import select
 from lib import services as service_root
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.db.tables import usage_logs
-from lib.knowledge.chunking import Chunking
-from lib.knowledge.documents import About, Document
+from lib.knowledge.documents.chunking import Chunking
+from lib.knowledge.documents.document_service import About, Document
 from lib.settings import Settings
 
 MODEL = "scripted/words:256"

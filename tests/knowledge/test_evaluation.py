@@ -10,11 +10,11 @@ from sqlalchemy import func, select
 from lib.access.permissions import OPERATOR, Actor
 from lib.db.tables import evaluation_results, evaluations, judgements, question_sets, questions
 from lib.errors import Conflict, InvalidInput, NotFound, ProviderError
-from lib.knowledge import corpus, metrics
-from lib.knowledge.corpus import Asked, Entry
-from lib.knowledge.evaluation import Evaluation, fold, grades_of
-from lib.knowledge.pool import Place
-from lib.knowledge.questions import Judgement, Source
+from lib.knowledge.evaluation import corpus, ranking_metrics
+from lib.knowledge.evaluation.corpus import Asked, Entry
+from lib.knowledge.evaluation.evaluations import Evaluation, fold, grades_of
+from lib.knowledge.evaluation.pool import Place
+from lib.knowledge.evaluation.questions import Judgement, Source
 from lib.knowledge.settings import Mode, SearchSettings
 from tests.knowledge.knowledge_rig import KnowledgeRig
 
@@ -49,7 +49,7 @@ class Asking:
         return self.sets.add(self.rig.amira, self.id, text, [Judgement(self.ids[name]) for name in names]).id
 
     def run(self, settings: SearchSettings = WORDS, *names: str) -> Evaluation:
-        return self.runs.run(self.rig.amira, self.id, settings, names or metrics.DEFAULT)
+        return self.runs.run(self.rig.amira, self.id, settings, names or ranking_metrics.DEFAULT)
 
 
 @pytest.fixture
@@ -71,7 +71,9 @@ def test_figures_are_those_of_a_hand(asking: Asking) -> None:
         name: pytest.approx(sum(three) / 3) for name, three in values.items()
     }
     assert all(one.questions == 3 and one.low <= one.value <= one.high for one in run.figures.values())
-    assert run.figures["mrr@10"] == metrics.estimate([1, 1, 0]), "the interval is the bootstrap's over the questions"
+    assert run.figures["mrr@10"] == ranking_metrics.estimate([1, 1, 0]), (
+        "the interval is the bootstrap's over the questions"
+    )
     assert run.passages == 4
     assert run.settings["mode"] == "keyword"
     assert run.settings["chunking"]["size"] == 200
@@ -112,7 +114,7 @@ def test_two_runs_are_compared_question_by_question(asking: Asking) -> None:
     after = asking.run()
     found = asking.runs.compare(asking.rig.amira, before.id, after.id, "mrr@10")
     assert (found.before.value, found.after.value) == pytest.approx((2 / 3, 1))
-    assert found.difference == metrics.compare([1, 1, 0], [1, 1, 1])
+    assert found.difference == ranking_metrics.compare([1, 1, 0], [1, 1, 1])
     assert (found.difference.better, found.difference.worse, found.difference.p) == (1, 0, 1.0)
     again = asking.runs.compare(asking.rig.amira, before.id, before.id)
     assert (again.metric, again.difference.value, again.difference.p) == ("ndcg@10", 0, 1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lib.errors import InvalidInput
-from lib.knowledge import fetching
+from lib.knowledge.documents import fetching
 from lib.providers import hosts
 
 pytestmark = pytest.mark.feature("RAG-1")

@@ -14,11 +14,11 @@ from lib.access.permissions import OPERATOR
 from lib.clock import utc_now
 from lib.db.tables import chunk_vectors, chunks, document_versions, documents
 from lib.errors import InvalidInput, NotFound
-from lib.knowledge import ingest as ingest_module
-from lib.knowledge import sandbox
-from lib.knowledge.chunking import Chunking
-from lib.knowledge.held import renewed
-from lib.knowledge.ingest import Ingest
+from lib.knowledge.documents import ingest as ingest_module
+from lib.knowledge.documents import sandbox
+from lib.knowledge.documents.chunking import Chunking
+from lib.knowledge.documents.ingest import Ingest
+from lib.knowledge.documents.row_lease import renewed
 from tests.knowledge.knowledge_rig import MODEL, KnowledgeRig
 from tests.knowledge.test_readers import hidden_from_the_reader
 
@@ -299,7 +299,7 @@ def test_names_are_names_and_sizes_have_an_end(rig: KnowledgeRig, monkeypatch: p
     assert added.title == "passwd"
     with pytest.raises(InvalidInput, match="empty"):
         rig.services.documents.add(rig.amira, rig.id, "a.txt", b"")
-    monkeypatch.setattr("lib.knowledge.documents.LARGEST", 10)
+    monkeypatch.setattr("lib.knowledge.documents.document_service.LARGEST", 10)
     with pytest.raises(InvalidInput, match="too large"):
         rig.services.documents.add(rig.amira, rig.id, "a.txt", b"12345678901")
 

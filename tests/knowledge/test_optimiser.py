@@ -12,16 +12,16 @@ from sqlalchemy import func, select, update
 from lib.clock import utc_now
 from lib.db.tables import chunk_vectors, studies
 from lib.errors import Conflict, InvalidInput, NotFound, ProviderError
-from lib.knowledge import metrics
-from lib.knowledge import optimiser as optimiser_module
-from lib.knowledge.chunking import Chunking, Strategy
-from lib.knowledge.corpus import Entry
-from lib.knowledge.evaluation import fold, grades_of
-from lib.knowledge.held import renewed
-from lib.knowledge.pool import Place
-from lib.knowledge.questions import Judgement
+from lib.knowledge.documents.chunking import Chunking, Strategy
+from lib.knowledge.documents.row_lease import renewed
+from lib.knowledge.evaluation import optimiser as optimiser_module
+from lib.knowledge.evaluation import ranking_metrics
+from lib.knowledge.evaluation.corpus import Entry
+from lib.knowledge.evaluation.evaluations import fold, grades_of
+from lib.knowledge.evaluation.pool import Place
+from lib.knowledge.evaluation.questions import Judgement
+from lib.knowledge.evaluation.studies import Cell, Grid, Result, State, Study, Trial, ranked
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.studies import Cell, Grid, Result, State, Study, Trial, ranked
 from lib.services import Services, build
 from lib.settings import Settings
 from tests.knowledge.knowledge_rig import KnowledgeRig
@@ -137,11 +137,13 @@ def test_a_trial_finds_what_the_search_finds_once_it_is_applied(studying: Studyi
         for one in questions:
             hits = services.passages.search(amira, studying.id, one.text).hits
             places = [Place(hit.document_id, hit.start, hit.end) for hit in hits]
-            figures[one.id] = metrics.metric("ndcg@10").of([*fold(places, one.judgements)], grades_of(one.judgements))
+            figures[one.id] = ranking_metrics.metric("ndcg@10").of(
+                [*fold(places, one.judgements)], grades_of(one.judgements)
+            )
             texts += [hit.text for hit in hits]
         assert trial.result is not None
         assert trial.result.by_question == pytest.approx(figures)
-        assert trial.result.figure == metrics.estimate([*figures.values()])
+        assert trial.result.figure == ranking_metrics.estimate([*figures.values()])
         assert trial.result.context_tokens > 0
     assert [trial.result.figure.value for trial in study.trials if trial.result] == sorted(
         (trial.result.figure.value for trial in study.trials if trial.result), reverse=True
@@ -324,7 +326,7 @@ def test_what_cannot_be_studied_is_not_begun(studying: Studying) -> None:
 
 def result(value: float, tokens: float, *figures: float) -> Result:
     by_question = {str(n): one for n, one in enumerate(figures)}
-    return Result(metrics.Estimate(value, value, value, 2), by_question, 1, tokens, 1.0)
+    return Result(ranking_metrics.Estimate(value, value, value, 2), by_question, 1, tokens, 1.0)
 
 
 def test_of_equals_the_cheaper_is_better_and_what_costs_more_must_be_better() -> None:
@@ -338,7 +340,7 @@ def test_of_equals_the_cheaper_is_better_and_what_costs_more_must_be_better() ->
     assert against[5] is None
     assert against[0] is not None
     assert (against[0].value, against[0].p) == (0, 1)
-    assert against[2] == metrics.compare([0.5, 0.5], [0.9, 0.9])
+    assert against[2] == ranking_metrics.compare([0.5, 0.5], [0.9, 0.9])
     untried = ranked([Trial(0, cell, is_current=True, result=None), trials[1]])
     assert untried[0].against_current is None, "there is nothing to hold it against yet"
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from lib.access.permissions import OPERATOR
 from lib.errors import InvalidInput
-from lib.knowledge import sandbox
-from lib.knowledge.chunking import Chunking, Strategy, cut, pages_of
-from lib.knowledge.encodings import decoded
+from lib.knowledge.documents import sandbox
+from lib.knowledge.documents.chunking import Chunking, Strategy, cut, pages_of
+from lib.knowledge.documents.encodings import decoded
 
 
 def pdf(*pages: str) -> bytes:
@@ -347,7 +347,7 @@ def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_pages_are_counted_from_one() -> None:
-    from lib.knowledge.chunking import Piece
+    from lib.knowledge.documents.chunking import Piece
 
     assert pages_of(Piece(0, 5), [0, 10]) == (1, 1)
     assert pages_of(Piece(5, 15), [0, 10]) == (1, 2)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lib.knowledge.page_image import draw
-from lib.knowledge.parsing import parse
+from lib.knowledge.documents.page_image import draw
+from lib.knowledge.documents.parsing import parse
 
 W = 'xmlns:w="w" xmlns:r="r" xmlns:m="x/math" xmlns:mc="mc" xmlns:v="v" xmlns:wps="wps" xmlns:c="c"'
 P = 'xmlns:p="p" xmlns:a="a" xmlns:r="r" xmlns:c="c" xmlns:mc="mc"'

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import InvalidInput
-from lib.knowledge.metrics import compare, estimate, metric
+from lib.knowledge.evaluation.ranking_metrics import compare, estimate, metric
 
 pytestmark = pytest.mark.feature("RAG-6")
 GRADES = {"a": 3, "b": 1, "c": 2, "z": 0, "y": -1}

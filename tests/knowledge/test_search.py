@@ -10,7 +10,7 @@ import pytest
 from lib.errors import InvalidInput
 from lib.knowledge import index as index_module
 from lib.knowledge import indexes as indexes_module
-from lib.knowledge.documents import About
+from lib.knowledge.documents.document_service import About
 from lib.knowledge.embedding import BUNDLED
 from lib.knowledge.fusion import rank
 from lib.knowledge.index import Passage, empty, updated

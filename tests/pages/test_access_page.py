@@ -9,7 +9,7 @@ from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR, Role
 from lib.jobs.retention import Days
 from lib.settings import Settings
-from tests.calls.activity_rig import log_all
+from tests.activity.activity_rig import log_all
 from tests.pages.visitor import Visitor, press, press_last, run, words
 
 GOOD = "correct horse battery"
@@ -34,7 +34,7 @@ def test_people_and_the_twelve_permissions_are_listed(visitor: Visitor) -> None:
 
 
 def test_a_person_is_added_and_a_bad_password_is_said(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.access.add_dialog")
+    page = visitor.draw("lib.ui.access.people.add_dialog")
     page.text_input[0].set_value("jonas")
     page.text_input[1].set_value("short")
     page = press(page, "Add person")
@@ -80,7 +80,7 @@ def test_the_master_key_is_rotated_after_a_question(visitor: Visitor) -> None:
     visitor.services.providers.create(OPERATOR, name="second", kind="openai", api_key="sk-canary-0123456789")
     before = visitor.services.master_key.state(OPERATOR).key_id
     assert before in words(visitor.open("access"))
-    press_last(visitor.draw("lib.ui.data_settings.rotate_dialog"), "Rotate key")
+    press_last(visitor.draw("lib.ui.access.data_settings.rotate_dialog"), "Rotate key")
     assert visitor.services.master_key.state(OPERATOR).key_id != before
     page = visitor.services.audit.page(OPERATOR, AuditCriteria(actions=("key.rotate",)))
     assert [(entry.user_name, entry.detail) for entry in page.entries] == [("amira", {"secrets": 1})]
@@ -138,7 +138,7 @@ def test_an_entry_of_the_audit_log_reads_as_words(visitor: Visitor) -> None:
 
 @pytest.mark.feature("ACC-3")
 def test_the_audit_log_shows_from_where(visitor: Visitor) -> None:
-    draw = visitor.draw("lib.ui.data_settings.rotate_dialog")
+    draw = visitor.draw("lib.ui.access.data_settings.rotate_dialog")
     press_last(draw, "Rotate key")
     page = visitor.open("access")
     shown = page.dataframe[1].value

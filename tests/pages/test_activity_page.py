@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from lib.access.permissions import Role, make_actor
 from lib.settings import Settings
-from tests.calls.activity_rig import JONAS, account, log, opened
+from tests.activity.activity_rig import JONAS, account, log, opened
 from tests.pages.visitor import Visitor, press, run, words
 
 pytestmark = [pytest.mark.feature("CALL-6"), pytest.mark.filterwarnings("default")]

@@ -9,7 +9,7 @@ import pytest
 from lib.access.permissions import OPERATOR, Role
 from lib.budgets.budget import CallFacts, Period
 from lib.budgets.holds import reserve, settle, settle_many
-from lib.calls.observed import SETTING
+from lib.calls.observed_usage import SETTING
 from lib.clock import new_id, utc_now
 from lib.db import installation
 from lib.settings import Settings
@@ -81,7 +81,7 @@ def test_a_card_tells_what_is_spent_held_and_told(visitor: Visitor) -> None:
 
 
 def test_setting_one_names_the_field_that_is_wrong(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.budgets_forms.add_dialog")
+    page = visitor.draw("lib.ui.budgets.budget_forms.add_dialog")
     next(box for box in page.selectbox if box.label == "App").set_value("general").run()
     page = press(page, "Set budget")
     assert "The limit is missing" in words(page)
@@ -103,7 +103,7 @@ def test_setting_one_names_the_field_that_is_wrong(visitor: Visitor) -> None:
 def test_a_key_and_a_person_are_chosen_by_name(visitor: Visitor) -> None:
     _, key = visitor.services.api_keys.create(OPERATOR, app="writing", name="nightly")
     for about, label, known in (("A person", "Person", "amira"), ("An API key", "API key", f"nightly ({key.prefix}…)")):
-        page = visitor.draw("lib.ui.budgets_forms.add_dialog")
+        page = visitor.draw("lib.ui.budgets.budget_forms.add_dialog")
         scope = next(box for box in page.selectbox if box.label == "About")
         page = scope.select(about).run()
         next(field for field in page.text_input if field.label.startswith("Limit")).set_value("5")
@@ -120,7 +120,7 @@ def test_a_key_and_a_person_are_chosen_by_name(visitor: Visitor) -> None:
 
 def test_changing_one_keeps_what_is_not_touched(visitor: Visitor) -> None:
     budget(visitor, thresholds=[33])
-    page = visitor.draw("lib.ui.budgets_forms.edit_dialog", FIND)
+    page = visitor.draw("lib.ui.budgets.budget_forms.edit_dialog", FIND)
     next(field for field in page.text_input if field.label.startswith("Limit")).set_value("$1,000")
     page.radio[0].set_value(False)
     press_last(page, "Save budget")
@@ -130,7 +130,7 @@ def test_changing_one_keeps_what_is_not_touched(visitor: Visitor) -> None:
 
 def test_the_dry_run_says_why_a_call_would_not_pass(visitor: Visitor) -> None:
     budget(visitor, subject="general", limit_nano=1)
-    page = visitor.draw("lib.ui.budgets_forms.check_dialog")
+    page = visitor.draw("lib.ui.budgets.budget_forms.check_dialog")
     choose = next(box for box in page.selectbox if box.label == "Configuration")
     page = choose.set_value("openai-default").run()
     assert any("does not fit the app budget general" in error.proto.title for error in page.error)
@@ -150,16 +150,16 @@ def test_the_dry_run_says_why_a_call_would_not_pass(visitor: Visitor) -> None:
 def test_history_counts_again_and_deleting_asks_first(visitor: Visitor) -> None:
     budget(visitor)
     spend(visitor, 3)  # not in the ledger, so counting again finds nothing
-    page = press(visitor.draw("lib.ui.budgets.history_dialog", FIND), "Count again")
+    page = press(visitor.draw("lib.ui.budgets.budget_cards.history_dialog", FIND), "Count again")
     assert "\\$0 is spent" in "".join(str(element.value) for element in page.success)
-    page = visitor.draw("lib.ui.budgets.delete_dialog", FIND)
+    page = visitor.draw("lib.ui.budgets.budget_cards.delete_dialog", FIND)
     assert "The calls, their cost and the statistics stay" in words(page)
     press_last(page, ":red[Delete budget]")
     assert visitor.services.budgets.list(OPERATOR) == []
 
 
 def test_the_webhook_is_set_and_its_state_shown(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.budgets_webhook.dialog")
+    page = visitor.draw("lib.ui.budgets.webhook_dialog.dialog")
     fields = {field.label: field for field in page.text_input}
     fields["Address"].set_value("http://127.0.0.1:9/t0ken")
     page = press(page, "Set webhook")
@@ -169,9 +169,9 @@ def test_the_webhook_is_set_and_its_state_shown(visitor: Visitor) -> None:
     assert "secret is too short" in words(page)
     next(field for field in page.text_input if "secret" in field.label).set_value("a long enough secret")
     press_last(page, "Set webhook")
-    page = press(visitor.draw("lib.ui.budgets_webhook.dialog"), "Send test message")
+    page = press(visitor.draw("lib.ui.budgets.webhook_dialog.dialog"), "Send test message")
     assert any("could not be reached" in error.proto.title for error in page.error)
-    page = visitor.draw("lib.ui.budgets_webhook.dialog")
+    page = visitor.draw("lib.ui.budgets.webhook_dialog.dialog")
     assert "1 waiting" in words(page)
     assert "t0ken" not in words(page)
 

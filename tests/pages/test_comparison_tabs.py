@@ -10,7 +10,7 @@ import pytest
 from lib.access.permissions import OPERATOR, Role
 from lib.clock import utc_now
 from lib.settings import Settings
-from tests.calls.activity_rig import log
+from tests.activity.activity_rig import log
 from tests.pages.visitor import Visitor, run, words
 
 pytestmark = pytest.mark.filterwarnings("default")

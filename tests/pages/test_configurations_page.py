@@ -8,7 +8,7 @@ import pytest
 from lib.access.permissions import OPERATOR, Role
 from lib.errors import InvalidInput
 from lib.settings import Settings
-from lib.ui.configuration_routing import targets_of
+from lib.ui.configurations.routing_form import targets_of
 from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = pytest.mark.filterwarnings("default")  # Streamlit's and pandas' own deprecations are not ours to fix
@@ -67,7 +67,7 @@ def test_clone_switch_off_and_default(visitor: Visitor) -> None:
 
 @pytest.mark.feature("CFG-2")
 def test_editing_says_under_the_field_what_is_wrong(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.configuration_form.editor", "configurations.get(actor, 'works')")
+    page = visitor.draw("lib.ui.configurations.configuration_form.editor", "configurations.get(actor, 'works')")
     name = next(field for field in page.text_input if field.label == "Name")
     name.set_value("Not A Name")
     page = press(page, "Save configuration")
@@ -85,7 +85,7 @@ def test_deleting_asks_first(visitor: Visitor) -> None:
     page = press(visitor.open("configurations", id="works"), ":red[Delete]")
     assert "the statistics stay" in words(page)
     assert "works" in {c.slug for c in visitor.services.configurations.list(OPERATOR)}
-    page = visitor.draw("lib.ui.configurations.delete_dialog", "configurations.get(actor, 'works')")
+    page = visitor.draw("lib.ui.configurations.configuration_table.delete_dialog", "configurations.get(actor, 'works')")
     press_last(page, ":red[Delete configuration]")
     assert "works" not in {c.slug for c in visitor.services.configurations.list(OPERATOR)}
 
@@ -116,7 +116,7 @@ def test_routing_is_shown_and_saved_from_the_form(visitor: Visitor) -> None:
     routing = {"fallbacks": [{"provider_id": spare.id, "model": "lorem"}]}
     services.configurations.update(OPERATOR, before.id, before.revision, routing=routing)
     assert "spare · lorem" in words(visitor.open("configurations", id="works"))
-    page = visitor.draw("lib.ui.configuration_form.editor", "configurations.get(actor, 'works')")
+    page = visitor.draw("lib.ui.configurations.configuration_form.editor", "configurations.get(actor, 'works')")
     next(field for field in page.number_input if field.label == "Attempts at each").set_value(2)
     next(field for field in page.number_input if field.label == "In all, s").set_value(60.0)
     press_last(page, "Save configuration")

@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
-from lib.calls.activity_filter import ActivityFilter
+from lib.activity.call_filter import ActivityFilter
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, run, words
 

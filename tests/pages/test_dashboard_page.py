@@ -10,8 +10,8 @@ from lib.access.permissions import OPERATOR, Role
 from lib.clock import utc_now
 from lib.settings import Settings
 from lib.statistics.exchange import Rate
-from lib.ui import dashboard
-from tests.calls.activity_rig import log
+from lib.ui.statistics import dashboard
+from tests.activity.activity_rig import log
 from tests.pages.visitor import Visitor, press, words
 
 pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]

@@ -36,7 +36,7 @@ def test_without_keys_the_page_says_what_they_are(visitor: Visitor) -> None:
 
 
 def test_a_new_key_is_shown_once_with_a_request_ready_to_send(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.api_key_form.create_dialog")
+    page = visitor.draw("lib.ui.api_keys.key_forms.create_dialog")
     page = press(page, "Create key")
     assert "The app is missing" in words(page)
     page.selectbox[0].set_value("general")
@@ -55,7 +55,7 @@ def test_a_new_key_is_shown_once_with_a_request_ready_to_send(visitor: Visitor) 
 
 SHOW = """
 from lib.ui import session
-from lib.ui.api_key_form import made_dialog
+from lib.ui.api_keys.key_forms import made_dialog
 services, actor = session.services(), session.actor()
 made_dialog(services, actor, services.api_keys.list(actor)[0], "{token}")
 """
@@ -76,7 +76,7 @@ def test_the_page_shows_a_key_that_was_just_made_and_then_forgets_it(visitor: Vi
 
 def test_scope_and_limits_are_changed(visitor: Visitor) -> None:
     visitor.services.api_keys.create(amira(visitor), app="general", models=["support-*"], limits=Limits(5))
-    page = visitor.draw("lib.ui.api_key_form.edit_dialog", "api_keys.list(actor)[0]")
+    page = visitor.draw("lib.ui.api_keys.key_forms.edit_dialog", "api_keys.list(actor)[0]")
     assert page.multiselect[0].value == ["support-*"]
     page.multiselect[0].set_value(["local-default"])
     page.number_input[0].set_value(7)
@@ -91,7 +91,7 @@ def test_scope_and_limits_are_changed(visitor: Visitor) -> None:
 
 def test_revoking_asks_first_and_the_key_leaves_the_list(visitor: Visitor) -> None:
     token, _ = visitor.services.api_keys.create(amira(visitor), app="general")
-    page = visitor.draw("lib.ui.api_keys.revoke_dialog", "api_keys.list(actor)[0]")
+    page = visitor.draw("lib.ui.api_keys.key_table.revoke_dialog", "api_keys.list(actor)[0]")
     assert "for good" in words(page)
     assert visitor.services.api_keys.authenticate(token) is not None
     press_last(page, ":red[Revoke key]")
@@ -102,7 +102,7 @@ def test_revoking_asks_first_and_the_key_leaves_the_list(visitor: Visitor) -> No
 
 
 def test_an_app_is_limited(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.api_keys.app_limits_dialog")
+    page = visitor.draw("lib.ui.api_keys.key_table.app_limits_dialog")
     page.selectbox[0].set_value("general")
     page = run(page)
     page.number_input[0].set_value(90)
@@ -119,7 +119,7 @@ def test_a_developer_sees_their_own_keys_and_chooses_no_owner(
     try:
         visitor.services.api_keys.create(OPERATOR, app="general", name="not theirs")
         assert "No API keys yet" in words(visitor.open("keys"))
-        page = visitor.draw("lib.ui.api_key_form.create_dialog")
+        page = visitor.draw("lib.ui.api_keys.key_forms.create_dialog")
         assert [box.label for box in page.selectbox] == ["App"]
         assert "Set limits" not in [button.label for button in visitor.open("keys").button]
     finally:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from lib.access.permissions import OPERATOR, Actor, Role
-from lib.knowledge.chunking import Chunking
-from lib.knowledge.questions import Judgement
+from lib.knowledge.documents.chunking import Chunking
+from lib.knowledge.evaluation.questions import Judgement
+from lib.knowledge.evaluation.studies import Grid
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.studies import Grid
 from lib.settings import Settings
 from lib.ui import session
 from tests.pages.visitor import Visitor, press, words

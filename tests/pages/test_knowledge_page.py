@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lib.access.permissions import OPERATOR, Role
-from lib.knowledge.chunking import Chunking
+from lib.knowledge.documents.chunking import Chunking
 from lib.settings import Settings
 from lib.ui import session
 from tests.pages.visitor import Visitor, press, words
@@ -36,7 +36,7 @@ def collection(visitor: Visitor, **more: Any) -> str:
 def test_an_empty_knowledge_base_says_what_it_is_for_and_makes_a_collection(visitor: Visitor) -> None:
     page = visitor.open("knowledge")
     assert "No collections yet" in words(page)
-    form = visitor.draw("lib.ui.knowledge.create_dialog")
+    form = visitor.draw("lib.ui.knowledge.collection_cards.create_dialog")
     next(box for box in form.text_input if box.label == "Name").set_value("Handbook")
     press(form, "Make collection")
     assert [one.name for one in visitor.services.collections.list(OPERATOR)] == ["Handbook"]

@@ -49,7 +49,7 @@ def test_the_preview_follows_app_and_context(visitor: Visitor) -> None:
 
 
 def test_making_one_says_under_the_field_what_is_wrong(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.overrides.editor", "settings and None")
+    page = visitor.draw("lib.ui.configurations.overrides.editor", "settings and None")
     page.text_area[0].set_value("[1]")
     page.text_input[0].set_value("short")
     page = press(page, "Create override")
@@ -66,7 +66,7 @@ def test_switching_off_and_deleting(visitor: Visitor) -> None:
     press(visitor.open("overrides", id=one.id), "Switch off")
     assert not overrides.get(OPERATOR, one.id).is_active
     assert "keep their parameters" in words(press(visitor.open("overrides", id=one.id), ":red[Delete]"))
-    page = visitor.draw("lib.ui.overrides.delete_dialog", f"overrides.get(actor, {one.id!r})")
+    page = visitor.draw("lib.ui.configurations.overrides.delete_dialog", f"overrides.get(actor, {one.id!r})")
     press_last(page, ":red[Delete override]")
     assert overrides.list(OPERATOR) == []
 

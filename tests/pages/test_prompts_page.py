@@ -36,7 +36,7 @@ def test_an_empty_page_says_what_a_prompt_is(visitor: Visitor) -> None:
 
 
 def test_a_prompt_is_made_edited_and_labelled(visitor: Visitor) -> None:
-    dialog = visitor.draw("lib.ui.prompt_editor.create_dialog")
+    dialog = visitor.draw("lib.ui.prompts.prompt_editor.create_dialog")
     field(dialog, "Name").set_value("Not a name")
     field(dialog, "Prompt").set_value("Sum up {{text}}")
     assert "can't be used" in press(dialog, "Create prompt").error[0].proto.title

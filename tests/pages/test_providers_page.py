@@ -30,20 +30,20 @@ def test_every_provider_has_a_card_with_its_state(visitor: Visitor) -> None:
 
 @pytest.mark.feature("CFG-6")
 def test_a_key_entered_here_is_shown_by_its_last_four_only(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.providers.edit_dialog", "providers.get(actor, 'openai')")
+    page = visitor.draw("lib.ui.providers.provider_cards.edit_dialog", "providers.get(actor, 'openai')")
     next(field for field in page.text_input if field.label == "API key").set_value(KEY)
     press(page, "Save provider")
     assert visitor.services.providers.get(OPERATOR, "openai").key_last4 == "a91f"
     fresh = visitor.open("providers")
     assert "…a91f" in words(fresh)
     assert KEY not in words(fresh)
-    page = visitor.draw("lib.ui.providers.edit_dialog", "providers.get(actor, 'openai')")
+    page = visitor.draw("lib.ui.providers.provider_cards.edit_dialog", "providers.get(actor, 'openai')")
     assert all(field.value != KEY for field in page.text_input)
 
 
 @pytest.mark.feature("CFG-1")
 def test_adding_a_private_address_needs_the_tick(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.providers.add_dialog")
+    page = visitor.draw("lib.ui.providers.provider_cards.add_dialog")
     kind = next(box for box in page.selectbox if box.label == "Kind")
     kind.set_value(ProviderKind.CUSTOM).run()
     next(field for field in page.text_input if field.label == "Base URL").set_value("http://127.0.0.1:9/v1")

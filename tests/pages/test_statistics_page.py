@@ -11,14 +11,15 @@ import pytest
 
 from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR, Role
-from lib.calls.activity_filter import ActivityFilter
+from lib.activity.call_filter import ActivityFilter
 from lib.settings import Settings
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.measures import Tag
 from lib.statistics.periods import Cycle, Period, Step
-from lib.ui import explore, session, statistics_table
-from lib.ui.statistics_view import StatisticsView
-from tests.calls.activity_rig import log
+from lib.ui import session
+from lib.ui.statistics import explore, models_table
+from lib.ui.statistics.statistics_view import StatisticsView
+from tests.activity.activity_rig import log
 from tests.pages.visitor import Visitor, press, run, words
 
 pytestmark = [pytest.mark.feature("COST-4"), pytest.mark.filterwarnings("default")]
@@ -122,7 +123,7 @@ def test_a_file_of_figures_is_noted_when_it_is_taken(visitor: Visitor) -> None:
     actor = OPERATOR.with_origin("page 192.0.2.7")
     note = partial(visitor.services.audit.note_export, actor, "statistics.export", filter={"app": ["a"]})
     table = pd.DataFrame({"model": ["m", "n"]})
-    assert statistics_table.as_file(table, "csv", note) == b"model\nm\nn\n"
+    assert models_table.as_file(table, "csv", note) == b"model\nm\nn\n"
     (entry,) = visitor.services.audit.page(OPERATOR, AuditCriteria(actions=("statistics.export",))).entries
     assert (entry.came_from, entry.subject) == ("page 192.0.2.7", "csv")
     assert entry.detail == {"rows": 2, "filter": {"app": ["a"]}}

@@ -10,14 +10,14 @@ import pytest
 from lib.fast_json import decode
 from lib.money import format_cost
 from lib.providers.chunks import Chunk, ModelUsage, Usage, UsageDetails, UsageReport
-from lib.providers.price_book import PriceBook
-from lib.providers.prices import Cost, Rates, plain
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.rates import Cost, Rates, plain
+from lib.providers.prices.service_tiers import asked_service_tier, name_service_tier, priced_tier, region_of
 from lib.providers.protocols import usage
 from lib.providers.protocols.anthropic import AnthropicMessages
 from lib.providers.protocols.gemini import Gemini
 from lib.providers.protocols.openai_chat import OpenAIChat
 from lib.providers.protocols.responses import Responses
-from lib.providers.service_tiers import asked_service_tier, name_service_tier, priced_tier, region_of
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 BOOK = PriceBook()

@@ -13,7 +13,7 @@ from lib.db.vault import Vault
 from lib.errors import NotFound, PermissionDenied
 from lib.providers import discovery
 from lib.providers.discovery import Models
-from lib.providers.price_book import PriceBook
+from lib.providers.prices.price_book import PriceBook
 from lib.providers.registry import Provider, Providers
 from lib.settings import Settings
 from tests.providers.list_server import ListServer, listing

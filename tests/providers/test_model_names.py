@@ -7,8 +7,8 @@ import pytest
 
 from lib.providers.adapters.via_litellm import litellm_module
 from lib.providers.models import Catalogue
-from lib.providers.price_book import PriceBook
-from lib.providers.prices import Price, Rates, plain
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.rates import Price, Rates, plain
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 LISTED = [

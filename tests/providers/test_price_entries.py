@@ -12,11 +12,11 @@ from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.engine import Store
 from lib.db.tables import audit_log
 from lib.errors import InstallationError, InvalidInput, NotFound, PermissionDenied
-from lib.providers import price_book
-from lib.providers.price_book import PriceBook
-from lib.providers.price_entries import Prices
-from lib.providers.price_list import COLUMNS
-from lib.providers.prices import Price, Rates, plain
+from lib.providers.prices import price_book
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.price_entries import Prices
+from lib.providers.prices.price_list import COLUMNS
+from lib.providers.prices.rates import Price, Rates, plain
 from tests.waiting import until
 
 NOW = datetime.now(UTC).replace(microsecond=0)

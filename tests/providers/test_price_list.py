@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import InvalidInput
-from lib.providers.price_list import COLUMNS, dollars, nano, read, read_shipped, write
-from lib.providers.prices import RATE_NAMES, Price, Rates, Tier
+from lib.providers.prices.price_list import COLUMNS, dollars, nano, read, read_shipped, write
+from lib.providers.prices.rates import RATE_NAMES, Price, Rates, Tier
 
 HEAD = ",".join(COLUMNS)
 rate = st.integers(0, 10**12)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind
-from lib.providers.price_book import PriceBook
-from lib.providers.prices import RATE_NAMES, Price, Rates, Tier, cost_of, plain
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.rates import RATE_NAMES, Price, Rates, Tier, cost_of, plain
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RATES = Rates(2_000_000_000, 8_000_000_000, 500_000_000, 2_500_000_000, 4_000_000_000, 9_000_000_000, 70, 11)
@@ -129,7 +129,8 @@ def test_long_prompts_have_their_own_rates_for_the_whole_call() -> None:
 
 def test_the_list_loads_without_litellm_or_pandas() -> None:
     code = (
-        "import sys; from lib.providers.price_book import PriceBook; len(PriceBook()); print('litellm' in sys.modules)"
+        "import sys; from lib.providers.prices.price_book import PriceBook; "
+        "len(PriceBook()); print('litellm' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

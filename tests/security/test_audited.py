@@ -17,8 +17,8 @@ from sqlalchemy.exc import DatabaseError
 from lib.access.audit import AuditCriteria
 from lib.access.grants import MODEL_ENDPOINTS, Limits
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
-from lib.calls.activity_filter import ActivityFilter
-from lib.calls.repricing import Range
+from lib.activity.call_filter import ActivityFilter
+from lib.activity.repricing import Range
 from lib.clock import new_id, utc_now
 from lib.configs.overrides import OverrideDraft
 from lib.conversations.exports import Form
@@ -27,18 +27,18 @@ from lib.db.tables import audit_log, circuits
 from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.imports import Source
 from lib.jobs.retention import Days
-from lib.knowledge.corpus import Entry
-from lib.knowledge.documents import About
-from lib.knowledge.questions import Judgement
+from lib.knowledge.documents.document_service import About
+from lib.knowledge.evaluation.corpus import Entry
+from lib.knowledge.evaluation.questions import Judgement
 from lib.playground.exports import RunFormat as RunForm
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
 from lib.prompts.template import VersionDraft
-from lib.providers.prices import Rates, plain
+from lib.providers.prices.rates import Rates, plain
 from lib.services import Services, build
 from lib.settings import Settings
 from lib.statistics.exchange import Rate
-from tests.calls.activity_rig import log_all
+from tests.activity.activity_rig import log_all
 from tests.security.test_permission_matrix import NEEDS, OWN, SUPER_ADMIN_ONLY
 
 pytestmark = pytest.mark.feature("ACC-3")

@@ -21,8 +21,8 @@ from streamlit.testing.v1 import AppTest
 from lib import services as service_root
 from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR, Role
-from lib.calls.activity_filter import ActivityFilter
-from lib.calls.connection import check_connection
+from lib.activity.call_filter import ActivityFilter
+from lib.calls.connection_test import check_connection
 from lib.calls.request import CallRequest
 from lib.errors import LLMManagerError
 from lib.providers import redaction, safe_logs

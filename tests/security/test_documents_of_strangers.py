@@ -14,7 +14,7 @@ import pytest
 
 from lib.access.permissions import OPERATOR
 from lib.errors import InvalidInput, Throttled
-from lib.knowledge import page_image, sandbox
+from lib.knowledge.documents import page_image, sandbox
 from lib.limited.slots import Slots
 
 LIB = Path(__file__).resolve().parents[2] / "lib"
@@ -90,7 +90,7 @@ def test_who_gets_no_turn_is_told_and_can_come_again() -> None:
 
 
 def test_what_reads_documents_is_imported_by_no_other_module() -> None:
-    readers = {"lib.knowledge.parsing", "lib.knowledge.page_image"}
+    readers = {"lib.knowledge.documents.parsing", "lib.knowledge.documents.page_image"}
     libraries = {"pypdfium2", "docx", "pptx", "openpyxl", "lxml", "PIL"}
     for path in LIB.rglob("*.py"):
         module = ".".join(("lib", *path.relative_to(LIB).with_suffix("").parts))

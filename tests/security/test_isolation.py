@@ -10,12 +10,12 @@ import pytest
 
 from lib.access.permissions import OPERATOR, Actor, Permission
 from lib.access.preferences import Preferences
-from lib.calls.activity import Activity
-from lib.calls.activity_filter import CUSTOM, ActivityFilter
-from lib.calls.runs import Runs
+from lib.activity.call_filter import CUSTOM, ActivityFilter
+from lib.activity.call_log import Activity
+from lib.calls.past_call import Runs
 from lib.db.engine import Store
 from lib.errors import NotFound
-from tests.calls.activity_rig import AMIRA, JONAS, LI, NOBODY, account, log, log_all, opened
+from tests.activity.activity_rig import AMIRA, JONAS, LI, NOBODY, account, log, log_all, opened
 
 pytestmark = pytest.mark.feature("ACC-4")
 ALL = ActivityFilter(period=CUSTOM)

@@ -24,16 +24,16 @@ from lib.access.master_key import MasterKey
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, make_actor
 from lib.access.preferences import Preferences
 from lib.access.users import Users
+from lib.activity.call_log import Activity
+from lib.activity.custom_metrics import Metrics
+from lib.activity.repricing import Range, Repricing
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
-from lib.calls.activity import Activity
 from lib.calls.calls import Calls
-from lib.calls.connection import check_connection
-from lib.calls.metrics import Metrics
-from lib.calls.repricing import Range, Repricing
+from lib.calls.connection_test import check_connection
+from lib.calls.past_call import Runs
 from lib.calls.request import CallRequest
-from lib.calls.runs import Runs
 from lib.clock import utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
@@ -55,15 +55,15 @@ from lib.experiments.plan import ExperimentDraft
 from lib.imports import Imports, Source
 from lib.jobs.retention import Days, Retention
 from lib.knowledge.answers import Answers
-from lib.knowledge.chunking import Chunking
 from lib.knowledge.collections import Collections
-from lib.knowledge.corpora import Corpora
-from lib.knowledge.documents import About, Documents
+from lib.knowledge.documents.chunking import Chunking
+from lib.knowledge.documents.document_service import About, Documents
 from lib.knowledge.embedding import Embedder
-from lib.knowledge.evaluation import Evaluations
-from lib.knowledge.optimiser import Optimiser
-from lib.knowledge.proposals import Proposals
-from lib.knowledge.question_sets import QuestionSets
+from lib.knowledge.evaluation.corpora import Corpora
+from lib.knowledge.evaluation.evaluations import Evaluations
+from lib.knowledge.evaluation.optimiser import Optimiser
+from lib.knowledge.evaluation.proposals import Proposals
+from lib.knowledge.evaluation.question_sets import QuestionSets
 from lib.knowledge.search import Passages
 from lib.playground.exports import RunFormat as RunForm
 from lib.playground.question import PlaygroundQuestion
@@ -72,14 +72,14 @@ from lib.prompts.prompts import Prompts
 from lib.prompts.template import VersionDraft
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
-from lib.providers.price_entries import Prices
-from lib.providers.prices import Rates, plain
+from lib.providers.prices.price_entries import Prices
+from lib.providers.prices.rates import Rates, plain
 from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
 from lib.statistics.exchange import ExchangeRates, Rate
+from lib.statistics.invoices.reconcile import Reconcile
 from lib.statistics.queries import Statistics
-from lib.statistics.reconcile import Reconcile
 from lib.statistics.whatif import WhatIf
 
 pytestmark = pytest.mark.feature("ACC-1")

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import insert, update
 
 from lib.access.permissions import Role, make_actor
-from lib.calls.closing import take_sequence
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs
+from lib.ledger.closing import take_sequence
 
 AMIRA = make_actor("00000000-0000-7000-8000-00000000000a", "amira", Role.SUPER_ADMIN)
 NOON = datetime(2026, 10, 22, 12, tzinfo=UTC)

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
-from lib.statistics import charts
 from lib.statistics.anomalies import Anomaly, Mover
-from lib.statistics.chart_theme import PROVIDER_COLOURS
+from lib.statistics.charts import figure_charts
+from lib.statistics.charts.chart_theme import PROVIDER_COLOURS
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.forecast import DayAhead
 from lib.statistics.periods import Step, buckets
@@ -35,14 +35,14 @@ def test_over_time_has_a_place_for_every_day_and_the_providers_colours() -> None
         provider=["anthropic", "openai", "custom", "nobody-knows"],
         value=[2_000_000_000, 41_000_000, None, 500],
     )
-    spec = charts.over_time(data, DAYS, Step.DAY, Measure.COST, Dimension.PROVIDER).to_dict()
+    spec = figure_charts.over_time(data, DAYS, Step.DAY, Measure.COST, Dimension.PROVIDER).to_dict()
     encoding = spec["encoding"]
     assert encoding["x"]["scale"]["domain"] == [day.key for day in DAYS]
     assert encoding["color"]["scale"]["domain"] == ["openai", "anthropic", "nobody-knows"]
     assert encoding["color"]["scale"]["range"] == [PROVIDER_COLOURS[n] for n in ("openai", "anthropic", "other")]
     assert {row["label"] for row in rows_of(spec)} == {"$2.00", "$0.041", "<$0.0001"}
     assert {row["when"] for row in rows_of(spec)} == {"Fri 2 Oct 2026", "Fri 9 Oct 2026"}
-    assert spec["params"][0]["name"] == charts.MARK
+    assert spec["params"][0]["name"] == figure_charts.MARK
     assert spec["params"][0]["select"]["fields"] == ["bucket", "provider"]
 
 
@@ -52,11 +52,11 @@ def test_models_beyond_the_largest_are_one_series_and_lose_nothing() -> None:
     data = frame(
         bucket=["2026-10-02"] * 20, provider=["openai"] * 20, model=models, value=[10**9 * (n + 1) for n in range(20)]
     )
-    spec = charts.over_time(data, DAYS, Step.DAY, Measure.COST, Dimension.MODEL).to_dict()
+    spec = figure_charts.over_time(data, DAYS, Step.DAY, Measure.COST, Dimension.MODEL).to_dict()
     rows = rows_of(spec)
     assert len({row["series"] for row in rows}) == 12
     assert sum(row["shown"] for row in rows) == pytest.approx(210)
-    assert [pd.isna(row["model"]) for row in rows if row["series"] == charts.OTHER] == [True]
+    assert [pd.isna(row["model"]) for row in rows if row["series"] == figure_charts.OTHER] == [True]
 
 
 @pytest.mark.feature("COST-3")
@@ -67,7 +67,7 @@ def test_bars_by_model_tell_unknown_free_and_little_apart() -> None:
         value=[1_829_360_000_000, 0, None, 90],
         calls=[1, 2, 3, 4],
     )
-    rows = rows_of(charts.by_model(data, Measure.COST).to_dict())
+    rows = rows_of(figure_charts.by_model(data, Measure.COST).to_dict())
     assert [row["label"] for row in rows] == ["$1,829.36", "free", "— no price", "<$0.0001"]
     assert [row["name"] for row in rows] == ["gpt · openai", "small", "acme", "gpt · groq"]
 
@@ -77,7 +77,7 @@ def test_a_cross_tab_keeps_the_order_of_providers() -> None:
     data = frame(row=["groq", "openai"], column=["a", "b"], value=[5, 3]).assign(
         row_name=["groq", "openai"], column_name=["a", "b"]
     )
-    spec = charts.cross_tab(data, Dimension.PROVIDER, Dimension.APP, Measure.CALLS).to_dict()
+    spec = figure_charts.cross_tab(data, Dimension.PROVIDER, Dimension.APP, Measure.CALLS).to_dict()
     assert spec["layer"][0]["encoding"]["y"]["sort"] == ["openai", "groq"]
     assert {row["label"] for row in rows_of(spec)} == {"5", "3"}
 
@@ -85,7 +85,7 @@ def test_a_cross_tab_keeps_the_order_of_providers() -> None:
 def test_hours_carry_their_offset_where_the_clock_repeats_one() -> None:
     zone = ZoneInfo("Europe/Berlin")
     night = buckets(datetime(2026, 10, 24, 23, tzinfo=UTC), datetime(2026, 10, 25, 3, tzinfo=UTC), Step.HOUR, zone)
-    assert [charts.describe(hour, Step.HOUR)[-12:] for hour in night[1:3]] == ["02:00 +02:00", "02:00 +01:00"]
+    assert [figure_charts.describe(hour, Step.HOUR)[-12:] for hour in night[1:3]] == ["02:00 +02:00", "02:00 +01:00"]
 
 
 @pytest.mark.feature("COST-7")
@@ -97,7 +97,9 @@ def test_daily_cost_carries_the_forecast_and_marks_with_their_reason() -> None:
     )
     marks = (Anomaly(date(2026, 10, 2), 26 * 10**9, 10**10, movers),)
     ahead = (DayAhead(date(2026, 10, 3), 2 * 10**9, 10**9, 3 * 10**9),)
-    spec = charts.over_time(data, DAYS, Step.DAY, Measure.COST, Dimension.PROVIDER, ahead=ahead, marks=marks).to_dict()
+    spec = figure_charts.over_time(
+        data, DAYS, Step.DAY, Measure.COST, Dimension.PROVIDER, ahead=ahead, marks=marks
+    ).to_dict()
     bars, band, line, signs = spec["layer"]
     rows = {row["label"]: row for values in spec["datasets"].values() for row in values}
     assert set(rows) == {"$26.00", "$2.00, $1.00 to $3.00", "gpt-5.1, 2.6× usual"}
@@ -106,4 +108,4 @@ def test_daily_cost_carries_the_forecast_and_marks_with_their_reason() -> None:
     assert band["mark"]["opacity"] == 0.15
     assert line["mark"]["strokeDash"]
     assert signs["encoding"]["x"]["scale"]["domain"] == bars["encoding"]["x"]["scale"]["domain"]
-    assert [param["name"] for param in spec["params"]] == [charts.MARK]
+    assert [param["name"] for param in spec["params"]] == [figure_charts.MARK]

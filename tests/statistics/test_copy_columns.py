@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lib.db.engine import Store
-from lib.statistics.mirror import Mirror
+from lib.statistics.copy.mirror import Mirror
 from tests.statistics.ledger_rows import call, write
 
 _SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}

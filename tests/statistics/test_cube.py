@@ -10,7 +10,7 @@ from sqlalchemy import delete
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
 from lib.errors import InvalidInput
-from lib.statistics import rollup
+from lib.statistics.copy import rollup
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, Tag
 from lib.statistics.periods import Cycle, Step

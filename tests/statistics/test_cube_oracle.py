@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, update
 
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs
-from lib.statistics import rollup
+from lib.statistics.copy import rollup
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure
 from lib.statistics.periods import Cycle, Step, bucket_key, midnight

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lib.db import schema
 from lib.db.engine import Store
 from lib.errors import InvalidInput, NotFound
-from lib.statistics import rollup
+from lib.statistics.copy import rollup
 from lib.statistics.exchange import ExchangeRates, Rate, RateBook, read
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import InvalidInput
-from lib.statistics.invoices import Line, columns, joined, read
+from lib.statistics.invoices.invoice_lines import Line, columns, joined, read
 
 pytestmark = pytest.mark.feature("COST-9")
 DATA = Path(__file__).parent / "data"

@@ -10,7 +10,8 @@ from lib.budgets.holds import Want, reserve_many, settle_many
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.money import format_sum
-from lib.statistics import charts, explore, tables
+from lib.statistics import explore, tables
+from lib.statistics.charts import figure_charts
 from lib.statistics.export import to_csv
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
@@ -82,13 +83,13 @@ def labels(chart: Any) -> set[str]:
 
 
 def test_charts_mark_a_sum_that_is_not_whole(ask: Statistics) -> None:
-    models = charts.by_model(ask.top_models(AMIRA, EVERYTHING, Measure.COST), Measure.COST)
+    models = figure_charts.by_model(ask.top_models(AMIRA, EVERYTHING, Measure.COST), Measure.COST)
     assert labels(models) == {"≥ $0.0025"}
     days = ask.over_time(AMIRA, EVERYTHING, Step.DAY, Measure.COST, [Dimension.PROVIDER])
-    assert labels(charts.over_time(days, [], Step.DAY, Measure.COST, Dimension.PROVIDER)) == {"≥ $0.0025"}
+    assert labels(figure_charts.over_time(days, [], Step.DAY, Measure.COST, Dimension.PROVIDER)) == {"≥ $0.0025"}
     cells = ask.cross_tab(AMIRA, EVERYTHING, Dimension.APP, Dimension.PROVIDER, Measure.COST)
     cells = cells.assign(row_name=cells["row"], column_name=cells["column"])
-    drawn = charts.cross_tab(cells, Dimension.APP, Dimension.PROVIDER, Measure.COST)
+    drawn = figure_charts.cross_tab(cells, Dimension.APP, Dimension.PROVIDER, Measure.COST)
     assert labels(drawn) == {"≥ $0.0015", "$0.0010"}
 
 

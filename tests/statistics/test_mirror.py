@@ -11,7 +11,7 @@ from sqlalchemy import delete, event
 
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
-from lib.statistics.mirror import Mirror
+from lib.statistics.copy.mirror import Mirror
 from tests.statistics.ledger_rows import call, change, raise_epoch, write
 
 SUMS = "SELECT count(*), CAST(sum(cost_nano_usd) AS BIGINT), count(*) FILTER (cost_nano_usd IS NULL) FROM calls"
@@ -19,7 +19,7 @@ SUMS = "SELECT count(*), CAST(sum(cost_nano_usd) AS BIGINT), count(*) FILTER (co
 HOLD = """
 import sys, time
 from pathlib import Path
-from lib.statistics.mirror import TABLES
+from lib.statistics.copy.mirror import TABLES
 from lib.statistics import copy_file
 held = copy_file.claim(Path(sys.argv[1]), TABLES)
 print("held", flush=True)

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lib.db.engine import Store
-from lib.statistics import gap_words, reconcile
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.gap_causes import CauseKind, has_gap
-from lib.statistics.invoices import Invoice, Line
+from lib.statistics.invoices import gap_words, reconcile
+from lib.statistics.invoices.gap_causes import CauseKind, has_gap
+from lib.statistics.invoices.invoice_lines import Invoice, Line
+from lib.statistics.invoices.reconcile import Reconcile, Reconciliation
 from lib.statistics.queries import Statistics
-from lib.statistics.reconcile import Reconcile, Reconciliation
 from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 
 pytestmark = pytest.mark.feature("COST-9")

@@ -15,14 +15,14 @@ from lib.db.engine import Store
 from lib.db.tables import providers
 from lib.errors import InvalidInput
 from lib.providers.models import ModelFacts
-from lib.providers.price_book import PriceBook
-from lib.providers.price_entries import Prices
-from lib.providers.prices import ALWAYS, Price, Rates, Tier, plain
-from lib.statistics import moves
+from lib.providers.prices.price_book import PriceBook
+from lib.providers.prices.price_entries import Prices
+from lib.providers.prices.rates import ALWAYS, Price, Rates, Tier, plain
+from lib.statistics import traffic_moves
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension
-from lib.statistics.moves import Stays
 from lib.statistics.queries import Statistics
+from lib.statistics.traffic_moves import Stays
 from lib.statistics.whatif import WhatIf
 from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 
@@ -209,12 +209,12 @@ def test_each_app_on_the_model_chosen_for_it(store: Store, what_if: WhatIf) -> N
     write(store, call(app="a", cost_nano_usd=5_000_000), call(app="b", cost_nano_usd=0), call(app="c"))
     plan = what_if.plan(AMIRA, StatisticsFilter(), {"a": "openai/small", "b": "anthropic/other"})
     assert [(move.value, move.model) for move in plan] == [("a", "openai/small"), ("b", "anthropic/other")]
-    whole = moves.total(plan)
+    whole = traffic_moves.total(plan)
     assert whole.calls == 2
     assert whole.saved_nano[1] == sum(move.saved_nano[1] for move in plan)
-    table = moves.table(plan, Dimension.APP)
+    table = traffic_moves.table(plan, Dimension.APP)
     assert table.cost_usd.tolist() == [Decimal("0.005"), Decimal(0)]
-    assert list(moves.table([], Dimension.APP)) == list(table)
+    assert list(traffic_moves.table([], Dimension.APP)) == list(table)
 
 
 def test_who_may_not_see_others_prices_their_own_alone(store: Store, what_if: WhatIf) -> None:

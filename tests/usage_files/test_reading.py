@@ -12,7 +12,7 @@ from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.errors import InvalidInput
 from lib.imports import Wishes
-from lib.statistics import invoices
+from lib.statistics.invoices import invoice_lines
 from lib.usage_files import Source
 from lib.usage_files.adjust import langfuse
 from lib.usage_files.model_ids import model_id
@@ -38,7 +38,7 @@ def both(store: Store, text: str, mapping: dict[str, str] | None = None) -> tupl
     """Tokens, nano-dollars and the number of rows left out, as the import and the reconciliation have them alike."""
     wishes = Wishes(mapping={("started_at" if name == "date" else name): c for name, c in (mapping or {}).items()})
     imported = service(store).preview(OPERATOR, given(text), wishes)
-    compared = invoices.read(text.encode(), mapping)
+    compared = invoice_lines.read(text.encode(), mapping)
     tokens = [
         line.prompt_tokens + (line.completion_tokens or 0) for line in compared.lines if line.prompt_tokens is not None
     ]
@@ -91,7 +91,7 @@ def test_a_line_that_is_no_json_spoils_none_of_the_others(store: Store) -> None:
 def test_both_refuse_what_is_not_there(store: Store, mapping: dict[str, str], words: str) -> None:
     text = HEAD + "2026-10-01;m;1;2;0.5\n"
     with pytest.raises(InvalidInput, match=words):
-        invoices.read(text.encode(), MAPPING | mapping)
+        invoice_lines.read(text.encode(), MAPPING | mapping)
     with pytest.raises(InvalidInput, match=words):
         service(store).preview(OPERATOR, given(text), Wishes(mapping=mapping))
 
@@ -103,7 +103,7 @@ def test_both_leave_other_currencies_out(store: Store) -> None:
 
 def test_what_was_left_out_is_told_with_its_reason() -> None:
     text = HEAD + "2026-10-01;m;1;2;0.5\nnever;m;1;2;0.5\n;m;1;2;0.5\n2026-10-01;m;x;2;0.5\n"
-    found = invoices.read(text.encode(), MAPPING)
+    found = invoice_lines.read(text.encode(), MAPPING)
     assert found.unread == {"day can't be read": 1, "no day": 1, "prompt tokens can't be read": 1}
 
 
@@ -190,7 +190,7 @@ def test_the_consoles_two_files_name_one_model(store: Store) -> None:
     rows = [row for text in (cost, usage) for row in service(store).preview(OPERATOR, given(text)).sample]
     assert [row["model"] for row in rows] == ["claude-haiku-4-5"] * 2
     assert rows[1]["served_model"] == "claude-haiku-4-5-20251001"
-    lines = invoices.joined([invoices.read(cost.encode()), invoices.read(usage.encode())]).lines
+    lines = invoice_lines.joined([invoice_lines.read(cost.encode()), invoice_lines.read(usage.encode())]).lines
     assert [(line.day, line.model, line.cost_nano) for line in lines] == [
         (date(2026, 8, 4), "claude-haiku-4-5", 70_000_000)
     ]

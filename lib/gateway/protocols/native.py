@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.calls.estimate import estimate_tokens
 from lib.calls.live import LiveCall
 from lib.gateway.protocols.asked import event
 from lib.money import usd_from_nano
 from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, Usage
+from lib.tokens.text_estimate import estimate_tokens
 
 _COUNTS = (
     *("prompt_tokens", "completion_tokens", "total_tokens"),

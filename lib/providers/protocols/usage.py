@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from lib.money import nano_from_usd
 from lib.providers.chunks import ModelUsage, Usage, UsageDetails
-from lib.providers.service_tiers import name_service_tier
+from lib.providers.prices.service_tiers import name_service_tier
 
 _MOST = 10**9  # tokens: a larger count is none
 _MOST_NANO = 10**15  # a million dollars

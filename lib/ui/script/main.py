@@ -1,7 +1,7 @@
 """The main script of every page: the session, the navigation, the account menu; then the page itself.
 
 It lies away from `pages/` so that Streamlit never runs a page's file by itself; and alone, for Streamlit puts its
-folder before the standard library: beside it, `lib/ui/statistics.py` would answer to `import statistics`.
+folder before the standard library: beside it, `lib/ui/statistics/figure_cards.py` would answer to `import statistics`.
 """
 
 from pathlib import Path

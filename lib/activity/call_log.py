@@ -1,0 +1,231 @@
+"""The activity log: calls newest first, one call in full, and everything that was asked for as a file.
+
+A line is a call (its final attempt); money is summed over all attempts. What runs stands on top of the first page.
+Statements walk the index by time and fetch only the page's rows, so the log opens as fast at ten million rows. A
+foreign call and one that does not exist are the same NotFound.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, or_, select
+
+from lib.access import audit
+from lib.access.permissions import Actor
+from lib.activity import call_export, visible_calls
+from lib.activity.call_filter import ActivityFilter
+from lib.activity.call_rows import (
+    LINE,
+    ActivityOptions,
+    ActivityPage,
+    ActivityRow,
+    CallDetail,
+    detail_of,
+    may_read,
+    row_of,
+)
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import api_keys, open_calls, outside_people, usage_logs, usage_payloads, users
+from lib.errors import NotFound
+from lib.ledger.content_policy import without_words
+from lib.ledger.recent_calls import found_soon
+
+PAGE_SIZE = 18
+_RUNNING_SHOWN = 50
+_OPTIONS_FROM = 20_000
+_logs = usage_logs.c
+_NAME = func.coalesce(users.c.name, outside_people.c.name).label("user_name")
+_NEWEST_FIRST = (_logs.started_at.desc(), _logs.id.desc())
+
+
+class Activity:
+    """Reads the ledger for its readers; writes only, into the audit log, who has exported what."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def page(self, actor: Actor, asked: ActivityFilter, page: int = 1, size: int = PAGE_SIZE) -> ActivityPage:
+        """A page of what the actor may see; a number past the end gives the last page."""
+        asked = asked.at(utc_now())
+        where = visible_calls.ended(actor, asked)
+        with self._store.read() as connection:
+            totals = connection.execute(_totals(where)).one()
+            pages = max(1, -(-totals.calls // size))
+            page = min(max(page, 1), pages)
+            rows = [row_of(row) for row in connection.execute(_page(where, totals.calls, page, size)).mappings()]
+            going = self._running(connection, actor, asked)
+        cost = None if totals.cost is None else int(totals.cost)
+        shown = (going if page == 1 else []) + rows
+        return ActivityPage(shown, len(going), totals.calls, cost, totals.unpriced, page, pages, size)
+
+    def is_empty(self, actor: Actor) -> bool:
+        """Whether there is no call that the actor may see."""
+        with self._store.read() as connection:
+            for table in (usage_logs, open_calls):
+                query = select(literal(1)).select_from(table).where(visible_calls.visible(actor, table)).limit(1)
+                if connection.execute(query).first() is not None:
+                    return False
+        return True
+
+    def detail(self, actor: Actor, log_id: str) -> CallDetail:
+        """One attempt by its id (or the last attempt of a call by the call's id), with its sisters."""
+        return found_soon(log_id, partial(self._detail, actor, log_id))
+
+    def _detail(self, actor: Actor, log_id: str) -> CallDetail:
+        if log_id.isprintable():
+            with self._store.read() as connection:
+                for query in _lookups(actor, log_id):
+                    if (row := connection.execute(query).mappings().first()) is not None:
+                        return detail_of(actor, row, self._attempts(connection, actor, row["call_id"]))
+        raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
+
+    def options(self, actor: Actor) -> ActivityOptions:
+        """Values to filter by, from the newest calls that the actor may see; older ones can be typed."""
+        columns = (_logs.provider, _logs.model, _logs.app, _logs.origin, _logs.service_tier, _logs.user_id)
+        newest = select(*columns).where(visible_calls.visible(actor, usage_logs)).order_by(*_NEWEST_FIRST)
+        part = newest.limit(_OPTIONS_FROM).subquery()
+        names = func.coalesce(users.c.name, outside_people.c.name).label("name")
+        query = select(part, names).outerjoin(users, users.c.id == part.c.user_id).distinct()
+        query = query.outerjoin(outside_people, outside_people.c.id == part.c.user_id)
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+        providers, models, apps, origins, tiers = (sorted({row[n] for row in rows} - {""}) for n in range(5))
+        people = {row.user_id: row.name for row in rows if row.user_id is not None}
+        return ActivityOptions(providers, models, apps, origins, people, tiers)
+
+    def export_csv(
+        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None, bom: bool = False
+    ) -> Iterator[bytes]:
+        """Every attempt as CSV, in pieces; `names` are of users without an account, `bom` is for Excel."""
+        batches = self._noted(actor, asked, "csv", self._all(actor, asked, names, call_export.EXCERPT))
+        return call_export.as_csv(batches, bom)
+
+    def export_json(
+        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """Every attempt as an array of JSON objects, in pieces, prompt and answer in full."""
+        return call_export.as_json(self._noted(actor, asked, "json", self._all(actor, asked, names)))
+
+    def export_sql(
+        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """Every attempt as an INSERT, in pieces, after the statement that makes the table."""
+        return call_export.as_sql(self._noted(actor, asked, "sql", self._all(actor, asked, names)))
+
+    def _noted(
+        self, actor: Actor, asked: ActivityFilter, form: str, batches: Iterator[list[dict[str, Any]]]
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The batches, and at their end (or where the reader stopped) a note of how many rows were handed out."""
+        rows = 0
+        try:
+            for batch in batches:
+                rows += len(batch)
+                yield batch
+        finally:
+            with self._store.write() as connection:
+                audit.record(connection, actor, "activity.export", form, rows=rows, filter=asked.to_query())
+
+    def _running(self, connection: Connection, actor: Actor, asked: ActivityFilter) -> list[ActivityRow]:
+        query = (
+            select(open_calls, users.c.name.label("user_name"))
+            .outerjoin(users, users.c.id == open_calls.c.user_id)
+            .where(*visible_calls.running(actor, asked))
+            .order_by(open_calls.c.started_at.desc(), open_calls.c.id.desc())
+            .limit(_RUNNING_SHOWN)
+        )
+        return [row_of(row) for row in connection.execute(query).mappings()]
+
+    def _attempts(self, connection: Connection, actor: Actor, call_id: str) -> list[ActivityRow]:
+        found: list[ActivityRow] = []
+        for table in (usage_logs, open_calls):
+            mine = (table.c.call_id == call_id, visible_calls.visible(actor, table))
+            query = select(table, literal(None).label("user_name")).where(*mine).order_by(table.c.attempt)
+            found += [row_of(row) for row in connection.execute(query).mappings()]
+        return found
+
+    def _all(
+        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None, excerpt: int | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Batches, newest first, each by a short statement of its own that goes on where the last one ended."""
+        asked = asked.at(utc_now())
+        size = call_export.BATCH if excerpt else call_export.BATCH_IN_FULL
+        where = visible_calls.ended(actor, asked)
+        after: list[Any] = []
+        while True:
+            query = _with_words(actor, excerpt).where(*where, *after).order_by(*_NEWEST_FIRST).limit(size)
+            with self._store.read() as connection:
+                batch = [dict(row) for row in connection.execute(query).mappings()]
+            for row in batch:
+                if not may_read(actor, row):
+                    row |= without_words(row)
+                row["user_name"] = row["user_name"] or (names or {}).get(row["user_id"] or "", row["user_id"])
+            if batch:
+                yield batch
+            if len(batch) < size:
+                return
+            at, last = batch[-1]["started_at"], batch[-1]["id"]
+            after = [_logs.started_at <= at, or_(_logs.started_at < at, _logs.id < last)]
+
+
+def _totals(where: list[Any]) -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [
+        func.count().filter(_logs.is_final).label("calls"),
+        func.sum(_logs.cost_nano_usd).label("cost"),
+        func.count().filter(_logs.cost_status.in_(("unpriced", "partial"))).label("unpriced"),
+    ]
+    return select(*columns).where(*where)
+
+
+def _page(where: list[Any], calls: int, page: int, size: int) -> Select[Any]:
+    """The rows of a page: ids first, from whichever end of the index is nearer, then only these rows."""
+    offset = (page - 1) * size
+    count = min(size, max(calls - offset, 0))
+    ids = select(_logs.id).where(*where, _logs.is_final)
+    if offset * 2 > calls:
+        ids = ids.order_by(_logs.started_at, _logs.id).offset(calls - offset - count)
+    else:
+        ids = ids.order_by(*_NEWEST_FIRST).offset(offset)
+    return (
+        select(*(_logs[name] for name in LINE), _NAME)
+        .outerjoin(users, users.c.id == _logs.user_id)
+        .outerjoin(outside_people, outside_people.c.id == _logs.user_id)
+        .where(_logs.id.in_(ids.limit(count)))
+        .order_by(*_NEWEST_FIRST)
+    )
+
+
+def _with_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
+    """Rows with their user's name and, where the actor may read them, their texts (whole, or their beginning)."""
+    texts = [usage_payloads.c.prompt_text, usage_payloads.c.response_text]
+    if excerpt is not None:
+        texts = [func.substr(text, 1, excerpt).label(text.name) for text in texts]  # type: ignore[misc]
+    may_read = and_(usage_payloads.c.id == _logs.id, visible_calls.readable(actor, usage_logs))
+    return (
+        select(usage_logs, _NAME, *texts)
+        .outerjoin(users, users.c.id == _logs.user_id)
+        .outerjoin(outside_people, outside_people.c.id == _logs.user_id)
+        .outerjoin(usage_payloads, may_read)
+    )
+
+
+def _lookups(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
+    """Where a call with this id may be: among the ended, among the running, and as the id of a whole call."""
+    more = (usage_payloads.c.request, usage_payloads.c.response, _key_name(usage_logs))
+    ended = _with_words(actor).add_columns(*more).where(visible_calls.visible(actor, usage_logs))
+    running = (
+        select(open_calls, users.c.name.label("user_name"), _key_name(open_calls))
+        .outerjoin(users, users.c.id == open_calls.c.user_id)
+        .where(visible_calls.visible(actor, open_calls))
+    )
+    yield ended.where(_logs.id == log_id)
+    yield running.where(open_calls.c.id == log_id)
+    yield running.where(open_calls.c.call_id == log_id)
+    yield ended.where(_logs.call_id == log_id).order_by(_logs.attempt.desc()).limit(1)
+
+
+def _key_name(table: Table) -> ColumnElement[Any]:
+    """The name of the API key that made a call."""
+    named = select(api_keys.c.name).where(api_keys.c.id == table.c.api_key_id)
+    return named.scalar_subquery().label("api_key_name")

@@ -1,0 +1,135 @@
+"""Who may see which rows of the ledger, and which of them a filter wants: the WHERE of every activity statement.
+
+Ownership stands in the SQL, so a page, an export and a detail can't differ. Figures and state need one's own call or
+the permission to view statistics; words (prompt, answer and error, also as something to search in) need one's own call
+or the role super-admin: the rule of `Actor.reads_content_of`.
+"""
+
+import re
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Text, and_, cast, exists, false, or_, select, true
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from lib.access.permissions import Actor
+from lib.activity.call_filter import LIVE, ActivityFilter
+from lib.db.tables import open_calls, usage_logs, usage_payloads
+
+_ID_PART = re.compile(r"[0-9a-f-]{4,36}")
+_BY_COLUMN = {"provider": "providers", "model": "models", "app": "apps", "user_id": "users", "origin": "origins"}
+_BY_COLUMN |= {"configuration_id": "configurations", "api_key_id": "api_keys"}
+
+
+def visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+    """Rows whose figures and state the actor may see."""
+    return true() if actor.sees_all_calls else own(actor, table)
+
+
+def readable(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+    """Rows whose words the actor may read; whoever may read those of nobody may read all."""
+    return true() if actor.reads_content_of(None) else own(actor, table)
+
+
+def own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+    """Rows of calls that the actor made; with a key, for the key's app."""
+    # Rows without a user belong to nobody: `= NULL` must not become `IS NULL`.
+    if actor.user_id is None:
+        return false()
+    made = table.c.user_id == actor.user_id
+    return made if actor.key is None else and_(made, table.c.app == actor.key.app)
+
+
+def ended(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
+    """Conditions on `usage_logs`, every attempt; `asked` has its period as moments."""
+    columns = usage_logs.c
+    conditions = [visible(actor, usage_logs), *_alike(asked, usage_logs)]
+    if asked.statuses:
+        conditions.append(columns.status.in_(asked.statuses))
+    if asked.error_kinds:
+        conditions.append(columns.error_kind.in_(asked.error_kinds))
+    if asked.served_models:
+        conditions.append(columns.served_model.in_(asked.served_models))
+    if asked.service_tiers:
+        conditions.append(columns.service_tier.in_(asked.service_tiers))
+    if asked.batches:
+        brought = columns.batch_id.in_(asked.batches)
+        conditions.append(or_(brought, columns.batch_id.is_(None)) if LIVE in asked.batches else brought)
+    if asked.text:
+        conditions.append(_says(actor, asked.text))
+    return conditions
+
+
+def running(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
+    """Conditions on `open_calls`: what runs has no result to ask for, and is found by its id alone."""
+    conditions = [visible(actor, open_calls), *_alike(asked, open_calls)]
+    brought = bool(asked.batches) and LIVE not in asked.batches
+    of_ended = asked.error_kinds or asked.served_models or asked.service_tiers
+    if brought or of_ended or (asked.statuses and "running" not in asked.statuses):
+        conditions.append(false())
+    if asked.text:
+        conditions.append(_has_id(asked.text, open_calls))
+    return conditions
+
+
+def _alike(asked: ActivityFilter, table: FromClause) -> list[ColumnElement[bool]]:
+    """What both tables know."""
+    conditions: list[ColumnElement[bool]] = []
+    if asked.start is not None:
+        conditions.append(table.c.started_at >= asked.start)
+    if asked.end is not None:
+        conditions.append(table.c.started_at < asked.end)
+    for column, field in _BY_COLUMN.items():
+        if values := getattr(asked, field):
+            conditions.append(table.c[column].in_(values))
+    for tag in asked.tags:
+        name, _, value = tag.partition("=")
+        conditions.append(_has_tag(table, name, value))
+    return conditions
+
+
+class _Pairs(FunctionElement[Any]):
+    """The names and values of a JSON object, as rows."""
+
+    inherit_cache = True
+
+
+@compiles(_Pairs, "sqlite")
+def _(element: _Pairs, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Pairs, "postgresql")
+def _(element: _Pairs, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each_text({compiler.process(element.clauses, **options)})"
+
+
+def _has_tag(table: FromClause, name: str, value: str) -> ColumnElement[bool]:
+    """Rather than by a path, in which a quote or a dot would mean something."""
+    pair = _Pairs(table.c.tags).table_valued("key", "value").alias("tag")
+    return exists(select(1).select_from(pair).where(pair.c.key == name, cast(pair.c.value, Text) == value))
+
+
+def _has_id(text: str, table: FromClause) -> ColumnElement[bool]:
+    start = text.lower()
+    if not _ID_PART.fullmatch(start):
+        return false()
+    return or_(table.c.id.startswith(start, autoescape=True), table.c.call_id.startswith(start, autoescape=True))
+
+
+def _says(actor: Actor, text: str) -> ColumnElement[bool]:
+    """The id begins so or, where the actor may read it, the error, the prompt or the answer says so."""
+
+    def contains(column: Any) -> ColumnElement[bool]:
+        found: ColumnElement[bool] = column.icontains(text, autoescape=True)
+        return found
+
+    words = exists(
+        select(usage_payloads.c.id).where(
+            usage_payloads.c.id == usage_logs.c.id,
+            or_(contains(usage_payloads.c.prompt_text), contains(usage_payloads.c.response_text)),
+        )
+    )
+    says = or_(contains(usage_logs.c.error_message), words)  # providers repeat prompts in their errors
+    return or_(_has_id(text, usage_logs), and_(readable(actor, usage_logs), says))

@@ -1,0 +1,302 @@
+"""Finds the best way to cut and search a collection by its own questions, beside what serves.
+
+A study is quoted first: what has to be embedded, in time and money. Its trials are rows, each done once: whatever
+stops a study, a budget or a kill, it goes on where it was, and no text is embedded twice. One process holds a study
+for a minute and renews that as long as it lives. Applying a trial sets the search and, where it cuts otherwise, indexes
+anew.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+
+from sqlalchemy import Connection, RowMapping, insert, or_, select, update
+
+from lib.access import audit
+from lib.access.permissions import Actor
+from lib.clock import new_id, utc_now
+from lib.db.engine import Store
+from lib.db.tables import collections, document_versions, documents, studies, trials
+from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
+from lib.knowledge.access import actor_of, find, readable, writable
+from lib.knowledge.collections import Collection, Collections
+from lib.knowledge.documents.chunking import Chunking, Strategy
+from lib.knowledge.documents.row_lease import HELD, renewed
+from lib.knowledge.embedding import Embedder, sha256_of
+from lib.knowledge.evaluation import ranking_metrics
+from lib.knowledge.evaluation.evaluations import countable, fold, grades_of
+from lib.knowledge.evaluation.pool import Pool, Pools, Text, needs_vectors
+from lib.knowledge.evaluation.question_sets import of_set
+from lib.knowledge.evaluation.questions import Question, questions_of
+from lib.knowledge.evaluation.studies import Cell, Grid, Quote, Result, State, Study, Trial, ranked
+from lib.knowledge.quotes import cost_for, seconds_for
+from lib.knowledge.settings import Mode, SearchSettings
+from lib.providers.prices.price_book import PriceBook
+from lib.tokens.text_estimate import estimate_tokens
+
+_S, _T, _D, _V = studies.c, trials.c, documents.c, document_versions.c
+Note = Callable[[int, int], None]
+
+
+class Gone(Exception):
+    """The study was stopped or deleted, or another process has it."""
+
+
+class Optimiser:
+    """Quotes, runs, shows and applies studies."""
+
+    def __init__(
+        self, store: Store, embedder: Embedder, pools: Pools, collections: Collections, prices: PriceBook
+    ) -> None:
+        self._store, self._embedder, self._pools = store, embedder, pools
+        self._collections, self._prices = collections, prices
+        self._closed = threading.Event()
+
+    def quote(self, actor: Actor, set_id: str, grid: Grid | None = None) -> Quote:
+        """What a study would take; nothing is embedded and nothing kept."""
+        row, asked, texts = self._materials(actor, set_id)
+        cells, model = (grid or Grid()).cells(_cell(row)), row["embedding_model"]
+        by_sha: dict[str, str] = {}
+        if needs_vectors([cell.search.mode for cell in cells]):
+            by_sha = {sha256_of(one.text): one.text for one in asked}
+        passages, more_texts, more_tokens = 0, 0, 0
+        for chunking in dict.fromkeys(cell.chunking for cell in cells):
+            semantic = chunking.strategy is Strategy.SEMANTIC  # needs vectors to be cut, so its passages are a guess
+            guessed = Chunking(Strategy.RECURSIVE, chunking.size, 0) if semantic else chunking
+            pieces = self._pools.cut(actor, model, texts, guessed)
+            passages += sum(map(len, pieces))
+            if semantic:  # every sentence, then every passage
+                more_texts += 2 * sum(map(len, pieces))
+                more_tokens += 2 * sum(estimate_tokens(text.text) for text in texts)
+            elif needs_vectors([cell.search.mode for cell in cells if cell.chunking == chunking]):
+                for text, mine in zip(texts, pieces, strict=True):
+                    whole = [text.text[piece.start : piece.end] for piece in mine]
+                    by_sha |= {sha256_of(one): one for one in whole}
+        missing = by_sha.keys() - self._embedder.known(model, [*by_sha])
+        tokens = more_tokens + sum(estimate_tokens(by_sha[sha]) for sha in missing)
+        return Quote(
+            trials=len(cells),
+            ways_to_cut=len({cell.chunking for cell in cells}),
+            questions=len(asked),
+            passages=passages,
+            texts_to_embed=len(missing) + more_texts,
+            tokens_to_embed=tokens,
+            seconds=seconds_for(self._store, model, tokens),
+            cost_nano_usd=cost_for(self._store, self._prices, model, tokens),
+        )
+
+    def begin(self, actor: Actor, set_id: str, grid: Grid | None = None, metric: str = "ndcg@10") -> str:
+        """Write a study down, to be run here or by the server; its id."""
+        row, _, _ = self._materials(actor, set_id)
+        current = _cell(row)
+        cells, made, now = (grid or Grid()).cells(current), new_id(), utc_now()
+        values = {
+            "id": made,
+            "collection_id": row["id"],
+            "set_id": set_id,
+            "metric": str(ranking_metrics.metric(metric)),
+        }
+        values |= {"state": State.WAITING, "created_by": actor.user_id}
+        with self._store.write() as connection:
+            find(connection, row["id"], writable(actor))
+            connection.execute(insert(studies).values(**values, created_at=now, updated_at=now))
+            rows = [
+                {"study_id": made, "ordinal": number, "chunking": asdict(cell.chunking), "search": asdict(cell.search)}
+                | {"is_current": cell == current.plain()}
+                for number, cell in enumerate(cells)
+            ]
+            connection.execute(insert(trials), rows)
+            audit.record(connection, actor, "study.begin", row["name"], study=made, trials=len(cells))
+        return made
+
+    def run(self, actor: Actor, study_id: str, note: Note | None = None) -> Study:
+        """Do what is left of a study here, with calls of the actor; Conflict when another process is at it."""
+        worker = new_id()  # of this run: one that was stopped and is still at its last step is another
+        with self._store.write() as connection:
+            row = _of(connection, actor, study_id, writing=True)
+            free = or_(_S.worker_until.is_(None), _S.worker_until < utc_now())
+            values = {"state": State.RUNNING, "error": None, "worker_id": worker, "worker_until": utc_now() + HELD}
+            mine = (_S.id == study_id) & free & (_S.state != State.DONE)
+            if not connection.execute(update(studies).where(mine).values(**values, updated_at=utc_now())).rowcount:
+                if row["state"] == State.DONE:
+                    return self.get(actor, study_id)
+                raise Conflict("Another process works on the study.", "", "Look at it again in a minute.")
+        try:
+            with renewed(lambda: self._hold(study_id, worker)):
+                self._work(actor, row, worker, note)
+        except Gone:
+            if self._closed.is_set():
+                self._end(study_id, worker, State.WAITING, None)
+            return self.get(actor, study_id)
+        except LLMManagerError as error:
+            self._end(study_id, worker, State.FAILED, str(error)[:1000])
+            raise
+        except Exception as error:
+            self._end(study_id, worker, State.FAILED, f"An unexpected error: {type(error).__name__}.")
+            raise
+        except BaseException:
+            self._end(study_id, worker, State.STOPPED, None)
+            raise
+        self._end(study_id, worker, State.DONE, None)
+        return self.get(actor, study_id)
+
+    def run_due(self) -> int:
+        """Do what waits, or what a killed process left, as whoever began it; how many studies that were."""
+        done = 0
+        left = (_S.state == State.RUNNING) & (_S.worker_until < utc_now())
+        with self._store.read() as connection:
+            query = select(_S.id, _S.created_by).where(or_(_S.state == State.WAITING, left)).order_by(_S.created_at)
+            due = connection.execute(query).all()
+        for row in due:
+            try:
+                self.run(actor_of(self._store, row.created_by), row.id)
+                done += 1
+            except Conflict:
+                continue  # another process was sooner
+            except LLMManagerError as error:
+                going = _S.state.in_((State.WAITING, State.RUNNING))
+                failed = update(studies).where(_S.id == row.id, going)
+                with self._store.write() as connection:
+                    connection.execute(failed.values(state=State.FAILED, error=str(error)[:1000], worker_until=None))
+        return done
+
+    def close(self) -> None:
+        """The process ends: what runs here goes on in another, or at the next start."""
+        self._closed.set()
+
+    def stop(self, actor: Actor, study_id: str) -> None:
+        """End a study at its next step; it may be run again."""
+        with self._store.write() as connection:
+            row = _of(connection, actor, study_id, writing=True)
+            going = (_S.id == study_id) & _S.state.in_((State.WAITING, State.RUNNING))
+            connection.execute(update(studies).where(going).values(state=State.STOPPED, worker_until=None))
+            audit.record(connection, actor, "study.stop", row["id"])
+
+    def get(self, actor: Actor, study_id: str) -> Study:
+        """A study with its trials, the best first."""
+        with self._store.read() as connection:
+            return _study(connection, _of(connection, actor, study_id))
+
+    def list(self, actor: Actor, collection_id: str) -> Sequence[Study]:
+        """A collection's studies, the newest first."""
+        with self._store.read() as connection:
+            find(connection, collection_id, readable(actor))
+            query = select(studies).where(_S.collection_id == collection_id).order_by(_S.created_at.desc(), _S.id)
+            return [_study(connection, row) for row in connection.execute(query).mappings().all()]
+
+    def apply(self, actor: Actor, study_id: str, ordinal: int) -> Collection:
+        """Search the collection as a trial did; where it was cut otherwise, documents are indexed anew."""
+        with self._store.read() as connection:
+            study = _study(connection, _of(connection, actor, study_id, writing=True))
+        trial = next((one for one in study.trials if one.ordinal == ordinal), None)
+        if trial is None:
+            raise NotFound("There is no such trial.")
+        search = replace(trial.cell.search, reranker=self._collections.get(actor, study.collection_id).search.reranker)
+        now = self._collections.update(actor, study.collection_id, search=search)
+        if Cell(now.chunking, now.search).plain().chunking == trial.cell.chunking:
+            return now
+        return self._collections.reindex(actor, study.collection_id, chunking=trial.cell.chunking)
+
+    def _work(self, actor: Actor, study: RowMapping, worker: str, note: Note | None) -> None:
+        row, asked, texts = self._materials(actor, study["set_id"])
+        with self._store.read() as connection:
+            query = select(trials).where(_T.study_id == study["id"]).order_by(_T.ordinal)
+            kept = connection.execute(query).mappings().all()
+        left = [(one["ordinal"], _cell(one)) for one in kept if one["result"] is None]
+        model, figure, done = row["embedding_model"], ranking_metrics.metric(study["metric"]), len(kept) - len(left)
+
+        def going(*_: int) -> None:
+            if self._closed.is_set() or not self._hold(study["id"], worker):
+                raise Gone
+
+        vectors: dict[str, bytes] = {}
+        if needs_vectors([cell.search.mode for _, cell in left]):
+            vectors = self._pools.vectors(actor, model, [one.text for one in asked], going)
+        for chunking in dict.fromkeys(cell.chunking for _, cell in left):
+            mine = [(ordinal, cell.search) for ordinal, cell in left if cell.chunking == chunking]
+            wanted = needs_vectors([search.mode for _, search in mine])
+            pool = self._pools.make(actor, model, texts, chunking, going, with_vectors=wanted)
+            for ordinal, search in mine:
+                going()
+                result = _tried(pool, texts, asked, vectors, search, figure)
+                with self._store.write() as connection:
+                    one = (_T.study_id == study["id"]) & (_T.ordinal == ordinal)
+                    connection.execute(update(trials).where(one).values(result=asdict(result)))
+                done += 1
+                if note is not None:
+                    note(done, len(kept))
+
+    def _materials(self, actor: Actor, set_id: str) -> tuple[RowMapping, Sequence[Question], Sequence[Text]]:
+        """The collection's row, its countable questions, and its documents' texts."""
+        with self._store.read() as connection:
+            of = of_set(connection, actor, set_id, writing=True)
+            row = find(connection, of["collection_id"], writable(actor))
+            asked = countable(questions_of(connection, set_id))
+            joined = documents.join(document_versions, (_V.document_id == _D.id) & (_V.version == _D.serving_version))
+            query = select(_D.id, _D.title, _V.text).select_from(joined).where(_D.collection_id == row["id"])
+            texts = [Text(one.id, one.title, one.text or "") for one in connection.execute(query.order_by(_D.id))]
+        if not texts:
+            raise InvalidInput("There is nothing to search.", "The collection has no document that is ready.")
+        return row, asked, texts
+
+    def _hold(self, study_id: str, worker: str) -> bool:
+        mine = (_S.id == study_id) & (_S.worker_id == worker) & (_S.state == State.RUNNING)
+        with self._store.write() as connection:
+            held = update(studies).where(mine).values(worker_until=utc_now() + HELD)
+            return bool(connection.execute(held).rowcount)
+
+    def _end(self, study_id: str, worker: str, state: State, error: str | None) -> None:
+        mine = (_S.id == study_id) & (_S.worker_id == worker)
+        values = {"state": state, "error": error, "worker_id": None, "worker_until": None, "updated_at": utc_now()}
+        with self._store.write() as connection:
+            connection.execute(update(studies).where(mine).values(**values))
+
+
+def _tried(
+    pool: Pool,
+    texts: Sequence[Text],
+    asked: Sequence[Question],
+    vectors: dict[str, bytes],
+    search: SearchSettings,
+    figure: ranking_metrics.Metric,
+) -> Result:
+    """Ask every question of a pool with one search."""
+    import numpy as np
+
+    whole = {one.id: one.text for one in texts}
+    found: dict[str, float] = {}
+    tokens, began = 0, time.monotonic()
+    shown = []
+    for one in asked:
+        raw = vectors.get(sha256_of(one.text)) if search.mode is not Mode.KEYWORD else None
+        vector = np.frombuffer(raw, dtype="<f4") if raw is not None else None
+        shown.append(pool.search(one.text, vector, search))
+    took_ms = (time.monotonic() - began) * 1000 / len(asked)
+    for one, places in zip(asked, shown, strict=True):
+        found[one.id] = figure.of([*fold(places, one.judgements)], grades_of(one.judgements))
+        tokens += sum(estimate_tokens(whole[place.document_id][place.start : place.end]) for place in places)
+    return Result(ranking_metrics.estimate([*found.values()]), found, pool.index.size, tokens / len(asked), took_ms)
+
+
+def _of(connection: Connection, actor: Actor, study_id: str, *, writing: bool = False) -> RowMapping:
+    condition = writable(actor) if writing else readable(actor)
+    joined = studies.join(collections, collections.c.id == _S.collection_id)
+    row = connection.execute(select(studies).select_from(joined).where(_S.id == study_id, condition)).mappings()
+    if (found := row.first()) is None:
+        raise NotFound("There is no such study.", "It was deleted, or it belongs to somebody else.")
+    return found
+
+
+def _study(connection: Connection, row: RowMapping) -> Study:
+    query = select(trials).where(_T.study_id == row["id"]).order_by(_T.ordinal)
+    found = [
+        Trial(one["ordinal"], _cell(one), one["is_current"], Result.read(one["result"]) if one["result"] else None)
+        for one in connection.execute(query).mappings()
+    ]
+    kept = {name: row[name] for name in ("id", "collection_id", "set_id", "metric", "error", "created_at")}
+    return Study(**kept, state=State(row["state"]), trials=ranked(found))
+
+
+def _cell(row: RowMapping) -> Cell:
+    return Cell(Chunking(**row["chunking"]), SearchSettings(**row["search"]))

@@ -1,0 +1,133 @@
+"""Documents cut, embedded and indexed in memory, beside what serves: for trials and for test collections.
+
+The same functions as production's cut the texts, find their words and rank them; only SQL's tables of documents and
+passages are not touched. Vectors are kept like all others, so that nothing is embedded twice and a trial that was
+stopped goes on where it was.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from lib.access.permissions import Actor
+from lib.db.engine import Store
+from lib.db.tables import chunk_vectors
+from lib.knowledge.documents.chunking import Chunking, Piece, cut
+from lib.knowledge.embedding import Embedder, sha256_of
+from lib.knowledge.search import ranked
+from lib.knowledge.settings import Mode, SearchSettings
+from lib.knowledge.words import language_of, words_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lib.knowledge.index import Index
+
+_IN_ONE = 400
+_V = chunk_vectors.c
+Note = Callable[[int, int], None]  # done, of how many; may raise to stop
+
+
+@dataclass(frozen=True)
+class Text:
+    """A document as it is cut."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A passage: a stretch of a document's text."""
+
+    document_id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An index with the place of each of its passages."""
+
+    index: "Index"
+    places: Sequence[Place]
+
+    def search(self, question: str, vector: "np.ndarray | None", settings: SearchSettings) -> list[Place]:
+        """The best passages first."""
+        return [self.places[row] for row in ranked(self.index, question, vector, settings).rows]
+
+
+class Pools:
+    """Makes them, with calls of the actor."""
+
+    def __init__(self, store: Store, embedder: Embedder) -> None:
+        self._store, self._embedder = store, embedder
+
+    def make(
+        self,
+        actor: Actor,
+        model: str,
+        texts: Sequence[Text],
+        chunking: Chunking,
+        note: Note | None = None,
+        *,
+        with_vectors: bool = True,
+    ) -> Pool:
+        """The pool of some documents; without vectors it is found in by words alone."""
+        import numpy as np
+
+        from lib.knowledge.index import Passage, empty, updated
+
+        pieces, languages = self.cut(actor, model, texts, chunking), [language_of([one.text]) for one in texts]
+        places, words, whole = [], [], []
+        for one, mine, language in zip(texts, pieces, languages, strict=True):
+            for piece in mine:
+                text = one.text[piece.start : piece.end]
+                places.append(Place(one.id, piece.start, piece.end))
+                words.append(words_of(one.title, piece.heading, text, language))
+                whole.append(text)
+        shas = [sha256_of(text) for text in whole]
+        found = self.vectors(actor, model, whole, note) if with_vectors else {}
+        passages = [
+            Passage(n, place.document_id, sha, said, found.get(sha))
+            for n, (place, sha, said) in enumerate(zip(places, shas, words, strict=True), start=1)
+        ]
+        ids = np.arange(1, len(passages) + 1, dtype=np.int64)
+        told = Counter(language for language in languages if language).most_common(1)
+        return Pool(updated(empty(model), 0, model, ids, passages, told[0][0] if told else ""), places)
+
+    def cut(self, actor: Actor, model: str, texts: Sequence[Text], chunking: Chunking) -> list[list[Piece]]:
+        """The passages of each document; `semantic` asks for its sentences' vectors, once for each."""
+
+        def embed(sentences: Sequence[str]) -> "np.ndarray":
+            import numpy as np
+
+            found = self.vectors(actor, model, sentences)
+            rows = [np.frombuffer(found[sha256_of(one)], dtype="<f4") for one in sentences]
+            return np.stack(rows)
+
+        return [cut(one.text, chunking, embed) for one in texts]
+
+    def vectors(self, actor: Actor, model: str, texts: Sequence[str], note: Note | None = None) -> dict[str, bytes]:
+        """The vector of each text by its SHA-256. Those of like length go together, which is computed sooner."""
+        wanted = {sha256_of(text): text for text in texts}
+        by_length = sorted(wanted.values(), key=len, reverse=True)
+        told = None if note is None else (lambda done: note(done, len(by_length)))
+        self._embedder.keep(actor, model, by_length, told)
+        found: dict[str, bytes] = {}
+        shas = [*wanted]
+        with self._store.read() as connection:
+            for start in range(0, len(shas), _IN_ONE):
+                mine = (_V.embedding_model == model) & _V.text_sha256.in_(shas[start : start + _IN_ONE])
+                rows = connection.execute(select(_V.text_sha256, _V.vector).where(mine))
+                found.update((row[0], bytes(row[1])) for row in rows)
+        return found
+
+
+def needs_vectors(modes: Sequence[Mode]) -> bool:
+    """Whether any of the modes looks at vectors."""
+    return any(mode is not Mode.KEYWORD for mode in modes)

@@ -1,0 +1,116 @@
+"""The ends of attempts: from the spool and from `open_calls` into `usage_logs`, each once, with what they settle."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from lib.access.limits import Claim, RateLimits
+from lib.budgets.budget import CallFacts
+from lib.budgets.holds import Charged, settle_many
+from lib.clock import utc_now
+from lib.db.bulk import insert_rows
+from lib.db.compiled_statements import CompiledStatement
+from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
+from lib.ledger import admission
+
+_MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
+# What records do not hold that an earlier version wrote: a statement inserts the same columns for all its rows.
+_NEWER_COLUMNS = {"fees_nano_usd": 0, "service_tier": "", "usage_details": None, "dropped_fields": ""}
+_MOMENTS = ("started_at", "finished_at")  # of a row; in a record they are texts
+_IDS: Any = bindparam("ids", expanding=True)
+_THERE = CompiledStatement(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
+_END = CompiledStatement(delete(open_calls).where(open_calls.c.id.in_(_IDS)))
+_SEQUENCE = CompiledStatement(
+    update(ledger_clock)
+    .where(ledger_clock.c.id == 1)
+    .values(change_seq=ledger_clock.c.change_seq + bindparam("count"))
+    .returning(ledger_clock.c.change_seq)
+)
+
+
+@dataclass(slots=True)
+class Closing:
+    """The end of an attempt: the row of `usage_logs` (without its change_seq) and that of `usage_payloads`.
+
+    `claim` is what the call took of the limits; it is not spooled: after a crash the estimate goes on to count.
+    `charged` is there when a lease was to pay for the call.
+    """
+
+    row: dict[str, Any]
+    payload: dict[str, Any] = field(default_factory=dict)
+    claim: Claim | None = None
+    charged: Charged | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """For `fast_json.encode`, which writes moments in ISO 8601."""
+        record = {"row": self.row, "payload": self.payload}
+        return record if self.charged is None else record | {"charges": self.charged.charges}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Closing":
+        """Back from the spool."""
+        row = _NEWER_COLUMNS | record["row"]
+        for name in _MOMENTS:
+            row[name] = datetime.fromisoformat(row[name])
+        return cls(row, dict(record["payload"]), charged=charged_from(record.get("charges"), row))
+
+
+def charged_from(charges: Sequence[Sequence[str]] | None, row: Mapping[Any, Any]) -> Charged | None:
+    """What a record of the spool says of leases, for a row of `open_calls` or `usage_logs`."""
+    if charges is None:
+        return None
+    names = ("provider", "app", "configuration_id", "user_id", "api_key_id")
+    windows = tuple((budget_id, datetime.fromisoformat(start)) for budget_id, start in charges)
+    return Charged(CallFacts(*(row[name] for name in names)), windows)
+
+
+def never_opened(connection: Connection, ids: list[str]) -> None:
+    """Take back openings of which nobody knows whether they were committed: their calls were not sent."""
+    _END.run(connection, [{"ids": ids}])
+    settle_many(connection, dict.fromkeys(ids, 0), utc_now())
+
+
+def insert_closings(
+    connection: Connection,
+    closings: Iterable[Closing],
+    limits: RateLimits | None = None,
+    never_open: Collection[str] = (),
+) -> int:
+    """Move ended attempts into `usage_logs` and settle what was held for them, each once whatever is tried again.
+
+    How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own.
+    """
+    left = iter({closing.row["id"]: closing for closing in closings}.values())
+    new = 0
+    while batch := list(islice(left, _MOST_AT_ONCE)):
+        new += _insert_batch(connection, batch, limits, never_open)
+    return new
+
+
+def _insert_batch(
+    connection: Connection, closings: list[Closing], limits: RateLimits | None, never_open: Collection[str]
+) -> int:
+    ids = [closing.row["id"] for closing in closings]
+    sequence = take_sequence(connection, len(ids))
+    there = {row.id for row in _THERE.all(connection, {"ids": ids})}
+    fresh = [closing for closing in closings if closing.row["id"] not in there]
+    if fresh:
+        for number, closing in enumerate(fresh, sequence):
+            closing.row["change_seq"] = number
+        insert_rows(connection, usage_logs, [closing.row for closing in fresh])
+        if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
+            insert_rows(connection, usage_payloads, payloads)
+        spent = [admission.spent_by(closing.row, closing.claim, closing.charged) for closing in fresh]
+        admission.settle(connection, spent, limits, utc_now(), never_open)
+    if was_open := [log_id for log_id in ids if log_id not in never_open]:
+        _END.run(connection, [{"ids": was_open}])
+    return len(fresh)
+
+
+def take_sequence(connection: Connection, count: int) -> int:
+    """Reserve `count` change numbers and return the first; the row's lock makes their order that of the commits."""
+    return int(_SEQUENCE.all(connection, {"count": count})[0].change_seq) - count + 1

@@ -1,0 +1,124 @@
+"""What one transaction of the ledger writes: endings, openings, and what is held ahead for calls to come."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lib.access.limits import RateLimits
+from lib.budgets.leases import Renewed, Taken, Wanted, hold_apart, renew
+from lib.budgets.windows import lock
+from lib.clock import utc_now
+from lib.db.bulk import insert_rows
+from lib.db.tables import open_calls
+from lib.errors import ErrorKind
+from lib.ledger import admission
+from lib.ledger.admission import Answer, Ask
+from lib.ledger.closing import Closing, insert_closings, never_opened
+
+
+class SettleFirst(Exception):
+    """Something was refused that may have room when everything else that is known is written, too."""
+
+
+class Uncancelled(asyncio.Future[Answer]):
+    """Who waits for it and is cancelled goes on waiting."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Not this."""
+        return False
+
+
+@dataclass(slots=True)
+class Opening:
+    """An attempt that waits for the database to let it through."""
+
+    row: dict[str, Any]
+    ask: Ask
+    answered: Uncancelled
+
+
+@dataclass(slots=True)
+class Unwritten:
+    """An attempt that a lease let through: its row of `open_calls` is in the spool alone, in the segment `order`."""
+
+    row: dict[str, Any]
+    taken: Taken
+    order: int
+    opened_at: float  # time.monotonic()
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction. `ended`: ids of closings whose openings were never written; `lasting`: openings to write now.
+
+    `doubtful`: openings that failed, perhaps after their commit. `is_due`: all that had ended is in it. `is_final`:
+    and nothing is held ahead any more, so a refusal is true.
+    """
+
+    opening: list[Opening]
+    closing: list[Closing]
+    ended: dict[str, Unwritten]
+    lasting: dict[str, Unwritten]
+    doubtful: list[str]
+    wanted: Wanted | None
+    is_due: bool
+    is_final: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.opening or self.closing or self.lasting or self.doubtful or self.wanted)
+
+    @property
+    def holds_ahead(self) -> bool:
+        """Whether money is leased that a refused call might have had."""
+        if self.wanted is None:
+            return False
+        taken = any(one.taken.amount for group in (self.ended, self.lasting) for one in group.values())
+        return taken or any(leased for leased, _ in self.wanted.leases.values())
+
+    def refuses_too_early(self, written: "Written", *, more: bool) -> bool:
+        """Whether something was refused that may have room when the `more` that ended is settled, too.
+
+        For want of money: or when nothing is held ahead any more.
+        """
+        refused = {answer.kind for answer in written.answers if answer.refusal is not None}
+        return bool(refused) and not self.is_final and (more or (ErrorKind.BUDGET in refused and self.holds_ahead))
+
+    @property
+    def in_doubt(self) -> list[str]:
+        """Ids of rows of `open_calls` that nobody knows of when its commit fails."""
+        return [*self.doubtful, *(one.row["id"] for one in self.opening), *self.lasting]
+
+
+@dataclass(slots=True)
+class Written:
+    """What the openings were answered, and what is held ahead now."""
+
+    answers: list[Answer]
+    renewed: Renewed | None
+
+
+def write(connection: Connection, batch: Batch, limits: RateLimits) -> Written:
+    """Ended attempts first: what they give back may let the next ones pass."""
+    now, wanted = utc_now(), batch.wanted
+    if wanted is not None or batch.lasting:
+        lock(connection)  # before the limits' rows are: who ends calls takes them in this order
+    if batch.closing:
+        never_open = batch.ended.keys() - set(batch.doubtful)
+        insert_closings(connection, batch.closing, limits, never_open)
+    if batch.doubtful:
+        never_opened(connection, batch.doubtful)
+    if batch.lasting:
+        insert_rows(connection, open_calls, [one.row for one in batch.lasting.values()])
+        hold_apart(connection, {log_id: one.taken for log_id, one in batch.lasting.items()}, now)
+    renewed = renew(connection, wanted, now) if wanted is not None and not wanted.kinds else None
+    answers = admission.admit(connection, [one.ask for one in batch.opening], limits, now) if batch.opening else []
+    rows = [one.row for one, answer in zip(batch.opening, answers, strict=True) if answer.refusal is None]
+    if rows:
+        insert_rows(connection, open_calls, rows)
+    if wanted is not None and wanted.kinds:
+        renewed = renew(connection, wanted, now)
+    return Written(answers, renewed)

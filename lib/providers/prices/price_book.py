@@ -1,0 +1,268 @@
+"""Which price holds for a model at a moment: the team's own entries and the shipped list.
+
+The most specific name wins, and of the same name the team's own entry:
+
+1. the model as it was called;
+2. the same without what only addresses it: `models/`, its provider's name, a region (`eu.anthropic.…`);
+3. either of them without its date or `-latest` (`gpt-4.1-2025-04-14` → `gpt-4.1`); `model_names` knows the forms;
+4. for a model called without a date, what all its listed snapshots cost, if that is the same;
+5. a team's own entry that ends in `*`, the longest first.
+
+Of several versions the newest that began at or before the call's moment holds. The shipped list also holds for calls
+before its date, a team's own entry never does.
+
+Calls are priced in the event loop, which must neither wait for the database nor fail with it: what the team has entered
+is kept in memory, and a thread looks every two seconds whether it has changed.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+
+from msgspec.structs import replace as replace_struct
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from lib.clock import new_id, utc_now
+from lib.db.engine import Store
+from lib.db.tables import installation_settings
+from lib.db.tables import prices as prices_table
+from lib.errors import LLMManagerError
+from lib.providers import model_names
+from lib.providers.chunks import Usage
+from lib.providers.kinds import ProviderKind, is_free
+from lib.providers.prices import price_list
+from lib.providers.prices.rates import ALWAYS, PROVIDER_SAID, Cost, Price, Rates, add_costs, cost_of, own_round, plain
+from lib.providers.prices.service_tiers import priced_tier
+
+log = logging.getLogger(__name__)
+_CHECK_S = 2.0
+_REVISION = "prices.revision"  # a new value with every change of the team's own entries
+_Key = tuple[str, str]
+USE_PREFIX = "tool:"  # of a price list's models that are uses charged apart
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The team's own entries as of a revision; replaced as a whole."""
+
+    revision: str | None = None
+    entries: Mapping[_Key, list[Price]] = field(default_factory=dict)
+    wildcards: Mapping[str, list[str]] = field(default_factory=dict)  # kind → prefixes, the longest first
+
+
+class PriceBook:
+    """Prices by kind and model. Thread-safe; other processes' changes are seen within two seconds.
+
+    `PriceBook()` holds the shipped list, which is read at first use; tests bring their own entries.
+    """
+
+    def __init__(self, entries: Iterable[Price] | None = None, store: Store | None = None) -> None:
+        self._given = None if entries is None else list(entries)
+        self._store = store
+        self._own: _Own | None = None if store is not None else _Own()
+        self._reading = threading.Lock()
+        self._next_check = 0.0
+        self._dearest: dict[str, tuple[_Own, date, Price | None]] = {}  # by kind
+
+    def price(self, kind: str, model: str, at: datetime) -> Price | None:
+        """The price in force at a moment, or None when nobody knows one."""
+        own = self._kept()
+        for key in model_names.listed_keys(kind, model):
+            found = _newest(own.entries.get(key, ()), at) or self._from_list(key, at)
+            if found is not None:
+                return found
+        if model_names.is_free_variant(kind, model):
+            return plain(kind, model, ALWAYS, Rates(0, 0), "free")
+        for key in model_names.alias_keys(kind, model):
+            if (snapshot := self._snapshots.get(key)) and (found := self._from_list(snapshot, at)) is not None:
+                return found
+        for prefix in own.wildcards.get(kind, ()):
+            if model.startswith(prefix) and (found := _newest(own.entries[kind, f"{prefix}*"], at)) is not None:
+                return found
+        if kind == ProviderKind.SCRIPTED:
+            return _scripted(model)
+        return plain(kind, model, ALWAYS, Rates(0, 0), "free") if is_free(kind) else None
+
+    def dearest(self, kind: str, at: datetime) -> Price | None:
+        """The dearest price in force of a kind: what is held for a model that nobody has a price for; None without."""
+        if kind == ProviderKind.SCRIPTED:
+            return _scripted("priced")
+        own = self._kept()
+        known = self._dearest.get(kind)
+        if known is None or known[0] is not own or known[1] != at.date():
+            names = {name for of, name in (*self.shipped, *own.entries) if of == kind and not name.startswith("tool:")}
+            priced = [price for name in names if (price := self.price(kind, name, at)) is not None]
+            found = max(priced, key=_of_a_thousand, default=None)
+            known = self._dearest[kind] = (own, at.date(), found)
+        return known[2]
+
+    def cost(self, price: Price | None, usage: Usage, reported_nano: int | None = None) -> Cost:
+        """What tokens cost by a price that was looked up."""
+        return cost_of(price, usage, reported_nano)
+
+    def charge(
+        self,
+        kind: str,
+        model: str,
+        at: datetime,
+        usage: Usage,
+        reported_nano: int | None = None,
+    ) -> Cost:
+        """What a call costs: its own tokens, those of models that it consulted, and what is charged by the use.
+
+        Nano-dollars, None where nobody knows. `reported_nano` is what the provider itself said the whole call costs.
+        A model that answered in the place of the one that was asked is charged as itself.
+        """
+        if usage.details is not None and usage.details.model:
+            model = usage.details.model
+        price = self.price(kind, model, at)
+        if reported_nano == 0 and kind != ProviderKind.OPENROUTER:
+            reported_nano = None  # proxies say 0 of models whose price they don't know
+        if usage.service_tier:
+            usage = replace_struct(usage, service_tier=priced_tier(kind, usage.service_tier))
+        details = usage.details
+        if details is None:
+            return cost_of(price, usage, reported_nano)
+        rounds = details.other_models
+        if price is None and reported_nano is None and details.uses and not usage.total_tokens:
+            own = Cost(0, "priced", None)  # charged by its uses alone
+        else:
+            own = cost_of(price, own_round(usage, rounds) if rounds else usage, reported_nano)
+        if own.price_id == PROVIDER_SAID:
+            return own
+        others = [self.charge(kind, one.model or model, at, one.usage) for one in rounds]
+        fees = [self._fee(kind, model, use, at, number) for use, number in details.uses.items()]
+        whole = add_costs(own, others, fees)
+        return replace_struct(whole, status="partial") if details.uncounted and whole.status == "priced" else whole
+
+    def use_fee(self, kind: str, model: str, use: str, at: datetime) -> int | None:
+        """Nano-dollars that one use of something charged apart costs; None where nobody knows."""
+        maker = f"{model.partition('/')[0]}/" if kind == ProviderKind.LITELLM else ""
+        price = self.price(kind, f"{USE_PREFIX}{maker}{use}", at)
+        return None if price is None else 0 if price.is_free else price.rates.request
+
+    def _fee(self, kind: str, model: str, use: str, at: datetime, number: int) -> int | None:
+        fee = self.use_fee(kind, model, use, at)
+        return None if fee is None else fee * number
+
+    def own(self) -> Mapping[_Key, Sequence[Price]]:
+        """Every version of the team's own entries by kind and model, the oldest first."""
+        return self._kept().entries
+
+    def refresh(self) -> None:
+        """Take in what stands in SQL now; a service calls it after a change and before a question about now."""
+        if self._store is None:
+            return
+        with self._reading:
+            self._own = self._read(self._store, self._own)
+            self._next_check = time.monotonic() + _CHECK_S
+
+    def warm(self) -> None:
+        """Read the shipped list now, before the first call asks for a price."""
+        _ = self.shipped
+
+    @cached_property
+    def shipped(self) -> dict[_Key, list[Price]]:
+        """The shipped list, the oldest version first."""
+        return _by_key(price_list.read_shipped() if self._given is None else self._given)
+
+    @cached_property
+    def _snapshots(self) -> dict[_Key, _Key]:
+        """The newest listed snapshot of each model that is listed by snapshots alone, all of one price."""
+        snapshots: dict[_Key, list[_Key]] = {}
+        for kind, name in sorted(self.shipped):
+            undated = kind, model_names.strip_date(name)
+            if undated[1] != name and undated not in self.shipped:
+                snapshots.setdefault(undated, []).append((kind, name))
+        return {
+            undated: keys[-1]
+            for undated, keys in snapshots.items()
+            if len({self.shipped[key][-1].tiers for key in keys}) == 1
+        }
+
+    def __len__(self) -> int:
+        return sum(len(versions) for found in (self.shipped, self.own()) for versions in found.values())
+
+    def _from_list(self, key: _Key, at: datetime) -> Price | None:
+        versions = self.shipped.get(key)
+        return (_newest(versions, at) or versions[0]) if versions else None
+
+    def _kept(self) -> _Own:
+        """What is in memory. Only the first question waits for the database."""
+        if self._own is None:
+            self._follow()
+        elif self._store is not None and time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + _CHECK_S
+            threading.Thread(target=self._follow, name="prices", daemon=True).start()
+        return self._own or _Own()
+
+    def _follow(self) -> None:
+        """Refresh, or go on with what was known when the database can't be asked."""
+        try:
+            self.refresh()
+        except (SQLAlchemyError, LLMManagerError) as error:
+            self._own = self._own or _Own()
+            log.warning("The team's own prices can't be read, those known go on to hold: %s", error)
+
+    @staticmethod
+    def _read(store: Store, known: _Own | None) -> _Own:
+        with store.read() as connection:
+            settings = installation_settings.c
+            revision = connection.scalar(select(settings.value).where(settings.name == _REVISION))
+            if known is not None and known.revision == revision:
+                return known
+            rows = connection.execute(select(prices_table)).all()
+        entries = _by_key(
+            Price(r.kind, r.model, r.valid_from, price_list.from_record(r.rates), r.source, r.id) for r in rows
+        )
+        wildcards: dict[str, list[str]] = {}
+        for kind, name in sorted(entries, key=lambda key: -len(key[1])):
+            if name.endswith("*"):
+                wildcards.setdefault(kind, []).append(name[:-1])
+        return _Own(revision, entries, wildcards)
+
+
+def mark_changed(connection: Connection) -> None:
+    """Tell every process that the team's own entries change; writers of them wait for each other here."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    values = {"value": new_id(), "updated_at": utc_now()}
+    statement = insert(installation_settings).values(name=_REVISION, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def _newest(versions: Iterable[Price], at: datetime) -> Price | None:
+    """The last of the versions, which are in order, that began at or before a moment."""
+    found = None
+    for price in versions:
+        if price.valid_from > at:
+            break
+        found = price
+    return found
+
+
+def _by_key(prices: Iterable[Price]) -> dict[_Key, list[Price]]:
+    found: dict[_Key, list[Price]] = {}
+    for price in prices:
+        found.setdefault((price.kind, price.model), []).append(price)
+    for versions in found.values():
+        versions.sort(key=lambda price: price.valid_from)
+    return found
+
+
+def _of_a_thousand(price: Price) -> int:
+    """What a call of a thousand tokens and a thousand more can cost."""
+    return price.rates.bound_nano(1_000, 1_000, 0)
+
+
+def _scripted(model: str) -> Price | None:
+    parts = {part.partition(":")[0] for part in model.split("+")}
+    if "unpriced" in parts:
+        return None
+    rates = Rates(2_500_000_000, 10_000_000_000, 250_000_000) if "priced" in parts else Rates(0, 0)
+    return plain(ProviderKind.SCRIPTED, model, ALWAYS, rates, "scripted" if "priced" in parts else "free")

@@ -1,0 +1,94 @@
+"""A reconciliation in a few sentences: how much more they charge, on which days and models, why, and rounding."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from lib.money import format_money
+from lib.statistics.invoices.gap_causes import CauseKind, Gap, has_gap
+
+if TYPE_CHECKING:
+    from lib.statistics.invoices.reconcile import Reconciliation
+
+_MOST_DAYS, _MOST_MODELS, _MOST_ALIKE = 3, 3, 1
+
+
+def sentences(found: "Reconciliation") -> list[str]:
+    """The whole gap, where it lies, its causes, what rounding hides; one sentence or two each."""
+    real = [gap for gap in found.gaps if has_gap(gap)]
+    rounding = sum(abs(gap.cost_nano or 0) for gap in found.gaps if not has_gap(gap))
+    told = [_difference(found.total, real)]
+    if real:
+        in_money = any(gap.cost_nano for gap in real)
+        told.append(_places([gap for gap in real if (gap.cost_nano if in_money else gap.tokens)], in_money))
+        told += _causes(found.total)
+    if rounding:
+        told.append(f"Rounding: {format_money(rounding)}.")
+    return [words for words in told if words]
+
+
+def _difference(total: Gap, real: Sequence[Gap]) -> str:
+    """`They charge $0.622 (0.8 %) more.`"""
+    if not real:
+        return "They agree."
+    money, tokens = sum(gap.cost_nano or 0 for gap in real), sum(gap.tokens or 0 for gap in real)
+    if money:
+        share = _share(money, total.ours.cost_nano)
+        return f"They charge {format_money(abs(money))}{share} {'more' if money > 0 else 'less'}."
+    if tokens:
+        share = _share(tokens, total.ours.tokens)
+        return f"They count {abs(tokens):,} tokens{share} {'more' if tokens > 0 else 'fewer'}."
+    return "The sums agree, their parts do not."
+
+
+def _share(part: int, whole: int | None) -> str:
+    if not whole:
+        return ""
+    percent = abs(part) / abs(whole) * 100
+    return f" ({percent:.1f} %)" if percent >= 0.05 else " (<0.1 %)"
+
+
+def _places(real: Iterable[Gap], in_money: bool) -> str:
+    """`All of it on 22 Oct: gpt-5.1 $0.48, gpt-5-mini $0.14.`"""
+    days: dict[date | None, list[Gap]] = {}
+    for gap in real:
+        days.setdefault(gap.day, []).append(gap)
+    widest = sorted(days, key=lambda day: -abs(sum(_width(gap, in_money) for gap in days[day])))
+    shown = [f"{_day(day)}: {_models(days[day], in_money)}" for day in widest[:_MOST_DAYS]]
+    if not shown:
+        return ""
+    if len(widest) == 1:
+        return f"All of it on {shown[0]}."
+    more = len(widest) - _MOST_DAYS
+    rest = f"; and {more} more {'day' if more == 1 else 'days'}" if more > 0 else ""
+    return f"On {len(widest)} days, the widest first: {'; '.join(shown)}{rest}."
+
+
+def _models(gaps: list[Gap], in_money: bool) -> str:
+    widest = sorted(gaps, key=lambda gap: -abs(_width(gap, in_money)))
+    shown = [f"{gap.model or 'no model'} {_figure(_width(gap, in_money), in_money)}" for gap in widest[:_MOST_MODELS]]
+    more = len(widest) - _MOST_MODELS
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _causes(total: Gap) -> list[str]:
+    """Each kind of cause once, with its widest model's evidence; what has none last."""
+    by_kind: dict[CauseKind, list[str]] = {}
+    for cause in total.causes:  # those of the widest gaps first
+        if cause.kind is not CauseKind.ROUNDING:
+            by_kind.setdefault(cause.kind, []).append(cause.text)
+    unexplained = by_kind.pop(CauseKind.UNEXPLAINED, [])
+    lines = [text + (f" And {len(more)} more like it." if more else "") for text, *more in by_kind.values()]
+    return lines + ([unexplained[0].partition(": ")[2] or unexplained[0]] if unexplained else [])
+
+
+def _width(gap: Gap, in_money: bool) -> int:
+    return (gap.cost_nano if in_money else gap.tokens) or 0
+
+
+def _figure(width: int, in_money: bool) -> str:
+    return format_money(width) if in_money else f"{width:,} tokens".replace("-", "−")
+
+
+def _day(day: date | None) -> str:
+    return "no day" if day is None else f"{day.day} {day:%b}"

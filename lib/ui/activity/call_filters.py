@@ -1,0 +1,194 @@
+"""The filter bar of the activity log. The address is the only state: controls show it, a change rewrites it."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.activity.call_filter import CUSTOM, PERIODS, STATUSES, ActivityFilter
+from lib.activity.call_rows import ActivityOptions
+from lib.ui import blocks, format
+
+_DAY = timedelta(days=1)
+_CUSTOM_DAYS = 7
+_PERIOD_NAMES = {"1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d", CUSTOM: "Custom"}
+_LISTS = {"providers": "Provider", "models": "Model", "apps": "App", "users": "User", "origins": "Origin"}
+_LISTS |= {"service_tiers": "Service tier"}
+_NO_CONTROL = {
+    "error_kinds": "errors",
+    "batches": "only",
+    "configurations": "configurations",
+    "api_keys": "API keys",
+    "served_models": "answered by",
+    "tags": "tags",
+}  # the scope line says them, Clear forgets them
+_PREFIX = "activity-"
+
+
+def asked_for(zone: ZoneInfo) -> ActivityFilter:
+    """The filter that the address names."""
+    return ActivityFilter.from_query({name: st.query_params.get_all(name) for name in st.query_params}, zone)
+
+
+def write(asked: ActivityFilter, **more: str | None) -> None:
+    """Put a filter into the address; an open call stays, the page number goes back to the first."""
+    kept = {"id": st.query_params.get("id"), **more}
+    st.query_params.from_dict(asked.to_query() | {name: value for name, value in kept.items() if value is not None})
+
+
+def clear() -> None:
+    """Forget every filter."""
+    write(ActivityFilter())
+
+
+def bar(asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], zone: ZoneInfo) -> None:
+    """Search, period, status, the rest, Clear."""
+    _show(asked, zone)
+    compact = blocks.compact()
+    changed: dict[str, Any] = {"on_change": _apply, "args": (asked, zone)}
+    with blocks.row():
+        st.text_input(
+            "Search",
+            placeholder="Text, call id or error",
+            icon=":material/search:",
+            label_visibility="collapsed",
+            width="stretch" if compact else 230,
+            key=_PREFIX + "text",
+            **changed,
+        )
+        st.segmented_control(
+            "Period",
+            [*PERIODS, CUSTOM],
+            format_func=_PERIOD_NAMES.__getitem__,
+            label_visibility="collapsed",
+            required=True,
+            key=_PREFIX + "period",
+            **changed,
+        )
+        if asked.period == CUSTOM:
+            st.date_input(
+                "Days", label_visibility="collapsed", format="YYYY-MM-DD", width=224, key=_PREFIX + "days", **changed
+            )
+        _popovers(asked, options, names, changed, compact)
+        if asked.narrows or asked != ActivityFilter():
+            st.button("Clear", type="tertiary", icon=":material/close:", on_click=clear)
+
+
+def _popovers(
+    asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any], compact: bool
+) -> None:
+    chosen = sum(len(getattr(asked, field)) for field in _LISTS)
+    status = f"Status · {len(asked.statuses) or 'any'}"
+    rest = f"Filters · {chosen}" if chosen else "Provider, app, user"
+    if compact:
+        total = chosen + len(asked.statuses)
+        with st.popover(f"Filters · {total}" if total else "Filters", icon=":material/filter_list:", key="filters"):
+            _status(changed)
+            _lists(asked, options, names, changed)
+        return
+    with st.popover(status, icon=":material/flag:", key="status-filter"):
+        _status(changed)
+    with st.popover(rest, icon=":material/filter_list:", key="filters"):
+        _lists(asked, options, names, changed)
+
+
+def _status(changed: dict[str, Any]) -> None:
+    st.pills(
+        "Status",
+        STATUSES,
+        selection_mode="multi",
+        format_func=format.STATUS_GLYPHS.__getitem__,
+        key=_PREFIX + "statuses",
+        **changed,
+    )
+
+
+def _lists(asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any]) -> None:
+    def named(user_id: str) -> str:
+        return names.get(user_id, user_id)
+
+    for field, label in _LISTS.items():
+        offered = list(getattr(options, field))
+        offered += [value for value in getattr(asked, field) if value not in offered]
+        st.multiselect(
+            label,
+            offered,
+            placeholder="Any",
+            format_func=named if field == "users" else str,
+            key=_PREFIX + field,
+            **changed,
+        )
+
+
+def _show(asked: ActivityFilter, zone: ZoneInfo) -> None:
+    """Give the controls the address's values before they are drawn."""
+    values: dict[str, Any] = {"text": asked.text, "period": asked.period, "days": days_of(asked, zone)}
+    values |= {field: list(getattr(asked, field)) for field in (*_LISTS, "statuses")}
+    for name, value in values.items():
+        if st.session_state.get(_PREFIX + name) != value:
+            st.session_state[_PREFIX + name] = value
+
+
+def _apply(asked: ActivityFilter, zone: ZoneInfo) -> None:
+    """A control was changed: write the address that the controls now say."""
+
+    def value(name: str) -> Any:
+        return st.session_state.get(_PREFIX + name)
+
+    period, start, end = value("period") or asked.period, asked.start, asked.end
+    days = value("days")
+    if period != CUSTOM:
+        start = end = None
+    elif asked.period != CUSTOM:
+        today = datetime.now(zone).date()
+        start, end = midnight(today - _DAY * (_CUSTOM_DAYS - 1), zone), midnight(today + _DAY, zone)
+    elif isinstance(days, tuple) and len(days) == 2 and days != days_of(asked, zone):
+        start, end = midnight(days[0], zone), midnight(days[1] + _DAY, zone)
+    lists = {field: tuple(value(field) or ()) for field in (*_LISTS, "statuses")}
+    text = value("text") or ""
+    lists |= {field: getattr(asked, field) for field in _NO_CONTROL}
+    write(ActivityFilter(period=period, start=start, end=end, text=text, **lists))
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The first moment of a day in a zone."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def days_of(asked: ActivityFilter, zone: ZoneInfo) -> tuple[date, ...]:
+    """First and last day of a custom period, for the calendar; nothing when it is open."""
+    if asked.start is None or asked.end is None:
+        return ()
+    first = asked.start.astimezone(zone).date()
+    return first, max(first, (asked.end - timedelta(microseconds=1)).astimezone(zone).date())
+
+
+def scope_line(asked: ActivityFilter, zone: ZoneInfo, names: Mapping[str, str], own_only: bool) -> None:
+    """The period in words, the zone, whose calls these are, and the filters that have no control."""
+    if asked.period != CUSTOM:
+        words = f"Last {_PERIOD_NAMES[asked.period]}"
+    elif asked.start is None and asked.end is None:
+        words = "Any time"
+    elif asked.start is None:
+        words = f"Before {format.moment(asked.end, zone)}"
+    elif asked.end is None:
+        words = f"Since {format.moment(asked.start, zone)}"
+    else:
+        words = _range(asked.start.astimezone(zone), asked.end.astimezone(zone), zone)
+    parts = [words, zone.key, *(["your own calls"] if own_only else [])]
+    for field, label in _NO_CONTROL.items():
+        if values := getattr(asked, field):
+            parts.append(f"{label}: {', '.join(names.get(value, value) for value in values)}".replace("_", " "))
+    st.caption(blocks.plain(" · ".join(parts)))
+
+
+def _range(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+    if start.time() != time() or end.time() != time():
+        return f"{format.moment(start, zone)} – {format.moment(end, zone)}"
+    last = (end - _DAY).date()
+    if start.date() >= last:
+        return f"{start.day} {start:%b %Y}"
+    first = f"{start.day}" if (start.year, start.month) == (last.year, last.month) else f"{start.day} {start:%b %Y}"
+    return f"{first} – {last.day} {last:%b %Y}"

@@ -1,0 +1,203 @@
+"""The panel of one call. The address names it: `?id=<log id>`.
+
+Words of people and models are drawn by `st.code` alone: nothing in them is Markdown or loads anything.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.activity.call_rows import ActivityOptions, ActivityRow, CallDetail
+from lib.calls.request import Origin, text_of
+from lib.clock import short_id
+from lib.errors import LLMManagerError
+from lib.money import format_cost
+from lib.services import Services
+from lib.ui import blocks, format, session
+from lib.ui.activity import custom_metrics
+
+_LANES = {"relay": "relayed", "translate": "translated"}
+CLOSED = "activity-closed"  # counts how often a panel was closed
+_SHOWN_CHARACTERS = 20_000
+_NOT_KEPT = "The request was not kept, or its time to be kept is over."
+_POLICIES = {
+    "metadata": "The configuration keeps no words of its calls (content policy: metadata).",
+    "redacted": "Private words are masked (content policy: redacted). The model saw them.",
+}
+
+
+def user_names(options: ActivityOptions) -> dict[str, str]:
+    """Names by user id: accounts, sample people, and the beginning of the id for who is gone."""
+    sample = sample_names()
+    return {user_id: name or sample.get(user_id, short_id(user_id)) for user_id, name in options.users.items()}
+
+
+def sample_names() -> dict[str, str]:
+    """Names of the sample data's people, who have no account."""
+    from lib.demo import demo_user_names
+
+    return demo_user_names()
+
+
+def name_of(user_id: str | None, name: str | None, names: Mapping[str, str]) -> str | None:
+    """The user's name as well as it is known."""
+    return name or (names.get(user_id, short_id(user_id)) if user_id else None)
+
+
+def close() -> None:
+    """Close the panel."""
+    st.query_params.pop("id", None)
+    st.session_state[CLOSED] = st.session_state.get(CLOSED, 0) + 1
+
+
+def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str], zone: ZoneInfo) -> None:
+    """One call in full, or why there is nothing to show."""
+    compact = blocks.compact()
+    try:
+        detail = services.activity.detail(actor, log_id)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        if not compact:
+            st.button("Close", icon=":material/close:", type="tertiary", on_click=close)
+        return
+    with blocks.row(gap="xsmall"):
+        if not compact:
+            st.subheader(f"Call {short_id(detail.id)}", anchor=False, width="stretch")
+        st.badge(format.STATUS_GLYPHS[detail.status], color=format.STATUS_COLOURS[detail.status])  # type: ignore[arg-type]
+        if not compact:
+            st.button("", icon=":material/close:", type="tertiary", help="Close", key="close-call", on_click=close)
+    log = detail.log
+    person = name_of(log["user_id"], detail.user_name, {**sample_names(), **names}) or "no user"
+    scope = [format.moment(log["started_at"], zone), log["app"], person, log["origin"]]
+    if detail.api_key_name:
+        scope.append(f"key {detail.api_key_name}")
+    if log["origin"] == Origin.GATEWAY and (lane := _LANES.get(str(log.get("lane")))):
+        scope.append(lane)
+    if (number := log.get("calls")) != 1 and log["status"] != "running":
+        scope.append("a sum of many calls" if number is None else f"a sum of {number:,} calls")
+    st.caption(blocks.plain(" · ".join(scope)))
+    if log["error_message"]:
+        blocks.show_failure(log["error_message"])
+    blocks.facts(_facts(log))
+    _tabs(services, actor, detail)
+    with blocks.row():
+        if detail.is_own and st.button("Open in playground", icon=":material/play_circle:"):
+            st.switch_page(session.page("playground"), query_params={"run": str(log["call_id"])})
+        with st.popover("More", icon=":material/more_horiz:", type="tertiary", key="more-of-call"):
+            _to_copy(detail)
+
+
+def _to_copy(detail: CallDetail) -> None:
+    """The link and the ids, each with the copy button of a code block."""
+    for label, value in (
+        ("Link to this call", f"{st.context.url or ''}?id={detail.id}"),
+        ("Id in the log", detail.id),
+        ("Id of the call, the same for all its attempts", str(detail.log["call_id"])),
+    ):
+        st.caption(label)
+        st.code(value, language=None, wrap_lines=True)
+
+
+def _facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
+    running, sign = log["status"] == "running", "≈ " if log["usage_source"] == "estimated" else ""
+    tokens = ":gray[— not known]"
+    if log["prompt_tokens"] is not None and log["completion_tokens"] is not None:
+        tokens = f"{sign}{log['prompt_tokens']:,} → {log['completion_tokens']:,}"
+    if running:
+        cost = ":gray[— still running]"
+    elif log["usage_source"] == "none" and not log["cost_nano_usd"]:
+        cost = ":gray[— not charged]"
+    elif log["cost_nano_usd"] is None:
+        cost = ":gray[— no price known]"
+    else:
+        cost = blocks.plain(format_cost(log["cost_nano_usd"], log["cost_status"]))
+    first = log["first_token_ms"]
+    return [
+        ("Cost", cost),
+        ("Tokens", tokens),
+        ("First token", ":gray[— none arrived]" if first is None else format.duration(first)),
+        ("Duration", ":gray[— still running]" if running else format.duration(log["execution_time_ms"])),
+    ]
+
+
+def _tabs(services: Services, actor: Actor, detail: CallDetail) -> None:
+    names = ["Attempts", "Request", "Response", "Parameters", "Metrics"]
+    attempts, request, response, parameters, noted = st.tabs(names)
+    with attempts:
+        _attempts(detail)
+    with request:
+        _request(detail)
+    with response:
+        _response(detail)
+    with parameters:
+        st.json(detail.log["parameters"] or {})
+        with st.expander("Every column"):
+            st.code(json.dumps(detail.log, default=str, ensure_ascii=False, indent=2), language="json", wrap_lines=True)
+    with noted:
+        custom_metrics.of_call(services, actor, detail)
+
+
+def _attempts(detail: CallDetail) -> None:
+    import pandas as pd
+
+    def result(row: ActivityRow) -> str:
+        why = f" ({row.error_kind.replace('_', ' ')})" if row.error_kind else ""
+        return blocks.plain(format.STATUS_GLYPHS[row.status] + why)
+
+    lines = [
+        (
+            str(row.attempt),
+            blocks.plain(f"{row.provider} · {row.model}"),
+            result(row),
+            format.duration(row.execution_time_ms),
+        )
+        for row in detail.attempts
+    ]
+    frame = pd.DataFrame(lines, columns=["No.", "Provider and model", "Result", "Time"])
+    st.table(frame, border="horizontal", hide_index=True)
+
+
+def _may_read(detail: CallDetail) -> bool:
+    if not detail.reads_content:
+        st.caption("Words stay with their author. The person who made the call and super-admins can read them.")
+    if detail.reads_content and detail.content_policy in _POLICIES:
+        st.caption(f":material/visibility_off: {_POLICIES[detail.content_policy]}")
+    return detail.reads_content
+
+
+def _request(detail: CallDetail) -> None:
+    if not _may_read(detail):
+        return
+    if not detail.messages:
+        _words(detail.prompt_text, _NOT_KEPT if detail.content_policy != "metadata" else "")
+    for message in detail.messages or []:
+        st.caption(blocks.plain(str(message.get("role", "message"))))
+        _words(text_of(message) or json.dumps(message, ensure_ascii=False, indent=2), "")
+
+
+def _response(detail: CallDetail) -> None:
+    if not _may_read(detail):
+        return
+    if reasoning := detail.response.get("reasoning"):
+        with st.expander("Reasoning", icon=":material/psychology:"):
+            _words(str(reasoning), "")
+    nothing = "No response yet." if detail.status == "running" else "No response was received."
+    _words(detail.response_text, nothing if detail.content_policy != "metadata" else "")
+    if tools := detail.response.get("tool_calls"):
+        st.caption("Tool calls")
+        st.code(json.dumps(tools, ensure_ascii=False, indent=2)[:_SHOWN_CHARACTERS], language="json", wrap_lines=True)
+
+
+def _words(text: str | None, nothing: str) -> None:
+    """Somebody's words, as they are; very long ones are cut, because a browser would stall."""
+    if not text:
+        if nothing:
+            st.caption(nothing)
+        return
+    st.code(text[:_SHOWN_CHARACTERS], language=None, wrap_lines=True, height=320 if len(text) > 1200 else "content")
+    if len(text) > _SHOWN_CHARACTERS:
+        st.caption(f"The first {_SHOWN_CHARACTERS:,} of {len(text):,} characters. An export as JSON has all.")

@@ -1,0 +1,186 @@
+"""The activity log's table, its export menu and its footer. Selecting a row writes its id into the address."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.activity.call_filter import ActivityFilter
+from lib.activity.call_rows import ActivityPage, ActivityRow
+from lib.clock import utc_now
+from lib.money import format_cost, format_sum, usd_from_nano
+from lib.services import Services
+from lib.ui import blocks, format
+from lib.ui.activity import call_filters
+from lib.ui.activity.call_panel import CLOSED, name_of, sample_names
+
+TABLE_HEIGHT = 575
+_TURNS = "activity-page"
+_WIDE = ["time", "status", "provider", "model", "app", "user", "tokens", "cost", "duration"]
+_BESIDE_PANEL = ["time", "status", "model", "app", "tokens", "cost"]
+_COMPACT = ["time", "status", "model", "cost"]
+
+
+def export_menu(services: Services, actor: Actor, asked: ActivityFilter, *, disabled: bool) -> None:
+    """Downloads of everything the filter finds, made when they are asked for."""
+    activity, given = services.activity, (actor, asked, sample_names())
+    kinds: list[tuple[str, str, str, Callable[[], Iterator[bytes]]]] = [
+        ("CSV", "csv", "text/csv", lambda: activity.export_csv(*given)),
+        ("CSV for Excel", "csv", "text/csv", lambda: activity.export_csv(*given, bom=True)),
+        ("JSON", "json", "application/json", lambda: activity.export_json(*given)),
+        ("SQL", "sql", "application/sql", lambda: activity.export_sql(*given)),
+    ]
+    with st.popover("Export", icon=":material/download:", disabled=disabled):
+        for label, ending, mime, pieces in kinds:
+            st.download_button(
+                label,
+                data=partial(_file, pieces),
+                file_name=f"activity-{utc_now():%Y-%m-%d}.{ending}",
+                mime=mime,
+                on_click="ignore",
+                type="tertiary",
+                key=f"export-{label}",
+            )
+        st.caption("All pages, every attempt. Words only where you may read them.")
+
+
+def _file(pieces: Callable[[], Iterator[bytes]]) -> bytes:
+    return b"".join(pieces())
+
+
+def rows(
+    page: ActivityPage, asked: ActivityFilter, names: Mapping[str, str], zone: ZoneInfo, selected: str | None
+) -> None:
+    """The table and its footer, or that nothing matches."""
+    if page.rows:
+        table(page, names, zone, selected)
+        footer(page)
+        return
+    fact = "No call matches" if asked.narrows else "No calls in this period"
+    with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less.", wide=selected is not None):
+        st.button("Clear filters", icon=":material/close:", on_click=call_filters.clear, key="clear-filters")
+
+
+def table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, selected: str | None) -> None:
+    """The page's rows; selecting one writes its id into the address."""
+    import pandas as pd
+
+    compact = blocks.compact()
+    ids = [row.id for row in page.rows]
+    days = {row.started_at.astimezone(zone).date() for row in page.rows}
+    lines = [_line(row, names, zone) for row in page.rows]
+    frame = pd.DataFrame(lines).astype({"tokens": "Int64", "duration": "Int64"})
+    key = f"activity-{hashlib.sha1(''.join(ids).encode()).hexdigest()[:12]}-{st.session_state.get(CLOSED, 0)}"  # noqa: S324
+
+    def select() -> None:
+        rows = st.session_state[key].selection.rows
+        if rows and rows[0] < len(ids):
+            st.query_params["id"] = ids[rows[0]]
+        else:
+            st.query_params.pop("id", None)
+
+    st.dataframe(
+        frame,
+        height="content" if len(ids) < page.size else TABLE_HEIGHT,
+        hide_index=True,
+        row_height=30,
+        placeholder="—",
+        on_select=select,
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [ids.index(selected)] if selected in ids else [], "columns": []}},
+        key=key,
+        column_order=_COMPACT if compact else _BESIDE_PANEL if selected else _WIDE,
+        column_config=_columns(lines, compact, same_day=len(days) < 2),
+        alt="Calls, newest first",
+    )
+
+
+def _line(row: ActivityRow, names: Mapping[str, str], zone: ZoneInfo) -> dict[str, Any]:
+    return {
+        "time": row.started_at.astimezone(zone).replace(tzinfo=None),
+        "status": [format.STATUS_GLYPHS[row.status]],
+        "provider": row.provider,
+        "model": row.model,
+        "app": row.app,
+        "user": name_of(row.user_id, row.user_name, names),
+        "tokens": row.total_tokens,
+        "cost": cost_cell(row),
+        "duration": row.execution_time_ms,
+    }
+
+
+def cost_cell(row: ActivityRow) -> str | None:
+    """Four decimals; `$0` is free, `≈` an estimate, `≥` the known part, nothing is unknown or not charged."""
+    nano = row.cost_nano_usd
+    if nano is None or (row.usage_source == "none" and nano == 0):
+        return None
+    if nano < 100_000:
+        return format_cost(nano, row.cost_status)
+    mark = {"estimated": "≈ ", "partial": "≥ "}.get(row.cost_status, "")
+    return f"{mark}${usd_from_nano(nano):,.4f}"
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day: bool) -> dict[str, Any]:
+    config, text = st.column_config, st.column_config.TextColumn
+    time = ("HH:mm" if compact else "HH:mm:ss") if same_day else "D MMM HH:mm"
+    return {
+        "time": config.DatetimeColumn("Time", format=time, width=(50 if compact else 72) if same_day else 92),
+        "status": config.MultiselectColumn(
+            "Status",
+            width=94 if compact else 104,
+            options=list(format.STATUS_GLYPHS.values()),
+            color=list(format.STATUS_COLOURS.values()),
+        ),
+        "provider": text("Provider", width=90),
+        "model": text("Model", width=112 if compact else 140),
+        "app": text("App", width=98),
+        "user": text("User", width=90),
+        "tokens": config.NumberColumn(
+            "Tokens", format="localized", width=format.column_width([f"{row['tokens'] or 0:,}" for row in rows], 62)
+        ),
+        "cost": text(
+            "Cost",
+            width=format.column_width([row["cost"] or "" for row in rows], 72),
+            alignment="right",
+            help="— means that no price is known or nothing was charged.",
+        ),
+        "duration": config.NumberColumn(
+            "Time, ms", format="localized", width=format.column_width([f"{row['duration'] or 0:,}" for row in rows], 72)
+        ),
+    }
+
+
+def footer(page: ActivityPage) -> None:
+    """Which rows these are, what all pages sum to, and the way to the other pages."""
+    first = (page.page - 1) * page.size + 1
+    parts = [f"{first:,} – {min(first + page.size - 1, page.calls):,} of {page.calls:,} calls"] if page.calls else []
+    parts += [f"{page.running} running"] if page.running else []
+    parts += [format_sum(page.cost_nano_usd, page.unpriced)] if page.cost_nano_usd else []
+    parts += [f"{page.unpriced:,} unpriced"] if page.unpriced else []
+    with blocks.row(horizontal_alignment="distribute"):
+        st.caption(blocks.plain(" · ".join(parts)), width="content")
+        if page.pages > 1:
+            _pager(page)
+
+
+def _pager(page: ActivityPage) -> None:
+    """Page numbers. A new key only where the address has moved on by itself, so that paging keeps the focus."""
+    turns = st.session_state.get(_TURNS, 0)
+    if st.session_state.get(f"{_TURNS}-{turns}", page.page) != page.page:
+        turns = st.session_state[_TURNS] = turns + 1
+    key = f"{_TURNS}-{turns}"
+
+    def turn() -> None:
+        if (number := st.session_state[key]) > 1:
+            st.query_params["page"] = str(number)
+        else:
+            st.query_params.pop("page", None)
+
+    visible = 3 if blocks.compact() else 5
+    # It measures its room, and shows "1 … 3" where "1 2 3" would just fit: so it gets a little more.
+    width = 92 + 48 * min(page.pages, visible)
+    st.pagination(page.pages, default=page.page, max_visible_pages=visible, width=width, key=key, on_change=turn)

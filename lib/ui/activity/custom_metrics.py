@@ -1,0 +1,127 @@
+"""Custom metrics on pages: of one call, to read and to add to; and of a range, as a table and a chart over days."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, astuple
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.activity.call_rows import CallDetail
+from lib.activity.custom_metric import Metric, MetricType, parse
+from lib.activity.custom_metrics import Range
+from lib.services import Services
+from lib.ui import blocks, session
+
+_COMPACT = ["key", "count", "mean", "true_share"]
+_DETECT = "as written"
+
+
+def of_call(services: Services, actor: Actor, detail: CallDetail) -> None:
+    """What was noted about a call; who made it may add to it."""
+    call_id, shown = str(detail.log["call_id"]), st.container()
+    if detail.is_own:
+        _form(services, actor, call_id)
+    with shown:
+        found = services.metrics.list(actor, call_id)
+        if not found:
+            st.caption("Nothing was noted about this call: a rating, a score, whether it helped.")
+            return
+        rows = [{"Key": one.key, "Value": _text(one), "Type": one.type.value} for one in found]
+        st.dataframe(rows, hide_index=True, row_height=30, height="content", alt="Custom metrics of this call")
+
+
+def _form(services: Services, actor: Actor, call_id: str) -> None:
+    with st.form(f"metric-{call_id}", border=False):
+        key = st.text_input("Key", placeholder="answer.rating", max_chars=80)
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            value = st.text_input("Value", placeholder="4")
+            kind = st.selectbox("Type", [_DETECT, *MetricType], width=130)
+        if not st.form_submit_button("Add metric", icon=":material/add:"):
+            return
+    with blocks.errors_shown():
+        typed = parse(value, None if kind == _DETECT else kind)
+        services.metrics.record(actor, call_id, key.strip(), typed.value, typed.type)
+        st.toast("The metric is added.")
+
+
+def _text(one: Metric) -> str:
+    return one.value if one.type is MetricType.STRING else json.dumps(one.value, ensure_ascii=False)
+
+
+def of_range(
+    services: Services,
+    actor: Actor,
+    within: Range,
+    zone: ZoneInfo,
+    days: tuple[date, date],
+    behind: Callable[[datetime, datetime], dict[str, list[str]]],
+) -> None:
+    """The card of all keys, and one of them over days; nothing where nothing was recorded."""
+    from lib.statistics import metrics
+    from lib.statistics.periods import midnight
+    from lib.ui.statistics import chart_card
+    from lib.ui.statistics.models_table import as_file
+
+    found = services.metrics.statistics(actor, None, within)
+    if not found:
+        return
+    compact, table = blocks.compact(), metrics.key_table(map(asdict, found))
+    with st.container(border=True):
+        st.subheader("Custom metrics", anchor=False)
+        st.dataframe(
+            table,
+            hide_index=True,
+            column_config=_columns(),
+            column_order=_COMPACT if compact else None,
+            height="content" if len(table) < 12 else 380,
+            row_height=30,
+            placeholder="—",
+            alt="Custom metrics by key",
+        )
+        with blocks.row():
+            scope = "by period and app, not by the other filters"
+            st.caption(f"{len(table)} {'key' if len(table) == 1 else 'keys'} · {scope}", width="stretch")
+            st.download_button(
+                "CSV",
+                data=partial(as_file, table, "csv", partial(services.audit.note_export, actor, "metrics.export")),
+                file_name=f"metrics-{days[0]}-to-{days[1]}.csv",
+                mime="text/csv",
+                type="tertiary",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+        drawable = [one.key for one in found if one.numbers or one.booleans]
+        if not drawable or days[0] == days[1]:
+            return
+        key = st.selectbox("Mean per day of", drawable, key="statistics-metric", width=320)
+        frame = metrics.day_table(map(astuple, services.metrics.daily(actor, key, zone, within)))
+        first, last = (day.isoformat() for day in days)
+        alt = "Line: mean of a custom metric on each day"
+        mark = chart_card.draw(metrics.daily, frame, first, last, key="statistics-metric-days", alt=alt)
+        if mark is not None and (day := mark.get("day")):
+            clicked = date.fromisoformat(day)
+            moments = midnight(clicked, zone), midnight(clicked + timedelta(days=1), zone)
+            st.switch_page(session.page("activity"), query_params=behind(*moments))
+
+
+def _columns() -> dict[str, Any]:
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    percentile = "At least so many percent of the values are this or less."
+    return {
+        "key": text("Key", width=170),
+        "count": number("Values", format="localized"),
+        "calls": number("Calls", format="localized"),
+        "mean": number("Mean", format="%.4g", help="Of numbers alone; — where a key has none."),
+        "p50": number("p50", format="%.4g", help=percentile),
+        "p95": number("p95", format="%.4g", help=percentile),
+        "min": number("Least", format="%.4g"),
+        "max": number("Most", format="%.4g"),
+        "sum": number("Sum", format="%.6g"),
+        "true_share": number("True", format="%.1f %%", help="Share of true among true and false."),
+        "most_frequent": text("Most frequent texts", width=220),
+    }

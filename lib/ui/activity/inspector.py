@@ -1,0 +1,42 @@
+"""The request behind an answer: attempts, the messages sent, the response, effective parameters and their origin."""
+
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.errors import LLMManagerError
+from lib.services import Services
+from lib.ui import blocks
+from lib.ui.activity import call_panel
+from lib.ui.configurations import overrides
+
+_WANTED = "inspected-call"
+
+
+def ask_for(call_id: str) -> None:
+    """Open it when the page is drawn."""
+    st.session_state[_WANTED] = call_id
+
+
+def asked(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """The dialog, once, if somebody asked."""
+    if (call_id := st.session_state.pop(_WANTED, None)) is not None:
+        inspect(services, actor, call_id, zone)
+
+
+@st.dialog("Request", width="large")
+def inspect(services: Services, actor: Actor, call_id: str, zone: ZoneInfo) -> None:
+    """Everything the ledger has of a call, and where its parameters come from as things stand now."""
+    services.calls.flush()
+    call_panel.panel(services, actor, call_id, {}, zone)
+    try:
+        log = services.activity.detail(actor, call_id).log
+        configuration = services.configurations.get(actor, str(log["configuration_id"]))
+        found = services.overrides.effective(actor, configuration, {}, app=log["app"])
+    except LLMManagerError:
+        st.caption("The configuration is gone: where its parameters came from is not known any more.")
+        return
+    with st.expander("Effective parameters and their origin", icon=":material/layers:"):
+        st.caption(blocks.plain(f"As {configuration.slug} and its overrides stand now."))
+        overrides.effective_table(found, configuration)

@@ -1,0 +1,186 @@
+"""The dialogs that make, show and change an API key. A new one is in the session until it is drawn, no longer."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from lib.access.api_key import ApiKey
+from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Endpoint, Limits
+from lib.access.permissions import Actor, Role
+from lib.clock import utc_now
+from lib.errors import LLMManagerError
+from lib.gateway.snippets import Connection, snippets
+from lib.services import Services
+from lib.ui import blocks, session
+from lib.ui.configurations.configuration_form import show_in_form
+
+_MADE = "api_key_made"
+
+
+def create_dialog(services: Services, actor: Actor) -> None:
+    """Make a key; the page then shows it in place of the form."""
+    spots: dict[str | None, Any] = {}
+    left, right = st.columns(2)
+    app = left.selectbox(
+        "App",
+        services.configurations.apps(actor),
+        index=None,
+        placeholder="Choose or type one",
+        accept_new_options=True,
+        help="Every call of the key counts for it",
+    )
+    spots["app"] = left.empty()
+    name = right.text_input("Name", max_chars=80, placeholder="nightly-report")
+    spots["name"] = right.empty()
+    owner_id = _owner(services, actor)
+    fields = _fields(services, actor, None, spots)
+    spots[None] = st.container()
+    if st.button("Create key", type="primary"):
+        try:
+            token, key = services.api_keys.create(actor, app=app or "", name=name, owner_id=owner_id, **fields)
+        except LLMManagerError as error:
+            show_in_form(error, spots)
+            return
+        keep_made({"id": key.id, "token": token})
+        st.rerun()
+
+
+def keep_made(made: dict[str, str]) -> None:
+    """Hand id and token to the next page that asks."""
+    st.session_state[_MADE] = made
+
+
+def take_made() -> dict[str, str] | None:
+    """Id and token of the key that was made just now, once."""
+    made: dict[str, str] | None = st.session_state.pop(_MADE, None)
+    return made
+
+
+def edit_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
+    """Change name, scope, expiry and limits; the app stays."""
+    spots: dict[str | None, Any] = {}
+    name = st.text_input("Name", key.name, max_chars=80)
+    spots["name"] = st.empty()
+    fields = _fields(services, actor, key, spots)
+    spots[None] = st.container()
+    if st.button("Save key", type="primary"):
+        try:
+            services.api_keys.update(actor, key.id, name=name, **fields)
+        except LLMManagerError as error:
+            show_in_form(error, spots)
+            return
+        st.rerun()
+
+
+def limit_inputs(
+    before: Limits, spots: dict[str | None, Any], of: str, *, concurrency: bool = True
+) -> tuple[int | None, int | None, int | None]:
+    """Requests and tokens a minute, and calls at once where asked; None is no limit."""
+    asked = [("requests_per_minute", "Requests a minute"), ("tokens_per_minute", "Tokens a minute")]
+    asked += [("concurrency", "Calls at once")] if concurrency else []
+    values: dict[str, int | None] = {"concurrency": None}
+    for column, (name, label) in zip(st.columns(len(asked)), asked, strict=True):
+        current = getattr(before, name)
+        values[name] = column.number_input(label, 1, None, current, 1, placeholder="No limit", key=f"{name}-{of}")
+        spots[name] = column.empty()
+    return values["requests_per_minute"], values["tokens_per_minute"], values["concurrency"]
+
+
+def _owner(services: Services, actor: Actor) -> str | None:
+    """Whose key it will be: super-admins choose."""
+    if actor.role is not Role.SUPER_ADMIN:
+        return actor.user_id
+    people = {user.id: user.name for user in services.users.list(actor) if user.is_active}
+    ids = list(people)
+    return st.selectbox(
+        "Owner",
+        ids,
+        index=ids.index(actor.user_id) if actor.user_id in people else 0,
+        format_func=lambda user_id: people[user_id],
+        help="The key never holds more than its owner's role, and ends when they are disabled",
+    )
+
+
+def _fields(services: Services, actor: Actor, before: ApiKey | None, spots: dict[str | None, Any]) -> dict[str, Any]:
+    """Scope, expiry and limits, for a new key and a changed one."""
+    of = before.id if before else "new"
+    grant = before.grant if before else None
+    chosen = list(grant.models) if grant else []
+    slugs = [c.slug for c in services.configurations.list(actor)]
+    providers = [f"{provider.name}/*" for provider in services.providers.list(actor)]
+    models = st.multiselect(
+        "Models",
+        list(dict.fromkeys([*chosen, *slugs, *providers])),
+        chosen,
+        placeholder="Every model",
+        accept_new_options=True,
+        help="Configurations, or provider/model; * stands for anything",
+        key=f"models-{of}",
+    )
+    spots["models"] = st.empty()
+    endpoints = st.pills(
+        "Endpoints",
+        [endpoint.value for endpoint in Endpoint],
+        default=[endpoint.value for endpoint in (grant.endpoints if grant else MODEL_ENDPOINTS)],
+        selection_mode="multi",
+        help="api reads figures and settings with the permissions of the owner",
+        key=f"endpoints-{of}",
+    )
+    spots["endpoints"] = st.empty()
+    last = _last_day(before)
+    expires = st.date_input(
+        "Last day, UTC",
+        last,
+        min_value=min(utc_now().date(), last or date.max),
+        help="Empty: it does not expire",
+        key=f"expires-{of}",
+    )
+    spots["expires_at"] = st.empty()
+    with st.expander("Limits", icon=":material/speed:", expanded=bool(grant and grant.limits != NO_LIMITS)):
+        limits = Limits(*limit_inputs(grant.limits if grant else NO_LIMITS, spots, of))
+    kept = before is not None and expires == last
+    moment = before.expires_at if before is not None and kept else _end_of(expires)
+    return {"models": models, "endpoints": endpoints, "limits": limits, "expires_at": moment}
+
+
+def _last_day(key: ApiKey | None) -> date | None:
+    return (key.expires_at - timedelta(microseconds=1)).date() if key and key.expires_at else None
+
+
+def _end_of(last: Any) -> datetime | None:
+    return datetime.combine(last, time.min, UTC) + timedelta(days=1) if isinstance(last, date) else None
+
+
+def made_dialog(services: Services, actor: Actor, key: ApiKey, token: str) -> None:
+    """The new key with its copy button, and how to use it."""
+    st.markdown(
+        f"**{blocks.plain(key.name)}** is ready. Copy it now, with the button at its right end or by selecting it:"
+    )
+    st.code(token, language=None, wrap_lines=True)
+    to = Connection(origin(), token, _example_model(services, actor, key), "")
+    examples = {snippet.tab: snippet for snippet in reversed(snippets(to))}
+    for name, tab in zip(("curl", "Python"), st.tabs(["curl", "Python"]), strict=True):
+        tab.code(examples[name].text, language=examples[name].language, wrap_lines=True)
+    st.caption("The key is not shown again once this is closed.")
+    with blocks.row():
+        if st.button("I have copied the key", type="primary"):
+            st.rerun()
+        if st.button("More languages", icon=":material/cable:", help="Shows the key in programs to copy"):
+            keep_made({"id": key.id, "token": token})
+            st.switch_page(session.page("connect"))
+
+
+def origin() -> str:
+    """Where the browser found this page: scheme and host."""
+    parts = urlsplit(st.context.url or "http://localhost:8501")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _example_model(services: Services, actor: Actor, key: ApiKey) -> str:
+    """A configuration that the key may call: one that is ready, of its app first."""
+    fitting = [c for c in services.configurations.list(actor) if key.grant.allows_model(c.slug)]
+    best = sorted(fitting, key=lambda c: (c.needs is not None, c.app != key.app, not c.is_global_default))
+    named = [pattern for pattern in key.grant.models if "*" not in pattern]
+    return best[0].slug if best else named[0] if named else "provider/model"

@@ -1,0 +1,204 @@
+"""The pieces of the API keys page: the table with its panel, and the limits of apps."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.api_key import ApiKey
+from lib.access.grants import NO_LIMITS, Limits
+from lib.access.permissions import Actor, Role
+from lib.activity.call_filter import ActivityFilter
+from lib.clock import utc_now
+from lib.errors import LLMManagerError
+from lib.money import format_sum
+from lib.services import Services
+from lib.ui import blocks, format, session
+from lib.ui.api_keys.key_forms import edit_dialog, limit_inputs
+from lib.ui.configurations.configuration_form import show_in_form
+
+_STATES: dict[str, tuple[str, Any]] = {
+    "active": ("✓ active", "green"),
+    "expired": ("◷ expired", "orange"),
+    "revoked": ("■ revoked", "gray"),
+    "owner disabled": ("⊘ owner disabled", "orange"),
+}
+Use = dict[str, tuple[int, int | None, int]]
+
+
+def recent_use(services: Services, actor: Actor) -> Use:
+    """Calls, cost (nano-dollars, None unknown) and calls that are not wholly in it, of the last 30 days by key."""
+    from lib.statistics.filters import Dimension, StatisticsFilter
+    from lib.statistics.tables import records
+
+    start = (utc_now() - timedelta(days=30)).replace(minute=0, second=0, microsecond=0)
+    frame = services.statistics.by(actor, StatisticsFilter(start=start), Dimension.API_KEY)
+    names = ("calls", "cost_nano_usd", "unpriced_calls")
+    return {row["api_key"]: tuple(row[name] for name in names) for row in records(frame) if row["api_key"]}
+
+
+def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, compact: bool) -> ApiKey | None:
+    """The table; the key whose row is selected."""
+    rows: list[dict[str, Any]] = [
+        {
+            "name": key.name,
+            "prefix": f"{key.prefix}…",
+            "app": key.app,
+            "owner": key.owner or None,
+            "models": ", ".join(key.grant.models) or "every model",
+            "state": [_STATES[key.state()][0]],
+            "expires": _expiry(key, zone).partition(",")[0],
+            "used": format.moment(key.last_used_at, zone).partition(",")[0],
+            "calls": use.get(key.id, (0, 0, 0))[0],
+            "cost": format_sum(*use.get(key.id, (0, 0, 0))[1:]),
+        }
+        for key in keys
+    ]
+    text = st.column_config.TextColumn
+    wide = [name for name in rows[0] if everybody or name != "owner"]
+    event = st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=30,
+        placeholder="—",
+        on_select="rerun",
+        selection_mode="single-row",
+        key="keys-" + str(hash(tuple(key.id for key in keys))),
+        column_order=["name", "prefix", "state"] if compact else wide,
+        column_config={
+            "name": text("Name"),
+            "prefix": text("Key", width=112),
+            "app": text("App", width=92),
+            "owner": text("Owner", width=64, help="— means a program of its own"),
+            "models": text("Models", width=96),
+            "state": st.column_config.MultiselectColumn(
+                "State",
+                width=92,
+                options=[label for label, _ in _STATES.values()],
+                color=[colour for _, colour in _STATES.values()],
+            ),
+            "expires": text("Expires", width=84),
+            "used": text("Last used", width=84, help="— means never"),
+            "calls": st.column_config.NumberColumn(
+                "Calls, 30 d", width=format.column_width([f"{row['calls']:,}" for row in rows], 74), format="localized"
+            ),
+            "cost": text(
+                "Cost, 30 d",
+                width=format.column_width([row["cost"] for row in rows], 74),
+                alignment="right",
+                help="— means no call has a known price",
+            ),
+        },
+    )
+    chosen = event.selection.rows
+    return keys[chosen[0]] if chosen and chosen[0] < len(keys) else None
+
+
+def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None:
+    """One key: scope, limits, and what may be done with it."""
+    with blocks.row(gap="xsmall"):
+        st.subheader(blocks.plain(key.name), anchor=False, width="stretch")
+        label, colour = _STATES[key.state()]
+        st.badge(label, color=colour)
+    moments = {"made": key.created_at, "last used": key.last_used_at, "revoked": key.revoked_at}
+    told = [f"{what} {format.moment(moment, zone)}" for what, moment in moments.items() if moment is not None]
+    st.caption(" · ".join([f"{blocks.plain(key.prefix)}…", *told]))
+    limits = key.grant.limits
+    blocks.facts(
+        [
+            ("App", blocks.plain(key.app)),
+            ("Owner", blocks.plain(key.owner) or ":gray[— a program]"),
+            ("Models", ", ".join(blocks.plain(pattern) for pattern in key.grant.models) or "every model"),
+            ("Endpoints", ", ".join(endpoint.value for endpoint in key.grant.endpoints)),
+            ("Requests a minute", _limit(limits.requests_per_minute)),
+            ("Tokens a minute", _limit(limits.tokens_per_minute)),
+            ("Calls at once", _limit(limits.concurrency)),
+            ("Expires", _expiry(key, zone)),
+        ],
+        columns=2 if blocks.compact() else 4,
+    )
+    if key.revoked_at is not None:
+        return
+    mine = actor.role is Role.SUPER_ADMIN or key.created_by == actor.user_id
+    with blocks.row():
+        if st.button("Edit", icon=":material/edit:", key=f"edit-{key.id}", disabled=not mine):
+            st.dialog("Edit API key")(edit_dialog)(services, actor, key)
+        asked = ActivityFilter(period="30d", api_keys=(key.id,))
+        link = session.page("activity")
+        st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
+        if key.state() == "active":
+            st.page_link(
+                session.page("connect"), label="Connect", icon=":material/cable:", query_params={"key": key.prefix}
+            )
+        if st.button(":red[Revoke]", icon=":material/block:", key=f"revoke-{key.id}"):
+            st.dialog(f"Revoke the key {blocks.plain(key.name)}?")(revoke_dialog)(services, actor, key)
+    if not mine:
+        st.caption("Somebody else made it for you: you can revoke it, they can change it.")
+
+
+def _expiry(key: ApiKey, zone: ZoneInfo) -> str:
+    """The last second in which it works, so that the end of a day carries that day's date."""
+    return "never" if key.expires_at is None else format.moment(key.expires_at - timedelta(microseconds=1), zone)
+
+
+def _limit(value: int | None) -> str:
+    return ":gray[no limit]" if value is None else f"{value:,}"
+
+
+def revoke_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
+    """Ask before a key ends."""
+    st.markdown(
+        f"**{blocks.plain(key.name)}** ({blocks.plain(key.prefix)}…) stops working within five seconds, for good. "
+        "Its calls and figures stay."
+    )
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep key"):
+            st.rerun()
+        if st.button(":red[Revoke key]", icon=":material/block:"):
+            try:
+                services.api_keys.revoke(actor, key.id)
+            except LLMManagerError as error:
+                blocks.show_error(error)
+                return
+            st.rerun()
+
+
+def app_limits(services: Services, actor: Actor) -> None:
+    """The limits of apps, and the button to set them for who may."""
+    limits = services.limits.list_apps(actor)
+    if limits:
+        rows = [
+            {
+                "App": blocks.plain(app),
+                "Requests a minute": _limit(limit.requests_per_minute),
+                "Tokens a minute": _limit(limit.tokens_per_minute),
+            }
+            for app, limit in sorted(limits.items())
+        ]
+        st.table(rows, border="horizontal", hide_index=True)
+    else:
+        st.markdown("No app has a limit.")
+    st.caption("A limit of an app counts every call made for it, over all keys and pages, in any 60 seconds.")
+    if actor.role is Role.SUPER_ADMIN and st.button("Set limits", icon=":material/speed:"):
+        st.dialog("Limits of an app")(app_limits_dialog)(services, actor)
+
+
+def app_limits_dialog(services: Services, actor: Actor) -> None:
+    """Choose an app and its two numbers; empty ones end its limits."""
+    known = services.limits.list_apps(actor)
+    apps = sorted({*known, *services.configurations.apps(actor)})
+    spots: dict[str | None, Any] = {}
+    app = st.selectbox("App", apps, index=None, placeholder="Choose or type one", accept_new_options=True)
+    spots["app"] = st.empty()
+    requests, tokens, _ = limit_inputs(known.get(app or "", NO_LIMITS), spots, f"app-{app}", concurrency=False)
+    st.caption("Leave both empty to end the app's limits.")
+    spots[None] = st.container()
+    if st.button("Save limits", type="primary"):
+        try:
+            services.limits.set_app(actor, app or "", Limits(requests, tokens))
+        except LLMManagerError as error:
+            show_in_form(error, spots)
+            return
+        st.rerun()

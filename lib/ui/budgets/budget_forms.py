@@ -1,0 +1,168 @@
+"""The dialogs of the Budgets page: set a budget, change one, and ask whether a call would pass."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.budgets.budget import DEFAULT_THRESHOLDS, Period, Scope
+from lib.budgets.dry_run import dry_run
+from lib.budgets.state import BudgetState
+from lib.errors import InvalidInput, LLMManagerError
+from lib.money import format_money, nano_from_usd, usd_from_nano
+from lib.services import Services
+from lib.ui import blocks
+from lib.ui.configurations.configuration_form import show_in_form
+
+_THRESHOLDS = (25, 50, 75, 80, 90, 95, 100)
+_SCOPES = {
+    Scope.GLOBAL: "Everything",
+    Scope.PROVIDER: "A provider",
+    Scope.CONFIGURATION: "A configuration",
+    Scope.APP: "An app",
+    Scope.USER: "A person",
+    Scope.KEY: "An API key",
+}
+_WHOSE = {
+    Scope.PROVIDER: "Provider",
+    Scope.CONFIGURATION: "Configuration",
+    Scope.APP: "App",
+    Scope.USER: "Person",
+    Scope.KEY: "API key",
+}
+_AMOUNT = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?")
+_HARD = {True: "Stop calls that would pass it", False: "Only tell"}
+
+
+def add_dialog(services: Services, actor: Actor) -> None:
+    """What it is about, how much, and what happens then."""
+    spots: dict[str | None, Any] = {}
+    scopes = list(Scope)
+    scope = st.selectbox("About", scopes, scopes.index(Scope.APP), format_func=_SCOPES.__getitem__) or Scope.APP
+    subject = _subject(services, actor, scope)
+    spots["subject"] = spots["app"] = st.empty()
+    period = st.segmented_control("Per", list(Period), default=Period.MONTH, required=True)
+    fields = _fields(None, spots)
+    if st.button("Set budget", type="primary"):
+        try:
+            if scope is not Scope.GLOBAL and not subject:
+                raise InvalidInput("Choose what the budget is about.", field="subject")
+            services.budgets.create(actor, scope=scope, subject=subject, period=period, **_with_limit(fields))
+        except LLMManagerError as error:
+            show_in_form(error, spots)
+            return
+        st.rerun()
+
+
+def edit_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
+    """Change how much and what happens; what it is about stays."""
+    spots: dict[str | None, Any] = {}
+    budget = state.budget
+    st.caption(f"{_SCOPES[budget.scope]}, per {budget.period}. Past windows keep the limit they had.")
+    fields = _fields(state, spots)
+    if st.button("Save budget", type="primary"):
+        try:
+            services.budgets.update(actor, budget.id, **_with_limit(fields))
+        except LLMManagerError as error:
+            show_in_form(error, spots)
+            return
+        st.rerun()
+
+
+def _subject(services: Services, actor: Actor, scope: Scope) -> str:
+    """Whom or what; empty for everything."""
+    if scope is Scope.GLOBAL:
+        st.caption("Every call of every app, person and key counts.")
+        return ""
+    label = _WHOSE[scope]
+    if scope is Scope.APP:
+        apps = services.configurations.apps(actor)
+        return st.selectbox(label, apps, None, placeholder="Choose or type one", accept_new_options=True) or ""
+    known = services.budgets.choices(actor, scope)
+    if not known:
+        st.caption("There is none yet.")
+    return (
+        st.selectbox(label, known, None, format_func=known.__getitem__, placeholder="Choose one", key=f"of-{scope}")
+        or ""
+    )
+
+
+def _fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str, Any]:
+    """Limit, hard or soft, thresholds, and models without a price."""
+    budget = state.budget if state else None
+    start = format(usd_from_nano(budget.limit_nano).normalize(), "f") if budget else ""
+    fields: dict[str, Any] = {"limit": st.text_input("Limit, US dollars", start, placeholder="25", max_chars=20)}
+    spots["limit"] = st.empty()
+    hard = st.radio(
+        "At the limit", [True, False], index=0 if not budget or budget.is_hard else 1, format_func=_HARD.get
+    )
+    fields["is_hard"] = bool(hard)
+    known = sorted({*_THRESHOLDS, *(budget.thresholds if budget else ())})
+    default = budget.thresholds if budget else DEFAULT_THRESHOLDS
+    chosen = st.pills("Tell at, % of the limit", known, default=default, selection_mode="multi")
+    fields["thresholds"] = tuple(chosen or ())
+    spots["thresholds"] = st.empty()
+    fields["block_unpriced"] = st.checkbox(
+        "Stop models without a price too",
+        bool(budget and budget.block_unpriced),
+        help="What they cost is unknown. Otherwise they are let through until the budget is used up. "
+        "Free and local models always pass.",
+    )
+    spots[None] = st.container()
+    return fields
+
+
+def _with_limit(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with the limit in nano-dollars; InvalidInput when it is no amount."""
+    text = str(fields["limit"]).strip()
+    if not text:
+        raise InvalidInput("The limit is missing.", "", "Write it like 25 or 12.50.", field="limit")
+    found = _AMOUNT.fullmatch(text) if text.isascii() else None
+    if found is None:
+        how = "Write it like 25, 12.50 or 1,250: a point before the cents."
+        raise InvalidInput("The limit is not an amount.", "", how, field="limit")
+    rest = {name: value for name, value in fields.items() if name != "limit"}
+    return rest | {"limit_nano": nano_from_usd(Decimal(found[1].replace(",", "") + (found[2] or "")))}
+
+
+def check_dialog(services: Services, actor: Actor) -> None:
+    """A call in words and figures, and what every budget would say to it."""
+    configurations = {found.slug: found for found in services.configurations.list(actor)}
+    slug = st.selectbox("Configuration", list(configurations), index=None, placeholder="Choose one")
+    left, right = st.columns(2)
+    app = left.text_input("App", placeholder="The configuration's", max_chars=80)
+    user = right.text_input("User name", placeholder="Nobody in particular", max_chars=80)
+    prompt = left.number_input("Prompt, tokens", 1, 10_000_000, 1000)
+    answer = right.number_input("Longest answer, tokens", 1, 1_000_000, None, placeholder="The configuration's")
+    if slug is None:
+        st.caption("Nothing is sent and nothing is held.")
+        return
+    with blocks.errors_shown():
+        asked = dry_run(
+            actor,
+            services.budgets,
+            services.prices,
+            services.providers,
+            configurations[slug],
+            prompt_tokens=int(prompt),
+            max_tokens=int(answer) if answer else None,
+            app=app.strip() or None,
+            user=user.strip() or None,
+        )
+        zone = services.preferences.report_zone(actor)
+        refusals = [verdict.refusal.in_zone(zone) for verdict in asked.own.verdicts if verdict.refusal]
+        known = {None: "Nobody knows what it would cost", 0: "It is free"}
+        most = known.get(asked.own.amount_nano, f"It may cost up to {format_money(asked.own.amount_nano)}")
+        count = len(asked.own.verdicts)
+        applying = f"{count} {'budget applies' if count == 1 else 'budgets apply'}" if count else "no budget applies"
+        for refusal in refusals:
+            why = blocks.plain(f"{refusal.why} {refusal.fix}")
+            st.error(why, title=blocks.plain(refusal.title), icon=":material/block:")
+        if (place := asked.instead) is not None:
+            st.info(
+                blocks.plain(f"It would go to {place.model} of {place.provider} instead."), icon=":material/alt_route:"
+            )
+        if not refusals:
+            st.success(blocks.plain(f"{most}; {applying}."), title="It would pass.", icon=":material/check:")

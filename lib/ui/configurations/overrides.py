@@ -1,0 +1,245 @@
+"""The pieces of the Overrides page: table, detail panel, form, and the preview of what a call is sent with."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor, Permission
+from lib.configs.configurations import Configuration
+from lib.configs.effective import EffectiveParameters, MergeStrategy, Override
+from lib.configs.overrides import OverrideDraft
+from lib.errors import InvalidInput, LLMManagerError
+from lib.services import Services
+from lib.ui import blocks
+from lib.ui.configurations.configuration_form import show_in_form
+
+_STATES = ("✓ on", "■ off")
+_STRATEGIES = {
+    MergeStrategy.MERGE: "Merge: its parameters in place of the same names",
+    MergeStrategy.DEEP_MERGE: "Deep merge: also inside objects",
+    MergeStrategy.REPLACE: "Replace: its parameters in place of all",
+}
+ANY = "any"
+
+
+def table(found: Sequence[Override], slugs: dict[str, str], selected: str | None, *, compact: bool) -> str | None:
+    """The overrides in the order in which they are applied; the id of the row that is selected."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "priority": [o.priority for o in found],
+            "name": [o.name for o in found],
+            "scope": [scope(o, slugs) for o in found],
+            "strategy": [o.strategy.value for o in found],
+            "state": [[_STATES[not o.is_active]] for o in found],
+        }
+    )
+    rows = [index for index, o in enumerate(found) if o.id == selected]
+    text = st.column_config.TextColumn
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        row_height=30,
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": rows, "columns": []}},
+        key="overrides-" + str(hash(tuple(o.id for o in found))),
+        column_order=["name", "scope", "state"] if compact else list(frame.columns),
+        column_config={
+            "priority": st.column_config.NumberColumn("Priority", width=66),
+            "name": text("Name", width=120 if compact else 150),
+            "scope": text("For", width=110 if compact else 165),
+            "strategy": text("MergeStrategy", width=90),
+            "state": st.column_config.MultiselectColumn(
+                "State", width=70, options=list(_STATES), color=["green", "gray"]
+            ),
+        },
+    )
+    chosen = event.selection.rows
+    return found[chosen[0]].id if chosen and chosen[0] < len(found) else None
+
+
+def scope(override: Override, slugs: dict[str, str]) -> str:
+    """For which calls it holds, in words."""
+    parts = [f"app {override.app}"] if override.app else []
+    parts += [f"context {override.context}"] if override.context else []
+    if override.configuration_id:
+        parts.append(slugs.get(override.configuration_id, "a deleted configuration"))
+    return " · ".join(parts) or "every call"
+
+
+def detail(services: Services, actor: Actor, override: Override, slugs: dict[str, str]) -> None:
+    """The panel of one override."""
+    with blocks.row(gap="xsmall"):
+        st.subheader(blocks.plain(override.name), anchor=False, width="stretch")
+        st.badge(_STATES[not override.is_active], color="green" if override.is_active else "gray")
+    blocks.facts(
+        [
+            ("For", blocks.plain(scope(override, slugs))),
+            ("Strategy", override.strategy.value.replace("_", " ")),
+            ("Priority", str(override.priority)),
+        ]
+    )
+    st.code(json.dumps(dict(override.parameters), indent=1, ensure_ascii=False), language="json", wrap_lines=True)
+    locked = not actor.can(Permission.EDIT_CONFIGS)
+    with blocks.row():
+        if st.button("Edit", icon=":material/edit:", disabled=locked):
+            st.dialog(f"Edit {override.name}", width="medium")(editor)(services, actor, override)
+        word, icon = ("Switch off", "toggle_off") if override.is_active else ("Switch on", "toggle_on")
+        if st.button(word, icon=f":material/{icon}:", type="tertiary", disabled=locked):
+            _act(lambda: services.overrides.set_active(actor, override.id, not override.is_active))
+        if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=locked):
+            st.dialog(f"Delete {override.name}?")(delete_dialog)(services, actor, override)
+
+
+def _act(action: Any) -> None:
+    try:
+        action()
+    except LLMManagerError as error:
+        st.session_state["override_error"] = error
+    st.rerun()
+
+
+def editor(services: Services, actor: Actor, override: Override | None) -> None:
+    """The form, for a new override or an existing one."""
+    before = override
+    slugs = {c.id: c.slug for c in services.configurations.list(actor)}
+    spots: dict[str | None, Any] = {}
+    left, right = st.columns(2)
+    name = left.text_input("Name", before.name if before else "", max_chars=80, placeholder="short answers")
+    spots["name"] = left.empty()
+    priority = right.number_input(
+        "Priority", value=before.priority if before else 0, step=1, help="Of two, the higher one has the last word"
+    )
+    spots["priority"] = right.empty()
+    app = left.text_input("App", (before.app if before else None) or "", max_chars=80, placeholder=ANY)
+    spots["app"] = left.empty()
+    context = right.text_input(
+        "Context",
+        (before.context if before else None) or "",
+        max_chars=80,
+        placeholder=ANY,
+        help="A name that a call brings along to say what it is for, like summary",
+    )
+    spots["context"] = right.empty()
+    ids = list(slugs)
+    chosen = before.configuration_id if before else None
+    configuration_id = left.selectbox(
+        "Configuration",
+        ids,
+        index=ids.index(chosen) if chosen in ids else None,
+        format_func=lambda one: slugs[one],
+        placeholder=ANY,
+    )
+    spots["configuration"] = left.empty()
+    strategies = list(_STRATEGIES)
+    strategy = right.selectbox(
+        "MergeStrategy",
+        strategies,
+        index=strategies.index(before.strategy) if before else 0,
+        format_func=lambda one: _STRATEGIES[one],
+    )
+    text = st.text_area(
+        "Parameters, as JSON",
+        json.dumps(dict(before.parameters), indent=1, ensure_ascii=False) if before else "",
+        height=120,
+        placeholder='{"temperature": 0.2, "seed": null}',
+        help="null takes a parameter away",
+    )
+    spots["parameters"] = st.empty()
+    spots[None] = st.container()
+    if not st.button("Save override" if before else "Create override", type="primary"):
+        return
+    try:
+        scoped = {"app": app.strip() or None, "context": context.strip() or None, "configuration_id": configuration_id}
+        draft = OverrideDraft(name, _parsed(text), strategy=strategy.value, priority=int(priority), **scoped)
+        saved = (
+            services.overrides.update(actor, before.id, draft) if before else services.overrides.create(actor, draft)
+        )
+    except LLMManagerError as error:
+        show_in_form(error, spots)
+        return
+    st.query_params["id"] = saved.id
+    st.rerun()
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if text.strip() else {}
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    raise InvalidInput("The parameters are not a JSON object.", "", 'Write it like {"seed": 1}.', "parameters")
+
+
+def delete_dialog(services: Services, actor: Actor, override: Override) -> None:
+    """What goes and what stays."""
+    st.markdown("Calls are sent without it from now on. Calls made with it keep their parameters in the log.")
+    spot = st.container()
+    with blocks.row():
+        if st.button("Keep override"):
+            st.rerun()
+        if st.button(":red[Delete override]"):
+            try:
+                services.overrides.delete(actor, override.id)
+            except LLMManagerError as error:
+                with spot:
+                    blocks.show_error(error)
+                return
+            st.query_params.pop("id", None)
+            st.rerun()
+
+
+def preview(
+    services: Services, actor: Actor, configurations: Sequence[Configuration], everything: Sequence[Override]
+) -> None:
+    """Choose app, context and configuration, and see what a call would be sent with."""
+    st.subheader("What a call is sent with", anchor=False)
+    by_slug = {c.slug: c for c in configurations}
+    apps = sorted({c.app for c in configurations} | {o.app for o in everything if o.app})
+    contexts = sorted({o.context for o in everything if o.context})
+    with blocks.row():
+        slug = st.selectbox("Configuration", list(by_slug), width=230, key="config", bind="query-params")
+        app = st.selectbox(
+            "App", apps, index=None, placeholder="the configuration's", accept_new_options=True, width=190, key="app"
+        )
+        context = st.selectbox(
+            "Context", contexts, index=None, placeholder="none", accept_new_options=True, width=190, key="context"
+        )
+    if slug is None:
+        return
+    configuration = by_slug[slug]
+    with blocks.errors_shown():
+        found = services.overrides.effective(actor, configuration, {}, app=app, context=context)
+        applied = services.overrides.matching(actor, app or configuration.app, context, configuration.id)
+        effective_table(found, configuration)
+        names = ", ".join(o.name for o in everything if o.id in {one.id for one in applied})
+        st.caption(f"Applied, in this order: {blocks.plain(names)}." if names else "No override holds for this call.")
+
+
+def effective_table(found: EffectiveParameters, configuration: Configuration) -> None:
+    """Parameters with where each came from; those the model does not take say what becomes of them."""
+    import pandas as pd
+
+    if not found.parameters:
+        st.caption("None: the provider's defaults apply.")
+        return
+    drops = configuration.unsupported_parameters == "drop"
+    names = sorted(found.parameters)
+    frame = pd.DataFrame(
+        {
+            "Parameter": names,
+            "Sent": [("■ left out" if drops else "⊘ refused") if n in found.unsupported else "✓ sent" for n in names],
+            "Value": [json.dumps(found.parameters[name], ensure_ascii=False) for name in names],
+            "From": [found.sources[name] for name in names],
+        }
+    )
+    st.dataframe(frame, hide_index=True, row_height=30)
+    if found.unsupported:
+        what = "they are left out, and the call says so" if drops else "a call is refused"
+        not_taken = f"{configuration.model} does not take {', '.join(found.unsupported)}: {what}."
+        st.caption(blocks.plain(not_taken) + " The configuration decides which.")

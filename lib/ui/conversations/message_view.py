@@ -1,0 +1,180 @@
+"""One message: words, files, state, figures, the switch between branches, and its buttons.
+
+Words of people are text; words of models are Markdown that loads nothing.
+"""
+
+from functools import partial
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.conversations.context import Selection
+from lib.conversations.conversation import Message
+from lib.errors import LLMManagerError
+from lib.knowledge.quoting import Source
+from lib.money import format_cost
+from lib.services import Services
+from lib.ui import blocks, format
+from lib.ui.activity import inspector
+from lib.ui.knowledge import citations
+
+_AVATARS = {"user": "person", "assistant": "smart_toy", "tool": "build", "system": "settings"}
+
+
+class Acts(Protocol):
+    """What can be done with a message."""
+
+    def edit(self, message: Message, text: str) -> None:
+        """Ask in other words."""
+        ...
+
+    def regenerate(self, message: Message) -> None:
+        """Answer once more."""
+        ...
+
+    def choose(self, message_id: str) -> None:
+        """Go to the branch of a message."""
+        ...
+
+
+def draw(
+    services: Services, actor: Actor, message: Message, acts: Acts, zone: ZoneInfo, selection: Selection | None
+) -> None:
+    """A message that is whole."""
+    with st.chat_message(message.role, avatar=f":material/{_AVATARS.get(message.role, 'chat_bubble')}:"):
+        if st.session_state.get("editing") == message.id:
+            _editor(message, acts)
+            return
+        _words(services, actor, message)
+        with blocks.row(gap="xsmall"):
+            _branches(message, acts)
+            _buttons(message, acts)
+            if about := _about(message, zone):
+                st.caption(about, width="content")
+            if selection is not None and message.id not in selection.ids and message.tokens:
+                st.badge("not sent", icon=":material/visibility_off:", color="gray", help=_OUTSIDE)
+
+
+_OUTSIDE = "Outside of what goes to the model with the next message: see Context above."
+
+
+def _words(services: Services, actor: Actor, message: Message) -> None:
+    for part in message.parts:
+        if part["type"] == "file":
+            _file(services, actor, str(part["id"]), str(part["name"]), str(part["media_type"]))
+        elif part["type"] == "reasoning":
+            with st.expander("Reasoning", icon=":material/psychology:"):
+                st.text(part["text"])
+    if message.role == "user":
+        st.text(message.content)
+    elif message.content:
+        _answer(message)
+    for part in message.parts:
+        if part["type"] == "tool_call":
+            st.caption(blocks.plain(f"Asked for {part['name']}"))
+            st.code(str(part["arguments"])[:20_000], language="json", wrap_lines=True)
+    if message.status not in ("ok", "running"):
+        if message.error_message:
+            blocks.show_failure(message.error_message)
+        st.badge(format.STATUS_GLYPHS[message.status], color=format.STATUS_COLOURS[message.status])  # type: ignore[arg-type]
+
+
+def _answer(message: Message) -> None:
+    """A model's words; where they had sources, with their citations checked and the passages to open."""
+    found = []
+    for part in message.parts:
+        if part["type"] == "source":
+            page = f", page {part['page_first']}" if part.get("page_first") else ""
+            found.append(Source(int(part["n"]), f"{part['title']}{page}", str(part["text"])))
+    citations.answer(message.content, found)
+
+
+def _file(services: Services, actor: Actor, file_id: str, name: str, media_type: str) -> None:
+    if not media_type.startswith("image/"):
+        st.badge(blocks.plain(name), icon=":material/attach_file:", color="gray")
+        return
+    try:
+        st.image(services.conversation_files.get(actor, file_id).data, caption=blocks.plain(name), width=220)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+
+
+def _editor(message: Message, acts: Acts) -> None:
+    text = st.text_area("Your message", message.content, key=f"edit-{message.id}", label_visibility="collapsed")
+    with blocks.row():
+        if st.button("Send as a new branch", icon=":material/send:"):
+            st.session_state.pop("editing")
+            acts.edit(message, text)
+            st.rerun()
+        if st.button("Keep as it is", type="tertiary"):
+            st.session_state.pop("editing")
+            st.rerun()
+
+
+def _branches(message: Message, acts: Acts) -> None:
+    """`‹ 2 / 3 ›` where there are others beside this one."""
+    if len(message.siblings) < 2:
+        return
+    place = message.siblings.index(message.id)
+    for step, icon, name in ((-1, "chevron_left", "Branch before"), (1, "chevron_right", "Branch after")):
+        if step == 1:
+            st.caption(f"{place + 1} / {len(message.siblings)}", width="content")
+        target = place + step
+        st.button(
+            "",
+            icon=f":material/{icon}:",
+            type="tertiary",
+            help=name,
+            key=f"{icon}-{message.id}",
+            disabled=not 0 <= target < len(message.siblings),
+            on_click=partial(acts.choose, message.siblings[target]) if 0 <= target < len(message.siblings) else None,
+        )
+
+
+def _buttons(message: Message, acts: Acts) -> None:
+    if message.role == "user":
+        st.button(
+            "",
+            icon=":material/edit:",
+            type="tertiary",
+            help="Edit: a new branch",
+            key=f"edit-button-{message.id}",
+            on_click=partial(_start_editing, message.id),
+        )
+    elif message.role == "assistant" and message.parent_id is not None:
+        st.button(
+            "",
+            icon=":material/refresh:",
+            type="tertiary",
+            help="Answer again: a new branch",
+            key=f"again-{message.id}",
+            on_click=partial(acts.regenerate, message),
+        )
+    if message.call_id is not None:
+        st.button(
+            "",
+            icon=":material/data_object:",
+            type="tertiary",
+            help="Inspect the request",
+            key=f"inspect-{message.id}",
+            on_click=partial(inspector.ask_for, message.call_id),
+        )
+
+
+def _start_editing(message_id: str) -> None:
+    st.session_state["editing"] = message_id
+
+
+def _about(message: Message, zone: ZoneInfo) -> str:
+    """Model, tokens, cost; when it was said."""
+    said = [format.moment(message.created_at, zone).rpartition(":")[0]]
+    if message.role == "assistant":
+        said = [message.model] if message.model else []
+        if message.prompt_tokens is not None and message.completion_tokens is not None:
+            said.append(f"{format.count(message.prompt_tokens)} → {format.count(message.completion_tokens)}")
+        if message.call_id is not None:
+            cost = message.cost_nano_usd
+            said.append("— no price known" if cost is None else format_cost(cost, message.cost_status))
+    return blocks.plain(" · ".join(said))

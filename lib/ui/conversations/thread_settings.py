@@ -1,0 +1,240 @@
+"""The head of a thread: title, configuration, the meter of the window, and what is set on the conversation."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.clock import short_id, utc_now
+from lib.configs.configuration import Configuration
+from lib.conversations.context import Selection
+from lib.conversations.contexts import Meter
+from lib.conversations.conversation import Conversation, Status
+from lib.conversations.exports import Form
+from lib.conversations.strategy import Kind, Strategy
+from lib.conversations.thread import Thread
+from lib.errors import LLMManagerError
+from lib.money import format_money, format_sum
+from lib.services import Services
+from lib.ui import blocks, format
+from lib.ui.knowledge import collection_cards
+
+PREFERRED = "conversations.configuration"
+_KINDS = {
+    Kind.ALL: "Everything",
+    Kind.LAST: "The last turns",
+    Kind.BUDGET: "As many turns as fit a token budget",
+    Kind.SUMMARY: "Everything, summarised before the window is full",
+}
+_MIME = {Form.MARKDOWN: "text/markdown", Form.JSON: "application/json", Form.CSV: "text/csv", Form.JSONL: "text/plain"}
+
+
+def first_configuration(services: Services, actor: Actor, configurations: Mapping[str, Configuration]) -> str:
+    """Who answers in a new conversation: the one the address names, else the one used last, else the default."""
+    asked = next((c.id for c in configurations.values() if c.slug == st.query_params.get("config")), None)
+    wanted = asked or services.preferences.get(actor, PREFERRED)
+    default = next((c.id for c in configurations.values() if c.is_global_default), next(iter(configurations)))
+    return _picker(None, wanted if wanted in configurations else default, configurations)
+
+
+def chosen(conversation_id: str | None) -> str | None:
+    """The configuration that is chosen on the page."""
+    found = st.session_state.get(_key(conversation_id))
+    return found if isinstance(found, str) else None
+
+
+def _key(conversation_id: str | None) -> str:
+    return f"configuration-{conversation_id or 'new'}"
+
+
+def _picker(conversation_id: str | None, current: str, configurations: Mapping[str, Configuration]) -> str:
+    ids = list(configurations)
+    return str(
+        st.selectbox(
+            "Configuration",
+            ids,
+            index=ids.index(current),
+            format_func=lambda one: (
+                f"{configurations[one].slug} · {configurations[one].provider_name} · {configurations[one].model}"
+            ),
+            label_visibility="collapsed",
+            key=_key(conversation_id),
+        )
+    )
+
+
+def header(services: Services, actor: Actor, thread: Thread, configurations: Mapping[str, Configuration]) -> str | None:
+    """The head; the configuration that answers the next message, None when there is none to choose."""
+    conversation = thread.conversation
+    if (error := st.session_state.pop("conversation-error", None)) is not None:
+        blocks.show_error(error)
+    with blocks.row(gap="xsmall"):
+        st.subheader(blocks.plain(conversation.name), anchor=False, width="stretch")
+        status = conversation.status(utc_now())
+        if status is not Status.ACTIVE:
+            st.badge(str(status), color="gray")
+            if st.button("Open again", type="tertiary", icon=":material/lock_open:"):
+                services.conversations.reopen(actor, conversation.id)
+                st.rerun()
+        _more(services, actor, thread)
+    gone = conversation.configuration_id not in configurations
+    if gone:
+        st.warning("Its configuration is switched off or deleted. The next message goes to the one chosen here.")
+    current = next(iter(configurations)) if gone else str(conversation.configuration_id)
+    with blocks.row(gap="xsmall"):
+        wanted = _picker(conversation.id, current, configurations)
+        _context(services, actor, conversation)
+    if wanted != services.preferences.get(actor, PREFERRED) and wanted != current:
+        services.preferences.set(actor, PREFERRED, wanted)
+    _meter(services, actor, thread, wanted)
+    return wanted
+
+
+def selection_of(services: Services, actor: Actor, thread: Thread) -> Selection | None:
+    """Which messages would go with the next one; None when the configuration is gone."""
+    meter = _measured(services, actor, thread, chosen(thread.conversation.id))
+    return meter.selection if meter else None
+
+
+def _measured(services: Services, actor: Actor, thread: Thread, configuration: str | None) -> Meter | None:
+    try:
+        return services.contexts.meter(actor, thread, configuration=configuration)
+    except LLMManagerError:
+        return None
+
+
+def _meter(services: Services, actor: Actor, thread: Thread, configuration: str) -> None:
+    """Context, tokens, cost so far, cost of the next message."""
+    meter, spent = _measured(services, actor, thread, configuration), thread.figures
+    if meter is None:
+        return
+    used = f"≈ {format.count(meter.selection.tokens)}"
+    if meter.window is not None and meter.share is not None:
+        used += f" of {format.count(meter.window)}, {format.share(meter.share)}"
+    tokens = "—"
+    if spent.prompt_tokens is not None and spent.completion_tokens is not None:
+        tokens = f"{format.count(spent.prompt_tokens)} → {format.count(spent.completion_tokens)}"
+    cost = "$0" if not spent.calls else format_sum(spent.cost_nano_usd, spent.unpriced, estimated=spent.estimated > 0)
+    following = ":gray[— no price known]"
+    if meter.is_free:
+        following = "$0"
+    elif meter.next_nano is not None:
+        following = blocks.plain(format_money(meter.next_nano, estimated=True))
+        following = following if meter.answer_tokens else f"from {following}"
+    facts = [("Context", blocks.plain(used)), ("Tokens", tokens), ("Cost", blocks.plain(cost))]
+    blocks.facts([*facts, ("Next message", following)], columns=4)
+    if meter.share is not None:
+        st.progress(min(meter.share, 1.0))
+    notes = [] if meter.window else ["the model's window is not known"]
+    if meter.selection.left_out:
+        notes.append(f"{meter.selection.left_out} messages are not sent")
+    if spent.unpriced:
+        notes.append(f"{spent.unpriced} calls unpriced, not or not wholly in the cost")
+    if meter.share is not None and meter.share > 1:
+        notes.append("more than the model can read: compact, or send less under Context")
+    if notes:
+        st.caption(" · ".join(notes))
+
+
+def _context(services: Services, actor: Actor, conversation: Conversation) -> None:
+    """What of the history is sent, and compaction."""
+    now = conversation.strategy
+    with st.popover("Context", icon=":material/data_usage:", help="What of the conversation goes to the model"):
+        kind = st.radio(
+            "Send", list(_KINDS), index=list(_KINDS).index(now.kind), format_func=_KINDS.__getitem__, key="strategy"
+        )
+        last, tokens = now.last, now.tokens
+        if kind is Kind.LAST:
+            last = int(st.number_input("Turns", 1, 10_000, now.last))
+        if kind is Kind.BUDGET:
+            tokens = int(st.number_input("Tokens", 1, 10_000_000, now.tokens))
+        wanted = Strategy(
+            kind, last, tokens, now.configuration_id, collection_cards.choice(services, actor, now.collections)
+        )
+        if wanted != now:
+            with blocks.errors_shown():
+                services.conversations.update(actor, conversation.id, strategy=wanted)
+                st.rerun()
+        st.caption("The system prompt always goes. A summary keeps the last four turns word for word.")
+        if st.button("Compact now", icon=":material/compress:"):
+            with blocks.errors_shown(), st.spinner("The model writes a summary"):
+                services.contexts.compact(actor, conversation.id, chosen(conversation.id))
+                st.rerun()
+
+
+def _more(services: Services, actor: Actor, thread: Thread) -> None:
+    conversation = thread.conversation
+    with st.popover("More", icon=":material/more_horiz:", type="tertiary", key=f"more-{conversation.id}"):
+        _form(services, actor, conversation)
+        changes = {
+            "Unpin" if conversation.is_pinned else "Pin": ("keep", {"is_pinned": not conversation.is_pinned}),
+            "Unarchive" if conversation.is_archived else "Archive": (
+                "archive",
+                {"is_archived": not conversation.is_archived},
+            ),
+        }
+        with blocks.row(gap="xsmall"):
+            for label, (icon, fields) in changes.items():
+                if st.button(label, icon=f":material/{icon}:"):
+                    services.conversations.update(actor, conversation.id, **fields)
+                    st.rerun()
+            if conversation.ended_at is None and st.button("End", icon=":material/lock:"):
+                services.conversations.end(actor, conversation.id)
+                st.rerun()
+        st.caption("Export")
+        with blocks.row(gap="xsmall"):
+            for form in Form:
+                st.download_button(
+                    form.name.capitalize() if form is Form.MARKDOWN else form.name,
+                    data=partial(services.conversation_exchange.export, actor, [conversation.id], form),
+                    file_name=f"conversation-{short_id(conversation.id)}.{form}",
+                    mime=_MIME[form],
+                    type="tertiary",
+                    on_click="ignore",
+                    key=f"export-{form}",
+                )
+        if st.button(":red[Delete conversation]", icon=":material/delete:"):
+            _delete(services, actor, conversation)
+
+
+def _form(services: Services, actor: Actor, conversation: Conversation) -> None:
+    with st.form(f"settings-{conversation.id}", border=False):
+        title = st.text_input("Title", conversation.title)
+        folder = st.text_input("Folder", conversation.folder)
+        tags = st.text_input("Tags", ", ".join(conversation.tags), placeholder="Parted by commas")
+        prompt = st.text_area(
+            "System prompt",
+            conversation.system_prompt or "",
+            height=90,
+            placeholder="Empty: the configuration's own",
+        )
+        hours = st.number_input(
+            "Expires after hours without a message",
+            min_value=1,
+            max_value=8_760,
+            value=None if conversation.ttl_s is None else max(1, conversation.ttl_s // 3600),
+            placeholder="Never",
+        )
+        if st.form_submit_button("Save settings"):
+            fields: dict[str, Any] = {"folder": folder, "tags": tags.split(","), "system_prompt": prompt or None}
+            fields["ttl_s"] = None if hours is None else int(hours) * 3600
+            if title != conversation.title:
+                fields["title"] = title
+            with blocks.errors_shown():
+                services.conversations.update(actor, conversation.id, **fields)
+                st.rerun()
+
+
+@st.dialog("Delete this conversation?")
+def _delete(services: Services, actor: Actor, conversation: Conversation) -> None:
+    st.markdown(f"**{blocks.plain(conversation.name)}** goes with its messages, branches and files, for good.")
+    st.caption("Its calls stay in the ledger with their cost.")
+    with blocks.row():
+        if st.button("Keep conversation"):
+            st.rerun()
+        if st.button(":red[Delete conversation]", key="really-delete"):
+            services.conversations.delete(actor, conversation.id)
+            st.query_params.pop("id", None)
+            st.rerun()

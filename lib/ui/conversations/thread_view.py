@@ -1,0 +1,221 @@
+"""The thread: messages with branches and figures, the answer while it grows, what could not be sent.
+
+Only the last messages are drawn, older ones on demand. While an answer grows its own fragment is redrawn and nothing
+else, so a token costs the page the same however long the conversation is.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.clock import utc_now
+from lib.conversations.context import Selection, Summary
+from lib.conversations.conversation import Message
+from lib.conversations.talk import SHOWN
+from lib.conversations.thread import Thread
+from lib.errors import LLMManagerError
+from lib.services import Services
+from lib.ui import blocks
+from lib.ui.activity import inspector
+from lib.ui.conversations import message_view, thread_settings
+from lib.ui.playground import answer_pane
+
+REDRAW_S, TITLE_S = 0.3, 2.0
+TITLE_WAIT = timedelta(minutes=2)
+HEIGHT = 410  # beside the list; the head and the meter stay in sight
+AUTO_TITLE = "conversations.auto_title"
+
+
+def shown(conversation_id: str) -> int:
+    """How many messages are drawn."""
+    return int(st.session_state.get(f"shown-{conversation_id}", SHOWN))
+
+
+def seen(conversation_id: str | None) -> str | None:
+    """The last message that was drawn; None where nothing was."""
+    found = st.session_state.get(f"seen-{conversation_id}")
+    return found if isinstance(found, str) else None
+
+
+def box(conversation_id: str | None) -> str:
+    """The key of the input below a conversation: the one it began in keeps being its own.
+
+    Whoever goes on typing while the conversation appears types into the same box.
+    """
+    if conversation_id is None:
+        return f"ask-new-{st.session_state.get('begun', 0)}"
+    return str(st.session_state.get(f"box-{conversation_id}", f"ask-{conversation_id}"))
+
+
+def suggest_title(services: Services, actor: Actor, thread: Thread) -> None:
+    """After the first answer ask for a title; while it is on its way look for it."""
+    conversation = thread.conversation
+    is_old = conversation.last_at < utc_now() - TITLE_WAIT
+    if conversation.title_source != "question" or thread.running or is_old:
+        return
+    if conversation.title_call_id is None:
+        if not services.preferences.get(actor, AUTO_TITLE, True):
+            return
+        if services.titles.suggest(actor, conversation.id) is None:
+            return
+
+    @st.fragment(run_every=TITLE_S)
+    def waiting() -> None:
+        if services.talk.read(actor, conversation.id, 1).conversation.title_source != "question":
+            blocks.redraw_page()
+
+    waiting()
+
+
+def ask(
+    services: Services,
+    actor: Actor,
+    conversation_id: str | None,
+    configuration: str,
+    text: str,
+    given: Sequence[tuple[str, bytes]] = (),
+    last_seen: str | None = None,
+) -> str:
+    """Send a message, in a new conversation where there is none; the conversation's id."""
+    made = None
+    if conversation_id is None:
+        made = services.conversations.create(actor, configuration=configuration)
+        conversation_id = made.id
+    try:
+        kept = services.conversation_files.add(actor, conversation_id, given) if given else []
+        files = [file.id for file in kept]
+        services.talk.send(actor, conversation_id, text, seen=last_seen, files=files, configuration=configuration)
+    except LLMManagerError:
+        if made is not None:
+            services.conversations.delete(actor, made.id)
+        raise
+    if made is not None:
+        st.session_state[f"box-{made.id}"] = box(None)
+        st.session_state["begun"] = st.session_state.get("begun", 0) + 1
+    return conversation_id
+
+
+def keep_unsent(conversation_id: str | None, text: str, error: LLMManagerError) -> None:
+    """What was not sent stays on the page with the reason."""
+    st.session_state["unsent"] = (conversation_id, text, error)
+
+
+def unsent(services: Services, actor: Actor, conversation_id: str | None) -> None:
+    """The message that could not be sent, to be corrected and sent again."""
+    kept = st.session_state.get("unsent")
+    if kept is None or kept[0] != conversation_id:
+        return
+    _, text, error = kept
+    with st.container(border=True):
+        blocks.show_error(error)
+        words = st.text_area("Your message", text, key="unsent-text")
+        with blocks.row():
+            if st.button("Send again", icon=":material/send:"):
+                del st.session_state["unsent"]
+                chosen = thread_settings.chosen(conversation_id)
+                try:
+                    if chosen is not None:
+                        st.query_params["id"] = ask(
+                            services, actor, conversation_id, chosen, words, last_seen=seen(conversation_id)
+                        )
+                except LLMManagerError as again:
+                    keep_unsent(conversation_id, words, again)
+                st.rerun()
+            if st.button("Discard", type="tertiary"):
+                del st.session_state["unsent"]
+                st.rerun()
+
+
+def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> None:
+    """The messages of the branch shown."""
+    conversation = thread.conversation
+    st.session_state[f"seen-{conversation.id}"] = conversation.leaf_id or ""
+    if thread.older and st.button(f"Show {min(SHOWN, thread.older)} older of {thread.older}", type="tertiary"):
+        st.session_state[f"shown-{conversation.id}"] = shown(conversation.id) + SHOWN
+        st.rerun()
+    selection = thread_settings.selection_of(services, actor, thread)
+    for message in thread.messages:
+        if message.running:
+            _growing(services, actor, thread, message)
+        else:
+            message_view.draw(services, actor, message, _Acts(services, actor, thread), zone, selection)
+        if (summary := thread.summaries.get(message.id)) is not None:
+            _marker(services, actor, thread, summary, selection)
+    inspector.asked(services, actor, zone)
+
+
+class _Acts(message_view.Acts):
+    """What a message's buttons do."""
+
+    def __init__(self, services: Services, actor: Actor, thread: Thread) -> None:
+        self._services, self._actor, self._conversation = services, actor, thread.conversation
+
+    def edit(self, message: Message, text: str) -> None:
+        talk, configuration = self._services.talk, thread_settings.chosen(self._conversation.id)
+        self._do(partial(talk.edit, message_id=message.id, text=text, seen=self._seen, configuration=configuration))
+
+    def regenerate(self, message: Message) -> None:
+        talk, configuration = self._services.talk, thread_settings.chosen(self._conversation.id)
+        self._do(partial(talk.regenerate, message_id=message.id, seen=self._seen, configuration=configuration))
+
+    def choose(self, message_id: str) -> None:
+        self._do(partial(self._services.talk.choose, message_id=message_id))
+
+    @property
+    def _seen(self) -> str:
+        return self._conversation.leaf_id or ""
+
+    def _do(self, deed: Callable[..., object]) -> None:
+        try:
+            deed(self._actor, self._conversation.id)
+        except LLMManagerError as error:
+            st.session_state["conversation-error"] = error
+
+
+def _growing(services: Services, actor: Actor, thread: Thread, message: Message) -> None:
+    """The answer that is being written; the page is drawn once more when it ends."""
+
+    @st.fragment(run_every=REDRAW_S)
+    def growing() -> None:
+        view = services.talk.answering(actor, message)
+        if view is None or not view.running:
+            if services.talk.read(actor, thread.conversation.id, 1).running is None:
+                blocks.redraw_page()
+            st.caption("The answer is being written down.")
+            return
+        if view.reasoning:
+            with st.expander("Reasoning", icon=":material/psychology:"):
+                st.text(view.reasoning)
+        if view.text:
+            st.markdown(blocks.model_markdown(answer_pane.growing_markdown(view.text)))
+        else:
+            st.skeleton(height=48)
+        with blocks.row(gap="xsmall"):
+            st.badge("Streaming", icon=":material/graphic_eq:", color="blue")
+            if st.button("Stop", icon=":material/stop_circle:", key="stop-answer"):
+                services.talk.stop(actor, thread.conversation.id)
+            st.caption(blocks.plain(f"{view.provider} · {view.served_model or view.model}"), width="content")
+
+    with st.chat_message("assistant", avatar=":material/smart_toy:"):
+        growing()
+
+
+def _marker(services: Services, actor: Actor, thread: Thread, summary: Summary, selection: Selection | None) -> None:
+    """Where a summary takes over: it opens, and can be taken away."""
+    replaced = [node.id for node in thread.path].index(summary.until_id) + 1
+    in_force = selection is not None and selection.summary is not None and selection.summary.id == summary.id
+    label = f"Summary instead of the {replaced} messages above" if summary.text else f"{replaced} messages left out"
+    with st.expander(label + ("" if in_force else " (a later one is in force)"), icon=":material/compress:"):
+        if summary.text:
+            st.markdown(blocks.model_markdown(summary.text))
+        else:
+            blocks.show_failure(summary.error_message or "The summary failed.")
+            st.caption("The oldest messages are not sent. They stand above, and nothing of them is lost.")
+        if st.button("Undo", icon=":material/undo:", key=f"undo-{summary.id}"):
+            with blocks.errors_shown():
+                services.contexts.undo(actor, thread.conversation.id, summary.id)
+            st.rerun()

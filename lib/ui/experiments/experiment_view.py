@@ -1,0 +1,332 @@
+"""The pieces of the Experiments page: the list, one experiment while it runs, standings, answers side by side."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor, Permission
+from lib.clock import short_id
+from lib.errors import LLMManagerError
+from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentState
+from lib.experiments.intervals import Figure
+from lib.experiments.scoring import SHARES
+from lib.money import format_money
+from lib.services import Services
+from lib.ui import blocks, format, session
+from lib.ui.experiments.experiment_form import SCORES
+
+REDRAW_S, ROWS_PER_PAGE = 1.0, 25
+_STATES = {
+    ExperimentState.READY: ("○ not started", "gray"),
+    ExperimentState.RUNNING: ("● running", "blue"),
+    ExperimentState.STOPPED: ("■ stopped", "gray"),
+    ExperimentState.CAPPED: ("⊘ cap reached", "orange"),
+    ExperimentState.DONE: ("✓ done", "green"),
+}
+_HELP = {
+    "Cost": "Of the answers, failed tries with them; — means that one is unknown.",
+    "1,000 answers": "What a thousand such answers would cost.",
+    "Judging": "What the judge cost; it says nothing about the candidate.",
+}
+_LOST = ("◌ interrupted", "orange")
+
+
+def state_of(one: Experiment) -> tuple[str, Any]:
+    """Glyph and word, and colour."""
+    return _LOST if one.is_lost else _STATES[one.state]
+
+
+def overview(services: Services, actor: Actor) -> None:
+    """The list and the one that the address names, drawn again by itself as long as that one is at work.
+
+    All of it is one fragment: a part that were drawn by the page alone would still say "running" where the page's last
+    drawing is lost.
+    """
+    shown = _current(services.experiments.list(actor))
+
+    @st.fragment(run_every=REDRAW_S if shown is not None and shown.at_work else None)
+    def growing() -> None:
+        found = services.experiments.list(actor)
+        now = _current(found)
+        if now is None:
+            st.caption("Select an experiment to see it.")
+            return
+        chosen = table(services, actor, found, now.id, compact=blocks.compact())
+        if chosen is not None and chosen != now.id:
+            st.query_params["id"] = chosen
+            st.rerun()
+        detail(services, actor, now)
+        if shown is not None and shown.at_work and not now.at_work:
+            blocks.redraw_page()
+
+    growing()
+
+
+def _current(found: Sequence[Experiment]) -> Experiment | None:
+    """The one that the address names, else the newest."""
+    wanted = st.query_params.get("id")
+    return next((one for one in found if one.id == wanted), found[0] if found and wanted is None else None)
+
+
+def table(services: Services, actor: Actor, found: Sequence[Experiment], selected: str | None, *, compact: bool) -> Any:
+    """The list; the id of the row that is selected."""
+    import pandas as pd
+
+    zone = services.preferences.report_zone(actor)
+    frame = pd.DataFrame(
+        {
+            "name": [one.name for one in found],
+            "state": [state_of(one)[0] for one in found],
+            "cells": [f"{one.ended:,} of {one.total:,}" for one in found],
+            "cost": [format_money(one.spent_nano_usd) for one in found],
+            "created": [format.moment(one.created_at, zone) for one in found],
+        }
+    )
+    rows = [index for index, one in enumerate(found) if one.id == selected]
+    text = st.column_config.TextColumn
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        row_height=30,
+        height=min(30 * len(found) + 38, 190),
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": rows, "columns": []}},
+        key="experiments-" + str(hash(tuple(one.id for one in found))),
+        column_order=["name", "state", "cells"] if compact else list(frame.columns),
+        column_config={
+            "name": text("Name", width=116 if compact else 320),
+            "state": text("ExperimentState", width=104),
+            "cells": text("Asked", width=88 if compact else 110, alignment="right"),
+            "cost": text(
+                "Cost",
+                width=format.column_width(frame["cost"], 90),
+                alignment="right",
+                help="— means a call's cost is unknown",
+            ),
+            "created": text("Made", width=170),
+        },
+    )
+    chosen = event.selection.rows
+    return found[chosen[0]].id if chosen and chosen[0] < len(found) else None
+
+
+def detail(services: Services, actor: Actor, now: Experiment) -> None:
+    """State and progress; then how the candidates did, and their answers."""
+    with st.container(border=True):
+        _progress(services, actor, now)
+    standings = services.experiments.standings(actor, now.id)
+    with st.container(border=True):
+        st.subheader("Candidates", anchor=False)
+        _standings(now, standings)
+        _promotion(services, actor, now, standings)
+    with st.container(border=True):
+        _answers(services, actor, now)
+
+
+def _progress(services: Services, actor: Actor, now: Experiment) -> None:
+    label, colour = state_of(now)
+    with blocks.row(gap="xsmall"):
+        st.subheader(blocks.plain(now.name), anchor=False, width="stretch")
+        st.badge(label, color=colour)
+    failed = now.cells.get(CellState.FAILED, 0)
+    ended = f"{now.ended:,} of {now.total:,} asked" + (f", {failed:,} failed" if failed else "")
+    st.progress(now.ended / max(now.total, 1), ended)
+    so_far = "so far " if now.cells.get(CellState.ASKED) else ""
+    cap = "" if now.cap_nano_usd is None else f" of {format_money(now.cap_nano_usd)}"
+    st.caption(blocks.plain(f"Spent {so_far}{format_money(now.spent_nano_usd)}{cap}. {now.reason}".strip()))
+    _buttons(services, actor, now, failed)
+
+
+def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> None:
+    with blocks.row():
+        if now.at_work:
+            if st.button("Stop", icon=":material/stop_circle:"):
+                _do(lambda: services.experiments.stop(actor, now.id))
+            return
+        word = "Start experiment" if now.state is ExperimentState.READY else "Go on"
+        if now.ended < now.total and st.button(word, icon=":material/play_arrow:", type="primary"):
+            _do(lambda: services.experiments.start(actor, now.id))
+        if failed and st.button("Ask failed ones again", icon=":material/replay:"):
+            _do(lambda: services.experiments.start(actor, now.id, failed_again=True))
+        for form, mime in (("csv", "text/csv"), ("json", "application/json")):
+            st.download_button(
+                form.upper(),
+                data=lambda form=form: services.experiments.export(actor, now.id, form),  # type: ignore[misc]
+                file_name=f"experiment-{short_id(now.id)}.{form}",
+                mime=mime,
+                icon=":material/download:",
+                type="tertiary",
+            )
+        if st.button(":red[Delete]", icon=":material/delete:", type="tertiary"):
+            st.dialog(f"Delete {now.name}?")(_delete_dialog)(services, actor, now)
+
+
+def _standings(one: Experiment, standings: Sequence[CandidateStanding]) -> None:
+    import pandas as pd
+
+    kinds = [str(scorer["kind"]) for scorer in one.scorers]
+    records = []
+    for standing in standings:
+        record: dict[str, Any] = {"Candidate": name_of(one, standing.candidate) + (" ★" if standing.is_leader else "")}
+        record |= {SCORES[kind]: figure_text(kind, standing.scores[kind]) for kind in kinds}
+        if kinds:
+            record["Behind"] = "—" if standing.behind is None else figure_text(kinds[0], standing.behind, is_gap=True)
+        record |= {"Answers": standing.answers, "Failed": standing.failed}
+        record |= {
+            "Cost": format_money(standing.answer_cost_nano_usd),
+            "1,000 answers": format_money(standing.answer_cost_of_thousand),
+        }
+        record |= {"Judging": format_money(standing.judge_cost_nano_usd)} if "judge" in kinds else {}
+        records.append(record | {"Median time": format.duration(standing.median_ms)})
+    right = st.column_config.TextColumn
+    figures = ("Cost", "1,000 answers", "Judging", "Median time")
+    st.dataframe(
+        pd.DataFrame(records),
+        hide_index=True,
+        row_height=30,
+        column_config={name: right(alignment="right", help=_HELP.get(name)) for name in figures},
+    )
+    if kinds:
+        st.caption(
+            "In brackets 95 % intervals: Wilson's for shares, bootstrap for means and for *Behind*, the paired "
+            "difference to the leader (★) by the first score. Where it holds 0, the lead is not sure yet."
+        )
+
+
+def name_of(one: Experiment, candidate: int) -> str:
+    """A candidate with its number, which makes it unique."""
+    return f"{candidate + 1} · {one.candidates[candidate].name}"
+
+
+def figure_text(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
+    """`80.0 % (49.0 to 94.3)`, `0.62 (0.55 to 0.70)`, `−12.0 pp (−25.1 to 1.0)`; `—` where there is none."""
+    if figure.value is None:
+        return "—"
+    scale, digits = (100, 1) if kind in SHARES else (1, 2)
+    unit = (" pp" if is_gap else " %") if kind in SHARES else ""
+
+    def shown(value: float) -> str:
+        return f"{value * scale:.{digits}f}".replace("-", "−")
+
+    if figure.low is None or figure.high is None:
+        return shown(figure.value) + unit
+    return f"{shown(figure.value)}{unit} ({shown(figure.low)} to {shown(figure.high)})"
+
+
+def _promotion(services: Services, actor: Actor, one: Experiment, standings: Sequence[CandidateStanding]) -> None:
+    if one.at_work or not any(standing.answers for standing in standings):
+        return
+    leader = next((standing.candidate for standing in standings if standing.is_leader), 0)
+    locked = not actor.can(Permission.EDIT_CONFIGS)
+    with blocks.row(gap="xsmall"):
+        numbers = list(range(len(one.candidates)))
+        chosen = st.selectbox(
+            "Candidate",
+            numbers,
+            leader,
+            format_func=lambda n: name_of(one, n),
+            label_visibility="collapsed",
+            width=300,
+            key=f"promote-{one.id}",
+        )
+        candidate = one.candidates[chosen]
+        may_label = candidate.prompt is not None and not locked
+        if st.button("Make production", icon=":material/verified:", disabled=not may_label):
+            _do(lambda: services.experiments.promote(actor, one.id, chosen, "template"), "It is production now.")
+        if st.button("Make the app's default", icon=":material/star:", disabled=locked):
+            _do(lambda: services.experiments.promote(actor, one.id, chosen, "configuration"), "It is the default now.")
+
+
+def _answers(services: Services, actor: Actor, one: Experiment) -> None:
+    import pandas as pd
+
+    st.subheader("Answers", anchor=False)
+    count = one.total // len(one.candidates)
+    pages = -(-count // ROWS_PER_PAGE)
+    page = min(int(st.session_state.get(f"page-{one.id}", 1)), pages)
+    lines = services.experiments.lines(actor, one.id, (page - 1) * ROWS_PER_PAGE, ROWS_PER_PAGE)
+    records = [
+        {"Row": line.row + 1}
+        | {f"{name} ": line.inputs[name] for name in one.columns}
+        | {name_of(one, cell.candidate): _short(cell.answer, cell.error, cell.state) for cell in line.cells}
+        for line in lines
+    ]
+    event = st.dataframe(
+        pd.DataFrame(records),
+        hide_index=True,
+        row_height=30,
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [0] if lines else [], "columns": []}},
+        key=f"answers-{one.id}-{page}",
+        column_config={"Row": st.column_config.NumberColumn(width=60)},
+    )
+    if pages > 1:
+        st.pagination(pages, key=f"page-{one.id}")
+    rows = event.selection.rows
+    if rows and rows[0] < len(lines):
+        _side_by_side(one, lines[rows[0]])
+
+
+def _side_by_side(one: Experiment, line: Any) -> None:
+    inputs = " · ".join(f"**{blocks.plain(name)}** {blocks.plain(line.inputs[name][:300])}" for name in one.columns)
+    st.markdown(f"Row {line.row + 1}: {inputs}")
+    for start in range(0, len(line.cells), 3):
+        group = line.cells[start : start + 3]
+        columns = [st.container()] * len(group) if blocks.compact() else st.columns(len(group), gap="small")
+        for place, cell in zip(columns, group, strict=True):
+            with place.container(border=True):
+                st.caption(blocks.plain(name_of(one, cell.candidate)))
+                if cell.error:
+                    blocks.show_failure(cell.error)
+                elif cell.answer is not None:
+                    st.markdown(blocks.model_markdown(cell.answer))
+                else:
+                    st.caption("No answer yet." if cell.state is not CellState.DONE else "The answer was not kept.")
+                for kind, value in cell.scores.items():
+                    shown = "—" if value is None else f"{value:.2f}"
+                    note = f": {cell.notes[kind]}" if kind in cell.notes else ""
+                    st.caption(blocks.plain(f"{SCORES[kind]} {shown}{note}"))
+                cost, time = format_money(cell.answer_cost_nano_usd), format.duration(cell.execution_time_ms)
+                if cell.log_id is not None:
+                    st.page_link(
+                        session.page("activity"),
+                        label=blocks.plain(f"{cost}, {time}"),
+                        icon=":material/receipt_long:",
+                        query_params={"id": cell.log_id},
+                    )
+
+
+def _short(answer: str | None, error: str | None, state: CellState) -> str:
+    if error:
+        return f"✕ {error.partition('.')[0]}"
+    if answer is None:
+        return "…" if state is not CellState.DONE else "— not kept"
+    return answer[:200]
+
+
+def _delete_dialog(services: Services, actor: Actor, one: Experiment) -> None:
+    """What goes and what stays."""
+    st.markdown("Its table and scores go. Its calls and their cost stay in the ledger.")
+    with blocks.row():
+        if st.button("Keep experiment"):
+            st.rerun()
+        if st.button(":red[Delete experiment]"):
+            with blocks.errors_shown():
+                services.experiments.delete(actor, one.id)
+                st.query_params.pop("id", None)
+                st.rerun()
+
+
+def _do(action: Any, toast: str = "") -> None:
+    """Do something and redraw; an error is kept and drawn at the top of the redrawn page."""
+    try:
+        action()
+    except LLMManagerError as error:
+        st.session_state["experiment_error"] = error
+    else:
+        if toast:
+            st.toast(toast)
+    st.rerun()

@@ -1,0 +1,212 @@
+"""Collections: the cards, the form that makes one, the settings of one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor, Permission
+from lib.calls.grounding import MOST_COLLECTIONS
+from lib.knowledge.collections import Collection
+from lib.knowledge.documents.chunking import LEAST, MOST, Chunking, Strategy
+from lib.knowledge.settings import MOST_HITS, Mode, SearchSettings
+from lib.services import Services
+from lib.ui import blocks
+
+STRATEGIES = {
+    Strategy.RECURSIVE: "At the largest break that fits",
+    Strategy.HEADING: "By heading",
+    Strategy.SEMANTIC: "Where the meaning turns",
+    Strategy.FIXED: "By length",
+}
+MODES = {Mode.HYBRID: "Words and meaning", Mode.VECTOR: "Meaning", Mode.KEYWORD: "Words"}
+
+
+def choice(services: Services, actor: Actor, now: Sequence[str] = (), *, key: str | None = None) -> tuple[str, ...]:
+    """Ids of the collections whose passages go with each question; nothing to choose where there are none."""
+    known = {one.id: one.name for one in services.collections.list(actor)}
+    if not known and not now:
+        return ()
+    names = known | {one: "a collection that is gone" for one in now if one not in known}
+    return tuple(
+        st.multiselect(
+            "Passages from",
+            list(names),
+            list(now),
+            format_func=names.__getitem__,
+            placeholder="No collection",
+            max_selections=MOST_COLLECTIONS,
+            help="The passages of the knowledge base that fit a question best go with it; the answer names them.",
+            key=key,
+        )
+    )
+
+
+def cards(services: Services, actor: Actor) -> None:
+    """All that the actor may read."""
+    found = services.collections.list(actor)
+    if not found:
+        sentence = "A collection holds documents that are searched together: manuals, questions and answers, API pages."
+        with blocks.empty_state("menu_book", "No collections yet", sentence):
+            if actor.can(Permission.MANAGE_KNOWLEDGE_BASE) and st.button(
+                "New collection", icon=":material/add:", type="primary", key="first-collection"
+            ):
+                create_dialog(services, actor)
+        return
+    with st.grid(3, min_column_width=260, gap="small"):
+        for one in found:
+            _card(one, actor)
+
+
+def _card(one: Collection, actor: Actor) -> None:
+    with st.container(border=True, height="stretch"):
+        with blocks.row(gap="xsmall"):
+            st.subheader(blocks.plain(one.name), anchor=False, width="stretch")
+            if one.is_shared:
+                st.badge("Shared", icon=":material/group:", color="gray")
+            if one.failed:
+                st.badge(f"{one.failed} failed", icon=":material/error:", color="red")
+        st.caption(blocks.plain(one.description) or f"Embedded by {blocks.plain(one.embedding_model)}")
+        busy = one.documents - one.ready - one.failed
+        parts = [f"{one.documents:,} {'document' if one.documents == 1 else 'documents'}"]
+        parts += [f"{busy} being taken in"] * (busy > 0)
+        with blocks.row():
+            st.markdown(" · ".join(parts), width="stretch")
+            if st.button("Open", icon=":material/arrow_forward:", type="tertiary", key=f"open-{one.id}"):
+                st.query_params["id"] = one.id
+                st.rerun()
+
+
+@st.dialog("New collection")
+def create_dialog(services: Services, actor: Actor) -> None:
+    """Name, sharing, how it is cut and embedded."""
+    with st.form("new-collection", border=False):
+        name = st.text_input("Name", max_chars=120, placeholder="Product manual")
+        description = st.text_input("Description", placeholder="What it is about, for others")
+        shared = st.checkbox("Everybody who may use models reads it")
+        with st.expander("Passages and embeddings", icon=":material/tune:"):
+            chunking = chunking_inputs(Chunking(), "new")
+            model = embedding_input(services, actor, None, "new")
+        if st.form_submit_button("Make collection", type="primary"):
+            with blocks.errors_shown():
+                made = services.collections.create(
+                    actor,
+                    name,
+                    description=description,
+                    is_shared=shared,
+                    embedding_model=model,
+                    chunking=Chunking(**chunking),
+                )
+                st.query_params["id"] = made.id
+                st.rerun()
+
+
+def chunking_inputs(now: Chunking, key: str) -> dict[str, Any]:
+    """How texts are cut; values for `Chunking`, which are not judged yet."""
+    strategy = st.selectbox(
+        "Cut", list(STRATEGIES), list(STRATEGIES).index(now.strategy), STRATEGIES.__getitem__, key=f"{key}-strategy"
+    )
+    with blocks.row():
+        size = st.number_input("Characters of a passage", LEAST, MOST, now.size, 50, key=f"{key}-size")
+        overlap = st.number_input("Overlap", 0, MOST // 2, now.overlap, 10, key=f"{key}-overlap")
+    return {"strategy": strategy, "size": int(size), "overlap": int(overlap)}
+
+
+def embedding_input(services: Services, actor: Actor, now: str | None, key: str) -> str:
+    """The embedding model: the bundled one, or a provider's."""
+    from lib.knowledge.embedding import BUNDLED
+
+    known = [BUNDLED]
+    if actor.can(Permission.VIEW_CONFIGS):
+        known += [
+            f"{one.provider_name}/{one.model}"
+            for one in services.configurations.list(actor)
+            if "embeddings" in one.capabilities and one.is_active
+        ]
+    offered = list(dict.fromkeys([*([now] if now else []), *known]))
+    chosen: str | None = st.selectbox(
+        "Embedding model",
+        offered,
+        accept_new_options=True,
+        help="The bundled model knows English best and costs nothing. Others: provider/model.",
+        key=f"{key}-embedding",
+    )
+    return chosen or BUNDLED
+
+
+def settings(services: Services, actor: Actor, one: Collection) -> None:
+    """Name, sharing, the usual search; cutting and embedding anew; deletion."""
+    with st.form("collection-settings"):
+        name = st.text_input("Name", one.name, max_chars=120)
+        description = st.text_input("Description", one.description)
+        shared = st.checkbox("Everybody who may use models reads it", one.is_shared)
+        with blocks.row():
+            mode = st.selectbox("Search by", list(MODES), list(MODES).index(one.search.mode), MODES.__getitem__)
+            k = st.number_input("Passages", 1, MOST_HITS, one.search.k)
+        rerank = st.checkbox("Read the best ones against each other once more", one.search.rerank)
+        reranker = st.text_input(
+            "By the model",
+            one.search.reranker,
+            placeholder="None: offline",
+            help="provider/model: a server with /rerank, or what litellm re-ranks with. Each search is a call.",
+        )
+        if st.form_submit_button("Save settings"):
+            with blocks.errors_shown():
+                found = SearchSettings(mode, int(k), rerank, reranker.strip())
+                services.collections.update(
+                    actor, one.id, name=name, description=description, is_shared=shared, search=found
+                )
+                st.rerun()
+    with st.form("collection-index"):
+        st.subheader("Cut and embed anew", anchor=False)
+        st.caption("Each document goes on being found as it is until its new passages are ready.")
+        chunking = chunking_inputs(one.chunking, "again")
+        model = embedding_input(services, actor, one.embedding_model, "again")
+        with blocks.row():
+            sent = st.form_submit_button("Take everything in anew")
+            looks = st.form_submit_button("Preview", type="tertiary", help="How the newest document would be cut")
+        if looks:
+            _preview(services, actor, one, chunking, model)
+        if sent:
+            with blocks.errors_shown():
+                services.collections.reindex(
+                    actor,
+                    one.id,
+                    chunking=Chunking(**chunking),
+                    embedding_model=model if model != one.embedding_model else None,
+                )
+                st.toast("The documents are being taken in anew.")
+                st.rerun()
+    if st.button("Delete collection", icon=":material/delete:", type="tertiary"):
+        _delete_dialog(services, actor, one)
+
+
+def _preview(services: Services, actor: Actor, one: Collection, chunking: dict[str, Any], model: str) -> None:
+    from lib.ui.knowledge.document_table import preview_dialog
+
+    ready = [document for document in services.documents.list(actor, one.id) if document.serving_version]
+    if not ready:
+        st.caption("There is no document to cut yet.")
+        return
+    with blocks.errors_shown():
+        name = ready[0].source_name or ready[0].title
+        preview_dialog(
+            services, actor, name, services.documents.original(actor, ready[0].id), Chunking(**chunking), model
+        )
+
+
+@st.dialog("Delete this collection?")
+def _delete_dialog(services: Services, actor: Actor, one: Collection) -> None:
+    st.markdown(
+        f"**{blocks.plain(one.name)}** and its {one.documents:,} documents go for good. Calls that were made for it "
+        "stay in the log."
+    )
+    typed = st.text_input("Type its name to delete it")
+    with blocks.row():
+        if st.button("Keep collection"):
+            st.rerun()
+        if st.button(":red[Delete collection]", disabled=typed.strip() != one.name):
+            with blocks.errors_shown():
+                services.collections.delete(actor, one.id)
+                st.query_params.clear()
+                st.rerun()

@@ -1,0 +1,198 @@
+"""The documents of a collection: what is taken in and how far it is, adding, passages and their editing."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.errors import LLMManagerError
+from lib.knowledge.collections import Collection
+from lib.knowledge.documents.chunking import Chunking
+from lib.knowledge.documents.document_service import KINDS, TAKEN_IN, About, Chunk, Document
+from lib.services import Services
+from lib.ui import blocks, format
+
+_STATES = {
+    "queued": ("Waiting", "gray"),
+    "parsing": ("Reading", "blue"),
+    "embedding": ("Embedding", "blue"),
+    "ready": ("Ready", "green"),
+    "partial": ("Partly read", "orange"),
+    "failed": ("Failed", "red"),
+}
+_SHOWN, _PASSAGES = 50, 10
+_TYPES = ["pdf", "docx", "pptx", "xlsx", "html", "htm", "md", "csv", "tsv", "json", "txt", "log", "rst", "py", "js"]
+_TYPES += ["java", "go", "rs", "c", "cpp", "h", "php", "sql", "yaml", "yml", "toml", "xml"]
+
+
+def tab(services: Services, actor: Actor, one: Collection) -> None:
+    """Adding, then the list with its progress."""
+    if one.may_change:
+        with st.expander("Add documents", icon=":material/upload:", expanded=one.documents == 0):
+            _adding(services, actor, one)
+    every = 1.0 if any(d.state in ("queued", "parsing", "embedding") for d in _all(services, actor, one)) else None
+
+    @st.fragment(run_every=every)
+    def listed() -> None:
+        found = _all(services, actor, one)
+        busy = [d for d in found if d.state in ("queued", "parsing", "embedding")]
+        if every is not None and not busy:
+            blocks.redraw_page()
+        if not found:
+            with blocks.empty_state("description", "No documents yet", "Add files, paste text or name an address."):
+                pass
+            return
+        if busy:
+            failed = sum(d.state == "failed" for d in found)
+            done = len(found) - len(busy)
+            words = f"{done} of {len(found)} documents" + (f", {failed} failed" if failed else "")
+            st.progress(done / len(found), words)
+        for document in found[:_SHOWN]:
+            _line(services, actor, one, document)
+        if len(found) > _SHOWN:
+            st.caption(f"The {_SHOWN} newest of {len(found):,}. The search finds all.")
+
+    listed()
+
+
+def _all(services: Services, actor: Actor, one: Collection) -> Sequence[Document]:
+    return services.documents.list(actor, one.id)
+
+
+def _adding(services: Services, actor: Actor, one: Collection) -> None:
+    with blocks.row():
+        kind = st.selectbox("Kind", KINDS, format_func=lambda k: k.replace("_", " "), width=140, key="add-kind")
+        tags = st.multiselect("Tags", [], accept_new_options=True, placeholder="Any words", key="add-tags")
+    about = About(kind=kind, tags=tuple(tags))
+    files, pasted, address = st.tabs(["Files", "Text", "Address"])
+    with files, st.form("add-files", clear_on_submit=True, border=False):
+        given = st.file_uploader("Files", type=_TYPES, accept_multiple_files=True, label_visibility="collapsed")
+        with blocks.row():
+            adds = st.form_submit_button("Add files")
+            looks = st.form_submit_button("Preview", type="tertiary", help="How the first file would be cut")
+        if looks and given:
+            preview_dialog(services, actor, given[0].name, given[0].getvalue(), one.chunking, one.embedding_model)
+        if adds and given:
+            known = 0
+            for file in given:
+                with blocks.errors_shown():
+                    known += not services.documents.add(actor, one.id, file.name, file.getvalue(), about)[1]
+            if known:
+                st.toast(f"{known} of these files {'was' if known == 1 else 'were'} here already.")
+            st.rerun()
+    place = blocks.Fresh("document")
+    with pasted, st.form("add-text", border=False):
+        title = st.text_input("Title", max_chars=300, key=place("title"))
+        text = st.text_area("Text", height=160, key=place("text"))
+        if st.form_submit_button("Add text"):
+            with blocks.errors_shown():
+                services.documents.add_text(actor, one.id, title, text, about)
+                place.clear()
+                st.rerun()
+    with address, st.form("add-url", border=False):
+        url = st.text_input("Address", placeholder="https://example.com/manual.pdf", key=place("url"))
+        if st.form_submit_button("Fetch and add"):
+            with blocks.errors_shown(), st.spinner("Fetching…"):
+                services.documents.add_url(actor, one.id, url.strip(), about)
+                place.clear()
+                st.rerun()
+
+
+@st.dialog("Preview", width="large")
+def preview_dialog(
+    services: Services, actor: Actor, name: str, data: bytes, chunking: Chunking, embedding_model: str
+) -> None:
+    """The first passages of a file as they would be cut; what two share is marked in the second."""
+    with blocks.errors_shown(), st.spinner("Reading the file"):
+        text, pieces = services.documents.preview(actor, chunking, name, data, embedding_model)
+        st.markdown(f"**{blocks.plain(name)}** · {len(pieces):,} passages, {format.count(len(text))} characters")
+        end = 0
+        for number, piece in enumerate(pieces[:_PASSAGES], start=1):
+            shared = max(0, end - piece.start)
+            overlap = f", the first {shared} also in the one before" if shared else ""
+            st.caption(f"No. {number} · {piece.end - piece.start:,} characters{overlap}")
+            st.code(text[piece.start : piece.end], language=None, wrap_lines=True)
+            end = piece.end
+        if len(pieces) > _PASSAGES:
+            st.caption(f"{len(pieces) - _PASSAGES:,} more follow.")
+
+
+def _line(services: Services, actor: Actor, one: Collection, document: Document) -> None:
+    label, colour = _STATES[document.state]
+    with st.container(border=True):
+        with blocks.row(gap="xsmall"):
+            st.markdown(f"**{blocks.plain(document.title)}**", width="stretch")
+            label = document.state_in_words if document.note else label
+            if document.state == "embedding" and document.chunks_total:
+                label += f" {document.chunks_done}/{document.chunks_total}"
+            if document.serving_version and document.state not in TAKEN_IN:
+                st.badge(f"Version {document.serving_version} is found meanwhile", color="gray")
+            st.badge(label, color=colour)  # type: ignore[arg-type]
+        about = [document.kind.replace("_", " "), f"{document.size / 1024:,.0f} kB"]
+        about += [f"{document.chunks_total:,} passages"] if document.state in TAKEN_IN else []
+        about += [document.language] if document.language else []
+        about += [f"tags: {', '.join(document.tags)}"] if document.tags else []
+        st.caption(blocks.plain(" · ".join(about)))
+        if document.note:
+            st.caption(blocks.plain(document.note))
+        if document.error:
+            blocks.show_failure(document.error)
+        with blocks.row(gap="xsmall"):
+            view = {"type": "tertiary", "key": f"passages-{document.id}"}
+            if document.serving_version and st.button("Passages", icon=":material/segment:", **view):  # type: ignore[arg-type]
+                passages(services, actor, one, document)
+            again = {"type": "tertiary", "key": f"retry-{document.id}"}
+            may_retry = one.may_change and document.state == "failed"
+            if may_retry and st.button("Try again", icon=":material/replay:", **again):  # type: ignore[arg-type]
+                services.documents.retry(actor, document.id)
+                st.rerun()
+            if one.may_change:
+                with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"remove-{document.id}"):
+                    st.markdown("Its passages are found no more.")
+                    if st.button(":red[Delete document]", key=f"delete-{document.id}"):
+                        services.documents.delete(actor, document.id)
+                        st.rerun()
+
+
+@st.dialog("Passages", width="large")
+def passages(services: Services, actor: Actor, one: Collection, document: Document) -> None:
+    """A document as it was cut, page by page, and the editing of a passage."""
+    st.markdown(f"**{blocks.plain(document.title)}**")
+    try:
+        _, count = services.documents.chunks(actor, document.id, 0, 1)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        return
+    pages = max(1, -(-count // _PASSAGES))
+    page = st.pagination(pages, key=f"passages-page-{document.id}") if pages > 1 else 1
+    found, _ = services.documents.chunks(actor, document.id, (int(page or 1) - 1) * _PASSAGES, _PASSAGES)
+    for chunk in found:
+        st.caption(blocks.plain(place_of(chunk)))
+        if one.may_change and st.session_state.get("editing-passage") == chunk.id:
+            _editor(services, actor, chunk)
+        else:
+            st.code(chunk.text, language=None, wrap_lines=True)
+            if one.may_change and st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{chunk.id}"):
+                st.session_state["editing-passage"] = chunk.id
+                st.rerun(scope="fragment")
+
+
+def _editor(services: Services, actor: Actor, chunk: Chunk) -> None:
+    with st.form(f"edit-passage-{chunk.id}", border=False):
+        text = st.text_area("Text", chunk.text, height=220, label_visibility="collapsed")
+        if st.form_submit_button("Save passage"):
+            with blocks.errors_shown():
+                services.documents.edit_chunk(actor, chunk.id, text)
+                st.session_state.pop("editing-passage", None)
+                st.rerun(scope="fragment")
+
+
+def place_of(chunk: Chunk) -> str:
+    """`No. 12 · page 3 · Installing · characters 5,120 – 6,004`."""
+    parts = [f"No. {chunk.ordinal + 1}"]
+    if chunk.page_first:
+        same = chunk.page_first == chunk.page_last
+        parts.append(f"page {chunk.page_first}" if same else f"pages {chunk.page_first} – {chunk.page_last}")
+    parts += [chunk.heading] if chunk.heading else []
+    parts.append(f"characters {format.count(chunk.start)} – {format.count(chunk.end)}")
+    return " · ".join([*parts, *(["edited"] if chunk.is_edited else [])])

@@ -1,0 +1,218 @@
+"""The best way to cut and search a collection: the grid, what it will take, its trials as a chart, and applying one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.knowledge.collections import Collection
+from lib.knowledge.documents.chunking import LEAST, MOST, Strategy
+from lib.knowledge.evaluation.studies import Cell, Grid, Quote, State, Study, Trial
+from lib.knowledge.settings import MOST_HITS, Mode
+from lib.money import format_money
+from lib.services import Services
+from lib.ui import blocks, format
+from lib.ui.knowledge import evaluation_view
+from lib.ui.knowledge.collection_cards import MODES, STRATEGIES
+from lib.ui.statistics import chart_card
+
+_STATES = {
+    State.WAITING: ("Waiting", "gray"),
+    State.RUNNING: ("Running", "blue"),
+    State.STOPPED: ("Stopped", "orange"),
+    State.DONE: ("Done", "green"),
+    State.FAILED: ("Failed", "red"),
+}
+_RERANKS = {"Both": (True, False), "Yes": (True,), "No": (False,)}
+
+
+def tab(services: Services, actor: Actor, one: Collection) -> None:
+    """A new study, then those there are."""
+    sets = [found for found in services.question_sets.list(actor, one.id) if found.approved]
+    if not sets:
+        sentence = "The optimiser tries ways to cut and search, and judges each by your own questions."
+        with blocks.empty_state("tune", "It needs questions", sentence):
+            st.caption("Write some down under Evaluate.")
+        return
+    studies = services.optimiser.list(actor, one.id)
+    if one.may_change:
+        with st.expander("New study", icon=":material/add:", expanded=not studies):
+            _new(services, actor, one, evaluation_view.choose(services, actor, one, sets).id)
+    zone = services.preferences.report_zone(actor)
+    if studies:
+        names = {study.id: study for study in studies}
+        wanted: str = st.selectbox(
+            "Study",
+            list(names),
+            format_func=lambda key: (
+                f"{format.moment(names[key].created_at, zone).rpartition(':')[0]} · {len(names[key].trials)} trials · "
+                f"{_STATES[names[key].state][0].lower()}"
+            ),
+            width=360,
+            label_visibility="collapsed",
+            key=f"study-{one.id}",
+        )
+        _study(services, actor, one, wanted)
+
+
+def _new(services: Services, actor: Actor, one: Collection, set_id: str) -> None:
+    usual = Grid()
+    with st.grid(2, min_column_width=260, gap="small"):
+        strategies = st.multiselect("Cut", list(Strategy), list(usual.strategies), format_func=STRATEGIES.__getitem__)
+        sizes = _numbers("Characters of a passage", usual.sizes, [250, 500, 750, 1000, 1500, 2000, 3000], LEAST, MOST)
+        overlaps = _numbers("Overlap", usual.overlaps, [0, 50, 100, 150, 200, 300], 0, MOST // 2)
+        modes = st.multiselect("Search by", list(Mode), list(usual.modes), format_func=MODES.__getitem__)
+        ks = _numbers("Passages for an answer", usual.ks, [3, 4, 5, 8, 12, 16], 1, MOST_HITS)
+        rerank = st.segmented_control("Read the best ones once more", list(_RERANKS), default="Both", required=True)
+    metric = st.selectbox("Judged by", evaluation_view.FIGURES, 1, width=200)
+    grid = Grid(tuple(strategies), tuple(sizes), tuple(overlaps), tuple(modes), tuple(ks), _RERANKS[rerank or "Both"])
+    key = f"quote-{one.id}"
+    if st.button("What will it take?", icon=":material/request_quote:"):
+        with blocks.errors_shown(), st.spinner("Cutting the documents"):
+            st.session_state[key] = ((set_id, grid, metric), services.optimiser.quote(actor, set_id, grid))
+    asked, quote = st.session_state.get(key, (None, None))
+    if quote is None or asked != (set_id, grid, metric):
+        return
+    st.markdown(told(quote))
+    if st.button("Begin", type="primary", icon=":material/play_arrow:"):
+        with blocks.errors_shown():
+            services.optimiser.begin(actor, set_id, grid, metric)
+            st.session_state.pop(key)
+            st.toast("The study runs on the server; you may leave this page.")
+            st.rerun()
+
+
+def _numbers(label: str, now: Sequence[int], offered: Sequence[int], least: int, most: int) -> list[int]:
+    given = st.multiselect(label, [str(n) for n in offered], [str(n) for n in now], accept_new_options=True)
+    return [int(text) for text in given if text.isdecimal() and least <= int(text) <= most]
+
+
+def told(quote: Quote) -> str:
+    """What a study will take, in words."""
+    time = "in a time that is not known yet" if quote.seconds is None else f"in about {_minutes(quote.seconds)}"
+    cost = "at a price nobody knows" if quote.cost_nano_usd is None else f"for {format_money(quote.cost_nano_usd)}"
+    cost = "for nothing" if quote.cost_nano_usd == 0 else cost.replace("$", "\\$")
+    return (
+        f"**{quote.trials} trials** in {quote.ways_to_cut} ways to cut, {quote.questions} questions each. "
+        f"{quote.texts_to_embed:,} texts are to be embedded (about {quote.tokens_to_embed:,} tokens), {time}, {cost}."
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return "a few seconds" if seconds < 10 else format.duration(seconds * 1000)
+
+
+def _study(services: Services, actor: Actor, one: Collection, study_id: str) -> None:
+    going = services.optimiser.get(actor, study_id).state in (State.WAITING, State.RUNNING)
+
+    @st.fragment(run_every=1.5 if going else None)
+    def shown() -> None:
+        study = services.optimiser.get(actor, study_id)
+        if going and study.state not in (State.WAITING, State.RUNNING):
+            blocks.redraw_page()
+        with blocks.row():
+            label, colour = _STATES[study.state]
+            st.badge(label, color=colour)  # type: ignore[arg-type]
+            st.caption(f"{study.done} of {len(study.trials)} trials, judged by {study.metric}", width="stretch")
+            if one.may_change and going and st.button("Stop", icon=":material/stop_circle:"):
+                services.optimiser.stop(actor, study_id)
+                st.rerun()
+        if going:
+            st.progress(study.done / len(study.trials), "It goes on when you leave.")
+        if study.error:
+            blocks.show_failure(study.error)
+        if study.done:
+            _trials(study)
+            if one.may_change and not going:
+                _apply(services, actor, study)
+
+    shown()
+
+
+def _trials(study: Study) -> None:
+    import pandas as pd
+
+    from lib.statistics.charts import retrieval_charts
+
+    tried = [trial for trial in study.trials if trial.result is not None]
+    lines = [_line(trial, study.metric) for trial in tried]
+    frame = pd.DataFrame(lines)
+    chart_card.show(
+        retrieval_charts.quality,
+        frame[["tokens", "value", "low", "high", "kind", "label", "is_best"]],
+        study.metric,
+        key=f"study-chart-{study.id}-{study.done}",
+        alt=f"Trials by the tokens that an answer reads and by {study.metric}",
+    )
+    st.dataframe(
+        frame.assign(kind=frame.kind.where(frame.kind != "Other")).drop(columns=["is_best", "label"]),
+        hide_index=True,
+        row_height=30,
+        placeholder="—",
+        key=f"trials-{study.id}",
+        column_config={
+            "trial": st.column_config.NumberColumn("No.", width=50),
+            "value": st.column_config.NumberColumn(study.metric, format="%.3f"),
+            "low": st.column_config.NumberColumn("Low", format="%.3f"),
+            "high": st.column_config.NumberColumn("High", format="%.3f"),
+            "tokens": st.column_config.NumberColumn("Tokens", format="localized"),
+            "p": st.column_config.NumberColumn("p", format="%.3f", help="How likely chance alone differs as much."),
+            "better": st.column_config.NumberColumn("Against now", format="%+.3f"),
+            "cut": "Cut", "size": "Size", "overlap": "Overlap", "mode": "Search", "k": "Passages",
+            "kind": st.column_config.TextColumn("", width=124),
+            "rerank": "Once more",
+        },
+    )  # fmt: skip
+
+
+def _line(trial: Trial, metric: str) -> dict[str, Any]:
+    assert trial.result is not None  # noqa: S101 (only those that were tried)
+    cell, found = trial.cell, trial.result
+    kind = "Now" if trial.is_current else "Best for its cost" if trial.is_best_for_its_cost else "Other"
+    against = trial.against_current if not trial.is_current else None
+    return {
+        "trial": trial.ordinal,
+        "value": found.figure.value,
+        "low": found.figure.low,
+        "high": found.figure.high,
+        "tokens": round(found.context_tokens),
+        "better": against.value if against else None,
+        "p": against.p if against else None,
+        "kind": kind,
+        "cut": STRATEGIES[cell.chunking.strategy],
+        "size": cell.chunking.size,
+        "overlap": cell.chunking.overlap,
+        "mode": MODES[cell.search.mode],
+        "k": cell.search.k,
+        "rerank": cell.search.rerank,
+        "is_best": trial.is_best_for_its_cost,
+        "label": f"{named(cell)}: {metric} {found.figure.value:.3f}, {round(found.context_tokens):,} tokens",
+    }
+
+
+def named(cell: Cell) -> str:
+    """`By heading, 1000/150 · Words and meaning, 8, once more`."""
+    cut, search = cell.chunking, cell.search
+    again = ", once more" if search.rerank else ""
+    return f"{STRATEGIES[cut.strategy]}, {cut.size}/{cut.overlap} · {MODES[search.mode]}, {search.k}{again}"
+
+
+def _apply(services: Services, actor: Actor, study: Study) -> None:
+    tried = {trial.ordinal: trial for trial in study.trials if trial.result is not None and not trial.is_current}
+    now = next((trial for trial in study.trials if trial.is_current), None)
+    if not tried:
+        return
+    with blocks.row(vertical_alignment="bottom"):
+        wanted: int = st.selectbox(
+            "Trial", list(tried), format_func=lambda number: f"No. {number} · {named(tried[number].cell)}", width=460
+        )
+        cuts = now is None or tried[wanted].cell.chunking != now.cell.chunking
+        with st.popover("Apply", icon=":material/published_with_changes:", type="primary"):
+            after = "Every document is cut and embedded anew, and found as it is until then." if cuts else ""
+            st.markdown(f"The collection is searched like this from now on. {after}".strip())
+            if st.button("Apply to the collection"):
+                with blocks.errors_shown():
+                    services.optimiser.apply(actor, study.id, wanted)
+                    st.toast("Applied." if not cuts else "Applied; the documents are being taken in anew.")
+                    st.rerun()

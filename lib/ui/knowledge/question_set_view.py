@@ -1,0 +1,146 @@
+"""The questions of a set: written down, imported, proposed by a model, approved and taken out."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from lib.access.permissions import Actor, Permission
+from lib.errors import InvalidInput
+from lib.files.text import decode_text
+from lib.knowledge.collections import Collection
+from lib.knowledge.documents.document_service import Document
+from lib.knowledge.evaluation.question_sets import QuestionSet
+from lib.knowledge.evaluation.questions import Judgement, Question
+from lib.services import Services
+from lib.ui import blocks
+
+_SHOWN = 500
+_IMPORTED = "questions_imported"
+
+
+def listed(services: Services, actor: Actor, one: Collection, chosen: QuestionSet) -> None:
+    """A set's questions, and for who may change the collection the ways to more."""
+    documents = services.documents.list(actor, one.id)
+    titles = {document.id: document.title for document in documents}
+    found = services.question_sets.questions(actor, chosen.id)
+    waiting = f", {chosen.proposed} to approve" if chosen.proposed else ""
+    with st.expander(f"Questions · {chosen.approved}{waiting}", icon=":material/quiz:", expanded=not chosen.approved):
+        if one.may_change:
+            _more(services, actor, chosen, documents)
+        if not found:
+            st.caption("None yet. Write some down, import them, or let a model propose them.")
+            return
+        picked = _table(found, titles)
+        if one.may_change:
+            _acts(services, actor, chosen, found, picked)
+
+
+def _table(found: Sequence[Question], titles: dict[str, str]) -> list[Question]:
+    shown = sorted(found, key=lambda question: question.is_approved)[:_SHOWN]
+    state = st.dataframe(
+        [
+            {
+                "question": question.text,
+                "answer": ", ".join(titles.get(one.document_id, "—") for one in question.judgements if one.grade > 0),
+                "passage": next((one.quote for one in question.judgements if one.quote), None),
+                "source": question.source.value,
+                "state": "counts" if question.is_approved else "to approve",
+            }
+            for question in shown
+        ],
+        hide_index=True,
+        row_height=30,
+        placeholder="—",
+        on_select="rerun",
+        selection_mode="multi-row",
+        key="questions",
+        column_config={
+            "question": st.column_config.TextColumn("Question", width="large"),
+            "answer": "Answered by",
+            "passage": "Passage",
+            "source": "Source",
+            "state": "State",
+        },
+    )
+    if len(found) > _SHOWN:
+        st.caption(f"{_SHOWN} of {len(found):,}, those to approve first.")
+    return [shown[row] for row in state.selection.rows]
+
+
+def _acts(
+    services: Services, actor: Actor, chosen: QuestionSet, found: Sequence[Question], picked: Sequence[Question]
+) -> None:
+    proposed = [one.id for one in picked or found if not one.is_approved]
+    with blocks.row():
+        which = "these" if picked else "all"
+        if proposed and st.button(f"Approve {which} {len(proposed)}", icon=":material/check:"):
+            with blocks.errors_shown():
+                services.question_sets.approve(actor, chosen.id, proposed)
+                st.rerun()
+        if picked:
+            with st.popover(f"Remove {len(picked)}", icon=":material/delete:", type="tertiary"):
+                st.markdown("They leave the set. Earlier evaluations keep their figures.")
+                if st.button(":red[Remove questions]"):
+                    services.question_sets.remove(actor, chosen.id, [one.id for one in picked])
+                    st.rerun()
+
+
+def _more(services: Services, actor: Actor, chosen: QuestionSet, documents: Sequence[Document]) -> None:
+    typed, imported, proposed = st.tabs(["Write", "Import", "Propose"])
+    place = blocks.Fresh("question")
+    with typed, st.form("add-question", border=False):
+        text = st.text_input("Question", max_chars=4_000, key=place("text"))
+        names = {document.id: document.title for document in documents}
+        answers = st.multiselect(
+            "Answered by", list(names), format_func=names.__getitem__, placeholder="Documents", key=place("answers")
+        )
+        whole = "Its words, as they stand in the document; empty: the document as a whole."
+        quote = st.text_area("Passage", height=80, help=whole, key=place("quote"))
+        if st.form_submit_button("Add question"):
+            with blocks.errors_shown():
+                judged = _judged(services, actor, answers, quote)
+                services.question_sets.add(actor, chosen.id, text, judged)
+                place.clear()
+                st.rerun()
+    with imported:
+        if (words := st.session_state.pop(_IMPORTED, None)) is not None:
+            st.success(words, icon=":material/check:")
+        file = st.file_uploader("CSV with question, document (its name or id) and, if you want, grade", type="csv")
+        if file is not None and st.button("Import questions", icon=":material/upload:"):
+            from lib.knowledge.evaluation.corpus import read_csv
+
+            with blocks.errors_shown():
+                done = services.question_sets.import_asked(actor, chosen.id, read_csv(decode_text(file.getvalue())))
+                st.session_state[_IMPORTED] = _import_words(done.added, done.left_out, done.unknown_documents)
+                st.rerun()  # what stands above counts them, too
+    with proposed, blocks.row():
+        count = st.number_input("Questions", 1, 100, 10, width=120)
+        may_see = actor.can(Permission.VIEW_CONFIGS)
+        ready = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None] if may_see else []
+        slugs = [one.slug for one in ready]
+        slug = st.selectbox("Written by", slugs, width=220) if slugs else None
+        if st.button("Propose", icon=":material/auto_awesome:"):
+            note = blocks.progress("passages read")
+            with blocks.errors_shown():
+                made = services.proposals.propose(actor, chosen.id, int(count), configuration=slug, note=note)
+                st.toast(f"{len(made)} questions wait for your approval.")
+                st.rerun()
+
+
+def _judged(services: Services, actor: Actor, answers: Sequence[str], quote: str) -> list[Judgement]:
+    quote = quote.strip()
+    if not quote:
+        return [Judgement(document) for document in answers]
+    for document in answers:
+        start = services.documents.text(actor, document).find(quote)
+        if start >= 0:
+            return [Judgement(document, 1, start, start + len(quote))]
+    raise InvalidInput("The passage is in none of these documents.", "", "Copy its words as they stand.", "passage")
+
+
+def _import_words(added: int, left_out: int, unknown: Sequence[str]) -> str:
+    words = f"{added} {'question was' if added == 1 else 'questions were'} taken in."
+    if left_out:
+        names = ", ".join(blocks.plain(name) for name in unknown[:5])
+        words += f" {left_out} were left out: the collection has no {names}{' …' if len(unknown) > 5 else ''}."
+    return words

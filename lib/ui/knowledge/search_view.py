@@ -1,0 +1,128 @@
+"""Searching a collection: the passages left, each with why it was found; the opened one right, in its text or page."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.errors import LLMManagerError
+from lib.knowledge.collections import Collection
+from lib.knowledge.documents.document_service import KINDS
+from lib.knowledge.search import Hit, Only
+from lib.knowledge.settings import MOST_HITS, SearchSettings
+from lib.services import Services
+from lib.ui import blocks
+from lib.ui.knowledge.collection_cards import MODES
+
+_AROUND = 700
+
+
+def controls(one: Collection, key: str) -> tuple[SearchSettings, Only]:
+    """How it is searched, and among which documents."""
+    with st.popover("How", icon=":material/tune:", key=f"{key}-how"):
+        mode = st.selectbox("By", list(MODES), list(MODES).index(one.search.mode), MODES.__getitem__, key=f"{key}-mode")
+        k = st.number_input("Passages", 1, MOST_HITS, one.search.k, key=f"{key}-k")
+        rerank = st.checkbox("Read the best ones once more", one.search.rerank, key=f"{key}-rerank")
+        kinds = st.multiselect("Kind of document", KINDS, format_func=lambda n: n.replace("_", " "), key=f"{key}-kinds")
+        tags = st.multiselect("With a tag of", [], accept_new_options=True, key=f"{key}-tags")
+        days = st.date_input("Dated", [], key=f"{key}-days")
+    since, until = days if isinstance(days, tuple) and len(days) == 2 else (None, None)
+    return replace(one.search, mode=mode, k=int(k), rerank=rerank), Only((), tuple(kinds), tuple(tags), since, until)
+
+
+def tab(services: Services, actor: Actor, one: Collection) -> None:
+    """The question, the passages, the opened one."""
+    with blocks.row():
+        question = st.text_input(
+            "Question",
+            st.query_params.get("q", ""),
+            placeholder="What do you want to find?",
+            icon=":material/search:",
+            label_visibility="collapsed",
+            key="knowledge-question",
+        )
+        settings, only = controls(one, "search")
+    if not question:
+        with blocks.empty_state("search", "Ask something", "Words and meaning are searched together, in any language."):
+            pass
+        return
+    if st.query_params.get("q") != question:
+        st.query_params["q"] = question
+    try:
+        with st.spinner("Searching…", show_time=False):
+            found = services.passages.search(actor, one.id, question, settings, only)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        return
+    st.caption(
+        f"{len(found.hits)} of {found.passages:,} passages · {found.took_ms:,} ms · "
+        f"{blocks.plain(found.language or 'language not recognised')}"
+    )
+    if found.failure:
+        st.caption(blocks.plain(f"Not read by the model: {found.failure}"))
+    if not found.hits:
+        st.caption("Nothing was found. Fewer or other words may help.")
+        return
+    left, right = (st.container(), st.container()) if blocks.compact() else st.columns([1, 1.15], gap="small")
+    opened = st.session_state.get("opened-passage")
+    if opened not in {hit.chunk_id for hit in found.hits}:
+        opened = found.hits[0].chunk_id
+    with left:
+        for number, hit in enumerate(found.hits, start=1):
+            card(number, hit, opened == hit.chunk_id)
+    with right.container(border=True):
+        passage(services, actor, next(hit for hit in found.hits if hit.chunk_id == opened))
+
+
+def card(number: int, hit: Hit, is_open: bool) -> None:
+    """A passage that was found, and why."""
+    with st.container(border=True, gap="xsmall"):
+        with blocks.row(gap="xsmall"):
+            st.markdown(f"**{number}** {blocks.plain(hit.title)}", width="stretch")
+            icon = ":material/visibility:" if is_open else ":material/arrow_forward:"
+            if st.button("", icon=icon, type="tertiary", help="Show the passage", key=f"hit-{hit.chunk_id}"):
+                st.session_state["opened-passage"] = hit.chunk_id
+                st.rerun()
+        st.text(" ".join(hit.text.split())[:240] + ("…" if len(hit.text) > 240 else ""))
+        st.caption(why(hit))
+
+
+def why(hit: Hit) -> str:
+    """`meaning 1st (0.71) · words 3rd (12.4) · score 4.63`."""
+
+    def leg(name: str, rank: int | None, score: float | None) -> str:
+        return f"{name} —" if rank is None or score is None else f"{name} no. {rank:,} ({score:.2f})"
+
+    parts = [leg("meaning", hit.vector_rank, hit.vector_score), leg("words", hit.keyword_rank, hit.keyword_score)]
+    read = [f"read by the model: {hit.relevance:.3f}"] if hit.relevance is not None else []
+    return " · ".join([*parts, f"score {hit.score:.2f}", *read])
+
+
+def passage(services: Services, actor: Actor, hit: Hit) -> None:
+    """The passage in its place: marked on the page of a PDF, or between its neighbours."""
+    place = [f"page {hit.page_first}"] if hit.page_first else []
+    st.subheader(blocks.plain(hit.title), anchor=False)
+    st.caption(
+        blocks.plain(" · ".join([*place, *([hit.heading] if hit.heading else []), f"passage {hit.ordinal + 1}"]))
+    )
+    try:
+        picture = services.documents.page_image(actor, hit.chunk_id) if hit.page_first else None
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        picture = None
+    if picture is not None:
+        st.image(picture, width="stretch")
+        with st.expander("As text", icon=":material/article:"):
+            st.code(hit.text, language=None, wrap_lines=True)
+        return
+    if hit.before:
+        st.text("… " + hit.before[-_AROUND:])
+    st.code(hit.text, language=None, wrap_lines=True)
+    if hit.after:
+        st.text(hit.after[:_AROUND] + " …")
+
+
+def of_number(sources: Sequence[Hit], number: int) -> Hit | None:
+    """The source of a citation."""
+    return sources[number - 1] if 1 <= number <= len(sources) else None

@@ -1,0 +1,235 @@
+"""The playground's pane: the answer while it grows, its figures, its monitor and the list of recent runs."""
+
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.calls.live import CallView
+from lib.calls.request import text_of
+from lib.clock import short_id
+from lib.configs.configurations import Configuration
+from lib.errors import LLMManagerError
+from lib.knowledge.quoting import Source, taken_apart
+from lib.money import format_cost, format_sum
+from lib.providers.parameters import Parameter, not_offered, offered
+from lib.services import Services
+from lib.ui import blocks, format, session
+from lib.ui.knowledge import citations
+
+ANSWER_HEIGHT = 338
+REDRAW_S = 0.3
+RUNS_PER_PAGE = 8
+LONGEST_ARGUMENTS = 20_000  # characters shown
+
+
+def parameter_inputs(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
+    """Controls for what the model takes; the values that differ from the configuration's."""
+    for parameter in offered(configuration.provider_kind):
+        default = configuration.parameters.get(parameter.name)
+        _number(parameter, default, key=f"{prefix}{configuration.id}-{parameter.name}")
+    missing = ", ".join(parameter.name for parameter in not_offered(configuration.provider_kind))
+    if missing:
+        st.caption(f"Not offered by this model: {blocks.plain(missing)}.")
+    return chosen_parameters(configuration, prefix)
+
+
+def chosen_parameters(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
+    """What those controls are set to, where it differs from the configuration's; also before they are drawn."""
+    chosen: dict[str, Any] = {}
+    for parameter in offered(configuration.provider_kind):
+        default = configuration.parameters.get(parameter.name)
+        value = st.session_state.get(f"{prefix}{configuration.id}-{parameter.name}", default)
+        if value != default:
+            chosen[parameter.name] = value
+    return chosen
+
+
+def _number(parameter: Parameter, default: Any, key: str) -> float | int | None:
+    whole = parameter.step == 1
+    cast = int if whole else float
+    return st.number_input(
+        parameter.label,
+        min_value=cast(parameter.low),
+        max_value=cast(parameter.high),
+        value=None if default is None else cast(default),
+        step=cast(parameter.step),
+        placeholder="The provider's default",
+        help=parameter.help,
+        key=key,
+    )
+
+
+def pane(services: Services, actor: Actor, call_id: str, height: int | str = ANSWER_HEIGHT) -> None:
+    """A run, redrawn while it streams; the whole page is drawn once more when it ends."""
+    try:
+        view = services.calls.view(actor, call_id)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        return
+    question(view)
+
+    @st.fragment(run_every=REDRAW_S if view.running else None)
+    def growing() -> None:
+        now = services.calls.view(actor, call_id)
+        answer(now, height)
+        with blocks.row():
+            if now.running and st.button("Stop", icon=":material/stop_circle:", key="stop"):
+                services.calls.stop(actor, now.call_id)
+            log_link(now)
+        if view.running and not now.running:
+            blocks.redraw_page()
+
+    with st.container(border=True):
+        growing()
+
+
+def question(view: CallView) -> None:
+    """The prompt as it was sent."""
+    asked = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    quoted = taken_apart(asked[-1] if asked else "— the prompt was not kept")
+    with st.chat_message("user", avatar=":material/person:"):
+        st.text(quoted.question)
+
+
+def sources(view: CallView) -> tuple[Source, ...]:
+    """The passages that went with the question."""
+    asked = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    return taken_apart(asked[-1]).sources if asked else ()
+
+
+def answer(
+    view: CallView,
+    height: Any,
+    *,
+    badges: Sequence[tuple[str, str]] = (),
+    is_hidden: bool = False,
+    is_narrow: bool = False,
+) -> None:
+    """Model and state, the text, the figures; `is_hidden` leaves out whatever tells who wrote it."""
+    with blocks.row(gap="xsmall"):
+        if not is_hidden:
+            model = f"{blocks.plain(view.provider)} · {blocks.plain(view.served_model or view.model)}"
+            st.caption(model, width="content")
+        _state_badge(view)
+        for label, icon in badges:
+            st.badge(label, icon=icon, color="gray")
+        if view.finish_reason == "length":
+            st.badge("Cut at max output tokens", icon=":material/content_cut:", color="orange")
+        if view.attempt > 1 and not is_hidden:
+            st.badge(f"Attempt {view.attempt}", icon=":material/replay:", color="orange")
+    if view.error_message:
+        show = "It failed." if is_hidden else view.error_message
+        blocks.show_failure(show)
+    with st.container(height=height, border=False, autoscroll=True):
+        if view.reasoning:
+            with st.expander("Reasoning", icon=":material/psychology:"):
+                st.text(view.reasoning)
+        if view.text:
+            if view.running:
+                st.markdown(blocks.model_markdown(growing_markdown(view.text)))
+            else:
+                citations.answer(view.text, sources(view))
+        elif view.running:
+            st.skeleton(height=72)
+        elif not view.error_message and not view.tool_calls:
+            st.caption("No text arrived.")
+        for call in view.tool_calls:
+            st.caption(blocks.plain(f"Asks for {call['name']}"))
+            st.code(call["arguments"][:LONGEST_ARGUMENTS], language="json", wrap_lines=True)
+    if not is_hidden:
+        stat_bar(view, is_narrow=is_narrow)
+
+
+def log_link(view: CallView) -> None:
+    """To the row in the ledger."""
+    st.page_link(
+        session.page("activity"),
+        label=f"Log {short_id(view.log_id)}",
+        icon=":material/receipt_long:",
+        query_params={"id": view.log_id},
+        disabled=view.running,
+    )
+
+
+def _state_badge(view: CallView) -> None:
+    if view.running:
+        st.badge("Streaming", icon=":material/graphic_eq:", color="blue")
+    else:
+        st.badge(format.STATUS_GLYPHS[view.status], color=format.STATUS_COLOURS[view.status])  # type: ignore[arg-type]
+
+
+def growing_markdown(text: str) -> str:
+    """A partial answer that renders well: an open code block is closed behind the cursor."""
+    return text + (" ▍\n```" if text.count("```") % 2 else " ▍")
+
+
+def stat_bar(view: CallView, *, is_narrow: bool = False) -> None:
+    """Tokens, chunks, first token, speed, time, cost; `≈` marks an estimate. Without chunks where it is narrow."""
+    sign = "≈ " if view.usage_source == "estimated" else ""
+    tokens = "—"
+    if view.prompt_tokens is not None and view.completion_tokens is not None:
+        tokens = f"{sign}{format.count(view.prompt_tokens)} → {format.count(view.completion_tokens)}"
+    blocks.facts(
+        [
+            ("Tokens", tokens),
+            *([] if is_narrow else [("Chunks", format.count(view.chunks))]),
+            ("First token", format.duration(view.first_token_ms) if view.first_token_ms else ":gray[— none yet]"),
+            ("Speed", format.speed(view.tokens_per_second)),
+            ("Time", format.duration(view.execution_time_ms)),
+            ("Cost", cost_text(view)),
+        ],
+        columns=5 if is_narrow else 6,
+    )
+    parts = [(view.cache_read_tokens, "of the prompt from the cache"), (view.reasoning_tokens, "spent on reasoning")]
+    if told := [f"{sign}{format.count(tokens)} {what}" for tokens, what in parts if tokens]:
+        st.caption(f"Tokens: {', '.join(told)}.")
+
+
+def cost_text(view: CallView) -> str:
+    """The cost as Markdown, with the reason where there is no figure."""
+    if view.usage_source == "none" and not view.running:
+        return ":gray[— not charged]"
+    if view.cost_nano_usd is None:
+        return ":gray[— no price known]"
+    return blocks.plain(format_cost(view.cost_nano_usd, view.cost_status))
+
+
+def monitor(view: CallView) -> None:
+    """The last hundred events of a call that ran in this process."""
+    with st.expander("Monitor", icon=":material/monitoring:"):
+        if not view.events:
+            st.caption("Events are kept for ten minutes after a call. The log row has the outcome.")
+            return
+        st.code("\n".join(f"{e.at_ms:>7} ms  {e.name:<12} {e.detail}" for e in view.events), language=None)
+
+
+def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str | None) -> None:
+    """The actor's own runs, newest first, a page at a time; each opens by its address."""
+    st.subheader("Recent runs", anchor=False)
+    page = st.session_state.get("runs_page", 1)
+    runs, more = services.playground.recent(actor, page, RUNS_PER_PAGE)
+    if not runs:
+        st.caption("Your runs will stand here, each with its cost. They are kept when you leave the page.")
+    for run in runs:
+        with st.container(gap=None):
+            first_line = (taken_apart(run.prompt_text).question.strip() or "— the prompt was not kept").splitlines()[0]
+            label = blocks.plain(first_line if len(first_line) <= 40 else first_line[:39] + "…")
+            icon = ":material/radio_button_checked:" if run.id == current else ":material/chat_bubble:"
+            if st.button(label, key=f"run-{run.id}", type="tertiary", icon=icon):
+                st.query_params["run"] = run.id
+                st.rerun()
+            started = format.moment(run.created_at, zone).rpartition(":")[0]
+            panes = "1 pane" if run.panes == 1 else f"{run.panes} panes"
+            cost = format_sum(run.cost_nano_usd, run.partly_known)
+            st.caption(" · ".join(blocks.plain(part) for part in (started, panes, cost)))
+    if page > 1 or more:
+        with blocks.row():
+            if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
+                st.session_state["runs_page"] = page - 1
+                st.rerun()
+            if st.button("Older", type="tertiary", disabled=not more, icon=":material/chevron_right:"):
+                st.session_state["runs_page"] = page + 1
+                st.rerun()

@@ -1,0 +1,180 @@
+"""The playground's panes: what each is set to, and its answer while it grows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.access.preferences import PLAYGROUND_CONFIGURATION
+from lib.configs.configuration import Configuration
+from lib.errors import LLMManagerError
+from lib.playground.question import PlaygroundQuestion
+from lib.playground.run import MOST_PANES, Pane, Run
+from lib.services import Services
+from lib.ui import blocks
+from lib.ui.activity import inspector
+from lib.ui.configurations import overrides
+from lib.ui.playground import answer_pane, comparison
+
+COUNT = "panes"
+_AGAIN = ":material/replay:"
+_REQUEST = ":material/data_object:"
+_OPENED = "playground-opened"
+
+
+def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration], run: Run | None) -> None:
+    """Before anything is drawn: the panes as the address has them, which is as the opened run was asked."""
+    state = st.session_state
+    opened = run.id if run is not None else st.query_params.get("config", "")
+    if not ready or (state.get(_OPENED) == opened and COUNT in state):
+        return
+    state[_OPENED] = opened
+    wanted = [pane.slug for pane in run.panes] if run is not None else opened.split(",") if opened else []
+    if run is None:
+        wanted = [slug for slug in wanted if slug in ready]
+        if not wanted and COUNT in state:
+            return  # a new run goes on with the panes as they are
+    if not wanted:
+        kept = services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None)
+        default = next((c.slug for c in ready.values() if c.is_global_default), next(iter(ready)))
+        wanted = [kept if kept in ready else default]
+    wanted = wanted[: 2 if blocks.compact() else MOST_PANES]
+    state[COUNT] = len(wanted)
+    for position, slug in enumerate(wanted):
+        if slug in ready:  # else `chosen` finds another for what is asked next
+            state[_key(position)] = slug
+            if run is not None:
+                _settle_system(run, ready[slug], position)
+
+
+def _settle_system(run: Run, configuration: Configuration, position: int) -> None:
+    """The system prompt as the pane was asked, where nothing else on the page says the same."""
+    asked, alone = run.panes[position].system_prompt, len(run.panes) == 1
+    common = system_key(configuration.slug if alone else None)
+    if alone:
+        st.session_state[common] = asked
+    elif asked not in (configuration.system_prompt, st.session_state.get(common, "")):
+        st.session_state[_system(position)] = asked
+
+
+def system_key(alone: str | None) -> str:
+    """The key of the field that holds for all panes, or for the only one."""
+    return f"system-{alone or 'all'}"
+
+
+def system_of(position: int) -> str | None:
+    """A pane's own system prompt; None without one."""
+    return st.session_state.get(_system(position)) or None
+
+
+def _system(position: int) -> str:
+    return f"{position}-system"
+
+
+def chosen(slugs: list[str], count: int) -> list[str]:
+    """The configuration of each pane; a new pane begins with one that no other has."""
+    found: list[str] = []
+    for position in range(count):
+        slug = st.session_state.get(_key(position))
+        if slug not in slugs:
+            slug = next((other for other in slugs if other not in found), slugs[0])
+            st.session_state[_key(position)] = slug
+        found.append(slug)
+    return found
+
+
+def controls(services: Services, actor: Actor, ready: Mapping[str, Configuration], position: int, count: int) -> None:
+    """The choice of a pane's configuration and its parameters."""
+    with blocks.row(gap="xsmall"):
+        slug = st.selectbox(
+            "Configuration",
+            list(ready),
+            format_func=lambda s: f"{s} · {ready[s].provider_name} · {ready[s].model}" if count < 3 else s,
+            label_visibility="collapsed",
+            key=_key(position),
+        )
+        configuration = ready[slug]
+        with st.popover("", icon=":material/tune:", help="System prompt and parameters"):
+            if count > 1:
+                st.text_area("System prompt", height=90, placeholder="As for all panes", key=_system(position))
+            parameters = answer_pane.parameter_inputs(configuration, f"{position}-")
+            with st.expander("Effective parameters", icon=":material/layers:"), blocks.errors_shown():
+                found = services.overrides.effective(actor, configuration, parameters)
+                overrides.effective_table(found, configuration)
+    if position == 0 and slug != services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None):
+        services.preferences.set(actor, PLAYGROUND_CONFIGURATION, slug)
+
+
+def parameters_of(configuration: Configuration, position: int) -> dict[str, Any]:
+    """What the controls of a pane are set to, where it differs from the configuration."""
+    return answer_pane.chosen_parameters(configuration, f"{position}-")
+
+
+def answer(
+    services: Services,
+    actor: Actor,
+    run: Run,
+    position: int,
+    question: PlaygroundQuestion | None,
+    ready: Mapping[str, Configuration],
+    *,
+    compact: bool,
+) -> None:
+    """The answer, redrawn while it streams; the whole page is drawn once more when it ends."""
+    pane = run.panes[position]
+    if pane.call is None:
+        comparison.error_line(pane.error or "The call is not kept any more. Its time in the ledger is over.")
+        return
+    hidden, mine = run.is_hidden, run.user_id == actor.user_id
+    if hidden:
+        st.markdown(f"**{blocks.plain(comparison.name_of(run, position))}**")
+    height = "content" if compact else answer_pane.ANSWER_HEIGHT
+    badges = comparison.marks(run).get(position, [])
+
+    @st.fragment(run_every=answer_pane.REDRAW_S if pane.call.running else None)
+    def growing() -> None:
+        now = services.playground.call(actor, run.id, position) if run.is_kept else services.calls.view(actor, run.id)
+        answer_pane.answer(now, height, badges=badges, is_hidden=hidden, is_narrow=len(run.panes) > 1)
+        comparison.schema_result(question, now)
+        with blocks.row():
+            may_repeat = mine and run.is_kept and run.winner is None and not hidden and question is not None
+            if now.running and mine and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
+                services.calls.stop(actor, now.call_id)
+            if not now.running and may_repeat and st.button("Run again", icon=_AGAIN, key=f"again-{position}"):
+                _again(services, actor, run, position, question, ready)
+                st.rerun()
+            if not hidden and mine:
+                if not now.running and st.button("Request", icon=_REQUEST, type="tertiary", key=f"inspect-{position}"):
+                    inspector.ask_for(now.log_id)
+                    st.rerun()
+                answer_pane.log_link(now)
+                if not now.running and run.is_kept and now.status == "ok":
+                    comparison.rating(services, actor, run, position)
+        if pane.call is not None and pane.call.running and not now.running:
+            blocks.redraw_page()
+
+    growing()
+
+
+def _again(
+    services: Services,
+    actor: Actor,
+    run: Run,
+    position: int,
+    question: PlaygroundQuestion | None,
+    ready: Mapping[str, Configuration],
+) -> None:
+    slug = st.session_state.get(_key(position), run.panes[position].slug)
+    if question is None or slug not in ready:
+        return
+    try:
+        parameters = parameters_of(ready[slug], position)
+        own = system_of(position) if len(run.panes) > 1 else None
+        services.playground.ask_again(actor, run.id, position, question, Pane(slug, parameters, own))
+    except LLMManagerError as error:
+        st.session_state["send_error"] = error  # drawn by `playground_sending.show_noted`
+
+
+def _key(position: int) -> str:
+    return f"configuration-{position}"

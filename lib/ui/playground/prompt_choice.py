@@ -1,0 +1,43 @@
+"""A prompt template in the playground: choose one, say its variables, ask. `?prompt=<name>` opens it chosen."""
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.playground.question import PlaygroundQuestion
+from lib.services import Services
+from lib.ui import blocks
+from lib.ui.prompts.variable_inputs import variable_inputs
+
+
+def template_question(services: Services, actor: Actor) -> PlaygroundQuestion | None:
+    """The question when it was asked; the template's system prompt comes with it, where it has one."""
+    found = {one.slug: one for one in services.prompts.list(actor)}
+    if not found:
+        return None
+    wanted = st.query_params.get("prompt")
+    with st.expander("Template", icon=":material/edit_note:", expanded=wanted in found):
+        with blocks.row():
+            slug = st.selectbox(
+                "Prompt",
+                list(found),
+                index=list(found).index(wanted) if wanted in found else None,
+                placeholder="Choose a prompt",
+                key=f"template-{wanted}",
+            )
+            if slug is None:
+                return None
+            labels = found[slug].labels
+            names = ["newest", *labels]
+            label = st.selectbox(
+                "Version",
+                names,
+                index=names.index("production") if "production" in labels else 0,
+                format_func=lambda name: f"{name} · {labels.get(name, found[slug].newest)}",
+                key=f"template-label-{slug}",
+            )
+        version = services.prompts.version(actor, slug, None if label == "newest" else label)
+        values = variable_inputs(version.variables, f"template-{slug}-{version.version}", examples=True)
+        if not st.button("Ask with this prompt", icon=":material/play_arrow:"):
+            return None
+        filled = services.prompts.fill(actor, slug, values, version=version.version)
+        return PlaygroundQuestion(filled.text, filled.system_prompt, template=filled)

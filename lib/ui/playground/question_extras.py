@@ -1,0 +1,65 @@
+"""What goes with the words of a question in the playground: system prompt, schema, tools, passages, files."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.configs.configuration import Configuration
+from lib.playground.question import AttachedFile, PlaygroundQuestion, read_schema, read_tools
+from lib.services import Services
+from lib.ui.knowledge import collection_cards
+from lib.ui.playground import panes
+
+
+@dataclass(frozen=True)
+class Around:
+    """`system_prompt` None is each configuration's own; `collections` are ids."""
+
+    system_prompt: str | None
+    schema: str
+    tools: str
+    collections: tuple[str, ...]
+
+    def searching(self) -> Any:
+        """Shows that passages are looked for, while they are."""
+        return st.spinner("Looking for passages") if self.collections else nullcontext()
+
+    def question(self, sent: Any) -> PlaygroundQuestion:
+        """What was sent from the chat field; InvalidInput for a schema or a tool that is none."""
+        files = [AttachedFile(file.name, file.getvalue()) for file in sent.files]
+        schema, tools = read_schema(self.schema), read_tools(self.tools)
+        return PlaygroundQuestion(sent.text, self.system_prompt, files, schema, tools, collections=self.collections)
+
+
+def around(services: Services, actor: Actor, ready: Mapping[str, Configuration], chosen: Sequence[str]) -> Around:
+    """The fields, folded away."""
+    same = chosen[0] if len(chosen) == 1 else None
+    with st.expander("System prompt, schema, tools, passages", icon=":material/edit_note:"):
+        system = st.text_area(
+            "System prompt",
+            ready[same].system_prompt if same and panes.system_key(same) not in st.session_state else "",
+            height=90,
+            placeholder="How the model should behave. Empty sends none."
+            if same
+            else "Empty: each configuration's own.",
+            key=panes.system_key(same),
+        )
+        schema = st.text_area(
+            "JSON Schema of the answer",
+            height=90,
+            placeholder='{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
+            key="schema",
+        )
+        tools = st.text_area(
+            "Tools",
+            height=90,
+            placeholder='[{"name": "weather", "description": "Of a city, today", "parameters": {"type": "object", …}}]',
+            help="Functions that the model may ask for. What it asks is shown with the arguments; nothing is run.",
+            key="tools",
+        )
+        collections = collection_cards.choice(services, actor, key="passages-from")
+    return Around(system if same else system or None, schema, tools, collections)

@@ -1,0 +1,51 @@
+"""From a question to a run whose id stands in the address; what is wrong with it is told at the next drawing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.configs.configuration import Configuration
+from lib.errors import LLMManagerError
+from lib.playground.question import PlaygroundQuestion
+from lib.playground.run import Pane
+from lib.services import Services
+from lib.ui import blocks
+from lib.ui.playground import panes
+
+_ERROR = "send_error"
+
+
+def send(
+    services: Services,
+    actor: Actor,
+    question: PlaygroundQuestion,
+    chosen: Sequence[str],
+    configurations: Mapping[str, Configuration],
+    *,
+    is_blind: bool,
+) -> None:
+    """Start a run of the chosen configurations as their panes are set."""
+    panes = [
+        Pane(slug, panes.parameters_of(configurations[slug], n), panes.system_of(n)) for n, slug in enumerate(chosen)
+    ]
+    panes = panes if len(panes) > 1 else [replace(panes[0], system_prompt=None)]
+    try:
+        st.query_params["run"] = services.playground.start(actor, question, panes, is_blind=is_blind and len(panes) > 1)
+        for name in ("config", "prompt"):
+            st.query_params.pop(name, None)
+        st.session_state["runs_page"] = 1
+    except LLMManagerError as error:
+        note(error)
+
+
+def note(error: LLMManagerError) -> None:
+    """Keep an error for `show_noted`, over the redraw that follows."""
+    st.session_state[_ERROR] = error
+
+
+def show_noted() -> None:
+    """Draw the error that was kept, once."""
+    if (error := st.session_state.pop(_ERROR, None)) is not None:
+        blocks.show_error(error)

@@ -1,0 +1,338 @@
+"""The pieces of the Prices page: what has no price, the list, the editor of one model, import and export."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor, Permission
+from lib.clock import utc_now
+from lib.errors import InvalidInput, LLMManagerError
+from lib.files.text import decode_text
+from lib.providers.kinds import FACTS, ProviderKind
+from lib.providers.prices import price_list
+from lib.providers.prices.rates import Price, Rates, Tier
+from lib.services import Services
+from lib.statistics.filters import Dimension, StatisticsFilter
+from lib.ui import blocks, format
+
+_LABELS = {
+    "input": "Input",
+    "output": "Output",
+    "cache_read": "Cache read",
+    "cache_write": "Cache write, 5 min",
+    "cache_write_1h": "Cache write, 1 h",
+    "reasoning": "Reasoning",
+    "image": "Per image, $",
+    "request": "Per request, $",
+}
+_MODALITY_LABELS = {
+    "audio_input": "Audio in",
+    "audio_output": "Audio out",
+    "audio_cache_read": "Audio, cache read",
+    "image_input": "Image in",
+    "image_output": "Image out",
+    "image_cache_read": "Image, cache read",
+    "video_input": "Video in",
+    "video_output": "Video out",
+    "video_cache_read": "Video, cache read",
+    "audio_second": "Audio, a second, $",
+    "video_second": "Video, a second, $",
+}
+_ALL_LABELS = _LABELS | _MODALITY_LABELS
+_HEADS = {"cache_read": "Read", "cache_write": "Write"}  # where there is little room
+_PAGE = 200
+_MOST_BYTES = 20_000_000
+
+
+def unpriced(services: Services, actor: Actor) -> None:
+    """The models whose calls have no cost, each with the way to its price; nothing when all are priced."""
+    frame = services.statistics.by(actor, StatisticsFilter(), Dimension.PROVIDER, Dimension.MODEL)
+    frame = frame[frame.unpriced_calls > 0].sort_values("unpriced_calls", ascending=False)
+    if frame.empty:
+        return
+    kinds = {provider.name: provider.kind for provider in services.providers.list(actor)}
+    with st.container(border=True):
+        many = int(frame.unpriced_calls.sum())
+        st.subheader(f"{many:,} {'call' if many == 1 else 'calls'} without a price", anchor=False)
+        st.caption("They are in no total. Set the price of their model, then price these calls again.")
+        state = st.dataframe(
+            frame[["provider", "model", "unpriced_calls", "total_tokens"]],
+            hide_index=True,
+            row_height=30,
+            height="content" if len(frame) < 8 else 260,
+            on_select="rerun",
+            selection_mode="single-row",
+            key="unpriced-models",
+            column_config={
+                "provider": st.column_config.TextColumn("Provider", width=110),
+                "model": st.column_config.TextColumn("Model"),
+                "unpriced_calls": st.column_config.NumberColumn(
+                    "Calls", format="localized", width=format.column_width([f"{n:,}" for n in frame.unpriced_calls], 80)
+                ),
+                "total_tokens": st.column_config.NumberColumn(
+                    "Tokens",
+                    format="localized",
+                    width=format.column_width([f"{n:,}" for n in frame.total_tokens.dropna()], 110),
+                ),
+            },
+        )
+        chosen = state.selection.rows
+        row = frame.iloc[chosen[0]] if chosen and chosen[0] < len(frame) else None
+        label = "Set price" if row is None else f"Set the price of {row.model}"
+        locked = row is None or not actor.can(Permission.MANAGE_PROVIDERS)
+        if st.button(label, icon=":material/sell:", disabled=locked, help="Choose a model above") and row is not None:
+            kind = kinds.get(row.provider, row.provider)
+            oldest = services.repricing.oldest_unpriced(actor, row.provider, row.model) or utc_now()
+            blank = Price(kind, row.model, oldest, (Tier(0, Rates(0, 0)),))
+            st.dialog("Set a price")(editor)(services, actor, blank, is_new=True)
+
+
+def listing(services: Services, actor: Actor, *, compact: bool) -> None:
+    """Search, the prices in force, and the model that was chosen."""
+    query = st.query_params
+    with blocks.row():
+        text = st.text_input(
+            "Search",
+            query.get("q", ""),
+            placeholder="Search models",
+            icon=":material/search:",
+            label_visibility="collapsed",
+            key="price-search",
+        )
+        known = [kind.value for kind in ProviderKind if not FACTS[kind].in_process]
+        given = query.get("kind")
+        kind = st.selectbox(
+            "Provider",
+            known,
+            index=known.index(given) if given in known else None,
+            placeholder="Any provider",
+            format_func=lambda name: FACTS[ProviderKind(name)].label,
+            label_visibility="collapsed",
+            key="price-kind",
+        )
+        own_only = st.toggle("Own only", query.get("own") == "1", key="price-own")
+    wanted = {"q": text, "kind": kind or "", "own": "1" if own_only else ""}
+    if any(query.get(name, "") != value for name, value in wanted.items()):
+        query.from_dict({name: value for name, value in wanted.items() if value})  # and back to the first page
+    number = int(given) if (given := query.get("page", "1")).isdecimal() and len(given) < 5 else 1
+    answer = services.price_entries.search(
+        actor, text, kind, own_only=own_only, skip=max(0, number - 1) * _PAGE, most=_PAGE
+    )
+    found = answer.prices
+    if not found:
+        with blocks.empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
+            st.caption("Models that run on your own machines are free and need none.")
+        return
+    names = ["input", "output"] if compact else list(_LABELS)[:4]
+    state = st.dataframe(
+        [_row(price, names) for price in found],
+        hide_index=True,
+        row_height=30,
+        height=430 if len(found) > 12 else "content",
+        placeholder="—",
+        on_select="rerun",
+        selection_mode="single-row",
+        key="price-list",
+        column_order=["own", "model", *names] if compact else None,
+        column_config={
+            "own": st.column_config.TextColumn("", width=28, help="● your own entry"),
+            "kind": st.column_config.TextColumn("Provider", width=82),
+            "model": st.column_config.TextColumn("Model", width=160 if compact else 190),
+            **{
+                name: st.column_config.NumberColumn(
+                    _HEADS.get(name, _LABELS[name]), format="$%.6g", width=60 if compact else 72, help=_LABELS[name]
+                )
+                for name in names
+            },
+            "tiers": st.column_config.TextColumn(
+                "Special",
+                width=96,
+                help="Longer prompts, or other ways of serving (flex, priority …), have own rates",
+            ),
+            "since": st.column_config.DateColumn("Since", format="D MMM YYYY", width=90),
+            "source": st.column_config.TextColumn("Source", width=96),
+        },
+    )
+    with blocks.row(horizontal_alignment="distribute"):
+        many = f"{answer.total:,} {'model' if answer.total == 1 else 'models'}"
+        st.caption(f"{many} · ● your own · choose a line to see or change its price", width="content")
+        if (pages := -(-answer.total // _PAGE)) > 1:
+            key = f"price-page-{text}-{kind}-{own_only}"
+            st.pagination(pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn, args=(key,))
+    if (chosen := state.selection.rows) and chosen[0] < len(found):
+        _model(services, actor, found[chosen[0]])
+
+
+def _turn(key: str) -> None:
+    st.query_params["page"] = str(st.session_state[key])
+
+
+def _row(price: Price, names: Sequence[str]) -> dict[str, Any]:
+    rates = {name: _dollars(getattr(price.rates, name)) for name in names}
+    longest = max(tier.above_tokens for tier in price.tiers)
+    ways = len({tier.service_tier for tier in price.tiers}) - 1
+    special = [f"> {longest // 1000}k"] if longest else []
+    special += [f"{ways} {'way' if ways == 1 else 'ways'}"] if ways else []
+    return {
+        "own": "●" if price.id else "",
+        "kind": price.kind,
+        "model": price.model,
+        **rates,
+        "tiers": " · ".join(special) or None,
+        "since": price.valid_from.date(),
+        "source": price.source,
+    }
+
+
+def _dollars(nano: int | None) -> float | None:
+    return None if nano is None else nano / 10**9
+
+
+def _model(services: Services, actor: Actor, price: Price) -> None:
+    """The versions of one model's price, with the ways to change them."""
+    versions = services.price_entries.versions(actor, price.kind, price.model)
+    with st.container(border=True):
+        with blocks.row():
+            title = f"{blocks.plain(price.kind)} · {blocks.plain(price.model)}"
+            st.subheader(title, anchor=False, width="stretch")
+            if st.button("New version", icon=":material/edit:", disabled=not actor.can(Permission.MANAGE_PROVIDERS)):
+                st.dialog("Set a price")(editor)(services, actor, price)
+        for version in reversed(versions):
+            with blocks.row():
+                plain_tier, *others = version.tiers
+                st.markdown(f"**Since {version.valid_from:%-d %b %Y}** · {_words(plain_tier)}", width="stretch")
+                st.caption(blocks.plain(version.source))
+                if version.id and st.button(
+                    ":red[Remove]",
+                    type="tertiary",
+                    key=f"remove-{version.id}",
+                    disabled=not actor.can(Permission.MANAGE_PROVIDERS),
+                ):
+                    st.dialog("Remove this version?")(_remove)(services, actor, version)
+            if others:
+                with st.expander(f"Long prompts and other ways of serving · {len(others)}"):
+                    st.markdown("\n".join(f"- {_words(tier)}" for tier in others))
+
+
+def _words(tier: Tier) -> str:
+    """The rates of a tier, and when they hold."""
+    rates = [
+        f"{_ALL_LABELS[name].lower().removesuffix(', $')} \\${price_list.dollars(value)}"
+        for name in price_list.RATES
+        if (value := getattr(tier.rates, name)) is not None
+    ]
+    heads = [f"**{blocks.plain(tier.service_tier)}**"] if tier.service_tier else []
+    heads += [f"above {tier.above_tokens:,} tokens"] if tier.above_tokens else []
+    return f"{', '.join(heads)}: {', '.join(rates)}" if heads else ", ".join(rates)
+
+
+def _remove(services: Services, actor: Actor, version: Price) -> None:
+    st.markdown("Calls keep the cost they have. From now on the version before it holds, or none.")
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        if st.button("Keep it"):
+            st.rerun()
+        if st.button(":red[Remove]"):
+            with blocks.errors_shown():
+                services.price_entries.delete(actor, version.id)
+                st.rerun()
+
+
+def editor(services: Services, actor: Actor, price: Price | None, *, is_new: bool = False) -> None:
+    """Every rate of one model as decimal dollars, from a day on; long prompts and ways of serving come by import."""
+    kinds = [kind.value for kind in ProviderKind]
+    left, right = st.columns(2)
+    index = kinds.index(price.kind) if price and price.kind in kinds else 0
+    kind = left.selectbox("Provider", kinds, index=index, format_func=lambda name: FACTS[ProviderKind(name)].label)
+    model = right.text_input("Model", price.model if price else "", help="* at the end: every model that begins so")
+    known = None if is_new else price
+    cells = _rate_inputs(_LABELS, known)
+    with st.expander("Audio, pictures, video", expanded=any(_stated(known, name) for name in _MODALITY_LABELS)):
+        cells |= _rate_inputs(_MODALITY_LABELS, known)
+    since = st.date_input(
+        "Since", price.valid_from.date() if price and is_new else utc_now().date(), help="From this day on, UTC"
+    )
+    source = st.text_input("Source", placeholder="Price page, contract…", max_chars=200)
+    if price is not None and len(price.tiers) > 1:
+        st.caption("Its rates for long prompts and other ways of serving stay. Change them by importing a list.")
+    if not st.button("Save price", type="primary"):
+        return
+    try:
+        rates = Rates(**_rates(cells))  # type: ignore[arg-type]  # input and output are stated
+        moment = datetime.combine(since, time(), UTC)
+        longer = price.tiers[1:] if price is not None else ()
+        services.price_entries.set(actor, Price(kind, model.strip(), moment, (Tier(0, rates), *longer), source))
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        return
+    st.session_state["reprice-model"] = (model.strip(), since)
+    st.rerun()
+
+
+def _stated(price: Price | None, name: str) -> int | None:
+    value: int | None = None if price is None else getattr(price.rates, name)
+    return value
+
+
+def _rate_inputs(labels: dict[str, str], price: Price | None) -> dict[str, str]:
+    """A field for each rate, two a row; what was written in each."""
+    columns, cells = st.columns(2), dict[str, str]()
+    for number, (name, label) in enumerate(labels.items()):
+        value = _stated(price, name)
+        text = "" if value is None else price_list.dollars(value)
+        hint = "$ per million" if name in ("input", "output") else "not stated"
+        cells[name] = columns[number % 2].text_input(label, text, placeholder=hint, key=f"rate-{name}")
+    return cells
+
+
+def _rates(cells: dict[str, str]) -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
+    for name, text in cells.items():
+        try:
+            found[name] = price_list.nano(text.strip())
+        except ValueError as error:
+            raise InvalidInput(f"{_ALL_LABELS[name]} can't be used.", f"{error}.", "Write it like 2.50.") from None
+    if found["input"] is None or found["output"] is None:
+        raise InvalidInput("Input and output are needed.", "", "Write 0 for what is free.")
+    return found
+
+
+def import_dialog(services: Services, actor: Actor) -> None:
+    """Choose a file, see what it changes, take it in."""
+    st.caption(f"CSV with the columns {', '.join(price_list.COLUMNS)}. Export gives an example.")
+    file = st.file_uploader("Price list", type="csv", label_visibility="collapsed")
+    if file is None:
+        return
+    try:
+        if file.size > _MOST_BYTES:
+            raise InvalidInput("The file is too large.", "", "Split it.")
+        document = decode_text(file.getvalue())
+        found = services.price_entries.preview(actor, document)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        return
+    st.markdown(f"**{len(found.new):,} new**, {len(found.changed):,} changed, {len(found.same):,} already there.")
+    if changes := [*found.new, *found.changed]:
+        st.dataframe([_row(price, ["input", "output"]) for price in changes[:200]], hide_index=True, height=240)
+    if st.button("Import", type="primary", disabled=not changes):
+        with blocks.errors_shown():
+            services.price_entries.import_csv(actor, document)
+            st.toast(f"{len(changes):,} prices imported.")
+            st.rerun()
+
+
+def download(services: Services, actor: Actor, *, compact: bool) -> None:
+    """The list as a file: all of it or the team's own."""
+    with st.popover("" if compact else "Export", icon=":material/download:"):
+        for label, own_only in (("All prices", False), ("Own prices", True)):
+            st.download_button(
+                label,
+                data=partial(services.price_entries.export_csv, actor, own_only=own_only),
+                file_name="own-prices.csv" if own_only else "prices.csv",
+                mime="text/csv",
+                type="tertiary",
+                on_click="ignore",
+                key=f"export-{own_only}",
+            )

@@ -1,0 +1,293 @@
+"""The pieces of the Prompts page: the table with what each was used for, and the panel of one template."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor, Permission
+from lib.errors import LLMManagerError
+from lib.money import format_sum
+from lib.prompts.template import PRODUCTION, PromptVersion, Template, fill_text, write_values
+from lib.services import Services
+from lib.ui import blocks, format, session, text_difference
+from lib.ui.prompts import prompt_editor
+from lib.ui.prompts.variable_inputs import variable_inputs
+
+CATEGORY = "prompts_category"
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a template was used for: calls, nano-dollars or None, and calls that are not, or not wholly, in these."""
+
+    calls: int = 0
+    cost_nano_usd: int | None = 0
+    unpriced: int = 0
+
+    @property
+    def cost(self) -> str:
+        """As people read it."""
+        return format_sum(self.cost_nano_usd, self.unpriced)
+
+
+def clear_search() -> None:
+    """Show every prompt again."""
+    st.session_state["q"], st.session_state[CATEGORY] = "", None
+
+
+def uses(services: Services, actor: Actor) -> Mapping[str, Use]:
+    """By template, of the calls that the actor may see."""
+    import pandas as pd
+
+    from lib.statistics.filters import StatisticsFilter
+    from lib.statistics.measures import Measure, Tag
+
+    measures = [Measure.CALLS, Measure.COST, Measure.UNPRICED]
+    frame = services.statistics.pivot(actor, StatisticsFilter(), [Tag("template")], measures)
+    rows = zip(frame["tag.template"], frame["calls"], frame["cost"], frame["unpriced"], strict=True)
+    return {
+        str(slug): Use(int(calls), None if pd.isna(cost) else int(cost), int(unpriced))
+        for slug, calls, cost, unpriced in rows
+        if not pd.isna(slug)
+    }
+
+
+def table(found: Sequence[Template], used: Mapping[str, Use], selected: str | None, *, compact: bool) -> str | None:
+    """The table; the slug of the row that is selected."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "slug": [one.slug for one in found],
+            "category": [one.category or None for one in found],
+            "app": [one.app or "every app" for one in found],
+            "labels": [[f"{name} {version}" for name, version in one.labels.items()] for one in found],
+            "newest": [one.newest for one in found],
+            "calls": [used.get(one.slug, Use()).calls for one in found],
+            "cost": [used.get(one.slug, Use()).cost for one in found],
+        }
+    )
+    rows = [index for index, one in enumerate(found) if one.slug == selected]
+    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        row_height=30,
+        height=min(30 * len(found) + 38, 250),
+        placeholder="—",
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": rows, "columns": []}},
+        key="prompts-" + str(hash(tuple(one.slug for one in found))),
+        column_order=["slug", "labels", "calls"] if compact else list(frame.columns),
+        column_config={
+            "slug": text("Name", width=120 if compact else 190),
+            "category": text("Category", width=110),
+            "app": text("App", width=100),
+            "labels": st.column_config.ListColumn("Labels", width=130 if compact else 230),
+            "newest": number("Newest", width=70),
+            "calls": number(
+                "Calls", width=format.column_width([f"{calls:,}" for calls in frame["calls"]], 70), format="localized"
+            ),
+            "cost": text(
+                "Cost",
+                width=format.column_width(frame["cost"], 84),
+                alignment="right",
+                help="— means a call's cost is unknown",
+            ),
+        },
+    )
+    chosen = event.selection.rows
+    return found[chosen[0]].slug if chosen and chosen[0] < len(found) else None
+
+
+def panel(services: Services, actor: Actor, template: Template, use: Use, *, compact: bool) -> None:
+    """Editor left; variables, versions and a try right."""
+    versions = services.prompts.versions(actor, template.slug)
+    newest = versions[0]
+    base, shown = _opened(template, versions)
+    locked = not actor.can(Permission.EDIT_CONFIGS)
+    left, right = (st.container(), st.container()) if compact else st.columns([1.35, 1], gap="small")
+    with left.container(border=True):
+        _head(services, actor, template, use)
+        if base != newest.version:
+            st.warning(f"{blocks.plain(newest.user_name)} saved version {newest.version} meanwhile.")
+            if st.button("Show it", help="What stands here and was not saved is dropped."):
+                prompt_editor.close()
+                st.rerun()
+        elif shown is not newest:
+            st.info(f"The words of version {shown.version}. Saving makes version {newest.version + 1} of them.")
+        key = f"{template.slug}-{base}-{shown.version}"
+        text, system, parameters = prompt_editor.words(shown, key, locked=locked)
+        foot = st.container()
+    with right.container(border=True):
+        variables, history, trial = st.tabs(["Variables", "Versions", "Try"])
+        with variables:
+            declared = prompt_editor.variables(text, system, shown, key, locked=locked)
+        with history:
+            _versions(services, actor, template, versions)
+        with trial:
+            _try(template, newest)
+    with foot:
+        draft = prompt_editor.draft_of(text, system, declared, parameters)
+        prompt_editor.save(services, actor, template, draft, base)
+    with st.container(border=True):
+        _difference(versions)
+
+
+def _opened(template: Template, versions: Sequence[PromptVersion]) -> tuple[int, PromptVersion]:
+    """The version that was the newest when the editor was opened, and the one whose words it began with."""
+    slug, base, number = prompt_editor.opened_at()
+    shown = next((one for one in versions if one.version == number), None) if slug == template.slug else None
+    if shown is None:
+        base, shown = versions[0].version, versions[0]
+        prompt_editor.open_at(template.slug, base, base)
+    return base, shown
+
+
+def _head(services: Services, actor: Actor, template: Template, use: Use) -> None:
+    with blocks.row(gap="xsmall"):
+        st.subheader(blocks.plain(template.slug), anchor=False, width="stretch")
+        with st.popover("More", icon=":material/more_horiz:", type="tertiary"), st.container(gap="xsmall"):
+            may_edit, may_delete = actor.can(Permission.EDIT_CONFIGS), actor.can(Permission.DELETE_CONFIGS)
+            if st.button("Describe", icon=":material/edit:", type="tertiary", disabled=not may_edit):
+                st.dialog(f"Describe {template.slug}")(prompt_editor.about_dialog)(services, actor, template)
+            st.page_link(
+                session.page("playground"),
+                label="Open in playground",
+                icon=":material/play_circle:",
+                query_params={"prompt": template.slug},
+            )
+            st.page_link(
+                session.page("experiments"),
+                label="Run over a table",
+                icon=":material/science:",
+                query_params={"prompt": template.slug},
+            )
+            if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_delete):
+                st.dialog(f"Delete {template.slug}?")(delete_dialog)(services, actor, template)
+    about = [template.description, template.category, f"app {template.app}" if template.app else "every app"]
+    about += [f"{format.count(use.calls)} calls, {use.cost}"]
+    st.caption(" · ".join(blocks.plain(one) for one in about if one))
+
+
+def _versions(services: Services, actor: Actor, template: Template, versions: Sequence[PromptVersion]) -> None:
+    zone = services.preferences.report_zone(actor)
+    locked = not actor.can(Permission.EDIT_CONFIGS)
+    for one in versions[:20]:
+        labels = [name for name, version in template.labels.items() if version == one.version]
+        with st.container(border=True, gap="xsmall"):
+            with blocks.row(gap="xsmall"):
+                st.markdown(f"**Version {one.version}**", width="content")
+                for name in labels:
+                    st.badge(blocks.plain(name), color="green" if name == PRODUCTION else "gray")
+            st.caption(_who(one, zone))
+            with blocks.row():
+                if PRODUCTION not in labels and st.button(
+                    "Make production", key=f"production-{one.version}", disabled=locked
+                ):
+                    prompt_editor.move(services, actor, template.slug, PRODUCTION, one.version)
+                with st.popover("Label", type="tertiary", disabled=locked):
+                    prompt_editor.label_popover(services, actor, template, one.version)
+                may_edit = one is not versions[0] and not locked
+                if may_edit and st.button("Edit", type="tertiary", key=f"from-{one.version}"):
+                    prompt_editor.open_at(template.slug, versions[0].version, one.version)
+                    st.rerun()
+    if len(versions) > 20:
+        st.caption(f"And {len(versions) - 20} older ones.")
+
+
+def _who(one: PromptVersion, zone: ZoneInfo) -> str:
+    said = f"{one.user_name}, {format.moment(one.created_at, zone)}" + (f": {one.reason}" if one.reason else "")
+    return blocks.plain(said)
+
+
+def _try(template: Template, version: PromptVersion) -> None:
+    """The newest version, filled; nothing is sent."""
+    values = variable_inputs(version.variables, f"try-{template.slug}-{version.version}", examples=True)
+    try:
+        written = write_values(version.variables, values)
+    except LLMManagerError as error:
+        st.caption(blocks.plain(error.why))
+        return
+    if version.system_prompt:
+        st.caption("System prompt")
+        st.code(fill_text(version.system_prompt, written), language=None, wrap_lines=True)
+    st.caption("Prompt")
+    st.code(fill_text(version.text, written), language=None, wrap_lines=True)
+
+
+def _difference(versions: Sequence[PromptVersion]) -> None:
+    if len(versions) < 2:
+        st.caption("Saved once so far: there is nothing to compare yet.")
+        return
+    with blocks.row():
+        st.subheader("Compare versions", anchor=False, width="stretch")
+        numbers, key = [one.version for one in versions], f"diff-{versions[0].created_at}"
+        old = st.selectbox(
+            "From",
+            numbers,
+            1,
+            format_func=lambda n: f"Version {n}",
+            label_visibility="collapsed",
+            width=120,
+            key=f"{key}-old",
+        )
+        new = st.selectbox(
+            "To",
+            numbers,
+            0,
+            format_func=lambda n: f"Version {n}",
+            label_visibility="collapsed",
+            width=120,
+            key=f"{key}-new",
+        )
+    by_number = {one.version: one for one in versions}
+    before, after = by_number[old], by_number[new]
+    parts = [("System prompt", before.system_prompt or "", after.system_prompt or ""), ("", before.text, after.text)]
+    parts += [("Variables", _declared(before), _declared(after)), ("Parameters", _given(before), _given(after))]
+    changed = [(title, first, second) for title, first, second in parts if first != second]
+    if not changed:
+        st.caption("They are the same.")
+    for title, first, second in changed:
+        if title:
+            st.caption(title)
+        text_difference.show(first, second, (f"Version {old}", f"Version {new}"))
+
+
+def _declared(version: PromptVersion) -> str:
+    lines = []
+    for one in version.variables:
+        more = [f"default {one.default}"] if one.default is not None else []
+        more += [f"one of {', '.join(one.choices)}"] if one.choices else []
+        lines.append(f"{one.name}: {', '.join([one.type.value, *more])}")
+    return "\n".join(lines)
+
+
+def _given(version: PromptVersion) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in sorted(version.parameters.items()))
+
+
+def delete_dialog(services: Services, actor: Actor, template: Template) -> None:
+    """What goes and what stays."""
+    st.markdown("Programs that use it by name get an error from then on. Its calls and their cost stay in the ledger.")
+    with blocks.row():
+        if st.button("Keep prompt"):
+            st.rerun()
+        if st.button(":red[Delete prompt]"):
+            with blocks.errors_shown():
+                services.prompts.delete(actor, template.slug)
+                st.query_params.pop("id", None)
+                st.rerun()
+
+
+def import_dialog(services: Services, actor: Actor) -> None:
+    """Upload a document and say what came of it."""
+    st.caption("A JSON file made by Export. Names that exist are left as they are.")
+    file = st.file_uploader("Export file", type="json", label_visibility="collapsed")
+    if st.button("Import prompts", type="primary", disabled=file is None) and file is not None:
+        with blocks.errors_shown():
+            done = services.prompts.import_json(actor, file.getvalue())
+            st.success(f"{len(done.created)} added, {len(done.skipped)} skipped because the name exists.")

@@ -1,0 +1,275 @@
+"""The tab Explore: any two axes crossed with any measure, in five shapes, saved as a view, taken away as a file."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.services import Services
+from lib.statistics import explore
+from lib.statistics.exchange import RateBook
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.measures import Axis, Dimension, Fold, Measure, MetricMeasure, Shape, Tag, axis_named, measure_named
+from lib.statistics.periods import Cycle, Step, buckets
+from lib.ui import blocks, format, session
+from lib.ui import names as ids
+from lib.ui.statistics import chart_card, saved_views, statistics_filters
+from lib.ui.statistics.models_table import as_file
+from lib.ui.statistics.statistics_view import LISTS, StatisticsView
+
+AXES = [*Dimension, *Step, *Cycle]
+_SHAPES = {
+    Shape.TABLE: "Table",
+    Shape.HEAT: "Heat map",
+    Shape.AREA: "Area",
+    Shape.BARS: "Bars",
+    Shape.MULTIPLES: "Small multiples",
+}
+_MIMES = {"csv": "text/csv", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
+
+
+def tab(
+    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, days: tuple[date, date]
+) -> None:
+    """The controls, the figures, the files, the views."""
+    with blocks.row():
+        names = [axis.value for axis in AXES]
+        titles = {axis.value: explore.title_of(axis) for axis in AXES} | {"": "nothing"}
+        split = list(dict.fromkeys([*names, view.split]))
+        across = list(dict.fromkeys(["", *names, view.across]))
+        metrics = [MetricMeasure(key, fold).value for key in services.metrics.numeric_keys(actor) for fold in Fold]
+        figures = list(dict.fromkeys([*(measure.value for measure in Measure), *metrics, view.figure]))
+        figure: Any = {"format_func": lambda name: explore.words_for(measure_named(name))}
+        axis: Any = {"format_func": lambda name: titles.get(name, name)}
+        st.selectbox("Split by", split, width=180, **axis, **statistics_filters.control(view, "split"))
+        st.selectbox("Across", across, width=180, **axis, **statistics_filters.control(view, "across"))
+        st.selectbox("Figure", figures, width=200, **figure, **statistics_filters.control(view, "figure"))
+        shape: Any = {"format_func": _SHAPES.__getitem__, "required": True}
+        st.segmented_control("Shape", list(_SHAPES), **shape, **statistics_filters.control(view, "shape"))
+    found, named = card(services, actor, view, where, key="explore")
+    _files(services, actor, view, where, found, named, days)
+    saved_views.listed(services, actor, view)
+
+
+def card(
+    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, *, key: str
+) -> tuple[explore.Cross, Any]:
+    """The figures in the view's shape; what was asked, and what names its values."""
+    import pandas as pd
+
+    found, named = _asked(services, actor, view, where)
+    if not found.rows:
+        st.caption("No call in this range has these values.")
+        return found, named
+    if view.shape is Shape.TABLE or found.across is None:
+        table = explore.table(found, named)
+        table = pd.concat([table.iloc[-1:], table.iloc[:-1]])  # the total first: it stays in sight
+        shown = table.map(lambda v: float(v) if v is not None and not isinstance(v, str) else v)
+        money: Any = st.column_config.NumberColumn(format=format.money_column(found.currency))
+        number: Any = st.column_config.NumberColumn(format="localized")
+        columns = {name: money if name.endswith(f" {found.currency}") else number for name in table.columns[1:]}
+        state = st.dataframe(
+            shown,
+            hide_index=True,
+            row_height=30,
+            placeholder="—",
+            column_config=columns,
+            key=f"{key}-table",
+            on_select="rerun",
+            selection_mode="single-cell",
+        )
+        for line, column in state.selection.cells:
+            place = list(table.columns).index(column) - 1
+            picked = {found.by: found.rows[line - 1]} if line else {}
+            if found.across is not None and 0 <= place < len(found.columns):
+                picked[found.across] = found.columns[place]
+            _link(found, named, picked, view, where)
+    else:
+        mark = _chart(found, named, view, where, key)
+        if mark is not None and (query := rows_behind(view, where, mark)) is not None:
+            st.switch_page(session.page("activity"), query_params=query)
+    if any(found.left_out):
+        rows, columns_left = found.left_out
+        parts = [f"{rows:,} more rows"] * bool(rows) + [f"{columns_left:,} more columns"] * bool(columns_left)
+        st.caption(f"Not shown, but in the totals: {' and '.join(parts)}.")
+    return found, named
+
+
+def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime, money: RateBook | None) -> None:
+    """The saved views that stand on the dashboard: the actor's own, and shared ones; each leads to its tab."""
+    for one in services.saved_views.list(actor):
+        if not one.is_pinned:
+            continue
+        view = StatisticsView.from_query(one.query, zone)
+        found = view.range(zone, now)
+        with st.container(border=True):
+            with blocks.row():
+                st.subheader(blocks.plain(one.name), anchor=False, width="stretch")
+                st.caption(statistics_filters.words(found.start, found.end, zone), width="content")
+                query: Any = {"query_params": dict(one.query), "icon": ":material/open_in_new:"}
+                st.page_link(session.page("statistics"), label="Open", **query)
+            where = view.filter(found.start, found.end, zone, money)
+            card(services, actor, view, where, key=f"pinned-{one.id}")
+
+
+def rows_behind(
+    view: StatisticsView, where: StatisticsFilter, picked: Mapping[Axis, Any]
+) -> dict[str, list[str]] | None:
+    """The address of the calls of these values; None where the log has no filter for one of them."""
+    start, end, narrowed = where.start, where.end, dict[str, str | None]()
+    if start is None or end is None:
+        return None
+    for axis, value in picked.items():
+        if isinstance(axis, Step):
+            bucket = next((one for one in buckets(start, end, axis, where.zone) if one.key == value), None)
+            if bucket is None:
+                return None
+            start, end = max(start, bucket.start), min(end, bucket.end)
+        elif value is None or not (isinstance(axis, Tag) or axis.value in LISTS):
+            return None
+        else:
+            name, value = ("tag", f"{axis.name}={value}") if isinstance(axis, Tag) else (axis.value, value)
+            narrowed[name] = str(value)
+    return view.rows_behind(start, end, **narrowed)
+
+
+def _link(
+    found: explore.Cross, named: Any, picked: Mapping[Axis, Any], view: StatisticsView, where: StatisticsFilter
+) -> None:
+    """To the calls behind the chosen cell of the table."""
+    words = " · ".join(named(axis, value) for axis, value in picked.items()) or "the whole table"
+    if (query := rows_behind(view, where, picked)) is None:
+        st.caption(f"The log can't be narrowed to {blocks.plain(words)}.")
+        return
+    page: Any = {"icon": ":material/receipt_long:", "query_params": query}
+    st.page_link(session.page("activity"), label=blocks.plain(f"The calls behind {words}"), **page)
+
+
+def _chart(
+    found: explore.Cross, named: Any, view: StatisticsView, where: StatisticsFilter, key: str
+) -> dict[Axis, Any] | None:
+    """Draws it; the values of the mark that was clicked."""
+    by, across = found.by, found.across
+    assert across is not None  # noqa: S101 (a cross without columns is a table)
+    cells = found.cells[found.cells["row"].isin(found.rows[:24]) & found.cells["column"].isin(found.columns)]
+    place = {value: n for n, value in enumerate(found.rows)}
+    order = {value: n for n, value in enumerate(found.columns)}
+    cells = cells.assign(_r=cells["row"].map(place), _c=cells["column"].map(order)).sort_values(["_r", "_c"])
+    frame = cells.assign(
+        row_name=[named(by, value) for value in cells["row"]],
+        column_name=[named(across, value) for value in cells["column"]],
+    )[["row_name", "column_name", "value", *(["unpriced"] if "unpriced" in cells else [])]].reset_index(drop=True)
+    titles = explore.title_of(by), explore.title_of(across)
+    options: Any = {
+        "stacks": found.measure.is_sum,
+        "is_time": isinstance(across, Step),
+        "currency": found.currency,
+        "key": f"{key}-{view.shape}",
+    }
+    alt = f"{_SHAPES[view.shape]}: {found.measure.value} by {titles[0]} across {titles[1]}"
+    if view.shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views: marks are links
+        pairs = zip(cells["row"], cells["column"], strict=True)
+        frame["url"] = [_address(rows_behind(view, where, {by: row, across: column})) for row, column in pairs]
+        options["beside"] = 2 if blocks.compact() else 4
+        chart_card.show(explore.draw, frame, *titles, found.measure.unit, view.shape, alt=alt, **options)
+        return None
+    mark = chart_card.draw(explore.draw, frame, *titles, found.measure.unit, view.shape, alt=alt, **options)
+    if mark is None:
+        return None
+    of_rows = dict(zip(frame.row_name, cells["row"], strict=True))
+    of_columns = dict(zip(frame.column_name, cells["column"], strict=True))
+    return {by: of_rows.get(mark.get("row_name")), across: of_columns.get(mark.get("column_name"))}
+
+
+def _address(query: dict[str, list[str]] | None) -> str | None:
+    return None if query is None else f"{session.page('activity').url_path}?{urlencode(query, doseq=True)}"
+
+
+def _asked(
+    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter
+) -> tuple[explore.Cross, Any]:
+    by = axis_named(view.split)
+    across = axis_named(view.across) if view.across and view.across != view.split else None
+    found = explore.cross(services.statistics, actor, where, by, across, measure_named(view.figure))
+    return found, _namer(services, actor, found)
+
+
+def _namer(services: Services, actor: Actor, found: explore.Cross) -> Any:
+    """Names for ids: people, keys, configurations."""
+    known: dict[Axis, Mapping[str, str]] = {}
+    for axis, values in ((found.by, found.rows), (found.across, found.columns)):
+        if axis is Dimension.USER:
+            known[axis] = services.users.names([str(value) for value in values if value])
+        elif axis is Dimension.API_KEY:
+            known[axis] = ids.api_keys(services, actor)
+        elif axis is Dimension.CONFIGURATION:
+            known[axis] = ids.configurations(services, actor)
+    return lambda axis, value: known.get(axis, {}).get(value) or explore.words_of(axis, value)
+
+
+def _files(
+    services: Services,
+    actor: Actor,
+    view: StatisticsView,
+    where: StatisticsFilter,
+    found: explore.Cross,
+    named: Any,
+    days: tuple[date, date],
+) -> None:
+    with blocks.row():
+        st.caption(f"{len(found.rows):,} {'row' if len(found.rows) == 1 else 'rows'}", width="stretch")
+        totals = st.checkbox("Totals", value=True, key="explore-totals", help="A row and a column with the sums")
+        bom = st.checkbox("For Excel", key="explore-bom", help="CSV with a mark that tells Excel it is UTF-8")
+        table = explore.table(found, named, totals=totals)
+        note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
+        for kind, label in (("csv", "CSV"), ("parquet", "Parquet"), ("json", "JSON")):
+            st.download_button(
+                label,
+                data=partial(_marked, table, kind, note, bom=bom and kind == "csv"),
+                file_name=f"{view.figure}-by-{view.split}-{days[0]}-to-{days[1]}.{kind}",
+                mime=_MIMES[kind],
+                type="tertiary",
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"explore-{kind}",
+            )
+        st.download_button(
+            "FOCUS",
+            data=partial(_focus, services, actor, where, note),
+            file_name=f"focus-{days[0]}-to-{days[1]}.csv",
+            mime="text/csv",
+            type="tertiary",
+            icon=":material/download:",
+            on_click="ignore",
+            key="explore-focus",
+            help="The whole range by day, provider, model and app, with the columns of the FinOps FOCUS specification. "
+            + _without_cost(services, actor, where),
+        )
+
+
+def _without_cost(services: Services, actor: Actor, where: StatisticsFilter) -> str:
+    from lib.statistics import focus
+
+    count = focus.unpriced_calls(services.statistics, actor, where)
+    return (
+        f"{count:,} {'call has' if count == 1 else 'calls have'} no known cost and no part in its costs."
+        if count
+        else ""
+    )
+
+
+def _focus(services: Services, actor: Actor, where: StatisticsFilter, note: Any) -> bytes:
+    from lib.statistics import export, focus
+
+    frame = focus.frame(services.statistics, actor, where.in_dollars)
+    note("focus", rows=len(frame))
+    return export.to_csv(frame)
+
+
+def _marked(table: Any, kind: str, note: Any, *, bom: bool) -> bytes:
+    return (b"\xef\xbb\xbf" if bom else b"") + as_file(table, kind, note)

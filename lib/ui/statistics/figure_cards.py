@@ -1,0 +1,225 @@
+"""The cards of the statistics page: six figures, the measure over time, models, cross-tab, table.
+
+Each takes frames and draws; a click on a mark opens the activity log at the rows behind it. Figures compare with the
+previous stretch: money and volume in grey, for more is not bad; speed, failures and savings by their meaning.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from lib.money import USD, format_large_money, format_sum
+from lib.statistics.charts import figure_charts
+from lib.statistics.filters import Dimension, Measure
+from lib.statistics.periods import Step, steps_for
+from lib.statistics.queries import Figures
+from lib.ui import blocks, format, session
+from lib.ui.statistics import chart_card, outlook, statistics_filters
+from lib.ui.statistics.report_context import Scene
+from lib.ui.statistics.statistics_view import TAB_DIMENSIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURES = {Measure.COST: "Cost", Measure.TOKENS: "Tokens", Measure.CALLS: "Calls"}
+_MINUS = "−"
+
+
+def figures(now: Figures, before: Figures, trend: "pd.DataFrame", currency: str = USD) -> None:
+    """Six metrics with their course and their change."""
+    money = format_sum(now.cost_nano_usd, now.unpriced_calls, currency, is_short=True)
+    by_money = _change(now.cost_nano_usd, before.cost_nano_usd)
+    saved, by_saved = _money_change(now.saved_nano_usd, before.saved_nano_usd, currency)
+    with st.grid(6, min_column_width=134, gap="small"):
+        _metric(
+            "Cost",
+            money,
+            by_money,
+            trend.cost_nano_usd,
+            help="Money over every attempt, retries included; ≥ where a cost is not, or not wholly, known.",
+        )
+        _metric("Calls", format.count(now.calls), _change(now.calls, before.calls), trend.calls)
+        tokens = _change(now.total_tokens, before.total_tokens)
+        _metric("Tokens", format.count(now.total_tokens), tokens, trend.total_tokens)
+        _metric(
+            "First token, p95",
+            format.duration(now.first_token_p95_ms),
+            _difference(now.first_token_p95_ms, before.first_token_p95_ms, format.duration, 1),
+            trend.first_token_p95_ms,
+            less_is_better=True,
+            help="Nineteen of twenty calls had their first token sooner.",
+        )
+        _metric(
+            "Error rate",
+            format.share(now.error_rate),
+            _difference(now.error_rate, before.error_rate, lambda part: f"{part * 100:.1f} pp", 0.0005),
+            trend.error_rate,
+            less_is_better=True,
+            help="Calls that ended in an error, a timeout or a cut stream. Stopped by a person does not count.",
+        )
+        _metric(
+            "Saved by cache",
+            saved,
+            by_saved,
+            trend.saved_nano_usd,
+            less_is_better=False,
+            help="What answers from the cache would have cost. — means that none came from it.",
+        )
+
+
+def _metric(
+    label: str,
+    value: str,
+    change: str | None,
+    course: "pd.Series",
+    *,
+    less_is_better: bool | None = None,
+    help: str | None = None,
+) -> None:
+    colour: Any = "gray"
+    if change and less_is_better is not None:
+        colour = "green" if change.startswith(_MINUS) == less_is_better else "red"
+    points = course.dropna() if less_is_better else course.fillna(0)  # no call: no latency, but no cost either
+    st.metric(
+        label,
+        value,
+        change,
+        delta_color=colour,
+        delta_arrow="down" if change and change.startswith(_MINUS) else "up",
+        chart_data=points.astype(float).tolist() if len(points) > 1 and points.any() else None,
+        chart_type="area",
+        border=True,
+        height="stretch",
+        help=help,
+    )
+
+
+def _change(now: float | None, before: float | None) -> str | None:
+    """`+12.4 %`, or None when there is nothing to compare with."""
+    if not now or not before:
+        return None
+    part = (now - before) / before
+    return _signed(part, f"{abs(part) * 100:,.1f} %") if abs(part) >= 0.0005 else None
+
+
+def _difference(now: float | None, before: float | None, shown: Any, least: float) -> str | None:
+    if now is None or before is None or abs(now - before) < least:
+        return None
+    return _signed(now - before, shown(abs(now - before)))
+
+
+def _money_change(now: int | None, before: int | None, currency: str) -> tuple[str, str | None]:
+    if now is None or before is None or now == before:
+        return format_large_money(now, currency), None
+    return format_large_money(now, currency), _signed(now - before, format_large_money(abs(now - before), currency))
+
+
+def _signed(number: float, text: str) -> str:
+    return ("+" if number > 0 else _MINUS) + text
+
+
+def over_time(scene: Scene, frame: "pd.DataFrame", told: outlook.View) -> None:
+    """The card of a measure over time, with its controls; on daily cost the forecast and marks, in words too."""
+    view = scene.view
+    with st.container(border=True):
+        with blocks.row():
+            title = f"{MEASURES[view.measure]} per {scene.step.value} by {view.by.value}"
+            st.subheader(title, anchor=False, width="content" if scene.compact else "stretch")
+            _choice("Measure", list(MEASURES), MEASURES, statistics_filters.control(view, "measure"))
+            kinds = {Dimension.PROVIDER: "Provider", Dimension.MODEL: "Model"}
+            _choice("By", list(kinds), kinds, statistics_filters.control(view, "by"))
+            steps = steps_for(scene.range.start, scene.range.end)
+            if len(steps) > 1:
+                labels = {step: step.value.capitalize() for step in Step}
+                shown = statistics_filters.control(view.changed("step", scene.step), "step")
+                _choice("Step", steps, labels, shown)
+        if frame.value.fillna(0).sum() == 0:
+            _nothing(view.measure)
+            return
+        words = statistics_filters.words(scene.range.start, scene.range.end, scene.zone)
+        mark = chart_card.draw(
+            figure_charts.over_time,
+            frame,
+            told.buckets(scene),
+            scene.step,
+            view.measure,
+            view.by,
+            compact=scene.compact,
+            currency=scene.currency,
+            **told.layers(scene),
+            key="statistics-over-time",
+            alt=f"Stacked bars: {title}, {words}",
+        )
+        outlook.captions(told, scene.names, scene.currency)
+    if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
+        provider = mark.get("provider") if mark.get("model") or view.by is Dimension.PROVIDER else None
+        start, end = max(bucket.start, scene.range.start), min(bucket.end, scene.range.end)
+        _open(view.rows_behind(start, end, provider=provider, model=mark.get("model")))
+
+
+def by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
+    """The card of the models with the largest sums."""
+    view = scene.view
+    st.subheader(f"{MEASURES[view.measure]} by model", anchor=False)
+    alt = f"Bars: {MEASURES[view.measure]} by model"
+    money: Any = {"currency": scene.currency}
+    mark = chart_card.draw(
+        figure_charts.by_model, frame, view.measure, height, key="statistics-by-model-bars", alt=alt, **money
+    )
+    if mark is not None:
+        _open(view.rows_behind(scene.range.start, scene.range.end, **_texts(mark, "provider", "model")))
+
+
+def cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
+    """The card of the cross-tab, with the choice of its two sides."""
+    view = scene.view
+    with blocks.row():
+        title = f"{MEASURES[view.measure]} by {view.rows.value} and {view.columns.value}"
+        st.subheader(title, anchor=False, width="stretch")
+        with st.popover("Cross-tab", icon=":material/pivot_table_chart:", type="tertiary"):
+            for label, name in (("Rows", "rows"), ("Columns", "columns")):
+                shown = statistics_filters.control(view, name)
+                st.selectbox(label, TAB_DIMENSIONS, format_func=lambda d: d.value.capitalize(), **shown)
+    frame = frame.dropna(subset=["row", "column", "value"])
+    if view.rows is view.columns or frame.value.sum() == 0:
+        _nothing(view.measure)
+        return
+    frame = frame.assign(
+        row_name=[scene.named(view.rows, value) for value in frame["row"]],
+        column_name=[scene.named(view.columns, value) for value in frame["column"]],
+    )
+    mark = chart_card.draw(
+        figure_charts.cross_tab,
+        frame,
+        view.rows,
+        view.columns,
+        view.measure,
+        height=height,
+        slanted=scene.compact,
+        currency=scene.currency,
+        key="statistics-cross-tab",
+        alt=f"Heat map: {title}",
+    )
+    if mark is not None:
+        picked = {view.rows.value: mark.get("row"), view.columns.value: mark.get("column")}
+        _open(view.rows_behind(scene.range.start, scene.range.end, **picked))
+
+
+def _choice(label: str, options: list[Any], labels: Mapping[Any, str], control: dict[str, Any]) -> None:
+    st.segmented_control(
+        label, options, format_func=labels.__getitem__, required=True, label_visibility="collapsed", **control
+    )
+
+
+def _nothing(measure: Measure) -> None:
+    reason = "Free and unpriced calls cost nothing that could be drawn." if measure is Measure.COST else ""
+    st.caption(f"Nothing to draw in this range. {reason}")
+
+
+def _texts(mark: Mapping[str, Any], *names: str) -> dict[str, str | None]:
+    return {name: mark.get(name) for name in names}
+
+
+def _open(query: dict[str, list[str]]) -> None:
+    st.switch_page(session.page("activity"), query_params=query)

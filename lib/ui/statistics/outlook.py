@@ -1,0 +1,163 @@
+"""Forecast to the month's end, unusual days, what changed since last week: on the chart, in words and numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.money import USD, format_money, format_sum
+from lib.services import Services
+from lib.statistics.anomalies import Anomaly, Mover, unusual_days
+from lib.statistics.charts.outlook_chart import times
+from lib.statistics.filters import Dimension, Measure, StatisticsFilter
+from lib.statistics.forecast import COVERAGE, LEAST_DAYS, Outlook, month_end
+from lib.statistics.periods import Bucket, Step, buckets, midnight
+from lib.statistics.week import Week
+from lib.ui import blocks, format
+from lib.ui.statistics.report_context import Scene
+
+_KINDS = {Dimension.MODEL: "model", Dimension.APP: "app", Dimension.USER: "person"}
+_SHORTEST = timedelta(days=14)
+
+
+@dataclass(frozen=True)
+class View:
+    """What stands on the chart of daily cost besides its bars; nothing on any other."""
+
+    month: Outlook
+    unusual: tuple[Anomaly, ...]
+    drawn: bool  # whether the days ahead are on the chart
+
+    def buckets(self, scene: Scene) -> list[Bucket]:
+        """Those of the scene, and the days ahead."""
+        if not self.drawn:
+            return scene.buckets
+        end = midnight(self.month.last + timedelta(days=1), scene.zone)
+        return buckets(scene.range.start, end, scene.step, scene.zone)
+
+    def layers(self, scene: Scene) -> dict[str, Any]:
+        """Options of the chart."""
+        if scene.step is not Step.DAY or scene.view.measure is not Measure.COST:
+            return {}
+        ahead = self.month.forecast.days if self.drawn and self.month.forecast else ()
+        return {"ahead": ahead, "marks": self.unusual}
+
+
+def look(services: Services, actor: Actor, scene: Scene, where: StatisticsFilter, now: datetime) -> View:
+    """Ask for the outlook of a scene; unusual days only where the chart has days."""
+    ask, view = services.statistics, scene.view
+    month = month_end(ask, actor, where, now)
+    daily = scene.step is Step.DAY and view.measure is Measure.COST
+    first, last = (moment.astimezone(scene.zone).date() for moment in (scene.range.start, scene.range.end))
+    unusual = unusual_days(ask, actor, where, first, last - timedelta(days=1), now) if daily else ()
+    reaches_now = scene.range.start <= now < scene.range.end
+    is_long = first == month.month or scene.range.end - scene.range.start >= _SHORTEST
+    return View(month, unusual, daily and reaches_now and is_long and month.forecast is not None)
+
+
+def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
+    """The forecast and how good it has been, or why there is none."""
+    end = f"{month.last.day} {month.last:%b}"
+    if month.forecast is None:
+        many = f"{month.history_days} whole {'day' if month.history_days == 1 else 'days'}"
+        return [f"No forecast for {end} yet: it needs {LEAST_DAYS} days since the first call, and there are {many}."]
+    told, money = month.forecast, partial(_money, currency)
+    lines = [
+        f"By {end} this month will have cost about **{money(told.cost_nano)}**, "
+        f"with a chance of {COVERAGE * 100:.0f} % between {money(told.low_nano)} and {money(told.high_nano)}. "
+        f"So far: {money(month.spent_nano)}."
+    ]
+    if (test := month.backtest) is None:
+        return [*lines, "How good that is can be said once there is a whole month to test it on."]
+    months = "month" if test.months == 1 else f"{test.months} months"
+    return [
+        *lines,
+        f"Tested on the last {months}, after one, two and three weeks of each: off by {test.mape * 100:.1f} % "
+        f"on average; the interval held what came in {test.within} of {test.forecasts}.",
+    ]
+
+
+def unusual_lines(unusual: tuple[Anomaly, ...], names: Mapping[str, str], currency: str = USD) -> list[str]:
+    """A line for each unusual day, with who moved."""
+    money = partial(_money, currency)
+    return [
+        f"{'▲' if one.cost_nano > one.usual_nano else '▼'} {_day(one.day)}: {money(one.cost_nano)}, {times(one)} "
+        f"for a {one.day:%A} ({money(one.usual_nano)}). {_moves(one.movers, names, currency)}".rstrip()
+        for one in unusual
+    ]
+
+
+def week_lines(week: Week, names: Mapping[str, str], currency: str = USD) -> list[str]:
+    """What changed since last week."""
+    now, before, money = week.now, week.before, partial(_money, currency)
+    if not now.calls and not before.calls:
+        return ["No calls in the last two weeks."]
+    shown = format_sum(now.cost_nano_usd, now.unpriced_calls, currency).replace("$", "\\$")
+    cost = f"Cost **{shown}**, {_against(now.cost_nano_usd, before.cost_nano_usd, money)}."
+    moves = _moves(week.movers, names, currency)
+    failed = (
+        f"{now.failed_calls:,} failed ({format.share(now.error_rate)}; the week before {before.failed_calls:,}, "
+        f"{format.share(before.error_rate)})."
+    )
+    calls = f"**{now.calls:,}** calls, {_against(now.calls, before.calls, lambda number: f'{number:,}')}; {failed}"
+    return [f"{cost} {moves}".rstrip(), calls]
+
+
+def card(month: Outlook, week: Week, names: Mapping[str, str], currency: str) -> None:
+    """Both, side by side where there is room."""
+    left, right = (st.container(), st.container()) if blocks.compact() else st.columns(2, gap="small")
+    with left.container(border=True, height="stretch"):
+        st.subheader("Since last week", anchor=False)
+        _write(week_lines(week, names, currency))
+    with right.container(border=True, height="stretch"):
+        st.subheader("At the month's end", anchor=False)
+        _write(forecast_lines(month, currency))
+
+
+def captions(told: View, names: Mapping[str, str], currency: str) -> None:
+    """Below the chart: unusual days, and the forecast where the chart has it."""
+    lines = unusual_lines(told.unusual, names, currency)
+    lines += forecast_lines(told.month, currency) if told.drawn else []
+    if lines:
+        st.caption("  \n".join(lines))
+
+
+def _write(lines: list[str]) -> None:
+    for line in lines:
+        st.markdown(line)
+
+
+def _against(now: int | None, before: int | None, shown: Any) -> str:
+    """`12.4 % more than the week before ($368.00)`."""
+    if now is None or before is None:
+        return f"the week before {shown(before) if before is not None else 'unknown'}"
+    if now == before:
+        return "as in the week before"
+    word = "more" if now > before else "less"
+    part = (
+        f"{abs(now - before) / before * 100:.1f} % {word} than" if before else f"{shown(abs(now - before))} {word} than"
+    )
+    return f"{part} the week before ({shown(before)})"
+
+
+def _moves(movers: tuple[Mover, ...], names: Mapping[str, str], currency: str) -> str:
+    """`Most moved: model gpt-5.1 +$250.00 (2.6×), app bot +$240.00 (2.4×).`"""
+    told = [
+        f"{_KINDS[mover.dimension]} {blocks.plain(names.get(mover.value, mover.value))} "
+        f"{'+' if mover.moved_nano > 0 else '−'}{_money(currency, abs(mover.moved_nano))}"
+        + (f" ({mover.times:.1f}×)" if mover.times is not None else " (new)")
+        for mover in movers
+    ]
+    return f"Most moved: {', '.join(told)}." if told else ""
+
+
+def _money(currency: str, nano: int | None) -> str:
+    return format_money(nano, currency).replace("$", "\\$")  # two dollars on a line would be a formula
+
+
+def _day(day: date) -> str:
+    return f"{day:%a} {day.day} {day:%b}"

@@ -1,0 +1,44 @@
+"""What every card of the statistics needs to know."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from lib.money import USD
+from lib.statistics.filters import Dimension
+from lib.statistics.periods import Bucket, Range, Step, buckets
+from lib.ui import format
+from lib.ui.statistics.statistics_view import StatisticsView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A view resolved to a range and a step, in a zone."""
+
+    view: StatisticsView
+    range: Range
+    zone: ZoneInfo
+    step: Step
+    names: Mapping[str, str]  # of users
+    compact: bool
+    currency: str = USD  # of cost
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        """The steps of the range, in order."""
+        return buckets(self.range.start, self.range.end, self.step, self.zone)
+
+    def course(self, trend: "pd.DataFrame", now: datetime) -> "pd.DataFrame":
+        """The trend with a row for each bucket that has begun."""
+        return trend.set_index("bucket").reindex([bucket.key for bucket in self.buckets if bucket.start <= now])
+
+    def named(self, dimension: Dimension, value: str) -> str:
+        """A value as people know it."""
+        if dimension is Dimension.STATUS:
+            return format.STATUS_GLYPHS.get(value, value)
+        return self.names.get(value, value) if dimension is Dimension.USER else value

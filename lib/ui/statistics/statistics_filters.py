@@ -1,0 +1,216 @@
+"""The filter bar and the scope line of the statistics. The address is the only state: controls show and rewrite it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.errors import ErrorKind
+from lib.providers.prices.service_tiers import KNOWN_TIERS
+from lib.statistics.filters import Dimension
+from lib.statistics.periods import Comparison, Period, Range
+from lib.statistics.queries import Statistics
+from lib.ui import blocks, session
+from lib.ui.statistics.statistics_view import LISTS, StatisticsView
+
+_PREFIX = "statistics-"
+_ICONS = {"provider": "dns", "model": "deployed_code", "app": "apps", "user": "person"}
+_MORE = ("origin", "status", "error_kind", "configuration", "api_key", "served_model", "service_tier")
+_OCCURRING = (*_ICONS, "origin", "status")  # asked of the ledger: the roll-up knows them
+_LABELS = {"error_kind": "Error", "api_key": "API key", "served_model": "Answered by"}
+_LABELS |= {"service_tier": "Service tier"}
+
+
+def asked_for(zone: ZoneInfo) -> StatisticsView:
+    """The view that the address names."""
+    return StatisticsView.from_query({name: st.query_params.get_all(name) for name in st.query_params}, zone)
+
+
+def write(view: StatisticsView) -> None:
+    """Put a view into the address."""
+    st.query_params.from_dict(view.to_query())
+
+
+def options(
+    ask: Statistics, actor: Actor, configurations: Iterable[str], api_keys: Iterable[str]
+) -> dict[str, Sequence[str]]:
+    """The values that each filter offers; what the address names besides is offered too."""
+    found: dict[str, Sequence[str]] = {name: ask.choices(actor, Dimension(name)) for name in _OCCURRING}
+    found |= {"error_kind": list(ErrorKind), "configuration": list(configurations), "api_key": list(api_keys)}
+    return found | {"served_model": found["model"], "service_tier": KNOWN_TIERS}
+
+
+def control(view: StatisticsView, name: str) -> dict[str, Any]:
+    """Key and callback of a control that shows and changes one part of the view."""
+    key = _PREFIX + name
+    value = getattr(view, name)
+    value = list(value) if isinstance(value, tuple) else value
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+    return {"key": key, "on_change": _apply, "args": (view, name)}
+
+
+def _apply(view: StatisticsView, name: str) -> None:
+    write(view.changed(name, st.session_state[_PREFIX + name]))
+
+
+def bar(
+    view: StatisticsView, options: Mapping[str, Sequence[str]], names: Mapping[str, str], found: Range, zone: ZoneInfo
+) -> None:
+    """Period, one popover per filter whose label says its state, Clear."""
+    compact = blocks.compact()
+    with blocks.row():
+        _period(view, found, zone)
+        if compact:
+            chosen = sum(len(getattr(view, field)) for field in LISTS.values())
+            with st.popover(
+                f"Filters · {chosen}" if chosen else "Filters", icon=":material/filter_list:", key="filters"
+            ):
+                for name in (*_ICONS, *_MORE):
+                    _list(view, name, options[name], names)
+                _tags(view)
+                _comparison(view)
+        else:
+            for name, icon in _ICONS.items():
+                chosen = len(getattr(view, LISTS[name]))
+                label = f"{name.capitalize()} · {chosen or 'all'}"
+                with st.popover(label, icon=f":material/{icon}:", key=f"filter-{name}"):
+                    _list(view, name, options[name], names)
+            more = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, "tag"))
+            more += view.compare is not Comparison.PREVIOUS
+            with st.popover(f"More · {more}" if more else "More", icon=":material/tune:", key="filter-more"):
+                for name in _MORE:
+                    _list(view, name, options[name], names)
+                _tags(view)
+                _comparison(view)
+        if view.narrows:
+            st.button(
+                "Clear",
+                type="tertiary",
+                on_click=write,
+                args=(view.cleared(),),
+            )
+
+
+def _tags(view: StatisticsView) -> None:
+    """Labels that programs gave their calls; any can be typed."""
+    shown = control(view, "tags")
+    shown["on_change"] = _apply_tags
+    st.multiselect(
+        "Tag", view.tags, placeholder="name=value", accept_new_options=True, help="Calls that carry every one", **shown
+    )
+
+
+def _apply_tags(view: StatisticsView, name: str) -> None:
+    write(view.changed(name, [tag for tag in st.session_state[_PREFIX + name] if "=" in tag.strip("=")]))
+
+
+def _comparison(view: StatisticsView) -> None:
+    labels = {Comparison.PREVIOUS: "The time before", Comparison.LAST_YEAR: "The same days last year"}
+    shown = control(view, "compare")
+    st.segmented_control("Compare with", list(labels), format_func=labels.__getitem__, required=True, **shown)
+
+
+def _period(view: StatisticsView, found: Range, zone: ZoneInfo) -> None:
+    labels = {
+        Period.DAYS_7: "7 d",
+        Period.DAYS_30: "30 d",
+        Period.MONTH: f"{datetime.now(zone):%b %Y}",
+        Period.YEAR: "12 m",
+        Period.CUSTOM: "Custom",
+    }
+    shown = control(view, "period")
+    st.segmented_control(
+        "Period",
+        list(Period),
+        format_func=labels.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+        key=shown["key"],
+        on_change=_apply_period,
+        args=(view, found, zone),
+    )
+    if view.period is Period.CUSTOM:
+        days = (view.first, view.last)
+        if st.session_state.get(_PREFIX + "days") != days:
+            st.session_state[_PREFIX + "days"] = days
+        st.date_input(
+            "Days", label_visibility="collapsed", width=230, key=_PREFIX + "days", on_change=_apply_days, args=(view,)
+        )
+
+
+def _apply_period(view: StatisticsView, found: Range, zone: ZoneInfo) -> None:
+    period = st.session_state[_PREFIX + "period"]
+    first = last = None
+    if period is Period.CUSTOM:  # begins as the range that was on the screen
+        first, last = days_of(found.start, found.end, zone)
+    write(replace(view, period=period, first=first, last=last, step=None))
+
+
+def _apply_days(view: StatisticsView) -> None:
+    days = st.session_state[_PREFIX + "days"]
+    if isinstance(days, tuple) and len(days) == 2:
+        write(replace(view, first=days[0], last=days[1], step=None))
+
+
+def _list(view: StatisticsView, name: str, offered: Sequence[str], names: Mapping[str, str]) -> None:
+    field = LISTS[name]
+    gone = [value for value in getattr(view, field) if value not in offered]
+    st.multiselect(
+        _LABELS.get(name, name.capitalize()),
+        [*offered, *gone],
+        placeholder="All",
+        format_func=lambda value: names.get(value, value),
+        **control(view, field),
+    )
+
+
+def days_of(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[date, date]:
+    """The first and last local day of a range."""
+    return start.astimezone(zone).date(), (end - timedelta(microseconds=1)).astimezone(zone).date()
+
+
+def words(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+    """`1 – 31 Oct 2026`, `24 Dec 2025 – 22 Jan 2026`, `22 Oct 2026`."""
+    first, last = days_of(start, end, zone)
+    if first == last:
+        return f"{last.day} {last:%b %Y}"
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day} – {last.day} {last:%b %Y}"
+    if first.year == last.year:
+        return f"{first.day} {first:%b} – {last.day} {last:%b %Y}"
+    return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}"
+
+
+def ago(newest: datetime | None, now: datetime) -> str:
+    """How fresh the figures are, by the newest call."""
+    if newest is None:
+        return "no call yet"
+    seconds = max(0, int((now - newest).total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"newest call {seconds // size} {unit} ago"
+    return f"newest call {seconds} s ago"
+
+
+def scope_line(
+    found: Range, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
+) -> Any:
+    """What the figures are about: range, zone, comparison, freshness, what is missing; the row, for more."""
+    compared = f"compared with {words(found.previous_start, found.previous_end, zone)}"
+    parts = [words(found.start, found.end, zone), zone.key, compared, ago(newest, now)]
+    line = blocks.row()
+    with line:
+        st.caption(blocks.plain(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content")
+        if unpriced:
+            st.page_link(
+                session.page("prices"),
+                label=f":yellow-background[{unpriced:,} {'call' if unpriced == 1 else 'calls'} unpriced]",
+                icon=":material/price_change:",
+                help="No price is known for their models: they are in no total, and not free. Set their prices.",
+            )
+    return line

@@ -1,0 +1,190 @@
+"""What the statistics page shows, and the same thing as the query of an address.
+
+Reading an address never fails: what can't be understood is left out, and what is the default is not written.
+`from_query(view.to_query()) == view`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from lib.activity.call_filter import ActivityFilter
+from lib.errors import InvalidInput
+from lib.statistics.exchange import RateBook
+from lib.statistics.filters import Dimension, Measure, StatisticsFilter
+from lib.statistics.measures import Shape, axis_named, measure_named
+from lib.statistics.periods import Comparison, Period, Range, Step, default_step, last_year, resolve, steps_for
+
+LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
+LISTS |= {"origin": "origins", "status": "statuses", "error_kind": "error_kinds", "configuration": "configurations"}
+LISTS |= {"api_key": "api_keys", "served_model": "served_models", "service_tier": "service_tiers", "tag": "tags"}
+MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
+TAB_DIMENSIONS = (
+    Dimension.PROVIDER,
+    Dimension.MODEL,
+    Dimension.APP,
+    Dimension.USER,
+    Dimension.ORIGIN,
+    Dimension.STATUS,
+)
+_UTC = ZoneInfo("UTC")
+_MOST_VALUES, _LONGEST = 100, 200
+_Chosen = TypeVar("_Chosen", Period, Comparison, Measure, Dimension, Step, Shape)
+
+
+@dataclass(frozen=True)
+class StatisticsView:
+    """Period, filters and the controls of the cards. `step` None: the one that fits the period."""
+
+    period: Period = Period.DAYS_30
+    first: date | None = None
+    last: date | None = None
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    error_kinds: tuple[str, ...] = ()
+    configurations: tuple[str, ...] = ()  # ids
+    api_keys: tuple[str, ...] = ()  # ids
+    served_models: tuple[str, ...] = ()
+    service_tiers: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()  # `name=value`: all of them
+    compare: Comparison = Comparison.PREVIOUS
+    measure: Measure = Measure.COST
+    by: Dimension = Dimension.PROVIDER
+    step: Step | None = None
+    rows: Dimension = Dimension.PROVIDER
+    columns: Dimension = Dimension.APP
+    tab: str = "figures"
+    split: str = "provider"  # of the tab Explore: axes and a measure by name, a shape
+    across: str = ""
+    figure: str = Measure.COST.value
+    shape: Shape = Shape.TABLE
+    others: tuple[str, ...] = ()  # of the tab What-if: models to compare with, and what is split
+    move: Dimension = Dimension.APP
+
+    @property
+    def narrows(self) -> bool:
+        """Whether any filter is set."""
+        return any(getattr(self, field) for field in LISTS.values())
+
+    def changed(self, name: str, value: Any) -> "StatisticsView":
+        """The same with one part changed; a list becomes a tuple."""
+        parts: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value}
+        return replace(self, **parts)
+
+    def cleared(self) -> "StatisticsView":
+        """The same without filters."""
+        none: dict[str, Any] = dict.fromkeys(LISTS.values(), ())
+        return replace(self, **none)
+
+    def range(self, zone: ZoneInfo, now: datetime) -> Range:
+        """The range it means now, and what it is compared with."""
+        found = resolve(self.period, zone, now, self.first, self.last)
+        return last_year(found, zone, now) if self.compare is Comparison.LAST_YEAR else found
+
+    def step_in(self, found: Range) -> Step:
+        """The chosen step where it fits the range, else the range's own."""
+        offered = steps_for(found.start, found.end)
+        return self.step if self.step in offered else default_step(found.start, found.end)
+
+    def filter(self, start: datetime, end: datetime, zone: ZoneInfo, money: RateBook | None = None) -> StatisticsFilter:
+        """The question's filter for a range, with cost in a currency."""
+        values = {field: getattr(self, field) for field in LISTS.values()}
+        values["tags"] = tuple((name, value) for name, _, value in (tag.partition("=") for tag in self.tags))
+        return StatisticsFilter(start, end, zone, money=money, **values)
+
+    def rows_behind(self, start: datetime, end: datetime, **narrowed: str | None) -> dict[str, list[str]]:
+        """The address of the activity log for a part of the figures: a stretch and values of dimensions."""
+        values = {field: getattr(self, field) for field in LISTS.values()}
+        for name, value in narrowed.items():
+            if value is not None:
+                values[LISTS[name]] = (*(self.tags if name == "tag" else ()), value)
+        return ActivityFilter(start=start, end=end, **values).to_query()
+
+    def to_query(self) -> dict[str, list[str]]:
+        """Parameters of an address."""
+        default = StatisticsView()
+        query = {
+            name: [str(getattr(self, name))]
+            for name in ("period", "compare", "measure", "by", "step", "rows", "columns", *_EXPLORED)
+            if getattr(self, name) not in (getattr(default, name), None)
+        }
+        if self.period is Period.CUSTOM:
+            query |= {"from": [str(self.first)], "to": [str(self.last)]} if self.first else {}
+        query |= {"other": list(self.others)} if self.others else {}
+        return query | {name: list(getattr(self, field)) for name, field in LISTS.items() if getattr(self, field)}
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, Iterable[str]], zone: ZoneInfo = _UTC) -> "StatisticsView":
+        """The view of an address; moments, as the activity log writes them, become their days in `zone`."""
+        values = {name: list(given) for name, given in query.items()}
+
+        def last(name: str) -> str:
+            return (values.get(name) or [""])[-1]
+
+        def one(name: str, kind: type[_Chosen], default: _Chosen, allowed: Iterable[_Chosen]) -> _Chosen:
+            return kind(last(name)) if last(name) in set(allowed) else default
+
+        first, until = _day(last("from"), zone), _day(last("to"), zone, is_end=True)
+        period = one("period", Period, Period.CUSTOM if first else Period.DAYS_30, Period)
+        if period is Period.CUSTOM and first is None:
+            period = Period.DAYS_30
+        is_custom = period is Period.CUSTOM and first is not None
+        return cls(
+            period=period,
+            first=first if is_custom else None,
+            last=(until or first) if is_custom else None,
+            measure=one("measure", Measure, Measure.COST, MEASURES),
+            by=one("by", Dimension, Dimension.PROVIDER, (Dimension.PROVIDER, Dimension.MODEL)),
+            compare=one("compare", Comparison, Comparison.PREVIOUS, Comparison),
+            step=Step(last("step")) if last("step") in set(Step) else None,
+            rows=one("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
+            columns=one("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
+            tab=last("tab") if last("tab") in TABS else "figures",
+            split=_axis(last("split")) or "provider",
+            across=_axis(last("across")),
+            figure=_figure(last("figure")),
+            shape=one("shape", Shape, Shape.TABLE, Shape),
+            others=_values(values.get("other", ())),
+            move=one("move", Dimension, Dimension.APP, Dimension),
+            **{field: _values(values.get(name, ())) for name, field in LISTS.items()},
+        )
+
+
+TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "reconcile": "Reconcile"}
+_EXPLORED = ("tab", "split", "across", "figure", "shape", "move")
+
+
+def _axis(name: str) -> str:
+    try:
+        return axis_named(name[:_LONGEST]).value if name else ""
+    except InvalidInput:
+        return ""
+
+
+def _figure(name: str) -> str:
+    try:
+        return measure_named(name[:_LONGEST]).value
+    except InvalidInput:
+        return Measure.COST.value
+
+
+def _values(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value[:_LONGEST] for value in given if value))[:_MOST_VALUES]
+
+
+def _day(text: str, zone: ZoneInfo, *, is_end: bool = False) -> date | None:
+    try:
+        if "T" in text:  # the "+" of an offset that nobody escaped arrives as a space
+            moment = datetime.fromisoformat(text.replace(" ", "+")).astimezone(zone)
+            day = (moment - timedelta(microseconds=1 if is_end else 0)).date()
+        else:
+            day = date.fromisoformat(text)
+    except (ValueError, OverflowError):
+        return None
+    return day if 2000 <= day.year <= 2100 else None

@@ -1,0 +1,161 @@
+"""The tab What-if: the range's traffic on other models, one chosen for each app, and what that saves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.money import format_money
+from lib.services import Services
+from lib.statistics import traffic_moves
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.measures import Dimension
+from lib.statistics.traffic_moves import Move, Stays
+from lib.statistics.whatif import BY
+from lib.ui import blocks, downloads, format
+from lib.ui.statistics import statistics_filters
+from lib.ui.statistics.statistics_view import StatisticsView
+
+_MOST_MODELS = 5
+_STAYS = "Stays as it is"
+_WHY = {
+    Stays.NO_PRICE: "before its first price",
+    Stays.TOO_LONG: "too long for it",
+    Stays.NO_IMAGES: "with images",
+    Stays.NO_TOOLS: "with tools",
+    Stays.NO_JSON: "with a JSON schema",
+}
+
+
+def tab(
+    services: Services,
+    actor: Actor,
+    view: StatisticsView,
+    where: StatisticsFilter,
+    names: Mapping[str, str],
+    days: tuple[Any, Any],
+) -> None:
+    """Controls, the comparison with a choice per value, the sum of the choices, and the export."""
+    with blocks.row():
+        offered = services.what_if.offered(actor)
+        known = tuple(name for name in view.others if name in offered)[:_MOST_MODELS]
+        view = replace(view, others=known, move=view.move if view.move in BY else Dimension.APP)
+        by = st.segmented_control(
+            "Split by", BY, format_func=lambda one: one.value.capitalize(), required=True,
+            label_visibility="collapsed", **statistics_filters.control(view, "move"),
+        )  # fmt: skip
+        chosen = st.multiselect(
+            "Other models", offered, placeholder="Other models to compare with",
+            label_visibility="collapsed", max_selections=_MOST_MODELS, **statistics_filters.control(view, "others"),
+        )  # fmt: skip
+    if not chosen:
+        sentence = "Choose up to five other models above: each call is priced as if it had run on them."
+        with blocks.empty_state("swap_horiz", "No other model chosen", sentence):
+            st.caption("The range and filters of this page hold here, too.")
+        return
+    with blocks.errors_shown():
+        found = services.what_if.compare(actor, where, chosen, by)
+        if not any(move.calls or move.stays for move in found):
+            st.caption("Nothing in this range can be compared: no call has both a known cost and known tokens.")
+            return
+        shown = {**names, **_slugs(services, actor)} if by is Dimension.CONFIGURATION else names
+        picked = _choices(found, by, shown)
+        plan = [move for move in found if picked.get(move.value) == move.model]
+        _sum(found, plan)
+        _notes(found, plan)
+        note = partial(services.audit.note_export, actor, "statistics.whatif", by=by.value)
+        downloads.row(traffic_moves.table(found, by), f"what-if-{days[0]}-to-{days[1]}", note, key="whatif")
+
+
+def _choices(found: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> dict[str | None, str]:
+    """The table of values and models; each value's chosen model, by default the cheapest that surely saves."""
+    import pandas as pd
+
+    by_value: dict[str | None, dict[str, Move]] = {}
+    for move in found:
+        by_value.setdefault(move.value, {})[move.model] = move
+    rows = []
+    for value, each in by_value.items():
+        best = max(each.values(), key=lambda move: move.saved_nano[0])
+        rows.append(
+            {
+                by.value: names.get(value or "", value or "none"),
+                "cost": format_money(max(move.cost_nano + move.stays_nano for move in each.values())),
+                "to": best.model if best.saved_nano[0] > 0 else _STAYS,
+                **{model: _range(move.low_nano, move.high_nano, move) for model, move in each.items()},
+            }
+        )
+    models = list(dict.fromkeys(move.model for move in found))
+    text = st.column_config.TextColumn
+    table = st.data_editor(
+        pd.DataFrame(rows),
+        hide_index=True,
+        disabled=[by.value, "cost", *models],
+        column_config={
+            by.value: text(by.value.capitalize(), pinned=True),
+            "cost": text("Cost", width=format.column_width([row["cost"] for row in rows], 90), alignment="right"),
+            **{
+                model: text(model, alignment="right", help="What the calls that could move would have cost")
+                for model in models
+            },
+            "to": st.column_config.SelectboxColumn("Move to", options=[_STAYS, *models], required=True, width=210),
+        },
+        row_height=30,
+        height="content" if len(rows) < 15 else 480,
+        key=f"whatif-{by.value}-{'-'.join(models)}",
+    )
+    return dict(zip(by_value, table["to"], strict=True))
+
+
+def _range(low: int, high: int, move: Move) -> str:
+    """`$1.20 – $1.60`; — where no call could move."""
+    if not move.calls:
+        return "—"
+    return format_money(low) if low == high else f"{format_money(low)} – {format_money(high)}"
+
+
+def _sum(found: Sequence[Move], plan: Sequence[Move]) -> None:
+    """What all values have cost, what they would with the choices, and what that saves."""
+    each = {move.value: move for move in found}
+    cost = sum(move.cost_nano + move.stays_nano for move in each.values())
+    least, most = traffic_moves.total(plan).saved_nano
+    with st.grid(3, min_column_width=230, gap="small"):
+        text = "Calls with a known cost and known tokens."
+        st.metric("Cost", format_money(cost), border=True, height="stretch", help=text)
+        would = _span(cost - most, cost - least)
+        st.metric("Would have cost", would, border=True, height="stretch", help="With the choices above.")
+        share = f"{least / cost * 100:.1f} % at least" if cost and least > 0 else None
+        saved = _span(least, most)
+        st.metric("Saved", saved, share, delta_color="off", delta_arrow="off", border=True, height="stretch")
+
+
+def _span(low: int, high: int) -> str:
+    return format_money(low) if low == high else f"{format_money(low)} – {format_money(high)}"
+
+
+def _notes(found: Sequence[Move], plan: Sequence[Move]) -> None:
+    """What the figures leave out, and what they can't know."""
+    lines = []
+    for move in plan:
+        stays = ", ".join(f"{format.count(count)} {_WHY[why]}" for why, count in move.stays.items() if count)
+        if stays:
+            lines.append(f"{move.value or 'none'} on {move.model}: {stays} stay as they are.")
+    each = traffic_moves.total({move.value: move for move in found}.values())
+    if each.unpriced_calls:
+        lines.append(f"{format.count(each.unpriced_calls)} calls have no known cost and are left out.")
+    if each.uncounted_calls:
+        why = "have no tokens of their own: none are known, or they were imported as a sum"
+        lines.append(f"{format.count(each.uncounted_calls)} calls {why}.")
+    if any(move.low_nano != move.high_nano for move in plan):
+        lines.append(
+            "A range: with the cache hits the calls had, and without any; another provider's cache is not known."
+        )
+    lines.append("Tokens are those that the calls had; another model may count and answer somewhat otherwise.")
+    st.caption("  \n".join(blocks.plain(line) for line in lines))
+
+
+def _slugs(services: Services, actor: Actor) -> dict[str, str]:
+    return {one.id: one.slug for one in services.configurations.list(actor)}
