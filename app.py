@@ -6,8 +6,8 @@ lies away from `pages/`: beside it, a fresh process would run a page's file with
 
 import streamlit as st
 
-from lib.gateway.lifespan import lifespan
-from lib.gateway.routes import middleware, routes
+from lib.gateway.serve.lifespan import lifespan
+from lib.gateway.serve.routes import middleware, routes
 from lib.ui.farewell import farewell
 
 app = st.App("lib/ui/script/main.py", routes=routes, middleware=middleware(farewell), lifespan=lifespan)

@@ -21,7 +21,7 @@ def serve(arguments: argparse.Namespace) -> None:
     """Check folder and port, then keep the workers running until a signal."""
     load_ready_settings()
     require_free_port(arguments.port)
-    from lib.gateway.supervisor import Supervisor
+    from lib.gateway.serve.supervisor import Supervisor
 
     def say() -> None:
         print(f"LLM Manager gateway: http://{arguments.host}:{arguments.port}", flush=True)

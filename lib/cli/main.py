@@ -25,11 +25,10 @@ from lib.cli import (
     prices,
     prompts,
     providers,
-    rag,
-    rates,
     retention,
-    usage,
 )
+from lib.cli.knowledge import rag
+from lib.cli.statistics import rates, usage
 from lib.errors import LLMManagerError
 
 EPILOG = "Settings come from the environment and .env: LLM_MANAGER_DATA, DATABASE_URL, PORT. See docs/configuration.md."

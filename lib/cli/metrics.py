@@ -9,7 +9,7 @@ from lib.access.permissions import OPERATOR
 from lib.cli import output
 from lib.cli.arguments import parse_names
 from lib.cli.operator import open_services
-from lib.cli.usage import add_range, to_moments
+from lib.cli.statistics.usage import add_range, to_moments
 from lib.errors import InvalidInput
 
 _TYPES = ["string", "integer", "float", "boolean", "json"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lib.cli import output
 from lib.cli.arguments import parse_day
 from lib.cli.operator import OPERATOR, open_services
-from lib.cli.usage import to_moments
+from lib.cli.statistics.usage import to_moments
 from lib.errors import InvalidInput
 from lib.files.text import decode_text
 

@@ -15,7 +15,8 @@ class UsageDetails(Struct, frozen=True, omit_defaults=True):
     """What a call is billed for beside plain text tokens of its own model.
 
     `modality_tokens`: tokens of another modality by the name of their rate (`MODALITY_RATES` of
-    `lib.providers.prices.rates`), such as `audio_output`. They are part of the prompt's or completion's tokens; cached ones are part of the read ones.
+    `lib.providers.prices.rates`), such as `audio_output`. They are part of the prompt's or completion's tokens;
+    cached ones are part of the read ones.
     `seconds`: of `audio` or `video`. `uses`: what is charged by the piece, such as `web_search`, and how many.
     `other_models`: tokens of models that the answering one consulted; they are in no count of the usage itself.
     `model`: who answered and is charged, where that is not the model that was asked. `uncounted`: something charged by

@@ -1,4 +1,4 @@
-"""What rows of the ledger's copy would cost at other prices, as exact SQL, by the rules of `lib.providers.prices.rates`.
+"""What rows of the ledger's copy would cost at other prices, as exact SQL, after `lib.providers.prices.rates`.
 
 Prices change with time (`Stretch`), with how a call is served and with the prompt's length (tiers), so a row's rates
 are a CASE over these; every number is bound. A call that was served in a way that the other model is not served in

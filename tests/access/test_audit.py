@@ -21,7 +21,7 @@ from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log
 from lib.errors import Conflict, LLMManagerError, PermissionDenied
-from lib.gateway.exchange import Exchange
+from lib.gateway.http.exchange import Exchange
 from lib.jobs.retention import Days
 from lib.services import Services, build
 from lib.settings import Settings

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from lib.cli import frames
+from lib.cli.statistics import frames
 
 pytestmark = pytest.mark.feature("COST-6")
 EXACT = Decimal("12345678901.123456789")

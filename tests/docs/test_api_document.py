@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.gateway.openapi import document
+from lib.gateway.api.openapi import document
 from lib.settings import Settings
 from tests.gateway.api_rig import live
 

@@ -88,7 +88,7 @@ def test_every_kind_of_provider_is_documented() -> None:
 
 
 def test_every_route_is_documented_and_nothing_else() -> None:
-    from lib.gateway.routes import routes
+    from lib.gateway.serve.routes import routes
 
     rows = table(text("api-reference"), "## Routes")
     documented = {code_names(row[0])[0]: set(row[1].split(", ")) for row in rows}

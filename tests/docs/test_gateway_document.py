@@ -9,9 +9,10 @@ import yaml
 
 from lib.access.grants import Endpoint
 from lib.errors import ErrorKind
-from lib.gateway import doors, health, refusals
-from lib.gateway.routes import door_routes
-from lib.gateway.snippets import Connection, snippets
+from lib.gateway.http import program_routes, refusals
+from lib.gateway.serve import health
+from lib.gateway.serve.routes import door_routes
+from lib.gateway.site.snippets import Connection, snippets
 
 pytestmark = pytest.mark.feature("SET-7")
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "gateway.md").read_text()
@@ -25,7 +26,7 @@ def rows(heading: str) -> list[list[str]]:
 
 def test_every_address_of_programs_is_there_and_nothing_else() -> None:
     documented = {row[0].strip("`"): row[1] for row in rows("## Addresses")}
-    served = {path: method for path, (method, _) in doors._MODEL_DOORS.items()}
+    served = {path: method for path, (method, _) in program_routes._MODEL_DOORS.items()}
     for route in (*door_routes, *health.routes):
         served[route.path] = ", ".join(sorted(route.methods - {"HEAD"}))  # type: ignore[attr-defined]
     assert documented == served

@@ -20,7 +20,7 @@ from lib.db.engine import Store
 from lib.db.failures import DatabaseAway
 from lib.db.tables import usage_logs
 from lib.errors import InstallationError
-from lib.gateway.routes import middleware, routes
+from lib.gateway.serve.routes import middleware, routes
 from lib.ledger import spool
 from lib.services import Services, build
 from lib.settings import Settings

@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from lib import services as service_root
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.calls.calls import Calls
-from lib.gateway import health
-from lib.gateway.doors import Doors
-from lib.gateway.routes import door_routes
+from lib.gateway.http.program_routes import Doors
+from lib.gateway.serve import health
+from lib.gateway.serve.routes import door_routes
 from lib.services import Services
 from lib.settings import Settings
 from tests.waiting import CEILING_S

@@ -14,10 +14,10 @@ from starlette.applications import Starlette
 from lib import services as service_root
 from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.tables import usage_logs
-from lib.gateway import health
-from lib.gateway.doors import Doors
-from lib.gateway.routes import door_routes
-from lib.gateway.straight import StraightProtocol
+from lib.gateway.http.fast_http import StraightProtocol
+from lib.gateway.http.program_routes import Doors
+from lib.gateway.serve import health
+from lib.gateway.serve.routes import door_routes
 from lib.services import Services
 from lib.settings import Settings
 from tests.providers.wire import Script, WireServer, serving

@@ -22,8 +22,8 @@ from starlette.testclient import TestClient
 from lib import services as service_root
 from lib.access.permissions import OPERATOR
 from lib.errors import InstallationError
-from lib.gateway import alone, health
-from lib.gateway.supervisor import Supervisor, bound, reserve
+from lib.gateway.serve import health, worker
+from lib.gateway.serve.supervisor import Supervisor, bound, reserve
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
 from tests.waiting import CEILING_S
@@ -180,7 +180,7 @@ def test_no_worker_loads_the_pages_framework(tmp_path: Path) -> None:
 
 def test_the_supervisor_loads_next_to_nothing() -> None:
     heavy = "('sqlalchemy', 'starlette', 'uvicorn')"
-    code = f"import sys, lib.gateway.supervisor; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, lib.gateway.serve.supervisor; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -244,7 +244,7 @@ def test_the_pause_before_a_new_worker_grows_while_they_die_young(monkeypatch: p
         return process, ours
 
     clock = 100.0
-    monkeypatch.setattr("lib.gateway.supervisor.time.monotonic", lambda: clock)
+    monkeypatch.setattr("lib.gateway.serve.supervisor.time.monotonic", lambda: clock)
     monkeypatch.setattr(place, "_start", start_and_die)
     while len(started) < 9:
         place.look_after()
@@ -258,13 +258,13 @@ def test_the_pause_before_a_new_worker_grows_while_they_die_young(monkeypatch: p
 @pytest.mark.feature("GATE-5")
 def test_a_process_that_is_stopping_is_alive_but_not_ready(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_draining", False)
-    client = TestClient(alone.application())
+    client = TestClient(worker.application())
     assert client.get("/readyz").status_code == 200
     ours, its = socket.socketpair()
     with ours, its:
-        worker = alone.Worker(its)
-        worker.handle_exit(signal.SIGTERM, None)
-        assert worker.should_exit
+        serving = worker.Worker(its)
+        serving.handle_exit(signal.SIGTERM, None)
+        assert serving.should_exit
     assert client.get("/healthz").status_code == 200
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "The server is stopping.")
@@ -276,7 +276,7 @@ def test_not_ready_without_the_database(services: Services, tmp_path: Path) -> N
 
     services.store, whole = Store(gone.database_url), services.store
     try:
-        assert TestClient(alone.application()).get("/readyz").status_code == 503
+        assert TestClient(worker.application()).get("/readyz").status_code == 503
     finally:
         services.store.dispose()
         services.store = whole

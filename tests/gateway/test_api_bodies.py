@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from lib.errors import InvalidInput
-from lib.gateway import api, api_bodies
-from lib.gateway.api_bodies import BudgetQuery, NewMetricsBody, Nothing, QuestionBody, UsageQuery
-from lib.gateway.api_conversations import ConversationsQuery, NewConversationBody
-from lib.gateway.api_knowledge import KnowledgeAskedBody, NewCollectionBody, NewDocumentBody
-from lib.gateway.api_operation import read
+from lib.gateway.api import bodies, calls
+from lib.gateway.api.bodies import BudgetQuery, NewMetricsBody, Nothing, QuestionBody, UsageQuery
+from lib.gateway.api.conversations import ConversationsQuery, NewConversationBody
+from lib.gateway.api.knowledge import KnowledgeAskedBody, NewCollectionBody, NewDocumentBody
+from lib.gateway.api.operation import read
 from lib.knowledge import settings
 from lib.knowledge.documents import document_service
 from lib.knowledge.documents.chunking import Strategy
@@ -73,7 +73,7 @@ def test_fields_that_nobody_knows_are_passed_over_and_null_is_what_a_missing_fie
 
 
 def test_every_operation_says_in_its_types_what_it_takes_and_answers() -> None:
-    for path, methods in api.OPERATIONS.items():
+    for path, methods in calls.OPERATIONS.items():
         for method, operation in methods.items():
             assert all(issubclass(kind, msgspec.Struct) for kind in operation.types), (path, method)
             assert method == "POST" or operation.types.body is Nothing, (path, method)
@@ -81,11 +81,11 @@ def test_every_operation_says_in_its_types_what_it_takes_and_answers() -> None:
 
 def test_words_that_a_field_takes_are_those_of_the_library() -> None:
     from lib.activity.custom_metric import MetricType
-    from lib.gateway import api_knowledge
+    from lib.gateway.api import knowledge
 
-    assert set(get_args(api_knowledge.Kind)) == set(document_service.KINDS)
-    fields = {field.name: field.type for field in msgspec.structs.fields(api_knowledge.KnowledgeQuestionBody)}
+    assert set(get_args(knowledge.Kind)) == set(document_service.KINDS)
+    fields = {field.name: field.type for field in msgspec.structs.fields(knowledge.KnowledgeQuestionBody)}
     assert set(settings.Mode) <= set(str(fields["mode"]).replace("'", " ").replace(",", " ").split())
-    assert set(get_args(api_bodies.MetricKind)) == set(MetricType)
-    chunking = {field.name: field.type for field in msgspec.structs.fields(api_knowledge.ChunkingBody)}
+    assert set(get_args(bodies.MetricKind)) == set(MetricType)
+    chunking = {field.name: field.type for field in msgspec.structs.fields(knowledge.ChunkingBody)}
     assert all(f"'{strategy}'" in str(chunking["strategy"]) for strategy in Strategy)

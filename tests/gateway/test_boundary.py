@@ -12,9 +12,10 @@ from starlette.testclient import TestClient
 
 from lib import services as service_root
 from lib.db.failures import DatabaseAway
-from lib.gateway import health, openapi
-from lib.gateway.doors import Doors
-from lib.gateway.routes import door_routes, middleware, routes
+from lib.gateway.api import openapi
+from lib.gateway.http.program_routes import Doors
+from lib.gateway.serve import health
+from lib.gateway.serve.routes import door_routes, middleware, routes
 
 SECRET = "sk-0123456789abcdefghijklmnop"
 NEVER_FAIL = {"/openapi.json", "/healthz"}  # they ask nothing of anybody

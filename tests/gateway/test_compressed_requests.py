@@ -10,8 +10,8 @@ import httpx
 import pytest
 import zstandard
 
-from lib.gateway import exchange, unpacking
-from lib.gateway.straight import StraightProtocol
+from lib.gateway.http import exchange, request_encoding
+from lib.gateway.http.fast_http import StraightProtocol
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire
@@ -44,26 +44,26 @@ CODINGS: list[tuple[str, Callable[[bytes], bytes]]] = [
 @pytest.mark.parametrize(("coding", "pack"), CODINGS)
 def test_every_coding_gives_the_body_back_up_to_the_limit(coding: str, pack: Callable[[bytes], bytes]) -> None:
     text = json.dumps({"input": "hi " * 500}).encode()
-    assert unpacking.unpack(pack(text), coding, len(text)) == text
+    assert request_encoding.unpack(pack(text), coding, len(text)) == text
     if coding == "identity":
         return
-    with pytest.raises(unpacking.TooLong):
-        unpacking.unpack(pack(text), coding, len(text) - 1)
+    with pytest.raises(request_encoding.TooLong):
+        request_encoding.unpack(pack(text), coding, len(text) - 1)
     for damaged in (pack(text)[:-6], b"", b"\x00" + pack(text)):
-        with pytest.raises(unpacking.Damaged):
-            unpacking.unpack(damaged, coding, len(text))
+        with pytest.raises(request_encoding.Damaged):
+            request_encoding.unpack(damaged, coding, len(text))
 
 
 @pytest.mark.parametrize(("coding", "pack"), CODINGS[:6])
 def test_few_bytes_that_stand_for_many_are_given_up(coding: str, pack: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(unpacking.TooLong):
-        unpacking.unpack(pack(bytes(30_000_000)), coding, 1_000_000)
+    with pytest.raises(request_encoding.TooLong):
+        request_encoding.unpack(pack(bytes(30_000_000)), coding, 1_000_000)
 
 
 @pytest.mark.parametrize("codings", ["br", "gzip, br", "gzip," * 5 + "gzip"])
 def test_a_coding_nobody_here_knows(codings: str) -> None:
-    with pytest.raises(unpacking.UnknownCoding):
-        unpacking.unpack(b"", codings, 100)
+    with pytest.raises(request_encoding.UnknownCoding):
+        request_encoding.unpack(b"", codings, 100)
 
 
 def answer(wire: Wire) -> None:
@@ -92,7 +92,7 @@ def test_every_door_takes_compressed_bodies(rig: Live, path: str, monkeypatch: p
     assert post(rig, path, gzip.compress(body), "gzip").status_code == 200
     assert post(rig, path, streamed_zstd(body), "zstd").status_code == 200
     unknown = post(rig, path, body, "br")
-    assert (unknown.status_code, unknown.headers["accept-encoding"]) == (415, unpacking.TAKEN)
+    assert (unknown.status_code, unknown.headers["accept-encoding"]) == (415, request_encoding.TAKEN)
     assert "'br'" in unknown.json()["error"]["message"]
     assert post(rig, path, b"no gzip", "gzip").status_code == 400
     monkeypatch.setattr(exchange, "LARGEST_BODY", 1_000)

@@ -11,8 +11,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from lib.gateway import boundary, straight
-from lib.gateway.straight import StraightProtocol
+from lib.gateway.http import error_boundary, fast_http
+from lib.gateway.http.fast_http import StraightProtocol
 
 pytestmark = pytest.mark.feature("GATE-5")
 ASKED = b"POST /model HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi"
@@ -47,7 +47,7 @@ class Transport:
 class Echo:
     """A door that says what it was sent; `wait` holds it back, `bug` ends it."""
 
-    errors = boundary.OPENAI
+    errors = error_boundary.OPENAI
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []
@@ -79,7 +79,7 @@ async def other(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> Echo:
     made = Echo()
-    monkeypatch.setattr(straight, "_DOORS", {b"/model": made})
+    monkeypatch.setattr(fast_http, "_DOORS", {b"/model": made})
     return made
 
 
@@ -179,7 +179,7 @@ def test_no_head_and_no_trailers_without_an_end(door: Echo) -> None:
 
 
 def test_a_connection_on_which_nothing_is_asked_ends(door: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "_HEAD_S", 0.1)
+    monkeypatch.setattr(fast_http, "_HEAD_S", 0.1)
 
     async def test(connect: Any) -> None:
         silent, begun, answered, running = (connect() for _ in range(4))

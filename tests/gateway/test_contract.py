@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.gateway.openapi import document
+from lib.gateway.api.openapi import document
 from tests.gateway.contract import flatten
 
 pytestmark = pytest.mark.feature("GATE-5")

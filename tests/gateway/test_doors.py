@@ -18,11 +18,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lib import services as root
 from lib.errors import InstallationError
-from lib.gateway.guard import sockets, watch_sessions
-from lib.gateway.headers import content_security_policy
-from lib.gateway.lifespan import set_nodelay
-from lib.gateway.login import safe_next
-from lib.gateway.routes import middleware, routes
+from lib.gateway.serve.lifespan import set_nodelay
+from lib.gateway.serve.routes import middleware, routes
+from lib.gateway.site.login import safe_next
+from lib.gateway.site.security_headers import content_security_policy
+from lib.gateway.site.session_guard import sockets, watch_sessions
 from lib.services import Services, build
 from lib.settings import Settings
 from tests.waiting import CEILING_S

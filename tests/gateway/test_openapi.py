@@ -12,10 +12,11 @@ from starlette.testclient import TestClient
 
 from lib.access.grants import Endpoint
 from lib.access.permissions import OPERATOR
-from lib.gateway import health, models
-from lib.gateway.doors import _MODEL_DOORS, Doors
-from lib.gateway.openapi import document
-from lib.gateway.routes import door_routes
+from lib.gateway.api.openapi import document
+from lib.gateway.http.program_routes import _MODEL_DOORS, Doors
+from lib.gateway.models import model_list
+from lib.gateway.serve import health
+from lib.gateway.serve.routes import door_routes
 from lib.settings import Settings
 from tests.gateway.api_rig import live
 
@@ -29,7 +30,7 @@ def described() -> dict[str, set[str]]:
 
 def test_the_document_names_what_is_mounted_and_nothing_else() -> None:
     mounted: dict[str, set[str]] = {path: {method} for path, (method, _) in _MODEL_DOORS.items()}
-    mounted[f"{models.PATH}/{{model}}"] = {"GET"}
+    mounted[f"{model_list.PATH}/{{model}}"] = {"GET"}
     for route in [*door_routes, *health.routes]:
         methods = set(route.methods) - {"HEAD"}  # type: ignore[attr-defined]
         mounted.setdefault(route.path, set()).update(methods)  # type: ignore[attr-defined]

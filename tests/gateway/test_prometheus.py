@@ -7,7 +7,7 @@ import pytest
 
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.gateway.prometheus import text
+from lib.gateway.api.prometheus import text
 from lib.statistics.counters import BOUNDS_S, Counters
 from tests.statistics.ledger_rows import call, write
 

@@ -8,7 +8,7 @@ import pytest
 
 from lib.access.permissions import OPERATOR
 from lib.calls.live import LiveCall
-from lib.gateway import answers
+from lib.gateway.http import answers
 from lib.settings import Settings
 from lib.write_coalescing import CoalescingTransport, WriteCoalescer, get_coalescer
 from tests.gateway.live import live

@@ -25,8 +25,8 @@ from starlette.applications import Starlette
 
 from lib import services as root
 from lib.access.permissions import OPERATOR
-from lib.gateway.routes import middleware, routes
-from lib.gateway.snippets import Connection, Snippet, snippets
+from lib.gateway.serve.routes import middleware, routes
+from lib.gateway.site.snippets import Connection, Snippet, snippets
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
 from tests.waiting import CEILING_S

@@ -10,8 +10,8 @@ from typing import Any
 import httptools
 import pytest
 
-from lib.gateway import exchange
-from lib.gateway.straight import StraightProtocol
+from lib.gateway.http import exchange
+from lib.gateway.http.fast_http import StraightProtocol
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire, openai_delta, sse, stalled_by

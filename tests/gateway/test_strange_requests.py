@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lib.access.grants import Endpoint
 from lib.calls import calls
-from lib.gateway import exchange
+from lib.gateway.http import exchange
 from lib.settings import Settings
 from tests.counts import repeats
 from tests.gateway.live import Live, live

@@ -1,7 +1,7 @@
 """What the lone gateway's protocol takes from the inside of uvicorn is there, and is what it was written against.
 
-A version of uvicorn that changes any of it fails here: read the change, mend `lib/gateway/straight.py`, and write the
-new signature and digest (of the source) down.
+A version of uvicorn that changes any of it fails here: read the change, mend `lib/gateway/http/fast_http.py`, and write
+the new signature and digest (of the source) down.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from uvicorn.protocols.http import flow_control, httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server, ServerState
 
-from lib.gateway.straight import StraightProtocol
+from lib.gateway.http.fast_http import StraightProtocol
 
 pytestmark = pytest.mark.feature("GATE-5")
 METHODS = {

@@ -9,7 +9,8 @@ import openai.types.chat.chat_completion as openai_types
 import pytest
 
 from lib.errors import ErrorKind
-from lib.gateway.protocols import anthropic_messages, openai_chat, openai_responses
+from lib.gateway.anthropic import messages_answer
+from lib.gateway.openai import chat_completions, responses_answer
 from lib.providers.adapters.failures import explain_answer
 from lib.providers.adapters.relay import _ErrorAnswer, _Events
 from lib.providers.chunks import Chunk, Endpoint, Finish, OtherAnswer, TextDelta
@@ -60,13 +61,13 @@ def finish_of(chunks: list[Chunk]) -> str | None:
 @pytest.mark.feature("GATE-1")
 @pytest.mark.parametrize("word", _WORDS)
 def test_no_client_sees_a_reason_that_its_list_does_not_hold(word: str) -> None:
-    chat = openai_chat.Writer("id", "m").whole("Hi", "", [], word or None, None)
+    chat = chat_completions.Writer("id", "m").whole("Hi", "", [], word or None, None)
     assert chat["choices"][0]["finish_reason"] in get_args(openai_types.Choice.model_fields["finish_reason"].annotation)
-    message = anthropic_messages.Writer("id", "m").whole("Hi", "", [], word or None, None)
+    message = messages_answer.Writer("id", "m").whole("Hi", "", [], word or None, None)
     assert message["stop_reason"] in get_args(anthropic.types.StopReason)
-    response = openai_responses.Writer("id", "m").whole("Hi", "", [], word or None, None)
+    response = responses_answer.Writer("id", "m").whole("Hi", "", [], word or None, None)
     assert response["status"] in ("completed", "incomplete")
-    for writer in (openai_chat.Writer("id", "m"), anthropic_messages.Writer("id", "m")):
+    for writer in (chat_completions.Writer("id", "m"), messages_answer.Writer("id", "m")):
         writer.chunk(Finish(word))
         said = writer.end(None).decode()
         assert chat["choices"][0]["finish_reason"] in said or message["stop_reason"] in said
@@ -76,12 +77,12 @@ def test_no_client_sees_a_reason_that_its_list_does_not_hold(word: str) -> None:
 def test_words_without_a_counterpart_stay_the_providers_own() -> None:
     assert (reason_of("MALFORMED_FUNCTION_CALL"), reason_of("MAX_TOKENS")) == ("malformed_function_call", "length")
     assert (standard_reason("pause_turn"), standard_reason(None)) == ("stop", "stop")
-    body = openai_chat.Writer("id", "m").whole("", "", [], "malformed_function_call", None)
+    body = chat_completions.Writer("id", "m").whole("", "", [], "malformed_function_call", None)
     assert body["choices"][0] | {"message": None} == {
         **{"index": 0, "message": None, "logprobs": None, "finish_reason": "stop"},
         **{"native_finish_reason": "malformed_function_call"},
     }
-    assert anthropic_messages.Writer("id", "m").whole("", "", [], "pause_turn", None)["stop_reason"] == "pause_turn"
+    assert messages_answer.Writer("id", "m").whole("", "", [], "pause_turn", None)["stop_reason"] == "pause_turn"
 
 
 @pytest.mark.feature("CALL-4")

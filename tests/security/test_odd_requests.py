@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from lib import services as root
-from lib.gateway.cookies import NAME, SECURE_NAME
-from lib.gateway.login import safe_next
-from lib.gateway.routes import middleware, routes
+from lib.gateway.serve.routes import middleware, routes
+from lib.gateway.site.cookies import NAME, SECURE_NAME
+from lib.gateway.site.login import safe_next
 from lib.services import Services, build
 from lib.settings import Settings
 

@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from lib import services as root
 from lib.access.permissions import OPERATOR
-from lib.gateway.heads import fault_of
-from lib.gateway.routes import door_routes, middleware, routes
+from lib.gateway.http.request_head import fault_of
+from lib.gateway.serve.routes import door_routes, middleware, routes
 from lib.services import build
 from lib.settings import Settings
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.anthropic_messages import Writer, error_body
-from lib.gateway.protocols.anthropic_question import read
+from lib.gateway.anthropic.messages_answer import Writer, error_body
+from lib.gateway.anthropic.messages_request import read
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
 USAGE = Usage(120, 30, cache_read_tokens=90, cache_write_tokens=10)

@@ -7,8 +7,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.asked import read_json
-from lib.gateway.protocols.openai_chat import DONE, Writer, error_body, read
+from lib.gateway.models.program_request import read_json
+from lib.gateway.openai.chat_completions import DONE, Writer, error_body, read
 from lib.providers.chunks import Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 
 USAGE = Usage(120, 30, cache_read_tokens=100, reasoning_tokens=10)

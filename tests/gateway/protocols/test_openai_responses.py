@@ -8,8 +8,8 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from lib.errors import InvalidInput
-from lib.gateway.protocols.openai_responses import Writer
-from lib.gateway.protocols.responses_question import read
+from lib.gateway.openai.responses_answer import Writer
+from lib.gateway.openai.responses_request import read
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
 USAGE = Usage(120, 30, cache_read_tokens=100, reasoning_tokens=10)

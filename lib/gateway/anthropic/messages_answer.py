@@ -1,0 +1,177 @@
+"""An answer in Anthropic's messages (https://docs.anthropic.com/en/api/messages): events, whole bodies, errors.
+
+Thinking goes out as thinking blocks with a signature of our own, by which it is known when it comes back. Blocks are
+numbered in the order in which they begin; a tool's input is sent as pieces of JSON.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from lib.gateway.models.ordered_pieces import InTurn
+from lib.gateway.models.program_request import event
+from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
+from lib.providers.own_words import SIGNATURE
+from lib.providers.protocols.finish import Reason, standard_reason
+
+_STOP: dict[Reason, str] = {
+    "stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"
+}  # fmt: skip
+_OWN = {"pause_turn"}  # of this protocol's list, without a counterpart elsewhere
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+_TOLD = {"thread_unsupported_request"}  # codes that Anthropic's clients act on
+
+
+@dataclass
+class Writer:
+    """An answer as it is written: `begin`, `chunk` and `end` for events, `whole` for one body."""
+
+    id: str
+    model: str
+    prompt_tokens: int = 0  # an estimate until the provider's counts are known
+    _block: tuple[str, int] | None = None  # what is being written: its type and the tool's index
+    _index: int = -1
+    _finish: str | None = None
+    _order: InTurn = field(default_factory=InTurn)
+
+    def begin(self) -> bytes:
+        """The first event."""
+        message = self._head([], None, {"input_tokens": self.prompt_tokens, "output_tokens": 0})
+        return event({"type": "message_start", "message": message}, "message_start")
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The events of a chunk, or nothing."""
+        pieces = self._order.take(chunk)
+        return self._written(pieces[0]) if len(pieces) == 1 else b"".join([self._written(piece) for piece in pieces])
+
+    def _rest(self) -> bytes:
+        return b"".join([self._written(piece) for piece in self._order.end()])
+
+    def _written(self, chunk: Chunk) -> bytes:
+        match chunk:
+            case TextDelta(text) if text:
+                return self._enter("text", 0, {"type": "text", "text": ""}) + self._delta("text_delta", text=text)
+            case ReasoningDelta(text) if text:
+                start = {"type": "thinking", "thinking": "", "signature": ""}
+                return self._enter("thinking", 0, start) + self._delta("thinking_delta", thinking=text)
+            case ToolCallDelta():
+                tool = {"type": "tool_use", "id": chunk.id, "name": chunk.name, "input": dict[str, Any]()}
+                began = self._enter("tool_use", chunk.index, tool)
+                return began + (
+                    self._delta("input_json_delta", partial_json=chunk.arguments) if chunk.arguments else b""
+                )
+            case ServedModel(model):
+                self.model = model
+            case Finish(reason):
+                self._finish = reason
+            case _:
+                pass
+        return b""
+
+    def end(self, usage: Usage | None) -> bytes:
+        """The last events of an answer that came to its end."""
+        delta = {"stop_reason": _stop(self._finish), "stop_sequence": None}
+        counts = usage_body(usage) if usage else {"output_tokens": 0}
+        done = event({"type": "message_delta", "delta": delta, "usage": counts}, "message_delta")
+        return self._rest() + self._leave() + done + event({"type": "message_stop"}, "message_stop")
+
+    def error(self, status: int, kind: str, message: str) -> bytes:
+        """The event of an answer that broke off."""
+        return self._rest() + event(error_body(status, kind, message), "error")
+
+    def whole(
+        self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
+    ) -> dict[str, Any]:
+        """The body of a whole answer."""
+        blocks: list[dict[str, Any]] = []
+        if reasoning:
+            blocks.append({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE})
+        if text:
+            blocks.append({"type": "text", "text": text})
+        for call in tool_calls:
+            blocks.append({"type": "tool_use", "id": call["id"], "name": call["name"], "input": _input(call)})
+        return self._head(blocks, _stop(finish), usage_body(usage) if usage else {})
+
+    def _enter(self, kind: str, tool: int, start: dict[str, Any]) -> bytes:
+        """Begin a block unless it is the one being written."""
+        if self._block == (kind, tool):
+            return b""
+        left = self._leave()
+        self._block, self._index = (kind, tool), self._index + 1
+        began = {"type": "content_block_start", "index": self._index, "content_block": start}
+        return left + event(began, "content_block_start")
+
+    def _leave(self) -> bytes:
+        if self._block is None:
+            return b""
+        signed = self._delta("signature_delta", signature=SIGNATURE) if self._block[0] == "thinking" else b""
+        self._block = None
+        return signed + event({"type": "content_block_stop", "index": self._index}, "content_block_stop")
+
+    def _delta(self, kind: str, **values: str) -> bytes:
+        delta = {"type": "content_block_delta", "index": self._index, "delta": {"type": kind, **values}}
+        return event(delta, "content_block_delta")
+
+    def _head(self, content: list[dict[str, Any]], stop: str | None, usage: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": f"msg_{self.id}",
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": content,
+            "stop_reason": stop,
+            "stop_sequence": None,
+            "usage": usage,
+        }
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """Counts in Anthropic's form: cached ones stand beside the input."""
+    fresh = max(0, usage.prompt_tokens - usage.cache_read_tokens - usage.cache_write_tokens)
+    return {
+        "input_tokens": fresh,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "output_tokens": usage.completion_tokens,
+    }
+
+
+def models_body(models: list[tuple[str, str, int]]) -> dict[str, Any]:
+    """A list of models: (id, owner, created in Unix seconds)."""
+    data = [
+        {"type": "model", "id": name, "display_name": name, "created_at": f"{datetime.fromtimestamp(at, UTC):%FT%TZ}"}
+        for name, _, at in models
+    ]
+    ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+    return {"data": data, "has_more": False, **ends}
+
+
+def error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
+    """An error in Anthropic's form."""
+    del param  # it has no place for it
+    error: dict[str, Any] = {"type": _ERRORS.get(status, "api_error"), "message": message}
+    if kind in _TOLD:
+        error["details"] = {"error_code": kind}
+    return {"type": "error", "error": error}
+
+
+def _input(call: dict[str, str]) -> Any:
+    """The arguments of a call as the object that this protocol has; none where they were cut off."""
+    try:
+        arguments = json.loads(call["arguments"] or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return arguments if isinstance(arguments, dict) else {}
+
+
+def _stop(finish: str | None) -> str:
+    return str(finish) if finish in _OWN else _STOP[standard_reason(finish)]

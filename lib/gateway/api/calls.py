@@ -1,0 +1,97 @@
+"""The product's own interface: `/api/generate` and `/api/stream` make a call; the rest reads the ledger and adds to it.
+
+Programs ask with an API key whose scope holds the endpoint `api`. Its app spends; its owner's permissions say whose
+figures may be seen. Every error is `{"error": {code, message, param}}`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.routing import BaseRoute
+
+from lib.access.limits import LimitDecision
+from lib.calls.live import LiveCall
+from lib.calls.request import CallRequest, Origin
+from lib.gateway.api import conversations, knowledge, native_protocol, reads
+from lib.gateway.api.bodies import AnswerBody, Nothing, QuestionBody
+from lib.gateway.api.operation import Asking, Operation, Types, read, routes_of
+from lib.gateway.http import error_boundary
+from lib.gateway.http.answers import Answer
+from lib.gateway.http.exchange import Exchange
+from lib.gateway.http.limit_headers import openai_headers
+from lib.gateway.http.refusals import Refusal
+from lib.gateway.models import prompt_field
+from lib.gateway.openai.chat_completions import messages_field
+from lib.prompts.template import FilledPrompt
+from lib.providers import parameter_rules
+
+
+class _Form:
+    """Our protocol as an answer needs it."""
+
+    def writer(self, call: LiveCall) -> native_protocol.Writer:
+        return native_protocol.Writer(call)
+
+    def error(self, refusal: Refusal) -> bytes:
+        return error_boundary.API.body(refusal)
+
+    def limit_headers(self, verdict: LimitDecision) -> Any:
+        return openai_headers(verdict)
+
+
+_FORM = _Form()
+
+
+@dataclass(frozen=True)
+class Generation(Operation):
+    """Makes a call and answers with the whole, or with events as it comes."""
+
+    types = Types(Nothing, QuestionBody, AnswerBody)
+
+    def read_body(self, raw: dict[str, Any]) -> msgspec.Struct:
+        """Nothing yet: a prompt template is filled first."""
+        return Nothing()
+
+    async def answer(self, exchange: Exchange, asking: Asking[Any, Any]) -> None:
+        """Answer a request that was read."""
+        services, raw = asking.services, asking.raw
+        filled = await prompt_field.take(services, asking.actor, raw, "messages")
+        answer = Answer(exchange, _FORM, services.calls, streams=self.streams)
+        try:
+            call = await services.calls.answer(self._request(asking, read(QuestionBody, raw), filled), answer)
+        finally:
+            answer.stop_watching()
+        await answer.finish(call)
+
+    def _request(self, asking: Asking[Any, Any], question: QuestionBody, filled: FilledPrompt | None) -> CallRequest:
+        parameters = parameter_rules.check(question.parameters or {})
+        system, tags = question.system, question.tags or {}
+        if filled is not None:
+            system = filled.system_prompt if system is None else system
+            parameters = {**filled.parameters, **parameters}
+            tags = {**tags, **filled.tags}
+        by_words = [{"role": "user", "content": question.prompt}]
+        return CallRequest(
+            actor=asking.actor,
+            messages=by_words if question.prompt is not None else messages_field(asking.raw),
+            configuration=question.configuration,
+            model=question.model,
+            context=question.context,
+            origin=Origin.GATEWAY,
+            system_prompt=system if question.model is None else system or "",
+            parameters=parameters,
+            tags=tags,
+            stream=self.streams,
+        )
+
+
+_EVENTS = "Events `chunk` {content, reasoning?, tokens}; then `done` (an answer without its words) or `error`."
+OPERATIONS: dict[str, dict[str, Operation]] = {
+    "/api/generate": {"POST": Generation("generate", "Ask a model")},
+    "/api/stream": {"POST": Generation("stream", f"Ask a model and read as it answers. {_EVENTS}", streams=True)},
+    **reads.OPERATIONS,
+    **conversations.OPERATIONS,
+    **knowledge.OPERATIONS,
+}
+routes: list[BaseRoute] = routes_of(OPERATIONS)

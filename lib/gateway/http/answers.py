@@ -1,0 +1,198 @@
+"""How an answer leaves: as events while it comes, or whole at its end; in the provider's bytes or in ours.
+
+The head waits for the first word of the answer, so that whatever fails before it has its own status. A client that
+leaves ends its call; that is watched for from the moment a call takes longer than a short one does.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from lib.access.limits import LimitDecision
+from lib.calls.calls import Calls
+from lib.calls.deadline import Alarm, set_alarm
+from lib.calls.live import LiveCall
+from lib.gateway.http import refusals
+from lib.gateway.http.exchange import Exchange
+from lib.gateway.http.refusals import Refusal
+from lib.providers.chunks import Chunk, Passed, Piece, Usage
+
+_WATCH_AFTER_S = 0.05
+_LAST = (b"[DONE]", b"message_stop", b"response.completed")  # an end is only told when it is on disk
+DROPPED = "x-llm-manager-dropped"  # names of the request's fields that the provider did not get
+_EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class Writer(Protocol):
+    """A protocol's own form of an answer; `model` is the one that was asked for until the answer names its own."""
+
+    model: str
+
+    def begin(self) -> bytes:
+        """What comes before the first chunk."""
+        ...
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The events of a chunk, or nothing."""
+        ...
+
+    def end(self, usage: Usage | None) -> bytes:
+        """The last events of an answer that came to its end."""
+        ...
+
+    def error(self, status: int, kind: str, message: str) -> bytes:
+        """The event of an answer that broke off."""
+        ...
+
+    def whole(
+        self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
+    ) -> dict[str, Any]:
+        """The body of a whole answer."""
+        ...
+
+
+class Form(Protocol):
+    """What a protocol brings: its writers, errors and headers."""
+
+    def writer(self, call: LiveCall) -> Writer:
+        """For one answer."""
+        ...
+
+    def error(self, refusal: Refusal) -> bytes:
+        """The body of a refusal."""
+        ...
+
+    def limit_headers(self, verdict: LimitDecision) -> Mapping[str, str]:
+        """How the key's limits stand."""
+        ...
+
+
+class Answer:
+    """The listener of one call, for one request; `finish` sends what is left when the call has ended."""
+
+    def __init__(self, exchange: Exchange, form: Form, calls: Calls, *, streams: bool) -> None:
+        self._exchange, self._form, self._calls, self._streams = exchange, form, calls, streams
+        self._held: list[bytes] = []  # what came before the first word, or all of an answer that is sent whole
+        self._attempt = 0
+        self._is_passed = self._has_left = False
+        self._watching: asyncio.Task[None] | None = None
+        self._watch: _Watch | None = None
+        self._writer: Writer | None = None
+
+    def begin(self, call: LiveCall) -> None:
+        """The call is about to be sent."""
+        self._call = call
+        self._watch = _Watch(self, asyncio.get_running_loop())
+
+    async def take(self, piece: Piece) -> None:
+        """Pass a piece on, once the answer has begun."""
+        call = self._call
+        if self._attempt != call.attempt.number:  # what an attempt said before it failed is not the answer
+            self._attempt = call.attempt.number
+            self._held.clear()
+            self._writer, self._is_passed = None, False
+        if isinstance(piece, Passed):
+            self._is_passed = True
+            data = piece.data
+        elif not self._streams or self._is_passed:
+            return
+        else:
+            data = self._written(piece)
+        if not self._streams or not call.attempt.has_content or any(mark in data for mark in _LAST):
+            self._held.append(data)
+        elif data:
+            await self._write(data)
+
+    async def finish(self, call: LiveCall) -> None:
+        """Send the end, or why there is none."""
+        self.stop_watching()
+        if self._has_left:
+            return
+        refusal = refusals.of_call(call)
+        if refusal is not None and not self._exchange.began:
+            headers = self._head() | dict(refusal.headers)
+            await self._exchange.answer(refusal.status, self._form.error(refusal), headers)
+        elif not self._streams:
+            await self._finish_whole(call)
+        elif refusal is not None:
+            writer = self._writer or self._form.writer(call)
+            await self._exchange.end(writer.error(refusal.status, refusal.code, refusal.message))
+        else:
+            last = b"" if self._is_passed else self._the_writer(call).end(call.current_usage()[0])
+            await self._begin()
+            await self._exchange.end(self._joined(last))
+
+    def stop_watching(self) -> None:
+        """The client may go now."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None  # a cancelled task knows where it was, and so this answer
+
+    async def _finish_whole(self, call: LiveCall) -> None:
+        if self._is_passed:
+            await self._exchange.answer(200, b"".join(self._held), self._head())
+            return
+        attempt = call.attempt
+        writer = self._form.writer(call)
+        writer.model = attempt.served_model or writer.model
+        tools = [dict(tool) for tool in attempt.tool_calls.values()]
+        usage = call.current_usage()[0]
+        body = writer.whole(attempt.answer, "".join(attempt.reasoning), tools, attempt.finish_reason, usage)
+        await self._exchange.answer_json(200, body, self._head())
+
+    async def _write(self, data: bytes) -> None:
+        await self._begin()
+        await self._exchange.write(self._joined(data))
+
+    async def _begin(self) -> None:
+        if not self._exchange.began:
+            await self._exchange.begin(200, self._head() | _EVENTS, "text/event-stream; charset=utf-8")
+
+    def _joined(self, data: bytes) -> bytes:
+        """With what was held."""
+        if self._held:
+            data = b"".join((*self._held, data))
+            self._held.clear()
+        return data
+
+    def _written(self, chunk: Chunk) -> bytes:
+        return (b"" if self._writer else self._the_writer(self._call).begin()) + self._the_writer(self._call).chunk(
+            chunk
+        )
+
+    def _the_writer(self, call: LiveCall) -> Writer:
+        if self._writer is None:
+            self._writer = self._form.writer(call)
+        return self._writer
+
+    def _head(self) -> dict[str, str]:
+        call = self._call
+        head = {"x-request-id": call.call_id, **self._form.limit_headers(call.standing)}
+        return head | {DROPPED: ", ".join(call.attempt.dropped)} if call.attempt.dropped else head
+
+    def start_watching(self) -> None:
+        """See whether the client goes; most answers are over before."""
+        self._watching = asyncio.get_running_loop().create_task(self._end_with_client())
+
+    async def _end_with_client(self) -> None:
+        await self._exchange.gone()
+        self._has_left = True
+        self._calls.leave(self._call)
+
+
+class _Watch(Alarm):
+    __slots__ = ("_alarms", "_answer")
+
+    def __init__(self, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop.time() + _WATCH_AFTER_S)
+        self._answer = answer
+        self._alarms = set_alarm(self, loop)
+
+    def ring(self) -> None:
+        self._answer.start_watching()
+
+    def cancel(self) -> None:
+        self._alarms.discard(self)

@@ -1,0 +1,32 @@
+"""A background call passed on to a program while it runs."""
+
+import asyncio
+from typing import Any
+
+from lib.access.permissions import Actor
+from lib.gateway.http.exchange import Exchange
+from lib.gateway.models.program_request import event
+from lib.services import Services
+from lib.tokens.text_estimate import estimate_tokens
+
+EVENTS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_LOOK_EVERY_S = 0.05
+
+
+async def follow(exchange: Exchange, services: Services, actor: Actor, call_id: str, *, streams: bool) -> None:
+    """Look at the call until it ends; with `streams`, write what is new as events `chunk`."""
+    attempt, text, reasoning = 1, 0, 0
+    while True:
+        view = services.calls.view(actor, call_id)
+        if streams:
+            if view.attempt != attempt:
+                attempt, text, reasoning = view.attempt, 0, 0
+            chunk: dict[str, Any] = {"content": view.text[text:]}
+            if view.reasoning[reasoning:]:
+                chunk["reasoning"] = view.reasoning[reasoning:]
+            text, reasoning = len(view.text), len(view.reasoning)
+            if any(chunk.values()):
+                await exchange.write(event(chunk | {"tokens": estimate_tokens(view.text)}, "chunk"))
+        if not view.running:
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
