@@ -21,7 +21,9 @@ from lib.ui.statistics.statistics_view import StatisticsView
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
 ask = services.statistics
-zone, now, compact = services.preferences.report_zone(actor), utc_now(), blocks.compact()
+zone = services.preferences.report_zone(actor)
+now = utc_now()
+compact = blocks.compact()
 newest = ask.newest(actor)
 
 with blocks.header("Dashboard"):

@@ -20,7 +20,9 @@ from lib.ui.statistics.statistics_view import TABS
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
 ask = services.statistics
-zone, now, compact = services.preferences.report_zone(actor), utc_now(), blocks.compact()
+zone = services.preferences.report_zone(actor)
+now = utc_now()
+compact = blocks.compact()
 view = statistics_filters.asked_for(zone)
 found = view.range(zone, now)
 where = view.filter(found.start, found.end, zone, services.exchange_rates.book(actor))
@@ -43,11 +45,13 @@ if newest is None:
         st.page_link(session.page("dashboard"), label="Open the dashboard", icon=":material/space_dashboard:")
     st.stop()
 
-configurations, api_keys = ids.configurations(services, actor), ids.api_keys(services, actor)
+configurations = ids.configurations(services, actor)
+api_keys = ids.api_keys(services, actor)
 options = statistics_filters.options(ask, actor, configurations, api_keys)
 names = {**configurations, **api_keys, **demo_user_names(), **services.users.names(options["user"])}
 statistics_filters.bar(view, options, names, found, zone)
-totals, previous = ask.totals(actor, where), ask.totals(actor, before)
+totals = ask.totals(actor, where)
+previous = ask.totals(actor, before)
 statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 
 days = statistics_filters.days_of(found.start, found.end, zone)

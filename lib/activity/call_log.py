@@ -165,7 +165,8 @@ class Activity:
                 yield batch
             if len(batch) < size:
                 return
-            at, last = batch[-1]["started_at"], batch[-1]["id"]
+            at = batch[-1]["started_at"]
+            last = batch[-1]["id"]
             after = [_logs.started_at <= at, or_(_logs.started_at < at, _logs.id < last)]
 
 

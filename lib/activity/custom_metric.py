@@ -15,8 +15,11 @@ from lib.calls.live import clean
 from lib.errors import InvalidInput
 
 MOST_PER_CALL = 100
-LONGEST_TEXT, LONGEST_JSON, LONGEST_METADATA = 2_000, 10_000, 4_000  # characters
-_LARGEST_INTEGER, _LARGEST_FLOAT = 2**63 - 1, 1e100
+LONGEST_TEXT = 2_000  # characters
+LONGEST_JSON = 10_000
+LONGEST_METADATA = 4_000
+_LARGEST_INTEGER = 2**63 - 1
+_LARGEST_FLOAT = 1e100
 _KEY = re.compile(r"[A-Za-z0-9_.\-]{1,80}")
 
 
@@ -65,11 +68,14 @@ def columns_of(new: NewMetric) -> dict[str, Any]:
     number: float | None = None
     match kind, new.value:
         case MetricType.BOOLEAN, bool() as truth:
-            text, number = json.dumps(truth), float(truth)
+            text = json.dumps(truth)
+            number = float(truth)
         case MetricType.INTEGER, int() as whole if not isinstance(whole, bool) and abs(whole) <= _LARGEST_INTEGER:
-            text, number = str(whole), float(whole)
+            text = str(whole)
+            number = float(whole)
         case MetricType.FLOAT, int() | float() as real if not isinstance(real, bool) and abs(real) <= _LARGEST_FLOAT:
-            text, number = repr(float(real)), float(real)
+            text = repr(float(real))
+            number = float(real)
         case MetricType.STRING, str() as words if 0 < len(words) <= LONGEST_TEXT:
             text = clean(words)
         case MetricType.JSON, value:

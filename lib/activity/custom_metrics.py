@@ -38,7 +38,9 @@ from lib.db.tables import custom_metrics, open_calls, usage_logs
 from lib.errors import InvalidInput, NotFound
 from lib.ledger.recent_calls import found_soon
 
-MOST_AT_ONCE, MOST_KEYS, TOP_VALUES = 50, 200, 5
+MOST_AT_ONCE = 50
+MOST_KEYS = 200
+TOP_VALUES = 5
 _QUARTER_S = 900  # every zone in use differs from UTC by quarters of an hour
 _m = custom_metrics.c
 
@@ -204,7 +206,8 @@ def _where(actor: Actor, key: str | None, within: Range) -> "list[ColumnElement[
 
 
 def _counts(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    count, is_truth = func.count(), _m.type == MetricType.BOOLEAN
+    count = func.count()
+    is_truth = _m.type == MetricType.BOOLEAN
     truths = (count.filter(is_truth).label("booleans"), func.avg(_m.number).filter(is_truth).label("true_share"))
     columns = (_m.key, count.label("count"), func.count(distinct(_m.call_id)).label("calls"), *truths)
     return select(*columns).where(*where).group_by(_m.key).order_by(count.desc(), _m.key).limit(MOST_KEYS)

@@ -84,7 +84,8 @@ class Repricing:
     """The service."""
 
     def __init__(self, store: Store, book: PriceBook) -> None:
-        self._store, self._book = store, book
+        self._store = store
+        self._book = book
 
     def preview(self, actor: Actor, range_: Range, progress: Callable[[int], None] | None = None) -> Preview:
         """What would change; nothing does."""
@@ -97,7 +98,8 @@ class Repricing:
     def apply(self, actor: Actor, range_: Range, progress: Callable[[int], None] | None = None) -> Preview:
         """Write the new costs; what has changed."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        found, begun = Preview(), False
+        found = Preview()
+        begun = False
         for changes in self._changes(range_, found, progress):
             with self._store.write() as connection:
                 if not begun:
@@ -126,7 +128,8 @@ class Repricing:
         with self._store.read() as connection:
             listed = connection.execute(select(providers.c.name, providers.c.kind))
             kinds = {name: kind for name, kind in listed}
-        query, after = _query(range_), list[Any]()
+        query = _query(range_)
+        after = list[Any]()
         while True:
             with self._store.read() as connection:
                 rows = connection.execute(query.where(*after).limit(_BATCH)).all()

@@ -33,7 +33,8 @@ from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_notices, budget_windows, budgets
 from lib.errors import Conflict, InvalidInput, NotFound
 
-_B, _W = budgets.c, budget_windows.c
+_B = budgets.c
+_W = budget_windows.c
 _LONG_HISTORY = 24
 
 
@@ -109,7 +110,8 @@ class Budgets:
         A free call (0) passes whatever is spent; None is a call whose model has no price.
         """
         actor.require(Permission.VIEW_STATS)
-        moment, pairs = now or utc_now(), facts.subjects
+        moment = now or utc_now()
+        pairs = facts.subjects
         conditions = select(budgets).where(
             (_B.scope == Scope.GLOBAL) | _B.subject.in_([subject for _, subject in pairs if subject])
         )
@@ -136,9 +138,11 @@ class Budgets:
     ) -> BudgetState:
         """Make one; `subject` is a name or an id. It begins with what the ledger shows of its window already."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        scope, period = _one_of(Scope, scope, "scope"), _one_of(Period, period, "period")
+        scope = _one_of(Scope, scope, "scope")
+        period = _one_of(Period, period, "period")
         row = Draft(limit_nano, is_hard, thresholds, block_unpriced).to_columns()
-        moment, budget_id = now or utc_now(), new_id()
+        moment = now or utc_now()
+        budget_id = new_id()
         window = window_at(period, moment)
         row |= {"id": budget_id, "scope": scope, "period": period, "window_starts_at": window.start}
         row |= {"created_at": moment, "updated_at": moment}
@@ -248,7 +252,8 @@ def _empty_window(row: dict[str, Any], window: Window) -> dict[str, Any]:
 
 def _audited(connection: Connection, row: Any) -> str:
     """What a budget is about, by the name that it has now."""
-    scope, subject = row["scope"], row["subject"]
+    scope = row["scope"]
+    subject = row["subject"]
     about = scope if scope == Scope.GLOBAL else f"{scope}:{labels(connection, [(scope, subject)])[scope, subject][0]}"
     return f"{about} per {row['period']}"
 

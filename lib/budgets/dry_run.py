@@ -79,7 +79,8 @@ def dry_run(
     `user` is a name or an id. `prompt_tokens` is a guess, so a quarter is added; `max_tokens` is of one answer. The
     configuration's parameters say how many answers there are, how they are served and what the provider may run.
     """
-    moment, parameters = now or utc_now(), dict(configuration.parameters)
+    moment = now or utc_now()
+    parameters = dict(configuration.parameters)
     if max_tokens:
         parameters = {name: value for name, value in parameters.items() if name not in CEILINGS}
         parameters["max_tokens"] = max_tokens

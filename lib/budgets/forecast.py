@@ -35,7 +35,9 @@ class Pace:
 
 def forecast(window: Window, spent: int, pace: Pace | None, now: datetime) -> Forecast | None:
     """The range; None where neither view has anything to go by."""
-    whole, passed, left = window.end - window.start, now - window.start, window.end - now
+    whole = window.end - window.start
+    passed = now - window.start
+    left = window.end - now
     views = []
     if passed * _EARLY >= whole:
         views.append(spent * _microseconds(whole) // _microseconds(passed))

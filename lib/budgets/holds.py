@@ -28,7 +28,8 @@ from lib.db.tables import budget_holds, budget_windows, open_calls, processes, u
 
 HOLD_LASTS = timedelta(hours=1)  # then the sweep asks the ledger what became of the call
 _MOST_IDS = 500  # in one statement
-_H, _W = budget_holds.c, budget_windows.c
+_H = budget_holds.c
+_W = budget_windows.c
 _WINDOW = (_W.budget_id == bindparam("of_budget"), _W.starts_at == bindparam("of_start"))
 _HOLD = CompiledStatement(
     update(budget_windows).where(*_WINDOW).values(held_nano_usd=_W.held_nano_usd + bindparam("amount"))
@@ -141,7 +142,8 @@ def settle_many(
     `just_held`: whatever is held was held in this transaction, which has the lock then.
     """
     sums: dict[Charge, list[int]] = {}
-    settled, log_ids = 0, [log_id for log_id in costs if log_id not in never_held]
+    settled = 0
+    log_ids = [log_id for log_id in costs if log_id not in never_held]
     held_for: dict[str, set[str]] = {}
     if not just_held and (log_ids or charged):
         lock(connection)
@@ -165,7 +167,8 @@ def settle_many(
         for window in _SETTLE.all(connection, values):
             if not cost:
                 continue
-            after, limit = window.spent_nano_usd, window.limit_nano_usd
+            after = window.spent_nano_usd
+            limit = window.limit_nano_usd
             notices.crossed(connection, budget_id, starts_at, after - cost, after, limit, now)
     return settled
 
@@ -182,7 +185,8 @@ def _charge(
     """Add what calls cost that hold nothing by themselves to the windows it belongs to."""
     windows_of = applying(connection, {one.facts for one in charged.values()}, now)
     for log_id, one in charged.items():
-        cost, has = costs[log_id], held_for.get(log_id, ())
+        cost = costs[log_id]
+        has = held_for.get(log_id, ())
         for charge in with_new(one.charges, windows_of[one.facts]):
             if charge[0] not in has:
                 total = sums.setdefault(charge, [0, 0, 0])

@@ -30,7 +30,8 @@ from lib.db.tables import budget_holds
 
 LASTS_S = 0.1  # a grant; and how long the calls are counted that ask for one
 _MANY = 16  # calls of a kind in that time: from there on they are leased for
-_CALLS_AHEAD, _LEAST_CALLS = 128, 4  # how many a lease is for; a smaller one than the least is none
+_CALLS_AHEAD = 128  # how many a lease is for; a smaller one than the least is none
+_LEAST_CALLS = 4
 _SHARE = 8  # of what is left in a window, one part
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _H = budget_holds.c
@@ -52,7 +53,8 @@ class Lease:
     __slots__ = ("charge", "ends_at", "free", "taken")
 
     def __init__(self, charge: Charge, ends_at: datetime) -> None:
-        self.charge, self.ends_at = charge, ends_at
+        self.charge = charge
+        self.ends_at = ends_at
         self.free = self.taken = 0
 
 
@@ -162,7 +164,10 @@ class Leases:
         for facts, demand in list(self._demand.items()):
             if (age := now - demand.since) >= LASTS_S:
                 demand.before = demand.calls if age < 2 * LASTS_S else 0
-                demand.since, demand.calls, demand.largest_before, demand.largest = now, 0, demand.largest, 0
+                demand.since = now
+                demand.calls = 0
+                demand.largest_before = demand.largest
+                demand.largest = 0
                 if not demand.before:
                     del self._demand[facts]
         return {
@@ -173,7 +178,8 @@ class Leases:
 
     def keep(self, kinds: Collection[CallFacts]) -> bool:
         """Let go of what other kinds of calls had, and of ended windows; whether there was something."""
-        now, used = utc_now(), set[Charge]()
+        now = utc_now()
+        used = set[Charge]()
         for facts, grant in list(self._grants.items()):
             if facts in kinds and all(lease.ends_at > now for lease in grant.leases):
                 used.update(lease.charge for lease in grant.leases)
@@ -235,7 +241,9 @@ def renew(connection: Connection, wanted: Wanted, now: datetime) -> Renewed:
             if window.budget.is_hard:
                 needs[window.charge] += wanted.kinds[facts] * _CALLS_AHEAD
     elsewhere = {charge[0] for charge, (all_, _) in wanted.leases.items() if all_ and charge not in here}
-    rooms, free, gains = dict[Charge, int](), dict[Charge, int](), dict[Charge, int]()
+    rooms = dict[Charge, int]()
+    free = dict[Charge, int]()
+    gains = dict[Charge, int]()
     for charge, window in here.items():
         all_, left = wanted.leases.get(charge, (0, 0))
         row = before.get(charge[0])
@@ -270,7 +278,8 @@ def give_back(connection: Connection, owner: str, now: datetime) -> None:
 def hold_apart(connection: Connection, taken: Mapping[str, Taken], now: datetime) -> None:
     """Give calls that go on (log id → what they took) holds of their own; what is leased shrinks by `renew`."""
     windows_of = applying(connection, {one.facts for one in taken.values() if one.charges is not None}, now)
-    rows, sums = list[dict[str, object]](), dict[Charge, int]()
+    rows = list[dict[str, object]]()
+    sums = dict[Charge, int]()
     for log_id, one in taken.items():
         if one.charges is None:
             continue
@@ -286,7 +295,8 @@ def hold_apart(connection: Connection, taken: Mapping[str, Taken], now: datetime
 def _write(
     connection: Connection, owner: str, before: Mapping[str, Any], held: Mapping[Charge, int], now: datetime
 ) -> None:
-    sums, after = dict[Charge, int](), {charge[0]: (charge[1], amount) for charge, amount in held.items() if amount}
+    sums = dict[Charge, int]()
+    after = {charge[0]: (charge[1], amount) for charge, amount in held.items() if amount}
     for budget_id, row in before.items():
         sums[budget_id, row.starts_at] = -row.amount_nano_usd
         if budget_id not in after:

@@ -88,7 +88,8 @@ def _note(
 
 def newest(connection: Connection, limit: int) -> list[Notice]:
     """The newest notices of budgets that exist, the newest first."""
-    notice, budget = budget_notices.c, budgets.c
+    notice = budget_notices.c
+    budget = budgets.c
     query = (
         select(budget_notices, budget.scope, budget.subject, budget.period)
         .join(budgets, budget.id == notice.budget_id)

@@ -16,7 +16,8 @@ from lib.db.tables import installation_settings, webhook_outbox
 SETTING = "webhook"
 TRIES = 12
 _LEASE = timedelta(minutes=2)  # while a process sends it, no other does
-_FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=6)
+_FIRST_WAIT = timedelta(seconds=30)
+_LONGEST_WAIT = timedelta(hours=6)
 _O = webhook_outbox.c
 
 

@@ -74,7 +74,8 @@ class Refusal:
     @property
     def why(self) -> str:
         """What is spent, held and asked for."""
-        so_far, limit = format_money(self.spent_nano), format_money(self.limit_nano)
+        so_far = format_money(self.spent_nano)
+        limit = format_money(self.limit_nano)
         if so_far == limit and self.spent_nano != self.limit_nano:
             so_far, limit = (f"${usd_from_nano(nano).normalize():,f}" for nano in (self.spent_nano, self.limit_nano))
         spent = f"{so_far} of {limit} is spent"

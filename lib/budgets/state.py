@@ -15,7 +15,8 @@ from lib.budgets.windows import charged_sum, live
 from lib.db.tables import budget_notices, budget_windows, budgets, usage_logs
 
 NEEDS_A_LOOK = ("over", "used up", "refusing", "near")
-_B, _W = budgets.c, budget_windows.c
+_B = budgets.c
+_W = budget_windows.c
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class _Paces:
     """What live calls of the last days cost by everything a budget can be about, read at once."""
 
     def __init__(self, connection: Connection, now: datetime) -> None:
-        log, since = usage_logs.c, now - timedelta(days=PACE_DAYS)
+        log = usage_logs.c
+        since = now - timedelta(days=PACE_DAYS)
         columns = [log[name] for name in COLUMN.values()]
         query = select(*columns, charged_sum().label("cost"), func.min(log.started_at).label("first"))
         self._rows = connection.execute(query.where(live(since, now)).group_by(*columns)).all()
@@ -144,7 +146,8 @@ def spending_of(row: Row[Any]) -> Spending:
 
 def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> Refusal | None:
     """Why a call that may cost `amount` (0 free, None nobody knows) would not pass, or None."""
-    budget, spending = state.budget, state.now
+    budget = state.budget
+    spending = state.now
     if amount is None:
         has_room = spending.spent_nano + spending.held_nano < spending.limit_nano
         passes = not budget.block_unpriced and (not budget.is_hard or has_room)

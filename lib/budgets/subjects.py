@@ -25,7 +25,8 @@ def resolve(connection: Connection, scope: str, name: str) -> str:
 
     NotFound, Conflict when several are called so, or InvalidInput (field `app`).
     """
-    kind, name = Scope(scope), name.strip()
+    kind = Scope(scope)
+    name = name.strip()
     if kind is Scope.GLOBAL:
         return ""
     if kind in _NAMED:

@@ -32,7 +32,8 @@ from lib.providers.adapters.http_client import Client
 SHORTEST_SECRET = 16
 _WHOLE_S = 10.0  # for a message, until the head of its answer is here
 _AT_ONCE = 10  # messages; slower than this they come due again, see `outbox`
-_S, _O = installation_settings.c, webhook_outbox.c
+_S = installation_settings.c
+_O = webhook_outbox.c
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Webhook:
     """Sets the address, and sends what waits for it."""
 
     def __init__(self, store: Store, vault: Vault) -> None:
-        self._store, self._vault = store, vault
+        self._store = store
+        self._vault = vault
 
     def state(self, actor: Actor) -> WebhookState | None:
         """Where messages go and how they get there, or None when no webhook is set."""
@@ -77,7 +79,8 @@ class Webhook:
     def set(self, actor: Actor, *, url: str, secret: str, allow_private: bool = False) -> None:
         """Send to this address from now on; InvalidInput names the field that can't be used."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        url, secret = url.strip(), secret.strip()
+        url = url.strip()
+        secret = secret.strip()
         hosts.check(url, allow_private=allow_private)
         if len(secret) < SHORTEST_SECRET:
             raise InvalidInput(

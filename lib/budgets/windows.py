@@ -32,7 +32,8 @@ from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, o
 
 Charge = tuple[str, datetime]  # what a cost goes to: a budget, and the start of its window
 _MOST_KEPT = 1_000  # sets of subjects
-_B, _W = budgets.c, budget_windows.c
+_B = budgets.c
+_W = budget_windows.c
 _OF_SUBJECTS = CompiledStatement(
     select(
         *(_B[name] for name in ("id", "scope", "subject", "period", "is_hard", "block_unpriced", "window_starts_at")),
@@ -136,7 +137,8 @@ def kept(connection: Connection) -> Kept | None:
 
 def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
     """The current windows of every budget about one of the (scope, subject) pairs, locked, by budget id."""
-    known, asked = kept(connection), tuple(sorted(subjects))
+    known = kept(connection)
+    asked = tuple(sorted(subjects))
     if known is None:
         return _read(connection, asked, now)
     found = known.get(asked, now)
@@ -193,7 +195,8 @@ def begin(connection: Connection, budget_id: str, period: str, now: datetime) ->
 
 def _insert(connection: Connection, budget_id: str, window: Window) -> None:
     insert_ = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    start, end = literal(window.start, _W.starts_at.type), literal(window.end, _W.ends_at.type)
+    start = literal(window.start, _W.starts_at.type)
+    end = literal(window.end, _W.ends_at.type)
     fresh = select(_B.id, start, end, _B.limit_nano_usd, literal(0), literal(0), literal(0)).where(_B.id == budget_id)
     connection.execute(insert_(budget_windows).from_select(list(_W.keys()), fresh).on_conflict_do_nothing())
 

@@ -68,12 +68,14 @@ async def run_call(
 
     `opened` is called when the first row is written. An opening that can't be written is raised and nothing is sent.
     """
-    step, number = await _first(call, route), 0
+    step = await _first(call, route)
+    number = 0
     while step is not None:
         number += 1
         call.retry_after = None
         if number > 1 or call.attempt.target is not step.target:
-            call.attempt, call.claim = AttemptState(number, step.target), None
+            call.attempt = AttemptState(number, step.target)
+            call.claim = None
         try:
             unsent = await _open(call, step, ledger, prices, owner, observed)
         except BaseException:
@@ -89,7 +91,8 @@ async def run_call(
             else:
                 following = await _to_its_end(route.after(step, call.attempt, failure))
         else:
-            failure, for_money = None, unsent.error_kind == ErrorKind.BUDGET
+            failure = None
+            for_money = unsent.error_kind == ErrorKind.BUDGET
             following = await _to_its_end(route.elsewhere(step) if for_money else route.give_up(step))
         if following is not None and call.stop_requested:
             await _to_its_end(route.give_up(following))
@@ -140,7 +143,8 @@ async def _open(
         call.note("refused", answer.refusal.title)
         call.retry_after = answer.refusal.wait_s
         return Ending("refused", answer.kind.value, str(answer.refusal), sent=False)
-    call.claim, call.is_counted = ask.claim, True
+    call.claim = ask.claim
+    call.is_counted = True
     call.note("opened", f"attempt {call.attempt.number}, log {short_id(call.attempt.log_id)}")
     if (circuit := step.admission.refused_by) is not None:
         call.note("refused", "its circuit is open")
@@ -181,7 +185,8 @@ async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
 async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseException | None:
     """One upstream request; what ended it, or None when the stream ran to its end. Cancellation is an ending too."""
     try:
-        endpoint, asked = call.attempt.target.endpoint, call.attempt.target.model_request
+        endpoint = call.attempt.target.endpoint
+        asked = call.attempt.target.model_request
         adapter = adapter_for(endpoint.kind, asked)
         embeds = asked.texts is not None and asked.wire is None
         stream = _embedded(adapter, endpoint, asked) if embeds else adapter.stream(endpoint, asked)
@@ -217,7 +222,9 @@ async def _embedded(adapter: Adapter, endpoint: Endpoint, asked: ModelRequest) -
 
 async def _consume(stream: AsyncIterator[Piece], call: LiveCall, end: float, ledger: Ledger) -> None:
     """Read the stream under its three deadlines; passing one closes the stream and raises ProviderError."""
-    limits, attempt, loop = call.plan.routing.deadlines, call.attempt, asyncio.get_running_loop()
+    limits = call.plan.routing.deadlines
+    attempt = call.attempt
+    loop = asyncio.get_running_loop()
     clock = loop.time
     try:
         with Deadline(min(clock() + limits.first_token_s, end), loop) as deadline:
@@ -245,7 +252,8 @@ def _refuse_nothing(attempt: AttemptState) -> None:
 
 
 def _take(call: LiveCall, piece: Piece, ledger: Ledger) -> None:
-    attempt, waiting = call.attempt, not call.attempt.has_content
+    attempt = call.attempt
+    waiting = not call.attempt.has_content
     for chunk in piece.said if isinstance(piece, Passed) else (piece,):
         attempt.take(chunk)
     if not attempt.has_content:
@@ -278,7 +286,8 @@ async def _wait_until_written(closing: Closing, written: asyncio.Future[None]) -
     """
     await _to_its_end(asyncio.wait({written}, timeout=_WRITTEN_WITHIN_S))
     if not written.done() and closing.row["status"] == "ok":
-        closing.row["status"], closing.row["error_kind"] = "error", ErrorKind.UNRECORDED.value
+        closing.row["status"] = "error"
+        closing.row["error_kind"] = ErrorKind.UNRECORDED.value
         closing.row["error_message"] = _UNRECORDED
 
 

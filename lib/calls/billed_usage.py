@@ -25,7 +25,8 @@ def as_billed(target: Target, usage: Usage, served_model: str | None = None, dro
 
     `dropped` are fields that were not sent.
     """
-    kind, tier = target.endpoint.kind, usage.service_tier
+    kind = target.endpoint.kind
+    tier = usage.service_tier
     region = region_of(kind, target.endpoint.base_url)
     if not tier and kind in _SERVES_AS_ASKED and _TIER_FIELDS.isdisjoint(dropped):
         asked = asked_tier(target)

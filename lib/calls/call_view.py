@@ -9,8 +9,10 @@ from lib.providers.prices.price_book import PriceBook
 
 def picture(call: LiveCall, prices: PriceBook) -> CallView:
     """The moment; tokens and cost are estimates until the provider has counted."""
-    row, attempt = call.row, call.attempt
-    endpoint, asked = attempt.target.endpoint, attempt.target.model_request
+    row = call.row
+    attempt = call.attempt
+    endpoint = attempt.target.endpoint
+    asked = attempt.target.model_request
     usage, source = usage_billed(call, prices)
     cost, cost_status = cost_of(call, prices, usage, source)
     live: dict[str, Any] = {

@@ -64,11 +64,16 @@ class Calls:
         overrides: Overrides,
         limits: RateLimits,
     ) -> None:
-        self._store, self._spool_root, self._prices, self._limits = store, spool_root, prices, limits
+        self._store = store
+        self._spool_root = spool_root
+        self._prices = prices
+        self._limits = limits
         self._lookups = Lookups(configurations, providers, overrides)
         self._plans = Plans(KeptLookups(configurations, providers, overrides))
-        self._circuits, self._pools = circuits, Pools()
-        self._runs, self._observed = Runs(store), Observed()
+        self._circuits = circuits
+        self._pools = Pools()
+        self._runs = Runs(store)
+        self._observed = Observed()
         self._answering = 0
         self._calls: dict[str, LiveCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -122,7 +127,8 @@ class Calls:
             listener.begin(call)
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 (a coroutine that runs has a task)
-            self._calls[call.call_id], self._tasks[call.call_id] = call, task
+            self._calls[call.call_id] = call
+            self._tasks[call.call_id] = task
             try:
                 await self._run(call)
             finally:
@@ -243,7 +249,8 @@ class Calls:
         work = self._run(call, opened.set)
         task = asyncio.get_running_loop().create_task(work, name=f"call {call.call_id}")
         waiting = asyncio.get_running_loop().create_task(opened.wait())
-        self._calls[call.call_id], self._tasks[call.call_id] = call, task
+        self._calls[call.call_id] = call
+        self._tasks[call.call_id] = task
         task.add_done_callback(lambda done: self._tasks.pop(call.call_id, None))
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

@@ -41,7 +41,8 @@ def set_alarm(alarm: Alarm, loop: asyncio.AbstractEventLoop) -> set[Alarm]:
 
 
 def _look(loop: asyncio.AbstractEventLoop) -> None:
-    alarms, now = _set_in[loop], loop.time()
+    alarms = _set_in[loop]
+    now = loop.time()
     for alarm in [alarm for alarm in alarms if alarm.due <= now]:
         alarms.discard(alarm)
         try:
@@ -61,7 +62,8 @@ class Deadline(Alarm):
 
     def __init__(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(due)
-        self._loop, self._has_rung = loop, False
+        self._loop = loop
+        self._has_rung = False
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task(self._loop)

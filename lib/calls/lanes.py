@@ -34,7 +34,8 @@ class Judge:
 
     def target(self, deployment: Deployment, asked: ModelRequest) -> Target:
         """What one model is asked; InvalidInput for a parameter it does not take, unless those are dropped."""
-        endpoint, model = self.lookups.endpoint(deployment.provider_id), deployment.model
+        endpoint = self.lookups.endpoint(deployment.provider_id)
+        model = deployment.model
         facts = self.lookups.limits(endpoint.kind, model, endpoint.provider_id)
         asked = replace(asked, model=model, drops=self.policy == "drop")
         if asked.texts is not None:
@@ -59,7 +60,9 @@ class Judge:
 
     def _of_texts(self, endpoint: Endpoint, deployment: Deployment, asked: ModelRequest) -> Target:
         """What an embedding model is asked: what shapes an answer's words shapes no vector."""
-        parameters, wire, dropped = dict(self.request.extra), self.request.wire, tuple[str, ...]()
+        parameters = dict(self.request.extra)
+        wire = self.request.wire
+        dropped = tuple[str, ...]()
         if not self._can_relay(endpoint, asked.model):
             _check_translatable(self.request, asked.model)
             _check_says_something(asked.messages)
@@ -76,7 +79,9 @@ class Judge:
 
     def _judged(self, endpoint: Endpoint, facts: ModelFacts, wire: Wire | None) -> EffectiveParameters:
         """The parameters, and those that the model does not take: by what is known of it, and by who wrote them."""
-        found, kind, program = self.found, endpoint.kind, self.request.wire
+        found = self.found
+        kind = endpoint.kind
+        program = self.request.wire
         parameters = parameter_rules.check(found.parameters)
         written = [name for name in parameters if program is not None and found.sources.get(name) == REQUEST]
         refused = set(support.not_taken(kind, facts, (name for name in parameters if name not in written)))
@@ -120,7 +125,8 @@ def _check_translatable(request: CallRequest, model: str) -> None:
 
 def _lost_in_translation(request: CallRequest) -> tuple[str, ...]:
     """Names of what a program's request says in its own protocol alone; what asks for the usual is not lost."""
-    wire, names = request.wire, [*request.extra, *request.unsaid]
+    wire = request.wire
+    names = [*request.extra, *request.unsaid]
     if wire is not None:
         names += [name for name in wire.headers if name.endswith("-beta")]
     lost = [name for name in names if name not in _READ and (name, request.extra.get(name)) not in _USUAL]

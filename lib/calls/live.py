@@ -43,7 +43,8 @@ from lib.tokens.prompt_tokens import estimate_prompt
 from lib.tokens.text_estimate import estimate_tokens
 
 MAX_EVENTS = 100
-_LONGEST_REASON, _LONGEST_MODEL = 40, 200  # as the ledger's columns
+_LONGEST_REASON = 40  # as the ledger's columns
+_LONGEST_MODEL = 200
 
 
 class Listener(Protocol):
@@ -166,7 +167,8 @@ class AttemptState(Struct):
 
     def checkpoint(self) -> dict[str, Any]:
         """What came since the last checkpoint, for `lib.ledger.recovery` to put together again."""
-        pieces, self.checkpointed_pieces = self.text[self.checkpointed_pieces :], len(self.text)
+        pieces = self.text[self.checkpointed_pieces :]
+        self.checkpointed_pieces = len(self.text)
         self.checkpointed_ms = self.elapsed_ms
         times = {"elapsed_ms": self.elapsed_ms, "first_token_ms": self.first_token_ms}
         return {"text": clean("".join(pieces)), "chunks": self.chunks, **times}
@@ -190,7 +192,8 @@ class AttemptState(Struct):
                 self._content()
                 self.others.setdefault(index, []).append(text)
             case UsageReport(usage, is_partial, cost):
-                self.usage, self.usage_is_partial = usage, is_partial
+                self.usage = usage
+                self.usage_is_partial = is_partial
                 self.reported_nano_usd = self.reported_nano_usd if cost is None else cost
             case UsesSoFar(uses):
                 self.uses = uses
@@ -215,7 +218,8 @@ class LiveCall:
     """The buffer of one call: its plan, its current attempt, its monitor and, at the end, its last row."""
 
     def __init__(self, plan: Plan, listener: Listener | None = None) -> None:
-        self.plan, self.listener = plan, listener
+        self.plan = plan
+        self.listener = listener
         self.is_watched = listener is None  # on a page
         self.call_id = plan.request.call_id or new_id()
         self.user_id = plan.request.actor.user_id
@@ -256,7 +260,8 @@ class LiveCall:
 
     def finish(self, row: dict[str, Any]) -> None:
         """The last attempt's row is on disk: the call has ended."""
-        self.row, self.ended_at = row, time.monotonic()
+        self.row = row
+        self.ended_at = time.monotonic()
         self.ended.set()
 
     def current_usage(self) -> tuple[Usage, str]:
@@ -271,12 +276,14 @@ class LiveCall:
         written = estimate_tokens("".join(attempt.text)) + reasoning + tools + others
         if counted is None:
             return Usage(self.prompt_estimate, written, reasoning_tokens=reasoning), "estimated"
-        floor, of_it = max(counted.completion_tokens, written), max(counted.reasoning_tokens, reasoning)
+        floor = max(counted.completion_tokens, written)
+        of_it = max(counted.reasoning_tokens, reasoning)
         return replace(counted, completion_tokens=floor, reasoning_tokens=of_it), "estimated"
 
     def checkpoint(self) -> dict[str, Any]:
         """What the attempt has taken since the last checkpoint, as the content policy lets it be noted."""
-        attempt, (usage, source) = self.attempt, self.current_usage()
+        attempt = self.attempt
+        (usage, source) = self.current_usage()
         if source == "estimated":
             usage = as_cut(attempt.target, usage, attempt.uses)
         billed = as_billed(attempt.target, usage, attempt.served_model, attempt.dropped)

@@ -18,7 +18,8 @@ from lib.providers.chunks import Endpoint
 from lib.providers.models import ModelFacts
 from lib.providers.registry import Providers
 
-_FRESH_S, _USABLE_S = 2.0, 4.0
+_FRESH_S = 2.0
+_USABLE_S = 4.0
 _MOST_KEPT = 5_000
 _T = TypeVar("_T")
 
@@ -31,7 +32,9 @@ class Lookups:
     """Reads, always afresh. Permissions are checked here, for a kept answer too."""
 
     def __init__(self, configurations: Configurations, providers: Providers, overrides: Overrides) -> None:
-        self._configurations, self._providers, self._overrides = configurations, providers, overrides
+        self._configurations = configurations
+        self._providers = providers
+        self._overrides = overrides
 
     def default_for(self, actor: Actor, app: str) -> Configuration:
         """An app's default configuration."""

@@ -103,10 +103,12 @@ class Observed:
 
     def take(self, call: LiveCall, row: dict[str, Any]) -> None:
         """Look at the row of an ended attempt; one beyond its bounds is tagged, logged and learnt from."""
-        attempt, (most, longest) = call.attempt, call.attempt.most
+        attempt = call.attempt
+        (most, longest) = call.attempt.most
         if row["usage_source"] != "provider" or not most:
             return
-        prompt, answer = row["prompt_tokens"] or 0, row["completion_tokens"] or 0
+        prompt = row["prompt_tokens"] or 0
+        answer = row["completion_tokens"] or 0
         ceiling = longest if attempt.is_bounded else None
         if prompt <= most and (ceiling is None or answer <= ceiling):
             return
@@ -132,7 +134,8 @@ class Observed:
 
     def sync(self, store: Store) -> None:
         """Take in what other processes have seen and write down what this one has; in a thread."""
-        now, fresh = time.time(), dict(self._fresh)
+        now = time.time()
+        fresh = dict(self._fresh)
         if fresh:
             with store.write() as connection:
                 found = _merged(_read(installation.read(connection, SETTING)), fresh, now)

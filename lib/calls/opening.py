@@ -27,20 +27,28 @@ def opening_row(call: LiveCall, owner: str) -> dict[str, Any]:
 
 def ask_of(call: LiveCall, prices: PriceBook, observed: Observed) -> Ask:
     """The most the attempt can cost, under whose name; the first that passes is also a request that limits count."""
-    attempt, actor, plan = call.attempt, call.plan.request.actor, call.plan
-    target, key = attempt.target, actor.key
-    endpoint, asked = target.endpoint, target.model_request
+    attempt = call.attempt
+    actor = call.plan.request.actor
+    plan = call.plan
+    target = attempt.target
+    key = actor.key
+    endpoint = target.endpoint
+    asked = target.model_request
     facts = CallFacts(endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key.key_id if key else None)
-    choices, at = choices_of(target), attempt.started_at
+    choices = choices_of(target)
+    at = attempt.started_at
     ceiling = completion_ceiling(asked.parameters, target.longest_answer, choices.answers)
     ceiling = max(ceiling, choices.ceiling * choices.answers)
-    has_ceiling, excess = _has_ceiling(asked.parameters), observed.excess(endpoint.name, asked.model)
+    has_ceiling = _has_ceiling(asked.parameters)
+    excess = observed.excess(endpoint.name, asked.model)
     prompt = excess.of_prompt(bound_prompt(call.prompt_size, endpoint.kind, asked.model, target.window))
     longest = excess.of_answer(ceiling)
-    attempt.most, attempt.is_bounded = (prompt_with_results(choices.hosted, prompt), longest), has_ceiling
+    attempt.most = (prompt_with_results(choices.hosted, prompt), longest)
+    attempt.is_bounded = has_ceiling
     size = call.prompt_size
     is_text = not (size.sounds or size.files or size.unseen)
-    amount, wished = most_nano(target, choices, prices, at, (prompt, longest, call.images), is_text=is_text), 0
+    amount = most_nano(target, choices, prices, at, (prompt, longest, call.images), is_text=is_text)
+    wished = 0
     if amount is None and (dearest := prices.dearest(endpoint.kind, at)) is not None:
         wished = upper_bound_nano(dearest, prompt, longest, call.images) or 0
     is_counted_open = key is not None and key.limits.concurrency is not None
@@ -52,7 +60,8 @@ def ask_of(call: LiveCall, prices: PriceBook, observed: Observed) -> Ask:
 
 def bound(call: LiveCall, prices: PriceBook) -> Throttled | None:
     """Make the current attempt send the limits that its hold relies on; why it can't be bounded, or None."""
-    attempt, choices = call.attempt, choices_of(call.attempt.target)
+    attempt = call.attempt
+    choices = choices_of(call.attempt.target)
     if (refusal := unbounded_by(attempt.target, choices, prices, attempt.started_at)) is not None:
         return refusal
     attempt.target = limit_target(attempt.target, choices, prices, attempt.started_at)

@@ -82,14 +82,16 @@ def was_charged(ending: Ending, attempt: AttemptState) -> bool:
 def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tuple[Cost, str]:
     """The cost of what a call is billed by (`usage_billed`), and the row's cost_status."""
     attempt = call.attempt
-    kind, model = attempt.target.endpoint.kind, attempt.target.model_request.model
+    kind = attempt.target.endpoint.kind
+    model = attempt.target.model_request.model
     cost = prices.charge(kind, model, attempt.started_at, usage, attempt.reported_nano_usd)
     return cost, "estimated" if source == "estimated" and cost.status == "priced" else cost.status
 
 
 def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: bool) -> Closing:
     """The row of `usage_logs` and its payload for the current attempt."""
-    attempt, charged = call.attempt, was_charged(ending, call.attempt)
+    attempt = call.attempt
+    charged = was_charged(ending, call.attempt)
     usage, source = usage_billed(call, prices)
     cost, cost_status = cost_of(call, prices, usage, source)
     row = {
@@ -130,17 +132,20 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
 
 def usage_billed(call: LiveCall, prices: PriceBook) -> tuple[Usage, str]:
     """What the current attempt is billed by so far, and where its tokens come from."""
-    attempt, (usage, source) = call.attempt, call.current_usage()
+    attempt = call.attempt
+    (usage, source) = call.current_usage()
     target = attempt.target
     if source == "estimated":
-        kind, model = target.endpoint.kind, target.model_request.model
+        kind = target.endpoint.kind
+        model = target.model_request.model
         usage = as_cut(target, usage, attempt.uses, lambda use: prices.use_fee(kind, model, use, attempt.started_at))
     return as_billed(target, usage, attempt.served_model, attempt.dropped), source
 
 
 def payload_of(call: LiveCall) -> dict[str, Any]:
     """The row of `usage_payloads`: what the content policy lets stay."""
-    policy, attempt = call.content_policy, call.attempt
+    policy = call.content_policy
+    attempt = call.attempt
     response: dict[str, Any] = {}
     if attempt.reasoning or attempt.tool_calls:
         reasoning = clean("".join(attempt.reasoning))
@@ -161,10 +166,12 @@ def summary(row: dict[str, Any]) -> str:
 
 def identity_of(call: LiveCall) -> dict[str, Any]:
     """What the rows of `open_calls` and `usage_logs` share; made once for an attempt."""
-    request, attempt = call.plan.request, call.attempt
+    request = call.plan.request
+    attempt = call.attempt
     if attempt.identity:
         return attempt.identity
-    endpoint, asked = attempt.target.endpoint, attempt.target.model_request
+    endpoint = attempt.target.endpoint
+    asked = attempt.target.model_request
     attempt.identity = {
         "id": attempt.log_id,
         "call_id": call.call_id,

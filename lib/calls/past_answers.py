@@ -43,7 +43,8 @@ def _load_one(actor: Actor, store: Store, call_id: str) -> PastAnswer:
 
 
 def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, PastAnswer]:
-    calls, words = usage_logs.c, usage_payloads.c
+    calls = usage_logs.c
+    words = usage_payloads.c
     query = (
         select(calls.call_id, words.response_text, words.response, words.request)
         .join(usage_payloads, words.id == calls.id)

@@ -30,7 +30,8 @@ _MOST_KEPT = 1_000
 
 def resolve(request: CallRequest, lookups: Lookups) -> Plan:
     """The plan of a request; PermissionDenied, NotFound or InvalidInput when it can't be sent."""
-    actor, key = request.actor, request.actor.key
+    actor = request.actor
+    key = request.actor.key
     actor.require(Permission.TEST_CONFIGS)
     if key is not None:  # the key alone says which app spends
         request = replace(request, app=key.app)
@@ -101,7 +102,9 @@ def _tagged(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
 
 
 def _configuration(request: CallRequest, lookups: Lookups) -> Configuration:
-    actor, name, model = request.actor, request.configuration, request.model
+    actor = request.actor
+    name = request.configuration
+    model = request.model
     if model is not None:
         return find_in_scope(actor, model, lambda: lookups.of_model(actor, model))
     if name is None:
@@ -111,10 +114,12 @@ def _configuration(request: CallRequest, lookups: Lookups) -> Configuration:
 
 def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
     if request.texts is not None:
-        system, messages = "", [{"role": "user", "content": text} for text in request.texts]
+        system = ""
+        messages = [{"role": "user", "content": text} for text in request.texts]
     else:
         messages = [dict(message) for message in request.messages]
-    length, says_something = 0, False
+    length = 0
+    says_something = False
     for message in messages:
         text = text_of(message)
         length += len(text)
@@ -150,7 +155,8 @@ class Plans:
 
     def plan(self, request: CallRequest, *, reading: bool = False) -> Plan:
         """As `resolve`; NotKept when the database has to be read for it, which it is with `reading` (in a thread)."""
-        kind, now = _kind_of(request), time.monotonic()
+        kind = _kind_of(request)
+        now = time.monotonic()
         at, like = self._kept.get(kind, (0.0, None))
         if like is not None and now - at < _SAME_FOR_S:
             return check_scope(_filled(like, request))
@@ -163,7 +169,8 @@ class Plans:
 
 def _kind_of(request: CallRequest) -> Hashable:
     """Everything but the words: requests of one kind have one plan."""
-    actor, wire = request.actor, request.wire
+    actor = request.actor
+    wire = request.wire
     return (
         actor.user_id,
         actor.key,
@@ -186,11 +193,13 @@ def _kind_of(request: CallRequest) -> Hashable:
 
 
 def _filled(like: Plan, request: CallRequest) -> Plan:
-    messages, wire = _messages(request, like.system), request.wire
+    messages = _messages(request, like.system)
+    wire = request.wire
     body: Mapping[str, Any] = wire.body if wire else {}
 
     def target(one: Target) -> Target:
-        asked, old = one.model_request, one.model_request.wire
+        asked = one.model_request
+        old = one.model_request.wire
         new = old and Wire(old.protocol, body, old.headers, old.system, old.given)
         fresh = ModelRequest(asked.model, messages, asked.parameters, asked.stream, new, request.texts, asked.drops)
         return Target(one.endpoint, fresh, one.weight, one.dropped, one.longest_answer)

@@ -32,8 +32,10 @@ class Quote:
 
 def quote(plan: Plan, prices: PriceBook, observed: Observed, more_tokens: int = 0) -> Quote:
     """The bounds of a plan whose prompt may get so many tokens more."""
-    size, now = prompt_size(plan), utc_now()
-    images, is_text = len(size.images), not (size.sounds or size.files or size.unseen)
+    size = prompt_size(plan)
+    now = utc_now()
+    images = len(size.images)
+    is_text = not (size.sounds or size.files or size.unseen)
 
     def ceiling(target: Target) -> int:
         choices = choices_of(target)
@@ -43,8 +45,10 @@ def quote(plan: Plan, prices: PriceBook, observed: Observed, more_tokens: int = 
     lows: list[int | None] = []
     highs: list[int | None] = []
     for target in (*plan.deployments, *plan.fallbacks):
-        kind, model = target.endpoint.kind, target.model_request.model
-        price, excess = prices.price(kind, model, now), observed.excess(target.endpoint.name, model)
+        kind = target.endpoint.kind
+        model = target.model_request.model
+        price = prices.price(kind, model, now)
+        excess = observed.excess(target.endpoint.name, model)
         most = excess.of_prompt(bound_prompt(size, kind, model, target.window)) + more_tokens + more_tokens // 4
         tokens = most, excess.of_answer(ceiling(target)), images
         highs.append(most_nano(target, choices_of(target), prices, now, tokens, is_text=is_text))

@@ -104,8 +104,10 @@ def prompt_size(plan: Plan) -> PromptSize:
 
     A program's own form says more: thoughts that come back, files by their ids, tools of the provider's.
     """
-    request, inside = plan.request, plan.first.model_request
-    wire, parameters = request.wire, inside.parameters
+    request = plan.request
+    inside = plan.first.model_request
+    wire = request.wire
+    parameters = inside.parameters
     if request.texts is not None:
         return measure_texts(request.texts) if wire is None else replace(measure(wire.body), messages=0)
     if wire is None:

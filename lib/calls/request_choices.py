@@ -30,7 +30,8 @@ _OTHER_ANSWERS = ("modalities", "audio", "responseModalities", "generationConfig
 
 def choices_of(target: Target) -> Choices:
     """What the fields of a target's request choose, as they are sent under a hard budget."""
-    asked, kind = target.model_request, target.endpoint.kind
+    asked = target.model_request
+    kind = target.endpoint.kind
     body, protocol = _fields_of(target)
     choices = examine(kind, protocol, asked.model, body)
     if choices.hosted:
@@ -40,7 +41,8 @@ def choices_of(target: Target) -> Choices:
 
 def answering_model(target: Target, served: str | None) -> str:
     """The model whose price holds: that of the request, unless its fields let another one answer, and that one did."""
-    asked, kind = target.model_request, target.endpoint.kind
+    asked = target.model_request
+    kind = target.endpoint.kind
     if not served or served == asked.model or asked.wire is None:
         return asked.model
     choices = choices_of(target)
@@ -82,14 +84,17 @@ def most_nano(
 ) -> int | None:
     """The most a call can cost, by tokens of its prompt, of all its answers, and images; None: it has no price."""
     prompt, ceiling, images = tokens
-    endpoint, model = target.endpoint, target.model_request.model
-    kind, fields = endpoint.kind, _fields_of(target)[0]
+    endpoint = target.endpoint
+    model = target.model_request.model
+    kind = endpoint.kind
+    fields = _fields_of(target)[0]
     tier = priced_tier(kind, asked_tier(target))
     is_text = is_text and not any(fields.get(name) for name in _OTHER_ANSWERS)
 
     def most_of(name: str) -> int | None:
         """By one model's price."""
-        price, read = prices.price(kind, name, at), prompt_with_results(choices.hosted, prompt)
+        price = prices.price(kind, name, at)
+        read = prompt_with_results(choices.hosted, prompt)
         return upper_bound_nano(price, read, ceiling, images, tier, is_text=is_text)
 
     own = most_of(model)
@@ -104,7 +109,8 @@ def unbounded_by(target: Target, choices: Choices, prices: PriceBook, at: dateti
     """Why a call can't be sent under a hard budget: something in it can cost any amount; None when nothing can."""
     if choices is NOTHING:
         return None
-    kind, fee_of = target.endpoint.kind, _fees_of(target, prices, at)
+    kind = target.endpoint.kind
+    fee_of = _fees_of(target, prices, at)
     for field in choices.hidden:
         return _refusal(field, "It lets the provider choose what answers, at a price that is not known here.")
     for field in choices.unbounded:
@@ -125,8 +131,10 @@ def unbounded_by(target: Target, choices: Choices, prices: PriceBook, at: dateti
 
 def limit_target(target: Target, choices: Choices, prices: PriceBook, at: datetime) -> Target:
     """The target with the limits of uses, of OpenRouter's hosts' prices and readers, that its hold counts with."""
-    asked, kind = target.model_request, target.endpoint.kind
-    wire, is_router = asked.wire, kind == ProviderKind.OPENROUTER
+    asked = target.model_request
+    kind = target.endpoint.kind
+    wire = asked.wire
+    is_router = kind == ProviderKind.OPENROUTER
     if not (choices.hosted or choices.host or is_router):
         return target
     if wire is None or wire.protocol == Protocol.CHAT:

@@ -38,7 +38,9 @@ _MOVED_ON = _RETRIED | {
     ErrorKind.REFUSED,
     ErrorKind.TIMEOUT_FIRST_TOKEN,
 }
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_RETRY_AFTER_S = 0.5, 8.0, 60.0
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 8.0
+_LONGEST_RETRY_AFTER_S = 60.0
 _TYPICAL = Usage(1000, 1000)
 
 
@@ -54,8 +56,12 @@ class Route:
     """The way of one call; belongs to its task. `first` starts the clock of the total deadline."""
 
     def __init__(self, plan: Plan, circuits: Circuits, pools: Pools, prices: PriceBook) -> None:
-        self._plan, self._circuits, self._pools, self._prices = plan, circuits, pools, prices
-        self._left, self._chain = list(plan.deployments), list(plan.fallbacks)
+        self._plan = plan
+        self._circuits = circuits
+        self._pools = pools
+        self._prices = prices
+        self._left = list(plan.deployments)
+        self._chain = list(plan.fallbacks)
         self._pool: Pool | None = None
         self._refused: Step | None = None
         self._tries = self._sent = 0
@@ -136,7 +142,8 @@ class Route:
         return Candidate(target.id, target.weight, None if nano is None else nano / 1e12)
 
     async def _admitted(self, target: Target, pause: float = 0.0) -> Step | None:
-        endpoint, anyway = target.endpoint, not self._plan.request.routed
+        endpoint = target.endpoint
+        anyway = not self._plan.request.routed
         admission = await self._circuits.admit(endpoint.provider_id, target.model_request.model, anyway=anyway)
         step = Step(target, admission, pause)
         if admission.refused_by is not None:

@@ -20,7 +20,8 @@ from lib.tokens.text_estimate import estimate_tokens
 
 _UNSENT_AFTER = timedelta(seconds=60)
 _NEVER_SENT = "The question was not sent. The process ended before it could be. Ask again."
-_L, _P = usage_logs.c, usage_payloads.c
+_L = usage_logs.c
+_P = usage_payloads.c
 
 
 def settle(store: Store, owner_id: str | None = None) -> int:
@@ -50,7 +51,8 @@ def settle(store: Store, owner_id: str | None = None) -> int:
 
 
 def _ending(row: Mapping[Any, Any]) -> dict[str, Any]:
-    text, response = row["response_text"] or "", row["response"] or {}
+    text = row["response_text"] or ""
+    response = row["response"] or {}
     parts = [part for part in row["parts"] if part["type"] == "source"]
     parts += [{"type": "tool_call", **call} for call in response.get("tool_calls") or ()]
     if response.get("reasoning"):

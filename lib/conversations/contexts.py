@@ -64,8 +64,11 @@ class Contexts:
     def __init__(
         self, store: Store, calls: Calls, configurations: Configurations, overrides: Overrides, prices: PriceBook
     ) -> None:
-        self._store, self._calls, self._configurations = store, calls, configurations
-        self._overrides, self._prices = overrides, prices
+        self._store = store
+        self._calls = calls
+        self._configurations = configurations
+        self._overrides = overrides
+        self._prices = prices
 
     def meter(self, actor: Actor, thread: Thread, text: str = "", configuration: str | None = None) -> Meter:
         """The window as it stands, with a `text` that is not sent yet; NotFound for a configuration that is gone."""
@@ -116,7 +119,8 @@ class Contexts:
     def _window(self, configuration: Configuration) -> int | None:
         if configuration.provider_id is None:
             return None
-        kind, model = configuration.provider_kind, configuration.model
+        kind = configuration.provider_kind
+        model = configuration.model
         return self._overrides.limits(kind, model, configuration.provider_id).context_tokens
 
     def _compact(

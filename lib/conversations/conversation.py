@@ -16,7 +16,9 @@ from lib.errors import InvalidInput, NotFound, PermissionDenied
 
 LONGEST_MESSAGE = 400_000  # characters
 LONGEST_TTL_S = 366 * 24 * 3600
-_LONGEST_TITLE, _LONGEST_NAME, _MOST_TAGS = 200, 80, 20
+_LONGEST_TITLE = 200
+_LONGEST_NAME = 80
+_MOST_TAGS = 20
 RUNNING = "running"
 
 

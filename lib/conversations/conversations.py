@@ -44,7 +44,8 @@ class Conversations:
     """Reads and changes of one owner's; nobody sees or changes another's, whatever their role."""
 
     def __init__(self, store: Store, configurations: Configurations) -> None:
-        self._store, self._configurations = store, configurations
+        self._store = store
+        self._configurations = configurations
 
     def create(
         self,

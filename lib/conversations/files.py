@@ -23,7 +23,8 @@ from lib.tokens.prompt_size import Image
 from lib.tokens.prompt_tokens import image_tokens
 from lib.tokens.text_estimate import estimate_tokens
 
-LARGEST_IMAGE, LARGEST_TEXT = 4 * 1024 * 1024, 400_000  # bytes
+LARGEST_IMAGE = 4 * 1024 * 1024  # bytes
+LARGEST_TEXT = 400_000
 MOST_FILES = 8  # with one message
 MOST_BYTES = 500 * 1024 * 1024  # of one owner
 _F = conversation_files.c

@@ -72,7 +72,8 @@ def read(data: bytes) -> tuple[list[Found], int]:
     except (ValueError, RecursionError):
         raise _unknown("It is not JSON. Out of a ZIP file, take conversations.json.") from None
     reader, entries = _reader(body)
-    found, unreadable = [], 0
+    found = []
+    unreadable = 0
     for entry in entries:
         try:
             one = reader(entry)
@@ -118,7 +119,8 @@ def _openai(entry: Json) -> Found:
         """The nearest message above that is shown; hidden ones and empty roots are stepped over."""
         steps = 0
         while name is not None and name not in said:
-            name, steps = (mapping.get(name) or {}).get("parent"), steps + 1
+            name = (mapping.get(name) or {}).get("parent")
+            steps = steps + 1
             if steps > len(mapping):
                 raise ValueError("a circle")
         return name
@@ -137,8 +139,10 @@ def _openai_message(name: str, node: Json) -> Said | None:
     metadata = (message or {}).get("metadata") or {}
     if not message or metadata.get("is_visually_hidden_from_conversation"):
         return None
-    author, content = message["author"], message.get("content") or {}
-    role, recipient = author["role"], message.get("recipient") or "all"
+    author = message["author"]
+    content = message.get("content") or {}
+    role = author["role"]
+    recipient = message.get("recipient") or "all"
     if role not in _ROLES or role == "system":
         return None
     text = _openai_words(content) if recipient == "all" else words_of_canvas(recipient, _openai_words(content))
@@ -182,7 +186,8 @@ def _open_webui(entry: Json) -> Found:
     )
     title = _text(entry.get("title") or chat.get("title"))
     tags = tuple(tag for tag in (entry.get("meta") or {}).get("tags") or () if isinstance(tag, str))
-    at, leaf = _moment(entry.get("created_at")), history.get("currentId") or (messages[-1].id if messages else None)
+    at = _moment(entry.get("created_at"))
+    leaf = history.get("currentId") or (messages[-1].id if messages else None)
     return Found("open-webui", _text(entry.get("id")), title, messages, leaf, at, tags=tags)
 
 
@@ -205,7 +210,8 @@ def _librechat(entry: Json) -> Found:
     prompt = (entry.get("options") or {}).get("promptPrefix")
     prompt = prompt if isinstance(prompt, str) and prompt.strip() else None
     first = min((one.at for one in messages if one.at), default=None)
-    title, source_id = _text(entry.get("title")), _text(entry["conversationId"])
+    title = _text(entry.get("title"))
+    source_id = _text(entry["conversationId"])
     return Found("librechat", source_id, title, messages, None, first, system_prompt=prompt)
 
 

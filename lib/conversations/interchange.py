@@ -43,7 +43,9 @@ class Interchange:
     """Writes files of one's own conversations, and reads other programs'."""
 
     def __init__(self, store: Store, calls: Calls, configurations: Configurations) -> None:
-        self._store, self._calls, self._configurations = store, calls, configurations
+        self._store = store
+        self._calls = calls
+        self._configurations = configurations
 
     def export(self, actor: Actor, conversation_ids: Sequence[str] | None, form: Form) -> bytes:
         """Conversations as a file; None for all of one's own."""
@@ -144,7 +146,8 @@ def _parents_first(messages: Sequence[Said]) -> list[Said]:
     by_id = {said.id: said for said in messages}
     ordered: dict[str, Said] = {}
     for said in by_id.values():
-        chain, one = [], said
+        chain = []
+        one = said
         while one.id not in ordered and one not in chain:
             chain.append(one)
             if one.parent_id not in by_id:

@@ -18,7 +18,8 @@ _FOLDED_AWAY = frozenset(
     )
 )
 _UNDER = ("text", "content", "transcript", "output_text", "refusal", "error", "result", "value", "output_str")
-_DEEPEST, _MOST_NESTED = 8, 200
+_DEEPEST = 8
+_MOST_NESTED = 200
 _PICTURE = re.compile(r"image|picture|photo|video", re.IGNORECASE)
 _MARK = re.compile("\ue200(.*?)\ue201", re.DOTALL)  # how ChatGPT marks what it cites; \ue202 stands between its parts
 _OLD_MARK = re.compile(r"【[^【】]{1,80}】")
@@ -65,7 +66,8 @@ def words_of_canvas(recipient: str, text: Any) -> str:
         changes = [*(call.get("updates") or ()), *(call.get("comments") or ())]
         words = ((one.get("replacement") or one.get("comment")) for one in changes if isinstance(one, dict))
         return "\n".join(one for one in words if isinstance(one, str))
-    kind, name = str(call.get("type") or ""), call.get("name")
+    kind = str(call.get("type") or "")
+    name = call.get("name")
     if kind.startswith("code/"):
         content = f"```{kind.removeprefix('code/')}\n{content}\n```"
     return f"**{name}**\n\n{content}" if isinstance(name, str) and name else content
@@ -122,7 +124,8 @@ def without_folded(text: str) -> str:
 
 def _end_of_block(text: str, at: int) -> int:
     """Where a block ends, with the blocks that are in it; of one whose inner blocks stay open, at its first end."""
-    depth, first = 1, len(text)
+    depth = 1
+    first = len(text)
     for number, tag in enumerate(_DETAILS.finditer(text, at)):
         depth += -1 if tag[1] else 1
         first = min(first, tag.end()) if tag[1] else first

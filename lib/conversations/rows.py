@@ -11,7 +11,8 @@ from lib.conversations.conversation import Conversation, Message, Node, no_such_
 from lib.conversations.strategy import Strategy
 from lib.db.tables import conversations, messages
 
-C, M = conversations.c, messages.c
+C = conversations.c
+M = messages.c
 _SAME = tuple(name for name in Conversation.__dataclass_fields__ if name not in ("strategy", "tags"))
 _MESSAGE = ("id", "parent_id", "role", "content", "tokens", "status", "error_message", "call_id", "configuration_id")
 

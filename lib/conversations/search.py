@@ -17,7 +17,9 @@ from lib.db.engine import Store
 from lib.db.tables import conversations, messages
 
 MOST_HITS = 30
-_MOST_WORDS, _AROUND, _SHORTEST_BEGINNING = 12, 70, 3
+_MOST_WORDS = 12
+_AROUND = 70
+_SHORTEST_BEGINNING = 3
 _WORD = re.compile(r"\w+")
 # Whose a message is stands in an index beside its number, so that those of others are passed over unread.
 _FTS5 = text(
@@ -47,7 +49,8 @@ class Search:
 
     def messages(self, actor: Actor, words: str, limit: int = MOST_HITS) -> list[Hit]:
         """Messages of one's own conversations that hold all the words; none for an empty search."""
-        owner, wanted = owner_of(actor), _WORD.findall(words)[:_MOST_WORDS]
+        owner = owner_of(actor)
+        wanted = _WORD.findall(words)[:_MOST_WORDS]
         if not wanted:
             return []
         columns = (M.conversation_id, C.title, M.id, M.role, M.content, M.created_at)

@@ -54,7 +54,10 @@ class Talk:
         contexts: Contexts,
         grounding: Callable[[], Grounding],
     ) -> None:
-        self._store, self._calls, self._configurations, self._contexts = store, calls, configurations, contexts
+        self._store = store
+        self._calls = calls
+        self._configurations = configurations
+        self._contexts = contexts
         self._grounding = grounding
 
     def send(
@@ -182,7 +185,8 @@ class Talk:
             question = None if asked.text is None else question_row(connection, conversation, asked, configuration)
             sent = messages_to_send(connection, conversation, path, question, configuration)
         sources = self._ground(actor, conversation, configuration, sent)
-        call_id, now = new_id(), utc_now()
+        call_id = new_id()
+        now = utc_now()
         same = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": now}
         answer = row_of("assistant", configuration) | same
         answer |= {"parts": sources}

@@ -13,19 +13,22 @@ from lib.db.engine import Store
 from lib.db.tables import conversations, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
 
-_L, _P = usage_logs.c, usage_payloads.c
+_L = usage_logs.c
+_P = usage_payloads.c
 _ASKED = (
     "Name this conversation in at most six words, in its own language, without quotation marks or a full stop. "
     "Answer with the name only.\n\nQuestion:\n{question}\n\nAnswer:\n{answer}"
 )
-_EXCERPT, _LONGEST = 2_000, 80
+_EXCERPT = 2_000
+_LONGEST = 80
 
 
 class Titles:
     """Asks for titles, and takes them."""
 
     def __init__(self, store: Store, calls: Calls) -> None:
-        self._store, self._calls = store, calls
+        self._store = store
+        self._calls = calls
 
     def suggest(self, actor: Actor, conversation_id: str) -> str | None:
         """Ask for a title, once, when the first answer has come; the call's id. A failure changes nothing."""

@@ -18,7 +18,8 @@ def chat_messages(
     made = [_message(message, files, answered) for message in messages]
     if summary is None or not made:
         return made
-    note, first = _SUMMARY.format(summary), made[0]
+    note = _SUMMARY.format(summary)
+    first = made[0]
     if first["role"] != "user":
         return [{"role": "user", "content": note.rstrip()}, *made]
     content = first["content"]

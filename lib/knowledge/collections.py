@@ -19,7 +19,8 @@ from lib.knowledge.embedding import BUNDLED
 from lib.knowledge.evaluation.questions import forget
 from lib.knowledge.settings import SearchSettings
 
-_C, _D = collections.c, documents.c
+_C = collections.c
+_D = documents.c
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Collections:
     ) -> Collection:
         """Make an empty one; the embedding model is a `provider/model`."""
         writable(actor)
-        now, wanted = utc_now(), new_id()
+        now = utc_now()
+        wanted = new_id()
         row = {
             "id": wanted,
             "owner_id": actor.user_id or "operator",

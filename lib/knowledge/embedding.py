@@ -40,7 +40,8 @@ class Embedder:
     """Asks for vectors and keeps them."""
 
     def __init__(self, store: Store, calls: Calls) -> None:
-        self._store, self._calls = store, calls
+        self._store = store
+        self._calls = calls
         self._questions: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
 
     def warm(self, model: str) -> None:

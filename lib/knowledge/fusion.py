@@ -17,9 +17,13 @@ from lib.knowledge.index import Index, Rows
 from lib.knowledge.settings import Mode
 from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
 
-ENGLISH, OTHER = 0.7, 0.35
-FEEDBACK, FEEDBACK_FROM = 0.4, 2
-SMOOTHING, NEIGHBOURS, READ_AGAIN = 0.2, 5, 100
+ENGLISH = 0.7
+OTHER = 0.35
+FEEDBACK = 0.4
+FEEDBACK_FROM = 2
+SMOOTHING = 0.2
+NEIGHBOURS = 5
+READ_AGAIN = 100
 CANDIDATES = 200
 _BUNDLED = f"local/{LOCAL_EMBEDDING_MODEL}"
 
@@ -88,7 +92,8 @@ def _candidates(
         best = _best(keyword, np.flatnonzero(keyword > 0), CANDIDATES)
         extra = np.setdiff1d(best, rows)
         near = np.where(index.has_vector[extra], index.cosines(extra, vector), np.nan) if len(extra) else extra
-        rows, cosines = np.concatenate([rows, extra]), np.concatenate([cosines, near])
+        rows = np.concatenate([rows, extra])
+        cosines = np.concatenate([cosines, near])
     return rows, cosines
 
 

@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-K1, B = 1.2, 0.75
+K1 = 1.2
+B = 0.75
 GRAPH_FROM = 150_000
-NEAREST, NEAREST_OF_ALL = 200, 1_000  # how many the graph is asked for, and how many are looked at without one
+NEAREST = 200  # how many the graph is asked for, and how many are looked at without one
+NEAREST_OF_ALL = 1_000
 _SAMPLE = 2_048
-_M, _EF_BUILD, _EF_ASK = 16, 200, 96
+_M = 16
+_EF_BUILD = 200
+_EF_ASK = 96
 _MOST_DELETED = 0.3
 _THREADS = 1  # beside pages and calls
 threadpool_limits(_THREADS, "blas")  # which for matrices as small as ours would rather wait for each other
@@ -87,7 +91,8 @@ class Index:
         near = self.cosines(rows, vector)
         if len(rows) > NEAREST_OF_ALL:
             best = np.sort(np.argpartition(-near, NEAREST_OF_ALL)[:NEAREST_OF_ALL])
-            rows, near = rows[best], near[best]
+            rows = rows[best]
+            near = near[best]
         return rows, near
 
     def cosines(self, rows: Rows, vector: np.ndarray) -> np.ndarray:
@@ -135,24 +140,33 @@ def updated(old: Index, change_seq: int, model: str, ids: np.ndarray, fresh: Seq
     terms = dict(old.terms)
     starts = np.concatenate([[0], np.cumsum(old.lengths)]).astype(np.int64)
     names: dict[str, int] = {}
-    documents, shas, lengths, words = [], [], [], []
+    documents = []
+    shas = []
+    lengths = []
+    words = []
     dimensions = next((len(one.vector) // 4 for one in fresh if one.vector), old.vectors.shape[1])
     vectors = np.zeros((len(ids), dimensions), dtype=np.float32)
     has = np.zeros(len(ids), dtype=bool)
     for row, one in enumerate(ids.tolist()):
-        passage, before = new.get(one), place.get(one)
+        passage = new.get(one)
+        before = place.get(one)
         if passage is not None:
             found = [terms.setdefault(word, len(terms)) for word in passage.words.split()]
             words.append(np.asarray(found, dtype=np.int32))
-            document, sha, vector = passage.document_id, short_sha(passage.sha), passage.vector
+            document = passage.document_id
+            sha = short_sha(passage.sha)
+            vector = passage.vector
             if vector is not None and len(vector) == 4 * dimensions:
-                vectors[row], has[row] = np.frombuffer(vector, dtype="<f4"), True
+                vectors[row] = np.frombuffer(vector, dtype="<f4")
+                has[row] = True
         else:
             assert before is not None  # noqa: S101 (what is not fresh was there)
             words.append(old.word_ids[starts[before] : starts[before + 1]])
-            document, sha = old.document_ids[old.documents[before]], int(old.shas[before])
+            document = old.document_ids[old.documents[before]]
+            sha = int(old.shas[before])
             if same_model and old.has_vector[before]:
-                vectors[row], has[row] = old.vectors[before], True
+                vectors[row] = old.vectors[before]
+                has[row] = True
         documents.append(names.setdefault(document, len(names)))
         shas.append(sha)
         lengths.append(len(words[-1]))

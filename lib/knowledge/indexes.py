@@ -25,23 +25,28 @@ from lib.knowledge.index import Index, Passage, empty, new_graph, short_sha, upd
 log = logging.getLogger(__name__)
 FORM = 1
 KEPT_FROM = 5_000  # passages; smaller ones are made from SQL in no time
-_HELD, _ASKED = 4, 400
+_HELD = 4
+_ASKED = 400
 _ARRAYS = ("ids", "shas", "documents", "vectors", "has_vector", "lengths", "word_ids")
-_K, _D, _V = chunks.c, documents.c, chunk_vectors.c
+_K = chunks.c
+_D = documents.c
+_V = chunk_vectors.c
 
 
 class Indexes:
     """`of` gives the index of a collection as it is now."""
 
     def __init__(self, store: Store, folder: Path) -> None:
-        self._store, self._folder = store, folder
+        self._store = store
+        self._folder = folder
         self._held: OrderedDict[str, Index] = OrderedDict()
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
 
     def of(self, collection: RowMapping) -> Index:
         """The index of a row of `collections` that was just read."""
-        wanted, key = (int(collection["change_seq"]), str(collection["embedding_model"])), str(collection["id"])
+        wanted = (int(collection["change_seq"]), str(collection["embedding_model"]))
+        key = str(collection["id"])
         with self._lock:
             held = self._held.get(key)
             making = self._making.setdefault(key, threading.Lock())

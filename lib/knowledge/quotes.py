@@ -8,7 +8,8 @@ from lib.db.tables import providers, usage_logs
 from lib.providers.chunks import Usage
 from lib.providers.prices.price_book import PriceBook
 
-_MEASURED, _LEAST_TOKENS = 50, 500
+_MEASURED = 50
+_LEAST_TOKENS = 500
 _L = usage_logs.c
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 LONGEST_QUESTION = 4_000
 READ_BY_MODEL = 40  # passages that a re-ranking model is given
-_K, _D = chunks.c, documents.c
+_K = chunks.c
+_D = documents.c
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ class Passages:
     """Searches collections that the actor may read."""
 
     def __init__(self, store: Store, embedder: Embedder, indexes: "Indexes") -> None:
-        self._store, self._embedder, self._indexes = store, embedder, indexes
+        self._store = store
+        self._embedder = embedder
+        self._indexes = indexes
 
     def search(
         self,

@@ -16,7 +16,9 @@ from typing import Any
 
 from lib.ledger.masking import mask
 
-FULL, REDACTED, METADATA = "full", "redacted", "metadata"
+FULL = "full"
+REDACTED = "redacted"
+METADATA = "metadata"
 NOT_KEPT = "[not kept]"
 NOT_SHOWN = "[not shown]"  # to this reader
 _PLAIN_PARAMETERS = {"reasoning_effort", "verbosity", "service_tier", "tool_choice"}  # words of the API's own

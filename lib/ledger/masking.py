@@ -26,7 +26,9 @@ _PHONE = re.compile(
     """,
     re.VERBOSE,
 )
-_LONGEST_CARD, _SHORTEST_CARD, _SHORTEST_IBAN = 19, 13, 15
+_LONGEST_CARD = 19
+_SHORTEST_CARD = 13
+_SHORTEST_IBAN = 15
 
 
 def mask(text: str) -> str:
@@ -53,7 +55,8 @@ def is_card(digits: str) -> bool:
 
 def _mask_iban(match: re.Match[str]) -> str:
     """The longest beginning that is an IBAN; words may have been taken for its end."""
-    found, ends = match[0], _ends(match[0], str.isalnum)
+    found = match[0]
+    ends = _ends(match[0], str.isalnum)
     for length in range(len(ends), _SHORTEST_IBAN - 1, -1):
         if is_iban("".join(filter(str.isalnum, found[: ends[length - 1]]))):
             return "[iban]" + found[ends[length - 1] :]
@@ -62,10 +65,13 @@ def _mask_iban(match: re.Match[str]) -> str:
 
 def _mask_card(match: re.Match[str]) -> str:
     """Every stretch of whole groups that together are a card's number of 13 to 19 digits, the longest first."""
-    groups, kept, last = list(_GROUP.finditer(match[0])), [], 0
+    groups = list(_GROUP.finditer(match[0]))
+    kept = []
+    last = 0
     first = 0
     while first < len(groups):
-        digits, end = "", 0
+        digits = ""
+        end = 0
         for number in range(first + 1, min(first + _LONGEST_CARD, len(groups)) + 1):
             digits += groups[number - 1][0]
             if len(digits) > _LONGEST_CARD:

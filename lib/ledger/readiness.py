@@ -19,7 +19,8 @@ class Readiness:
     """Of one process. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock, self._checked_at = threading.Lock(), -math.inf
+        self._lock = threading.Lock()
+        self._checked_at = -math.inf
 
     def check(self, store: Store, owner: str, spool: Spool | None, ledger: Ledger | None) -> None:
         """LLMManagerError tells what can't be written; nothing before the first call."""

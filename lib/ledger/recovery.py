@@ -91,7 +91,8 @@ def _unseen_elsewhere(store: Store, spool_root: Path) -> list[str]:
     here = {path.name for path in spool_root.iterdir()} if spool_root.is_dir() else set()
     with store.read() as connection:
         owners = set(connection.scalars(select(open_calls.c.owner).distinct()))
-        seen, since = connection.execute(select(processes.c.id, processes.c.seen_at)).all(), utc_now() - UNSEEN
+        seen = connection.execute(select(processes.c.id, processes.c.seen_at)).all()
+        since = utc_now() - UNSEEN
     owners |= {row.id for row in seen}
     return sorted(owners - here - {row.id for row in seen if row.seen_at > since})
 
@@ -148,7 +149,8 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
     notes = spool.checkpoints(opened["id"]) if spool else []
     text = "".join(note["text"] for note in notes)
     last = notes[-1] if notes else {}
-    request, messages = opened["request"], content_policy.messages_of(opened["request"])
+    request = opened["request"]
+    messages = content_policy.messages_of(opened["request"])
 
     def estimate(asked: list[dict[str, Any]]) -> int:
         return estimate_prompt(measure({"messages": asked}, opened["parameters"]), kind or "", opened["model"])

@@ -50,7 +50,8 @@ def made_writable(
         if _can_write(store, closing) or not _can_write(store, bare):  # it is well, or not to blame
             continue
         log.error("The end of call %s can't be kept whole: %s", closing.row["id"], error)
-        closing.row, closing.payload = bare.row, bare.payload
+        closing.row = bare.row
+        closing.payload = bare.payload
         found += 1
     for row in openings:
         bare_row = row | {"request": [], "parameters": {}, "tags": {}}

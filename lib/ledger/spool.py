@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 from lib.fast_json import encode
 
 log = logging.getLogger(__name__)
-_LOCK, _UNBORN = "lock", "."
+_LOCK = "lock"
+_UNBORN = "."
 _PAGE = 4096  # bytes
 _UNBORN_S = 3600.0  # no process takes so long to give its folder a name
 

@@ -103,7 +103,8 @@ class Written:
 
 def write(connection: Connection, batch: Batch, limits: RateLimits) -> Written:
     """Ended attempts first: what they give back may let the next ones pass."""
-    now, wanted = utc_now(), batch.wanted
+    now = utc_now()
+    wanted = batch.wanted
     if wanted is not None or batch.lasting:
         lock(connection)  # before the limits' rows are: who ends calls takes them in this order
     if batch.closing:

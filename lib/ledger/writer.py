@@ -29,9 +29,11 @@ from lib.ledger.write_batch import Batch, Opening, SettleFirst, Uncancelled, Unw
 
 log = logging.getLogger(__name__)
 _RETRY_S = 1.0
-_BATCH, _LATER_S = 64, 0.03  # closings that are written together, and how long one waits for others
+_BATCH = 64  # closings that are written together, and how long one waits for others
+_LATER_S = 0.03
 _LASTING_S = 0.05  # a call that runs longer gets its row of `open_calls`
-_BUSY_S, _MOST_BUSY = 0.001, 25  # tries while another process writes
+_BUSY_S = 0.001  # tries while another process writes
+_MOST_BUSY = 25
 _CHECKPOINT_EVERY = 2_000  # rows committed here
 
 
@@ -44,7 +46,9 @@ class Ledger:
     """
 
     def __init__(self, store: Store, spool: Spool, limits: RateLimits) -> None:
-        self._store, self._spool, self._limits = store, spool, limits
+        self._store = store
+        self._spool = spool
+        self._limits = limits
         self._direct = store.open_nonblocking() if store.is_sqlite else None
         self._leases = Leases(spool.owner)
         self._thread = ThreadPoolExecutor(1, "ledger")  # its own: the loop's may all wait for what is written here
@@ -109,7 +113,8 @@ class Ledger:
 
     async def drain(self) -> None:
         """Return when everything taken so far has been written, and nothing is held ahead."""
-        taken, self._draining = self._taken, self._draining + 1
+        taken = self._taken
+        self._draining = self._draining + 1
         try:
             while self._written < taken or self._opening or self._doubtful or self._unwritten or self._leases.is_there:
                 self._make_due()
@@ -170,7 +175,9 @@ class Ledger:
         give_up = give_up or self._draining > 0
         kinds = {} if give_up else self._leases.kinds()
         takes_all = self._leases.keep(kinds) or give_up
-        closing, ended, lasting = list[Closing](), dict[str, Unwritten](), dict[str, Unwritten]()
+        closing = list[Closing]()
+        ended = dict[str, Unwritten]()
+        lasting = dict[str, Unwritten]()
         is_due = takes_all or self._is_due
         if is_due:
             closing = self._closing.copy()
@@ -221,7 +228,8 @@ class Ledger:
 
     async def _flush(self) -> None:
         """Commits in a thread, until nothing waits that is due."""
-        is_due, run = True, asyncio.get_running_loop().run_in_executor
+        is_due = True
+        run = asyncio.get_running_loop().run_in_executor
         while is_due:
             batch = self._batch()
             if batch.is_empty:

@@ -32,7 +32,8 @@ from lib.errors import ErrorKind, LLMManagerError, NotFound, ProviderError
 
 log = logging.getLogger(__name__)
 THRESHOLD = 5
-PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
+PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=10)
 FRESH_S = 2.0
 _C = circuits.c
 _FAULTS = {

@@ -54,7 +54,9 @@ class Models:
     """What models there are, and what is known of each."""
 
     def __init__(self, store: Store, providers: Providers, prices: PriceBook) -> None:
-        self._store, self._providers, self._prices = store, providers, prices
+        self._store = store
+        self._providers = providers
+        self._prices = prices
         self._catalogue = Catalogue()
         self._lock = threading.Lock()
         self._listed: dict[str, dict[str, ModelFacts]] = {}  # provider id → name → as the provider lists it

@@ -94,7 +94,8 @@ FACTS: dict[ProviderKind, KindFacts] = {
     ),
 }  # fmt: skip
 
-_CHAT, _EMBEDS = frozenset({Protocol.CHAT}), frozenset({Protocol.EMBEDDINGS})
+_CHAT = frozenset({Protocol.CHAT})
+_EMBEDS = frozenset({Protocol.EMBEDDINGS})
 _SPOKEN: dict[ProviderKind, frozenset[Protocol]] = {
     _K.OPENAI: _CHAT | _EMBEDS | {Protocol.RESPONSES},
     _K.ANTHROPIC: frozenset({Protocol.MESSAGES}),

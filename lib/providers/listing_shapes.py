@@ -83,7 +83,8 @@ def _capabilities(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
     if isinstance(stated, dict) and stated:
         able = {_FLAGS[name] for name, flag in stated.items() if name in _FLAGS and _is_on(flag)}
         return in_order(able | ({"streaming"} if stated.get("completion_chat", True) else set()))
-    takes, architecture = _words(entry.get("supported_parameters")), _mapping(entry, "architecture")
+    takes = _words(entry.get("supported_parameters"))
+    architecture = _mapping(entry, "architecture")
     if not takes or not architecture:
         return None
     able = {"streaming"} | {_PARAMETERS[name] for name in takes if name in _PARAMETERS}

@@ -101,8 +101,10 @@ class _Client:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._until, self._left = time.monotonic() + LONGEST_S, LARGEST
-        self._http, self._loop = Client(), asyncio.Runner()
+        self._until = time.monotonic() + LONGEST_S
+        self._left = LARGEST
+        self._http = Client()
+        self._loop = asyncio.Runner()
 
     def __enter__(self) -> "_Client":
         return self
@@ -127,9 +129,13 @@ class _Client:
         return self._parsed(url, answer)
 
     async def _ask(self, url: str, body: Mapping[str, Any] | None, seconds: float) -> Answer:
-        headers, data, method = _headers(self.endpoint), b"", "GET"
+        headers = _headers(self.endpoint)
+        data = b""
+        method = "GET"
         if body is not None:
-            headers, data, method = headers | {"content-type": "application/json"}, json.dumps(body).encode(), "POST"
+            headers = headers | {"content-type": "application/json"}
+            data = json.dumps(body).encode()
+            method = "POST"
         allow = self.endpoint.allow_private
         return await ask(
             self._http, method, url, headers, data, seconds=seconds, most=max(self._left, 0), allow_private=allow
@@ -159,7 +165,9 @@ class _Answered(Exception):
 
     def __init__(self, status_code: int, message: str, headers: Mapping[str, str]) -> None:
         super().__init__(message)
-        self.status_code, self.message, self.headers = status_code, message, headers
+        self.status_code = status_code
+        self.message = message
+        self.headers = headers
 
 
 def _too_slow(endpoint: Endpoint) -> ProviderError:

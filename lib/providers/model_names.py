@@ -133,7 +133,8 @@ def _bedrock(name: str) -> Iterator[str]:
         name = f"{match[1]}/{match[2]}" if match[1] else match[2]
     name = _CONTEXT.sub("", _BEDROCK_ROUTE.sub("", name))
     yield name
-    area, model = _AREA.match(name), _AREA.sub("", name)
+    area = _AREA.match(name)
+    model = _AREA.sub("", name)
     is_government = (area is not None and "-gov-" in area[0]) or model.startswith("us-gov.")
     bare = _REGION.sub("", model)
     if is_government:  # dearer than elsewhere, the same in both areas

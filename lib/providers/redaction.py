@@ -77,15 +77,22 @@ def _guises(secret: str) -> tuple[str, ...]:
 def _without_pieces(text: str, secret: str) -> str:
     """`text` without pieces of a secret: each is found by one of the secret's sixes and grown both ways."""
     for start in range(0, len(secret) - _STEP + 1, _STEP):
-        seed, at = secret[start : start + _STEP], 0
+        seed = secret[start : start + _STEP]
+        at = 0
         while (at := text.find(seed, at)) >= 0:
-            low, high, left, right = at, at + _STEP, start, start + _STEP
+            low = at
+            high = at + _STEP
+            left = start
+            right = start + _STEP
             while low > 0 and left > 0 and text[low - 1] == secret[left - 1]:
-                low, left = low - 1, left - 1
+                low = low - 1
+                left = left - 1
             while high < len(text) and right < len(secret) and text[high] == secret[right]:
-                high, right = high + 1, right + 1
+                high = high + 1
+                right = right + 1
             if high - low >= _PIECE:
-                text, at = text[:low] + MASK + text[high:], low + len(MASK)
+                text = text[:low] + MASK + text[high:]
+                at = low + len(MASK)
             else:
                 at = high
     return text

@@ -38,7 +38,8 @@ class Providers:
     """The registry."""
 
     def __init__(self, store: Store, vault: Vault) -> None:
-        self._store, self._vault = store, vault
+        self._store = store
+        self._vault = vault
 
     def list(self, actor: Actor) -> list[Provider]:
         """Every provider, by name."""
@@ -108,7 +109,8 @@ class Providers:
         """Change what is given; None leaves a field as it is. A new host needs the key again."""
         actor.require(Permission.MANAGE_PROVIDERS)
         before = self.get(actor, provider_id)
-        kind, private = ProviderKind(before.kind), before.allow_private if allow_private is None else allow_private
+        kind = ProviderKind(before.kind)
+        private = before.allow_private if allow_private is None else allow_private
         url = before.base_url if base_url is None else base_url
         changed: dict[str, Any] = {
             "base_url": check_base_url(kind, url, allow_private=private),

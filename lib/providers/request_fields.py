@@ -128,10 +128,16 @@ class _Found:
     """Reads a body field by field."""
 
     def __init__(self, kind: str, protocol: str | None, model: str, body: Mapping[str, Any]) -> None:
-        self.kind, self.protocol, self.body = kind, protocol, body
-        self.models, self.hidden, self.unbounded = list[str](), list[str](), list[str]()
+        self.kind = kind
+        self.protocol = protocol
+        self.body = body
+        self.models = list[str]()
+        self.hidden = list[str]()
+        self.unbounded = list[str]()
         self.hosted = list[Hosted]()
-        self.ceiling, self._answers, self._beams = 0, 1, 1
+        self.ceiling = 0
+        self._answers = 1
+        self._beams = 1
         self._is_search_model = _SEARCH_MODEL.search(model) is not None
         self._read(body)
 
@@ -174,7 +180,8 @@ class _Found:
             return
         if name == "plugins":
             self.models += _models_of_plugins(value)
-        use, uses = _HOSTED[name], None
+        use = _HOSTED[name]
+        uses = None
         if name == "search_parameters" and isinstance(value, Mapping):
             uses = whole_number(value.get("max_search_results"))
         self.hosted.append(Hosted(name, use, uses))

@@ -43,7 +43,8 @@ def clean(record: logging.LogRecord) -> logging.LogRecord:
     except (TypeError, ValueError, KeyError):  # the handler reports it
         message = ""
     if (safe := redact(message)) != message or not isinstance(record.msg, str):
-        record.msg, record.args = safe, ()
+        record.msg = safe
+        record.args = ()
     if record.exc_info and record.exc_info[0] is not None:
         record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
     if record.stack_info:

@@ -15,7 +15,8 @@ SEEDED = (
     ProviderKind.ANTHROPIC,
     ProviderKind.OPENROUTER,
 )
-_INSTALLATION, _MARK = "installation", "seeded-providers"  # where a user's id would stand
+_INSTALLATION = "installation"  # where a user's id would stand
+_MARK = "seeded-providers"
 
 
 def seed(store: Store) -> None:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from lib.statistics.queries import Statistics
 
 WEEKS = 8
-_LEAST_WEEKS, _DEVIATIONS, _NORMAL_MAD, _MOST = 4, 4, 1.4826, 5
+_LEAST_WEEKS = 4
+_DEVIATIONS = 4
+_NORMAL_MAD = 1.4826
+_MOST = 5
 _CAUSES = (Dimension.MODEL, Dimension.APP, Dimension.USER)
 _Costs = dict[tuple[str, date], int]
 
@@ -131,7 +134,8 @@ def _costs(
     ask: "Statistics", actor: Actor, where: StatisticsFilter, dimension: Dimension, days: Collection[date]
 ) -> _Costs:
     """What each value cost on each of some days, as far as it is known."""
-    start, end = midnight(min(days), where.zone), midnight(max(days) + timedelta(days=1), where.zone)
+    start = midnight(min(days), where.zone)
+    end = midnight(max(days) + timedelta(days=1), where.zone)
     frame = ask.pivot(actor, replace(where, start=start, end=end), [Step.DAY, dimension], [Measure.COST])
     kept = frame[frame.day.isin([day.isoformat() for day in days])].dropna(subset=[dimension.value, "cost"])
     rows = zip(kept[dimension.value], kept.day, kept.cost, strict=True)

@@ -21,7 +21,8 @@ _DAY = timedelta(days=1)
 
 def rates(book: RateBook, span: Span) -> Any:
     """The table: every day of a span, and what a dollar was worth on it, in units of 1e-12 (an Arrow table)."""
-    first, last = span.first.date() - _DAY, span.last.date() + 2 * _DAY
+    first = span.first.date() - _DAY
+    last = span.last.date() + 2 * _DAY
     days = [first + n * _DAY for n in range((last - first).days)]
     found = [book.on(day) for day in days]
     scaled = [None if rate is None else (rate * _SCALE).to_integral_value(ROUND_HALF_EVEN) for rate in found]

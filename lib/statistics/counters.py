@@ -112,7 +112,8 @@ def _histogram(column: Any, counted: Any) -> list[Any]:
 
 def _counters(row: Sequence[Any]) -> ModelCounters:
     provider, model, status, calls, attempts, *rest = row
-    tokens, rest = rest[: len(TOKENS)], rest[len(TOKENS) :]
+    tokens = rest[: len(TOKENS)]
+    rest = rest[len(TOKENS) :]
     cost, unpriced, *times = rest
     wide = len(BOUNDS_S) + 2
     return ModelCounters(

@@ -122,7 +122,8 @@ def _from_days(
     days, edges = found
     if (by_day := _by_day(axes, where, parts, edges, copy.span, days)) is not None:
         return by_day
-    keys, split = len(axes), split_rows(axes, where, copy.span)
+    keys = len(axes)
+    split = split_rows(axes, where, copy.span)
     pieces = [grouped(split_days(axes), _sums(parts), days, keys, "daily")]
     pieces += [_parts(split, parts, rows, keys) for rows in edges]
     return grouped(names(axes), _sums(parts), Query(""), keys, union(pieces))
@@ -139,7 +140,8 @@ def _by_day(
     """The parts with each local day's money in another currency; None where none is asked for."""
     if where.money is None or set(parts).isdisjoint((*MONEY, *PRICED)):
         return None
-    comma, keys = ", " if axes else "", len(axes) + 1
+    comma = ", " if axes else ""
+    keys = len(axes) + 1
     local = f"CAST({span.local_sql(where.zone, where.start, where.end)} AS DATE) AS _day"
     pieces = [_parts(join(split_rows(axes, where, span), comma, local), parts, one, keys) for one in rows]
     if days is not None:

@@ -28,7 +28,9 @@ from lib.money import USD
 from lib.usage_files.numbers import Notation, notation_of, number
 from lib.usage_files.values import moment
 
-_SETTING, _BATCH, _DIGITS = "report_currency", 5_000, 12
+_SETTING = "report_currency"
+_BATCH = 5_000
+_DIGITS = 12
 _C = exchange_rates.c
 
 
@@ -79,7 +81,8 @@ class ExchangeRates:
     def book(self, actor: Actor, currency: str | None = None) -> RateBook | None:
         """The rates of a currency, else of the report currency; None for the dollar. InvalidInput when it has none."""
         actor.require(Permission.VIEW_STATS)
-        asked, currency = currency is not None, currency or self.currency(actor)
+        asked = currency is not None
+        currency = currency or self.currency(actor)
         query = select(_C.day, _C.per_usd).where(_C.currency == currency).order_by(_C.day)
         if currency == USD:
             return None
@@ -200,7 +203,8 @@ def _checked(
     if not re.fullmatch("[A-Z]{3}", name) or name == USD:
         raise InvalidInput(f"{place} names no currency.", f"{currency!r} is not one.", "Use three letters, as EUR.")
     try:
-        rate, begins = number(per_usd or "none given", notation), moment((day or "none given").strip(), UTC)
+        rate = number(per_usd or "none given", notation)
+        begins = moment((day or "none given").strip(), UTC)
         if rate is None or begins is None:
             raise ValueError
     except ValueError as error:

@@ -22,7 +22,8 @@ from lib.statistics.measures import Axis, Measure, MetricMeasure, Shape, Unit
 from lib.statistics.periods import Cycle, Step
 from lib.statistics.queries import Statistics
 
-MOST_COLUMNS, MOST_ROWS = 36, 500
+MOST_COLUMNS = 36
+MOST_ROWS = 500
 TOTAL = "Total"
 UNKNOWN = "—"
 UNPRICED = "Unpriced calls"
@@ -74,19 +75,22 @@ def cross(
     else:
         asked = [measure, *([Measure.UNPRICED] if measure is Measure.COST else [])]
         frames = [ask.pivot(actor, where, split, asked) for split in splits]
-    of_rows, whole = _totals(frames[0], by, measure), frames[1]
+    of_rows = _totals(frames[0], by, measure)
+    whole = frames[1]
     total = _plain(whole[measure.value].iloc[0]) if len(whole) else None
     of_columns = dict[Any, Any]()
     if across is None:
         cells = pd.DataFrame({"row": list(of_rows), "column": None, "value": list(of_rows.values())})
     else:
-        of_columns, pairs = _totals(frames[2], across, measure), frames[3]
+        of_columns = _totals(frames[2], across, measure)
+        pairs = frames[3]
         names = {"row": map(_key, pairs[by.value]), "column": map(_key, pairs[across.value])}
         cells = pd.DataFrame({name: list(keys) for name, keys in names.items()}, dtype=object)
         cells = cells.assign(value=list(pairs[measure.value]))
         if measure is Measure.COST:
             cells = cells.assign(unpriced=list(pairs[_UNPRICED]))
-    rows, columns = _ordered(of_rows, by), _ordered(of_columns, across)
+    rows = _ordered(of_rows, by)
+    columns = _ordered(of_columns, across)
     cut = (max(0, len(rows) - MOST_ROWS), max(0, len(columns) - MOST_COLUMNS))
     kept = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
     found = Cross(by, across, measure, cells, rows[:MOST_ROWS], kept, of_rows, of_columns, total, cut, where.currency)

@@ -56,7 +56,8 @@ def to_json(frame: pd.DataFrame) -> bytes:
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
     """Parquet; money as decimal(38, 9), also where none is known."""
-    kinds, named = frame.attrs.get(_KINDS, {}), _with_own_names(frame)
+    kinds = frame.attrs.get(_KINDS, {})
+    named = _with_own_names(frame)
     columns = {name: _arrow(named[name], kinds.get(name)) for name in named.columns}
     out = io.BytesIO()
     pq.write_table(pa.table(columns), out)

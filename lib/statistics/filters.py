@@ -56,7 +56,8 @@ class StatisticsFilter:
 
     def condition(self, actor: Actor) -> tuple[str, list[Any]]:
         """The WHERE clause for an actor, and its values."""
-        parts, values = ["true"], list[Any]()
+        parts = ["true"]
+        values = list[Any]()
         if not actor.sees_all_calls:
             parts.append("user_id = ?")
             values.append(actor.user_id)

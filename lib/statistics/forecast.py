@@ -25,9 +25,16 @@ if TYPE_CHECKING:
 
 LEAST_DAYS = 42
 COVERAGE = 0.8
-_TREND_DAYS, _WEEKDAY_DAYS, _DAMPING = 28, 56, 0.9
-_LEAST_TRAINED, _LEAST_ERRORS, _MOST_ERRORS, _AHEAD = 21, 10, 120, 31
-_HISTORY_DAYS, _MONTHS, _AFTER = 420, 12, (7, 14, 21)
+_TREND_DAYS = 28
+_WEEKDAY_DAYS = 56
+_DAMPING = 0.9
+_LEAST_TRAINED = 21
+_LEAST_ERRORS = 10
+_MOST_ERRORS = 120
+_AHEAD = 31
+_HISTORY_DAYS = 420
+_MONTHS = 12
+_AFTER = (7, 14, 21)
 _NORMAL_MAD = 1.4826
 
 _Floats = np.ndarray[Any, np.dtype[Any]]
@@ -84,7 +91,8 @@ def month_end(ask: "Statistics", actor: Actor, where: StatisticsFilter, now: dat
 
 def as_record(found: Outlook) -> dict[str, Any]:
     """An outlook as one row of a file: exact dollars, None where nothing is known."""
-    told, test = found.forecast, found.backtest
+    told = found.forecast
+    test = found.backtest
     return {
         "month": f"{found.month:%Y-%m}",
         "spent_usd": usd_from_nano(found.spent_nano),
@@ -104,7 +112,8 @@ def as_record(found: Outlook) -> dict[str, Any]:
 def outlook(history: History, today: date) -> Outlook:
     """The outlook on `today`, whose cost so far may be the last of the history."""
     known = history.until(today)
-    month, last = today.replace(day=1), _month_end(today)
+    month = today.replace(day=1)
+    last = _month_end(today)
     spent = sum(history.cost_on(month + timedelta(days=n)) or 0 for n in range(today.day))
     if len(known.costs) < LEAST_DAYS:
         return Outlook(month, last, spent, len(known.costs), None, None)
@@ -118,7 +127,8 @@ def outlook(history: History, today: date) -> Outlook:
     )
     before = spent - so_far
     cost = before + max(sum(day.cost_nano for day in days), so_far)
-    low, high = before + max(made.low, so_far), max(before + made.high, cost)
+    low = before + max(made.low, so_far)
+    high = max(before + made.high, cost)
     return Outlook(month, last, spent, len(known.costs), Forecast(cost, min(low, cost), high, days), model.backtest())
 
 
@@ -151,11 +161,14 @@ class _Model:
 
     def backtest(self) -> Backtest | None:
         """The newest whole months before which there was enough to learn from; None without any."""
-        errors, within, months = list[float](), 0, 0
+        errors = list[float]()
+        within = 0
+        months = 0
         end = (self._first + timedelta(days=len(self._costs))).replace(day=1)
         while months < _MONTHS:
             start = (end - timedelta(days=1)).replace(day=1)
-            begin, stop = (start - self._first).days, (end - self._first).days
+            begin = (start - self._first).days
+            stop = (end - self._first).days
             end = start
             if begin + _AFTER[0] < LEAST_DAYS:
                 break
@@ -173,9 +186,11 @@ class _Model:
     def _errors(self, known: int, ahead: int) -> tuple[float, float]:
         """By how much four of five earlier forecasts missed, as a part of the forecast: of the sum, and of a day."""
         ahead = min(ahead, known - _LEAST_TRAINED - _LEAST_ERRORS)
-        sums, days = list[float](), list[float]()
+        sums = list[float]()
+        days = list[float]()
         for past in range(max(_LEAST_TRAINED, known - ahead - _MOST_ERRORS + 1), known - ahead + 1):
-            made, came = self._made[past, :ahead], self._costs[past : past + ahead]
+            made = self._made[past, :ahead]
+            came = self._costs[past : past + ahead]
             seen = ~np.isnan(came)
             if not seen.any():
                 continue
@@ -196,12 +211,14 @@ def course(costs: _Floats, first_weekday: int, ahead: int) -> _Floats:
     """The expected costs of the `ahead` days after `costs`, of which the first fell on `first_weekday` (0 Monday)."""
     weekdays = (first_weekday + np.arange(len(costs) + ahead)) % 7
     shares = _weekday_shares(costs[-_WEEKDAY_DAYS:], weekdays[: len(costs)][-_WEEKDAY_DAYS:])
-    recent, factors = costs[-_TREND_DAYS:], shares[weekdays[: len(costs)][-_TREND_DAYS:]]
+    recent = costs[-_TREND_DAYS:]
+    factors = shares[weekdays[: len(costs)][-_TREND_DAYS:]]
     times = np.arange(len(recent)) - (len(recent) - 1.0)
     usable = ~np.isnan(recent) & (factors > 0.02)
     if not usable.any():
         return np.zeros(ahead)
-    levels, at = recent[usable] / factors[usable], times[usable]
+    levels = recent[usable] / factors[usable]
+    at = times[usable]
     slope = _slope(at, levels)
     level = float(np.median(levels - slope * at))
     fitted = np.maximum(level + slope * at, 0) * factors[usable]

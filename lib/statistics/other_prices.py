@@ -113,12 +113,14 @@ def rounded(column: str, scale: Scale) -> str:
     """A column of parts as whole nano-dollars."""
     if scale.parts == 1:
         return column
-    nano, rest = f"{column} // {scale.parts:d}", f"{column} % {scale.parts:d} * 2"
+    nano = f"{column} // {scale.parts:d}"
+    rest = f"{column} % {scale.parts:d} * 2"
     return f"({nano} + CAST({rest} > {scale.parts:d} OR ({rest} = {scale.parts:d} AND ({nano}) % 2 = 1) AS INTEGER))"
 
 
 def _as_cached(rates: Rates, scale: Scale) -> Query:
-    read, write = _either(rates.cache_read, rates.input), _either(rates.cache_write, rates.input)
+    read = _either(rates.cache_read, rates.input)
+    write = _either(rates.cache_write, rates.input)
     parts = {
         "greatest(0, prompt - read - written)": rates.input,
         "read": read,

@@ -72,7 +72,8 @@ def resolve(
 ) -> Range:
     """The range a period means now. What has not happened yet is left out of the comparison, too."""
     first, last = _days(period, now.astimezone(zone).date(), first, last)
-    start, end = midnight(first, zone), midnight(last + timedelta(days=1), zone)
+    start = midnight(first, zone)
+    end = midnight(last + timedelta(days=1), zone)
     whole_month = first.day == 1 and last == _months_before(first, -1) - timedelta(days=1)
     if period is Period.YEAR:
         before = _months_before(first, 12)
@@ -180,7 +181,8 @@ def offsets(zone: ZoneInfo, start: datetime, end: datetime) -> list[tuple[dateti
     while moment < end:
         later = min(moment + timedelta(days=1), end)
         if _offset(later, zone) != (before := _offset(moment, zone)):
-            low, high = moment, later
+            low = moment
+            high = later
             while high - low > timedelta(seconds=1):
                 middle = (low + (high - low) / 2).replace(microsecond=0)
                 middle = max(middle, low + timedelta(seconds=1))

@@ -79,7 +79,8 @@ class Statistics:
     """Answers from the ledger's columnar copy, which each question first brings up to date."""
 
     def __init__(self, store: Store, folder: Path | None = None) -> None:
-        self._store, self._mirror = store, Mirror(store, folder)
+        self._store = store
+        self._mirror = Mirror(store, folder)
         self._answers: OrderedDict[tuple[Any, ...], pd.DataFrame] = OrderedDict()
 
     def refresh(self) -> Version:
@@ -203,7 +204,8 @@ class Statistics:
 
         A filter of another currency adds `cost_…`, named after it.
         """
-        base, by = where or StatisticsFilter(), list(dict.fromkeys(by))
+        base = where or StatisticsFilter()
+        by = list(dict.fromkeys(by))
         base = replace(base, start=start or base.start, end=end or base.end)
         names = {name: axis_named(name) for name in by}
         order = ", ".join(f'"{name}"' for name in by)
@@ -233,7 +235,8 @@ class Statistics:
         """The answer of the cube; buckets of time as their keys."""
 
         def ask(cursor: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-            copy, found = self._copy(actor, where, axes), set[str]()
+            copy = self._copy(actor, where, axes)
+            found = set[str]()
             for (column, _), group in cube.directs(measures).items():
                 if shares := cube.shares_of(group):
                     table = percentiles.exact(cursor, actor, where, axes, column, shares, copy)

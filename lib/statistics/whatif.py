@@ -41,7 +41,9 @@ _KINDS = {kind.value for kind in ProviderKind}
 
 _NEEDS = {"vision": ("pictures > 0", Stays.NO_IMAGES), "tools": ("needs_tools", Stays.NO_TOOLS)}
 _NEEDS["json"] = ("needs_json", Stays.NO_JSON)
-_MOVES, _UNPRICED, _UNCOUNTED = "moves", "unpriced", "uncounted"
+_MOVES = "moves"
+_UNPRICED = "unpriced"
+_UNCOUNTED = "uncounted"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ class WhatIf:
     """The service. What an actor does not see is not priced."""
 
     def __init__(self, store: Store, statistics: Statistics, book: PriceBook, models: Models) -> None:
-        self._store, self._statistics, self._book, self._models = store, statistics, book, models
+        self._store = store
+        self._statistics = statistics
+        self._book = book
+        self._models = models
 
     def compare(
         self, actor: Actor, where: StatisticsFilter, models: Iterable[str], by: Dimension = Dimension.APP
@@ -72,7 +77,8 @@ class WhatIf:
         The most expensive value first. InvalidInput where a model has no price.
         """
         self._book.refresh()
-        kinds, served = self._registered(), self._served(actor, where)
+        kinds = self._registered()
+        served = self._served(actor, where)
         moves = [
             move
             for name in dict.fromkeys(models)
@@ -95,7 +101,8 @@ class WhatIf:
     def offered(self, actor: Actor) -> list[str]:
         """The models that answer in words and have a price now, of the kinds of provider registered here, by name."""
         actor.require(Permission.VIEW_STATS)
-        kinds, now = set(self._registered().values()), utc_now()
+        kinds = set(self._registered().values())
+        now = utc_now()
         priced = {
             (kind, model)
             for known in (self._book.shipped, self._book.own())
@@ -154,9 +161,11 @@ class WhatIf:
 def _added(move: Move, row: Mapping[Any, Any], same_kind: bool) -> Move:
     """A group of rows taken into a move."""
     numbers = {name: 0 if pd.isna(row[name]) else int(row[name]) for name in _SUMS}
-    calls, state = numbers["calls"], row["state"]
+    calls = numbers["calls"]
+    state = row["state"]
     if state == _MOVES:
-        cached, plain = numbers["cached"], numbers["plain"]
+        cached = numbers["cached"]
+        plain = numbers["plain"]
         low, high = (cached, cached) if same_kind else (min(cached, plain), max(cached, plain))
         return replace(
             move,
@@ -208,7 +217,8 @@ def _statement(condition: Query, target: Target, by: Dimension) -> Query:
 
 def _state(target: Target) -> Query:
     """Whether a row moves, or the first reason why not."""
-    facts, query = target.facts, Query("CASE")
+    facts = target.facts
+    query = Query("CASE")
     query = join(  # neither a price's tiers nor a context window can be judged on a sum of calls
         query, f" WHEN prompt IS NULL OR answer IS NULL OR counted IS DISTINCT FROM 1 THEN '{_UNCOUNTED}' WHEN NOT "
     )

@@ -58,7 +58,8 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker in _FRAMES:
-            height, width = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
+            height = int.from_bytes(data[at + 5 : at + 7])
+            width = int.from_bytes(data[at + 7 : at + 9])
             return (width, height) if width and height else None
         at += 2 + int.from_bytes(data[at + 2 : at + 4]) if marker not in (0xFF, 0x01) else 1
     return None

@@ -20,7 +20,8 @@ _WORDS = frozenset({"system", "instructions", "messages", "input", "prompt", "su
 _TOOLS = frozenset({"tools", "functions"})
 FORMS = frozenset({"response_format", "output_format", "output_config", "text", "format"})
 _FIELDS = _WORDS | _TOOLS | FORMS | {"thinking"}
-_IMAGES, _FILES = frozenset({"image_url", "input_image", "image"}), frozenset({"file", "input_file", "document"})
+_IMAGES = frozenset({"image_url", "input_image", "image"})
+_FILES = frozenset({"file", "input_file", "document"})
 _SOUNDS = frozenset({"input_audio", "audio", "video", "input_video", "video_url"})
 _HIDDEN = frozenset({"signature", "encrypted_content", "data"})  # thoughts that only their provider can read
 _SILENT = frozenset(
@@ -239,7 +240,8 @@ class _Reading:
         if not isinstance(source, Mapping):
             self.unseen += 1
             return
-        kind, data = source.get("type"), source.get("file_data") or source.get("data")
+        kind = source.get("type")
+        data = source.get("file_data") or source.get("data")
         self.texts += [text for name in ("title", "context", "filename") if isinstance(text := part.get(name), str)]
         if kind == "text" and isinstance(data, str):
             self.texts.append(data)

@@ -17,7 +17,8 @@ from lib.providers.kinds import ProviderKind
 from lib.tokens.prompt_size import Image, PromptSize, scaled
 
 DEFAULT_WINDOW = 200_000  # tokens, of a model whose window nobody states
-_PAGE_BYTES, _LEAST_PAGE_BYTES = 50_000, 2_000  # of a PDF: a usual page, and one of words alone, well packed
+_PAGE_BYTES = 50_000  # of a PDF: a usual page, and one of words alone, well packed
+_LEAST_PAGE_BYTES = 2_000
 _MOST_PAGES = 1_000  # as Gemini and OpenAI take; Anthropic 100 to 600
 Image_ = Callable[[Image, str, bool], int]
 
@@ -104,9 +105,11 @@ def _image_openai(image: Image, model: str, is_most: bool) -> int:
     """
     is_tiled = _TILED.search(model) is not None
     if "4o-mini" in model:
-        base, tile = 2_833, 5_667
+        base = 2_833
+        tile = 5_667
     else:
-        base, tile = 85, 170
+        base = 85
+        tile = 170
     if image.detail == "low" and is_tiled:
         return base
     if is_tiled:

@@ -12,9 +12,11 @@ highest of the three counts for 40 kinds of text, random ones (letters, base64, 
 
 from msgspec import Struct
 
-_CAPITALS, _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"0123456789"
+_CAPITALS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGITS = b"0123456789"
 _LETTERS = _CAPITALS + _CAPITALS.lower()
-_LETTERS_AND_BLANK, _WORD_SIGNS = _LETTERS + b" ", _LETTERS + _DIGITS + b" \t\n\r\v\f"
+_LETTERS_AND_BLANK = _LETTERS + b" "
+_WORD_SIGNS = _LETTERS + _DIGITS + b" \t\n\r\v\f"
 _ONLY_LETTERS = bytes(ord("a") if sign in _LETTERS else ord(" ") for sign in range(256))
 _ONLY_SIGNS = bytes(ord(".") if sign < 128 and sign not in _WORD_SIGNS else ord(" ") for sign in range(256))
 _ONLY_DIGITS = bytes(ord("1") if sign in _DIGITS else ord(" ") for sign in range(256))
@@ -48,13 +50,21 @@ def measure_text(text: str) -> TextSize:
     has one byte at least.
     """
     raw = b" " + text.encode("utf-8", "replace")
-    letters, digits, signs = raw.translate(_ONLY_LETTERS), raw.translate(_ONLY_DIGITS), raw.translate(_ONLY_SIGNS)
-    letter_runs, digit_runs = letters.count(b" a"), digits.count(b" 1")
+    letters = raw.translate(_ONLY_LETTERS)
+    digits = raw.translate(_ONLY_DIGITS)
+    signs = raw.translate(_ONLY_SIGNS)
+    letter_runs = letters.count(b" a")
+    digit_runs = digits.count(b" 1")
     whole = len(raw.translate(None, _LETTERS_AND_BLANK))
-    all_letters, beside, beside_most = len(raw) - whole - raw.count(b" "), 0, 0
+    all_letters = len(raw) - whole - raw.count(b" ")
+    beside = 0
+    beside_most = 0
     if not text.isascii():
         heads = raw.translate(_HEADS)
-        latin, two, three, four = heads.count(b"L"), heads.count(b"2"), heads.count(b"3"), heads.count(b"4")
+        latin = heads.count(b"L")
+        two = heads.count(b"2")
+        three = heads.count(b"3")
+        four = heads.count(b"4")
         in_bytes = 2 * (latin + two) + 3 * three + 4 * four
         whole -= in_bytes
         beside = latin + three + 2 * four + two * 6 // 10

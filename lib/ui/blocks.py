@@ -35,7 +35,8 @@ def tabs(labels: Sequence[str], parameter: str = "tab") -> tuple[str, Any]:
     The address is the only state. The widget is told what it says and keeps its identity: a default that followed the
     clicks would make a new widget of it, and each second click would be lost.
     """
-    key, by_name = f"tabs-{parameter}", {label.lower(): label for label in labels}
+    key = f"tabs-{parameter}"
+    by_name = {label.lower(): label for label in labels}
     opened = by_name.get(st.query_params.get(parameter, "").lower(), labels[0])
     if st.session_state.get(key) != opened:
         st.session_state[key] = opened
@@ -103,7 +104,8 @@ class Fresh:
     """Keys of a form's fields: what was typed stays when it is refused, and goes with `clear` when it was taken."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._count = name, f"{name}-count"
+        self._name = name
+        self._count = f"{name}-count"
 
     def __call__(self, field: str) -> str:
         """The key of a field."""
@@ -153,7 +155,8 @@ def model_markdown(text: str) -> str:
 
 def _with_line_ends(text: str) -> str:
     """Two blanks at the end of each line that another follows, Markdown's sign for a break; code stays as it is."""
-    lines, fence = text.split("\n"), ""
+    lines = text.split("\n")
+    fence = ""
     for number, line in enumerate(lines[:-1]):
         mark = _FENCE.match(line)
         if mark and not fence:

@@ -41,7 +41,8 @@ def words(currency: str, days_without_rate: int) -> str:
 def settings(services: Services, actor: Actor) -> None:
     """Choose the currency, add a rate, import a list."""
     rates = services.exchange_rates
-    known, chosen = rates.choices(actor), rates.currency(actor)
+    known = rates.choices(actor)
+    chosen = rates.currency(actor)
     with st.container(border=True):
         st.subheader("Report currency", anchor=False)
         st.caption(

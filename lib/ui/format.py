@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 from lib.money import USD, sign_of
 
-_SIGN_PX, _PADDING_PX = 7.3, 20
+_SIGN_PX = 7.3
+_PADDING_PX = 20
 STATUS_GLYPHS = {
     "ok": "✓ ok",
     "error": "✕ error",

@@ -34,7 +34,8 @@ def compare(first: str, second: str) -> tuple[list[list[Any]], list[str]]:
     """Rows as in `lib.limited.difference`, and sentences on what was not compared."""
     notes = []
     if max(len(first), len(second)) > LONGEST:
-        first, second = first[:LONGEST], second[:LONGEST]
+        first = first[:LONGEST]
+        second = second[:LONGEST]
         notes.append(f"The first {LONGEST:,} signs of each are compared.")
     try:
         rows = differences(first, second)
@@ -66,7 +67,8 @@ def _is_marked(row: Sequence[Any]) -> bool:
 def _cell(side: Sequence[Sequence[Any]] | None, colour: str) -> str:
     if side is None:
         return ""
-    parts, is_start = [], True
+    parts = []
+    is_start = True
     for text, is_marked in side:
         shown = blocks.plain(text.lstrip()) if is_start else blocks.plain(text)
         indent = _HARD_SPACE * (len(text) - len(text.lstrip())) if is_start else ""

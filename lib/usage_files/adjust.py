@@ -29,7 +29,8 @@ def litellm(raw: Raw, row: Row) -> str | None:
     elif raw["status"] == "ok" and raw.get("cost_usd") in _ZERO:
         raw["cost_usd"] = None  # LiteLLM writes 0 also for a model it has no price for
     raw["user"] = raw.get("user") or row.get("end_user")
-    provider, model = raw.get("provider"), raw.get("model")
+    provider = raw.get("provider")
+    model = raw.get("model")
     if provider and isinstance(model, str):
         raw["model"] = model.removeprefix(f"{provider}/")
     details = row.get("metadata")
@@ -76,9 +77,12 @@ def anthropic_usage(raw: Raw, row: Row) -> str | None:
     """The prompt is what was fresh, read and written."""
     five = row.get("cache_creation.ephemeral_5m_input_tokens", row.get("cache_creation_5m_input_tokens"))
     hour = row.get("cache_creation.ephemeral_1h_input_tokens", row.get("cache_creation_1h_input_tokens"))
-    five, hour = row.get("usage_input_tokens_cache_write_5m", five), row.get("usage_input_tokens_cache_write_1h", hour)
-    fresh, read = raw.get("prompt_tokens"), raw.get("cache_read_tokens")
-    raw["cache_write_tokens"], raw["cache_write_1h_tokens"] = _sum(five, hour), hour
+    five = row.get("usage_input_tokens_cache_write_5m", five)
+    hour = row.get("usage_input_tokens_cache_write_1h", hour)
+    fresh = raw.get("prompt_tokens")
+    read = raw.get("cache_read_tokens")
+    raw["cache_write_tokens"] = _sum(five, hour)
+    raw["cache_write_1h_tokens"] = hour
     raw["prompt_tokens"] = _sum(fresh, read, five, hour)
     _name_claude(raw)
     return None

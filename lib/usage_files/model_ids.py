@@ -18,7 +18,8 @@ def model_id(name: str) -> str:
     claude = _CLAUDE.fullmatch(shown)
     if claude is None:
         return name
-    family, version = (claude["family"] or "").lower(), claude["version"]
+    family = (claude["family"] or "").lower()
+    version = claude["version"]
     if not family:
         return f"claude-{version}"
     number = version.replace(".", "-")

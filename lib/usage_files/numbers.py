@@ -124,14 +124,18 @@ def _read(text: str, notation: Notation) -> Decimal | None:
 
 def _bare(text: str) -> tuple[int, str]:
     """A number's sign (1 or -1) and its digits without what stands around them."""
-    digits, sign = _SPACES.sub("", text[:100]), 1
+    digits = _SPACES.sub("", text[:100])
+    sign = 1
     if digits.startswith("(") and digits.endswith(")"):
-        digits, sign = digits[1:-1], -1
+        digits = digits[1:-1]
+        sign = -1
     for _ in range(2):  # -$1, $-1, 1-, -1 USD
         if sign > 0 and digits[:1] in ("-", "−"):
-            digits, sign = digits[1:], -1
+            digits = digits[1:]
+            sign = -1
         elif sign > 0 and digits[-1:] in ("-", "−"):
-            digits, sign = digits[:-1], -1
+            digits = digits[:-1]
+            sign = -1
         digits = _DOLLARS.sub("", digits)
     return sign, digits.removeprefix("+")
 

@@ -118,7 +118,8 @@ def _first_line(text: io.TextIOWrapper) -> tuple[str, str]:
 
 
 def _json_rows(text: io.TextIOWrapper) -> Iterator[Row]:
-    is_empty, odd = True, 0
+    is_empty = True
+    odd = 0
     for value in _values(text):
         for row in _rows_of(value, 0):
             if isinstance(row, Odd):
@@ -167,7 +168,11 @@ def _flat(value: Row) -> Row:
 
 def _values(text: io.TextIOWrapper) -> Iterator[Any]:
     """The elements of an array, or the values that follow one another."""
-    buffer, at, is_array, ended, are_lines = "", 0, None, False, False
+    buffer = ""
+    at = 0
+    is_array = None
+    ended = False
+    are_lines = False
     while True:
         while at < len(buffer) and buffer[at] in " \t\r\n,":
             at += 1
@@ -176,7 +181,8 @@ def _values(text: io.TextIOWrapper) -> Iterator[Any]:
             at += is_array
             continue
         if is_array and buffer[at : at + 1] == "]":
-            at, is_array = at + 1, None  # perhaps another page follows
+            at = at + 1  # perhaps another page follows
+            is_array = None
             continue
         if at < len(buffer):
             try:
@@ -197,7 +203,9 @@ def _values(text: io.TextIOWrapper) -> Iterator[Any]:
         elif ended:
             return
         more = text.read(max(_PIECE, len(buffer) - at))  # twice as much each time: a long value is not read anew often
-        buffer, at, ended = buffer[at:] + more, 0, not more
+        buffer = buffer[at:] + more
+        at = 0
+        ended = not more
 
 
 def _is_cut_off(error: json.JSONDecodeError, buffer: str) -> bool:

@@ -106,7 +106,8 @@ class Writer:
         if self._block == (kind, tool):
             return b""
         left = self._leave()
-        self._block, self._index = (kind, tool), self._index + 1
+        self._block = (kind, tool)
+        self._index = self._index + 1
         began = {"type": "content_block_start", "index": self._index, "content_block": start}
         return left + event(began, "content_block_start")
 

@@ -28,7 +28,8 @@ def read(body: dict[str, Any]) -> Asked:
     """The question of a body; InvalidInput names the field that can't be used."""
     if body.get("thread") is not None:
         raise ThreadUnsupported
-    losses, given = Losses(), list_field(body, "messages")
+    losses = Losses()
+    given = list_field(body, "messages")
     messages = [inside for message in given for inside in _message(message, losses)]
     if system := _system(body.get("system"), given, losses):
         messages.insert(0, {"role": "system", "content": system})
@@ -66,7 +67,8 @@ def _system(field: Any, messages: list[dict[str, Any]], losses: Losses) -> str:
 
 def _output(body: dict[str, Any]) -> dict[str, Any]:
     """The form of the answer and the effort that goes into it."""
-    config, found = object_field(body, "output_config"), dict[str, Any]()
+    config = object_field(body, "output_config")
+    found = dict[str, Any]()
     form = config.get("format") or body.get("output_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":
         schema = {"name": "answer", "schema": form.get("schema") or {}, "strict": True}
@@ -78,7 +80,8 @@ def _output(body: dict[str, Any]) -> dict[str, Any]:
 
 def _message(message: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
     """One message as the messages inside: results of tools become messages of their own, their pictures come after."""
-    role, content = message.get("role"), message.get("content")
+    role = message.get("role")
+    content = message.get("content")
     if role not in ("user", "assistant", "system") or not isinstance(content, str | list):
         raise InvalidInput(
             "A message can't be read.",
@@ -93,7 +96,8 @@ def _message(message: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
     blocks = _blocks(content)
     for block in blocks:
         losses.leave_out_others("messages", block, _FIELDS.get(str(block.get("type")), block))
-    results, parts = list[dict[str, Any]](), list[dict[str, Any]]()
+    results = list[dict[str, Any]]()
+    parts = list[dict[str, Any]]()
     for block in blocks:
         if block.get("type") == "tool_result":
             said = block.get("content")
@@ -113,7 +117,8 @@ def _message(message: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
 
 def _parts(block: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
     """A block as parts of a message; what there is no part for is noted."""
-    kind, source = str(block.get("type")), block.get("source")
+    kind = str(block.get("type"))
+    source = block.get("source")
     source = source if isinstance(source, dict) else {}
     if kind == "text":
         return [{"type": "text", "text": str(block.get("text", ""))}]

@@ -15,8 +15,10 @@ from lib.errors import InvalidInput
 from lib.money import usd_from_nano
 
 T = TypeVar("T")
-LONGEST_NAME, LONGEST_TAGS = 300, 4_000
-_FIRST_YEAR, _LAST_YEAR = 1970, 2999
+LONGEST_NAME = 300
+LONGEST_TAGS = 4_000
+_FIRST_YEAR = 1970
+_LAST_YEAR = 2999
 _ON_ONE_LINE = Meta(min_length=1, max_length=LONGEST_NAME)
 Name = Annotated[str, _ON_ONE_LINE]
 ModelName = Annotated[Name, Meta(extra_json_schema={"pattern": "/"})]

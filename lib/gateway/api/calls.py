@@ -55,7 +55,8 @@ class Generation(Operation):
 
     async def answer(self, exchange: Exchange, asking: Asking[Any, Any]) -> None:
         """Answer a request that was read."""
-        services, raw = asking.services, asking.raw
+        services = asking.services
+        raw = asking.raw
         filled = await prompt_field.take(services, asking.actor, raw, "messages")
         answer = Answer(exchange, _FORM, services.calls, streams=self.streams)
         try:
@@ -66,7 +67,8 @@ class Generation(Operation):
 
     def _request(self, asking: Asking[Any, Any], question: QuestionBody, filled: FilledPrompt | None) -> CallRequest:
         parameters = parameter_rules.check(question.parameters or {})
-        system, tags = question.system, question.tags or {}
+        system = question.system
+        tags = question.tags or {}
         if filled is not None:
             system = filled.system_prompt if system is None else system
             parameters = {**filled.parameters, **parameters}

@@ -228,7 +228,9 @@ def end(asking: Asking[Nothing, Nothing]) -> ConversationBody:
 
 def send(asking: Asking[Nothing, NewMessageBody]) -> Sent:
     """Send a message, or ask for another answer."""
-    body, talk, conversation_id = asking.body, asking.services.talk, asking.path["conversation_id"]
+    body = asking.body
+    talk = asking.services.talk
+    conversation_id = asking.path["conversation_id"]
     if body.regenerate is not None:
         return talk.regenerate(
             asking.actor, conversation_id, body.regenerate, seen=body.seen, configuration=body.configuration
@@ -246,7 +248,9 @@ def send(asking: Asking[Nothing, NewMessageBody]) -> Sent:
 
 def finish(asking: Asking[Nothing, NewMessageBody], sent: Sent) -> tuple[ConversationAnswerBody, Refusal | None]:
     """The answer with its row of the ledger, and why there is none where there is none."""
-    services, actor, conversation_id = asking.services, asking.actor, asking.path["conversation_id"]
+    services = asking.services
+    actor = asking.actor
+    conversation_id = asking.path["conversation_id"]
     message = services.talk.wait(actor, conversation_id, sent.answer_id, _WAIT_S)
     log = services.activity.detail(actor, sent.call_id).log
     answer = ConversationAnswerBody(
@@ -299,7 +303,8 @@ def _message(message: Message) -> SaidMessageBody:
 
 _ONE = "/api/conversations/{conversation_id}"
 _EVENTS = "Events `chunk` {content, reasoning?, tokens}; then `done` (a ConversationAnswer) or `error`."
-_ASK, _STREAM = "Ask, with all that was said before", f"Ask and read as the model answers. {_EVENTS}"
+_ASK = "Ask, with all that was said before"
+_STREAM = f"Ask and read as the model answers. {_EVENTS}"
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "/api/conversations": {
         "GET": Direct("listConversations", "Conversations, pinned first, then the newest", list_page),

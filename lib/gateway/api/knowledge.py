@@ -237,7 +237,9 @@ def add_document(asking: Asking[Nothing, NewDocumentBody]) -> DocumentBody:
     """Take a text, a file (base64) or an address in; it is queued when this returns."""
     from lib.knowledge.documents.document_service import KINDS, About
 
-    body, service, actor = asking.body, asking.services.documents, asking.actor
+    body = asking.body
+    service = asking.services.documents
+    actor = asking.actor
     collection = asking.services.collections.get(actor, asking.path["collection_id"])
     title = body.title or ""
     about = About(title=title, kind=body.kind or KINDS[0], tags=tuple(body.tags or ()))
@@ -293,7 +295,9 @@ def finish(asking: Asking[Nothing, KnowledgeAskedBody], begun: Any) -> tuple[Kno
     """The answer, checked, with its sources and its row of the ledger."""
     from lib.knowledge.answers import NOT_IN_SOURCES, check
 
-    text, refusal, log = NOT_IN_SOURCES, None, None
+    text = NOT_IN_SOURCES
+    refusal = None
+    log = None
     if begun.call_id is not None:
         view = asking.services.calls.wait(asking.actor, begun.call_id, _WAIT_S)
         text = view.text
@@ -330,14 +334,16 @@ def _said(body: Struct) -> dict[str, Any]:
 
 
 def _collection(collection: Any) -> CollectionBody:
-    cut, search = asdict(collection.chunking), asdict(collection.search)
+    cut = asdict(collection.chunking)
+    search = asdict(collection.search)
     return fill(CollectionBody, collection, chunking=cut, search=search)
 
 
 _ONE = "/api/collections/{collection_id}"
 _DOCUMENT = "/api/documents/{document_id}"
 _EVENTS = "Events `chunk` {content, reasoning?, tokens}; then `done` (a KnowledgeAnswer) or `error`."
-_ANSWER, _STREAM = "Answer from passages, with citations", f"The same as the model writes. {_EVENTS}"
+_ANSWER = "Answer from passages, with citations"
+_STREAM = f"The same as the model writes. {_EVENTS}"
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "/api/collections": {
         "GET": Direct("listCollections", "Collections that the key's owner may read", list_collections),

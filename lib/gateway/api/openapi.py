@@ -37,7 +37,9 @@ _REFUSALS = {
     503: "The provider or the database does not answer.",
     504: "The provider was too slow.",
 }
-_READS, _BODIES, _CALLS = (400, 401, 403, 404, 405, 503), (408, 413), tuple(_REFUSALS)
+_READS = (400, 401, 403, 404, 405, 503)
+_BODIES = (408, 413)
+_CALLS = tuple(_REFUSALS)
 _PATHS = {
     "call_id": "The id of a call, or of one of its attempts.",
     "slug": "Its name.",

@@ -3,7 +3,8 @@
 from typing import Any
 
 Schema = dict[str, Any]
-OPENAI, ANTHROPIC = ("OpenAI", "OpenAIError"), ("Anthropic", "AnthropicError")
+OPENAI = ("OpenAI", "OpenAIError")
+ANTHROPIC = ("Anthropic", "AnthropicError")
 _TEXT: Schema = {"type": "string"}
 _WORDS: Schema = {"type": "string", "pattern": r"\S"}
 _OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}

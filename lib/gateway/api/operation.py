@@ -154,7 +154,8 @@ class Resource:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: who asks, then what."""
-        exchange, services = Exchange(scope, receive, send), service_root.current()
+        exchange = Exchange(scope, receive, send)
+        services = service_root.current()
         actor = (await caller(exchange, services, Endpoint.API)).with_origin(exchange.place)
         is_post = scope["method"] == "POST"
         raw = read_json(await exchange.body()) if is_post else {}

@@ -24,7 +24,9 @@ _OF_THE_ROW = (
 def read_call(asking: Asking[Nothing, Nothing]) -> bodies.CallBody:
     """One call, by its id or that of one of its attempts; words where the caller may read them."""
     detail = asking.services.activity.detail(asking.actor, asking.path["call_id"])
-    log, response, shows = detail.log, detail.response, detail.reads_content
+    log = detail.log
+    response = detail.response
+    shows = detail.reads_content
     return bodies.CallBody(
         **outcome(log),
         **{name: log[name] for name in _OF_THE_ROW},
@@ -60,7 +62,8 @@ def list_prompts(asking: Asking[bodies.PromptsQuery, Nothing]) -> bodies.Prompts
 
 def read_prompt(asking: Asking[bodies.PromptQuery, Nothing]) -> bodies.PromptBody:
     """One of them: the version that a label or number names, `production` without."""
-    slug, prompts = asking.path["slug"], asking.services.prompts
+    slug = asking.path["slug"]
+    prompts = asking.services.prompts
     version = prompts.version(asking.actor, slug, asking.query.version or asking.query.label or PRODUCTION)
     template = fill(bodies.TemplateBody, prompts.get(asking.actor, slug))
     variables = [bodies.VariableBody(**variable.to_record()) for variable in version.variables]
@@ -88,7 +91,9 @@ def check_budgets(asking: Asking[bodies.BudgetQuery, Nothing]) -> bodies.BudgetC
     """Whether a call of a configuration by this key would pass every budget, or where it would go; nothing is held."""
     from lib.budgets.dry_run import dry_run
 
-    services, actor, query = asking.services, asking.actor, asking.query
+    services = asking.services
+    actor = asking.actor
+    query = asking.query
     configuration = find_in_scope(
         actor, query.configuration, lambda: services.configurations.get(actor, query.configuration)
     )

@@ -71,7 +71,10 @@ class Answer:
     """The listener of one call, for one request; `finish` sends what is left when the call has ended."""
 
     def __init__(self, exchange: Exchange, form: Form, calls: Calls, *, streams: bool) -> None:
-        self._exchange, self._form, self._calls, self._streams = exchange, form, calls, streams
+        self._exchange = exchange
+        self._form = form
+        self._calls = calls
+        self._streams = streams
         self._held: list[bytes] = []  # what came before the first word, or all of an answer that is sent whole
         self._attempt = 0
         self._is_passed = self._has_left = False
@@ -90,7 +93,8 @@ class Answer:
         if self._attempt != call.attempt.number:  # what an attempt said before it failed is not the answer
             self._attempt = call.attempt.number
             self._held.clear()
-            self._writer, self._is_passed = None, False
+            self._writer = None
+            self._is_passed = False
         if isinstance(piece, Passed):
             self._is_passed = True
             data = piece.data

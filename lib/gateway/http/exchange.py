@@ -36,7 +36,9 @@ class Exchange:
     """A request, and what is sent in answer. `began`: the head has been sent."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
+        self._scope = scope
+        self._receive = receive
+        self._send = send
         self.headers = by_name(scope["headers"])
         self.began = False
 
@@ -70,7 +72,8 @@ class Exchange:
 
     async def _read_body(self) -> bytes:
         """The body as it came."""
-        parts, size = list[bytes](), 0
+        parts = list[bytes]()
+        size = 0
         try:
             with self._reading(asyncio.get_running_loop()):
                 while True:

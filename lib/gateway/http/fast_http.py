@@ -25,7 +25,8 @@ from lib.write_coalescing import CoalescingTransport
 
 _LONGEST_HEAD = 64 * 1024
 _HEAD_S = 20.0  # for a head to come in
-_MOST_QUEUED, _FAR_TOO_MANY = 4, 100  # requests before the last one is answered: the next wait, or are refused
+_MOST_QUEUED = 4  # requests before the last one is answered: the next wait, or are refused
+_FAR_TOO_MANY = 100
 _DOORS = {path.encode(): door for path, door in DOORS.items()}
 
 
@@ -33,7 +34,8 @@ class StraightProtocol(HttpToolsProtocol):
     """uvicorn's own, with that way and those limits."""
 
     _is_between = True  # a head is awaited, or has begun
-    _head, _head_size = b"", 0  # so far, in bytes
+    _head = b""  # so far, in bytes
+    _head_size = 0
     _trailers = 0  # bytes
     _running: Any = None  # the request that is being answered, by a door or uvicorn
 
@@ -62,14 +64,16 @@ class StraightProtocol(HttpToolsProtocol):
             if self._head_size > _LONGEST_HEAD:
                 self.send_400_response("The head of the request has no end.")
                 return
-            has_begun, self._head_size = self._head_size > 0, self._head_size + len(data)
+            has_begun = self._head_size > 0
+            self._head_size = self._head_size + len(data)
             data = self._head + data
             if not request_head.is_whole(data):
                 if not has_begun:
                     self._silence.may_last(_HEAD_S)
                 self._head = data
                 return
-            self._head, data = b"", request_head.without_upgrade(data)
+            self._head = b""
+            data = request_head.without_upgrade(data)
         super().data_received(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -90,11 +94,15 @@ class StraightProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head has come: a door to a model is opened, uvicorn answers everything else."""
-        self._is_between, self._head_size, self._trailers, parser = False, 0, 0, self.parser
+        self._is_between = False
+        self._head_size = 0
+        self._trailers = 0
+        parser = self.parser
         if parser.should_upgrade():
             raise ValueError("The connection speaks HTTP/1.1 alone.")
         self._silence.end()
-        door, before = _DOORS.get(self.url.partition(b"?")[0]), self.cycle
+        door = _DOORS.get(self.url.partition(b"?")[0])
+        before = self.cycle
         is_free = before is None or before.response_complete
         if door is None or not is_free or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             if len(self.pipeline) >= _FAR_TOO_MANY:
@@ -153,7 +161,9 @@ class Straight(Exchange):
     """A request on such a connection. `keep_alive`, `disconnected`, `response_complete` and `set` are uvicorn's."""
 
     def __init__(self, protocol: StraightProtocol) -> None:
-        self._protocol, self._transport, self._loop = protocol, protocol.transport, protocol.loop
+        self._protocol = protocol
+        self._transport = protocol.transport
+        self._loop = protocol.loop
         self.headers = by_name(protocol.headers)
         self.keep_alive = protocol.parser.should_keep_alive()
         self.began = self.disconnected = self.response_complete = self.is_whole = self._is_wanted = False
@@ -202,7 +212,8 @@ class Straight(Exchange):
             raise Left
         if not self.is_whole:
             await self._rest()
-        parts, self._parts = self._parts, []
+        parts = self._parts
+        self._parts = []
         self._protocol.read_on()  # to see the client go
         return parts[0] if len(parts) == 1 else b"".join(parts)
 

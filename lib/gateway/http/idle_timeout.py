@@ -13,7 +13,8 @@ class Silence(Alarm):
 
     def __init__(self, over: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(0.0)
-        self._over, self._loop = over, loop
+        self._over = over
+        self._loop = loop
         self._alarms: set[Alarm] = set()
 
     def may_last(self, seconds: float) -> None:

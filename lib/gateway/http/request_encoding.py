@@ -10,7 +10,9 @@ TAKEN = "gzip, deflate, zstd, identity"  # as `Accept-Encoding` of a refusal nam
 _MOST_CODINGS = 4  # one upon the other
 _PIECE = 512  # bytes of zstd at a time: a block of four bytes can hold 128 KiB
 _WIDEST_WINDOW = 1 << 25  # bytes that a zstd frame may make a reader remember
-_GZIP, _ZLIB, _RAW = 31, 15, -15  # what zlib calls the three wrappings of the same coding
+_GZIP = 31  # what zlib calls the three wrappings of the same coding
+_ZLIB = 15
+_RAW = -15
 
 
 class UnknownCoding(ValueError):
@@ -36,7 +38,8 @@ def unpack(data: bytes, codings: str, most: int) -> bytes:
 
 
 def _gzip(data: bytes, most: int) -> bytes:
-    parts, size = list[bytes](), 0
+    parts = list[bytes]()
+    size = 0
     while data:  # a file of gzip may hold several
         part, data = _inflate(data, _GZIP, most - size)
         parts.append(part)
@@ -70,7 +73,10 @@ def _zstd(data: bytes, most: int) -> bytes:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WIDEST_WINDOW)
-    frame, parts, size, at = decompressor.decompressobj(), list[bytes](), 0, 0
+    frame = decompressor.decompressobj()
+    parts = list[bytes]()
+    size = 0
+    at = 0
     try:
         while at < len(data):
             if frame.eof:  # several frames may follow each other

@@ -15,16 +15,21 @@ _LOOK_EVERY_S = 0.05
 
 async def follow(exchange: Exchange, services: Services, actor: Actor, call_id: str, *, streams: bool) -> None:
     """Look at the call until it ends; with `streams`, write what is new as events `chunk`."""
-    attempt, text, reasoning = 1, 0, 0
+    attempt = 1
+    text = 0
+    reasoning = 0
     while True:
         view = services.calls.view(actor, call_id)
         if streams:
             if view.attempt != attempt:
-                attempt, text, reasoning = view.attempt, 0, 0
+                attempt = view.attempt
+                text = 0
+                reasoning = 0
             chunk: dict[str, Any] = {"content": view.text[text:]}
             if view.reasoning[reasoning:]:
                 chunk["reasoning"] = view.reasoning[reasoning:]
-            text, reasoning = len(view.text), len(view.reasoning)
+            text = len(view.text)
+            reasoning = len(view.reasoning)
             if any(chunk.values()):
                 await exchange.write(event(chunk | {"tokens": estimate_tokens(view.text)}, "chunk"))
         if not view.running:

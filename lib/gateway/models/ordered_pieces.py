@@ -62,7 +62,8 @@ class InTurn:
     def _pass(self, chunk: _Piece) -> Chunk:
         if isinstance(chunk, ToolCallDelta):
             if self._open is None:
-                self._open, self._end = chunk.index, JsonEnd()
+                self._open = chunk.index
+                self._end = JsonEnd()
             self._end.feed(chunk.arguments)
             if self._end.is_closed:
                 self._ended.add(chunk.index)

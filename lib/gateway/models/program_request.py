@@ -55,7 +55,8 @@ class Losses:
 def asked_of(body: dict[str, Any], messages: list[dict[str, Any]], parameters: dict[str, Any], losses: Losses) -> Asked:
     """The question of a body whose protocol always has counts in its answer; the first of what is native names it."""
     native = next(iter(losses.native), "")
-    model, streams = model_field(body), flag(body, "stream")
+    model = model_field(body)
+    streams = flag(body, "stream")
     return Asked(model, messages, parameters, streams, True, body, native=native, unsaid=tuple(sorted(losses.unsaid)))
 
 

@@ -36,7 +36,8 @@ async def take(services: Services, actor: Actor, body: dict[str, Any], words: st
 
 
 def _check(asked: Mapping[str, Any]) -> None:
-    label, version = asked.get("label"), asked.get("version")
+    label = asked.get("label")
+    version = asked.get("version")
     right = (
         (isinstance(asked["slug"], str), "slug is a text"),
         (label is None or isinstance(label, str), "label is a text"),

@@ -104,7 +104,8 @@ class Writer:
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         if not self._began:
-            self._began, delta = True, {"role": "assistant", **delta}
+            self._began = True
+            delta = {"role": "assistant", **delta}
         return event(self._head([{"index": 0, "delta": delta, "finish_reason": None}]))
 
     def _head(self, choices: list[dict[str, Any]]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ async def resolve(services: Services, actor: Actor, body: dict[str, Any]) -> Non
     if len(calls) > _MOST_CALLS:
         raise InvalidInput("input can't be read.", f"It names more than {_MOST_CALLS:,} answers.", field="input")
     answers = await asyncio.to_thread(load_past_answers, actor, services.store, calls) if calls else {}
-    replaced, told = list(items), set[str]()
+    replaced = list(items)
+    told = set[str]()
     for place, match in names:
         replaced[place] = _item(match, answers, told)
     body["input"] = [item for item in replaced if item is not None]

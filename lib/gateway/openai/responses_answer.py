@@ -104,7 +104,8 @@ class Writer:
         if text:
             self._items.append(_Item("message", len(self._items), f"msg_{self.id}", text=text))
         for number, call in enumerate(tool_calls):
-            index, identity = len(self._items), f"fc_{self.id}_{number}"
+            index = len(self._items)
+            identity = f"fc_{self.id}_{number}"
             item = _Item("function_call", index, identity, number, call["id"], call["name"], call["arguments"])
             self._items.append(item)
         return self._body("incomplete" if self._is_cut else "completed", usage)
@@ -128,11 +129,13 @@ class Writer:
         last = self._items[-1] if self._open else None
         if last is not None and (last.kind, last.tool) == (kind, place):
             return b""
-        left, index = self._leave(), len(self._items)
+        left = self._leave()
+        index = len(self._items)
         prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}[kind]
         item = _Item(kind, index, f"{prefix}_{self.id}_{place if kind == 'function_call' else index}", place)
         if tool is not None:
-            item.call_id, item.name = tool.id, tool.name
+            item.call_id = tool.id
+            item.name = tool.name
         self._items.append(item)
         self._open = True
         began = self._event("response.output_item.added", output_index=index, item=item.body("in_progress"))

@@ -10,7 +10,8 @@ from lib.errors import InvalidInput
 from lib.gateway.models.program_request import Asked, Losses, asked_of, object_field, tools_field
 
 _READ = {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "text", "tools", "tool_choice"}
-_TEXTS, _KEPT = ("input_text", "output_text", "refusal"), ("input_image", "input_file")
+_TEXTS = ("input_text", "output_text", "refusal")
+_KEPT = ("input_image", "input_file")
 
 
 def read(body: dict[str, Any]) -> Asked:
@@ -29,7 +30,8 @@ def read(body: dict[str, Any]) -> Asked:
     parameters = {name: value for name, value in body.items() if name not in _READ and value is not None}
     if body.get("max_output_tokens") is not None:
         parameters["max_completion_tokens"] = body["max_output_tokens"]
-    reasoning, text = object_field(body, "reasoning"), object_field(body, "text")
+    reasoning = object_field(body, "reasoning")
+    text = object_field(body, "text")
     losses.leave_out_others("reasoning", reasoning, {"effort"})
     losses.leave_out_others("text", text, {"format", "verbosity"})
     if effort := reasoning.get("effort"):

@@ -24,7 +24,8 @@ def drained(calls: Calls) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    loop, ending = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+    loop = asyncio.get_running_loop()
+    ending = list[asyncio.Task[None]]()
 
     def end_later() -> None:
         if not ending:

@@ -23,7 +23,9 @@ from lib.settings import PROJECT
 
 _KILL_AFTER_S = 15.0
 _LOOK_EVERY_S = 0.05
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _YOUNG_S = 0.25, 8.0, 10.0
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 8.0
+_YOUNG_S = 10.0
 
 
 class Supervisor:
@@ -89,7 +91,8 @@ class _Place:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: socket.socket | None = None
         self._serving_since: float | None = None
-        self._next_at, self._pause_s = 0.0, _FIRST_PAUSE_S
+        self._next_at = 0.0
+        self._pause_s = _FIRST_PAUSE_S
 
     def start(self) -> None:
         self._process, self._pipe = self._start()
@@ -126,7 +129,8 @@ class _Place:
     def _bury(self, process: subprocess.Popen[bytes], now: float) -> None:
         is_young = self._serving_since is None or now - self._serving_since < _YOUNG_S
         pause = self._pause_s if is_young else _FIRST_PAUSE_S
-        self._next_at, self._pause_s = now + pause, min(pause * 2, _LONGEST_PAUSE_S)
+        self._next_at = now + pause
+        self._pause_s = min(pause * 2, _LONGEST_PAUSE_S)
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None

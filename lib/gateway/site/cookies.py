@@ -10,7 +10,8 @@ from starlette.requests import cookie_parser
 from lib.access.sessions import LIFETIME
 
 Headers = list[tuple[bytes, bytes]]
-NAME, SECURE_NAME = "llm_manager_session", "__Host-llm_manager_session"
+NAME = "llm_manager_session"
+SECURE_NAME = "__Host-llm_manager_session"
 
 
 def token_from(cookies: Mapping[str, str]) -> str | None:
@@ -41,5 +42,6 @@ def is_https(scheme: str, forwarded: str) -> bool:
 
 def setting(token: str, *, secure: bool) -> str:
     """The Set-Cookie header that keeps a token; an empty token removes it."""
-    name, age = (SECURE_NAME if secure else NAME), (int(LIFETIME.total_seconds()) if token else 0)
+    name = SECURE_NAME if secure else NAME
+    age = int(LIFETIME.total_seconds()) if token else 0
     return f"{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")

@@ -58,7 +58,9 @@ async def setup(request: Request) -> Response:
     if request.method != "POST":
         return HTMLResponse(login_forms.setup_page(), headers=_NO_STORE)
     form = await _form(request)
-    code, name, password = form.get("code", ""), form.get("name", ""), form.get("password", "")
+    code = form.get("code", "")
+    name = form.get("name", "")
+    password = form.get("password", "")
     try:
         if password != form.get("again", ""):
             raise InvalidInput("The two passwords differ.", field="again")

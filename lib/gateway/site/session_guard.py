@@ -69,7 +69,9 @@ class Guard:
     """The ASGI middleware."""
 
     def __init__(self, app: ASGIApp, services: Callable[[], Services], farewell: Callable[[], bytes]) -> None:
-        self._app, self._services, self._farewell = app, services, farewell
+        self._app = app
+        self._services = services
+        self._farewell = farewell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it here."""
@@ -86,7 +88,8 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *security_headers()]
             await send(message)
 
-        path, headers = scope["path"], _headers(scope)
+        path = scope["path"]
+        headers = _headers(scope)
         if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
             await _answer(send_secured, 403, "This request came from another site.")
         elif path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
@@ -153,7 +156,8 @@ async def watch_sessions(services: Services, every_s: float = 1.0) -> None:
 
     A database that does not answer for a while must not end the watch.
     """
-    swept, failing = time.monotonic(), False
+    swept = time.monotonic()
+    failing = False
     while True:
         await asyncio.sleep(every_s)
         try:

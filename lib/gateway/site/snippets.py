@@ -66,7 +66,8 @@ def _request(
 
 
 def _python(to: Connection) -> Iterator[Snippet]:
-    model, client = _quoted(to.model), f"base_url={_quoted(to.openai_url)}, api_key={_quoted(to.key)}"
+    model = _quoted(to.model)
+    client = f"base_url={_quoted(to.openai_url)}, api_key={_quoted(to.key)}"
     opened = f"from openai import OpenAI\n\nclient = OpenAI({client})\n"
     asked = f"model={model},\n    messages={_quoted(_MESSAGES)},\n"
     yield Snippet(

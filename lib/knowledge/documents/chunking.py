@@ -17,7 +17,8 @@ from typing import Any
 
 from lib.errors import InvalidInput
 
-LEAST, MOST = 100, 8000
+LEAST = 100
+MOST = 8000
 _HEADING = re.compile(r"^(#{1,6})[ \t]+(.{1,300}?)[ \t]*#*$", re.MULTILINE)
 _BREAKS = (r"\n\s*\n", r"\n", r"(?<=[.!?。！？])\s+", r"\s+")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n\s*\n")

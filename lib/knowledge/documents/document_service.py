@@ -31,7 +31,9 @@ SETTLED = (*TAKEN_IN, "failed")
 KINDS = ("manual", "faq", "api_doc", "code")
 LARGEST = 50 * 1024 * 1024
 PREVIEWED = 200_000
-_D, _V, _K = documents.c, document_versions.c, chunks.c
+_D = documents.c
+_V = document_versions.c
+_K = chunks.c
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class Documents:
     """Reads what the actor may read, changes what the actor may change."""
 
     def __init__(self, store: Store, embedder: Embedder) -> None:
-        self._store, self._embedder = store, embedder
+        self._store = store
+        self._embedder = embedder
 
     def list(self, actor: Actor, collection_id: str) -> list[Document]:
         """All of a collection, the newest change first."""
@@ -123,14 +126,16 @@ class Documents:
         source: str = "upload",
     ) -> tuple[Document, bool]:
         """Take a file in; the document and whether there was anything to do (not for bytes that are there)."""
-        about, name = about or About(), _clean(name, keeps_folders=source == "command")
+        about = about or About()
+        name = _clean(name, keeps_folders=source == "command")
         _check_kind(about.kind)
         if not data:
             raise InvalidInput(f"{name} is empty.", "", "", "file")
         if len(data) > LARGEST:
             why = f"It has {len(data) / 1024**2:.0f} MB; the limit is {LARGEST // 1024**2} MB."
             raise InvalidInput(f"{name} is too large.", why, "Split it.", "file")
-        digest, now = hashlib.sha256(data).hexdigest(), utc_now()
+        digest = hashlib.sha256(data).hexdigest()
+        now = utc_now()
         with self._store.write() as connection:
             find(connection, collection_id, writable(actor))
             locked = select(collections.c.id).where(collections.c.id == collection_id).with_for_update()
@@ -151,11 +156,13 @@ class Documents:
             values |= {"chunks_total": 0, "chunks_done": 0, "tags": list(about.tags), "kind": about.kind}
             values |= {"dated": about.dated, "title": _clean(about.title) if about.title.strip() else name}
             if row is None:
-                document_id, version = new_id(), 1
+                document_id = new_id()
+                version = 1
                 fixed = {"id": document_id, "collection_id": collection_id, "source": source, "source_name": name}
                 connection.execute(insert(documents).values(**fixed, **values, media_type="", created_at=now))
             else:
-                document_id, version = row["id"], row["version"] + 1
+                document_id = row["id"]
+                version = row["version"] + 1
                 connection.execute(update(documents).where(_D.id == document_id).values(**values, version=version))
             kept = {"document_id": document_id, "version": version, "original": data}
             connection.execute(insert(document_versions).values(**kept))

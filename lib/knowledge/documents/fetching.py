@@ -13,7 +13,8 @@ from lib.providers.adapters.asking import Answer, ask
 from lib.providers.adapters.http_client import Client
 from lib.providers.adapters.unpacking import AnswerTooLarge
 
-_MOST_HOPS, WHOLE_S = 5, 60.0
+_MOST_HOPS = 5
+WHOLE_S = 60.0
 _HEADERS = {"user-agent": "llm-manager", "accept": "*/*"}
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -27,7 +28,8 @@ def fetch(url: str, most: int) -> bytes:
 
 
 async def _fetched(url: str, most: int) -> bytes:
-    client, loop = Client(), asyncio.get_running_loop()
+    client = Client()
+    loop = asyncio.get_running_loop()
     until = loop.time() + WHOLE_S
     try:
         for _ in range(_MOST_HOPS + 1):

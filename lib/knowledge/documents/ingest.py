@@ -24,7 +24,9 @@ from lib.knowledge.embedding import Embedder, sha256_of
 from lib.knowledge.words import language_of, words_of
 
 log = logging.getLogger(__name__)
-_D, _V, _K = documents.c, document_versions.c, chunks.c
+_D = documents.c
+_V = document_versions.c
+_K = chunks.c
 _UNDER_WAY = ("parsing", "embedding")
 _INSERTED = 500
 _MOST_INTERRUPTIONS = 3
@@ -42,9 +44,11 @@ class Ingest:
     """Works on one document at a time in this process."""
 
     def __init__(self, store: Store, embedder: Embedder) -> None:
-        self._store, self._embedder = store, embedder
+        self._store = store
+        self._embedder = embedder
         self._worker = new_id()
-        self._stopped, self._one = threading.Event(), threading.Lock()
+        self._stopped = threading.Event()
+        self._one = threading.Lock()
 
     def run_due(self) -> int:
         """Take in everything that waits; how many documents that were."""

@@ -11,7 +11,8 @@ import sys
 
 from lib.knowledge.readers.paper import PageText, page_text
 
-MOST_PIXELS, LONGEST_SIDE = 8_000_000, 8_000
+MOST_PIXELS = 8_000_000
+LONGEST_SIDE = 8_000
 _MARK = (255, 214, 0, 96)
 
 
@@ -43,13 +44,15 @@ def _count_rects(read: PageText, start: int, count: int) -> int:
     if last < start:
         return 0
     if read.places is not None:
-        start, last = read.places[start], read.places[last]
+        start = read.places[start]
+        last = read.places[last]
     return int(read.words.count_rects(start, last - start + 1))
 
 
 def bounded_scale(width: float, height: float, scale: float) -> float:
     """The scale, or a smaller one at which a page of this size (in points) keeps to the bounds."""
-    largest_side, area = max(width, height, 1.0), max(width, 1.0) * max(height, 1.0)
+    largest_side = max(width, height, 1.0)
+    area = max(width, 1.0) * max(height, 1.0)
     return min(scale, LONGEST_SIDE / largest_side, math.sqrt(MOST_PIXELS / area))
 
 

@@ -21,16 +21,16 @@ from lib.knowledge.documents.encodings import decoded, wide_encoding
 from lib.knowledge.readers.coverage import Coverage, office_words, page_words, words_in
 from lib.knowledge.readers.limits import MOST_TEXT, TOO_LONG, Refused, join_limited
 
-_MOST_UNPACKED, _MOST_PARTS, _MOST_RATIO = 300 * 1024 * 1024, 10_000, 200
+_MOST_UNPACKED = 300 * 1024 * 1024
+_MOST_PARTS = 10_000
+_MOST_RATIO = 200
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_PDF, _HTML, _JSON, _CSV, _MARKDOWN, _TEXT = (
-    "application/pdf",
-    "text/html",
-    "application/json",
-    "text/csv",
-    "text/markdown",
-    "text/plain",
-)
+_PDF = "application/pdf"
+_HTML = "text/html"
+_JSON = "application/json"
+_CSV = "text/csv"
+_MARKDOWN = "text/markdown"
+_TEXT = "text/plain"
 _OFFICE = {
     "word/": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "ppt/": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
@@ -48,8 +48,10 @@ def parse(name: str, data: bytes) -> dict[str, Any]:
     """The text of a file; Refused with the reason."""
     if not data.strip():
         raise Refused("It is empty.")
-    media_type, coverage = _kind(name, data), Coverage()
-    text, starts = "", []
+    media_type = _kind(name, data)
+    coverage = Coverage()
+    text = ""
+    starts = []
     for page in _pages(media_type, name, data, coverage):
         starts.append(len(text))
         text += page if page.endswith("\n") or media_type == _PDF else page + "\n\n"

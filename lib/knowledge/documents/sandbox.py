@@ -9,10 +9,14 @@ from lib.errors import InvalidInput
 from lib.limited.child import NotComputed, ProcessLimits, run
 from lib.limited.slots import Slots
 
-MEMORY, CPU_S, WALL_S = 1_500 * 1024 * 1024, 60, 120
+MEMORY = 1_500 * 1024 * 1024
+CPU_S = 60
+WALL_S = 120
 DRAWING = ProcessLimits(700 * 1024 * 1024, 10, 30)
-AT_ONCE, PATIENCE_S = 2, 60.0
-_PARSER, _DRAWER = Path(__file__).with_name("parsing.py"), Path(__file__).with_name("page_image.py")
+AT_ONCE = 2
+PATIENCE_S = 60.0
+_PARSER = Path(__file__).with_name("parsing.py")
+_DRAWER = Path(__file__).with_name("page_image.py")
 _turns = Slots(AT_ONCE)
 
 

@@ -34,8 +34,12 @@ from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.words import language_of, words_of
 
 STEP = 512  # documents that are embedded, then written, together
-_INSERTED, _IN_ONE, _LONGEST = 500, 400, 2_000_000
-_D, _V, _K = documents.c, document_versions.c, chunks.c
+_INSERTED = 500
+_IN_ONE = 400
+_LONGEST = 2_000_000
+_D = documents.c
+_V = document_versions.c
+_K = chunks.c
 T = TypeVar("T")
 
 
@@ -62,7 +66,8 @@ class Corpora:
     """Takes them in, or evaluates on them."""
 
     def __init__(self, store: Store, pools: Pools) -> None:
-        self._store, self._pools = store, pools
+        self._store = store
+        self._pools = pools
 
     def take_in(
         self,
@@ -79,7 +84,8 @@ class Corpora:
             raise InvalidInput(f"There is no kind {about.kind}.", "", f"Choose of {', '.join(KINDS)}.", "kind")
         with self._store.read() as connection:
             collection = find(connection, collection_id, writable(actor))
-        chunking, model = Chunking(**collection["chunking"]), collection["embedding_model"]
+        chunking = Chunking(**collection["chunking"])
+        model = collection["embedding_model"]
         added = unchanged = empty = passages = through = 0
         for step in _steps(entries, STEP):
             texts = {entry.id: entry for entry in step if entry.whole}
@@ -90,9 +96,11 @@ class Corpora:
             self._pools.vectors(actor, model, whole)
             if made:
                 self._write(actor, collection_id, list(zip(made, pieces, strict=True)), about)
-            through, passages = through + len(step), passages + len(whole)
+            through = through + len(step)
+            passages = passages + len(whole)
             empty += sum(not entry.whole for entry in step)
-            added, unchanged = added + len(made), unchanged + len(texts) - len(made)
+            added = added + len(made)
+            unchanged = unchanged + len(texts) - len(made)
             if note is not None:
                 note(through)
         return TakenIn(added, unchanged, empty, passages)
@@ -113,7 +121,8 @@ class Corpora:
         import numpy as np
 
         actor.require(Permission.MANAGE_KNOWLEDGE_BASE)
-        wanted, settings = [ranking_metrics.metric(name) for name in names], settings or SearchSettings()
+        wanted = [ranking_metrics.metric(name) for name in names]
+        settings = settings or SearchSettings()
         texts = [Text(one.id, _title(one), one.whole[:_LONGEST]) for one in entries if one.whole]
         with_vectors = settings.mode is not Mode.KEYWORD
         pool = self._pools.make(actor, model, texts, chunking or Chunking(), note, with_vectors=with_vectors)
@@ -124,7 +133,8 @@ class Corpora:
             raw = vectors.get(sha256_of(one.text))
             vector = np.frombuffer(raw, dtype="<f4") if raw is not None else None
             judged = [Judgement(name, grade) for name, grade in one.grades.items()]
-            ranked, grades = [*fold(pool.search(one.text, vector, deep), judged)], grades_of(judged)
+            ranked = [*fold(pool.search(one.text, vector, deep), judged)]
+            grades = grades_of(judged)
             found[one.id or one.text] = {str(figure): figure.of(ranked, grades) for figure in wanted}
         figures = {str(one): ranking_metrics.estimate([row[str(one)] for row in found.values()]) for one in wanted}
         return CorpusFigures(figures, found, pool.index.size)
@@ -144,7 +154,10 @@ class Corpora:
         self, actor: Actor, collection_id: str, made: Sequence[tuple[Text, Sequence[Piece]]], about: About
     ) -> None:
         """Put documents in with their passages; those of the same names go."""
-        now, rows, versions, passages = utc_now(), [], [], []
+        now = utc_now()
+        rows = []
+        versions = []
+        passages = []
         with self._store.write(bulk=True) as connection:
             find(connection, collection_id, writable(actor))
             ids = _replaced(connection, collection_id, [text.id for text, _ in made])

@@ -18,7 +18,8 @@ from lib.knowledge.collections import storable
 DOCUMENT_FILES = ("corpus.jsonl", "docs.jsonl")
 QUESTIONS = "queries.jsonl"
 _QRELS = ("qrels.tsv", "qrels/test.tsv", "qrels/dev.tsv", "qrels/train.tsv")
-_LONGEST_QUESTION, _LONGEST_CELL = 4_000, 100_000
+_LONGEST_QUESTION = 4_000
+_LONGEST_CELL = 100_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def read_questions(queries: Iterable[str], qrels: Iterable[str]) -> list[Asked]:
     found = []
     for number, line in enumerate(queries, start=1):
         record = _record(QUESTIONS, number, line)
-        asked, text = _id(QUESTIONS, number, record), _words(record.get("text"))
+        asked = _id(QUESTIONS, number, record)
+        text = _words(record.get("text"))
         if text and any(grade > 0 for grade in grades.get(asked, {}).values()):
             found.append(Asked(asked, text[:_LONGEST_QUESTION], grades[asked]))
     if not found:

@@ -29,8 +29,11 @@ from lib.knowledge.search import Passages
 from lib.knowledge.settings import MOST_HITS, SearchSettings
 
 PASSAGES_PER_PLACE = 5
-_SHOWN, _INSERTED = 20, 500
-_E, _R, _Q = evaluations.c, evaluation_results.c, questions.c
+_SHOWN = 20
+_INSERTED = 500
+_E = evaluations.c
+_R = evaluation_results.c
+_Q = questions.c
 Look = Callable[[str], Sequence[Place]]
 
 
@@ -85,7 +88,8 @@ class Evaluations:
     """Runs, keeps, compares."""
 
     def __init__(self, store: Store, search: Passages) -> None:
-        self._store, self._search = store, search
+        self._store = store
+        self._search = search
 
     def run(
         self,
@@ -103,7 +107,8 @@ class Evaluations:
             row = find(connection, of["collection_id"], readable(actor))
         base = settings or SearchSettings(**row["search"])
         deep = replace(base, k=passages_for(wanted))
-        began, passages = time.monotonic(), 0
+        began = time.monotonic()
+        passages = 0
         rows = []
         for number, question in enumerate(asked, start=1):
             found = self._search.search(actor, row["id"], question.text, deep)
@@ -172,7 +177,8 @@ class Evaluations:
 
     def compare(self, actor: Actor, before: str, after: str, name: str = "ndcg@10") -> Comparison:
         """Two runs of one set, question by question, with the paired test."""
-        one, two = self.get(actor, before), self.get(actor, after)
+        one = self.get(actor, before)
+        two = self.get(actor, after)
         if one.set_id != two.set_id:
             raise Conflict("They can't be compared.", "They asked different question sets.")
         by_run = []
@@ -245,13 +251,15 @@ def key_of(judged: Judgement) -> str:
 
 
 def _shares(place: Place, judged: Judgement) -> bool:
-    start, end = judged.start or 0, judged.end or 0
+    start = judged.start or 0
+    end = judged.end or 0
     shared = min(place.end, end) - max(place.start, start)
     return shared > 0 and 2 * shared >= min(place.end - place.start, end - start)
 
 
 def _result(question: Question, places: Sequence[Place], wanted: Sequence[Metric]) -> dict[str, Any]:
-    folded, grades = fold(places, question.judgements), grades_of(question.judgements)
+    folded = fold(places, question.judgements)
+    grades = grades_of(question.judgements)
     ranked = [*folded]
     shown = [
         {"key": key, "document_id": place.document_id, "start": place.start, "end": place.end, "rank": rank}
@@ -263,7 +271,8 @@ def _result(question: Question, places: Sequence[Place], wanted: Sequence[Metric
 
 
 def _outcome(row: RowMapping, question: Question, titles: Mapping[str, str]) -> Outcome:
-    grades, gone = grades_of(question.judgements), "(deleted)"
+    grades = grades_of(question.judgements)
+    gone = "(deleted)"
     found = [
         Spot(
             one["document_id"],

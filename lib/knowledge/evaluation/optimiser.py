@@ -35,7 +35,10 @@ from lib.knowledge.settings import Mode, SearchSettings
 from lib.providers.prices.price_book import PriceBook
 from lib.tokens.text_estimate import estimate_tokens
 
-_S, _T, _D, _V = studies.c, trials.c, documents.c, document_versions.c
+_S = studies.c
+_T = trials.c
+_D = documents.c
+_V = document_versions.c
 Note = Callable[[int, int], None]
 
 
@@ -49,18 +52,24 @@ class Optimiser:
     def __init__(
         self, store: Store, embedder: Embedder, pools: Pools, collections: Collections, prices: PriceBook
     ) -> None:
-        self._store, self._embedder, self._pools = store, embedder, pools
-        self._collections, self._prices = collections, prices
+        self._store = store
+        self._embedder = embedder
+        self._pools = pools
+        self._collections = collections
+        self._prices = prices
         self._closed = threading.Event()
 
     def quote(self, actor: Actor, set_id: str, grid: Grid | None = None) -> Quote:
         """What a study would take; nothing is embedded and nothing kept."""
         row, asked, texts = self._materials(actor, set_id)
-        cells, model = (grid or Grid()).cells(_cell(row)), row["embedding_model"]
+        cells = (grid or Grid()).cells(_cell(row))
+        model = row["embedding_model"]
         by_sha: dict[str, str] = {}
         if needs_vectors([cell.search.mode for cell in cells]):
             by_sha = {sha256_of(one.text): one.text for one in asked}
-        passages, more_texts, more_tokens = 0, 0, 0
+        passages = 0
+        more_texts = 0
+        more_tokens = 0
         for chunking in dict.fromkeys(cell.chunking for cell in cells):
             semantic = chunking.strategy is Strategy.SEMANTIC  # needs vectors to be cut, so its passages are a guess
             guessed = Chunking(Strategy.RECURSIVE, chunking.size, 0) if semantic else chunking
@@ -90,7 +99,9 @@ class Optimiser:
         """Write a study down, to be run here or by the server; its id."""
         row, _, _ = self._materials(actor, set_id)
         current = _cell(row)
-        cells, made, now = (grid or Grid()).cells(current), new_id(), utc_now()
+        cells = (grid or Grid()).cells(current)
+        made = new_id()
+        now = utc_now()
         values = {
             "id": made,
             "collection_id": row["id"],
@@ -204,7 +215,9 @@ class Optimiser:
             query = select(trials).where(_T.study_id == study["id"]).order_by(_T.ordinal)
             kept = connection.execute(query).mappings().all()
         left = [(one["ordinal"], _cell(one)) for one in kept if one["result"] is None]
-        model, figure, done = row["embedding_model"], ranking_metrics.metric(study["metric"]), len(kept) - len(left)
+        model = row["embedding_model"]
+        figure = ranking_metrics.metric(study["metric"])
+        done = len(kept) - len(left)
 
         def going(*_: int) -> None:
             if self._closed.is_set() or not self._hold(study["id"], worker):
@@ -266,7 +279,8 @@ def _tried(
 
     whole = {one.id: one.text for one in texts}
     found: dict[str, float] = {}
-    tokens, began = 0, time.monotonic()
+    tokens = 0
+    began = time.monotonic()
     shown = []
     for one in asked:
         raw = vectors.get(sha256_of(one.text)) if search.mode is not Mode.KEYWORD else None

@@ -65,7 +65,8 @@ class Pools:
     """Makes them, with calls of the actor."""
 
     def __init__(self, store: Store, embedder: Embedder) -> None:
-        self._store, self._embedder = store, embedder
+        self._store = store
+        self._embedder = embedder
 
     def make(
         self,
@@ -82,8 +83,11 @@ class Pools:
 
         from lib.knowledge.index import Passage, empty, updated
 
-        pieces, languages = self.cut(actor, model, texts, chunking), [language_of([one.text]) for one in texts]
-        places, words, whole = [], [], []
+        pieces = self.cut(actor, model, texts, chunking)
+        languages = [language_of([one.text]) for one in texts]
+        places = []
+        words = []
+        whole = []
         for one, mine, language in zip(texts, pieces, languages, strict=True):
             for piece in mine:
                 text = one.text[piece.start : piece.end]

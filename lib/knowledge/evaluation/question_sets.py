@@ -22,9 +22,14 @@ from lib.knowledge.collections import storable
 from lib.knowledge.evaluation.corpus import Asked
 from lib.knowledge.evaluation.questions import Judgement, Question, Source, forget, questions_of, text_of
 
-LONGEST, HIGHEST_GRADE = 4_000, 100
-_IN_ONE, _INSERTED = 400, 500
-_S, _Q, _J, _D = question_sets.c, questions.c, judgements.c, documents.c
+LONGEST = 4_000
+HIGHEST_GRADE = 100
+_IN_ONE = 400
+_INSERTED = 500
+_S = question_sets.c
+_Q = questions.c
+_J = judgements.c
+_D = documents.c
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,8 @@ class QuestionSets:
         connection: Connection, actor: Actor, set_id: str, kept: Sequence[tuple[Asked, Mapping[str, int]]]
     ) -> None:
         fixed = {"set_id": set_id, "source": Source.IMPORTED, "is_approved": True, "created_by": actor.user_id}
-        rows, judged = [], []
+        rows = []
+        judged = []
         for one, grades in kept:
             row = {"id": new_id(), "external_id": one.id, "text": _text(one.text), "created_at": utc_now(), **fixed}
             rows.append(row)

@@ -22,7 +22,10 @@ from lib.db.tables import (
     trials,
 )
 
-_S, _Q, _J, _D = question_sets.c, questions.c, judgements.c, documents.c
+_S = question_sets.c
+_Q = questions.c
+_J = judgements.c
+_D = documents.c
 
 
 class Source(StrEnum):
@@ -81,7 +84,8 @@ def questions_of(connection: Connection, set_id: str, question_id: str | None = 
 
 def placed(judgement: Judgement, text: str) -> Judgement:
     """The judgement where its words stand in a text: at its place, at the nearest other, or the whole document."""
-    start, quote = judgement.start or 0, judgement.quote
+    start = judgement.start or 0
+    quote = judgement.quote
     if text[start : start + len(quote)] == quote:
         return judgement
     places = [text.rfind(quote, 0, start + len(quote)), text.find(quote, start)]

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 DEFAULT = ("ndcg@10", "recall@10", "precision@5", "mrr@10")
 DEEPEST = 100
-_SEED, _DRAWS, _FLIPS = 7, 2_000, 10_000
+_SEED = 7
+_DRAWS = 2_000
+_FLIPS = 10_000
 _NAME = re.compile(r"^(ndcg|recall|precision|mrr)@([1-9]\d{0,2})$")
 
 
@@ -107,16 +109,19 @@ def compare(before: Sequence[float], after: Sequence[float]) -> Difference:
     low, high = _interval(differences)
     seen = abs(differences.mean())
     told = differences[differences != 0]  # equal ones stay equal whatever their sign
-    as_far, flips = 0, 0
+    as_far = 0
+    flips = 0
     if len(told):
         if len(told) <= math.log2(_FLIPS):  # few enough to try every way
             signs = np.asarray([[1 - 2 * (n >> bit & 1) for bit in range(len(told))] for n in range(2 ** len(told))])
         else:
             signs = np.random.default_rng(_SEED).choice((-1, 1), size=(_FLIPS, len(told)))
         sums = np.abs(signs @ told) / len(differences)
-        as_far, flips = int((sums >= seen - 1e-12).sum()), len(signs)
+        as_far = int((sums >= seen - 1e-12).sum())
+        flips = len(signs)
         if flips == _FLIPS:  # the way it came out is one of the ways
-            as_far, flips = as_far + 1, flips + 1
+            as_far = as_far + 1
+            flips = flips + 1
     p = as_far / flips if flips else 1.0
     return Difference(
         float(differences.mean()), low, high, p, int((differences > 0).sum()), int((differences < 0).sum())

@@ -43,7 +43,8 @@ class Cell:
 
         A re-ranking model costs at every question and is not tried.
         """
-        chunking, search = self.chunking, self.search
+        chunking = self.chunking
+        search = self.search
         if chunking.strategy is Strategy.SEMANTIC:
             chunking = replace(chunking, overlap=0)
         return Cell(chunking, replace(search, rerank=search.rerank and search.mode is Mode.HYBRID, reranker=""))
@@ -143,7 +144,8 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
         (trial for trial in trials if trial.result is not None),
         key=lambda trial: (_result(trial).context_tokens, -_result(trial).figure.value),
     )
-    best, front = -1.0, set()
+    best = -1.0
+    front = set()
     for trial in cheapest_first:
         if _result(trial).figure.value > best:
             best = _result(trial).figure.value

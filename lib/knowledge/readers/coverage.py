@@ -29,7 +29,8 @@ _TEXT = re.compile(
     r"|<(?:\w+:)?(?:tab|br|cr|p|ptab)(?:\s[^>]*)?/?>)"
 )
 _RUNS = frozenset(("t", "w:t", "a:t"))  # of which several may make a word
-_LARGEST_PAGE, _MOST_SOUGHT = 10_000_000, 300
+_LARGEST_PAGE = 10_000_000
+_MOST_SOUGHT = 300
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 
 
@@ -84,7 +85,8 @@ def words_in(text: str) -> list[str]:
 
 def office_words(data: bytes) -> Counter[str]:
     """The words of a Word, PowerPoint or Excel file."""
-    package, found = Package(data), Counter[str]()
+    package = Package(data)
+    found = Counter[str]()
     for name in package.names:
         if not name.endswith(".xml") or _NO_WORDS.search("/" + name) or name.startswith(("docProps/", "customXml/")):
             continue

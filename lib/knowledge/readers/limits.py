@@ -13,7 +13,8 @@ class Refused(Exception):
 
 def join_limited(parts: Iterable[str]) -> str:
     """All of them, as long as they are no more than a document may have."""
-    out, size = io.StringIO(), 0
+    out = io.StringIO()
+    size = 0
     for part in parts:
         size += out.write(part)
         if size > MOST_TEXT:

@@ -174,7 +174,8 @@ def _formula(node: Element, apart: list[Element]) -> Iterator[str]:
         yield ("(" if begin is None else attribute(begin, "val")) + inner
         yield ")" if end is None else attribute(end, "val")
     else:
-        low, high = parts.get("sub", ""), parts.get("sup", "")
+        low = parts.get("sub", "")
+        high = parts.get("sup", "")
         yield parts.get("e", "") + (f"_{_in_brackets(low)}" if low else "") + (f"^{_in_brackets(high)}" if high else "")
 
 

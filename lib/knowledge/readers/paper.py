@@ -15,7 +15,8 @@ from lib.knowledge.readers.coverage import Coverage
 from lib.knowledge.readers.limits import Refused
 
 MOST_PAGES = 20_000
-_MOST_ANNOTATIONS, _DEEPEST = 5_000, 15  # of a page; forms within forms
+_MOST_ANNOTATIONS = 5_000  # of a page; forms within forms
+_DEEPEST = 15
 _FLAT = 0.02  # points
 _LOST = 1.02  # times as many letters: what an outline must bring
 _DENSE = r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"

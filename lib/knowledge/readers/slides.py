@@ -23,7 +23,8 @@ def read_slides(data: bytes) -> Iterator[str]:
     """The text of each slide, in the order of the presentation."""
     package = Package(data)
     main = package.main
-    related, root = package.related(main), package.root(main)
+    related = package.related(main)
+    root = package.root(main)
     for one in within(root, "sldId"):
         part = related.get(next((v for k, v in one.attrib.items() if k.endswith("}id")), ""), ("", ""))[1]
         slide = package.root(part)

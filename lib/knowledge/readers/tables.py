@@ -23,7 +23,8 @@ def read_table(text: str, name: str) -> str:
     csv.field_size_limit(max(csv.field_size_limit(), MOST_TEXT))
     named = _NAMED.match(text)
     if named is not None:
-        text, sign = rows_in(text), named[1]
+        text = rows_in(text)
+        sign = named[1]
     else:
         sign = _separator_of(text, "\t" if name.lower().endswith(".tsv") else ",")
     return join_limited(f"{line}\n" for line in row_lines(_rows(text, sign)))
@@ -40,7 +41,8 @@ def _rows(text: str, sign: str) -> Iterator[list[str]]:
 
 def _separator_of(text: str, usual: str) -> str:
     """The sign by which most of the first rows have the same number of cells, and more than one."""
-    best, most = usual, 0.0
+    best = usual
+    most = 0.0
     for sign in dict.fromkeys(usual + _SEPARATORS):
         widths = Counter(len(row) for row in itertools.islice(_rows(text, sign), _LOOKED_AT) if row)
         if not widths:
@@ -48,5 +50,6 @@ def _separator_of(text: str, usual: str) -> str:
         width, often = widths.most_common(1)[0]
         evenness = often / widths.total() if width > 1 else 0.0
         if evenness > most:
-            best, most = sign, evenness
+            best = sign
+            most = evenness
     return best

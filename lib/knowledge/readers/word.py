@@ -37,7 +37,8 @@ def read_word(data: bytes) -> str:
 
 class _Reader:
     def __init__(self, package: Package) -> None:
-        self._package, self._main = package, package.main
+        self._package = package
+        self._main = package.main
         self._levels = _heading_levels(package, self._main)
         self._notes = {name: self._read_notes(part) for name, (part, _) in _NOTES.items()}
         self._told: set[tuple[str, str]] = set()  # notes that had their turn
@@ -108,7 +109,8 @@ class _Reader:
         elif name == "tbl":
             self._table(node, out)
         else:
-            begun, self._begun = self._begun, ""
+            begun = self._begun
+            self._begun = ""
             self._blocks(node, out)
             self._begun = begun
 
@@ -125,7 +127,8 @@ class _Reader:
         """Of a heading 1 to 6; 0 for a paragraph of text."""
         if properties is None:
             return 0
-        outline, style = child(properties, "outlineLvl"), child(properties, "pStyle")
+        outline = child(properties, "outlineLvl")
+        style = child(properties, "pStyle")
         if outline is not None:
             return _outline_level(outline)
         return self._levels.get(attribute(style, "val"), 0) if style is not None else 0
@@ -188,7 +191,9 @@ def _heading_levels(package: Package, main: str) -> dict[str, int]:
     based: dict[str, str] = {}
     for part in package.of_kind(main, "styles"):
         for style in within(package.root(part), "style"):
-            key, name, base = attribute(style, "styleId"), child(style, "name"), child(style, "basedOn")
+            key = attribute(style, "styleId")
+            name = child(style, "name")
+            base = child(style, "basedOn")
             told = attribute(name, "val").lower() if name is not None else ""
             if base is not None:
                 based[key] = attribute(base, "val")
@@ -200,9 +205,11 @@ def _heading_levels(package: Package, main: str) -> dict[str, int]:
                 own[key] = level
     found = dict(own)
     for key in based:
-        base, steps = key, 0
+        base = key
+        steps = 0
         while base not in own and base in based and steps < 20:
-            base, steps = based[base], steps + 1
+            base = based[base]
+            steps = steps + 1
         if base in own:
             found[key] = own[base]
     return found

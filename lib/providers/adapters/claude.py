@@ -14,7 +14,8 @@ from lib.providers.kinds import ProviderKind
 from lib.providers.own_words import fits_thinking, is_thinking
 
 _LEAST_BUDGET = 1_024  # tokens of thinking
-_EFFORT, _THINKING = "reasoning_effort", "thinking"
+_EFFORT = "reasoning_effort"
+_THINKING = "thinking"
 _FORCES = frozenset({"required", "any"})
 
 
@@ -99,7 +100,8 @@ def fitted(
 ) -> tuple[dict[str, Any], list[str]]:
     """Parameters that a model of Anthropic's takes together, with litellm's numbers for an effort."""
     provider, _, name = model.rpartition("/")
-    provider, rules = provider.partition("/")[0] or endpoint.kind, litellm.AnthropicConfig
+    provider = provider.partition("/")[0] or endpoint.kind
+    rules = litellm.AnthropicConfig
 
     def budget_of(effort: str) -> int | None:
         try:
@@ -108,7 +110,8 @@ def fitted(
             return None
         return (thinking or {}).get("budget_tokens")
 
-    parameters, formless = with_called_tools(parameters, messages), list[str]()
+    parameters = with_called_tools(parameters, messages)
+    formless = list[str]()
     if _is_any_json(parameters.get("response_format")):  # it has schemas alone; litellm would say nothing
         formless = ["response_format"]
         del parameters["response_format"]

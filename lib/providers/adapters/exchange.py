@@ -93,7 +93,8 @@ async def post(
     """In the place of `AsyncHTTPHandler.post`: the response, or httpx's HTTPStatusError with its body read."""
     if isinstance(data, str | bytes):
         data, content = None, data
-    client, exchange = handler.client, _current.get() or Exchange()
+    client = handler.client
+    exchange = _current.get() or Exchange()
     request = client.build_request(
         "POST",
         url,
@@ -122,7 +123,8 @@ async def post(
 
 async def _read(response: Any, most: int, *, cuts: bool = False) -> Any:
     """The response with its body, which is cut after `most` bytes or Unreadable."""
-    parts, size = list[bytes](), 0
+    parts = list[bytes]()
+    size = 0
     try:
         async for part in response.aiter_bytes():
             parts.append(part)

@@ -72,7 +72,8 @@ def explain(error: BaseException, endpoint: Endpoint, model: str, *, has_content
     if isinstance(error, Unreadable):
         return _unreadable(error, endpoint, has_content=has_content)
     names = {type(link).__name__ for link in _chain(error)}
-    status, text = _status(error), _detail(error)
+    status = _status(error)
+    text = _detail(error)
     kind = _kind(names, status, text, has_content=has_content)
     title, why, fix = _words(kind, endpoint, model, status, text)
     status = None if kind is _K.CONNECTION else status  # litellm makes one up
@@ -81,7 +82,8 @@ def explain(error: BaseException, endpoint: Endpoint, model: str, *, has_content
 
 def explain_answer(endpoint: Endpoint, model: str, response: Any) -> ProviderError:
     """The ProviderError of an answer whose status is an error; `response` is httpx's, its body read."""
-    status, text = response.status_code, response.text
+    status = response.status_code
+    text = response.text
     if 300 <= status < 400:
         return not_a_model_server(endpoint, f"a redirect ({status}), which is not followed")
     try:
@@ -192,7 +194,8 @@ def _kind_by_words(status: int | None, text: str) -> ErrorKind:
 
 def _words(kind: ErrorKind, endpoint: Endpoint, model: str, status: int | None, text: str) -> tuple[str, str, str]:
     """Title, reason and remedy of a kind of failure."""
-    name, said = endpoint.name, f"It said: {text}" if text and not _HTML.search(text) else ""
+    name = endpoint.name
+    said = f"It said: {text}" if text and not _HTML.search(text) else ""
     number = f"{name} answered {status}." if status else ""
     where = endpoint.base_url or "its address"
     match kind:

@@ -87,8 +87,10 @@ class Response:
     """The answer of one request: `status` and `headers` (names in lower case), then its body, once, unpacked."""
 
     def __init__(self, connection: "_Connection", idle: list["_Connection"]) -> None:
-        self._connection, self._idle = connection, idle
-        self.status, self.headers = connection.status, connection.headers
+        self._connection = connection
+        self._idle = idle
+        self.status = connection.status
+        self.headers = connection.headers
         self._left = LARGEST_ANSWER
         try:
             self._unpacker = unpacker_for(self.headers.pop("content-encoding", "identity"))
@@ -98,7 +100,8 @@ class Response:
 
     async def read(self, most: int = LARGEST_ANSWER) -> bytes:
         """The whole body; AnswerTooLarge when it has more than `most` bytes, RemoteProtocolError when it breaks off."""
-        parts, size = list[bytes](), 0
+        parts = list[bytes]()
+        size = 0
         while data := await self.part():
             size += len(data)
             if size > most:
@@ -132,7 +135,8 @@ class _Connection(asyncio.Protocol):
     idle_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
-        self._transport, self.is_open = transport, True
+        self._transport = transport
+        self.is_open = True
         self._loop = asyncio.get_running_loop()
         self._turn = get_coalescer(self._loop)
         self._waiter: asyncio.Future[None] | None = None
@@ -143,7 +147,8 @@ class _Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self.status, self.headers = 0, dict[str, str]()
+        self.status = 0
+        self.headers = dict[str, str]()
         self._has_head = self._is_done = False
         self._waiting = self._size = self._unread_size = 0
         self._parts: list[bytes] = []

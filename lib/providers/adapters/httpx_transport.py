@@ -86,7 +86,9 @@ class SyncTransport(httpx.BaseTransport):
 
 class _Stream(httpx.AsyncByteStream):
     def __init__(self, request: httpx.Request, response: http_client.Response, seconds: float | None) -> None:
-        self._request, self._response, self._seconds = request, response, seconds
+        self._request = request
+        self._response = response
+        self._seconds = seconds
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:

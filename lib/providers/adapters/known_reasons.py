@@ -22,7 +22,8 @@ def with_known_reasons(data: bytes, *, is_stream: bool = True) -> bytes:
     has_native = b'"native_finish_reason"' in data
 
     def replace(match: re.Match[bytes]) -> bytes:
-        space, word = match[1], match[2]
+        space = match[1]
+        word = match[2]
         if word in _KNOWN:
             return match[0]
         if not word and is_stream:

@@ -117,9 +117,14 @@ def _load() -> Any:
 
         params = xllamacpp.CommonParams()
         params.model.path = str(model_path())
-        params.n_ctx, params.n_parallel, params.n_batch, params.n_ubatch = CONTEXT_TOKENS, 1, 64, 64
+        params.n_ctx = CONTEXT_TOKENS
+        params.n_parallel = 1
+        params.n_batch = 64
+        params.n_ubatch = 64
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads or _default_threads()
-        params.warmup, params.ui, params.verbosity = False, False, -1
+        params.warmup = False
+        params.ui = False
+        params.verbosity = -1
         params.api_keys = [secrets.token_hex(32)]  # it listens on loopback as well: closed to everybody else
         params.endpoint_slots = False
         _server = xllamacpp.Server(params)

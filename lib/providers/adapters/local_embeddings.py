@@ -22,7 +22,8 @@ from lib.providers.adapters.failures import no_embeddings, no_reranking
 from lib.providers.chunks import EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Piece, Usage
 from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
 
-DIMENSIONS, LONGEST_TOKENS = 384, 256
+DIMENSIONS = 384
+LONGEST_TOKENS = 256
 IDLE_S = 600.0
 _WORKER = Path(__file__).with_name("embedding_worker.py")
 
@@ -108,7 +109,8 @@ class LocalEmbeddings:
                     self._end()
 
     def _end(self) -> None:
-        worker, self._worker = self._worker, None
+        worker = self._worker
+        self._worker = None
         if worker is not None:
             worker.kill()
             worker.wait()

@@ -33,7 +33,8 @@ def mend(litellm: Any, http_handlers: Any, ollama_info: Any) -> None:
 
 
 def _mend_clients(litellm: Any, http_handlers: Any) -> None:
-    transport, sync_transport = Transport(), SyncTransport()
+    transport = Transport()
+    sync_transport = SyncTransport()
 
     def create_client(handler: Any, *_: Any, **named: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=transport, trust_env=False, cookies=http_handlers.blocked_cookie_jar())
@@ -53,7 +54,8 @@ def _mend_clients(litellm: Any, http_handlers: Any) -> None:
 
 
 def _mend_penalties(ollama_chat: Any) -> None:
-    supported, mapped = ollama_chat.get_supported_openai_params, ollama_chat.map_openai_params
+    supported = ollama_chat.get_supported_openai_params
+    mapped = ollama_chat.map_openai_params
 
     def get_supported_openai_params(config: Any, model: str) -> list[str]:
         return [*supported(config, model), "presence_penalty"]

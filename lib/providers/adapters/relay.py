@@ -70,18 +70,23 @@ class Relay:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
                 reader.note_headers(response.headers)
-                said, data, is_told_at_once, has_other_form = list[Chunk](), b"", False, False
+                said = list[Chunk]()
+                data = b""
+                is_told_at_once = False
+                has_other_form = False
                 documents = Documents(reader.parse)
                 if not request.stream or protocol is Protocol.EMBEDDINGS:
                     data = (await response.read()).removeprefix(BOM)
-                    said, has_other_form = reader.read_whole(data), is_events(data)
+                    said = reader.read_whole(data)
+                    has_other_form = is_events(data)
                 else:
                     first = await _beginning(response)
                     if first.lstrip()[:1] == b"{" and not _is_stream(response):
                         first += await response.read()
                         is_told_at_once = _is_document(first)
                     if is_told_at_once:
-                        data, said = first, reader.read_whole(first)
+                        data = first
+                        said = reader.read_whole(first)
                     else:
                         async for piece in _events(first, response, reader, documents, _wants_counts(wire)):
                             yield piece
@@ -113,7 +118,8 @@ class Relay:
 
     def _client(self) -> Client:
         if self._loop is not (loop := asyncio.get_running_loop()):
-            self._kept, self._loop = Client(), loop  # those of a loop that has ended can't be used or closed
+            self._kept = Client()  # those of a loop that has ended can't be used or closed
+            self._loop = loop
         return self._kept
 
 
@@ -178,7 +184,8 @@ def _reader(protocol: Protocol, request: ModelRequest) -> Reader:
 
 async def _beginning(response: Response) -> bytes:
     """The first part of a body that is more than blanks or a byte order mark, which is left out; empty for none."""
-    first, blanks = b"", 0
+    first = b""
+    blanks = 0
     while part := await response.part():
         first += part
         if BOM.startswith(first):  # or a part of one
@@ -186,7 +193,8 @@ async def _beginning(response: Response) -> bytes:
         first = first.removeprefix(BOM)
         if first.strip():
             return first
-        first, blanks = b"", blanks + len(part)
+        first = b""
+        blanks = blanks + len(part)
         if blanks > _MOST_BLANKS:
             raise RemoteProtocolError("The answer begins with nothing but blanks.")
     return b""
@@ -204,14 +212,16 @@ def _is_document(data: bytes) -> bool:
 async def _events(
     first: bytes, response: Response, reader: Reader, documents: Documents, keeps_counts: bool
 ) -> AsyncIterator[Piece]:
-    is_chat, data = isinstance(reader, OpenAIChat), first
+    is_chat = isinstance(reader, OpenAIChat)
+    data = first
     events: _Events | Lines = Lines() if keeps_counts else _Events()
     said: list[Chunk] = []
     while data:
         for document in documents.feed(data):
             said += reader.read(document)
         yield Passed(with_known_reasons(events.complete(data)) if is_chat else data, said)
-        said, data = [], await response.part()
+        said = []
+        data = await response.part()
     for document in documents.end():
         said += reader.read(document)
     if said or is_chat:
@@ -227,9 +237,11 @@ class _Events:
 
     def complete(self, data: bytes) -> bytes:
         """The complete events so far, without the one that holds counts and no choices."""
-        data, self._cut = self._cut + data, b""
+        data = self._cut + data
+        self._cut = b""
         if data.endswith(b"\r"):
-            data, self._cut = data[:-1], b"\r"
+            data = data[:-1]
+            self._cut = b"\r"
         data = data.replace(b"\r\n", b"\n")
         if not data:
             return b""

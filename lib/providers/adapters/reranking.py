@@ -48,7 +48,8 @@ def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddin
         raise Unreadable(str(document)[:200])
     scores = [0.0] * len(request.texts)
     for one in results:
-        place, score = one["index"], one.get("relevance_score", one.get("score"))
+        place = one["index"]
+        score = one.get("relevance_score", one.get("score"))
         if not isinstance(place, int) or not 0 <= place < len(scores) - 1:
             raise Unreadable(f"a score for passage {place} of {len(scores) - 1}")
         scores[place + 1] = float(score)
@@ -58,7 +59,8 @@ def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddin
 
 def _usage(document: Mapping[str, Any]) -> Usage | None:
     """Tokens, where they are told: OpenAI's way, as a bare total, or under Cohere's `meta`."""
-    told, meta = document.get("usage"), document.get("meta")
+    told = document.get("usage")
+    meta = document.get("meta")
     if (counted := usage.of_openai(told)) is not None:
         return counted
     tokens = meta.get("tokens") if isinstance(meta, Mapping) else None

@@ -22,7 +22,8 @@ class Gunzip:
 
     async def unpack(self, receive: Callable[[], Awaitable[bytes]]) -> bytes:
         """The next piece of what `receive` brings packed; empty at its end. RemoteProtocolError when it is spoilt."""
-        state, data = self._state, b""
+        state = self._state
+        data = b""
         while not data:
             packed = state.unconsumed_tail or await receive()
             if not packed and not state.eof:

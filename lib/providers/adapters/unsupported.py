@@ -26,7 +26,8 @@ async def send_what_is_taken(
     `unsupported` is the exception that names parameters, raised before anything is sent. ProviderError (BAD_REQUEST)
     with the names unless `drops`; labels, which change no answer, never stop a call.
     """
-    left, taken = list[str](), dict(parameters)
+    left = list[str]()
+    taken = dict(parameters)
     while True:
         try:
             return await send(taken), tuple(left)

@@ -73,9 +73,11 @@ class ViaLitellm:
     async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
         """Send the request through litellm and yield what the provider really sends."""
         litellm = _module or await asyncio.to_thread(litellm_module)
-        images, shape = images_in(request.messages), Format(request.parameters)
+        images = images_in(request.messages)
+        shape = Format(request.parameters)
         reader: Reader = OpenAIChat(images)
-        exchange, answer = Exchange(), None
+        exchange = Exchange()
+        answer = None
         try:
             with listening(allow_private=_allows_private(endpoint)) as exchange:
                 answer, left_out = await _ask(litellm, endpoint, request, exchange)
@@ -109,7 +111,8 @@ class ViaLitellm:
         exchange = Exchange()
         try:
             with listening(allow_private=_allows_private(endpoint)) as exchange:
-                access, client = _access(endpoint, request.model), _client()
+                access = _access(endpoint, request.model)
+                client = _client()
                 answer, left_out = await way.ask(litellm, client, endpoint, request, access)
             vectors: Embeddings = way.read(exchange, answer, request)
             return replace(vectors, left_out=left_out)
@@ -132,7 +135,8 @@ async def _ask(
     litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange: Exchange
 ) -> tuple[Any, tuple[str, ...]]:
     """litellm's own answer, and the names of the parameters that it could not be asked with."""
-    parameters, unfit = allowed(request.parameters), list[str]()
+    parameters = allowed(request.parameters)
+    unfit = list[str]()
     if is_claude(endpoint, request.model):
         parameters, unfit = fitted(litellm, endpoint, request.model, parameters, request.messages)
         if unfit and not request.drops:

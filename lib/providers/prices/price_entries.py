@@ -44,7 +44,8 @@ class Prices:
     """The service behind the price page and its commands."""
 
     def __init__(self, store: Store, book: PriceBook) -> None:
-        self._store, self._book = store, book
+        self._store = store
+        self._book = book
 
     def search(
         self,
@@ -59,7 +60,8 @@ class Prices:
         """A page of the prices in force now whose kind and model hold every word of `text`, the team's own first."""
         actor.require(Permission.VIEW_CONFIGS)
         self._book.refresh()
-        own, words = self._book.own(), text.casefold().split()
+        own = self._book.own()
+        words = text.casefold().split()
         keys = [
             key
             for key in (set(own) if own_only else {*own, *self._book.shipped})
@@ -132,7 +134,8 @@ class Prices:
 
     def _in_force(self, key: tuple[str, str]) -> Price:
         """The version that holds now, as the book chooses; the first to come where none does."""
-        own, now = self._book.own().get(key, ()), utc_now()
+        own = self._book.own().get(key, ())
+        now = utc_now()
         begun = [price for price in own if price.valid_from <= now]
         return begun[-1] if begun else self._book.price(*key, now) or own[0]
 

@@ -55,7 +55,8 @@ def read_shipped(paths: Iterable[Path] = SHIPPED) -> list[Price]:
 
 def read(text: str) -> list[Price]:
     """The prices of a list; InvalidInput with the numbers of the lines that can't be used."""
-    lines, errors = list[_Line](), list[str]()
+    lines = list[_Line]()
+    errors = list[str]()
     for number, row in _rows(text):
         try:
             lines.append(_line(number, row))
@@ -148,7 +149,8 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _line(number: int, row: dict[str, str]) -> _Line:
-    kind, model = row["kind"].strip(), restore(row["model"].strip())
+    kind = row["kind"].strip()
+    model = restore(row["model"].strip())
     if kind not in _KINDS:
         raise ValueError(f"{kind[:40]!r} is not a kind of provider ({', '.join(sorted(_KINDS))})")
     if not model or len(model) > 200 or not model.isprintable():

@@ -56,7 +56,9 @@ class Rates:
         """The known cost of the tokens of a call; cached ones are part of the prompt, reasoning of the completion."""
         if usage.details is not None:
             return self.charge(usage)[0]
-        read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+        read = usage.cache_read_tokens
+        write = usage.cache_write_tokens
+        long = usage.cache_write_1h_tokens
         if not (read or write or long or usage.reasoning_tokens or usage.images or self.request):
             return per_million(usage.prompt_tokens * self.input + usage.completion_tokens * self.output)
         tokens = tokens_cost_nano(self._text_parts(usage, 0, 0, 0))
@@ -87,7 +89,9 @@ class Rates:
 
     def _text_parts(self, usage: Usage, other_input: int, other_read: int, other_output: int) -> list[tuple[int, int]]:
         """The (tokens, rate) pairs of text; the others are tokens of other modalities within the same counts."""
-        read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+        read = usage.cache_read_tokens
+        write = usage.cache_write_tokens
+        long = usage.cache_write_1h_tokens
         cache_write = _first(self.cache_write, self.input)
         fresh = max(0, usage.prompt_tokens - read - write - other_input)
         written_out = max(0, usage.completion_tokens - usage.reasoning_tokens - other_output)

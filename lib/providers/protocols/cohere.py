@@ -18,7 +18,8 @@ class CohereChat(Reader):
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """One event; its type stands in the data."""
-        kind, delta = document.get("type"), document.get("delta") or {}
+        kind = document.get("type")
+        delta = document.get("delta") or {}
         if kind == "error" or "error" in document:
             raise refusal(document)
         if kind is None:
@@ -26,7 +27,8 @@ class CohereChat(Reader):
             return
         self.has_begun = True
         self.tools.seed = self.tools.seed or str(document.get("id") or "")
-        message, place = delta.get("message") or {}, document.get("index") or 0
+        message = delta.get("message") or {}
+        place = document.get("index") or 0
         match kind:
             case "content-start" | "content-delta":
                 yield from _content(message.get("content") or {})
@@ -64,7 +66,8 @@ class CohereChat(Reader):
         self.ended(told.get("finish_reason"))
         counts = told.get("usage") or {}
         tokens = dict(counts.get("tokens") or counts.get("billed_units") or {})
-        cached, searches = counts.get("cached_tokens"), (counts.get("billed_units") or {}).get("search_units")
+        cached = counts.get("cached_tokens")
+        searches = (counts.get("billed_units") or {}).get("search_units")
         yield from self.count(
             usage.of_openai(tokens | {"cached_tokens": cached, "search_units": searches}, self.images)
         )

@@ -62,7 +62,8 @@ class Documents:
 
     def end(self) -> Iterator[Any]:
         """What the last line holds: a rest that was cut off is dropped, a body that never was JSON is Unreadable."""
-        last, self._line = self._trim(b"".join(self._line)), []
+        last = self._trim(b"".join(self._line))
+        self._line = []
         has_events = self._has_events or last.startswith((b"data:", b"event:"))
         try:
             yield from self._take(last)
@@ -74,17 +75,20 @@ class Documents:
     def _trim(self, line: bytes) -> bytes:
         """A line without blanks around it; the first without a byte order mark."""
         if not self._has_begun:
-            self._has_begun, line = True, line.removeprefix(BOM)
+            self._has_begun = True
+            line = line.removeprefix(BOM)
         return line.strip()
 
     def _take(self, line: bytes) -> Iterator[Any]:
         if not line:
             if self._pending:
-                whole, self._pending = b"\n".join(self._pending), []
+                whole = b"\n".join(self._pending)
+                self._pending = []
                 yield self._read(whole)
             return
         if line.startswith(b"data:"):
-            self._has_events, line = True, line[5:].lstrip()
+            self._has_events = True
+            line = line[5:].lstrip()
             if line == b"[DONE]":
                 self.is_done = True
                 return

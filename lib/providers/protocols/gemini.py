@@ -40,7 +40,8 @@ class Gemini(Reader):
             if isinstance(candidate, Mapping):
                 yield from self._candidate(candidate)
         if (document.get("promptFeedback") or {}).get("blockReason"):
-            self.has_begun, self.finish = True, "content_filter"
+            self.has_begun = True
+            self.finish = "content_filter"
         yield from self.count(usage.of_gemini(document.get("usageMetadata"), self.images, self._uses))
 
     def _note_grounding(self, grounding: Any) -> bool:
@@ -52,7 +53,8 @@ class Gemini(Reader):
         if not isinstance(grounding, Mapping):
             return False
         is_by_prompt = re.match(r"(models/)?gemini-[12]", self._served or "gemini-2") is not None
-        queries, chunks = grounding.get("webSearchQueries"), grounding.get("groundingChunks")
+        queries = grounding.get("webSearchQueries")
+        chunks = grounding.get("groundingChunks")
         number = len(queries) if isinstance(queries, list) else 0
         listed = chunks if isinstance(chunks, list) else []
         is_map = any(isinstance(one, Mapping) and "maps" in one for one in listed)
@@ -74,7 +76,8 @@ class Gemini(Reader):
     def _candidate(self, candidate: Mapping[str, Any]) -> Iterator[Chunk]:
         if self._note_grounding(candidate.get("groundingMetadata")):
             yield UsesSoFar(dict(self._uses))
-        index, reason = candidate.get("index"), candidate.get("finishReason")
+        index = candidate.get("index")
+        reason = candidate.get("finishReason")
         parts = (candidate.get("content") or {}).get("parts") or []
         if isinstance(index, int) and index:
             (self._open.discard if reason else self._open.add)(index)
@@ -91,7 +94,8 @@ class Gemini(Reader):
         if text := part.get("text"):
             yield ReasoningDelta(str(text)) if part.get("thought") else TextDelta(str(text))
         if isinstance(call := part.get("functionCall"), Mapping):
-            place, name = self._tools, str(call.get("name") or "")
+            place = self._tools
+            name = str(call.get("name") or "")
             self._tools += 1
             identity = str(call.get("id") or self.tools.make_id(name))
             if signature := part.get("thoughtSignature"):

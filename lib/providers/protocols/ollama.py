@@ -40,8 +40,10 @@ class OllamaChat(Reader):
         return document.get("done") is not False
 
     def _tool(self, tool: Mapping[str, Any]) -> Iterator[Chunk]:
-        function, place = tool.get("function") or {}, self._tools
+        function = tool.get("function") or {}
+        place = self._tools
         self._tools += 1
-        name, arguments = str(function.get("name") or ""), as_json(function.get("arguments"))
+        name = str(function.get("name") or "")
+        arguments = as_json(function.get("arguments"))
         yield from self.tools.take(place, str(tool.get("id") or ""), name, arguments)
         yield from self.tools.close(place)

@@ -146,7 +146,8 @@ class OpenAIChat(Reader):
             counted = usage.with_uses(counted, {"web_search": 1})
         yield from self.count(counted, usage.cost_nano_usd(told), complete=not choices)
         if failed is not None:
-            self.finish, self.is_whole = None, False  # some send both
+            self.finish = None  # some send both
+            self.is_whole = False
             raise failed if isinstance(failed, Refusal) else refusal(failed)
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
@@ -199,7 +200,8 @@ class OpenAIChat(Reader):
             yield from self._tool({"index": _FUNCTION, "function": function}, 0)
 
     def _said(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
-        delta, message = choice.get("delta"), choice.get("message")
+        delta = choice.get("delta")
+        message = choice.get("message")
         if isinstance(delta, Mapping) and (delta or not message):
             self._has_streamed = True
             return delta
@@ -208,7 +210,8 @@ class OpenAIChat(Reader):
     def _tool(self, call: Mapping[str, Any], position: int) -> Iterator[Chunk]:
         is_text = isinstance(call.get("custom"), Mapping)
         function = call.get("custom") or call.get("function") or {}
-        place, identity = call.get("index"), call.get("id")
+        place = call.get("index")
+        identity = call.get("id")
         if not isinstance(function, Mapping):
             return
         if isinstance(place, str) and place.isdecimal():

@@ -25,7 +25,10 @@ class Refusal(Exception):
 
     def __init__(self, text: str, status: int | None = None, code: str = "", retry_after: float | None = None) -> None:
         super().__init__(text)
-        self.text, self.status, self.code, self.retry_after = text, status, code, retry_after
+        self.text = text
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
 
 
 def refusal(document: Any, status: int | None = None) -> Refusal:

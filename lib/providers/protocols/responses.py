@@ -92,7 +92,8 @@ class Responses(Reader):
 
     def _number(self, place: Any, item: Mapping[str, Any]) -> int:
         """Our number of an item, of which an event tells a place and perhaps ids."""
-        kind, ids = str(item.get("type") or ""), [str(item[name]) for name in ("call_id", "id") if item.get(name)]
+        kind = str(item.get("type") or "")
+        ids = [str(item[name]) for name in ("call_id", "id") if item.get(name)]
         number = next((self._known[identity] for identity in ids if identity in self._known), None)
         places = [(place, item.get("call_id")), (place, None)] if place is not None or not ids else []
         if number is None:
@@ -113,7 +114,8 @@ class Responses(Reader):
         text = document.get(_WHOLE.get(kind, "delta"))
         if not text or not (kind in _WHOLE or kind.endswith(".delta")):
             return
-        identity, place = document.get("item_id"), document.get("output_index")
+        identity = document.get("item_id")
+        place = document.get("output_index")
         number = self._known.get(str(identity))
         if number is None and (place is not None or not identity):
             number = self._known.get(("at", place))
@@ -142,10 +144,12 @@ class Responses(Reader):
         self._items[number] = self._items[number] or kind
 
     def _begin(self, number: int, item: Mapping[str, Any]) -> Iterator[Chunk]:
-        kind, name = item.get("type"), str(item.get("name") or "")
+        kind = item.get("type")
+        name = str(item.get("name") or "")
         if kind not in _TOOLS:
             return
-        identity, is_text = str(item.get("call_id") or item.get("id") or ""), _TOOLS[kind] == "input"
+        identity = str(item.get("call_id") or item.get("id") or "")
+        is_text = _TOOLS[kind] == "input"
         if number not in self._named:
             self._named.add(number)
             yield from self.tools.begin(number, identity, name, is_text=is_text)

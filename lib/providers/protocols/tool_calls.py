@@ -41,7 +41,8 @@ class JsonEnd:
         if self.is_closed or not self._is_object:
             return
         for match in _SIGNS.finditer(piece):
-            sign, place = match[0], match.start()
+            sign = match[0]
+            place = match.start()
             if place == self._harmless:
                 continue
             if sign == "\\":
@@ -66,7 +67,8 @@ class _Call:
         self.pieces: list[str] = []
         self.is_text = is_text  # its arguments are no JSON
         self.is_doubtful = False  # perhaps only a name told again
-        self._end, self._canonical = JsonEnd(), ""
+        self._end = JsonEnd()
+        self._canonical = ""
         self._length = 0  # of all that has come of the arguments
         self._last = ""  # the last piece, while it is not certain whether it repeats what came before
 
@@ -92,7 +94,9 @@ class _Call:
         if self.is_empty and self.held.strip():
             if not text.strip():
                 return
-            self.held, self._end, self._length = "", JsonEnd(), 0  # the arguments began with an empty object
+            self.held = ""  # the arguments began with an empty object
+            self._end = JsonEnd()
+            self._length = 0
         elif self.is_closed:
             return
         if self._last or self._may_repeat(text):
@@ -113,9 +117,12 @@ class _Call:
         """Make certain what the arguments are, where their last pieces may have repeated the others."""
         if not self._last:
             return
-        sent, whole, self._last = "".join(self.pieces), self._last, ""
+        sent = "".join(self.pieces)
+        whole = self._last
+        self._last = ""
         if not _is_json(sent + self.held) and _is_json(whole) and whole.startswith(sent):
-            self.held, self._end = whole[len(sent) :], JsonEnd()
+            self.held = whole[len(sent) :]
+            self._end = JsonEnd()
             self._end.feed(whole)
 
     def settle_before(self, name: str, text: str) -> None:
@@ -128,7 +135,8 @@ class _Call:
         """What may go out of its arguments; an empty object waits for what may follow, and so does what may repeat."""
         if self.is_empty or self._last:
             return ""
-        text, self.held = self.held, ""
+        text = self.held
+        self.held = ""
         if text:
             self.pieces.append(text)
         return text
@@ -220,7 +228,8 @@ class ToolCalls:
 
     def _find(self, place: Hashable, identity: str, name: str, arguments: str) -> _Call | None:
         """The call that a piece belongs to; None when it begins another."""
-        call, by_id = self._at.get(place), self._by_id.get(identity) if identity else None
+        call = self._at.get(place)
+        by_id = self._by_id.get(identity) if identity else None
         for known in (call, by_id):
             if known is not None:
                 known.settle_before(name, arguments)
@@ -294,7 +303,8 @@ def _close(call: _Call) -> list[ToolCallDelta]:
         return rest
     if call.index < 0 or not call.is_empty:
         return []
-    call.pieces, call.held = ["{}"], ""
+    call.pieces = ["{}"]
+    call.held = ""
     return [ToolCallDelta(call.index, arguments="{}")]
 
 

@@ -20,7 +20,8 @@ from lib.providers.prices.service_tiers import name_service_tier
 _MOST = 10**9  # tokens: a larger count is none
 _MOST_NANO = 10**15  # a million dollars
 _LONGEST_NUMBER = 40  # characters of a number that is money
-_LEAST_EXPONENT, _GREATEST_EXPONENT = -30, 7
+_LEAST_EXPONENT = -30
+_GREATEST_EXPONENT = 7
 _PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 _READ_DETAILS = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
 _WRITTEN_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
@@ -37,7 +38,8 @@ def of_openai(told: Any, images: int = 0, service_tier: Any = None) -> Usage | N
     if not isinstance(told, Mapping):
         return None
     if _PLAIN.issuperset(told):
-        plain, answer = told.get("prompt_tokens"), told.get("completion_tokens")
+        plain = told.get("prompt_tokens")
+        answer = told.get("completion_tokens")
         if type(plain) is int and type(answer) is int and 0 <= plain <= _MOST and 0 <= answer <= _MOST:
             return Usage(plain, answer, images=images, service_tier=name_service_tier(service_tier))
     prompt = _count(told, "prompt_tokens", "input_tokens")
@@ -93,12 +95,15 @@ def of_anthropic(told: Mapping[str, Any], images: int = 0) -> Usage | None:
 
 def _of_anthropic(told: Mapping[str, Any], images: int = 0) -> Usage | None:
     """The counts of a message, or of one of its iterations."""
-    fresh, completion = _count(told, "input_tokens"), _count(told, "output_tokens")
+    fresh = _count(told, "input_tokens")
+    completion = _count(told, "output_tokens")
     if fresh is None and completion is None:
         return None
-    read, write = _largest(told, "cache_read_input_tokens"), _largest(told, "cache_creation_input_tokens")
+    read = _largest(told, "cache_read_input_tokens")
+    write = _largest(told, "cache_creation_input_tokens")
     by_age = _mapping(told, "cache_creation")
-    short, long = _largest(by_age, "ephemeral_5m_input_tokens"), _largest(by_age, "ephemeral_1h_input_tokens")
+    short = _largest(by_age, "ephemeral_5m_input_tokens")
+    long = _largest(by_age, "ephemeral_1h_input_tokens")
     write = max(write, short + long)
     reasoning = _largest(_parts(told, "output_tokens_details"), "thinking_tokens", "reasoning_tokens")
     completion = completion or 0
@@ -123,10 +128,8 @@ def of_gemini(told: Any, images: int = 0, uses: Mapping[str, int] | None = None)
     if not isinstance(told, Mapping) or _count(told, "promptTokenCount", "totalTokenCount") is None:
         return None
     prompt = _largest(told, "promptTokenCount") + _largest(told, "toolUsePromptTokenCount")
-    answer, thoughts = (
-        _largest(told, "candidatesTokenCount", "responseTokenCount"),
-        _largest(told, "thoughtsTokenCount"),
-    )
+    answer = _largest(told, "candidatesTokenCount", "responseTokenCount")
+    thoughts = _largest(told, "thoughtsTokenCount")
     counted_within = _count(told, "totalTokenCount") == prompt + answer and thoughts <= answer
     completion = answer if counted_within else answer + thoughts
     tier = name_service_tier(told.get("serviceTier"), told.get("trafficType"))
@@ -136,7 +139,8 @@ def of_gemini(told: Any, images: int = 0, uses: Mapping[str, int] | None = None)
 
 def of_ollama(told: Mapping[str, Any], images: int = 0) -> Usage | None:
     """From the last line of a chat; a prompt that was wholly in its cache is not counted there, so not told."""
-    prompt, completion = _count(told, "prompt_eval_count"), _count(told, "eval_count")
+    prompt = _count(told, "prompt_eval_count")
+    completion = _count(told, "eval_count")
     if prompt is None:
         return None
     return Usage(prompt, completion or 0, images=images)

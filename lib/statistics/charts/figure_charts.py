@@ -233,7 +233,8 @@ def _time_axis(keys: Sequence[str], step: Step, compact: bool) -> alt.Axis:
     shown = keys[::every]
     form = "%-d %b"
     if step is Step.MONTH:
-        form, shown = "%b %Y", (keys if len(keys) <= 12 and not compact else shown)
+        form = "%b %Y"
+        shown = keys if len(keys) <= 12 and not compact else shown
     elif step is Step.HOUR and len(keys) <= 50:
         form = "%H:%M"
     elif step is Step.HOUR:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from lib.statistics.charts.chart_theme import ACCENT, style
 
-_OTHER, _CURRENT = "#8B97A6", "#DE7912"
+_OTHER = "#8B97A6"
+_CURRENT = "#DE7912"
 
 
 def figures(frame: pd.DataFrame) -> Any:
@@ -27,7 +28,8 @@ def figures(frame: pd.DataFrame) -> Any:
             alt.Tooltip("run:N", title="Run"),
         ],
     )
-    axis, ticks = alt.Scale(domain=[0, 1]), alt.Axis(tickCount=5, format=".1f")
+    axis = alt.Scale(domain=[0, 1])
+    ticks = alt.Axis(tickCount=5, format=".1f")
     bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=None, scale=axis, axis=ticks), x2="high:Q")
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X("value:Q", title=None, scale=axis, axis=ticks)
@@ -44,7 +46,8 @@ def quality(frame: pd.DataFrame, metric: str) -> Any:
         scale=alt.Scale(domain=kinds, range=[_CURRENT, ACCENT, _OTHER]),
         legend=alt.Legend(symbolOpacity=1),
     )
-    zero, form = alt.Scale(zero=False), alt.Axis(format=".2f", tickCount=5)
+    zero = alt.Scale(zero=False)
+    form = alt.Axis(format=".2f", tickCount=5)
     frame = frame.sort_values("is_best")  # the best on top
     x = alt.X("tokens:Q", title="Tokens that an answer reads, a question", scale=zero)
     tip = [alt.Tooltip("label:N", title="Trial"), alt.Tooltip("value:Q", title=metric, format=".3f")]

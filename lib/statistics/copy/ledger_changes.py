@@ -99,7 +99,8 @@ def _lines(connection: Connection, is_sqlite: bool, condition: str) -> Iterator[
 
 def _line() -> str:
     """A row as a line of CSV, in SQLite: text in quotes, its own doubled (`%w`), unknown as nothing."""
-    forms, values = list[str](), list[str]()
+    forms = list[str]()
+    values = list[str]()
     for name, (kind, _) in COLUMNS.items():
         quote = f"iif({name} IS NULL, '', '\"')"
         forms.append("%s%w%s" if kind == "VARCHAR" else "%s")

@@ -108,7 +108,8 @@ class Mirror:
             _, rows, span = self._extent
             if rows < rollup.LEAST_ROWS:
                 return Copy(span)
-            known, now = rollup.covers(cursor), self._version.change_seq
+            known = rollup.covers(cursor)
+            now = self._version.change_seq
             if zone is None:
                 name = max(known, key=lambda name: known[name], default=None)
                 return Copy(span, Covered(ZoneInfo(name), known[name]) if name else None)
@@ -153,7 +154,8 @@ class Mirror:
         start_over = (
             self._version == _NOTHING or not 0 <= raised < _MOST_RAISED or now.change_seq < self._version.change_seq
         )
-        is_sqlite, seen = self._store.is_sqlite, 0 if start_over else self._version.change_seq
+        is_sqlite = self._store.is_sqlite
+        seen = 0 if start_over else self._version.change_seq
         with self._cursor() as cursor:
             cursor.begin()
             try:
@@ -196,7 +198,8 @@ def frame_of(cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any])
 
 def _put(cursor: duckdb.DuckDBPyConnection, batches: Iterator[bytes], *, may_be_there: bool) -> set[date]:
     """Put batches of lines in, each while the next is read; the days (UTC) on which rows changed."""
-    days, waiting = set[date](), deque[Future[set[date]]]()
+    days = set[date]()
+    waiting = deque[Future[set[date]]]()
     with ThreadPoolExecutor(1) as pool:
         for lines in batches:
             waiting.append(pool.submit(_apply, cursor, lines, may_be_there=may_be_there))

@@ -46,7 +46,8 @@ def exact(
     before = until - bins.n.to_numpy()
     last = np.append(until[begins[1:] - 1], until[-1:]) - 1  # place of each combination's largest, all in one order
     places = before[begins][:, None] + (last - before[begins])[:, None] * np.array(shares)[None, :]
-    low, high = np.floor(places).astype(int), np.ceil(places).astype(int)
+    low = np.floor(places).astype(int)
+    high = np.ceil(places).astype(int)
     wanted = np.unique(np.searchsorted(until, np.concatenate([low, high]).ravel(), side="right"))
     found = _times(cursor, actor, where, axes, time, copy, bins.iloc[wanted])
     if found is None:
@@ -73,7 +74,8 @@ def _pieces(
     """The axes, `bin` and a value from the roll-up and from the rows it leaves; nothing where it can't answer."""
     if (found := cube.days_and_rows(actor, where, axes, rollup.SPREAD, copy)) is None:
         return []
-    (condition, edges), comma = found, ", " if axes else ""
+    (condition, edges) = found
+    comma = ", " if axes else ""
     query = join("SELECT ", cube.split_days(axes), comma, f"bin, {days} FROM spread", condition)
     pieces = [join(query, Query(" AND timed = ?", [time]))]
     split = join(cube.split_rows(axes, where, copy.span), comma, rollup.BIN.format(time), " AS bin")

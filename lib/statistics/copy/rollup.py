@@ -18,7 +18,10 @@ from lib.statistics.filters import SETS, StatisticsFilter
 from lib.statistics.measures import PARTS, UNPRICED_SEVERAL, Axis, Dimension
 from lib.statistics.periods import Cycle, Step, local_time_sql, midnight
 
-LEAST_ROWS, LONGEST_TAIL, _MOST_ZONES, _SLACK = 200_000, 50_000, 3, 200_000
+LEAST_ROWS = 200_000
+LONGEST_TAIL = 50_000
+_MOST_ZONES = 3
+_SLACK = 200_000
 COVERED = (
     Dimension.PROVIDER,
     Dimension.MODEL,

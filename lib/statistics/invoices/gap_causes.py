@@ -98,7 +98,9 @@ def shifted(gaps: Sequence[Gap], elsewhere: Mapping[str, Sequence[Gap]], zone: s
 
 
 def _causes(gap: Gap, shift: Cause | None, quantum_nano: int, splits_cost: bool) -> list[Cause]:
-    theirs, ours, found = gap.theirs, gap.ours, list[Cause]()
+    theirs = gap.theirs
+    ours = gap.ours
+    found = list[Cause]()
     unpriced = ours.unpriced if theirs.cost_nano is not None else 0
     if shift is not None:
         found.append(shift)
@@ -127,7 +129,9 @@ def _token_cause(tokens: int) -> Cause:
 
 def _money_alone(gap: Gap, quantum_nano: int) -> Cause:
     """Why money differs where tokens do not, or are not told."""
-    money, theirs, ours = gap.cost_nano or 0, gap.theirs, gap.ours
+    money = gap.cost_nano or 0
+    theirs = gap.theirs
+    ours = gap.ours
     hidden = (theirs.lines * quantum_nano + ours.calls + 1) // 2  # half of the last digit, of each line and each call
     if abs(money) <= hidden:
         return Cause(CauseKind.ROUNDING, f"Rounding: {_money(abs(money))}.")

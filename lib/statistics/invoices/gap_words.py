@@ -10,7 +10,9 @@ from lib.statistics.invoices.gap_causes import CauseKind, Gap, has_gap
 if TYPE_CHECKING:
     from lib.statistics.invoices.reconcile import Reconciliation
 
-_MOST_DAYS, _MOST_MODELS, _MOST_ALIKE = 3, 3, 1
+_MOST_DAYS = 3
+_MOST_MODELS = 3
+_MOST_ALIKE = 1
 
 
 def sentences(found: "Reconciliation") -> list[str]:
@@ -31,7 +33,8 @@ def _difference(total: Gap, real: Sequence[Gap]) -> str:
     """`They charge $0.622 (0.8 %) more.`"""
     if not real:
         return "They agree."
-    money, tokens = sum(gap.cost_nano or 0 for gap in real), sum(gap.tokens or 0 for gap in real)
+    money = sum(gap.cost_nano or 0 for gap in real)
+    tokens = sum(gap.tokens or 0 for gap in real)
     if money:
         share = _share(money, total.ours.cost_nano)
         return f"They charge {format_money(abs(money))}{share} {'more' if money > 0 else 'less'}."

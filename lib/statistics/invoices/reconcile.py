@@ -59,7 +59,8 @@ class Reconcile:
     """The service; an actor's own calls alone where they may not see the others'."""
 
     def __init__(self, store: Store, statistics: Statistics) -> None:
-        self._store, self._statistics = store, statistics
+        self._store = store
+        self._statistics = statistics
 
     def compare(
         self,
@@ -78,7 +79,8 @@ class Reconcile:
             base = replace(base, providers=self._of_kind(invoice.kind))
         theirs = _theirs(invoice)
         days = [line.day for line in invoice.lines]
-        first, last = min(days), max(days)
+        first = min(days)
+        last = max(days)
         has_models = any(line.model is not None for line in invoice.lines)
         ours = {
             one.key: self._ours(actor, base, one, first, last, invoice.kind, has_models)

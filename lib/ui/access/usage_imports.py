@@ -17,7 +17,8 @@ from lib.usage_files.formats import FIELDS
 
 _LABELS = {form.name: form.label for form in (*FORMATS.values(), GENERIC)}
 _SHOWN = 10
-_KEPT, _MAPPING = "import-preview", "import-mapping"
+_KEPT = "import-preview"
+_MAPPING = "import-mapping"
 
 
 def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
@@ -58,7 +59,8 @@ def _chosen(services: Services, actor: Actor, zone: ZoneInfo, source: Source, fi
 
 
 def _wishes(zone: ZoneInfo, file_id: str) -> Wishes:
-    names, zones = [None, *_LABELS], zone_names(zone.key)
+    names = [None, *_LABELS]
+    zones = zone_names(zone.key)
     given_for, mapping = st.session_state.get(_MAPPING, (file_id, None))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         form = st.selectbox(
@@ -84,7 +86,8 @@ def _mapping(found: ImportPreview, file_id: str) -> None:
     title = f"Columns: {len(found.mapping)} of {len(found.columns)} are used"
     is_open = "started_at" not in found.mapping
     with st.expander(title, icon=":material/table:", expanded=is_open), st.form("import-columns", border=False):
-        grid, options = st.columns(2 if blocks.compact() else 4), ["", *found.columns]
+        grid = st.columns(2 if blocks.compact() else 4)
+        options = ["", *found.columns]
         chosen = {
             name: grid[number % len(grid)].selectbox(
                 name.replace("_", " "), options, options.index(column), key=f"column-{file_id}-{found.format}-{name}"

@@ -137,15 +137,19 @@ def _apply(asked: ActivityFilter, zone: ZoneInfo) -> None:
     def value(name: str) -> Any:
         return st.session_state.get(_PREFIX + name)
 
-    period, start, end = value("period") or asked.period, asked.start, asked.end
+    period = value("period") or asked.period
+    start = asked.start
+    end = asked.end
     days = value("days")
     if period != CUSTOM:
         start = end = None
     elif asked.period != CUSTOM:
         today = datetime.now(zone).date()
-        start, end = midnight(today - _DAY * (_CUSTOM_DAYS - 1), zone), midnight(today + _DAY, zone)
+        start = midnight(today - _DAY * (_CUSTOM_DAYS - 1), zone)
+        end = midnight(today + _DAY, zone)
     elif isinstance(days, tuple) and len(days) == 2 and days != days_of(asked, zone):
-        start, end = midnight(days[0], zone), midnight(days[1] + _DAY, zone)
+        start = midnight(days[0], zone)
+        end = midnight(days[1] + _DAY, zone)
     lists = {field: tuple(value(field) or ()) for field in (*_LISTS, "statuses")}
     text = value("text") or ""
     lists |= {field: getattr(asked, field) for field in _NO_CONTROL}

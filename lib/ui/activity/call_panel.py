@@ -103,7 +103,8 @@ def _to_copy(detail: CallDetail) -> None:
 
 
 def _facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
-    running, sign = log["status"] == "running", "≈ " if log["usage_source"] == "estimated" else ""
+    running = log["status"] == "running"
+    sign = "≈ " if log["usage_source"] == "estimated" else ""
     tokens = ":gray[— not known]"
     if log["prompt_tokens"] is not None and log["completion_tokens"] is not None:
         tokens = f"{sign}{log['prompt_tokens']:,} → {log['completion_tokens']:,}"

@@ -27,7 +27,8 @@ _COMPACT = ["time", "status", "model", "cost"]
 
 def export_menu(services: Services, actor: Actor, asked: ActivityFilter, *, disabled: bool) -> None:
     """Downloads of everything the filter finds, made when they are asked for."""
-    activity, given = services.activity, (actor, asked, sample_names())
+    activity = services.activity
+    given = (actor, asked, sample_names())
     kinds: list[tuple[str, str, str, Callable[[], Iterator[bytes]]]] = [
         ("CSV", "csv", "text/csv", lambda: activity.export_csv(*given)),
         ("CSV for Excel", "csv", "text/csv", lambda: activity.export_csv(*given, bom=True)),
@@ -125,7 +126,8 @@ def cost_cell(row: ActivityRow) -> str | None:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day: bool) -> dict[str, Any]:
-    config, text = st.column_config, st.column_config.TextColumn
+    config = st.column_config
+    text = st.column_config.TextColumn
     time = ("HH:mm" if compact else "HH:mm:ss") if same_day else "D MMM HH:mm"
     return {
         "time": config.DatetimeColumn("Time", format=time, width=(50 if compact else 72) if same_day else 92),

@@ -23,7 +23,8 @@ _DETECT = "as written"
 
 def of_call(services: Services, actor: Actor, detail: CallDetail) -> None:
     """What was noted about a call; who made it may add to it."""
-    call_id, shown = str(detail.log["call_id"]), st.container()
+    call_id = str(detail.log["call_id"])
+    shown = st.container()
     if detail.is_own:
         _form(services, actor, call_id)
     with shown:
@@ -70,7 +71,8 @@ def of_range(
     found = services.metrics.statistics(actor, None, within)
     if not found:
         return
-    compact, table = blocks.compact(), metrics.key_table(map(asdict, found))
+    compact = blocks.compact()
+    table = metrics.key_table(map(asdict, found))
     with st.container(border=True):
         st.subheader("Custom metrics", anchor=False)
         st.dataframe(
@@ -110,7 +112,8 @@ def of_range(
 
 
 def _columns() -> dict[str, Any]:
-    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    number = st.column_config.NumberColumn
+    text = st.column_config.TextColumn
     percentile = "At least so many percent of the values are this or less."
     return {
         "key": text("Key", width=170),

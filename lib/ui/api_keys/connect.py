@@ -25,7 +25,8 @@ _NO_MODEL = "provider/embedding-model"
 def usable_keys(services: Services, actor: Actor) -> list[ApiKey]:
     """The keys that the actor sees and that work, the actor's own first; one that was just made is chosen."""
     if (made := key_forms.take_made()) is not None:
-        st.session_state[_MADE], st.session_state[_CHOSEN] = made, made["id"]
+        st.session_state[_MADE] = made
+        st.session_state[_CHOSEN] = made["id"]
     working = [key for key in services.api_keys.list(actor) if key.state() == "active"]
     return sorted(working, key=lambda key: key.user_id != actor.user_id)
 

@@ -62,7 +62,8 @@ def badge(state: BudgetState) -> None:
 
 def card(services: Services, actor: Actor, state: BudgetState, zone: ZoneInfo) -> None:
     """One budget: spent of limit, bar, what happens, forecast, actions."""
-    budget, now = state.budget, state.now
+    budget = state.budget
+    now = state.now
     with st.container(border=True, height="stretch"):
         with blocks.row(gap="xsmall"):
             st.subheader(blocks.plain(title(budget)), anchor=False, width="content")
@@ -76,13 +77,15 @@ def card(services: Services, actor: Actor, state: BudgetState, zone: ZoneInfo) -
 
 def _lines(state: BudgetState, zone: ZoneInfo) -> list[str]:
     """What happens at the limit and when, what is held, the forecast, what is missing."""
-    budget, now = state.budget, state.now
+    budget = state.budget
+    now = state.now
     end = now.window.end.astimezone(zone)
     verb = "Stops calls at the limit" if budget.is_hard else "Never stops a call"
     told = f"tells at {', '.join(map(str, budget.thresholds))} %" if budget.thresholds else "tells nothing"
     lines = [f"{verb}, {told}. Starts again on {end.day} {end:%b, %H:%M}."]
     if state.forecast is not None and state.forecast.high:
-        low, high = format_money(state.forecast.low), format_money(state.forecast.high)
+        low = format_money(state.forecast.low)
+        high = format_money(state.forecast.high)
         lines.append(f"Forecast for {window_name(budget.period, now.window.start)}: {_range(low, high)}.")
     if state.state == "refusing":
         lines.append("A call that might have cost more than what is left was refused; smaller ones pass.")
@@ -113,7 +116,8 @@ def _actions(services: Services, actor: Actor, state: BudgetState) -> None:
         if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{budget.id}", disabled=locked):
             st.dialog(f"Edit {title(budget)}")(budget_forms.edit_dialog)(services, actor, state)
         if actor.can(Permission.TEST_CONFIGS):
-            asked, link = _calls(state), session.page("activity")
+            asked = _calls(state)
+            link = session.page("activity")
             st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
         if st.button("History", icon=":material/history:", type="tertiary", key=f"history-{budget.id}"):
             st.dialog(f"{title(budget)} per {budget.period}", width="medium")(history_dialog)(services, actor, state)
@@ -125,7 +129,8 @@ def _actions(services: Services, actor: Actor, state: BudgetState) -> None:
 
 def _calls(state: BudgetState) -> ActivityFilter:
     """The calls of the window in the activity log."""
-    budget, window = state.budget, state.now.window
+    budget = state.budget
+    window = state.now.window
     every = ActivityFilter(start=window.start, end=window.end, batches=("live",))
     if budget.scope is Scope.GLOBAL:
         return every
@@ -226,7 +231,8 @@ def attention(services: Services, actor: Actor) -> None:
         st.subheader("Budgets", anchor=False)
         for state in found[:5]:
             with blocks.row(gap="xsmall"):
-                about, now = blocks.plain(title(state.budget)), state.now
+                about = blocks.plain(title(state.budget))
+                now = state.now
                 money = f"{_spent(now)} of {format_money(now.limit_nano)}".replace("$", "\\$")
                 st.markdown(f"**{about}** {money}", width="stretch")
                 badge(state)

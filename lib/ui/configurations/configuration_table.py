@@ -154,7 +154,8 @@ def _actions(services: Services, actor: Actor, configuration: Configuration) -> 
 
 
 def _more(services: Services, actor: Actor, configuration: Configuration) -> None:
-    may_edit, may_create = actor.can(Permission.EDIT_CONFIGS), actor.can(Permission.CREATE_CONFIGS)
+    may_edit = actor.can(Permission.EDIT_CONFIGS)
+    may_create = actor.can(Permission.CREATE_CONFIGS)
     st.page_link(
         session.page("playground"),
         label="Open in playground",
@@ -179,7 +180,8 @@ def _more(services: Services, actor: Actor, configuration: Configuration) -> Non
 
 
 def _default_choice(services: Services, actor: Actor, configuration: Configuration, *, locked: bool) -> None:
-    app, star = blocks.plain(configuration.app), ":material/star:"
+    app = blocks.plain(configuration.app)
+    star = ":material/star:"
     if configuration.is_default:
         if st.button(f"No longer default for {app}", icon=star, type="tertiary", disabled=locked):
             change(lambda: services.configurations.clear_default(actor, configuration.id))

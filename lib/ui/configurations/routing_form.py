@@ -44,7 +44,8 @@ def describe(routing: Routing, names: dict[str, str]) -> list[tuple[str, str]]:
 def routing_fields(providers: Sequence[Provider], before: Configuration | None) -> Callable[[], dict[str, Any]]:
     """The section; a function that reads it (InvalidInput for a line that is half filled in)."""
     routing = Routing.from_record(before.routing if before else {})
-    names, of = {provider.id: provider.name for provider in providers}, before.id if before else "new"
+    names = {provider.id: provider.name for provider in providers}
+    of = before.id if before else "new"
     with st.expander("Routing", icon=":material/alt_route:"):
         st.caption("Further deployments share the calls with the model above; the weight is their share.")
         deployments = _editor(
@@ -111,7 +112,8 @@ def targets_of(rows: Sequence[dict[str, Any]], names: dict[str, str]) -> list[di
     ids = {name: provider_id for provider_id, name in names.items()}
     targets: list[dict[str, Any]] = []
     for row in rows:
-        provider, model = row.get("Provider"), str(row.get("Model") or "").strip()
+        provider = row.get("Provider")
+        model = str(row.get("Model") or "").strip()
         if not provider and not model:
             continue
         if provider not in ids or not model:

@@ -45,7 +45,8 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
 
 
 def _filters(services: Services, actor: Actor) -> Asked:
-    folders, tags = services.conversations.folders(actor), services.conversations.tags(actor)
+    folders = services.conversations.folders(actor)
+    tags = services.conversations.tags(actor)
     chosen = [st.session_state.get(f"list-{name}") for name in ("folder", "tag", "status", "archive")]
     count = sum(1 for one in chosen if one)
     with st.popover(f"Filter · {count}" if count else "Filter · all", icon=":material/filter_list:", type="tertiary"):

@@ -107,7 +107,8 @@ def _measured(services: Services, actor: Actor, thread: Thread, configuration: s
 
 def _meter(services: Services, actor: Actor, thread: Thread, configuration: str) -> None:
     """Context, tokens, cost so far, cost of the next message."""
-    meter, spent = _measured(services, actor, thread, configuration), thread.figures
+    meter = _measured(services, actor, thread, configuration)
+    spent = thread.figures
     if meter is None:
         return
     used = f"≈ {format.count(meter.selection.tokens)}"
@@ -145,7 +146,8 @@ def _context(services: Services, actor: Actor, conversation: Conversation) -> No
         kind = st.radio(
             "Send", list(_KINDS), index=list(_KINDS).index(now.kind), format_func=_KINDS.__getitem__, key="strategy"
         )
-        last, tokens = now.last, now.tokens
+        last = now.last
+        tokens = now.tokens
         if kind is Kind.LAST:
             last = int(st.number_input("Turns", 1, 10_000, now.last))
         if kind is Kind.BUDGET:

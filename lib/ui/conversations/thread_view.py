@@ -24,7 +24,8 @@ from lib.ui.activity import inspector
 from lib.ui.conversations import message_view, thread_settings
 from lib.ui.playground import answer_pane
 
-REDRAW_S, TITLE_S = 0.3, 2.0
+REDRAW_S = 0.3
+TITLE_S = 2.0
 TITLE_WAIT = timedelta(minutes=2)
 HEIGHT = 410  # beside the list; the head and the meter stay in sight
 AUTO_TITLE = "conversations.auto_title"
@@ -152,14 +153,18 @@ class _Acts(message_view.Acts):
     """What a message's buttons do."""
 
     def __init__(self, services: Services, actor: Actor, thread: Thread) -> None:
-        self._services, self._actor, self._conversation = services, actor, thread.conversation
+        self._services = services
+        self._actor = actor
+        self._conversation = thread.conversation
 
     def edit(self, message: Message, text: str) -> None:
-        talk, configuration = self._services.talk, thread_settings.chosen(self._conversation.id)
+        talk = self._services.talk
+        configuration = thread_settings.chosen(self._conversation.id)
         self._do(partial(talk.edit, message_id=message.id, text=text, seen=self._seen, configuration=configuration))
 
     def regenerate(self, message: Message) -> None:
-        talk, configuration = self._services.talk, thread_settings.chosen(self._conversation.id)
+        talk = self._services.talk
+        configuration = thread_settings.chosen(self._conversation.id)
         self._do(partial(talk.regenerate, message_id=message.id, seen=self._seen, configuration=configuration))
 
     def choose(self, message_id: str) -> None:

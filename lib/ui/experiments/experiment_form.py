@@ -37,7 +37,8 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
     parallel = right.number_input("Calls at once", 1, MOST_PARALLEL, 4)
     spot = st.container()
     with blocks.row():
-        quoting, starting = st.button("Quote"), st.button("Start experiment", type="primary")
+        quoting = st.button("Quote")
+        starting = st.button("Start experiment", type="primary")
     if not (quoting or starting):
         return
     with spot, blocks.errors_shown():

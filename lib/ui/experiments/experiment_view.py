@@ -16,7 +16,8 @@ from lib.services import Services
 from lib.ui import blocks, format, session
 from lib.ui.experiments.experiment_form import SCORES
 
-REDRAW_S, ROWS_PER_PAGE = 1.0, 25
+REDRAW_S = 1.0
+ROWS_PER_PAGE = 25
 _STATES = {
     ExperimentState.READY: ("○ not started", "gray"),
     ExperimentState.RUNNING: ("● running", "blue"),
@@ -289,7 +290,8 @@ def _side_by_side(one: Experiment, line: Any) -> None:
                     shown = "—" if value is None else f"{value:.2f}"
                     note = f": {cell.notes[kind]}" if kind in cell.notes else ""
                     st.caption(blocks.plain(f"{SCORES[kind]} {shown}{note}"))
-                cost, time = format_money(cell.answer_cost_nano_usd), format.duration(cell.execution_time_ms)
+                cost = format_money(cell.answer_cost_nano_usd)
+                time = format.duration(cell.execution_time_ms)
                 if cell.log_id is not None:
                     st.page_link(
                         session.page("activity"),

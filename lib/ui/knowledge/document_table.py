@@ -20,7 +20,8 @@ _STATES = {
     "partial": ("Partly read", "orange"),
     "failed": ("Failed", "red"),
 }
-_SHOWN, _PASSAGES = 50, 10
+_SHOWN = 50
+_PASSAGES = 10
 _TYPES = ["pdf", "docx", "pptx", "xlsx", "html", "htm", "md", "csv", "tsv", "json", "txt", "log", "rst", "py", "js"]
 _TYPES += ["java", "go", "rs", "c", "cpp", "h", "php", "sql", "yaml", "yml", "toml", "xml"]
 

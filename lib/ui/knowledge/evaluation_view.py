@@ -90,7 +90,8 @@ def _new_run(services: Services, actor: Actor, one: Collection, chosen: Question
             wanted = st.multiselect("Figures", FIGURES, list(ranking_metrics.DEFAULT), accept_new_options=True)
         if not st.button("Run", icon=":material/play_arrow:", type="primary"):
             return
-    note, settings = blocks.progress("questions asked"), replace(one.search, mode=mode, rerank=rerank)
+    note = blocks.progress("questions asked")
+    settings = replace(one.search, mode=mode, rerank=rerank)
     with blocks.errors_shown():
         done = services.evaluations.run(actor, chosen.id, settings, wanted or ranking_metrics.DEFAULT, note)
         st.session_state[f"run-{one.id}"] = done.id

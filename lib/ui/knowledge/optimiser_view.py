@@ -168,7 +168,8 @@ def _trials(study: Study) -> None:
 
 def _line(trial: Trial, metric: str) -> dict[str, Any]:
     assert trial.result is not None  # noqa: S101 (only those that were tried)
-    cell, found = trial.cell, trial.result
+    cell = trial.cell
+    found = trial.result
     kind = "Now" if trial.is_current else "Best for its cost" if trial.is_best_for_its_cost else "Other"
     against = trial.against_current if not trial.is_current else None
     return {
@@ -193,7 +194,8 @@ def _line(trial: Trial, metric: str) -> dict[str, Any]:
 
 def named(cell: Cell) -> str:
     """`By heading, 1000/150 · Words and meaning, 8, once more`."""
-    cut, search = cell.chunking, cell.search
+    cut = cell.chunking
+    search = cell.search
     again = ", once more" if search.rerank else ""
     return f"{STRATEGIES[cut.strategy]}, {cut.size}/{cut.overlap} · {MODES[search.mode]}, {search.k}{again}"
 

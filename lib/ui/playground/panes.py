@@ -50,7 +50,8 @@ def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration],
 
 def _settle_system(run: Run, configuration: Configuration, position: int) -> None:
     """The system prompt as the pane was asked, where nothing else on the page says the same."""
-    asked, alone = run.panes[position].system_prompt, len(run.panes) == 1
+    asked = run.panes[position].system_prompt
+    alone = len(run.panes) == 1
     common = system_key(configuration.slug if alone else None)
     if alone:
         st.session_state[common] = asked
@@ -126,7 +127,8 @@ def answer(
     if pane.call is None:
         comparison.error_line(pane.error or "The call is not kept any more. Its time in the ledger is over.")
         return
-    hidden, mine = run.is_hidden, run.user_id == actor.user_id
+    hidden = run.is_hidden
+    mine = run.user_id == actor.user_id
     if hidden:
         st.markdown(f"**{blocks.plain(comparison.name_of(run, position))}**")
     height = "content" if compact else answer_pane.ANSWER_HEIGHT

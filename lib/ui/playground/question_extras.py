@@ -31,7 +31,8 @@ class Around:
     def question(self, sent: Any) -> PlaygroundQuestion:
         """What was sent from the chat field; InvalidInput for a schema or a tool that is none."""
         files = [AttachedFile(file.name, file.getvalue()) for file in sent.files]
-        schema, tools = read_schema(self.schema), read_tools(self.tools)
+        schema = read_schema(self.schema)
+        tools = read_tools(self.tools)
         return PlaygroundQuestion(sent.text, self.system_prompt, files, schema, tools, collections=self.collections)
 
 

@@ -278,7 +278,8 @@ def _stated(price: Price | None, name: str) -> int | None:
 
 def _rate_inputs(labels: dict[str, str], price: Price | None) -> dict[str, str]:
     """A field for each rate, two a row; what was written in each."""
-    columns, cells = st.columns(2), dict[str, str]()
+    columns = st.columns(2)
+    cells = dict[str, str]()
     for number, (name, label) in enumerate(labels.items()):
         value = _stated(price, name)
         text = "" if value is None else price_list.dollars(value)

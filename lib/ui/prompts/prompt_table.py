@@ -34,7 +34,8 @@ class Use:
 
 def clear_search() -> None:
     """Show every prompt again."""
-    st.session_state["q"], st.session_state[CATEGORY] = "", None
+    st.session_state["q"] = ""
+    st.session_state[CATEGORY] = None
 
 
 def uses(services: Services, actor: Actor) -> Mapping[str, Use]:
@@ -70,7 +71,8 @@ def table(found: Sequence[Template], used: Mapping[str, Use], selected: str | No
         }
     )
     rows = [index for index, one in enumerate(found) if one.slug == selected]
-    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    text = st.column_config.TextColumn
+    number = st.column_config.NumberColumn
     event = st.dataframe(
         frame,
         hide_index=True,
@@ -142,7 +144,8 @@ def _opened(template: Template, versions: Sequence[PromptVersion]) -> tuple[int,
     slug, base, number = prompt_editor.opened_at()
     shown = next((one for one in versions if one.version == number), None) if slug == template.slug else None
     if shown is None:
-        base, shown = versions[0].version, versions[0]
+        base = versions[0].version
+        shown = versions[0]
         prompt_editor.open_at(template.slug, base, base)
     return base, shown
 
@@ -151,7 +154,8 @@ def _head(services: Services, actor: Actor, template: Template, use: Use) -> Non
     with blocks.row(gap="xsmall"):
         st.subheader(blocks.plain(template.slug), anchor=False, width="stretch")
         with st.popover("More", icon=":material/more_horiz:", type="tertiary"), st.container(gap="xsmall"):
-            may_edit, may_delete = actor.can(Permission.EDIT_CONFIGS), actor.can(Permission.DELETE_CONFIGS)
+            may_edit = actor.can(Permission.EDIT_CONFIGS)
+            may_delete = actor.can(Permission.DELETE_CONFIGS)
             if st.button("Describe", icon=":material/edit:", type="tertiary", disabled=not may_edit):
                 st.dialog(f"Describe {template.slug}")(prompt_editor.about_dialog)(services, actor, template)
             st.page_link(
@@ -225,7 +229,8 @@ def _difference(versions: Sequence[PromptVersion]) -> None:
         return
     with blocks.row():
         st.subheader("Compare versions", anchor=False, width="stretch")
-        numbers, key = [one.version for one in versions], f"diff-{versions[0].created_at}"
+        numbers = [one.version for one in versions]
+        key = f"diff-{versions[0].created_at}"
         old = st.selectbox(
             "From",
             numbers,
@@ -245,7 +250,8 @@ def _difference(versions: Sequence[PromptVersion]) -> None:
             key=f"{key}-new",
         )
     by_number = {one.version: one for one in versions}
-    before, after = by_number[old], by_number[new]
+    before = by_number[old]
+    after = by_number[new]
     parts = [("System prompt", before.system_prompt or "", after.system_prompt or ""), ("", before.text, after.text)]
     parts += [("Variables", _declared(before), _declared(after)), ("Parameters", _given(before), _given(after))]
     changed = [(title, first, second) for title, first, second in parts if first != second]

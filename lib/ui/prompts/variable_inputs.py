@@ -21,7 +21,8 @@ def variable_inputs(variables: Sequence[Variable], key: str, *, examples: bool =
 
 
 def _input(variable: Variable, label: str, key: str, start: str) -> str | None:
-    hint, help_text = variable.default or "", blocks.plain(variable.description) or None
+    hint = variable.default or ""
+    help_text = blocks.plain(variable.description) or None
     match variable.type:
         case VariableType.CHOICE | VariableType.BOOLEAN:
             choices = list(variable.choices) or ["true", "false"]

@@ -58,7 +58,8 @@ def _table(listed: ModelList) -> None:
             "price_out": [format_money(facts.output_nano) for facts in models],
         }
     )
-    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    text = st.column_config.TextColumn
+    number = st.column_config.NumberColumn
     st.dataframe(
         frame,
         hide_index=True,

@@ -34,9 +34,11 @@ def card(services: Services, actor: Actor, provider: Provider, circuits: Sequenc
             st.caption(provider.facts.label, width="stretch")
             label, colour = _BADGES[provider.state]
             if provider.state == "ready" and provider.last_check is not None and not provider.last_check["ok"]:
-                label, colour = "✕ last test failed", "red"
+                label = "✕ last test failed"
+                colour = "red"
             if provider.state == "ready" and circuits:
-                label, colour = "⊘ circuit open", "orange"
+                label = "⊘ circuit open"
+                colour = "orange"
             st.badge(label, color=colour)
         blocks.facts([("Address", _address(provider)), ("Key", _key(provider))])
         _last_check(provider, zone)
@@ -159,7 +161,8 @@ def edit_dialog(services: Services, actor: Actor, provider: Provider) -> None:
 
 def _fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | None, Any]) -> dict[str, Any]:
     """The fields a kind has, and their values."""
-    known, of = facts(kind), f"{kind}-{provider.id if provider else 'new'}"
+    known = facts(kind)
+    of = f"{kind}-{provider.id if provider else 'new'}"
     if known.in_process:
         st.caption("It runs inside this process: no address and no key.")
         return {}

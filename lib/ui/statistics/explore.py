@@ -121,7 +121,9 @@ def rows_behind(
     view: StatisticsView, where: StatisticsFilter, picked: Mapping[Axis, Any]
 ) -> dict[str, list[str]] | None:
     """The address of the calls of these values; None where the log has no filter for one of them."""
-    start, end, narrowed = where.start, where.end, dict[str, str | None]()
+    start = where.start
+    end = where.end
+    narrowed = dict[str, str | None]()
     if start is None or end is None:
         return None
     for axis, value in picked.items():
@@ -129,7 +131,8 @@ def rows_behind(
             bucket = next((one for one in buckets(start, end, axis, where.zone) if one.key == value), None)
             if bucket is None:
                 return None
-            start, end = max(start, bucket.start), min(end, bucket.end)
+            start = max(start, bucket.start)
+            end = min(end, bucket.end)
         elif value is None or not (isinstance(axis, Tag) or axis.value in LISTS):
             return None
         else:
@@ -154,7 +157,8 @@ def _chart(
     found: explore.Cross, named: Any, view: StatisticsView, where: StatisticsFilter, key: str
 ) -> dict[Axis, Any] | None:
     """Draws it; the values of the mark that was clicked."""
-    by, across = found.by, found.across
+    by = found.by
+    across = found.across
     assert across is not None  # noqa: S101 (a cross without columns is a table)
     cells = found.cells[found.cells["row"].isin(found.rows[:24]) & found.cells["column"].isin(found.columns)]
     place = {value: n for n, value in enumerate(found.rows)}

@@ -154,7 +154,8 @@ def over_time(scene: Scene, frame: "pd.DataFrame", told: outlook.View) -> None:
         outlook.captions(told, scene.names, scene.currency)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         provider = mark.get("provider") if mark.get("model") or view.by is Dimension.PROVIDER else None
-        start, end = max(bucket.start, scene.range.start), min(bucket.end, scene.range.end)
+        start = max(bucket.start, scene.range.start)
+        end = min(bucket.end, scene.range.end)
         _open(view.rows_behind(start, end, provider=provider, model=mark.get("model")))
 
 

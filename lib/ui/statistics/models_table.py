@@ -68,7 +68,8 @@ def as_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> byte
 
 
 def _columns(rows: "pd.DataFrame", currency: str, compact: bool) -> dict[str, Any]:
-    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    number = st.column_config.NumberColumn
+    text = st.column_config.TextColumn
     cost = tables.cost_column(currency)
 
     def width(name: str, pattern: str, least: int) -> int:

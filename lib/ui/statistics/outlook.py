@@ -49,7 +49,8 @@ class View:
 
 def look(services: Services, actor: Actor, scene: Scene, where: StatisticsFilter, now: datetime) -> View:
     """Ask for the outlook of a scene; unusual days only where the chart has days."""
-    ask, view = services.statistics, scene.view
+    ask = services.statistics
+    view = scene.view
     month = month_end(ask, actor, where, now)
     daily = scene.step is Step.DAY and view.measure is Measure.COST
     first, last = (moment.astimezone(scene.zone).date() for moment in (scene.range.start, scene.range.end))
@@ -65,7 +66,8 @@ def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
     if month.forecast is None:
         many = f"{month.history_days} whole {'day' if month.history_days == 1 else 'days'}"
         return [f"No forecast for {end} yet: it needs {LEAST_DAYS} days since the first call, and there are {many}."]
-    told, money = month.forecast, partial(_money, currency)
+    told = month.forecast
+    money = partial(_money, currency)
     lines = [
         f"By {end} this month will have cost about **{money(told.cost_nano)}**, "
         f"with a chance of {COVERAGE * 100:.0f} % between {money(told.low_nano)} and {money(told.high_nano)}. "
@@ -93,7 +95,9 @@ def unusual_lines(unusual: tuple[Anomaly, ...], names: Mapping[str, str], curren
 
 def week_lines(week: Week, names: Mapping[str, str], currency: str = USD) -> list[str]:
     """What changed since last week."""
-    now, before, money = week.now, week.before, partial(_money, currency)
+    now = week.now
+    before = week.before
+    money = partial(_money, currency)
     if not now.calls and not before.calls:
         return ["No calls in the last two weeks."]
     shown = format_sum(now.cost_nano_usd, now.unpriced_calls, currency).replace("$", "\\$")

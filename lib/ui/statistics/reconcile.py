@@ -23,7 +23,9 @@ _LABELS = {
     "date": "Day", "model": "Model", "prompt_tokens": "Prompt tokens", "completion_tokens": "Completion tokens",
     "cache_read_tokens": "Cached tokens", "cost_usd": "Cost, USD",
 }  # fmt: skip
-_MODEL, _DAY, _BOTH = "By model", "By day", "By day and model"
+_MODEL = "By model"
+_DAY = "By day"
+_BOTH = "By day and model"
 _SHOWN = ["day", "model", "their_cost_usd", "our_cost_usd", "gap_usd", "token_gap", "causes"]
 
 
@@ -139,7 +141,8 @@ def _shown(gaps: Sequence[Gap], hidden: str | None) -> None:
 
 
 def _columns() -> dict[str, Any]:
-    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    number = st.column_config.NumberColumn
+    text = st.column_config.TextColumn
     return {
         "day": text("Day", width=96),
         "model": text("Model", width=170),

@@ -30,7 +30,8 @@ TAB_DIMENSIONS = (
     Dimension.STATUS,
 )
 _UTC = ZoneInfo("UTC")
-_MOST_VALUES, _LONGEST = 100, 200
+_MOST_VALUES = 100
+_LONGEST = 200
 _Chosen = TypeVar("_Chosen", Period, Comparison, Measure, Dimension, Step, Shape)
 
 
@@ -130,7 +131,8 @@ class StatisticsView:
         def one(name: str, kind: type[_Chosen], default: _Chosen, allowed: Iterable[_Chosen]) -> _Chosen:
             return kind(last(name)) if last(name) in set(allowed) else default
 
-        first, until = _day(last("from"), zone), _day(last("to"), zone, is_end=True)
+        first = _day(last("from"), zone)
+        until = _day(last("to"), zone, is_end=True)
         period = one("period", Period, Period.CUSTOM if first else Period.DAYS_30, Period)
         if period is Period.CUSTOM and first is None:
             period = Period.DAYS_30
