@@ -12,19 +12,35 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 LIB = PROJECT / "lib"
 
-LEVELS = {
-    **dict.fromkeys(("errors", "settings", "clock", "money", "fast_json", "write_coalescing", "files"), 0),
-    **dict.fromkeys(("db", "limited", "vectors"), 1),
-    **dict.fromkeys(("access", "providers", "configs", "budgets", "prompts", "metrics", "cache", "usage_files"), 2),
-    **dict.fromkeys(("calls",), 3),
-    **dict.fromkeys(("conversations", "experiments", "knowledge", "playground", "tools"), 4),
-    **dict.fromkeys(("workflows", "demo", "imports"), 5),
-    **dict.fromkeys(("services", "jobs"), 6),
-    **dict.fromkeys(("gateway", "ui", "cli"), 7),
-    "statistics": 5,
-    "__main__": 8,
+LEVELS = (  # lowest first; a room imports only rooms of lower levels, and those of its own level that BESIDE names
+    ("errors", "clock", "money", "fast_json", "write_coalescing", "settings", "files"),
+    ("db", "limited"),
+    ("access", "providers", "configs", "budgets", "prompts", "usage_files", "tokens"),
+    ("ledger",),
+    ("calls",),
+    ("activity", "conversations", "experiments", "knowledge", "playground", "statistics"),
+    ("demo", "imports", "snippets"),
+    ("services", "jobs"),
+    ("gateway", "ui"),
+    ("cli",),
+    ("__main__",),
+)
+BESIDE = {
+    "settings": {"errors"},
+    "files": {"errors"},
+    "providers": {"access"},
+    "configs": {"access", "providers"},
+    "budgets": {"access", "configs", "providers"},
+    "prompts": {"access", "configs", "providers"},
+    "tokens": {"providers"},
+    "conversations": {"activity"},
+    "experiments": {"activity", "playground"},
+    "playground": {"activity"},
+    "services": {"jobs"},
 }
+LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 STATISTICS_READS_UP_TO = 2
+MOST_FILES_IN_A_FOLDER = 25
 HEAVY = {
     "litellm",
     "torch",
@@ -87,52 +103,63 @@ def root(name: str) -> str:
     return name.split(".")[0]
 
 
-def test_every_part_of_the_library_has_a_level() -> None:
-    parts = {path.relative_to(LIB).parts[0].removesuffix(".py") for path in LIB.rglob("*.py")} - {"__init__"}
-    assert parts <= set(LEVELS)
+def room_of(path: Path) -> str:
+    """`lib/db/engine.py` → `db`."""
+    return path.relative_to(LIB).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", [p for p in sources() if p.is_relative_to(LIB)], ids=module_name)
-def test_a_module_imports_only_its_own_part_and_lower_levels(path: Path) -> None:
-    part = path.relative_to(LIB).parts[0].removesuffix(".py")
-    if part == "__init__":
-        return
-    # Parts of one level may use each other while no circle forms; statistics stands apart and reads low levels only.
-    highest = STATISTICS_READS_UP_TO if part == "statistics" else LEVELS[part]
-    others = {name.split(".")[1] for name in names_anywhere(path) if name.startswith("lib.")} - {part}
-    assert {other for other in others if LEVELS[other] > highest} == set()
+def test_the_levels_hold_the_rooms_that_exist() -> None:
+    assert {room_of(path) for path in LIB.rglob("*.py")} - {"__init__"} == set(LEVEL_OF)
 
 
-def test_the_parts_of_one_level_do_not_import_each_other_in_circles() -> None:
-    edges: dict[str, set[str]] = {}
-    for path in LIB.rglob("*.py"):
-        part = path.relative_to(LIB).parts[0].removesuffix(".py")
-        others = {name.split(".")[1] for name in names_at_import(path) if name.startswith("lib.")}
-        edges.setdefault(part, set()).update(others - {part})
-
-    def visit(part: str, above: tuple[str, ...]) -> None:
-        assert part not in above, f"a circle: {' → '.join((*above, part))}"
-        for other in edges.get(part, set()):
-            visit(other, (*above, part))
-
-    for part in edges:
-        visit(part, ())
-
-
-@pytest.mark.parametrize("path", sources(), ids=module_name)
-def test_doors_alone_import_their_frameworks(path: Path) -> None:
-    name, names = module_name(path), {root(n) for n in names_anywhere(path)}
-    if "streamlit" in names:
-        assert name == "app" or name.startswith(("lib.ui.", "pages.")), "only the pages' side imports streamlit"
-    if "litellm" in names:
-        assert name == "lib.providers.adapters.via_litellm", "only one module imports litellm"
+def test_a_module_imports_only_its_own_room_lower_levels_and_named_neighbours() -> None:
+    offenders = []
+    for path in sorted(LIB.rglob("*.py")):
+        room = room_of(path)
+        if room == "__init__":
+            continue
+        level = LEVEL_OF[room]
+        lower = {other for other, its in LEVEL_OF.items() if its < level}
+        if room == "statistics":
+            lower = {other for other, its in LEVEL_OF.items() if its <= STATISTICS_READS_UP_TO}
+        imported_rooms = {name.split(".")[1] for name in names_anywhere(path) if name.startswith("lib.")}
+        offenders += [
+            f"{module_name(path)} → {other}" for other in imported_rooms - lower - {room} - BESIDE.get(room, set())
+        ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", sources(), ids=module_name)
-def test_nothing_heavy_is_imported_at_module_level(path: Path) -> None:
-    package = ".".join(module_name(path).split(".")[:2])
-    heavy = {root(name) for name in names_at_import(path)} & HEAVY
-    assert heavy <= MAY_LOAD.get(package, set())
+def test_neighbours_form_no_circle() -> None:
+    def visit(room: str, above: tuple[str, ...]) -> None:
+        assert room not in above, f"a circle: {' → '.join((*above, room))}"
+        for other in BESIDE.get(room, set()):
+            assert LEVEL_OF[other] == LEVEL_OF[room]
+            visit(other, (*above, room))
+
+    for room in BESIDE:
+        visit(room, ())
+
+
+def test_no_folder_is_too_full_to_find_something() -> None:
+    folders = {folder for folder in LIB.rglob("*") if folder.is_dir()} - {LIB / "db" / "migrations" / "versions"}
+    counts = {str(folder.relative_to(LIB)): len([*folder.glob("*.py")]) for folder in folders}
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES_IN_A_FOLDER} == {}
+
+
+def test_streamlit_is_imported_by_the_pages_side_alone_and_litellm_by_one_module() -> None:
+    roots = {module_name(path): {root(name) for name in names_anywhere(path)} for path in sources()}
+    with_streamlit = {name for name, names in roots.items() if "streamlit" in names}
+    assert {name for name in with_streamlit if name != "app" and not name.startswith(("lib.ui.", "pages."))} == set()
+    assert {name for name, names in roots.items() if "litellm" in names} == {"lib.providers.adapters.via_litellm"}
+
+
+def test_nothing_heavy_is_imported_at_module_level() -> None:
+    offenders = {}
+    for path in sources():
+        package = ".".join(module_name(path).split(".")[:2])
+        if heavy := ({root(name) for name in names_at_import(path)} & HEAVY) - MAY_LOAD.get(package, set()):
+            offenders[module_name(path)] = heavy
+    assert offenders == {}
 
 
 def test_opening_the_services_and_the_command_line_loads_nothing_heavy() -> None:

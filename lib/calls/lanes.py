@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lib.calls.lookups import Lookups
-from lib.calls.request import CallRequest, Target, text_of
+from lib.calls.request import CallRequest, Target
 from lib.configs.effective import REQUEST, EffectiveParameters, drop_unsupported
 from lib.configs.routing import Deployment
 from lib.errors import InvalidInput
@@ -20,6 +20,7 @@ from lib.providers import own_words, parameter_rules, support
 from lib.providers.chunks import EMBEDDING_PARAMETERS, Endpoint, ModelRequest, Wire
 from lib.providers.kinds import Protocol, speaks
 from lib.providers.models import ModelFacts
+from lib.tokens.message_text import text_of
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from lib.access.limits import Claim, LimitDecision
 from lib.calls.billed_usage import as_billed, as_cut
 from lib.calls.latch import Latch
-from lib.calls.request import Plan, Target, prompt_size, text_of
+from lib.calls.request import Plan, Target, prompt_size
 from lib.clock import new_id, utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.ledger import content_policy
@@ -39,6 +39,7 @@ from lib.providers.chunks import (
 )
 from lib.providers.protocols.usage import images_in
 from lib.providers.redaction import redact
+from lib.tokens.message_text import text_of
 from lib.tokens.prompt_tokens import estimate_prompt
 from lib.tokens.text_estimate import estimate_tokens
 

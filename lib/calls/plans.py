@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lib.access.permissions import Permission
 from lib.calls.lanes import Judge, is_empty
 from lib.calls.lookups import KeptLookups, Lookups
-from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target, text_of
+from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target
 from lib.calls.request_choices import check_scope
 from lib.configs.configuration import Configuration
 from lib.configs.effective import compute_effective
@@ -23,6 +23,7 @@ from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput, NotFound, UserError
 from lib.fast_json import encode
 from lib.providers.chunks import ModelRequest, Wire
+from lib.tokens.message_text import text_of
 
 _SAME_FOR_S = 1.0
 _MOST_KEPT = 1_000

@@ -117,14 +117,3 @@ def prompt_size(plan: Plan) -> PromptSize:
     if not FORMS.isdisjoint(wire.body):
         parameters = {name: value for name, value in parameters.items() if name not in FORMS}
     return measure(wire.body, parameters, system=plan.system)
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a chat message, whose content is a string or a list of typed parts."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else ()
-    return "\n".join(
-        str(part.get("text", "")) for part in parts if isinstance(part, Mapping) and part.get("type") == "text"
-    )

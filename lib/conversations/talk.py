@@ -15,7 +15,7 @@ from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
 from lib.calls.grounding import Grounding, put_into
 from lib.calls.live import CallView
-from lib.calls.request import CallRequest, Origin, text_of
+from lib.calls.request import CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
@@ -29,6 +29,7 @@ from lib.db.engine import Store
 from lib.db.tables import conversations, messages
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.ledger.content_policy import METADATA
+from lib.tokens.message_text import text_of
 from lib.tokens.text_estimate import estimate_tokens
 
 SHOWN = 30

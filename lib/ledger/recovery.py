@@ -16,7 +16,6 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from lib.budgets.holds import Charged
 from lib.budgets.leases import give_back
-from lib.calls.request import text_of
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import open_calls, processes, providers
@@ -28,6 +27,7 @@ from lib.ledger.spool import DeadSpool, dead_spools, host
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.rates import Cost
+from lib.tokens.message_text import text_of
 from lib.tokens.prompt_size import measure
 from lib.tokens.prompt_tokens import estimate_prompt
 from lib.tokens.text_estimate import estimate_tokens

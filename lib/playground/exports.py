@@ -4,9 +4,9 @@ import json
 from enum import StrEnum
 from typing import Any
 
-from lib.calls.request import text_of
 from lib.money import usd_from_nano
 from lib.playground.run import PaneState, Run
+from lib.tokens.message_text import text_of
 
 FORMAT = "llm-manager/playground-run/1"
 _FIGURES = (

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.calls.live import CallView
-from lib.calls.request import text_of
 from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
 from lib.limited import rules
 from lib.limited.child import NotComputed
 from lib.prompts.template import TEMPLATE_TAGS, FilledPrompt
+from lib.tokens.message_text import text_of
 
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 TEXTS = ("txt", "md", "csv", "json", "py", "js", "html", "xml", "yaml", "yml", "log", "sql")

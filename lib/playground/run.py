@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lib.calls.live import CallView
-from lib.calls.request import text_of
+from lib.tokens.message_text import text_of
 
 MOST_PANES = 4
 DRAW = -1  # in `winner`: no answer was better

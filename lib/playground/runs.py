@@ -19,7 +19,7 @@ from lib.activity.custom_metrics import Metrics
 from lib.calls.calls import Calls
 from lib.calls.grounding import Grounding, put_into
 from lib.calls.live import CallView
-from lib.calls.request import CallRequest, Origin, text_of
+from lib.calls.request import CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
@@ -30,6 +30,7 @@ from lib.playground import rows
 from lib.playground.exports import RunFormat, write_file
 from lib.playground.question import PlaygroundQuestion, build_content
 from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, Run, RunLine, Wins
+from lib.tokens.message_text import text_of
 from lib.tokens.text_estimate import estimate_tokens
 
 VOTE = "playground_vote"

@@ -10,8 +10,8 @@ import streamlit as st
 
 from lib import services as service_root
 from lib.access.permissions import Actor, Permission
+from lib.access.session_cookie import token_from
 from lib.errors import PermissionDenied
-from lib.gateway.site.cookies import token_from
 from lib.services import Services
 from lib.ui import blocks
 

@@ -12,7 +12,7 @@ from lib.errors import ErrorKind
 from lib.gateway.http import program_routes, refusals
 from lib.gateway.serve import health
 from lib.gateway.serve.routes import door_routes
-from lib.gateway.site.snippets import Connection, snippets
+from lib.snippets.app_snippets import Connection, snippets
 
 pytestmark = pytest.mark.feature("SET-7")
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "gateway.md").read_text()

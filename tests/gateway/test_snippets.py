@@ -26,9 +26,9 @@ from starlette.applications import Starlette
 from lib import services as root
 from lib.access.permissions import OPERATOR
 from lib.gateway.serve.routes import middleware, routes
-from lib.gateway.site.snippets import Connection, Snippet, snippets
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
+from lib.snippets.app_snippets import Connection, Snippet, snippets
 from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-1")

@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from lib import services as root
+from lib.access.session_cookie import NAME, SECURE_NAME
 from lib.gateway.serve.routes import middleware, routes
-from lib.gateway.site.cookies import NAME, SECURE_NAME
 from lib.gateway.site.login import safe_next
 from lib.services import Services, build
 from lib.settings import Settings

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.access.permissions import Actor
-from lib.calls.past_answers import PastAnswer, load_past_answers
+from lib.activity.past_answers import PastAnswer, load_past_answers
 from lib.errors import InvalidInput
 from lib.services import Services
 

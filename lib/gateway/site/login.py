@@ -16,10 +16,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from lib import services
+from lib.access import session_cookie
 from lib.access.users import User
 from lib.errors import InvalidInput, LLMManagerError
 from lib.gateway.http import refusals
-from lib.gateway.site import cookies, login_forms
+from lib.gateway.site import login_forms
 from lib.gateway.site.session_guard import sockets
 from lib.services import Services
 
@@ -89,7 +90,7 @@ async def logout(request: Request) -> Response:
         await asyncio.to_thread(services.current().sessions.end, token)
         sockets.end([token])
     response = RedirectResponse("/login", 303, headers=_NO_STORE)
-    response.headers.append("set-cookie", cookies.setting("", secure=_is_https(request)))
+    response.headers.append("set-cookie", session_cookie.setting("", secure=_is_https(request)))
     return response
 
 
@@ -107,7 +108,7 @@ async def _signed_in(request: Request, token: str, target: str) -> Response:
     if (old := _token(request)) is not None:
         await asyncio.to_thread(services.current().sessions.end, old)
     response = RedirectResponse(target, 303, headers=_NO_STORE)
-    response.headers.append("set-cookie", cookies.setting(token, secure=_is_https(request)))
+    response.headers.append("set-cookie", session_cookie.setting(token, secure=_is_https(request)))
     return response
 
 
@@ -139,11 +140,11 @@ def _agent(request: Request) -> str:
 
 
 def _token(request: Request) -> str | None:
-    return cookies.token_of(request.headers.get("cookie", ""), secure=_is_https(request))
+    return session_cookie.token_of(request.headers.get("cookie", ""), secure=_is_https(request))
 
 
 def _is_https(request: Request) -> bool:
-    return cookies.is_https(request.scope["scheme"], request.headers.get("x-forwarded-proto", ""))
+    return session_cookie.is_https(request.scope["scheme"], request.headers.get("x-forwarded-proto", ""))
 
 
 async def _in_thread(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

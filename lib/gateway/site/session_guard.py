@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnected
 
+from lib.access.session_cookie import is_https, only_the_session, token_of
 from lib.errors import LLMManagerError
-from lib.gateway.site.cookies import is_https, only_the_session, token_of
 from lib.gateway.site.security_headers import security_headers
 from lib.services import Services
 

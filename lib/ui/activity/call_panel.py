@@ -12,11 +12,12 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.activity.call_rows import ActivityOptions, ActivityRow, CallDetail
-from lib.calls.request import Origin, text_of
+from lib.calls.request import Origin
 from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.money import format_cost
 from lib.services import Services
+from lib.tokens.message_text import text_of
 from lib.ui import blocks, format, session
 from lib.ui.activity import custom_metrics
 

@@ -10,8 +10,8 @@ from lib.access.permissions import Actor
 from lib.calls.request import CallRequest
 from lib.clock import short_id
 from lib.configs.configuration import Configuration
-from lib.gateway.site.snippets import Connection, Snippet, snippets
 from lib.services import Services
+from lib.snippets.app_snippets import Connection, Snippet, snippets
 from lib.ui import blocks, format, session
 from lib.ui.api_keys import key_forms
 from lib.ui.playground import answer_pane

@@ -11,8 +11,8 @@ from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Endpoint, Limits
 from lib.access.permissions import Actor, Role
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
-from lib.gateway.site.snippets import Connection, snippets
 from lib.services import Services
+from lib.snippets.app_snippets import Connection, snippets
 from lib.ui import blocks, session
 from lib.ui.configurations.configuration_form import show_in_form
 

@@ -8,7 +8,6 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.calls.live import CallView
-from lib.calls.request import text_of
 from lib.clock import short_id
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
@@ -16,6 +15,7 @@ from lib.knowledge.quoting import Source, taken_apart
 from lib.money import format_cost, format_sum
 from lib.providers.parameters import Parameter, not_offered, offered
 from lib.services import Services
+from lib.tokens.message_text import text_of
 from lib.ui import blocks, format, session
 from lib.ui.knowledge import citations
 

@@ -10,11 +10,11 @@ from lib.access.permissions import Actor
 from lib.calls.live import CallView
 from lib.clock import short_id
 from lib.errors import LLMManagerError
-from lib.gateway.site.run_snippets import run_snippets
 from lib.playground.exports import RunFormat
 from lib.playground.question import PlaygroundQuestion, schema_errors
 from lib.playground.run import DRAW, PaneState, Run
 from lib.services import Services
+from lib.snippets.run_snippets import run_snippets
 from lib.ui import blocks, format, text_difference
 
 LETTERS = "ABCD"

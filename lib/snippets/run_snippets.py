@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from lib.gateway.site.snippets import Snippet
 from lib.playground.question import PlaygroundQuestion
+from lib.snippets.app_snippets import Snippet
 
 _LONGEST_FILE = 200  # signs of a file's data that are shown; the rest is for the reader to fill in
 
