@@ -112,6 +112,22 @@ def test_the_levels_hold_the_rooms_that_exist() -> None:
     assert {room_of(path) for path in LIB.rglob("*.py")} - {"__init__"} == set(LEVEL_OF)
 
 
+def test_the_map_of_the_architecture_shows_every_room_in_its_order() -> None:
+    table = (PROJECT / "docs" / "architecture.md").read_text().split("## Rooms", 1)[1].split("\n## ", 1)[0]
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    rooms = [room for cell in first_cells for room in re.findall(r"`(\w+)`", cell)]
+    assert sorted(rooms) == sorted(set(LEVEL_OF) - {"__main__"})
+    levels = [LEVEL_OF[room] for room in rooms]
+    assert levels == sorted(levels)
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    text = (PROJECT / "docs" / "architecture.md").read_text()
+    paths = re.findall(r"`((?:lib|pages|tests)/[\w/.]+)`", text)
+    assert len(paths) > 20
+    assert [path for path in paths if not (PROJECT / path).exists()] == []
+
+
 def test_a_module_imports_only_its_own_room_lower_levels_and_named_neighbours() -> None:
     offenders = []
     for path in sorted(LIB.rglob("*.py")):
