@@ -66,36 +66,44 @@ class Anomaly:
 
 
 def unusual_days(
-    ask: "Statistics", actor: Actor, where: StatisticsFilter, first: date, last: date, now: datetime
+    ask: "Statistics", actor: Actor, filters: StatisticsFilter, first: date, last: date, now: datetime
 ) -> tuple[Anomaly, ...]:
     """The unusual days from `first` to `last`, in order, the five that moved most; today only when it is too much."""
-    today = now.astimezone(where.zone).date()
+    today = now.astimezone(filters.zone).date()
     last = min(last, today)
-    history = daily(ask, actor, where, first - timedelta(weeks=WEEKS), last)
-    found = [one for one in marks(history) if first <= one.day and (one.day < today or one.cost_nano > one.usual_nano)]
-    found = sorted(found, key=lambda one: -abs(one.cost_nano - one.usual_nano))[:_MOST]
-    if not found:
+    history = daily(ask, actor, filters, first - timedelta(weeks=WEEKS), last)
+    unusual = [
+        anomaly
+        for anomaly in marks(history)
+        if first <= anomaly.day and (anomaly.day < today or anomaly.cost_nano > anomaly.usual_nano)
+    ]
+    unusual = sorted(unusual, key=lambda anomaly: -abs(anomaly.cost_nano - anomaly.usual_nano))[:_MOST]
+    if not unusual:
         return ()
-    days = {day for one in found for day in (one.day, *_same_days(one.day)) if day >= history.first}
-    costs = {dimension: _costs(ask, actor, where, dimension, days) for dimension in _CAUSES}
-    return tuple(sorted((_explained(one, costs, history.first) for one in found), key=lambda one: one.day))
+    days = {day for anomaly in unusual for day in (anomaly.day, *_same_days(anomaly.day)) if day >= history.first}
+    costs = {dimension: _costs(ask, actor, filters, dimension, days) for dimension in _CAUSES}
+    return tuple(
+        sorted((_explained(anomaly, costs, history.first) for anomaly in unusual), key=lambda anomaly: anomaly.day)
+    )
 
 
 def marks(history: History) -> list[Anomaly]:
     """The unusual days of a history, without reasons."""
-    found = list[Anomaly]()
-    for place, cost in enumerate(history.costs):
-        day = history.first + timedelta(days=place)
-        before = [known for one in _same_days(day) if (known := history.cost_on(one)) is not None]
-        if cost is None or len(before) < _LEAST_WEEKS:
+    anomalies = list[Anomaly]()
+    for number, cost in enumerate(history.costs):
+        day = history.first + timedelta(days=number)
+        earlier_costs = [
+            day_cost for earlier_day in _same_days(day) if (day_cost := history.cost_on(earlier_day)) is not None
+        ]
+        if cost is None or len(earlier_costs) < _LEAST_WEEKS:
             continue
-        usual = median(before)
-        deviation = max(_NORMAL_MAD * median(abs(known - usual) for known in before), usual / 10)
-        month = [known for known in history.costs[max(place - 28, 0) : place] if known is not None]
+        usual = median(earlier_costs)
+        deviation = max(_NORMAL_MAD * median(abs(day_cost - usual) for day_cost in earlier_costs), usual / 10)
+        month = [day_cost for day_cost in history.costs[max(number - 28, 0) : number] if day_cost is not None]
         least = max(_DEVIATIONS * deviation, usual / 2, median(month) / 4 if month else 0)
         if abs(cost - usual) > least:
-            found.append(Anomaly(day, cost, round(usual)))
-    return found
+            anomalies.append(Anomaly(day, cost, round(usual)))
+    return anomalies
 
 
 def _same_days(day: date) -> list[date]:
@@ -103,40 +111,40 @@ def _same_days(day: date) -> list[date]:
     return [day - timedelta(weeks=weeks) for weeks in range(1, WEEKS + 1)]
 
 
-def _explained(one: Anomaly, costs: Mapping[Dimension, _Costs], first: date) -> Anomaly:
+def _explained(anomaly: Anomaly, costs: Mapping[Dimension, _Costs], first: date) -> Anomaly:
     """The day with its movers."""
-    usual_days = [day for day in _same_days(one.day) if day >= first]
-    movers = [_mover(dimension, known, one, usual_days) for dimension, known in costs.items()]
-    kept = [mover for mover in movers if mover is not None]
-    return replace(one, movers=tuple(sorted(kept, key=lambda mover: -abs(mover.moved_nano))))
+    usual_days = [day for day in _same_days(anomaly.day) if day >= first]
+    movers = [_mover(dimension, dimension_costs, anomaly, usual_days) for dimension, dimension_costs in costs.items()]
+    known_movers = [mover for mover in movers if mover is not None]
+    return replace(anomaly, movers=tuple(sorted(known_movers, key=lambda mover: -abs(mover.moved_nano))))
 
 
-def _mover(dimension: Dimension, costs: _Costs, one: Anomaly, usual_days: Sequence[date]) -> Mover | None:
+def _mover(dimension: Dimension, costs: _Costs, anomaly: Anomaly, usual_days: Sequence[date]) -> Mover | None:
     """The value that moved most the day's way; None when that is less than a quarter of the day's move."""
-    rising = one.cost_nano > one.usual_nano
-    found = [
+    rising = anomaly.cost_nano > anomaly.usual_nano
+    movers = [
         Mover(
             dimension,
             value,
-            costs.get((value, one.day), 0),
+            costs.get((value, anomaly.day), 0),
             round(median(costs.get((value, day), 0) for day in usual_days)),
         )
         for value in sorted({value for value, _ in costs})
     ]
-    if not found:
+    if not movers:
         return None
-    most = max(found, key=lambda mover: mover.moved_nano if rising else -mover.moved_nano)
-    whole = one.cost_nano - one.usual_nano
+    most = max(movers, key=lambda mover: mover.moved_nano if rising else -mover.moved_nano)
+    whole = anomaly.cost_nano - anomaly.usual_nano
     return most if (most.moved_nano > 0) == rising and abs(most.moved_nano) * 4 >= abs(whole) else None
 
 
 def _costs(
-    ask: "Statistics", actor: Actor, where: StatisticsFilter, dimension: Dimension, days: Collection[date]
+    ask: "Statistics", actor: Actor, filters: StatisticsFilter, dimension: Dimension, days: Collection[date]
 ) -> _Costs:
     """What each value cost on each of some days, as far as it is known."""
-    start = midnight(min(days), where.zone)
-    end = midnight(max(days) + timedelta(days=1), where.zone)
-    frame = ask.pivot(actor, replace(where, start=start, end=end), [Step.DAY, dimension], [Measure.COST])
-    kept = frame[frame.day.isin([day.isoformat() for day in days])].dropna(subset=[dimension.value, "cost"])
-    rows = zip(kept[dimension.value], kept.day, kept.cost, strict=True)
+    start = midnight(min(days), filters.zone)
+    end = midnight(max(days) + timedelta(days=1), filters.zone)
+    frame = ask.pivot(actor, replace(filters, start=start, end=end), [Step.DAY, dimension], [Measure.COST])
+    known_costs = frame[frame.day.isin([day.isoformat() for day in days])].dropna(subset=[dimension.value, "cost"])
+    rows = zip(known_costs[dimension.value], known_costs.day, known_costs.cost, strict=True)
     return {(name, date.fromisoformat(day)): int(cost) for name, day, cost in rows}

@@ -24,8 +24,8 @@ def rates(book: RateBook, span: Span) -> Any:
     first = span.first.date() - _DAY
     last = span.last.date() + 2 * _DAY
     days = [first + n * _DAY for n in range((last - first).days)]
-    found = [book.on(day) for day in days]
-    scaled = [None if rate is None else (rate * _SCALE).to_integral_value(ROUND_HALF_EVEN) for rate in found]
+    daily_rates = [book.on(day) for day in days]
+    scaled = [None if rate is None else (rate * _SCALE).to_integral_value(ROUND_HALF_EVEN) for rate in daily_rates]
     return pa.table({"rate_day": pa.array(days, pa.date32()), "scaled": pa.array(scaled, pa.decimal128(38, 0))})
 
 

@@ -18,7 +18,7 @@ from lib.db.tables import circuits, open_calls, usage_logs
 
 BOUNDS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 TOKENS = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-_KEPT_S = 10.0
+_MOST_AGE_S = 10.0
 _U = usage_logs.c
 
 
@@ -63,14 +63,14 @@ class Counters:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._kept: tuple[float, Snapshot] | None = None
+        self._snapshot: tuple[float, Snapshot] | None = None
 
     def snapshot(self) -> Snapshot:
         """The figures, at most ten seconds old."""
         with self._lock:
-            if self._kept is None or time.monotonic() - self._kept[0] > _KEPT_S:
-                self._kept = (time.monotonic(), self._read())
-            return self._kept[1]
+            if self._snapshot is None or time.monotonic() - self._snapshot[0] > _MOST_AGE_S:
+                self._snapshot = (time.monotonic(), self._read())
+            return self._snapshot[1]
 
     def _read(self) -> Snapshot:
         now = utc_now()
@@ -105,16 +105,20 @@ class Counters:
 
 
 def _histogram(column: Any, counted: Any) -> list[Any]:
-    known = counted & column.is_not(None)
-    at_most = [func.sum(case((known & (column <= round(bound * 1000)), 1), else_=0)) for bound in BOUNDS_S]
-    return [*at_most, func.sum(case((known, 1), else_=0)), func.coalesce(func.sum(case((known, column), else_=0)), 0)]
+    is_timed = counted & column.is_not(None)
+    at_most = [func.sum(case((is_timed & (column <= round(bound * 1000)), 1), else_=0)) for bound in BOUNDS_S]
+    return [
+        *at_most,
+        func.sum(case((is_timed, 1), else_=0)),
+        func.coalesce(func.sum(case((is_timed, column), else_=0)), 0),
+    ]
 
 
 def _counters(row: Sequence[Any]) -> ModelCounters:
-    provider, model, status, calls, attempts, *rest = row
-    tokens = rest[: len(TOKENS)]
-    rest = rest[len(TOKENS) :]
-    cost, unpriced, *times = rest
+    provider, model, status, calls, attempts, *sums = row
+    tokens = sums[: len(TOKENS)]
+    sums = sums[len(TOKENS) :]
+    cost, unpriced, *times = sums
     wide = len(BOUNDS_S) + 2
     return ModelCounters(
         provider=provider,

@@ -55,53 +55,57 @@ class Copy:
 
 def statement(
     actor: Actor,
-    where: StatisticsFilter,
+    filters: StatisticsFilter,
     axes: Mapping[str, Axis],
     measures: Mapping[str, Measure],
     copy: Copy,
-    found: Collection[str] = (),
+    exact_times: Collection[str] = (),
 ) -> Query:
     """The figures, a column for each axis and each measure, a row for each combination that has an attempt.
 
     Percentiles of a time in `found` stand in a table `found_…`: the axes, and a list `v` in order of the shares.
     """
     keys = list(axes)
-    split = split_rows(axes, where, copy.span)
+    split = split_rows(axes, filters, copy.span)
     parts = sorted(
         {"attempts", *(part for measure in measures.values() for part in measure.parts)}, key=list(PARTS).index
     )
-    base = _from_days(actor, where, axes, parts, copy)
+    base = _from_days(actor, filters, axes, parts, copy)
     if base is None:
-        rows = rows_of(actor, where)
-        base = _by_day(axes, where, parts, [rows], copy.span) or _parts(split, parts, rows, len(keys))
+        rows = rows_of(actor, filters)
+        base = _by_day(axes, filters, parts, [rows], copy.span) or _parts(split, parts, rows, len(keys))
     query = join("WITH p AS (", base, ")")
-    columns = {name: f"CAST({_figure(m, where)} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
+    columns = {name: f"CAST({_figure(m, filters)} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
     joins = ""
     for number, ((column, condition), group) in enumerate(directs(measures).items()):
         shares = shares_of(group)
         value = f"quantile_cont({column}, {shares})" if shares else f"count(DISTINCT {column})"
-        several = _several(actor, where, axes, copy) if condition == UNPRICED_SEVERAL else None
-        seen = join(rows_of(actor, where), f" AND {condition}")
+        several = _several(actor, filters, axes, copy) if condition == UNPRICED_SEVERAL else None
+        matching_rows = join(rows_of(actor, filters), f" AND {condition}")
         rows = grouped(
-            names(axes) if several else split, [f"{value} AS v"], several or seen, len(keys), "" if several else "calls"
+            names(axes) if several else split,
+            [f"{value} AS v"],
+            several or matching_rows,
+            len(keys),
+            "" if several else "calls",
         )
-        query = join(query, f", d{number} AS (", f"FROM found_{column}" if column in found else rows, ")")
+        query = join(query, f", d{number} AS (", f"FROM found_{column}" if column in exact_times else rows, ")")
         matches = " AND ".join(f'p."{key}" IS NOT DISTINCT FROM d{number}."{key}"' for key in keys)
         joins += f" LEFT JOIN d{number} ON {matches or 'true'}"
         for name, direct in group.items():
             counted = f"CAST({measures[name].sql} + coalesce(d{number}.v, 0) AS BIGINT)"
             columns[name] = counted if direct.share is None else f"d{number}.v[{shares.index(direct.share) + 1}]"
-    shown = [f'p."{key}"' for key in keys] + [f'{columns[name]} AS "{name}"' for name in measures]
-    return join(query, f" SELECT {', '.join(shown)} FROM p{joins}")
+    selected = [f'p."{key}"' for key in keys] + [f'{columns[name]} AS "{name}"' for name in measures]
+    return join(query, f" SELECT {', '.join(selected)} FROM p{joins}")
 
 
 def directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, Direct]]:
     """Measures that see the rows, those of one column and condition together."""
-    found: dict[tuple[str, str], dict[str, Direct]] = {}
+    aggregates: dict[tuple[str, str], dict[str, Direct]] = {}
     for name, measure in measures.items():
         if direct := measure.direct:
-            found.setdefault((direct.column, direct.condition), {})[name] = direct
-    return found
+            aggregates.setdefault((direct.column, direct.condition), {})[name] = direct
+    return aggregates
 
 
 def shares_of(group: Mapping[str, Direct]) -> list[float]:
@@ -114,16 +118,16 @@ def _kind(measure: Measure) -> str:
 
 
 def _from_days(
-    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], parts: list[str], copy: Copy
+    actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], parts: list[str], copy: Copy
 ) -> Query | None:
     """The parts from the roll-up, with the newer rows and the edges of the range; None where it can't answer."""
-    if (found := days_and_rows(actor, where, axes, rollup.COVERED, copy)) is None:
+    if (days_and_edges := days_and_rows(actor, filters, axes, rollup.COVERED, copy)) is None:
         return None
-    days, edges = found
-    if (by_day := _by_day(axes, where, parts, edges, copy.span, days)) is not None:
+    days, edges = days_and_edges
+    if (by_day := _by_day(axes, filters, parts, edges, copy.span, days)) is not None:
         return by_day
     keys = len(axes)
-    split = split_rows(axes, where, copy.span)
+    split = split_rows(axes, filters, copy.span)
     pieces = [grouped(split_days(axes), _sums(parts), days, keys, "daily")]
     pieces += [_parts(split, parts, rows, keys) for rows in edges]
     return grouped(names(axes), _sums(parts), Query(""), keys, union(pieces))
@@ -131,24 +135,24 @@ def _from_days(
 
 def _by_day(
     axes: Mapping[str, Axis],
-    where: StatisticsFilter,
+    filters: StatisticsFilter,
     parts: list[str],
     rows: list[Query],
     span: Span,
     days: Query | None = None,
 ) -> Query | None:
     """The parts with each local day's money in another currency; None where none is asked for."""
-    if where.money is None or set(parts).isdisjoint((*MONEY, *PRICED)):
+    if filters.money is None or set(parts).isdisjoint((*MONEY, *PRICED)):
         return None
     comma = ", " if axes else ""
     keys = len(axes) + 1
-    local = f"CAST({span.local_sql(where.zone, where.start, where.end)} AS DATE) AS _day"
-    pieces = [_parts(join(split_rows(axes, where, span), comma, local), parts, one, keys) for one in rows]
+    local = f"CAST({span.local_sql(filters.zone, filters.start, filters.end)} AS DATE) AS _day"
+    pieces = [_parts(join(split_rows(axes, filters, span), comma, local), parts, row_query, keys) for row_query in rows]
     if days is not None:
         pieces.append(grouped(join(split_days(axes), comma, "day AS _day"), _sums(parts), days, keys, "daily"))
-    shown = ", ".join(conversion.converted(part) for part in parts)
+    converted_parts = ", ".join(conversion.converted(part) for part in parts)
     joined = f" LEFT JOIN {conversion.TABLE} ON {conversion.TABLE}.rate_day = _day)"
-    table = join("(SELECT ", names(axes), comma, shown, " FROM ", union(pieces), joined)
+    table = join("(SELECT ", names(axes), comma, converted_parts, " FROM ", union(pieces), joined)
     return grouped(names(axes), _sums(parts), Query(""), len(axes), table)
 
 
@@ -156,41 +160,41 @@ def _sums(parts: list[str]) -> list[str]:
     return [f"coalesce(sum({p}), 0) AS {p}" if p in COUNTED else f"sum({p}) AS {p}" for p in parts]
 
 
-def _several(actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy) -> Query | None:
+def _several(actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy) -> Query | None:
     """The unpriced rows of calls that have several, from the roll-up and the rows it leaves."""
-    if (found := days_and_rows(actor, where, axes, rollup.COVERED, copy)) is None:
+    if (days_and_edges := days_and_rows(actor, filters, axes, rollup.COVERED, copy)) is None:
         return None
-    days, edges = found
+    days, edges = days_and_edges
     comma = ", " if axes else ""
     pieces = [join("SELECT ", split_days(axes), comma, "call_id FROM several", days)]
-    split = split_rows(axes, where, copy.span)
+    split = split_rows(axes, filters, copy.span)
     pieces += [join("SELECT ", split, comma, "call_id FROM calls", rows, f" AND {UNPRICED_SEVERAL}") for rows in edges]
     return union(pieces)
 
 
 def days_and_rows(
     actor: Actor,
-    where: StatisticsFilter,
+    filters: StatisticsFilter,
     axes: Mapping[str, Axis],
     dimensions: Collection[Dimension],
     copy: Copy,
 ) -> tuple[Query, list[Query]] | None:
     """Which whole days a roll-up of dimensions tells, and which rows it leaves to be added; None: all."""
-    first, last = rollup.whole_days(where)
+    first, last = rollup.whole_days(filters)
     covered = copy.covered
-    if covered is None or not actor.sees_all_calls or not rollup.answers(where, axes.values(), dimensions):
+    if covered is None or not actor.sees_all_calls or not rollup.answers(filters, axes.values(), dimensions):
         return None
     if first and last and first >= last:
         return None
-    days = join(rows_of(actor, replace(where, start=None, end=None)), Query(" AND zone = ?", [covered.zone.key]))
+    days = join(rows_of(actor, replace(filters, start=None, end=None)), Query(" AND zone = ?", [covered.zone.key]))
     for sign, day in ((">=", first), ("<", last)):
         days = join(days, Query(f" AND day {sign} ?", [day])) if day else days
-    rows = [join(rows_of(actor, where), Query(" AND change_seq > ?", [covered.change_seq]))]
+    rows = [join(rows_of(actor, filters), Query(" AND change_seq > ?", [covered.change_seq]))]
     older = Query(" AND change_seq <= ?", [covered.change_seq])
-    if first and where.start != (border := midnight(first, covered.zone)):
-        rows.append(join(rows_of(actor, replace(where, end=border)), older))
-    if last and where.end != (border := midnight(last, covered.zone)):
-        rows.append(join(rows_of(actor, replace(where, start=border)), older))
+    if first and filters.start != (border := midnight(first, covered.zone)):
+        rows.append(join(rows_of(actor, replace(filters, end=border)), older))
+    if last and filters.end != (border := midnight(last, covered.zone)):
+        rows.append(join(rows_of(actor, replace(filters, start=border)), older))
     return days, rows
 
 
@@ -219,8 +223,8 @@ def _parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
     return grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
 
 
-def _figure(measure: Measure, where: StatisticsFilter) -> str:
-    is_converted = where.money is not None and measure.unit is Unit.NANO_USD
+def _figure(measure: Measure, filters: StatisticsFilter) -> str:
+    is_converted = filters.money is not None and measure.unit is Unit.NANO_USD
     return conversion.rounded(measure.sql) if is_converted else measure.sql
 
 
@@ -233,38 +237,38 @@ def _group_by(keys: int) -> str:
     return f" GROUP BY {', '.join(str(n + 1) for n in range(keys))}" if keys else ""
 
 
-def rows_of(actor: Actor, where: StatisticsFilter) -> Query:
+def rows_of(actor: Actor, filters: StatisticsFilter) -> Query:
     """The condition of the rows that an actor may see and a filter names."""
-    condition, values = where.condition(actor)
+    condition, values = filters.condition(actor)
     return Query(f" WHERE {condition}", values)
 
 
-def split_rows(axes: Mapping[str, Axis], where: StatisticsFilter, span: Span) -> Query:
+def split_rows(axes: Mapping[str, Axis], filters: StatisticsFilter, span: Span) -> Query:
     """The columns of axes over rows."""
     query = Query("")
     for name, axis in axes.items():
-        query = join(query, ", " if query.sql else "", _axis(axis, where, span), f' AS "{name}"')
+        query = join(query, ", " if query.sql else "", _axis(axis, filters, span), f' AS "{name}"')
     return query
 
 
-def _axis(axis: Axis, where: StatisticsFilter, span: Span) -> Query:
+def _axis(axis: Axis, filters: StatisticsFilter, span: Span) -> Query:
     match axis:
         case Dimension():
             return Query(axis.column)
         case Tag():
             return Query("json_extract_string(tags, ?)", [tag_path(axis.name)])
         case Step.HOUR:
-            phase = hour_phase(where.zone, where.start or span.first)
+            phase = hour_phase(filters.zone, filters.start or span.first)
             if not phase:
                 return Query("date_trunc('hour', started_at)")
             return Query(f"date_trunc('hour', started_at + to_seconds({phase})) - to_seconds({phase})")
         case Step.DAY:  # a third of what date_trunc takes
-            return Query(f"CAST(CAST({span.local_sql(where.zone, where.start, where.end)} AS DATE) AS TIMESTAMP)")
+            return Query(f"CAST(CAST({span.local_sql(filters.zone, filters.start, filters.end)} AS DATE) AS TIMESTAMP)")
         case Step():
-            return Query(f"date_trunc('{axis.value}', {span.local_sql(where.zone, where.start, where.end)})")
+            return Query(f"date_trunc('{axis.value}', {span.local_sql(filters.zone, filters.start, filters.end)})")
         case Cycle.HOUR_OF_DAY:
-            return Query(f"hour({span.local_sql(where.zone, where.start, where.end)})")
+            return Query(f"hour({span.local_sql(filters.zone, filters.start, filters.end)})")
         case Cycle.WEEKDAY:
-            return Query(f"isodow({span.local_sql(where.zone, where.start, where.end)})")
+            return Query(f"isodow({span.local_sql(filters.zone, filters.start, filters.end)})")
         case _:
             assert_never(axis)

@@ -29,24 +29,24 @@ _FOLDS = {
 }
 
 
-def numbers(store: Store, where: StatisticsFilter, key: str) -> pd.DataFrame:
+def numbers(store: Store, filters: StatisticsFilter, key: str) -> pd.DataFrame:
     """What was recorded under a key about calls that may be in the range: noted_call_id, number."""
     m = custom_metrics.c
     query = select(m.call_id, m.number).where(m.key == key, m.number.is_not(None))
-    if where.start is not None:
-        query = query.where(m.started_at >= where.start - _LONGEST_CALL)
-    if where.end is not None:
-        query = query.where(m.started_at < where.end)
+    if filters.start is not None:
+        query = query.where(m.started_at >= filters.start - _LONGEST_CALL)
+    if filters.end is not None:
+        query = query.where(m.started_at < filters.end)
     with store.read() as connection:
         rows = connection.execute(query).all()
     return pd.DataFrame(rows, columns=["noted_call_id", "number"]).astype({"number": "float64"})
 
 
 def statement(
-    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], measure: MetricMeasure, span: Span
+    actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], measure: MetricMeasure, span: Span
 ) -> Query:
     """A column for each axis and one for the measure; a row for each combination that has a number."""
-    rows = join(rows_of(actor, where), " AND is_final")
+    rows = join(rows_of(actor, filters), " AND is_final")
     source = f"calls JOIN {TABLE} ON call_id = noted_call_id"
     value = f"{_FOLDS[measure.fold]} AS value"
-    return grouped(split_rows(axes, where, span), [value], rows, len(axes), source)
+    return grouped(split_rows(axes, filters, span), [value], rows, len(axes), source)

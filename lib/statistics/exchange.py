@@ -53,8 +53,8 @@ class RateBook:
 
     def on(self, day: date) -> Decimal | None:
         """The newest rate of a day or before."""
-        place = bisect_right(self.days, day)
-        return self.rates[place - 1] if place else None
+        count = bisect_right(self.days, day)
+        return self.rates[count - 1] if count else None
 
 
 class ExchangeRates:
@@ -81,14 +81,14 @@ class ExchangeRates:
     def book(self, actor: Actor, currency: str | None = None) -> RateBook | None:
         """The rates of a currency, else of the report currency; None for the dollar. InvalidInput when it has none."""
         actor.require(Permission.VIEW_STATS)
-        asked = currency is not None
+        is_named = currency is not None
         currency = currency or self.currency(actor)
         query = select(_C.day, _C.per_usd).where(_C.currency == currency).order_by(_C.day)
         if currency == USD:
             return None
         with self._store.read() as connection:
             rows = connection.execute(query).all()
-        if not rows and not asked:
+        if not rows and not is_named:
             return None  # the last of its rates was removed
         if not rows:
             raise InvalidInput(f"There is no rate for {currency}.", "", "Add one first, or import a list.", "currency")
@@ -154,14 +154,14 @@ def read(document: str) -> list[Rate]:
     rows = [{(name or "").strip(): cell for name, cell in row.items() if isinstance(cell, str)} for row in lines]
     if {"day", "currency", "per_usd"} <= set(columns):
         notation = notation_of((row.get("per_usd") for row in rows), separator=separator)
-        found = [
+        rates = [
             _checked(row.get("day"), row.get("currency"), row.get("per_usd"), f"Line {number}", notation)
             for number, row in enumerate(rows, start=2)
         ]
     elif columns[:1] == ["Date"] and USD in columns:
         cells = (row.get(name) for row in rows for name in columns[1:])
         notation = notation_of(cells, separator=separator)
-        found = [
+        rates = [
             rate
             for number, row in enumerate(rows, start=2)
             for rate in _of_euro(row, columns[1:], f"Line {number}", notation)
@@ -172,44 +172,44 @@ def read(document: str) -> list[Rate]:
         raise InvalidInput(
             "These are no exchange rates.", "The head line names none of the columns.", "Use day, currency, per_usd."
         )
-    if not found:
+    if not rates:
         raise InvalidInput("The list is empty.", "It has a head line and no rate.", "")
-    return list({(rate.currency, rate.day): rate for rate in found}.values())
+    return list({(rate.currency, rate.day): rate for rate in rates}.values())
 
 
-def _of_euro(row: Mapping[str, str], columns: list[str], place: str, notation: Notation) -> list[Rate]:
+def _of_euro(row: Mapping[str, str], columns: list[str], label: str, notation: Notation) -> list[Rate]:
     """A day of the European Central Bank's list; days without a rate of the dollar say nothing about dollars."""
-    given = {name: (row.get(name) or "").strip() for name in columns}
-    known = {name: text for name, text in given.items() if text not in ("", "N/A")}
-    if USD not in known:
+    cells = {name: (row.get(name) or "").strip() for name in columns}
+    day_rates = {name: text for name, text in cells.items() if text not in ("", "N/A")}
+    if USD not in day_rates:
         return []
     day = (row.get("Date") or "").strip()
-    dollar = _checked(day, "EUR", known[USD], place, notation)
+    dollar = _checked(day, "EUR", day_rates[USD], label, notation)
     with localcontext() as context:
         context.prec = _DIGITS
         rates = [Rate(dollar.day, "EUR", 1 / dollar.per_usd)]
-        for name, text in known.items():
+        for name, text in day_rates.items():
             if name != USD:
                 rates.append(
-                    Rate(dollar.day, name, _checked(day, name, text, place, notation).per_usd / dollar.per_usd)
+                    Rate(dollar.day, name, _checked(day, name, text, label, notation).per_usd / dollar.per_usd)
                 )
     return rates
 
 
 def _checked(
-    day: str | None, currency: str | None, per_usd: str | None, place: str, notation: Notation = Notation.POINT
+    day: str | None, currency: str | None, per_usd: str | None, label: str, notation: Notation = Notation.POINT
 ) -> Rate:
     name = (currency or "").strip().upper()
     if not re.fullmatch("[A-Z]{3}", name) or name == USD:
-        raise InvalidInput(f"{place} names no currency.", f"{currency!r} is not one.", "Use three letters, as EUR.")
+        raise InvalidInput(f"{label} names no currency.", f"{currency!r} is not one.", "Use three letters, as EUR.")
     try:
         rate = number(per_usd or "none given", notation)
         begins = moment((day or "none given").strip(), UTC)
         if rate is None or begins is None:
             raise ValueError
     except ValueError as error:
-        raise InvalidInput(f"{place} can't be read.", f"{day!r}, {per_usd!r}", "Use 2026-10-01 and 0.92.") from error
+        raise InvalidInput(f"{label} can't be read.", f"{day!r}, {per_usd!r}", "Use 2026-10-01 and 0.92.") from error
     rate = Decimal(rate)
     if not Decimal("1e-9") <= rate <= Decimal("1e9") or len(format(rate, "f")) > 40:
-        raise InvalidInput(f"{place} has no usable rate.", f"{per_usd} is out of range.", "A rate is more than 0.")
+        raise InvalidInput(f"{label} has no usable rate.", f"{per_usd} is out of range.", "A rate is more than 0.")
     return Rate(begins.date(), name, rate)

@@ -63,7 +63,7 @@ class Cross:
 def cross(
     ask: Statistics,
     actor: Actor,
-    where: StatisticsFilter,
+    filters: StatisticsFilter,
     by: Axis,
     across: Axis | None,
     measure: Measure | MetricMeasure,
@@ -71,10 +71,10 @@ def cross(
     """Ask for it; rows by their totals, the largest first, moments and cycles in their order."""
     splits: list[list[Axis]] = [[by], [], *([[across], [by, across]] if across else [])]
     if isinstance(measure, MetricMeasure):
-        frames = ask.noted(actor, where, splits, measure)
+        frames = ask.noted(actor, filters, splits, measure)
     else:
-        asked = [measure, *([Measure.UNPRICED] if measure is Measure.COST else [])]
-        frames = [ask.pivot(actor, where, split, asked) for split in splits]
+        measures = [measure, *([Measure.UNPRICED] if measure is Measure.COST else [])]
+        frames = [ask.pivot(actor, filters, split, measures) for split in splits]
     of_rows = _totals(frames[0], by, measure)
     whole = frames[1]
     total = _plain(whole[measure.value].iloc[0]) if len(whole) else None
@@ -92,36 +92,38 @@ def cross(
     rows = _ordered(of_rows, by)
     columns = _ordered(of_columns, across)
     cut = (max(0, len(rows) - MOST_ROWS), max(0, len(columns) - MOST_COLUMNS))
-    kept = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
-    found = Cross(by, across, measure, cells, rows[:MOST_ROWS], kept, of_rows, of_columns, total, cut, where.currency)
+    visible_columns = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
+    answer = Cross(
+        by, across, measure, cells, rows[:MOST_ROWS], visible_columns, of_rows, of_columns, total, cut, filters.currency
+    )
     if measure is not Measure.COST:
-        return found
+        return answer
     in_all = int(whole[_UNPRICED].iloc[0]) if len(whole) else 0
-    return replace(found, row_unpriced=_totals(frames[0], by, Measure.UNPRICED), unpriced=in_all)
+    return replace(answer, row_unpriced=_totals(frames[0], by, Measure.UNPRICED), unpriced=in_all)
 
 
-def table(found: Cross, named: Callable[[Axis, Any], str], *, totals: bool = True) -> pd.DataFrame:
+def table(answer: Cross, name_of: Callable[[Axis, Any], str], *, totals: bool = True) -> pd.DataFrame:
     """A row a value: its name, each column's figure, the total; the last row holds the columns' totals.
 
     Money is exact (Decimal, the columns' names end in `USD` or another currency); other figures are numbers. Costs that
     are not whole have the number of calls that are left out, wholly or in part, in a last column.
     """
-    values = {(row, column): value for row, column, value in found.cells[["row", "column", "value"]].to_numpy()}
-    unit = found.measure.unit
-    suffix = f" {found.currency}" if unit is Unit.NANO_USD else ""
-    given = [named(found.across, column) + suffix for column in found.columns] if found.across else []
-    name, total, unpriced, *heads = tell_apart([title_of(found.by), TOTAL + suffix, UNPRICED, *given])
-    is_least = bool(found.unpriced)
+    values = {(row, column): value for row, column, value in answer.cells[["row", "column", "value"]].to_numpy()}
+    unit = answer.measure.unit
+    suffix = f" {answer.currency}" if unit is Unit.NANO_USD else ""
+    column_heads = [name_of(answer.across, column) + suffix for column in answer.columns] if answer.across else []
+    name, total, unpriced, *heads = tell_apart([title_of(answer.by), TOTAL + suffix, UNPRICED, *column_heads])
+    is_least = bool(answer.unpriced)
     has_total = totals or not heads
     records: list[list[Any]] = []
-    for row in found.rows:
-        cells = [exact(values.get((row, column)), unit) for column in found.columns]
-        ending = [exact(found.row_totals.get(row), unit)] if has_total else []
-        left_out = [int(found.row_unpriced.get(row) or 0)] if is_least else []
-        records.append([named(found.by, row), *cells, *ending, *left_out])
+    for row in answer.rows:
+        cells = [exact(values.get((row, column)), unit) for column in answer.columns]
+        ending = [exact(answer.row_totals.get(row), unit)] if has_total else []
+        left_out = [int(answer.row_unpriced.get(row) or 0)] if is_least else []
+        records.append([name_of(answer.by, row), *cells, *ending, *left_out])
     if totals:
-        sums = [exact(found.column_totals.get(column), unit) for column in found.columns]
-        records.append([TOTAL, *sums, exact(found.total, unit), *([found.unpriced] if is_least else [])])
+        sums = [exact(answer.column_totals.get(column), unit) for column in answer.columns]
+        records.append([TOTAL, *sums, exact(answer.total, unit), *([answer.unpriced] if is_least else [])])
     columns = [name, *heads, *([total] if has_total else []), *([unpriced] if is_least else [])]
     frame = pd.DataFrame(records, columns=columns, dtype=object)  # else None would make floats of whole numbers
     return typed(frame, {name: "text"} | dict.fromkeys(columns[1:], unit) | {unpriced: Unit.COUNT})
@@ -149,10 +151,12 @@ def draw(
     if len(order) > _SERIES and shape in (Shape.AREA, Shape.BARS):
         frame = frame[frame.row_name.isin(order[:_SERIES])]
         order = order[:_SERIES]
-    shown = pd.Series([drawn(value, unit) for value in frame.value], index=frame.index, dtype="float64")
+    heights = pd.Series([drawn(value, unit) for value in frame.value], index=frame.index, dtype="float64")
     left_out = frame["unpriced"] if "unpriced" in frame else [0] * len(frame)
-    labels = [label(value, unit, currency, int(left or 0)) for value, left in zip(frame.value, left_out, strict=True)]
-    data = frame.assign(shown=shown, label=labels)
+    labels = [
+        label(value, unit, currency, int(unpriced or 0)) for value, unpriced in zip(frame.value, left_out, strict=True)
+    ]
+    data = frame.assign(shown=heights, label=labels)
     tip = [
         alt.Tooltip("row_name:N", title=by),
         alt.Tooltip("column_name:N", title=across),

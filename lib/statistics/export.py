@@ -57,8 +57,8 @@ def to_json(frame: pd.DataFrame) -> bytes:
 def to_parquet(frame: pd.DataFrame) -> bytes:
     """Parquet; money as decimal(38, 9), also where none is known."""
     kinds = frame.attrs.get(_KINDS, {})
-    named = _with_own_names(frame)
-    columns = {name: _arrow(named[name], kinds.get(name)) for name in named.columns}
+    distinct = _with_own_names(frame)
+    columns = {name: _arrow(distinct[name], kinds.get(name)) for name in distinct.columns}
     out = io.BytesIO()
     pq.write_table(pa.table(columns), out)
     return out.getvalue()
@@ -88,9 +88,9 @@ def _json(value: Any) -> Any:
 
 
 def _with_own_names(frame: pd.DataFrame) -> pd.DataFrame:
-    named = frame.copy()
-    named.columns = pd.Index(tell_apart(frame.columns))
-    return named
+    distinct = frame.copy()
+    distinct.columns = pd.Index(tell_apart(frame.columns))
+    return distinct
 
 
 def _arrow(column: pd.Series, kind: Any = None) -> Any:
@@ -99,5 +99,5 @@ def _arrow(column: pd.Series, kind: Any = None) -> Any:
     if kind is not None:
         type_ = _TYPES.get(kind, pa.float64())
         return pa.array([None if pd.isna(value) else value for value in column], type_)
-    found = pa.Array.from_pandas(column)
-    return found.cast(pa.string()) if found.type == pa.null() else found
+    array = pa.Array.from_pandas(column)
+    return array.cast(pa.string()) if array.type == pa.null() else array

@@ -69,9 +69,9 @@ class StatisticsFilter:
                 parts.append(f"started_at {sign} ?")
                 values.append(moment.astimezone(UTC).replace(tzinfo=None))
         for name, dimension in SETS.items():
-            if chosen := getattr(self, name):
-                parts.append(f"{dimension.column} IN ({', '.join('?' * len(chosen))})")
-                values.extend(chosen)
+            if allowed := getattr(self, name):
+                parts.append(f"{dimension.column} IN ({', '.join('?' * len(allowed))})")
+                values.extend(allowed)
         for name, value in self.tags:
             parts.append("json_extract_string(tags, ?) = ?")
             values += [tag_path(name), value]

@@ -29,20 +29,20 @@ _KINDS = {
 }
 
 
-def frame(ask: Statistics, actor: Actor, where: StatisticsFilter) -> pd.DataFrame:
+def frame(ask: Statistics, actor: Actor, filters: StatisticsFilter) -> pd.DataFrame:
     """The rows with a known cost, by day."""
-    found = ask.pivot(actor, where, _AXES, _MEASURES)
-    found = found[found[Measure.COST.value].notna()]
-    rows = [_row(where.zone, *values) for values in found.itertuples(index=False)]
-    columns = list(_row(where.zone, "2026-01-01", "", "", "", 0, None, 0, 0))
+    figures = ask.pivot(actor, filters, _AXES, _MEASURES)
+    figures = figures[figures[Measure.COST.value].notna()]
+    rows = [_row(filters.zone, *values) for values in figures.itertuples(index=False)]
+    columns = list(_row(filters.zone, "2026-01-01", "", "", "", 0, None, 0, 0))
     kinds = {name: _KINDS.get(name, "text") for name in columns}
     return typed(pd.DataFrame(rows, columns=columns, dtype=object), kinds)
 
 
-def unpriced_calls(ask: Statistics, actor: Actor, where: StatisticsFilter) -> int:
+def unpriced_calls(ask: Statistics, actor: Actor, filters: StatisticsFilter) -> int:
     """Attempts of the range whose cost nobody knows, so that no cost of the file has them."""
-    found = ask.pivot(actor, where, [], [Measure.UNPRICED])
-    return int(exact(found[Measure.UNPRICED.value].iloc[0], Unit.COUNT) or 0) if len(found) else 0
+    figures = ask.pivot(actor, filters, [], [Measure.UNPRICED])
+    return int(exact(figures[Measure.UNPRICED.value].iloc[0], Unit.COUNT) or 0) if len(figures) else 0
 
 
 def _row(

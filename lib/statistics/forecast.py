@@ -82,25 +82,25 @@ class Outlook:
     backtest: Backtest | None
 
 
-def month_end(ask: "Statistics", actor: Actor, where: StatisticsFilter, now: datetime) -> Outlook:
+def month_end(ask: "Statistics", actor: Actor, filters: StatisticsFilter, now: datetime) -> Outlook:
     """The outlook of the month that is running in the filter's zone, of what the filter's sets leave."""
-    today = now.astimezone(where.zone).date()
-    history = daily(ask, actor, where, today - timedelta(days=_HISTORY_DAYS), today)
+    today = now.astimezone(filters.zone).date()
+    history = daily(ask, actor, filters, today - timedelta(days=_HISTORY_DAYS), today)
     return outlook(history, today)
 
 
-def as_record(found: Outlook) -> dict[str, Any]:
+def as_record(month_outlook: Outlook) -> dict[str, Any]:
     """An outlook as one row of a file: exact dollars, None where nothing is known."""
-    told = found.forecast
-    test = found.backtest
+    forecast = month_outlook.forecast
+    test = month_outlook.backtest
     return {
-        "month": f"{found.month:%Y-%m}",
-        "spent_usd": usd_from_nano(found.spent_nano),
-        "forecast_usd": usd_from_nano(told.cost_nano) if told else None,
-        "low_usd": usd_from_nano(told.low_nano) if told else None,
-        "high_usd": usd_from_nano(told.high_nano) if told else None,
+        "month": f"{month_outlook.month:%Y-%m}",
+        "spent_usd": usd_from_nano(month_outlook.spent_nano),
+        "forecast_usd": usd_from_nano(forecast.cost_nano) if forecast else None,
+        "low_usd": usd_from_nano(forecast.low_nano) if forecast else None,
+        "high_usd": usd_from_nano(forecast.high_nano) if forecast else None,
         "interval": COVERAGE,
-        "history_days": found.history_days,
+        "history_days": month_outlook.history_days,
         "tested_months": test.months if test else None,
         "tested_forecasts": test.forecasts if test else None,
         "mean_error": round(test.mape, 6) if test else None,
@@ -111,25 +111,25 @@ def as_record(found: Outlook) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def outlook(history: History, today: date) -> Outlook:
     """The outlook on `today`, whose cost so far may be the last of the history."""
-    known = history.until(today)
+    past = history.until(today)
     month = today.replace(day=1)
     last = _month_end(today)
     spent = sum(history.cost_on(month + timedelta(days=n)) or 0 for n in range(today.day))
-    if len(known.costs) < LEAST_DAYS:
-        return Outlook(month, last, spent, len(known.costs), None, None)
-    model = _Model(known)
+    if len(past.costs) < LEAST_DAYS:
+        return Outlook(month, last, spent, len(past.costs), None, None)
+    model = _Model(past)
     ahead = (last - today).days + 1
     so_far = history.cost_on(today) or 0
-    made = model.forecast(len(known.costs), ahead)
+    prediction = model.forecast(len(past.costs), ahead)
     days = tuple(
         DayAhead(today + timedelta(days=n), max(cost, so_far if n == 0 else 0), low, max(high, so_far if n == 0 else 0))
-        for n, (cost, low, high) in enumerate(made.days)
+        for n, (cost, low, high) in enumerate(prediction.days)
     )
-    before = spent - so_far
-    cost = before + max(sum(day.cost_nano for day in days), so_far)
-    low = before + max(made.low, so_far)
-    high = max(before + made.high, cost)
-    return Outlook(month, last, spent, len(known.costs), Forecast(cost, min(low, cost), high, days), model.backtest())
+    spent_earlier = spent - so_far
+    cost = spent_earlier + max(sum(day.cost_nano for day in days), so_far)
+    low = spent_earlier + max(prediction.low, so_far)
+    high = max(spent_earlier + prediction.high, cost)
+    return Outlook(month, last, spent, len(past.costs), Forecast(cost, min(low, cost), high, days), model.backtest())
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,15 @@ class _Model:
         self._first = history.first
         self._costs = np.array([np.nan if cost is None else float(cost) for cost in history.costs])
         count = len(self._costs)
-        self._made = np.full((count + 1, _AHEAD), np.nan)
-        for known in range(_LEAST_TRAINED, count + 1):
-            self._made[known] = course(self._costs[:known], self._first.weekday(), _AHEAD)
+        self._predictions = np.full((count + 1, _AHEAD), np.nan)
+        for days in range(_LEAST_TRAINED, count + 1):
+            self._predictions[days] = course(self._costs[:days], self._first.weekday(), _AHEAD)
 
-    def forecast(self, known: int, ahead: int) -> _Made:
+    def forecast(self, past_days: int, ahead: int) -> _Made:
         """The next `ahead` days as seen after the first `known` days."""
-        each = self._made[known, :ahead]
+        each = self._predictions[past_days, :ahead]
         whole = float(each.sum())
-        wide, daily_wide = self._errors(known, ahead)
+        wide, daily_wide = self._errors(past_days, ahead)
         days = [(round(cost), round(max(cost * (1 - daily_wide), 0)), round(cost * (1 + daily_wide))) for cost in each]
         return _Made(round(whole), round(max(whole * (1 - wide), 0)), round(whole * (1 + wide)), days)
 
@@ -176,26 +176,28 @@ class _Model:
             if came <= 0:
                 continue
             months += 1
-            for known in (begin + days for days in _AFTER if begin + days >= LEAST_DAYS):
-                spent = float(np.nansum(self._costs[begin:known]))
-                made = self.forecast(known, stop - known)
-                errors.append(abs(spent + made.cost - came) / came)
-                within += spent + made.low - 1 <= came <= spent + made.high + 1  # what rounding may have taken
+            for past_days in (begin + days for days in _AFTER if begin + days >= LEAST_DAYS):
+                spent = float(np.nansum(self._costs[begin:past_days]))
+                prediction = self.forecast(past_days, stop - past_days)
+                errors.append(abs(spent + prediction.cost - came) / came)
+                within += (
+                    spent + prediction.low - 1 <= came <= spent + prediction.high + 1
+                )  # what rounding may have taken
         return Backtest(months, len(errors), sum(errors) / len(errors), within) if errors else None
 
-    def _errors(self, known: int, ahead: int) -> tuple[float, float]:
+    def _errors(self, past_days: int, ahead: int) -> tuple[float, float]:
         """By how much four of five earlier forecasts missed, as a part of the forecast: of the sum, and of a day."""
-        ahead = min(ahead, known - _LEAST_TRAINED - _LEAST_ERRORS)
+        ahead = min(ahead, past_days - _LEAST_TRAINED - _LEAST_ERRORS)
         sums = list[float]()
         days = list[float]()
-        for past in range(max(_LEAST_TRAINED, known - ahead - _MOST_ERRORS + 1), known - ahead + 1):
-            made = self._made[past, :ahead]
+        for past in range(max(_LEAST_TRAINED, past_days - ahead - _MOST_ERRORS + 1), past_days - ahead + 1):
+            predicted = self._predictions[past, :ahead]
             came = self._costs[past : past + ahead]
-            seen = ~np.isnan(came)
-            if not seen.any():
+            is_known = ~np.isnan(came)
+            if not is_known.any():
                 continue
-            sums.append(_miss(float(made[seen].sum()), float(came[seen].sum())))
-            days += [_miss(float(a), float(b)) for a, b in zip(made[seen], came[seen], strict=True)]
+            sums.append(_miss(float(predicted[is_known].sum()), float(came[is_known].sum())))
+            days += [_miss(float(a), float(b)) for a, b in zip(predicted[is_known], came[is_known], strict=True)]
         return conformal(sums), conformal(days)
 
 
@@ -203,8 +205,8 @@ def conformal(misses: Sequence[float]) -> float:
     """The miss that `COVERAGE` of those to come stay below: the ⌈(n+1)·coverage⌉-th smallest; 1 without any."""
     if not misses:
         return 1.0
-    place = ceil((len(misses) + 1) * COVERAGE)
-    return sorted(misses)[min(place, len(misses)) - 1]
+    rank = ceil((len(misses) + 1) * COVERAGE)
+    return sorted(misses)[min(rank, len(misses)) - 1]
 
 
 def course(costs: _Floats, first_weekday: int, ahead: int) -> _Floats:
@@ -230,27 +232,27 @@ def course(costs: _Floats, first_weekday: int, ahead: int) -> _Floats:
 
 def _weekday_shares(costs: _Floats, weekdays: Any) -> _Floats:
     """Each weekday's usual cost over that of a mean day, from Monday on; they add up to 7."""
-    known = np.nan_to_num(costs)
+    known_costs = np.nan_to_num(costs)
     window = np.ones(7)
     counts = np.convolve(~np.isnan(costs), window, mode="valid")
-    means = np.convolve(known, window, mode="valid") / np.maximum(counts, 1)
+    means = np.convolve(known_costs, window, mode="valid") / np.maximum(counts, 1)
     around = np.concatenate([np.repeat(means[:1], 3), means, np.repeat(means[-1:], 3)])  # the week around each day
     parts = np.divide(costs, around, out=np.full(len(costs), np.nan), where=around > 0)
     shares = np.ones(7)
     for weekday in range(7):
-        mine = parts[weekdays == weekday]
-        mine = mine[~np.isnan(mine)]
-        if len(mine):
-            shares[weekday] = np.median(mine)
+        weekday_parts = parts[weekdays == weekday]
+        weekday_parts = weekday_parts[~np.isnan(weekday_parts)]
+        if len(weekday_parts):
+            shares[weekday] = np.median(weekday_parts)
     return shares * 7 / shares.sum() if shares.sum() > 0 else np.ones(7)
 
 
 def _slope(times: _Floats, values: _Floats) -> float:
     """Theil and Sen's: the median slope of all pairs."""
-    one, other = np.triu_indices(len(values), 1)
-    if not len(one):
+    first, second = np.triu_indices(len(values), 1)
+    if not len(first):
         return 0.0
-    return float(np.median((values[other] - values[one]) / (times[other] - times[one])))
+    return float(np.median((values[second] - values[first]) / (times[second] - times[first])))
 
 
 def _mean_over_median(came: _Floats, fitted: _Floats) -> float:
@@ -261,8 +263,8 @@ def _mean_over_median(came: _Floats, fitted: _Floats) -> float:
     return float(max(usual.sum(), 0) / fitted.sum()) if fitted.sum() > 0 else 1.0
 
 
-def _miss(made: float, came: float) -> float:
-    return abs(came - made) / made if made > 0 else float(came > 0)
+def _miss(predicted: float, came: float) -> float:
+    return abs(came - predicted) / predicted if predicted > 0 else float(came > 0)
 
 
 def _month_end(day: date) -> date:

@@ -147,11 +147,11 @@ class Measure(StrEnum):
     @property
     def direct(self) -> Direct | None:
         """How it looks at the rows; None when parts are enough."""
-        if (found := re.fullmatch(r"(latency|first_token)_p(\d\d)", self.value)) is None:
+        if (match := re.fullmatch(r"(latency|first_token)_p(\d\d)", self.value)) is None:
             return _DISTINCT.get(self)
-        column = "execution_time_ms" if found[1] == "latency" else "first_token_ms"
-        final = "is_final AND " if found[1] == "latency" else ""
-        return Direct(column, f"{final}{column} IS NOT NULL", int(found[2]) / 100)
+        column = "execution_time_ms" if match[1] == "latency" else "first_token_ms"
+        final = "is_final AND " if match[1] == "latency" else ""
+        return Direct(column, f"{final}{column} IS NOT NULL", int(match[2]) / 100)
 
     @property
     def sql(self) -> str:
@@ -260,17 +260,17 @@ def axis_named(name: str) -> Axis:
             return kind(name)
     if name.startswith("tag.") and len(name) > len("tag."):
         return Tag(name.removeprefix("tag."))
-    known = ", ".join([*Dimension, *Step, *Cycle, "tag.NAME"])
-    raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {known}.", field="by")
+    choices = ", ".join([*Dimension, *Step, *Cycle, "tag.NAME"])
+    raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {choices}.", field="by")
 
 
 def measure_named(name: str) -> Measure | MetricMeasure:
     """The measure of a name; InvalidInput lists those there are."""
     if name in set(Measure):
         return Measure(name)
-    kind, _, rest = name.partition(".")
-    fold, _, key = rest.partition(".")
+    kind, _, suffix = name.partition(".")
+    fold, _, key = suffix.partition(".")
     if kind == "metric" and fold in set(Fold) and key:
         return MetricMeasure(key, Fold(fold))
-    known = ", ".join([*Measure, *(f"metric.{one}.KEY" for one in Fold)])
-    raise InvalidInput(f"There is no measure {name}.", "", f"Choose of {known}.", field="measure")
+    choices = ", ".join([*Measure, *(f"metric.{fold_choice}.KEY" for fold_choice in Fold)])
+    raise InvalidInput(f"There is no measure {name}.", "", f"Choose of {choices}.", field="measure")

@@ -17,11 +17,11 @@ def key_table(keys: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for each key; what its values have no figure of is missing. `true_share` becomes percent."""
     rows = [
         {
-            **one,
-            "true_share": None if one["true_share"] is None else one["true_share"] * 100,
-            "most_frequent": ", ".join(f"{text[:60]} ({count})" for text, count in one["values"]) or None,
+            **key,
+            "true_share": None if key["true_share"] is None else key["true_share"] * 100,
+            "most_frequent": ", ".join(f"{text[:60]} ({count})" for text, count in key["values"]) or None,
         }
-        for one in keys
+        for key in keys
     ]
     frame = pd.DataFrame(rows, columns=_COLUMNS)
     return frame.astype(dict.fromkeys([*_COLUMNS[3:9], "true_share"], "float64"))

@@ -54,9 +54,9 @@ class Scale:
         return rate * self.parts // _MILLION
 
 
-def scale_of(found: Sequence[Stretch]) -> Scale:
+def scale_of(price_stretches: Sequence[Stretch]) -> Scale:
     """The scale that fits every rate."""
-    tiers = chain.from_iterable(stretch.price.tiers for stretch in found if stretch.price)
+    tiers = chain.from_iterable(stretch.price.tiers for stretch in price_stretches if stretch.price)
     rates = {rate for tier in tiers for name in TEXT_RATES if (rate := getattr(tier.rates, name))}
     common = gcd(_MILLION, *rates)
     return Scale(_MILLION // common, max(rates, default=0) // common > _FITS)
@@ -70,43 +70,45 @@ def stretches(
     `service_tiers` are the ways in which the rows to be priced were served, in their words.
     """
     versions = chain.from_iterable(
-        entries for known in (book.shipped, book.own()) for (of, _), entries in known.items() if of == kind
+        entries for prices in (book.shipped, book.own()) for (of, _), entries in prices.items() if of == kind
     )
     moments = {price.valid_from for price in versions if start < price.valid_from < end}
-    found: list[Stretch] = []
+    price_stretches: list[Stretch] = []
     for moment in [start, *sorted(moments)]:
         price = book.price(kind, model, moment)
-        if not found or found[-1].price != price:
-            found.append(Stretch(moment, price, _served(price, kind, service_tiers)))
-    return found
+        if not price_stretches or price_stretches[-1].price != price:
+            price_stretches.append(Stretch(moment, price, _served(price, kind, service_tiers)))
+    return price_stretches
 
 
 def _served(price: Price | None, kind: str, service_tiers: Iterable[str]) -> dict[str, tuple[Tier, ...]]:
     """The tiers of a price by the words of the rows, where these name one that is not the plain one."""
     if price is None:
         return {}
-    named = {word: priced_tier(kind, word) for word in service_tiers}
-    return {word: tiers for word, tier in named.items() if tier and (tiers := price.served_tiers(tier)) is not None}
+    tiers_by_word = {word: priced_tier(kind, word) for word in service_tiers}
+    return {
+        word: tiers for word, tier in tiers_by_word.items() if tier and (tiers := price.served_tiers(tier)) is not None
+    }
 
 
-def has_price(found: Sequence[Stretch]) -> Query:
+def has_price(price_stretches: Sequence[Stretch]) -> Query:
     """Whether a price is known at a row's moment."""
-    return _by_rates(found, lambda _: Query("true"), "false")
+    return _by_rates(price_stretches, lambda _: Query("true"), "false")
 
 
-def cached(found: Sequence[Stretch], scale: Scale) -> Query:
+def cached(price_stretches: Sequence[Stretch], scale: Scale) -> Query:
     """What the tokens cost with the hits that the row has, at the model's own cache prices; in parts."""
-    return _by_rates(found, lambda rates: _as_cached(rates, scale))
+    return _by_rates(price_stretches, lambda rates: _as_cached(rates, scale))
 
 
-def plain(found: Sequence[Stretch], scale: Scale) -> Query:
+def plain(price_stretches: Sequence[Stretch], scale: Scale) -> Query:
     """What the tokens cost when none is read from a cache or written to one; in parts."""
-    return _by_rates(found, lambda rates: _as_plain(rates, scale))
+    return _by_rates(price_stretches, lambda rates: _as_plain(rates, scale))
 
 
-def whole(found: Sequence[Stretch]) -> Query:
+def whole(price_stretches: Sequence[Stretch]) -> Query:
     """What images and the request itself cost, in nano-dollars."""
-    return _by_rates(found, lambda rates: Query("pictures * ? + ?", [rates.image or 0, rates.request or 0]))
+    return _by_rates(price_stretches, lambda rates: Query("pictures * ? + ?", [rates.image or 0, rates.request or 0]))
 
 
 def rounded(column: str, scale: Scale) -> str:
@@ -114,8 +116,9 @@ def rounded(column: str, scale: Scale) -> str:
     if scale.parts == 1:
         return column
     nano = f"{column} // {scale.parts:d}"
-    rest = f"{column} % {scale.parts:d} * 2"
-    return f"({nano} + CAST({rest} > {scale.parts:d} OR ({rest} = {scale.parts:d} AND ({nano}) % 2 = 1) AS INTEGER))"
+    doubled = f"{column} % {scale.parts:d} * 2"
+    is_up = f"{doubled} > {scale.parts:d} OR ({doubled} = {scale.parts:d} AND ({nano}) % 2 = 1)"
+    return f"({nano} + CAST({is_up} AS INTEGER))"
 
 
 def _as_cached(rates: Rates, scale: Scale) -> Query:
@@ -146,10 +149,10 @@ def _sum(parts: dict[str, int], scale: Scale) -> Query:
     return Query(sql, [scale.of(rate) for rate in parts.values()])
 
 
-def _by_rates(found: Sequence[Stretch], sql: Callable[[Rates], Query], otherwise: str = "NULL") -> Query:
+def _by_rates(price_stretches: Sequence[Stretch], sql: Callable[[Rates], Query], otherwise: str = "NULL") -> Query:
     """A CASE over the price's moments, the newest first, and its tiers, the highest first."""
     query = Query("CASE")
-    for stretch in reversed(found):
+    for stretch in reversed(price_stretches):
         moment = stretch.start.astimezone(UTC).replace(tzinfo=None)
         if stretch.price is None:
             query = join(query, Query(f" WHEN started_at >= ? THEN {otherwise}", [moment]))

@@ -76,27 +76,27 @@ def resolve(
     end = midnight(last + timedelta(days=1), zone)
     whole_month = first.day == 1 and last == _months_before(first, -1) - timedelta(days=1)
     if period is Period.YEAR:
-        before = _months_before(first, 12)
+        previous_day = _months_before(first, 12)
     elif period is Period.MONTH or whole_month:
-        before = _months_before(first, 1)
+        previous_day = _months_before(first, 1)
     else:
-        before = first - (last - first) - timedelta(days=1)
-    previous_start = midnight(before, zone)
+        previous_day = first - (last - first) - timedelta(days=1)
+    previous_start = midnight(previous_day, zone)
     if whole_month and end <= now:
         return Range(start, end, previous_start, start)
     elapsed = min(end, _minutes(now)) - start
     return Range(start, end, previous_start, min(previous_start + max(elapsed, timedelta(0)), start))
 
 
-def last_year(found: Range, zone: ZoneInfo, now: datetime) -> Range:
+def last_year(current: Range, zone: ZoneInfo, now: datetime) -> Range:
     """The same range beside the same local days a year earlier, as far as it has happened; 29 Feb becomes the 28th."""
-    days = [moment.astimezone(zone).date() for moment in (found.start, found.end)]
+    days = [moment.astimezone(zone).date() for moment in (current.start, current.end)]
     start, end = (
         midnight(day.replace(year=day.year - 1, day=28 if (day.month, day.day) == (2, 29) else day.day), zone)
         for day in days
     )
-    elapsed = min(found.end, _minutes(now)) - found.start
-    return replace(found, previous_start=start, previous_end=min(end, start + max(elapsed, timedelta(0))))
+    elapsed = min(current.end, _minutes(now)) - current.start
+    return replace(current, previous_start=start, previous_end=min(end, start + max(elapsed, timedelta(0))))
 
 
 def _days(period: Period, today: date, first: date | None, last: date | None) -> tuple[date, date]:
@@ -130,21 +130,21 @@ def steps_for(start: datetime, end: datetime) -> list[Step]:
 def default_step(start: datetime, end: datetime) -> Step:
     """Hours for up to two days, then days, from a half year on weeks or months."""
     days = (end - start) / timedelta(days=1)
-    wanted = Step.HOUR if days <= 2 else Step.DAY if days <= 100 else Step.WEEK if days <= 190 else Step.MONTH
+    readable = Step.HOUR if days <= 2 else Step.DAY if days <= 100 else Step.WEEK if days <= 190 else Step.MONTH
     offered = steps_for(start, end)
-    return wanted if wanted in offered else offered[-1]
+    return readable if readable in offered else offered[-1]
 
 
 def buckets(start: datetime, end: datetime, step: Step, zone: ZoneInfo) -> list[Bucket]:
     """Every bucket that touches the range, in order; the first and last may reach beyond it."""
-    made: list[Bucket] = []
+    cut_buckets: list[Bucket] = []
     if step is Step.HOUR:
         current = start.astimezone(UTC)
         current -= timedelta(seconds=(current.timestamp() + hour_phase(zone, start)) % 3600)
         while current < end:
-            made.append(Bucket(bucket_key(current, step, zone), current, current + timedelta(hours=1)))
+            cut_buckets.append(Bucket(bucket_key(current, step, zone), current, current + timedelta(hours=1)))
             current += timedelta(hours=1)
-        return made
+        return cut_buckets
     day = start.astimezone(zone).date()
     if step is Step.WEEK:
         day -= timedelta(days=day.weekday())
@@ -152,8 +152,8 @@ def buckets(start: datetime, end: datetime, step: Step, zone: ZoneInfo) -> list[
         day = day.replace(day=1)
     while (begin := midnight(day, zone)) < end:
         day = _next(day, step)
-        made.append(Bucket(bucket_key(begin, step, zone), begin, midnight(day, zone)))
-    return made
+        cut_buckets.append(Bucket(bucket_key(begin, step, zone), begin, midnight(day, zone)))
+    return cut_buckets
 
 
 def hour_phase(zone: ZoneInfo, start: datetime) -> int:
@@ -176,21 +176,21 @@ def _next(day: date, step: Step) -> date:
 @lru_cache(maxsize=64)
 def offsets(zone: ZoneInfo, start: datetime, end: datetime) -> list[tuple[datetime, int]]:
     """(until, seconds east of UTC) for each stretch of one offset in the range, in order; the last is `end`."""
-    found: list[tuple[datetime, int]] = []
+    changes: list[tuple[datetime, int]] = []
     moment = start
     while moment < end:
         later = min(moment + timedelta(days=1), end)
-        if _offset(later, zone) != (before := _offset(moment, zone)):
+        if _offset(later, zone) != (offset := _offset(moment, zone)):
             low = moment
             high = later
             while high - low > timedelta(seconds=1):
                 middle = (low + (high - low) / 2).replace(microsecond=0)
                 middle = max(middle, low + timedelta(seconds=1))
-                low, high = (middle, high) if _offset(middle, zone) == before else (low, middle)
-            found.append((high.replace(microsecond=0), before))
+                low, high = (middle, high) if _offset(middle, zone) == offset else (low, middle)
+            changes.append((high.replace(microsecond=0), offset))
             later = high
         moment = later
-    return [*found, (end, _offset(end, zone))]
+    return [*changes, (end, _offset(end, zone))]
 
 
 def _offset(moment: datetime, zone: ZoneInfo) -> int:

@@ -26,7 +26,7 @@ from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, MetricMeasure, Tag, axis_named
 from lib.statistics.periods import Cycle, Step, bucket_key
 
-_KEPT = 400  # answers
+_MOST_ANSWERS = 400  # answers
 _FIGURES = {
     "calls": Measure.CALLS,
     "prompt_tokens": Measure.PROMPT_TOKENS,
@@ -44,8 +44,8 @@ _FIGURES = {
     "cache_read_tokens": Measure.CACHE_READ_TOKENS,
     "wasted_nano_usd": Measure.WASTED,
 }
-_LEFT_OUT = ("first_token_p50_ms", "latency_p50_ms", "latency_p95_ms")  # of a split: dear, and nobody draws them
-_SPLIT = {name: measure for name, measure in _FIGURES.items() if name not in _LEFT_OUT}
+_NOT_SPLIT = ("first_token_p50_ms", "latency_p50_ms", "latency_p95_ms")  # of a split: dear, and nobody draws them
+_SPLIT = {name: measure for name, measure in _FIGURES.items() if name not in _NOT_SPLIT}
 _TABLE = ("calls", "prompt_tokens", "completion_tokens", "total_tokens", "cost_nano_usd", "unpriced_calls")
 
 
@@ -92,7 +92,7 @@ class Statistics:
         self._mirror.close()
 
     def pivot(
-        self, actor: Actor, where: StatisticsFilter, axes: Sequence[Axis], measures: Sequence[Measure]
+        self, actor: Actor, filters: StatisticsFilter, axes: Sequence[Axis], measures: Sequence[Measure]
     ) -> pd.DataFrame:
         """Any measures split by any axes: a column for each, by its value; in order of the axes, unknown first.
 
@@ -100,82 +100,82 @@ class Statistics:
         """
         names = {axis.value: axis for axis in axes}
         order = ", ".join(f'"{name}" NULLS FIRST' for name in names)
-        return self._frame(actor, where, names, {one.value: one for one in measures}, order)
+        return self._frame(actor, filters, names, {measure.value: measure for measure in measures}, order)
 
     def noted(
-        self, actor: Actor, where: StatisticsFilter, splits: Sequence[Sequence[Axis]], measure: MetricMeasure
+        self, actor: Actor, filters: StatisticsFilter, splits: Sequence[Sequence[Axis]], measure: MetricMeasure
     ) -> list[pd.DataFrame]:
         """A custom metric split by the axes of each split: frames as of `pivot`."""
-        numbers = custom_measures.numbers(self._store, where, measure.key)
+        numbers = custom_measures.numbers(self._store, filters, measure.key)
         frames = []
         with self._mirror.asking() as (_, cursor):
             cursor.register(custom_measures.TABLE, numbers)
             for split in splits:
                 axes = {axis.value: axis for axis in split}
-                query = custom_measures.statement(actor, where, axes, measure, self._mirror.copy(None).span)
-                frame = _with_keys(frame_of(cursor, query.sql, query.values), axes, where)
+                query = custom_measures.statement(actor, filters, axes, measure, self._mirror.copy(None).span)
+                frame = _with_keys(frame_of(cursor, query.sql, query.values), axes, filters)
                 frames.append(frame.rename(columns={"value": measure.value}))
         return frames
 
     def compared(
         self,
         actor: Actor,
-        where: StatisticsFilter,
-        before: StatisticsFilter,
+        filters: StatisticsFilter,
+        earlier_filters: StatisticsFilter,
         axes: Sequence[Dimension | Cycle | Tag],
         measures: Sequence[Measure],
     ) -> pd.DataFrame:
         """`pivot` of a range, and each measure again as `…_before` of another; what is in either has a row."""
         keys = [axis.value for axis in axes]
-        now, then = (self.pivot(actor, asked, axes, measures) for asked in (where, before))
+        now, then = (self.pivot(actor, range_filters, axes, measures) for range_filters in (filters, earlier_filters))
         return now.merge(then, how="outer" if keys else "cross", on=keys or None, suffixes=("", "_before"))
 
-    def totals(self, actor: Actor, where: StatisticsFilter) -> Figures:
+    def totals(self, actor: Actor, filters: StatisticsFilter) -> Figures:
         """Every figure over the whole range."""
-        row = self._frame(actor, where, {}, _FIGURES).astype(object).iloc[0]
+        row = self._frame(actor, filters, {}, _FIGURES).astype(object).iloc[0]
         figures: dict[str, Any] = {str(name): None if value is pd.NA else value for name, value in row.items()}
         return Figures(**figures)
 
-    def by(self, actor: Actor, where: StatisticsFilter, *dimensions: Dimension) -> pd.DataFrame:
+    def by(self, actor: Actor, filters: StatisticsFilter, *dimensions: Dimension) -> pd.DataFrame:
         """Figures per value of the dimensions, the most expensive first; of the times, the first token's p95."""
         names = {dimension.value: dimension for dimension in dimensions}
         order = ", ".join(["cost_nano_usd DESC NULLS LAST", "calls DESC", *(f'"{name}"' for name in names)])
-        return _with_rate(self._frame(actor, where, names, _SPLIT, order))
+        return _with_rate(self._frame(actor, filters, names, _SPLIT, order))
 
-    def by_provider(self, actor: Actor, where: StatisticsFilter) -> pd.DataFrame:
+    def by_provider(self, actor: Actor, filters: StatisticsFilter) -> pd.DataFrame:
         """Figures per provider."""
-        return self.by(actor, where, Dimension.PROVIDER)
+        return self.by(actor, filters, Dimension.PROVIDER)
 
-    def by_model(self, actor: Actor, where: StatisticsFilter) -> pd.DataFrame:
+    def by_model(self, actor: Actor, filters: StatisticsFilter) -> pd.DataFrame:
         """Figures per provider and model."""
-        return self.by(actor, where, Dimension.PROVIDER, Dimension.MODEL)
+        return self.by(actor, filters, Dimension.PROVIDER, Dimension.MODEL)
 
-    def top_models(self, actor: Actor, where: StatisticsFilter, measure: Measure, most: int = 14) -> pd.DataFrame:
+    def top_models(self, actor: Actor, filters: StatisticsFilter, measure: Measure, most: int = 14) -> pd.DataFrame:
         """The models with the largest sums of a measure: provider, model, value (missing: unknown), calls.
 
         Costs have `unpriced_calls` beside them here and in the next, for their charts.
         """
         names = {"provider": Dimension.PROVIDER, "model": Dimension.MODEL}
         order = f"value DESC NULLS LAST, calls DESC, model LIMIT {int(most)}"
-        return self._frame(actor, where, names, {**_values_of(measure), "calls": Measure.CALLS}, order)
+        return self._frame(actor, filters, names, {**_values_of(measure), "calls": Measure.CALLS}, order)
 
     def over_time(
-        self, actor: Actor, where: StatisticsFilter, step: Step, measure: Measure, by: Sequence[Axis]
+        self, actor: Actor, filters: StatisticsFilter, step: Step, measure: Measure, by: Sequence[Axis]
     ) -> pd.DataFrame:
         """Sums of a measure per bucket and value of the axes: bucket, …, value. Empty buckets are left out."""
         names = {"bucket": step, **{axis.value: axis for axis in by}}
-        return self._frame(actor, where, names, _values_of(measure), ", ".join(f'"{name}"' for name in names))
+        return self._frame(actor, filters, names, _values_of(measure), ", ".join(f'"{name}"' for name in names))
 
-    def trend(self, actor: Actor, where: StatisticsFilter, step: Step) -> pd.DataFrame:
+    def trend(self, actor: Actor, filters: StatisticsFilter, step: Step) -> pd.DataFrame:
         """Figures per bucket, in order of time, as in `by`. Empty buckets are left out."""
-        return _with_rate(self._frame(actor, where, {"bucket": step}, _SPLIT, "bucket"))
+        return _with_rate(self._frame(actor, filters, {"bucket": step}, _SPLIT, "bucket"))
 
     def cross_tab(
-        self, actor: Actor, where: StatisticsFilter, rows: Axis, columns: Axis, measure: Measure
+        self, actor: Actor, filters: StatisticsFilter, rows: Axis, columns: Axis, measure: Measure
     ) -> pd.DataFrame:
         """A measure for each pair of values of any two axes: row, column, value."""
         names = {"row": rows, "column": columns}
-        return self._frame(actor, where, names, _values_of(measure), 'value DESC NULLS LAST, "row", "column"')
+        return self._frame(actor, filters, names, _values_of(measure), 'value DESC NULLS LAST, "row", "column"')
 
     def choices(self, actor: Actor, dimension: Dimension) -> list[str]:
         """The values of a dimension that occur anywhere in the actor's scope, by name."""
@@ -187,10 +187,10 @@ class Statistics:
         newest = self._ask(actor, StatisticsFilter(), "SELECT max(started_at) AS newest FROM calls").newest.dropna()
         return newest.iloc[0].to_pydatetime().replace(tzinfo=UTC) if len(newest) else None
 
-    def answer(self, actor: Actor, where: StatisticsFilter, ask: Callable[[cube.Query], cube.Query]) -> pd.DataFrame:
+    def answer(self, actor: Actor, filters: StatisticsFilter, ask: Callable[[cube.Query], cube.Query]) -> pd.DataFrame:
         """The answer to a statement that another module makes around the condition of the rows."""
-        query = ask(cube.rows_of(actor, where))
-        return self._kept((query.sql, *query.values), lambda cursor: frame_of(cursor, query.sql, query.values))
+        query = ask(cube.rows_of(actor, filters))
+        return self._cached_frame((query.sql, *query.values), lambda cursor: frame_of(cursor, query.sql, query.values))
 
     def stats_table(
         self,
@@ -218,14 +218,14 @@ class Statistics:
         columns = ["calls", "prompt_tokens", "completion_tokens", "total_tokens", "cost_usd", "unpriced_calls"]
         if base.money is not None:
             columns.insert(5, column := f"cost_{base.currency.lower()}")
-            shown = self._frame(actor, base, names, {"cost": Measure.COST}, order, keyed=False)  # the same rows
-            frame[column] = _exact(shown.cost)
+            in_currency = self._frame(actor, base, names, {"cost": Measure.COST}, order, keyed=False)  # the same rows
+            frame[column] = _exact(in_currency.cost)
         return frame[[*by, *columns]]
 
     def _frame(
         self,
         actor: Actor,
-        where: StatisticsFilter,
+        filters: StatisticsFilter,
         axes: Mapping[str, Axis],
         measures: Mapping[str, Measure],
         order: str = "",
@@ -235,35 +235,37 @@ class Statistics:
         """The answer of the cube; buckets of time as their keys."""
 
         def ask(cursor: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-            copy = self._copy(actor, where, axes)
-            found = set[str]()
+            copy = self._copy(actor, filters, axes)
+            exact_times = set[str]()
             for (column, _), group in cube.directs(measures).items():
                 if shares := cube.shares_of(group):
-                    table = percentiles.exact(cursor, actor, where, axes, column, shares, copy)
+                    table = percentiles.exact(cursor, actor, filters, axes, column, shares, copy)
                     if table is not None:
                         cursor.register(f"found_{column}", table)
-                        found.add(column)
-            if where.money is not None:
-                cursor.register(conversion.TABLE, conversion.rates(where.money, copy.span))
-            query = cube.statement(actor, where, axes, measures, copy, found)
+                        exact_times.add(column)
+            if filters.money is not None:
+                cursor.register(conversion.TABLE, conversion.rates(filters.money, copy.span))
+            query = cube.statement(actor, filters, axes, measures, copy, exact_times)
             frame = frame_of(cursor, query.sql + (f" ORDER BY {order}" if order else ""), query.values)
-            return _with_keys(frame, axes, where) if keyed else frame
+            return _with_keys(frame, axes, filters) if keyed else frame
 
-        return self._kept((where, _scope(actor), tuple(axes.items()), tuple(measures.items()), order, keyed), ask)
+        return self._cached_frame(
+            (filters, _scope(actor), tuple(axes.items()), tuple(measures.items()), order, keyed), ask
+        )
 
-    def _copy(self, actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis]) -> cube.Copy:
+    def _copy(self, actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis]) -> cube.Copy:
         """What can answer: a roll-up is made only for a question that it answers, and that asks for its zone."""
-        answers = actor.sees_all_calls and rollup.answers(where, axes.values())
-        in_time = where.start or where.end or any(isinstance(axis, Step | Cycle) for axis in axes.values())
-        return self._mirror.copy(where.zone if answers and in_time else None)
+        answers = actor.sees_all_calls and rollup.answers(filters, axes.values())
+        in_time = filters.start or filters.end or any(isinstance(axis, Step | Cycle) for axis in axes.values())
+        return self._mirror.copy(filters.zone if answers and in_time else None)
 
-    def _ask(self, actor: Actor, where: StatisticsFilter, sql: str, rest: str = "") -> pd.DataFrame:
+    def _ask(self, actor: Actor, filters: StatisticsFilter, sql: str, ending: str = "") -> pd.DataFrame:
         """The answer to a statement about the rows that the actor may see."""
-        condition, values = where.condition(actor)
-        sql = f"{sql} WHERE {condition} {rest}"
-        return self._kept((sql, *values), lambda cursor: frame_of(cursor, sql, values))
+        condition, values = filters.condition(actor)
+        sql = f"{sql} WHERE {condition} {ending}"
+        return self._cached_frame((sql, *values), lambda cursor: frame_of(cursor, sql, values))
 
-    def _kept(
+    def _cached_frame(
         self, question: tuple[Any, ...], ask: Callable[[duckdb.DuckDBPyConnection], pd.DataFrame]
     ) -> pd.DataFrame:
         """The answer, from memory when the ledger has not changed; a copy that the caller may change."""
@@ -272,7 +274,7 @@ class Statistics:
             if key not in self._answers:
                 self._answers[key] = ask(cursor)
             self._answers.move_to_end(key)
-            while len(self._answers) > _KEPT:
+            while len(self._answers) > _MOST_ANSWERS:
                 self._answers.popitem(last=False)
             return self._answers[key].copy(deep=False)
 
@@ -296,15 +298,15 @@ def _with_rate(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(error_rate=frame.failed_calls / frame.calls.where(frame.calls > 0))
 
 
-def _with_keys(frame: pd.DataFrame, axes: Mapping[str, Axis], where: StatisticsFilter) -> pd.DataFrame:
+def _with_keys(frame: pd.DataFrame, axes: Mapping[str, Axis], filters: StatisticsFilter) -> pd.DataFrame:
     for name, axis in axes.items():
         if isinstance(axis, Step):
-            keys = {bucket: _key(bucket, axis, where) for bucket in frame[name].unique()}
+            keys = {bucket: _key(bucket, axis, filters) for bucket in frame[name].unique()}
             frame[name] = frame[name].map(keys)
     return frame
 
 
-def _key(bucket: pd.Timestamp, step: Step, where: StatisticsFilter) -> str:
+def _key(bucket: pd.Timestamp, step: Step, filters: StatisticsFilter) -> str:
     if step is Step.HOUR:
-        return bucket_key(bucket.to_pydatetime().replace(tzinfo=UTC), step, where.zone)
+        return bucket_key(bucket.to_pydatetime().replace(tzinfo=UTC), step, filters.zone)
     return bucket.date().isoformat()

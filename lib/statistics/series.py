@@ -24,18 +24,20 @@ class History:
 
     def cost_on(self, day: date) -> int | None:
         """A day's cost; None where it is unknown, and outside the history."""
-        place = (day - self.first).days
-        return self.costs[place] if 0 <= place < len(self.costs) else None
+        number = (day - self.first).days
+        return self.costs[number] if 0 <= number < len(self.costs) else None
 
     def until(self, day: date) -> "History":
         """The days before `day`."""
         return History(self.first, self.costs[: max((day - self.first).days, 0)])
 
 
-def daily(ask: "Statistics", actor: Actor, where: StatisticsFilter, first: date, last: date) -> History:
+def daily(ask: "Statistics", actor: Actor, filters: StatisticsFilter, first: date, last: date) -> History:
     """The days from the first with a call (of this filter, not before `first`) to `last`."""
-    asked = replace(where, start=midnight(first, where.zone), end=midnight(last + timedelta(days=1), where.zone))
-    frame = ask.pivot(actor, asked, [Step.DAY], [Measure.COST])
+    range_filters = replace(
+        filters, start=midnight(first, filters.zone), end=midnight(last + timedelta(days=1), filters.zone)
+    )
+    frame = ask.pivot(actor, range_filters, [Step.DAY], [Measure.COST])
     if frame.empty:
         return History(last, ())
     costs = {day: None if pd.isna(cost) else int(cost) for day, cost in zip(frame.day, frame.cost, strict=True)}

@@ -45,8 +45,8 @@ def with_total(table: pd.DataFrame, totals: Figures, currency: str = USD) -> Any
     }
     marked = table.assign(least=table.unpriced_calls > 0)
     rows = pd.concat([pd.DataFrame([total]).astype(object), marked[list(total)].astype(object)], ignore_index=True)
-    known = rows[cost_column(currency)].notna()
-    rows["least"] = ["≥" if least and is_known else "" for least, is_known in zip(rows.least, known, strict=True)]
+    has_cost = rows[cost_column(currency)].notna()
+    rows["least"] = ["≥" if least and is_known else "" for least, is_known in zip(rows.least, has_cost, strict=True)]
     for name in [name for name in list(total)[2:] if name != "least"]:
         rows[name] = pd.Series([_number(value) for value in rows[name]], dtype="float64")
     rows[["cost_share", "error_rate"]] *= 100
@@ -66,8 +66,8 @@ def cost_column(currency: str) -> str:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dictionaries of plain values; None where nothing is known."""
-    known = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 def _number(value: Any) -> float:

@@ -60,12 +60,12 @@ class Move:
 
 def total(moves: Iterable[Move]) -> Move:
     """Several moves of different values as one."""
-    found = Move(None, "")
+    summed = Move(None, "")
     for move in moves:
-        numbers = {name: getattr(found, name) + getattr(move, name) for name in _NUMBERS}
-        stays = {why: found.stays.get(why, 0) + move.stays.get(why, 0) for why in Stays}
-        found = replace(found, stays=stays, **numbers)
-    return found
+        numbers = {name: getattr(summed, name) + getattr(move, name) for name in _NUMBERS}
+        stays = {why: summed.stays.get(why, 0) + move.stays.get(why, 0) for why in Stays}
+        summed = replace(summed, stays=stays, **numbers)
+    return summed
 
 
 def table(moves: Iterable[Move], by: Dimension) -> pd.DataFrame:

@@ -32,24 +32,24 @@ class Week:
     movers: tuple[Mover, ...]
 
 
-def since_last_week(ask: "Statistics", actor: Actor, where: StatisticsFilter, now: datetime) -> Week:
+def since_last_week(ask: "Statistics", actor: Actor, filters: StatisticsFilter, now: datetime) -> Week:
     """Both weeks, cut to five minutes so that a redraw asks the same."""
     end = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0) + timedelta(minutes=5)
-    this = replace(where, start=end - _WEEK, end=end)
-    last = replace(where, start=end - 2 * _WEEK, end=end - _WEEK)
-    movers = [_most_moved(ask, actor, this, last, dimension) for dimension in _DIMENSIONS]
-    kept = sorted((mover for mover in movers if mover is not None), key=lambda mover: -abs(mover.moved_nano))
-    return Week(end - _WEEK, end, ask.totals(actor, this), ask.totals(actor, last), tuple(kept))
+    this_week = replace(filters, start=end - _WEEK, end=end)
+    last_week = replace(filters, start=end - 2 * _WEEK, end=end - _WEEK)
+    movers = [_most_moved(ask, actor, this_week, last_week, dimension) for dimension in _DIMENSIONS]
+    known_movers = sorted((mover for mover in movers if mover is not None), key=lambda mover: -abs(mover.moved_nano))
+    return Week(end - _WEEK, end, ask.totals(actor, this_week), ask.totals(actor, last_week), tuple(known_movers))
 
 
 def _most_moved(
-    ask: "Statistics", actor: Actor, this: StatisticsFilter, last: StatisticsFilter, dimension: Dimension
+    ask: "Statistics", actor: Actor, this_week: StatisticsFilter, last_week: StatisticsFilter, dimension: Dimension
 ) -> Mover | None:
-    frame = ask.compared(actor, this, last, [dimension], [Measure.COST]).dropna(subset=dimension.value)
+    frame = ask.compared(actor, this_week, last_week, [dimension], [Measure.COST]).dropna(subset=dimension.value)
     rows = zip(frame[dimension.value], frame.cost, frame.cost_before, strict=True)
     movers = [
-        Mover(dimension, value, 0 if pd.isna(now) else int(now), 0 if pd.isna(before) else int(before))
-        for value, now, before in rows
+        Mover(dimension, value, 0 if pd.isna(now) else int(now), 0 if pd.isna(earlier) else int(earlier))
+        for value, now, earlier in rows
     ]
     most = max(movers, key=lambda mover: abs(mover.moved_nano), default=None)
     return most if most is not None and most.moved_nano else None

@@ -70,7 +70,7 @@ class WhatIf:
         self._models = models
 
     def compare(
-        self, actor: Actor, where: StatisticsFilter, models: Iterable[str], by: Dimension = Dimension.APP
+        self, actor: Actor, filters: StatisticsFilter, models: Iterable[str], by: Dimension = Dimension.APP
     ) -> list[Move]:
         """The traffic of each value of a dimension on each of the models (`kind/model` or `provider/model`).
 
@@ -78,11 +78,11 @@ class WhatIf:
         """
         self._book.refresh()
         kinds = self._registered()
-        served = self._served(actor, where)
+        served = self._served(actor, filters)
         moves = [
             move
             for name in dict.fromkeys(models)
-            for move in self._moves(actor, where, self._target(name, where, kinds, served), by, kinds)
+            for move in self._moves(actor, filters, self._target(name, filters, kinds, served), by, kinds)
         ]
         spent = {move.value: 0 for move in moves}
         for move in moves:
@@ -91,12 +91,12 @@ class WhatIf:
         return sorted(moves, key=lambda move: (-spent[move.value], move.value or "", order[move.model]))
 
     def plan(
-        self, actor: Actor, where: StatisticsFilter, choices: Mapping[str, str], by: Dimension = Dimension.APP
+        self, actor: Actor, filters: StatisticsFilter, choices: Mapping[str, str], by: Dimension = Dimension.APP
     ) -> list[Move]:
         """Each value on the model that was chosen for it; values without a choice are not in it."""
-        moves = self.compare(actor, where, choices.values(), by)
-        wanted = {value: self._name(model) for value, model in choices.items()}
-        return [move for move in moves if move.value is not None and wanted.get(move.value) == move.model]
+        moves = self.compare(actor, filters, choices.values(), by)
+        chosen_models = {value: self._name(model) for value, model in choices.items()}
+        return [move for move in moves if move.value is not None and chosen_models.get(move.value) == move.model]
 
     def offered(self, actor: Actor) -> list[str]:
         """The models that answer in words and have a price now, of the kinds of provider registered here, by name."""
@@ -105,8 +105,8 @@ class WhatIf:
         now = utc_now()
         priced = {
             (kind, model)
-            for known in (self._book.shipped, self._book.own())
-            for kind, model in known
+            for prices in (self._book.shipped, self._book.own())
+            for kind, model in prices
             if kind in kinds and not model.endswith("*") and not model.startswith("ft:")
         }
         return sorted(f"{kind}/{model}" for kind, model in priced if self._answers(kind, model, now))
@@ -130,32 +130,32 @@ class WhatIf:
             )
         return f"{kind}/{model}"
 
-    def _served(self, actor: Actor, where: StatisticsFilter) -> list[str]:
+    def _served(self, actor: Actor, filters: StatisticsFilter) -> list[str]:
         """The ways in which calls of the range were served, where that was told."""
         sql = "SELECT DISTINCT service_tier FROM calls"
-        frame = self._statistics.answer(actor, where, lambda rows: join(sql, rows, " AND service_tier IS NOT NULL"))
+        frame = self._statistics.answer(actor, filters, lambda rows: join(sql, rows, " AND service_tier IS NOT NULL"))
         return sorted(frame["service_tier"])
 
-    def _target(self, name: str, where: StatisticsFilter, kinds: Mapping[str, str], served: Iterable[str]) -> Target:
+    def _target(self, name: str, filters: StatisticsFilter, kinds: Mapping[str, str], served: Iterable[str]) -> Target:
         kind, _, model = self._name(name, kinds).partition("/")
-        start = where.start or datetime(1970, 1, 1, tzinfo=UTC)
-        end = where.end or utc_now() + timedelta(days=1)
-        found = other_prices.stretches(self._book, kind, model, start, end, served)
-        if not any(stretch.price for stretch in found):
+        start = filters.start or datetime(1970, 1, 1, tzinfo=UTC)
+        end = filters.end or utc_now() + timedelta(days=1)
+        price_stretches = other_prices.stretches(self._book, kind, model, start, end, served)
+        if not any(stretch.price for stretch in price_stretches):
             why = "Nobody states what it costs."
             raise InvalidInput(f"{name} has no price.", why, "Set one on the Prices page.", field="model")
-        return Target(kind, self._models.find(kind, model) or ModelFacts(model), found)
+        return Target(kind, self._models.find(kind, model) or ModelFacts(model), price_stretches)
 
     def _moves(
-        self, actor: Actor, where: StatisticsFilter, target: Target, by: Dimension, kinds: Mapping[str, str]
+        self, actor: Actor, filters: StatisticsFilter, target: Target, by: Dimension, kinds: Mapping[str, str]
     ) -> list[Move]:
-        found: dict[str | None, Move] = {}
-        frame = self._statistics.answer(actor, where, lambda rows: _statement(rows, target, by))
+        moves: dict[str | None, Move] = {}
+        frame = self._statistics.answer(actor, filters, lambda rows: _statement(rows, target, by))
         for row in frame.to_dict("records"):
             value = row["value"] if isinstance(row["value"], str) else None
-            same = kinds.get(row["provider"], row["provider"]) == target.kind
-            found[value] = _added(found.get(value, Move(value, target.name)), row, same)
-        return list(found.values())
+            is_same_kind = kinds.get(row["provider"], row["provider"]) == target.kind
+            moves[value] = _added(moves.get(value, Move(value, target.name)), row, is_same_kind)
+        return list(moves.values())
 
 
 def _added(move: Move, row: Mapping[Any, Any], same_kind: bool) -> Move:

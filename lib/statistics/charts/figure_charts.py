@@ -164,11 +164,13 @@ def _series(data: pd.DataFrame, by: Dimension) -> tuple[pd.DataFrame, list[str],
         return data.assign(series=data.provider), names, [provider_hex(name) for name in names]
     data = data.assign(series=_unique_models(data))
     largest = data.groupby("series").value.sum().sort_values(ascending=False).index[:_SERIES]
-    rest = ~data.series.isin(largest)
-    if rest.any():
+    is_small = ~data.series.isin(largest)
+    if is_small.any():
         added = ["value", *(["unpriced_calls"] if "unpriced_calls" in data else [])]
-        summed = data[rest].groupby("bucket", as_index=False)[added].sum()
-        data = pd.concat([data[~rest], summed.assign(series=OTHER, provider="other", model=None)], ignore_index=True)
+        summed = data[is_small].groupby("bucket", as_index=False)[added].sum()
+        data = pd.concat(
+            [data[~is_small], summed.assign(series=OTHER, provider="other", model=None)], ignore_index=True
+        )
     owner: Mapping[str, str] = dict(zip(data.series, data.provider, strict=True))
     places = {name: n for n, name in enumerate(largest)}
     order = provider_order(owner.values())
@@ -201,21 +203,21 @@ def _labels(
 
     A sum of costs that `unpriced_calls` belong to says that it is the least.
     """
-    found = []
+    labels = []
     left_out = frame.unpriced_calls.fillna(0) if "unpriced_calls" in frame else pd.Series(0, index=frame.index)
     for value, unknown in zip(frame.value, left_out, strict=True):
         if pd.isna(value):
-            found.append("— no price" if measure is Measure.COST else "—")
+            labels.append("— no price" if measure is Measure.COST else "—")
         elif measure is not Measure.COST:
-            found.append(f"{int(value):,}" if not short or value < 100_000 else f"{int(value) / 1e6:,.2f}M")
+            labels.append(f"{int(value):,}" if not short or value < 100_000 else f"{int(value) / 1e6:,.2f}M")
         elif value == 0:
-            found.append(zero if zero and not unknown else format_sum(0, int(unknown), currency))
+            labels.append(zero if zero and not unknown else format_sum(0, int(unknown), currency))
         else:
             is_large = short and value >= 100 * NANO_PER_USD
             short_form = f"{sign_of(currency)}{int(value) / NANO_PER_USD:,.0f}"
-            shown = short_form if is_large else format_money(int(value), currency)
-            found.append(f"≥ {shown}" if unknown else shown)
-    return found
+            amount = short_form if is_large else format_money(int(value), currency)
+            labels.append(f"≥ {amount}" if unknown else amount)
+    return labels
 
 
 def _axis(data: pd.DataFrame, measure: Measure, currency: str) -> alt.Axis:
@@ -230,19 +232,19 @@ def _time_axis(keys: Sequence[str], step: Step, compact: bool) -> alt.Axis:
     every = max(1, -(-len(keys) // (4 if compact else 8)))
     if step is Step.DAY and every > 3:
         every = -(-every // 7) * 7
-    shown = keys[::every]
+    labelled_keys = keys[::every]
     form = "%-d %b"
     if step is Step.MONTH:
         form = "%b %Y"
-        shown = keys if len(keys) <= 12 and not compact else shown
+        labelled_keys = keys if len(keys) <= 12 and not compact else labelled_keys
     elif step is Step.HOUR and len(keys) <= 50:
         form = "%H:%M"
     elif step is Step.HOUR:
-        shown = [key for key in keys if key[11:16] == "00:00"]
+        labelled_keys = [key for key in keys if key[11:16] == "00:00"]
     length = 16 if step is Step.HOUR else 10
     parsed = "%Y-%m-%dT%H:%M" if step is Step.HOUR else "%Y-%m-%d"
     label = f"utcFormat(utcParse(slice(datum.value, 0, {length}), '{parsed}'), '{form}')"
-    return alt.Axis(labelExpr=label, values=list(shown), labelAngle=0, labelOverlap=False, labelFlush=False)
+    return alt.Axis(labelExpr=label, values=list(labelled_keys), labelAngle=0, labelOverlap=False, labelFlush=False)
 
 
 def _band(keys: Sequence[str]) -> alt.Scale:
@@ -254,8 +256,8 @@ def _largest(data: pd.DataFrame, column: str, most: int) -> list[str]:
 
 
 def _names(data: pd.DataFrame, side: str, values: Sequence[str]) -> list[str]:
-    named = dict(zip(data[side], data[f"{side}_name"], strict=True))
-    return [named[value] for value in values if value in named]
+    names_by_value = dict(zip(data[side], data[f"{side}_name"], strict=True))
+    return [names_by_value[value] for value in values if value in names_by_value]
 
 
 def mark(*fields: str) -> Any:

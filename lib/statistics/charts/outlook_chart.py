@@ -17,12 +17,12 @@ def layers(
     x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead], marks: Sequence[Anomaly], currency: str = USD
 ) -> list[Any]:
     """Charts to lay over the bars: a dashed line, its interval at 15 % opacity, triangles; none for nothing."""
-    found = list[Any]()
+    charts = list[Any]()
     if ahead:
-        found += _forecast(x, axis, ahead, currency)
+        charts += _forecast(x, axis, ahead, currency)
     if marks:
-        found.append(_marks(x, axis, marks))
-    return found
+        charts.append(_marks(x, axis, marks))
+    return charts
 
 
 def reason(mark: Anomaly) -> str:

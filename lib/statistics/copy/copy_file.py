@@ -107,8 +107,8 @@ def _prepared(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) 
 
 
 def _shape_of(connection: duckdb.DuckDBPyConnection) -> str | None:
-    found = connection.execute("SELECT digest FROM shape").fetchone()
-    return str(found[0]) if found else None
+    row = connection.execute("SELECT digest FROM shape").fetchone()
+    return str(row[0]) if row else None
 
 
 def _shape(tables: Mapping[str, str]) -> str:
@@ -116,5 +116,5 @@ def _shape(tables: Mapping[str, str]) -> str:
 
 
 def _remove(path: Path) -> None:
-    for found in (path, path.with_name(path.name + ".wal")):
-        found.unlink(missing_ok=True)
+    for file in (path, path.with_name(path.name + ".wal")):
+        file.unlink(missing_ok=True)

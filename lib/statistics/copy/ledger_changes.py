@@ -68,7 +68,7 @@ def changes(connection: Connection, is_sqlite: bool, after: int, until: int) -> 
 
 def of_day(connection: Connection, is_sqlite: bool, day: date, until: int) -> Iterator[bytes]:
     """Rows that started on a day (UTC), of those changed up to `until`, as lines of CSV."""
-    begin, end = (f"'{one:%Y-%m-%d} 00:00+00'" for one in (day, day + timedelta(days=1)))
+    begin, end = (f"'{border:%Y-%m-%d} 00:00+00'" for border in (day, day + timedelta(days=1)))
     condition = f"+change_seq <= {until:d} AND started_at >= {begin} AND started_at < {end}"
     return _lines(connection, is_sqlite, condition)
 
@@ -76,9 +76,9 @@ def of_day(connection: Connection, is_sqlite: bool, day: date, until: int) -> It
 def counts(connection: Connection, is_sqlite: bool, until: int) -> dict[date, int]:
     """Rows of each day (UTC), of those changed up to `until`."""
     day = "substr(started_at, 1, 10)" if is_sqlite else "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
-    known = "true" if is_sqlite else f"change_seq <= {until:d}"  # SQLite: one snapshot, and the index is enough
-    found = connection.execute(text(f"SELECT {day}, count(*) FROM usage_logs WHERE {known} GROUP BY 1"))  # noqa: S608
-    return {date.fromisoformat(name): number for name, number in found}
+    is_visible = "true" if is_sqlite else f"change_seq <= {until:d}"  # SQLite: one snapshot, and the index is enough
+    rows = connection.execute(text(f"SELECT {day}, count(*) FROM usage_logs WHERE {is_visible} GROUP BY 1"))  # noqa: S608
+    return {date.fromisoformat(name): number for name, number in rows}
 
 
 def _lines(connection: Connection, is_sqlite: bool, condition: str) -> Iterator[bytes]:

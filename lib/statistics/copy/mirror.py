@@ -66,8 +66,8 @@ class Mirror:
 
     def _open(self) -> None:
         self._connection = self._file.connection if self._file else copy_file.in_memory(TABLES)
-        seen = self._connection.execute("SELECT epoch, change_seq FROM seen").fetchone()
-        self._version = Version(*seen) if seen else _NOTHING
+        last_version = self._connection.execute("SELECT epoch, change_seq FROM seen").fetchone()
+        self._version = Version(*last_version) if last_version else _NOTHING
         self._extent: tuple[Version, int, Span] | None = None  # as of a version
 
     def refresh(self) -> Version:
@@ -108,12 +108,12 @@ class Mirror:
             _, rows, span = self._extent
             if rows < rollup.LEAST_ROWS:
                 return Copy(span)
-            known = rollup.covers(cursor)
+            rolled_zones = rollup.covers(cursor)
             now = self._version.change_seq
             if zone is None:
-                name = max(known, key=lambda name: known[name], default=None)
-                return Copy(span, Covered(ZoneInfo(name), known[name]) if name else None)
-            if zone.key not in known or now - known[zone.key] > rollup.LONGEST_TAIL:
+                name = max(rolled_zones, key=lambda name: rolled_zones[name], default=None)
+                return Copy(span, Covered(ZoneInfo(name), rolled_zones[name]) if name else None)
+            if zone.key not in rolled_zones or now - rolled_zones[zone.key] > rollup.LONGEST_TAIL:
                 cursor.begin()
                 try:
                     rollup.roll(cursor, zone, span, now)
@@ -121,8 +121,8 @@ class Mirror:
                 except BaseException:
                     cursor.rollback()
                     raise
-                known[zone.key] = now
-            return Copy(span, Covered(zone, known[zone.key]))
+                rolled_zones[zone.key] = now
+            return Copy(span, Covered(zone, rolled_zones[zone.key]))
 
     def close(self) -> None:
         """Free the copy; one in a file is there again at the next start."""
@@ -155,14 +155,14 @@ class Mirror:
             self._version == _NOTHING or not 0 <= raised < _MOST_RAISED or now.change_seq < self._version.change_seq
         )
         is_sqlite = self._store.is_sqlite
-        seen = 0 if start_over else self._version.change_seq
+        after = 0 if start_over else self._version.change_seq
         with self._cursor() as cursor:
             cursor.begin()
             try:
                 if start_over:
                     cursor.execute("DELETE FROM calls")
                     rollup.forget(cursor)
-                new = ledger_changes.changes(connection, is_sqlite, seen, now.change_seq)
+                new = ledger_changes.changes(connection, is_sqlite, after, now.change_seq)
                 changed = _put(cursor, new, may_be_there=not start_over)
                 if raised and not start_over:
                     changed |= self._drop(connection, cursor, now.change_seq)
@@ -179,12 +179,12 @@ class Mirror:
 
     def _drop(self, connection: Connection, cursor: duckdb.DuckDBPyConnection, until: int) -> set[date]:
         """Let go of rows that have left the ledger: days with another number of rows are read again."""
-        kept = ledger_changes.counts(connection, self._store.is_sqlite, until)
-        here = cursor.execute("SELECT CAST(started_at AS DATE), count(*) FROM calls GROUP BY 1").fetchall()
-        days = {day for day, number in here if kept.get(day) != number}
+        ledger_counts = ledger_changes.counts(connection, self._store.is_sqlite, until)
+        copy_counts = cursor.execute("SELECT CAST(started_at AS DATE), count(*) FROM calls GROUP BY 1").fetchall()
+        days = {day for day, number in copy_counts if ledger_counts.get(day) != number}
         for day in days:
             cursor.execute("DELETE FROM calls WHERE started_at >= ? AND started_at < ?", [day, day + timedelta(days=1)])
-            if day in kept:
+            if day in ledger_counts:
                 _put(cursor, ledger_changes.of_day(connection, self._store.is_sqlite, day, until), may_be_there=False)
         return days
 
@@ -205,7 +205,7 @@ def _put(cursor: duckdb.DuckDBPyConnection, batches: Iterator[bytes], *, may_be_
             waiting.append(pool.submit(_apply, cursor, lines, may_be_there=may_be_there))
             if len(waiting) > 2:
                 days |= waiting.popleft().result()
-        return days.union(*(one.result() for one in waiting))
+        return days.union(*(future.result() for future in waiting))
 
 
 def _apply(cursor: duckdb.DuckDBPyConnection, lines: bytes, *, may_be_there: bool) -> set[date]:

@@ -26,14 +26,14 @@ _Numbers = np.ndarray[Any, np.dtype[Any]]
 def exact(
     cursor: duckdb.DuckDBPyConnection,
     actor: Actor,
-    where: StatisticsFilter,
+    filters: StatisticsFilter,
     axes: Mapping[str, Axis],
     time: str,
     shares: Sequence[float],
     copy: Copy,
 ) -> pa.Table | None:
     """The axes and a list `v` of percentiles for each combination with a known time; None where rows must tell."""
-    if not (pieces := _pieces(actor, where, axes, time, copy, "n", "count(*) AS n")):
+    if not (pieces := _pieces(actor, filters, axes, time, copy, "n", "count(*) AS n")):
         return None
     keys = list(axes)
     names = cube.names([*keys, "bin"])
@@ -43,21 +43,21 @@ def exact(
     group = bins.groupby(keys, dropna=False, sort=False).ngroup().to_numpy() if keys else np.zeros(len(bins), int)
     begins = np.flatnonzero(np.diff(group, prepend=-1))
     until = bins.n.cumsum().to_numpy()
-    before = until - bins.n.to_numpy()
+    first_ranks = until - bins.n.to_numpy()
     last = np.append(until[begins[1:] - 1], until[-1:]) - 1  # place of each combination's largest, all in one order
-    places = before[begins][:, None] + (last - before[begins])[:, None] * np.array(shares)[None, :]
+    places = first_ranks[begins][:, None] + (last - first_ranks[begins])[:, None] * np.array(shares)[None, :]
     low = np.floor(places).astype(int)
     high = np.ceil(places).astype(int)
-    wanted = np.unique(np.searchsorted(until, np.concatenate([low, high]).ravel(), side="right"))
-    found = _times(cursor, actor, where, axes, time, copy, bins.iloc[wanted])
-    if found is None:
+    rank_bins = np.unique(np.searchsorted(until, np.concatenate([low, high]).ravel(), side="right"))
+    times_and_ends = _times(cursor, actor, filters, axes, time, copy, bins.iloc[rank_bins])
+    if times_and_ends is None:
         return None
-    times, end = found
-    sizes = bins.n.to_numpy()[wanted]
-    shift = before[wanted] - (np.cumsum(sizes) - sizes)  # from a place among all to one in the wanted bins
+    times, end = times_and_ends
+    sizes = bins.n.to_numpy()[rank_bins]
+    shift = first_ranks[rank_bins] - (np.cumsum(sizes) - sizes)  # from a place among all to one in the wanted bins
 
     def at(ranks: _Numbers) -> _Numbers:
-        bin_of = np.searchsorted(wanted, np.searchsorted(until, ranks, side="right"))
+        bin_of = np.searchsorted(rank_bins, np.searchsorted(until, ranks, side="right"))
         value: _Numbers = times[np.searchsorted(end, ranks - shift[bin_of], side="right")]
         return value
 
@@ -69,48 +69,48 @@ def exact(
 
 
 def _pieces(
-    actor: Actor, where: StatisticsFilter, axes: Mapping[str, Axis], time: str, copy: Copy, days: str, rows: str
+    actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], time: str, copy: Copy, days: str, rows: str
 ) -> list[Query]:
     """The axes, `bin` and a value from the roll-up and from the rows it leaves; nothing where it can't answer."""
-    if (found := cube.days_and_rows(actor, where, axes, rollup.SPREAD, copy)) is None:
+    if (days_and_edges := cube.days_and_rows(actor, filters, axes, rollup.SPREAD, copy)) is None:
         return []
-    (condition, edges) = found
+    (condition, edges) = days_and_edges
     comma = ", " if axes else ""
     query = join("SELECT ", cube.split_days(axes), comma, f"bin, {days} FROM spread", condition)
     pieces = [join(query, Query(" AND timed = ?", [time]))]
-    split = join(cube.split_rows(axes, where, copy.span), comma, rollup.BIN.format(time), " AS bin")
+    split = join(cube.split_rows(axes, filters, copy.span), comma, rollup.BIN.format(time), " AS bin")
     for edge in edges:
-        known = join(edge, f" AND {rollup.TIMES[time]}")
-        pieces.append(cube.grouped(split, [rows], known, len(axes) + 1))
+        timed_rows = join(edge, f" AND {rollup.TIMES[time]}")
+        pieces.append(cube.grouped(split, [rows], timed_rows, len(axes) + 1))
     return pieces
 
 
 def _times(
     cursor: duckdb.DuckDBPyConnection,
     actor: Actor,
-    where: StatisticsFilter,
+    filters: StatisticsFilter,
     axes: Mapping[str, Axis],
     time: str,
     copy: Copy,
-    wanted: pd.DataFrame,
+    rank_bins: pd.DataFrame,
 ) -> tuple[_Numbers, _Numbers] | None:
     """The times in the wanted bins, bin after bin, in order, and how many rows there are up to each of them.
 
     None when there are not as many as there should be.
     """
-    if wanted.empty:
+    if rank_bins.empty:
         return np.empty(0), np.empty(0)
-    table = pa.Table.from_pandas(wanted.drop(columns="n"), preserve_index=False)
-    cursor.register("wanted", table.append_column("place", pa.array(range(len(wanted)), pa.int32())))
+    table = pa.Table.from_pandas(rank_bins.drop(columns="n"), preserve_index=False)
+    cursor.register("wanted", table.append_column("place", pa.array(range(len(rank_bins)), pa.int32())))
     of_rows = f"list({time}) AS times, list(1) AS counts"
-    pieces = _pieces(actor, where, axes, time, copy, "times, counts", of_rows)
+    pieces = _pieces(actor, filters, axes, time, copy, "times, counts", of_rows)
     names = ", ".join(f'"{name}"' for name in (*axes, "bin"))
     each = join("SELECT place, unnest(times) AS t, unnest(counts) AS c FROM ", cube.union(pieces))
     query = join(
         "SELECT place, t, sum(c) AS n FROM (", each, f" JOIN wanted USING ({names})) GROUP BY ALL ORDER BY 1, 2"
     )
-    found = cursor.execute(query.sql, query.values).fetchnumpy()
-    place, times, count = (np.asarray(found[name]) for name in ("place", "t", "n"))
-    if not np.array_equal(np.bincount(place, count, minlength=len(wanted)), wanted.n.to_numpy()):
+    columns = cursor.execute(query.sql, query.values).fetchnumpy()
+    bin_numbers, times, count = (np.asarray(columns[name]) for name in ("place", "t", "n"))
+    if not np.array_equal(np.bincount(bin_numbers, count, minlength=len(rank_bins)), rank_bins.n.to_numpy()):
         return None
     return times.astype(float), np.cumsum(count)

@@ -72,21 +72,21 @@ class Covered:
     change_seq: int
 
 
-def answers(where: StatisticsFilter, axes: Collection[Axis], dimensions: Collection[Dimension] = COVERED) -> bool:
+def answers(filters: StatisticsFilter, axes: Collection[Axis], dimensions: Collection[Dimension] = COVERED) -> bool:
     """Whether a roll-up of these dimensions can tell the axes and filters apart."""
-    if where.tags or any(getattr(where, name) for name, dimension in SETS.items() if dimension not in dimensions):
+    if filters.tags or any(getattr(filters, name) for name, dimension in SETS.items() if dimension not in dimensions):
         return False
     return all(axis in dimensions or axis in _DAYS for axis in axes)
 
 
-def whole_days(where: StatisticsFilter) -> tuple[date | None, date | None]:
+def whole_days(filters: StatisticsFilter) -> tuple[date | None, date | None]:
     """The first whole local day of a range and the first that is none of it; None is open."""
     first = last = None
-    if where.start is not None:
-        first = where.start.astimezone(where.zone).date()
-        first += timedelta(days=midnight(first, where.zone) < where.start)
-    if where.end is not None:
-        last = where.end.astimezone(where.zone).date()
+    if filters.start is not None:
+        first = filters.start.astimezone(filters.zone).date()
+        first += timedelta(days=midnight(first, filters.zone) < filters.start)
+    if filters.end is not None:
+        last = filters.end.astimezone(filters.zone).date()
     return first, last
 
 
@@ -97,13 +97,13 @@ def covers(cursor: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 def roll(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, span: Span, until: int) -> None:
     """Bring a zone's roll-up to a change number; a new zone takes the place of the one least up to date."""
-    known = covers(cursor)
-    after = known.get(zone.key, 0)
-    if zone.key not in known and len(known) >= _MOST_ZONES:
-        oldest = min(known, key=lambda name: known[name])
+    rolled_zones = covers(cursor)
+    after = rolled_zones.get(zone.key, 0)
+    if zone.key not in rolled_zones and len(rolled_zones) >= _MOST_ZONES:
+        oldest = min(rolled_zones, key=lambda name: rolled_zones[name])
         for table in TABLES:
             cursor.execute(f"DELETE FROM {table} WHERE zone = ?", [oldest])
-    if zone.key not in known:
+    if zone.key not in rolled_zones:
         cursor.execute("INSERT INTO rolled VALUES (?, 0, 0)", [zone.key])
     _add(cursor, zone, span, "change_seq > ? AND change_seq <= ?", [after, until])
     cursor.execute("UPDATE rolled SET change_seq = ? WHERE zone = ?", [until, zone.key])
@@ -143,9 +143,9 @@ def _add(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, span: Span, conditio
     sums = [f"INSERT INTO daily {key}, {_NAMES}, {', '.join(PARTS.values())} {rows} {month} GROUP BY ALL ORDER BY day"]
     sums += [
         f"INSERT INTO spread SELECT zone, day, provider, model, '{time}', bin, sum(c), list(t), list(c) FROM ("
-        f"{key}, provider, model, {BIN.format(time)} AS bin, {time} AS t, count(*) AS c {rows} AND {known} {month} "
+        f"{key}, provider, model, {BIN.format(time)} AS bin, {time} AS t, count(*) AS c {rows} AND {is_timed} {month} "
         "GROUP BY ALL) GROUP BY ALL ORDER BY bin"
-        for time, known in TIMES.items()
+        for time, is_timed in TIMES.items()
     ]
     sums.append(f"INSERT INTO several {key}, {_NAMES}, call_id {rows} AND {UNPRICED_SEVERAL} {month}")
     start = first.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -100,23 +100,23 @@ def shifted(gaps: Sequence[Gap], elsewhere: Mapping[str, Sequence[Gap]], zone: s
 def _causes(gap: Gap, shift: Cause | None, quantum_nano: int, splits_cost: bool) -> list[Cause]:
     theirs = gap.theirs
     ours = gap.ours
-    found = list[Cause]()
+    causes = list[Cause]()
     unpriced = ours.unpriced if theirs.cost_nano is not None else 0
     if shift is not None:
-        found.append(shift)
+        causes.append(shift)
     is_alone = bool(theirs.lines) and not ours.calls
     if gap.model is None and is_alone and theirs.tokens is None and splits_cost:
         return [Cause(CauseKind.NO_MODEL, "Charged for no model: searches, running code, storage.")]
     if unpriced:
         calls = "1 call" if unpriced == 1 else f"{unpriced:,} calls"
-        found.append(Cause(CauseKind.UNPRICED, f"No price is known for {calls} here, so no cost has them."))
+        causes.append(Cause(CauseKind.UNPRICED, f"No price is known for {calls} here, so no cost has them."))
     if gap.tokens is None and is_alone and gap.model is not None:
-        found.append(Cause(CauseKind.OUTSIDE, "They charge for it, and no call here is of this model."))
+        causes.append(Cause(CauseKind.OUTSIDE, "They charge for it, and no call here is of this model."))
     elif gap.tokens and shift is None:
-        found.append(_token_cause(gap.tokens))
-    if gap.cost_nano and not gap.tokens and not unpriced and not found:
-        found.append(_money_alone(gap, quantum_nano))
-    return found
+        causes.append(_token_cause(gap.tokens))
+    if gap.cost_nano and not gap.tokens and not unpriced and not causes:
+        causes.append(_money_alone(gap, quantum_nano))
+    return causes
 
 
 def _token_cause(tokens: int) -> Cause:
@@ -138,8 +138,8 @@ def _money_alone(gap: Gap, quantum_nano: int) -> Cause:
     if gap.tokens is None:
         return Cause(CauseKind.UNEXPLAINED, _NOT_EXPLAINED[money > 0])
     if read := _minus(theirs.cache_read_tokens, ours.cache_read_tokens):
-        more = f"{abs(read):,} {'more' if read > 0 else 'fewer'} of the prompt's tokens"
-        return Cause(CauseKind.CACHED, f"Tokens agree, but {more} came from a cache by their count.")
+        difference = f"{abs(read):,} {'more' if read > 0 else 'fewer'} of the prompt's tokens"
+        return Cause(CauseKind.CACHED, f"Tokens agree, but {difference} came from a cache by their count.")
     share = f" ({money / ours.cost_nano:+.1%})" if ours.cost_nano else ""
     return Cause(CauseKind.PRICE, f"Tokens agree, money does not: {_money(money)}{share} beside the prices here.")
 
@@ -152,15 +152,15 @@ _NOT_EXPLAINED = {
 
 def _shift(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, model: str | None) -> Cause | None:
     """Days cut elsewhere: the zone in which the days' gaps of a model shrink by half or more."""
-    before, unit = _width([gap for gap in gaps if gap.model == model])
-    if not before:
+    own_width, unit = _width([gap for gap in gaps if gap.model == model])
+    if not own_width:
         return None
-    widths = {name: _width([gap for gap in others if gap.model == model])[0] for name, others in shifts.items()}
+    widths = {name: _width([gap for gap in zone_gaps if gap.model == model])[0] for name, zone_gaps in shifts.items()}
     best = min(widths, key=lambda name: widths[name], default=None)
-    if best is None or widths[best] * 2 > before:
+    if best is None or widths[best] * 2 > own_width:
         return None
-    shown = _money if unit == "nano" else lambda width: f"{width:,} tokens"
-    less = f"from {shown(before)} to {shown(widths[best])}"
+    format_width = _money if unit == "nano" else lambda width: f"{width:,} tokens"
+    less = f"from {format_width(own_width)} to {format_width(widths[best])}"
     text = f"With days cut in {best} instead of {zone}, the gaps of all days shrink {less}."
     return Cause(CauseKind.TIME_ZONE, text)
 
@@ -176,9 +176,9 @@ def _money(nano: int) -> str:
     return format_money(nano)
 
 
-def _plus(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else one + other
+def _plus(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first if second is None else first + second
 
 
-def _minus(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one - other
+def _minus(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first - second

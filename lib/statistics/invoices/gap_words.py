@@ -15,18 +15,18 @@ _MOST_MODELS = 3
 _MOST_ALIKE = 1
 
 
-def sentences(found: "Reconciliation") -> list[str]:
+def sentences(reconciliation: "Reconciliation") -> list[str]:
     """The whole gap, where it lies, its causes, what rounding hides; one sentence or two each."""
-    real = [gap for gap in found.gaps if has_gap(gap)]
-    rounding = sum(abs(gap.cost_nano or 0) for gap in found.gaps if not has_gap(gap))
-    told = [_difference(found.total, real)]
+    real = [gap for gap in reconciliation.gaps if has_gap(gap)]
+    rounding = sum(abs(gap.cost_nano or 0) for gap in reconciliation.gaps if not has_gap(gap))
+    parts = [_difference(reconciliation.total, real)]
     if real:
         in_money = any(gap.cost_nano for gap in real)
-        told.append(_places([gap for gap in real if (gap.cost_nano if in_money else gap.tokens)], in_money))
-        told += _causes(found.total)
+        parts.append(_places([gap for gap in real if (gap.cost_nano if in_money else gap.tokens)], in_money))
+        parts += _causes(reconciliation.total)
     if rounding:
-        told.append(f"Rounding: {format_money(rounding)}.")
-    return [words for words in told if words]
+        parts.append(f"Rounding: {format_money(rounding)}.")
+    return [words for words in parts if words]
 
 
 def _difference(total: Gap, real: Sequence[Gap]) -> str:
@@ -57,21 +57,23 @@ def _places(real: Iterable[Gap], in_money: bool) -> str:
     for gap in real:
         days.setdefault(gap.day, []).append(gap)
     widest = sorted(days, key=lambda day: -abs(sum(_width(gap, in_money) for gap in days[day])))
-    shown = [f"{_day(day)}: {_models(days[day], in_money)}" for day in widest[:_MOST_DAYS]]
-    if not shown:
+    day_parts = [f"{_day(day)}: {_models(days[day], in_money)}" for day in widest[:_MOST_DAYS]]
+    if not day_parts:
         return ""
     if len(widest) == 1:
-        return f"All of it on {shown[0]}."
-    more = len(widest) - _MOST_DAYS
-    rest = f"; and {more} more {'day' if more == 1 else 'days'}" if more > 0 else ""
-    return f"On {len(widest)} days, the widest first: {'; '.join(shown)}{rest}."
+        return f"All of it on {day_parts[0]}."
+    hidden_days = len(widest) - _MOST_DAYS
+    ending = f"; and {hidden_days} more {'day' if hidden_days == 1 else 'days'}" if hidden_days > 0 else ""
+    return f"On {len(widest)} days, the widest first: {'; '.join(day_parts)}{ending}."
 
 
 def _models(gaps: list[Gap], in_money: bool) -> str:
     widest = sorted(gaps, key=lambda gap: -abs(_width(gap, in_money)))
-    shown = [f"{gap.model or 'no model'} {_figure(_width(gap, in_money), in_money)}" for gap in widest[:_MOST_MODELS]]
-    more = len(widest) - _MOST_MODELS
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    model_parts = [
+        f"{gap.model or 'no model'} {_figure(_width(gap, in_money), in_money)}" for gap in widest[:_MOST_MODELS]
+    ]
+    hidden_models = len(widest) - _MOST_MODELS
+    return ", ".join(model_parts) + (f" and {hidden_models} more" if hidden_models > 0 else "")
 
 
 def _causes(total: Gap) -> list[str]:
@@ -81,7 +83,7 @@ def _causes(total: Gap) -> list[str]:
         if cause.kind is not CauseKind.ROUNDING:
             by_kind.setdefault(cause.kind, []).append(cause.text)
     unexplained = by_kind.pop(CauseKind.UNEXPLAINED, [])
-    lines = [text + (f" And {len(more)} more like it." if more else "") for text, *more in by_kind.values()]
+    lines = [text + (f" And {len(similar)} more like it." if similar else "") for text, *similar in by_kind.values()]
     return lines + ([unexplained[0].partition(": ")[2] or unexplained[0]] if unexplained else [])
 
 

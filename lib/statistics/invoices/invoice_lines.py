@@ -79,24 +79,24 @@ def read(content: bytes, mapping: Mapping[str, str] | None = None) -> Invoice:
     InvalidInput when it can't be read, or has no line.
     """
     source = _source(content)
-    asked = _mapped(source, mapping) if mapping else _recognised(source)
+    usage_table = _mapped(source, mapping) if mapping else _recognised(source)
     sums = _Sums()
-    for row, raw in table.rows_of(asked, source):
-        sums.take(asked, row, raw)
+    for row, raw in table.rows_of(usage_table, source):
+        sums.take(usage_table, row, raw)
     if not sums.sums:
         why = table.tell(sums.left_out) if sums.left_out else "It has no rows."
         raise InvalidInput("The file has no line to compare.", why, "Export it again, by day and model.")
-    label = "Mapped columns" if mapping else asked.form.label
-    return Invoice(label, asked.form.provider, sums.lines(), dict(sums.left_out), sums.quantum_nano)
+    label = "Mapped columns" if mapping else usage_table.form.label
+    return Invoice(label, usage_table.form.provider, sums.lines(), dict(sums.left_out), sums.quantum_nano)
 
 
 def joined(invoices: Iterable[Invoice]) -> Invoice:
     """Several files of one provider, as its usage and its costs, as one; what one does not say the other may."""
     files = list(invoices)
-    if len({one.kind for one in files}) != 1:
+    if len({invoice.kind for invoice in files}) != 1:
         raise InvalidInput("These files are of several providers.", "", "Compare one provider at a time.")
     lines: dict[tuple[date, str | None], dict[str, int]] = {}
-    for line in (line for one in files for line in one.lines):
+    for line in (line for invoice in files for line in invoice.lines):
         sums = lines.setdefault((line.day, line.model), {})
         for name in (*FIELDS[2:5], "cost_nano", "parts"):
             value = getattr(line, name)
@@ -105,24 +105,24 @@ def joined(invoices: Iterable[Invoice]) -> Invoice:
                 raise InvalidInput("The files overlap.", why, "Leave one of them out.")
             if value is not None:
                 sums[name] = sums.get(name, 0) + value
-    left_out = sum((Counter(one.left_out) for one in files), Counter[str]())
+    left_out = sum((Counter(invoice.left_out) for invoice in files), Counter[str]())
     return Invoice(
-        " and ".join(dict.fromkeys(one.label for one in files)),
+        " and ".join(dict.fromkeys(invoice.label for invoice in files)),
         files[0].kind,
         tuple(Line(on, model, **sums) for (on, model), sums in sorted(lines.items(), key=_order)),
         dict(left_out),
-        max(one.quantum_nano for one in files),
+        max(invoice.quantum_nano for invoice in files),
     )
 
 
 def columns(content: bytes) -> tuple[list[str], dict[str, str], bool]:
     """The columns of a file, those that look like our fields, and whether its form is known anyway."""
     source = _source(content)
-    found = table.look_at(source)
-    if found.form is not GENERIC:
-        return list(found.columns), {}, True
+    recognised = table.look_at(source)
+    if recognised.form is not GENERIC:
+        return list(recognised.columns), {}, True
     first: Row = next(iter(source.rows()), {})
-    names = [name for name in found.columns if not isinstance(first.get(name), dict | list)]
+    names = [name for name in recognised.columns if not isinstance(first.get(name), dict | list)]
     ours = suggested(names)
     if "started_at" in ours:
         ours["date"] = ours["started_at"]
@@ -138,12 +138,12 @@ class _Sums:
         self._digits = 0
         self._has_cost = False
 
-    def take(self, asked: Table, row: Row, raw: Raw | LeftOut) -> None:
+    def take(self, usage_table: Table, row: Row, raw: Raw | LeftOut) -> None:
         """Add a row, or count why it is left out."""
         try:
             if isinstance(raw, LeftOut):
                 raise raw
-            on, model, numbers = _read_line(asked, row, raw)
+            on, model, numbers = _read_line(usage_table, row, raw)
         except LeftOut as reason:
             self.left_out[str(reason)] += 1
             return
@@ -162,18 +162,18 @@ class _Sums:
 
     def lines(self) -> tuple[Line, ...]:
         """In order of days and models."""
-        found = []
+        lines = []
         for (on, model), sums in sorted(self.sums.items(), key=_order):
             cost = sums.pop("cost_usd", None)
             whole = {name: int(value) for name, value in sums.items()}
-            found.append(Line(on, model, **whole, cost_nano=None if cost is None else nano_from_usd(cost)))
-        return tuple(found)
+            lines.append(Line(on, model, **whole, cost_nano=None if cost is None else nano_from_usd(cost)))
+        return tuple(lines)
 
 
 _Numbers = dict[str, Decimal | None]
 
 
-def _read_line(asked: Table, row: Row, raw: Raw) -> tuple[date, str | None, _Numbers]:
+def _read_line(usage_table: Table, row: Row, raw: Raw) -> tuple[date, str | None, _Numbers]:
     """A row's day, model and figures; LeftOut."""
     try:
         moment = values.moment(raw.get("started_at"), UTC)
@@ -182,12 +182,12 @@ def _read_line(asked: Table, row: Row, raw: Raw) -> tuple[date, str | None, _Num
     if moment is None:
         raise LeftOut("no day")
     names = [name for name in _NUMBERS if name in raw]
-    counts = {name: asked.count_of(raw, name) for name in names}
+    counts = {name: usage_table.count_of(raw, name) for name in names}
     numbers: _Numbers = {name: None if count is None else Decimal(count) for name, count in counts.items()}
     if "cost_usd" in raw:
-        numbers["cost_usd"] = asked.cost_of(raw)
-    told = values.text(row.get(asked.mapping.get("model", "")), 200)
-    model = None if told is None else str(raw.get("canonical_model") or raw["model"]).strip()
+        numbers["cost_usd"] = usage_table.cost_of(raw)
+    named_model = values.text(row.get(usage_table.mapping.get("model", "")), 200)
+    model = None if named_model is None else str(raw.get("canonical_model") or raw["model"]).strip()
     return moment.date(), model, numbers
 
 

@@ -66,7 +66,7 @@ class Reconcile:
         self,
         actor: Actor,
         invoice: Invoice,
-        where: StatisticsFilter | None = None,
+        filters: StatisticsFilter | None = None,
         zone: ZoneInfo = _UTC,
         other_zones: Iterable[ZoneInfo] = (),
     ) -> Reconciliation:
@@ -74,7 +74,7 @@ class Reconcile:
 
         `zone` is where the invoice's days are cut; a shift is looked for in UTC and the other zones.
         """
-        base = where or StatisticsFilter()
+        base = filters or StatisticsFilter()
         if not base.providers and invoice.kind is not None:
             base = replace(base, providers=self._of_kind(invoice.kind))
         theirs = _theirs(invoice)
@@ -83,18 +83,18 @@ class Reconcile:
         last = max(days)
         has_models = any(line.model is not None for line in invoice.lines)
         ours = {
-            one.key: self._ours(actor, base, one, first, last, invoice.kind, has_models)
-            for one in {each.key: each for each in (zone, _UTC, *other_zones)}.values()
+            cut_zone.key: self._ours(actor, base, cut_zone, first, last, invoice.kind, has_models)
+            for cut_zone in {any_zone.key: any_zone for any_zone in (zone, _UTC, *other_zones)}.values()
         }
         if has_models and not invoice.splits_cost:
             ours = {name: _with_whole_days(sides) for name, sides in ours.items()}
         gaps = _gaps(theirs, ours[zone.key], invoice)
-        elsewhere = {name: _gaps(theirs, found, invoice) for name, found in ours.items() if name != zone.key}
+        elsewhere = {name: _gaps(theirs, zone_sides, invoice) for name, zone_sides in ours.items() if name != zone.key}
         shifts = gap_causes.shifted(gaps, elsewhere, zone.key)
         plain = _summed(gaps, lambda gap: (None, gap.model))
         gaps, by_model = (
-            gap_causes.explained(some, shifts, invoice.quantum_nano, splits_cost=invoice.splits_cost)
-            for some in (gaps, plain)
+            gap_causes.explained(model_gaps, shifts, invoice.quantum_nano, splits_cost=invoice.splits_cost)
+            for model_gaps in (gaps, plain)
         )
         of_days = {gap.model: gap.causes for gap in _summed(gaps, lambda gap: (None, gap.model))}
         by_model = [replace(gap, causes=_whole_causes(gap.causes, of_days[gap.model])) for gap in by_model]
@@ -119,23 +119,23 @@ class Reconcile:
         has_models: bool,
     ) -> dict[_Key, Side]:
         """What the ledger has of the days, cut in a zone."""
-        where = replace(base, start=midnight(first, zone), end=midnight(last + timedelta(days=1), zone), zone=zone)
+        filters = replace(base, start=midnight(first, zone), end=midnight(last + timedelta(days=1), zone), zone=zone)
         axes: list[Axis] = [Step.DAY, Dimension.MODEL, Dimension.SERVED_MODEL]
-        found: dict[_Key, Side] = {}
-        for row in self._statistics.pivot(actor, where, axes, list(_MEASURES)).to_dict("records"):
+        sides: dict[_Key, Side] = {}
+        for row in self._statistics.pivot(actor, filters, axes, list(_MEASURES)).to_dict("records"):
             served = row["served_model"] if isinstance(row["served_model"], str) else row["model"]
             key = date.fromisoformat(row["day"]), _bare(kind, served) if has_models else None
-            found[key] = found.get(key, Side()).plus(_side(row))
-        return found
+            sides[key] = sides.get(key, Side()).plus(_side(row))
+        return sides
 
 
 def _theirs(invoice: Invoice) -> dict[_Key, Side]:
-    found: dict[_Key, Side] = {}
+    sides: dict[_Key, Side] = {}
     for line in invoice.lines:
         key = line.day, None if line.model is None else _bare(invoice.kind, line.model)
         values = line.prompt_tokens, line.completion_tokens, line.cache_read_tokens, line.cost_nano
-        found[key] = found.get(key, Side()).plus(Side(*values, lines=line.parts))
-    return found
+        sides[key] = sides.get(key, Side()).plus(Side(*values, lines=line.parts))
+    return sides
 
 
 def _side(row: Mapping[Any, Any]) -> Side:
@@ -145,8 +145,8 @@ def _side(row: Mapping[Any, Any]) -> Side:
 
 def _gaps(theirs: Mapping[_Key, Side], ours: Mapping[_Key, Side], invoice: Invoice) -> list[Gap]:
     """A gap for each day and model of either side; where one has nothing, it has zero of what the other tells."""
-    said = {name: 0 for name in _SAID if any(getattr(line, name) is not None for line in invoice.lines)}
-    none_of_theirs = Side(**said)
+    stated_zeros = {name: 0 for name in _SAID if any(getattr(line, name) is not None for line in invoice.lines)}
+    none_of_theirs = Side(**stated_zeros)
     none_of_ours = Side(0, 0, 0, 0)
     return [
         Gap(day, model, theirs.get((day, model), none_of_theirs), ours.get((day, model), none_of_ours))
@@ -156,11 +156,11 @@ def _gaps(theirs: Mapping[_Key, Side], ours: Mapping[_Key, Side], invoice: Invoi
 
 def _with_whole_days(sides: Mapping[_Key, Side]) -> dict[_Key, Side]:
     """Costs apart from their models, by day: as of an invoice whose costs name no model."""
-    found: dict[_Key, Side] = {key: replace(side, cost_nano=None, unpriced=0) for key, side in sides.items()}
+    split: dict[_Key, Side] = {key: replace(side, cost_nano=None, unpriced=0) for key, side in sides.items()}
     for (day, _), side in sides.items():
         key = day, None
-        found[key] = found.get(key, Side()).plus(Side(cost_nano=side.cost_nano, unpriced=side.unpriced))
-    return found
+        split[key] = split.get(key, Side()).plus(Side(cost_nano=side.cost_nano, unpriced=side.unpriced))
+    return split
 
 
 _SAID = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cost_nano")
@@ -190,13 +190,13 @@ def _whole_causes(of_sum: tuple[Cause, ...], of_days: tuple[Cause, ...]) -> tupl
 
 def _summed(gaps: Iterable[Gap], key: Callable[[Gap], tuple[date | None, str | None]]) -> list[Gap]:
     """Gaps of one key as one, with the causes of all; the widest first."""
-    found: dict[tuple[date | None, str | None], Gap] = {}
+    gaps_by_key: dict[tuple[date | None, str | None], Gap] = {}
     for gap in gaps:
         day, model = at = key(gap)
-        before = found.get(at, Gap(day, model, Side(), Side()))
-        causes = tuple(dict.fromkeys([*before.causes, *gap.causes]))
-        found[at] = Gap(day, model, before.theirs.plus(gap.theirs), before.ours.plus(gap.ours), causes)
-    return sorted(found.values(), key=lambda gap: -abs(gap.cost_nano or gap.tokens or 0))
+        earlier = gaps_by_key.get(at, Gap(day, model, Side(), Side()))
+        causes = tuple(dict.fromkeys([*earlier.causes, *gap.causes]))
+        gaps_by_key[at] = Gap(day, model, earlier.theirs.plus(gap.theirs), earlier.ours.plus(gap.ours), causes)
+    return sorted(gaps_by_key.values(), key=lambda gap: -abs(gap.cost_nano or gap.tokens or 0))
 
 
 def table(gaps: Iterable[Gap]) -> pd.DataFrame:
