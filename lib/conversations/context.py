@@ -46,31 +46,31 @@ def choose_context(
     path: Sequence[Node], strategy: Strategy, summaries: Mapping[str, Summary], system_tokens: int = 0
 ) -> Selection:
     """What of `path` goes with a question that follows it; `summaries` by the message they end with."""
-    said = [node for node in path if node.status != RUNNING and (node.role != "assistant" or node.tokens)]
-    summary, rest = after_summary(path, said, summaries)
+    sendable = [node for node in path if node.status != RUNNING and (node.role != "assistant" or node.tokens)]
+    summary, following = after_summary(path, sendable, summaries)
     spent = system_tokens + (summary.tokens if summary and summary.text else 0)
-    kept = turns_of(rest)
+    turns = turns_of(following)
     match strategy.kind:
         case Kind.LAST:
-            kept = kept[-strategy.last :]
+            turns = turns[-strategy.last :]
         case Kind.BUDGET:
-            kept = _within(kept, strategy.tokens - spent)
+            turns = _within(turns, strategy.tokens - spent)
         case Kind.ALL | Kind.SUMMARY:
             pass
-    nodes = tuple(node for turn in kept for node in turn)
-    return Selection(nodes, summary, len(said) - len(nodes), spent + tokens_of(nodes))
+    nodes = tuple(node for turn in turns for node in turn)
+    return Selection(nodes, summary, len(sendable) - len(nodes), spent + tokens_of(nodes))
 
 
 def after_summary(
-    path: Sequence[Node], said: Sequence[Node], summaries: Mapping[str, Summary]
+    path: Sequence[Node], candidates: Sequence[Node], summaries: Mapping[str, Summary]
 ) -> tuple[Summary | None, list[Node]]:
     """The newest summary on the branch, and what was said after it."""
-    place = {node.id: number for number, node in enumerate(path)}
-    ends = [place[until] for until in summaries if until in place]
+    positions = {node.id: number for number, node in enumerate(path)}
+    ends = [positions[until] for until in summaries if until in positions]
     if not ends:
-        return None, [*said]
+        return None, [*candidates]
     end = max(ends)
-    return summaries[path[end].id], [node for node in said if place[node.id] > end]
+    return summaries[path[end].id], [node for node in candidates if positions[node.id] > end]
 
 
 def turns_of(nodes: Sequence[Node]) -> list[list[Node]]:
@@ -89,10 +89,10 @@ def tokens_of(nodes: Sequence[Node]) -> int:
 
 
 def _within(turns: list[list[Node]], tokens: int) -> list[list[Node]]:
-    kept = 0
+    count = 0
     for turn in reversed(turns):
         tokens -= tokens_of(turn)
         if tokens < 0:
             break
-        kept += 1
-    return turns[len(turns) - kept :]
+        count += 1
+    return turns[len(turns) - count :]

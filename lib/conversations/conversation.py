@@ -124,7 +124,7 @@ def no_such_conversation() -> NotFound:
     return NotFound("There is no such conversation.", "It does not exist, or it belongs to somebody else.")
 
 
-def checked_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields that a person may set, as columns; InvalidInput names the one that can't be used."""
     checks: dict[str, Callable[[Any], Any]] = {
         "title": lambda value: _line(value, _LONGEST_TITLE, "title"),
@@ -137,7 +137,7 @@ def checked_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         "system_prompt": lambda value: None if value is None else checked_text(value, "system_prompt"),
         "strategy": lambda value: value.checked().to_record(),
     }
-    values = {name: checks[name](value) for name, value in given.items()}
+    values = {name: checks[name](value) for name, value in fields.items()}
     if "strategy" in values:
         values["context"] = values.pop("strategy")
     return values
@@ -168,8 +168,8 @@ def _line(text: str, longest: int, field_name: str) -> str:
     return checked_text(" ".join(text.split()), field_name)[:longest]
 
 
-def _tags(given: Sequence[str]) -> list[str]:
-    tags = list(dict.fromkeys(tag for one in given if (tag := _line(one, _LONGEST_NAME, "tags"))))
+def _tags(names: Sequence[str]) -> list[str]:
+    tags = list(dict.fromkeys(tag for name in names if (tag := _line(name, _LONGEST_NAME, "tags"))))
     if len(tags) > _MOST_TAGS:
         raise InvalidInput(f"{len(tags)} tags are too many.", f"The limit is {_MOST_TAGS}.", "Remove some.", "tags")
     return tags

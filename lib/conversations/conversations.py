@@ -61,7 +61,7 @@ class Conversations:
     ) -> Conversation:
         """Begin one with a configuration (slug or id; None: the app's default); nothing is sent."""
         owner = owner_of(actor)
-        chosen = find_in_scope(actor, configuration, lambda: self._chosen(actor, configuration))
+        active = find_in_scope(actor, configuration, lambda: self._find_configuration(actor, configuration))
         now = utc_now()
         fields = checked_fields(
             {
@@ -73,8 +73,8 @@ class Conversations:
                 "tags": tags,
             }
         )
-        row = new_conversation(owner, actor.key.app if actor.key else chosen.app, now) | fields
-        row |= {"configuration_id": chosen.id, "title_source": "own" if row["title"] else ""}
+        row = new_conversation(owner, actor.key.app if actor.key else active.app, now) | fields
+        row |= {"configuration_id": active.id, "title_source": "own" if row["title"] else ""}
         row["expires_at"] = expiry(row["ttl_s"], now)
         with self._store.write() as connection:
             connection.execute(insert(conversations).values(**row))
@@ -85,18 +85,18 @@ class Conversations:
         with self._store.read() as connection:
             return find(connection, actor, conversation_id)
 
-    def list(self, actor: Actor, asked: Asked | None = None, page: int = 1) -> tuple[list[Conversation], bool]:
+    def list(self, actor: Actor, query: Asked | None = None, page: int = 1) -> tuple[list[Conversation], bool]:
         """A page, pinned first, then by the last message; and whether there are more."""
-        where = [mine(actor), *_where(asked or Asked())]
-        query = (
+        conditions = [mine(actor), *_list_conditions(query or Asked())]
+        statement = (
             select(conversations)
-            .where(*where)
+            .where(*conditions)
             .order_by(C.is_pinned.desc(), C.last_at.desc(), C.id.desc())
             .limit(PAGE_SIZE + 1)
             .offset((max(page, 1) - 1) * PAGE_SIZE)
         )
         with self._store.read() as connection:
-            rows = connection.execute(query).mappings().all()
+            rows = connection.execute(statement).mappings().all()
         return [conversation_of(row) for row in rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE
 
     def count(self, actor: Actor) -> int:
@@ -113,10 +113,10 @@ class Conversations:
     def tags(self, actor: Actor) -> Sequence[str]:
         """Names of the tags in use."""
         with self._store.read() as connection:
-            found = connection.scalars(select(C.tags).where(mine(actor)))
-            return sorted({tag for tags in found for tag in tags})
+            tag_lists = connection.scalars(select(C.tags).where(mine(actor)))
+            return sorted({tag for tags in tag_lists for tag in tags})
 
-    def _chosen(self, actor: Actor, configuration: str | None) -> Configuration:
+    def _find_configuration(self, actor: Actor, configuration: str | None) -> Configuration:
         if configuration is None:
             return self._configurations.default_for(actor, actor.key.app if actor.key else "playground")
         return self._configurations.get(actor, configuration)
@@ -124,17 +124,17 @@ class Conversations:
     def update(self, actor: Actor, conversation_id: str, **fields: Any) -> Conversation:
         """Change title, folder, tags, is_pinned, is_archived, ttl_s, system_prompt, strategy or configuration."""
         if (slug := fields.pop("configuration", None)) is not None:
-            chosen = find_in_scope(actor, slug, lambda: self._configurations.get(actor, slug))
-            fields["configuration_id"] = chosen.id
+            new_configuration = find_in_scope(actor, slug, lambda: self._configurations.get(actor, slug))
+            fields["configuration_id"] = new_configuration.id
         values = checked_fields(fields)
         if "title" in values:
             values |= {"title_source": "own" if values["title"] else "", "title_call_id": None}
         with self._store.write() as connection:
-            before = find(connection, actor, conversation_id)
+            conversation = find(connection, actor, conversation_id)
             if "ttl_s" in values:  # from now on: a shorter one does not end what is being read
                 values["expires_at"] = expiry(values["ttl_s"], utc_now())
             if values:
-                connection.execute(update(conversations).where(C.id == before.id, mine(actor)).values(**values))
+                connection.execute(update(conversations).where(C.id == conversation.id, mine(actor)).values(**values))
             return find(connection, actor, conversation_id)
 
     def end(self, actor: Actor, conversation_id: str) -> Conversation:
@@ -143,8 +143,8 @@ class Conversations:
 
     def reopen(self, actor: Actor, conversation_id: str) -> Conversation:
         """Go on with one that was ended or has expired."""
-        before = self.get(actor, conversation_id)
-        return self._set(actor, conversation_id, ended_at=None, expires_at=expiry(before.ttl_s, utc_now()))
+        conversation = self.get(actor, conversation_id)
+        return self._set(actor, conversation_id, ended_at=None, expires_at=expiry(conversation.ttl_s, utc_now()))
 
     def delete(self, actor: Actor, conversation_id: str) -> None:
         """Remove it with its messages, files and summaries."""
@@ -186,23 +186,23 @@ def new_conversation(owner: str, app: str, now: Any) -> dict[str, Any]:
     }
 
 
-def _where(asked: Asked) -> list[ColumnElement[bool]]:
-    where: list[ColumnElement[bool]] = [C.is_archived == asked.archived]
-    if asked.folder is not None:
-        where.append(C.folder == asked.folder)
-    if asked.tag is not None:
-        where.append(_has_tag(asked.tag))
+def _list_conditions(query: Asked) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [C.is_archived == query.archived]
+    if query.folder is not None:
+        conditions.append(C.folder == query.folder)
+    if query.tag is not None:
+        conditions.append(_has_tag(query.tag))
     alive = or_(C.expires_at.is_(None), C.expires_at > utc_now())
-    match asked.status:
+    match query.status:
         case Status.ACTIVE:
-            where += [C.ended_at.is_(None), alive]
+            conditions += [C.ended_at.is_(None), alive]
         case Status.ENDED:
-            where.append(C.ended_at.is_not(None))
+            conditions.append(C.ended_at.is_not(None))
         case Status.EXPIRED:
-            where += [C.ended_at.is_(None), ~alive]
+            conditions += [C.ended_at.is_(None), ~alive]
         case None:
             pass
-    return where
+    return conditions
 
 
 def _has_tag(tag: str) -> ColumnElement[bool]:

@@ -36,21 +36,24 @@ def write(form: Form, conversations: Sequence[tuple[Conversation, Sequence[Messa
     """The file of conversations, each with all its messages and those of the branch shown."""
     match form:
         case Form.MARKDOWN:
-            return "\n\n".join(_markdown(one, shown) for one, _, shown in conversations).encode()
+            return "\n\n".join(_markdown(conversation, branch) for conversation, _, branch in conversations).encode()
         case Form.JSON:
-            body = {"format": FORMAT, "conversations": [_record(one, every) for one, every, _ in conversations]}
+            body = {
+                "format": FORMAT,
+                "conversations": [_record(conversation, messages) for conversation, messages, _ in conversations],
+            }
             return json.dumps(body, ensure_ascii=False, indent=1).encode()
         case Form.JSONL:
-            return "".join(_line(one, shown) for one, _, shown in conversations).encode()
+            return "".join(_line(conversation, branch) for conversation, _, branch in conversations).encode()
         case Form.CSV:
             return _csv(conversations)
 
 
-def _markdown(conversation: Conversation, shown: Sequence[Message]) -> str:
+def _markdown(conversation: Conversation, branch: Sequence[Message]) -> str:
     parts = [f"# {conversation.name}", f"{_moment(conversation.created_at)} – {_moment(conversation.last_at)}"]
     if conversation.system_prompt:
         parts += ["## System", conversation.system_prompt]
-    for message in shown:
+    for message in branch:
         by = f" ({message.model})" if message.role == "assistant" and message.model else ""
         parts += [f"## {message.role.capitalize()}{by}", message.content or f"— {message.error_message or 'no text'}"]
         parts += [f"Attached: {part['name']}" for part in message.parts if part["type"] == "file"]
@@ -58,16 +61,16 @@ def _markdown(conversation: Conversation, shown: Sequence[Message]) -> str:
 
 
 def _record(conversation: Conversation, messages: Sequence[Message]) -> dict[str, Any]:
-    same = ("id", "title", "folder", "system_prompt", "leaf_id")
-    kept = ("id", "parent_id", "role", "content", "model", "status", "call_id")
+    conversation_fields = ("id", "title", "folder", "system_prompt", "leaf_id")
+    message_fields = ("id", "parent_id", "role", "content", "model", "status", "call_id")
     figures = ("prompt_tokens", "completion_tokens", "cost_nano_usd")
     return {
-        **{name: getattr(conversation, name) for name in same},
+        **{name: getattr(conversation, name) for name in conversation_fields},
         "tags": list(conversation.tags),
         "created_at": _moment(conversation.created_at),
         "messages": [
             {
-                **{name: getattr(message, name) for name in kept},
+                **{name: getattr(message, name) for name in message_fields},
                 "created_at": _moment(message.created_at),
                 "parts": [dict(part) for part in message.parts],
                 **{name: getattr(message, name) for name in figures},
@@ -77,19 +80,19 @@ def _record(conversation: Conversation, messages: Sequence[Message]) -> dict[str
     }
 
 
-def _line(conversation: Conversation, shown: Sequence[Message]) -> str:
-    said = [{"role": "system", "content": conversation.system_prompt}] if conversation.system_prompt else []
-    said += [{"role": message.role, "content": message.content} for message in shown if message.content]
-    return json.dumps({"messages": said}, ensure_ascii=False) + "\n"
+def _line(conversation: Conversation, branch: Sequence[Message]) -> str:
+    chat_messages = [{"role": "system", "content": conversation.system_prompt}] if conversation.system_prompt else []
+    chat_messages += [{"role": message.role, "content": message.content} for message in branch if message.content]
+    return json.dumps({"messages": chat_messages}, ensure_ascii=False) + "\n"
 
 
 def _csv(conversations: Sequence[tuple[Conversation, Sequence[Message], Sequence[Message]]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
-    for conversation, every, shown in conversations:
-        on_it = {message.id for message in shown}
-        for message in every:
+    for conversation, messages, branch in conversations:
+        on_it = {message.id for message in branch}
+        for message in messages:
             own = {"conversation_id": conversation.id, "title": conversation.name, "is_shown": message.id in on_it}
             values = (own[name] if name in own else getattr(message, name) for name in _COLUMNS)
             writer.writerow([csv_cell(value) for value in values])

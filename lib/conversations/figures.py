@@ -44,9 +44,9 @@ _COLUMNS = (
 
 def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str, Figures]:
     """Figures of each call that has ended, by its id."""
-    wanted = [call_id for call_id in call_ids if call_id is not None]
-    query = select(_L.call_id, *_COLUMNS).where(_L.call_id.in_(wanted)).group_by(_L.call_id)
-    return {row[0]: _figures(row[1:]) for row in connection.execute(query)} if wanted else {}
+    known_ids = [call_id for call_id in call_ids if call_id is not None]
+    query = select(_L.call_id, *_COLUMNS).where(_L.call_id.in_(known_ids)).group_by(_L.call_id)
+    return {row[0]: _figures(row[1:]) for row in connection.execute(query)} if known_ids else {}
 
 
 def of_conversation(connection: Connection, conversation_id: str) -> Figures:

@@ -84,11 +84,11 @@ class Files:
             raise NotFound("There is no such file.", "It was removed, or it belongs to somebody else.")
         return File(*row)
 
-    def add(self, actor: Actor, conversation_id: str, given: Sequence[tuple[str, bytes]]) -> list[File]:
+    def add(self, actor: Actor, conversation_id: str, uploads: Sequence[tuple[str, bytes]]) -> list[File]:
         """Keep files (name, bytes) for the next message; InvalidInput, and none kept, when one can't be."""
-        if len(given) > MOST_FILES:
-            raise InvalidInput(f"{len(given)} files are too many.", f"A message takes {MOST_FILES}.", "Send fewer.")
-        files = [checked(name, data) for name, data in given]
+        if len(uploads) > MOST_FILES:
+            raise InvalidInput(f"{len(uploads)} files are too many.", f"A message takes {MOST_FILES}.", "Send fewer.")
+        files = [checked(name, data) for name, data in uploads]
         with self._store.write() as connection:
             conversation = find(connection, actor, conversation_id)
             used = connection.scalar(select(func.sum(_F.size)).where(_F.owner_id == conversation.owner_id)) or 0
@@ -104,18 +104,18 @@ class Files:
 
 def insert_files(connection: Connection, conversation_id: str, owner_id: str, files: Iterable[File]) -> None:
     """Write the rows."""
-    same = {"conversation_id": conversation_id, "owner_id": owner_id, "created_at": utc_now()}
+    shared = {"conversation_id": conversation_id, "owner_id": owner_id, "created_at": utc_now()}
     for file in files:
         values = {"id": file.id, "name": file.name, "media_type": file.media_type, "data": file.data}
-        connection.execute(insert(conversation_files).values(**values, **same, size=len(file.data)))
+        connection.execute(insert(conversation_files).values(**values, **shared, size=len(file.data)))
 
 
 def files_of(connection: Connection, conversation_id: str, owner_id: str, ids: Iterable[str]) -> dict[str, File]:
     """Files of a conversation, by id; ids of other conversations' files are not there."""
-    if not (wanted := [*ids]):
+    if not (file_ids := [*ids]):
         return {}
     query = select(_F.id, _F.name, _F.media_type, _F.data).where(
-        _F.id.in_(wanted), _F.conversation_id == conversation_id, _F.owner_id == owner_id
+        _F.id.in_(file_ids), _F.conversation_id == conversation_id, _F.owner_id == owner_id
     )
     return {row.id: File(*row) for row in connection.execute(query)}
 

@@ -72,18 +72,18 @@ def read(data: bytes) -> tuple[list[Found], int]:
     except (ValueError, RecursionError):
         raise _unknown("It is not JSON. Out of a ZIP file, take conversations.json.") from None
     reader, entries = _reader(body)
-    found = []
+    conversations = []
     unreadable = 0
     for entry in entries:
         try:
-            one = reader(entry)
+            conversation = reader(entry)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
-            one = None
-        if one is None or not one.messages:
+            conversation = None
+        if conversation is None or not conversation.messages:
             unreadable += 1
         else:
-            found.append(one)
-    return found, unreadable
+            conversations.append(conversation)
+    return conversations, unreadable
 
 
 def _reader(body: Any) -> tuple[Callable[[Json], Found | None], list[Json]]:
@@ -113,12 +113,14 @@ def _unknown(why: str) -> InvalidInput:
 
 def _openai(entry: Json) -> Found:
     mapping: Mapping[str, Json] = entry["mapping"]
-    said = {name: one for name, node in mapping.items() if (one := _openai_message(name, node)) is not None}
+    shown_messages = {
+        name: message for name, node in mapping.items() if (message := _openai_message(name, node)) is not None
+    }
 
-    def kept(name: str | None) -> str | None:
+    def nearest_shown(name: str | None) -> str | None:
         """The nearest message above that is shown; hidden ones and empty roots are stepped over."""
         steps = 0
-        while name is not None and name not in said:
+        while name is not None and name not in shown_messages:
             name = (mapping.get(name) or {}).get("parent")
             steps = steps + 1
             if steps > len(mapping):
@@ -126,11 +128,18 @@ def _openai(entry: Json) -> Found:
         return name
 
     messages = tuple(
-        Said(one.id, kept(mapping[one.id].get("parent")), one.role, one.content, one.model, one.at)
-        for one in said.values()
+        Said(
+            message.id,
+            nearest_shown(mapping[message.id].get("parent")),
+            message.role,
+            message.content,
+            message.model,
+            message.at,
+        )
+        for message in shown_messages.values()
     )
     source_id = str(entry.get("conversation_id") or entry.get("id") or "")
-    leaf = kept(entry.get("current_node"))
+    leaf = nearest_shown(entry.get("current_node"))
     return Found("openai", source_id, _text(entry.get("title")), messages, leaf, _moment(entry.get("create_time")))
 
 
@@ -171,18 +180,18 @@ _OPENAI_SHOWN = ("text", "multimodal_text", "code", "execution_output", "tether_
 def _open_webui(entry: Json) -> Found:
     chat = entry["chat"]
     history = chat.get("history") or {}
-    told = history.get("messages") or _chained(chat.get("messages") or [])
+    nodes = history.get("messages") or _chained(chat.get("messages") or [])
     messages = tuple(
         Said(
             str(name),
-            one.get("parentId"),
-            one["role"],
-            _open_webui_words(one),
-            _text(one.get("model")),
-            _moment(one.get("timestamp")),
+            node.get("parentId"),
+            node["role"],
+            _open_webui_words(node),
+            _text(node.get("model")),
+            _moment(node.get("timestamp")),
         )
-        for name, one in told.items()
-        if isinstance(one, Mapping) and one.get("role") in _ROLES
+        for name, node in nodes.items()
+        if isinstance(node, Mapping) and node.get("role") in _ROLES
     )
     title = _text(entry.get("title") or chat.get("title"))
     tags = tuple(tag for tag in (entry.get("meta") or {}).get("tags") or () if isinstance(tag, str))
@@ -193,54 +202,56 @@ def _open_webui(entry: Json) -> Found:
 
 def _chained(messages: list[Json]) -> dict[str, Json]:
     """Messages of a plain list, each after the one before it."""
-    ids = [str(one.get("id") or number) for number, one in enumerate(messages)]
-    return {name: {"parentId": above, **one} for name, above, one in zip(ids, [None, *ids], messages, strict=False)}
+    ids = [str(message.get("id") or number) for number, message in enumerate(messages)]
+    return {
+        name: {"parentId": above, **message} for name, above, message in zip(ids, [None, *ids], messages, strict=False)
+    }
 
 
-def _open_webui_words(one: Json) -> str:
-    content = one.get("content")
+def _open_webui_words(node: Json) -> str:
+    content = node.get("content")
     text = words_of(content)
-    if one["role"] == "assistant":
+    if node["role"] == "assistant":
         text = without_folded(text)
-    return text or words_of(one.get("error")) or mark_of_pictures(content) or mark_of_pictures(one.get("files"))
+    return text or words_of(node.get("error")) or mark_of_pictures(content) or mark_of_pictures(node.get("files"))
 
 
 def _librechat(entry: Json) -> Found:
     messages = tuple(_librechat_messages(entry.get("messages") or entry.get("messagesTree") or []))
     prompt = (entry.get("options") or {}).get("promptPrefix")
     prompt = prompt if isinstance(prompt, str) and prompt.strip() else None
-    first = min((one.at for one in messages if one.at), default=None)
+    first = min((message.at for message in messages if message.at), default=None)
     title = _text(entry.get("title"))
     source_id = _text(entry["conversationId"])
     return Found("librechat", source_id, title, messages, None, first, system_prompt=prompt)
 
 
-def _librechat_messages(given: list[Json]) -> Iterator[Said]:
-    waiting = [*given]
+def _librechat_messages(nodes: list[Json]) -> Iterator[Said]:
+    waiting = [*nodes]
     while waiting:
-        one = waiting.pop(0)
-        parent = one.get("parentMessageId")
-        content = one.get("content")
-        text = words_of(one.get("text")) or words_of(content)
-        text = text or mark_of_pictures(content) or mark_of_pictures(one.get("files"))
-        role = "user" if one.get("isCreatedByUser", one.get("sender") == "User") else "assistant"
+        node = waiting.pop(0)
+        parent = node.get("parentMessageId")
+        content = node.get("content")
+        text = words_of(node.get("text")) or words_of(content)
+        text = text or mark_of_pictures(content) or mark_of_pictures(node.get("files"))
+        role = "user" if node.get("isCreatedByUser", node.get("sender") == "User") else "assistant"
         parent = None if parent == _NO_PARENT else parent
-        yield Said(one["messageId"], parent, role, text, _text(one.get("model")), _moment(one.get("createdAt")))
-        waiting += one.get("children") or []
+        yield Said(node["messageId"], parent, role, text, _text(node.get("model")), _moment(node.get("createdAt")))
+        waiting += node.get("children") or []
 
 
 def _own(entry: Json) -> Found:
     messages = tuple(
         Said(
-            one["id"],
-            one.get("parent_id"),
-            one["role"],
-            _text(one.get("content")),
-            _text(one.get("model")),
-            _moment(one.get("created_at")),
+            node["id"],
+            node.get("parent_id"),
+            node["role"],
+            _text(node.get("content")),
+            _text(node.get("model")),
+            _moment(node.get("created_at")),
         )
-        for one in entry["messages"]
-        if one.get("role") in _ROLES
+        for node in entry["messages"]
+        if node.get("role") in _ROLES
     )
     return Found(
         "llm-manager",

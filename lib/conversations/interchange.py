@@ -55,45 +55,45 @@ class Interchange:
         with self._store.read() as connection:
             if conversation_ids is None:
                 query = select(conversations).where(mine(actor)).order_by(C.created_at, C.id)
-                wanted = [conversation_of(row) for row in connection.execute(query).mappings()]
+                selected = [conversation_of(row) for row in connection.execute(query).mappings()]
             else:
-                wanted = [find(connection, actor, one) for one in conversation_ids]
-            body = exports.write(form, [_whole(connection, one) for one in wanted])
+                selected = [find(connection, actor, selected_id) for selected_id in conversation_ids]
+            body = exports.write(form, [_whole(connection, conversation) for conversation in selected])
         with self._store.write() as connection:
-            audit.record(connection, actor, "conversation.export", form, conversations=len(wanted))
+            audit.record(connection, actor, "conversation.export", form, conversations=len(selected))
         return body
 
     def import_file(self, actor: Actor, data: bytes) -> Report:
         """Take the conversations of a file; those that came from there before are counted, not taken again."""
         owner = owner_of(actor)
-        found, unreadable = imports.read(data)
-        if len(found) > MOST_AT_ONCE:
-            raise InvalidInput(f"{len(found):,} conversations are too many.", f"The limit is {MOST_AT_ONCE:,}.")
+        imported, unreadable = imports.read(data)
+        if len(imported) > MOST_AT_ONCE:
+            raise InvalidInput(f"{len(imported):,} conversations are too many.", f"The limit is {MOST_AT_ONCE:,}.")
         app = actor.key.app if actor.key else "playground"
-        chosen = self._configurations.default_for(actor, app)
+        default = self._configurations.default_for(actor, app)
         ids: list[str] = []
         count = 0
         with self._store.write() as connection:
-            there = connection.execute(select(C.source, C.source_id).where(mine(actor), C.source != ""))
-            known = {(source, source_id) for source, source_id in there}
-            for one in found:
-                key = (one.source, one.source_id[:_LONGEST_ID])
-                if key in known and key[1]:
+            stored = connection.execute(select(C.source, C.source_id).where(mine(actor), C.source != ""))
+            imported_keys = {(source, source_id) for source, source_id in stored}
+            for conversation in imported:
+                key = (conversation.source, conversation.source_id[:_LONGEST_ID])
+                if key in imported_keys and key[1]:
                     continue
-                known.add(key)
-                row, said = _rows(one, owner, actor.key.app if actor.key else chosen.app, chosen.id)
+                imported_keys.add(key)
+                row, message_rows = _rows(conversation, owner, actor.key.app if actor.key else default.app, default.id)
                 connection.execute(insert(conversations).values(**row))
-                connection.execute(insert(messages), said)
+                connection.execute(insert(messages), message_rows)
                 ids.append(row["id"])
-                count += len(said)
-        return Report(tuple(ids), count, len(found) - len(ids), unreadable)
+                count += len(message_rows)
+        return Report(tuple(ids), count, len(imported) - len(ids), unreadable)
 
 
 def _whole(connection: Connection, conversation: Conversation) -> tuple[Conversation, list[Message], list[Message]]:
     tree = nodes(connection, conversation.id, conversation.owner_id)
-    every = read_messages(connection, conversation, [*tree])
-    costs = figures.of_calls(connection, (message.call_id for message in every))
-    told = [
+    all_messages = read_messages(connection, conversation, [*tree])
+    costs = figures.of_calls(connection, (message.call_id for message in all_messages))
+    priced = [
         replace(
             message,
             cost_nano_usd=cost.cost_nano_usd,
@@ -102,56 +102,65 @@ def _whole(connection: Connection, conversation: Conversation) -> tuple[Conversa
         )
         if (cost := costs.get(message.call_id or "")) is not None
         else message
-        for message in every
+        for message in all_messages
     ]
     on_it = {node.id for node in path_to(tree, conversation.leaf_id)}
-    return conversation, told, [message for message in told if message.id in on_it]
+    return conversation, priced, [message for message in priced if message.id in on_it]
 
 
-def _rows(found: Found, owner: str, app: str, configuration_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _rows(imported: Found, owner: str, app: str, configuration_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The rows of a conversation under ids of our own; parents come before their children."""
-    at = found.at or utc_now()
-    ordered = _parents_first(found.messages)
-    fields = {"title": found.title, "folder": found.folder, "tags": found.tags, "system_prompt": found.system_prompt}
+    at = imported.at or utc_now()
+    ordered = _parents_first(imported.messages)
+    fields = {
+        "title": imported.title,
+        "folder": imported.folder,
+        "tags": imported.tags,
+        "system_prompt": imported.system_prompt,
+    }
     row = new_conversation(owner, app, at) | checked_fields(fields)
-    row |= {"source": found.source, "source_id": found.source_id[:_LONGEST_ID], "configuration_id": configuration_id}
+    row |= {
+        "source": imported.source,
+        "source_id": imported.source_id[:_LONGEST_ID],
+        "configuration_id": configuration_id,
+    }
     row["title_source"] = "own" if row["title"] else ""
     rows: list[dict[str, Any]] = []
     ids: dict[str, str] = {}
     last = at
-    for said in ordered:
-        last = said.at or last
-        same = {"parent_id": ids.get(said.parent_id or ""), "conversation_id": row["id"], "owner_id": owner}
-        ids[said.id] = new_id()
-        rows.append(_message(said, checked_text(said.content), last) | same | {"id": ids[said.id]})
-    row["leaf_id"] = ids.get(found.leaf_id or "") or rows[-1]["id"]
-    row["last_at"] = max(one["created_at"] for one in rows)
+    for message in ordered:
+        last = message.at or last
+        shared = {"parent_id": ids.get(message.parent_id or ""), "conversation_id": row["id"], "owner_id": owner}
+        ids[message.id] = new_id()
+        rows.append(_message(message, checked_text(message.content), last) | shared | {"id": ids[message.id]})
+    row["leaf_id"] = ids.get(imported.leaf_id or "") or rows[-1]["id"]
+    row["last_at"] = max(message_row["created_at"] for message_row in rows)
     return row, rows
 
 
-def _message(said: Said, text: str, at: datetime) -> dict[str, Any]:
+def _message(imported: Said, text: str, at: datetime) -> dict[str, Any]:
     return {
-        "role": said.role,
+        "role": imported.role,
         "content": text,
         "parts": [],
         "tokens": estimate_tokens(text),
         "status": "ok",
-        "model": said.model[:200],
+        "model": imported.model[:200],
         "created_at": at,
     }
 
 
 def _parents_first(messages: Sequence[Said]) -> list[Said]:
     """Each after the message it follows; of a circle, or below a missing parent, the first becomes a beginning."""
-    by_id = {said.id: said for said in messages}
+    by_id = {message.id: message for message in messages}
     ordered: dict[str, Said] = {}
-    for said in by_id.values():
+    for message in by_id.values():
         chain = []
-        one = said
-        while one.id not in ordered and one not in chain:
-            chain.append(one)
-            if one.parent_id not in by_id:
+        current = message
+        while current.id not in ordered and current not in chain:
+            chain.append(current)
+            if current.parent_id not in by_id:
                 break
-            one = by_id[one.parent_id]
+            current = by_id[current.parent_id]
         ordered |= {link.id: link for link in reversed(chain)}
     return [*ordered.values()]

@@ -64,8 +64,8 @@ def words_of_canvas(recipient: str, text: Any) -> str:
     content = call.get("content")
     if not isinstance(content, str):
         changes = [*(call.get("updates") or ()), *(call.get("comments") or ())]
-        words = ((one.get("replacement") or one.get("comment")) for one in changes if isinstance(one, dict))
-        return "\n".join(one for one in words if isinstance(one, str))
+        words = ((change.get("replacement") or change.get("comment")) for change in changes if isinstance(change, dict))
+        return "\n".join(text for text in words if isinstance(text, str))
     kind = str(call.get("type") or "")
     name = call.get("name")
     if kind.startswith("code/"):
@@ -80,33 +80,37 @@ def is_receipt(author: Json, text: str) -> bool:
 
 def with_sources(text: str, metadata: Json) -> str:
     """The text with its marks of citations as links, or without those whose source is not told."""
-    for one in metadata.get("content_references") or ():
-        mark = one.get("matched_text") if isinstance(one, Mapping) else None
+    for reference in metadata.get("content_references") or ():
+        mark = reference.get("matched_text") if isinstance(reference, Mapping) else None
         if isinstance(mark, str) and mark.strip():
-            text = text.replace(mark, _link(one))
-    cited = [one for one in metadata.get("citations") or () if isinstance(one, Mapping)]
+            text = text.replace(mark, _link(reference))
+    cited = [reference for reference in metadata.get("citations") or () if isinstance(reference, Mapping)]
     if cited:
-        sources = iter([_link(one.get("metadata") or {}) for one in cited])
+        sources = iter([_link(reference.get("metadata") or {}) for reference in cited])
         text = _OLD_MARK.sub(lambda mark: next(sources, "") or mark[0], text)
-    return _MARK.sub(_told_by_mark, text)
+    return _MARK.sub(_read_mark, text)
 
 
 def _link(reference: Json) -> str:
-    told = reference.get("alt")
-    if isinstance(told, str) and told:
-        return told
-    items = [one for one in (*(reference.get("items") or ()), reference) if isinstance(one, Mapping)]
-    links = [(one.get("title") or one.get("url"), one["url"]) for one in items if isinstance(one.get("url"), str)]
+    label = reference.get("alt")
+    if isinstance(label, str) and label:
+        return label
+    items = [source for source in (*(reference.get("items") or ()), reference) if isinstance(source, Mapping)]
+    links = [
+        (source.get("title") or source.get("url"), source["url"])
+        for source in items
+        if isinstance(source.get("url"), str)
+    ]
     return "".join(f" ([{title}]({url}))" for title, url in dict.fromkeys(links))
 
 
-def _told_by_mark(mark: "re.Match[str]") -> str:
+def _read_mark(mark: "re.Match[str]") -> str:
     """What a mark names: an entity's name, and nothing of a citation."""
-    kind, _, told = mark[1].partition("\ue202")
+    kind, _, label = mark[1].partition("\ue202")
     if kind != "entity":
         return ""
     try:
-        return str(json.loads(told)[1])
+        return str(json.loads(label)[1])
     except (ValueError, RecursionError, LookupError, TypeError):
         return ""
 

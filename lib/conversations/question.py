@@ -32,19 +32,19 @@ class Question:
 
 
 def question_row(
-    connection: Connection, conversation: Conversation, asked: Question, configuration: Configuration
+    connection: Connection, conversation: Conversation, question: Question, configuration: Configuration
 ) -> dict[str, Any]:
     """The row of the question; its words as the configuration's content policy lets them be kept."""
-    text = checked_text(asked.text or "")
-    files = files_of(connection, conversation.id, conversation.owner_id, asked.files)
-    if len(files) != len(set(asked.files)) or len(files) > MOST_FILES:
+    text = checked_text(question.text or "")
+    files = files_of(connection, conversation.id, conversation.owner_id, question.files)
+    if len(files) != len(set(question.files)) or len(files) > MOST_FILES:
         raise InvalidInput("A file can't be attached.", "It was removed.", "Attach it again.", field="files")
     if not text.strip() and not files:
         raise InvalidInput("The message is empty.", "", "Write what you want to ask.", field="content")
     _check_files(files, configuration)
-    kept = text_to_keep(configuration.content_policy, text) or ""
-    row = row_of("user", configuration) | {"content": kept, "parts": [file.part for file in files.values()]}
-    return row | {"tokens": estimate_tokens(kept) + sum(file.tokens for file in files.values())}
+    stored_text = text_to_keep(configuration.content_policy, text) or ""
+    row = row_of("user", configuration) | {"content": stored_text, "parts": [file.part for file in files.values()]}
+    return row | {"tokens": estimate_tokens(stored_text) + sum(file.tokens for file in files.values())}
 
 
 def _check_files(files: Mapping[str, File], configuration: Configuration) -> None:
@@ -66,23 +66,23 @@ def messages_to_send(
 ) -> list[dict[str, Any]]:
     """The messages for the model: what the strategy chooses of the branch, then the question."""
     last = question["tokens"] if question else 0
-    before = path if question else path[:-1]  # the question itself always goes
+    candidates = path if question else path[:-1]  # the question itself always goes
     system = conversation.system_prompt if conversation.system_prompt is not None else configuration.system_prompt
     summaries = read_summaries(connection, conversation)
-    chosen = choose_context(before, conversation.strategy, summaries, estimate_tokens(system) + last)
-    ids = [node.id for node in chosen.nodes] + ([] if question else [path[-1].id])
-    said = read_messages(connection, conversation, ids)
+    selection = choose_context(candidates, conversation.strategy, summaries, estimate_tokens(system) + last)
+    ids = [node.id for node in selection.nodes] + ([] if question else [path[-1].id])
+    history = read_messages(connection, conversation, ids)
     if question:
-        said.append(_message_of(question))
-    files = {part["id"] for message in said for part in message.parts if part["type"] == "file"}
-    found = files_of(connection, conversation.id, conversation.owner_id, files)
-    _check_files(found, replace(configuration, content_policy=FULL))
-    return chat_messages(said, found, chosen.summary.text if chosen.summary else None)
+        history.append(_message_of(question))
+    files = {part["id"] for message in history for part in message.parts if part["type"] == "file"}
+    attached = files_of(connection, conversation.id, conversation.owner_id, files)
+    _check_files(attached, replace(configuration, content_policy=FULL))
+    return chat_messages(history, attached, selection.summary.text if selection.summary else None)
 
 
 def _message_of(row: Mapping[str, Any]) -> Message:
-    same = ("id", "role", "content", "tokens", "status", "error_message", "call_id", "configuration_id", "model")
-    values = {name: row.get(name) for name in same}
+    columns = ("id", "role", "content", "tokens", "status", "error_message", "call_id", "configuration_id", "model")
+    values = {name: row.get(name) for name in columns}
     return Message(**values, parent_id=None, parts=tuple(row["parts"]), created_at=utc_now())  # type: ignore[arg-type]
 
 

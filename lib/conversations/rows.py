@@ -38,10 +38,10 @@ def conversation_of(row: RowMapping) -> Conversation:
     return Conversation(**values, tags=tuple(row["tags"]), strategy=Strategy.from_record(row["context"]))
 
 
-def message_of(row: RowMapping, **more: Any) -> Message:
+def message_of(row: RowMapping, **extra: Any) -> Message:
     """The value of a row; `more` are what is not in it."""
     values = {name: row[name] for name in (*_MESSAGE, "model", "created_at")}
-    return Message(**values, parts=tuple(row["parts"]), **more)
+    return Message(**values, parts=tuple(row["parts"]), **extra)
 
 
 def nodes(connection: Connection, conversation_id: str, owner_id: str) -> dict[str, Node]:

@@ -50,36 +50,36 @@ class Search:
     def messages(self, actor: Actor, words: str, limit: int = MOST_HITS) -> list[Hit]:
         """Messages of one's own conversations that hold all the words; none for an empty search."""
         owner = owner_of(actor)
-        wanted = _WORD.findall(words)[:_MOST_WORDS]
-        if not wanted:
+        searched = _WORD.findall(words)[:_MOST_WORDS]
+        if not searched:
             return []
         columns = (M.conversation_id, C.title, M.id, M.role, M.content, M.created_at)
         query = select(*columns).join(conversations, C.id == M.conversation_id).where(M.owner_id == owner, mine(actor))
         if self._store.is_sqlite:
-            asked = " ".join(f'"{word}"{"*" if begins else ""}' for word, begins in _terms(wanted))
-            found = _FTS5.bindparams(owner=owner, asked=asked, most=10 * limit).columns(M.seq)
-            query = query.where(M.seq.in_(found))
+            terms = " ".join(f'"{word}"{"*" if begins else ""}' for word, begins in _to_terms(searched))
+            matches = _FTS5.bindparams(owner=owner, asked=terms, most=10 * limit).columns(M.seq)
+            query = query.where(M.seq.in_(matches))
         else:
-            asked = " & ".join(f"'{word}'{':*' if begins else ''}" for word, begins in _terms(wanted))
+            terms = " & ".join(f"'{word}'{':*' if begins else ''}" for word, begins in _to_terms(searched))
             indexed = func.to_tsvector(
                 literal_column("'simple'"), func.left(messages.c.content, literal_column("200000"))
             )
-            query = query.where(indexed.op("@@")(func.to_tsquery(literal_column("'simple'"), asked)))
+            query = query.where(indexed.op("@@")(func.to_tsquery(literal_column("'simple'"), terms)))
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(M.seq.desc()).limit(limit)).all()
-        return [Hit(row[0], row[1], row[2], row[3], _excerpt(row[4], wanted), row[5]) for row in rows]
+        return [Hit(row[0], row[1], row[2], row[3], _excerpt(row[4], searched), row[5]) for row in rows]
 
 
-def _terms(wanted: list[str]) -> list[tuple[str, bool]]:
+def _to_terms(searched: list[str]) -> list[tuple[str, bool]]:
     """Words, and whether a beginning is enough."""
-    last = len(wanted) - 1
-    return [(word, n == last and len(word) >= _SHORTEST_BEGINNING) for n, word in enumerate(wanted)]
+    last = len(searched) - 1
+    return [(word, n == last and len(word) >= _SHORTEST_BEGINNING) for n, word in enumerate(searched)]
 
 
-def _excerpt(content: str, wanted: list[str]) -> str:
+def _excerpt(content: str, searched: list[str]) -> str:
     """Some words around the first that was searched for, on one line."""
     lowered = content.lower()
-    found = [at for word in wanted if (at := lowered.find(word.lower())) >= 0]
-    start = max(0, min(found, default=0) - _AROUND)
+    starts = [at for word in searched if (at := lowered.find(word.lower())) >= 0]
+    start = max(0, min(starts, default=0) - _AROUND)
     piece = " ".join(content[start : start + 3 * _AROUND].split())
     return ("…" if start else "") + piece + ("…" if start + 3 * _AROUND < len(content) else "")

@@ -41,7 +41,9 @@ class Strategy:
                 raise InvalidInput(f"{name} can't be used.", f"It is a whole number from 1 to {most:,}.", "", name)
         if not isinstance(self.configuration_id, str | None):
             raise InvalidInput("configuration_id can't be used.", "It is an id.", "", "configuration_id")
-        if len(self.collections) > MOST_COLLECTIONS or not all(isinstance(one, str) for one in self.collections):
+        if len(self.collections) > MOST_COLLECTIONS or not all(
+            isinstance(collection_id, str) for collection_id in self.collections
+        ):
             why = f"It lists up to {MOST_COLLECTIONS} ids."
             raise InvalidInput("collections can't be used.", why, "", "collections")
         return self
@@ -59,13 +61,13 @@ class Strategy:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Strategy":
         """The reverse of `to_record`, or what a program wrote; missing fields have their defaults."""
-        known = {name: record[name] for name in cls.__dataclass_fields__ if record.get(name) is not None}
-        if isinstance(known.get("collections"), list):
-            known["collections"] = tuple(known["collections"])
-        elif "collections" in known:
+        fields = {name: record[name] for name in cls.__dataclass_fields__ if record.get(name) is not None}
+        if isinstance(fields.get("collections"), list):
+            fields["collections"] = tuple(fields["collections"])
+        elif "collections" in fields:
             raise InvalidInput("collections can't be used.", "It is a list of ids.", "", field="collections")
         try:
-            return cls(**{**known, "kind": Kind(known.get("kind", Kind.ALL))})
+            return cls(**{**fields, "kind": Kind(fields.get("kind", Kind.ALL))})
         except ValueError:
             fix = f"Use one of {', '.join(Kind)}."
             raise InvalidInput("There is no such strategy.", "", fix, field="kind") from None

@@ -165,34 +165,38 @@ class Talk:
 
     def _message(self, actor: Actor, conversation_id: str, message_id: str, role: str) -> Message:
         with self._store.read() as connection:
-            found = read_messages(connection, find(connection, actor, conversation_id), [message_id])
-        if not found or found[0].role != role:
+            messages_read = read_messages(connection, find(connection, actor, conversation_id), [message_id])
+        if not messages_read or messages_read[0].role != role:
             raise _no_such_message()
-        return found[0]
+        return messages_read[0]
 
-    def _ask(self, actor: Actor, asked: Question) -> Sent:
-        conversation = self._settled(actor, asked.conversation_id)
-        _check_open(conversation, asked.seen)
-        configuration = self._configuration(actor, asked.configuration or conversation.configuration_id)
+    def _ask(self, actor: Actor, request: Question) -> Sent:
+        conversation = self._settled(actor, request.conversation_id)
+        _check_open(conversation, request.seen)
+        configuration = self._configuration(actor, request.configuration or conversation.configuration_id)
         with self._store.read() as connection:
             tree = nodes(connection, conversation.id, conversation.owner_id)
-            if asked.parent_id is not None and asked.parent_id not in tree:
+            if request.parent_id is not None and request.parent_id not in tree:
                 raise _no_such_message()
             if (leaf := tree.get(conversation.leaf_id or "")) is not None and leaf.status == RUNNING:
                 raise Conflict("An answer is still being written.", "", "Wait for its end, or stop it.")
-            path = path_to(tree, asked.parent_id)
+            path = path_to(tree, request.parent_id)
         self._contexts.make_room(actor, conversation, path, configuration)
         with self._store.read() as connection:
-            question = None if asked.text is None else question_row(connection, conversation, asked, configuration)
+            question = None if request.text is None else question_row(connection, conversation, request, configuration)
             sent = messages_to_send(connection, conversation, path, question, configuration)
         sources = self._ground(actor, conversation, configuration, sent)
         call_id = new_id()
         now = utc_now()
-        same = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": now}
-        answer = row_of("assistant", configuration) | same
+        shared = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": now}
+        answer = row_of("assistant", configuration) | shared
         answer |= {"parts": sources}
-        answer |= {"parent_id": question["id"] if question else asked.parent_id, "status": RUNNING, "call_id": call_id}
-        rows = ([question | same | {"parent_id": asked.parent_id}] if question else []) + [answer]
+        answer |= {
+            "parent_id": question["id"] if question else request.parent_id,
+            "status": RUNNING,
+            "call_id": call_id,
+        }
+        rows = ([question | shared | {"parent_id": request.parent_id}] if question else []) + [answer]
         self._write(actor, conversation, rows, configuration)
         try:
             self._calls.start(
@@ -202,7 +206,7 @@ class Talk:
                     configuration=configuration.id,
                     origin=Origin.CONVERSATION,
                     system_prompt=conversation.system_prompt,
-                    parameters=asked.parameters,
+                    parameters=request.parameters,
                     conversation_id=conversation.id,
                     call_id=call_id,
                 )
@@ -218,27 +222,27 @@ class Talk:
         """Put passages of the conversation's collections into the question; the parts that name them."""
         if not conversation.strategy.collections:
             return []
-        said = [{"role": str(one["role"]), "content": text_of(one)} for one in sent]
-        spent = sum(estimate_tokens(one["content"]) for one in said)
-        found = self._grounding().ground(
-            actor, conversation.strategy.collections, said[-1]["content"], configuration, said[:-1], spent
+        texts = [{"role": str(message["role"]), "content": text_of(message)} for message in sent]
+        spent = sum(estimate_tokens(message["content"]) for message in texts)
+        passages = self._grounding().ground(
+            actor, conversation.strategy.collections, texts[-1]["content"], configuration, texts[:-1], spent
         )
-        put_into(sent, found.text)
-        return list(found.parts)
+        put_into(sent, passages.text)
+        return list(passages.parts)
 
     def _configuration(self, actor: Actor, slug_or_id: str | None) -> Configuration:
         fix = "Choose another configuration for this conversation."
         if slug_or_id is None:
             raise InvalidInput("This conversation has no configuration.", "", fix, field="configuration")
         try:
-            found = self._configurations.get(actor, slug_or_id)
+            configuration = self._configurations.get(actor, slug_or_id)
         except NotFound:
             why = "It was deleted since."
             raise InvalidInput("The configuration does not exist any more.", why, fix, field="configuration") from None
-        if found.content_policy == METADATA:
-            why = f"The content policy of {found.slug} keeps no words, and a conversation is made of them."
+        if configuration.content_policy == METADATA:
+            why = f"The content policy of {configuration.slug} keeps no words, and a conversation is made of them."
             raise InvalidInput("This configuration can't be used in conversations.", why, fix, field="configuration")
-        return found
+        return configuration
 
     def _write(
         self, actor: Actor, conversation: Conversation, rows: list[dict[str, Any]], configuration: Configuration

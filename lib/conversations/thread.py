@@ -37,17 +37,17 @@ def read_thread(connection: Connection, conversation: Conversation, limit: int) 
     """The last `limit` messages of the branch that is shown."""
     tree = nodes(connection, conversation.id, conversation.owner_id)
     path = path_to(tree, conversation.leaf_id)
-    shown = path[-limit:] if limit else path
+    tail = path[-limit:] if limit else path
     children: dict[str | None, list[str]] = defaultdict(list)
     for node in tree.values():
         children[node.parent_id].append(node.id)
-    read = read_messages(connection, conversation, [node.id for node in shown])
+    read = read_messages(connection, conversation, [node.id for node in tail])
     costs = figures.of_calls(connection, (message.call_id for message in read))
     return Thread(
         conversation=conversation,
         path=tuple(path),
-        messages=tuple(_told(message, tuple(children[message.parent_id]), costs) for message in read),
-        older=len(path) - len(shown),
+        messages=tuple(_with_figures(message, tuple(children[message.parent_id]), costs) for message in read),
+        older=len(path) - len(tail),
         summaries=read_summaries(connection, conversation),
         figures=figures.of_conversation(connection, conversation.id),
     )
@@ -55,15 +55,15 @@ def read_thread(connection: Connection, conversation: Conversation, limit: int) 
 
 def read_messages(connection: Connection, conversation: Conversation, ids: list[str]) -> list[Message]:
     """Messages with their words, in the order of `ids`."""
-    found: dict[str, Message] = {}
+    by_id: dict[str, Message] = {}
     for start in range(0, len(ids), 5_000):  # databases bound a statement's parameters
         query = select(messages).where(
             M.id.in_(ids[start : start + 5_000]),
             M.conversation_id == conversation.id,
             M.owner_id == conversation.owner_id,
         )
-        found |= {row["id"]: message_of(row) for row in connection.execute(query).mappings()}
-    return [found[one] for one in ids if one in found]
+        by_id |= {row["id"]: message_of(row) for row in connection.execute(query).mappings()}
+    return [by_id[message_id] for message_id in ids if message_id in by_id]
 
 
 def read_summaries(connection: Connection, conversation: Conversation) -> dict[str, Summary]:
@@ -76,15 +76,15 @@ def read_summaries(connection: Connection, conversation: Conversation) -> dict[s
     return {row.until_id: Summary(*row) for row in connection.execute(query)}
 
 
-def _told(message: Message, siblings: tuple[str, ...], costs: dict[str, Figures]) -> Message:
-    found = costs.get(message.call_id or "")
-    if found is None:
+def _with_figures(message: Message, siblings: tuple[str, ...], costs: dict[str, Figures]) -> Message:
+    call_figures = costs.get(message.call_id or "")
+    if call_figures is None:
         return replace(message, siblings=siblings)
     return replace(
         message,
         siblings=siblings,
-        cost_nano_usd=found.cost_nano_usd,
-        cost_status=found.cost_status,
-        prompt_tokens=found.prompt_tokens,
-        completion_tokens=found.completion_tokens,
+        cost_nano_usd=call_figures.cost_nano_usd,
+        cost_status=call_figures.cost_status,
+        prompt_tokens=call_figures.prompt_tokens,
+        completion_tokens=call_figures.completion_tokens,
     )

@@ -15,7 +15,7 @@ from lib.errors import LLMManagerError
 
 _L = usage_logs.c
 _P = usage_payloads.c
-_ASKED = (
+_TITLE_PROMPT = (
     "Name this conversation in at most six words, in its own language, without quotation marks or a full stop. "
     "Answer with the name only.\n\nQuestion:\n{question}\n\nAnswer:\n{answer}"
 )
@@ -39,18 +39,18 @@ class Titles:
             path = path_to(nodes(connection, conversation.id, conversation.owner_id), conversation.leaf_id)
             if len(path) < 2 or path[1].status == RUNNING or not path[1].tokens:
                 return None
-            said = read_messages(connection, conversation, [path[0].id, path[1].id])
+            turn = read_messages(connection, conversation, [path[0].id, path[1].id])
         call_id = new_id()
         unasked = (C.id == conversation_id, mine(actor), C.title_call_id.is_(None), C.title_source == "question")
         with self._store.write() as connection:  # of two tabs one asks
             if connection.execute(update(conversations).where(*unasked).values(title_call_id=call_id)).rowcount == 0:
                 return None
-        asked = _ASKED.format(question=said[0].content[:_EXCERPT], answer=said[1].content[:_EXCERPT])
+        prompt = _TITLE_PROMPT.format(question=turn[0].content[:_EXCERPT], answer=turn[1].content[:_EXCERPT])
         try:
             return self._calls.start(
                 CallRequest(
                     actor=actor,
-                    messages=[{"role": "user", "content": asked}],
+                    messages=[{"role": "user", "content": prompt}],
                     configuration=conversation.configuration_id,
                     origin=Origin.SYSTEM,
                     system_prompt="",
@@ -74,16 +74,16 @@ def take_titles(store: Store, owner_id: str | None = None) -> int:
         .where(*waiting)
     )
     with store.read() as connection:
-        found = connection.execute(query).all()
-    for row in found:
-        title = _cleaned(row.response_text or "") if row.status == "ok" else ""
+        rows = connection.execute(query).all()
+    for row in rows:
+        title = _clean_title(row.response_text or "") if row.status == "ok" else ""
         values = {"title": title, "title_source": "model"} if title else {"title_source": "kept"}
         with store.write() as connection:
             connection.execute(update(conversations).where(C.id == row.id, *waiting[:2]).values(**values))
-    return len(found)
+    return len(rows)
 
 
-def _cleaned(text: str) -> str:
+def _clean_title(text: str) -> str:
     """The first line without marks around it; empty when it is no title."""
     line = next((line for line in text.splitlines() if line.strip()), "").strip(" \t\"'*#.“”„«»")
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1].rstrip() + "…"

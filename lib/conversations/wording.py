@@ -15,25 +15,25 @@ def chat_messages(
 ) -> list[dict[str, Any]]:
     """The messages in the form of OpenAI's chat completions; a summary stands before the first one's words."""
     answered = {part["tool_call_id"] for message in messages for part in message.parts if part["type"] == "tool_result"}
-    made = [_message(message, files, answered) for message in messages]
-    if summary is None or not made:
-        return made
+    sent = [_message(message, files, answered) for message in messages]
+    if summary is None or not sent:
+        return sent
     note = _SUMMARY.format(summary)
-    first = made[0]
+    first = sent[0]
     if first["role"] != "user":
-        return [{"role": "user", "content": note.rstrip()}, *made]
+        return [{"role": "user", "content": note.rstrip()}, *sent]
     content = first["content"]
     joined = note + content if isinstance(content, str) else [{"type": "text", "text": note}, *content]
-    return [{**first, "content": joined}, *made[1:]]
+    return [{**first, "content": joined}, *sent[1:]]
 
 
 def _message(message: Message, files: Mapping[str, File], answered: set[str]) -> dict[str, Any]:
     if message.role == "tool":
         call = next((part["tool_call_id"] for part in message.parts if part["type"] == "tool_result"), "")
         return {"role": "tool", "tool_call_id": call, "content": message.content}
-    said: dict[str, Any] = {"role": message.role, "content": message.content}
+    sent: dict[str, Any] = {"role": message.role, "content": message.content}
     if calls := [part for part in message.parts if part["type"] == "tool_call" and part["id"] in answered]:
-        said["tool_calls"] = [
+        sent["tool_calls"] = [
             {
                 "id": part["id"],
                 "type": "function",
@@ -44,11 +44,11 @@ def _message(message: Message, files: Mapping[str, File], answered: set[str]) ->
     attached = [files[part["id"]] for part in message.parts if part["type"] == "file" and part["id"] in files]
     texts = [_quoted(file) for file in attached if not file.is_image]
     if texts:
-        said["content"] = "\n\n".join([*texts, message.content])
+        sent["content"] = "\n\n".join([*texts, message.content])
     images = [_image(file) for file in attached if file.is_image]
     if images:
-        said["content"] = [{"type": "text", "text": said["content"]}, *images] if said["content"] else images
-    return said
+        sent["content"] = [{"type": "text", "text": sent["content"]}, *images] if sent["content"] else images
+    return sent
 
 
 def _quoted(file: File) -> str:
