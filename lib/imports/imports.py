@@ -32,13 +32,13 @@ from lib.usage_files.numbers import MOST_NANO
 from lib.usage_files.source import Source
 from lib.usage_files.table import LeftOut, Table, look_at, open_table, rows_of, tell
 
-_WHAT = "import past usage"
+_ACTION = "import past usage"
 _CHUNK = 5_000
 _LOOKED_AT = 200  # rows whose columns tell the format
 _SHOWN = 20
-_THERE = "there already"
+_ALREADY_LOGGED = "there already"
 _IDS: Any = bindparam("ids", expanding=True)
-_KNOWN = CompiledStatement(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
+_SELECT_LOGGED_IDS = CompiledStatement(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
 Progress = Callable[[int, float], None]
 
 
@@ -55,7 +55,7 @@ class Imports:
 
     def look(self, actor: Actor, source: Source, wishes: Wishes | None = None) -> ImportPreview:
         """Recognise a file by its first rows: form, columns, mapping. No row is counted."""
-        actor.require_super_admin(_WHAT)
+        actor.require_super_admin(_ACTION)
         wishes = wishes or Wishes()
         return _make_preview(look_at(source, wishes.format, wishes.mapping))
 
@@ -63,7 +63,7 @@ class Imports:
         self, actor: Actor, source: Source, wishes: Wishes | None = None, progress: Progress = _ignore_progress
     ) -> ImportPreview:
         """Read the file and sum up what would be written; nothing is. `progress(rows read, share of the file)`."""
-        actor.require_super_admin(_WHAT)
+        actor.require_super_admin(_ACTION)
         preview, reader = self._make_reader(source, wishes or Wishes(), "")
         for rows in _iterate_fresh(self._store, preview, _read_rows(reader, source, preview, progress)):
             preview.sample += rows[: _SHOWN - len(preview.sample)]
@@ -78,7 +78,7 @@ class Imports:
         """Write the file's rows, each once however often it comes, and return the batch. Raises Conflict when nothing
         is new.
         """
-        actor.require_super_admin(_WHAT)
+        actor.require_super_admin(_ACTION)
         batch_id = new_id()
         preview, reader = self._make_reader(source, wishes or Wishes(), batch_id)
         self._begin(actor, batch_id, source, preview)
@@ -100,14 +100,14 @@ class Imports:
 
     def list(self, actor: Actor) -> Sequence[ImportBatch]:
         """List every import, newest first."""
-        actor.require_super_admin(_WHAT)
+        actor.require_super_admin(_ACTION)
         with self._store.read() as connection:
             rows = connection.execute(select(imports).order_by(imports.c.at.desc(), imports.c.id.desc())).mappings()
             return [ImportBatch(**row) for row in rows]
 
     def undo(self, actor: Actor, batch_id: str) -> int:
         """Delete a batch's rows from the ledger and return how many there were. An undo that was cut off can go on."""
-        actor.require_super_admin(_WHAT)
+        actor.require_super_admin(_ACTION)
         batch = self._get(batch_id)
         with self._store.write() as connection:
             connection.execute(update(imports).where(imports.c.id == batch.id).values(state="undoing"))
@@ -217,7 +217,7 @@ def _iterate_fresh(
         with store.read() as connection:
             rows = _keep_new(connection, chunk, preview)
         once = [row for row in rows if occurrences.count(hash(row["id"])) == 1]
-        preview.left_out[_THERE] += len(rows) - len(once)
+        preview.left_out[_ALREADY_LOGGED] += len(rows) - len(once)
         for row in once:
             preview.add(row)
         _check_sum(preview)
@@ -230,17 +230,17 @@ def _keep_new(connection: Connection, chunk: Sequence[dict[str, Any]], preview: 
     by_id: dict[str, dict[str, Any]] = {}
     for row in chunk:
         by_id.setdefault(row["id"], row)
-    there = {row.id for row in _KNOWN.all(connection, {"ids": list(by_id)})}
-    rows = [row for log_id, row in by_id.items() if log_id not in there]
+    logged_ids = {row.id for row in _SELECT_LOGGED_IDS.all(connection, {"ids": list(by_id)})}
+    rows = [row for log_id, row in by_id.items() if log_id not in logged_ids]
     if len(rows) < len(chunk):
-        preview.left_out[_THERE] += len(chunk) - len(rows)
+        preview.left_out[_ALREADY_LOGGED] += len(chunk) - len(rows)
     return rows
 
 
 def _write_people(connection: Connection, user_ids: set[str | None], outside: Mapping[str, str]) -> None:
     outside_ids = [user_id for user_id in user_ids if user_id is not None and user_id in outside]
-    there = set(connection.scalars(select(outside_people.c.id).where(outside_people.c.id.in_(outside_ids))))
-    if new := [{"id": user_id, "name": outside[user_id]} for user_id in outside_ids if user_id not in there]:
+    written_ids = set(connection.scalars(select(outside_people.c.id).where(outside_people.c.id.in_(outside_ids))))
+    if new := [{"id": user_id, "name": outside[user_id]} for user_id in outside_ids if user_id not in written_ids]:
         connection.execute(insert(outside_people), new)
 
 

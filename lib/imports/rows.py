@@ -254,10 +254,10 @@ class RowReader:
         rates = price.served_rates(usage.prompt_tokens if is_one else 0, priced_tier(kind, ledger_row["service_tier"]))
         if rates is None or (not is_one and rates.request and ledger_row["calls"] is None):
             return  # nobody knows the tier's price, or it costs by the call and nobody says how many
-        known, unknown = rates.charge(usage)
-        if unknown:
+        charge, uncharged = rates.charge(usage)
+        if uncharged:
             return
-        nano = known + (0 if is_one else ((ledger_row["calls"] or 1) - 1) * (rates.request or 0))
+        nano = charge + (0 if is_one else ((ledger_row["calls"] or 1) - 1) * (rates.request or 0))
         status = "free" if price.is_free else "priced" if is_one else "estimated"
         ledger_row |= {"cost_nano_usd": nano, "cost_status": status, "price_id": price.price_id}
 

@@ -69,19 +69,19 @@ def _python(to: Connection) -> Iterator[Snippet]:
     model = _quoted(to.model)
     client = f"base_url={_quoted(to.openai_url)}, api_key={_quoted(to.key)}"
     opened = f"from openai import OpenAI\n\nclient = OpenAI({client})\n"
-    asked = f"model={model},\n    messages={_quoted(_MESSAGES)},\n"
+    arguments = f"model={model},\n    messages={_quoted(_MESSAGES)},\n"
     yield Snippet(
         "Python",
         "OpenAI's SDK",
         "python",
-        f"{opened}answer = client.chat.completions.create(\n    {asked})\nprint(answer.choices[0].message.content)",
+        f"{opened}answer = client.chat.completions.create(\n    {arguments})\nprint(answer.choices[0].message.content)",
         "`pip install openai`",
     )
     yield Snippet(
         "Python",
         "OpenAI's SDK, streamed",
         "python",
-        f"{opened}stream = client.chat.completions.create(\n    {asked}    stream=True,\n)\nfor chunk in stream:\n"
+        f"{opened}stream = client.chat.completions.create(\n    {arguments}    stream=True,\n)\nfor chunk in stream:\n"
         '    if chunk.choices:\n        print(chunk.choices[0].delta.content or "", end="", flush=True)',
     )
     yield Snippet(
@@ -90,20 +90,20 @@ def _python(to: Connection) -> Iterator[Snippet]:
         "python",
         "from anthropic import Anthropic\n\n"
         f"client = Anthropic(base_url={_quoted(to.origin)}, api_key={_quoted(to.key)})\n"
-        f"answer = client.messages.create(\n    {asked}    max_tokens=200,\n)\n"
+        f"answer = client.messages.create(\n    {arguments}    max_tokens=200,\n)\n"
         'print("".join(block.text for block in answer.content if block.type == "text"))',
         "`pip install anthropic`",
     )
 
 
 def _javascript(to: Connection) -> Iterator[Snippet]:
-    asked = f"model: {_quoted(to.model)},\n  messages: {_quoted(_MESSAGES)},\n"
+    body = f"model: {_quoted(to.model)},\n  messages: {_quoted(_MESSAGES)},\n"
     yield Snippet(
         "JavaScript",
         "OpenAI's SDK",
         "javascript",
         f'import OpenAI from "openai";\n\nconst client = new OpenAI({{ baseURL: {_quoted(to.openai_url)}, '
-        f"apiKey: {_quoted(to.key)} }});\nconst answer = await client.chat.completions.create({{\n  {asked}}});\n"
+        f"apiKey: {_quoted(to.key)} }});\nconst answer = await client.chat.completions.create({{\n  {body}}});\n"
         "console.log(answer.choices[0].message.content);",
         "`npm install openai`; a file that ends in `.mjs`",
     )
@@ -112,7 +112,7 @@ def _javascript(to: Connection) -> Iterator[Snippet]:
         "Anthropic's SDK",
         "javascript",
         f'import Anthropic from "@anthropic-ai/sdk";\n\nconst client = new Anthropic({{ baseURL: {_quoted(to.origin)}, '
-        f"apiKey: {_quoted(to.key)} }});\nconst answer = await client.messages.create({{\n  {asked}  max_tokens: 200,\n"
+        f"apiKey: {_quoted(to.key)} }});\nconst answer = await client.messages.create({{\n  {body}  max_tokens: 200,\n"
         '});\nconsole.log(answer.content.map((block) => block.text ?? "").join(""));',
         "`npm install @anthropic-ai/sdk`; a file that ends in `.mjs`",
     )

@@ -24,13 +24,13 @@ def run_snippets(origin: str, slug: str, question: PlaygroundQuestion, parameter
             f"-d {shlex.quote(json.dumps(body, ensure_ascii=False, indent=2))}",
         ]
     )
-    given = "".join(f"    {name}={value!r},\n" for name, value in body.items() if name.isidentifier())
+    arguments = "".join(f"    {name}={value!r},\n" for name, value in body.items() if name.isidentifier())
     sdk = (
         "import os\n\nfrom openai import OpenAI\n\n"
         f'client = OpenAI(base_url={origin + "/v1"!r}, api_key=os.environ["LLM_MANAGER_API_KEY"])\n'
-        f"answer = client.chat.completions.create(\n{given})\nprint(answer.choices[0].message.content)"
+        f"answer = client.chat.completions.create(\n{arguments})\nprint(answer.choices[0].message.content)"
     )
-    by_litellm = given.replace(f"    model={slug!r},\n", f"    model={'openai/' + slug!r},\n", 1)
+    by_litellm = arguments.replace(f"    model={slug!r},\n", f"    model={'openai/' + slug!r},\n", 1)
     litellm = (
         "import os\n\nimport litellm\n\nanswer = litellm.completion(\n"
         f'    api_base={origin + "/v1"!r},\n    api_key=os.environ["LLM_MANAGER_API_KEY"],\n'
