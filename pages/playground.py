@@ -57,14 +57,14 @@ if not configurations:
     st.stop()
 
 hidden = run is not None and run.is_hidden
-chosen = panes.chosen(list(configurations), int(count or 1))
-begin = partial(sending.send, services, actor, chosen=chosen, configurations=configurations, is_blind=blind)
-around = question_extras.around(services, actor, configurations, chosen)
+slugs = panes.chosen(list(configurations), int(count or 1))
+begin = partial(sending.send, services, actor, slugs=slugs, configurations=configurations, is_blind=blind)
+around = question_extras.around(services, actor, configurations, slugs)
 with blocks.errors_shown():
     if (filled := prompt_choice.template_question(services, actor)) is not None:
         begin(filled)
         st.rerun()
-asking = f"Ask {chosen[0]}" if len(chosen) == 1 else f"Ask {'both' if len(chosen) == 2 else f'all {len(chosen)}'} panes"
+asking = f"Ask {slugs[0]}" if len(slugs) == 1 else f"Ask {'both' if len(slugs) == 2 else f'all {len(slugs)}'} panes"
 with st.container():
     sent = st.chat_input(asking, key="prompt", accept_file="multiple", file_type=[*IMAGES, *TEXTS])
 if sent:
@@ -75,8 +75,8 @@ if sent:
         sending.note(error)
     st.rerun()
 if st.session_state.pop("run_again", None) is not None and run is not None and run.first_call is not None:
-    if (asked := rebuild_question(run.first_call)) is not None:
-        begin(replace(asked, system_prompt=around.system_prompt))
+    if (repeated := rebuild_question(run.first_call)) is not None:
+        begin(replace(repeated, system_prompt=around.system_prompt))
     st.rerun()
 sending.show_noted()
 
@@ -88,11 +88,11 @@ if run is not None:
     if run.first_call is not None:
         answer_pane.question(run.first_call)
 
-columns = [st.container()] * len(chosen) if compact or len(chosen) == 1 else st.columns(len(chosen), gap="small")
-for position, place in enumerate(columns):
-    with place.container(border=True):
+columns = [st.container()] * len(slugs) if compact or len(slugs) == 1 else st.columns(len(slugs), gap="small")
+for position, column in enumerate(columns):
+    with column.container(border=True):
         if not hidden:
-            panes.controls(services, actor, configurations, position, len(chosen))
+            panes.controls(services, actor, configurations, position, len(slugs))
         if run is not None and position < len(run.panes):
             panes.answer(services, actor, run, position, again, configurations, compact=compact)
 

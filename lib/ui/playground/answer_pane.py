@@ -38,13 +38,13 @@ def parameter_inputs(configuration: Configuration, prefix: str = "") -> dict[str
 
 def chosen_parameters(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
     """What those controls are set to, where it differs from the configuration's; also before they are drawn."""
-    chosen: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     for parameter in offered(configuration.provider_kind):
         default = configuration.parameters.get(parameter.name)
         value = st.session_state.get(f"{prefix}{configuration.id}-{parameter.name}", default)
         if value != default:
-            chosen[parameter.name] = value
-    return chosen
+            changed[parameter.name] = value
+    return changed
 
 
 def _number(parameter: Parameter, default: Any, key: str) -> float | int | None:
@@ -88,16 +88,16 @@ def pane(services: Services, actor: Actor, call_id: str, height: int | str = ANS
 
 def question(view: CallView) -> None:
     """The prompt as it was sent."""
-    asked = [text_of(message) for message in view.messages if message.get("role") == "user"]
-    quoted = taken_apart(asked[-1] if asked else "— the prompt was not kept")
+    prompts = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    quoted = taken_apart(prompts[-1] if prompts else "— the prompt was not kept")
     with st.chat_message("user", avatar=":material/person:"):
         st.text(quoted.question)
 
 
 def sources(view: CallView) -> tuple[Source, ...]:
     """The passages that went with the question."""
-    asked = [text_of(message) for message in view.messages if message.get("role") == "user"]
-    return taken_apart(asked[-1]).sources if asked else ()
+    prompts = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    return taken_apart(prompts[-1]).sources if prompts else ()
 
 
 def answer(
@@ -184,8 +184,8 @@ def stat_bar(view: CallView, *, is_narrow: bool = False) -> None:
         columns=5 if is_narrow else 6,
     )
     parts = [(view.cache_read_tokens, "of the prompt from the cache"), (view.reasoning_tokens, "spent on reasoning")]
-    if told := [f"{sign}{format.count(tokens)} {what}" for tokens, what in parts if tokens]:
-        st.caption(f"Tokens: {', '.join(told)}.")
+    if details := [f"{sign}{format.count(tokens)} {meaning}" for tokens, meaning in parts if tokens]:
+        st.caption(f"Tokens: {', '.join(details)}.")
 
 
 def cost_text(view: CallView) -> str:
@@ -210,7 +210,7 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
     """The actor's own runs, newest first, a page at a time; each opens by its address."""
     st.subheader("Recent runs", anchor=False)
     page = st.session_state.get("runs_page", 1)
-    runs, more = services.playground.recent(actor, page, RUNS_PER_PAGE)
+    runs, has_older = services.playground.recent(actor, page, RUNS_PER_PAGE)
     if not runs:
         st.caption("Your runs will stand here, each with its cost. They are kept when you leave the page.")
     for run in runs:
@@ -225,11 +225,11 @@ def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str |
             panes = "1 pane" if run.panes == 1 else f"{run.panes} panes"
             cost = format_sum(run.cost_nano_usd, run.partly_known)
             st.caption(" · ".join(blocks.plain(part) for part in (started, panes, cost)))
-    if page > 1 or more:
+    if page > 1 or has_older:
         with blocks.row():
             if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
                 st.session_state["runs_page"] = page - 1
                 st.rerun()
-            if st.button("Older", type="tertiary", disabled=not more, icon=":material/chevron_right:"):
+            if st.button("Older", type="tertiary", disabled=not has_older, icon=":material/chevron_right:"):
                 st.session_state["runs_page"] = page + 1
                 st.rerun()

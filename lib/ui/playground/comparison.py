@@ -31,7 +31,7 @@ def name_of(run: Run, position: int) -> str:
 
 def marks(run: Run) -> dict[int, list[tuple[str, str]]]:
     """Badges by position, once all have ended: (label, icon) of the fastest and the cheapest, and of the preferred."""
-    found: dict[int, list[tuple[str, str]]] = {}
+    badges: dict[int, list[tuple[str, str]]] = {}
     calls = {pane.position: pane.call for pane in run.panes if pane.call is not None and pane.call.status == "ok"}
     if len(calls) > 1 and not run.running and not run.is_hidden:
         times = {n: call.execution_time_ms for n, call in calls.items() if call.execution_time_ms is not None}
@@ -40,10 +40,10 @@ def marks(run: Run) -> dict[int, list[tuple[str, str]]]:
             if len(figures) == len(calls) and len(set(figures.values())) > 1:
                 least = min(figures.values())
                 for position in [n for n, figure in figures.items() if figure == least]:
-                    found.setdefault(position, []).append((label, f":material/{icon}:"))
+                    badges.setdefault(position, []).append((label, f":material/{icon}:"))
     if run.winner is not None and run.winner != DRAW:
-        found.setdefault(run.winner, []).append(("Preferred", ":material/thumb_up:"))
-    return found
+        badges.setdefault(run.winner, []).append(("Preferred", ":material/thumb_up:"))
+    return badges
 
 
 def schema_result(question: PlaygroundQuestion | None, call: CallView) -> None:
@@ -84,10 +84,8 @@ def difference(run: Run) -> None:
         first, second = list(texts)[:2]
         if len(texts) > 2:
             pairs = {f"{LETTERS[a]} with {LETTERS[b]}": (a, b) for a in texts for b in texts if a < b}
-            chosen = st.segmented_control(
-                "Compare", list(pairs), default=next(iter(pairs)), label_visibility="collapsed"
-            )
-            first, second = pairs[chosen] if chosen else (first, second)
+            pair = st.segmented_control("Compare", list(pairs), default=next(iter(pairs)), label_visibility="collapsed")
+            first, second = pairs[pair] if pair else (first, second)
         text_difference.show(texts[first], texts[second], (name_of(run, first), name_of(run, second)))
 
 
@@ -121,11 +119,11 @@ def code_dialog(question: PlaygroundQuestion, panes: Sequence[PaneState]) -> Non
     origin = (st.context.url or "http://127.0.0.1:8501").split("/playground")[0].rstrip("/")
     by_slug = {pane.slug: pane for pane in reversed(panes)}
     slugs = list(dict.fromkeys(pane.slug for pane in panes))
-    chosen = st.segmented_control("Pane", slugs, default=slugs[0], label_visibility="collapsed")
-    pane = by_slug[chosen or slugs[0]]
-    given = question.parameters() | {name: value for name, value in pane.parameters.items() if value is not None}
-    made = run_snippets(origin, pane.slug, replace(question, system_prompt=pane.system_prompt), given)
-    for tab, snippet in zip(st.tabs([snippet.title for snippet in made]), made, strict=True):
+    slug = st.segmented_control("Pane", slugs, default=slugs[0], label_visibility="collapsed")
+    pane = by_slug[slug or slugs[0]]
+    parameters = question.parameters() | {name: value for name, value in pane.parameters.items() if value is not None}
+    snippets = run_snippets(origin, pane.slug, replace(question, system_prompt=pane.system_prompt), parameters)
+    for tab, snippet in zip(st.tabs([snippet.title for snippet in snippets]), snippets, strict=True):
         with tab:
             st.code(snippet.text, language=snippet.language)
     st.caption("`LLM_MANAGER_API_KEY` holds a key from the page API keys.")
@@ -149,11 +147,11 @@ def files(services: Services, actor: Actor, run: Run) -> None:
 
 def rating(services: Services, actor: Actor, run: Run, position: int) -> None:
     """Thumbs for an answer; what is said last counts."""
-    said = services.playground.ratings(actor, run.id).get(position)
+    saved_rating = services.playground.ratings(actor, run.id).get(position)
     key = f"rating-{run.id}-{position}"
-    given = st.feedback("thumbs", key=key, default=None if said is None else int(said))
-    if given is not None and bool(given) != said:
-        services.playground.rate(actor, run.id, position, is_good=bool(given))
+    thumbs = st.feedback("thumbs", key=key, default=None if saved_rating is None else int(saved_rating))
+    if thumbs is not None and bool(thumbs) != saved_rating:
+        services.playground.rate(actor, run.id, position, is_good=bool(thumbs))
 
 
 def error_line(error: str) -> None:

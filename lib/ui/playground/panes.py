@@ -30,18 +30,18 @@ def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration],
     if not ready or (state.get(_OPENED) == opened and COUNT in state):
         return
     state[_OPENED] = opened
-    wanted = [pane.slug for pane in run.panes] if run is not None else opened.split(",") if opened else []
+    slugs = [pane.slug for pane in run.panes] if run is not None else opened.split(",") if opened else []
     if run is None:
-        wanted = [slug for slug in wanted if slug in ready]
-        if not wanted and COUNT in state:
+        slugs = [slug for slug in slugs if slug in ready]
+        if not slugs and COUNT in state:
             return  # a new run goes on with the panes as they are
-    if not wanted:
-        kept = services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None)
+    if not slugs:
+        preferred = services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None)
         default = next((c.slug for c in ready.values() if c.is_global_default), next(iter(ready)))
-        wanted = [kept if kept in ready else default]
-    wanted = wanted[: 2 if blocks.compact() else MOST_PANES]
-    state[COUNT] = len(wanted)
-    for position, slug in enumerate(wanted):
+        slugs = [preferred if preferred in ready else default]
+    slugs = slugs[: 2 if blocks.compact() else MOST_PANES]
+    state[COUNT] = len(slugs)
+    for position, slug in enumerate(slugs):
         if slug in ready:  # else `chosen` finds another for what is asked next
             state[_key(position)] = slug
             if run is not None:
@@ -50,13 +50,13 @@ def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration],
 
 def _settle_system(run: Run, configuration: Configuration, position: int) -> None:
     """The system prompt as the pane was asked, where nothing else on the page says the same."""
-    asked = run.panes[position].system_prompt
+    system_prompt = run.panes[position].system_prompt
     alone = len(run.panes) == 1
     common = system_key(configuration.slug if alone else None)
     if alone:
-        st.session_state[common] = asked
-    elif asked not in (configuration.system_prompt, st.session_state.get(common, "")):
-        st.session_state[_system(position)] = asked
+        st.session_state[common] = system_prompt
+    elif system_prompt not in (configuration.system_prompt, st.session_state.get(common, "")):
+        st.session_state[_system(position)] = system_prompt
 
 
 def system_key(alone: str | None) -> str:
@@ -75,14 +75,14 @@ def _system(position: int) -> str:
 
 def chosen(slugs: list[str], count: int) -> list[str]:
     """The configuration of each pane; a new pane begins with one that no other has."""
-    found: list[str] = []
+    pane_slugs: list[str] = []
     for position in range(count):
         slug = st.session_state.get(_key(position))
         if slug not in slugs:
-            slug = next((other for other in slugs if other not in found), slugs[0])
+            slug = next((other for other in slugs if other not in pane_slugs), slugs[0])
             st.session_state[_key(position)] = slug
-        found.append(slug)
-    return found
+        pane_slugs.append(slug)
+    return pane_slugs
 
 
 def controls(services: Services, actor: Actor, ready: Mapping[str, Configuration], position: int, count: int) -> None:
@@ -101,8 +101,8 @@ def controls(services: Services, actor: Actor, ready: Mapping[str, Configuration
                 st.text_area("System prompt", height=90, placeholder="As for all panes", key=_system(position))
             parameters = answer_pane.parameter_inputs(configuration, f"{position}-")
             with st.expander("Effective parameters", icon=":material/layers:"), blocks.errors_shown():
-                found = services.overrides.effective(actor, configuration, parameters)
-                overrides.effective_table(found, configuration)
+                effective = services.overrides.effective(actor, configuration, parameters)
+                overrides.effective_table(effective, configuration)
     if position == 0 and slug != services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None):
         services.preferences.set(actor, PLAYGROUND_CONFIGURATION, slug)
 
@@ -128,7 +128,7 @@ def answer(
         comparison.error_line(pane.error or "The call is not kept any more. Its time in the ledger is over.")
         return
     hidden = run.is_hidden
-    mine = run.user_id == actor.user_id
+    is_own = run.user_id == actor.user_id
     if hidden:
         st.markdown(f"**{blocks.plain(comparison.name_of(run, position))}**")
     height = "content" if compact else answer_pane.ANSWER_HEIGHT
@@ -140,13 +140,13 @@ def answer(
         answer_pane.answer(now, height, badges=badges, is_hidden=hidden, is_narrow=len(run.panes) > 1)
         comparison.schema_result(question, now)
         with blocks.row():
-            may_repeat = mine and run.is_kept and run.winner is None and not hidden and question is not None
-            if now.running and mine and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
+            may_repeat = is_own and run.is_kept and run.winner is None and not hidden and question is not None
+            if now.running and is_own and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
                 services.calls.stop(actor, now.call_id)
             if not now.running and may_repeat and st.button("Run again", icon=_AGAIN, key=f"again-{position}"):
                 _again(services, actor, run, position, question, ready)
                 st.rerun()
-            if not hidden and mine:
+            if not hidden and is_own:
                 if not now.running and st.button("Request", icon=_REQUEST, type="tertiary", key=f"inspect-{position}"):
                     inspector.ask_for(now.log_id)
                     st.rerun()
@@ -175,7 +175,7 @@ def _again(
         own = system_of(position) if len(run.panes) > 1 else None
         services.playground.ask_again(actor, run.id, position, question, Pane(slug, parameters, own))
     except LLMManagerError as error:
-        st.session_state["send_error"] = error  # drawn by `playground_sending.show_noted`
+        st.session_state["send_error"] = error  # drawn by `sending.show_noted`
 
 
 def _key(position: int) -> str:

@@ -11,28 +11,28 @@ from lib.ui.prompts.variable_inputs import variable_inputs
 
 def template_question(services: Services, actor: Actor) -> PlaygroundQuestion | None:
     """The question when it was asked; the template's system prompt comes with it, where it has one."""
-    found = {one.slug: one for one in services.prompts.list(actor)}
-    if not found:
+    templates = {template.slug: template for template in services.prompts.list(actor)}
+    if not templates:
         return None
-    wanted = st.query_params.get("prompt")
-    with st.expander("Template", icon=":material/edit_note:", expanded=wanted in found):
+    prompt_slug = st.query_params.get("prompt")
+    with st.expander("Template", icon=":material/edit_note:", expanded=prompt_slug in templates):
         with blocks.row():
             slug = st.selectbox(
                 "Prompt",
-                list(found),
-                index=list(found).index(wanted) if wanted in found else None,
+                list(templates),
+                index=list(templates).index(prompt_slug) if prompt_slug in templates else None,
                 placeholder="Choose a prompt",
-                key=f"template-{wanted}",
+                key=f"template-{prompt_slug}",
             )
             if slug is None:
                 return None
-            labels = found[slug].labels
+            labels = templates[slug].labels
             names = ["newest", *labels]
             label = st.selectbox(
                 "Version",
                 names,
                 index=names.index("production") if "production" in labels else 0,
-                format_func=lambda name: f"{name} · {labels.get(name, found[slug].newest)}",
+                format_func=lambda name: f"{name} · {labels.get(name, templates[slug].newest)}",
                 key=f"template-label-{slug}",
             )
         version = services.prompts.version(actor, slug, None if label == "newest" else label)

@@ -36,18 +36,18 @@ class Around:
         return PlaygroundQuestion(sent.text, self.system_prompt, files, schema, tools, collections=self.collections)
 
 
-def around(services: Services, actor: Actor, ready: Mapping[str, Configuration], chosen: Sequence[str]) -> Around:
+def around(services: Services, actor: Actor, ready: Mapping[str, Configuration], slugs: Sequence[str]) -> Around:
     """The fields, folded away."""
-    same = chosen[0] if len(chosen) == 1 else None
+    only_slug = slugs[0] if len(slugs) == 1 else None
     with st.expander("System prompt, schema, tools, passages", icon=":material/edit_note:"):
         system = st.text_area(
             "System prompt",
-            ready[same].system_prompt if same and panes.system_key(same) not in st.session_state else "",
+            ready[only_slug].system_prompt if only_slug and panes.system_key(only_slug) not in st.session_state else "",
             height=90,
             placeholder="How the model should behave. Empty sends none."
-            if same
+            if only_slug
             else "Empty: each configuration's own.",
-            key=panes.system_key(same),
+            key=panes.system_key(only_slug),
         )
         schema = st.text_area(
             "JSON Schema of the answer",
@@ -63,4 +63,4 @@ def around(services: Services, actor: Actor, ready: Mapping[str, Configuration],
             key="tools",
         )
         collections = collection_cards.choice(services, actor, key="passages-from")
-    return Around(system if same else system or None, schema, tools, collections)
+    return Around(system if only_slug else system or None, schema, tools, collections)

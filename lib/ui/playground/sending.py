@@ -21,18 +21,20 @@ def send(
     services: Services,
     actor: Actor,
     question: PlaygroundQuestion,
-    chosen: Sequence[str],
+    slugs: Sequence[str],
     configurations: Mapping[str, Configuration],
     *,
     is_blind: bool,
 ) -> None:
     """Start a run of the chosen configurations as their panes are set."""
-    panes = [
-        Pane(slug, panes.parameters_of(configurations[slug], n), panes.system_of(n)) for n, slug in enumerate(chosen)
+    requested_panes = [
+        Pane(slug, panes.parameters_of(configurations[slug], n), panes.system_of(n)) for n, slug in enumerate(slugs)
     ]
-    panes = panes if len(panes) > 1 else [replace(panes[0], system_prompt=None)]
+    requested_panes = requested_panes if len(requested_panes) > 1 else [replace(requested_panes[0], system_prompt=None)]
     try:
-        st.query_params["run"] = services.playground.start(actor, question, panes, is_blind=is_blind and len(panes) > 1)
+        st.query_params["run"] = services.playground.start(
+            actor, question, requested_panes, is_blind=is_blind and len(requested_panes) > 1
+        )
         for name in ("config", "prompt"):
             st.query_params.pop(name, None)
         st.session_state["runs_page"] = 1
