@@ -14,7 +14,7 @@ services = session.services()
 compact = blocks.compact()
 current = st.query_params.get("id")
 zone = services.preferences.report_zone(actor)
-seen = thread_view.seen(current)  # when the page was drawn last: what was written below it was written then
+last_seen = thread_view.seen(current)  # when the page was drawn last: what was written below it was written then
 
 configurations = {c.id: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
 thread = None
@@ -41,12 +41,12 @@ with side:
         conversation_list.draw(services, actor, current, zone)
 with main:
     if current is None:
-        chosen: str | None = thread_settings.first_configuration(services, actor, configurations)
+        configuration_id: str | None = thread_settings.first_configuration(services, actor, configurations)
         sentence = "Every message goes with what was said before. Answers go on while you are away."
         with blocks.empty_state("forum", "Ask something", sentence, wide=True):
             st.caption("Only you can read your conversations.", width="content")
     elif thread is not None:
-        chosen = thread_settings.header(services, actor, thread, configurations)
+        configuration_id = thread_settings.header(services, actor, thread, configurations)
         with st.container(height="content" if compact else thread_view.HEIGHT, border=False, autoscroll=True):
             thread_view.draw(services, actor, thread, zone)
     thread_view.unsent(services, actor, current)
@@ -54,20 +54,24 @@ with main:
 if current is None or thread is not None:
     closed = thread is not None and thread.conversation.status(utc_now()) is not Status.ACTIVE
     running = thread is not None and thread.running is not None
-    asked = st.chat_input(
-        "This conversation is closed" if closed else f"Ask {configurations[chosen].slug if chosen else ''}".strip(),
+    message = st.chat_input(
+        "This conversation is closed"
+        if closed
+        else f"Ask {configurations[configuration_id].slug if configuration_id else ''}".strip(),
         accept_file="multiple",
         file_type=list(conversation_files.TYPES),
-        disabled=closed or running or chosen is None,
+        disabled=closed or running or configuration_id is None,
         key=thread_view.box(current),
     )
-    if asked and chosen is not None:
-        given = [(file.name, file.getvalue()) for file in asked.files]
+    if message and configuration_id is not None:
+        attachments = [(file.name, file.getvalue()) for file in message.files]
         try:
             conversation = thread.conversation.id if thread else None
-            current = thread_view.ask(services, actor, conversation, chosen, asked.text, given, seen)
+            current = thread_view.ask(
+                services, actor, conversation, configuration_id, message.text, attachments, last_seen
+            )
             st.query_params.clear()
             st.query_params["id"] = current
         except LLMManagerError as error:
-            thread_view.keep_unsent(current, asked.text, error)
+            thread_view.keep_unsent(current, message.text, error)
         st.rerun()

@@ -57,11 +57,11 @@ def exchange_menu(services: Services, actor: Actor) -> None:
 def import_dialog(services: Services, actor: Actor) -> None:
     """Choose a file; what came of it."""
     st.caption("OpenAI's conversations.json, exports of Open WebUI and LibreChat, or this product's JSON.")
-    given = st.file_uploader("File", type=["json"], label_visibility="collapsed")
-    if given is None or not st.button("Import conversations", type="primary"):
+    upload = st.file_uploader("File", type=["json"], label_visibility="collapsed")
+    if upload is None or not st.button("Import conversations", type="primary"):
         return
     try:
-        report = services.conversation_exchange.import_file(actor, given.getvalue())
+        report = services.conversation_exchange.import_file(actor, upload.getvalue())
     except LLMManagerError as error:
         blocks.show_error(error)
         return

@@ -26,18 +26,18 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
     if words:
         _hits(services, actor, words, zone)
         return
-    asked = _filters(services, actor)
+    criteria = _filters(services, actor)
     page = st.session_state.get("conversations-page", 1)
-    found, more = services.conversations.list(actor, asked, page)
-    if not found:
-        st.caption("Nothing here." if asked != Asked() else "Your conversations will stand here, the newest first.")
-    for conversation in found:
+    conversations, has_older = services.conversations.list(actor, criteria, page)
+    if not conversations:
+        st.caption("Nothing here." if criteria != Asked() else "Your conversations will stand here, the newest first.")
+    for conversation in conversations:
         _line(conversation, current, zone)
-    if page > 1 or more:
+    if page > 1 or has_older:
         with blocks.row():
             for label, icon, step, possible in (
                 ("Newer", "chevron_left", -1, page > 1),
-                ("Older", "chevron_right", 1, more),
+                ("Older", "chevron_right", 1, has_older),
             ):
                 if st.button(label, type="tertiary", icon=f":material/{icon}:", disabled=not possible):
                     st.session_state["conversations-page"] = page + step
@@ -47,12 +47,14 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
 def _filters(services: Services, actor: Actor) -> Asked:
     folders = services.conversations.folders(actor)
     tags = services.conversations.tags(actor)
-    chosen = [st.session_state.get(f"list-{name}") for name in ("folder", "tag", "status", "archive")]
-    count = sum(1 for one in chosen if one)
+    selections = [st.session_state.get(f"list-{name}") for name in ("folder", "tag", "status", "archive")]
+    count = sum(1 for selection in selections if selection)
     with st.popover(f"Filter · {count}" if count else "Filter · all", icon=":material/filter_list:", type="tertiary"):
         folder = st.selectbox("Folder", folders, index=None, placeholder="Any", key="list-folder")
         tag = st.selectbox("Tag", tags, index=None, placeholder="Any", key="list-tag")
-        status = st.selectbox("State", [str(one) for one in Status], index=None, placeholder="Any", key="list-status")
+        status = st.selectbox(
+            "State", [str(state) for state in Status], index=None, placeholder="Any", key="list-status"
+        )
         archived = st.toggle("Archive", key="list-archive")
     return Asked(Status(status) if status else None, folder, tag, archived)
 
@@ -72,10 +74,10 @@ def _line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> No
 
 
 def _hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
-    found = services.conversation_search.messages(actor, words)
-    if not found:
+    hits = services.conversation_search.messages(actor, words)
+    if not hits:
         st.caption("Nothing of yours has all these words. Of the last word its beginning is enough.")
-    for hit in found:
+    for hit in hits:
         with st.container(gap=None):
             label = short(hit.title or "New conversation")
             if st.button(label, key=f"hit-{hit.message_id}", type="tertiary", icon=":material/search:"):

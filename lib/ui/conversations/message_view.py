@@ -23,7 +23,7 @@ from lib.ui.knowledge import citations
 _AVATARS = {"user": "person", "assistant": "smart_toy", "tool": "build", "system": "settings"}
 
 
-class Acts(Protocol):
+class MessageActions(Protocol):
     """What can be done with a message."""
 
     def edit(self, message: Message, text: str) -> None:
@@ -40,17 +40,22 @@ class Acts(Protocol):
 
 
 def draw(
-    services: Services, actor: Actor, message: Message, acts: Acts, zone: ZoneInfo, selection: Selection | None
+    services: Services,
+    actor: Actor,
+    message: Message,
+    actions: MessageActions,
+    zone: ZoneInfo,
+    selection: Selection | None,
 ) -> None:
     """A message that is whole."""
     with st.chat_message(message.role, avatar=f":material/{_AVATARS.get(message.role, 'chat_bubble')}:"):
         if st.session_state.get("editing") == message.id:
-            _editor(message, acts)
+            _editor(message, actions)
             return
         _words(services, actor, message)
         with blocks.row(gap="xsmall"):
-            _branches(message, acts)
-            _buttons(message, acts)
+            _branches(message, actions)
+            _buttons(message, actions)
             if about := _about(message, zone):
                 st.caption(about, width="content")
             if selection is not None and message.id not in selection.ids and message.tokens:
@@ -83,12 +88,12 @@ def _words(services: Services, actor: Actor, message: Message) -> None:
 
 def _answer(message: Message) -> None:
     """A model's words; where they had sources, with their citations checked and the passages to open."""
-    found = []
+    sources = []
     for part in message.parts:
         if part["type"] == "source":
             page = f", page {part['page_first']}" if part.get("page_first") else ""
-            found.append(Source(int(part["n"]), f"{part['title']}{page}", str(part["text"])))
-    citations.answer(message.content, found)
+            sources.append(Source(int(part["n"]), f"{part['title']}{page}", str(part["text"])))
+    citations.answer(message.content, sources)
 
 
 def _file(services: Services, actor: Actor, file_id: str, name: str, media_type: str) -> None:
@@ -101,27 +106,27 @@ def _file(services: Services, actor: Actor, file_id: str, name: str, media_type:
         blocks.show_error(error)
 
 
-def _editor(message: Message, acts: Acts) -> None:
+def _editor(message: Message, actions: MessageActions) -> None:
     text = st.text_area("Your message", message.content, key=f"edit-{message.id}", label_visibility="collapsed")
     with blocks.row():
         if st.button("Send as a new branch", icon=":material/send:"):
             st.session_state.pop("editing")
-            acts.edit(message, text)
+            actions.edit(message, text)
             st.rerun()
         if st.button("Keep as it is", type="tertiary"):
             st.session_state.pop("editing")
             st.rerun()
 
 
-def _branches(message: Message, acts: Acts) -> None:
+def _branches(message: Message, actions: MessageActions) -> None:
     """`‹ 2 / 3 ›` where there are others beside this one."""
     if len(message.siblings) < 2:
         return
-    place = message.siblings.index(message.id)
+    index = message.siblings.index(message.id)
     for step, icon, name in ((-1, "chevron_left", "Branch before"), (1, "chevron_right", "Branch after")):
         if step == 1:
-            st.caption(f"{place + 1} / {len(message.siblings)}", width="content")
-        target = place + step
+            st.caption(f"{index + 1} / {len(message.siblings)}", width="content")
+        target = index + step
         st.button(
             "",
             icon=f":material/{icon}:",
@@ -129,11 +134,11 @@ def _branches(message: Message, acts: Acts) -> None:
             help=name,
             key=f"{icon}-{message.id}",
             disabled=not 0 <= target < len(message.siblings),
-            on_click=partial(acts.choose, message.siblings[target]) if 0 <= target < len(message.siblings) else None,
+            on_click=partial(actions.choose, message.siblings[target]) if 0 <= target < len(message.siblings) else None,
         )
 
 
-def _buttons(message: Message, acts: Acts) -> None:
+def _buttons(message: Message, actions: MessageActions) -> None:
     if message.role == "user":
         st.button(
             "",
@@ -150,7 +155,7 @@ def _buttons(message: Message, acts: Acts) -> None:
             type="tertiary",
             help="Answer again: a new branch",
             key=f"again-{message.id}",
-            on_click=partial(acts.regenerate, message),
+            on_click=partial(actions.regenerate, message),
         )
     if message.call_id is not None:
         st.button(
@@ -169,12 +174,12 @@ def _start_editing(message_id: str) -> None:
 
 def _about(message: Message, zone: ZoneInfo) -> str:
     """Model, tokens, cost; when it was said."""
-    said = [format.moment(message.created_at, zone).rpartition(":")[0]]
+    parts = [format.moment(message.created_at, zone).rpartition(":")[0]]
     if message.role == "assistant":
-        said = [message.model] if message.model else []
+        parts = [message.model] if message.model else []
         if message.prompt_tokens is not None and message.completion_tokens is not None:
-            said.append(f"{format.count(message.prompt_tokens)} → {format.count(message.completion_tokens)}")
+            parts.append(f"{format.count(message.prompt_tokens)} → {format.count(message.completion_tokens)}")
         if message.call_id is not None:
             cost = message.cost_nano_usd
-            said.append("— no price known" if cost is None else format_cost(cost, message.cost_status))
-    return blocks.plain(" · ".join(said))
+            parts.append("— no price known" if cost is None else format_cost(cost, message.cost_status))
+    return blocks.plain(" · ".join(parts))

@@ -33,16 +33,16 @@ _MIME = {Form.MARKDOWN: "text/markdown", Form.JSON: "application/json", Form.CSV
 
 def first_configuration(services: Services, actor: Actor, configurations: Mapping[str, Configuration]) -> str:
     """Who answers in a new conversation: the one the address names, else the one used last, else the default."""
-    asked = next((c.id for c in configurations.values() if c.slug == st.query_params.get("config")), None)
-    wanted = asked or services.preferences.get(actor, PREFERRED)
+    from_address = next((c.id for c in configurations.values() if c.slug == st.query_params.get("config")), None)
+    preferred = from_address or services.preferences.get(actor, PREFERRED)
     default = next((c.id for c in configurations.values() if c.is_global_default), next(iter(configurations)))
-    return _picker(None, wanted if wanted in configurations else default, configurations)
+    return _picker(None, preferred if preferred in configurations else default, configurations)
 
 
 def chosen(conversation_id: str | None) -> str | None:
     """The configuration that is chosen on the page."""
-    found = st.session_state.get(_key(conversation_id))
-    return found if isinstance(found, str) else None
+    configuration_id = st.session_state.get(_key(conversation_id))
+    return configuration_id if isinstance(configuration_id, str) else None
 
 
 def _key(conversation_id: str | None) -> str:
@@ -51,14 +51,13 @@ def _key(conversation_id: str | None) -> str:
 
 def _picker(conversation_id: str | None, current: str, configurations: Mapping[str, Configuration]) -> str:
     ids = list(configurations)
+    labels = {c.id: f"{c.slug} · {c.provider_name} · {c.model}" for c in configurations.values()}
     return str(
         st.selectbox(
             "Configuration",
             ids,
             index=ids.index(current),
-            format_func=lambda one: (
-                f"{configurations[one].slug} · {configurations[one].provider_name} · {configurations[one].model}"
-            ),
+            format_func=labels.__getitem__,
             label_visibility="collapsed",
             key=_key(conversation_id),
         )
@@ -84,12 +83,12 @@ def header(services: Services, actor: Actor, thread: Thread, configurations: Map
         st.warning("Its configuration is switched off or deleted. The next message goes to the one chosen here.")
     current = next(iter(configurations)) if gone else str(conversation.configuration_id)
     with blocks.row(gap="xsmall"):
-        wanted = _picker(conversation.id, current, configurations)
+        selected = _picker(conversation.id, current, configurations)
         _context(services, actor, conversation)
-    if wanted != services.preferences.get(actor, PREFERRED) and wanted != current:
-        services.preferences.set(actor, PREFERRED, wanted)
-    _meter(services, actor, thread, wanted)
-    return wanted
+    if selected != services.preferences.get(actor, PREFERRED) and selected != current:
+        services.preferences.set(actor, PREFERRED, selected)
+    _meter(services, actor, thread, selected)
+    return selected
 
 
 def selection_of(services: Services, actor: Actor, thread: Thread) -> Selection | None:
@@ -152,12 +151,12 @@ def _context(services: Services, actor: Actor, conversation: Conversation) -> No
             last = int(st.number_input("Turns", 1, 10_000, now.last))
         if kind is Kind.BUDGET:
             tokens = int(st.number_input("Tokens", 1, 10_000_000, now.tokens))
-        wanted = Strategy(
+        strategy = Strategy(
             kind, last, tokens, now.configuration_id, collection_cards.choice(services, actor, now.collections)
         )
-        if wanted != now:
+        if strategy != now:
             with blocks.errors_shown():
-                services.conversations.update(actor, conversation.id, strategy=wanted)
+                services.conversations.update(actor, conversation.id, strategy=strategy)
                 st.rerun()
         st.caption("The system prompt always goes. A summary keeps the last four turns word for word.")
         if st.button("Compact now", icon=":material/compress:"):

@@ -38,8 +38,8 @@ def shown(conversation_id: str) -> int:
 
 def seen(conversation_id: str | None) -> str | None:
     """The last message that was drawn; None where nothing was."""
-    found = st.session_state.get(f"seen-{conversation_id}")
-    return found if isinstance(found, str) else None
+    message_id = st.session_state.get(f"seen-{conversation_id}")
+    return message_id if isinstance(message_id, str) else None
 
 
 def box(conversation_id: str | None) -> str:
@@ -78,24 +78,24 @@ def ask(
     conversation_id: str | None,
     configuration: str,
     text: str,
-    given: Sequence[tuple[str, bytes]] = (),
+    attachments: Sequence[tuple[str, bytes]] = (),
     last_seen: str | None = None,
 ) -> str:
     """Send a message, in a new conversation where there is none; the conversation's id."""
-    made = None
+    created = None
     if conversation_id is None:
-        made = services.conversations.create(actor, configuration=configuration)
-        conversation_id = made.id
+        created = services.conversations.create(actor, configuration=configuration)
+        conversation_id = created.id
     try:
-        kept = services.conversation_files.add(actor, conversation_id, given) if given else []
-        files = [file.id for file in kept]
+        stored_files = services.conversation_files.add(actor, conversation_id, attachments) if attachments else []
+        files = [file.id for file in stored_files]
         services.talk.send(actor, conversation_id, text, seen=last_seen, files=files, configuration=configuration)
     except LLMManagerError:
-        if made is not None:
-            services.conversations.delete(actor, made.id)
+        if created is not None:
+            services.conversations.delete(actor, created.id)
         raise
-    if made is not None:
-        st.session_state[f"box-{made.id}"] = box(None)
+    if created is not None:
+        st.session_state[f"box-{created.id}"] = box(None)
         st.session_state["begun"] = st.session_state.get("begun", 0) + 1
     return conversation_id
 
@@ -107,21 +107,21 @@ def keep_unsent(conversation_id: str | None, text: str, error: LLMManagerError) 
 
 def unsent(services: Services, actor: Actor, conversation_id: str | None) -> None:
     """The message that could not be sent, to be corrected and sent again."""
-    kept = st.session_state.get("unsent")
-    if kept is None or kept[0] != conversation_id:
+    draft = st.session_state.get("unsent")
+    if draft is None or draft[0] != conversation_id:
         return
-    _, text, error = kept
+    _, text, error = draft
     with st.container(border=True):
         blocks.show_error(error)
         words = st.text_area("Your message", text, key="unsent-text")
         with blocks.row():
             if st.button("Send again", icon=":material/send:"):
                 del st.session_state["unsent"]
-                chosen = thread_settings.chosen(conversation_id)
+                configuration = thread_settings.chosen(conversation_id)
                 try:
-                    if chosen is not None:
+                    if configuration is not None:
                         st.query_params["id"] = ask(
-                            services, actor, conversation_id, chosen, words, last_seen=seen(conversation_id)
+                            services, actor, conversation_id, configuration, words, last_seen=seen(conversation_id)
                         )
                 except LLMManagerError as again:
                     keep_unsent(conversation_id, words, again)
@@ -143,13 +143,13 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
         if message.running:
             _growing(services, actor, thread, message)
         else:
-            message_view.draw(services, actor, message, _Acts(services, actor, thread), zone, selection)
+            message_view.draw(services, actor, message, _ThreadActions(services, actor, thread), zone, selection)
         if (summary := thread.summaries.get(message.id)) is not None:
             _marker(services, actor, thread, summary, selection)
     inspector.asked(services, actor, zone)
 
 
-class _Acts(message_view.Acts):
+class _ThreadActions(message_view.MessageActions):
     """What a message's buttons do."""
 
     def __init__(self, services: Services, actor: Actor, thread: Thread) -> None:
