@@ -10,38 +10,38 @@ from lib.ui.knowledge import answer_view, collection_cards, document_table, eval
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
 may_write = actor.can(Permission.MANAGE_KNOWLEDGE_BASE)
-chosen = None
-if (wanted := st.query_params.get("id")) is not None:
+collection = None
+if (collection_id := st.query_params.get("id")) is not None:
     try:
-        chosen = services.collections.get(actor, wanted)
+        collection = services.collections.get(actor, collection_id)
     except LLMManagerError as error:
         blocks.show_error(error)
 
-if chosen is None:
+if collection is None:
     with blocks.header("Knowledge base"):
         if may_write and st.button("New collection", icon=":material/add:"):
             collection_cards.create_dialog(services, actor)
     collection_cards.cards(services, actor)
     st.stop()
 
-with blocks.header(chosen.name):
+with blocks.header(collection.name):
     st.button("All collections", icon=":material/arrow_back:", type="tertiary", on_click=st.query_params.clear)
-if chosen.description:
-    st.caption(blocks.plain(chosen.description))
+if collection.description:
+    st.caption(blocks.plain(collection.description))
 
-services.embedder.warm(chosen.embedding_model)
-names = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"] if chosen.may_change else [])]
-opened, place = blocks.tabs(names)
-with place:
+services.embedder.warm(collection.embedding_model)
+names = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"] if collection.may_change else [])]
+opened, panel = blocks.tabs(names)
+with panel:
     if opened == "Documents":
-        document_table.tab(services, actor, chosen)
+        document_table.tab(services, actor, collection)
     elif opened == "Search":
-        search_view.tab(services, actor, chosen)
+        search_view.tab(services, actor, collection)
     elif opened == "Answer":
-        answer_view.tab(services, actor, chosen)
+        answer_view.tab(services, actor, collection)
     elif opened == "Evaluate":
-        evaluation_view.tab(services, actor, chosen)
+        evaluation_view.tab(services, actor, collection)
     elif opened == "Optimise":
-        optimiser_view.tab(services, actor, chosen)
+        optimiser_view.tab(services, actor, collection)
     else:
-        collection_cards.settings(services, actor, chosen)
+        collection_cards.settings(services, actor, collection)

@@ -18,36 +18,38 @@ _TURNS = 6
 
 @dataclass
 class _Turn:
-    asked: Asked
+    retrieval: Asked
     question: str
     answer: str = ""
     checked: Checked | None = field(default=None)
 
 
-def tab(services: Services, actor: Actor, one: Collection) -> None:
+def tab(services: Services, actor: Actor, collection: Collection) -> None:
     """The turns, the newest last, and the question."""
-    turns: list[_Turn] = st.session_state.setdefault(f"answers-{one.id}", [])
-    if one.ready == 0:
+    turns: list[_Turn] = st.session_state.setdefault(f"answers-{collection.id}", [])
+    if collection.ready == 0:
         with blocks.empty_state("forum", "Nothing to answer from yet", "Add documents first."):
             pass
         return
     with blocks.row():
         slug = _configuration(services, actor)
-        settings, only = search_view.controls(one, "answer")
+        settings, only = search_view.controls(collection, "answer")
         if turns and st.button("New question", icon=":material/add:", type="tertiary"):
             turns.clear()
             st.rerun()
     if not turns:
         sentence = "Each statement names its passage, and every citation is checked."
-        with blocks.empty_state("forum", f"Ask {blocks.plain(one.name)}", sentence, wide=True):
+        with blocks.empty_state("forum", f"Ask {blocks.plain(collection.name)}", sentence, wide=True):
             pass
-    left, right = (st.container(), st.container()) if blocks.compact() else st.columns([1.2, 1], gap="small")
-    with left:
+    turns_column, passage_column = (
+        (st.container(), st.container()) if blocks.compact() else st.columns([1.2, 1], gap="small")
+    )
+    with turns_column:
         for number, turn in enumerate(turns):
             _turn(services, actor, turn, number, is_last=number == len(turns) - 1)
-    if (shown := st.session_state.get(f"cited-{one.id}")) is not None and turns:
-        with right.container(border=True):
-            search_view.passage(services, actor, shown)
+    if (cited_hit := st.session_state.get(f"cited-{collection.id}")) is not None and turns:
+        with passage_column.container(border=True):
+            search_view.passage(services, actor, cited_hit)
     if question := st.chat_input("Ask the collection", key="knowledge-ask"):
         history = [
             {"role": role, "content": text}
@@ -55,11 +57,11 @@ def tab(services: Services, actor: Actor, one: Collection) -> None:
             for role, text in (("user", turn.question), ("assistant", turn.answer))
         ]
         try:
-            asked = services.answers.ask(
-                actor, [one.id], question, configuration=slug, history=history, settings=settings, only=only
+            retrieval = services.answers.ask(
+                actor, [collection.id], question, configuration=slug, history=history, settings=settings, only=only
             )
-            turns.append(_Turn(asked, question))
-            st.session_state.pop(f"cited-{one.id}", None)
+            turns.append(_Turn(retrieval, question))
+            st.session_state.pop(f"cited-{collection.id}", None)
             st.rerun()
         except LLMManagerError as error:
             blocks.show_error(error)
@@ -71,17 +73,17 @@ def _configuration(services: Services, actor: Actor) -> str | None:
     ready = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None]
     slugs = [c.slug for c in ready]
     default = next((n for n, c in enumerate(ready) if c.is_global_default), 0)
-    chosen: str | None = st.selectbox("Model", slugs, default, label_visibility="collapsed", width=220)
-    return chosen
+    selected_slug: str | None = st.selectbox("Model", slugs, default, label_visibility="collapsed", width=220)
+    return selected_slug
 
 
 def _turn(services: Services, actor: Actor, turn: _Turn, number: int, *, is_last: bool) -> None:
     with st.chat_message("user", avatar=":material/person:"):
         st.text(turn.question)
-        if turn.asked.question != turn.question:
-            st.caption(blocks.plain(f"Searched as: {turn.asked.question}"))
+        if turn.retrieval.question != turn.question:
+            st.caption(blocks.plain(f"Searched as: {turn.retrieval.question}"))
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
-        if turn.asked.call_id is None:
+        if turn.retrieval.call_id is None:
             st.markdown(f"{NOT_IN_SOURCES} No passage was found.")
         elif turn.checked is not None:
             _answer(turn, number)
@@ -90,7 +92,7 @@ def _turn(services: Services, actor: Actor, turn: _Turn, number: int, *, is_last
 
 
 def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
-    call_id = str(turn.asked.call_id)
+    call_id = str(turn.retrieval.call_id)
 
     @st.fragment(run_every=answer_pane.REDRAW_S)
     def growing() -> None:
@@ -106,7 +108,7 @@ def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
             return
         if view.error_message:
             blocks.show_failure(view.error_message)
-        turn.answer, turn.checked = view.text, check(view.text, [hit.text for hit in turn.asked.sources])
+        turn.answer, turn.checked = view.text, check(view.text, [hit.text for hit in turn.retrieval.sources])
         blocks.redraw_page()
 
     growing()
@@ -124,11 +126,11 @@ def _answer(turn: _Turn, number: int) -> None:
         st.caption(f"{many} {'citation' if many == 1 else 'citations'} without a source taken out.")
     with st.container(horizontal=True, gap="xsmall"):
         for source in turn.checked.cited:
-            hit = search_view.of_number(turn.asked.sources, source)
+            hit = search_view.of_number(turn.retrieval.sources, source)
             label = f"[{source}] {hit.title[:40]}" if hit else f"[{source}]"
             if hit and st.button(blocks.plain(label), type="tertiary", key=f"cite-{number}-{source}"):
                 st.session_state[f"cited-{hit.collection_id}"] = hit
                 st.rerun()
-    with st.expander(f"{len(turn.asked.sources)} passages were read", icon=":material/library_books:"):
-        for n, hit in enumerate(turn.asked.sources, start=1):
+    with st.expander(f"{len(turn.retrieval.sources)} passages were read", icon=":material/library_books:"):
+        for n, hit in enumerate(turn.retrieval.sources, start=1):
             st.caption(blocks.plain(f"[{n}] {hit.title} · {search_view.why(hit)}"))

@@ -27,7 +27,7 @@ def answer(text: str, sources: Sequence[Source]) -> None:
 def passages(sources: Sequence[Source], label: str = "", first: Sequence[int] = ()) -> None:
     """What was read, to open; those numbered in `first` come first."""
     with st.expander(label or _read(sources), icon=":material/library_books:"):
-        for source in sorted(sources, key=lambda one: (one.number not in first, one.number)):
+        for source in sorted(sources, key=lambda passage: (passage.number not in first, passage.number)):
             st.caption(blocks.plain(f"[{source.number}] {source.place}"))
             st.code(source.text, language=None, wrap_lines=True)
 

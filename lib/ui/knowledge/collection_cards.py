@@ -24,10 +24,10 @@ MODES = {Mode.HYBRID: "Words and meaning", Mode.VECTOR: "Meaning", Mode.KEYWORD:
 
 def choice(services: Services, actor: Actor, now: Sequence[str] = (), *, key: str | None = None) -> tuple[str, ...]:
     """Ids of the collections whose passages go with each question; nothing to choose where there are none."""
-    known = {one.id: one.name for one in services.collections.list(actor)}
-    if not known and not now:
+    readable = {collection.id: collection.name for collection in services.collections.list(actor)}
+    if not readable and not now:
         return ()
-    names = known | {one: "a collection that is gone" for one in now if one not in known}
+    names = readable | {gone_id: "a collection that is gone" for gone_id in now if gone_id not in readable}
     return tuple(
         st.multiselect(
             "Passages from",
@@ -44,8 +44,8 @@ def choice(services: Services, actor: Actor, now: Sequence[str] = (), *, key: st
 
 def cards(services: Services, actor: Actor) -> None:
     """All that the actor may read."""
-    found = services.collections.list(actor)
-    if not found:
+    collections = services.collections.list(actor)
+    if not collections:
         sentence = "A collection holds documents that are searched together: manuals, questions and answers, API pages."
         with blocks.empty_state("menu_book", "No collections yet", sentence):
             if actor.can(Permission.MANAGE_KNOWLEDGE_BASE) and st.button(
@@ -54,26 +54,26 @@ def cards(services: Services, actor: Actor) -> None:
                 create_dialog(services, actor)
         return
     with st.grid(3, min_column_width=260, gap="small"):
-        for one in found:
-            _card(one, actor)
+        for collection in collections:
+            _card(collection, actor)
 
 
-def _card(one: Collection, actor: Actor) -> None:
+def _card(collection: Collection, actor: Actor) -> None:
     with st.container(border=True, height="stretch"):
         with blocks.row(gap="xsmall"):
-            st.subheader(blocks.plain(one.name), anchor=False, width="stretch")
-            if one.is_shared:
+            st.subheader(blocks.plain(collection.name), anchor=False, width="stretch")
+            if collection.is_shared:
                 st.badge("Shared", icon=":material/group:", color="gray")
-            if one.failed:
-                st.badge(f"{one.failed} failed", icon=":material/error:", color="red")
-        st.caption(blocks.plain(one.description) or f"Embedded by {blocks.plain(one.embedding_model)}")
-        busy = one.documents - one.ready - one.failed
-        parts = [f"{one.documents:,} {'document' if one.documents == 1 else 'documents'}"]
+            if collection.failed:
+                st.badge(f"{collection.failed} failed", icon=":material/error:", color="red")
+        st.caption(blocks.plain(collection.description) or f"Embedded by {blocks.plain(collection.embedding_model)}")
+        busy = collection.documents - collection.ready - collection.failed
+        parts = [f"{collection.documents:,} {'document' if collection.documents == 1 else 'documents'}"]
         parts += [f"{busy} being taken in"] * (busy > 0)
         with blocks.row():
             st.markdown(" · ".join(parts), width="stretch")
-            if st.button("Open", icon=":material/arrow_forward:", type="tertiary", key=f"open-{one.id}"):
-                st.query_params["id"] = one.id
+            if st.button("Open", icon=":material/arrow_forward:", type="tertiary", key=f"open-{collection.id}"):
+                st.query_params["id"] = collection.id
                 st.rerun()
 
 
@@ -89,7 +89,7 @@ def create_dialog(services: Services, actor: Actor) -> None:
             model = embedding_input(services, actor, None, "new")
         if st.form_submit_button("Make collection", type="primary"):
             with blocks.errors_shown():
-                made = services.collections.create(
+                collection = services.collections.create(
                     actor,
                     name,
                     description=description,
@@ -97,7 +97,7 @@ def create_dialog(services: Services, actor: Actor) -> None:
                     embedding_model=model,
                     chunking=Chunking(**chunking),
                 )
-                st.query_params["id"] = made.id
+                st.query_params["id"] = collection.id
                 st.rerun()
 
 
@@ -116,75 +116,75 @@ def embedding_input(services: Services, actor: Actor, now: str | None, key: str)
     """The embedding model: the bundled one, or a provider's."""
     from lib.knowledge.embedding import BUNDLED
 
-    known = [BUNDLED]
+    models = [BUNDLED]
     if actor.can(Permission.VIEW_CONFIGS):
-        known += [
-            f"{one.provider_name}/{one.model}"
-            for one in services.configurations.list(actor)
-            if "embeddings" in one.capabilities and one.is_active
+        models += [
+            f"{configuration.provider_name}/{configuration.model}"
+            for configuration in services.configurations.list(actor)
+            if "embeddings" in configuration.capabilities and configuration.is_active
         ]
-    offered = list(dict.fromkeys([*([now] if now else []), *known]))
-    chosen: str | None = st.selectbox(
+    offered = list(dict.fromkeys([*([now] if now else []), *models]))
+    selected_model: str | None = st.selectbox(
         "Embedding model",
         offered,
         accept_new_options=True,
         help="The bundled model knows English best and costs nothing. Others: provider/model.",
         key=f"{key}-embedding",
     )
-    return chosen or BUNDLED
+    return selected_model or BUNDLED
 
 
-def settings(services: Services, actor: Actor, one: Collection) -> None:
+def settings(services: Services, actor: Actor, collection: Collection) -> None:
     """Name, sharing, the usual search; cutting and embedding anew; deletion."""
     with st.form("collection-settings"):
-        name = st.text_input("Name", one.name, max_chars=120)
-        description = st.text_input("Description", one.description)
-        shared = st.checkbox("Everybody who may use models reads it", one.is_shared)
+        name = st.text_input("Name", collection.name, max_chars=120)
+        description = st.text_input("Description", collection.description)
+        shared = st.checkbox("Everybody who may use models reads it", collection.is_shared)
         with blocks.row():
-            mode = st.selectbox("Search by", list(MODES), list(MODES).index(one.search.mode), MODES.__getitem__)
-            k = st.number_input("Passages", 1, MOST_HITS, one.search.k)
-        rerank = st.checkbox("Read the best ones against each other once more", one.search.rerank)
+            mode = st.selectbox("Search by", list(MODES), list(MODES).index(collection.search.mode), MODES.__getitem__)
+            k = st.number_input("Passages", 1, MOST_HITS, collection.search.k)
+        rerank = st.checkbox("Read the best ones against each other once more", collection.search.rerank)
         reranker = st.text_input(
             "By the model",
-            one.search.reranker,
+            collection.search.reranker,
             placeholder="None: offline",
             help="provider/model: a server with /rerank, or what litellm re-ranks with. Each search is a call.",
         )
         if st.form_submit_button("Save settings"):
             with blocks.errors_shown():
-                found = SearchSettings(mode, int(k), rerank, reranker.strip())
+                search = SearchSettings(mode, int(k), rerank, reranker.strip())
                 services.collections.update(
-                    actor, one.id, name=name, description=description, is_shared=shared, search=found
+                    actor, collection.id, name=name, description=description, is_shared=shared, search=search
                 )
                 st.rerun()
     with st.form("collection-index"):
         st.subheader("Cut and embed anew", anchor=False)
         st.caption("Each document goes on being found as it is until its new passages are ready.")
-        chunking = chunking_inputs(one.chunking, "again")
-        model = embedding_input(services, actor, one.embedding_model, "again")
+        chunking = chunking_inputs(collection.chunking, "again")
+        model = embedding_input(services, actor, collection.embedding_model, "again")
         with blocks.row():
             sent = st.form_submit_button("Take everything in anew")
             looks = st.form_submit_button("Preview", type="tertiary", help="How the newest document would be cut")
         if looks:
-            _preview(services, actor, one, chunking, model)
+            _preview(services, actor, collection, chunking, model)
         if sent:
             with blocks.errors_shown():
                 services.collections.reindex(
                     actor,
-                    one.id,
+                    collection.id,
                     chunking=Chunking(**chunking),
-                    embedding_model=model if model != one.embedding_model else None,
+                    embedding_model=model if model != collection.embedding_model else None,
                 )
                 st.toast("The documents are being taken in anew.")
                 st.rerun()
     if st.button("Delete collection", icon=":material/delete:", type="tertiary"):
-        _delete_dialog(services, actor, one)
+        _delete_dialog(services, actor, collection)
 
 
-def _preview(services: Services, actor: Actor, one: Collection, chunking: dict[str, Any], model: str) -> None:
+def _preview(services: Services, actor: Actor, collection: Collection, chunking: dict[str, Any], model: str) -> None:
     from lib.ui.knowledge.document_table import preview_dialog
 
-    ready = [document for document in services.documents.list(actor, one.id) if document.serving_version]
+    ready = [document for document in services.documents.list(actor, collection.id) if document.serving_version]
     if not ready:
         st.caption("There is no document to cut yet.")
         return
@@ -196,17 +196,17 @@ def _preview(services: Services, actor: Actor, one: Collection, chunking: dict[s
 
 
 @st.dialog("Delete this collection?")
-def _delete_dialog(services: Services, actor: Actor, one: Collection) -> None:
+def _delete_dialog(services: Services, actor: Actor, collection: Collection) -> None:
     st.markdown(
-        f"**{blocks.plain(one.name)}** and its {one.documents:,} documents go for good. Calls that were made for it "
-        "stay in the log."
+        f"**{blocks.plain(collection.name)}** and its {collection.documents:,} documents go for good. Calls that were "
+        "made for it stay in the log."
     )
     typed = st.text_input("Type its name to delete it")
     with blocks.row():
         if st.button("Keep collection"):
             st.rerun()
-        if st.button(":red[Delete collection]", disabled=typed.strip() != one.name):
+        if st.button(":red[Delete collection]", disabled=typed.strip() != collection.name):
             with blocks.errors_shown():
-                services.collections.delete(actor, one.id)
+                services.collections.delete(actor, collection.id)
                 st.query_params.clear()
                 st.rerun()

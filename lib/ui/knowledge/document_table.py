@@ -26,76 +26,80 @@ _TYPES = ["pdf", "docx", "pptx", "xlsx", "html", "htm", "md", "csv", "tsv", "jso
 _TYPES += ["java", "go", "rs", "c", "cpp", "h", "php", "sql", "yaml", "yml", "toml", "xml"]
 
 
-def tab(services: Services, actor: Actor, one: Collection) -> None:
+def tab(services: Services, actor: Actor, collection: Collection) -> None:
     """Adding, then the list with its progress."""
-    if one.may_change:
-        with st.expander("Add documents", icon=":material/upload:", expanded=one.documents == 0):
-            _adding(services, actor, one)
-    every = 1.0 if any(d.state in ("queued", "parsing", "embedding") for d in _all(services, actor, one)) else None
+    if collection.may_change:
+        with st.expander("Add documents", icon=":material/upload:", expanded=collection.documents == 0):
+            _adding(services, actor, collection)
+    every = (
+        1.0 if any(d.state in ("queued", "parsing", "embedding") for d in _all(services, actor, collection)) else None
+    )
 
     @st.fragment(run_every=every)
     def listed() -> None:
-        found = _all(services, actor, one)
-        busy = [d for d in found if d.state in ("queued", "parsing", "embedding")]
+        documents = _all(services, actor, collection)
+        busy = [d for d in documents if d.state in ("queued", "parsing", "embedding")]
         if every is not None and not busy:
             blocks.redraw_page()
-        if not found:
+        if not documents:
             with blocks.empty_state("description", "No documents yet", "Add files, paste text or name an address."):
                 pass
             return
         if busy:
-            failed = sum(d.state == "failed" for d in found)
-            done = len(found) - len(busy)
-            words = f"{done} of {len(found)} documents" + (f", {failed} failed" if failed else "")
-            st.progress(done / len(found), words)
-        for document in found[:_SHOWN]:
-            _line(services, actor, one, document)
-        if len(found) > _SHOWN:
-            st.caption(f"The {_SHOWN} newest of {len(found):,}. The search finds all.")
+            failed = sum(d.state == "failed" for d in documents)
+            done = len(documents) - len(busy)
+            words = f"{done} of {len(documents)} documents" + (f", {failed} failed" if failed else "")
+            st.progress(done / len(documents), words)
+        for document in documents[:_SHOWN]:
+            _line(services, actor, collection, document)
+        if len(documents) > _SHOWN:
+            st.caption(f"The {_SHOWN} newest of {len(documents):,}. The search finds all.")
 
     listed()
 
 
-def _all(services: Services, actor: Actor, one: Collection) -> Sequence[Document]:
-    return services.documents.list(actor, one.id)
+def _all(services: Services, actor: Actor, collection: Collection) -> Sequence[Document]:
+    return services.documents.list(actor, collection.id)
 
 
-def _adding(services: Services, actor: Actor, one: Collection) -> None:
+def _adding(services: Services, actor: Actor, collection: Collection) -> None:
     with blocks.row():
         kind = st.selectbox("Kind", KINDS, format_func=lambda k: k.replace("_", " "), width=140, key="add-kind")
         tags = st.multiselect("Tags", [], accept_new_options=True, placeholder="Any words", key="add-tags")
     about = About(kind=kind, tags=tuple(tags))
     files, pasted, address = st.tabs(["Files", "Text", "Address"])
     with files, st.form("add-files", clear_on_submit=True, border=False):
-        given = st.file_uploader("Files", type=_TYPES, accept_multiple_files=True, label_visibility="collapsed")
+        uploads = st.file_uploader("Files", type=_TYPES, accept_multiple_files=True, label_visibility="collapsed")
         with blocks.row():
             adds = st.form_submit_button("Add files")
             looks = st.form_submit_button("Preview", type="tertiary", help="How the first file would be cut")
-        if looks and given:
-            preview_dialog(services, actor, given[0].name, given[0].getvalue(), one.chunking, one.embedding_model)
-        if adds and given:
-            known = 0
-            for file in given:
+        if looks and uploads:
+            preview_dialog(
+                services, actor, uploads[0].name, uploads[0].getvalue(), collection.chunking, collection.embedding_model
+            )
+        if adds and uploads:
+            duplicates = 0
+            for file in uploads:
                 with blocks.errors_shown():
-                    known += not services.documents.add(actor, one.id, file.name, file.getvalue(), about)[1]
-            if known:
-                st.toast(f"{known} of these files {'was' if known == 1 else 'were'} here already.")
+                    duplicates += not services.documents.add(actor, collection.id, file.name, file.getvalue(), about)[1]
+            if duplicates:
+                st.toast(f"{duplicates} of these files {'was' if duplicates == 1 else 'were'} here already.")
             st.rerun()
-    place = blocks.Fresh("document")
+    field_key = blocks.Fresh("document")
     with pasted, st.form("add-text", border=False):
-        title = st.text_input("Title", max_chars=300, key=place("title"))
-        text = st.text_area("Text", height=160, key=place("text"))
+        title = st.text_input("Title", max_chars=300, key=field_key("title"))
+        text = st.text_area("Text", height=160, key=field_key("text"))
         if st.form_submit_button("Add text"):
             with blocks.errors_shown():
-                services.documents.add_text(actor, one.id, title, text, about)
-                place.clear()
+                services.documents.add_text(actor, collection.id, title, text, about)
+                field_key.clear()
                 st.rerun()
     with address, st.form("add-url", border=False):
-        url = st.text_input("Address", placeholder="https://example.com/manual.pdf", key=place("url"))
+        url = st.text_input("Address", placeholder="https://example.com/manual.pdf", key=field_key("url"))
         if st.form_submit_button("Fetch and add"):
             with blocks.errors_shown(), st.spinner("Fetching…"):
-                services.documents.add_url(actor, one.id, url.strip(), about)
-                place.clear()
+                services.documents.add_url(actor, collection.id, url.strip(), about)
+                field_key.clear()
                 st.rerun()
 
 
@@ -118,7 +122,7 @@ def preview_dialog(
             st.caption(f"{len(pieces) - _PASSAGES:,} more follow.")
 
 
-def _line(services: Services, actor: Actor, one: Collection, document: Document) -> None:
+def _line(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
     label, colour = _STATES[document.state]
     with st.container(border=True):
         with blocks.row(gap="xsmall"):
@@ -141,13 +145,13 @@ def _line(services: Services, actor: Actor, one: Collection, document: Document)
         with blocks.row(gap="xsmall"):
             view = {"type": "tertiary", "key": f"passages-{document.id}"}
             if document.serving_version and st.button("Passages", icon=":material/segment:", **view):  # type: ignore[arg-type]
-                passages(services, actor, one, document)
+                passages(services, actor, collection, document)
             again = {"type": "tertiary", "key": f"retry-{document.id}"}
-            may_retry = one.may_change and document.state == "failed"
+            may_retry = collection.may_change and document.state == "failed"
             if may_retry and st.button("Try again", icon=":material/replay:", **again):  # type: ignore[arg-type]
                 services.documents.retry(actor, document.id)
                 st.rerun()
-            if one.may_change:
+            if collection.may_change:
                 with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"remove-{document.id}"):
                     st.markdown("Its passages are found no more.")
                     if st.button(":red[Delete document]", key=f"delete-{document.id}"):
@@ -156,7 +160,7 @@ def _line(services: Services, actor: Actor, one: Collection, document: Document)
 
 
 @st.dialog("Passages", width="large")
-def passages(services: Services, actor: Actor, one: Collection, document: Document) -> None:
+def passages(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
     """A document as it was cut, page by page, and the editing of a passage."""
     st.markdown(f"**{blocks.plain(document.title)}**")
     try:
@@ -166,14 +170,16 @@ def passages(services: Services, actor: Actor, one: Collection, document: Docume
         return
     pages = max(1, -(-count // _PASSAGES))
     page = st.pagination(pages, key=f"passages-page-{document.id}") if pages > 1 else 1
-    found, _ = services.documents.chunks(actor, document.id, (int(page or 1) - 1) * _PASSAGES, _PASSAGES)
-    for chunk in found:
+    chunks, _ = services.documents.chunks(actor, document.id, (int(page or 1) - 1) * _PASSAGES, _PASSAGES)
+    for chunk in chunks:
         st.caption(blocks.plain(place_of(chunk)))
-        if one.may_change and st.session_state.get("editing-passage") == chunk.id:
+        if collection.may_change and st.session_state.get("editing-passage") == chunk.id:
             _editor(services, actor, chunk)
         else:
             st.code(chunk.text, language=None, wrap_lines=True)
-            if one.may_change and st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{chunk.id}"):
+            if collection.may_change and st.button(
+                "Edit", icon=":material/edit:", type="tertiary", key=f"edit-{chunk.id}"
+            ):
                 st.session_state["editing-passage"] = chunk.id
                 st.rerun(scope="fragment")
 
@@ -192,8 +198,8 @@ def place_of(chunk: Chunk) -> str:
     """`No. 12 · page 3 · Installing · characters 5,120 – 6,004`."""
     parts = [f"No. {chunk.ordinal + 1}"]
     if chunk.page_first:
-        same = chunk.page_first == chunk.page_last
-        parts.append(f"page {chunk.page_first}" if same else f"pages {chunk.page_first} – {chunk.page_last}")
+        is_one_page = chunk.page_first == chunk.page_last
+        parts.append(f"page {chunk.page_first}" if is_one_page else f"pages {chunk.page_first} – {chunk.page_last}")
     parts += [chunk.heading] if chunk.heading else []
     parts.append(f"characters {format.count(chunk.start)} – {format.count(chunk.end)}")
     return " · ".join([*parts, *(["edited"] if chunk.is_edited else [])])

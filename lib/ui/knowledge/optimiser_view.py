@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -27,36 +28,38 @@ _STATES = {
 _RERANKS = {"Both": (True, False), "Yes": (True,), "No": (False,)}
 
 
-def tab(services: Services, actor: Actor, one: Collection) -> None:
+def tab(services: Services, actor: Actor, collection: Collection) -> None:
     """A new study, then those there are."""
-    sets = [found for found in services.question_sets.list(actor, one.id) if found.approved]
+    sets = [question_set for question_set in services.question_sets.list(actor, collection.id) if question_set.approved]
     if not sets:
         sentence = "The optimiser tries ways to cut and search, and judges each by your own questions."
         with blocks.empty_state("tune", "It needs questions", sentence):
             st.caption("Write some down under Evaluate.")
         return
-    studies = services.optimiser.list(actor, one.id)
-    if one.may_change:
+    studies = services.optimiser.list(actor, collection.id)
+    if collection.may_change:
         with st.expander("New study", icon=":material/add:", expanded=not studies):
-            _new(services, actor, one, evaluation_view.choose(services, actor, one, sets).id)
+            _new(services, actor, collection, evaluation_view.choose(services, actor, collection, sets).id)
     zone = services.preferences.report_zone(actor)
     if studies:
-        names = {study.id: study for study in studies}
-        wanted: str = st.selectbox(
+        studies_by_id = {study.id: study for study in studies}
+        study_id: str = st.selectbox(
             "Study",
-            list(names),
-            format_func=lambda key: (
-                f"{format.moment(names[key].created_at, zone).rpartition(':')[0]} · {len(names[key].trials)} trials · "
-                f"{_STATES[names[key].state][0].lower()}"
-            ),
+            list(studies_by_id),
+            format_func=lambda key: _label_study(studies_by_id[key], zone),
             width=360,
             label_visibility="collapsed",
-            key=f"study-{one.id}",
+            key=f"study-{collection.id}",
         )
-        _study(services, actor, one, wanted)
+        _study(services, actor, collection, study_id)
 
 
-def _new(services: Services, actor: Actor, one: Collection, set_id: str) -> None:
+def _label_study(study: Study, zone: ZoneInfo) -> str:
+    started = format.moment(study.created_at, zone).rpartition(":")[0]
+    return f"{started} · {len(study.trials)} trials · {_STATES[study.state][0].lower()}"
+
+
+def _new(services: Services, actor: Actor, collection: Collection, set_id: str) -> None:
     usual = Grid()
     with st.grid(2, min_column_width=260, gap="small"):
         strategies = st.multiselect("Cut", list(Strategy), list(usual.strategies), format_func=STRATEGIES.__getitem__)
@@ -67,12 +70,12 @@ def _new(services: Services, actor: Actor, one: Collection, set_id: str) -> None
         rerank = st.segmented_control("Read the best ones once more", list(_RERANKS), default="Both", required=True)
     metric = st.selectbox("Judged by", evaluation_view.FIGURES, 1, width=200)
     grid = Grid(tuple(strategies), tuple(sizes), tuple(overlaps), tuple(modes), tuple(ks), _RERANKS[rerank or "Both"])
-    key = f"quote-{one.id}"
+    key = f"quote-{collection.id}"
     if st.button("What will it take?", icon=":material/request_quote:"):
         with blocks.errors_shown(), st.spinner("Cutting the documents"):
             st.session_state[key] = ((set_id, grid, metric), services.optimiser.quote(actor, set_id, grid))
-    asked, quote = st.session_state.get(key, (None, None))
-    if quote is None or asked != (set_id, grid, metric):
+    quoted_inputs, quote = st.session_state.get(key, (None, None))
+    if quote is None or quoted_inputs != (set_id, grid, metric):
         return
     st.markdown(told(quote))
     if st.button("Begin", type="primary", icon=":material/play_arrow:"):
@@ -84,8 +87,8 @@ def _new(services: Services, actor: Actor, one: Collection, set_id: str) -> None
 
 
 def _numbers(label: str, now: Sequence[int], offered: Sequence[int], least: int, most: int) -> list[int]:
-    given = st.multiselect(label, [str(n) for n in offered], [str(n) for n in now], accept_new_options=True)
-    return [int(text) for text in given if text.isdecimal() and least <= int(text) <= most]
+    selections = st.multiselect(label, [str(n) for n in offered], [str(n) for n in now], accept_new_options=True)
+    return [int(text) for text in selections if text.isdecimal() and least <= int(text) <= most]
 
 
 def told(quote: Quote) -> str:
@@ -103,11 +106,11 @@ def _minutes(seconds: float) -> str:
     return "a few seconds" if seconds < 10 else format.duration(seconds * 1000)
 
 
-def _study(services: Services, actor: Actor, one: Collection, study_id: str) -> None:
+def _study(services: Services, actor: Actor, collection: Collection, study_id: str) -> None:
     going = services.optimiser.get(actor, study_id).state in (State.WAITING, State.RUNNING)
 
     @st.fragment(run_every=1.5 if going else None)
-    def shown() -> None:
+    def draw_study() -> None:
         study = services.optimiser.get(actor, study_id)
         if going and study.state not in (State.WAITING, State.RUNNING):
             blocks.redraw_page()
@@ -115,7 +118,7 @@ def _study(services: Services, actor: Actor, one: Collection, study_id: str) -> 
             label, colour = _STATES[study.state]
             st.badge(label, color=colour)  # type: ignore[arg-type]
             st.caption(f"{study.done} of {len(study.trials)} trials, judged by {study.metric}", width="stretch")
-            if one.may_change and going and st.button("Stop", icon=":material/stop_circle:"):
+            if collection.may_change and going and st.button("Stop", icon=":material/stop_circle:"):
                 services.optimiser.stop(actor, study_id)
                 st.rerun()
         if going:
@@ -124,10 +127,10 @@ def _study(services: Services, actor: Actor, one: Collection, study_id: str) -> 
             blocks.show_failure(study.error)
         if study.done:
             _trials(study)
-            if one.may_change and not going:
+            if collection.may_change and not going:
                 _apply(services, actor, study)
 
-    shown()
+    draw_study()
 
 
 def _trials(study: Study) -> None:
@@ -169,15 +172,15 @@ def _trials(study: Study) -> None:
 def _line(trial: Trial, metric: str) -> dict[str, Any]:
     assert trial.result is not None  # noqa: S101 (only those that were tried)
     cell = trial.cell
-    found = trial.result
+    outcome = trial.result
     kind = "Now" if trial.is_current else "Best for its cost" if trial.is_best_for_its_cost else "Other"
     against = trial.against_current if not trial.is_current else None
     return {
         "trial": trial.ordinal,
-        "value": found.figure.value,
-        "low": found.figure.low,
-        "high": found.figure.high,
-        "tokens": round(found.context_tokens),
+        "value": outcome.figure.value,
+        "low": outcome.figure.low,
+        "high": outcome.figure.high,
+        "tokens": round(outcome.context_tokens),
         "better": against.value if against else None,
         "p": against.p if against else None,
         "kind": kind,
@@ -188,7 +191,7 @@ def _line(trial: Trial, metric: str) -> dict[str, Any]:
         "k": cell.search.k,
         "rerank": cell.search.rerank,
         "is_best": trial.is_best_for_its_cost,
-        "label": f"{named(cell)}: {metric} {found.figure.value:.3f}, {round(found.context_tokens):,} tokens",
+        "label": f"{named(cell)}: {metric} {outcome.figure.value:.3f}, {round(outcome.context_tokens):,} tokens",
     }
 
 
@@ -206,15 +209,15 @@ def _apply(services: Services, actor: Actor, study: Study) -> None:
     if not tried:
         return
     with blocks.row(vertical_alignment="bottom"):
-        wanted: int = st.selectbox(
+        trial_number: int = st.selectbox(
             "Trial", list(tried), format_func=lambda number: f"No. {number} · {named(tried[number].cell)}", width=460
         )
-        cuts = now is None or tried[wanted].cell.chunking != now.cell.chunking
+        cuts = now is None or tried[trial_number].cell.chunking != now.cell.chunking
         with st.popover("Apply", icon=":material/published_with_changes:", type="primary"):
             after = "Every document is cut and embedded anew, and found as it is until then." if cuts else ""
             st.markdown(f"The collection is searched like this from now on. {after}".strip())
             if st.button("Apply to the collection"):
                 with blocks.errors_shown():
-                    services.optimiser.apply(actor, study.id, wanted)
+                    services.optimiser.apply(actor, study.id, trial_number)
                     st.toast("Applied." if not cuts else "Applied; the documents are being taken in anew.")
                     st.rerun()

@@ -18,35 +18,39 @@ _SHOWN = 500
 _IMPORTED = "questions_imported"
 
 
-def listed(services: Services, actor: Actor, one: Collection, chosen: QuestionSet) -> None:
+def listed(services: Services, actor: Actor, collection: Collection, question_set: QuestionSet) -> None:
     """A set's questions, and for who may change the collection the ways to more."""
-    documents = services.documents.list(actor, one.id)
+    documents = services.documents.list(actor, collection.id)
     titles = {document.id: document.title for document in documents}
-    found = services.question_sets.questions(actor, chosen.id)
-    waiting = f", {chosen.proposed} to approve" if chosen.proposed else ""
-    with st.expander(f"Questions · {chosen.approved}{waiting}", icon=":material/quiz:", expanded=not chosen.approved):
-        if one.may_change:
-            _more(services, actor, chosen, documents)
-        if not found:
+    questions = services.question_sets.questions(actor, question_set.id)
+    waiting = f", {question_set.proposed} to approve" if question_set.proposed else ""
+    with st.expander(
+        f"Questions · {question_set.approved}{waiting}", icon=":material/quiz:", expanded=not question_set.approved
+    ):
+        if collection.may_change:
+            _more(services, actor, question_set, documents)
+        if not questions:
             st.caption("None yet. Write some down, import them, or let a model propose them.")
             return
-        picked = _table(found, titles)
-        if one.may_change:
-            _acts(services, actor, chosen, found, picked)
+        picked = _table(questions, titles)
+        if collection.may_change:
+            _acts(services, actor, question_set, questions, picked)
 
 
-def _table(found: Sequence[Question], titles: dict[str, str]) -> list[Question]:
-    shown = sorted(found, key=lambda question: question.is_approved)[:_SHOWN]
+def _table(questions: Sequence[Question], titles: dict[str, str]) -> list[Question]:
+    visible = sorted(questions, key=lambda question: question.is_approved)[:_SHOWN]
     state = st.dataframe(
         [
             {
                 "question": question.text,
-                "answer": ", ".join(titles.get(one.document_id, "—") for one in question.judgements if one.grade > 0),
-                "passage": next((one.quote for one in question.judgements if one.quote), None),
+                "answer": ", ".join(
+                    titles.get(judgement.document_id, "—") for judgement in question.judgements if judgement.grade > 0
+                ),
+                "passage": next((judgement.quote for judgement in question.judgements if judgement.quote), None),
                 "source": question.source.value,
                 "state": "counts" if question.is_approved else "to approve",
             }
-            for question in shown
+            for question in visible
         ],
         hide_index=True,
         row_height=30,
@@ -62,45 +66,49 @@ def _table(found: Sequence[Question], titles: dict[str, str]) -> list[Question]:
             "state": "State",
         },
     )
-    if len(found) > _SHOWN:
-        st.caption(f"{_SHOWN} of {len(found):,}, those to approve first.")
-    return [shown[row] for row in state.selection.rows]
+    if len(questions) > _SHOWN:
+        st.caption(f"{_SHOWN} of {len(questions):,}, those to approve first.")
+    return [visible[row] for row in state.selection.rows]
 
 
 def _acts(
-    services: Services, actor: Actor, chosen: QuestionSet, found: Sequence[Question], picked: Sequence[Question]
+    services: Services,
+    actor: Actor,
+    question_set: QuestionSet,
+    questions: Sequence[Question],
+    picked: Sequence[Question],
 ) -> None:
-    proposed = [one.id for one in picked or found if not one.is_approved]
+    proposed = [question.id for question in picked or questions if not question.is_approved]
     with blocks.row():
         which = "these" if picked else "all"
         if proposed and st.button(f"Approve {which} {len(proposed)}", icon=":material/check:"):
             with blocks.errors_shown():
-                services.question_sets.approve(actor, chosen.id, proposed)
+                services.question_sets.approve(actor, question_set.id, proposed)
                 st.rerun()
         if picked:
             with st.popover(f"Remove {len(picked)}", icon=":material/delete:", type="tertiary"):
                 st.markdown("They leave the set. Earlier evaluations keep their figures.")
                 if st.button(":red[Remove questions]"):
-                    services.question_sets.remove(actor, chosen.id, [one.id for one in picked])
+                    services.question_sets.remove(actor, question_set.id, [question.id for question in picked])
                     st.rerun()
 
 
-def _more(services: Services, actor: Actor, chosen: QuestionSet, documents: Sequence[Document]) -> None:
+def _more(services: Services, actor: Actor, question_set: QuestionSet, documents: Sequence[Document]) -> None:
     typed, imported, proposed = st.tabs(["Write", "Import", "Propose"])
-    place = blocks.Fresh("question")
+    field_key = blocks.Fresh("question")
     with typed, st.form("add-question", border=False):
-        text = st.text_input("Question", max_chars=4_000, key=place("text"))
+        text = st.text_input("Question", max_chars=4_000, key=field_key("text"))
         names = {document.id: document.title for document in documents}
         answers = st.multiselect(
-            "Answered by", list(names), format_func=names.__getitem__, placeholder="Documents", key=place("answers")
+            "Answered by", list(names), format_func=names.__getitem__, placeholder="Documents", key=field_key("answers")
         )
         whole = "Its words, as they stand in the document; empty: the document as a whole."
-        quote = st.text_area("Passage", height=80, help=whole, key=place("quote"))
+        quote = st.text_area("Passage", height=80, help=whole, key=field_key("quote"))
         if st.form_submit_button("Add question"):
             with blocks.errors_shown():
                 judged = _judged(services, actor, answers, quote)
-                services.question_sets.add(actor, chosen.id, text, judged)
-                place.clear()
+                services.question_sets.add(actor, question_set.id, text, judged)
+                field_key.clear()
                 st.rerun()
     with imported:
         if (words := st.session_state.pop(_IMPORTED, None)) is not None:
@@ -110,20 +118,24 @@ def _more(services: Services, actor: Actor, chosen: QuestionSet, documents: Sequ
             from lib.knowledge.evaluation.corpus import read_csv
 
             with blocks.errors_shown():
-                done = services.question_sets.import_asked(actor, chosen.id, read_csv(decode_text(file.getvalue())))
+                done = services.question_sets.import_asked(
+                    actor, question_set.id, read_csv(decode_text(file.getvalue()))
+                )
                 st.session_state[_IMPORTED] = _import_words(done.added, done.left_out, done.unknown_documents)
                 st.rerun()  # what stands above counts them, too
     with proposed, blocks.row():
         count = st.number_input("Questions", 1, 100, 10, width=120)
         may_see = actor.can(Permission.VIEW_CONFIGS)
         ready = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None] if may_see else []
-        slugs = [one.slug for one in ready]
+        slugs = [configuration.slug for configuration in ready]
         slug = st.selectbox("Written by", slugs, width=220) if slugs else None
         if st.button("Propose", icon=":material/auto_awesome:"):
             note = blocks.progress("passages read")
             with blocks.errors_shown():
-                made = services.proposals.propose(actor, chosen.id, int(count), configuration=slug, note=note)
-                st.toast(f"{len(made)} questions wait for your approval.")
+                proposals = services.proposals.propose(
+                    actor, question_set.id, int(count), configuration=slug, note=note
+                )
+                st.toast(f"{len(proposals)} questions wait for your approval.")
                 st.rerun()
 
 

@@ -18,20 +18,24 @@ from lib.ui.knowledge.collection_cards import MODES
 _AROUND = 700
 
 
-def controls(one: Collection, key: str) -> tuple[SearchSettings, Only]:
+def controls(collection: Collection, key: str) -> tuple[SearchSettings, Only]:
     """How it is searched, and among which documents."""
     with st.popover("How", icon=":material/tune:", key=f"{key}-how"):
-        mode = st.selectbox("By", list(MODES), list(MODES).index(one.search.mode), MODES.__getitem__, key=f"{key}-mode")
-        k = st.number_input("Passages", 1, MOST_HITS, one.search.k, key=f"{key}-k")
-        rerank = st.checkbox("Read the best ones once more", one.search.rerank, key=f"{key}-rerank")
+        mode = st.selectbox(
+            "By", list(MODES), list(MODES).index(collection.search.mode), MODES.__getitem__, key=f"{key}-mode"
+        )
+        k = st.number_input("Passages", 1, MOST_HITS, collection.search.k, key=f"{key}-k")
+        rerank = st.checkbox("Read the best ones once more", collection.search.rerank, key=f"{key}-rerank")
         kinds = st.multiselect("Kind of document", KINDS, format_func=lambda n: n.replace("_", " "), key=f"{key}-kinds")
         tags = st.multiselect("With a tag of", [], accept_new_options=True, key=f"{key}-tags")
         days = st.date_input("Dated", [], key=f"{key}-days")
     since, until = days if isinstance(days, tuple) and len(days) == 2 else (None, None)
-    return replace(one.search, mode=mode, k=int(k), rerank=rerank), Only((), tuple(kinds), tuple(tags), since, until)
+    return replace(collection.search, mode=mode, k=int(k), rerank=rerank), Only(
+        (), tuple(kinds), tuple(tags), since, until
+    )
 
 
-def tab(services: Services, actor: Actor, one: Collection) -> None:
+def tab(services: Services, actor: Actor, collection: Collection) -> None:
     """The question, the passages, the opened one."""
     with blocks.row():
         question = st.text_input(
@@ -42,7 +46,7 @@ def tab(services: Services, actor: Actor, one: Collection) -> None:
             label_visibility="collapsed",
             key="knowledge-question",
         )
-        settings, only = controls(one, "search")
+        settings, only = controls(collection, "search")
     if not question:
         with blocks.empty_state("search", "Ask something", "Words and meaning are searched together, in any language."):
             pass
@@ -51,28 +55,30 @@ def tab(services: Services, actor: Actor, one: Collection) -> None:
         st.query_params["q"] = question
     try:
         with st.spinner("Searching…", show_time=False):
-            found = services.passages.search(actor, one.id, question, settings, only)
+            response = services.passages.search(actor, collection.id, question, settings, only)
     except LLMManagerError as error:
         blocks.show_error(error)
         return
     st.caption(
-        f"{len(found.hits)} of {found.passages:,} passages · {found.took_ms:,} ms · "
-        f"{blocks.plain(found.language or 'language not recognised')}"
+        f"{len(response.hits)} of {response.passages:,} passages · {response.took_ms:,} ms · "
+        f"{blocks.plain(response.language or 'language not recognised')}"
     )
-    if found.failure:
-        st.caption(blocks.plain(f"Not read by the model: {found.failure}"))
-    if not found.hits:
+    if response.failure:
+        st.caption(blocks.plain(f"Not read by the model: {response.failure}"))
+    if not response.hits:
         st.caption("Nothing was found. Fewer or other words may help.")
         return
-    left, right = (st.container(), st.container()) if blocks.compact() else st.columns([1, 1.15], gap="small")
+    hits_column, passage_column = (
+        (st.container(), st.container()) if blocks.compact() else st.columns([1, 1.15], gap="small")
+    )
     opened = st.session_state.get("opened-passage")
-    if opened not in {hit.chunk_id for hit in found.hits}:
-        opened = found.hits[0].chunk_id
-    with left:
-        for number, hit in enumerate(found.hits, start=1):
+    if opened not in {hit.chunk_id for hit in response.hits}:
+        opened = response.hits[0].chunk_id
+    with hits_column:
+        for number, hit in enumerate(response.hits, start=1):
             card(number, hit, opened == hit.chunk_id)
-    with right.container(border=True):
-        passage(services, actor, next(hit for hit in found.hits if hit.chunk_id == opened))
+    with passage_column.container(border=True):
+        passage(services, actor, next(hit for hit in response.hits if hit.chunk_id == opened))
 
 
 def card(number: int, hit: Hit, is_open: bool) -> None:
@@ -101,10 +107,10 @@ def why(hit: Hit) -> str:
 
 def passage(services: Services, actor: Actor, hit: Hit) -> None:
     """The passage in its place: marked on the page of a PDF, or between its neighbours."""
-    place = [f"page {hit.page_first}"] if hit.page_first else []
+    location = [f"page {hit.page_first}"] if hit.page_first else []
     st.subheader(blocks.plain(hit.title), anchor=False)
     st.caption(
-        blocks.plain(" · ".join([*place, *([hit.heading] if hit.heading else []), f"passage {hit.ordinal + 1}"]))
+        blocks.plain(" · ".join([*location, *([hit.heading] if hit.heading else []), f"passage {hit.ordinal + 1}"]))
     )
     try:
         picture = services.documents.page_image(actor, hit.chunk_id) if hit.page_first else None
