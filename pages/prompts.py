@@ -31,7 +31,7 @@ if (error := st.session_state.pop("prompt_error", None)) is not None:
     blocks.show_error(error)
 
 with blocks.row():
-    wanted = st.text_input(
+    search_words = st.text_input(
         "Search",
         placeholder="Name or words",
         icon=":material/search:",
@@ -50,26 +50,26 @@ with blocks.row():
         key=prompt_table.CATEGORY,
     )
 
-found = services.prompts.list(actor, category=category, text=wanted or "")
-if not found and not wanted and category is None:
+templates = services.prompts.list(actor, category=category, text=search_words or "")
+if not templates and not search_words and category is None:
     sentence = "A prompt template is a text with variables, kept in versions, that pages and programs use by name."
     with blocks.empty_state("edit_note", "No prompts yet", sentence):
         if st.button("New prompt", icon=":material/add:", type="primary", disabled=not may_create, key="first-prompt"):
             st.dialog("New prompt", width="medium")(prompt_editor.create_dialog)(services, actor)
     st.stop()
-if not found:
+if not templates:
     with blocks.empty_state("search_off", "Nothing matches", "No prompt has these words in this category."):
         st.button("Clear search", icon=":material/close:", on_click=prompt_table.clear_search)
     st.stop()
 
-count = "1 prompt" if len(found) == 1 else f"{len(found):,} prompts"
+count = "1 prompt" if len(templates) == 1 else f"{len(templates):,} prompts"
 st.caption(f"{count} · calls and cost of all time")  # keeps the table's toolbar off the filters
 used = prompt_table.uses(services, actor)
-selected = st.query_params.get("id") or found[0].slug
-chosen = prompt_table.table(found, used, selected, compact=compact)
-if chosen is not None and chosen != selected:
-    st.query_params["id"] = chosen
-current = next((one for one in found if one.slug == (chosen or selected)), None)
+selected = st.query_params.get("id") or templates[0].slug
+selected_slug = prompt_table.table(templates, used, selected, compact=compact)
+if selected_slug is not None and selected_slug != selected:
+    st.query_params["id"] = selected_slug
+current = next((template for template in templates if template.slug == (selected_slug or selected)), None)
 if current is None:
     st.caption("Select a prompt to see and change it.")
 else:

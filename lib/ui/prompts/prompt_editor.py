@@ -20,13 +20,13 @@ _PLACEHOLDER = "Sum up the following in {{words}} words:\n\n{{text}}"
 
 def opened_at() -> tuple[str, int, int]:
     """The template in the editor, its newest version when it was opened, and the version it began with."""
-    found: tuple[str, int, int] = st.session_state.get(_OPENED, ("", 0, 0))
-    return found
+    opened: tuple[str, int, int] = st.session_state.get(_OPENED, ("", 0, 0))
+    return opened
 
 
-def open_at(slug: str, base: int, shown: int) -> None:
+def open_at(slug: str, base: int, version: int) -> None:
     """Begin with the words of a version."""
-    st.session_state[_OPENED] = (slug, base, shown)
+    st.session_state[_OPENED] = (slug, base, version)
 
 
 def close() -> None:
@@ -46,7 +46,7 @@ def words(version: PromptVersion, key: str, *, locked: bool) -> tuple[str, str |
         placeholder="Empty: the configuration's own.",
     )
     with st.expander("Default parameters", icon=":material/tune:"):
-        given = st.text_area(
+        parameters_text = st.text_area(
             "Parameters, as JSON",
             json.dumps(dict(version.parameters)) if version.parameters else "",
             height=68,
@@ -54,7 +54,7 @@ def words(version: PromptVersion, key: str, *, locked: bool) -> tuple[str, str |
             disabled=locked,
             placeholder='{"temperature": 0.2}',
         )
-    return text, system or None, _parameters(given)
+    return text, system or None, _parameters(parameters_text)
 
 
 def variables(text: str, system: str | None, version: PromptVersion, key: str, *, locked: bool) -> list[dict[str, Any]]:
@@ -62,8 +62,8 @@ def variables(text: str, system: str | None, version: PromptVersion, key: str, *
     names = find_names(system or "", text)
     if not names:
         st.caption("None yet. Write `{{name}}` in the prompt where a value goes.")
-    known = {variable.name: variable for variable in version.variables}
-    return [_variable(known.get(name, Variable(name)), f"{key}-{name}", locked=locked) for name in names]
+    declared = {variable.name: variable for variable in version.variables}
+    return [_variable(declared.get(name, Variable(name)), f"{key}-{name}", locked=locked) for name in names]
 
 
 def save(services: Services, actor: Actor, template: Template, draft: VersionDraft | InvalidInput, base: int) -> None:
@@ -97,8 +97,8 @@ def create_dialog(services: Services, actor: Actor) -> None:
     text = st.text_area("Prompt", height=160, placeholder=_PLACEHOLDER)
     if st.button("Create prompt", type="primary"):
         with blocks.errors_shown():
-            made = services.prompts.create(actor, slug, VersionDraft(text), **fields)
-            st.query_params["id"] = made.slug
+            template = services.prompts.create(actor, slug, VersionDraft(text), **fields)
+            st.query_params["id"] = template.slug
             st.rerun()
 
 
@@ -115,8 +115,8 @@ def about_fields(services: Services, actor: Actor, template: Template | None) ->
     """App, category and description."""
     apps = list(services.configurations.apps(actor))
     own = [template.app] if template and template.app and template.app not in apps else []
-    left, right = st.columns(2)
-    app = left.selectbox(
+    app_column, category_column = st.columns(2)
+    app = app_column.selectbox(
         "App",
         [*apps, *own],
         index=[*apps, *own].index(template.app) if template and template.app else None,
@@ -124,7 +124,7 @@ def about_fields(services: Services, actor: Actor, template: Template | None) ->
         accept_new_options=True,
     )
     categories = list(services.prompts.categories(actor))
-    category = right.selectbox(
+    category = category_column.selectbox(
         "Category",
         categories,
         index=categories.index(template.category) if template and template.category in categories else None,
@@ -147,10 +147,10 @@ def draft_of(
 def _variable(variable: Variable, key: str, *, locked: bool) -> dict[str, Any]:
     kind = st.session_state.get(f"type-{key}", variable.type.value)
     with st.expander(f"`{{{{{variable.name}}}}}` · {kind}"):
-        left, right = st.columns(2)
-        kinds = [one.value for one in VariableType]
-        kind = left.selectbox("Type", kinds, kinds.index(variable.type), key=f"type-{key}", disabled=locked)
-        default = right.text_input(
+        type_column, default_column = st.columns(2)
+        kinds = [variable_type.value for variable_type in VariableType]
+        kind = type_column.selectbox("Type", kinds, kinds.index(variable.type), key=f"type-{key}", disabled=locked)
+        default = default_column.text_input(
             "Default", variable.default or "", placeholder="None: required", key=f"default-{key}", disabled=locked
         )
         choices = ""
@@ -166,16 +166,16 @@ def _variable(variable: Variable, key: str, *, locked: bool) -> dict[str, Any]:
         "description": description,
         "default": default or None,
         "example": example,
-        "choices": [one.strip() for one in choices.split(",") if one.strip()],
+        "choices": [choice.strip() for choice in choices.split(",") if choice.strip()],
     }
 
 
-def _parameters(given: str) -> dict[str, Any] | str:
+def _parameters(text: str) -> dict[str, Any] | str:
     try:
-        found = json.loads(given) if given.strip() else {}
+        parameters = json.loads(text) if text.strip() else {}
     except ValueError:
-        return given
-    return found if isinstance(found, dict) else given
+        return text
+    return parameters if isinstance(parameters, dict) else text
 
 
 def label_popover(services: Services, actor: Actor, template: Template, version: int) -> None:

@@ -55,34 +55,34 @@ def uses(services: Services, actor: Actor) -> Mapping[str, Use]:
     }
 
 
-def table(found: Sequence[Template], used: Mapping[str, Use], selected: str | None, *, compact: bool) -> str | None:
+def table(templates: Sequence[Template], used: Mapping[str, Use], selected: str | None, *, compact: bool) -> str | None:
     """The table; the slug of the row that is selected."""
     import pandas as pd
 
     frame = pd.DataFrame(
         {
-            "slug": [one.slug for one in found],
-            "category": [one.category or None for one in found],
-            "app": [one.app or "every app" for one in found],
-            "labels": [[f"{name} {version}" for name, version in one.labels.items()] for one in found],
-            "newest": [one.newest for one in found],
-            "calls": [used.get(one.slug, Use()).calls for one in found],
-            "cost": [used.get(one.slug, Use()).cost for one in found],
+            "slug": [template.slug for template in templates],
+            "category": [template.category or None for template in templates],
+            "app": [template.app or "every app" for template in templates],
+            "labels": [[f"{name} {version}" for name, version in template.labels.items()] for template in templates],
+            "newest": [template.newest for template in templates],
+            "calls": [used.get(template.slug, Use()).calls for template in templates],
+            "cost": [used.get(template.slug, Use()).cost for template in templates],
         }
     )
-    rows = [index for index, one in enumerate(found) if one.slug == selected]
+    rows = [index for index, template in enumerate(templates) if template.slug == selected]
     text = st.column_config.TextColumn
     number = st.column_config.NumberColumn
     event = st.dataframe(
         frame,
         hide_index=True,
         row_height=30,
-        height=min(30 * len(found) + 38, 250),
+        height=min(30 * len(templates) + 38, 250),
         placeholder="—",
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": rows, "columns": []}},
-        key="prompts-" + str(hash(tuple(one.slug for one in found))),
+        key="prompts-" + str(hash(tuple(template.slug for template in templates))),
         column_order=["slug", "labels", "calls"] if compact else list(frame.columns),
         column_config={
             "slug": text("Name", width=120 if compact else 190),
@@ -101,33 +101,35 @@ def table(found: Sequence[Template], used: Mapping[str, Use], selected: str | No
             ),
         },
     )
-    chosen = event.selection.rows
-    return found[chosen[0]].slug if chosen and chosen[0] < len(found) else None
+    selected_rows = event.selection.rows
+    return templates[selected_rows[0]].slug if selected_rows and selected_rows[0] < len(templates) else None
 
 
 def panel(services: Services, actor: Actor, template: Template, use: Use, *, compact: bool) -> None:
     """Editor left; variables, versions and a try right."""
     versions = services.prompts.versions(actor, template.slug)
     newest = versions[0]
-    base, shown = _opened(template, versions)
+    base, opened_version = _opened(template, versions)
     locked = not actor.can(Permission.EDIT_CONFIGS)
-    left, right = (st.container(), st.container()) if compact else st.columns([1.35, 1], gap="small")
-    with left.container(border=True):
+    editor_column, side_column = (st.container(), st.container()) if compact else st.columns([1.35, 1], gap="small")
+    with editor_column.container(border=True):
         _head(services, actor, template, use)
         if base != newest.version:
             st.warning(f"{blocks.plain(newest.user_name)} saved version {newest.version} meanwhile.")
             if st.button("Show it", help="What stands here and was not saved is dropped."):
                 prompt_editor.close()
                 st.rerun()
-        elif shown is not newest:
-            st.info(f"The words of version {shown.version}. Saving makes version {newest.version + 1} of them.")
-        key = f"{template.slug}-{base}-{shown.version}"
-        text, system, parameters = prompt_editor.words(shown, key, locked=locked)
+        elif opened_version is not newest:
+            st.info(
+                f"The words of version {opened_version.version}. Saving makes version {newest.version + 1} of them."
+            )
+        key = f"{template.slug}-{base}-{opened_version.version}"
+        text, system, parameters = prompt_editor.words(opened_version, key, locked=locked)
         foot = st.container()
-    with right.container(border=True):
+    with side_column.container(border=True):
         variables, history, trial = st.tabs(["Variables", "Versions", "Try"])
         with variables:
-            declared = prompt_editor.variables(text, system, shown, key, locked=locked)
+            declared = prompt_editor.variables(text, system, opened_version, key, locked=locked)
         with history:
             _versions(services, actor, template, versions)
         with trial:
@@ -142,12 +144,14 @@ def panel(services: Services, actor: Actor, template: Template, use: Use, *, com
 def _opened(template: Template, versions: Sequence[PromptVersion]) -> tuple[int, PromptVersion]:
     """The version that was the newest when the editor was opened, and the one whose words it began with."""
     slug, base, number = prompt_editor.opened_at()
-    shown = next((one for one in versions if one.version == number), None) if slug == template.slug else None
-    if shown is None:
+    opened_version = (
+        next((version for version in versions if version.version == number), None) if slug == template.slug else None
+    )
+    if opened_version is None:
         base = versions[0].version
-        shown = versions[0]
+        opened_version = versions[0]
         prompt_editor.open_at(template.slug, base, base)
-    return base, shown
+    return base, opened_version
 
 
 def _head(services: Services, actor: Actor, template: Template, use: Use) -> None:
@@ -174,38 +178,40 @@ def _head(services: Services, actor: Actor, template: Template, use: Use) -> Non
                 st.dialog(f"Delete {template.slug}?")(delete_dialog)(services, actor, template)
     about = [template.description, template.category, f"app {template.app}" if template.app else "every app"]
     about += [f"{format.count(use.calls)} calls, {use.cost}"]
-    st.caption(" · ".join(blocks.plain(one) for one in about if one))
+    st.caption(" · ".join(blocks.plain(part) for part in about if part))
 
 
 def _versions(services: Services, actor: Actor, template: Template, versions: Sequence[PromptVersion]) -> None:
     zone = services.preferences.report_zone(actor)
     locked = not actor.can(Permission.EDIT_CONFIGS)
-    for one in versions[:20]:
-        labels = [name for name, version in template.labels.items() if version == one.version]
+    for prompt_version in versions[:20]:
+        labels = [name for name, version in template.labels.items() if version == prompt_version.version]
         with st.container(border=True, gap="xsmall"):
             with blocks.row(gap="xsmall"):
-                st.markdown(f"**Version {one.version}**", width="content")
+                st.markdown(f"**Version {prompt_version.version}**", width="content")
                 for name in labels:
                     st.badge(blocks.plain(name), color="green" if name == PRODUCTION else "gray")
-            st.caption(_who(one, zone))
+            st.caption(_who(prompt_version, zone))
             with blocks.row():
                 if PRODUCTION not in labels and st.button(
-                    "Make production", key=f"production-{one.version}", disabled=locked
+                    "Make production", key=f"production-{prompt_version.version}", disabled=locked
                 ):
-                    prompt_editor.move(services, actor, template.slug, PRODUCTION, one.version)
+                    prompt_editor.move(services, actor, template.slug, PRODUCTION, prompt_version.version)
                 with st.popover("Label", type="tertiary", disabled=locked):
-                    prompt_editor.label_popover(services, actor, template, one.version)
-                may_edit = one is not versions[0] and not locked
-                if may_edit and st.button("Edit", type="tertiary", key=f"from-{one.version}"):
-                    prompt_editor.open_at(template.slug, versions[0].version, one.version)
+                    prompt_editor.label_popover(services, actor, template, prompt_version.version)
+                may_edit = prompt_version is not versions[0] and not locked
+                if may_edit and st.button("Edit", type="tertiary", key=f"from-{prompt_version.version}"):
+                    prompt_editor.open_at(template.slug, versions[0].version, prompt_version.version)
                     st.rerun()
     if len(versions) > 20:
         st.caption(f"And {len(versions) - 20} older ones.")
 
 
-def _who(one: PromptVersion, zone: ZoneInfo) -> str:
-    said = f"{one.user_name}, {format.moment(one.created_at, zone)}" + (f": {one.reason}" if one.reason else "")
-    return blocks.plain(said)
+def _who(version: PromptVersion, zone: ZoneInfo) -> str:
+    line = f"{version.user_name}, {format.moment(version.created_at, zone)}" + (
+        f": {version.reason}" if version.reason else ""
+    )
+    return blocks.plain(line)
 
 
 def _try(template: Template, version: PromptVersion) -> None:
@@ -229,7 +235,7 @@ def _difference(versions: Sequence[PromptVersion]) -> None:
         return
     with blocks.row():
         st.subheader("Compare versions", anchor=False, width="stretch")
-        numbers = [one.version for one in versions]
+        numbers = [version.version for version in versions]
         key = f"diff-{versions[0].created_at}"
         old = st.selectbox(
             "From",
@@ -249,11 +255,17 @@ def _difference(versions: Sequence[PromptVersion]) -> None:
             width=120,
             key=f"{key}-new",
         )
-    by_number = {one.version: one for one in versions}
-    before = by_number[old]
-    after = by_number[new]
-    parts = [("System prompt", before.system_prompt or "", after.system_prompt or ""), ("", before.text, after.text)]
-    parts += [("Variables", _declared(before), _declared(after)), ("Parameters", _given(before), _given(after))]
+    by_number = {version.version: version for version in versions}
+    old_version = by_number[old]
+    new_version = by_number[new]
+    parts = [
+        ("System prompt", old_version.system_prompt or "", new_version.system_prompt or ""),
+        ("", old_version.text, new_version.text),
+    ]
+    parts += [
+        ("Variables", _declared(old_version), _declared(new_version)),
+        ("Parameters", _given(old_version), _given(new_version)),
+    ]
     changed = [(title, first, second) for title, first, second in parts if first != second]
     if not changed:
         st.caption("They are the same.")
@@ -265,10 +277,10 @@ def _difference(versions: Sequence[PromptVersion]) -> None:
 
 def _declared(version: PromptVersion) -> str:
     lines = []
-    for one in version.variables:
-        more = [f"default {one.default}"] if one.default is not None else []
-        more += [f"one of {', '.join(one.choices)}"] if one.choices else []
-        lines.append(f"{one.name}: {', '.join([one.type.value, *more])}")
+    for variable in version.variables:
+        details = [f"default {variable.default}"] if variable.default is not None else []
+        details += [f"one of {', '.join(variable.choices)}"] if variable.choices else []
+        lines.append(f"{variable.name}: {', '.join([variable.type.value, *details])}")
     return "\n".join(lines)
 
 

@@ -11,13 +11,13 @@ from lib.ui import blocks
 
 def variable_inputs(variables: Sequence[Variable], key: str, *, examples: bool = False) -> dict[str, Any]:
     """The values that were entered; an empty field is none, so its default holds. With `examples` those stand there."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for variable in variables:
         label = variable.name + ("" if variable.default is None else " (optional)")
         value = _input(variable, blocks.plain(label), f"{key}-{variable.name}", variable.example if examples else "")
         if value not in (None, ""):
-            found[variable.name] = value
-    return found
+            values[variable.name] = value
+    return values
 
 
 def _input(variable: Variable, label: str, key: str, start: str) -> str | None:
@@ -26,7 +26,7 @@ def _input(variable: Variable, label: str, key: str, start: str) -> str | None:
     match variable.type:
         case VariableType.CHOICE | VariableType.BOOLEAN:
             choices = list(variable.choices) or ["true", "false"]
-            index = next((choices.index(one) for one in (start, hint) if one in choices), None)
+            index = next((choices.index(choice) for choice in (start, hint) if choice in choices), None)
             return st.selectbox(label, choices, index=index, placeholder="Choose one", help=help_text, key=key)
         case VariableType.TEXT | VariableType.JSON:
             return st.text_area(label, start, height=68, placeholder=hint, help=help_text, key=key)
