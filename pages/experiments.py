@@ -18,14 +18,14 @@ with blocks.header("Experiments"):
 if (error := st.session_state.pop("experiment_error", None)) is not None:
     blocks.show_error(error)
 
-found = services.experiments.list(actor)
-if not found:
+experiments = services.experiments.list(actor)
+if not experiments:
     sentence = "Put a table of inputs to several prompts and models, score the answers, and promote the best."
     with blocks.empty_state("science", "No experiments yet", sentence):
         if st.button("New experiment", icon=":material/add:", type="primary", key="first-experiment"):
             st.dialog("New experiment", width="large")(experiment_form.dialog)(services, actor, prompt)
     st.stop()
 
-count = "1 experiment" if len(found) == 1 else f"{len(found):,} experiments"
+count = "1 experiment" if len(experiments) == 1 else f"{len(experiments):,} experiments"
 st.caption(f"{count} of yours, newest first")  # keeps the table's toolbar off the header
 experiment_view.overview(services, actor)

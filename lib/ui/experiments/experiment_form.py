@@ -30,11 +30,11 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
     """Quote, then start; what is wrong is said below the form."""
     name = st.text_input("Name", max_chars=120, placeholder="Which prompt for the summaries")
     rows = _table()
-    asked = _candidates(services, actor, prompt)
+    candidate_choice = _candidates(services, actor, prompt)
     scorers = _scorers(services, actor, list(rows[0]) if rows else [])
-    left, right = st.columns(2)
-    cap = left.number_input("Cap, $", 0.0, 1e6, None, 1.0, placeholder="None", format="%.2f")
-    parallel = right.number_input("Calls at once", 1, MOST_PARALLEL, 4)
+    cap_column, parallel_column = st.columns(2)
+    cap = cap_column.number_input("Cap, $", 0.0, 1e6, None, 1.0, placeholder="None", format="%.2f")
+    parallel = parallel_column.number_input("Calls at once", 1, MOST_PARALLEL, 4)
     spot = st.container()
     with blocks.row():
         quoting = st.button("Quote")
@@ -44,19 +44,23 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
     with spot, blocks.errors_shown():
         if not rows:
             raise InvalidInput("There is no table.", "", "Upload a CSV, or write a grid.")
-        configurations, versions = asked
+        configurations, versions = candidate_choice
         if not configurations:
             raise InvalidInput("Nobody is asked.", "", "Choose at least one configuration.")
         make = services.experiments.candidate
-        asks: list[tuple[str | None, int | None]] = [*versions] or [(None, None)]
-        candidates = [make(actor, one, *which) for which in asks for one in configurations]
+        prompt_versions: list[tuple[str | None, int | None]] = [*versions] or [(None, None)]
+        candidates = [
+            make(actor, configuration, *prompt_version)
+            for prompt_version in prompt_versions
+            for configuration in configurations
+        ]
         nano = None if not cap else nano_from_usd(Decimal(str(cap)))
         draft = ExperimentDraft(name, candidates, rows, scorers(), int(parallel), nano)
         if starting:
-            made = services.experiments.create(actor, draft)
-            services.experiments.start(actor, made)
+            experiment_id = services.experiments.create(actor, draft)
+            services.experiments.start(actor, experiment_id)
             st.query_params.pop("prompt", None)
-            st.query_params["id"] = made
+            st.query_params["id"] = experiment_id
             st.rerun()
         st.info(_told(services, actor, draft), icon=":material/request_quote:")
 
@@ -89,51 +93,61 @@ def _table() -> Sequence[Inputs]:
 
 
 def _columns(text: str) -> Mapping[str, Sequence[str]]:
-    found: dict[str, list[str]] = {}
+    columns: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, colon, values = line.partition(":")
         if line.strip() and not (colon and name.strip()):
             raise InvalidInput("The grid can't be read.", f"{line[:60]!r} has no colon.", "Write it like city: a | b.")
         if line.strip():
-            found[name.strip()] = [value.strip() for value in values.split("|") if value.strip()]
-    return found
+            columns[name.strip()] = [value.strip() for value in values.split("|") if value.strip()]
+    return columns
 
 
 def _candidates(services: Services, actor: Actor, prompt: str | None) -> tuple[list[str], list[tuple[str, int]]]:
-    ready = [one.slug for one in services.configurations.list(actor) if one.is_active and one.needs is None]
+    ready = [
+        configuration.slug
+        for configuration in services.configurations.list(actor)
+        if configuration.is_active and configuration.needs is None
+    ]
     configurations = st.multiselect("Configurations", ready, ready[:1], placeholder="Choose whom to ask")
     versions: dict[str, tuple[str, int]] = {}
     for template in services.prompts.list(actor):
         for label, version in {**template.labels, "newest": template.newest}.items():
             versions[f"{template.slug} · {label} (version {version})"] = (template.slug, version)
     own = [name for name, (slug, _) in versions.items() if slug == prompt and "newest" in name]
-    chosen = st.multiselect("Prompts", list(versions), own, placeholder="None: the table's column prompt is asked")
-    return configurations, list(dict.fromkeys(versions[name] for name in chosen))
+    prompt_names = st.multiselect(
+        "Prompts", list(versions), own, placeholder="None: the table's column prompt is asked"
+    )
+    return configurations, list(dict.fromkeys(versions[name] for name in prompt_names))
 
 
 def _scorers(services: Services, actor: Actor, columns: Sequence[str]) -> Any:
     """A function that reads the fields: InvalidInput when the schema is not JSON."""
     kinds = st.multiselect("Scores", list(SCORES), format_func=SCORES.__getitem__, placeholder="None: only compare")
-    given: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+    options_by_kind: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     if _WITH_EXPECTED & set(kinds) and columns and EXPECTED not in columns:
         column = st.selectbox("Column with the expected answer", columns)
         for kind in _WITH_EXPECTED & set(kinds):
-            given[kind] = {"column": column}
+            options_by_kind[kind] = {"column": column}
     if "regex" in kinds:
-        given["regex"] = {"pattern": st.text_input("Pattern", placeholder=r"^\d{4}-\d{2}-\d{2}$")}
+        options_by_kind["regex"] = {"pattern": st.text_input("Pattern", placeholder=r"^\d{4}-\d{2}-\d{2}$")}
     schema = st.text_area("JSON Schema, if any", height=68) if "json" in kinds else ""
     if "judge" in kinds:
-        ready = [one.slug for one in services.configurations.list(actor) if one.is_active and one.needs is None]
+        ready = [
+            configuration.slug
+            for configuration in services.configurations.list(actor)
+            if configuration.is_active and configuration.needs is None
+        ]
         judge = st.selectbox("Judge", ready)
         rubric = st.text_area("Rubric", height=90, placeholder="10: right and short. 5: right but long. 0: wrong.")
-        given["judge"] = {"configuration": judge, "rubric": rubric}
+        options_by_kind["judge"] = {"configuration": judge, "rubric": rubric}
 
     def read() -> list[dict[str, Any]]:
         if schema.strip():
             try:
-                given["json"]["schema"] = json.loads(schema)
+                options_by_kind["json"]["schema"] = json.loads(schema)
             except ValueError as error:
                 raise InvalidInput("The schema is not JSON.", f"{error}.", "Correct it.") from None
-        return [{"kind": kind, **more} for kind, more in given.items()]
+        return [{"kind": kind, **options} for kind, options in options_by_kind.items()]
 
     return read

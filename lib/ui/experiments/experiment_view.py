@@ -33,9 +33,9 @@ _HELP = {
 _LOST = ("◌ interrupted", "orange")
 
 
-def state_of(one: Experiment) -> tuple[str, Any]:
+def state_of(experiment: Experiment) -> tuple[str, Any]:
     """Glyph and word, and colour."""
-    return _LOST if one.is_lost else _STATES[one.state]
+    return _LOST if experiment.is_lost else _STATES[experiment.state]
 
 
 def overview(services: Services, actor: Actor) -> None:
@@ -44,61 +44,66 @@ def overview(services: Services, actor: Actor) -> None:
     All of it is one fragment: a part that were drawn by the page alone would still say "running" where the page's last
     drawing is lost.
     """
-    shown = _current(services.experiments.list(actor))
+    opened = _current(services.experiments.list(actor))
 
-    @st.fragment(run_every=REDRAW_S if shown is not None and shown.at_work else None)
+    @st.fragment(run_every=REDRAW_S if opened is not None and opened.at_work else None)
     def growing() -> None:
-        found = services.experiments.list(actor)
-        now = _current(found)
+        experiments = services.experiments.list(actor)
+        now = _current(experiments)
         if now is None:
             st.caption("Select an experiment to see it.")
             return
-        chosen = table(services, actor, found, now.id, compact=blocks.compact())
-        if chosen is not None and chosen != now.id:
-            st.query_params["id"] = chosen
+        selected_id = table(services, actor, experiments, now.id, compact=blocks.compact())
+        if selected_id is not None and selected_id != now.id:
+            st.query_params["id"] = selected_id
             st.rerun()
         detail(services, actor, now)
-        if shown is not None and shown.at_work and not now.at_work:
+        if opened is not None and opened.at_work and not now.at_work:
             blocks.redraw_page()
 
     growing()
 
 
-def _current(found: Sequence[Experiment]) -> Experiment | None:
+def _current(experiments: Sequence[Experiment]) -> Experiment | None:
     """The one that the address names, else the newest."""
-    wanted = st.query_params.get("id")
-    return next((one for one in found if one.id == wanted), found[0] if found and wanted is None else None)
+    experiment_id = st.query_params.get("id")
+    return next(
+        (experiment for experiment in experiments if experiment.id == experiment_id),
+        experiments[0] if experiments and experiment_id is None else None,
+    )
 
 
-def table(services: Services, actor: Actor, found: Sequence[Experiment], selected: str | None, *, compact: bool) -> Any:
+def table(
+    services: Services, actor: Actor, experiments: Sequence[Experiment], selected: str | None, *, compact: bool
+) -> Any:
     """The list; the id of the row that is selected."""
     import pandas as pd
 
     zone = services.preferences.report_zone(actor)
     frame = pd.DataFrame(
         {
-            "name": [one.name for one in found],
-            "state": [state_of(one)[0] for one in found],
-            "cells": [f"{one.ended:,} of {one.total:,}" for one in found],
-            "cost": [format_money(one.spent_nano_usd) for one in found],
-            "created": [format.moment(one.created_at, zone) for one in found],
+            "name": [experiment.name for experiment in experiments],
+            "state": [state_of(experiment)[0] for experiment in experiments],
+            "cells": [f"{experiment.ended:,} of {experiment.total:,}" for experiment in experiments],
+            "cost": [format_money(experiment.spent_nano_usd) for experiment in experiments],
+            "created": [format.moment(experiment.created_at, zone) for experiment in experiments],
         }
     )
-    rows = [index for index, one in enumerate(found) if one.id == selected]
+    rows = [index for index, experiment in enumerate(experiments) if experiment.id == selected]
     text = st.column_config.TextColumn
     event = st.dataframe(
         frame,
         hide_index=True,
         row_height=30,
-        height=min(30 * len(found) + 38, 190),
+        height=min(30 * len(experiments) + 38, 190),
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": rows, "columns": []}},
-        key="experiments-" + str(hash(tuple(one.id for one in found))),
+        key="experiments-" + str(hash(tuple(experiment.id for experiment in experiments))),
         column_order=["name", "state", "cells"] if compact else list(frame.columns),
         column_config={
             "name": text("Name", width=116 if compact else 320),
-            "state": text("ExperimentState", width=104),
+            "state": text("State", width=104),
             "cells": text("Asked", width=88 if compact else 110, alignment="right"),
             "cost": text(
                 "Cost",
@@ -109,8 +114,8 @@ def table(services: Services, actor: Actor, found: Sequence[Experiment], selecte
             "created": text("Made", width=170),
         },
     )
-    chosen = event.selection.rows
-    return found[chosen[0]].id if chosen and chosen[0] < len(found) else None
+    selected_rows = event.selection.rows
+    return experiments[selected_rows[0]].id if selected_rows and selected_rows[0] < len(experiments) else None
 
 
 def detail(services: Services, actor: Actor, now: Experiment) -> None:
@@ -164,13 +169,15 @@ def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> 
             st.dialog(f"Delete {now.name}?")(_delete_dialog)(services, actor, now)
 
 
-def _standings(one: Experiment, standings: Sequence[CandidateStanding]) -> None:
+def _standings(experiment: Experiment, standings: Sequence[CandidateStanding]) -> None:
     import pandas as pd
 
-    kinds = [str(scorer["kind"]) for scorer in one.scorers]
+    kinds = [str(scorer["kind"]) for scorer in experiment.scorers]
     records = []
     for standing in standings:
-        record: dict[str, Any] = {"Candidate": name_of(one, standing.candidate) + (" ★" if standing.is_leader else "")}
+        record: dict[str, Any] = {
+            "Candidate": name_of(experiment, standing.candidate) + (" ★" if standing.is_leader else "")
+        }
         record |= {SCORES[kind]: figure_text(kind, standing.scores[kind]) for kind in kinds}
         if kinds:
             record["Behind"] = "—" if standing.behind is None else figure_text(kinds[0], standing.behind, is_gap=True)
@@ -196,9 +203,9 @@ def _standings(one: Experiment, standings: Sequence[CandidateStanding]) -> None:
         )
 
 
-def name_of(one: Experiment, candidate: int) -> str:
+def name_of(experiment: Experiment, candidate: int) -> str:
     """A candidate with its number, which makes it unique."""
-    return f"{candidate + 1} · {one.candidates[candidate].name}"
+    return f"{candidate + 1} · {experiment.candidates[candidate].name}"
 
 
 def figure_text(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
@@ -208,50 +215,58 @@ def figure_text(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
     scale, digits = (100, 1) if kind in SHARES else (1, 2)
     unit = (" pp" if is_gap else " %") if kind in SHARES else ""
 
-    def shown(value: float) -> str:
+    def format_number(value: float) -> str:
         return f"{value * scale:.{digits}f}".replace("-", "−")
 
     if figure.low is None or figure.high is None:
-        return shown(figure.value) + unit
-    return f"{shown(figure.value)}{unit} ({shown(figure.low)} to {shown(figure.high)})"
+        return format_number(figure.value) + unit
+    return f"{format_number(figure.value)}{unit} ({format_number(figure.low)} to {format_number(figure.high)})"
 
 
-def _promotion(services: Services, actor: Actor, one: Experiment, standings: Sequence[CandidateStanding]) -> None:
-    if one.at_work or not any(standing.answers for standing in standings):
+def _promotion(
+    services: Services, actor: Actor, experiment: Experiment, standings: Sequence[CandidateStanding]
+) -> None:
+    if experiment.at_work or not any(standing.answers for standing in standings):
         return
     leader = next((standing.candidate for standing in standings if standing.is_leader), 0)
     locked = not actor.can(Permission.EDIT_CONFIGS)
     with blocks.row(gap="xsmall"):
-        numbers = list(range(len(one.candidates)))
-        chosen = st.selectbox(
+        numbers = list(range(len(experiment.candidates)))
+        candidate_number = st.selectbox(
             "Candidate",
             numbers,
             leader,
-            format_func=lambda n: name_of(one, n),
+            format_func=lambda n: name_of(experiment, n),
             label_visibility="collapsed",
             width=300,
-            key=f"promote-{one.id}",
+            key=f"promote-{experiment.id}",
         )
-        candidate = one.candidates[chosen]
+        candidate = experiment.candidates[candidate_number]
         may_label = candidate.prompt is not None and not locked
         if st.button("Make production", icon=":material/verified:", disabled=not may_label):
-            _do(lambda: services.experiments.promote(actor, one.id, chosen, "template"), "It is production now.")
+            _do(
+                lambda: services.experiments.promote(actor, experiment.id, candidate_number, "template"),
+                "It is production now.",
+            )
         if st.button("Make the app's default", icon=":material/star:", disabled=locked):
-            _do(lambda: services.experiments.promote(actor, one.id, chosen, "configuration"), "It is the default now.")
+            _do(
+                lambda: services.experiments.promote(actor, experiment.id, candidate_number, "configuration"),
+                "It is the default now.",
+            )
 
 
-def _answers(services: Services, actor: Actor, one: Experiment) -> None:
+def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
     import pandas as pd
 
     st.subheader("Answers", anchor=False)
-    count = one.total // len(one.candidates)
+    count = experiment.total // len(experiment.candidates)
     pages = -(-count // ROWS_PER_PAGE)
-    page = min(int(st.session_state.get(f"page-{one.id}", 1)), pages)
-    lines = services.experiments.lines(actor, one.id, (page - 1) * ROWS_PER_PAGE, ROWS_PER_PAGE)
+    page = min(int(st.session_state.get(f"page-{experiment.id}", 1)), pages)
+    lines = services.experiments.lines(actor, experiment.id, (page - 1) * ROWS_PER_PAGE, ROWS_PER_PAGE)
     records = [
         {"Row": line.row + 1}
-        | {f"{name} ": line.inputs[name] for name in one.columns}
-        | {name_of(one, cell.candidate): _short(cell.answer, cell.error, cell.state) for cell in line.cells}
+        | {f"{name} ": line.inputs[name] for name in experiment.columns}
+        | {name_of(experiment, cell.candidate): _short(cell.answer, cell.error, cell.state) for cell in line.cells}
         for line in lines
     ]
     event = st.dataframe(
@@ -261,25 +276,27 @@ def _answers(services: Services, actor: Actor, one: Experiment) -> None:
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": [0] if lines else [], "columns": []}},
-        key=f"answers-{one.id}-{page}",
+        key=f"answers-{experiment.id}-{page}",
         column_config={"Row": st.column_config.NumberColumn(width=60)},
     )
     if pages > 1:
-        st.pagination(pages, key=f"page-{one.id}")
+        st.pagination(pages, key=f"page-{experiment.id}")
     rows = event.selection.rows
     if rows and rows[0] < len(lines):
-        _side_by_side(one, lines[rows[0]])
+        _side_by_side(experiment, lines[rows[0]])
 
 
-def _side_by_side(one: Experiment, line: Any) -> None:
-    inputs = " · ".join(f"**{blocks.plain(name)}** {blocks.plain(line.inputs[name][:300])}" for name in one.columns)
+def _side_by_side(experiment: Experiment, line: Any) -> None:
+    inputs = " · ".join(
+        f"**{blocks.plain(name)}** {blocks.plain(line.inputs[name][:300])}" for name in experiment.columns
+    )
     st.markdown(f"Row {line.row + 1}: {inputs}")
     for start in range(0, len(line.cells), 3):
         group = line.cells[start : start + 3]
         columns = [st.container()] * len(group) if blocks.compact() else st.columns(len(group), gap="small")
-        for place, cell in zip(columns, group, strict=True):
-            with place.container(border=True):
-                st.caption(blocks.plain(name_of(one, cell.candidate)))
+        for column, cell in zip(columns, group, strict=True):
+            with column.container(border=True):
+                st.caption(blocks.plain(name_of(experiment, cell.candidate)))
                 if cell.error:
                     blocks.show_failure(cell.error)
                 elif cell.answer is not None:
@@ -287,9 +304,9 @@ def _side_by_side(one: Experiment, line: Any) -> None:
                 else:
                     st.caption("No answer yet." if cell.state is not CellState.DONE else "The answer was not kept.")
                 for kind, value in cell.scores.items():
-                    shown = "—" if value is None else f"{value:.2f}"
+                    score_text = "—" if value is None else f"{value:.2f}"
                     note = f": {cell.notes[kind]}" if kind in cell.notes else ""
-                    st.caption(blocks.plain(f"{SCORES[kind]} {shown}{note}"))
+                    st.caption(blocks.plain(f"{SCORES[kind]} {score_text}{note}"))
                 cost = format_money(cell.answer_cost_nano_usd)
                 time = format.duration(cell.execution_time_ms)
                 if cell.log_id is not None:
@@ -309,7 +326,7 @@ def _short(answer: str | None, error: str | None, state: CellState) -> str:
     return answer[:200]
 
 
-def _delete_dialog(services: Services, actor: Actor, one: Experiment) -> None:
+def _delete_dialog(services: Services, actor: Actor, experiment: Experiment) -> None:
     """What goes and what stays."""
     st.markdown("Its table and scores go. Its calls and their cost stay in the ledger.")
     with blocks.row():
@@ -317,7 +334,7 @@ def _delete_dialog(services: Services, actor: Actor, one: Experiment) -> None:
             st.rerun()
         if st.button(":red[Delete experiment]"):
             with blocks.errors_shown():
-                services.experiments.delete(actor, one.id)
+                services.experiments.delete(actor, experiment.id)
                 st.query_params.pop("id", None)
                 st.rerun()
 
