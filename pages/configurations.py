@@ -42,7 +42,7 @@ if not everything:
 
 apps = sorted({c.app for c in everything})
 with blocks.row():
-    wanted = st.text_input(
+    search_words = st.text_input(
         "Search",
         placeholder="Name, model or provider",
         icon=":material/search:",
@@ -61,32 +61,32 @@ with blocks.row():
         key="configurations_app",
     )
 
-found = [
+matching = [
     c
     for c in everything
     if (app is None or c.app == app)
-    and (wanted or "").casefold() in f"{c.slug} {c.model} {c.provider_name} {c.description}".casefold()
+    and (search_words or "").casefold() in f"{c.slug} {c.model} {c.provider_name} {c.description}".casefold()
 ]
-if not found:
+if not matching:
     with blocks.empty_state("search_off", "Nothing matches", "No configuration has these words or this app."):
         st.caption("Clear the search to see all.")
     st.stop()
 
-selected = st.query_params.get("id") or (None if compact else found[0].slug)
-left, right = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
-with left:
-    chosen = configuration_table.table(found, selected, compact=compact)
-    ready = sum(c.needs is None for c in found)
-    st.caption(f"{len(found)} of {len(everything)} configurations · {ready} ready")
-if chosen != selected and chosen is not None:
-    st.query_params["id"] = chosen
-current = next((c for c in found if c.slug == (chosen or selected)), None)
-if right is not None:
-    with right.container(border=True):
+selected = st.query_params.get("id") or (None if compact else matching[0].slug)
+table_column, panel_column = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
+with table_column:
+    selected_slug = configuration_table.table(matching, selected, compact=compact)
+    ready = sum(c.needs is None for c in matching)
+    st.caption(f"{len(matching)} of {len(everything)} configurations · {ready} ready")
+if selected_slug != selected and selected_slug is not None:
+    st.query_params["id"] = selected_slug
+current = next((c for c in matching if c.slug == (selected_slug or selected)), None)
+if panel_column is not None:
+    with panel_column.container(border=True):
         if current is None:
             st.caption("Select a configuration to see, test and change it.")
         else:
             configuration_table.detail(services, actor, current)
-elif current is not None and chosen:
+elif current is not None and selected_slug:
     with st.container(border=True):
         configuration_table.detail(services, actor, current)

@@ -28,19 +28,19 @@ configurations = services.configurations.list(actor)
 slugs = {c.id: c.slug for c in configurations}
 if everything:
     selected = st.query_params.get("id") or (None if compact else everything[0].id)
-    left, right = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
-    with left:
-        chosen = overrides.table(everything, slugs, selected, compact=compact)
+    table_column, panel_column = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
+    with table_column:
+        selected_id = overrides.table(everything, slugs, selected, compact=compact)
         active = sum(o.is_active for o in everything)
         noun = "override" if len(everything) == 1 else "overrides"
         st.caption(f"{len(everything)} {noun}, {active} on · applied from the top to the bottom, the last one wins")
-    if chosen is not None and chosen != selected:
-        st.query_params["id"] = chosen
-    current = next((o for o in everything if o.id == (chosen or selected)), None)
-    with right.container(border=True) if right is not None else st.container(border=current is not None):
+    if selected_id is not None and selected_id != selected:
+        st.query_params["id"] = selected_id
+    current = next((o for o in everything if o.id == (selected_id or selected)), None)
+    with panel_column.container(border=True) if panel_column is not None else st.container(border=current is not None):
         if current is not None:
             overrides.detail(services, actor, current, slugs)
-        elif right is not None:
+        elif panel_column is not None:
             st.caption("Select an override to see and change it.")
 else:
     with blocks.empty_state(

@@ -33,49 +33,54 @@ def select(slug: str) -> None:
 
 def editor(services: Services, actor: Actor, configuration: Configuration | None) -> None:
     """The form, for a new configuration or an existing one; says under a field what is wrong with it."""
-    before = configuration
     providers = services.providers.list(actor)
     names = [p.name for p in providers]
-    left, right = st.columns(2)
+    left_column, right_column = st.columns(2)
     spots: dict[str | None, Any] = {}
-    slug = left.text_input("Name", before.slug if before else "", max_chars=80, placeholder="support-bot")
-    spots["slug"] = left.empty()
-    app = right.text_input(
-        "App", before.app if before else "general", max_chars=80, help="Which program or team uses it"
+    slug = left_column.text_input(
+        "Name", configuration.slug if configuration else "", max_chars=80, placeholder="support-bot"
     )
-    spots["app"] = right.empty()
-    index = names.index(before.provider_name) if before and before.provider_name in names else None
-    name = left.selectbox("Provider", names, index=index, placeholder="Choose one")
-    spots["provider"] = left.empty()
+    spots["slug"] = left_column.empty()
+    app = right_column.text_input(
+        "App", configuration.app if configuration else "general", max_chars=80, help="Which program or team uses it"
+    )
+    spots["app"] = right_column.empty()
+    index = names.index(configuration.provider_name) if configuration and configuration.provider_name in names else None
+    name = left_column.selectbox("Provider", names, index=index, placeholder="Choose one")
+    spots["provider"] = left_column.empty()
     provider = next((p for p in providers if p.name == name), None)
-    current = before.model if before and provider and before.provider_id == provider.id else ""
-    model = model_picker(services, actor, provider, current, into=right, key=f"model-{before.id if before else ''}")
-    spots["model"] = right.empty()
-    description = st.text_input("Description", before.description if before else "", max_chars=300)
-    system_prompt = st.text_area("System prompt", before.system_prompt if before else "", height=100)
+    current = configuration.model if configuration and provider and configuration.provider_id == provider.id else ""
+    model = model_picker(
+        services, actor, provider, current, into=right_column, key=f"model-{configuration.id if configuration else ''}"
+    )
+    spots["model"] = right_column.empty()
+    description = st.text_input("Description", configuration.description if configuration else "", max_chars=300)
+    system_prompt = st.text_area("System prompt", configuration.system_prompt if configuration else "", height=100)
     spots["system_prompt"] = st.empty()
-    parameters = parameter_fields(provider.kind if provider else "custom", before.parameters if before else {})
+    parameters = parameter_fields(
+        provider.kind if provider else "custom", configuration.parameters if configuration else {}
+    )
     spots["parameters"] = st.empty()
-    routing = routing_fields(providers, before)
+    routing = routing_fields(providers, configuration)
     spots["routing"] = st.empty()
     unsupported = st.selectbox(
         "Parameters the model does not take",
         UNSUPPORTED,
-        index=UNSUPPORTED.index(before.unsupported_parameters) if before else 0,
+        index=UNSUPPORTED.index(configuration.unsupported_parameters) if configuration else 0,
         format_func=lambda policy: _UNSUPPORTED[policy],
     )
-    able = before.capabilities if before else _known_capabilities(services, provider, model)
+    able = configuration.capabilities if configuration else _known_capabilities(services, provider, model)
     capabilities = st.pills("Capabilities", CAPABILITIES, default=able, selection_mode="multi")
     policy = st.selectbox(
         "Content policy",
         list(POLICIES),
-        index=list(POLICIES).index(before.content_policy if before else "full"),
+        index=list(POLICIES).index(configuration.content_policy if configuration else "full"),
         format_func=POLICIES.__getitem__,
         help="What is stored of prompts and answers. The model gets the whole prompt, and you see the whole answer "
         "while it runs. Tokens, cost and times are always kept.",
     )
     spots[None] = st.container()
-    if not st.button("Save configuration" if before else "Create configuration", type="primary"):
+    if not st.button("Save configuration" if configuration else "Create configuration", type="primary"):
         return
     fields: dict[str, Any] = {
         "slug": slug,
@@ -90,8 +95,8 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     }
     try:
         fields |= {"parameters": parameters(), "routing": routing()}
-        if before:
-            saved = services.configurations.update(actor, before.id, before.revision, **fields)
+        if configuration:
+            saved = services.configurations.update(actor, configuration.id, configuration.revision, **fields)
         else:
             saved = services.configurations.create(actor, **fields)
     except LLMManagerError as error:
@@ -103,8 +108,8 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
 
 def _known_capabilities(services: Services, provider: Provider | None, model: str) -> list[str]:
     """What a new configuration starts with: what the model is known to do."""
-    known = services.models.find(provider.kind, model, provider.id) if provider and model else None
-    return [name for name in CAPABILITIES if known and name in (known.capabilities or ())] or ["streaming"]
+    facts = services.models.find(provider.kind, model, provider.id) if provider and model else None
+    return [name for name in CAPABILITIES if facts and name in (facts.capabilities or ())] or ["streaming"]
 
 
 def show_in_form(error: LLMManagerError, spots: Mapping[str | None, Any]) -> None:
@@ -119,14 +124,14 @@ def show_in_form(error: LLMManagerError, spots: Mapping[str | None, Any]) -> Non
 
 def parameter_fields(kind: str, current: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
     """Controls for a kind's parameters; a function that reads them (InvalidInput when the JSON is none)."""
-    chosen: dict[str, Any] = {}
-    known = offered(kind)
+    inputs: dict[str, Any] = {}
+    parameters = offered(kind)
     with st.expander("Parameters", icon=":material/tune:"):
         columns = st.columns(2)
-        for number, parameter in enumerate(known):
+        for number, parameter in enumerate(parameters):
             cast = int if parameter.step == 1 else float
             value = current.get(parameter.name)
-            chosen[parameter.name] = columns[number % 2].number_input(
+            inputs[parameter.name] = columns[number % 2].number_input(
                 parameter.label,
                 cast(parameter.low),
                 cast(parameter.high),
@@ -135,23 +140,23 @@ def parameter_fields(kind: str, current: Mapping[str, Any]) -> Callable[[], dict
                 placeholder="The provider's default",
                 help=parameter.help,
             )
-        others = {name: value for name, value in current.items() if name not in chosen}
+        extra = {name: value for name, value in current.items() if name not in inputs}
         text = st.text_area(
             "Others, as JSON",
-            json.dumps(others, indent=1) if others else "",
+            json.dumps(extra, indent=1) if extra else "",
             height=68,
             placeholder='{"stop": ["END"]}',
         )
 
     def read() -> dict[str, Any]:
         try:
-            more = json.loads(text) if text.strip() else {}
+            extra_parameters = json.loads(text) if text.strip() else {}
         except ValueError:
-            more = None
-        if not isinstance(more, dict):
+            extra_parameters = None
+        if not isinstance(extra_parameters, dict):
             raise InvalidInput(
                 "The other parameters are not a JSON object.", "", 'Write it like {"seed": 1}.', "parameters"
             )
-        return {name: value for name, value in (chosen | more).items() if value is not None}
+        return {name: value for name, value in (inputs | extra_parameters).items() if value is not None}
 
     return read

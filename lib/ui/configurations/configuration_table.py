@@ -43,20 +43,20 @@ def default_of(configuration: Configuration) -> str | None:
     return ", ".join(words) or None
 
 
-def table(found: Sequence[Configuration], selected: str | None, *, compact: bool) -> str | None:
+def table(configurations: Sequence[Configuration], selected: str | None, *, compact: bool) -> str | None:
     """The table; the slug of the row that is selected."""
     import pandas as pd
 
     frame = pd.DataFrame(
         {
-            "slug": [c.slug for c in found],
-            "app": [c.app for c in found],
-            "model": [c.model for c in found],
-            "default": [default_of(c) for c in found],
-            "state": [[STATES[c.needs]] for c in found],
+            "slug": [c.slug for c in configurations],
+            "app": [c.app for c in configurations],
+            "model": [c.model for c in configurations],
+            "default": [default_of(c) for c in configurations],
+            "state": [[STATES[c.needs]] for c in configurations],
         }
     )
-    rows = [index for index, c in enumerate(found) if c.slug == selected]
+    rows = [index for index, c in enumerate(configurations) if c.slug == selected]
     text = st.column_config.TextColumn
     event = st.dataframe(
         frame,
@@ -66,7 +66,7 @@ def table(found: Sequence[Configuration], selected: str | None, *, compact: bool
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": rows, "columns": []}},
-        key="configurations-" + str(hash(tuple(c.slug for c in found))),
+        key="configurations-" + str(hash(tuple(c.slug for c in configurations))),
         column_order=["slug", "model", "state"] if compact else list(frame.columns),
         column_config={
             "slug": text("Name", width=120 if compact else 158),
@@ -81,8 +81,8 @@ def table(found: Sequence[Configuration], selected: str | None, *, compact: bool
             "default": text("Default for", width=82),
         },
     )
-    chosen = event.selection.rows
-    return found[chosen[0]].slug if chosen and chosen[0] < len(found) else None
+    selected_rows = event.selection.rows
+    return configurations[selected_rows[0]].slug if selected_rows and selected_rows[0] < len(configurations) else None
 
 
 def detail(services: Services, actor: Actor, configuration: Configuration, *, heading: bool = True) -> None:
@@ -198,11 +198,11 @@ def run_test(services: Services, actor: Actor, configuration: Configuration) -> 
     try:
         with st.spinner("Asking the model one short question…"):
             check = check_connection(actor, configuration, services.calls, services.providers)
-        kept = {"ok": check.ok, "model": check.model, "message": check.message, "latency_ms": check.latency_ms}
-        kept |= {"first_token_ms": check.first_token_ms}
+        outcome = {"ok": check.ok, "model": check.model, "message": check.message, "latency_ms": check.latency_ms}
+        outcome |= {"first_token_ms": check.first_token_ms}
     except LLMManagerError as error:
-        kept = {"ok": False, "message": str(error)}
-    st.session_state["configuration_check"] = {"id": configuration.id, **kept}
+        outcome = {"ok": False, "message": str(error)}
+    st.session_state["configuration_check"] = {"id": configuration.id, **outcome}
     st.rerun()
 
 

@@ -25,7 +25,7 @@ def model_picker(
     names = [facts.model for facts in listed.models] if listed else []
     if current and current not in names:
         names.insert(0, current)
-    chosen: str | None = into.selectbox(
+    model: str | None = into.selectbox(
         "Model",
         names,
         index=names.index(current) if current else None,
@@ -35,9 +35,9 @@ def model_picker(
         key=f"{key}-{provider.id if provider else ''}",
     )
     if provider is not None and listed is not None:
-        known = services.models.find(provider.kind, chosen, provider.id) if chosen else None
-        into.caption(about(known) if known else blocks.plain(_about_list(listed, provider, chosen)))
-    return chosen or ""
+        facts = services.models.find(provider.kind, model, provider.id) if model else None
+        into.caption(about(facts) if facts else blocks.plain(_about_list(listed, provider, model)))
+    return model or ""
 
 
 def listed_models(services: Services, actor: Actor, provider: Provider) -> ModelList:
@@ -71,10 +71,10 @@ def price(facts: ModelFacts) -> str:
     return f"{format_money(facts.input_nano)} in, {format_money(facts.output_nano)} out per million tokens"
 
 
-def _about_list(listed: ModelList, provider: Provider, chosen: str | None) -> str:
+def _about_list(listed: ModelList, provider: Provider, model: str | None) -> str:
     if listed.error:
         return f"The list could not be fetched: {listed.error}"
     if listed.fetched_at is None:
         why = "It needs its key first." if provider.needs_key else "The list may be incomplete."
         return f"{provider.name} was not asked for its models yet. {why}"
-    return "Nothing is known of this model." if chosen else f"{len(listed.models)} models listed."
+    return "Nothing is known of this model." if model else f"{len(listed.models)} models listed."

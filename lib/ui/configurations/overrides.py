@@ -24,20 +24,20 @@ _STRATEGIES = {
 ANY = "any"
 
 
-def table(found: Sequence[Override], slugs: dict[str, str], selected: str | None, *, compact: bool) -> str | None:
+def table(overrides: Sequence[Override], slugs: dict[str, str], selected: str | None, *, compact: bool) -> str | None:
     """The overrides in the order in which they are applied; the id of the row that is selected."""
     import pandas as pd
 
     frame = pd.DataFrame(
         {
-            "priority": [o.priority for o in found],
-            "name": [o.name for o in found],
-            "scope": [scope(o, slugs) for o in found],
-            "strategy": [o.strategy.value for o in found],
-            "state": [[_STATES[not o.is_active]] for o in found],
+            "priority": [o.priority for o in overrides],
+            "name": [o.name for o in overrides],
+            "scope": [scope(o, slugs) for o in overrides],
+            "strategy": [o.strategy.value for o in overrides],
+            "state": [[_STATES[not o.is_active]] for o in overrides],
         }
     )
-    rows = [index for index, o in enumerate(found) if o.id == selected]
+    rows = [index for index, o in enumerate(overrides) if o.id == selected]
     text = st.column_config.TextColumn
     event = st.dataframe(
         frame,
@@ -46,20 +46,20 @@ def table(found: Sequence[Override], slugs: dict[str, str], selected: str | None
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": rows, "columns": []}},
-        key="overrides-" + str(hash(tuple(o.id for o in found))),
+        key="overrides-" + str(hash(tuple(o.id for o in overrides))),
         column_order=["name", "scope", "state"] if compact else list(frame.columns),
         column_config={
             "priority": st.column_config.NumberColumn("Priority", width=66),
             "name": text("Name", width=120 if compact else 150),
             "scope": text("For", width=110 if compact else 165),
-            "strategy": text("MergeStrategy", width=90),
+            "strategy": text("Strategy", width=90),
             "state": st.column_config.MultiselectColumn(
                 "State", width=70, options=list(_STATES), color=["green", "gray"]
             ),
         },
     )
-    chosen = event.selection.rows
-    return found[chosen[0]].id if chosen and chosen[0] < len(found) else None
+    selected_rows = event.selection.rows
+    return overrides[selected_rows[0]].id if selected_rows and selected_rows[0] < len(overrides) else None
 
 
 def scope(override: Override, slugs: dict[str, str]) -> str:
@@ -105,59 +105,60 @@ def _act(action: Any) -> None:
 
 def editor(services: Services, actor: Actor, override: Override | None) -> None:
     """The form, for a new override or an existing one."""
-    before = override
     slugs = {c.id: c.slug for c in services.configurations.list(actor)}
     spots: dict[str | None, Any] = {}
-    left, right = st.columns(2)
-    name = left.text_input("Name", before.name if before else "", max_chars=80, placeholder="short answers")
-    spots["name"] = left.empty()
-    priority = right.number_input(
-        "Priority", value=before.priority if before else 0, step=1, help="Of two, the higher one has the last word"
+    left_column, right_column = st.columns(2)
+    name = left_column.text_input("Name", override.name if override else "", max_chars=80, placeholder="short answers")
+    spots["name"] = left_column.empty()
+    priority = right_column.number_input(
+        "Priority", value=override.priority if override else 0, step=1, help="Of two, the higher one has the last word"
     )
-    spots["priority"] = right.empty()
-    app = left.text_input("App", (before.app if before else None) or "", max_chars=80, placeholder=ANY)
-    spots["app"] = left.empty()
-    context = right.text_input(
+    spots["priority"] = right_column.empty()
+    app = left_column.text_input("App", (override.app if override else None) or "", max_chars=80, placeholder=ANY)
+    spots["app"] = left_column.empty()
+    context = right_column.text_input(
         "Context",
-        (before.context if before else None) or "",
+        (override.context if override else None) or "",
         max_chars=80,
         placeholder=ANY,
         help="A name that a call brings along to say what it is for, like summary",
     )
-    spots["context"] = right.empty()
+    spots["context"] = right_column.empty()
     ids = list(slugs)
-    chosen = before.configuration_id if before else None
-    configuration_id = left.selectbox(
+    current_id = override.configuration_id if override else None
+    configuration_id = left_column.selectbox(
         "Configuration",
         ids,
-        index=ids.index(chosen) if chosen in ids else None,
-        format_func=lambda one: slugs[one],
+        index=ids.index(current_id) if current_id in ids else None,
+        format_func=slugs.__getitem__,
         placeholder=ANY,
     )
-    spots["configuration"] = left.empty()
+    spots["configuration"] = left_column.empty()
     strategies = list(_STRATEGIES)
-    strategy = right.selectbox(
-        "MergeStrategy",
+    strategy = right_column.selectbox(
+        "Strategy",
         strategies,
-        index=strategies.index(before.strategy) if before else 0,
-        format_func=lambda one: _STRATEGIES[one],
+        index=strategies.index(override.strategy) if override else 0,
+        format_func=_STRATEGIES.__getitem__,
     )
     text = st.text_area(
         "Parameters, as JSON",
-        json.dumps(dict(before.parameters), indent=1, ensure_ascii=False) if before else "",
+        json.dumps(dict(override.parameters), indent=1, ensure_ascii=False) if override else "",
         height=120,
         placeholder='{"temperature": 0.2, "seed": null}',
         help="null takes a parameter away",
     )
     spots["parameters"] = st.empty()
     spots[None] = st.container()
-    if not st.button("Save override" if before else "Create override", type="primary"):
+    if not st.button("Save override" if override else "Create override", type="primary"):
         return
     try:
         scoped = {"app": app.strip() or None, "context": context.strip() or None, "configuration_id": configuration_id}
         draft = OverrideDraft(name, _parsed(text), strategy=strategy.value, priority=int(priority), **scoped)
         saved = (
-            services.overrides.update(actor, before.id, draft) if before else services.overrides.create(actor, draft)
+            services.overrides.update(actor, override.id, draft)
+            if override
+            else services.overrides.create(actor, draft)
         )
     except LLMManagerError as error:
         show_in_form(error, spots)
@@ -168,11 +169,11 @@ def editor(services: Services, actor: Actor, override: Override | None) -> None:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text) if text.strip() else {}
+        parameters = json.loads(text) if text.strip() else {}
     except ValueError:
-        found = None
-    if isinstance(found, dict):
-        return found
+        parameters = None
+    if isinstance(parameters, dict):
+        return parameters
     raise InvalidInput("The parameters are not a JSON object.", "", 'Write it like {"seed": 1}.', "parameters")
 
 
@@ -214,32 +215,34 @@ def preview(
         return
     configuration = by_slug[slug]
     with blocks.errors_shown():
-        found = services.overrides.effective(actor, configuration, {}, app=app, context=context)
+        effective = services.overrides.effective(actor, configuration, {}, app=app, context=context)
         applied = services.overrides.matching(actor, app or configuration.app, context, configuration.id)
-        effective_table(found, configuration)
-        names = ", ".join(o.name for o in everything if o.id in {one.id for one in applied})
+        effective_table(effective, configuration)
+        names = ", ".join(o.name for o in everything if o.id in {override.id for override in applied})
         st.caption(f"Applied, in this order: {blocks.plain(names)}." if names else "No override holds for this call.")
 
 
-def effective_table(found: EffectiveParameters, configuration: Configuration) -> None:
+def effective_table(effective: EffectiveParameters, configuration: Configuration) -> None:
     """Parameters with where each came from; those the model does not take say what becomes of them."""
     import pandas as pd
 
-    if not found.parameters:
+    if not effective.parameters:
         st.caption("None: the provider's defaults apply.")
         return
     drops = configuration.unsupported_parameters == "drop"
-    names = sorted(found.parameters)
+    names = sorted(effective.parameters)
     frame = pd.DataFrame(
         {
             "Parameter": names,
-            "Sent": [("■ left out" if drops else "⊘ refused") if n in found.unsupported else "✓ sent" for n in names],
-            "Value": [json.dumps(found.parameters[name], ensure_ascii=False) for name in names],
-            "From": [found.sources[name] for name in names],
+            "Sent": [
+                ("■ left out" if drops else "⊘ refused") if n in effective.unsupported else "✓ sent" for n in names
+            ],
+            "Value": [json.dumps(effective.parameters[name], ensure_ascii=False) for name in names],
+            "From": [effective.sources[name] for name in names],
         }
     )
     st.dataframe(frame, hide_index=True, row_height=30)
-    if found.unsupported:
-        what = "they are left out, and the call says so" if drops else "a call is refused"
-        not_taken = f"{configuration.model} does not take {', '.join(found.unsupported)}: {what}."
+    if effective.unsupported:
+        consequence = "they are left out, and the call says so" if drops else "a call is refused"
+        not_taken = f"{configuration.model} does not take {', '.join(effective.unsupported)}: {consequence}."
         st.caption(blocks.plain(not_taken) + " The configuration decides which.")

@@ -21,18 +21,18 @@ STRATEGIES = {
 def describe(routing: Routing, names: dict[str, str]) -> list[tuple[str, str]]:
     """What of a routing differs from one model alone, as labels and plain values."""
 
-    def named(provider_id: str, model: str) -> str:
+    def name_target(provider_id: str, model: str) -> str:
         return f"{names.get(provider_id, 'a deleted provider')} · {model}"
 
     lines = []
     if routing.deployments:
-        others = [f"{named(d.provider_id, d.model)} ({d.weight})" for d in routing.deployments]
+        deployments = [f"{name_target(d.provider_id, d.model)} ({d.weight})" for d in routing.deployments]
         lines += [
-            ("Shared with", "; ".join(others)),
+            ("Shared with", "; ".join(deployments)),
             ("Chosen", f"{STRATEGIES[routing.strategy]}, own weight {routing.weight}"),
         ]
     if routing.fallbacks:
-        lines.append(("Falls back to", ", then ".join(named(f.provider_id, f.model) for f in routing.fallbacks)))
+        lines.append(("Falls back to", ", then ".join(name_target(f.provider_id, f.model) for f in routing.fallbacks)))
     limits = routing.deadlines
     return [
         *lines,
@@ -41,26 +41,28 @@ def describe(routing: Routing, names: dict[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def routing_fields(providers: Sequence[Provider], before: Configuration | None) -> Callable[[], dict[str, Any]]:
+def routing_fields(providers: Sequence[Provider], configuration: Configuration | None) -> Callable[[], dict[str, Any]]:
     """The section; a function that reads it (InvalidInput for a line that is half filled in)."""
-    routing = Routing.from_record(before.routing if before else {})
+    routing = Routing.from_record(configuration.routing if configuration else {})
     names = {provider.id: provider.name for provider in providers}
-    of = before.id if before else "new"
+    owner = configuration.id if configuration else "new"
     with st.expander("Routing", icon=":material/alt_route:"):
         st.caption("Further deployments share the calls with the model above; the weight is their share.")
         deployments = _editor(
-            [(names.get(d.provider_id), d.model, d.weight) for d in routing.deployments], names, f"deployments-{of}"
+            [(names.get(d.provider_id), d.model, d.weight) for d in routing.deployments], names, f"deployments-{owner}"
         )
-        left, right = st.columns([2, 1])
-        strategy = left.selectbox(
+        strategy_column, weight_column = st.columns([2, 1])
+        strategy = strategy_column.selectbox(
             "Choose a deployment",
             list(STRATEGIES),
             index=list(STRATEGIES).index(routing.strategy),
             format_func=STRATEGIES.__getitem__,
         )
-        weight = right.number_input("Weight of the model above", 1, HEAVIEST, routing.weight)
+        weight = weight_column.number_input("Weight of the model above", 1, HEAVIEST, routing.weight)
         st.caption("When all of them are given up, the fallbacks are asked in this order.")
-        fallbacks = _editor([(names.get(f.provider_id), f.model) for f in routing.fallbacks], names, f"fallbacks-{of}")
+        fallbacks = _editor(
+            [(names.get(f.provider_id), f.model) for f in routing.fallbacks], names, f"fallbacks-{owner}"
+        )
         attempts, in_all = st.columns(2)
         max_attempts = attempts.number_input("Attempts at each", 1, MOST_ATTEMPTS, routing.max_attempts)
         total_attempts = in_all.number_input("Attempts in all", 1, MOST_ATTEMPTS_IN_ALL, routing.total_attempts)
