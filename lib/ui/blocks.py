@@ -116,12 +116,12 @@ class Fresh:
         st.session_state[self._count] = st.session_state.get(self._count, 0) + 1
 
 
-def progress(what: str) -> Callable[[int, int], None]:
+def progress(unit: str) -> Callable[[int, int], None]:
     """A bar below what was asked for; call it with how much is done, of how much."""
-    bar = st.progress(0.0, what.capitalize())
+    bar = st.progress(0.0, unit.capitalize())
 
     def note(done: int, of: int) -> None:
-        bar.progress(done / max(of, 1), f"{done:,} of {of:,} {what}")
+        bar.progress(done / max(of, 1), f"{done:,} of {of:,} {unit}")
 
     return note
 
@@ -140,8 +140,10 @@ def redraw_page() -> None:
 
 def show_failure(message: str) -> None:
     """A stored error message, whose first sentence says what happened."""
-    title, _, rest = message.partition(". ")
-    st.error(plain(rest) or "There is no further detail.", title=plain(title.rstrip(".")), icon=":material/error:")
+    title, _, explanation = message.partition(". ")
+    st.error(
+        plain(explanation) or "There is no further detail.", title=plain(title.rstrip(".")), icon=":material/error:"
+    )
 
 
 def model_markdown(text: str) -> str:

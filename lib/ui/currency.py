@@ -17,10 +17,10 @@ from lib.statistics.periods import Step
 from lib.ui import blocks
 
 
-def note(services: Services, actor: Actor, where: StatisticsFilter) -> None:
+def note(services: Services, actor: Actor, statistics_filter: StatisticsFilter) -> None:
     """That figures are in the report currency, and what is not in them; nothing while that is the dollar."""
-    if (book := where.money) is not None:
-        frame = services.statistics.pivot(actor, where.in_dollars, [Step.DAY], [Measure.COST]).dropna()
+    if (book := statistics_filter.money) is not None:
+        frame = services.statistics.pivot(actor, statistics_filter.in_dollars, [Step.DAY], [Measure.COST]).dropna()
         costs = zip(frame.day, frame.cost, strict=True)
         without = sum(bool(cost) and book.on(date.fromisoformat(day)) is None for day, cost in costs)
         st.caption(words(book.currency, without))
@@ -41,21 +41,23 @@ def words(currency: str, days_without_rate: int) -> str:
 def settings(services: Services, actor: Actor) -> None:
     """Choose the currency, add a rate, import a list."""
     rates = services.exchange_rates
-    known = rates.choices(actor)
-    chosen = rates.currency(actor)
+    currencies = rates.choices(actor)
+    report_currency = rates.currency(actor)
     with st.container(border=True):
         st.subheader("Report currency", anchor=False)
         st.caption(
             "Ledger and budgets stay in dollars. Figures are converted at each day's rate, or the newest before."
         )
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            names = [USD, *known]
-            wanted = st.selectbox("Report in", names, names.index(chosen) if chosen in names else 0, width=140)
+            names = [USD, *currencies]
+            selected_currency = st.selectbox(
+                "Report in", names, names.index(report_currency) if report_currency in names else 0, width=140
+            )
             if st.button("Save currency"):
                 with blocks.errors_shown():
-                    rates.choose(actor, wanted)
+                    rates.choose(actor, selected_currency)
                     st.rerun()
-        for name, (many, first, last) in known.items():
+        for name, (many, first, last) in currencies.items():
             st.caption(f"{name}: {many:,} {'rate' if many == 1 else 'rates'}, {first} to {last}")
     with st.form("exchange-rate", clear_on_submit=True):
         st.subheader("Add a rate", anchor=False)

@@ -8,9 +8,9 @@ def configurations(services: Services, actor: Actor) -> dict[str, str]:
     """Slugs."""
     if not actor.can(Permission.VIEW_CONFIGS):
         return {}
-    return {one.id: one.slug for one in services.configurations.list(actor)}
+    return {configuration.id: configuration.slug for configuration in services.configurations.list(actor)}
 
 
 def api_keys(services: Services, actor: Actor) -> dict[str, str]:
     """The key's name and the beginning of it."""
-    return {one.id: f"{one.name} ({one.prefix}…)" for one in services.api_keys.list(actor)}
+    return {api_key.id: f"{api_key.name} ({api_key.prefix}…)" for api_key in services.api_keys.list(actor)}

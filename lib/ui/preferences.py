@@ -16,7 +16,7 @@ def preferences_dialog(services: Services, actor: Actor) -> None:
     """Show and save the actor's own preferences."""
     zone = services.preferences.report_zone(actor).key
     slugs = _configurations(services, actor)
-    chosen = services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None)
+    preferred_slug = services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None)
     with st.form("preferences", border=False):
         names = zone_names(zone)
         new_zone = st.selectbox(
@@ -28,7 +28,7 @@ def preferences_dialog(services: Services, actor: Actor) -> None:
         configuration = st.selectbox(
             "The playground opens with",
             slugs,
-            index=slugs.index(chosen) if chosen in slugs else None,
+            index=slugs.index(preferred_slug) if preferred_slug in slugs else None,
             placeholder="The default configuration",
             disabled=not slugs,
             help="The playground also remembers the configuration that you used last.",
@@ -47,9 +47,9 @@ def preferences_dialog(services: Services, actor: Actor) -> None:
 
 def zone_names(current: str) -> list[str]:
     """Names people look for, UTC first, then by continent; the current one is always there."""
-    places = {name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "SystemV/"))}
-    rest = (places | {current}) - {"UTC"}
-    return ["UTC", *sorted(rest)]
+    zones = {name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "SystemV/"))}
+    other_zones = (zones | {current}) - {"UTC"}
+    return ["UTC", *sorted(other_zones)]
 
 
 def _configurations(services: Services, actor: Actor) -> list[str]:

@@ -28,10 +28,10 @@ def token() -> str | None:
 
 def actor() -> Actor:
     """Whose session this is; without one the script stops here and the browser goes to the login page."""
-    found = services().sessions.find_actor(token())
-    if found is None:
+    signed_in = services().sessions.find_actor(token())
+    if signed_in is None:
         to_login()
-    return found.with_origin(place())  # type: ignore[union-attr]  # to_login never returns
+    return signed_in.with_origin(place())  # type: ignore[union-attr]  # to_login never returns
 
 
 def place() -> str:
@@ -41,24 +41,24 @@ def place() -> str:
 
 def require(permission: Permission) -> Actor:
     """The actor, if they hold the permission; otherwise the page says what is missing and stops."""
-    found = actor()
+    signed_in = actor()
     try:
-        found.require(permission)
+        signed_in.require(permission)
     except PermissionDenied as error:
         blocks.show_error(error)
         st.stop()
-    return found
+    return signed_in
 
 
 def require_super_admin() -> Actor:
     """The actor, if they may manage people; otherwise the page says so and stops."""
-    found = actor()
+    signed_in = actor()
     try:
-        found.require_super_admin()
+        signed_in.require_super_admin()
     except PermissionDenied as error:
         blocks.show_error(error)
         st.stop()
-    return found
+    return signed_in
 
 
 def to_login() -> None:

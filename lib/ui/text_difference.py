@@ -49,8 +49,8 @@ def compare(first: str, second: str) -> tuple[list[list[Any]], list[str]]:
 
 def table(rows: Sequence[Sequence[Any]], names: tuple[str, str]) -> str:
     """Rows as a table in Markdown; `≠` stands before those that differ, so that colour is not the only sign."""
-    left, right = map(blocks.plain, names)
-    lines = [f"| | {left} | {right} |", "|---|---|---|"]
+    first_name, second_name = map(blocks.plain, names)
+    lines = [f"| | {first_name} | {second_name} |", "|---|---|---|"]
     for row in rows:
         if isinstance(row[0], int):
             lines.append(f"| | :gray[⋯ {row[0]:,} lines that both have] | |")
@@ -70,8 +70,8 @@ def _cell(side: Sequence[Sequence[Any]] | None, colour: str) -> str:
     parts = []
     is_start = True
     for text, is_marked in side:
-        shown = blocks.plain(text.lstrip()) if is_start else blocks.plain(text)
+        escaped = blocks.plain(text.lstrip()) if is_start else blocks.plain(text)
         indent = _HARD_SPACE * (len(text) - len(text.lstrip())) if is_start else ""
         is_start = is_start and not text.strip()
-        parts.append(indent + (f":{colour}-background[{shown}]" if is_marked and shown.strip() else shown))
+        parts.append(indent + (f":{colour}-background[{escaped}]" if is_marked and escaped.strip() else escaped))
     return "".join(parts)
