@@ -5,7 +5,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.tables import UtcDateTime
+from lib.db.migrations.column_types import UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.tables import UtcDateTime
+from lib.db.migrations.column_types import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

@@ -1,0 +1,109 @@
+"""People, their sessions and keys, and what was done: users, API keys, counters of limits, the audit log."""
+
+from sqlalchemy import JSON, Boolean, Column, Index, Integer, String, Table, Text
+
+from lib.db.tables.columns import id_column, metadata, moment_column
+
+users = Table(
+    "users",
+    metadata,
+    id_column(primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("name_key", String(80), nullable=False, unique=True),  # casefolded, so that Amira and amira are one
+    Column("password_hash", Text, nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("is_active", Boolean, nullable=False, default=True),
+    moment_column("created_at"),
+    moment_column("last_login_at", nullable=True),
+)
+
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),  # SHA-256 of the cookie's token
+    id_column("user_id", nullable=False),
+    moment_column("created_at"),
+    moment_column("last_seen_at"),
+    moment_column("expires_at"),
+    Column("user_agent", String(200), nullable=False, default=""),
+    Index(None, "user_id"),
+)
+
+
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("subject", String(64), primary_key=True),  # SHA-256 of the user name or of the network address
+    Column("failures", Integer, nullable=False),
+    moment_column("last_failed_at"),
+)
+
+
+user_preferences = Table(
+    "user_preferences",
+    metadata,
+    id_column("user_id", primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("value", JSON, nullable=False),
+    moment_column("updated_at"),
+)
+
+
+saved_views = Table(
+    "saved_views",
+    metadata,
+    id_column(primary_key=True),
+    id_column("user_id"),
+    Column("name", String(80), nullable=False),
+    Column("query", JSON, nullable=False),  # an address's: names and lists of values
+    Column("is_shared", Boolean, nullable=False, default=False),
+    Column("is_pinned", Boolean, nullable=False, default=False),
+    moment_column("created_at"),
+    Index(None, "user_id"),
+)
+
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    id_column(primary_key=True),
+    moment_column("at"),
+    id_column("user_id"),
+    Column("user_name", String(80), nullable=False),
+    Column("came_from", String(80)),  # page 192.0.2.7, gateway 192.0.2.7, command line ben@host, job
+    Column("action", String(40), nullable=False),  # prices.import, key.rotate…
+    Column("subject", String(200), nullable=False),
+    Column("detail", JSON, nullable=False, default=dict),
+    Index(None, "at"),
+)
+
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    id_column(primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("prefix", String(12), nullable=False),  # the key's first characters, to recognise it
+    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the key
+    Column("app", String(80), nullable=False),
+    id_column("user_id"),  # its owner; NULL: a program's own key
+    Column("scopes", JSON, nullable=False),  # {"models": [patterns], "endpoints": [names]}
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", Integer),
+    Column("concurrency", Integer),
+    moment_column("expires_at", nullable=True),
+    moment_column("revoked_at", nullable=True),
+    moment_column("last_used_at", nullable=True),
+    moment_column("created_at"),
+    id_column("created_by"),
+    Index(None, "user_id"),
+)
+
+
+rate_counters = Table(
+    "rate_counters",
+    metadata,
+    Column("subject", String(120), primary_key=True),  # key:ID or app:NAME
+    Column("seconds", JSON, nullable=False),  # of the last minute: [[Unix seconds], [requests], [tokens]]
+)
