@@ -66,7 +66,7 @@ def cheap_passwords() -> Iterator[None]:
 def forgotten_secrets() -> Iterator[None]:
     """What one test's process knows to hide is not hidden in the next one."""
     yield
-    redaction._known.clear()
+    redaction._guises_of.clear()
 
 
 @pytest.fixture(scope="session")

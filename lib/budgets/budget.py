@@ -58,14 +58,14 @@ class CallFacts(Struct, frozen=True):
     @property
     def subjects(self) -> list[tuple[str, str]]:
         """(scope, subject) of every budget that may apply."""
-        named = (
+        pairs = (
             ("provider", self.provider),
             ("app", self.app),
             ("configuration", self.configuration_id),
             ("user", self.user_id),
             ("key", self.api_key_id),
         )
-        return [("global", ""), *[(scope, subject) for scope, subject in named if subject]]
+        return [("global", ""), *[(scope, subject) for scope, subject in pairs if subject]]
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,11 @@ class Budgets:
         subject = self.subject(actor, scope, name)
         with self._store.read() as connection:
             query = select(_B.id).where(_B.scope == scope, _B.subject == subject, _B.period == period)
-            found = connection.scalar(query)
-        if found is None:
+            budget_id = connection.scalar(query)
+        if budget_id is None:
             about = scope if scope == Scope.GLOBAL else f"{scope} {name[:80]}"
             raise NotFound(f"There is no budget per {period} for {about}.", "", "List the budgets to see them.")
-        return self.get(actor, found)
+        return self.get(actor, budget_id)
 
     def history(self, actor: Actor, budget_id: str, most: int = _LONG_HISTORY) -> Sequence[Spending]:
         """The windows in which calls were made or the budget was changed, the newest first."""
@@ -87,8 +87,8 @@ class Budgets:
 
     def attention(self, actor: Actor) -> Sequence[BudgetState]:
         """The budgets that are near their limit, past it, or refused a call; the fullest first."""
-        found = [state for state in self.list(actor) if state.state in NEEDS_A_LOOK]
-        return sorted(found, key=lambda state: -state.now.percent)
+        states = [state for state in self.list(actor) if state.state in NEEDS_A_LOOK]
+        return sorted(states, key=lambda state: -state.now.percent)
 
     def subject(self, actor: Actor, scope: str, name: str) -> str:
         """What the ledger's rows hold for a name that a person gives."""
@@ -138,8 +138,8 @@ class Budgets:
     ) -> BudgetState:
         """Make one; `subject` is a name or an id. It begins with what the ledger shows of its window already."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        scope = _one_of(Scope, scope, "scope")
-        period = _one_of(Period, period, "period")
+        scope = _read_choice(Scope, scope, "scope")
+        period = _read_choice(Period, period, "period")
         row = Draft(limit_nano, is_hard, thresholds, block_unpriced).to_columns()
         moment = now or utc_now()
         budget_id = new_id()
@@ -258,8 +258,8 @@ def _audited(connection: Connection, row: Any) -> str:
     return f"{about} per {row['period']}"
 
 
-def _one_of(kind: type[Scope] | type[Period], given: str, field: str) -> str:
+def _read_choice(kind: type[Scope] | type[Period], word: str, field: str) -> str:
     try:
-        return kind(given).value
+        return kind(word).value
     except ValueError:
-        raise InvalidInput(f"{given[:40]!r} is not a {field}.", "", f"Use {', '.join(kind)}.", field=field) from None
+        raise InvalidInput(f"{word[:40]!r} is not a {field}.", "", f"Use {', '.join(kind)}.", field=field) from None

@@ -86,25 +86,25 @@ def dry_run(
         parameters["max_tokens"] = max_tokens
     routing = Routing.from_record(configuration.routing)
     is_listed = routing != Routing() or actor.can(Permission.VIEW_CONFIGS)
-    known = {one.name: one for one in providers.list(actor)} if is_listed else {}
+    visible = {provider.name: provider for provider in providers.list(actor)} if is_listed else {}
     prompt_most = prompt_tokens + -(-prompt_tokens // 4)
     user_id = budgets.subject(actor, Scope.USER, user) if user else None
 
-    def place(provider: str, kind: str, model: str) -> Place:
+    def judge(provider: str, kind: str, model: str) -> Place:
         facts = CallFacts(provider, app or configuration.app, configuration.id, user_id, api_key_id)
-        base_url = known[provider].base_url if provider in known else ""
+        base_url = visible[provider].base_url if provider in visible else ""
         amount = _most_nano(prices, kind, model, base_url, parameters, prompt_most, moment)
         return Place(provider, model, amount, budgets.check(actor, facts, amount, moment))
 
     own_kind = configuration.provider_kind
-    own = place(configuration.provider_name, own_kind, configuration.model)
-    usable = {one.id: one for one in known.values() if one.is_active}
-    others = [
-        place(provider.name, provider.kind, target.model)
+    own = judge(configuration.provider_name, own_kind, configuration.model)
+    usable = {provider.id: provider for provider in visible.values() if provider.is_active}
+    alternatives = [
+        judge(provider.name, provider.kind, target.model)
         for target in (*routing.deployments, *routing.fallbacks)
         if (provider := usable.get(target.provider_id)) is not None
     ]
-    return DryRun(_ceiling(examine(own_kind, None, configuration.model, parameters), parameters), own, others)
+    return DryRun(_ceiling(examine(own_kind, None, configuration.model, parameters), parameters), own, alternatives)
 
 
 def _ceiling(choices: Choices, parameters: Mapping[str, Any]) -> int:

@@ -19,12 +19,12 @@ CEILINGS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 def completion_ceiling(parameters: Mapping[str, Any], longest_answer: int | None = None, answers: Any = None) -> int:
     """The most tokens all answers of a call may have together: as many as `answers` or the parameter `n` says."""
-    said = 0  # of several ceilings the highest: who knows which the server obeys
+    ceiling = 0  # of several ceilings the highest: who knows which the server obeys
     for name in CEILINGS:
         if (value := parameters.get(name)) is not None:
-            said = max(said, _whole(value))
+            ceiling = max(ceiling, _whole(value))
     many = parameters.get("n") if answers is None else answers
-    each = said or longest_answer or DEFAULT_CEILING
+    each = ceiling or longest_answer or DEFAULT_CEILING
     return each if many is None else each * max(_whole(many), 1)
 
 

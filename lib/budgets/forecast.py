@@ -37,12 +37,12 @@ def forecast(window: Window, spent: int, pace: Pace | None, now: datetime) -> Fo
     """The range; None where neither view has anything to go by."""
     whole = window.end - window.start
     passed = now - window.start
-    left = window.end - now
+    remaining = window.end - now
     views = []
     if passed * _EARLY >= whole:
         views.append(spent * _microseconds(whole) // _microseconds(passed))
     if pace is not None and pace.stretch > timedelta():
-        views.append(spent + pace.cost_nano * _microseconds(left) // _microseconds(pace.stretch))
+        views.append(spent + pace.cost_nano * _microseconds(remaining) // _microseconds(pace.stretch))
     return Forecast(min(views), max(views)) if views else None
 
 

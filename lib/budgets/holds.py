@@ -83,7 +83,7 @@ def reserve(
 def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -> list[Refusal | Held]:
     """`reserve` for calls that open together; answers in the same order."""
     windows_of = applying(connection, {want.facts for want in wants if want.amount_nano != 0}, now)
-    windows = {window.charge: window for found in windows_of.values() for window in found}
+    windows = {window.charge: window for applicable in windows_of.values() for window in applicable}
     if not windows:
         return [() for _ in wants]
     for window in windows.values():
@@ -102,7 +102,7 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
             window.taken += amount
             rows.append(_hold(want.log_id, window, amount, now))
         answers.append(tuple(window.budget.id for window in meets if window.budget.is_hard))
-    taken = [
+    additions = [
         {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.taken}
         for _, window in sorted(windows.items())
         if window.taken
@@ -110,8 +110,8 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
     if rows:
         with pipeline_statements(connection):
             insert_rows(connection, budget_holds, rows)
-            if taken:
-                _HOLD.run(connection, taken)
+            if additions:
+                _HOLD.run(connection, additions)
     return answers
 
 
@@ -159,10 +159,10 @@ def settle_many(
                 held_for.setdefault(hold.log_id, set()).add(hold.budget_id)
     if charged:
         _charge(connection, costs, charged, held_for, sums, now, partly_priced)
-    known = kept(connection) if sums else None
+    cache = kept(connection) if sums else None
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
-        if known is not None:
-            known.settled(budget_id, starts_at, amount, cost)
+        if cache is not None:
+            cache.settled(budget_id, starts_at, amount, cost)
         values = {"of_budget": budget_id, "of_start": starts_at, "amount": amount, "cost": cost, "unpriced": unpriced}
         for window in _SETTLE.all(connection, values):
             if not cost:
@@ -183,11 +183,11 @@ def _charge(
     partly_priced: Collection[str] = (),
 ) -> None:
     """Add what calls cost that hold nothing by themselves to the windows it belongs to."""
-    windows_of = applying(connection, {one.facts for one in charged.values()}, now)
-    for log_id, one in charged.items():
+    windows_of = applying(connection, {call.facts for call in charged.values()}, now)
+    for log_id, call in charged.items():
         cost = costs[log_id]
         has = held_for.get(log_id, ())
-        for charge in with_new(one.charges, windows_of[one.facts]):
+        for charge in with_new(call.charges, windows_of[call.facts]):
             if charge[0] not in has:
                 total = sums.setdefault(charge, [0, 0, 0])
                 total[1] += amount_charged(cost)
@@ -196,8 +196,8 @@ def _charge(
 
 def with_new(charges: Sequence[Charge], windows: Iterable[OpenWindow]) -> list[Charge]:
     """What a call falls under by now: a budget may have begun after it was let through."""
-    known = {budget_id for budget_id, _ in charges}
-    return [*charges, *(window.charge for window in windows if window.budget.id not in known)]
+    charged_ids = {budget_id for budget_id, _ in charges}
+    return [*charges, *(window.charge for window in windows if window.budget.id not in charged_ids)]
 
 
 def add_held(connection: Connection, sums: Mapping[Charge, int]) -> None:
@@ -206,9 +206,9 @@ def add_held(connection: Connection, sums: Mapping[Charge, int]) -> None:
     if not changes:
         return
     _HOLD.run(connection, [{"of_budget": b, "of_start": start, "amount": n} for (b, start), n in changes.items()])
-    if (known := kept(connection)) is not None:
+    if (cache := kept(connection)) is not None:
         for (budget_id, starts_at), amount in changes.items():
-            known.settled(budget_id, starts_at, -amount, 0)
+            cache.settled(budget_id, starts_at, -amount, 0)
 
 
 def sweep(connection: Connection, now: datetime) -> int:
@@ -223,9 +223,9 @@ def sweep(connection: Connection, now: datetime) -> int:
     ended = select(usage_logs.c.id, usage_logs.c.cost_nano_usd).where(usage_logs.c.id.in_(expired))
     costs: dict[str, int | None] = {row.id: row.cost_nano_usd for row in connection.execute(ended)}
     running = {
-        found
+        running_id
         for table in (open_calls, processes)
-        for found in connection.scalars(select(table.c.id).where(table.c.id.in_(expired)))
+        for running_id in connection.scalars(select(table.c.id).where(table.c.id.in_(expired)))
     }
     for log_id in connection.scalars(expired):
         if log_id not in running:

@@ -152,11 +152,11 @@ class Leases:
             lease.taken += needed
         return Taken(facts, needed, grant.leases, grant.charges)
 
-    def undo(self, taken: Taken) -> None:
+    def undo(self, draw: Taken) -> None:
         """The call was not opened with it."""
-        for lease in taken.leases:
-            lease.free += taken.amount
-            lease.taken -= taken.amount
+        for lease in draw.leases:
+            lease.free += draw.amount
+            lease.taken -= draw.amount
 
     def kinds(self) -> dict[CallFacts, int]:
         """The kinds of call of which there are many now, with the most that one has asked for."""
@@ -190,83 +190,83 @@ class Leases:
             lease.free = 0
         return bool(gone)
 
-    def wanted(self, kinds: dict[CallFacts, int], written: Iterable[Taken]) -> Wanted | None:
-        """For `renew`; `written` is what calls had taken whose rows the same transaction writes."""
+    def wanted(self, kinds: dict[CallFacts, int], recorded: Iterable[Taken]) -> Wanted | None:
+        """For `renew`; `recorded` is what calls had taken whose rows the same transaction writes."""
         if not kinds and not self.is_there:
             return None
         leases = {charge: [lease.free + lease.taken, lease.free] for charge, lease in self._leases.items()}
-        for taken in written:
-            for lease in taken.leases if taken.amount else ():
-                leases[lease.charge][0] -= taken.amount
+        for draw in recorded:
+            for lease in draw.leases if draw.amount else ():
+                leases[lease.charge][0] -= draw.amount
         self._may_be_held = True
         return Wanted(
             self._owner, kinds, {charge: (all_, free) for charge, (all_, free) in leases.items()}, time.monotonic()
         )
 
-    def written(self, taken: Taken) -> None:
+    def written(self, draw: Taken) -> None:
         """The call's row is in the database, with its holds or its cost."""
-        for lease in taken.leases:
-            lease.taken -= taken.amount
+        for lease in draw.leases:
+            lease.taken -= draw.amount
 
-    def renewed(self, wanted: Wanted, found: Renewed) -> None:
+    def renewed(self, request: Wanted, renewal: Renewed) -> None:
         """The transaction is committed: use what it held."""
         now = utc_now()
-        for charge, ends_at in found.ends.items():
+        for charge, ends_at in renewal.ends.items():
             lease = self._leases.setdefault(charge, Lease(charge, ends_at))
-            lease.free += found.gained.get(charge, 0)
+            lease.free += renewal.gained.get(charge, 0)
         for charge, lease in list(self._leases.items()):
-            if charge not in found.ends and not lease.free and not lease.taken:
+            if charge not in renewal.ends and not lease.free and not lease.taken:
                 del self._leases[charge]
         self._grants = {
             facts: _Grant(
-                tuple(self._leases[charge] for charge in one.hard),
-                one.charges,
-                one.blocks_unpriced,
-                wanted.asked_at + min(LASTS_S, (one.ends_at - now).total_seconds()),
+                tuple(self._leases[charge] for charge in grant.hard),
+                grant.charges,
+                grant.blocks_unpriced,
+                request.asked_at + min(LASTS_S, (grant.ends_at - now).total_seconds()),
             )
-            for facts, one in found.granted.items()
+            for facts, grant in renewal.granted.items()
         }
         self._may_be_held = bool(self._leases)
 
 
-def renew(connection: Connection, wanted: Wanted, now: datetime) -> Renewed:
+def renew(connection: Connection, request: Wanted, now: datetime) -> Renewed:
     """Hold what is wanted, as far as there is room, instead of what was held ahead until now."""
     lock(connection)
-    windows_of = applying(connection, wanted.kinds, now)
-    here = {w.charge: w for windows in windows_of.values() for w in windows if w.budget.is_hard}
-    before = {row.budget_id: row for row in _LEASED.all(connection, {"of": wanted.owner})}
-    needs = dict.fromkeys(here, 0)
+    windows_of = applying(connection, request.kinds, now)
+    hard_windows = {w.charge: w for windows in windows_of.values() for w in windows if w.budget.is_hard}
+    leased = {row.budget_id: row for row in _LEASED.all(connection, {"of": request.owner})}
+    needs = dict.fromkeys(hard_windows, 0)
     for facts, windows in windows_of.items():
         for window in windows:
             if window.budget.is_hard:
-                needs[window.charge] += wanted.kinds[facts] * _CALLS_AHEAD
-    elsewhere = {charge[0] for charge, (all_, _) in wanted.leases.items() if all_ and charge not in here}
+                needs[window.charge] += request.kinds[facts] * _CALLS_AHEAD
+    elsewhere = {charge[0] for charge, (all_, _) in request.leases.items() if all_ and charge not in hard_windows}
     rooms = dict[Charge, int]()
     free = dict[Charge, int]()
     gains = dict[Charge, int]()
-    for charge, window in here.items():
-        all_, left = wanted.leases.get(charge, (0, 0))
-        row = before.get(charge[0])
+    for charge, window in hard_windows.items():
+        all_, free_amount = request.leases.get(charge, (0, 0))
+        row = leased.get(charge[0])
         ours = row.amount_nano_usd if row is not None and row.starts_at == charge[1] else 0
         rooms[charge] = room = window.limit - window.spent - (window.held - ours) - all_
-        wished = min(needs[charge], (room + left) // _SHARE)
-        gains[charge] = 0 if charge[0] in elsewhere else max(0, wished - left)
-        free[charge] = left + gains[charge]
+        wished = min(needs[charge], (room + free_amount) // _SHARE)
+        gains[charge] = 0 if charge[0] in elsewhere else max(0, wished - free_amount)
+        free[charge] = free_amount + gains[charge]
     granted = {}
     for facts, windows in windows_of.items():
         hard = tuple(window.charge for window in windows if window.budget.is_hard)
-        least = wanted.kinds[facts] * _LEAST_CALLS
+        least = request.kinds[facts] * _LEAST_CALLS
         if all(free[charge] >= least and rooms[charge] >= 0 and charge[0] not in elsewhere for charge in hard):
             blocks = any(window.budget.block_unpriced for window in windows)
             ends_at = min((window.budget.ends_at for window in windows), default=_NEVER)
             granted[facts] = Granted(hard, tuple(window.charge for window in windows), blocks, ends_at)
-    used = {charge for one in granted.values() for charge in one.hard}
+    used = {charge for grant in granted.values() for charge in grant.hard}
     gained = {charge: gain for charge, gain in gains.items() if gain and charge in used}
-    held = {charge: all_ for charge, (all_, _) in wanted.leases.items()}
+    held = {charge: all_ for charge, (all_, _) in request.leases.items()}
     for charge, gain in gained.items():
         held[charge] = held.get(charge, 0) + gain
-    _write(connection, wanted.owner, before, held, now)
-    return Renewed(granted, gained, {charge: here[charge].budget.ends_at for charge in used})
+    _write(connection, request.owner, leased, held, now)
+    return Renewed(granted, gained, {charge: hard_windows[charge].budget.ends_at for charge in used})
 
 
 def give_back(connection: Connection, owner: str, now: datetime) -> None:
@@ -275,16 +275,16 @@ def give_back(connection: Connection, owner: str, now: datetime) -> None:
     _write(connection, owner, {row.budget_id: row for row in _LEASED.all(connection, {"of": owner})}, {}, now)
 
 
-def hold_apart(connection: Connection, taken: Mapping[str, Taken], now: datetime) -> None:
+def hold_apart(connection: Connection, draws: Mapping[str, Taken], now: datetime) -> None:
     """Give calls that go on (log id → what they took) holds of their own; what is leased shrinks by `renew`."""
-    windows_of = applying(connection, {one.facts for one in taken.values() if one.charges is not None}, now)
+    windows_of = applying(connection, {draw.facts for draw in draws.values() if draw.charges is not None}, now)
     rows = list[dict[str, object]]()
     sums = dict[Charge, int]()
-    for log_id, one in taken.items():
-        if one.charges is None:
+    for log_id, draw in draws.items():
+        if draw.charges is None:
             continue
-        for charge in with_new(one.charges, windows_of[one.facts]):
-            amount = one.amount if charge in one.charges else 0
+        for charge in with_new(draw.charges, windows_of[draw.facts]):
+            amount = draw.amount if charge in draw.charges else 0
             sums[charge] = sums.get(charge, 0) + amount
             row = {"log_id": log_id, "budget_id": charge[0], "starts_at": charge[1], "amount_nano_usd": amount}
             rows.append(row | {"expires_at": now + HOLD_LASTS})
@@ -293,17 +293,17 @@ def hold_apart(connection: Connection, taken: Mapping[str, Taken], now: datetime
 
 
 def _write(
-    connection: Connection, owner: str, before: Mapping[str, Any], held: Mapping[Charge, int], now: datetime
+    connection: Connection, owner: str, leased: Mapping[str, Any], held: Mapping[Charge, int], now: datetime
 ) -> None:
     sums = dict[Charge, int]()
     after = {charge[0]: (charge[1], amount) for charge, amount in held.items() if amount}
-    for budget_id, row in before.items():
+    for budget_id, row in leased.items():
         sums[budget_id, row.starts_at] = -row.amount_nano_usd
         if budget_id not in after:
             _END.run(connection, [{"of": owner, "of_budget": budget_id}])
     for budget_id, (starts_at, amount) in after.items():
         sums[budget_id, starts_at] = sums.get((budget_id, starts_at), 0) + amount
-        row = before.get(budget_id)
+        row = leased.get(budget_id)
         values = {"start": starts_at, "amount": amount, "until": now + HOLD_LASTS}
         if row is None:
             hold = {"log_id": owner, "budget_id": budget_id, "starts_at": starts_at, "amount_nano_usd": amount}

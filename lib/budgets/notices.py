@@ -37,17 +37,23 @@ class Notice:
 
 
 def crossed(
-    connection: Connection, budget_id: str, starts_at: datetime, before: int, after: int, limit: int, now: datetime
+    connection: Connection,
+    budget_id: str,
+    starts_at: datetime,
+    spent_before: int,
+    spent_after: int,
+    limit: int,
+    now: datetime,
 ) -> None:
     """Note every threshold between what was spent before (exclusive; -1: nothing was counted yet) and after."""
-    if before >= 0 and before * 100 // limit == after * 100 // limit:
+    if spent_before >= 0 and spent_before * 100 // limit == spent_after * 100 // limit:
         return
     budget = connection.execute(select(budgets).where(budgets.c.id == budget_id)).one_or_none()
     if budget is None:
         return
     for threshold in budget.thresholds:
-        if before * 100 < threshold * limit <= after * 100:
-            _note(connection, budget, starts_at, threshold, after, limit, now)
+        if spent_before * 100 < threshold * limit <= spent_after * 100:
+            _note(connection, budget, starts_at, threshold, spent_after, limit, now)
 
 
 def refused(connection: Connection, budget: Row[Any], spent: int, limit: int, now: datetime) -> None:

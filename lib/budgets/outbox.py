@@ -42,8 +42,8 @@ def claim(connection: Connection, now: datetime, most: int, message_id: str | No
         due = due.where(_O.id == message_id)
     rows = connection.execute(due.with_for_update(skip_locked=True)).all()
     if rows:
-        taken = update(webhook_outbox).where(_O.id.in_([row.id for row in rows]))
-        connection.execute(taken.values(due_at=now + _LEASE))
+        postpone = update(webhook_outbox).where(_O.id.in_([row.id for row in rows]))
+        connection.execute(postpone.values(due_at=now + _LEASE))
     return list(rows)
 
 

@@ -71,11 +71,11 @@ class Verdict:
 
 def read_states(connection: Connection, query: Select[Any], now: datetime) -> list[BudgetState]:
     """The budgets that a query of whole rows finds, as they stand now."""
-    found = connection.execute(query).all()
-    if not found:
+    rows = connection.execute(query).all()
+    if not rows:
         return []
-    names = labels(connection, [(row.scope, row.subject) for row in found])
-    ids = [row.id for row in found]
+    names = labels(connection, [(row.scope, row.subject) for row in rows])
+    ids = [row.id for row in rows]
     windows = {
         (row.budget_id, row.starts_at): row
         for row in connection.execute(
@@ -90,10 +90,10 @@ def read_states(connection: Connection, query: Select[Any], now: datetime) -> li
     refused_at = {(row.budget_id, row.starts_at): row.limit_nano_usd for row in connection.execute(refused)}
     paces = _Paces(connection, now)
     states = []
-    for row in found:
+    for row in rows:
         window = window_at(row.period, max(now, row.window_starts_at))
-        kept = windows.get((row.id, window.start))
-        spending = spending_of(kept) if kept is not None else Spending(window, row.limit_nano_usd, 0, 0, 0)
+        window_row = windows.get((row.id, window.start))
+        spending = spending_of(window_row) if window_row is not None else Spending(window, row.limit_nano_usd, 0, 0, 0)
         budget = Budget(
             row.id,
             Scope(row.scope),

@@ -30,11 +30,11 @@ def resolve(connection: Connection, scope: str, name: str) -> str:
     if kind is Scope.GLOBAL:
         return ""
     if kind in _NAMED:
-        _, held, known = _NAMED[kind]
-        found = connection.scalar(select(held).where((known == name) | (held == name)))
-        if found is None:
+        _, subject_column, label_column = _NAMED[kind]
+        subject = connection.scalar(select(subject_column).where((label_column == name) | (subject_column == name)))
+        if subject is None:
             raise NotFound(f"There is no {kind} {name[:_LONGEST]}.", "", "Look at its page for the names.")
-        return str(found)
+        return str(subject)
     if kind is Scope.APP:
         return check_slug(name, "app")
     return _key(connection, name)
@@ -48,44 +48,44 @@ def choices(connection: Connection, scope: str) -> dict[str, str]:
         return {row.id: _key_label(row.name, row.prefix) for row in connection.execute(working)}
     if kind not in _NAMED:
         return {}
-    _, held, known = _NAMED[kind]
-    return {row[0]: row[1] for row in connection.execute(select(held, known).order_by(known))}
+    _, subject_column, label_column = _NAMED[kind]
+    return {row[0]: row[1] for row in connection.execute(select(subject_column, label_column).order_by(label_column))}
 
 
 def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, bool]]:
     """(scope, subject) → the name people know, and whether the thing is still there."""
-    asked: dict[Scope, set[str]] = {}
+    by_scope: dict[Scope, set[str]] = {}
     for scope, subject in pairs:
-        asked.setdefault(Scope(scope), set()).add(subject)
-    found: dict[tuple[str, str], tuple[str, bool]] = {}
-    for kind, subjects in asked.items():
+        by_scope.setdefault(Scope(scope), set()).add(subject)
+    label_of: dict[tuple[str, str], tuple[str, bool]] = {}
+    for kind, subjects in by_scope.items():
         names = {}
         if kind in _NAMED:
-            _, held, known = _NAMED[kind]
-            query = select(held, known).where(held.in_(subjects))
+            _, subject_column, label_column = _NAMED[kind]
+            query = select(subject_column, label_column).where(subject_column.in_(subjects))
             names = {row[0]: row[1] for row in connection.execute(query)}
         elif kind is Scope.KEY:
             keys = select(_K.id, _K.name, _K.prefix).where(_K.id.in_(subjects))
             names = {row.id: _key_label(row.name, row.prefix) for row in connection.execute(keys)}
         for subject in subjects:
             label = "everything" if kind is Scope.GLOBAL else names.get(subject, subject)
-            found[kind.value, subject] = (label, kind in (Scope.GLOBAL, Scope.APP) or subject in names)
-    return found
+            label_of[kind.value, subject] = (label, kind in (Scope.GLOBAL, Scope.APP) or subject in names)
+    return label_of
 
 
 def _key(connection: Connection, name: str) -> str:
     begins = name.rstrip("….")
     called = select(_K.id, _K.revoked_at).where((_K.id == name) | (_K.name == name) | (_K.prefix == begins))
     rows = connection.execute(called).all()
-    found = [row.id for row in rows if row.revoked_at is None] or [row.id for row in rows]
-    if not found:
+    key_ids = [row.id for row in rows if row.revoked_at is None] or [row.id for row in rows]
+    if not key_ids:
         how = "Give its name, how it begins (as it is listed) or its id."
         raise NotFound(f"There is no API key {name[:_LONGEST]}.", "", how)
-    if len(found) > 1:
+    if len(key_ids) > 1:
         raise Conflict(
             f"Several API keys are called {name[:_LONGEST]}.", "", "Say how the one begins, as it is listed."
         )
-    return str(found[0])
+    return str(key_ids[0])
 
 
 def _key_label(name: str, prefix: str) -> str:

@@ -63,8 +63,10 @@ class Webhook:
             if value is None:
                 return None
             delivered_at = connection.scalar(select(func.max(_O.delivered_at)))
-            left = connection.execute(select(_O.due_at, _O.error).where(_O.delivered_at.is_(None)).order_by(_O.id))
-            rows = left.all()
+            undelivered = connection.execute(
+                select(_O.due_at, _O.error).where(_O.delivered_at.is_(None)).order_by(_O.id)
+            )
+            rows = undelivered.all()
         errors = [row.error for row in rows if row.error]
         waiting = sum(row.due_at is not None for row in rows)
         return WebhookState(
@@ -136,16 +138,16 @@ class Webhook:
         return self._deliver(messages, moment)
 
     def _deliver(self, messages: list[Any], moment: datetime) -> int:
-        taken = 0
+        delivered = 0
         for message in messages:
             error = self._send(message, moment)
             with self._store.write() as connection:
                 if error is None:
                     outbox.delivered(connection, message.id, moment)
-                    taken += 1
+                    delivered += 1
                 else:
                     outbox.failed(connection, message.id, message.attempts + 1, error, moment)
-        return taken
+        return delivered
 
     def _send(self, message: Any, now: datetime) -> str | None:
         """POST one message; what went wrong in a sentence without secrets, or None."""

@@ -74,8 +74,8 @@ class OpenWindow:
     def has_room(self, amount: int | None) -> bool:
         """Whether a call that may cost `amount` (None: nobody knows) fits."""
         if amount is None:
-            left = self.limit - self.spent - self.held
-            return not self.budget.block_unpriced and (not self.budget.is_hard or left > 0)
+            remaining = self.limit - self.spent - self.held
+            return not self.budget.block_unpriced and (not self.budget.is_hard or remaining > 0)
         return not self.budget.is_hard or self.spent + self.held + amount <= self.limit
 
     def amount_to_hold(self, amount: int | None, wished: int) -> int:
@@ -99,20 +99,20 @@ class Kept:
 
     def get(self, subjects: tuple[tuple[str, str], ...], now: datetime) -> list[OpenWindow] | None:
         """Those about the subjects, if they are known and none has ended."""
-        found = self._of.get(subjects)
-        if found is None or any(window.budget.ends_at <= now for window in found):
+        windows = self._of.get(subjects)
+        if windows is None or any(window.budget.ends_at <= now for window in windows):
             return None
-        return found
+        return windows
 
-    def put(self, subjects: tuple[tuple[str, str], ...], found: list[OpenWindow]) -> list[OpenWindow]:
+    def put(self, subjects: tuple[tuple[str, str], ...], windows: list[OpenWindow]) -> list[OpenWindow]:
         """Keep what was read; a window is one object, whoever asks for it."""
         if len(self._of) >= _MOST_KEPT:
             self._of.clear()
-        for window in found:
-            known = self._windows.get(window.budget.id)
-            if known is None or known.starts_at != window.starts_at:
+        for window in windows:
+            cached = self._windows.get(window.budget.id)
+            if cached is None or cached.starts_at != window.starts_at:
                 self._windows[window.budget.id] = window
-        self._of[subjects] = [self._windows[window.budget.id] for window in found]
+        self._of[subjects] = [self._windows[window.budget.id] for window in windows]
         return self._of[subjects]
 
     def settled(self, budget_id: str, starts_at: datetime, amount: int, cost: int) -> None:
@@ -125,24 +125,24 @@ class Kept:
 
 def kept(connection: Connection) -> Kept | None:
     """What the connection knows, empty if another one has committed since; None for one that may keep nothing."""
-    place = connection.info.get("kept")
-    if place is None:
+    storage = connection.info.get("kept")
+    if storage is None:
         return None
     version = execute(connection, "PRAGMA data_version", ()).fetchone()[0]
-    known: Kept | None = place.get("windows")
-    if known is None or known.version != version:
-        known = place["windows"] = Kept(version)
-    return known
+    cache: Kept | None = storage.get("windows")
+    if cache is None or cache.version != version:
+        cache = storage["windows"] = Kept(version)
+    return cache
 
 
 def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
     """The current windows of every budget about one of the (scope, subject) pairs, locked, by budget id."""
-    known = kept(connection)
-    asked = tuple(sorted(subjects))
-    if known is None:
-        return _read(connection, asked, now)
-    found = known.get(asked, now)
-    return known.put(asked, _read(connection, asked, now)) if found is None else found
+    cache = kept(connection)
+    pairs = tuple(sorted(subjects))
+    if cache is None:
+        return _read(connection, pairs, now)
+    windows = cache.get(pairs, now)
+    return cache.put(pairs, _read(connection, pairs, now)) if windows is None else windows
 
 
 def applying(connection: Connection, kinds: Collection[CallFacts], now: datetime) -> dict[CallFacts, list[OpenWindow]]:
@@ -151,37 +151,37 @@ def applying(connection: Connection, kinds: Collection[CallFacts], now: datetime
     by_subject: dict[tuple[str, str], list[OpenWindow]] = {}
     for window in locked(connection, {pair for pairs in pairs_of.values() for pair in pairs}, now) if kinds else ():
         by_subject.setdefault((window.budget.scope, window.budget.subject), []).append(window)
-    return {facts: [one for pair in pairs for one in by_subject.get(pair, ())] for facts, pairs in pairs_of.items()}
+    return {facts: [match for pair in pairs for match in by_subject.get(pair, ())] for facts, pairs in pairs_of.items()}
 
 
 def _read(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
-    asked = {"subjects": subjects}
+    parameters = {"subjects": subjects}
     if connection.dialect.name == "sqlite":
-        found = _OF_SUBJECTS.all(connection, asked)
+        rows = _OF_SUBJECTS.all(connection, parameters)
     else:
-        found = _read_locked(connection, asked)
-    if stale := [row for row in found if window_at(row.period, now).start > row.window_starts_at]:
+        rows = _read_locked(connection, parameters)
+    if stale := [row for row in rows if window_at(row.period, now).start > row.window_starts_at]:
         for row in stale:
             begin(connection, row.id, row.period, now)
-        found = _OF_SUBJECTS.all(connection, asked)
-    return [OpenWindow(row, row.window_limit, row.spent_nano_usd, row.held_nano_usd) for row in found]
+        rows = _OF_SUBJECTS.all(connection, parameters)
+    return [OpenWindow(row, row.window_limit, row.spent_nano_usd, row.held_nano_usd) for row in rows]
 
 
-def _read_locked(connection: Connection, asked: dict[str, Any]) -> list[Any]:
+def _read_locked(connection: Connection, parameters: dict[str, Any]) -> list[Any]:
     """On PostgreSQL: look whether there are budgets at all, then lock, then read. Where there were some the last time
     the connection looked, the lock comes first."""
     expected: set[Any] = connection.info.setdefault("budgets_of", set())
-    subjects = tuple(asked["subjects"])
-    if subjects not in expected and not _OF_SUBJECTS.all(connection, asked):
+    subjects = tuple(parameters["subjects"])
+    if subjects not in expected and not _OF_SUBJECTS.all(connection, parameters):
         return []
     with pipeline_statements(connection):
         lock(connection)
-        found = _OF_SUBJECTS.all(connection, asked)
-    if len(expected) >= _MOST_KEPT or not found:
+        rows = _OF_SUBJECTS.all(connection, parameters)
+    if len(expected) >= _MOST_KEPT or not rows:
         expected.clear()
-    if found:
+    if rows:
         expected.add(subjects)
-    return found
+    return rows
 
 
 def begin(connection: Connection, budget_id: str, period: str, now: datetime) -> datetime:
@@ -220,7 +220,7 @@ def recount(connection: Connection, budget_id: str, now: datetime) -> Row[Any]:
     budget = connection.execute(select(budgets).where(_B.id == budget_id)).one()
     window = window_at(budget.period, max(now, budget.window_starts_at))
     begin(connection, budget_id, budget.period, window.start)
-    here = (_W.budget_id == budget_id, _W.starts_at == window.start)
+    this_window = (_W.budget_id == budget_id, _W.starts_at == window.start)
     hold = budget_holds.c
     of_window = select(func.coalesce(func.sum(hold.amount_nano_usd), 0))
     held = connection.scalar(of_window.where(hold.budget_id == budget_id, hold.starts_at == window.start))
@@ -234,7 +234,9 @@ def recount(connection: Connection, budget_id: str, now: datetime) -> Row[Any]:
         ).where(*of_subject(budget.scope, budget.subject), live(window.start, window.end))
     ).one()
     counted = {"spent_nano_usd": int(spent[0]), "unpriced_calls": int(spent[1]), "held_nano_usd": int(held or 0)}
-    return connection.execute(update(budget_windows).where(*here).values(**counted).returning(budget_windows)).one()
+    return connection.execute(
+        update(budget_windows).where(*this_window).values(**counted).returning(budget_windows)
+    ).one()
 
 
 def adopt(connection: Connection, budget_id: str, scope: str, subject: str, expires_at: datetime) -> None:

@@ -161,18 +161,18 @@ class Circuits:
         self._read_at = time.monotonic()
         try:
             with self._store.read() as connection:
-                found = _read(connection)
+                open_circuits = _read(connection)
         except (SQLAlchemyError, LLMManagerError) as error:
             log.warning("The circuits could not be read: %s", error)
             return
-        self._open = {(circuit.provider_id, circuit.model): circuit for circuit in found}
+        self._open = {(circuit.provider_id, circuit.model): circuit for circuit in open_circuits}
 
     def _take_probe(self, circuit: Circuit, now: datetime) -> bool:
         """Whether this call is the one probe: the first to move the moment on; the others wait for its pause."""
         moved = replace(circuit, open_until=now + circuit.pause)
-        taken = update(circuits).where(*_is(circuit.provider_id, circuit.model), _C.open_until == circuit.open_until)
+        claim = update(circuits).where(*_is(circuit.provider_id, circuit.model), _C.open_until == circuit.open_until)
         with self._store.write() as connection:
-            won = connection.execute(taken.values(open_until=moved.open_until, updated_at=now)).rowcount == 1
+            won = connection.execute(claim.values(open_until=moved.open_until, updated_at=now)).rowcount == 1
         if won:
             self._open[(circuit.provider_id, circuit.model)] = moved
         else:

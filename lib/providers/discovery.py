@@ -77,8 +77,8 @@ class Models:
         now = utc_now()
         values: dict[str, Any] = {"tried_at": now, "error": None}
         try:
-            found = listings.fetch(self._providers.endpoint(provider.id), self._catalogue)
-            values |= {"models": [facts.as_record() for facts in found], "fetched_at": now}
+            listed_models = listings.fetch(self._providers.endpoint(provider.id), self._catalogue)
+            values |= {"models": [facts.as_record() for facts in listed_models], "fetched_at": now}
         except LLMManagerError as error:
             values["error"] = str(error)
         self._keep(provider.id, values)
@@ -92,10 +92,12 @@ class Models:
         None when nobody lists it. (Internal: facts, nothing of the team's.)
         """
         listed = self._lists()
-        of_kind = [provider_id] if provider_id else [one for one, of in self._kinds.items() if of == kind]
-        own = next((found for one in of_kind if (found := listed.get(one, {}).get(model)) is not None), None)
+        provider_ids = (
+            [provider_id] if provider_id else [key for key, its_kind in self._kinds.items() if its_kind == kind]
+        )
+        own = next((facts for key in provider_ids if (facts := listed.get(key, {}).get(model)) is not None), None)
         if own is None and kind == ProviderKind.LOCAL:
-            own = next((facts for facts in listings.local_models() if facts.model == model), None)
+            own = next((local for local in listings.local_models() if local.model == model), None)
         shipped = self._catalogue.find(kind, model)
         if own is None and shipped is None:
             return None
@@ -103,8 +105,8 @@ class Models:
 
     def limits(self, kind: str, model: str, provider_id: str | None = None) -> ModelFacts:
         """As `find`; where the shipped list has no such model, with what holds for every one of its kind."""
-        found = self.find(kind, model, provider_id) or ModelFacts(model)
-        return found if self._catalogue.find(kind, model) else found.filled_from(self._catalogue.any_of(kind))
+        facts = self.find(kind, model, provider_id) or ModelFacts(model)
+        return facts if self._catalogue.find(kind, model) else facts.filled_from(self._catalogue.any_of(kind))
 
     def _keep(self, provider_id: str, values: dict[str, Any]) -> None:
         """Store what a try brought; where it failed, the list of before stays."""

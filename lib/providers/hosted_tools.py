@@ -55,7 +55,7 @@ def limit_uses(kind: str, protocol: str | None, body: Mapping[str, Any]) -> dict
     if kind == ProviderKind.ANTHROPIC:
         limited["tools"] = [_limited(tool) for tool in tools]
     elif _counts_calls(kind, protocol) and limited.get("max_tool_calls") is None:
-        hosted = [one for tool in tools for one in hosted_tools(kind, tool, limited, protocol)]
+        hosted = [use for tool in tools for use in hosted_tools(kind, tool, limited, protocol)]
         limited |= {"max_tool_calls": USES} if hosted else {}
     return limited
 
@@ -70,7 +70,7 @@ def name_free_reader(body: Mapping[str, Any], messages: Iterable[Mapping[str, An
     plugins = body.get("plugins") or []
     if not has_file or not isinstance(plugins, list):
         return dict(body)
-    if any(isinstance(one, dict) and one.get("id") == _READER["id"] and one.get("pdf") for one in plugins):
+    if any(isinstance(plugin, dict) and plugin.get("id") == _READER["id"] and plugin.get("pdf") for plugin in plugins):
         return dict(body)
     return {**body, "plugins": [*plugins, _READER]}
 
@@ -134,24 +134,24 @@ def hosted_tools(kind: str, tool: Any, body: Mapping[str, Any], protocol: str | 
     """What a tool lets the provider run; nothing for one that the program runs itself."""
     if not isinstance(tool, dict):
         return [Hosted("tools", "tool")]
-    named = str(tool.get("type") or "function")
-    if _is_run_by_program(named, tool):
+    tool_type = str(tool.get("type") or "function")
+    if _is_run_by_program(tool_type, tool):
         inner = tool.get("tools")
         inside = inner if isinstance(inner, list) else [] if inner is None else [inner]
-        return [one for each in inside for one in hosted_tools(kind, each, body, protocol)]
-    use = _use_of(named, tool)
-    if kind == ProviderKind.ANTHROPIC and _DATED.search(named) and use in ("web_search", "web_fetch"):
+        return [nested for each in inside for nested in hosted_tools(kind, each, body, protocol)]
+    use = _use_of(tool_type, tool)
+    if kind == ProviderKind.ANTHROPIC and _DATED.search(tool_type) and use in ("web_search", "web_fetch"):
         return [Hosted("tools", use, whole_number(tool.get("max_uses")), _tokens_of(use, tool))]
     if _counts_calls(kind, protocol) and _has_one_fee(tool):
         return [Hosted("max_tool_calls", use, whole_number(body.get("max_tool_calls")), _tokens_of(use, tool))]
     return [Hosted("tools", use)]
 
 
-def _is_run_by_program(named: str, tool: Mapping[str, Any]) -> bool:
+def _is_run_by_program(tool_type: str, tool: Mapping[str, Any]) -> bool:
     """Whether it is a tool whose calls come back to the program, and nothing else stands beside."""
     if "function" in tool and not _is_named_by_program(tool["function"]):
         return False
-    return _RUN_BY_PROGRAMS.match(named) is not None and _OF_FUNCTIONS.issuperset(tool)
+    return _RUN_BY_PROGRAMS.match(tool_type) is not None and _OF_FUNCTIONS.issuperset(tool)
 
 
 def _is_named_by_program(function: Any) -> bool:
@@ -159,18 +159,18 @@ def _is_named_by_program(function: Any) -> bool:
     return isinstance(function, dict) and not str(function.get("name", "")).startswith("$")
 
 
-def _use_of(named: str, tool: Mapping[str, Any]) -> str:
+def _use_of(tool_type: str, tool: Mapping[str, Any]) -> str:
     """The name of a use: the tool's type without its day, or the field that stands for it, in small letters."""
-    if named not in ("function", "builtin_function"):
-        return _DATED.sub("", named)
-    other = next((name for name in tool if name not in _OF_FUNCTIONS), named)
+    if tool_type not in ("function", "builtin_function"):
+        return _DATED.sub("", tool_type)
+    other = next((name for name in tool if name not in _OF_FUNCTIONS), tool_type)
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", other).lower()
 
 
 def _tokens_of(use: str, tool: Mapping[str, Any]) -> int:
     if use == "web_fetch":
-        said = whole_number(tool.get("max_content_tokens"))
-        return _FETCHED_TOKENS if said is None else said
+        limit = whole_number(tool.get("max_content_tokens"))
+        return _FETCHED_TOKENS if limit is None else limit
     return USE_TOKENS.get(use, 0)
 
 

@@ -36,8 +36,8 @@ def read(answer: Any, kind: str) -> list[ModelFacts]:
             "",
             "Check the base URL; a model's name can always be typed.",
         )
-    found = (_model(entry, kind) for entry in entries if isinstance(entry, dict))
-    return [facts for facts in found if facts is not None]
+    models = (_model(entry, kind) for entry in entries if isinstance(entry, dict))
+    return [facts for facts in models if facts is not None]
 
 
 def _model(entry: Mapping[str, Any], kind: str) -> ModelFacts | None:
@@ -66,13 +66,13 @@ def _gemini(name: str, entry: Mapping[str, Any]) -> ModelFacts:
     return ModelFacts(name, *limits, ("embeddings",) if embeds else None)
 
 
-def ollama_details(facts: ModelFacts, shown: Any) -> ModelFacts:
+def ollama_details(facts: ModelFacts, details: Any) -> ModelFacts:
     """The facts with what `/api/show` says: the window stands under the architecture's name."""
-    if not isinstance(shown, dict):
+    if not isinstance(details, dict):
         return facts
-    info = _mapping(shown, "model_info")
+    info = _mapping(details, "model_info")
     context = _number(info, [name for name in info if str(name).endswith(".context_length")])
-    able = _words(shown.get("capabilities"))
+    able = _words(details.get("capabilities"))
     capabilities = in_order(_OLLAMA[word] for word in able if word in _OLLAMA) if able else None
     return ModelFacts(facts.model, context, facts.output_tokens, capabilities)
 

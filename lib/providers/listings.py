@@ -38,8 +38,8 @@ def fetch(endpoint: Endpoint, catalogue: Catalogue) -> list[ModelFacts]:
         case ProviderKind.LITELLM:
             return catalogue.of_kind(endpoint.kind)
     with _Client(endpoint) as client:
-        found = _ask(client, endpoint)
-    return sorted({facts.model: facts for facts in found}.values(), key=lambda facts: facts.model)[:MOST_MODELS]
+        models = _ask(client, endpoint)
+    return sorted({facts.model: facts for facts in models}.values(), key=lambda facts: facts.model)[:MOST_MODELS]
 
 
 def _ask(client: "_Client", endpoint: Endpoint) -> list[ModelFacts]:
@@ -57,14 +57,14 @@ def _ask(client: "_Client", endpoint: Endpoint) -> list[ModelFacts]:
 
 def _pages(client: "_Client", url: str, parameter: str, following: Callable[[Any], str | None]) -> list[ModelFacts]:
     """Every page of a listing; `following` finds in one what to ask the next with."""
-    found: list[ModelFacts] = []
+    models: list[ModelFacts] = []
     page: str | None = ""
     for _ in range(MOST_PAGES):
         answer = client.ask(url + (parameter + quote(page, safe="") if page else ""))
-        found += listing_shapes.read(answer, client.endpoint.kind)
+        models += listing_shapes.read(answer, client.endpoint.kind)
         if not (page := following(answer)):
             break
-    return found
+    return models
 
 
 def _anthropic_next(answer: Any) -> str | None:
@@ -77,14 +77,14 @@ def _gemini_next(answer: Any) -> str | None:
 
 def _ollama(client: "_Client", base: str) -> list[ModelFacts]:
     """The installed models; each one's window and capabilities as far as the time allows."""
-    found = []
+    models = []
     for facts in listing_shapes.read(client.ask(f"{base}/api/tags"), ProviderKind.OLLAMA):
         try:
-            shown = client.ask(f"{base}/api/show", {"model": facts.model})
-            found.append(listing_shapes.ollama_details(facts, shown))
+            details = client.ask(f"{base}/api/show", {"model": facts.model})
+            models.append(listing_shapes.ollama_details(facts, details))
         except ProviderError:  # out of time, or a broken model: it is installed all the same
-            found.append(facts)
-    return found
+            models.append(facts)
+    return models
 
 
 def local_models() -> list[ModelFacts]:

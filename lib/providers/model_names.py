@@ -63,15 +63,15 @@ def strip_date(name: str) -> str:
 
 def bare_name(kind: str, model: str) -> str:
     """A model's name without what only addresses it, its date or `-latest`; for comparing names of two lists."""
-    named = model.removeprefix("responses/").removeprefix(f"{kind}/").removeprefix("models/")
-    return strip_date(_REGION.sub("", named))
+    unprefixed = model.removeprefix("responses/").removeprefix(f"{kind}/").removeprefix("models/")
+    return strip_date(_REGION.sub("", unprefixed))
 
 
 def is_free_variant(kind: str, model: str) -> bool:
     """Whether the name itself says that its tokens cost nothing: OpenRouter's `:free`, and its router of these."""
     if kind == ProviderKind.LITELLM:
-        provider, _, rest = model.partition("/")
-        return provider == ProviderKind.OPENROUTER and is_free_variant(provider, rest)
+        provider, _, routed_model = model.partition("/")
+        return provider == ProviderKind.OPENROUTER and is_free_variant(provider, routed_model)
     return kind == ProviderKind.OPENROUTER and (
         "free" in model.split(":")[1:] or model.removeprefix("openrouter/") in ("openrouter/free", "free")
     )
@@ -79,13 +79,13 @@ def is_free_variant(kind: str, model: str) -> bool:
 
 def _keys(kind: str, model: str) -> Iterator[Key]:
     yield kind, model
-    named = model.removeprefix("responses/")  # which says what protocol to speak, not which model
+    plain_name = model.removeprefix("responses/")  # which says what protocol to speak, not which model
     if kind == ProviderKind.LITELLM:
-        yield from _litellm_keys(named)
+        yield from _litellm_keys(plain_name)
         return
-    bare = named.removeprefix(f"{kind}/").removeprefix("models/")
+    bare = plain_name.removeprefix(f"{kind}/").removeprefix("models/")
     forms = _OF_KIND.get(kind, _plain)
-    yield from ((kind, name) for name in (named, *forms(bare)))
+    yield from ((kind, name) for name in (plain_name, *forms(bare)))
 
 
 def _plain(name: str) -> Iterator[str]:
@@ -104,27 +104,27 @@ def _openrouter(name: str) -> Iterator[str]:
     """A variant that only chooses who serves the model has its price; `:extended` and what is unknown has not."""
     yield name
     base, *variants = name.split(":")
-    others = [variant for variant in variants if variant not in _SAME_PRICE]
-    yield ":".join([base, *others])
+    priced_variants = [variant for variant in variants if variant not in _SAME_PRICE]
+    yield ":".join([base, *priced_variants])
 
 
 _Forms = Callable[[str], Iterator[str]]
 _OF_KIND: dict[str, _Forms] = {"gemini": _gemini, "openrouter": _openrouter}
 
 
-def _litellm_keys(named: str) -> Iterator[Key]:
+def _litellm_keys(qualified_name: str) -> Iterator[Key]:
     """The provider stands first in the name; some are kinds of their own, and a few go without a prefix."""
-    provider, slash, rest = named.partition("/")
+    provider, slash, model = qualified_name.partition("/")
     if not slash:
         for prefix in _UNNAMED:
-            yield from _litellm_keys(prefix + named)
+            yield from _litellm_keys(prefix + qualified_name)
         return
     provider = _SYNONYMS.get(provider, provider)
     if provider in _OWN_KINDS:
-        yield from _keys(provider, rest)
+        yield from _keys(provider, model)
         return
     forms = _OF_LITELLM.get(provider, _plain)
-    yield from ((ProviderKind.LITELLM.value, f"{provider}/{name}") for name in forms(rest))
+    yield from ((ProviderKind.LITELLM.value, f"{provider}/{name}") for name in forms(model))
 
 
 def _bedrock(name: str) -> Iterator[str]:
@@ -138,7 +138,7 @@ def _bedrock(name: str) -> Iterator[str]:
     is_government = (area is not None and "-gov-" in area[0]) or model.startswith("us-gov.")
     bare = _REGION.sub("", model)
     if is_government:  # dearer than elsewhere, the same in both areas
-        yield from (f"{place}{bare}" for place in ("us-gov.", "us-gov-west-1/", "us-gov-east-1/"))
+        yield from (f"{prefix}{bare}" for prefix in ("us-gov.", "us-gov-west-1/", "us-gov-east-1/"))
         return
     yield model
     if model != bare and not model.startswith("global."):

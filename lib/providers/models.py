@@ -45,10 +45,10 @@ class ModelFacts:
 
     def as_record(self) -> dict[str, Any]:
         """What is stated, as JSON; capabilities and parameters as lists."""
-        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        stated = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in known.items()
+            for name, value in stated.items()
             if value not in (None, ())
         }
 
@@ -69,8 +69,8 @@ class Catalogue:
 
     def find(self, kind: str, model: str) -> ModelFacts | None:
         """The facts of a model by the most specific of its names that is listed; None when none is."""
-        found = next((self._models[key] for key in listed_keys(kind, model) if key in self._models), None)
-        return replace(found, model=model) if found else None
+        facts = next((self._models[key] for key in listed_keys(kind, model) if key in self._models), None)
+        return replace(facts, model=model) if facts else None
 
     def any_of(self, kind: str) -> ModelFacts:
         """What holds for every model of a kind that is not listed."""
@@ -105,8 +105,8 @@ def _read(row: dict[str, str]) -> ModelFacts:
 
 def in_order(capabilities: Iterable[str]) -> tuple[str, ...]:
     """Known capabilities, each once, in the order they are shown."""
-    given = set(capabilities)
-    return tuple(name for name in CAPABILITIES if name in given)
+    unordered = set(capabilities)
+    return tuple(name for name in CAPABILITIES if name in unordered)
 
 
 def _name(facts: ModelFacts) -> str:

@@ -49,12 +49,12 @@ def add(protocol: str, parameters: Mapping[str, Any], body: Mapping[str, Any]) -
         if name in _CEILINGS:
             continue
         *outer, field = _PLACES[protocol][name]
-        said = [value] if name == "stop" and isinstance(value, str) else value
+        translated = [value] if name == "stop" and isinstance(value, str) else value
         if not outer:
-            result[field] = said if result.get(field) is None else result[field]
+            result[field] = translated if result.get(field) is None else result[field]
         elif (inner := result.get(outer[0])) is None or isinstance(inner, dict):
             inner = inner or {}
-            result[outer[0]] = {**inner, field: said if inner.get(field) is None else inner[field]}
+            result[outer[0]] = {**inner, field: translated if inner.get(field) is None else inner[field]}
     return result
 
 
@@ -103,12 +103,12 @@ def with_own_thoughts(protocol: str, turns: Any, base_url: str) -> Any:
     if not isinstance(turns, list):
         return turns
     if protocol == Protocol.RESPONSES:
-        kept = [item for item in turns if not _is_unknown_item(item)]
+        remaining = [item for item in turns if not _is_unknown_item(item)]
     else:
         foreign = (SIGNATURE,) if moves_system(base_url) else (SIGNATURE, "", None)
-        kept = [left for turn in turns if (left := _without_thoughts(turn, foreign)) is not None]
-    is_same = len(kept) == len(turns) and all(new is old for new, old in zip(kept, turns, strict=True))
-    return turns if is_same else kept
+        remaining = [stripped for turn in turns if (stripped := _without_thoughts(turn, foreign)) is not None]
+    is_same = len(remaining) == len(turns) and all(new is old for new, old in zip(remaining, turns, strict=True))
+    return turns if is_same else remaining
 
 
 def _is_unknown_item(item: Any) -> bool:
@@ -122,10 +122,10 @@ def _without_thoughts(turn: Any, foreign: tuple[str | None, ...]) -> Any:
     blocks = turn.get("content") if isinstance(turn, Mapping) else None
     if not isinstance(blocks, list):
         return turn
-    kept = [block for block in blocks if not (_is_thought(block) and block.get("signature") in foreign)]
-    if len(kept) == len(blocks):
+    remaining = [block for block in blocks if not (_is_thought(block) and block.get("signature") in foreign)]
+    if len(remaining) == len(blocks):
         return turn
-    return {**turn, "content": kept} if kept else None
+    return {**turn, "content": remaining} if remaining else None
 
 
 def _is_thought(block: Any) -> bool:

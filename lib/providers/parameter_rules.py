@@ -47,9 +47,9 @@ def _check_number(name: str, value: Any) -> None:
     rule = _NUMBERS[name]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not rule.low <= value <= rule.high or (rule.step == 1 and value != int(value)):
-        what = "a whole number" if rule.step == 1 else "a number"
+        noun = "a whole number" if rule.step == 1 else "a number"
         raise InvalidInput(
-            f"{name} must be {what} from {rule.low:g} to {rule.high:,.0f}.",
+            f"{name} must be {noun} from {rule.low:g} to {rule.high:,.0f}.",
             f"It is {str(value)[:40]}.",
             "Correct it, or leave it out for the provider's default.",
             field="parameters",

@@ -76,7 +76,7 @@ def check_name(name: str) -> str:
 
 def check_kind(kind: str) -> ProviderKind:
     """A known kind."""
-    if kind in {known.value for known in FACTS}:
+    if kind in {supported.value for supported in FACTS}:
         return ProviderKind(kind)
     raise InvalidInput(f"{kind[:40]} is not a kind of provider.", "", f"Use one of {', '.join(FACTS)}.", field="kind")
 

@@ -36,15 +36,15 @@ _NAMED = re.compile(
     (?!\[hidden\]|bearer\b|basic\b)[A-Za-z0-9._~+/\-=%]{6,}
     """
 )
-_known: dict[str, tuple[str, ...]] = {}
+_guises_of: dict[str, tuple[str, ...]] = {}
 _lock = threading.Lock()
 
 
 def remember(secret: str | None) -> None:
     """Hide this value from now on, wherever and however it turns up."""
-    if secret and len(secret) >= _SHORTEST and secret not in _known:
+    if secret and len(secret) >= _SHORTEST and secret not in _guises_of:
         with _lock:
-            _known[secret] = _guises(secret)
+            _guises_of[secret] = _guises(secret)
 
 
 def redact(text: str) -> str:
@@ -54,7 +54,7 @@ def redact(text: str) -> str:
 
 def hide_known(text: str) -> str:
     """`text` without the secrets that this process knows."""
-    for secret, guises in sorted(_known.copy().items(), key=lambda item: len(item[0]), reverse=True):
+    for secret, guises in sorted(_guises_of.copy().items(), key=lambda item: len(item[0]), reverse=True):
         for guise in guises:
             text = text.replace(guise, MASK)
         if len(secret) >= _PIECE:
@@ -65,13 +65,13 @@ def hide_known(text: str) -> str:
 def _guises(secret: str) -> tuple[str, ...]:
     """The ways a value may be written, itself first."""
     raw = secret.encode()
-    found = [secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]]
+    guises = [secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]]
     if len(raw) >= 8:
         for offset in range(3):  # of the value in what was encoded; the signs at its edges depend on its neighbours
             encoded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
             inner = encoded[(0, 2, 3)[offset] : len(encoded) - 1]
-            found += [inner, inner.replace("+", "-").replace("/", "_")]
-    return tuple(dict.fromkeys(found))
+            guises += [inner, inner.replace("+", "-").replace("/", "_")]
+    return tuple(dict.fromkeys(guises))
 
 
 def _without_pieces(text: str, secret: str) -> str:
@@ -82,14 +82,14 @@ def _without_pieces(text: str, secret: str) -> str:
         while (at := text.find(seed, at)) >= 0:
             low = at
             high = at + _STEP
-            left = start
-            right = start + _STEP
-            while low > 0 and left > 0 and text[low - 1] == secret[left - 1]:
+            first = start
+            last = start + _STEP
+            while low > 0 and first > 0 and text[low - 1] == secret[first - 1]:
                 low = low - 1
-                left = left - 1
-            while high < len(text) and right < len(secret) and text[high] == secret[right]:
+                first = first - 1
+            while high < len(text) and last < len(secret) and text[high] == secret[last]:
                 high = high + 1
-                right = right + 1
+                last = last + 1
             if high - low >= _PIECE:
                 text = text[:low] + MASK + text[high:]
                 at = low + len(MASK)

@@ -73,12 +73,12 @@ class Providers:
     ) -> Provider:
         """Register a provider; its key is encrypted before it is stored."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        known = check_kind(kind)
+        provider_kind = check_kind(kind)
         row: dict[str, Any] = {
             "id": new_id(),
             "name": check_name(name),
-            "kind": known.value,
-            "base_url": check_base_url(known, base_url, allow_private=allow_private),
+            "kind": provider_kind.value,
+            "base_url": check_base_url(provider_kind, base_url, allow_private=allow_private),
             "organisation": organisation.strip()[:120],
             "allow_private": allow_private,
             "is_active": True,
@@ -86,11 +86,11 @@ class Providers:
             "updated_at": now,
         }
         with self._store.write() as connection:
-            row |= self._sealed_key(connection, known, row["base_url"], check_key(api_key))
+            row |= self._sealed_key(connection, provider_kind, row["base_url"], check_key(api_key))
             row["headers"] = self._sealed_headers(connection, headers)
             _refuse_taken_name(connection, row["name"])
             connection.execute(insert(providers).values(**row))
-            audit.record(connection, actor, "provider.create", row["name"], kind=row["kind"], **_told(row))
+            audit.record(connection, actor, "provider.create", row["name"], kind=row["kind"], **_describe_changes(row))
         return self.get(actor, row["id"])
 
     def update(
@@ -108,10 +108,10 @@ class Providers:
     ) -> Provider:
         """Change what is given; None leaves a field as it is. A new host needs the key again."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        before = self.get(actor, provider_id)
-        kind = ProviderKind(before.kind)
-        private = before.allow_private if allow_private is None else allow_private
-        url = before.base_url if base_url is None else base_url
+        current = self.get(actor, provider_id)
+        kind = ProviderKind(current.kind)
+        private = current.allow_private if allow_private is None else allow_private
+        url = current.base_url if base_url is None else base_url
         changed: dict[str, Any] = {
             "base_url": check_base_url(kind, url, allow_private=private),
             "allow_private": private,
@@ -122,23 +122,23 @@ class Providers:
         if organisation is not None:
             changed["organisation"] = organisation.strip()[:120]
         key = check_key(api_key)
-        moved = before.has_key and _host(kind, changed["base_url"]) != before.key_host
+        moved = current.has_key and _host(kind, changed["base_url"]) != current.key_host
         if moved and key is None and not remove_key:
             raise InvalidInput(
                 "The key belongs to another host.",
-                f"It was entered for {before.key_host}, and is not sent anywhere else.",
+                f"It was entered for {current.key_host}, and is not sent anywhere else.",
                 "Enter the key for the new address.",
                 field="api_key",
             )
         with self._store.write() as connection:
-            _refuse_taken_name(connection, changed.get("name"), but=before.id)
+            _refuse_taken_name(connection, changed.get("name"), but=current.id)
             if key is not None or remove_key:
                 changed |= self._sealed_key(connection, kind, changed["base_url"], key)
             if headers is not None:
                 changed["headers"] = self._sealed_headers(connection, headers)
-            connection.execute(update(providers).where(providers.c.id == before.id).values(**changed))
-            audit.record(connection, actor, "provider.edit", before.name, **_told(changed))
-        return self.get(actor, before.id)
+            connection.execute(update(providers).where(providers.c.id == current.id).values(**changed))
+            audit.record(connection, actor, "provider.edit", current.name, **_describe_changes(changed))
+        return self.get(actor, current.id)
 
     def set_active(self, actor: Actor, provider_id: str, is_active: bool) -> None:
         """Switch a provider on or off; calls to one that is off are refused."""
@@ -229,10 +229,10 @@ class Providers:
 
     def _headers(self, row: Row[Any]) -> dict[str, str]:
         sealed = get_sealed_value(row.headers)
-        found: dict[str, str] = json.loads(self._vault.decrypt(sealed)) if sealed else {}
-        for value in found.values():
+        values: dict[str, str] = json.loads(self._vault.decrypt(sealed)) if sealed else {}
+        for value in values.values():
             remember(value)
-        return found
+        return values
 
     def _provider(self, row: Row[Any]) -> Provider:
         return Provider(
@@ -267,14 +267,14 @@ def _refuse_taken_name(connection: Connection, name: str | None, but: str = "") 
         raise Conflict(f"The name {name} is taken.", "", "Choose another one.")
 
 
-def _told(changed: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_changes(changed: Mapping[str, Any]) -> dict[str, Any]:
     """What the audit log says of the fields: of a key its last signs or that there is none, of headers their names."""
-    told = {name: changed[name] for name in ("name", "base_url", "allow_private") if name in changed}
+    fields = {name: changed[name] for name in ("name", "base_url", "allow_private") if name in changed}
     if "key_last4" in changed:
-        told["key"] = changed["key_last4"]
+        fields["key"] = changed["key_last4"]
     if "headers" in changed:
-        told["headers"] = list(changed["headers"].get("names", ()))
-    return told
+        fields["headers"] = list(changed["headers"].get("names", ()))
+    return fields
 
 
 def _slugs(connection: Connection, provider_id: str) -> list[str]:

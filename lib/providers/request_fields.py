@@ -111,14 +111,14 @@ def examine(kind: str, protocol: str | None, model: str, body: Mapping[str, Any]
     if is_free(kind):
         return NOTHING
     of_model = tuple(_of_model(kind, model))
-    found = _Found(kind, protocol, model, body)
+    reading = _Found(kind, protocol, model, body)
     choices = Choices(
-        models=tuple(dict.fromkeys(name for name in found.models if name != model)),
-        hidden=tuple(dict.fromkeys([*found.hidden, *(["model"] if "@preset/" in model else [])])),
-        hosted=(*of_model, *found.hosted),
-        answers=found.answers,
-        ceiling=found.ceiling,
-        unbounded=tuple(dict.fromkeys(found.unbounded)),
+        models=tuple(dict.fromkeys(name for name in reading.models if name != model)),
+        hidden=tuple(dict.fromkeys([*reading.hidden, *(["model"] if "@preset/" in model else [])])),
+        hosted=(*of_model, *reading.hosted),
+        answers=reading.answers,
+        ceiling=reading.ceiling,
+        unbounded=tuple(dict.fromkeys(reading.unbounded)),
         host=body.get("provider") is not None,
     )
     return NOTHING if choices == NOTHING else choices
@@ -171,7 +171,7 @@ class _Found:
 
     def _take_models(self, name: str, value: Any) -> None:
         names = list(_names_in(value))
-        self.models += [one for one in names if one]
+        self.models += [model for model in names if model]
         if "" in names:
             self.hidden.append(name)
 
@@ -225,7 +225,7 @@ def _is_on(name: str, value: Any) -> bool:
             return str(value.get("mode", "auto")).lower() != "off"
         return value.get("enable", value.get("enabled", True)) not in _OFF
     if isinstance(value, list):
-        return bool(value) and not (name == "plugins" and all(_is_free_plugin(one) for one in value))
+        return bool(value) and not (name == "plugins" and all(_is_free_plugin(plugin) for plugin in value))
     return (value.strip().lower() if isinstance(value, str) else value) not in _OFF
 
 
@@ -244,8 +244,8 @@ def _names_in(value: Any) -> Iterator[str]:
         case str():
             yield from (name.strip() for name in value.split(","))
         case list():
-            for one in value:
-                yield from _names_in(one)
+            for element in value:
+                yield from _names_in(element)
         case {"model": str(name)}:
             yield name
         case dict() if value and all(isinstance(inner, list) for inner in value.values()):
@@ -255,5 +255,5 @@ def _names_in(value: Any) -> Iterator[str]:
 
 
 def _models_of_plugins(plugins: Any) -> list[str]:
-    entries = [one for one in plugins if isinstance(one, Mapping)] if isinstance(plugins, list) else []
-    return [name for one in entries if isinstance(name := one.get("model"), str)]
+    entries = [plugin for plugin in plugins if isinstance(plugin, Mapping)] if isinstance(plugins, list) else []
+    return [name for plugin in entries if isinstance(name := plugin.get("model"), str)]

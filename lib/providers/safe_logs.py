@@ -24,8 +24,8 @@ def install() -> None:
     _installed = True
     make = logging.getLogRecordFactory()
 
-    def make_clean(*args: Any, **more: Any) -> logging.LogRecord:
-        return clean(make(*args, **more))
+    def make_clean(*args: Any, **keywords: Any) -> logging.LogRecord:
+        return clean(make(*args, **keywords))
 
     logging.setLogRecordFactory(make_clean)
     sys.excepthook = print_clean

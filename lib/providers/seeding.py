@@ -33,8 +33,8 @@ def seed(store: Store) -> None:
     try:
         with store.write() as connection:
             connection.execute(insert(user_preferences).values(**mark))
-            taken = set(connection.scalars(select(providers.c.name)))
-            if fresh := [row for row in rows if row["name"] not in taken]:
+            taken_names = set(connection.scalars(select(providers.c.name)))
+            if fresh := [row for row in rows if row["name"] not in taken_names]:
                 connection.execute(insert(providers), fresh)
     except IntegrityError:
         return  # another process was faster

@@ -70,8 +70,8 @@ def _takes(kind: ProviderKind, facts: ModelFacts, name: str) -> bool:
     if kind in (_K.CUSTOM, _K.LITELLM):
         return True
     if name in _NUMBERS or name == "max_completion_tokens":
-        wanted = "max_tokens" if name == "max_completion_tokens" else name
-        return wanted in {parameter.name for parameter in offered(kind)}
+        parameter_name = "max_tokens" if name == "max_completion_tokens" else name
+        return parameter_name in {parameter.name for parameter in offered(kind)}
     if kind is _K.LOCAL:
         return name == "stop"  # whatever else came would be ignored in silence
     return kind in _OWN_WORDS.get(name, {kind})

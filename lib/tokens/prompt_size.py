@@ -88,12 +88,12 @@ def measure(*bodies: Mapping[str, Any], system: str = "") -> PromptSize:
     if system:
         reading.texts.append(system)
         reading.messages += 1
-    seen = set[str]()
+    counted_fields = set[str]()
     for body in bodies:
         for name, value in body.items():
-            if name not in _FIELDS or not value or name in seen:
+            if name not in _FIELDS or not value or name in counted_fields:
                 continue
-            seen.add(name)
+            counted_fields.add(name)
             if name in _WORDS:
                 reading.read_words(name, value)
             elif name in _TOOLS:
@@ -218,12 +218,12 @@ class _Reading:
         """A tool's call: its name and arguments; its id only its provider reads."""
         self.calls += 1
         function = call.get("function") if isinstance(call, Mapping) else None
-        said = function if isinstance(function, Mapping) else call
-        if not isinstance(said, Mapping):
-            self.texts.append(encode_text(said))
+        fields = function if isinstance(function, Mapping) else call
+        if not isinstance(fields, Mapping):
+            self.texts.append(encode_text(fields))
             return
         for name in ("name", "arguments", "input"):
-            if inner := said.get(name):
+            if inner := fields.get(name):
                 self.texts.append(inner if isinstance(inner, str) else encode_text(inner))
 
     def _image(self, part: Mapping[str, Any]) -> None:

@@ -246,5 +246,5 @@ _BY_KIND: dict[str, Family] = {
 def family_of(kind: str, model: str) -> Family:
     """How a model reads its prompt: by its name where that tells, else by its provider's kind."""
     lowered = model.lower()
-    named = next((family for part, family in _BY_NAME if part in lowered), None)
-    return named or _BY_KIND.get(kind, _GENERIC)
+    by_name = next((family for part, family in _BY_NAME if part in lowered), None)
+    return by_name or _BY_KIND.get(kind, _GENERIC)

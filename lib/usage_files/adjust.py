@@ -48,8 +48,8 @@ def openai_usage(raw: Raw, row: Row) -> str | None:
     """How the calls were served: a batch is a tier of its own."""
     if str(row.get("batch")).lower() in ("true", "1"):
         raw["service_tier"] = "batch"
-    others = {name: row.get(column) for name, column in MODALITIES.items()}
-    raw |= {name: value for name, value in others.items() if value not in (None, "", "0", 0)}
+    modalities = {name: row.get(column) for name, column in MODALITIES.items()}
+    raw |= {name: value for name, value in modalities.items() if value not in (None, "", "0", 0)}
     return None
 
 
@@ -90,10 +90,10 @@ def anthropic_usage(raw: Raw, row: Row) -> str | None:
 
 def _name_claude(raw: Raw) -> None:
     """One name in every file of Anthropic's: the id without its day, which is told apart."""
-    if told := raw.get("model"):
-        named = model_id(str(told))
-        raw["canonical_model"] = without_snapshot(named)
-        raw["served_model"] = named if named != raw["canonical_model"] else None
+    if model := raw.get("model"):
+        claude_id = model_id(str(model))
+        raw["canonical_model"] = without_snapshot(claude_id)
+        raw["served_model"] = claude_id if claude_id != raw["canonical_model"] else None
 
 
 def anthropic_costs(raw: Raw, row: Row) -> str | None:
@@ -137,13 +137,13 @@ def _langfuse_parts(usage: Mapping[str, Any]) -> Raw:
     with "input" are input, with "output" output (langfuse.com/docs, token and cost tracking); a `total` that is told
     holds, and tells which entries are parts: those that add up to it.
     """
-    told = {name: value for name, value in usage.items() if not isinstance(value, dict | list | bool)}
-    parts = {name: found for name, value in told.items() if (found := number(value)) is not None}
+    counts = {name: value for name, value in usage.items() if not isinstance(value, dict | list | bool)}
+    parts = {name: count for name, value in counts.items() if (count := number(value)) is not None}
     total = parts.pop("total", parts.pop("total_tokens", None))
     sides = {name: _side_of(name) for name in parts}
-    kept = _exclusive(parts, sides, total)
-    prompt = [name for name in kept if sides[name] == "input"]
-    answer = [name for name in kept if sides[name] == "output"]
+    exclusive = _exclusive(parts, sides, total)
+    prompt = [name for name in exclusive if sides[name] == "input"]
+    answer = [name for name in exclusive if sides[name] == "output"]
     read = [name for name in parts if sides[name] == "input" and _is_cached(name) and not _is_written(name)]
     written = [name for name in parts if sides[name] == "input" and _is_written(name)]
     thoughts = [name for name in parts if any(word in name for word in _THOUGHTS)]
@@ -191,11 +191,11 @@ def _exclusive(parts: Mapping[str, Any], sides: Mapping[str, str], total: Any) -
         return list(parts) if not mains else [name for name in parts if name in mains or _extends(name)]
     if sum(parts.values()) == total:
         return list(parts)
-    others = [name for name in parts if name not in mains]
-    first = [name for name in others if _extends(name)]
-    for size in range(len(others) + 1):
+    breakdowns = [name for name in parts if name not in mains]
+    first = [name for name in breakdowns if _extends(name)]
+    for size in range(len(breakdowns) + 1):
         for extra in itertools.islice(
-            itertools.combinations([*first, *(n for n in others if n not in first)], size), 200
+            itertools.combinations([*first, *(n for n in breakdowns if n not in first)], size), 200
         ):
             if sum(parts[name] for name in (*mains, *extra)) == total:
                 return [*mains, *extra]
@@ -231,8 +231,8 @@ def own(raw: Raw, row: Row) -> str | None:
 
 def _sum(*parts: Any) -> Any:
     """Numbers added up; None when none is known; ValueError when one is none."""
-    known = [found for part in parts if (found := number(part)) is not None]
-    return sum(known) if known else None
+    numbers = [amount for part in parts if (amount := number(part)) is not None]
+    return sum(numbers) if numbers else None
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class Format:
     def mapping(self, columns: Iterable[str]) -> dict[str, str]:
         """Our fields and the columns that hold them."""
         there = set(columns)
-        found = {name: next((c for c in names if c in there), None) for name, names in self.columns.items()}
-        return {name: column for name, column in found.items() if column is not None}
+        matches = {name: next((c for c in names if c in there), None) for name, names in self.columns.items()}
+        return {name: column for name, column in matches.items() if column is not None}
 
 
 _NOT_TAKEN = ("id", "change_seq", "batch_id", "cost_nano_usd")
@@ -62,8 +62,8 @@ _OWN_HEADS: dict[str, tuple[str, ...]] = {
 _GROUPS = ("project_id", "project_name", "user_id", "user_email", "api_key_id", "batch", "service_tier")
 
 FORMATS: dict[str, Format] = {
-    one.name: one
-    for one in (
+    usage_format.name: usage_format
+    for usage_format in (
         Format(
             "llm-manager", "LLM Manager, Activity export",
             (frozenset({"ID", "Date/Time", "is_final"}), frozenset({"call_id", "is_final", "cost_nano_usd"})),
@@ -189,14 +189,17 @@ FIELDS = tuple(GENERIC.columns)
 def recognise(columns: Iterable[str]) -> Format:
     """The format of a file with these columns; the generic one when it is none of the others'."""
     there = set(columns)
-    return next((one for one in FORMATS.values() if any(needed <= there for needed in one.needs)), GENERIC)
+    return next(
+        (usage_format for usage_format in FORMATS.values() if any(needed <= there for needed in usage_format.needs)),
+        GENERIC,
+    )
 
 
 def suggested(columns: Iterable[str]) -> dict[str, str]:
     """Our fields and the columns of an unknown table that look like them, each used once."""
     plain = {_plain(column): column for column in reversed(list(columns))}
-    found = {name: next((plain[c] for c in names if c in plain), None) for name, names in GENERIC.columns.items()}
-    return {name: column for name, column in found.items() if column is not None}
+    matches = {name: next((plain[c] for c in names if c in plain), None) for name, names in GENERIC.columns.items()}
+    return {name: column for name, column in matches.items() if column is not None}
 
 
 def by_name(name: str) -> Format:
@@ -206,8 +209,8 @@ def by_name(name: str) -> Format:
     try:
         return FORMATS[name]
     except KeyError:
-        known = ", ".join([*FORMATS, GENERIC.name])
-        raise InvalidInput(f"There is no format {name}.", "", f"Choose of {known}.", field="format") from None
+        names = ", ".join([*FORMATS, GENERIC.name])
+        raise InvalidInput(f"There is no format {name}.", "", f"Choose of {names}.", field="format") from None
 
 
 def _plain(column: str) -> str:

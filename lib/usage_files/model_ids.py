@@ -14,8 +14,8 @@ _SNAPSHOT = re.compile(r"(?:-\d{8}|@\d{8}|-latest)$")
 
 def model_id(name: str) -> str:
     """The id behind a display name, without what a line item says beside it; any other name as it is."""
-    shown = name.partition(" (")[0].partition(" Usage")[0].strip()
-    claude = _CLAUDE.fullmatch(shown)
+    display_name = name.partition(" (")[0].partition(" Usage")[0].strip()
+    claude = _CLAUDE.fullmatch(display_name)
     if claude is None:
         return name
     family = (claude["family"] or "").lower()

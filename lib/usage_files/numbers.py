@@ -77,22 +77,22 @@ def whole(value: Any, notation: Notation = Notation.POINT) -> int | None:
     """A count, also one as `3.0`; None for nothing."""
     if notation is Notation.UNKNOWN and isinstance(value, str) and _TWO_WAYS.fullmatch(_bare(value)[1]):
         value = re.sub(r"[.,]", "", value)  # of a count both ways are the same
-    found = number(value, notation)
-    if found is None:
+    count = number(value, notation)
+    if count is None:
         return None
-    if not 0 <= found <= MOST_COUNT:  # first: a whole number of a billion digits may stand there as 1e999999999
+    if not 0 <= count <= MOST_COUNT:  # first: a whole number of a billion digits may stand there as 1e999999999
         raise ValueError(f"{str(value)[:40]} is not between 0 and {MOST_COUNT:,}")
-    if found != int(found):
+    if count != int(count):
         raise ValueError(f"{str(value)[:40]} is not whole")
-    return int(found)
+    return int(count)
 
 
 def dollars(value: Any, notation: Notation = Notation.POINT) -> Decimal | None:
     """An amount; None for nothing."""
-    found = number(value, notation)
-    if found is None:
+    parsed = number(value, notation)
+    if parsed is None:
         return None
-    amount = Decimal(found)
+    amount = Decimal(parsed)
     if abs(amount) > MOST_NANO // 10**9:
         raise ValueError(f"{str(value)[:40]} is more than $1,000,000,000")
     return amount
@@ -100,8 +100,8 @@ def dollars(value: Any, notation: Notation = Notation.POINT) -> Decimal | None:
 
 def nano(value: Any, notation: Notation = Notation.POINT) -> int | None:
     """Dollars as nano-dollars; None for nothing."""
-    found = dollars(value, notation)
-    return None if found is None else nano_from_usd(found)
+    usd = dollars(value, notation)
+    return None if usd is None else nano_from_usd(usd)
 
 
 def _read(text: str, notation: Notation) -> Decimal | None:

@@ -112,8 +112,8 @@ def _first_line(text: io.TextIOWrapper) -> tuple[str, str]:
     first = text.readline()
     while first and not first.strip():
         first = text.readline()
-    if (named := re.fullmatch(r"sep=([,;\t|])\s*", first, re.IGNORECASE)) is not None:
-        return text.readline(), named[1]
+    if (separator := re.fullmatch(r"sep=([,;\t|])\s*", first, re.IGNORECASE)) is not None:
+        return text.readline(), separator[1]
     return first, max(SEPARATORS, key=first.count)
 
 
@@ -202,10 +202,10 @@ def _values(text: io.TextIOWrapper) -> Iterator[Any]:
                 raise InvalidInput("The file can't be read as JSON.", "It is nested too deeply.") from None
         elif ended:
             return
-        more = text.read(max(_PIECE, len(buffer) - at))  # twice as much each time: a long value is not read anew often
-        buffer = buffer[at:] + more
+        piece = text.read(max(_PIECE, len(buffer) - at))  # twice as much each time: a long value is not read anew often
+        buffer = buffer[at:] + piece
         at = 0
-        ended = not more
+        ended = not piece
 
 
 def _is_cut_off(error: json.JSONDecodeError, buffer: str) -> bool:

@@ -120,19 +120,19 @@ def tell(left_out: Mapping[str, int]) -> str:
 
 
 def _check(table: Table) -> None:
-    known = {*GENERIC.columns, *table.form.columns}
+    allowed = {*GENERIC.columns, *table.form.columns}
     for name, column in table.mapping.items():
-        check_field(name, known)
+        check_field(name, allowed)
         check_column(column, table.columns)
     if not table.mapping.get("started_at"):
         fix = "Say which column it is: --map started_at=COLUMN"
         raise InvalidInput("No column says when calls were made.", "", fix, field="map")
 
 
-def check_field(name: str, known: Any) -> None:
+def check_field(name: str, allowed: Any) -> None:
     """InvalidInput when there is no such field."""
-    if name not in known:
-        fields = ", ".join(name for name in (*GENERIC.columns, "date") if name in known)
+    if name not in allowed:
+        fields = ", ".join(name for name in (*GENERIC.columns, "date") if name in allowed)
         raise InvalidInput(f"There is no field {name}.", f"The fields are {fields}.", field="map")
 
 

@@ -24,14 +24,14 @@ def moment(value: Any, zone: tzinfo) -> datetime | None:
     """
     if value is None or value == "":
         return None
-    found = _read_iso(value) if type(value) is str and value[4:5] == "-" else _written(str(value).strip())
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=zone)
-    if found.tzinfo is not UTC:
-        found = found.astimezone(UTC)
-    if not 2000 <= found.year < 2200:
+    parsed = _read_iso(value) if type(value) is str and value[4:5] == "-" else _written(str(value).strip())
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=zone)
+    if parsed.tzinfo is not UTC:
+        parsed = parsed.astimezone(UTC)
+    if not 2000 <= parsed.year < 2200:
         raise ValueError(f"{value} is no moment of our days")
-    return found
+    return parsed
 
 
 def milliseconds(value: int | Decimal | None, factor: int = 1) -> int | None:
@@ -83,7 +83,7 @@ def _read_iso(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         pass
-    plain, named = _ZONE_NAMED.subn("", text.strip())
+    plain, zone_count = _ZONE_NAMED.subn("", text.strip())
     plain = re.sub(r"\s+(?=[+-]\d{2}:?\d{2}$)", "", plain)
-    found = datetime.fromisoformat(plain)
-    return found.replace(tzinfo=UTC) if named and found.tzinfo is None else found
+    parsed = datetime.fromisoformat(plain)
+    return parsed.replace(tzinfo=UTC) if zone_count and parsed.tzinfo is None else parsed

@@ -250,7 +250,7 @@ def test_a_started_process_knows_the_keys_it_has_not_used(settings: Settings) ->
     fresh = "Never!Used=MmNnOoPpRrSsTt_55443322"
     services.providers.create(OPERATOR, name="p", kind="openai", api_key=fresh)
     services.close()
-    redaction._known.clear()
+    redaction._guises_of.clear()
     assert fresh in redaction.redact(fresh)
     service_root.build(settings).close()
     assert redaction.redact(f"it was {fresh}.") == "it was [hidden]."

@@ -23,18 +23,18 @@ def as_events(data: bytes, *, with_counts: bool) -> bytes:
 
 def _choices(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Each once with its words and once with its end."""
-    told = document.get("choices")
-    choices = [choice for choice in told if isinstance(choice, dict)] if isinstance(told, list) else []
-    for place, choice in enumerate(choices):
+    listed = document.get("choices")
+    choices = [choice for choice in listed if isinstance(choice, dict)] if isinstance(listed, list) else []
+    for position, choice in enumerate(choices):
         index = choice.get("index")
-        rest = {**choice, "index": index if isinstance(index, int) else place}
-        rest.pop("finish_reason", None)
-        message = rest.pop("message", rest.get("delta"))
+        streamed_choice = {**choice, "index": index if isinstance(index, int) else position}
+        streamed_choice.pop("finish_reason", None)
+        message = streamed_choice.pop("message", streamed_choice.get("delta"))
         delta = dict(message) if isinstance(message, dict) else {}
         if isinstance(tools := delta.get("tool_calls"), list):
             delta["tool_calls"] = [
                 {**tool, "index": n} for n, tool in enumerate(t for t in tools if isinstance(t, dict))
             ]
-        yield {**rest, "delta": delta, "finish_reason": None}
+        yield {**streamed_choice, "delta": delta, "finish_reason": None}
         reason = choice.get("finish_reason") or ("tool_calls" if delta.get("tool_calls") else "stop")
-        yield {"index": rest["index"], "delta": {}, "finish_reason": reason}
+        yield {"index": streamed_choice["index"], "delta": {}, "finish_reason": reason}

@@ -51,8 +51,8 @@ def _budget(parameters: Mapping[str, Any], budget_of: Callable[[str], int | None
     """Tokens that are asked for thinking; None where the model sees to that."""
     thinking = parameters.get(_THINKING)
     if isinstance(thinking, Mapping) and is_thinking(thinking):
-        asked = thinking.get("budget_tokens")
-        return asked if isinstance(asked, int) and thinking["type"] == "enabled" else None
+        budget_tokens = thinking.get("budget_tokens")
+        return budget_tokens if isinstance(budget_tokens, int) and thinking["type"] == "enabled" else None
     effort = parameters[_EFFORT]
     return budget_of(effort) if isinstance(effort, str) else None
 

@@ -113,8 +113,8 @@ async def _open_tunnel(loop: asyncio.AbstractEventLoop, sock: socket.socket, url
         head += part
     status = head.split(b" ", 2)[1:2]
     if status != [b"200"]:
-        said = status[0].decode("latin-1")[:3] if status else "nothing"
-        raise ConnectError(f"{url.authority}: the proxy answered {said}.")
+        code = status[0].decode("latin-1")[:3] if status else "nothing"
+        raise ConnectError(f"{url.authority}: the proxy answered {code}.")
 
 
 @cache

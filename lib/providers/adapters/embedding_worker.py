@@ -42,14 +42,14 @@ def main(threads: int) -> None:
     model = load()
     give_back()
     write(answers, {"ready": True})
-    while (asked := read(sys.stdin.buffer)) is not None:
+    while (request := read(sys.stdin.buffer)) is not None:
         try:
-            texts = asked["texts"]
-            found = model.encode(texts, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
+            texts = request["texts"]
+            vectors = model.encode(texts, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
             longest = model.max_seq_length or 256
             encoded = model.tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
-            told = {"count": len(texts), "dimensions": int(found.shape[1]), "tokens": sum(map(len, encoded))}
-            write(answers, told, found.astype("<f4").tobytes())
+            head = {"count": len(texts), "dimensions": int(vectors.shape[1]), "tokens": sum(map(len, encoded))}
+            write(answers, head, vectors.astype("<f4").tobytes())
             give_back()
         except Exception as error:  # the boundary of the process: the one who asked is told
             write(answers, {"error": f"{type(error).__name__}: {error}"[:300]})

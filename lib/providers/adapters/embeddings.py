@@ -35,8 +35,8 @@ async def ask(
     texts = list(request.texts)
     if endpoint.kind not in (*_OPENAIS_WAY, _K.OLLAMA):
 
-        async def send(taken: dict[str, Any]) -> Any:
-            return await litellm.aembedding(input=texts, **taken, **access, max_retries=0, timeout=_SLOWEST_S)
+        async def send(accepted: dict[str, Any]) -> Any:
+            return await litellm.aembedding(input=texts, **accepted, **access, max_retries=0, timeout=_SLOWEST_S)
 
         unsupported: type[Exception] = litellm.UnsupportedParamsError
         return await send_what_is_taken(send, unsupported, request.model, parameters, drops=request.drops)
@@ -57,13 +57,15 @@ def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddin
         raise Unreadable(str(document)[:200])
     if document.get("error"):
         raise refusal(document)
-    vectors = tuple(_vector(one) for one in _entries(document))
+    vectors = tuple(_vector(embedding) for embedding in _entries(document))
     if len(vectors) != len(request.texts):
         raise Unreadable(f"{len(vectors)} vectors for {len(request.texts)} texts")
-    told = document.get("usage")
-    counted = usage.of_openai(told) or usage.of_ollama(document) or usage.of_gemini(document.get("usageMetadata"))
+    reported_usage = document.get("usage")
+    counted = (
+        usage.of_openai(reported_usage) or usage.of_ollama(document) or usage.of_gemini(document.get("usageMetadata"))
+    )
     served = document.get("model")
-    return Embeddings(vectors, counted, str(served) if served else None, usage.cost_nano_usd(told))
+    return Embeddings(vectors, counted, str(served) if served else None, usage.cost_nano_usd(reported_usage))
 
 
 def _entries(document: Mapping[str, Any]) -> list[Any]:

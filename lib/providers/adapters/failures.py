@@ -116,12 +116,12 @@ def no_reranking(endpoint: Endpoint) -> ProviderError:
     )
 
 
-def not_a_model_server(endpoint: Endpoint, what: str) -> ProviderError:
+def not_a_model_server(endpoint: Endpoint, content: str) -> ProviderError:
     """For an answer that succeeded by its status but is something else than a model's stream."""
     return ProviderError(
         ErrorKind.NOT_A_MODEL_SERVER,
         f"{endpoint.name} did not answer like a model server.",
-        f"{endpoint.base_url or 'It'} sent {what}.",
+        f"{endpoint.base_url or 'It'} sent {content}.",
         "Check the base URL; OpenAI-compatible servers mostly need /v1 at its end.",
     )
 
@@ -140,21 +140,21 @@ def _refused(refused: Refusal, endpoint: Endpoint, model: str) -> ProviderError:
 def _too_large(endpoint: Endpoint, *, has_content: bool) -> ProviderError:
     why = f"{endpoint.name} sent more than an answer may hold ({LARGEST_ANSWER // 1024**2} MB)."
     kind = _K.STREAM_CUT if has_content else _K.NOT_A_MODEL_SERVER
-    kept = " What had arrived is kept." if has_content else ""
-    return ProviderError(kind, "The answer is too long.", why + kept, "Ask for less, or check what answers there.")
+    remark = " What had arrived is kept." if has_content else ""
+    return ProviderError(kind, "The answer is too long.", why + remark, "Ask for less, or check what answers there.")
 
 
 def is_about_the_request(error: BaseException) -> bool:
     """Whether it began as a slip over a value: then nothing was sent, and nobody else's request is in danger."""
-    while (before := error.__cause__ or error.__context__) is not None:
-        error = before
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
     return isinstance(error, TypeError | AttributeError | LookupError | ValueError | AssertionError)
 
 
 def no_request(endpoint: Endpoint, error: Exception) -> ProviderError:
     """No request could be made of what was asked."""
-    said = _detail(error)
-    why = f"It holds something that does not belong there{f' ({said})' if said else ''}."
+    detail = _detail(error)
+    why = f"It holds something that does not belong there{f' ({detail})' if detail else ''}."
     fix = "Correct the messages, tools or parameters."
     return ProviderError(_K.BAD_REQUEST, f"The request can't be put to {endpoint.name}.", why, fix)
 
@@ -195,32 +195,36 @@ def _kind_by_words(status: int | None, text: str) -> ErrorKind:
 def _words(kind: ErrorKind, endpoint: Endpoint, model: str, status: int | None, text: str) -> tuple[str, str, str]:
     """Title, reason and remedy of a kind of failure."""
     name = endpoint.name
-    said = f"It said: {text}" if text and not _HTML.search(text) else ""
+    quotation = f"It said: {text}" if text and not _HTML.search(text) else ""
     number = f"{name} answered {status}." if status else ""
-    where = endpoint.base_url or "its address"
+    address = endpoint.base_url or "its address"
     match kind:
         case _K.AUTHENTICATION:
-            return f"{name} does not accept the key.", said or number, "Enter a valid key on the Providers page."
+            return f"{name} does not accept the key.", quotation or number, "Enter a valid key on the Providers page."
         case _K.PERMISSION:
             return (
                 f"{name} does not allow this.",
-                said or number,
+                quotation or number,
                 "Check what the key may do in the provider's console.",
             )
         case _K.MODEL_NOT_FOUND:
-            return f"{name} has no model {model}.", said or number, "Correct the model's name in the configuration."
+            return (
+                f"{name} has no model {model}.",
+                quotation or number,
+                "Correct the model's name in the configuration.",
+            )
         case _K.CONTEXT_LENGTH:
-            return f"The prompt is too long for {model}.", said, "Shorten it, or choose a model that reads more."
+            return f"The prompt is too long for {model}.", quotation, "Shorten it, or choose a model that reads more."
         case _K.CONTENT_FILTER:
-            return f"{name} refused the content.", said, "Change the prompt; the provider's policy decides."
+            return f"{name} refused the content.", quotation, "Change the prompt; the provider's policy decides."
         case _K.RATE_LIMIT:
-            return f"{name} is limiting requests.", said or number, f"Wait a little, or raise the limit at {name}."
+            return f"{name} is limiting requests.", quotation or number, f"Wait a little, or raise the limit at {name}."
         case _K.QUOTA:
-            return f"The account at {name} has no credit left.", said or number, f"Add credit at {name}."
+            return f"The account at {name} has no credit left.", quotation or number, f"Add credit at {name}."
         case _K.OVERLOADED:
-            return f"{name} is overloaded.", said or number, "Try again in a minute, or use another configuration."
+            return f"{name} is overloaded.", quotation or number, "Try again in a minute, or use another configuration."
         case _K.CONNECTION:
-            return f"{name} can't be reached.", f"No connection to {where}.", _how_to_reach(endpoint)
+            return f"{name} can't be reached.", f"No connection to {address}.", _how_to_reach(endpoint)
         case _K.NOT_A_MODEL_SERVER:
             error = not_a_model_server(endpoint, "a web page" if _HTML.search(text) else "something unreadable")
             return error.title, error.why, error.fix
@@ -229,10 +233,10 @@ def _words(kind: ErrorKind, endpoint: Endpoint, model: str, status: int | None, 
         case _K.TIMEOUT_FIRST_TOKEN | _K.TIMEOUT_IDLE:
             return f"{name} took too long.", number, "Try again, or choose a faster model."
         case _K.BAD_REQUEST:
-            return f"{name} refused the request.", said or number, "Check the model and its parameters."
+            return f"{name} refused the request.", quotation or number, "Check the model and its parameters."
         case _:
             page = "It sent a web page instead of an answer." if _HTML.search(text) else ""
-            return f"{name} failed.", " ".join(filter(None, (number, page or said))), "Try again in a minute."
+            return f"{name} failed.", " ".join(filter(None, (number, page or quotation))), "Try again in a minute."
 
 
 def _how_to_reach(endpoint: Endpoint) -> str:
@@ -242,10 +246,10 @@ def _how_to_reach(endpoint: Endpoint) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
+    visited: set[int] = set()
     link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
+    while link is not None and id(link) not in visited:
+        visited.add(id(link))
         yield link
         link = link.__cause__ or link.__context__
 
@@ -290,8 +294,8 @@ def _detail(error: BaseException) -> str:
 
 def _without_advice(text: str) -> str:
     """The text up to the sentence that is about settings of litellm's, which nobody here can reach."""
-    before = text[: advice.start()] if (advice := _OF_LITELLM.search(text)) else f"{text}\n"
-    return before[: max(before.rfind(end) for end in (".", "!", "?", ";", "\n")) + 1]
+    own_text = text[: advice.start()] if (advice := _OF_LITELLM.search(text)) else f"{text}\n"
+    return own_text[: max(own_text.rfind(end) for end in (".", "!", "?", ";", "\n")) + 1]
 
 
 def _bounded(text: str) -> str:

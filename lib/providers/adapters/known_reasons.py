@@ -43,12 +43,12 @@ class Lines:
 
     def complete(self, data: bytes) -> bytes:
         """The lines that are complete by now."""
-        whole, end, rest = data.rpartition(b"\n")
+        whole, end, unfinished = data.rpartition(b"\n")
         if not end:
-            self._held.append(rest)
+            self._held.append(unfinished)
             return b""
         lines = b"".join([*self._held, whole, end])
-        self._held = [rest] if rest else []
+        self._held = [unfinished] if unfinished else []
         return lines
 
     def rest(self) -> bytes:

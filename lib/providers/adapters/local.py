@@ -80,14 +80,14 @@ async def stream(messages: list[dict[str, Any]], parameters: Mapping[str, Any]) 
 
 
 def _body(messages: list[dict[str, Any]], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: parameters[name] for name in _PASSED_ON if parameters.get(name) is not None}
+    passed_on = {name: parameters[name] for name in _PASSED_ON if parameters.get(name) is not None}
     return {
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,  # a callback per 64 prompt tokens, so that a long prompt can be stopped too
         "max_tokens": DEFAULT_MAX_TOKENS,
-        **kept,
+        **passed_on,
     }
 
 

@@ -74,15 +74,15 @@ class LocalEmbeddings:
                 assert worker.stdout is not None  # noqa: S101
                 try:
                     write(worker.stdin, {"texts": texts})  # type: ignore[arg-type]
-                    told = read(worker.stdout)  # type: ignore[arg-type]
+                    reply = read(worker.stdout)  # type: ignore[arg-type]
                 except OSError:
-                    told = None
-                if told is not None and "error" not in told:
-                    data = worker.stdout.read(4 * told["count"] * told["dimensions"])
+                    reply = None
+                if reply is not None and "error" not in reply:
+                    data = worker.stdout.read(4 * reply["count"] * reply["dimensions"])
                     self._used = time.monotonic()
-                    return data, told["tokens"]
-                if told is not None:
-                    raise _failed(str(told["error"]))
+                    return data, reply["tokens"]
+                if reply is not None:
+                    raise _failed(str(reply["error"]))
                 self._end()
         raise _failed("its process ended twice")
 

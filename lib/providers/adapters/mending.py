@@ -25,9 +25,11 @@ def mend(litellm: Any, http_handlers: Any, ollama_info: Any) -> None:
     _mend_penalties(litellm.OllamaChatConfig)
     ollama_info.get_runtime_model_info = _ask_nobody
 
-    def should_fake_stream(config: Any, model: str | None, stream: bool | None, *rest: Any, **named: Any) -> bool:
-        known = litellm.model_cost.get(model) or {}
-        return stream is True and known.get("supports_native_streaming") is False
+    def should_fake_stream(
+        config: Any, model: str | None, stream: bool | None, *positional: Any, **keywords: Any
+    ) -> bool:
+        facts = litellm.model_cost.get(model) or {}
+        return stream is True and facts.get("supports_native_streaming") is False
 
     litellm.OpenAIResponsesAPIConfig.should_fake_stream = should_fake_stream
 
@@ -36,7 +38,7 @@ def _mend_clients(litellm: Any, http_handlers: Any) -> None:
     transport = Transport()
     sync_transport = SyncTransport()
 
-    def create_client(handler: Any, *_: Any, **named: Any) -> httpx.AsyncClient:
+    def create_client(handler: Any, *_: Any, **keywords: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=transport, trust_env=False, cookies=http_handlers.blocked_cookie_jar())
 
     def create_sync_client(handler: Any) -> httpx.Client:
@@ -60,10 +62,12 @@ def _mend_penalties(ollama_chat: Any) -> None:
     def get_supported_openai_params(config: Any, model: str) -> list[str]:
         return [*supported(config, model), "presence_penalty"]
 
-    def map_openai_params(config: Any, non_default_params: dict[str, Any], *rest: Any, **named: Any) -> dict[str, Any]:
+    def map_openai_params(
+        config: Any, non_default_params: dict[str, Any], *positional: Any, **keywords: Any
+    ) -> dict[str, Any]:
         penalties = {name: non_default_params[name] for name in _PENALTIES if name in non_default_params}
-        others = {name: value for name, value in non_default_params.items() if name not in penalties}
-        result: dict[str, Any] = mapped(config, others, *rest, **named)
+        remaining_params = {name: value for name, value in non_default_params.items() if name not in penalties}
+        result: dict[str, Any] = mapped(config, remaining_params, *positional, **keywords)
         return result | penalties
 
     ollama_chat.get_supported_openai_params = get_supported_openai_params
@@ -72,5 +76,5 @@ def _mend_penalties(ollama_chat: Any) -> None:
 
 def _ask_nobody(info: Any, model: str, api_base: str | None = None, api_key: str | None = None) -> dict[str, Any]:
     unknown = dict.fromkeys(("max_tokens", "max_input_tokens", "max_output_tokens"))
-    known = {"key": model, "litellm_provider": "ollama", "mode": "chat", "supports_function_calling": True}
-    return {**known, **unknown, "input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
+    declared = {"key": model, "litellm_provider": "ollama", "mode": "chat", "supports_function_calling": True}
+    return {**declared, **unknown, "input_cost_per_token": 0.0, "output_cost_per_token": 0.0}

@@ -70,14 +70,14 @@ class Relay:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
                 reader.note_headers(response.headers)
-                said = list[Chunk]()
+                chunks = list[Chunk]()
                 data = b""
                 is_told_at_once = False
                 has_other_form = False
                 documents = Documents(reader.parse)
                 if not request.stream or protocol is Protocol.EMBEDDINGS:
                     data = (await response.read()).removeprefix(BOM)
-                    said = reader.read_whole(data)
+                    chunks = reader.read_whole(data)
                     has_other_form = is_events(data)
                 else:
                     first = await _beginning(response)
@@ -86,7 +86,7 @@ class Relay:
                         is_told_at_once = _is_document(first)
                     if is_told_at_once:
                         data = first
-                        said = reader.read_whole(first)
+                        chunks = reader.read_whole(first)
                     else:
                         async for piece in _events(first, response, reader, documents, _wants_counts(wire)):
                             yield piece
@@ -95,14 +95,14 @@ class Relay:
             if not reader.has_begun and not (request.stream and _is_stream(response)):
                 raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
             if has_other_form or (is_told_at_once and protocol is not Protocol.CHAT):
-                for chunk in (*said, *reader.end()):
+                for chunk in (*chunks, *reader.end()):
                     yield chunk
                 return
             if is_told_at_once:
                 data = as_events(data, with_counts=_wants_counts(wire))
             if protocol is Protocol.CHAT:
                 data = with_known_reasons(data, is_stream=is_told_at_once)
-            yield Passed(data, [*said, *reader.end(is_done=documents.is_done)])
+            yield Passed(data, [*chunks, *reader.end(is_done=documents.is_done)])
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:  # the boundary to the network's exceptions
@@ -144,15 +144,15 @@ def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
             pass
         case protocol:
             ceiling = _CEILING[protocol]
-            said = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
+            max_tokens = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
             body = own_words.add(protocol, wire.given, body)
             if protocol is Protocol.MESSAGES and own_words.moves_system(endpoint.base_url):
                 body = own_words.with_system_moved(body)
-            if (asked := body.get(_ASKED[protocol])) is not None:
-                asked = own_words.with_own_thoughts(protocol, asked, endpoint.base_url)
-                body[_ASKED[protocol]] = fit_ids(asked, endpoint.kind, request.model, protocol)
-            if said is not None and body.get(ceiling) is None:
-                body[ceiling] = said
+            if (turns := body.get(_ASKED[protocol])) is not None:
+                turns = own_words.with_own_thoughts(protocol, turns, endpoint.base_url)
+                body[_ASKED[protocol]] = fit_ids(turns, endpoint.kind, request.model, protocol)
+            if max_tokens is not None and body.get(ceiling) is None:
+                body[ceiling] = max_tokens
             if wire.system.strip():
                 name = "instructions" if protocol is Protocol.RESPONSES else "system"
                 body[name] = _before(wire.system, body.get(name))
@@ -215,17 +215,17 @@ async def _events(
     is_chat = isinstance(reader, OpenAIChat)
     data = first
     events: _Events | Lines = Lines() if keeps_counts else _Events()
-    said: list[Chunk] = []
+    chunks: list[Chunk] = []
     while data:
         for document in documents.feed(data):
-            said += reader.read(document)
-        yield Passed(with_known_reasons(events.complete(data)) if is_chat else data, said)
-        said = []
+            chunks += reader.read(document)
+        yield Passed(with_known_reasons(events.complete(data)) if is_chat else data, chunks)
+        chunks = []
         data = await response.part()
     for document in documents.end():
-        said += reader.read(document)
-    if said or is_chat:
-        yield Passed(with_known_reasons(events.rest()) if is_chat else b"", said)
+        chunks += reader.read(document)
+    if chunks or is_chat:
+        yield Passed(with_known_reasons(events.rest()) if is_chat else b"", chunks)
 
 
 class _Events:
@@ -249,8 +249,8 @@ class _Events:
         is_cut_between = len(self._held) > 1 and data.startswith(b"\n") and self._held[-2].endswith(b"\n")
         if b"\n\n" not in data and not is_cut_between:
             return b""
-        whole, end, rest = b"".join(self._held).rpartition(b"\n\n")
-        self._held = [rest] if rest else []
+        whole, end, unfinished = b"".join(self._held).rpartition(b"\n\n")
+        self._held = [unfinished] if unfinished else []
         if _MAY_BE_COUNTS.search(whole) is None:
             return whole + end
         return b"".join(event + end for event in whole.split(end) if not _is_only_counts(event))

@@ -25,13 +25,13 @@ async def ask(
 ) -> tuple[Any, tuple[str, ...]]:
     """Send the request; what litellm made of the answer, or None where only the bytes are there."""
     question, *passages = request.texts
-    asked = {"query": question, "documents": passages, "top_n": len(passages)}
+    query = {"query": question, "documents": passages, "top_n": len(passages)}
     if endpoint.kind != ProviderKind.CUSTOM:
-        return await litellm.arerank(**asked, **access, return_documents=False, max_retries=0, timeout=_SLOWEST_S), ()
+        return await litellm.arerank(**query, **access, return_documents=False, max_retries=0, timeout=_SLOWEST_S), ()
     headers = {"content-type": "application/json", **access.get("extra_headers", {})}
     if endpoint.api_key:
         headers["authorization"] = f"Bearer {endpoint.api_key}"
-    body = {"model": request.model, **asked}
+    body = {"model": request.model, **query}
     await client.post(endpoint.base_url.rstrip("/") + "/rerank", json=body, headers=headers, timeout=_SLOWEST_S)
     return None, ()
 
@@ -43,25 +43,27 @@ def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddin
         raise Unreadable(str(document)[:200])
     if document.get("error"):
         raise refusal(document)
-    results = document.get("results", document.get("data"))
-    if not isinstance(results, list):
+    rankings = document.get("results", document.get("data"))
+    if not isinstance(rankings, list):
         raise Unreadable(str(document)[:200])
     scores = [0.0] * len(request.texts)
-    for one in results:
-        place = one["index"]
-        score = one.get("relevance_score", one.get("score"))
-        if not isinstance(place, int) or not 0 <= place < len(scores) - 1:
-            raise Unreadable(f"a score for passage {place} of {len(scores) - 1}")
-        scores[place + 1] = float(score)
+    for ranking in rankings:
+        position = ranking["index"]
+        score = ranking.get("relevance_score", ranking.get("score"))
+        if not isinstance(position, int) or not 0 <= position < len(scores) - 1:
+            raise Unreadable(f"a score for passage {position} of {len(scores) - 1}")
+        scores[position + 1] = float(score)
     served = document.get("model")
-    return Embeddings(tuple((one,) for one in scores), _usage(document), str(served) if served else None)
+    return Embeddings(
+        tuple((passage_score,) for passage_score in scores), _usage(document), str(served) if served else None
+    )
 
 
 def _usage(document: Mapping[str, Any]) -> Usage | None:
     """Tokens, where they are told: OpenAI's way, as a bare total, or under Cohere's `meta`."""
-    told = document.get("usage")
+    reported_usage = document.get("usage")
     meta = document.get("meta")
-    if (counted := usage.of_openai(told)) is not None:
+    if (counted := usage.of_openai(reported_usage)) is not None:
         return counted
     tokens = meta.get("tokens") if isinstance(meta, Mapping) else None
     billed = meta.get("billed_units") if isinstance(meta, Mapping) else None
@@ -69,7 +71,7 @@ def _usage(document: Mapping[str, Any]) -> Usage | None:
     if isinstance(searches, int) and not isinstance(searches, bool) and 0 < searches < _MOST_SEARCHES:
         read = tokens.get("input_tokens") if isinstance(tokens, Mapping) else 0
         return usage.with_uses(Usage(read if type(read) is int else 0, 0), {"search_unit": searches})
-    for where, name in ((told, "total_tokens"), (tokens, "input_tokens")):
-        if isinstance(where, Mapping) and type(where.get(name)) is int:
-            return Usage(where[name], 0)
+    for counts, name in ((reported_usage, "total_tokens"), (tokens, "input_tokens")):
+        if isinstance(counts, Mapping) and type(counts.get(name)) is int:
+            return Usage(counts[name], 0)
     return None

@@ -42,24 +42,26 @@ class Pool:
         self._ids = {candidate.id for candidate in candidates}
         self._router = _router(strategy, candidates)
 
-    async def choose(self, left: Collection[str]) -> str:
-        """The id of one of the candidates that are `left`."""
-        wanted = {"stream": True, "_excluded_deployment_ids": sorted(self._ids - set(left))}
-        chosen = await self._router.async_get_available_deployment(_GROUP, request_kwargs=wanted, messages=[])
-        return str(chosen["model_info"]["id"])
+    async def choose(self, untried: Collection[str]) -> str:
+        """The id of one of the candidates that are `untried`."""
+        request_kwargs = {"stream": True, "_excluded_deployment_ids": sorted(self._ids - set(untried))}
+        deployment = await self._router.async_get_available_deployment(
+            _GROUP, request_kwargs=request_kwargs, messages=[]
+        )
+        return str(deployment["model_info"]["id"])
 
     def started(self, candidate_id: str) -> None:
         """An attempt is on its way to a candidate."""
         if (busy := self._router.leastbusy_logger) is not None:
-            busy.log_pre_api_call(_GROUP, [], _about(candidate_id))
+            busy.log_pre_api_call(_GROUP, [], _describe_call(candidate_id))
 
     async def ended(self, candidate_id: str, first_token_s: float | None) -> None:
         """It ended; seconds to the first token, None when none came."""
         if (busy := self._router.leastbusy_logger) is not None:
-            busy.log_success_event(_about(candidate_id), None, None, None)
+            busy.log_success_event(_describe_call(candidate_id), None, None, None)
         if (latency := self._router.lowestlatency_logger) is not None and first_token_s is not None:
-            told = _about(candidate_id) | {"stream": True, "completion_start_time": first_token_s}
-            await latency.async_log_success_event(told, None, 0.0, first_token_s)
+            call_details = _describe_call(candidate_id) | {"stream": True, "completion_start_time": first_token_s}
+            await latency.async_log_success_event(call_details, None, 0.0, first_token_s)
 
 
 class Pools:
@@ -72,8 +74,8 @@ class Pools:
         """The pool of these candidates; making the first one imports litellm, in a thread."""
         key = (strategy, candidates)
         if key not in self._pools:
-            made = await asyncio.to_thread(Pool, strategy, candidates)
-            self._pools.setdefault(key, made)
+            pool = await asyncio.to_thread(Pool, strategy, candidates)
+            self._pools.setdefault(key, pool)
             if len(self._pools) > _KEPT:
                 self._pools.popitem(last=False)
         self._pools.move_to_end(key)
@@ -100,8 +102,8 @@ def _router(strategy: str, candidates: tuple[Candidate, ...]) -> Any:
                 enable_pre_call_checks=False,
             )
         finally:
-            for name, before in hooks.items():
-                getattr(litellm, name)[:] = before
+            for name, callbacks in hooks.items():
+                getattr(litellm, name)[:] = callbacks
 
 
 def _deployment(candidate: Candidate) -> dict[str, Any]:
@@ -112,6 +114,6 @@ def _deployment(candidate: Candidate) -> dict[str, Any]:
     return {"model_name": _GROUP, "litellm_params": parameters, "model_info": {"id": candidate.id}}
 
 
-def _about(candidate_id: str) -> dict[str, Any]:
+def _describe_call(candidate_id: str) -> dict[str, Any]:
     """What litellm's strategies read of a call."""
     return {"litellm_params": {"metadata": {"model_group": _GROUP}, "model_info": {"id": candidate_id}}}

@@ -148,7 +148,7 @@ class Scripted:
             raise _failure(script, endpoint)
         vectors = tuple(_counted(text, dimensions) for text in request.texts)
         if request.reranks:
-            vectors = tuple((sum(a * b for a, b in zip(vectors[0], one, strict=True)),) for one in vectors)
+            vectors = tuple((sum(a * b for a, b in zip(vectors[0], vector, strict=True)),) for vector in vectors)
         return Embeddings(vectors, Usage(sum(len(text.split()) for text in request.texts), 0), request.model)
 
 
@@ -160,10 +160,10 @@ def _counted(text: str, dimensions: int) -> tuple[float, ...]:
 
 
 def _tool_call(script: Script, request: ModelRequest) -> list[Chunk]:
-    asked = json.dumps({"question": _question(request)}, ensure_ascii=False)
-    found: list[Chunk] = [ToolCallDelta(0, "call_1", script.parts["call"] or "tool", asked)]
-    usage = _usage(script, request, len(asked.split()))
-    return [*found, *([usage] if usage else []), Finish("tool_calls")]
+    arguments = json.dumps({"question": _question(request)}, ensure_ascii=False)
+    chunks: list[Chunk] = [ToolCallDelta(0, "call_1", script.parts["call"] or "tool", arguments)]
+    usage = _usage(script, request, len(arguments.split()))
+    return [*chunks, *([usage] if usage else []), Finish("tool_calls")]
 
 
 async def _fault(script: Script, endpoint: Endpoint, index: int, fail_after: int | None) -> None:
@@ -186,7 +186,7 @@ def _words(script: Script, request: ModelRequest) -> tuple[list[str], str]:
 
 
 def _question(request: ModelRequest) -> str:
-    return next((text_of(one) for one in reversed(request.messages) if one.get("role") == "user"), "")
+    return next((text_of(message) for message in reversed(request.messages) if message.get("role") == "user"), "")
 
 
 def _usage(script: Script, request: ModelRequest, completion: int) -> UsageReport | None:
@@ -201,13 +201,13 @@ def _usage(script: Script, request: ModelRequest, completion: int) -> UsageRepor
 
 
 def _failure(script: Script, endpoint: Endpoint) -> ProviderError:
-    what, _, retry_after = script.parts["error"].partition(",")
-    status = int(what) if what.isdecimal() else None
-    kind = _KIND_OF_STATUS.get(status, ErrorKind.SERVER_ERROR) if status else ErrorKind(what)
+    failure, _, retry_after = script.parts["error"].partition(",")
+    status = int(failure) if failure.isdecimal() else None
+    kind = _KIND_OF_STATUS.get(status, ErrorKind.SERVER_ERROR) if status else ErrorKind(failure)
     return ProviderError(
         kind,
         f"{endpoint.name} failed, as scripted.",
-        f"The model's name asks for error {what}.",
+        f"The model's name asks for error {failure}.",
         "Choose a model without `error` in its name.",
         status_code=status,
         retry_after=float(retry_after) if retry_after else None,

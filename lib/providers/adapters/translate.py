@@ -56,8 +56,8 @@ class Format:
             yield chunk
 
 
-def _plain(thing: Any) -> Any:
-    return thing.model_dump(exclude_none=True) if hasattr(thing, "model_dump") else thing
+def _plain(part: Any) -> Any:
+    return part.model_dump(exclude_none=True) if hasattr(part, "model_dump") else part
 
 
 async def source_of(wrapper: Any) -> AsyncIterator[Any]:

@@ -26,17 +26,17 @@ async def send_what_is_taken(
     `unsupported` is the exception that names parameters, raised before anything is sent. ProviderError (BAD_REQUEST)
     with the names unless `drops`; labels, which change no answer, never stop a call.
     """
-    left = list[str]()
-    taken = dict(parameters)
+    left_out = list[str]()
+    accepted = dict(parameters)
     while True:
         try:
-            return await send(taken), tuple(left)
+            return await send(accepted), tuple(left_out)
         except unsupported as error:
-            names = _blamed(str(error), taken)
+            names = _blamed(str(error), accepted)
             if not names or not (drops or _LABELS.issuperset(names)):
-                raise not_taken(model, names or sorted(taken)) from None
-        left += names
-        taken = {name: value for name, value in taken.items() if name not in names}
+                raise not_taken(model, names or sorted(accepted)) from None
+        left_out += names
+        accepted = {name: value for name, value in accepted.items() if name not in names}
 
 
 def not_taken(model: str, names: list[str]) -> ProviderError:

@@ -83,11 +83,11 @@ class ViaLitellm:
                 answer, left_out = await _ask(litellm, endpoint, request, exchange)
             if left_out:
                 yield LeftOut(left_out)
-            known = reader_for(exchange.path, images)
-            reader = known or reader
+            own_reader = reader_for(exchange.path, images)
+            reader = own_reader or reader
             if exchange.is_good:
                 reader.note_headers(exchange.response.headers)
-            chunks = _raw(exchange, reader, endpoint, request) if known else _litellms(answer, reader, endpoint)
+            chunks = _raw(exchange, reader, endpoint, request) if own_reader else _litellms(answer, reader, endpoint)
             async for chunk in chunks:
                 for restored in shape.restore(chunk):
                     yield restored
@@ -142,8 +142,8 @@ async def _ask(
         if unfit and not request.drops:
             raise not_taken(request.model, unfit)
 
-    async def send(taken: dict[str, Any]) -> Any:
-        return await _complete(litellm, _arguments(endpoint, request, taken), exchange)
+    async def send(accepted: dict[str, Any]) -> Any:
+        return await _complete(litellm, _arguments(endpoint, request, accepted), exchange)
 
     refused = litellm.UnsupportedParamsError
     answer, left_out = await send_what_is_taken(send, refused, request.model, parameters, drops=request.drops)
@@ -190,15 +190,17 @@ async def _documents(exchange: Exchange, documents: Documents) -> AsyncIterator[
     """A stream's documents; a server that does not stream sends its whole answer as the only one."""
     async for data in exchange.body():
         for document in documents.feed(data):
-            for one in _objects(document):
-                yield one
+            for element in _objects(document):
+                yield element
     for document in documents.end():
-        for one in _objects(document):
-            yield one
+        for element in _objects(document):
+            yield element
 
 
 def _objects(document: Any) -> list[dict[str, Any]]:
-    return [one for one in (document if isinstance(document, list) else [document]) if isinstance(one, dict)]
+    return [
+        element for element in (document if isinstance(document, list) else [document]) if isinstance(element, dict)
+    ]
 
 
 def _mapping(document: Any) -> dict[str, Any]:

@@ -15,13 +15,13 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
 
     Azure and OpenAI tell milliseconds, too. A moment counts from the answer's own date, whatever our clock says.
     """
-    told = headers.get("retry-after-ms")
-    if told is not None and _NUMBER.fullmatch(str(told)):
-        return float(str(told)) / 1000
-    told = str(headers.get("retry-after") or "").strip()
-    if _NUMBER.fullmatch(told):
-        return float(told)
-    moment = _moment(told)
+    header = headers.get("retry-after-ms")
+    if header is not None and _NUMBER.fullmatch(str(header)):
+        return float(str(header)) / 1000
+    header = str(headers.get("retry-after") or "").strip()
+    if _NUMBER.fullmatch(header):
+        return float(header)
+    moment = _moment(header)
     if moment is None:
         return None
     return max(0.0, (moment - (_moment(str(headers.get("date") or "")) or utc_now())).total_seconds())

@@ -74,17 +74,17 @@ class PriceBook:
         """The price in force at a moment, or None when nobody knows one."""
         own = self._kept()
         for key in model_names.listed_keys(kind, model):
-            found = _newest(own.entries.get(key, ()), at) or self._from_list(key, at)
-            if found is not None:
-                return found
+            price = _newest(own.entries.get(key, ()), at) or self._from_list(key, at)
+            if price is not None:
+                return price
         if model_names.is_free_variant(kind, model):
             return plain(kind, model, ALWAYS, Rates(0, 0), "free")
         for key in model_names.alias_keys(kind, model):
-            if (snapshot := self._snapshots.get(key)) and (found := self._from_list(snapshot, at)) is not None:
-                return found
+            if (snapshot := self._snapshots.get(key)) and (price := self._from_list(snapshot, at)) is not None:
+                return price
         for prefix in own.wildcards.get(kind, ()):
-            if model.startswith(prefix) and (found := _newest(own.entries[kind, f"{prefix}*"], at)) is not None:
-                return found
+            if model.startswith(prefix) and (price := _newest(own.entries[kind, f"{prefix}*"], at)) is not None:
+                return price
         if kind == ProviderKind.SCRIPTED:
             return _scripted(model)
         return plain(kind, model, ALWAYS, Rates(0, 0), "free") if is_free(kind) else None
@@ -94,13 +94,13 @@ class PriceBook:
         if kind == ProviderKind.SCRIPTED:
             return _scripted("priced")
         own = self._kept()
-        known = self._dearest.get(kind)
-        if known is None or known[0] is not own or known[1] != at.date():
+        cached = self._dearest.get(kind)
+        if cached is None or cached[0] is not own or cached[1] != at.date():
             names = {name for of, name in (*self.shipped, *own.entries) if of == kind and not name.startswith("tool:")}
             priced = [price for name in names if (price := self.price(kind, name, at)) is not None]
-            found = max(priced, key=_of_a_thousand, default=None)
-            known = self._dearest[kind] = (own, at.date(), found)
-        return known[2]
+            dearest = max(priced, key=_of_a_thousand, default=None)
+            cached = self._dearest[kind] = (own, at.date(), dearest)
+        return cached[2]
 
     def cost(self, price: Price | None, usage: Usage, reported_nano: int | None = None) -> Cost:
         """What tokens cost by a price that was looked up."""
@@ -136,9 +136,9 @@ class PriceBook:
             own = cost_of(price, own_round(usage, rounds) if rounds else usage, reported_nano)
         if own.price_id == PROVIDER_SAID:
             return own
-        others = [self.charge(kind, one.model or model, at, one.usage) for one in rounds]
+        consulted = [self.charge(kind, model_round.model or model, at, model_round.usage) for model_round in rounds]
         fees = [self._fee(kind, model, use, at, number) for use, number in details.uses.items()]
-        whole = add_costs(own, others, fees)
+        whole = add_costs(own, consulted, fees)
         return replace_struct(whole, status="partial") if details.uncounted and whole.status == "priced" else whole
 
     def use_fee(self, kind: str, model: str, use: str, at: datetime) -> int | None:
@@ -187,7 +187,7 @@ class PriceBook:
         }
 
     def __len__(self) -> int:
-        return sum(len(versions) for found in (self.shipped, self.own()) for versions in found.values())
+        return sum(len(versions) for price_lists in (self.shipped, self.own()) for versions in price_lists.values())
 
     def _from_list(self, key: _Key, at: datetime) -> Price | None:
         versions = self.shipped.get(key)
@@ -211,12 +211,12 @@ class PriceBook:
             log.warning("The team's own prices can't be read, those known go on to hold: %s", error)
 
     @staticmethod
-    def _read(store: Store, known: _Own | None) -> _Own:
+    def _read(store: Store, cached: _Own | None) -> _Own:
         with store.read() as connection:
             settings = installation_settings.c
             revision = connection.scalar(select(settings.value).where(settings.name == _REVISION))
-            if known is not None and known.revision == revision:
-                return known
+            if cached is not None and cached.revision == revision:
+                return cached
             rows = connection.execute(select(prices_table)).all()
         entries = _by_key(
             Price(r.kind, r.model, r.valid_from, price_list.from_record(r.rates), r.source, r.id) for r in rows
@@ -238,21 +238,21 @@ def mark_changed(connection: Connection) -> None:
 
 def _newest(versions: Iterable[Price], at: datetime) -> Price | None:
     """The last of the versions, which are in order, that began at or before a moment."""
-    found = None
+    newest = None
     for price in versions:
         if price.valid_from > at:
             break
-        found = price
-    return found
+        newest = price
+    return newest
 
 
 def _by_key(prices: Iterable[Price]) -> dict[_Key, list[Price]]:
-    found: dict[_Key, list[Price]] = {}
+    versions_of: dict[_Key, list[Price]] = {}
     for price in prices:
-        found.setdefault((price.kind, price.model), []).append(price)
-    for versions in found.values():
+        versions_of.setdefault((price.kind, price.model), []).append(price)
+    for versions in versions_of.values():
         versions.sort(key=lambda price: price.valid_from)
-    return found
+    return versions_of
 
 
 def _of_a_thousand(price: Price) -> int:

@@ -75,8 +75,8 @@ class Prices:
         """Every version of a model's price, the shipped one and the team's own, in order of their beginning."""
         actor.require(Permission.VIEW_CONFIGS)
         self._book.refresh()
-        found = [*self._book.shipped.get((kind, model), ()), *self._book.own().get((kind, model), ())]
-        return sorted(found, key=lambda price: (price.valid_from, bool(price.id)))
+        versions = [*self._book.shipped.get((kind, model), ()), *self._book.own().get((kind, model), ())]
+        return sorted(versions, key=lambda price: (price.valid_from, bool(price.id)))
 
     def set(self, actor: Actor, price: Price) -> Price:
         """Add a version, or replace the one that begins at the same moment."""
@@ -106,22 +106,22 @@ class Prices:
         actor.require(Permission.MANAGE_PROVIDERS)
         self._book.refresh()
         there = {(p.kind, p.model, p.valid_from): p for p in (*_all(self._book.shipped), *_all(self._book.own()))}
-        found = Import()
+        report = Import()
         for price in price_list.read(document):
-            known = there.get((price.kind, price.model, price.valid_from))
-            same = known is not None and known.tiers == price.tiers
-            (found.new if known is None else found.same if same else found.changed).append(price)
-        return found
+            existing = there.get((price.kind, price.model, price.valid_from))
+            is_unchanged = existing is not None and existing.tiers == price.tiers
+            (report.new if existing is None else report.same if is_unchanged else report.changed).append(price)
+        return report
 
     def import_csv(self, actor: Actor, document: str) -> Import:
         """Take a list in, all of it or nothing."""
-        found = self.preview(actor, document)
+        report = self.preview(actor, document)
         with self._store.write() as connection:
-            _write(connection, actor, [*found.new, *found.changed])
-            counts = {"new": len(found.new), "changed": len(found.changed), "same": len(found.same)}
+            _write(connection, actor, [*report.new, *report.changed])
+            counts = {"new": len(report.new), "changed": len(report.changed), "same": len(report.same)}
             audit.record(connection, actor, "prices.import", f"{sum(counts.values())} entries", **counts)
         self._book.refresh()
-        return found
+        return report
 
     def export_csv(self, actor: Actor, *, own_only: bool = False) -> str:
         """The list as CSV: the team's own, or all of it."""
@@ -148,11 +148,11 @@ def _write(connection: Connection, actor: Actor, entries: Iterable[Price]) -> No
     """Insert versions; those of the same moment give way. A change is a new id: `price_id` never means two prices."""
     mark_changed(connection)
     for price in entries:
-        same = (_C.kind == price.kind) & (_C.model == price.model) & (_C.valid_from == price.valid_from)
-        connection.execute(delete(prices).where(same))
+        replaced = (_C.kind == price.kind) & (_C.model == price.model) & (_C.valid_from == price.valid_from)
+        connection.execute(delete(prices).where(replaced))
         row = {name: getattr(price, name) for name in ("kind", "model", "valid_from", "source")}
-        made = {"id": new_id(), "created_by": actor.user_id, "created_at": utc_now()}
-        connection.execute(insert(prices).values(**row, **made, rates=price_list.to_record(price)))
+        authorship = {"id": new_id(), "created_by": actor.user_id, "created_at": utc_now()}
+        connection.execute(insert(prices).values(**row, **authorship, rates=price_list.to_record(price)))
 
 
 def _said(price: Price) -> dict[str, object]:

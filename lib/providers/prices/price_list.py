@@ -64,9 +64,9 @@ def read(text: str) -> list[Price]:
             errors.append(f"line {number}: {error}")
     prices = list(_prices(lines, errors))
     if errors:
-        more = f" … and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
+        overflow = f" … and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
         raise InvalidInput(
-            "The price list can't be used.", "; ".join(errors[:_MOST_ERRORS]) + more + ".", "Correct these lines."
+            "The price list can't be used.", "; ".join(errors[:_MOST_ERRORS]) + overflow + ".", "Correct these lines."
         )
     return prices
 
@@ -80,9 +80,9 @@ def write(prices: Iterable[Price]) -> str:
         base = price.tiers[0].rates
         for tier in price.tiers:
             is_base = tier.above_tokens == 0 and not tier.service_tier
-            shown = [getattr(tier.rates, name) for name in RATES]
+            amounts = [getattr(tier.rates, name) for name in RATES]
             cells = [
-                value if is_base or value != getattr(base, n) else None for n, value in zip(RATES, shown, strict=True)
+                value if is_base or value != getattr(base, n) else None for n, value in zip(RATES, amounts, strict=True)
             ]
             moment = price.valid_from.astimezone(UTC)
             day = (
@@ -136,15 +136,17 @@ def from_record(tiers: list[dict[str, Any]]) -> tuple[Tier, ...]:
 
 def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = text.lstrip("\ufeff").splitlines()
-    kept = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    if not kept:
+    content_lines = [
+        (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")
+    ]
+    if not content_lines:
         raise InvalidInput("The price list is empty.", "", f"It needs a header: {','.join(COLUMNS)}")
-    reader = csv.DictReader([line for _, line in kept])
+    reader = csv.DictReader([line for _, line in content_lines])
     if missing := {"kind", "model", "input", "output"} - set(reader.fieldnames or ()):
         raise InvalidInput(
             f"The price list has no column {', '.join(sorted(missing))}.", "", f"Its header is {','.join(COLUMNS)}."
         )
-    for (number, _), row in zip(kept[1:], reader, strict=False):
+    for (number, _), row in zip(content_lines[1:], reader, strict=False):
         yield number, {name: value or "" for name, value in row.items() if isinstance(name, str)}
 
 

@@ -227,8 +227,8 @@ class Price:
 
     def served_tiers(self, service_tier: str) -> tuple[Tier, ...] | None:
         """Those of calls that are served in that way, by the prompt's length; None where they are not known."""
-        found = (self._by_service.get(name) for name in _equivalent_tiers(service_tier))
-        return next((tiers for tiers in found if tiers is not None), None)
+        candidates = (self._by_service.get(name) for name in _equivalent_tiers(service_tier))
+        return next((tiers for tiers in candidates if tiers is not None), None)
 
     def dearest_rates(self, prompt_tokens: int, service_tier: str = "") -> list[Rates]:
         """The rates that a call may be charged by which asked for a tier: the plain ones and those of that tier.
@@ -301,15 +301,15 @@ def add_costs(first: Cost, parts: list[Cost], fees: list[int | None]) -> Cost:
 def own_round(usage: Usage, rounds: tuple[ModelUsage, ...]) -> Usage:
     """A usage without the rounds of the same model that are counted in it: what is left is priced by its own length."""
     prompt, completion, read, write, long = (
-        sum(getattr(one.usage, name) for one in rounds if not one.model)
+        sum(getattr(model_round.usage, name) for model_round in rounds if not model_round.model)
         for name in (
             *("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens"),
             "cache_write_1h_tokens",
         )
     )
-    rest = None
+    remaining_details = None
     if usage.details is not None and (usage.details.modality_tokens or usage.details.seconds):
-        rest = UsageDetails(usage.details.modality_tokens, usage.details.seconds)
+        remaining_details = UsageDetails(usage.details.modality_tokens, usage.details.seconds)
     return Usage(
         max(0, usage.prompt_tokens - prompt),
         max(0, usage.completion_tokens - completion),
@@ -319,7 +319,7 @@ def own_round(usage: Usage, rounds: tuple[ModelUsage, ...]) -> Usage:
         max(0, usage.cache_write_1h_tokens - long),
         usage.images,
         usage.service_tier,
-        rest,
+        remaining_details,
     )
 
 

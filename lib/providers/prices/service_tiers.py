@@ -42,10 +42,10 @@ _REGIONAL_HOST = "api.openai.com"
 
 def name_service_tier(*words: Any) -> str:
     """The canonical text of what a provider's fields say, in any order and spelling; unknown words stay as they are."""
-    named = {_canonical(word) for word in words if isinstance(word, str) and word.strip()}
-    if not named:
+    canonical_names = {_canonical(word) for word in words if isinstance(word, str) and word.strip()}
+    if not canonical_names:
         return ""
-    return "+".join(sorted(named - {PLAIN}))[:_LONGEST] or PLAIN
+    return "+".join(sorted(canonical_names - {PLAIN}))[:_LONGEST] or PLAIN
 
 
 def asked_service_tier(kind: str, parameters: Mapping[str, Any], base_url: str = "") -> str:
@@ -63,8 +63,8 @@ def region_of(kind: str, base_url: str) -> str:
     if kind != ProviderKind.OPENAI or not base_url:
         return ""
     host = urlsplit(base_url).hostname or ""
-    region, _, rest = host.partition(".")
-    return region if rest == _REGIONAL_HOST and region in _REGIONS else ""
+    region, _, domain = host.partition(".")
+    return region if domain == _REGIONAL_HOST and region in _REGIONS else ""
 
 
 def priced_tier(kind: str, service_tier: str, region: str = "") -> str:

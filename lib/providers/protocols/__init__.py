@@ -27,8 +27,8 @@ _BY_PATH: tuple[tuple[str, type[Reader]], ...] = (
 
 def reader_for(path: str, images: int = 0) -> Reader | None:
     """The reader for answers of an address's path; None for one that litellm alone understands."""
-    found = _reader_of(path)
-    return None if found is None else found(images)
+    reader_class = _reader_of(path)
+    return None if reader_class is None else reader_class(images)
 
 
 @lru_cache(maxsize=1_000)

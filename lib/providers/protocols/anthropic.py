@@ -109,13 +109,13 @@ class AnthropicMessages(Reader):
         if index not in self._others:
             yield from self.tools.close(index)
 
-    def _usage(self, told: Any) -> Iterator[Chunk]:
-        if not isinstance(told, Mapping):
+    def _usage(self, counts: Any) -> Iterator[Chunk]:
+        if not isinstance(counts, Mapping):
             return
-        for name, value in told.items():
-            before = self._told.get(name)
-            if isinstance(value, int) and isinstance(before, int):
-                self._told[name] = max(before, value)
+        for name, value in counts.items():
+            previous = self._told.get(name)
+            if isinstance(value, int) and isinstance(previous, int):
+                self._told[name] = max(previous, value)
             elif value is not None:
                 self._told[name] = value
         counted = usage.of_anthropic(self._told, self.images)

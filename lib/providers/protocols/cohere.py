@@ -28,18 +28,18 @@ class CohereChat(Reader):
         self.has_begun = True
         self.tools.seed = self.tools.seed or str(document.get("id") or "")
         message = delta.get("message") or {}
-        place = document.get("index") or 0
+        index = document.get("index") or 0
         match kind:
             case "content-start" | "content-delta":
                 yield from _content(message.get("content") or {})
             case "tool-plan-delta" if message.get("tool_plan"):
                 yield ReasoningDelta(str(message["tool_plan"]))
             case "tool-call-start":
-                yield from self.tools.begin(place, *_tool(message.get("tool_calls")))
+                yield from self.tools.begin(index, *_tool(message.get("tool_calls")))
             case "tool-call-delta":
-                yield from self.tools.add(place, _tool(message.get("tool_calls"))[2])
+                yield from self.tools.add(index, _tool(message.get("tool_calls"))[2])
             case "tool-call-end":
-                yield from self.tools.close(place)
+                yield from self.tools.close(index)
             case "message-end":
                 yield from self._end(delta)
                 self.is_whole = True
@@ -55,16 +55,16 @@ class CohereChat(Reader):
             yield ReasoningDelta(str(plan))
         for part in message.get("content") or []:
             yield from _content(part)
-        for place, tool in enumerate(message.get("tool_calls") or []):
-            yield from self.tools.begin(place, *_tool(tool))
-            yield from self.tools.close(place)
+        for index, tool in enumerate(message.get("tool_calls") or []):
+            yield from self.tools.begin(index, *_tool(tool))
+            yield from self.tools.close(index)
         yield from self._end(document)
 
-    def _end(self, told: Mapping[str, Any]) -> Iterator[Chunk]:
-        if told.get("error"):
-            raise refusal({"error": {"message": told["error"], "type": "server_error"}})
-        self.ended(told.get("finish_reason"))
-        counts = told.get("usage") or {}
+    def _end(self, ending: Mapping[str, Any]) -> Iterator[Chunk]:
+        if ending.get("error"):
+            raise refusal({"error": {"message": ending["error"], "type": "server_error"}})
+        self.ended(ending.get("finish_reason"))
+        counts = ending.get("usage") or {}
         tokens = dict(counts.get("tokens") or counts.get("billed_units") or {})
         cached = counts.get("cached_tokens")
         searches = (counts.get("billed_units") or {}).get("search_units")
@@ -80,9 +80,9 @@ def _content(part: Mapping[str, Any]) -> Iterator[Chunk]:
         yield TextDelta(str(text))
 
 
-def _tool(told: Any) -> tuple[str, str, str]:
+def _tool(piece: Any) -> tuple[str, str, str]:
     """Id, name and arguments in a piece of a tool call."""
-    tool = told[0] if isinstance(told, list) and told else told
+    tool = piece[0] if isinstance(piece, list) and piece else piece
     tool = tool if isinstance(tool, Mapping) else {}
     function = tool.get("function") or {}
     return str(tool.get("id") or ""), str(function.get("name") or ""), as_json(function.get("arguments"))

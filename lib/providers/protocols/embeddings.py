@@ -18,6 +18,6 @@ class EmbeddingsAnswer(Reader):
             raise refusal(document)
         self.has_begun = isinstance(document.get("data"), list)
         yield from self.served(document.get("model"))
-        told = document.get("usage")
-        yield from self.count(usage.of_openai(told), usage.cost_nano_usd(told), complete=True)
+        reported_usage = document.get("usage")
+        yield from self.count(usage.of_openai(reported_usage), usage.cost_nano_usd(reported_usage), complete=True)
         self.finish = "stop" if self.has_begun else None

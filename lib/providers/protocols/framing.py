@@ -54,11 +54,11 @@ class Documents:
             self._line.append(data)
             return
         lines[0] = b"".join((*self._line, lines[0]))
-        rest = lines.pop()
-        self._line = [rest]
+        unfinished = lines.pop()
+        self._line = [unfinished]
         for line in lines:
             yield from self._take(self._trim(line))
-        self._size = len(rest) + sum(map(len, self._pending))
+        self._size = len(unfinished) + sum(map(len, self._pending))
 
     def end(self) -> Iterator[Any]:
         """What the last line holds: a rest that was cut off is dropped, a body that never was JSON is Unreadable."""

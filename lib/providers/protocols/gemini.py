@@ -57,7 +57,7 @@ class Gemini(Reader):
         chunks = grounding.get("groundingChunks")
         number = len(queries) if isinstance(queries, list) else 0
         listed = chunks if isinstance(chunks, list) else []
-        is_map = any(isinstance(one, Mapping) and "maps" in one for one in listed)
+        is_map = any(isinstance(chunk, Mapping) and "maps" in chunk for chunk in listed)
         if is_map or grounding.get("googleMapsWidgetContextToken"):
             use = "google_maps"
         elif number or grounding.get("searchEntryPoint"):
@@ -94,14 +94,14 @@ class Gemini(Reader):
         if text := part.get("text"):
             yield ReasoningDelta(str(text)) if part.get("thought") else TextDelta(str(text))
         if isinstance(call := part.get("functionCall"), Mapping):
-            place = self._tools
+            index = self._tools
             name = str(call.get("name") or "")
             self._tools += 1
             identity = str(call.get("id") or self.tools.make_id(name))
             if signature := part.get("thoughtSignature"):
                 identity += f"{SIGNATURE_MARK}{signature}"
-            yield from self.tools.take(place, identity, name, as_json(call.get("args")))
-            yield from self.tools.close(place)
+            yield from self.tools.take(index, identity, name, as_json(call.get("args")))
+            yield from self.tools.close(index)
 
     def _reason(self, reason: str) -> str:
         return "content_filter" if any(word in reason.upper() for word in _FILTERED) else reason_of(reason)

@@ -41,9 +41,9 @@ class OllamaChat(Reader):
 
     def _tool(self, tool: Mapping[str, Any]) -> Iterator[Chunk]:
         function = tool.get("function") or {}
-        place = self._tools
+        index = self._tools
         self._tools += 1
         name = str(function.get("name") or "")
         arguments = as_json(function.get("arguments"))
-        yield from self.tools.take(place, str(tool.get("id") or ""), name, arguments)
-        yield from self.tools.close(place)
+        yield from self.tools.take(index, str(tool.get("id") or ""), name, arguments)
+        yield from self.tools.close(index)

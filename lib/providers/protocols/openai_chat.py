@@ -140,11 +140,11 @@ class OpenAIChat(Reader):
             if isinstance(choice, Mapping):
                 yield from self._any_choice(choice)
                 failed = failed or self._failure(choice)
-        told = document.get("usage") or groq.get("usage")
-        counted = usage.of_openai(told, self.images, document.get("service_tier"))
+        reported_usage = document.get("usage") or groq.get("usage")
+        counted = usage.of_openai(reported_usage, self.images, document.get("service_tier"))
         if self._has_citations and counted is not None:
             counted = usage.with_uses(counted, {"web_search": 1})
-        yield from self.count(counted, usage.cost_nano_usd(told), complete=not choices)
+        yield from self.count(counted, usage.cost_nano_usd(reported_usage), complete=not choices)
         if failed is not None:
             self.finish = None  # some send both
             self.is_whole = False
@@ -181,21 +181,21 @@ class OpenAIChat(Reader):
         return None
 
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[Chunk]:
-        said = self._said(choice)
-        if said is choice.get("message") and self._has_streamed:  # all that was streamed, once more
-            said = {name: said[name] for name in ("tool_calls", _FUNCTION) if name in said}
-        if not self._has_citations and _has_citations(said):
+        message = self._said(choice)
+        if message is choice.get("message") and self._has_streamed:  # all that was streamed, once more
+            message = {name: message[name] for name in ("tool_calls", _FUNCTION) if name in message}
+        if not self._has_citations and _has_citations(message):
             self._has_citations = True
             yield UsesSoFar({"web_search": 1})
-        yield from _reasoning(said)
-        yield from _content(said.get("content"))
-        for text in (said.get("refusal"), choice.get("text")):
+        yield from _reasoning(message)
+        yield from _content(message.get("content"))
+        for text in (message.get("refusal"), choice.get("text")):
             if text:
                 yield TextDelta(str(text))
-        calls = [call for call in said.get("tool_calls") or [] if isinstance(call, Mapping)]
+        calls = [call for call in message.get("tool_calls") or [] if isinstance(call, Mapping)]
         for position, call in enumerate(calls):
             yield from self._tool(call, position)
-        function = said.get(_FUNCTION)
+        function = message.get(_FUNCTION)
         if isinstance(function, Mapping) and not calls:  # some send both forms
             yield from self._tool({"index": _FUNCTION, "function": function}, 0)
 
@@ -210,33 +210,33 @@ class OpenAIChat(Reader):
     def _tool(self, call: Mapping[str, Any], position: int) -> Iterator[Chunk]:
         is_text = isinstance(call.get("custom"), Mapping)
         function = call.get("custom") or call.get("function") or {}
-        place = call.get("index")
+        index = call.get("index")
         identity = call.get("id")
         if not isinstance(function, Mapping):
             return
-        if isinstance(place, str) and place.isdecimal():
-            place = int(place)
-        elif place != _FUNCTION and not isinstance(place, int):
-            place = position
+        if isinstance(index, str) and index.isdecimal():
+            index = int(index)
+        elif index != _FUNCTION and not isinstance(index, int):
+            index = position
         arguments = as_json(function.get("arguments", function.get("input")))
         name = str(function.get("name") or "")
-        yield from self.tools.take(place, str(identity or ""), name, arguments, is_text=is_text)
+        yield from self.tools.take(index, str(identity or ""), name, arguments, is_text=is_text)
 
 
-def _has_citations(said: Mapping[str, Any]) -> bool:
-    annotations = said.get("annotations")
+def _has_citations(message: Mapping[str, Any]) -> bool:
+    annotations = message.get("annotations")
     return isinstance(annotations, list) and any(
-        isinstance(one, Mapping) and one.get("type") == "url_citation" for one in annotations
+        isinstance(annotation, Mapping) and annotation.get("type") == "url_citation" for annotation in annotations
     )
 
 
-def _all_words(said: Any) -> str:
+def _all_words(message: Any) -> str:
     """All that a piece of a further answer says, for the counts alone."""
-    if not isinstance(said, Mapping):
+    if not isinstance(message, Mapping):
         return ""
-    words = [chunk.text for chunk in (*_reasoning(said), *_content(said.get("content")))]
-    words += [str(said[name]) for name in ("refusal", "text") if said.get(name)]
-    for call in [*(said.get("tool_calls") or []), {"function": said.get(_FUNCTION)}]:
+    words = [chunk.text for chunk in (*_reasoning(message), *_content(message.get("content")))]
+    words += [str(message[name]) for name in ("refusal", "text") if message.get(name)]
+    for call in [*(message.get("tool_calls") or []), {"function": message.get(_FUNCTION)}]:
         function = (call.get("function") or call.get("custom")) if isinstance(call, Mapping) else None
         if isinstance(function, Mapping):
             words += [str(function.get("name") or ""), as_json(function.get("arguments", function.get("input")))]
@@ -244,9 +244,9 @@ def _all_words(said: Any) -> str:
 
 
 def _reasoning(delta: Mapping[str, Any]) -> Iterator[ReasoningDelta]:
-    told = delta.get("reasoning_content") or delta.get("reasoning")
-    if isinstance(told, str):
-        yield ReasoningDelta(told)
+    reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+    if isinstance(reasoning, str):
+        yield ReasoningDelta(reasoning)
         return
     for detail in delta.get("reasoning_details") or []:
         if isinstance(detail, Mapping) and (text := detail.get("text") or detail.get("summary")):

@@ -66,7 +66,7 @@ class Reader:
     def read_events(self, data: bytes) -> list[Chunk]:
         """The chunks in a stream that came as one body."""
         documents = Documents(self.parse)
-        chunks = [chunk for one in (*documents.feed(data), *documents.end()) for chunk in self.read(one)]
+        chunks = [chunk for document in (*documents.feed(data), *documents.end()) for chunk in self.read(document)]
         self._is_done = documents.is_done
         return chunks
 

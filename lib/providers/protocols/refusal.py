@@ -61,7 +61,7 @@ def _status(word: Any) -> int | None:
 def _text(error: Mapping[str, Any]) -> str:
     text = next((error[key] for key in ("message", "detail", "error", "msg") if error.get(key)), "")
     if isinstance(text, list) and text and isinstance(text[0], Mapping):  # a validation's list of complaints
-        text = "; ".join(str(one.get("msg") or one.get("message") or one) for one in text)
+        text = "; ".join(str(complaint.get("msg") or complaint.get("message") or complaint) for complaint in text)
     elif isinstance(text, Mapping):
         text = text.get("message") or text.get("detail") or str(dict(text))
     metadata = error.get("metadata")

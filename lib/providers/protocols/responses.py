@@ -61,16 +61,16 @@ class Responses(Reader):
         self.has_begun = self.has_begun or "output" in document or "status" in document
         yield from self._head(document)
         had = {self._items[number] for number in self._said}
-        for place, item in enumerate(document.get("output") or []):
-            number = self._number(place, item)
+        for output_index, item in enumerate(document.get("output") or []):
+            number = self._number(output_index, item)
             if number in self._said or item.get("type") in _TOOLS or item.get("type") not in had:
                 yield from self._item(number, item)
         self._reason(document)
-        told = document.get("usage")
-        counted = usage.of_openai(told, self.images, document.get("service_tier"))
+        reported_usage = document.get("usage")
+        counted = usage.of_openai(reported_usage, self.images, document.get("service_tier"))
         if counted is not None:
             counted = usage.with_uses(counted, _uses(document))
-        yield from self.count(counted, usage.cost_nano_usd(told), complete=True)
+        yield from self.count(counted, usage.cost_nano_usd(reported_usage), complete=True)
         if document.get("error") or document.get("status") == "failed":
             self.finish = None
             raise refusal(document if document.get("error") else {"error": {"message": "", "type": "server_error"}})
@@ -90,12 +90,14 @@ class Responses(Reader):
             self._run["output"].append(item)
             yield UsesSoFar(_uses(self._run))
 
-    def _number(self, place: Any, item: Mapping[str, Any]) -> int:
+    def _number(self, output_index: Any, item: Mapping[str, Any]) -> int:
         """Our number of an item, of which an event tells a place and perhaps ids."""
         kind = str(item.get("type") or "")
         ids = [str(item[name]) for name in ("call_id", "id") if item.get(name)]
         number = next((self._known[identity] for identity in ids if identity in self._known), None)
-        places = [(place, item.get("call_id")), (place, None)] if place is not None or not ids else []
+        places = (
+            [(output_index, item.get("call_id")), (output_index, None)] if output_index is not None or not ids else []
+        )
         if number is None:
             number = next((self._known[key] for key in places if key in self._known), None)
             if number is not None and self._items[number] not in ("", kind):
@@ -104,7 +106,7 @@ class Responses(Reader):
             number = len(self._items)
             self._items.append(kind)
         self._items[number] = self._items[number] or kind
-        self._known |= dict.fromkeys([*ids, *places[:1], ("at", place)], number)
+        self._known |= dict.fromkeys([*ids, *places[:1], ("at", output_index)], number)
         return number
 
     def _piece(self, kind: str, document: Mapping[str, Any]) -> Iterator[Chunk]:
@@ -115,12 +117,12 @@ class Responses(Reader):
         if not text or not (kind in _WHOLE or kind.endswith(".delta")):
             return
         identity = document.get("item_id")
-        place = document.get("output_index")
+        output_index = document.get("output_index")
         number = self._known.get(str(identity))
-        if number is None and (place is not None or not identity):
-            number = self._known.get(("at", place))
+        if number is None and (output_index is not None or not identity):
+            number = self._known.get(("at", output_index))
         if number is None:
-            number = self._number(place, {"id": identity})
+            number = self._number(output_index, {"id": identity})
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
                 self._mark(number, "message")

@@ -42,11 +42,11 @@ class JsonEnd:
             return
         for match in _SIGNS.finditer(piece):
             sign = match[0]
-            place = match.start()
-            if place == self._harmless:
+            position = match.start()
+            if position == self._harmless:
                 continue
             if sign == "\\":
-                self._harmless = place + 1
+                self._harmless = position + 1
             elif sign == '"':
                 self._in_text = not self._in_text
             elif not self._in_text:
@@ -171,45 +171,45 @@ class ToolCalls:
         return bool(self._issued)
 
     def take(
-        self, place: Hashable, identity: str, name: str, arguments: str, *, is_text: bool = False
+        self, key: Hashable, identity: str, name: str, arguments: str, *, is_text: bool = False
     ) -> list[ToolCallDelta]:
-        """A piece of a protocol that does not say where a call begins; `place` is the provider's number for it."""
-        call = self._find(place, identity, name, arguments)
+        """A piece of a protocol that does not say where a call begins; `key` is the provider's number for it."""
+        call = self._find(key, identity, name, arguments)
         if call is None:
-            is_doubtful = not identity and not arguments.strip() and place in self._at
-            call = self._begin(place, is_text=is_text)
+            is_doubtful = not identity and not arguments.strip() and key in self._at
+            call = self._begin(key, is_text=is_text)
             call.is_doubtful = is_doubtful and any(other.name == name for other in self._calls[:-1])
         elif call.says(arguments):
             arguments = ""  # told again
         return self._extend(call, identity, name, arguments)
 
     def begin(
-        self, place: Hashable, identity: str, name: str, arguments: str = "", *, is_text: bool = False
+        self, key: Hashable, identity: str, name: str, arguments: str = "", *, is_text: bool = False
     ) -> list[ToolCallDelta]:
         """A call of which the protocol says that it begins here."""
-        return self._extend(self._begin(place, is_text=is_text), identity, name, arguments)
+        return self._extend(self._begin(key, is_text=is_text), identity, name, arguments)
 
-    def add(self, place: Hashable, arguments: str) -> list[ToolCallDelta]:
-        """A piece of the arguments of the call at a place, or of the last one where none has begun there."""
-        call = self._at.get(place) or (self._calls[-1] if self._calls else None)
+    def add(self, key: Hashable, arguments: str) -> list[ToolCallDelta]:
+        """A piece of the arguments of the call with this key, or of the last one where none has begun under it."""
+        call = self._at.get(key) or (self._calls[-1] if self._calls else None)
         return [] if call is None else self._extend(call, "", "", arguments)
 
-    def name(self, place: Hashable, identity: str, name: str) -> list[ToolCallDelta]:
-        """The name of the call at a place, which may have begun without one."""
-        call = self._at.get(place)
+    def name(self, key: Hashable, identity: str, name: str) -> list[ToolCallDelta]:
+        """The name of the call with this key, which may have begun without one."""
+        call = self._at.get(key)
         return [] if call is None or call.name else self._extend(call, identity, name, "")
 
-    def settle(self, place: Hashable, arguments: str) -> list[ToolCallDelta]:
-        """The whole arguments of the call at a place, of which pieces may have come; it ends here."""
-        if (call := self._at.get(place)) is None:
+    def settle(self, key: Hashable, arguments: str) -> list[ToolCallDelta]:
+        """The whole arguments of the call with this key, of which pieces may have come; it ends here."""
+        if (call := self._at.get(key)) is None:
             return []
-        before = "" if call.is_empty else call.arguments
-        rest = arguments[len(before) :] if arguments.startswith(before) else ""
-        return [*self._extend(call, "", "", rest), *self.close(place)]
+        streamed = "" if call.is_empty else call.arguments
+        remaining = arguments[len(streamed) :] if arguments.startswith(streamed) else ""
+        return [*self._extend(call, "", "", remaining), *self.close(key)]
 
-    def close(self, place: Hashable) -> list[ToolCallDelta]:
-        """The call at a place ends here."""
-        call = self._at.get(place)
+    def close(self, key: Hashable) -> list[ToolCallDelta]:
+        """The call with this key ends here."""
+        call = self._at.get(key)
         return [] if call is None else _close(call)
 
     def end(self, *, is_whole: bool) -> list[ToolCallDelta]:
@@ -226,47 +226,47 @@ class ToolCalls:
         self.seed = self.seed or secrets.token_hex(8)
         return made_up_id(self.seed, len(self._issued), name)
 
-    def _find(self, place: Hashable, identity: str, name: str, arguments: str) -> _Call | None:
+    def _find(self, key: Hashable, identity: str, name: str, arguments: str) -> _Call | None:
         """The call that a piece belongs to; None when it begins another."""
-        call = self._at.get(place)
+        call = self._at.get(key)
         by_id = self._by_id.get(identity) if identity else None
-        for known in (call, by_id):
-            if known is not None:
-                known.settle_before(name, arguments)
+        for candidate in (call, by_id):
+            if candidate is not None:
+                candidate.settle_before(name, arguments)
         if by_id is not None and (call is None or identity not in call.ids):
             call = by_id
         elif call is not None:
             call = None if identity and by_id is None and name and call.ids else call
         elif not identity and not name and self._calls and not self._calls[-1].is_closed:
             call = self._calls[-1]
-        if call is not None and self._goes_on(call, place, identity, name, arguments):
+        if call is not None and self._goes_on(call, key, identity, name, arguments):
             return call
-        return self._told_before(place, identity, name, arguments)
+        return self._find_repeated(key, identity, name, arguments)
 
-    def _goes_on(self, call: _Call, place: Hashable, identity: str, name: str, arguments: str) -> bool:
+    def _goes_on(self, call: _Call, key: Hashable, identity: str, name: str, arguments: str) -> bool:
         """Whether a piece that its number or id leads to a call is one of it, by its name."""
         if not name or not call.name:
             return True
         if name != call.name:
             return False
         if call.is_closed and not (call.is_empty and identity in call.ids):
-            return call.says(arguments) and (place in self._at or identity in call.ids)
-        if place in self._at:
+            return call.says(arguments) and (key in self._at or identity in call.ids)
+        if key in self._at:
             return True
         begin = arguments.lstrip()[:1]  # with another number the name, the id and no beginning: a number that drifts
         return begin not in ("", "{") and not call.is_empty
 
-    def _told_before(self, place: Hashable, identity: str, name: str, arguments: str) -> _Call | None:
+    def _find_repeated(self, key: Hashable, identity: str, name: str, arguments: str) -> _Call | None:
         """The call that a piece tells again as a whole, though its number is another's by now."""
-        if not name or not arguments or not (identity or place in self._at):
+        if not name or not arguments or not (identity or key in self._at):
             return None
-        told = self._whole.get((name, _canonical(arguments)))
-        return told if told is not None and (not identity or identity in told.ids) else None
+        original = self._whole.get((name, _canonical(arguments)))
+        return original if original is not None and (not identity or identity in original.ids) else None
 
-    def _begin(self, place: Hashable, *, is_text: bool) -> _Call:
+    def _begin(self, key: Hashable, *, is_text: bool) -> _Call:
         call = _Call(is_text=is_text)
         self._calls.append(call)
-        self._at[place] = call
+        self._at[key] = call
         return call
 
     def _extend(self, call: _Call, identity: str, name: str, arguments: str) -> list[ToolCallDelta]:
@@ -299,8 +299,8 @@ def _settle(call: _Call) -> list[ToolCallDelta]:
 
 def _close(call: _Call) -> list[ToolCallDelta]:
     """The rest of a call's arguments; an empty object, for one that has none."""
-    if rest := _settle(call):
-        return rest
+    if deltas := _settle(call):
+        return deltas
     if call.index < 0 or not call.is_empty:
         return []
     call.pieces = ["{}"]

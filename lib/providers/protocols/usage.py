@@ -33,86 +33,86 @@ _WHOLE_COSTS = ("total_cost", "total")
 _TICKS_PER_USD = 10**10
 
 
-def of_openai(told: Any, images: int = 0, service_tier: Any = None) -> Usage | None:
+def of_openai(reported: Any, images: int = 0, service_tier: Any = None) -> Usage | None:
     """From the `usage` of a chat completion, embedding or response: OpenAI's and everybody's who followed."""
-    if not isinstance(told, Mapping):
+    if not isinstance(reported, Mapping):
         return None
-    if _PLAIN.issuperset(told):
-        plain = told.get("prompt_tokens")
-        answer = told.get("completion_tokens")
+    if _PLAIN.issuperset(reported):
+        plain = reported.get("prompt_tokens")
+        answer = reported.get("completion_tokens")
         if type(plain) is int and type(answer) is int and 0 <= plain <= _MOST and 0 <= answer <= _MOST:
             return Usage(plain, answer, images=images, service_tier=name_service_tier(service_tier))
-    prompt = _count(told, "prompt_tokens", "input_tokens")
-    completion = _count(told, "completion_tokens", "output_tokens")
+    prompt = _count(reported, "prompt_tokens", "input_tokens")
+    completion = _count(reported, "completion_tokens", "output_tokens")
     if prompt is None:
         return None
-    read_in = _parts(told, *_READ_DETAILS)
-    written = _parts(told, *_WRITTEN_DETAILS)
+    read_in = _parts(reported, *_READ_DETAILS)
+    written = _parts(reported, *_WRITTEN_DETAILS)
     completion = completion or 0
     read = _largest(read_in, "cached_tokens") or _largest(
-        told, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"
+        reported, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"
     )
     write = _largest(read_in, "cache_write_tokens", "cache_creation_tokens", "cached_creation_tokens") or _largest(
-        told, "cache_creation_input_tokens"
+        reported, "cache_creation_input_tokens"
     )
-    reasoning = _largest(written, "reasoning_tokens") or _largest(told, "reasoning_tokens")
-    if reasoning and _count(told, "total_tokens") == prompt + completion + reasoning:
+    reasoning = _largest(written, "reasoning_tokens") or _largest(reported, "reasoning_tokens")
+    if reasoning and _count(reported, "total_tokens") == prompt + completion + reasoning:
         completion += reasoning  # xAI and Google's OpenAI door count reasoning beside the answer
     long_write = min(_largest(_mapping(read_in, "cache_creation_token_details"), "ephemeral_1h_input_tokens"), write)
-    tier = name_service_tier(service_tier, told.get("service_tier"))
-    details = _details(_openai_modalities(read_in, written), _openai_uses(told))
+    tier = name_service_tier(service_tier, reported.get("service_tier"))
+    details = _details(_openai_modalities(read_in, written), _openai_uses(reported))
     return Usage(prompt, completion, read, write, reasoning, long_write, images, tier, details)
 
 
-def of_anthropic(told: Mapping[str, Any], images: int = 0) -> Usage | None:
+def of_anthropic(reported: Mapping[str, Any], images: int = 0) -> Usage | None:
     """From the `usage` of a message; the cached parts stand beside `input_tokens`.
 
     The top-level counts leave out what the entries of `iterations` say of compaction, and of other models that were
     consulted (platform.claude.com, context compaction, "understanding usage"): they are added, the others as rounds of
     their own. A fallback that was declined is not billed.
     """
-    usage = _of_anthropic(told, images)
+    usage = _of_anthropic(reported, images)
     if usage is None:
         return None
-    tier = name_service_tier(told.get("service_tier"), told.get("speed"), told.get("inference_geo"))
-    rounds = tuple(_iterations(told))
-    counts = _mapping(told, "server_tool_use")
+    tier = name_service_tier(reported.get("service_tier"), reported.get("speed"), reported.get("inference_geo"))
+    rounds = tuple(_iterations(reported))
+    counts = _mapping(reported, "server_tool_use")
     uses = {name.removesuffix("_requests"): _largest(counts, name) for name in counts if name.endswith("_requests")}
     details = _details({}, uses, rounds)
-    within = [usage] + [one.usage for one in rounds if not one.model]
+    within = [usage] + [part.usage for part in rounds if not part.model]
     return Usage(
-        sum(one.prompt_tokens for one in within),
-        sum(one.completion_tokens for one in within),
-        sum(one.cache_read_tokens for one in within),
-        sum(one.cache_write_tokens for one in within),
+        sum(part.prompt_tokens for part in within),
+        sum(part.completion_tokens for part in within),
+        sum(part.cache_read_tokens for part in within),
+        sum(part.cache_write_tokens for part in within),
         usage.reasoning_tokens,
-        sum(one.cache_write_1h_tokens for one in within),
+        sum(part.cache_write_1h_tokens for part in within),
         images,
         tier,
         details,
     )
 
 
-def _of_anthropic(told: Mapping[str, Any], images: int = 0) -> Usage | None:
+def _of_anthropic(reported: Mapping[str, Any], images: int = 0) -> Usage | None:
     """The counts of a message, or of one of its iterations."""
-    fresh = _count(told, "input_tokens")
-    completion = _count(told, "output_tokens")
+    fresh = _count(reported, "input_tokens")
+    completion = _count(reported, "output_tokens")
     if fresh is None and completion is None:
         return None
-    read = _largest(told, "cache_read_input_tokens")
-    write = _largest(told, "cache_creation_input_tokens")
-    by_age = _mapping(told, "cache_creation")
+    read = _largest(reported, "cache_read_input_tokens")
+    write = _largest(reported, "cache_creation_input_tokens")
+    by_age = _mapping(reported, "cache_creation")
     short = _largest(by_age, "ephemeral_5m_input_tokens")
     long = _largest(by_age, "ephemeral_1h_input_tokens")
     write = max(write, short + long)
-    reasoning = _largest(_parts(told, "output_tokens_details"), "thinking_tokens", "reasoning_tokens")
+    reasoning = _largest(_parts(reported, "output_tokens_details"), "thinking_tokens", "reasoning_tokens")
     completion = completion or 0
     return Usage((fresh or 0) + read + write, completion, read, write, reasoning, long, images)
 
 
-def _iterations(told: Mapping[str, Any]) -> Iterator[ModelUsage]:
+def _iterations(reported: Mapping[str, Any]) -> Iterator[ModelUsage]:
     """The rounds that the top-level counts leave out; the model's name is empty for the answering one."""
-    entries = told.get("iterations")
+    entries = reported.get("iterations")
     for entry in entries[:_MOST_ROUNDS] if isinstance(entries, list) else ():
         if not isinstance(entry, Mapping):
             continue
@@ -123,24 +123,26 @@ def _iterations(told: Mapping[str, Any]) -> Iterator[ModelUsage]:
         yield ModelUsage(model if isinstance(model, str) else "", usage)
 
 
-def of_gemini(told: Any, images: int = 0, uses: Mapping[str, int] | None = None) -> Usage | None:
+def of_gemini(reported: Any, images: int = 0, uses: Mapping[str, int] | None = None) -> Usage | None:
     """From `usageMetadata`; what tools put into the prompt counts as prompt, thoughts as completion."""
-    if not isinstance(told, Mapping) or _count(told, "promptTokenCount", "totalTokenCount") is None:
+    if not isinstance(reported, Mapping) or _count(reported, "promptTokenCount", "totalTokenCount") is None:
         return None
-    prompt = _largest(told, "promptTokenCount") + _largest(told, "toolUsePromptTokenCount")
-    answer = _largest(told, "candidatesTokenCount", "responseTokenCount")
-    thoughts = _largest(told, "thoughtsTokenCount")
-    counted_within = _count(told, "totalTokenCount") == prompt + answer and thoughts <= answer
+    prompt = _largest(reported, "promptTokenCount") + _largest(reported, "toolUsePromptTokenCount")
+    answer = _largest(reported, "candidatesTokenCount", "responseTokenCount")
+    thoughts = _largest(reported, "thoughtsTokenCount")
+    counted_within = _count(reported, "totalTokenCount") == prompt + answer and thoughts <= answer
     completion = answer if counted_within else answer + thoughts
-    tier = name_service_tier(told.get("serviceTier"), told.get("trafficType"))
-    details = _details(_gemini_modalities(told), uses or {})
-    return Usage(prompt, completion, _largest(told, "cachedContentTokenCount"), 0, thoughts, 0, images, tier, details)
+    tier = name_service_tier(reported.get("serviceTier"), reported.get("trafficType"))
+    details = _details(_gemini_modalities(reported), uses or {})
+    return Usage(
+        prompt, completion, _largest(reported, "cachedContentTokenCount"), 0, thoughts, 0, images, tier, details
+    )
 
 
-def of_ollama(told: Mapping[str, Any], images: int = 0) -> Usage | None:
+def of_ollama(reported: Mapping[str, Any], images: int = 0) -> Usage | None:
     """From the last line of a chat; a prompt that was wholly in its cache is not counted there, so not told."""
-    prompt = _count(told, "prompt_eval_count")
-    completion = _count(told, "eval_count")
+    prompt = _count(reported, "prompt_eval_count")
+    completion = _count(reported, "eval_count")
     if prompt is None:
         return None
     return Usage(prompt, completion or 0, images=images)
@@ -153,39 +155,39 @@ def with_uses(usage: Usage, uses: Mapping[str, int]) -> Usage:
     return replace(usage, details=replace(details, uses=counted | details.uses)) if counted else usage
 
 
-def cost_nano_usd(told: Any) -> int | None:
+def cost_nano_usd(reported: Any) -> int | None:
     """What the provider says the call costs, exactly, in nano-dollars; None where it does not say, or nonsense.
 
     A number, a text or an object of parts, in the fields of OpenRouter (`cost`; with a key of one's own the upstream's
     `cost_details.upstream_inference_cost` is charged beside it), Perplexity, DeepInfra and xAI.
     """
-    if not isinstance(told, Mapping):
+    if not isinstance(reported, Mapping):
         return None
-    cost = told.get("cost")
+    cost = reported.get("cost")
     if isinstance(cost, Mapping):
         cost = next((cost[name] for name in _WHOLE_COSTS if cost.get(name) is not None), None)
     nano = money_nano(cost)
-    if told.get("is_byok") is True:
-        upstream = money_nano(_mapping(told, "cost_details").get("upstream_inference_cost"))
+    if reported.get("is_byok") is True:
+        upstream = money_nano(_mapping(reported, "cost_details").get("upstream_inference_cost"))
         return (nano or 0) + upstream if upstream is not None else nano or None
     if nano is None:
-        nano = money_nano(told.get("estimated_cost"))
-    ticks = told.get("cost_in_usd_ticks")
+        nano = money_nano(reported.get("estimated_cost"))
+    ticks = reported.get("cost_in_usd_ticks")
     if nano is None and type(ticks) is int and 0 <= ticks <= _MOST_NANO * 10:
         nano = nano_from_usd(Decimal(ticks) / _TICKS_PER_USD)
     return nano
 
 
-def money_nano(said: Any) -> int | None:
+def money_nano(amount: Any) -> int | None:
     """Dollars as nano-dollars; None for what is no number, negative or beyond any call's cost."""
-    if isinstance(said, bool) or not isinstance(said, int | str | Decimal):
+    if isinstance(amount, bool) or not isinstance(amount, int | str | Decimal):
         return None
-    if isinstance(said, int):
-        return said * 10**9 if 0 <= said * 10**9 <= _MOST_NANO else None
-    if isinstance(said, str) and len(said) > _LONGEST_NUMBER:
+    if isinstance(amount, int):
+        return amount * 10**9 if 0 <= amount * 10**9 <= _MOST_NANO else None
+    if isinstance(amount, str) and len(amount) > _LONGEST_NUMBER:
         return None
     try:
-        usd = Decimal(said)
+        usd = Decimal(amount)
         if not usd.is_finite() or usd < 0 or not _LEAST_EXPONENT <= usd.adjusted() <= _GREATEST_EXPONENT:
             return 0 if usd.is_finite() and usd == 0 else None
         nano = nano_from_usd(usd)
@@ -218,26 +220,26 @@ def _openai_modalities(read_in: Mapping[str, Any], written: Mapping[str, Any]) -
     cached = _mapping(read_in, "cached_tokens_details")
     counts: dict[str, int] = {}
     for kind in _MODALITIES:
-        for place, name in ((read_in, "input"), (cached, "cache_read"), (written, "output")):
-            if count := _largest(place, f"{kind}_tokens"):
+        for details, name in ((read_in, "input"), (cached, "cache_read"), (written, "output")):
+            if count := _largest(details, f"{kind}_tokens"):
                 counts[f"{kind}_{name}"] = count
     return counts
 
 
-def _openai_uses(told: Mapping[str, Any]) -> dict[str, int]:
+def _openai_uses(reported: Mapping[str, Any]) -> dict[str, int]:
     """What is charged by the piece and counted in the usage: OpenRouter's and xAI's searches, Mistral's connectors."""
-    counts = _mapping(told, "server_tool_use")
+    counts = _mapping(reported, "server_tool_use")
     uses = {name.removesuffix("_requests"): _largest(counts, name) for name in counts if name.endswith("_requests")}
-    uses |= {str(name): _largest(_mapping(told, "connectors"), name) for name in _mapping(told, "connectors")}
+    uses |= {str(name): _largest(_mapping(reported, "connectors"), name) for name in _mapping(reported, "connectors")}
     for field, use in (("num_search_queries", "web_search"), ("num_sources_used", "live_search")):
-        if count := _largest(told, field):
+        if count := _largest(reported, field):
             uses[use] = count
-    if count := _largest(told, "search_units") or _largest(_mapping(told, "billed_units"), "search_units"):
+    if count := _largest(reported, "search_units") or _largest(_mapping(reported, "billed_units"), "search_units"):
         uses["search_unit"] = count
     return uses
 
 
-def _gemini_modalities(told: Mapping[str, Any]) -> dict[str, int]:
+def _gemini_modalities(reported: Mapping[str, Any]) -> dict[str, int]:
     """Tokens that are no text, by the name of their rate."""
     counts: dict[str, int] = {}
     for field, name in (
@@ -247,7 +249,7 @@ def _gemini_modalities(told: Mapping[str, Any]) -> dict[str, int]:
         ("candidatesTokensDetails", "output"),
         ("responseTokensDetails", "output"),
     ):
-        entries = told.get(field)
+        entries = reported.get(field)
         for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, Mapping) and (kind := str(entry.get("modality")).lower()) in _MODALITIES:
                 rate = f"{kind}_{name}"
@@ -255,22 +257,22 @@ def _gemini_modalities(told: Mapping[str, Any]) -> dict[str, int]:
     return counts
 
 
-def _count(told: Mapping[str, Any], *names: str) -> int | None:
+def _count(counts: Mapping[str, Any], *names: str) -> int | None:
     for name in names:
-        value = told.get(name)
+        value = counts.get(name)
         if isinstance(value, int | Decimal) and not isinstance(value, bool) and value <= _MOST:
             return max(0, int(value))
     return None
 
 
-def _largest(told: Mapping[str, Any], *names: str) -> int:
-    return max((_count(told, name) or 0 for name in names), default=0)
+def _largest(counts: Mapping[str, Any], *names: str) -> int:
+    return max((_count(counts, name) or 0 for name in names), default=0)
 
 
-def _mapping(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = told.get(name)
+def _mapping(counts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = counts.get(name)
     return value if isinstance(value, Mapping) else {}
 
 
-def _parts(told: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((parts for name in names if (parts := _mapping(told, name))), {})
+def _parts(counts: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((parts for name in names if (parts := _mapping(counts, name))), {})
