@@ -18,9 +18,9 @@ _MONEY = "_nano_usd"
 
 
 def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
-    """By person, action, subject and day, a page at a time; one entry in full; all of them as a file."""
-    asked = _filters(services, actor, zone)
-    page = services.audit.page(actor, asked, st.session_state.get("audit-page", 1))
+    """Draw the tab Audit: filters, a page of entries, the selected entry in full, and a CSV of all that match."""
+    criteria = _filters(services, actor, zone)
+    page = services.audit.page(actor, criteria, st.session_state.get("audit-page", 1))
     if not page.count:
         st.caption("Nothing was changed that matches.")
         return
@@ -63,12 +63,12 @@ def action_name(action: str) -> str:
 
 
 def details(entry: AuditEntry, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """What an entry says beside its subject, in words: (name, value); `names` of people by id."""
+    """Yield the details of an audit entry as texts (name, value); `names` maps user ids to names."""
     for name, value in entry.detail.items():
         if name == "owner":
             yield "owner", names.get(str(value), str(value)) if value else "a program"
         elif isinstance(value, dict):
-            yield from ((_words(inner), _said(inner, one)) for inner, one in value.items())
+            yield from ((_words(inner), _said(inner, inner_value)) for inner, inner_value in value.items())
         else:
             yield _words(name), _said(name, value)
 
@@ -105,7 +105,7 @@ def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCriteria:
         words = st.text_input("What", placeholder="Any part of it", key="audit-text", width=140, bind="query-params")
         since = st.date_input("From", None, key="audit-from", width=134, bind="query-params")
         until = st.date_input("To", None, key="audit-to", width=134, bind="query-params")
-        asked = AuditCriteria(
+        criteria = AuditCriteria(
             tuple(users),
             tuple(actions),
             datetime.combine(since, time(), zone) if since else None,
@@ -114,13 +114,13 @@ def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCriteria:
         )
         st.download_button(
             "CSV",
-            data=_file(services, actor, asked),
+            data=_file(services, actor, criteria),
             file_name=f"audit-{utc_now():%Y-%m-%d}.csv",
             mime="text/csv",
             icon=":material/download:",
             on_click="ignore",
         )
-    return asked
+    return criteria
 
 
 def _panel(entry: AuditEntry, names: Mapping[str, str], zone: ZoneInfo) -> None:
@@ -131,5 +131,5 @@ def _panel(entry: AuditEntry, names: Mapping[str, str], zone: ZoneInfo) -> None:
         blocks.facts([(blocks.plain(name), blocks.plain(value)) for name, value in details(entry, names)], columns=4)
 
 
-def _file(services: Services, actor: Actor, asked: AuditCriteria) -> Callable[[], bytes]:
-    return lambda: b"".join(services.audit.export_csv(actor, asked))
+def _file(services: Services, actor: Actor, criteria: AuditCriteria) -> Callable[[], bytes]:
+    return lambda: b"".join(services.audit.export_csv(actor, criteria))

@@ -23,11 +23,11 @@ _CLASSES = {
 def keys_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Which master key is in use, and the button that makes a new one."""
     state = services.master_key.state(actor)
-    where = "the environment" if state.source == "environment" else "master.key in the data folder"
+    key_location = "the environment" if state.source == "environment" else "master.key in the data folder"
     with st.container(border=True):
         st.subheader("Master key", anchor=False)
         st.caption("It encrypts provider keys and headers in the database.")
-        pairs = [("Stands in", where), ("In use since", format.moment(state.since, zone)), ("Id", state.key_id)]
+        pairs = [("Stands in", key_location), ("In use since", format.moment(state.since, zone)), ("Id", state.key_id)]
         blocks.facts([(label, blocks.plain(value)) for label, value in pairs], columns=3)
         if st.button("Rotate the master key", icon=":material/autorenew:"):
             rotate_dialog(services, actor)
@@ -60,7 +60,7 @@ def retention_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     with st.form("retention"):
         st.subheader("How long things are kept", anchor=False)
         columns = st.columns(len(_CLASSES))
-        given = {
+        typed_days = {
             name: column.number_input(
                 f"{label}, days", 1, LONGEST_DAYS, current[name], placeholder="For good", help=about, key=f"days-{name}"
             )
@@ -70,15 +70,15 @@ def retention_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         sent = st.form_submit_button("Save times")
     if sent:
         with blocks.errors_shown():
-            save(services, actor, Days(**{name: None if n is None else int(n) for name, n in given.items()}))
+            save(services, actor, Days(**{name: None if n is None else int(n) for name, n in typed_days.items()}))
     with blocks.row():
         if st.button("Show what would go now", icon=":material/search:"):
             st.caption(blocks.plain(f"Now older than their time: {_told(services.retention.preview(actor))}."))
     last = services.retention.last_run(actor)
-    told = "There was no run yet."
+    last_run_text = "There was no run yet."
     if last is not None:
-        told = f"Last run: {format.moment(last.at, zone)}, by {last.by}. Deleted: {_told(last.deleted)}."
-    st.caption(blocks.plain(told))
+        last_run_text = f"Last run: {format.moment(last.at, zone)}, by {last.by}. Deleted: {_told(last.deleted)}."
+    st.caption(blocks.plain(last_run_text))
 
 
 def save(services: Services, actor: Actor, days: Days) -> None:

@@ -16,13 +16,13 @@ from lib.ui.preferences import zone_names
 from lib.usage_files.formats import FIELDS
 
 _LABELS = {form.name: form.label for form in (*FORMATS.values(), GENERIC)}
-_SHOWN = 10
-_KEPT = "import-preview"
+_MOST_SAMPLE_ROWS = 10
+_CACHED_PREVIEW = "import-preview"
 _MAPPING = "import-mapping"
 
 
 def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
-    """Everything about past usage."""
+    """Draw the tab Import: the upload with its preview, and the past imports."""
     with st.container(border=True):
         st.subheader("Bring past usage in", anchor=False)
         st.caption(
@@ -38,22 +38,22 @@ def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
 
 
 def _chosen(services: Services, actor: Actor, zone: ZoneInfo, source: Source, file_id: str) -> None:
-    """What to make of the file, what it would bring, and the button that writes it."""
+    """Draw the options for the uploaded file, the preview of its rows, and the button that imports them."""
     wishes = _wishes(zone, file_id)
     _mapping(services.imports.look(actor, source, wishes), file_id)
-    kept = st.session_state.get(_KEPT)
-    if kept is None or kept[0] != (file_id, wishes):
+    cached = st.session_state.get(_CACHED_PREVIEW)
+    if cached is None or cached[0] != (file_id, wishes):
         bar = st.progress(0.0, "Reading…")
-        found = services.imports.preview(actor, source, wishes, _shown_in(bar))
+        preview = services.imports.preview(actor, source, wishes, _shown_in(bar))
         bar.empty()
-        kept = st.session_state[_KEPT] = ((file_id, wishes), found)
-    found = kept[1]
-    _preview(found, zone)
-    many = f"{found.rows:,} {'row' if found.rows == 1 else 'rows'}"
-    if st.button(f"Import {many}", type="primary", icon=":material/upload:", disabled=not found.rows):
+        cached = st.session_state[_CACHED_PREVIEW] = ((file_id, wishes), preview)
+    preview = cached[1]
+    _preview(preview, zone)
+    many = f"{preview.rows:,} {'row' if preview.rows == 1 else 'rows'}"
+    if st.button(f"Import {many}", type="primary", icon=":material/upload:", disabled=not preview.rows):
         bar = st.progress(0.0, "Writing…")
         batch = services.imports.run(actor, source, wishes, _shown_in(bar))
-        del st.session_state[_KEPT]
+        del st.session_state[_CACHED_PREVIEW]
         st.toast(f"{batch.rows:,} rows are in the ledger.")
         st.rerun()
 
@@ -80,49 +80,49 @@ def _wishes(zone: ZoneInfo, file_id: str) -> Wishes:
     return Wishes(form, mapping if given_for == file_id else None, moments, app, provider, price)
 
 
-def _mapping(found: ImportPreview, file_id: str) -> None:
-    """Which column is which, to be changed."""
-    given = {name: found.mapping.get(name, "") for name in FIELDS}
-    title = f"Columns: {len(found.mapping)} of {len(found.columns)} are used"
-    is_open = "started_at" not in found.mapping
+def _mapping(preview: ImportPreview, file_id: str) -> None:
+    """Draw the form that says which column of the file fills which field."""
+    column_by_field = {name: preview.mapping.get(name, "") for name in FIELDS}
+    title = f"Columns: {len(preview.mapping)} of {len(preview.columns)} are used"
+    is_open = "started_at" not in preview.mapping
     with st.expander(title, icon=":material/table:", expanded=is_open), st.form("import-columns", border=False):
         grid = st.columns(2 if blocks.compact() else 4)
-        options = ["", *found.columns]
-        chosen = {
+        options = ["", *preview.columns]
+        chosen_columns = {
             name: grid[number % len(grid)].selectbox(
-                name.replace("_", " "), options, options.index(column), key=f"column-{file_id}-{found.format}-{name}"
+                name.replace("_", " "), options, options.index(column), key=f"column-{file_id}-{preview.format}-{name}"
             )
-            for number, (name, column) in enumerate(given.items())
+            for number, (name, column) in enumerate(column_by_field.items())
         }
         if st.form_submit_button("Read the file so"):
-            st.session_state[_MAPPING] = (file_id, {name: column or "" for name, column in chosen.items()})
+            st.session_state[_MAPPING] = (file_id, {name: column or "" for name, column in chosen_columns.items()})
             st.rerun()
 
 
-def _preview(found: ImportPreview, zone: ZoneInfo) -> None:
-    """Sums, what is left out and why, the first rows."""
-    calls = f"{found.calls:,}" + (f" and {found.uncounted:,} sums of unknown number" if found.uncounted else "")
+def _preview(preview: ImportPreview, zone: ZoneInfo) -> None:
+    """Draw the sums that an import would bring, what it leaves out and why, and its first rows."""
+    calls = f"{preview.calls:,}" + (f" and {preview.uncounted:,} sums of unknown number" if preview.uncounted else "")
     pairs = [
-        ("Form", found.label),
+        ("Form", preview.label),
         ("Calls", calls),
-        ("Tokens", "—" if found.total_tokens is None else f"{found.total_tokens:,}"),
-        ("Cost", format_sum(found.cost_nano_usd, found.unpriced)),
-        ("From", format.moment(found.first_at, zone)),
-        ("To", format.moment(found.last_at, zone)),
+        ("Tokens", "—" if preview.total_tokens is None else f"{preview.total_tokens:,}"),
+        ("Cost", format_sum(preview.cost_nano_usd, preview.unpriced)),
+        ("From", format.moment(preview.first_at, zone)),
+        ("To", format.moment(preview.last_at, zone)),
     ]
     blocks.facts([(label, blocks.plain(value)) for label, value in pairs], columns=2 if blocks.compact() else 6)
-    notes = [f"{count:,} left out: {why}" for why, count in found.left_out.items()]
-    if found.unpriced:
+    notes = [f"{count:,} left out: {why}" for why, count in preview.left_out.items()]
+    if preview.unpriced:
         notes.append(
-            f"{found.unpriced:,} {'row' if found.unpriced == 1 else 'rows'} without a cost, or with a part of it"
+            f"{preview.unpriced:,} {'row' if preview.unpriced == 1 else 'rows'} without a cost, or with a part of it"
         )
     if notes:
         st.caption(blocks.plain(" · ".join(notes)))
-    if found.overlaps:
-        names = blocks.plain(", ".join(found.overlaps))
+    if preview.overlaps:
+        names = blocks.plain(", ".join(preview.overlaps))
         st.warning(f"Imported before for some of these days: {names}. Rows told apart otherwise would count twice.")
-    if found.sample:
-        st.dataframe(_rows(found.sample[:_SHOWN], zone), hide_index=True, row_height=30, placeholder="—")
+    if preview.sample:
+        st.dataframe(_rows(preview.sample[:_MOST_SAMPLE_ROWS], zone), hide_index=True, row_height=30, placeholder="—")
 
 
 def _rows(sample: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]]:
@@ -143,10 +143,10 @@ def _rows(sample: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, An
 
 
 def _batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
-    """What was imported, and the way back."""
-    found = services.imports.list(actor)
+    """Draw the past imports, and the button that undoes the selected one."""
+    batches = services.imports.list(actor)
     st.subheader("Imported so far", anchor=False)
-    if not found:
+    if not batches:
         st.caption("Nothing was imported.")
         return
     state = st.dataframe(
@@ -161,7 +161,7 @@ def _batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
                 "Cost": format_sum(batch.cost_nano_usd, batch.unpriced),
                 "State": batch.state,
             }
-            for batch in found
+            for batch in batches
         ],
         hide_index=True,
         row_height=30,
@@ -170,8 +170,8 @@ def _batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         selection_mode="single-row",
         key="import-batches",
     )
-    chosen = state.selection.rows
-    batch = found[chosen[0]] if chosen and chosen[0] < len(found) else None
+    selected_rows = state.selection.rows
+    batch = batches[selected_rows[0]] if selected_rows and selected_rows[0] < len(batches) else None
     label = "Undo an import" if batch is None else f"Undo {batch.file_name}"
     if st.button(label, icon=":material/undo:", disabled=batch is None, help="Choose a line above") and batch:
         undo_dialog(services, actor, batch)
