@@ -32,10 +32,12 @@ def asked_for(zone: ZoneInfo) -> ActivityFilter:
     return ActivityFilter.from_query({name: st.query_params.get_all(name) for name in st.query_params}, zone)
 
 
-def write(asked: ActivityFilter, **more: str | None) -> None:
+def write(criteria: ActivityFilter, **parameters: str | None) -> None:
     """Put a filter into the address; an open call stays, the page number goes back to the first."""
-    kept = {"id": st.query_params.get("id"), **more}
-    st.query_params.from_dict(asked.to_query() | {name: value for name, value in kept.items() if value is not None})
+    other_parameters = {"id": st.query_params.get("id"), **parameters}
+    st.query_params.from_dict(
+        criteria.to_query() | {name: value for name, value in other_parameters.items() if value is not None}
+    )
 
 
 def clear() -> None:
@@ -43,11 +45,11 @@ def clear() -> None:
     write(ActivityFilter())
 
 
-def bar(asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], zone: ZoneInfo) -> None:
-    """Search, period, status, the rest, Clear."""
-    _show(asked, zone)
+def bar(criteria: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], zone: ZoneInfo) -> None:
+    """Draw the filter bar: search, period, status, the other lists, and Clear."""
+    _show(criteria, zone)
     compact = blocks.compact()
-    changed: dict[str, Any] = {"on_change": _apply, "args": (asked, zone)}
+    changed: dict[str, Any] = {"on_change": _apply, "args": (criteria, zone)}
     with blocks.row():
         st.text_input(
             "Search",
@@ -67,31 +69,31 @@ def bar(asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str
             key=_PREFIX + "period",
             **changed,
         )
-        if asked.period == CUSTOM:
+        if criteria.period == CUSTOM:
             st.date_input(
                 "Days", label_visibility="collapsed", format="YYYY-MM-DD", width=224, key=_PREFIX + "days", **changed
             )
-        _popovers(asked, options, names, changed, compact)
-        if asked.narrows or asked != ActivityFilter():
+        _popovers(criteria, options, names, changed, compact)
+        if criteria.narrows or criteria != ActivityFilter():
             st.button("Clear", type="tertiary", icon=":material/close:", on_click=clear)
 
 
 def _popovers(
-    asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any], compact: bool
+    criteria: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any], compact: bool
 ) -> None:
-    chosen = sum(len(getattr(asked, field)) for field in _LISTS)
-    status = f"Status · {len(asked.statuses) or 'any'}"
-    rest = f"Filters · {chosen}" if chosen else "Provider, app, user"
+    chosen_count = sum(len(getattr(criteria, field)) for field in _LISTS)
+    status = f"Status · {len(criteria.statuses) or 'any'}"
+    lists_label = f"Filters · {chosen_count}" if chosen_count else "Provider, app, user"
     if compact:
-        total = chosen + len(asked.statuses)
+        total = chosen_count + len(criteria.statuses)
         with st.popover(f"Filters · {total}" if total else "Filters", icon=":material/filter_list:", key="filters"):
             _status(changed)
-            _lists(asked, options, names, changed)
+            _lists(criteria, options, names, changed)
         return
     with st.popover(status, icon=":material/flag:", key="status-filter"):
         _status(changed)
-    with st.popover(rest, icon=":material/filter_list:", key="filters"):
-        _lists(asked, options, names, changed)
+    with st.popover(lists_label, icon=":material/filter_list:", key="filters"):
+        _lists(criteria, options, names, changed)
 
 
 def _status(changed: dict[str, Any]) -> None:
@@ -105,54 +107,56 @@ def _status(changed: dict[str, Any]) -> None:
     )
 
 
-def _lists(asked: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any]) -> None:
-    def named(user_id: str) -> str:
+def _lists(
+    criteria: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any]
+) -> None:
+    def name_user(user_id: str) -> str:
         return names.get(user_id, user_id)
 
     for field, label in _LISTS.items():
         offered = list(getattr(options, field))
-        offered += [value for value in getattr(asked, field) if value not in offered]
+        offered += [value for value in getattr(criteria, field) if value not in offered]
         st.multiselect(
             label,
             offered,
             placeholder="Any",
-            format_func=named if field == "users" else str,
+            format_func=name_user if field == "users" else str,
             key=_PREFIX + field,
             **changed,
         )
 
 
-def _show(asked: ActivityFilter, zone: ZoneInfo) -> None:
+def _show(criteria: ActivityFilter, zone: ZoneInfo) -> None:
     """Give the controls the address's values before they are drawn."""
-    values: dict[str, Any] = {"text": asked.text, "period": asked.period, "days": days_of(asked, zone)}
-    values |= {field: list(getattr(asked, field)) for field in (*_LISTS, "statuses")}
+    values: dict[str, Any] = {"text": criteria.text, "period": criteria.period, "days": days_of(criteria, zone)}
+    values |= {field: list(getattr(criteria, field)) for field in (*_LISTS, "statuses")}
     for name, value in values.items():
         if st.session_state.get(_PREFIX + name) != value:
             st.session_state[_PREFIX + name] = value
 
 
-def _apply(asked: ActivityFilter, zone: ZoneInfo) -> None:
+def _apply(criteria: ActivityFilter, zone: ZoneInfo) -> None:
     """A control was changed: write the address that the controls now say."""
 
     def value(name: str) -> Any:
         return st.session_state.get(_PREFIX + name)
 
-    period = value("period") or asked.period
-    start = asked.start
-    end = asked.end
+    period = value("period") or criteria.period
+    start = criteria.start
+    end = criteria.end
     days = value("days")
     if period != CUSTOM:
         start = end = None
-    elif asked.period != CUSTOM:
+    elif criteria.period != CUSTOM:
         today = datetime.now(zone).date()
         start = midnight(today - _DAY * (_CUSTOM_DAYS - 1), zone)
         end = midnight(today + _DAY, zone)
-    elif isinstance(days, tuple) and len(days) == 2 and days != days_of(asked, zone):
+    elif isinstance(days, tuple) and len(days) == 2 and days != days_of(criteria, zone):
         start = midnight(days[0], zone)
         end = midnight(days[1] + _DAY, zone)
     lists = {field: tuple(value(field) or ()) for field in (*_LISTS, "statuses")}
     text = value("text") or ""
-    lists |= {field: getattr(asked, field) for field in _NO_CONTROL}
+    lists |= {field: getattr(criteria, field) for field in _NO_CONTROL}
     write(ActivityFilter(period=period, start=start, end=end, text=text, **lists))
 
 
@@ -161,29 +165,29 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def days_of(asked: ActivityFilter, zone: ZoneInfo) -> tuple[date, ...]:
+def days_of(criteria: ActivityFilter, zone: ZoneInfo) -> tuple[date, ...]:
     """First and last day of a custom period, for the calendar; nothing when it is open."""
-    if asked.start is None or asked.end is None:
+    if criteria.start is None or criteria.end is None:
         return ()
-    first = asked.start.astimezone(zone).date()
-    return first, max(first, (asked.end - timedelta(microseconds=1)).astimezone(zone).date())
+    first = criteria.start.astimezone(zone).date()
+    return first, max(first, (criteria.end - timedelta(microseconds=1)).astimezone(zone).date())
 
 
-def scope_line(asked: ActivityFilter, zone: ZoneInfo, names: Mapping[str, str], own_only: bool) -> None:
+def scope_line(criteria: ActivityFilter, zone: ZoneInfo, names: Mapping[str, str], own_only: bool) -> None:
     """The period in words, the zone, whose calls these are, and the filters that have no control."""
-    if asked.period != CUSTOM:
-        words = f"Last {_PERIOD_NAMES[asked.period]}"
-    elif asked.start is None and asked.end is None:
+    if criteria.period != CUSTOM:
+        words = f"Last {_PERIOD_NAMES[criteria.period]}"
+    elif criteria.start is None and criteria.end is None:
         words = "Any time"
-    elif asked.start is None:
-        words = f"Before {format.moment(asked.end, zone)}"
-    elif asked.end is None:
-        words = f"Since {format.moment(asked.start, zone)}"
+    elif criteria.start is None:
+        words = f"Before {format.moment(criteria.end, zone)}"
+    elif criteria.end is None:
+        words = f"Since {format.moment(criteria.start, zone)}"
     else:
-        words = _range(asked.start.astimezone(zone), asked.end.astimezone(zone), zone)
+        words = _range(criteria.start.astimezone(zone), criteria.end.astimezone(zone), zone)
     parts = [words, zone.key, *(["your own calls"] if own_only else [])]
     for field, label in _NO_CONTROL.items():
-        if values := getattr(asked, field):
+        if values := getattr(criteria, field):
             parts.append(f"{label}: {', '.join(names.get(value, value) for value in values)}".replace("_", " "))
     st.caption(blocks.plain(" · ".join(parts)))
 

@@ -25,15 +25,15 @@ _BESIDE_PANEL = ["time", "status", "model", "app", "tokens", "cost"]
 _COMPACT = ["time", "status", "model", "cost"]
 
 
-def export_menu(services: Services, actor: Actor, asked: ActivityFilter, *, disabled: bool) -> None:
+def export_menu(services: Services, actor: Actor, criteria: ActivityFilter, *, disabled: bool) -> None:
     """Downloads of everything the filter finds, made when they are asked for."""
     activity = services.activity
-    given = (actor, asked, sample_names())
+    export_arguments = (actor, criteria, sample_names())
     kinds: list[tuple[str, str, str, Callable[[], Iterator[bytes]]]] = [
-        ("CSV", "csv", "text/csv", lambda: activity.export_csv(*given)),
-        ("CSV for Excel", "csv", "text/csv", lambda: activity.export_csv(*given, bom=True)),
-        ("JSON", "json", "application/json", lambda: activity.export_json(*given)),
-        ("SQL", "sql", "application/sql", lambda: activity.export_sql(*given)),
+        ("CSV", "csv", "text/csv", lambda: activity.export_csv(*export_arguments)),
+        ("CSV for Excel", "csv", "text/csv", lambda: activity.export_csv(*export_arguments, bom=True)),
+        ("JSON", "json", "application/json", lambda: activity.export_json(*export_arguments)),
+        ("SQL", "sql", "application/sql", lambda: activity.export_sql(*export_arguments)),
     ]
     with st.popover("Export", icon=":material/download:", disabled=disabled):
         for label, ending, mime, pieces in kinds:
@@ -54,14 +54,14 @@ def _file(pieces: Callable[[], Iterator[bytes]]) -> bytes:
 
 
 def rows(
-    page: ActivityPage, asked: ActivityFilter, names: Mapping[str, str], zone: ZoneInfo, selected: str | None
+    page: ActivityPage, criteria: ActivityFilter, names: Mapping[str, str], zone: ZoneInfo, selected: str | None
 ) -> None:
     """The table and its footer, or that nothing matches."""
     if page.rows:
         table(page, names, zone, selected)
         footer(page)
         return
-    fact = "No call matches" if asked.narrows else "No calls in this period"
+    fact = "No call matches" if criteria.narrows else "No calls in this period"
     with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less.", wide=selected is not None):
         st.button("Clear filters", icon=":material/close:", on_click=call_filters.clear, key="clear-filters")
 

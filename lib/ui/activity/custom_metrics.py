@@ -22,17 +22,17 @@ _DETECT = "as written"
 
 
 def of_call(services: Services, actor: Actor, detail: CallDetail) -> None:
-    """What was noted about a call; who made it may add to it."""
+    """Draw the custom metrics of a call, and the form to add one for the person who made the call."""
     call_id = str(detail.log["call_id"])
-    shown = st.container()
+    table_spot = st.container()
     if detail.is_own:
         _form(services, actor, call_id)
-    with shown:
-        found = services.metrics.list(actor, call_id)
-        if not found:
+    with table_spot:
+        metrics = services.metrics.list(actor, call_id)
+        if not metrics:
             st.caption("Nothing was noted about this call: a rating, a score, whether it helped.")
             return
-        rows = [{"Key": one.key, "Value": _text(one), "Type": one.type.value} for one in found]
+        rows = [{"Key": metric.key, "Value": _text(metric), "Type": metric.type.value} for metric in metrics]
         st.dataframe(rows, hide_index=True, row_height=30, height="content", alt="Custom metrics of this call")
 
 
@@ -50,8 +50,8 @@ def _form(services: Services, actor: Actor, call_id: str) -> None:
         st.toast("The metric is added.")
 
 
-def _text(one: Metric) -> str:
-    return one.value if one.type is MetricType.STRING else json.dumps(one.value, ensure_ascii=False)
+def _text(metric: Metric) -> str:
+    return metric.value if metric.type is MetricType.STRING else json.dumps(metric.value, ensure_ascii=False)
 
 
 def of_range(
@@ -62,17 +62,20 @@ def of_range(
     days: tuple[date, date],
     behind: Callable[[datetime, datetime], dict[str, list[str]]],
 ) -> None:
-    """The card of all keys, and one of them over days; nothing where nothing was recorded."""
+    """Draw the card of all metric keys, and of one over days; nothing where no metric was recorded.
+
+    `behind(start, end)` returns the address of the activity log for a day that was clicked.
+    """
     from lib.statistics import metrics
     from lib.statistics.periods import midnight
     from lib.ui.statistics import chart_card
     from lib.ui.statistics.models_table import as_file
 
-    found = services.metrics.statistics(actor, None, within)
-    if not found:
+    key_statistics = services.metrics.statistics(actor, None, within)
+    if not key_statistics:
         return
     compact = blocks.compact()
-    table = metrics.key_table(map(asdict, found))
+    table = metrics.key_table(map(asdict, key_statistics))
     with st.container(border=True):
         st.subheader("Custom metrics", anchor=False)
         st.dataframe(
@@ -97,7 +100,7 @@ def of_range(
                 icon=":material/download:",
                 on_click="ignore",
             )
-        drawable = [one.key for one in found if one.numbers or one.booleans]
+        drawable = [statistics.key for statistics in key_statistics if statistics.numbers or statistics.booleans]
         if not drawable or days[0] == days[1]:
             return
         key = st.selectbox("Mean per day of", drawable, key="statistics-metric", width=320)

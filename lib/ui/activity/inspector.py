@@ -11,17 +11,17 @@ from lib.ui import blocks
 from lib.ui.activity import call_panel
 from lib.ui.configurations import overrides
 
-_WANTED = "inspected-call"
+_INSPECTED_CALL = "inspected-call"
 
 
 def ask_for(call_id: str) -> None:
-    """Open it when the page is drawn."""
-    st.session_state[_WANTED] = call_id
+    """Ask for the dialog of a call: it opens once when the page is next drawn."""
+    st.session_state[_INSPECTED_CALL] = call_id
 
 
 def asked(services: Services, actor: Actor, zone: ZoneInfo) -> None:
-    """The dialog, once, if somebody asked."""
-    if (call_id := st.session_state.pop(_WANTED, None)) is not None:
+    """Open the dialog of the call that was asked for, once."""
+    if (call_id := st.session_state.pop(_INSPECTED_CALL, None)) is not None:
         inspect(services, actor, call_id, zone)
 
 
@@ -33,10 +33,10 @@ def inspect(services: Services, actor: Actor, call_id: str, zone: ZoneInfo) -> N
     try:
         log = services.activity.detail(actor, call_id).log
         configuration = services.configurations.get(actor, str(log["configuration_id"]))
-        found = services.overrides.effective(actor, configuration, {}, app=log["app"])
+        effective_parameters = services.overrides.effective(actor, configuration, {}, app=log["app"])
     except LLMManagerError:
         st.caption("The configuration is gone: where its parameters came from is not known any more.")
         return
     with st.expander("Effective parameters and their origin", icon=":material/layers:"):
         st.caption(blocks.plain(f"As {configuration.slug} and its overrides stand now."))
-        overrides.effective_table(found, configuration)
+        overrides.effective_table(effective_parameters, configuration)
