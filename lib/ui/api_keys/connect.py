@@ -16,17 +16,17 @@ from lib.ui import blocks, format, session
 from lib.ui.api_keys import key_forms
 from lib.ui.playground import answer_pane
 
-_MADE = "connect_key"
-_TRIED = "connect_tried"
-_CHOSEN = "connect-key"
+_NEW_KEY = "connect_key"
+_TRIAL_CALL = "connect_tried"
+_KEY_CHOICE = "connect-key"
 _NO_MODEL = "provider/embedding-model"
 
 
 def usable_keys(services: Services, actor: Actor) -> list[ApiKey]:
     """The keys that the actor sees and that work, the actor's own first; one that was just made is chosen."""
-    if (made := key_forms.take_made()) is not None:
-        st.session_state[_MADE] = made
-        st.session_state[_CHOSEN] = made["id"]
+    if (new_key := key_forms.take_new_key()) is not None:
+        st.session_state[_NEW_KEY] = new_key
+        st.session_state[_KEY_CHOICE] = new_key["id"]
     working = [key for key in services.api_keys.list(actor) if key.state() == "active"]
     return sorted(working, key=lambda key: key.user_id != actor.user_id)
 
@@ -35,39 +35,39 @@ def choose_model(configurations: Sequence[Configuration]) -> str:
     """A configuration's name, or a typed `provider/model`; the address keeps it."""
     labels = {c.slug: f"{c.slug} · {c.provider_name} · {c.model}" for c in configurations}
     default = next((c.slug for c in configurations if c.is_global_default), configurations[0].slug)
-    wanted = st.query_params.get("configuration") or default
-    options = [*labels, *([] if wanted in labels else [wanted])]
-    chosen = st.selectbox(
+    initial_model = st.query_params.get("configuration") or default
+    options = [*labels, *([] if initial_model in labels else [initial_model])]
+    model = st.selectbox(
         "Model",
         options,
-        index=options.index(wanted),
+        index=options.index(initial_model),
         format_func=lambda name: labels.get(name, name),
         accept_new_options=True,
         help="A configuration, or any provider/model of yours: type it",
         key="connect-model",
     )
-    if chosen != st.query_params.get("configuration", default):
-        st.query_params["configuration"] = chosen
-    return str(chosen)
+    if model != st.query_params.get("configuration", default):
+        st.query_params["configuration"] = model
+    return str(model)
 
 
 def choose_key(keys: Sequence[ApiKey]) -> ApiKey:
     """One of the keys, which are known by their beginning; the address keeps it."""
     names = {key.id: f"{key.name} · {key.prefix}… · app {key.app}" for key in keys}
-    wanted = next((key.id for key in keys if key.prefix == st.query_params.get("key")), keys[0].id)
-    if st.session_state.get(_CHOSEN) not in names:  # not chosen yet, or gone meanwhile
-        st.session_state[_CHOSEN] = wanted
-    chosen = st.selectbox("API key", list(names), format_func=lambda key_id: names[key_id], key=_CHOSEN)
-    key = next(key for key in keys if key.id == chosen)
+    initial_id = next((key.id for key in keys if key.prefix == st.query_params.get("key")), keys[0].id)
+    if st.session_state.get(_KEY_CHOICE) not in names:  # not chosen yet, or gone meanwhile
+        st.session_state[_KEY_CHOICE] = initial_id
+    chosen_id = st.selectbox("API key", list(names), format_func=lambda key_id: names[key_id], key=_KEY_CHOICE)
+    key = next(key for key in keys if key.id == chosen_id)
     if key.prefix != st.query_params.get("key", keys[0].prefix):
         st.query_params["key"] = key.prefix
     return key
 
 
 def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -> None:
-    """What stands in the way, the addresses, and a tab for each language."""
-    made = st.session_state.get(_MADE, {})
-    token = made.get("token") if made.get("id") == key.id else None
+    """Draw a warning if the key can't use the model, the base URLs, and programs to copy by language."""
+    new_key = st.session_state.get(_NEW_KEY, {})
+    token = new_key.get("token") if new_key.get("id") == key.id else None
     able = (c.slug for c in configurations if "embeddings" in c.capabilities)
     to = Connection(key_forms.origin(), token or f"{key.prefix}...", model, next(able, _NO_MODEL))
     if not key.grant.allows_model(model):
@@ -81,15 +81,18 @@ def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -
         )
     else:
         st.caption(f"Put the whole key where `{key.prefix}...` stands: keys are shown once, when they are made.")
-    left, right = st.columns(2)
-    for column, label, address in ((left, "OpenAI's protocol", to.openai_url), (right, "Anthropic's", to.origin)):
+    left_column, right_column = st.columns(2)
+    for column, label, address in (
+        (left_column, "OpenAI's protocol", to.openai_url),
+        (right_column, "Anthropic's", to.origin),
+    ):
         column.caption(f"Base URL, {label}")
         column.code(address, language=None)
     _tabs(snippets(to))
 
 
-def _tabs(found: Sequence[Snippet]) -> None:
-    by_tab = {tab: list(group) for tab, group in groupby(found, key=lambda snippet: snippet.tab)}
+def _tabs(examples: Sequence[Snippet]) -> None:
+    by_tab = {tab: list(group) for tab, group in groupby(examples, key=lambda snippet: snippet.tab)}
     for tab, group in zip(st.tabs(list(by_tab)), by_tab.values(), strict=True):
         with tab:
             for snippet in group:
@@ -103,15 +106,15 @@ def try_it(services: Services, actor: Actor, key: ApiKey, model: str) -> None:
     st.caption(blocks.plain(f"A real call, made as you and counted for the app {key.app}."))
     question = st.text_input("Question", "Say hello.", max_chars=2_000, key="connect-question")
     if st.button("Ask the model", icon=":material/send:", type="primary", disabled=not question.strip()):
-        st.session_state.pop(_TRIED, None)
+        st.session_state.pop(_TRIAL_CALL, None)
         with blocks.errors_shown(), st.spinner("Waiting for the answer…"):
             messages = [{"role": "user", "content": question}]
             slug, name = (None, model) if "/" in model else (model, None)
             view = services.calls.run(
                 CallRequest(actor=actor, messages=messages, configuration=slug, model=name, app=key.app)
             )
-            st.session_state[_TRIED] = (model, view.call_id)
-    tried_model, call_id = st.session_state.get(_TRIED, ("", ""))
+            st.session_state[_TRIAL_CALL] = (model, view.call_id)
+    tried_model, call_id = st.session_state.get(_TRIAL_CALL, ("", ""))
     if tried_model == model:
         with blocks.errors_shown():
             _answer(services, actor, call_id)

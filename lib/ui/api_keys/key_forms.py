@@ -16,14 +16,14 @@ from lib.snippets.app_snippets import Connection, snippets
 from lib.ui import blocks, session
 from lib.ui.configurations.configuration_form import show_in_form
 
-_MADE = "api_key_made"
+_NEW_KEY = "api_key_made"
 
 
 def create_dialog(services: Services, actor: Actor) -> None:
     """Make a key; the page then shows it in place of the form."""
     spots: dict[str | None, Any] = {}
-    left, right = st.columns(2)
-    app = left.selectbox(
+    left_column, right_column = st.columns(2)
+    app = left_column.selectbox(
         "App",
         services.configurations.apps(actor),
         index=None,
@@ -31,9 +31,9 @@ def create_dialog(services: Services, actor: Actor) -> None:
         accept_new_options=True,
         help="Every call of the key counts for it",
     )
-    spots["app"] = left.empty()
-    name = right.text_input("Name", max_chars=80, placeholder="nightly-report")
-    spots["name"] = right.empty()
+    spots["app"] = left_column.empty()
+    name = right_column.text_input("Name", max_chars=80, placeholder="nightly-report")
+    spots["name"] = right_column.empty()
     owner_id = _owner(services, actor)
     fields = _fields(services, actor, None, spots)
     spots[None] = st.container()
@@ -43,19 +43,19 @@ def create_dialog(services: Services, actor: Actor) -> None:
         except LLMManagerError as error:
             show_in_form(error, spots)
             return
-        keep_made({"id": key.id, "token": token})
+        remember_new_key({"id": key.id, "token": token})
         st.rerun()
 
 
-def keep_made(made: dict[str, str]) -> None:
+def remember_new_key(new_key: dict[str, str]) -> None:
     """Hand id and token to the next page that asks."""
-    st.session_state[_MADE] = made
+    st.session_state[_NEW_KEY] = new_key
 
 
-def take_made() -> dict[str, str] | None:
+def take_new_key() -> dict[str, str] | None:
     """Id and token of the key that was made just now, once."""
-    made: dict[str, str] | None = st.session_state.pop(_MADE, None)
-    return made
+    new_key: dict[str, str] | None = st.session_state.pop(_NEW_KEY, None)
+    return new_key
 
 
 def edit_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
@@ -75,14 +75,14 @@ def edit_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
 
 
 def limit_inputs(
-    before: Limits, spots: dict[str | None, Any], of: str, *, concurrency: bool = True
+    current_limits: Limits, spots: dict[str | None, Any], of: str, *, concurrency: bool = True
 ) -> tuple[int | None, int | None, int | None]:
     """Requests and tokens a minute, and calls at once where asked; None is no limit."""
-    asked = [("requests_per_minute", "Requests a minute"), ("tokens_per_minute", "Tokens a minute")]
-    asked += [("concurrency", "Calls at once")] if concurrency else []
+    inputs = [("requests_per_minute", "Requests a minute"), ("tokens_per_minute", "Tokens a minute")]
+    inputs += [("concurrency", "Calls at once")] if concurrency else []
     values: dict[str, int | None] = {"concurrency": None}
-    for column, (name, label) in zip(st.columns(len(asked)), asked, strict=True):
-        current = getattr(before, name)
+    for column, (name, label) in zip(st.columns(len(inputs)), inputs, strict=True):
+        current = getattr(current_limits, name)
         values[name] = column.number_input(label, 1, None, current, 1, placeholder="No limit", key=f"{name}-{of}")
         spots[name] = column.empty()
     return values["requests_per_minute"], values["tokens_per_minute"], values["concurrency"]
@@ -103,17 +103,19 @@ def _owner(services: Services, actor: Actor) -> str | None:
     )
 
 
-def _fields(services: Services, actor: Actor, before: ApiKey | None, spots: dict[str | None, Any]) -> dict[str, Any]:
+def _fields(
+    services: Services, actor: Actor, stored_key: ApiKey | None, spots: dict[str | None, Any]
+) -> dict[str, Any]:
     """Scope, expiry and limits, for a new key and a changed one."""
-    of = before.id if before else "new"
-    grant = before.grant if before else None
-    chosen = list(grant.models) if grant else []
+    of = stored_key.id if stored_key else "new"
+    grant = stored_key.grant if stored_key else None
+    granted_models = list(grant.models) if grant else []
     slugs = [c.slug for c in services.configurations.list(actor)]
     providers = [f"{provider.name}/*" for provider in services.providers.list(actor)]
     models = st.multiselect(
         "Models",
-        list(dict.fromkeys([*chosen, *slugs, *providers])),
-        chosen,
+        list(dict.fromkeys([*granted_models, *slugs, *providers])),
+        granted_models,
         placeholder="Every model",
         accept_new_options=True,
         help="Configurations, or provider/model; * stands for anything",
@@ -129,7 +131,7 @@ def _fields(services: Services, actor: Actor, before: ApiKey | None, spots: dict
         key=f"endpoints-{of}",
     )
     spots["endpoints"] = st.empty()
-    last = _last_day(before)
+    last = _last_day(stored_key)
     expires = st.date_input(
         "Last day, UTC",
         last,
@@ -140,8 +142,8 @@ def _fields(services: Services, actor: Actor, before: ApiKey | None, spots: dict
     spots["expires_at"] = st.empty()
     with st.expander("Limits", icon=":material/speed:", expanded=bool(grant and grant.limits != NO_LIMITS)):
         limits = Limits(*limit_inputs(grant.limits if grant else NO_LIMITS, spots, of))
-    kept = before is not None and expires == last
-    moment = before.expires_at if before is not None and kept else _end_of(expires)
+    is_same_day = stored_key is not None and expires == last
+    moment = stored_key.expires_at if stored_key is not None and is_same_day else _end_of(expires)
     return {"models": models, "endpoints": endpoints, "limits": limits, "expires_at": moment}
 
 
@@ -153,7 +155,7 @@ def _end_of(last: Any) -> datetime | None:
     return datetime.combine(last, time.min, UTC) + timedelta(days=1) if isinstance(last, date) else None
 
 
-def made_dialog(services: Services, actor: Actor, key: ApiKey, token: str) -> None:
+def show_new_key(services: Services, actor: Actor, key: ApiKey, token: str) -> None:
     """The new key with its copy button, and how to use it."""
     st.markdown(
         f"**{blocks.plain(key.name)}** is ready. Copy it now, with the button at its right end or by selecting it:"
@@ -168,7 +170,7 @@ def made_dialog(services: Services, actor: Actor, key: ApiKey, token: str) -> No
         if st.button("I have copied the key", type="primary"):
             st.rerun()
         if st.button("More languages", icon=":material/cable:", help="Shows the key in programs to copy"):
-            keep_made({"id": key.id, "token": token})
+            remember_new_key({"id": key.id, "token": token})
             st.switch_page(session.page("connect"))
 
 
@@ -182,5 +184,5 @@ def _example_model(services: Services, actor: Actor, key: ApiKey) -> str:
     """A configuration that the key may call: one that is ready, of its app first."""
     fitting = [c for c in services.configurations.list(actor) if key.grant.allows_model(c.slug)]
     best = sorted(fitting, key=lambda c: (c.needs is not None, c.app != key.app, not c.is_global_default))
-    named = [pattern for pattern in key.grant.models if "*" not in pattern]
-    return best[0].slug if best else named[0] if named else "provider/model"
+    exact_models = [pattern for pattern in key.grant.models if "*" not in pattern]
+    return best[0].slug if best else exact_models[0] if exact_models else "provider/model"

@@ -92,8 +92,8 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             ),
         },
     )
-    chosen = event.selection.rows
-    return keys[chosen[0]] if chosen and chosen[0] < len(keys) else None
+    selected_rows = event.selection.rows
+    return keys[selected_rows[0]] if selected_rows and selected_rows[0] < len(keys) else None
 
 
 def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None:
@@ -103,8 +103,8 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
         label, colour = _STATES[key.state()]
         st.badge(label, color=colour)
     moments = {"made": key.created_at, "last used": key.last_used_at, "revoked": key.revoked_at}
-    told = [f"{what} {format.moment(moment, zone)}" for what, moment in moments.items() if moment is not None]
-    st.caption(" · ".join([f"{blocks.plain(key.prefix)}…", *told]))
+    moment_texts = [f"{event} {format.moment(moment, zone)}" for event, moment in moments.items() if moment is not None]
+    st.caption(" · ".join([f"{blocks.plain(key.prefix)}…", *moment_texts]))
     limits = key.grant.limits
     blocks.facts(
         [
@@ -121,20 +121,20 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
     )
     if key.revoked_at is not None:
         return
-    mine = actor.role is Role.SUPER_ADMIN or key.created_by == actor.user_id
+    may_change = actor.role is Role.SUPER_ADMIN or key.created_by == actor.user_id
     with blocks.row():
-        if st.button("Edit", icon=":material/edit:", key=f"edit-{key.id}", disabled=not mine):
+        if st.button("Edit", icon=":material/edit:", key=f"edit-{key.id}", disabled=not may_change):
             st.dialog("Edit API key")(edit_dialog)(services, actor, key)
-        asked = ActivityFilter(period="30d", api_keys=(key.id,))
+        criteria = ActivityFilter(period="30d", api_keys=(key.id,))
         link = session.page("activity")
-        st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
+        st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=criteria.to_query())
         if key.state() == "active":
             st.page_link(
                 session.page("connect"), label="Connect", icon=":material/cable:", query_params={"key": key.prefix}
             )
         if st.button(":red[Revoke]", icon=":material/block:", key=f"revoke-{key.id}"):
             st.dialog(f"Revoke the key {blocks.plain(key.name)}?")(revoke_dialog)(services, actor, key)
-    if not mine:
+    if not may_change:
         st.caption("Somebody else made it for you: you can revoke it, they can change it.")
 
 
@@ -187,12 +187,12 @@ def app_limits(services: Services, actor: Actor) -> None:
 
 def app_limits_dialog(services: Services, actor: Actor) -> None:
     """Choose an app and its two numbers; empty ones end its limits."""
-    known = services.limits.list_apps(actor)
-    apps = sorted({*known, *services.configurations.apps(actor)})
+    limits_by_app = services.limits.list_apps(actor)
+    apps = sorted({*limits_by_app, *services.configurations.apps(actor)})
     spots: dict[str | None, Any] = {}
     app = st.selectbox("App", apps, index=None, placeholder="Choose or type one", accept_new_options=True)
     spots["app"] = st.empty()
-    requests, tokens, _ = limit_inputs(known.get(app or "", NO_LIMITS), spots, f"app-{app}", concurrency=False)
+    requests, tokens, _ = limit_inputs(limits_by_app.get(app or "", NO_LIMITS), spots, f"app-{app}", concurrency=False)
     st.caption("Leave both empty to end the app's limits.")
     spots[None] = st.container()
     if st.button("Save limits", type="primary"):
