@@ -43,7 +43,7 @@ def scope_label(scope: str) -> str:
 
 
 def title(budget: Budget) -> str:
-    """What a budget is about, as plain text."""
+    """The subject of a budget as plain text."""
     return "Everything" if budget.scope is Scope.GLOBAL else budget.label
 
 
@@ -76,13 +76,13 @@ def card(services: Services, actor: Actor, state: BudgetState, zone: ZoneInfo) -
 
 
 def _lines(state: BudgetState, zone: ZoneInfo) -> list[str]:
-    """What happens at the limit and when, what is held, the forecast, what is missing."""
+    """Lines of Markdown about a budget: what happens at the limit, the forecast, holds, unpriced calls."""
     budget = state.budget
     now = state.now
     end = now.window.end.astimezone(zone)
     verb = "Stops calls at the limit" if budget.is_hard else "Never stops a call"
-    told = f"tells at {', '.join(map(str, budget.thresholds))} %" if budget.thresholds else "tells nothing"
-    lines = [f"{verb}, {told}. Starts again on {end.day} {end:%b, %H:%M}."]
+    notice_text = f"tells at {', '.join(map(str, budget.thresholds))} %" if budget.thresholds else "tells nothing"
+    lines = [f"{verb}, {notice_text}. Starts again on {end.day} {end:%b, %H:%M}."]
     if state.forecast is not None and state.forecast.high:
         low = format_money(state.forecast.low)
         high = format_money(state.forecast.high)
@@ -116,9 +116,9 @@ def _actions(services: Services, actor: Actor, state: BudgetState) -> None:
         if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{budget.id}", disabled=locked):
             st.dialog(f"Edit {title(budget)}")(budget_forms.edit_dialog)(services, actor, state)
         if actor.can(Permission.TEST_CONFIGS):
-            asked = _calls(state)
+            criteria = _calls(state)
             link = session.page("activity")
-            st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
+            st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=criteria.to_query())
         if st.button("History", icon=":material/history:", type="tertiary", key=f"history-{budget.id}"):
             st.dialog(f"{title(budget)} per {budget.period}", width="medium")(history_dialog)(services, actor, state)
         if st.button(
@@ -163,7 +163,7 @@ def history_dialog(services: Services, actor: Actor, state: BudgetState) -> None
 
 
 def delete_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
-    """What goes and what stays."""
+    """Ask before a budget is deleted; says what is deleted with it and what stays."""
     st.markdown(
         "Nothing limits these calls from then on, and the past windows of this budget are gone. "
         "The calls, their cost and the statistics stay."
@@ -184,17 +184,17 @@ def delete_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
 
 def notices_list(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """The newest notices; nothing while there is none."""
-    found = services.budgets.notices(actor)
-    if not found:
+    notices = services.budgets.notices(actor)
+    if not notices:
         return
     with st.container(border=True):
         st.subheader("Notices", anchor=False)
-        for notice in found[:10]:
+        for notice in notices[:10]:
             st.markdown(f"{sentence(notice)} :small[:gray[{format.moment(notice.at, zone)}]]")
 
 
 def sentence(notice: Notice) -> str:
-    """What happened, as Markdown."""
+    """A notice as a sentence of Markdown: which threshold of which budget was reached, or that a call was refused."""
     about = "everything" if notice.scope == Scope.GLOBAL else f"{notice.scope} {notice.label}"
     name = f"**{blocks.plain(about)}**, {window_name(notice.period, notice.starts_at)}"
     money = f"{format_money(notice.spent_nano)} of {format_money(notice.limit_nano)}".replace("$", "\\$")
@@ -205,31 +205,31 @@ def sentence(notice: Notice) -> str:
 
 def beyond_holds(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Models whose providers count more than calls were held for, each with the way to its calls; often nothing."""
-    found = services.calls.beyond_holds(actor)
-    if not found:
+    overruns = services.calls.beyond_holds(actor)
+    if not overruns:
         return
     with st.container(border=True):
         st.subheader("More was counted than was held for", anchor=False)
-        for one in found[:10]:
-            name = blocks.plain(f"{one.provider}/{one.model}")
-            until = f"Until {format.moment(one.until, zone)} holds of it are for {one.words}."
+        for overrun in overruns[:10]:
+            name = blocks.plain(f"{overrun.provider}/{overrun.model}")
+            until = f"Until {format.moment(overrun.until, zone)} holds of it are for {overrun.words}."
             with blocks.row(gap="xsmall"):
                 st.markdown(
                     f"△ **{name}**: its provider counted more than calls were bounded by. {until}", width="stretch"
                 )
                 if actor.can(Permission.TEST_CONFIGS):
-                    asked = ActivityFilter(period="7d", providers=(one.provider,), models=(one.model,))
+                    criteria = ActivityFilter(period="7d", providers=(overrun.provider,), models=(overrun.model,))
                     link = session.page("activity")
-                    st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=asked.to_query())
+                    st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=criteria.to_query())
 
 
 def attention(services: Services, actor: Actor) -> None:
     """For the dashboard: the budgets near their limit or past it, a line each; nothing while there is none."""
-    if not (found := services.budgets.attention(actor)):
+    if not (states := services.budgets.attention(actor)):
         return
     with st.container(border=True):
         st.subheader("Budgets", anchor=False)
-        for state in found[:5]:
+        for state in states[:5]:
             with blocks.row(gap="xsmall"):
                 about = blocks.plain(title(state.budget))
                 now = state.now

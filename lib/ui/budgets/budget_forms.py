@@ -37,7 +37,7 @@ _HARD = {True: "Stop calls that would pass it", False: "Only tell"}
 
 
 def add_dialog(services: Services, actor: Actor) -> None:
-    """What it is about, how much, and what happens then."""
+    """The form of a new budget: its subject, period and limit, and what happens at the limit."""
     spots: dict[str | None, Any] = {}
     scopes = list(Scope)
     scope = st.selectbox("About", scopes, scopes.index(Scope.APP), format_func=_SCOPES.__getitem__) or Scope.APP
@@ -57,7 +57,7 @@ def add_dialog(services: Services, actor: Actor) -> None:
 
 
 def edit_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
-    """Change how much and what happens; what it is about stays."""
+    """The form that changes a budget's limit and what happens at it; subject and period stay."""
     spots: dict[str | None, Any] = {}
     budget = state.budget
     st.caption(f"{_SCOPES[budget.scope]}, per {budget.period}. Past windows keep the limit they had.")
@@ -72,7 +72,7 @@ def edit_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
 
 
 def _subject(services: Services, actor: Actor, scope: Scope) -> str:
-    """Whom or what; empty for everything."""
+    """Draw the choice of a budget's subject; returns its id or name, empty for everything."""
     if scope is Scope.GLOBAL:
         st.caption("Every call of every app, person and key counts.")
         return ""
@@ -80,11 +80,11 @@ def _subject(services: Services, actor: Actor, scope: Scope) -> str:
     if scope is Scope.APP:
         apps = services.configurations.apps(actor)
         return st.selectbox(label, apps, None, placeholder="Choose or type one", accept_new_options=True) or ""
-    known = services.budgets.choices(actor, scope)
-    if not known:
+    choices = services.budgets.choices(actor, scope)
+    if not choices:
         st.caption("There is none yet.")
     return (
-        st.selectbox(label, known, None, format_func=known.__getitem__, placeholder="Choose one", key=f"of-{scope}")
+        st.selectbox(label, choices, None, format_func=choices.__getitem__, placeholder="Choose one", key=f"of-{scope}")
         or ""
     )
 
@@ -99,10 +99,10 @@ def _fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str
         "At the limit", [True, False], index=0 if not budget or budget.is_hard else 1, format_func=_HARD.get
     )
     fields["is_hard"] = bool(hard)
-    known = sorted({*_THRESHOLDS, *(budget.thresholds if budget else ())})
+    thresholds = sorted({*_THRESHOLDS, *(budget.thresholds if budget else ())})
     default = budget.thresholds if budget else DEFAULT_THRESHOLDS
-    chosen = st.pills("Tell at, % of the limit", known, default=default, selection_mode="multi")
-    fields["thresholds"] = tuple(chosen or ())
+    chosen_thresholds = st.pills("Tell at, % of the limit", thresholds, default=default, selection_mode="multi")
+    fields["thresholds"] = tuple(chosen_thresholds or ())
     spots["thresholds"] = st.empty()
     fields["block_unpriced"] = st.checkbox(
         "Stop models without a price too",
@@ -119,28 +119,28 @@ def _with_limit(fields: dict[str, Any]) -> dict[str, Any]:
     text = str(fields["limit"]).strip()
     if not text:
         raise InvalidInput("The limit is missing.", "", "Write it like 25 or 12.50.", field="limit")
-    found = _AMOUNT.fullmatch(text) if text.isascii() else None
-    if found is None:
+    amount = _AMOUNT.fullmatch(text) if text.isascii() else None
+    if amount is None:
         how = "Write it like 25, 12.50 or 1,250: a point before the cents."
         raise InvalidInput("The limit is not an amount.", "", how, field="limit")
-    rest = {name: value for name, value in fields.items() if name != "limit"}
-    return rest | {"limit_nano": nano_from_usd(Decimal(found[1].replace(",", "") + (found[2] or "")))}
+    other_fields = {name: value for name, value in fields.items() if name != "limit"}
+    return other_fields | {"limit_nano": nano_from_usd(Decimal(amount[1].replace(",", "") + (amount[2] or "")))}
 
 
 def check_dialog(services: Services, actor: Actor) -> None:
-    """A call in words and figures, and what every budget would say to it."""
-    configurations = {found.slug: found for found in services.configurations.list(actor)}
+    """The form of an imagined call, and whether every budget would let it pass."""
+    configurations = {configuration.slug: configuration for configuration in services.configurations.list(actor)}
     slug = st.selectbox("Configuration", list(configurations), index=None, placeholder="Choose one")
-    left, right = st.columns(2)
-    app = left.text_input("App", placeholder="The configuration's", max_chars=80)
-    user = right.text_input("User name", placeholder="Nobody in particular", max_chars=80)
-    prompt = left.number_input("Prompt, tokens", 1, 10_000_000, 1000)
-    answer = right.number_input("Longest answer, tokens", 1, 1_000_000, None, placeholder="The configuration's")
+    left_column, right_column = st.columns(2)
+    app = left_column.text_input("App", placeholder="The configuration's", max_chars=80)
+    user = right_column.text_input("User name", placeholder="Nobody in particular", max_chars=80)
+    prompt = left_column.number_input("Prompt, tokens", 1, 10_000_000, 1000)
+    answer = right_column.number_input("Longest answer, tokens", 1, 1_000_000, None, placeholder="The configuration's")
     if slug is None:
         st.caption("Nothing is sent and nothing is held.")
         return
     with blocks.errors_shown():
-        asked = dry_run(
+        outcome = dry_run(
             actor,
             services.budgets,
             services.prices,
@@ -152,17 +152,18 @@ def check_dialog(services: Services, actor: Actor) -> None:
             user=user.strip() or None,
         )
         zone = services.preferences.report_zone(actor)
-        refusals = [verdict.refusal.in_zone(zone) for verdict in asked.own.verdicts if verdict.refusal]
-        known = {None: "Nobody knows what it would cost", 0: "It is free"}
-        most = known.get(asked.own.amount_nano, f"It may cost up to {format_money(asked.own.amount_nano)}")
-        count = len(asked.own.verdicts)
+        refusals = [verdict.refusal.in_zone(zone) for verdict in outcome.own.verdicts if verdict.refusal]
+        cost_sentences = {None: "Nobody knows what it would cost", 0: "It is free"}
+        most = cost_sentences.get(outcome.own.amount_nano, f"It may cost up to {format_money(outcome.own.amount_nano)}")
+        count = len(outcome.own.verdicts)
         applying = f"{count} {'budget applies' if count == 1 else 'budgets apply'}" if count else "no budget applies"
         for refusal in refusals:
             why = blocks.plain(f"{refusal.why} {refusal.fix}")
             st.error(why, title=blocks.plain(refusal.title), icon=":material/block:")
-        if (place := asked.instead) is not None:
+        if (deployment := outcome.instead) is not None:
             st.info(
-                blocks.plain(f"It would go to {place.model} of {place.provider} instead."), icon=":material/alt_route:"
+                blocks.plain(f"It would go to {deployment.model} of {deployment.provider} instead."),
+                icon=":material/alt_route:",
             )
         if not refusals:
             st.success(blocks.plain(f"{most}; {applying}."), title="It would pass.", icon=":material/check:")

@@ -46,10 +46,10 @@ def _state(services: Services, actor: Actor, state: WebhookState) -> None:
     if state.waiting or state.given_up:
         why = f" The newest error: {blocks.plain(state.error)}" if state.error else ""
         st.caption(f":orange[{state.waiting} waiting, {state.given_up} given up.]{why}")
-    asked = st.empty()
+    test_spot = st.empty()
     with blocks.row():
         if st.button("Send test message", icon=":material/send:"):
-            with asked.container(), blocks.errors_shown():
+            with test_spot.container(), blocks.errors_shown():
                 error = services.webhook.test(actor)
                 if error is None:
                     st.success("The receiver took it.")
