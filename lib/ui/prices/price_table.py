@@ -79,8 +79,8 @@ def unpriced(services: Services, actor: Actor) -> None:
                 ),
             },
         )
-        chosen = state.selection.rows
-        row = frame.iloc[chosen[0]] if chosen and chosen[0] < len(frame) else None
+        selected_rows = state.selection.rows
+        row = frame.iloc[selected_rows[0]] if selected_rows and selected_rows[0] < len(frame) else None
         label = "Set price" if row is None else f"Set the price of {row.model}"
         locked = row is None or not actor.can(Permission.MANAGE_PROVIDERS)
         if st.button(label, icon=":material/sell:", disabled=locked, help="Choose a model above") and row is not None:
@@ -102,36 +102,36 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
             label_visibility="collapsed",
             key="price-search",
         )
-        known = [kind.value for kind in ProviderKind if not FACTS[kind].in_process]
-        given = query.get("kind")
+        kinds = [kind.value for kind in ProviderKind if not FACTS[kind].in_process]
+        kind_name = query.get("kind")
         kind = st.selectbox(
             "Provider",
-            known,
-            index=known.index(given) if given in known else None,
+            kinds,
+            index=kinds.index(kind_name) if kind_name in kinds else None,
             placeholder="Any provider",
             format_func=lambda name: FACTS[ProviderKind(name)].label,
             label_visibility="collapsed",
             key="price-kind",
         )
         own_only = st.toggle("Own only", query.get("own") == "1", key="price-own")
-    wanted = {"q": text, "kind": kind or "", "own": "1" if own_only else ""}
-    if any(query.get(name, "") != value for name, value in wanted.items()):
-        query.from_dict({name: value for name, value in wanted.items() if value})  # and back to the first page
-    number = int(given) if (given := query.get("page", "1")).isdecimal() and len(given) < 5 else 1
+    parameters = {"q": text, "kind": kind or "", "own": "1" if own_only else ""}
+    if any(query.get(name, "") != value for name, value in parameters.items()):
+        query.from_dict({name: value for name, value in parameters.items() if value})  # and back to the first page
+    number = int(page_text) if (page_text := query.get("page", "1")).isdecimal() and len(page_text) < 5 else 1
     answer = services.price_entries.search(
         actor, text, kind, own_only=own_only, skip=max(0, number - 1) * _PAGE, most=_PAGE
     )
-    found = answer.prices
-    if not found:
+    prices = answer.prices
+    if not prices:
         with blocks.empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
             st.caption("Models that run on your own machines are free and need none.")
         return
     names = ["input", "output"] if compact else list(_LABELS)[:4]
     state = st.dataframe(
-        [_row(price, names) for price in found],
+        [_row(price, names) for price in prices],
         hide_index=True,
         row_height=30,
-        height=430 if len(found) > 12 else "content",
+        height=430 if len(prices) > 12 else "content",
         placeholder="—",
         on_select="rerun",
         selection_mode="single-row",
@@ -162,8 +162,8 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
         if (pages := -(-answer.total // _PAGE)) > 1:
             key = f"price-page-{text}-{kind}-{own_only}"
             st.pagination(pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn, args=(key,))
-    if (chosen := state.selection.rows) and chosen[0] < len(found):
-        _model(services, actor, found[chosen[0]])
+    if (selected_rows := state.selection.rows) and selected_rows[0] < len(prices):
+        _model(services, actor, prices[selected_rows[0]])
 
 
 def _turn(key: str) -> None:
@@ -202,7 +202,7 @@ def _model(services: Services, actor: Actor, price: Price) -> None:
                 st.dialog("Set a price")(editor)(services, actor, price)
         for version in reversed(versions):
             with blocks.row():
-                plain_tier, *others = version.tiers
+                plain_tier, *special_tiers = version.tiers
                 st.markdown(f"**Since {version.valid_from:%-d %b %Y}** · {_words(plain_tier)}", width="stretch")
                 st.caption(blocks.plain(version.source))
                 if version.id and st.button(
@@ -212,9 +212,9 @@ def _model(services: Services, actor: Actor, price: Price) -> None:
                     disabled=not actor.can(Permission.MANAGE_PROVIDERS),
                 ):
                     st.dialog("Remove this version?")(_remove)(services, actor, version)
-            if others:
-                with st.expander(f"Long prompts and other ways of serving · {len(others)}"):
-                    st.markdown("\n".join(f"- {_words(tier)}" for tier in others))
+            if special_tiers:
+                with st.expander(f"Long prompts and other ways of serving · {len(special_tiers)}"):
+                    st.markdown("\n".join(f"- {_words(tier)}" for tier in special_tiers))
 
 
 def _words(tier: Tier) -> str:
@@ -243,14 +243,18 @@ def _remove(services: Services, actor: Actor, version: Price) -> None:
 def editor(services: Services, actor: Actor, price: Price | None, *, is_new: bool = False) -> None:
     """Every rate of one model as decimal dollars, from a day on; long prompts and ways of serving come by import."""
     kinds = [kind.value for kind in ProviderKind]
-    left, right = st.columns(2)
+    left_column, right_column = st.columns(2)
     index = kinds.index(price.kind) if price and price.kind in kinds else 0
-    kind = left.selectbox("Provider", kinds, index=index, format_func=lambda name: FACTS[ProviderKind(name)].label)
-    model = right.text_input("Model", price.model if price else "", help="* at the end: every model that begins so")
-    known = None if is_new else price
-    cells = _rate_inputs(_LABELS, known)
-    with st.expander("Audio, pictures, video", expanded=any(_stated(known, name) for name in _MODALITY_LABELS)):
-        cells |= _rate_inputs(_MODALITY_LABELS, known)
+    kind = left_column.selectbox(
+        "Provider", kinds, index=index, format_func=lambda name: FACTS[ProviderKind(name)].label
+    )
+    model = right_column.text_input(
+        "Model", price.model if price else "", help="* at the end: every model that begins so"
+    )
+    current_price = None if is_new else price
+    cells = _rate_inputs(_LABELS, current_price)
+    with st.expander("Audio, pictures, video", expanded=any(_stated(current_price, name) for name in _MODALITY_LABELS)):
+        cells |= _rate_inputs(_MODALITY_LABELS, current_price)
     since = st.date_input(
         "Since", price.valid_from.date() if price and is_new else utc_now().date(), help="From this day on, UTC"
     )
@@ -289,15 +293,15 @@ def _rate_inputs(labels: dict[str, str], price: Price | None) -> dict[str, str]:
 
 
 def _rates(cells: dict[str, str]) -> dict[str, int | None]:
-    found: dict[str, int | None] = {}
+    rates: dict[str, int | None] = {}
     for name, text in cells.items():
         try:
-            found[name] = price_list.nano(text.strip())
+            rates[name] = price_list.nano(text.strip())
         except ValueError as error:
             raise InvalidInput(f"{_ALL_LABELS[name]} can't be used.", f"{error}.", "Write it like 2.50.") from None
-    if found["input"] is None or found["output"] is None:
+    if rates["input"] is None or rates["output"] is None:
         raise InvalidInput("Input and output are needed.", "", "Write 0 for what is free.")
-    return found
+    return rates
 
 
 def import_dialog(services: Services, actor: Actor) -> None:
@@ -310,12 +314,12 @@ def import_dialog(services: Services, actor: Actor) -> None:
         if file.size > _MOST_BYTES:
             raise InvalidInput("The file is too large.", "", "Split it.")
         document = decode_text(file.getvalue())
-        found = services.price_entries.preview(actor, document)
+        preview = services.price_entries.preview(actor, document)
     except LLMManagerError as error:
         blocks.show_error(error)
         return
-    st.markdown(f"**{len(found.new):,} new**, {len(found.changed):,} changed, {len(found.same):,} already there.")
-    if changes := [*found.new, *found.changed]:
+    st.markdown(f"**{len(preview.new):,} new**, {len(preview.changed):,} changed, {len(preview.same):,} already there.")
+    if changes := [*preview.new, *preview.changed]:
         st.dataframe([_row(price, ["input", "output"]) for price in changes[:200]], hide_index=True, height=240)
     if st.button("Import", type="primary", disabled=not changes):
         with blocks.errors_shown():

@@ -21,28 +21,29 @@ def section(services: Services, actor: Actor) -> None:
     if model is not None:
         st.session_state["reprice-wanted"] = model
         st.session_state.pop("reprice-preview", None)
-    wanted, first = st.session_state.get("reprice-wanted", ("", utc_now().date() - timedelta(days=_DAYS)))
-    with st.expander("Price past calls again", icon=":material/history:", expanded=bool(wanted)):
-        if wanted:
-            st.caption(f"The price of {blocks.plain(wanted)} has changed. Its past calls keep their cost until you do.")
-        range_ = _range(wanted, first)
+    suggested_model, first = st.session_state.get("reprice-wanted", ("", utc_now().date() - timedelta(days=_DAYS)))
+    with st.expander("Price past calls again", icon=":material/history:", expanded=bool(suggested_model)):
+        if suggested_model:
+            model_name = blocks.plain(suggested_model)
+            st.caption(f"The price of {model_name} has changed. Its past calls keep their cost until you do.")
+        range_ = _range(suggested_model, first)
         if range_ is None:
             return
         if st.button("Show the difference", icon=":material/difference:"):
             with blocks.errors_shown(), st.spinner("Pricing…"):
                 st.session_state["reprice-preview"] = (range_, services.repricing.preview(actor, range_))
-        kept = st.session_state.get("reprice-preview")
-        if kept is not None and kept[0] == range_:
-            _show(services, actor, *kept)
+        stored_preview = st.session_state.get("reprice-preview")
+        if stored_preview is not None and stored_preview[0] == range_:
+            _show(services, actor, *stored_preview)
 
 
-def _range(wanted: str, first: date) -> Range | None:
+def _range(suggested_model: str, first: date) -> Range | None:
     today = utc_now().date()
-    left, middle, right = st.columns(3)
-    days = left.date_input("Days (UTC)", (min(first, today), today), key=f"reprice-days-{wanted}")
-    provider = middle.text_input("Provider", placeholder="any", key="reprice-provider")
-    model = right.text_input("Model", wanted, placeholder="any", key=f"reprice-model-{wanted}")
-    only = st.checkbox("Only calls without a price", bool(wanted), key=f"reprice-only-{wanted}")
+    left_column, middle_column, right_column = st.columns(3)
+    days = left_column.date_input("Days (UTC)", (min(first, today), today), key=f"reprice-days-{suggested_model}")
+    provider = middle_column.text_input("Provider", placeholder="any", key="reprice-provider")
+    model = right_column.text_input("Model", suggested_model, placeholder="any", key=f"reprice-model-{suggested_model}")
+    only = st.checkbox("Only calls without a price", bool(suggested_model), key=f"reprice-only-{suggested_model}")
     if not isinstance(days, tuple) or len(days) != 2:
         st.caption("Choose the last day, too.")
         return None
@@ -59,25 +60,27 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _show(services: Services, actor: Actor, range_: Range, found: Preview) -> None:
-    total = found.total
+def _show(services: Services, actor: Actor, range_: Range, preview: Preview) -> None:
+    total = preview.total
     if not total.changed:
-        rest = f" {total.stays_unpriced:,} still have no price, or not for all of it." if total.stays_unpriced else ""
-        st.info(f"Of {found.looked_at:,} attempts none would change.{rest}")
+        unpriced_note = (
+            f" {total.stays_unpriced:,} still have no price, or not for all of it." if total.stays_unpriced else ""
+        )
+        st.info(f"Of {preview.looked_at:,} attempts none would change.{unpriced_note}")
         return
     st.markdown(
-        f"**{total.changed:,} of {found.looked_at:,} attempts change**: "
+        f"**{total.changed:,} of {preview.looked_at:,} attempts change**: "
         f"{_money(total.before_nano)} → {_money(total.after_nano)}"
         + (f", {total.was_unpriced:,} had no price" if total.was_unpriced else "")
         + (f", {total.stays_unpriced:,} still have none, or not for all of it" if total.stays_unpriced else "")
         + "."
     )
-    st.dataframe(_rows(found), hide_index=True, row_height=30)
+    st.dataframe(_rows(preview), hide_index=True, row_height=30)
     if st.button(f"Write the new costs of {total.changed:,} attempts", type="primary"):
         bar = st.progress(0.0, "Writing…")
 
         def show(count: int) -> None:
-            bar.progress(min(1.0, count / max(1, found.looked_at)), f"{count:,} of {found.looked_at:,}")
+            bar.progress(min(1.0, count / max(1, preview.looked_at)), f"{count:,} of {preview.looked_at:,}")
 
         with blocks.errors_shown():
             done = services.repricing.apply(actor, range_, show)
@@ -87,18 +90,18 @@ def _show(services: Services, actor: Actor, range_: Range, found: Preview) -> No
             st.rerun()
 
 
-def _rows(found: Preview) -> list[dict[str, Any]]:
+def _rows(preview: Preview) -> list[dict[str, Any]]:
     return [
         {
             "Provider": provider,
             "Model": model,
-            "Attempts": one.changed,
-            "Cost before": format_money(one.before_nano),
-            "Cost after": format_money(one.after_nano),
-            "Had no price": one.was_unpriced,
+            "Attempts": difference.changed,
+            "Cost before": format_money(difference.before_nano),
+            "Cost after": format_money(difference.after_nano),
+            "Had no price": difference.was_unpriced,
         }
-        for (provider, model), one in sorted(found.models.items())
-        if one.changed
+        for (provider, model), difference in sorted(preview.models.items())
+        if difference.changed
     ]
 
 
