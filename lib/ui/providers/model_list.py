@@ -34,9 +34,9 @@ def models_dialog(services: Services, actor: Actor, provider: Provider) -> None:
 
 def _age(listed: ModelList, zone: ZoneInfo) -> None:
     if listed.error is not None:
-        kept = "The last good list is kept." if listed.fetched_at else ""
+        kept_note = "The last good list is kept." if listed.fetched_at else ""
         tried = format.moment(listed.tried_at, zone).rpartition(":")[0]
-        st.warning(blocks.plain(f"{listed.error} {kept} Tried {tried}."), icon=":material/info:")
+        st.warning(blocks.plain(f"{listed.error} {kept_note} Tried {tried}."), icon=":material/info:")
     if listed.fetched_at is None and listed.models:
         st.caption(f"{len(listed.models):,} models of this kind that LLM Manager knows; the provider was not asked yet")
     if listed.fetched_at is not None:

@@ -111,8 +111,8 @@ def run_test(services: Services, actor: Actor, provider: Provider) -> None:
             f"No configuration uses {provider.name}.", "A test needs a model to ask.", "Create one, then test it."
         )
     with st.spinner("Asking the model one short question…"):
-        chosen = sorted(using, key=lambda c: not c.is_active)[0]
-        check_connection(actor, chosen, services.calls, services.providers)
+        configuration = sorted(using, key=lambda c: not c.is_active)[0]
+        check_connection(actor, configuration, services.calls, services.providers)
 
 
 def add_dialog(services: Services, actor: Actor) -> None:
@@ -161,16 +161,16 @@ def edit_dialog(services: Services, actor: Actor, provider: Provider) -> None:
 
 def _fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | None, Any]) -> dict[str, Any]:
     """The fields a kind has, and their values."""
-    known = facts(kind)
+    kind_facts = facts(kind)
     of = f"{kind}-{provider.id if provider else 'new'}"
-    if known.in_process:
+    if kind_facts.in_process:
         st.caption("It runs inside this process: no address and no key.")
         return {}
     fields: dict[str, Any] = {}
     fields["base_url"] = st.text_input(
-        "Base URL" + ("" if known.needs_base_url else ", if it differs"),
+        "Base URL" + ("" if kind_facts.needs_base_url else ", if it differs"),
         provider.base_url if provider else "",
-        placeholder=known.base_url or "https://api.example.com/v1",
+        placeholder=kind_facts.base_url or "https://api.example.com/v1",
         key=f"url-{of}",
     )
     spots["base_url"] = st.empty()
@@ -181,10 +181,10 @@ def _fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | Non
         key=f"private-{of}",
     )
     fields["api_key"] = st.text_input(
-        "API key" + ("" if known.needs_key else ", if it asks for one"),
+        "API key" + ("" if kind_facts.needs_key else ", if it asks for one"),
         type="password",
         autocomplete="off",
-        placeholder=_key_placeholder(known, provider),
+        placeholder=_key_placeholder(kind_facts, provider),
         key=f"key-{of}",
     )
     spots["api_key"] = st.empty()
@@ -207,10 +207,10 @@ def _fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | Non
     return fields
 
 
-def _key_placeholder(known: KindFacts, provider: Provider | None) -> str:
+def _key_placeholder(kind_facts: KindFacts, provider: Provider | None) -> str:
     if provider is not None and provider.has_key:
         return f"Stored, ends in {provider.key_last4}. Leave empty to keep it" if provider.key_last4 else "Stored"
-    return f"From {known.key_help}" if known.key_help else ""
+    return f"From {kind_facts.key_help}" if kind_facts.key_help else ""
 
 
 def _headers(text: str) -> dict[str, str]:
@@ -220,7 +220,7 @@ def _headers(text: str) -> dict[str, str]:
 
 
 def delete_dialog(services: Services, actor: Actor, provider: Provider) -> None:
-    """What goes and what stays."""
+    """Ask before a provider is deleted; says what is erased, and refuses while configurations use it."""
     using = services.providers.used_by(actor, provider.id)
     if using:
         st.markdown(
