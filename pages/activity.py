@@ -14,16 +14,16 @@ actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
 compact = blocks.compact()
 zone = services.preferences.report_zone(actor)
-asked = call_filters.asked_for(zone)
+criteria = call_filters.asked_for(zone)
 number = st.query_params.get("page", "1")
 selected = st.query_params.get("id")
 
-page = services.activity.page(actor, asked, int(number) if number.isdecimal() and len(number) < 9 else 1)
+page = services.activity.page(actor, criteria, int(number) if number.isdecimal() and len(number) < 9 else 1)
 empty = not page.rows and services.activity.is_empty(actor)
 
 with blocks.header("Activity"):
     st.button("", icon=":material/refresh:", type="tertiary", help="Show the newest calls")
-    call_table.export_menu(services, actor, asked, disabled=page.calls == 0)
+    call_table.export_menu(services, actor, criteria, disabled=page.calls == 0)
 
 if empty and selected is None:
     with blocks.empty_state(
@@ -36,14 +36,14 @@ if empty and selected is None:
 
 options = services.activity.options(actor)
 names = call_panel.user_names(options)
-call_filters.bar(asked, options, names, zone)
-known = {**names}
-if asked.configurations or asked.api_keys:
-    known |= ids.configurations(services, actor) | ids.api_keys(services, actor)
-call_filters.scope_line(asked, zone, known, own_only=not actor.sees_all_calls)
+call_filters.bar(criteria, options, names, zone)
+display_names = {**names}
+if criteria.configurations or criteria.api_keys:
+    display_names |= ids.configurations(services, actor) | ids.api_keys(services, actor)
+call_filters.scope_line(criteria, zone, display_names, own_only=not actor.sees_all_calls)
 
 
-rows = partial(call_table.rows, page, asked, names, zone, selected)
+rows = partial(call_table.rows, page, criteria, names, zone, selected)
 if selected is None:
     rows()
 elif compact:
@@ -51,8 +51,8 @@ elif compact:
     dialog = st.dialog(f"Call {blocks.plain(short_id(selected))}", position="right", on_dismiss=call_panel.close)
     dialog(call_panel.panel)(services, actor, selected, names, zone)
 else:
-    left, right = st.columns([1.9, 1], gap="small")
-    with left:
+    left_column, right_column = st.columns([1.9, 1], gap="small")
+    with left_column:
         rows()
-    with right.container(border=True):
+    with right_column.container(border=True):
         call_panel.panel(services, actor, selected, names, zone)

@@ -48,9 +48,9 @@ if not everything:
 ALL = "All"
 scopes = [scope for scope in Scope if any(state.budget.scope is scope for state in everything)]
 with blocks.row():
-    chosen = ALL
+    chosen_scope = ALL
     if len(scopes) > 1:
-        chosen = st.segmented_control(
+        chosen_scope = st.segmented_control(
             "Scope",
             [ALL, *scopes],
             default=ALL,
@@ -60,10 +60,10 @@ with blocks.row():
             key="scope",
             bind="query-params",
         )
-    shown = [state for state in everything if chosen in (ALL, state.budget.scope)]
-    st.caption(budget_cards.scope_line(shown, zone))
+    shown_states = [state for state in everything if chosen_scope in (ALL, state.budget.scope)]
+    st.caption(budget_cards.scope_line(shown_states, zone))
 
 with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
-    for state in shown:
+    for state in shown_states:
         budget_cards.card(services, actor, state, zone)
 budget_cards.notices_list(services, actor, zone)

@@ -30,10 +30,10 @@ with blocks.errors_shown():
             if st.button("New key", icon=":material/add:", type="primary"):
                 st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
         st.stop()
-    left, right = st.columns(2)
-    with left:
+    left_column, right_column = st.columns(2)
+    with left_column:
         model = connect.choose_model(configurations)
-    with right:
+    with right_column:
         key = connect.choose_key(keys)
     main, side = (st.container(), st.container()) if compact else st.columns([2.2, 1], gap="medium")
     with main:

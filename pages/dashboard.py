@@ -39,33 +39,35 @@ if services.demo.is_present():
     dashboard.sample_notice(services, actor)
 
 view = StatisticsView(period=Period.MONTH)
-found = view.range(zone, now)
-where = view.filter(found.start, found.end, zone, services.exchange_rates.book(actor))
-totals = ask.totals(actor, where)
-before = ask.totals(actor, replace(where, start=found.previous_start, end=found.previous_end))
+date_range = view.range(zone, now)
+criteria = view.filter(date_range.start, date_range.end, zone, services.exchange_rates.book(actor))
+totals = ask.totals(actor, criteria)
+previous = ask.totals(actor, replace(criteria, start=date_range.previous_start, end=date_range.previous_end))
 people = {**demo_user_names(), **services.users.names(ask.choices(actor, Dimension.USER))}
-scene = Scene(view, found, zone, view.step_in(found), people, compact, where.currency)
+scene = Scene(view, date_range, zone, view.step_in(date_range), people, compact, criteria.currency)
 
-today = ask.totals(actor, replace(where, start=now.replace(second=0, microsecond=0) - timedelta(hours=24)))
-with statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls):
+today = ask.totals(actor, replace(criteria, start=now.replace(second=0, microsecond=0) - timedelta(hours=24)))
+with statistics_filters.scope_line(
+    date_range, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls
+):
     dashboard.errors_now(today)
-figure_cards.figures(totals, before, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
-currency.note(services, actor, where)
+figure_cards.figures(totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency)
+currency.note(services, actor, criteria)
 budget_cards.attention(services, actor)
 budget_cards.beyond_holds(services, actor, zone)
-told = outlook.look(services, actor, scene, where, now)
-week = since_last_week(ask, actor, replace(where, start=None, end=None), now)
-outlook.card(told.month, week, people, where.currency)
+outlook_view = outlook.look(services, actor, scene, criteria, now)
+week = since_last_week(ask, actor, replace(criteria, start=None, end=None), now)
+outlook.card(outlook_view.month, week, people, criteria.currency)
 
-left, right = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")
-with left.container(border=True, height="stretch"):
-    frame = ask.over_time(actor, where, scene.step, Measure.COST, [Dimension.PROVIDER])
-    dashboard.over_time(scene, frame, f"Cost per {scene.step.value} by provider", told)
-with right.container(border=True, height="stretch"):
-    dashboard.top("app", ask.by(actor, where, Dimension.APP), where.currency)
-    dashboard.top("model", ask.by(actor, where, Dimension.MODEL), where.currency, most=3)
-explore.pinned(services, actor, zone, now, where.money)
+left_column, right_column = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")
+with left_column.container(border=True, height="stretch"):
+    frame = ask.over_time(actor, criteria, scene.step, Measure.COST, [Dimension.PROVIDER])
+    dashboard.over_time(scene, frame, f"Cost per {scene.step.value} by provider", outlook_view)
+with right_column.container(border=True, height="stretch"):
+    dashboard.top("app", ask.by(actor, criteria, Dimension.APP), criteria.currency)
+    dashboard.top("model", ask.by(actor, criteria, Dimension.MODEL), criteria.currency, most=3)
+explore.pinned(services, actor, zone, now, criteria.money)
 with st.container(border=True):
-    asked = ActivityFilter(period="30d", statuses=dashboard.FAILED)
-    rows = services.activity.page(actor, asked, 1, 10).rows
+    failure_criteria = ActivityFilter(period="30d", statuses=dashboard.FAILED)
+    rows = services.activity.page(actor, failure_criteria, 1, 10).rows
     dashboard.failures(rows, people, zone, compact=compact)

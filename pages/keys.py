@@ -18,17 +18,17 @@ with blocks.header("API keys"):
 
 with blocks.errors_shown():
     zone = services.preferences.report_zone(actor)
-    if (made := key_forms.take_made()) is not None:
-        key = next(key for key in everything if key.id == made["id"])
-        st.dialog("API key ready", width="medium", dismissible=False)(key_forms.made_dialog)(
-            services, actor, key, made["token"]
+    if (new_key := key_forms.take_new_key()) is not None:
+        key = next(key for key in everything if key.id == new_key["id"])
+        st.dialog("API key ready", width="medium", dismissible=False)(key_forms.show_new_key)(
+            services, actor, key, new_key["token"]
         )
-    shown = [key for key in everything if ended or key.state() in ("active", "owner disabled")]
+    listed_keys = [key for key in everything if ended or key.state() in ("active", "owner disabled")]
     tab_keys, tab_apps = st.tabs(["Keys", "Limits of apps"], key="tab", on_change="rerun", bind="query-params")
     with tab_apps:
         key_table.app_limits(services, actor)
     with tab_keys:
-        if not shown:
+        if not listed_keys:
             fact = "No API keys yet" if not everything else "No active API keys"
             sentence = "A key lets a program call models here, counted for one app and bound to a scope."
             with blocks.empty_state("vpn_key", fact, sentence):
@@ -39,8 +39,8 @@ with blocks.errors_shown():
             st.stop()
         everybody = actor.role is Role.SUPER_ADMIN
         use = key_table.recent_use(services, actor)
-        selected = key_table.table(shown, use, zone, everybody=everybody, compact=compact)
-        st.caption(f"{len(shown)} {'key' if len(shown) == 1 else 'keys'} · times in {zone.key}")
+        selected = key_table.table(listed_keys, use, zone, everybody=everybody, compact=compact)
+        st.caption(f"{len(listed_keys)} {'key' if len(listed_keys) == 1 else 'keys'} · times in {zone.key}")
         with st.container(border=True):
             if selected is None:
                 st.caption("Select a key to see its scope and limits, change or revoke it.")

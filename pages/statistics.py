@@ -24,9 +24,9 @@ zone = services.preferences.report_zone(actor)
 now = utc_now()
 compact = blocks.compact()
 view = statistics_filters.asked_for(zone)
-found = view.range(zone, now)
-where = view.filter(found.start, found.end, zone, services.exchange_rates.book(actor))
-before = replace(where, start=found.previous_start, end=found.previous_end)
+date_range = view.range(zone, now)
+criteria = view.filter(date_range.start, date_range.end, zone, services.exchange_rates.book(actor))
+previous_criteria = replace(criteria, start=date_range.previous_start, end=date_range.previous_end)
 newest = ask.newest(actor)
 
 with blocks.header("Statistics"):
@@ -34,7 +34,7 @@ with blocks.header("Statistics"):
         session.page("activity"),
         label="" if compact else "Activity",
         icon=":material/receipt_long:",
-        query_params=view.rows_behind(found.start, found.end),
+        query_params=view.rows_behind(date_range.start, date_range.end),
         help="The calls behind these figures",
     )
 
@@ -49,43 +49,45 @@ configurations = ids.configurations(services, actor)
 api_keys = ids.api_keys(services, actor)
 options = statistics_filters.options(ask, actor, configurations, api_keys)
 names = {**configurations, **api_keys, **demo_user_names(), **services.users.names(options["user"])}
-statistics_filters.bar(view, options, names, found, zone)
-totals = ask.totals(actor, where)
-previous = ask.totals(actor, before)
-statistics_filters.scope_line(found, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
+statistics_filters.bar(view, options, names, date_range, zone)
+totals = ask.totals(actor, criteria)
+previous = ask.totals(actor, previous_criteria)
+statistics_filters.scope_line(date_range, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
 
-days = statistics_filters.days_of(found.start, found.end, zone)
-opened, place = blocks.tabs(list(TABS.values()))
-with place:
+days = statistics_filters.days_of(date_range.start, date_range.end, zone)
+opened, tab_body = blocks.tabs(list(TABS.values()))
+with tab_body:
     if opened == TABS["explore"]:
-        explore.tab(services, actor, view, where, days)
+        explore.tab(services, actor, view, criteria, days)
     elif opened == TABS["what-if"]:
-        whatif.tab(services, actor, view, where.in_dollars, names, days)
+        whatif.tab(services, actor, view, criteria.in_dollars, names, days)
     elif opened == TABS["reconcile"]:
         reconcile.tab(services, actor, zone, options["provider"])
 if opened != TABS["figures"]:
     st.stop()
 
-scene = Scene(view, found, zone, view.step_in(found), names, compact, where.currency)
-figure_cards.figures(totals, previous, scene.course(ask.trend(actor, where, scene.step), now), where.currency)
-currency.note(services, actor, where)
+scene = Scene(view, date_range, zone, view.step_in(date_range), names, compact, criteria.currency)
+figure_cards.figures(totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency)
+currency.note(services, actor, criteria)
 if totals.calls == 0:
     with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
         st.button("Clear filters", on_click=statistics_filters.write, args=(view.cleared(),), disabled=not view.narrows)
     st.stop()
 
 by = [Dimension.PROVIDER, Dimension.MODEL] if view.by is Dimension.MODEL else [Dimension.PROVIDER]
-told = outlook.look(services, actor, scene, where, now)
-figure_cards.over_time(scene, ask.over_time(actor, where, scene.step, view.measure, by), told)
-models = ask.top_models(actor, where, view.measure)
+outlook_view = outlook.look(services, actor, scene, criteria, now)
+figure_cards.over_time(scene, ask.over_time(actor, criteria, scene.step, view.measure, by), outlook_view)
+models = ask.top_models(actor, criteria, view.measure)
 height = max(220, 27 * len(models))
-left, right = (st.container(), st.container()) if compact else st.columns([1, 1.1], gap="small")
-with left.container(border=True, height="stretch"):
+left_column, right_column = (st.container(), st.container()) if compact else st.columns([1, 1.1], gap="small")
+with left_column.container(border=True, height="stretch"):
     figure_cards.by_model(scene, models, height)
-with right.container(border=True, height="stretch"):
-    figure_cards.cross_tab(scene, ask.cross_tab(actor, where, view.rows, view.columns, view.measure), height)
+with right_column.container(border=True, height="stretch"):
+    figure_cards.cross_tab(scene, ask.cross_tab(actor, criteria, view.rows, view.columns, view.measure), height)
 with st.container(border=True):
     file_name = f"models-{days[0]}-to-{days[1]}"
     note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
-    models_table.by_model(ask.by_model(actor, where), totals, where.currency, file_name, note, compact=compact)
-custom_metrics.of_range(services, actor, Range(found.start, found.end, where.apps), zone, days, view.rows_behind)
+    models_table.by_model(ask.by_model(actor, criteria), totals, criteria.currency, file_name, note, compact=compact)
+custom_metrics.of_range(
+    services, actor, Range(date_range.start, date_range.end, criteria.apps), zone, days, view.rows_behind
+)

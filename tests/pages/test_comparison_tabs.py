@@ -45,7 +45,7 @@ def metrics(page: Any) -> dict[str, str]:
 def test_traffic_on_another_model_and_what_it_saves(visitor: Visitor) -> None:
     page = opened(visitor, "What-if")
     assert "No other model chosen" in words(page)
-    page.multiselect(key="statistics-others").set_value(["openai/gpt-4.1-mini"])
+    page.multiselect(key="statistics-other_models").set_value(["openai/gpt-4.1-mini"])
     run(page)
     assert "openai/gpt-4.1-mini" in page.query_params["other"], "the address has the choice"
     page = visitor.open("statistics", tab="what-if", other="openai/gpt-4.1-mini", move="model")

@@ -15,40 +15,44 @@ from lib.statistics.charts import figure_charts
 if TYPE_CHECKING:
     import pandas as pd
 
-_KEPT = 300
+_MOST_SPECIFICATIONS = 300
 
 
 def draw(
-    chart: Callable[..., Any], frame: "pd.DataFrame", *options: Any, key: str, alt: str, **named: Any
+    chart: Callable[..., Any], frame: "pd.DataFrame", *options: Any, key: str, alt: str, **keywords: Any
 ) -> dict[str, str] | None:
-    """Draw `chart(frame, *options, **named)`; the fields of the mark that was clicked, once."""
-    specification = _finished(_fingerprint(chart, frame, options, named), chart, frame, options, named)
+    """Draw `chart(frame, *options, **keywords)`; returns the fields of the mark that was clicked, once, or None."""
+    specification = _write_specification(
+        _compute_fingerprint(chart, frame, options, keywords), chart, frame, options, keywords
+    )
     state = st.vega_lite_chart(specification, on_select="rerun", selection_mode=figure_charts.MARK, key=key, alt=alt)
     picked = list(state.selection.get(figure_charts.MARK) or [])
     return {name: value for name, value in picked[0].items() if isinstance(value, str)} if picked else None
 
 
-def show(chart: Callable[..., Any], frame: "pd.DataFrame", *options: Any, key: str, alt: str, **named: Any) -> None:
-    """The same for a chart whose marks lead nowhere."""
-    specification = _finished(_fingerprint(chart, frame, options, named), chart, frame, options, named)
+def show(chart: Callable[..., Any], frame: "pd.DataFrame", *options: Any, key: str, alt: str, **keywords: Any) -> None:
+    """Draw `chart(frame, *options, **keywords)` without selection: a click on a mark does nothing."""
+    specification = _write_specification(
+        _compute_fingerprint(chart, frame, options, keywords), chart, frame, options, keywords
+    )
     st.vega_lite_chart(specification, key=key, alt=alt)
 
 
-@st.cache_data(max_entries=_KEPT, show_spinner=False)
-def _finished(
+@st.cache_data(max_entries=_MOST_SPECIFICATIONS, show_spinner=False)
+def _write_specification(
     fingerprint: str,  # alone it names what is kept
     _chart: Callable[..., Any],
     _frame: "pd.DataFrame",
     _options: tuple[Any, ...],
-    _named: dict[str, Any],
+    _keywords: dict[str, Any],
 ) -> dict[str, Any]:
-    specification: dict[str, Any] = _chart(_frame, *_options, **_named).to_dict(validate=False)  # the tests validate
+    specification: dict[str, Any] = _chart(_frame, *_options, **_keywords).to_dict(validate=False)  # the tests validate
     return specification
 
 
-def _fingerprint(chart: Callable[..., Any], frame: "pd.DataFrame", *options: Any) -> str:
+def _compute_fingerprint(chart: Callable[..., Any], frame: "pd.DataFrame", *options: Any) -> str:
     import pandas as pd
 
-    found = blake2b(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes(), digest_size=16)
-    found.update(repr((chart.__qualname__, list(frame.columns), options)).encode())
-    return found.hexdigest()
+    digest = blake2b(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes(), digest_size=16)
+    digest.update(repr((chart.__qualname__, list(frame.columns), options)).encode())
+    return digest.hexdigest()

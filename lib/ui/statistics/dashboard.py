@@ -167,8 +167,8 @@ def failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: ZoneIn
     """The last calls that failed, newest first; selecting one opens it in the log."""
     with blocks.row():
         st.subheader("Last failures", anchor=False, width="stretch")
-        asked = ActivityFilter(period="30d", statuses=FAILED)
-        st.page_link(session.page("activity"), label="All failures", query_params=asked.to_query())
+        criteria = ActivityFilter(period="30d", statuses=FAILED)
+        st.page_link(session.page("activity"), label="All failures", query_params=criteria.to_query())
     if not rows:
         st.caption("No call has failed in the last 30 days.")
         return

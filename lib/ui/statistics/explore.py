@@ -34,9 +34,9 @@ _MIMES = {"csv": "text/csv", "json": "application/json", "parquet": "application
 
 
 def tab(
-    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, days: tuple[date, date]
+    services: Services, actor: Actor, view: StatisticsView, criteria: StatisticsFilter, days: tuple[date, date]
 ) -> None:
-    """The controls, the figures, the files, the views."""
+    """Draw the tab Explore: controls, figures, downloads and saved views."""
     with blocks.row():
         names = [axis.value for axis in AXES]
         titles = {axis.value: explore.title_of(axis) for axis in AXES} | {"": "nothing"}
@@ -51,30 +51,30 @@ def tab(
         st.selectbox("Figure", figures, width=200, **figure, **statistics_filters.control(view, "figure"))
         shape: Any = {"format_func": _SHAPES.__getitem__, "required": True}
         st.segmented_control("Shape", list(_SHAPES), **shape, **statistics_filters.control(view, "shape"))
-    found, named = card(services, actor, view, where, key="explore")
-    _files(services, actor, view, where, found, named, days)
+    cross_table, label_of = card(services, actor, view, criteria, key="explore")
+    _files(services, actor, view, criteria, cross_table, label_of, days)
     saved_views.listed(services, actor, view)
 
 
 def card(
-    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter, *, key: str
+    services: Services, actor: Actor, view: StatisticsView, criteria: StatisticsFilter, *, key: str
 ) -> tuple[explore.Cross, Any]:
-    """The figures in the view's shape; what was asked, and what names its values."""
+    """Draw the figures in the view's shape; returns the cross table, and the function that names a value of an axis."""
     import pandas as pd
 
-    found, named = _asked(services, actor, view, where)
-    if not found.rows:
+    cross_table, label_of = _asked(services, actor, view, criteria)
+    if not cross_table.rows:
         st.caption("No call in this range has these values.")
-        return found, named
-    if view.shape is Shape.TABLE or found.across is None:
-        table = explore.table(found, named)
+        return cross_table, label_of
+    if view.shape is Shape.TABLE or cross_table.across is None:
+        table = explore.table(cross_table, label_of)
         table = pd.concat([table.iloc[-1:], table.iloc[:-1]])  # the total first: it stays in sight
-        shown = table.map(lambda v: float(v) if v is not None and not isinstance(v, str) else v)
-        money: Any = st.column_config.NumberColumn(format=format.money_column(found.currency))
+        floats = table.map(lambda v: float(v) if v is not None and not isinstance(v, str) else v)
+        money: Any = st.column_config.NumberColumn(format=format.money_column(cross_table.currency))
         number: Any = st.column_config.NumberColumn(format="localized")
-        columns = {name: money if name.endswith(f" {found.currency}") else number for name in table.columns[1:]}
+        columns = {name: money if name.endswith(f" {cross_table.currency}") else number for name in table.columns[1:]}
         state = st.dataframe(
-            shown,
+            floats,
             hide_index=True,
             row_height=30,
             placeholder="—",
@@ -84,51 +84,53 @@ def card(
             selection_mode="single-cell",
         )
         for line, column in state.selection.cells:
-            place = list(table.columns).index(column) - 1
-            picked = {found.by: found.rows[line - 1]} if line else {}
-            if found.across is not None and 0 <= place < len(found.columns):
-                picked[found.across] = found.columns[place]
-            _link(found, named, picked, view, where)
+            position = list(table.columns).index(column) - 1
+            picked = {cross_table.by: cross_table.rows[line - 1]} if line else {}
+            if cross_table.across is not None and 0 <= position < len(cross_table.columns):
+                picked[cross_table.across] = cross_table.columns[position]
+            _link(cross_table, label_of, picked, view, criteria)
     else:
-        mark = _chart(found, named, view, where, key)
-        if mark is not None and (query := rows_behind(view, where, mark)) is not None:
+        mark = _chart(cross_table, label_of, view, criteria, key)
+        if mark is not None and (query := rows_behind(view, criteria, mark)) is not None:
             st.switch_page(session.page("activity"), query_params=query)
-    if any(found.left_out):
-        rows, columns_left = found.left_out
+    if any(cross_table.left_out):
+        rows, columns_left = cross_table.left_out
         parts = [f"{rows:,} more rows"] * bool(rows) + [f"{columns_left:,} more columns"] * bool(columns_left)
         st.caption(f"Not shown, but in the totals: {' and '.join(parts)}.")
-    return found, named
+    return cross_table, label_of
 
 
 def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime, money: RateBook | None) -> None:
     """The saved views that stand on the dashboard: the actor's own, and shared ones; each leads to its tab."""
-    for one in services.saved_views.list(actor):
-        if not one.is_pinned:
+    for saved_view in services.saved_views.list(actor):
+        if not saved_view.is_pinned:
             continue
-        view = StatisticsView.from_query(one.query, zone)
-        found = view.range(zone, now)
+        view = StatisticsView.from_query(saved_view.query, zone)
+        date_range = view.range(zone, now)
         with st.container(border=True):
             with blocks.row():
-                st.subheader(blocks.plain(one.name), anchor=False, width="stretch")
-                st.caption(statistics_filters.words(found.start, found.end, zone), width="content")
-                query: Any = {"query_params": dict(one.query), "icon": ":material/open_in_new:"}
+                st.subheader(blocks.plain(saved_view.name), anchor=False, width="stretch")
+                st.caption(statistics_filters.words(date_range.start, date_range.end, zone), width="content")
+                query: Any = {"query_params": dict(saved_view.query), "icon": ":material/open_in_new:"}
                 st.page_link(session.page("statistics"), label="Open", **query)
-            where = view.filter(found.start, found.end, zone, money)
-            card(services, actor, view, where, key=f"pinned-{one.id}")
+            criteria = view.filter(date_range.start, date_range.end, zone, money)
+            card(services, actor, view, criteria, key=f"pinned-{saved_view.id}")
 
 
 def rows_behind(
-    view: StatisticsView, where: StatisticsFilter, picked: Mapping[Axis, Any]
+    view: StatisticsView, criteria: StatisticsFilter, picked: Mapping[Axis, Any]
 ) -> dict[str, list[str]] | None:
     """The address of the calls of these values; None where the log has no filter for one of them."""
-    start = where.start
-    end = where.end
+    start = criteria.start
+    end = criteria.end
     narrowed = dict[str, str | None]()
     if start is None or end is None:
         return None
     for axis, value in picked.items():
         if isinstance(axis, Step):
-            bucket = next((one for one in buckets(start, end, axis, where.zone) if one.key == value), None)
+            bucket = next(
+                (candidate for candidate in buckets(start, end, axis, criteria.zone) if candidate.key == value), None
+            )
             if bucket is None:
                 return None
             start = max(start, bucket.start)
@@ -142,11 +144,15 @@ def rows_behind(
 
 
 def _link(
-    found: explore.Cross, named: Any, picked: Mapping[Axis, Any], view: StatisticsView, where: StatisticsFilter
+    cross_table: explore.Cross,
+    label_of: Any,
+    picked: Mapping[Axis, Any],
+    view: StatisticsView,
+    criteria: StatisticsFilter,
 ) -> None:
-    """To the calls behind the chosen cell of the table."""
-    words = " · ".join(named(axis, value) for axis, value in picked.items()) or "the whole table"
-    if (query := rows_behind(view, where, picked)) is None:
+    """Link to the calls behind the chosen cell of the table, or say that the log can't be narrowed to them."""
+    words = " · ".join(label_of(axis, value) for axis, value in picked.items()) or "the whole table"
+    if (query := rows_behind(view, criteria, picked)) is None:
         st.caption(f"The log can't be narrowed to {blocks.plain(words)}.")
         return
     page: Any = {"icon": ":material/receipt_long:", "query_params": query}
@@ -154,35 +160,37 @@ def _link(
 
 
 def _chart(
-    found: explore.Cross, named: Any, view: StatisticsView, where: StatisticsFilter, key: str
+    cross_table: explore.Cross, label_of: Any, view: StatisticsView, criteria: StatisticsFilter, key: str
 ) -> dict[Axis, Any] | None:
-    """Draws it; the values of the mark that was clicked."""
-    by = found.by
-    across = found.across
+    """Draw the cross table as a chart; returns the clicked mark's value on each axis, or None."""
+    by = cross_table.by
+    across = cross_table.across
     assert across is not None  # noqa: S101 (a cross without columns is a table)
-    cells = found.cells[found.cells["row"].isin(found.rows[:24]) & found.cells["column"].isin(found.columns)]
-    place = {value: n for n, value in enumerate(found.rows)}
-    order = {value: n for n, value in enumerate(found.columns)}
-    cells = cells.assign(_r=cells["row"].map(place), _c=cells["column"].map(order)).sort_values(["_r", "_c"])
+    cells = cross_table.cells[
+        cross_table.cells["row"].isin(cross_table.rows[:24]) & cross_table.cells["column"].isin(cross_table.columns)
+    ]
+    row_order = {value: n for n, value in enumerate(cross_table.rows)}
+    column_order = {value: n for n, value in enumerate(cross_table.columns)}
+    cells = cells.assign(_r=cells["row"].map(row_order), _c=cells["column"].map(column_order)).sort_values(["_r", "_c"])
     frame = cells.assign(
-        row_name=[named(by, value) for value in cells["row"]],
-        column_name=[named(across, value) for value in cells["column"]],
+        row_name=[label_of(by, value) for value in cells["row"]],
+        column_name=[label_of(across, value) for value in cells["column"]],
     )[["row_name", "column_name", "value", *(["unpriced"] if "unpriced" in cells else [])]].reset_index(drop=True)
     titles = explore.title_of(by), explore.title_of(across)
     options: Any = {
-        "stacks": found.measure.is_sum,
+        "stacks": cross_table.measure.is_sum,
         "is_time": isinstance(across, Step),
-        "currency": found.currency,
+        "currency": cross_table.currency,
         "key": f"{key}-{view.shape}",
     }
-    alt = f"{_SHAPES[view.shape]}: {found.measure.value} by {titles[0]} across {titles[1]}"
+    alt = f"{_SHAPES[view.shape]}: {cross_table.measure.value} by {titles[0]} across {titles[1]}"
     if view.shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views: marks are links
         pairs = zip(cells["row"], cells["column"], strict=True)
-        frame["url"] = [_address(rows_behind(view, where, {by: row, across: column})) for row, column in pairs]
+        frame["url"] = [_address(rows_behind(view, criteria, {by: row, across: column})) for row, column in pairs]
         options["beside"] = 2 if blocks.compact() else 4
-        chart_card.show(explore.draw, frame, *titles, found.measure.unit, view.shape, alt=alt, **options)
+        chart_card.show(explore.draw, frame, *titles, cross_table.measure.unit, view.shape, alt=alt, **options)
         return None
-    mark = chart_card.draw(explore.draw, frame, *titles, found.measure.unit, view.shape, alt=alt, **options)
+    mark = chart_card.draw(explore.draw, frame, *titles, cross_table.measure.unit, view.shape, alt=alt, **options)
     if mark is None:
         return None
     of_rows = dict(zip(frame.row_name, cells["row"], strict=True))
@@ -195,41 +203,41 @@ def _address(query: dict[str, list[str]] | None) -> str | None:
 
 
 def _asked(
-    services: Services, actor: Actor, view: StatisticsView, where: StatisticsFilter
+    services: Services, actor: Actor, view: StatisticsView, criteria: StatisticsFilter
 ) -> tuple[explore.Cross, Any]:
     by = axis_named(view.split)
     across = axis_named(view.across) if view.across and view.across != view.split else None
-    found = explore.cross(services.statistics, actor, where, by, across, measure_named(view.figure))
-    return found, _namer(services, actor, found)
+    cross_table = explore.cross(services.statistics, actor, criteria, by, across, measure_named(view.figure))
+    return cross_table, _namer(services, actor, cross_table)
 
 
-def _namer(services: Services, actor: Actor, found: explore.Cross) -> Any:
-    """Names for ids: people, keys, configurations."""
-    known: dict[Axis, Mapping[str, str]] = {}
-    for axis, values in ((found.by, found.rows), (found.across, found.columns)):
+def _namer(services: Services, actor: Actor, cross_table: explore.Cross) -> Any:
+    """A function `(axis, value)` that returns the value's name: of people, keys and configurations by their id."""
+    names_by_axis: dict[Axis, Mapping[str, str]] = {}
+    for axis, values in ((cross_table.by, cross_table.rows), (cross_table.across, cross_table.columns)):
         if axis is Dimension.USER:
-            known[axis] = services.users.names([str(value) for value in values if value])
+            names_by_axis[axis] = services.users.names([str(value) for value in values if value])
         elif axis is Dimension.API_KEY:
-            known[axis] = ids.api_keys(services, actor)
+            names_by_axis[axis] = ids.api_keys(services, actor)
         elif axis is Dimension.CONFIGURATION:
-            known[axis] = ids.configurations(services, actor)
-    return lambda axis, value: known.get(axis, {}).get(value) or explore.words_of(axis, value)
+            names_by_axis[axis] = ids.configurations(services, actor)
+    return lambda axis, value: names_by_axis.get(axis, {}).get(value) or explore.words_of(axis, value)
 
 
 def _files(
     services: Services,
     actor: Actor,
     view: StatisticsView,
-    where: StatisticsFilter,
-    found: explore.Cross,
-    named: Any,
+    criteria: StatisticsFilter,
+    cross_table: explore.Cross,
+    label_of: Any,
     days: tuple[date, date],
 ) -> None:
     with blocks.row():
-        st.caption(f"{len(found.rows):,} {'row' if len(found.rows) == 1 else 'rows'}", width="stretch")
+        st.caption(f"{len(cross_table.rows):,} {'row' if len(cross_table.rows) == 1 else 'rows'}", width="stretch")
         totals = st.checkbox("Totals", value=True, key="explore-totals", help="A row and a column with the sums")
         bom = st.checkbox("For Excel", key="explore-bom", help="CSV with a mark that tells Excel it is UTF-8")
-        table = explore.table(found, named, totals=totals)
+        table = explore.table(cross_table, label_of, totals=totals)
         note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
         for kind, label in (("csv", "CSV"), ("parquet", "Parquet"), ("json", "JSON")):
             st.download_button(
@@ -244,7 +252,7 @@ def _files(
             )
         st.download_button(
             "FOCUS",
-            data=partial(_focus, services, actor, where, note),
+            data=partial(_focus, services, actor, criteria, note),
             file_name=f"focus-{days[0]}-to-{days[1]}.csv",
             mime="text/csv",
             type="tertiary",
@@ -252,14 +260,14 @@ def _files(
             on_click="ignore",
             key="explore-focus",
             help="The whole range by day, provider, model and app, with the columns of the FinOps FOCUS specification. "
-            + _without_cost(services, actor, where),
+            + _without_cost(services, actor, criteria),
         )
 
 
-def _without_cost(services: Services, actor: Actor, where: StatisticsFilter) -> str:
+def _without_cost(services: Services, actor: Actor, criteria: StatisticsFilter) -> str:
     from lib.statistics import focus
 
-    count = focus.unpriced_calls(services.statistics, actor, where)
+    count = focus.unpriced_calls(services.statistics, actor, criteria)
     return (
         f"{count:,} {'call has' if count == 1 else 'calls have'} no known cost and no part in its costs."
         if count
@@ -267,10 +275,10 @@ def _without_cost(services: Services, actor: Actor, where: StatisticsFilter) -> 
     )
 
 
-def _focus(services: Services, actor: Actor, where: StatisticsFilter, note: Any) -> bytes:
+def _focus(services: Services, actor: Actor, criteria: StatisticsFilter, note: Any) -> bytes:
     from lib.statistics import export, focus
 
-    frame = focus.frame(services.statistics, actor, where.in_dollars)
+    frame = focus.frame(services.statistics, actor, criteria.in_dollars)
     note("focus", rows=len(frame))
     return export.to_csv(frame)
 

@@ -26,11 +26,11 @@ MEASURES = {Measure.COST: "Cost", Measure.TOKENS: "Tokens", Measure.CALLS: "Call
 _MINUS = "−"
 
 
-def figures(now: Figures, before: Figures, trend: "pd.DataFrame", currency: str = USD) -> None:
-    """Six metrics with their course and their change."""
+def figures(now: Figures, previous: Figures, trend: "pd.DataFrame", currency: str = USD) -> None:
+    """Draw six metrics, each with its course over the range and its change since the previous range."""
     money = format_sum(now.cost_nano_usd, now.unpriced_calls, currency, is_short=True)
-    by_money = _change(now.cost_nano_usd, before.cost_nano_usd)
-    saved, by_saved = _money_change(now.saved_nano_usd, before.saved_nano_usd, currency)
+    by_money = _change(now.cost_nano_usd, previous.cost_nano_usd)
+    saved, by_saved = _money_change(now.saved_nano_usd, previous.saved_nano_usd, currency)
     with st.grid(6, min_column_width=134, gap="small"):
         _metric(
             "Cost",
@@ -39,13 +39,13 @@ def figures(now: Figures, before: Figures, trend: "pd.DataFrame", currency: str 
             trend.cost_nano_usd,
             help="Money over every attempt, retries included; ≥ where a cost is not, or not wholly, known.",
         )
-        _metric("Calls", format.count(now.calls), _change(now.calls, before.calls), trend.calls)
-        tokens = _change(now.total_tokens, before.total_tokens)
+        _metric("Calls", format.count(now.calls), _change(now.calls, previous.calls), trend.calls)
+        tokens = _change(now.total_tokens, previous.total_tokens)
         _metric("Tokens", format.count(now.total_tokens), tokens, trend.total_tokens)
         _metric(
             "First token, p95",
             format.duration(now.first_token_p95_ms),
-            _difference(now.first_token_p95_ms, before.first_token_p95_ms, format.duration, 1),
+            _difference(now.first_token_p95_ms, previous.first_token_p95_ms, format.duration, 1),
             trend.first_token_p95_ms,
             less_is_better=True,
             help="Nineteen of twenty calls had their first token sooner.",
@@ -53,7 +53,7 @@ def figures(now: Figures, before: Figures, trend: "pd.DataFrame", currency: str 
         _metric(
             "Error rate",
             format.share(now.error_rate),
-            _difference(now.error_rate, before.error_rate, lambda part: f"{part * 100:.1f} pp", 0.0005),
+            _difference(now.error_rate, previous.error_rate, lambda part: f"{part * 100:.1f} pp", 0.0005),
             trend.error_rate,
             less_is_better=True,
             help="Calls that ended in an error, a timeout or a cut stream. Stopped by a person does not count.",
@@ -95,31 +95,31 @@ def _metric(
     )
 
 
-def _change(now: float | None, before: float | None) -> str | None:
+def _change(now: float | None, previous: float | None) -> str | None:
     """`+12.4 %`, or None when there is nothing to compare with."""
-    if not now or not before:
+    if not now or not previous:
         return None
-    part = (now - before) / before
+    part = (now - previous) / previous
     return _signed(part, f"{abs(part) * 100:,.1f} %") if abs(part) >= 0.0005 else None
 
 
-def _difference(now: float | None, before: float | None, shown: Any, least: float) -> str | None:
-    if now is None or before is None or abs(now - before) < least:
+def _difference(now: float | None, previous: float | None, format_number: Any, least: float) -> str | None:
+    if now is None or previous is None or abs(now - previous) < least:
         return None
-    return _signed(now - before, shown(abs(now - before)))
+    return _signed(now - previous, format_number(abs(now - previous)))
 
 
-def _money_change(now: int | None, before: int | None, currency: str) -> tuple[str, str | None]:
-    if now is None or before is None or now == before:
+def _money_change(now: int | None, previous: int | None, currency: str) -> tuple[str, str | None]:
+    if now is None or previous is None or now == previous:
         return format_large_money(now, currency), None
-    return format_large_money(now, currency), _signed(now - before, format_large_money(abs(now - before), currency))
+    return format_large_money(now, currency), _signed(now - previous, format_large_money(abs(now - previous), currency))
 
 
 def _signed(number: float, text: str) -> str:
     return ("+" if number > 0 else _MINUS) + text
 
 
-def over_time(scene: Scene, frame: "pd.DataFrame", told: outlook.View) -> None:
+def over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.View) -> None:
     """The card of a measure over time, with its controls; on daily cost the forecast and marks, in words too."""
     view = scene.view
     with st.container(border=True):
@@ -132,8 +132,8 @@ def over_time(scene: Scene, frame: "pd.DataFrame", told: outlook.View) -> None:
             steps = steps_for(scene.range.start, scene.range.end)
             if len(steps) > 1:
                 labels = {step: step.value.capitalize() for step in Step}
-                shown = statistics_filters.control(view.changed("step", scene.step), "step")
-                _choice("Step", steps, labels, shown)
+                step_options = statistics_filters.control(view.changed("step", scene.step), "step")
+                _choice("Step", steps, labels, step_options)
         if frame.value.fillna(0).sum() == 0:
             _nothing(view.measure)
             return
@@ -141,17 +141,17 @@ def over_time(scene: Scene, frame: "pd.DataFrame", told: outlook.View) -> None:
         mark = chart_card.draw(
             figure_charts.over_time,
             frame,
-            told.buckets(scene),
+            outlook_view.buckets(scene),
             scene.step,
             view.measure,
             view.by,
             compact=scene.compact,
             currency=scene.currency,
-            **told.layers(scene),
+            **outlook_view.layers(scene),
             key="statistics-over-time",
             alt=f"Stacked bars: {title}, {words}",
         )
-        outlook.captions(told, scene.names, scene.currency)
+        outlook.captions(outlook_view, scene.names, scene.currency)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         provider = mark.get("provider") if mark.get("model") or view.by is Dimension.PROVIDER else None
         start = max(bucket.start, scene.range.start)
@@ -180,8 +180,8 @@ def cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
         st.subheader(title, anchor=False, width="stretch")
         with st.popover("Cross-tab", icon=":material/pivot_table_chart:", type="tertiary"):
             for label, name in (("Rows", "rows"), ("Columns", "columns")):
-                shown = statistics_filters.control(view, name)
-                st.selectbox(label, TAB_DIMENSIONS, format_func=lambda d: d.value.capitalize(), **shown)
+                widget_options = statistics_filters.control(view, name)
+                st.selectbox(label, TAB_DIMENSIONS, format_func=lambda d: d.value.capitalize(), **widget_options)
     frame = frame.dropna(subset=["row", "column", "value"])
     if view.rows is view.columns or frame.value.sum() == 0:
         _nothing(view.measure)

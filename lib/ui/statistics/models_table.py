@@ -14,7 +14,7 @@ from lib.ui import blocks, format
 if TYPE_CHECKING:
     import pandas as pd
 
-_SHOWN = ["chip", "provider", "model", "calls", "prompt_tokens", "completion_tokens"]
+_FIRST_COLUMNS = ["chip", "provider", "model", "calls", "prompt_tokens", "completion_tokens"]
 
 
 def by_model(
@@ -26,7 +26,7 @@ def by_model(
     *,
     compact: bool,
 ) -> None:
-    """Table, footer with what is left out, downloads of exactly this table; `note(form, rows=…)` is told of each."""
+    """Draw the table of models, a footer, and downloads of this table; each download calls `note(form, rows=…)`."""
     cost = tables.cost_column(currency)
     table = tables.model_table(frame, currency)
     st.subheader("By model", anchor=False)
@@ -38,7 +38,7 @@ def by_model(
         column_order=(
             ["chip", "model", "least", cost, "cost_share"]
             if compact
-            else [*_SHOWN, "least", cost, "cost_share", "first_token_p95_ms", "error_rate"]
+            else [*_FIRST_COLUMNS, "least", cost, "cost_share", "first_token_p95_ms", "error_rate"]
         ),
         height="content" if len(table) < 20 else 620,
         row_height=30,
@@ -62,7 +62,7 @@ def by_model(
 
 
 def as_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> bytes:
-    """The table in a form of `export.WRITERS`, noted first."""
+    """The table as bytes in a form of `export.WRITERS`; calls `note(kind, rows=…)` first."""
     note(kind, rows=len(table))
     return export.WRITERS[kind][0](table)
 

@@ -26,35 +26,35 @@ _SHORTEST = timedelta(days=14)
 
 @dataclass(frozen=True)
 class View:
-    """What stands on the chart of daily cost besides its bars; nothing on any other."""
+    """Forecast and unusual days of a scene: drawn on the chart of daily cost besides its bars, on no other chart."""
 
     month: Outlook
     unusual: tuple[Anomaly, ...]
     drawn: bool  # whether the days ahead are on the chart
 
     def buckets(self, scene: Scene) -> list[Bucket]:
-        """Those of the scene, and the days ahead."""
+        """The buckets of the chart's time axis: the scene's, and the days to the month's end where they are drawn."""
         if not self.drawn:
             return scene.buckets
         end = midnight(self.month.last + timedelta(days=1), scene.zone)
         return buckets(scene.range.start, end, scene.step, scene.zone)
 
     def layers(self, scene: Scene) -> dict[str, Any]:
-        """Options of the chart."""
+        """The chart's keyword arguments for forecast days and marked days; empty unless it shows cost by day."""
         if scene.step is not Step.DAY or scene.view.measure is not Measure.COST:
             return {}
         ahead = self.month.forecast.days if self.drawn and self.month.forecast else ()
         return {"ahead": ahead, "marks": self.unusual}
 
 
-def look(services: Services, actor: Actor, scene: Scene, where: StatisticsFilter, now: datetime) -> View:
-    """Ask for the outlook of a scene; unusual days only where the chart has days."""
+def look(services: Services, actor: Actor, scene: Scene, criteria: StatisticsFilter, now: datetime) -> View:
+    """Compute forecast and unusual days of a scene; the unusual days only where the chart shows cost by day."""
     ask = services.statistics
     view = scene.view
-    month = month_end(ask, actor, where, now)
+    month = month_end(ask, actor, criteria, now)
     daily = scene.step is Step.DAY and view.measure is Measure.COST
     first, last = (moment.astimezone(scene.zone).date() for moment in (scene.range.start, scene.range.end))
-    unusual = unusual_days(ask, actor, where, first, last - timedelta(days=1), now) if daily else ()
+    unusual = unusual_days(ask, actor, criteria, first, last - timedelta(days=1), now) if daily else ()
     reaches_now = scene.range.start <= now < scene.range.end
     is_long = first == month.month or scene.range.end - scene.range.start >= _SHORTEST
     return View(month, unusual, daily and reaches_now and is_long and month.forecast is not None)
@@ -66,11 +66,11 @@ def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
     if month.forecast is None:
         many = f"{month.history_days} whole {'day' if month.history_days == 1 else 'days'}"
         return [f"No forecast for {end} yet: it needs {LEAST_DAYS} days since the first call, and there are {many}."]
-    told = month.forecast
+    forecast = month.forecast
     money = partial(_money, currency)
     lines = [
-        f"By {end} this month will have cost about **{money(told.cost_nano)}**, "
-        f"with a chance of {COVERAGE * 100:.0f} % between {money(told.low_nano)} and {money(told.high_nano)}. "
+        f"By {end} this month will have cost about **{money(forecast.cost_nano)}**, "
+        f"with a chance of {COVERAGE * 100:.0f} % between {money(forecast.low_nano)} and {money(forecast.high_nano)}. "
         f"So far: {money(month.spent_nano)}."
     ]
     if (test := month.backtest) is None:
@@ -84,48 +84,49 @@ def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
 
 
 def unusual_lines(unusual: tuple[Anomaly, ...], names: Mapping[str, str], currency: str = USD) -> list[str]:
-    """A line for each unusual day, with who moved."""
+    """A line of Markdown for each unusual day: its cost beside the usual one, and which models or apps moved it."""
     money = partial(_money, currency)
     return [
-        f"{'▲' if one.cost_nano > one.usual_nano else '▼'} {_day(one.day)}: {money(one.cost_nano)}, {times(one)} "
-        f"for a {one.day:%A} ({money(one.usual_nano)}). {_moves(one.movers, names, currency)}".rstrip()
-        for one in unusual
+        f"{'▲' if anomaly.cost_nano > anomaly.usual_nano else '▼'} "
+        f"{_day(anomaly.day)}: {money(anomaly.cost_nano)}, {times(anomaly)} for a {anomaly.day:%A} "
+        f"({money(anomaly.usual_nano)}). {_moves(anomaly.movers, names, currency)}".rstrip()
+        for anomaly in unusual
     ]
 
 
 def week_lines(week: Week, names: Mapping[str, str], currency: str = USD) -> list[str]:
-    """What changed since last week."""
+    """Two lines of Markdown that compare the last seven days with the seven before: cost with movers, and calls."""
     now = week.now
-    before = week.before
+    previous = week.before
     money = partial(_money, currency)
-    if not now.calls and not before.calls:
+    if not now.calls and not previous.calls:
         return ["No calls in the last two weeks."]
-    shown = format_sum(now.cost_nano_usd, now.unpriced_calls, currency).replace("$", "\\$")
-    cost = f"Cost **{shown}**, {_against(now.cost_nano_usd, before.cost_nano_usd, money)}."
+    cost_text = format_sum(now.cost_nano_usd, now.unpriced_calls, currency).replace("$", "\\$")
+    cost = f"Cost **{cost_text}**, {_against(now.cost_nano_usd, previous.cost_nano_usd, money)}."
     moves = _moves(week.movers, names, currency)
     failed = (
-        f"{now.failed_calls:,} failed ({format.share(now.error_rate)}; the week before {before.failed_calls:,}, "
-        f"{format.share(before.error_rate)})."
+        f"{now.failed_calls:,} failed ({format.share(now.error_rate)}; the week before {previous.failed_calls:,}, "
+        f"{format.share(previous.error_rate)})."
     )
-    calls = f"**{now.calls:,}** calls, {_against(now.calls, before.calls, lambda number: f'{number:,}')}; {failed}"
+    calls = f"**{now.calls:,}** calls, {_against(now.calls, previous.calls, lambda number: f'{number:,}')}; {failed}"
     return [f"{cost} {moves}".rstrip(), calls]
 
 
 def card(month: Outlook, week: Week, names: Mapping[str, str], currency: str) -> None:
-    """Both, side by side where there is room."""
-    left, right = (st.container(), st.container()) if blocks.compact() else st.columns(2, gap="small")
-    with left.container(border=True, height="stretch"):
+    """Draw the week's changes and the month's forecast, side by side where there is room."""
+    left_column, right_column = (st.container(), st.container()) if blocks.compact() else st.columns(2, gap="small")
+    with left_column.container(border=True, height="stretch"):
         st.subheader("Since last week", anchor=False)
         _write(week_lines(week, names, currency))
-    with right.container(border=True, height="stretch"):
+    with right_column.container(border=True, height="stretch"):
         st.subheader("At the month's end", anchor=False)
         _write(forecast_lines(month, currency))
 
 
-def captions(told: View, names: Mapping[str, str], currency: str) -> None:
-    """Below the chart: unusual days, and the forecast where the chart has it."""
-    lines = unusual_lines(told.unusual, names, currency)
-    lines += forecast_lines(told.month, currency) if told.drawn else []
+def captions(view: View, names: Mapping[str, str], currency: str) -> None:
+    """Write below the chart its unusual days, and the forecast where the chart draws it."""
+    lines = unusual_lines(view.unusual, names, currency)
+    lines += forecast_lines(view.month, currency) if view.drawn else []
     if lines:
         st.caption("  \n".join(lines))
 
@@ -135,28 +136,30 @@ def _write(lines: list[str]) -> None:
         st.markdown(line)
 
 
-def _against(now: int | None, before: int | None, shown: Any) -> str:
+def _against(now: int | None, previous: int | None, format_number: Any) -> str:
     """`12.4 % more than the week before ($368.00)`."""
-    if now is None or before is None:
-        return f"the week before {shown(before) if before is not None else 'unknown'}"
-    if now == before:
+    if now is None or previous is None:
+        return f"the week before {format_number(previous) if previous is not None else 'unknown'}"
+    if now == previous:
         return "as in the week before"
-    word = "more" if now > before else "less"
+    word = "more" if now > previous else "less"
     part = (
-        f"{abs(now - before) / before * 100:.1f} % {word} than" if before else f"{shown(abs(now - before))} {word} than"
+        f"{abs(now - previous) / previous * 100:.1f} % {word} than"
+        if previous
+        else f"{format_number(abs(now - previous))} {word} than"
     )
-    return f"{part} the week before ({shown(before)})"
+    return f"{part} the week before ({format_number(previous)})"
 
 
 def _moves(movers: tuple[Mover, ...], names: Mapping[str, str], currency: str) -> str:
     """`Most moved: model gpt-5.1 +$250.00 (2.6×), app bot +$240.00 (2.4×).`"""
-    told = [
+    phrases = [
         f"{_KINDS[mover.dimension]} {blocks.plain(names.get(mover.value, mover.value))} "
         f"{'+' if mover.moved_nano > 0 else '−'}{_money(currency, abs(mover.moved_nano))}"
         + (f" ({mover.times:.1f}×)" if mover.times is not None else " (new)")
         for mover in movers
     ]
-    return f"Most moved: {', '.join(told)}." if told else ""
+    return f"Most moved: {', '.join(phrases)}." if phrases else ""
 
 
 def _money(currency: str, nano: int | None) -> str:

@@ -26,11 +26,11 @@ _LABELS = {
 _MODEL = "By model"
 _DAY = "By day"
 _BOTH = "By day and model"
-_SHOWN = ["day", "model", "their_cost_usd", "our_cost_usd", "gap_usd", "token_gap", "causes"]
+_COLUMN_ORDER = ["day", "model", "their_cost_usd", "our_cost_usd", "gap_usd", "token_gap", "causes"]
 
 
 def tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequence[str]) -> None:
-    """Files in; the whole gap, its causes and the table out."""
+    """Draw the tab Reconcile: the upload of a provider's exports, then the whole gap, its causes and the table."""
     files = st.file_uploader(
         "Usage and cost exports of one provider",
         ["csv", "json"],
@@ -44,17 +44,17 @@ def tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequence[st
         return
     with blocks.errors_shown():
         read = [_read(file.getvalue(), file.name) for file in files if not isinstance(file, bytes)]
-        if any(one is None for one in read):
+        if any(invoice is None for invoice in read):
             return
-        invoice = invoice_lines.joined(one for one in read if one is not None)
+        invoice = invoice_lines.joined(part for part in read if part is not None)
         with blocks.row():
             zones = list(dict.fromkeys([_UTC, zone]))
-            cut = st.selectbox("The file's days are cut in", zones, format_func=lambda one: one.key, width=230)
-            asked = st.multiselect("Providers", providers, placeholder=invoice.kind or "All", width=320)
-        where = StatisticsFilter(providers=tuple(asked))
-        found = services.reconcile.compare(actor, invoice, where, cut or _UTC, other_zones=[zone])
-        _whole(found, invoice)
-        _table(services, actor, found)
+            cut = st.selectbox("The file's days are cut in", zones, format_func=lambda choice: choice.key, width=230)
+            chosen_providers = st.multiselect("Providers", providers, placeholder=invoice.kind or "All", width=320)
+        criteria = StatisticsFilter(providers=tuple(chosen_providers))
+        reconciliation = services.reconcile.compare(actor, invoice, criteria, cut or _UTC, other_zones=[zone])
+        _whole(reconciliation, invoice)
+        _table(services, actor, reconciliation)
 
 
 def _read(content: bytes, name: str) -> Invoice | None:
@@ -72,12 +72,12 @@ def _read(content: bytes, name: str) -> Invoice | None:
     return invoice_lines.read(content, mapping) if mapping else None
 
 
-def _whole(found: Reconciliation, invoice: Invoice) -> None:
-    """Both sums, the gap, and every cause with the models it holds for."""
-    total = found.total
-    days = f"{found.first} to {found.last}, days in {found.zone.key}"
-    asked = ", ".join(found.providers) or "all providers"
-    st.caption(blocks.plain(f"{invoice.label} · {days} · compared with {asked}"))
+def _whole(reconciliation: Reconciliation, invoice: Invoice) -> None:
+    """Draw both sums, the gap, and every likely cause with the models it holds for."""
+    total = reconciliation.total
+    days = f"{reconciliation.first} to {reconciliation.last}, days in {reconciliation.zone.key}"
+    provider_names = ", ".join(reconciliation.providers) or "all providers"
+    st.caption(blocks.plain(f"{invoice.label} · {days} · compared with {provider_names}"))
     if invoice.left_out:
         show = st.warning if invoice.unread else st.caption
         show(blocks.plain(f"Left out: {tell(invoice.left_out)}"))
@@ -93,8 +93,8 @@ def _whole(found: Reconciliation, invoice: Invoice) -> None:
             )
         gap = format_money(total.cost_nano)
         st.metric("Gap", gap, _tokens(total.tokens), delta_color="off", delta_arrow="off", border=True)
-    agrees, *lines = gap_words.sentences(found)
-    if not any(has_gap(gap) for gap in found.gaps):
+    agrees, *lines = gap_words.sentences(reconciliation)
+    if not any(has_gap(gap) for gap in reconciliation.gaps):
         st.success(" ".join(map(blocks.plain, [agrees, *lines])), icon=":material/check_circle:")
         return
     st.markdown(f"**{blocks.plain(agrees)}** {blocks.plain(lines[0]) if lines else ''}")
@@ -105,11 +105,11 @@ def _tokens(tokens: int | None) -> str | None:
     return None if tokens is None else f"{format.count(tokens)} tokens".replace("-", "−")
 
 
-def _table(services: Services, actor: Actor, found: Reconciliation) -> None:
+def _table(services: Services, actor: Actor, reconciliation: Reconciliation) -> None:
     view = st.segmented_control(
         "View", [_MODEL, _DAY, _BOTH], default=_MODEL, required=True, label_visibility="collapsed", key="reconcile-view"
     )
-    gaps: Sequence[Gap] = {_MODEL: found.by_model, _DAY: found.by_day}.get(view, found.gaps)
+    gaps: Sequence[Gap] = {_MODEL: reconciliation.by_model, _DAY: reconciliation.by_day}.get(view, reconciliation.gaps)
     hidden = {_MODEL: "day", _DAY: "model"}.get(view)
     ordered = sorted(gaps, key=lambda gap: -abs(gap.cost_nano or gap.tokens or 0))
     differing = [gap for gap in ordered if has_gap(gap)]
@@ -122,7 +122,7 @@ def _table(services: Services, actor: Actor, found: Reconciliation) -> None:
             _shown(alike, hidden)
     frame = reconcile.table(gaps)
     note = partial(services.audit.note_export, actor, "statistics.reconcile")
-    downloads.row(frame, f"reconcile-{found.first}-to-{found.last}", note, key="reconcile")
+    downloads.row(frame, f"reconcile-{reconciliation.first}-to-{reconciliation.last}", note, key="reconcile")
 
 
 def _shown(gaps: Sequence[Gap], hidden: str | None) -> None:
@@ -133,7 +133,7 @@ def _shown(gaps: Sequence[Gap], hidden: str | None) -> None:
         frame,
         hide_index=True,
         column_config=_columns(),
-        column_order=[name for name in _SHOWN if name != hidden],
+        column_order=[name for name in _COLUMN_ORDER if name != hidden],
         row_height=30,
         height="content" if len(frame) < 15 else 480,
         placeholder="—",

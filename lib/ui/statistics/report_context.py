@@ -1,4 +1,4 @@
-"""What every card of the statistics needs to know."""
+"""The view, range, step and zone that every card of the statistics is drawn from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Scene:
 
     @property
     def buckets(self) -> list[Bucket]:
-        """The steps of the range, in order."""
+        """The buckets of the range, oldest first."""
         return buckets(self.range.start, self.range.end, self.step, self.zone)
 
     def course(self, trend: "pd.DataFrame", now: datetime) -> "pd.DataFrame":
@@ -38,7 +38,7 @@ class Scene:
         return trend.set_index("bucket").reindex([bucket.key for bucket in self.buckets if bucket.start <= now])
 
     def named(self, dimension: Dimension, value: str) -> str:
-        """A value as people know it."""
+        """A dimension's value as people know it: a user's name for the id, a status with its glyph."""
         if dimension is Dimension.STATUS:
             return format.STATUS_GLYPHS.get(value, value)
         return self.names.get(value, value) if dimension is Dimension.USER else value

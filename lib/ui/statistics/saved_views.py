@@ -13,7 +13,7 @@ from lib.ui.statistics.statistics_view import StatisticsView
 
 
 def listed(services: Services, actor: Actor, view: StatisticsView) -> None:
-    """Those the actor may open, under a form that saves another."""
+    """Draw the form that saves a view, and a line for each saved view that the actor may open."""
     saved = services.saved_views.list(actor)
     with blocks.row():
         with st.popover("Save this view", icon=":material/bookmark_add:"), st.form("save-view", border=False):
@@ -29,29 +29,35 @@ def listed(services: Services, actor: Actor, view: StatisticsView) -> None:
                     st.rerun()
         if not saved:
             st.caption("No views are saved yet. A view keeps period, filters and shape; its figures are always fresh.")
-    for one in saved:
-        _line(services, actor, one)
+    for saved_view in saved:
+        _line(services, actor, saved_view)
 
 
-def _line(services: Services, actor: Actor, one: SavedView) -> None:
-    mine = one.user_id == actor.user_id
+def _line(services: Services, actor: Actor, saved_view: SavedView) -> None:
+    is_own = saved_view.user_id == actor.user_id
     with blocks.row():
-        page: Any = {"icon": ":material/bookmark:", "query_params": dict(one.query)}
-        st.page_link(session.page("statistics"), label=blocks.plain(one.name), **page)
-        about = [*(["shared"] if one.is_shared else []), *(["on the dashboard"] if one.is_pinned else [])]
-        about += [] if mine else [f"by {one.owner}"]
+        page: Any = {"icon": ":material/bookmark:", "query_params": dict(saved_view.query)}
+        st.page_link(session.page("statistics"), label=blocks.plain(saved_view.name), **page)
+        about = [*(["shared"] if saved_view.is_shared else []), *(["on the dashboard"] if saved_view.is_pinned else [])]
+        about += [] if is_own else [f"by {saved_view.owner}"]
         st.caption(blocks.plain(" · ".join(about)), width="stretch")
-        if not mine:
+        if not is_own:
             return
-        pin = "Take off the dashboard" if one.is_pinned else "Put on the dashboard"
-        if st.button("", icon=":material/keep:", help=pin, type="tertiary", key=f"pin-{one.id}"):
-            services.saved_views.change(actor, one.id, shared=one.is_shared, pinned=not one.is_pinned)
+        pin = "Take off the dashboard" if saved_view.is_pinned else "Put on the dashboard"
+        if st.button("", icon=":material/keep:", help=pin, type="tertiary", key=f"pin-{saved_view.id}"):
+            services.saved_views.change(
+                actor, saved_view.id, shared=saved_view.is_shared, pinned=not saved_view.is_pinned
+            )
             st.rerun()
-        share = "Keep to yourself" if one.is_shared else "Share with everybody who may see statistics"
-        if st.button("", icon=":material/group:", help=share, type="tertiary", key=f"share-{one.id}"):
-            services.saved_views.change(actor, one.id, shared=not one.is_shared, pinned=one.is_pinned)
+        share = "Keep to yourself" if saved_view.is_shared else "Share with everybody who may see statistics"
+        if st.button("", icon=":material/group:", help=share, type="tertiary", key=f"share-{saved_view.id}"):
+            services.saved_views.change(
+                actor, saved_view.id, shared=not saved_view.is_shared, pinned=saved_view.is_pinned
+            )
             st.rerun()
-        if st.button("", icon=":material/delete:", help="Delete the view", type="tertiary", key=f"delete-{one.id}"):
-            services.saved_views.delete(actor, one.id)
-            st.toast(f"The view “{one.name}” is deleted.")
+        if st.button(
+            "", icon=":material/delete:", help="Delete the view", type="tertiary", key=f"delete-{saved_view.id}"
+        ):
+            services.saved_views.delete(actor, saved_view.id)
+            st.toast(f"The view “{saved_view.name}” is deleted.")
             st.rerun()

@@ -38,10 +38,14 @@ def write(view: StatisticsView) -> None:
 def options(
     ask: Statistics, actor: Actor, configurations: Iterable[str], api_keys: Iterable[str]
 ) -> dict[str, Sequence[str]]:
-    """The values that each filter offers; what the address names besides is offered too."""
-    found: dict[str, Sequence[str]] = {name: ask.choices(actor, Dimension(name)) for name in _OCCURRING}
-    found |= {"error_kind": list(ErrorKind), "configuration": list(configurations), "api_key": list(api_keys)}
-    return found | {"served_model": found["model"], "service_tier": KNOWN_TIERS}
+    """The values that each filter offers, by filter name; `_list` adds those that only the address names."""
+    values_by_filter: dict[str, Sequence[str]] = {name: ask.choices(actor, Dimension(name)) for name in _OCCURRING}
+    values_by_filter |= {
+        "error_kind": list(ErrorKind),
+        "configuration": list(configurations),
+        "api_key": list(api_keys),
+    }
+    return values_by_filter | {"served_model": values_by_filter["model"], "service_tier": KNOWN_TIERS}
 
 
 def control(view: StatisticsView, name: str) -> dict[str, Any]:
@@ -59,16 +63,20 @@ def _apply(view: StatisticsView, name: str) -> None:
 
 
 def bar(
-    view: StatisticsView, options: Mapping[str, Sequence[str]], names: Mapping[str, str], found: Range, zone: ZoneInfo
+    view: StatisticsView,
+    options: Mapping[str, Sequence[str]],
+    names: Mapping[str, str],
+    date_range: Range,
+    zone: ZoneInfo,
 ) -> None:
-    """Period, one popover per filter whose label says its state, Clear."""
+    """Draw the filter bar: the period, a popover per filter whose label says its state, and Clear."""
     compact = blocks.compact()
     with blocks.row():
-        _period(view, found, zone)
+        _period(view, date_range, zone)
         if compact:
-            chosen = sum(len(getattr(view, field)) for field in LISTS.values())
+            filter_count = sum(len(getattr(view, field)) for field in LISTS.values())
             with st.popover(
-                f"Filters · {chosen}" if chosen else "Filters", icon=":material/filter_list:", key="filters"
+                f"Filters · {filter_count}" if filter_count else "Filters", icon=":material/filter_list:", key="filters"
             ):
                 for name in (*_ICONS, *_MORE):
                     _list(view, name, options[name], names)
@@ -76,13 +84,15 @@ def bar(
                 _comparison(view)
         else:
             for name, icon in _ICONS.items():
-                chosen = len(getattr(view, LISTS[name]))
-                label = f"{name.capitalize()} · {chosen or 'all'}"
+                filter_count = len(getattr(view, LISTS[name]))
+                label = f"{name.capitalize()} · {filter_count or 'all'}"
                 with st.popover(label, icon=f":material/{icon}:", key=f"filter-{name}"):
                     _list(view, name, options[name], names)
-            more = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, "tag"))
-            more += view.compare is not Comparison.PREVIOUS
-            with st.popover(f"More · {more}" if more else "More", icon=":material/tune:", key="filter-more"):
+            more_count = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, "tag"))
+            more_count += view.compare is not Comparison.PREVIOUS
+            with st.popover(
+                f"More · {more_count}" if more_count else "More", icon=":material/tune:", key="filter-more"
+            ):
                 for name in _MORE:
                     _list(view, name, options[name], names)
                 _tags(view)
@@ -98,10 +108,15 @@ def bar(
 
 def _tags(view: StatisticsView) -> None:
     """Labels that programs gave their calls; any can be typed."""
-    shown = control(view, "tags")
-    shown["on_change"] = _apply_tags
+    widget_options = control(view, "tags")
+    widget_options["on_change"] = _apply_tags
     st.multiselect(
-        "Tag", view.tags, placeholder="name=value", accept_new_options=True, help="Calls that carry every one", **shown
+        "Tag",
+        view.tags,
+        placeholder="name=value",
+        accept_new_options=True,
+        help="Calls that carry every one",
+        **widget_options,
     )
 
 
@@ -111,11 +126,11 @@ def _apply_tags(view: StatisticsView, name: str) -> None:
 
 def _comparison(view: StatisticsView) -> None:
     labels = {Comparison.PREVIOUS: "The time before", Comparison.LAST_YEAR: "The same days last year"}
-    shown = control(view, "compare")
-    st.segmented_control("Compare with", list(labels), format_func=labels.__getitem__, required=True, **shown)
+    widget_options = control(view, "compare")
+    st.segmented_control("Compare with", list(labels), format_func=labels.__getitem__, required=True, **widget_options)
 
 
-def _period(view: StatisticsView, found: Range, zone: ZoneInfo) -> None:
+def _period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> None:
     labels = {
         Period.DAYS_7: "7 d",
         Period.DAYS_30: "30 d",
@@ -123,16 +138,16 @@ def _period(view: StatisticsView, found: Range, zone: ZoneInfo) -> None:
         Period.YEAR: "12 m",
         Period.CUSTOM: "Custom",
     }
-    shown = control(view, "period")
+    widget_options = control(view, "period")
     st.segmented_control(
         "Period",
         list(Period),
         format_func=labels.__getitem__,
         required=True,
         label_visibility="collapsed",
-        key=shown["key"],
+        key=widget_options["key"],
         on_change=_apply_period,
-        args=(view, found, zone),
+        args=(view, date_range, zone),
     )
     if view.period is Period.CUSTOM:
         days = (view.first, view.last)
@@ -143,11 +158,11 @@ def _period(view: StatisticsView, found: Range, zone: ZoneInfo) -> None:
         )
 
 
-def _apply_period(view: StatisticsView, found: Range, zone: ZoneInfo) -> None:
+def _apply_period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> None:
     period = st.session_state[_PREFIX + "period"]
     first = last = None
     if period is Period.CUSTOM:  # begins as the range that was on the screen
-        first, last = days_of(found.start, found.end, zone)
+        first, last = days_of(date_range.start, date_range.end, zone)
     write(replace(view, period=period, first=first, last=last, step=None))
 
 
@@ -198,11 +213,11 @@ def ago(newest: datetime | None, now: datetime) -> str:
 
 
 def scope_line(
-    found: Range, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
+    date_range: Range, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
 ) -> Any:
-    """What the figures are about: range, zone, comparison, freshness, what is missing; the row, for more."""
-    compared = f"compared with {words(found.previous_start, found.previous_end, zone)}"
-    parts = [words(found.start, found.end, zone), zone.key, compared, ago(newest, now)]
+    """Write range, zone, comparison, freshness and unpriced calls in a row; returns the row, for more elements."""
+    compared = f"compared with {words(date_range.previous_start, date_range.previous_end, zone)}"
+    parts = [words(date_range.start, date_range.end, zone), zone.key, compared, ago(newest, now)]
     line = blocks.row()
     with line:
         st.caption(blocks.plain(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content")

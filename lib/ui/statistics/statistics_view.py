@@ -65,7 +65,7 @@ class StatisticsView:
     across: str = ""
     figure: str = Measure.COST.value
     shape: Shape = Shape.TABLE
-    others: tuple[str, ...] = ()  # of the tab What-if: models to compare with, and what is split
+    other_models: tuple[str, ...] = ()  # of the tab What-if: models to compare with, and what is split
     move: Dimension = Dimension.APP
 
     @property
@@ -74,27 +74,27 @@ class StatisticsView:
         return any(getattr(self, field) for field in LISTS.values())
 
     def changed(self, name: str, value: Any) -> "StatisticsView":
-        """The same with one part changed; a list becomes a tuple."""
+        """A copy of the view with the field `name` set to `value`; a list becomes a tuple."""
         parts: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value}
         return replace(self, **parts)
 
     def cleared(self) -> "StatisticsView":
-        """The same without filters."""
+        """A copy of the view without any filter; period and controls stay."""
         none: dict[str, Any] = dict.fromkeys(LISTS.values(), ())
         return replace(self, **none)
 
     def range(self, zone: ZoneInfo, now: datetime) -> Range:
-        """The range it means now, and what it is compared with."""
-        found = resolve(self.period, zone, now, self.first, self.last)
-        return last_year(found, zone, now) if self.compare is Comparison.LAST_YEAR else found
+        """The period as moments, with the range that it is compared with."""
+        date_range = resolve(self.period, zone, now, self.first, self.last)
+        return last_year(date_range, zone, now) if self.compare is Comparison.LAST_YEAR else date_range
 
-    def step_in(self, found: Range) -> Step:
+    def step_in(self, date_range: Range) -> Step:
         """The chosen step where it fits the range, else the range's own."""
-        offered = steps_for(found.start, found.end)
-        return self.step if self.step in offered else default_step(found.start, found.end)
+        offered = steps_for(date_range.start, date_range.end)
+        return self.step if self.step in offered else default_step(date_range.start, date_range.end)
 
     def filter(self, start: datetime, end: datetime, zone: ZoneInfo, money: RateBook | None = None) -> StatisticsFilter:
-        """The question's filter for a range, with cost in a currency."""
+        """The filter of the statistics' queries from `start` to `end`, with cost in the currency of `money`."""
         values = {field: getattr(self, field) for field in LISTS.values()}
         values["tags"] = tuple((name, value) for name, _, value in (tag.partition("=") for tag in self.tags))
         return StatisticsFilter(start, end, zone, money=money, **values)
@@ -108,7 +108,7 @@ class StatisticsView:
         return ActivityFilter(start=start, end=end, **values).to_query()
 
     def to_query(self) -> dict[str, list[str]]:
-        """Parameters of an address."""
+        """The view as query parameters of an address; defaults are left out."""
         default = StatisticsView()
         query = {
             name: [str(getattr(self, name))]
@@ -117,23 +117,23 @@ class StatisticsView:
         }
         if self.period is Period.CUSTOM:
             query |= {"from": [str(self.first)], "to": [str(self.last)]} if self.first else {}
-        query |= {"other": list(self.others)} if self.others else {}
+        query |= {"other": list(self.other_models)} if self.other_models else {}
         return query | {name: list(getattr(self, field)) for name, field in LISTS.items() if getattr(self, field)}
 
     @classmethod
     def from_query(cls, query: Mapping[str, Iterable[str]], zone: ZoneInfo = _UTC) -> "StatisticsView":
         """The view of an address; moments, as the activity log writes them, become their days in `zone`."""
-        values = {name: list(given) for name, given in query.items()}
+        values = {name: list(texts) for name, texts in query.items()}
 
         def last(name: str) -> str:
             return (values.get(name) or [""])[-1]
 
-        def one(name: str, kind: type[_Chosen], default: _Chosen, allowed: Iterable[_Chosen]) -> _Chosen:
+        def read_choice(name: str, kind: type[_Chosen], default: _Chosen, allowed: Iterable[_Chosen]) -> _Chosen:
             return kind(last(name)) if last(name) in set(allowed) else default
 
         first = _day(last("from"), zone)
         until = _day(last("to"), zone, is_end=True)
-        period = one("period", Period, Period.CUSTOM if first else Period.DAYS_30, Period)
+        period = read_choice("period", Period, Period.CUSTOM if first else Period.DAYS_30, Period)
         if period is Period.CUSTOM and first is None:
             period = Period.DAYS_30
         is_custom = period is Period.CUSTOM and first is not None
@@ -141,19 +141,19 @@ class StatisticsView:
             period=period,
             first=first if is_custom else None,
             last=(until or first) if is_custom else None,
-            measure=one("measure", Measure, Measure.COST, MEASURES),
-            by=one("by", Dimension, Dimension.PROVIDER, (Dimension.PROVIDER, Dimension.MODEL)),
-            compare=one("compare", Comparison, Comparison.PREVIOUS, Comparison),
+            measure=read_choice("measure", Measure, Measure.COST, MEASURES),
+            by=read_choice("by", Dimension, Dimension.PROVIDER, (Dimension.PROVIDER, Dimension.MODEL)),
+            compare=read_choice("compare", Comparison, Comparison.PREVIOUS, Comparison),
             step=Step(last("step")) if last("step") in set(Step) else None,
-            rows=one("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
-            columns=one("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
+            rows=read_choice("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
+            columns=read_choice("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
             tab=last("tab") if last("tab") in TABS else "figures",
             split=_axis(last("split")) or "provider",
             across=_axis(last("across")),
             figure=_figure(last("figure")),
-            shape=one("shape", Shape, Shape.TABLE, Shape),
-            others=_values(values.get("other", ())),
-            move=one("move", Dimension, Dimension.APP, Dimension),
+            shape=read_choice("shape", Shape, Shape.TABLE, Shape),
+            other_models=_values(values.get("other", ())),
+            move=read_choice("move", Dimension, Dimension.APP, Dimension),
             **{field: _values(values.get(name, ())) for name, field in LISTS.items()},
         )
 
@@ -176,8 +176,8 @@ def _figure(name: str) -> str:
         return Measure.COST.value
 
 
-def _values(given: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value[:_LONGEST] for value in given if value))[:_MOST_VALUES]
+def _values(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value[:_LONGEST] for value in texts if value))[:_MOST_VALUES]
 
 
 def _day(text: str, zone: ZoneInfo, *, is_end: bool = False) -> date | None:

@@ -34,48 +34,48 @@ def tab(
     services: Services,
     actor: Actor,
     view: StatisticsView,
-    where: StatisticsFilter,
+    criteria: StatisticsFilter,
     names: Mapping[str, str],
     days: tuple[Any, Any],
 ) -> None:
-    """Controls, the comparison with a choice per value, the sum of the choices, and the export."""
+    """Draw the tab What-if: controls, the comparison with a choice per value, the sum of the choices, the export."""
     with blocks.row():
         offered = services.what_if.offered(actor)
-        known = tuple(name for name in view.others if name in offered)[:_MOST_MODELS]
-        view = replace(view, others=known, move=view.move if view.move in BY else Dimension.APP)
+        compared_models = tuple(name for name in view.other_models if name in offered)[:_MOST_MODELS]
+        view = replace(view, other_models=compared_models, move=view.move if view.move in BY else Dimension.APP)
         by = st.segmented_control(
-            "Split by", BY, format_func=lambda one: one.value.capitalize(), required=True,
+            "Split by", BY, format_func=lambda choice: choice.value.capitalize(), required=True,
             label_visibility="collapsed", **statistics_filters.control(view, "move"),
         )  # fmt: skip
-        chosen = st.multiselect(
-            "Other models", offered, placeholder="Other models to compare with",
-            label_visibility="collapsed", max_selections=_MOST_MODELS, **statistics_filters.control(view, "others"),
+        chosen_models = st.multiselect(
+            "Other models", offered, placeholder="Other models to compare with", label_visibility="collapsed",
+            max_selections=_MOST_MODELS, **statistics_filters.control(view, "other_models"),
         )  # fmt: skip
-    if not chosen:
+    if not chosen_models:
         sentence = "Choose up to five other models above: each call is priced as if it had run on them."
         with blocks.empty_state("swap_horiz", "No other model chosen", sentence):
             st.caption("The range and filters of this page hold here, too.")
         return
     with blocks.errors_shown():
-        found = services.what_if.compare(actor, where, chosen, by)
-        if not any(move.calls or move.stays for move in found):
+        moves = services.what_if.compare(actor, criteria, chosen_models, by)
+        if not any(move.calls or move.stays for move in moves):
             st.caption("Nothing in this range can be compared: no call has both a known cost and known tokens.")
             return
-        shown = {**names, **_slugs(services, actor)} if by is Dimension.CONFIGURATION else names
-        picked = _choices(found, by, shown)
-        plan = [move for move in found if picked.get(move.value) == move.model]
-        _sum(found, plan)
-        _notes(found, plan)
+        display_names = {**names, **_slugs(services, actor)} if by is Dimension.CONFIGURATION else names
+        picked = _choices(moves, by, display_names)
+        plan = [move for move in moves if picked.get(move.value) == move.model]
+        _sum(moves, plan)
+        _notes(moves, plan)
         note = partial(services.audit.note_export, actor, "statistics.whatif", by=by.value)
-        downloads.row(traffic_moves.table(found, by), f"what-if-{days[0]}-to-{days[1]}", note, key="whatif")
+        downloads.row(traffic_moves.table(moves, by), f"what-if-{days[0]}-to-{days[1]}", note, key="whatif")
 
 
-def _choices(found: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> dict[str | None, str]:
+def _choices(moves: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> dict[str | None, str]:
     """The table of values and models; each value's chosen model, by default the cheapest that surely saves."""
     import pandas as pd
 
     by_value: dict[str | None, dict[str, Move]] = {}
-    for move in found:
+    for move in moves:
         by_value.setdefault(move.value, {})[move.model] = move
     rows = []
     for value, each in by_value.items():
@@ -88,7 +88,7 @@ def _choices(found: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> 
                 **{model: _range(move.low_nano, move.high_nano, move) for model, move in each.items()},
             }
         )
-    models = list(dict.fromkeys(move.model for move in found))
+    models = list(dict.fromkeys(move.model for move in moves))
     text = st.column_config.TextColumn
     table = st.data_editor(
         pd.DataFrame(rows),
@@ -117,9 +117,9 @@ def _range(low: int, high: int, move: Move) -> str:
     return format_money(low) if low == high else f"{format_money(low)} – {format_money(high)}"
 
 
-def _sum(found: Sequence[Move], plan: Sequence[Move]) -> None:
-    """What all values have cost, what they would with the choices, and what that saves."""
-    each = {move.value: move for move in found}
+def _sum(moves: Sequence[Move], plan: Sequence[Move]) -> None:
+    """Draw three figures: the cost of all values, their cost with the chosen moves, and the saving."""
+    each = {move.value: move for move in moves}
     cost = sum(move.cost_nano + move.stays_nano for move in each.values())
     least, most = traffic_moves.total(plan).saved_nano
     with st.grid(3, min_column_width=230, gap="small"):
@@ -136,14 +136,14 @@ def _span(low: int, high: int) -> str:
     return format_money(low) if low == high else f"{format_money(low)} – {format_money(high)}"
 
 
-def _notes(found: Sequence[Move], plan: Sequence[Move]) -> None:
-    """What the figures leave out, and what they can't know."""
+def _notes(moves: Sequence[Move], plan: Sequence[Move]) -> None:
+    """Write below the figures which calls stay or are left out, and why a saving is a range."""
     lines = []
     for move in plan:
         stays = ", ".join(f"{format.count(count)} {_WHY[why]}" for why, count in move.stays.items() if count)
         if stays:
             lines.append(f"{move.value or 'none'} on {move.model}: {stays} stay as they are.")
-    each = traffic_moves.total({move.value: move for move in found}.values())
+    each = traffic_moves.total({move.value: move for move in moves}.values())
     if each.unpriced_calls:
         lines.append(f"{format.count(each.unpriced_calls)} calls have no known cost and are left out.")
     if each.uncounted_calls:
@@ -158,4 +158,4 @@ def _notes(found: Sequence[Move], plan: Sequence[Move]) -> None:
 
 
 def _slugs(services: Services, actor: Actor) -> dict[str, str]:
-    return {one.id: one.slug for one in services.configurations.list(actor)}
+    return {configuration.id: configuration.slug for configuration in services.configurations.list(actor)}
