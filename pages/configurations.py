@@ -75,7 +75,7 @@ if not matching:
 selected = st.query_params.get("id") or (None if compact else matching[0].slug)
 table_column, panel_column = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
 with table_column:
-    selected_slug = configuration_table.table(matching, selected, compact=compact)
+    selected_slug = configuration_table.draw_table(matching, selected, compact=compact)
     ready = sum(c.needs is None for c in matching)
     st.caption(f"{len(matching)} of {len(everything)} configurations · {ready} ready")
 if selected_slug != selected and selected_slug is not None:
@@ -86,7 +86,7 @@ if panel_column is not None:
         if current is None:
             st.caption("Select a configuration to see, test and change it.")
         else:
-            configuration_table.detail(services, actor, current)
+            configuration_table.draw_detail(services, actor, current)
 elif current is not None and selected_slug:
     with st.container(border=True):
-        configuration_table.detail(services, actor, current)
+        configuration_table.draw_detail(services, actor, current)

@@ -14,7 +14,9 @@ services = session.services()
 compact = blocks.compact()
 current = st.query_params.get("id")
 zone = services.preferences.report_zone(actor)
-last_seen = thread_view.seen(current)  # when the page was drawn last: what was written below it was written then
+last_seen = thread_view.read_last_drawn(
+    current
+)  # when the page was drawn last: what was written below it was written then
 
 configurations = {c.id: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
 thread = None
@@ -31,7 +33,7 @@ if not configurations:
 side, main = (st.container(), st.container()) if compact else st.columns([1, 2.4], gap="medium")
 if current is not None:
     with main, blocks.errors_shown():
-        thread = services.talk.read(actor, current, thread_view.shown(current))
+        thread = services.talk.read(actor, current, thread_view.count_drawn(current))
         thread_view.suggest_title(services, actor, thread)
 with side:
     if compact and current is not None:
@@ -46,10 +48,10 @@ with main:
         with blocks.empty_state("forum", "Ask something", sentence, wide=True):
             st.caption("Only you can read your conversations.", width="content")
     elif thread is not None:
-        configuration_id = thread_settings.header(services, actor, thread, configurations)
+        configuration_id = thread_settings.draw_header(services, actor, thread, configurations)
         with st.container(height="content" if compact else thread_view.HEIGHT, border=False, autoscroll=True):
             thread_view.draw(services, actor, thread, zone)
-    thread_view.unsent(services, actor, current)
+    thread_view.draw_unsent(services, actor, current)
 
 if current is None or thread is not None:
     closed = thread is not None and thread.conversation.status(utc_now()) is not Status.ACTIVE
@@ -61,7 +63,7 @@ if current is None or thread is not None:
         accept_file="multiple",
         file_type=list(conversation_files.TYPES),
         disabled=closed or running or configuration_id is None,
-        key=thread_view.box(current),
+        key=thread_view.name_input(current),
     )
     if message and configuration_id is not None:
         attachments = [(file.name, file.getvalue()) for file in message.files]

@@ -28,4 +28,4 @@ if not experiments:
 
 count = "1 experiment" if len(experiments) == 1 else f"{len(experiments):,} experiments"
 st.caption(f"{count} of yours, newest first")  # keeps the table's toolbar off the header
-experiment_view.overview(services, actor)
+experiment_view.draw_overview(services, actor)

@@ -21,7 +21,7 @@ if collection is None:
     with blocks.header("Knowledge base"):
         if may_write and st.button("New collection", icon=":material/add:"):
             collection_cards.create_dialog(services, actor)
-    collection_cards.cards(services, actor)
+    collection_cards.draw_cards(services, actor)
     st.stop()
 
 with blocks.header(collection.name):
@@ -34,14 +34,14 @@ names = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"]
 opened, panel = blocks.tabs(names)
 with panel:
     if opened == "Documents":
-        document_table.tab(services, actor, collection)
+        document_table.draw_tab(services, actor, collection)
     elif opened == "Search":
-        search_view.tab(services, actor, collection)
+        search_view.draw_tab(services, actor, collection)
     elif opened == "Answer":
-        answer_view.tab(services, actor, collection)
+        answer_view.draw_tab(services, actor, collection)
     elif opened == "Evaluate":
-        evaluation_view.tab(services, actor, collection)
+        evaluation_view.draw_tab(services, actor, collection)
     elif opened == "Optimise":
-        optimiser_view.tab(services, actor, collection)
+        optimiser_view.draw_tab(services, actor, collection)
     else:
-        collection_cards.settings(services, actor, collection)
+        collection_cards.draw_settings(services, actor, collection)

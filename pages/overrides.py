@@ -30,7 +30,7 @@ if everything:
     selected = st.query_params.get("id") or (None if compact else everything[0].id)
     table_column, panel_column = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
     with table_column:
-        selected_id = overrides.table(everything, slugs, selected, compact=compact)
+        selected_id = overrides.draw_table(everything, slugs, selected, compact=compact)
         active = sum(o.is_active for o in everything)
         noun = "override" if len(everything) == 1 else "overrides"
         st.caption(f"{len(everything)} {noun}, {active} on · applied from the top to the bottom, the last one wins")
@@ -39,7 +39,7 @@ if everything:
     current = next((o for o in everything if o.id == (selected_id or selected)), None)
     with panel_column.container(border=True) if panel_column is not None else st.container(border=current is not None):
         if current is not None:
-            overrides.detail(services, actor, current, slugs)
+            overrides.draw_detail(services, actor, current, slugs)
         elif panel_column is not None:
             st.caption("Select an override to see and change it.")
 else:
@@ -50,4 +50,4 @@ else:
             st.dialog("New override", width="medium")(overrides.editor)(services, actor, None)
 
 with st.container(border=True):
-    overrides.preview(services, actor, configurations, everything)
+    overrides.draw_preview(services, actor, configurations, everything)

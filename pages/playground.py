@@ -24,7 +24,7 @@ if run_id is not None:
     try:
         run = services.playground.open(actor, run_id)
     except LLMManagerError as error:
-        sending.note(error)
+        sending.keep_error(error)
 configurations = {c.slug: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
 panes.settle(services, actor, configurations, run)
 most = 2 if compact else MOST_PANES
@@ -46,10 +46,10 @@ with blocks.header("Playground"):
             "Blind", key="blind", help="Hides which answer is whose, in mixed order, until you have voted."
         )
         if run is not None and run.is_kept and run.user_id == actor.user_id:
-            comparison.shared(services, actor, run)
+            comparison.draw_sharing(services, actor, run)
         if run is not None and run.is_kept:
-            comparison.files(services, actor, run)
-        answer_pane.recent_runs(services, actor, services.preferences.report_zone(actor), run_id)
+            comparison.draw_exports(services, actor, run)
+        answer_pane.draw_recent_runs(services, actor, services.preferences.report_zone(actor), run_id)
 
 if not configurations:
     with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
@@ -57,11 +57,11 @@ if not configurations:
     st.stop()
 
 hidden = run is not None and run.is_hidden
-slugs = panes.chosen(list(configurations), int(count or 1))
+slugs = panes.choose_slugs(list(configurations), int(count or 1))
 begin = partial(sending.send, services, actor, slugs=slugs, configurations=configurations, is_blind=blind)
-around = question_extras.around(services, actor, configurations, slugs)
+extras = question_extras.draw_extras(services, actor, configurations, slugs)
 with blocks.errors_shown():
-    if (filled := prompt_choice.template_question(services, actor)) is not None:
+    if (filled := prompt_choice.draw_template_question(services, actor)) is not None:
         begin(filled)
         st.rerun()
 asking = f"Ask {slugs[0]}" if len(slugs) == 1 else f"Ask {'both' if len(slugs) == 2 else f'all {len(slugs)}'} panes"
@@ -69,42 +69,42 @@ with st.container():
     sent = st.chat_input(asking, key="prompt", accept_file="multiple", file_type=[*IMAGES, *TEXTS])
 if sent:
     try:
-        with around.searching():
-            begin(around.question(sent))
+        with extras.searching():
+            begin(extras.question(sent))
     except LLMManagerError as error:
-        sending.note(error)
+        sending.keep_error(error)
     st.rerun()
 if st.session_state.pop("run_again", None) is not None and run is not None and run.first_call is not None:
     if (repeated := rebuild_question(run.first_call)) is not None:
-        begin(replace(repeated, system_prompt=around.system_prompt))
+        begin(replace(repeated, system_prompt=extras.system_prompt))
     st.rerun()
-sending.show_noted()
+sending.show_kept_error()
 
 question = rebuild_question(run.first_call) if run is not None and run.first_call is not None else None
-again = None if question is None else replace(question, system_prompt=around.system_prompt)
+again = None if question is None else replace(question, system_prompt=extras.system_prompt)
 if run is not None:
     if run.owner is not None and run.user_id != actor.user_id:
         st.caption(f"A run that {blocks.plain(run.owner)} shares.")
     if run.first_call is not None:
-        answer_pane.question(run.first_call)
+        answer_pane.draw_question(run.first_call)
 
 columns = [st.container()] * len(slugs) if compact or len(slugs) == 1 else st.columns(len(slugs), gap="small")
 for position, column in enumerate(columns):
     with column.container(border=True):
         if not hidden:
-            panes.controls(services, actor, configurations, position, len(slugs))
+            panes.draw_controls(services, actor, configurations, position, len(slugs))
         if run is not None and position < len(run.panes):
-            panes.answer(services, actor, run, position, again, configurations, compact=compact)
+            panes.draw_answer(services, actor, run, position, again, configurations, compact=compact)
 
 if run is None:
     sentence = "The answers stream in here with their tokens, speed and cost. The bundled model is free and offline."
     with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
         for example in EXAMPLES:
             if st.button(example, key=example):
-                begin(PlaygroundQuestion(example, around.system_prompt))
+                begin(PlaygroundQuestion(example, extras.system_prompt))
                 st.rerun()
 else:
-    comparison.vote_row(services, actor, run)
+    comparison.draw_vote(services, actor, run)
     with blocks.row(gap="xsmall"):
         if not run.running and question is not None and st.button("Run all again", icon=":material/replay:"):
             st.session_state["run_again"] = True
@@ -112,6 +112,6 @@ else:
         if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
             comparison.code_dialog(question, run.panes)
     inspector.asked(services, actor, services.preferences.report_zone(actor))
-    comparison.difference(run)
+    comparison.draw_difference(run)
     if not hidden and len(run.panes) == 1 and run.first_call is not None:
-        answer_pane.monitor(run.first_call)
+        answer_pane.draw_events(run.first_call)

@@ -64,13 +64,13 @@ if not templates:
 
 count = "1 prompt" if len(templates) == 1 else f"{len(templates):,} prompts"
 st.caption(f"{count} · calls and cost of all time")  # keeps the table's toolbar off the filters
-used = prompt_table.uses(services, actor)
+used = prompt_table.count_uses(services, actor)
 selected = st.query_params.get("id") or templates[0].slug
-selected_slug = prompt_table.table(templates, used, selected, compact=compact)
+selected_slug = prompt_table.draw_table(templates, used, selected, compact=compact)
 if selected_slug is not None and selected_slug != selected:
     st.query_params["id"] = selected_slug
 current = next((template for template in templates if template.slug == (selected_slug or selected)), None)
 if current is None:
     st.caption("Select a prompt to see and change it.")
 else:
-    prompt_table.panel(services, actor, current, used.get(current.slug, prompt_table.Use()), compact=compact)
+    prompt_table.draw_panel(services, actor, current, used.get(current.slug, prompt_table.Use()), compact=compact)

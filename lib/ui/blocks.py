@@ -64,7 +64,7 @@ def plain(text: str) -> str:
 
 
 def show_error(error: LLMManagerError) -> None:
-    """What happened as the title, why and what to do below it."""
+    """Draw a product error: what happened as the title, why and what to do below it."""
     st.error(plain(error.body) or "Try again.", title=plain(error.title), icon=":material/error:")
 
 

@@ -5,12 +5,12 @@ from lib.services import Services
 
 
 def configurations(services: Services, actor: Actor) -> dict[str, str]:
-    """Slugs."""
+    """Slugs of configurations by id; empty for an actor who may not see configurations."""
     if not actor.can(Permission.VIEW_CONFIGS):
         return {}
     return {configuration.id: configuration.slug for configuration in services.configurations.list(actor)}
 
 
 def api_keys(services: Services, actor: Actor) -> dict[str, str]:
-    """The key's name and the beginning of it."""
+    """Name and first characters of each API key, by id."""
     return {api_key.id: f"{api_key.name} ({api_key.prefix}…)" for api_key in services.api_keys.list(actor)}

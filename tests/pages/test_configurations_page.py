@@ -8,7 +8,7 @@ import pytest
 from lib.access.permissions import OPERATOR, Role
 from lib.errors import InvalidInput
 from lib.settings import Settings
-from lib.ui.configurations.routing_form import targets_of
+from lib.ui.configurations.routing_form import read_targets
 from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = pytest.mark.filterwarnings("default")  # Streamlit's and pandas' own deprecations are not ours to fix
@@ -131,7 +131,7 @@ def test_a_half_filled_line_of_the_routing_is_refused() -> None:
         {"Provider": "spare", "Model": " lorem ", "Weight": None},
         {"Provider": None, "Model": None},
     ]
-    assert targets_of(lines, names) == [{"provider_id": "id-1", "model": "lorem", "weight": 1}]
+    assert read_targets(lines, names) == [{"provider_id": "id-1", "model": "lorem", "weight": 1}]
     for half in ({"Provider": "spare", "Model": ""}, {"Provider": None, "Model": "lorem"}):
         with pytest.raises(InvalidInput):
-            targets_of([half], names)
+            read_targets([half], names)

@@ -39,4 +39,4 @@ def inspect(services: Services, actor: Actor, call_id: str, zone: ZoneInfo) -> N
         return
     with st.expander("Effective parameters and their origin", icon=":material/layers:"):
         st.caption(blocks.plain(f"As {configuration.slug} and its overrides stand now."))
-        overrides.effective_table(effective_parameters, configuration)
+        overrides.draw_effective_parameters(effective_parameters, configuration)

@@ -128,7 +128,7 @@ def _answer(services: Services, actor: Actor, call_id: str) -> None:
     if view.text:
         with st.container(height=220 if len(view.text) > 500 else "content", border=False):
             st.markdown(blocks.model_markdown(view.text))
-    answer_pane.stat_bar(view)
+    answer_pane.draw_figures(view)
     st.page_link(
         session.page("activity"),
         label=f"Log {short_id(view.log_id)}",

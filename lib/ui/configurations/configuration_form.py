@@ -57,7 +57,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     description = st.text_input("Description", configuration.description if configuration else "", max_chars=300)
     system_prompt = st.text_area("System prompt", configuration.system_prompt if configuration else "", height=100)
     spots["system_prompt"] = st.empty()
-    parameters = parameter_fields(
+    parameters = draw_parameters(
         provider.kind if provider else "custom", configuration.parameters if configuration else {}
     )
     spots["parameters"] = st.empty()
@@ -69,7 +69,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
         index=UNSUPPORTED.index(configuration.unsupported_parameters) if configuration else 0,
         format_func=lambda policy: _UNSUPPORTED[policy],
     )
-    able = configuration.capabilities if configuration else _known_capabilities(services, provider, model)
+    able = configuration.capabilities if configuration else _find_capabilities(services, provider, model)
     capabilities = st.pills("Capabilities", CAPABILITIES, default=able, selection_mode="multi")
     policy = st.selectbox(
         "Content policy",
@@ -106,8 +106,8 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     st.rerun()
 
 
-def _known_capabilities(services: Services, provider: Provider | None, model: str) -> list[str]:
-    """What a new configuration starts with: what the model is known to do."""
+def _find_capabilities(services: Services, provider: Provider | None, model: str) -> list[str]:
+    """Names of what the model is known to do, for a new configuration; `streaming` alone where nothing is known."""
     facts = services.models.find(provider.kind, model, provider.id) if provider and model else None
     return [name for name in CAPABILITIES if facts and name in (facts.capabilities or ())] or ["streaming"]
 
@@ -122,7 +122,7 @@ def show_in_form(error: LLMManagerError, spots: Mapping[str | None, Any]) -> Non
             blocks.show_error(error)
 
 
-def parameter_fields(kind: str, current: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+def draw_parameters(kind: str, current: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
     """Controls for a kind's parameters; a function that reads them (InvalidInput when the JSON is none)."""
     inputs: dict[str, Any] = {}
     parameters = offered(kind)

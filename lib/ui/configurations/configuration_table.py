@@ -31,19 +31,19 @@ _NEEDS = {
 }
 
 
-def colour(configuration: Configuration) -> Any:
+def pick_colour(configuration: Configuration) -> Any:
     """The colour of its state."""
     return _COLOURS.get(configuration.needs, "orange")
 
 
-def default_of(configuration: Configuration) -> str | None:
+def describe_default(configuration: Configuration) -> str | None:
     """For what it is the default, in words, or None."""
     words = ["everything"] if configuration.is_global_default else []
     words += [configuration.app] if configuration.is_default else []
     return ", ".join(words) or None
 
 
-def table(configurations: Sequence[Configuration], selected: str | None, *, compact: bool) -> str | None:
+def draw_table(configurations: Sequence[Configuration], selected: str | None, *, compact: bool) -> str | None:
     """The table; the slug of the row that is selected."""
     import pandas as pd
 
@@ -52,7 +52,7 @@ def table(configurations: Sequence[Configuration], selected: str | None, *, comp
             "slug": [c.slug for c in configurations],
             "app": [c.app for c in configurations],
             "model": [c.model for c in configurations],
-            "default": [default_of(c) for c in configurations],
+            "default": [describe_default(c) for c in configurations],
             "state": [[STATES[c.needs]] for c in configurations],
         }
     )
@@ -85,13 +85,13 @@ def table(configurations: Sequence[Configuration], selected: str | None, *, comp
     return configurations[selected_rows[0]].slug if selected_rows and selected_rows[0] < len(configurations) else None
 
 
-def detail(services: Services, actor: Actor, configuration: Configuration, *, heading: bool = True) -> None:
+def draw_detail(services: Services, actor: Actor, configuration: Configuration, *, heading: bool = True) -> None:
     """The panel of one configuration."""
     with blocks.row(gap="xsmall"):
         if heading:
             st.subheader(blocks.plain(configuration.slug), anchor=False, width="stretch")
-        st.badge(STATES[configuration.needs], color=colour(configuration))
-        if (default := default_of(configuration)) is not None:
+        st.badge(STATES[configuration.needs], color=pick_colour(configuration))
+        if (default := describe_default(configuration)) is not None:
             st.badge(f"default for {blocks.plain(default)}", color="blue")
     if configuration.description:
         st.caption(blocks.plain(configuration.description))
@@ -108,7 +108,7 @@ def detail(services: Services, actor: Actor, configuration: Configuration, *, he
     parameters, prompt, routing = st.tabs(["Parameters", "System prompt", "Routing"])
     with parameters:
         if configuration.parameters:
-            blocks.facts([(name, _shown(value)) for name, value in configuration.parameters.items()])
+            blocks.facts([(name, _format_parameter(value)) for name, value in configuration.parameters.items()])
         else:
             st.caption("None set: the provider's defaults apply.")
     with prompt:
@@ -124,7 +124,7 @@ def detail(services: Services, actor: Actor, configuration: Configuration, *, he
     _actions(services, actor, configuration)
 
 
-def _shown(value: Any) -> str:
+def _format_parameter(value: Any) -> str:
     return blocks.plain(str(value) if isinstance(value, str | int | float) else json.dumps(value))
 
 
@@ -216,7 +216,7 @@ def change(action: Any) -> None:
 
 
 def delete_dialog(services: Services, actor: Actor, configuration: Configuration) -> None:
-    """What goes and what stays."""
+    """Ask before a configuration is deleted, saying what stays of it."""
     st.markdown(
         "Apps that name it get an error from then on. Its calls, their cost and the statistics stay."
         + (f" {blocks.plain(configuration.app)} falls back to the global default." if configuration.is_default else "")

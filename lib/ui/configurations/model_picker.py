@@ -36,7 +36,7 @@ def model_picker(
     )
     if provider is not None and listed is not None:
         facts = services.models.find(provider.kind, model, provider.id) if model else None
-        into.caption(about(facts) if facts else blocks.plain(_about_list(listed, provider, model)))
+        into.caption(describe_model(facts) if facts else blocks.plain(_describe_list(listed, provider, model)))
     return model or ""
 
 
@@ -49,8 +49,8 @@ def listed_models(services: Services, actor: Actor, provider: Provider) -> Model
     return listed
 
 
-def about(facts: ModelFacts) -> str:
-    """What is known of a model, in a line of Markdown."""
+def describe_model(facts: ModelFacts) -> str:
+    """A line of Markdown with a model's window, longest answer, capabilities and price, as far as they are known."""
     parts = []
     if facts.context_tokens is not None:
         parts.append(f"reads {format.count(facts.context_tokens)} tokens")
@@ -58,11 +58,11 @@ def about(facts: ModelFacts) -> str:
         parts.append(f"writes {format.count(facts.output_tokens)}")
     if facts.capabilities is not None:
         parts.append(", ".join(facts.capabilities))
-    parts.append(price(facts))
+    parts.append(describe_price(facts))
     return blocks.plain(" · ".join(parts))
 
 
-def price(facts: ModelFacts) -> str:
+def describe_price(facts: ModelFacts) -> str:
     """The price of a million tokens in and out, in words."""
     if facts.input_nano is None:
         return "price not known"
@@ -71,7 +71,7 @@ def price(facts: ModelFacts) -> str:
     return f"{format_money(facts.input_nano)} in, {format_money(facts.output_nano)} out per million tokens"
 
 
-def _about_list(listed: ModelList, provider: Provider, model: str | None) -> str:
+def _describe_list(listed: ModelList, provider: Provider, model: str | None) -> str:
     if listed.error:
         return f"The list could not be fetched: {listed.error}"
     if listed.fetched_at is None:

@@ -24,7 +24,9 @@ _STRATEGIES = {
 ANY = "any"
 
 
-def table(overrides: Sequence[Override], slugs: dict[str, str], selected: str | None, *, compact: bool) -> str | None:
+def draw_table(
+    overrides: Sequence[Override], slugs: dict[str, str], selected: str | None, *, compact: bool
+) -> str | None:
     """The overrides in the order in which they are applied; the id of the row that is selected."""
     import pandas as pd
 
@@ -32,7 +34,7 @@ def table(overrides: Sequence[Override], slugs: dict[str, str], selected: str | 
         {
             "priority": [o.priority for o in overrides],
             "name": [o.name for o in overrides],
-            "scope": [scope(o, slugs) for o in overrides],
+            "scope": [describe_scope(o, slugs) for o in overrides],
             "strategy": [o.strategy.value for o in overrides],
             "state": [[_STATES[not o.is_active]] for o in overrides],
         }
@@ -62,8 +64,8 @@ def table(overrides: Sequence[Override], slugs: dict[str, str], selected: str | 
     return overrides[selected_rows[0]].id if selected_rows and selected_rows[0] < len(overrides) else None
 
 
-def scope(override: Override, slugs: dict[str, str]) -> str:
-    """For which calls it holds, in words."""
+def describe_scope(override: Override, slugs: dict[str, str]) -> str:
+    """Say in words for which calls an override holds."""
     parts = [f"app {override.app}"] if override.app else []
     parts += [f"context {override.context}"] if override.context else []
     if override.configuration_id:
@@ -71,14 +73,14 @@ def scope(override: Override, slugs: dict[str, str]) -> str:
     return " · ".join(parts) or "every call"
 
 
-def detail(services: Services, actor: Actor, override: Override, slugs: dict[str, str]) -> None:
+def draw_detail(services: Services, actor: Actor, override: Override, slugs: dict[str, str]) -> None:
     """The panel of one override."""
     with blocks.row(gap="xsmall"):
         st.subheader(blocks.plain(override.name), anchor=False, width="stretch")
         st.badge(_STATES[not override.is_active], color="green" if override.is_active else "gray")
     blocks.facts(
         [
-            ("For", blocks.plain(scope(override, slugs))),
+            ("For", blocks.plain(describe_scope(override, slugs))),
             ("Strategy", override.strategy.value.replace("_", " ")),
             ("Priority", str(override.priority)),
         ]
@@ -154,7 +156,7 @@ def editor(services: Services, actor: Actor, override: Override | None) -> None:
         return
     try:
         scoped = {"app": app.strip() or None, "context": context.strip() or None, "configuration_id": configuration_id}
-        draft = OverrideDraft(name, _parsed(text), strategy=strategy.value, priority=int(priority), **scoped)
+        draft = OverrideDraft(name, _parse_parameters(text), strategy=strategy.value, priority=int(priority), **scoped)
         saved = (
             services.overrides.update(actor, override.id, draft)
             if override
@@ -167,7 +169,7 @@ def editor(services: Services, actor: Actor, override: Override | None) -> None:
     st.rerun()
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parse_parameters(text: str) -> dict[str, Any]:
     try:
         parameters = json.loads(text) if text.strip() else {}
     except ValueError:
@@ -178,7 +180,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def delete_dialog(services: Services, actor: Actor, override: Override) -> None:
-    """What goes and what stays."""
+    """Ask before an override is deleted, saying what stays of it."""
     st.markdown("Calls are sent without it from now on. Calls made with it keep their parameters in the log.")
     spot = st.container()
     with blocks.row():
@@ -195,7 +197,7 @@ def delete_dialog(services: Services, actor: Actor, override: Override) -> None:
             st.rerun()
 
 
-def preview(
+def draw_preview(
     services: Services, actor: Actor, configurations: Sequence[Configuration], everything: Sequence[Override]
 ) -> None:
     """Choose app, context and configuration, and see what a call would be sent with."""
@@ -217,12 +219,12 @@ def preview(
     with blocks.errors_shown():
         effective = services.overrides.effective(actor, configuration, {}, app=app, context=context)
         applied = services.overrides.matching(actor, app or configuration.app, context, configuration.id)
-        effective_table(effective, configuration)
+        draw_effective_parameters(effective, configuration)
         names = ", ".join(o.name for o in everything if o.id in {override.id for override in applied})
         st.caption(f"Applied, in this order: {blocks.plain(names)}." if names else "No override holds for this call.")
 
 
-def effective_table(effective: EffectiveParameters, configuration: Configuration) -> None:
+def draw_effective_parameters(effective: EffectiveParameters, configuration: Configuration) -> None:
     """Parameters with where each came from; those the model does not take say what becomes of them."""
     import pandas as pd
 

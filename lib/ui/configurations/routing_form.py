@@ -19,7 +19,7 @@ STRATEGIES = {
 
 
 def describe(routing: Routing, names: dict[str, str]) -> list[tuple[str, str]]:
-    """What of a routing differs from one model alone, as labels and plain values."""
+    """Pairs of label and plain text: deployments, fallbacks, attempts and deadlines of a routing."""
 
     def name_target(provider_id: str, model: str) -> str:
         return f"{names.get(provider_id, 'a deleted provider')} · {model}"
@@ -74,9 +74,9 @@ def routing_fields(providers: Sequence[Provider], configuration: Configuration |
     def read() -> dict[str, Any]:
         return {
             "weight": weight,
-            "deployments": targets_of(deployments, names),
+            "deployments": read_targets(deployments, names),
             "strategy": strategy.value,
-            "fallbacks": targets_of(fallbacks, names),
+            "fallbacks": read_targets(fallbacks, names),
             "max_attempts": max_attempts,
             "total_attempts": total_attempts,
             "deadlines": deadlines,
@@ -109,7 +109,7 @@ def _editor(rows: Sequence[tuple[Any, ...]], names: dict[str, str], key: str) ->
     return list(whole.to_dict("records"))
 
 
-def targets_of(rows: Sequence[dict[str, Any]], names: dict[str, str]) -> list[dict[str, Any]]:
+def read_targets(rows: Sequence[dict[str, Any]], names: dict[str, str]) -> list[dict[str, Any]]:
     """The lines of a table as targets; empty lines count for nothing."""
     ids = {name: provider_id for provider_id, name in names.items()}
     targets: list[dict[str, Any]] = []

@@ -65,7 +65,7 @@ def _line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> No
     else:
         icon = ":material/keep:" if conversation.is_pinned else ":material/chat_bubble:"
     with st.container(gap=None):
-        if st.button(short(conversation.name), key=f"open-{conversation.id}", type="tertiary", icon=icon):
+        if st.button(shorten(conversation.name), key=f"open-{conversation.id}", type="tertiary", icon=icon):
             open_conversation(conversation.id)
         about = [format.moment(conversation.last_at, zone).rpartition(":")[0], conversation.folder]
         status = conversation.status(utc_now())
@@ -79,7 +79,7 @@ def _hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
         st.caption("Nothing of yours has all these words. Of the last word its beginning is enough.")
     for hit in hits:
         with st.container(gap=None):
-            label = short(hit.title or "New conversation")
+            label = shorten(hit.title or "New conversation")
             if st.button(label, key=f"hit-{hit.message_id}", type="tertiary", icon=":material/search:"):
                 services.talk.choose(actor, hit.conversation_id, hit.message_id)
                 open_conversation(hit.conversation_id)
@@ -88,11 +88,11 @@ def _hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
 
 
 def open_conversation(conversation_id: str) -> None:
-    """Go to one."""
+    """Put a conversation into the address and draw the page again."""
     st.query_params["id"] = conversation_id
     st.rerun()
 
 
-def short(text: str) -> str:
+def shorten(text: str) -> str:
     """A name as a label: one line, no Markdown."""
     return blocks.plain(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")

@@ -24,7 +24,7 @@ _AVATARS = {"user": "person", "assistant": "smart_toy", "tool": "build", "system
 
 
 class MessageActions(Protocol):
-    """What can be done with a message."""
+    """The actions that the buttons of a message call."""
 
     def edit(self, message: Message, text: str) -> None:
         """Ask in other words."""
@@ -93,7 +93,7 @@ def _answer(message: Message) -> None:
         if part["type"] == "source":
             page = f", page {part['page_first']}" if part.get("page_first") else ""
             sources.append(Source(int(part["n"]), f"{part['title']}{page}", str(part["text"])))
-    citations.answer(message.content, sources)
+    citations.draw_answer(message.content, sources)
 
 
 def _file(services: Services, actor: Actor, file_id: str, name: str, media_type: str) -> None:

@@ -32,14 +32,14 @@ _MIME = {Form.MARKDOWN: "text/markdown", Form.JSON: "application/json", Form.CSV
 
 
 def first_configuration(services: Services, actor: Actor, configurations: Mapping[str, Configuration]) -> str:
-    """Who answers in a new conversation: the one the address names, else the one used last, else the default."""
+    """Id of the configuration for a new conversation: from the address, else the one used last, else the default."""
     from_address = next((c.id for c in configurations.values() if c.slug == st.query_params.get("config")), None)
     preferred = from_address or services.preferences.get(actor, PREFERRED)
     default = next((c.id for c in configurations.values() if c.is_global_default), next(iter(configurations)))
     return _picker(None, preferred if preferred in configurations else default, configurations)
 
 
-def chosen(conversation_id: str | None) -> str | None:
+def read_configuration_choice(conversation_id: str | None) -> str | None:
     """The configuration that is chosen on the page."""
     configuration_id = st.session_state.get(_key(conversation_id))
     return configuration_id if isinstance(configuration_id, str) else None
@@ -64,7 +64,9 @@ def _picker(conversation_id: str | None, current: str, configurations: Mapping[s
     )
 
 
-def header(services: Services, actor: Actor, thread: Thread, configurations: Mapping[str, Configuration]) -> str | None:
+def draw_header(
+    services: Services, actor: Actor, thread: Thread, configurations: Mapping[str, Configuration]
+) -> str | None:
     """The head; the configuration that answers the next message, None when there is none to choose."""
     conversation = thread.conversation
     if (error := st.session_state.pop("conversation-error", None)) is not None:
@@ -91,9 +93,9 @@ def header(services: Services, actor: Actor, thread: Thread, configurations: Map
     return selected
 
 
-def selection_of(services: Services, actor: Actor, thread: Thread) -> Selection | None:
+def read_selection(services: Services, actor: Actor, thread: Thread) -> Selection | None:
     """Which messages would go with the next one; None when the configuration is gone."""
-    meter = _measured(services, actor, thread, chosen(thread.conversation.id))
+    meter = _measured(services, actor, thread, read_configuration_choice(thread.conversation.id))
     return meter.selection if meter else None
 
 
@@ -139,7 +141,7 @@ def _meter(services: Services, actor: Actor, thread: Thread, configuration: str)
 
 
 def _context(services: Services, actor: Actor, conversation: Conversation) -> None:
-    """What of the history is sent, and compaction."""
+    """Draw the popover that sets how much of the history is sent, and compacts it."""
     now = conversation.strategy
     with st.popover("Context", icon=":material/data_usage:", help="What of the conversation goes to the model"):
         kind = st.radio(
@@ -152,7 +154,11 @@ def _context(services: Services, actor: Actor, conversation: Conversation) -> No
         if kind is Kind.BUDGET:
             tokens = int(st.number_input("Tokens", 1, 10_000_000, now.tokens))
         strategy = Strategy(
-            kind, last, tokens, now.configuration_id, collection_cards.choice(services, actor, now.collections)
+            kind,
+            last,
+            tokens,
+            now.configuration_id,
+            collection_cards.choose_collections(services, actor, now.collections),
         )
         if strategy != now:
             with blocks.errors_shown():
@@ -161,7 +167,7 @@ def _context(services: Services, actor: Actor, conversation: Conversation) -> No
         st.caption("The system prompt always goes. A summary keeps the last four turns word for word.")
         if st.button("Compact now", icon=":material/compress:"):
             with blocks.errors_shown(), st.spinner("The model writes a summary"):
-                services.contexts.compact(actor, conversation.id, chosen(conversation.id))
+                services.contexts.compact(actor, conversation.id, read_configuration_choice(conversation.id))
                 st.rerun()
 
 

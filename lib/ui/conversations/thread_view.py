@@ -31,18 +31,18 @@ HEIGHT = 410  # beside the list; the head and the meter stay in sight
 AUTO_TITLE = "conversations.auto_title"
 
 
-def shown(conversation_id: str) -> int:
+def count_drawn(conversation_id: str) -> int:
     """How many messages are drawn."""
     return int(st.session_state.get(f"shown-{conversation_id}", SHOWN))
 
 
-def seen(conversation_id: str | None) -> str | None:
+def read_last_drawn(conversation_id: str | None) -> str | None:
     """The last message that was drawn; None where nothing was."""
     message_id = st.session_state.get(f"seen-{conversation_id}")
     return message_id if isinstance(message_id, str) else None
 
 
-def box(conversation_id: str | None) -> str:
+def name_input(conversation_id: str | None) -> str:
     """The key of the input below a conversation: the one it began in keeps being its own.
 
     Whoever goes on typing while the conversation appears types into the same box.
@@ -95,17 +95,17 @@ def ask(
             services.conversations.delete(actor, created.id)
         raise
     if created is not None:
-        st.session_state[f"box-{created.id}"] = box(None)
+        st.session_state[f"box-{created.id}"] = name_input(None)
         st.session_state["begun"] = st.session_state.get("begun", 0) + 1
     return conversation_id
 
 
 def keep_unsent(conversation_id: str | None, text: str, error: LLMManagerError) -> None:
-    """What was not sent stays on the page with the reason."""
+    """Keep a message that could not be sent on the page, with the reason."""
     st.session_state["unsent"] = (conversation_id, text, error)
 
 
-def unsent(services: Services, actor: Actor, conversation_id: str | None) -> None:
+def draw_unsent(services: Services, actor: Actor, conversation_id: str | None) -> None:
     """The message that could not be sent, to be corrected and sent again."""
     draft = st.session_state.get("unsent")
     if draft is None or draft[0] != conversation_id:
@@ -117,11 +117,16 @@ def unsent(services: Services, actor: Actor, conversation_id: str | None) -> Non
         with blocks.row():
             if st.button("Send again", icon=":material/send:"):
                 del st.session_state["unsent"]
-                configuration = thread_settings.chosen(conversation_id)
+                configuration = thread_settings.read_configuration_choice(conversation_id)
                 try:
                     if configuration is not None:
                         st.query_params["id"] = ask(
-                            services, actor, conversation_id, configuration, words, last_seen=seen(conversation_id)
+                            services,
+                            actor,
+                            conversation_id,
+                            configuration,
+                            words,
+                            last_seen=read_last_drawn(conversation_id),
                         )
                 except LLMManagerError as again:
                     keep_unsent(conversation_id, words, again)
@@ -136,9 +141,9 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
     conversation = thread.conversation
     st.session_state[f"seen-{conversation.id}"] = conversation.leaf_id or ""
     if thread.older and st.button(f"Show {min(SHOWN, thread.older)} older of {thread.older}", type="tertiary"):
-        st.session_state[f"shown-{conversation.id}"] = shown(conversation.id) + SHOWN
+        st.session_state[f"shown-{conversation.id}"] = count_drawn(conversation.id) + SHOWN
         st.rerun()
-    selection = thread_settings.selection_of(services, actor, thread)
+    selection = thread_settings.read_selection(services, actor, thread)
     for message in thread.messages:
         if message.running:
             _growing(services, actor, thread, message)
@@ -159,12 +164,12 @@ class _ThreadActions(message_view.MessageActions):
 
     def edit(self, message: Message, text: str) -> None:
         talk = self._services.talk
-        configuration = thread_settings.chosen(self._conversation.id)
+        configuration = thread_settings.read_configuration_choice(self._conversation.id)
         self._do(partial(talk.edit, message_id=message.id, text=text, seen=self._seen, configuration=configuration))
 
     def regenerate(self, message: Message) -> None:
         talk = self._services.talk
-        configuration = thread_settings.chosen(self._conversation.id)
+        configuration = thread_settings.read_configuration_choice(self._conversation.id)
         self._do(partial(talk.regenerate, message_id=message.id, seen=self._seen, configuration=configuration))
 
     def choose(self, message_id: str) -> None:
@@ -196,7 +201,7 @@ def _growing(services: Services, actor: Actor, thread: Thread, message: Message)
             with st.expander("Reasoning", icon=":material/psychology:"):
                 st.text(view.reasoning)
         if view.text:
-            st.markdown(blocks.model_markdown(answer_pane.growing_markdown(view.text)))
+            st.markdown(blocks.model_markdown(answer_pane.format_growing_answer(view.text)))
         else:
             st.skeleton(height=48)
         with blocks.row(gap="xsmall"):

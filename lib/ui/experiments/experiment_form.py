@@ -62,10 +62,10 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
             st.query_params.pop("prompt", None)
             st.query_params["id"] = experiment_id
             st.rerun()
-        st.info(_told(services, actor, draft), icon=":material/request_quote:")
+        st.info(_describe_quote(services, actor, draft), icon=":material/request_quote:")
 
 
-def _told(services: Services, actor: Actor, draft: ExperimentDraft) -> str:
+def _describe_quote(services: Services, actor: Actor, draft: ExperimentDraft) -> str:
     quote = services.experiments.quote(actor, draft)
     if quote.high_nano is None:
         return f"{quote.calls:,} calls. No price is known for {blocks.plain(', '.join(quote.unpriced))}."

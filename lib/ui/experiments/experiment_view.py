@@ -33,12 +33,12 @@ _HELP = {
 _LOST = ("◌ interrupted", "orange")
 
 
-def state_of(experiment: Experiment) -> tuple[str, Any]:
+def describe_state(experiment: Experiment) -> tuple[str, Any]:
     """Glyph and word, and colour."""
     return _LOST if experiment.is_lost else _STATES[experiment.state]
 
 
-def overview(services: Services, actor: Actor) -> None:
+def draw_overview(services: Services, actor: Actor) -> None:
     """The list and the one that the address names, drawn again by itself as long as that one is at work.
 
     All of it is one fragment: a part that were drawn by the page alone would still say "running" where the page's last
@@ -53,11 +53,11 @@ def overview(services: Services, actor: Actor) -> None:
         if now is None:
             st.caption("Select an experiment to see it.")
             return
-        selected_id = table(services, actor, experiments, now.id, compact=blocks.compact())
+        selected_id = draw_table(services, actor, experiments, now.id, compact=blocks.compact())
         if selected_id is not None and selected_id != now.id:
             st.query_params["id"] = selected_id
             st.rerun()
-        detail(services, actor, now)
+        draw_detail(services, actor, now)
         if opened is not None and opened.at_work and not now.at_work:
             blocks.redraw_page()
 
@@ -73,7 +73,7 @@ def _current(experiments: Sequence[Experiment]) -> Experiment | None:
     )
 
 
-def table(
+def draw_table(
     services: Services, actor: Actor, experiments: Sequence[Experiment], selected: str | None, *, compact: bool
 ) -> Any:
     """The list; the id of the row that is selected."""
@@ -83,7 +83,7 @@ def table(
     frame = pd.DataFrame(
         {
             "name": [experiment.name for experiment in experiments],
-            "state": [state_of(experiment)[0] for experiment in experiments],
+            "state": [describe_state(experiment)[0] for experiment in experiments],
             "cells": [f"{experiment.ended:,} of {experiment.total:,}" for experiment in experiments],
             "cost": [format_money(experiment.spent_nano_usd) for experiment in experiments],
             "created": [format.moment(experiment.created_at, zone) for experiment in experiments],
@@ -118,7 +118,7 @@ def table(
     return experiments[selected_rows[0]].id if selected_rows and selected_rows[0] < len(experiments) else None
 
 
-def detail(services: Services, actor: Actor, now: Experiment) -> None:
+def draw_detail(services: Services, actor: Actor, now: Experiment) -> None:
     """State and progress; then how the candidates did, and their answers."""
     with st.container(border=True):
         _progress(services, actor, now)
@@ -132,7 +132,7 @@ def detail(services: Services, actor: Actor, now: Experiment) -> None:
 
 
 def _progress(services: Services, actor: Actor, now: Experiment) -> None:
-    label, colour = state_of(now)
+    label, colour = describe_state(now)
     with blocks.row(gap="xsmall"):
         st.subheader(blocks.plain(now.name), anchor=False, width="stretch")
         st.badge(label, color=colour)
@@ -176,11 +176,11 @@ def _standings(experiment: Experiment, standings: Sequence[CandidateStanding]) -
     records = []
     for standing in standings:
         record: dict[str, Any] = {
-            "Candidate": name_of(experiment, standing.candidate) + (" ★" if standing.is_leader else "")
+            "Candidate": name_candidate(experiment, standing.candidate) + (" ★" if standing.is_leader else "")
         }
-        record |= {SCORES[kind]: figure_text(kind, standing.scores[kind]) for kind in kinds}
+        record |= {SCORES[kind]: format_figure(kind, standing.scores[kind]) for kind in kinds}
         if kinds:
-            record["Behind"] = "—" if standing.behind is None else figure_text(kinds[0], standing.behind, is_gap=True)
+            record["Behind"] = "—" if standing.behind is None else format_figure(kinds[0], standing.behind, is_gap=True)
         record |= {"Answers": standing.answers, "Failed": standing.failed}
         record |= {
             "Cost": format_money(standing.answer_cost_nano_usd),
@@ -203,12 +203,12 @@ def _standings(experiment: Experiment, standings: Sequence[CandidateStanding]) -
         )
 
 
-def name_of(experiment: Experiment, candidate: int) -> str:
+def name_candidate(experiment: Experiment, candidate: int) -> str:
     """A candidate with its number, which makes it unique."""
     return f"{candidate + 1} · {experiment.candidates[candidate].name}"
 
 
-def figure_text(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
+def format_figure(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
     """`80.0 % (49.0 to 94.3)`, `0.62 (0.55 to 0.70)`, `−12.0 pp (−25.1 to 1.0)`; `—` where there is none."""
     if figure.value is None:
         return "—"
@@ -236,7 +236,7 @@ def _promotion(
             "Candidate",
             numbers,
             leader,
-            format_func=lambda n: name_of(experiment, n),
+            format_func=lambda n: name_candidate(experiment, n),
             label_visibility="collapsed",
             width=300,
             key=f"promote-{experiment.id}",
@@ -266,7 +266,10 @@ def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
     records = [
         {"Row": line.row + 1}
         | {f"{name} ": line.inputs[name] for name in experiment.columns}
-        | {name_of(experiment, cell.candidate): _short(cell.answer, cell.error, cell.state) for cell in line.cells}
+        | {
+            name_candidate(experiment, cell.candidate): _short(cell.answer, cell.error, cell.state)
+            for cell in line.cells
+        }
         for line in lines
     ]
     event = st.dataframe(
@@ -296,7 +299,7 @@ def _side_by_side(experiment: Experiment, line: Any) -> None:
         columns = [st.container()] * len(group) if blocks.compact() else st.columns(len(group), gap="small")
         for column, cell in zip(columns, group, strict=True):
             with column.container(border=True):
-                st.caption(blocks.plain(name_of(experiment, cell.candidate)))
+                st.caption(blocks.plain(name_candidate(experiment, cell.candidate)))
                 if cell.error:
                     blocks.show_failure(cell.error)
                 elif cell.answer is not None:
@@ -327,7 +330,7 @@ def _short(answer: str | None, error: str | None, state: CellState) -> str:
 
 
 def _delete_dialog(services: Services, actor: Actor, experiment: Experiment) -> None:
-    """What goes and what stays."""
+    """Ask before an experiment is deleted, saying what stays of it."""
     st.markdown("Its table and scores go. Its calls and their cost stay in the ledger.")
     with blocks.row():
         if st.button("Keep experiment"):

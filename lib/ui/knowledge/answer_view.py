@@ -24,7 +24,7 @@ class _Turn:
     checked: Checked | None = field(default=None)
 
 
-def tab(services: Services, actor: Actor, collection: Collection) -> None:
+def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """The turns, the newest last, and the question."""
     turns: list[_Turn] = st.session_state.setdefault(f"answers-{collection.id}", [])
     if collection.ready == 0:
@@ -33,7 +33,7 @@ def tab(services: Services, actor: Actor, collection: Collection) -> None:
         return
     with blocks.row():
         slug = _configuration(services, actor)
-        settings, only = search_view.controls(collection, "answer")
+        settings, only = search_view.draw_controls(collection, "answer")
         if turns and st.button("New question", icon=":material/add:", type="tertiary"):
             turns.clear()
             st.rerun()
@@ -49,7 +49,7 @@ def tab(services: Services, actor: Actor, collection: Collection) -> None:
             _turn(services, actor, turn, number, is_last=number == len(turns) - 1)
     if (cited_hit := st.session_state.get(f"cited-{collection.id}")) is not None and turns:
         with passage_column.container(border=True):
-            search_view.passage(services, actor, cited_hit)
+            search_view.draw_passage(services, actor, cited_hit)
     if question := st.chat_input("Ask the collection", key="knowledge-ask"):
         history = [
             {"role": role, "content": text}
@@ -102,7 +102,9 @@ def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
             blocks.show_error(error)
             return
         if view.running:
-            st.markdown(blocks.model_markdown(answer_pane.growing_markdown(view.text)) or ":gray[Reading the sources…]")
+            st.markdown(
+                blocks.model_markdown(answer_pane.format_growing_answer(view.text)) or ":gray[Reading the sources…]"
+            )
             if st.button("Stop", icon=":material/stop_circle:", key=f"stop-{call_id}"):
                 services.calls.stop(actor, call_id)
             return
@@ -126,11 +128,11 @@ def _answer(turn: _Turn, number: int) -> None:
         st.caption(f"{many} {'citation' if many == 1 else 'citations'} without a source taken out.")
     with st.container(horizontal=True, gap="xsmall"):
         for source in turn.checked.cited:
-            hit = search_view.of_number(turn.retrieval.sources, source)
+            hit = search_view.find_source(turn.retrieval.sources, source)
             label = f"[{source}] {hit.title[:40]}" if hit else f"[{source}]"
             if hit and st.button(blocks.plain(label), type="tertiary", key=f"cite-{number}-{source}"):
                 st.session_state[f"cited-{hit.collection_id}"] = hit
                 st.rerun()
     with st.expander(f"{len(turn.retrieval.sources)} passages were read", icon=":material/library_books:"):
         for n, hit in enumerate(turn.retrieval.sources, start=1):
-            st.caption(blocks.plain(f"[{n}] {hit.title} · {search_view.why(hit)}"))
+            st.caption(blocks.plain(f"[{n}] {hit.title} · {search_view.explain_rank(hit)}"))

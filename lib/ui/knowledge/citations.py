@@ -8,7 +8,7 @@ from lib.knowledge.quoting import Source
 from lib.ui import blocks
 
 
-def answer(text: str, sources: Sequence[Source]) -> None:
+def draw_answer(text: str, sources: Sequence[Source]) -> None:
     """A model's words; citations that no passage bears out are taken out, and it is said how many."""
     if not sources:
         st.markdown(blocks.model_markdown(text))
@@ -21,11 +21,11 @@ def answer(text: str, sources: Sequence[Source]) -> None:
         many = "citation" if checked.removed == 1 else "citations"
         st.caption(f"{checked.removed} {many} without a source taken out.")
     cited = len(checked.cited)
-    passages(sources, f"{cited} of {len(sources)} passages cited" if cited else _read(sources), checked.cited)
+    draw_passages(sources, f"{cited} of {len(sources)} passages cited" if cited else _read(sources), checked.cited)
 
 
-def passages(sources: Sequence[Source], label: str = "", first: Sequence[int] = ()) -> None:
-    """What was read, to open; those numbered in `first` come first."""
+def draw_passages(sources: Sequence[Source], label: str = "", first: Sequence[int] = ()) -> None:
+    """Draw the passages that the model read, folded away; those numbered in `first` come first."""
     with st.expander(label or _read(sources), icon=":material/library_books:"):
         for source in sorted(sources, key=lambda passage: (passage.number not in first, passage.number)):
             st.caption(blocks.plain(f"[{source.number}] {source.place}"))

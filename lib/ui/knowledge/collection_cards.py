@@ -22,7 +22,9 @@ STRATEGIES = {
 MODES = {Mode.HYBRID: "Words and meaning", Mode.VECTOR: "Meaning", Mode.KEYWORD: "Words"}
 
 
-def choice(services: Services, actor: Actor, now: Sequence[str] = (), *, key: str | None = None) -> tuple[str, ...]:
+def choose_collections(
+    services: Services, actor: Actor, now: Sequence[str] = (), *, key: str | None = None
+) -> tuple[str, ...]:
     """Ids of the collections whose passages go with each question; nothing to choose where there are none."""
     readable = {collection.id: collection.name for collection in services.collections.list(actor)}
     if not readable and not now:
@@ -42,8 +44,8 @@ def choice(services: Services, actor: Actor, now: Sequence[str] = (), *, key: st
     )
 
 
-def cards(services: Services, actor: Actor) -> None:
-    """All that the actor may read."""
+def draw_cards(services: Services, actor: Actor) -> None:
+    """Draw a card for every collection that the actor may read."""
     collections = services.collections.list(actor)
     if not collections:
         sentence = "A collection holds documents that are searched together: manuals, questions and answers, API pages."
@@ -79,7 +81,7 @@ def _card(collection: Collection, actor: Actor) -> None:
 
 @st.dialog("New collection")
 def create_dialog(services: Services, actor: Actor) -> None:
-    """Name, sharing, how it is cut and embedded."""
+    """Make a collection: name, sharing, how its documents are cut and embedded."""
     with st.form("new-collection", border=False):
         name = st.text_input("Name", max_chars=120, placeholder="Product manual")
         description = st.text_input("Description", placeholder="What it is about, for others")
@@ -134,7 +136,7 @@ def embedding_input(services: Services, actor: Actor, now: str | None, key: str)
     return selected_model or BUNDLED
 
 
-def settings(services: Services, actor: Actor, collection: Collection) -> None:
+def draw_settings(services: Services, actor: Actor, collection: Collection) -> None:
     """Name, sharing, the usual search; cutting and embedding anew; deletion."""
     with st.form("collection-settings"):
         name = st.text_input("Name", collection.name, max_chars=120)

@@ -26,7 +26,7 @@ _TYPES = ["pdf", "docx", "pptx", "xlsx", "html", "htm", "md", "csv", "tsv", "jso
 _TYPES += ["java", "go", "rs", "c", "cpp", "h", "php", "sql", "yaml", "yml", "toml", "xml"]
 
 
-def tab(services: Services, actor: Actor, collection: Collection) -> None:
+def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """Adding, then the list with its progress."""
     if collection.may_change:
         with st.expander("Add documents", icon=":material/upload:", expanded=collection.documents == 0):
@@ -145,7 +145,7 @@ def _line(services: Services, actor: Actor, collection: Collection, document: Do
         with blocks.row(gap="xsmall"):
             view = {"type": "tertiary", "key": f"passages-{document.id}"}
             if document.serving_version and st.button("Passages", icon=":material/segment:", **view):  # type: ignore[arg-type]
-                passages(services, actor, collection, document)
+                passages_dialog(services, actor, collection, document)
             again = {"type": "tertiary", "key": f"retry-{document.id}"}
             may_retry = collection.may_change and document.state == "failed"
             if may_retry and st.button("Try again", icon=":material/replay:", **again):  # type: ignore[arg-type]
@@ -160,7 +160,7 @@ def _line(services: Services, actor: Actor, collection: Collection, document: Do
 
 
 @st.dialog("Passages", width="large")
-def passages(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
+def passages_dialog(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
     """A document as it was cut, page by page, and the editing of a passage."""
     st.markdown(f"**{blocks.plain(document.title)}**")
     try:
@@ -172,7 +172,7 @@ def passages(services: Services, actor: Actor, collection: Collection, document:
     page = st.pagination(pages, key=f"passages-page-{document.id}") if pages > 1 else 1
     chunks, _ = services.documents.chunks(actor, document.id, (int(page or 1) - 1) * _PASSAGES, _PASSAGES)
     for chunk in chunks:
-        st.caption(blocks.plain(place_of(chunk)))
+        st.caption(blocks.plain(describe_place(chunk)))
         if collection.may_change and st.session_state.get("editing-passage") == chunk.id:
             _editor(services, actor, chunk)
         else:
@@ -194,7 +194,7 @@ def _editor(services: Services, actor: Actor, chunk: Chunk) -> None:
                 st.rerun(scope="fragment")
 
 
-def place_of(chunk: Chunk) -> str:
+def describe_place(chunk: Chunk) -> str:
     """`No. 12 · page 3 · Installing · characters 5,120 – 6,004`."""
     parts = [f"No. {chunk.ordinal + 1}"]
     if chunk.page_first:

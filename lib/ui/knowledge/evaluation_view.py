@@ -25,7 +25,7 @@ FIGURES = ["ndcg@5", "ndcg@10", "recall@5", "recall@10", "recall@20", "precision
 _WORST = 20
 
 
-def tab(services: Services, actor: Actor, collection: Collection) -> None:
+def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """The set, a new run, the runs, the questions."""
     sets = services.question_sets.list(actor, collection.id)
     if not sets:
@@ -36,7 +36,7 @@ def tab(services: Services, actor: Actor, collection: Collection) -> None:
                     services.question_sets.create(actor, collection.id, "Questions")
                     st.rerun()
         return
-    question_set = choose(services, actor, collection, sets)
+    question_set = choose_question_set(services, actor, collection, sets)
     runs = [run for run in services.evaluations.list(actor, collection.id) if run.set_id == question_set.id]
     if question_set.approved:
         _new_run(services, actor, collection, question_set)
@@ -44,10 +44,12 @@ def tab(services: Services, actor: Actor, collection: Collection) -> None:
             _runs(services, actor, collection, runs)
         else:
             st.caption("Not measured yet. Run asks every question as the search does, and counts what it finds.")
-    question_set_view.listed(services, actor, collection, question_set)
+    question_set_view.draw_questions(services, actor, collection, question_set)
 
 
-def choose(services: Services, actor: Actor, collection: Collection, sets: Sequence[QuestionSet]) -> QuestionSet:
+def choose_question_set(
+    services: Services, actor: Actor, collection: Collection, sets: Sequence[QuestionSet]
+) -> QuestionSet:
     """The set that is looked at, a new one, and the end of one."""
     sets_by_id = {question_set.id: question_set for question_set in sets}
     with blocks.row():
@@ -176,7 +178,7 @@ def _figures(evaluation: Evaluation, baseline: Evaluation | None, describe_run: 
 
 
 def sentence(comparison: Comparison) -> str:
-    """What changed, for how many questions, and whether that could be chance."""
+    """A sentence on two runs: how much a metric changed, for how many questions, and whether that could be chance."""
     by = comparison.difference
     word = "as good" if by.value == 0 else "better" if by.value > 0 else "worse"
     sure = "that is more than chance" if by.p < 0.05 else "that may be chance: more questions would tell"

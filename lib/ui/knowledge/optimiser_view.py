@@ -28,7 +28,7 @@ _STATES = {
 _RERANKS = {"Both": (True, False), "Yes": (True,), "No": (False,)}
 
 
-def tab(services: Services, actor: Actor, collection: Collection) -> None:
+def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """A new study, then those there are."""
     sets = [question_set for question_set in services.question_sets.list(actor, collection.id) if question_set.approved]
     if not sets:
@@ -39,7 +39,7 @@ def tab(services: Services, actor: Actor, collection: Collection) -> None:
     studies = services.optimiser.list(actor, collection.id)
     if collection.may_change:
         with st.expander("New study", icon=":material/add:", expanded=not studies):
-            _new(services, actor, collection, evaluation_view.choose(services, actor, collection, sets).id)
+            _new(services, actor, collection, evaluation_view.choose_question_set(services, actor, collection, sets).id)
     zone = services.preferences.report_zone(actor)
     if studies:
         studies_by_id = {study.id: study for study in studies}
@@ -77,7 +77,7 @@ def _new(services: Services, actor: Actor, collection: Collection, set_id: str) 
     quoted_inputs, quote = st.session_state.get(key, (None, None))
     if quote is None or quoted_inputs != (set_id, grid, metric):
         return
-    st.markdown(told(quote))
+    st.markdown(describe_quote(quote))
     if st.button("Begin", type="primary", icon=":material/play_arrow:"):
         with blocks.errors_shown():
             services.optimiser.begin(actor, set_id, grid, metric)
@@ -91,8 +91,8 @@ def _numbers(label: str, now: Sequence[int], offered: Sequence[int], least: int,
     return [int(text) for text in selections if text.isdecimal() and least <= int(text) <= most]
 
 
-def told(quote: Quote) -> str:
-    """What a study will take, in words."""
+def describe_quote(quote: Quote) -> str:
+    """A sentence on the trials, embeddings, time and price that a study will take."""
     time = "in a time that is not known yet" if quote.seconds is None else f"in about {_minutes(quote.seconds)}"
     cost = "at a price nobody knows" if quote.cost_nano_usd is None else f"for {format_money(quote.cost_nano_usd)}"
     cost = "for nothing" if quote.cost_nano_usd == 0 else cost.replace("$", "\\$")
@@ -191,11 +191,13 @@ def _line(trial: Trial, metric: str) -> dict[str, Any]:
         "k": cell.search.k,
         "rerank": cell.search.rerank,
         "is_best": trial.is_best_for_its_cost,
-        "label": f"{named(cell)}: {metric} {outcome.figure.value:.3f}, {round(outcome.context_tokens):,} tokens",
+        "label": (
+            f"{describe_cell(cell)}: {metric} {outcome.figure.value:.3f}, {round(outcome.context_tokens):,} tokens"
+        ),
     }
 
 
-def named(cell: Cell) -> str:
+def describe_cell(cell: Cell) -> str:
     """`By heading, 1000/150 · Words and meaning, 8, once more`."""
     cut = cell.chunking
     search = cell.search
@@ -210,7 +212,10 @@ def _apply(services: Services, actor: Actor, study: Study) -> None:
         return
     with blocks.row(vertical_alignment="bottom"):
         trial_number: int = st.selectbox(
-            "Trial", list(tried), format_func=lambda number: f"No. {number} · {named(tried[number].cell)}", width=460
+            "Trial",
+            list(tried),
+            format_func=lambda n: f"No. {n} · {describe_cell(tried[n].cell)}",
+            width=460,
         )
         cuts = now is None or tried[trial_number].cell.chunking != now.cell.chunking
         with st.popover("Apply", icon=":material/published_with_changes:", type="primary"):

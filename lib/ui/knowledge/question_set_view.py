@@ -18,7 +18,7 @@ _SHOWN = 500
 _IMPORTED = "questions_imported"
 
 
-def listed(services: Services, actor: Actor, collection: Collection, question_set: QuestionSet) -> None:
+def draw_questions(services: Services, actor: Actor, collection: Collection, question_set: QuestionSet) -> None:
     """A set's questions, and for who may change the collection the ways to more."""
     documents = services.documents.list(actor, collection.id)
     titles = {document.id: document.title for document in documents}

@@ -18,7 +18,7 @@ from lib.ui.knowledge.collection_cards import MODES
 _AROUND = 700
 
 
-def controls(collection: Collection, key: str) -> tuple[SearchSettings, Only]:
+def draw_controls(collection: Collection, key: str) -> tuple[SearchSettings, Only]:
     """How it is searched, and among which documents."""
     with st.popover("How", icon=":material/tune:", key=f"{key}-how"):
         mode = st.selectbox(
@@ -35,7 +35,7 @@ def controls(collection: Collection, key: str) -> tuple[SearchSettings, Only]:
     )
 
 
-def tab(services: Services, actor: Actor, collection: Collection) -> None:
+def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """The question, the passages, the opened one."""
     with blocks.row():
         question = st.text_input(
@@ -46,7 +46,7 @@ def tab(services: Services, actor: Actor, collection: Collection) -> None:
             label_visibility="collapsed",
             key="knowledge-question",
         )
-        settings, only = controls(collection, "search")
+        settings, only = draw_controls(collection, "search")
     if not question:
         with blocks.empty_state("search", "Ask something", "Words and meaning are searched together, in any language."):
             pass
@@ -76,12 +76,12 @@ def tab(services: Services, actor: Actor, collection: Collection) -> None:
         opened = response.hits[0].chunk_id
     with hits_column:
         for number, hit in enumerate(response.hits, start=1):
-            card(number, hit, opened == hit.chunk_id)
+            draw_card(number, hit, opened == hit.chunk_id)
     with passage_column.container(border=True):
-        passage(services, actor, next(hit for hit in response.hits if hit.chunk_id == opened))
+        draw_passage(services, actor, next(hit for hit in response.hits if hit.chunk_id == opened))
 
 
-def card(number: int, hit: Hit, is_open: bool) -> None:
+def draw_card(number: int, hit: Hit, is_open: bool) -> None:
     """A passage that was found, and why."""
     with st.container(border=True, gap="xsmall"):
         with blocks.row(gap="xsmall"):
@@ -91,10 +91,10 @@ def card(number: int, hit: Hit, is_open: bool) -> None:
                 st.session_state["opened-passage"] = hit.chunk_id
                 st.rerun()
         st.text(" ".join(hit.text.split())[:240] + ("…" if len(hit.text) > 240 else ""))
-        st.caption(why(hit))
+        st.caption(explain_rank(hit))
 
 
-def why(hit: Hit) -> str:
+def explain_rank(hit: Hit) -> str:
     """`meaning 1st (0.71) · words 3rd (12.4) · score 4.63`."""
 
     def leg(name: str, rank: int | None, score: float | None) -> str:
@@ -105,7 +105,7 @@ def why(hit: Hit) -> str:
     return " · ".join([*parts, f"score {hit.score:.2f}", *read])
 
 
-def passage(services: Services, actor: Actor, hit: Hit) -> None:
+def draw_passage(services: Services, actor: Actor, hit: Hit) -> None:
     """The passage in its place: marked on the page of a PDF, or between its neighbours."""
     location = [f"page {hit.page_first}"] if hit.page_first else []
     st.subheader(blocks.plain(hit.title), anchor=False)
@@ -129,6 +129,6 @@ def passage(services: Services, actor: Actor, hit: Hit) -> None:
         st.text(hit.after[:_AROUND] + " …")
 
 
-def of_number(sources: Sequence[Hit], number: int) -> Hit | None:
+def find_source(sources: Sequence[Hit], number: int) -> Hit | None:
     """The source of a citation."""
     return sources[number - 1] if 1 <= number <= len(sources) else None

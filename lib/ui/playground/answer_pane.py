@@ -25,7 +25,7 @@ RUNS_PER_PAGE = 8
 LONGEST_ARGUMENTS = 20_000  # characters shown
 
 
-def parameter_inputs(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
+def draw_parameters(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
     """Controls for what the model takes; the values that differ from the configuration's."""
     for parameter in offered(configuration.provider_kind):
         default = configuration.parameters.get(parameter.name)
@@ -33,11 +33,11 @@ def parameter_inputs(configuration: Configuration, prefix: str = "") -> dict[str
     missing = ", ".join(parameter.name for parameter in not_offered(configuration.provider_kind))
     if missing:
         st.caption(f"Not offered by this model: {blocks.plain(missing)}.")
-    return chosen_parameters(configuration, prefix)
+    return read_changed_parameters(configuration, prefix)
 
 
-def chosen_parameters(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
-    """What those controls are set to, where it differs from the configuration's; also before they are drawn."""
+def read_changed_parameters(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
+    """Parameters by name that the controls set otherwise than the configuration; also before these are drawn."""
     changed: dict[str, Any] = {}
     for parameter in offered(configuration.provider_kind):
         default = configuration.parameters.get(parameter.name)
@@ -62,23 +62,23 @@ def _number(parameter: Parameter, default: Any, key: str) -> float | int | None:
     )
 
 
-def pane(services: Services, actor: Actor, call_id: str, height: int | str = ANSWER_HEIGHT) -> None:
+def draw_call(services: Services, actor: Actor, call_id: str, height: int | str = ANSWER_HEIGHT) -> None:
     """A run, redrawn while it streams; the whole page is drawn once more when it ends."""
     try:
         view = services.calls.view(actor, call_id)
     except LLMManagerError as error:
         blocks.show_error(error)
         return
-    question(view)
+    draw_question(view)
 
     @st.fragment(run_every=REDRAW_S if view.running else None)
     def growing() -> None:
         now = services.calls.view(actor, call_id)
-        answer(now, height)
+        draw_answer(now, height)
         with blocks.row():
             if now.running and st.button("Stop", icon=":material/stop_circle:", key="stop"):
                 services.calls.stop(actor, now.call_id)
-            log_link(now)
+            draw_log_link(now)
         if view.running and not now.running:
             blocks.redraw_page()
 
@@ -86,7 +86,7 @@ def pane(services: Services, actor: Actor, call_id: str, height: int | str = ANS
         growing()
 
 
-def question(view: CallView) -> None:
+def draw_question(view: CallView) -> None:
     """The prompt as it was sent."""
     prompts = [text_of(message) for message in view.messages if message.get("role") == "user"]
     quoted = taken_apart(prompts[-1] if prompts else "— the prompt was not kept")
@@ -94,13 +94,13 @@ def question(view: CallView) -> None:
         st.text(quoted.question)
 
 
-def sources(view: CallView) -> tuple[Source, ...]:
+def read_sources(view: CallView) -> tuple[Source, ...]:
     """The passages that went with the question."""
     prompts = [text_of(message) for message in view.messages if message.get("role") == "user"]
     return taken_apart(prompts[-1]).sources if prompts else ()
 
 
-def answer(
+def draw_answer(
     view: CallView,
     height: Any,
     *,
@@ -129,9 +129,9 @@ def answer(
                 st.text(view.reasoning)
         if view.text:
             if view.running:
-                st.markdown(blocks.model_markdown(growing_markdown(view.text)))
+                st.markdown(blocks.model_markdown(format_growing_answer(view.text)))
             else:
-                citations.answer(view.text, sources(view))
+                citations.draw_answer(view.text, read_sources(view))
         elif view.running:
             st.skeleton(height=72)
         elif not view.error_message and not view.tool_calls:
@@ -140,10 +140,10 @@ def answer(
             st.caption(blocks.plain(f"Asks for {call['name']}"))
             st.code(call["arguments"][:LONGEST_ARGUMENTS], language="json", wrap_lines=True)
     if not is_hidden:
-        stat_bar(view, is_narrow=is_narrow)
+        draw_figures(view, is_narrow=is_narrow)
 
 
-def log_link(view: CallView) -> None:
+def draw_log_link(view: CallView) -> None:
     """To the row in the ledger."""
     st.page_link(
         session.page("activity"),
@@ -161,12 +161,12 @@ def _state_badge(view: CallView) -> None:
         st.badge(format.STATUS_GLYPHS[view.status], color=format.STATUS_COLOURS[view.status])  # type: ignore[arg-type]
 
 
-def growing_markdown(text: str) -> str:
+def format_growing_answer(text: str) -> str:
     """A partial answer that renders well: an open code block is closed behind the cursor."""
     return text + (" ▍\n```" if text.count("```") % 2 else " ▍")
 
 
-def stat_bar(view: CallView, *, is_narrow: bool = False) -> None:
+def draw_figures(view: CallView, *, is_narrow: bool = False) -> None:
     """Tokens, chunks, first token, speed, time, cost; `≈` marks an estimate. Without chunks where it is narrow."""
     sign = "≈ " if view.usage_source == "estimated" else ""
     tokens = "—"
@@ -179,7 +179,7 @@ def stat_bar(view: CallView, *, is_narrow: bool = False) -> None:
             ("First token", format.duration(view.first_token_ms) if view.first_token_ms else ":gray[— none yet]"),
             ("Speed", format.speed(view.tokens_per_second)),
             ("Time", format.duration(view.execution_time_ms)),
-            ("Cost", cost_text(view)),
+            ("Cost", format_call_cost(view)),
         ],
         columns=5 if is_narrow else 6,
     )
@@ -188,7 +188,7 @@ def stat_bar(view: CallView, *, is_narrow: bool = False) -> None:
         st.caption(f"Tokens: {', '.join(details)}.")
 
 
-def cost_text(view: CallView) -> str:
+def format_call_cost(view: CallView) -> str:
     """The cost as Markdown, with the reason where there is no figure."""
     if view.usage_source == "none" and not view.running:
         return ":gray[— not charged]"
@@ -197,7 +197,7 @@ def cost_text(view: CallView) -> str:
     return blocks.plain(format_cost(view.cost_nano_usd, view.cost_status))
 
 
-def monitor(view: CallView) -> None:
+def draw_events(view: CallView) -> None:
     """The last hundred events of a call that ran in this process."""
     with st.expander("Monitor", icon=":material/monitoring:"):
         if not view.events:
@@ -206,7 +206,7 @@ def monitor(view: CallView) -> None:
         st.code("\n".join(f"{e.at_ms:>7} ms  {e.name:<12} {e.detail}" for e in view.events), language=None)
 
 
-def recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str | None) -> None:
+def draw_recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str | None) -> None:
     """The actor's own runs, newest first, a page at a time; each opens by its address."""
     st.subheader("Recent runs", anchor=False)
     page = st.session_state.get("runs_page", 1)

@@ -20,8 +20,8 @@ from lib.ui import blocks, format, text_difference
 LETTERS = "ABCD"
 
 
-def name_of(run: Run, position: int) -> str:
-    """What a pane is called: its configuration, or a letter while that is hidden or not enough."""
+def name_pane(run: Run, position: int) -> str:
+    """A pane's name: its configuration, or a letter while that is hidden or stands in several panes."""
     slugs = [pane.slug for pane in run.panes]
     letter = f"Answer {LETTERS[position]}"
     if run.is_hidden:
@@ -29,7 +29,7 @@ def name_of(run: Run, position: int) -> str:
     return slugs[position] if slugs.count(slugs[position]) == 1 else f"{letter}, {slugs[position]}"
 
 
-def marks(run: Run) -> dict[int, list[tuple[str, str]]]:
+def find_badges(run: Run) -> dict[int, list[tuple[str, str]]]:
     """Badges by position, once all have ended: (label, icon) of the fastest and the cheapest, and of the preferred."""
     badges: dict[int, list[tuple[str, str]]] = {}
     calls = {pane.position: pane.call for pane in run.panes if pane.call is not None and pane.call.status == "ok"}
@@ -46,7 +46,7 @@ def marks(run: Run) -> dict[int, list[tuple[str, str]]]:
     return badges
 
 
-def schema_result(question: PlaygroundQuestion | None, call: CallView) -> None:
+def draw_schema_check(question: PlaygroundQuestion | None, call: CallView) -> None:
     """Whether the answer fits the schema that was asked for."""
     if question is None or question.schema is None or call.running or not call.text:
         return
@@ -57,7 +57,7 @@ def schema_result(question: PlaygroundQuestion | None, call: CallView) -> None:
     st.caption("  \n".join(blocks.plain(error) for error in errors))
 
 
-def vote_row(services: Services, actor: Actor, run: Run) -> None:
+def draw_vote(services: Services, actor: Actor, run: Run) -> None:
     """One button an answer, and one for no difference; or what was said."""
     if run.winner == DRAW:
         st.caption("The vote: no difference.")
@@ -66,7 +66,7 @@ def vote_row(services: Services, actor: Actor, run: Run) -> None:
         return
     with blocks.row(gap="xsmall"):
         st.caption("Which is better?", width="content")
-        choices = [(name_of(run, pane.position), pane.position) for pane in run.panes]
+        choices = [(name_pane(run, pane.position), pane.position) for pane in run.panes]
         for label, winner in [*choices, ("No difference", DRAW)]:
             if st.button(blocks.plain(label), key=f"vote-{winner}"):
                 with blocks.errors_shown():
@@ -74,7 +74,7 @@ def vote_row(services: Services, actor: Actor, run: Run) -> None:
                     st.rerun()
 
 
-def difference(run: Run) -> None:
+def draw_difference(run: Run) -> None:
     """Two answers line by line: what only the first says, what only the second says."""
     texts = {pane.position: pane.call.text for pane in run.panes if pane.call is not None and not pane.call.running}
     texts = {position: text for position, text in texts.items() if text}
@@ -86,7 +86,7 @@ def difference(run: Run) -> None:
             pairs = {f"{LETTERS[a]} with {LETTERS[b]}": (a, b) for a in texts for b in texts if a < b}
             pair = st.segmented_control("Compare", list(pairs), default=next(iter(pairs)), label_visibility="collapsed")
             first, second = pairs[pair] if pair else (first, second)
-        text_difference.show(texts[first], texts[second], (name_of(run, first), name_of(run, second)))
+        text_difference.show(texts[first], texts[second], (name_pane(run, first), name_pane(run, second)))
 
 
 @st.dialog("Votes", width="large")
@@ -129,7 +129,7 @@ def code_dialog(question: PlaygroundQuestion, panes: Sequence[PaneState]) -> Non
     st.caption("`LLM_MANAGER_API_KEY` holds a key from the page API keys.")
 
 
-def files(services: Services, actor: Actor, run: Run) -> None:
+def draw_exports(services: Services, actor: Actor, run: Run) -> None:
     """The run to keep outside, as Markdown or JSON."""
     with blocks.row(gap="xsmall"):
         for form, label in ((RunFormat.MARKDOWN, "Markdown"), (RunFormat.JSON, "JSON")):
@@ -145,7 +145,7 @@ def files(services: Services, actor: Actor, run: Run) -> None:
             )
 
 
-def rating(services: Services, actor: Actor, run: Run, position: int) -> None:
+def draw_rating(services: Services, actor: Actor, run: Run, position: int) -> None:
     """Thumbs for an answer; what is said last counts."""
     saved_rating = services.playground.ratings(actor, run.id).get(position)
     key = f"rating-{run.id}-{position}"
@@ -154,12 +154,12 @@ def rating(services: Services, actor: Actor, run: Run, position: int) -> None:
         services.playground.rate(actor, run.id, position, is_good=bool(thumbs))
 
 
-def error_line(error: str) -> None:
+def show_pane_error(error: str) -> None:
     """Why nothing was sent in a pane."""
     blocks.show_failure(error)
 
 
-def shared(services: Services, actor: Actor, run: Run) -> None:
+def draw_sharing(services: Services, actor: Actor, run: Run) -> None:
     """The switch that lets colleagues open the run by its address."""
     now = st.toggle(
         "Shared with colleagues",

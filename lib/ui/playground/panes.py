@@ -64,7 +64,7 @@ def system_key(alone: str | None) -> str:
     return f"system-{alone or 'all'}"
 
 
-def system_of(position: int) -> str | None:
+def read_system_prompt(position: int) -> str | None:
     """A pane's own system prompt; None without one."""
     return st.session_state.get(_system(position)) or None
 
@@ -73,7 +73,7 @@ def _system(position: int) -> str:
     return f"{position}-system"
 
 
-def chosen(slugs: list[str], count: int) -> list[str]:
+def choose_slugs(slugs: list[str], count: int) -> list[str]:
     """The configuration of each pane; a new pane begins with one that no other has."""
     pane_slugs: list[str] = []
     for position in range(count):
@@ -85,7 +85,9 @@ def chosen(slugs: list[str], count: int) -> list[str]:
     return pane_slugs
 
 
-def controls(services: Services, actor: Actor, ready: Mapping[str, Configuration], position: int, count: int) -> None:
+def draw_controls(
+    services: Services, actor: Actor, ready: Mapping[str, Configuration], position: int, count: int
+) -> None:
     """The choice of a pane's configuration and its parameters."""
     with blocks.row(gap="xsmall"):
         slug = st.selectbox(
@@ -99,20 +101,20 @@ def controls(services: Services, actor: Actor, ready: Mapping[str, Configuration
         with st.popover("", icon=":material/tune:", help="System prompt and parameters"):
             if count > 1:
                 st.text_area("System prompt", height=90, placeholder="As for all panes", key=_system(position))
-            parameters = answer_pane.parameter_inputs(configuration, f"{position}-")
+            parameters = answer_pane.draw_parameters(configuration, f"{position}-")
             with st.expander("Effective parameters", icon=":material/layers:"), blocks.errors_shown():
                 effective = services.overrides.effective(actor, configuration, parameters)
-                overrides.effective_table(effective, configuration)
+                overrides.draw_effective_parameters(effective, configuration)
     if position == 0 and slug != services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None):
         services.preferences.set(actor, PLAYGROUND_CONFIGURATION, slug)
 
 
-def parameters_of(configuration: Configuration, position: int) -> dict[str, Any]:
-    """What the controls of a pane are set to, where it differs from the configuration."""
-    return answer_pane.chosen_parameters(configuration, f"{position}-")
+def read_parameters(configuration: Configuration, position: int) -> dict[str, Any]:
+    """Parameters by name that the controls of a pane set otherwise than the configuration."""
+    return answer_pane.read_changed_parameters(configuration, f"{position}-")
 
 
-def answer(
+def draw_answer(
     services: Services,
     actor: Actor,
     run: Run,
@@ -125,20 +127,20 @@ def answer(
     """The answer, redrawn while it streams; the whole page is drawn once more when it ends."""
     pane = run.panes[position]
     if pane.call is None:
-        comparison.error_line(pane.error or "The call is not kept any more. Its time in the ledger is over.")
+        comparison.show_pane_error(pane.error or "The call is not kept any more. Its time in the ledger is over.")
         return
     hidden = run.is_hidden
     is_own = run.user_id == actor.user_id
     if hidden:
-        st.markdown(f"**{blocks.plain(comparison.name_of(run, position))}**")
+        st.markdown(f"**{blocks.plain(comparison.name_pane(run, position))}**")
     height = "content" if compact else answer_pane.ANSWER_HEIGHT
-    badges = comparison.marks(run).get(position, [])
+    badges = comparison.find_badges(run).get(position, [])
 
     @st.fragment(run_every=answer_pane.REDRAW_S if pane.call.running else None)
     def growing() -> None:
         now = services.playground.call(actor, run.id, position) if run.is_kept else services.calls.view(actor, run.id)
-        answer_pane.answer(now, height, badges=badges, is_hidden=hidden, is_narrow=len(run.panes) > 1)
-        comparison.schema_result(question, now)
+        answer_pane.draw_answer(now, height, badges=badges, is_hidden=hidden, is_narrow=len(run.panes) > 1)
+        comparison.draw_schema_check(question, now)
         with blocks.row():
             may_repeat = is_own and run.is_kept and run.winner is None and not hidden and question is not None
             if now.running and is_own and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
@@ -150,9 +152,9 @@ def answer(
                 if not now.running and st.button("Request", icon=_REQUEST, type="tertiary", key=f"inspect-{position}"):
                     inspector.ask_for(now.log_id)
                     st.rerun()
-                answer_pane.log_link(now)
+                answer_pane.draw_log_link(now)
                 if not now.running and run.is_kept and now.status == "ok":
-                    comparison.rating(services, actor, run, position)
+                    comparison.draw_rating(services, actor, run, position)
         if pane.call is not None and pane.call.running and not now.running:
             blocks.redraw_page()
 
@@ -171,11 +173,11 @@ def _again(
     if question is None or slug not in ready:
         return
     try:
-        parameters = parameters_of(ready[slug], position)
-        own = system_of(position) if len(run.panes) > 1 else None
+        parameters = read_parameters(ready[slug], position)
+        own = read_system_prompt(position) if len(run.panes) > 1 else None
         services.playground.ask_again(actor, run.id, position, question, Pane(slug, parameters, own))
     except LLMManagerError as error:
-        st.session_state["send_error"] = error  # drawn by `sending.show_noted`
+        st.session_state["send_error"] = error  # drawn by `sending.show_kept_error`
 
 
 def _key(position: int) -> str:

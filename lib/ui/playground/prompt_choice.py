@@ -9,7 +9,7 @@ from lib.ui import blocks
 from lib.ui.prompts.variable_inputs import variable_inputs
 
 
-def template_question(services: Services, actor: Actor) -> PlaygroundQuestion | None:
+def draw_template_question(services: Services, actor: Actor) -> PlaygroundQuestion | None:
     """The question when it was asked; the template's system prompt comes with it, where it has one."""
     templates = {template.slug: template for template in services.prompts.list(actor)}
     if not templates:

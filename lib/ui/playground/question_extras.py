@@ -16,8 +16,8 @@ from lib.ui.playground import panes
 
 
 @dataclass(frozen=True)
-class Around:
-    """`system_prompt` None is each configuration's own; `collections` are ids."""
+class QuestionExtras:
+    """Fields that go with a question: `system_prompt` None is each configuration's own; `collections` are ids."""
 
     system_prompt: str | None
     schema: str
@@ -29,15 +29,17 @@ class Around:
         return st.spinner("Looking for passages") if self.collections else nullcontext()
 
     def question(self, sent: Any) -> PlaygroundQuestion:
-        """What was sent from the chat field; InvalidInput for a schema or a tool that is none."""
+        """The question as sent from the chat field; InvalidInput for a schema or a tool that can't be read."""
         files = [AttachedFile(file.name, file.getvalue()) for file in sent.files]
         schema = read_schema(self.schema)
         tools = read_tools(self.tools)
         return PlaygroundQuestion(sent.text, self.system_prompt, files, schema, tools, collections=self.collections)
 
 
-def around(services: Services, actor: Actor, ready: Mapping[str, Configuration], slugs: Sequence[str]) -> Around:
-    """The fields, folded away."""
+def draw_extras(
+    services: Services, actor: Actor, ready: Mapping[str, Configuration], slugs: Sequence[str]
+) -> QuestionExtras:
+    """Draw the fields for system prompt, schema, tools and passages, folded away."""
     only_slug = slugs[0] if len(slugs) == 1 else None
     with st.expander("System prompt, schema, tools, passages", icon=":material/edit_note:"):
         system = st.text_area(
@@ -62,5 +64,5 @@ def around(services: Services, actor: Actor, ready: Mapping[str, Configuration],
             help="Functions that the model may ask for. What it asks is shown with the arguments; nothing is run.",
             key="tools",
         )
-        collections = collection_cards.choice(services, actor, key="passages-from")
-    return Around(system if only_slug else system or None, schema, tools, collections)
+        collections = collection_cards.choose_collections(services, actor, key="passages-from")
+    return QuestionExtras(system if only_slug else system or None, schema, tools, collections)

@@ -28,7 +28,8 @@ def send(
 ) -> None:
     """Start a run of the chosen configurations as their panes are set."""
     requested_panes = [
-        Pane(slug, panes.parameters_of(configurations[slug], n), panes.system_of(n)) for n, slug in enumerate(slugs)
+        Pane(slug, panes.read_parameters(configurations[slug], n), panes.read_system_prompt(n))
+        for n, slug in enumerate(slugs)
     ]
     requested_panes = requested_panes if len(requested_panes) > 1 else [replace(requested_panes[0], system_prompt=None)]
     try:
@@ -39,15 +40,15 @@ def send(
             st.query_params.pop(name, None)
         st.session_state["runs_page"] = 1
     except LLMManagerError as error:
-        note(error)
+        keep_error(error)
 
 
-def note(error: LLMManagerError) -> None:
-    """Keep an error for `show_noted`, over the redraw that follows."""
+def keep_error(error: LLMManagerError) -> None:
+    """Keep an error for `show_kept_error`, over the redraw that follows."""
     st.session_state[_ERROR] = error
 
 
-def show_noted() -> None:
+def show_kept_error() -> None:
     """Draw the error that was kept, once."""
     if (error := st.session_state.pop(_ERROR, None)) is not None:
         blocks.show_error(error)

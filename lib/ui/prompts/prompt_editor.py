@@ -18,14 +18,14 @@ _OPENED = "prompt-opened"
 _PLACEHOLDER = "Sum up the following in {{words}} words:\n\n{{text}}"
 
 
-def opened_at() -> tuple[str, int, int]:
+def read_opened() -> tuple[str, int, int]:
     """The template in the editor, its newest version when it was opened, and the version it began with."""
     opened: tuple[str, int, int] = st.session_state.get(_OPENED, ("", 0, 0))
     return opened
 
 
 def open_at(slug: str, base: int, version: int) -> None:
-    """Begin with the words of a version."""
+    """Open a version in the editor; `base` is the newest version at that moment."""
     st.session_state[_OPENED] = (slug, base, version)
 
 
@@ -34,7 +34,7 @@ def close() -> None:
     st.session_state.pop(_OPENED, None)
 
 
-def words(version: PromptVersion, key: str, *, locked: bool) -> tuple[str, str | None, dict[str, Any] | str]:
+def draw_words(version: PromptVersion, key: str, *, locked: bool) -> tuple[str, str | None, dict[str, Any] | str]:
     """Text, system prompt and parameters as they stand in the fields; parameters as text where they are no JSON."""
     text = st.text_area("Prompt", version.text, height=260, key=f"text-{key}", disabled=locked)
     system = st.text_area(
@@ -57,8 +57,10 @@ def words(version: PromptVersion, key: str, *, locked: bool) -> tuple[str, str |
     return text, system or None, _parameters(parameters_text)
 
 
-def variables(text: str, system: str | None, version: PromptVersion, key: str, *, locked: bool) -> list[dict[str, Any]]:
-    """What each variable that stands in the words is declared as."""
+def draw_variables(
+    text: str, system: str | None, version: PromptVersion, key: str, *, locked: bool
+) -> list[dict[str, Any]]:
+    """Draw a declaration for each variable in the text or the system prompt; returns them as records."""
     names = find_names(system or "", text)
     if not names:
         st.caption("None yet. Write `{{name}}` in the prompt where a value goes.")
@@ -103,7 +105,7 @@ def create_dialog(services: Services, actor: Actor) -> None:
 
 
 def about_dialog(services: Services, actor: Actor, template: Template) -> None:
-    """What it is for."""
+    """Edit app, category and description of a template."""
     fields = about_fields(services, actor, template)
     if st.button("Save", type="primary"):
         with blocks.errors_shown():
@@ -135,10 +137,10 @@ def about_fields(services: Services, actor: Actor, template: Template | None) ->
     return {"app": app or None, "category": category or "", "description": description}
 
 
-def draft_of(
+def build_draft(
     text: str, system: str | None, declared: Sequence[dict[str, Any]], parameters: Any
 ) -> VersionDraft | InvalidInput:
-    """What would be saved, or why it can't be."""
+    """The version that Save would store, or the InvalidInput that hinders it."""
     if not isinstance(parameters, dict):
         return InvalidInput("The parameters are not a JSON object.", "", 'Write it like {"temperature": 0.2}.')
     return VersionDraft(text, system, declared, parameters)

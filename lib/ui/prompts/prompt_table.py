@@ -28,7 +28,7 @@ class Use:
 
     @property
     def cost(self) -> str:
-        """As people read it."""
+        """The cost as text, marked where it is not whole."""
         return format_sum(self.cost_nano_usd, self.unpriced)
 
 
@@ -38,8 +38,8 @@ def clear_search() -> None:
     st.session_state[CATEGORY] = None
 
 
-def uses(services: Services, actor: Actor) -> Mapping[str, Use]:
-    """By template, of the calls that the actor may see."""
+def count_uses(services: Services, actor: Actor) -> Mapping[str, Use]:
+    """Calls, cost and unpriced calls by template, of the calls that the actor may see."""
     import pandas as pd
 
     from lib.statistics.filters import StatisticsFilter
@@ -55,7 +55,9 @@ def uses(services: Services, actor: Actor) -> Mapping[str, Use]:
     }
 
 
-def table(templates: Sequence[Template], used: Mapping[str, Use], selected: str | None, *, compact: bool) -> str | None:
+def draw_table(
+    templates: Sequence[Template], used: Mapping[str, Use], selected: str | None, *, compact: bool
+) -> str | None:
     """The table; the slug of the row that is selected."""
     import pandas as pd
 
@@ -105,7 +107,7 @@ def table(templates: Sequence[Template], used: Mapping[str, Use], selected: str 
     return templates[selected_rows[0]].slug if selected_rows and selected_rows[0] < len(templates) else None
 
 
-def panel(services: Services, actor: Actor, template: Template, use: Use, *, compact: bool) -> None:
+def draw_panel(services: Services, actor: Actor, template: Template, use: Use, *, compact: bool) -> None:
     """Editor left; variables, versions and a try right."""
     versions = services.prompts.versions(actor, template.slug)
     newest = versions[0]
@@ -124,18 +126,18 @@ def panel(services: Services, actor: Actor, template: Template, use: Use, *, com
                 f"The words of version {opened_version.version}. Saving makes version {newest.version + 1} of them."
             )
         key = f"{template.slug}-{base}-{opened_version.version}"
-        text, system, parameters = prompt_editor.words(opened_version, key, locked=locked)
+        text, system, parameters = prompt_editor.draw_words(opened_version, key, locked=locked)
         foot = st.container()
     with side_column.container(border=True):
         variables, history, trial = st.tabs(["Variables", "Versions", "Try"])
         with variables:
-            declared = prompt_editor.variables(text, system, opened_version, key, locked=locked)
+            declared = prompt_editor.draw_variables(text, system, opened_version, key, locked=locked)
         with history:
             _versions(services, actor, template, versions)
         with trial:
             _try(template, newest)
     with foot:
-        draft = prompt_editor.draft_of(text, system, declared, parameters)
+        draft = prompt_editor.build_draft(text, system, declared, parameters)
         prompt_editor.save(services, actor, template, draft, base)
     with st.container(border=True):
         _difference(versions)
@@ -143,7 +145,7 @@ def panel(services: Services, actor: Actor, template: Template, use: Use, *, com
 
 def _opened(template: Template, versions: Sequence[PromptVersion]) -> tuple[int, PromptVersion]:
     """The version that was the newest when the editor was opened, and the one whose words it began with."""
-    slug, base, number = prompt_editor.opened_at()
+    slug, base, number = prompt_editor.read_opened()
     opened_version = (
         next((version for version in versions if version.version == number), None) if slug == template.slug else None
     )
@@ -191,7 +193,7 @@ def _versions(services: Services, actor: Actor, template: Template, versions: Se
                 st.markdown(f"**Version {prompt_version.version}**", width="content")
                 for name in labels:
                     st.badge(blocks.plain(name), color="green" if name == PRODUCTION else "gray")
-            st.caption(_who(prompt_version, zone))
+            st.caption(_describe_author(prompt_version, zone))
             with blocks.row():
                 if PRODUCTION not in labels and st.button(
                     "Make production", key=f"production-{prompt_version.version}", disabled=locked
@@ -207,7 +209,7 @@ def _versions(services: Services, actor: Actor, template: Template, versions: Se
         st.caption(f"And {len(versions) - 20} older ones.")
 
 
-def _who(version: PromptVersion, zone: ZoneInfo) -> str:
+def _describe_author(version: PromptVersion, zone: ZoneInfo) -> str:
     line = f"{version.user_name}, {format.moment(version.created_at, zone)}" + (
         f": {version.reason}" if version.reason else ""
     )
@@ -263,8 +265,8 @@ def _difference(versions: Sequence[PromptVersion]) -> None:
         ("", old_version.text, new_version.text),
     ]
     parts += [
-        ("Variables", _declared(old_version), _declared(new_version)),
-        ("Parameters", _given(old_version), _given(new_version)),
+        ("Variables", _list_variables(old_version), _list_variables(new_version)),
+        ("Parameters", _list_parameters(old_version), _list_parameters(new_version)),
     ]
     changed = [(title, first, second) for title, first, second in parts if first != second]
     if not changed:
@@ -275,7 +277,7 @@ def _difference(versions: Sequence[PromptVersion]) -> None:
         text_difference.show(first, second, (f"Version {old}", f"Version {new}"))
 
 
-def _declared(version: PromptVersion) -> str:
+def _list_variables(version: PromptVersion) -> str:
     lines = []
     for variable in version.variables:
         details = [f"default {variable.default}"] if variable.default is not None else []
@@ -284,12 +286,12 @@ def _declared(version: PromptVersion) -> str:
     return "\n".join(lines)
 
 
-def _given(version: PromptVersion) -> str:
+def _list_parameters(version: PromptVersion) -> str:
     return "\n".join(f"{name}: {value}" for name, value in sorted(version.parameters.items()))
 
 
 def delete_dialog(services: Services, actor: Actor, template: Template) -> None:
-    """What goes and what stays."""
+    """Ask before a template is deleted, saying what stays of it."""
     st.markdown("Programs that use it by name get an error from then on. Its calls and their cost stay in the ledger.")
     with blocks.row():
         if st.button("Keep prompt"):
