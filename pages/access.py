@@ -19,23 +19,23 @@ with blocks.header("Access"):
 with blocks.errors_shown():
     zone = services.preferences.report_zone(actor)
     if not is_super_admin:
-        data_settings.keys_tab(services, actor, zone)
+        data_settings.show_keys_tab(services, actor, zone)
         st.stop()
     names = ["People", "Roles", "Keys", "Data", "Currency", "Import", "Audit"]
     tab_people, tab_roles, tab_keys, tab_data, tab_currency, tab_import, tab_audit = st.tabs(
         names, key="tab", on_change="rerun", bind="query-params"
     )
     with tab_people:
-        people.people_table(services, actor, services.users.list(actor), zone)
+        people.show_people(services, actor, services.users.list(actor), zone)
     with tab_roles:
-        people.roles_table()
+        people.show_roles()
     with tab_keys:
-        data_settings.keys_tab(services, actor, zone)
+        data_settings.show_keys_tab(services, actor, zone)
     with tab_data:
-        data_settings.retention_tab(services, actor, zone)
+        data_settings.show_retention_tab(services, actor, zone)
     with tab_currency:
         currency.settings(services, actor)
     with tab_import:
-        usage_imports.tab(services, actor, zone)
+        usage_imports.show_tab(services, actor, zone)
     with tab_audit:
-        audit_log.tab(services, actor, zone)
+        audit_log.show_tab(services, actor, zone)

@@ -14,7 +14,7 @@ actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
 compact = blocks.compact()
 zone = services.preferences.report_zone(actor)
-criteria = call_filters.asked_for(zone)
+criteria = call_filters.read_criteria(zone)
 number = st.query_params.get("page", "1")
 selected = st.query_params.get("id")
 
@@ -23,7 +23,7 @@ empty = not page.rows and services.activity.is_empty(actor)
 
 with blocks.header("Activity"):
     st.button("", icon=":material/refresh:", type="tertiary", help="Show the newest calls")
-    call_table.export_menu(services, actor, criteria, disabled=page.calls == 0)
+    call_table.show_export_menu(services, actor, criteria, disabled=page.calls == 0)
 
 if empty and selected is None:
     with blocks.empty_state(
@@ -35,12 +35,12 @@ if empty and selected is None:
     st.stop()
 
 options = services.activity.options(actor)
-names = call_panel.user_names(options)
-call_filters.bar(criteria, options, names, zone)
+names = call_panel.collect_user_names(options)
+call_filters.show_filter_bar(criteria, options, names, zone)
 display_names = {**names}
 if criteria.configurations or criteria.api_keys:
     display_names |= ids.configurations(services, actor) | ids.api_keys(services, actor)
-call_filters.scope_line(criteria, zone, display_names, own_only=not actor.sees_all_calls)
+call_filters.show_scope_line(criteria, zone, display_names, own_only=not actor.sees_all_calls)
 
 
 rows = partial(call_table.rows, page, criteria, names, zone, selected)
@@ -49,10 +49,10 @@ if selected is None:
 elif compact:
     rows()
     dialog = st.dialog(f"Call {blocks.plain(short_id(selected))}", position="right", on_dismiss=call_panel.close)
-    dialog(call_panel.panel)(services, actor, selected, names, zone)
+    dialog(call_panel.show_panel)(services, actor, selected, names, zone)
 else:
     left_column, right_column = st.columns([1.9, 1], gap="small")
     with left_column:
         rows()
     with right_column.container(border=True):
-        call_panel.panel(services, actor, selected, names, zone)
+        call_panel.show_panel(services, actor, selected, names, zone)

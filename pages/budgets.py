@@ -24,7 +24,7 @@ with blocks.header("Budgets"):
     if may_change and st.button(
         "" if compact else "Webhook", icon=":material/webhook:", type="tertiary", help="Tell another system"
     ):
-        st.dialog("Webhook")(webhook_dialog.dialog)(services, actor)
+        st.dialog("Webhook")(webhook_dialog.show_webhook)(services, actor)
     everything = services.budgets.list(actor)
     if everything and st.button(
         "New" if compact else "New budget", icon=":material/add:", type="primary", disabled=not may_change
@@ -35,7 +35,7 @@ if (error := st.session_state.pop("budget_error", None)) is not None:
     blocks.show_error(error)
 
 zone = services.preferences.report_zone(actor)
-budget_cards.beyond_holds(services, actor, zone)
+budget_cards.show_beyond_holds(services, actor, zone)
 if not everything:
     with blocks.empty_state(
         "account_balance_wallet", "No budgets yet", "A budget says how much an app, a person or everything may cost."
@@ -55,15 +55,15 @@ with blocks.row():
             [ALL, *scopes],
             default=ALL,
             required=True,
-            format_func=budget_cards.scope_label,
+            format_func=budget_cards.format_scope,
             label_visibility="collapsed",
             key="scope",
             bind="query-params",
         )
     shown_states = [state for state in everything if chosen_scope in (ALL, state.budget.scope)]
-    st.caption(budget_cards.scope_line(shown_states, zone))
+    st.caption(budget_cards.format_scope_line(shown_states, zone))
 
 with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
     for state in shown_states:
-        budget_cards.card(services, actor, state, zone)
-budget_cards.notices_list(services, actor, zone)
+        budget_cards.show_card(services, actor, state, zone)
+budget_cards.show_notices(services, actor, zone)

@@ -14,7 +14,7 @@ services = session.services()
 compact = blocks.compact()
 
 configurations = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None]
-keys = connect.usable_keys(services, actor)
+keys = connect.list_usable_keys(services, actor)
 with blocks.header("Connect your app"):
     if keys and st.button("New key", icon=":material/add:"):
         st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
@@ -37,6 +37,6 @@ with blocks.errors_shown():
         key = connect.choose_key(keys)
     main, side = (st.container(), st.container()) if compact else st.columns([2.2, 1], gap="medium")
     with main:
-        connect.programs(key, model, configurations)
+        connect.show_programs(key, model, configurations)
     with side.container(border=True):
         connect.try_it(services, actor, key, model)

@@ -33,10 +33,10 @@ with blocks.header("Dashboard"):
     )  # fmt: skip
 
 if newest is None:
-    dashboard.empty(services, actor)
+    dashboard.show_empty(services, actor)
     st.stop()
 if services.demo.is_present():
-    dashboard.sample_notice(services, actor)
+    dashboard.show_sample_notice(services, actor)
 
 view = StatisticsView(period=Period.MONTH)
 date_range = view.range(zone, now)
@@ -47,27 +47,29 @@ people = {**demo_user_names(), **services.users.names(ask.choices(actor, Dimensi
 scene = Scene(view, date_range, zone, view.step_in(date_range), people, compact, criteria.currency)
 
 today = ask.totals(actor, replace(criteria, start=now.replace(second=0, microsecond=0) - timedelta(hours=24)))
-with statistics_filters.scope_line(
+with statistics_filters.show_scope_line(
     date_range, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls
 ):
-    dashboard.errors_now(today)
-figure_cards.figures(totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency)
+    dashboard.show_errors_of_day(today)
+figure_cards.show_figures(
+    totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency
+)
 currency.note(services, actor, criteria)
-budget_cards.attention(services, actor)
-budget_cards.beyond_holds(services, actor, zone)
-outlook_view = outlook.look(services, actor, scene, criteria, now)
+budget_cards.show_attention(services, actor)
+budget_cards.show_beyond_holds(services, actor, zone)
+outlook_view = outlook.compute_view(services, actor, scene, criteria, now)
 week = since_last_week(ask, actor, replace(criteria, start=None, end=None), now)
-outlook.card(outlook_view.month, week, people, criteria.currency)
+outlook.show_cards(outlook_view.month, week, people, criteria.currency)
 
 left_column, right_column = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")
 with left_column.container(border=True, height="stretch"):
     frame = ask.over_time(actor, criteria, scene.step, Measure.COST, [Dimension.PROVIDER])
-    dashboard.over_time(scene, frame, f"Cost per {scene.step.value} by provider", outlook_view)
+    dashboard.show_over_time(scene, frame, f"Cost per {scene.step.value} by provider", outlook_view)
 with right_column.container(border=True, height="stretch"):
-    dashboard.top("app", ask.by(actor, criteria, Dimension.APP), criteria.currency)
-    dashboard.top("model", ask.by(actor, criteria, Dimension.MODEL), criteria.currency, most=3)
-explore.pinned(services, actor, zone, now, criteria.money)
+    dashboard.show_top("app", ask.by(actor, criteria, Dimension.APP), criteria.currency)
+    dashboard.show_top("model", ask.by(actor, criteria, Dimension.MODEL), criteria.currency, most=3)
+explore.show_pinned_views(services, actor, zone, now, criteria.money)
 with st.container(border=True):
     failure_criteria = ActivityFilter(period="30d", statuses=dashboard.FAILED)
     rows = services.activity.page(actor, failure_criteria, 1, 10).rows
-    dashboard.failures(rows, people, zone, compact=compact)
+    dashboard.show_failures(rows, people, zone, compact=compact)

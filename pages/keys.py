@@ -26,7 +26,7 @@ with blocks.errors_shown():
     listed_keys = [key for key in everything if ended or key.state() in ("active", "owner disabled")]
     tab_keys, tab_apps = st.tabs(["Keys", "Limits of apps"], key="tab", on_change="rerun", bind="query-params")
     with tab_apps:
-        key_table.app_limits(services, actor)
+        key_table.show_app_limits(services, actor)
     with tab_keys:
         if not listed_keys:
             fact = "No API keys yet" if not everything else "No active API keys"
@@ -38,11 +38,11 @@ with blocks.errors_shown():
                     st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
             st.stop()
         everybody = actor.role is Role.SUPER_ADMIN
-        use = key_table.recent_use(services, actor)
-        selected = key_table.table(listed_keys, use, zone, everybody=everybody, compact=compact)
+        use = key_table.load_recent_use(services, actor)
+        selected = key_table.show_table(listed_keys, use, zone, everybody=everybody, compact=compact)
         st.caption(f"{len(listed_keys)} {'key' if len(listed_keys) == 1 else 'keys'} · times in {zone.key}")
         with st.container(border=True):
             if selected is None:
                 st.caption("Select a key to see its scope and limits, change or revoke it.")
             else:
-                key_table.panel(services, actor, selected, zone)
+                key_table.show_panel(services, actor, selected, zone)

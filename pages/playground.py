@@ -111,7 +111,7 @@ else:
             st.rerun()
         if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
             comparison.code_dialog(question, run.panes)
-    inspector.asked(services, actor, services.preferences.report_zone(actor))
+    inspector.show_requested(services, actor, services.preferences.report_zone(actor))
     comparison.draw_difference(run)
     if not hidden and len(run.panes) == 1 and run.first_call is not None:
         answer_pane.draw_events(run.first_call)

@@ -14,16 +14,16 @@ may_change = actor.can(Permission.MANAGE_PROVIDERS)
 with blocks.header("Prices"):
     if may_change and st.button("" if compact else "Import", icon=":material/upload:", help="Take a price list in"):
         st.dialog("Import prices", width="large")(price_table.import_dialog)(services, actor)
-    price_table.download(services, actor, compact=compact)
+    price_table.show_downloads(services, actor, compact=compact)
     if st.button("Set price", icon=":material/add:", type="primary", disabled=not may_change):
-        st.dialog("Set a price")(price_table.editor)(services, actor, None)
+        st.dialog("Set a price")(price_table.edit_price)(services, actor, None)
 
 st.caption(
     "Dollars per million tokens. A model without a price costs “—”, never $0; calls keep the price of their day."
 )
 
 if actor.can(Permission.VIEW_STATS):
-    price_table.unpriced(services, actor)
-price_table.listing(services, actor, compact=compact)
+    price_table.show_unpriced(services, actor)
+price_table.show_prices(services, actor, compact=compact)
 if may_change:
-    repricing_dialog.section(services, actor)
+    repricing_dialog.show_section(services, actor)

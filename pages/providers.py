@@ -43,4 +43,4 @@ if not everything:
 
 with st.grid(1 if compact else 2, min_column_width=340, gap="small"):
     for provider in everything:
-        provider_cards.card(services, actor, provider, [c for c in circuits if c.provider_id == provider.id], zone)
+        provider_cards.show_card(services, actor, provider, [c for c in circuits if c.provider_id == provider.id], zone)

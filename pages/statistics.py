@@ -23,7 +23,7 @@ ask = services.statistics
 zone = services.preferences.report_zone(actor)
 now = utc_now()
 compact = blocks.compact()
-view = statistics_filters.asked_for(zone)
+view = statistics_filters.read_view(zone)
 date_range = view.range(zone, now)
 criteria = view.filter(date_range.start, date_range.end, zone, services.exchange_rates.book(actor))
 previous_criteria = replace(criteria, start=date_range.previous_start, end=date_range.previous_end)
@@ -49,45 +49,53 @@ configurations = ids.configurations(services, actor)
 api_keys = ids.api_keys(services, actor)
 options = statistics_filters.options(ask, actor, configurations, api_keys)
 names = {**configurations, **api_keys, **demo_user_names(), **services.users.names(options["user"])}
-statistics_filters.bar(view, options, names, date_range, zone)
+statistics_filters.show_filter_bar(view, options, names, date_range, zone)
 totals = ask.totals(actor, criteria)
 previous = ask.totals(actor, previous_criteria)
-statistics_filters.scope_line(date_range, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls)
+statistics_filters.show_scope_line(
+    date_range, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls
+)
 
 days = statistics_filters.days_of(date_range.start, date_range.end, zone)
 opened, tab_body = blocks.tabs(list(TABS.values()))
 with tab_body:
     if opened == TABS["explore"]:
-        explore.tab(services, actor, view, criteria, days)
+        explore.show_tab(services, actor, view, criteria, days)
     elif opened == TABS["what-if"]:
-        whatif.tab(services, actor, view, criteria.in_dollars, names, days)
+        whatif.show_tab(services, actor, view, criteria.in_dollars, names, days)
     elif opened == TABS["reconcile"]:
-        reconcile.tab(services, actor, zone, options["provider"])
+        reconcile.show_tab(services, actor, zone, options["provider"])
 if opened != TABS["figures"]:
     st.stop()
 
 scene = Scene(view, date_range, zone, view.step_in(date_range), names, compact, criteria.currency)
-figure_cards.figures(totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency)
+figure_cards.show_figures(
+    totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency
+)
 currency.note(services, actor, criteria)
 if totals.calls == 0:
     with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
-        st.button("Clear filters", on_click=statistics_filters.write, args=(view.cleared(),), disabled=not view.narrows)
+        st.button(
+            "Clear filters", on_click=statistics_filters.write_view, args=(view.cleared(),), disabled=not view.narrows
+        )
     st.stop()
 
 by = [Dimension.PROVIDER, Dimension.MODEL] if view.by is Dimension.MODEL else [Dimension.PROVIDER]
-outlook_view = outlook.look(services, actor, scene, criteria, now)
-figure_cards.over_time(scene, ask.over_time(actor, criteria, scene.step, view.measure, by), outlook_view)
+outlook_view = outlook.compute_view(services, actor, scene, criteria, now)
+figure_cards.show_over_time(scene, ask.over_time(actor, criteria, scene.step, view.measure, by), outlook_view)
 models = ask.top_models(actor, criteria, view.measure)
 height = max(220, 27 * len(models))
 left_column, right_column = (st.container(), st.container()) if compact else st.columns([1, 1.1], gap="small")
 with left_column.container(border=True, height="stretch"):
-    figure_cards.by_model(scene, models, height)
+    figure_cards.show_by_model(scene, models, height)
 with right_column.container(border=True, height="stretch"):
-    figure_cards.cross_tab(scene, ask.cross_tab(actor, criteria, view.rows, view.columns, view.measure), height)
+    figure_cards.show_cross_tab(scene, ask.cross_tab(actor, criteria, view.rows, view.columns, view.measure), height)
 with st.container(border=True):
     file_name = f"models-{days[0]}-to-{days[1]}"
     note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
-    models_table.by_model(ask.by_model(actor, criteria), totals, criteria.currency, file_name, note, compact=compact)
-custom_metrics.of_range(
+    models_table.show_model_table(
+        ask.by_model(actor, criteria), totals, criteria.currency, file_name, note, compact=compact
+    )
+custom_metrics.show_range_metrics(
     services, actor, Range(date_range.start, date_range.end, criteria.apps), zone, days, view.rows_behind
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lib.ui import blocks
-from lib.ui.statistics.models_table import as_file
+from lib.ui.statistics.models_table import write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ def row(table: "pd.DataFrame", file_name: str, note: Callable[..., None], *, key
         for kind, label in (("csv", "CSV"), ("json", "JSON")):
             st.download_button(
                 label,
-                data=partial(as_file, table, kind, note),
+                data=partial(write_file, table, kind, note),
                 file_name=f"{file_name}.{kind}",
                 mime=WRITERS[kind][1],
                 type="tertiary",

@@ -96,7 +96,8 @@ def test_times_are_saved_and_deleting_calls_is_confirmed(visitor: Visitor) -> No
     log_all(visitor.services.store, [{"ago": 400 * 86_400}] * 3)
     dialog = AppTest.from_string(
         """from lib.jobs.retention import Days
-from lib.ui import data_settings, session
+from lib.ui import session
+from lib.ui.access import data_settings
 data_settings.confirm_dialog(session.services(), session.actor(), Days(calls=90), 3)
 """,
         default_timeout=60,

@@ -150,7 +150,7 @@ def test_the_dry_run_says_why_a_call_would_not_pass(visitor: Visitor) -> None:
 def test_history_counts_again_and_deleting_asks_first(visitor: Visitor) -> None:
     budget(visitor)
     spend(visitor, 3)  # not in the ledger, so counting again finds nothing
-    page = press(visitor.draw("lib.ui.budgets.budget_cards.history_dialog", FIND), "Count again")
+    page = press(visitor.draw("lib.ui.budgets.budget_cards.show_history", FIND), "Count again")
     assert "\\$0 is spent" in "".join(str(element.value) for element in page.success)
     page = visitor.draw("lib.ui.budgets.budget_cards.delete_dialog", FIND)
     assert "The calls, their cost and the statistics stay" in words(page)
@@ -159,7 +159,7 @@ def test_history_counts_again_and_deleting_asks_first(visitor: Visitor) -> None:
 
 
 def test_the_webhook_is_set_and_its_state_shown(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.budgets.webhook_dialog.dialog")
+    page = visitor.draw("lib.ui.budgets.webhook_dialog.show_webhook")
     fields = {field.label: field for field in page.text_input}
     fields["Address"].set_value("http://127.0.0.1:9/t0ken")
     page = press(page, "Set webhook")
@@ -169,9 +169,9 @@ def test_the_webhook_is_set_and_its_state_shown(visitor: Visitor) -> None:
     assert "secret is too short" in words(page)
     next(field for field in page.text_input if "secret" in field.label).set_value("a long enough secret")
     press_last(page, "Set webhook")
-    page = press(visitor.draw("lib.ui.budgets.webhook_dialog.dialog"), "Send test message")
+    page = press(visitor.draw("lib.ui.budgets.webhook_dialog.show_webhook"), "Send test message")
     assert any("could not be reached" in error.proto.title for error in page.error)
-    page = visitor.draw("lib.ui.budgets.webhook_dialog.dialog")
+    page = visitor.draw("lib.ui.budgets.webhook_dialog.show_webhook")
     assert "1 waiting" in words(page)
     assert "t0ken" not in words(page)
 
@@ -196,9 +196,10 @@ def test_the_dashboard_part_lists_what_needs_a_look(visitor: Visitor) -> None:
     spend(visitor, 11)
     script = """
 import streamlit as st
-from lib.ui import budgets, session
+from lib.ui import session
+from lib.ui.budgets import budget_cards
 session.register({"budgets": st.Page(lambda: None, url_path="budgets")})
-budgets.attention(session.services(), session.actor())
+budget_cards.show_attention(session.services(), session.actor())
 """
     said = words(run(AppTest.from_string(script, default_timeout=60)))
     assert "writing" in said

@@ -102,7 +102,7 @@ def test_revoking_asks_first_and_the_key_leaves_the_list(visitor: Visitor) -> No
 
 
 def test_an_app_is_limited(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.api_keys.key_table.app_limits_dialog")
+    page = visitor.draw("lib.ui.api_keys.key_table.edit_app_limits_dialog")
     page.selectbox[0].set_value("general")
     page = run(page)
     page.number_input[0].set_value(90)

@@ -52,11 +52,11 @@ def test_a_model_that_nobody_lists_stays_and_the_policy_can_be_chosen(visitor: V
 
 def test_the_list_of_a_provider_shows_facts_age_and_failure(visitor: Visitor) -> None:
     providers = visitor.services.providers
-    page = visitor.draw("lib.ui.providers.model_list.models_dialog", "providers.get(actor, 'scripted')")
+    page = visitor.draw("lib.ui.providers.model_list.show_models", "providers.get(actor, 'scripted')")
     assert "models, listed" in words(page)
     assert "echo" in page.dataframe[0].value["model"].tolist()
     providers.update(OPERATOR, providers.get(OPERATOR, "ollama").id, base_url="http://127.0.0.1:9", allow_private=True)
-    page = visitor.draw("lib.ui.providers.model_list.models_dialog", "providers.get(actor, 'ollama')")
+    page = visitor.draw("lib.ui.providers.model_list.show_models", "providers.get(actor, 'ollama')")
     assert "ollama can't be reached" in words(page).replace("\\", "")
     page = press(page, "Refresh list")
     assert "Tried" in words(page)

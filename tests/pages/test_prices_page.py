@@ -51,7 +51,7 @@ def test_unpriced_calls_are_shown_and_lead_to_their_price(visitor: Visitor) -> N
 
 @pytest.mark.feature("COST-1")
 def test_a_price_is_set_and_a_wrong_one_refused(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.prices.price_table.editor", "price_entries.search(actor, 'gpt-4.1-mini').prices[0]")
+    page = visitor.draw("lib.ui.prices.price_table.edit_price", "price_entries.search(actor, 'gpt-4.1-mini').prices[0]")
     page.text_input(key="rate-input").set_value("free")
     page = press(page, "Save price")
     assert "Write it like 2.50" in words(page).replace("\\", "")

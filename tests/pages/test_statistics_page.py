@@ -123,7 +123,7 @@ def test_a_file_of_figures_is_noted_when_it_is_taken(visitor: Visitor) -> None:
     actor = OPERATOR.with_origin("page 192.0.2.7")
     note = partial(visitor.services.audit.note_export, actor, "statistics.export", filter={"app": ["a"]})
     table = pd.DataFrame({"model": ["m", "n"]})
-    assert models_table.as_file(table, "csv", note) == b"model\nm\nn\n"
+    assert models_table.write_file(table, "csv", note) == b"model\nm\nn\n"
     (entry,) = visitor.services.audit.page(OPERATOR, AuditCriteria(actions=("statistics.export",))).entries
     assert (entry.came_from, entry.subject) == ("page 192.0.2.7", "csv")
     assert entry.detail == {"rows": 2, "filter": {"app": ["a"]}}

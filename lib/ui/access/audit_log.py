@@ -17,9 +17,9 @@ from lib.ui import blocks, format
 _MONEY = "_nano_usd"
 
 
-def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Draw the tab Audit: filters, a page of entries, the selected entry in full, and a CSV of all that match."""
-    criteria = _filters(services, actor, zone)
+    criteria = _show_filters(services, actor, zone)
     page = services.audit.page(actor, criteria, st.session_state.get("audit-page", 1))
     if not page.count:
         st.caption("Nothing was changed that matches.")
@@ -31,9 +31,9 @@ def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         {
             "Time": format.moment(entry.at, zone),
             "Who": entry.user_name,
-            "Action": action_name(entry.action),
+            "Action": format_action(entry.action),
             "What": entry.subject,
-            "Detail": " · ".join(f"{name}: {value}" for name, value in details(entry, names)),
+            "Detail": " · ".join(f"{name}: {value}" for name, value in list_details(entry, names)),
             "From where": entry.came_from,
         }
         for entry in page.entries
@@ -54,30 +54,32 @@ def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         with blocks.row(horizontal_alignment="right"):
             st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key="audit-page")
     if event.selection.rows:
-        _panel(page.entries[event.selection.rows[0]], names, zone)
+        _show_entry(page.entries[event.selection.rows[0]], names, zone)
 
 
-def action_name(action: str) -> str:
+def format_action(action: str) -> str:
     """`api_key.revoke` as people read it."""
     return action.replace("api_key", "API key").replace(".", " · ").replace("_", " ")
 
 
-def details(entry: AuditEntry, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def list_details(entry: AuditEntry, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the details of an audit entry as texts (name, value); `names` maps user ids to names."""
     for name, value in entry.detail.items():
         if name == "owner":
             yield "owner", names.get(str(value), str(value)) if value else "a program"
         elif isinstance(value, dict):
-            yield from ((_words(inner), _said(inner, inner_value)) for inner, inner_value in value.items())
+            yield from (
+                (_format_name(inner), _format_detail(inner, inner_value)) for inner, inner_value in value.items()
+            )
         else:
-            yield _words(name), _said(name, value)
+            yield _format_name(name), _format_detail(name, value)
 
 
-def _words(name: str) -> str:
+def _format_name(name: str) -> str:
     return name.removesuffix(_MONEY).removeprefix("is_").replace("_", " ")
 
 
-def _said(name: str, value: Any) -> str:
+def _format_detail(name: str, value: Any) -> str:
     if name.endswith(_MONEY) and isinstance(value, int):
         return format_money(value)
     if isinstance(value, bool):
@@ -87,7 +89,7 @@ def _said(name: str, value: Any) -> str:
     return "—" if value in (None, "") else str(value)
 
 
-def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCriteria:
+def _show_filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCriteria:
     options = services.audit.options(actor)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         users = st.multiselect(
@@ -96,7 +98,7 @@ def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCriteria:
         actions = st.multiselect(
             "Action",
             options.actions,
-            format_func=action_name,
+            format_func=format_action,
             placeholder="Any",
             key="audit-actions",
             width=170,
@@ -114,7 +116,7 @@ def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCriteria:
         )
         st.download_button(
             "CSV",
-            data=_file(services, actor, criteria),
+            data=_prepare_csv(services, actor, criteria),
             file_name=f"audit-{utc_now():%Y-%m-%d}.csv",
             mime="text/csv",
             icon=":material/download:",
@@ -123,13 +125,15 @@ def _filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCriteria:
     return criteria
 
 
-def _panel(entry: AuditEntry, names: Mapping[str, str], zone: ZoneInfo) -> None:
+def _show_entry(entry: AuditEntry, names: Mapping[str, str], zone: ZoneInfo) -> None:
     with st.container(border=True):
-        st.subheader(f"{action_name(entry.action)} · {blocks.plain(entry.subject)}", anchor=False)
+        st.subheader(f"{format_action(entry.action)} · {blocks.plain(entry.subject)}", anchor=False)
         who = f"{format.moment(entry.at, zone)} · {entry.user_name} · {entry.came_from or 'place unknown'}"
         st.caption(blocks.plain(who))
-        blocks.facts([(blocks.plain(name), blocks.plain(value)) for name, value in details(entry, names)], columns=4)
+        blocks.facts(
+            [(blocks.plain(name), blocks.plain(value)) for name, value in list_details(entry, names)], columns=4
+        )
 
 
-def _file(services: Services, actor: Actor, criteria: AuditCriteria) -> Callable[[], bytes]:
+def _prepare_csv(services: Services, actor: Actor, criteria: AuditCriteria) -> Callable[[], bytes]:
     return lambda: b"".join(services.audit.export_csv(actor, criteria))

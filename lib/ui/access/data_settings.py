@@ -20,7 +20,7 @@ _CLASSES = {
 }
 
 
-def keys_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+def show_keys_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Which master key is in use, and the button that makes a new one."""
     state = services.master_key.state(actor)
     key_location = "the environment" if state.source == "environment" else "master.key in the data folder"
@@ -53,7 +53,7 @@ def rotate_dialog(services: Services, actor: Actor) -> None:
             st.rerun()
 
 
-def retention_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+def show_retention_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Days for each class, what a run would delete now, and what the last one deleted."""
     days = services.retention.days(actor)
     current = asdict(days)
@@ -70,18 +70,22 @@ def retention_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         sent = st.form_submit_button("Save times")
     if sent:
         with blocks.errors_shown():
-            save(services, actor, Days(**{name: None if n is None else int(n) for name, n in typed_days.items()}))
+            save_days(services, actor, Days(**{name: None if n is None else int(n) for name, n in typed_days.items()}))
     with blocks.row():
         if st.button("Show what would go now", icon=":material/search:"):
-            st.caption(blocks.plain(f"Now older than their time: {_told(services.retention.preview(actor))}."))
+            st.caption(
+                blocks.plain(f"Now older than their time: {_describe_deleted(services.retention.preview(actor))}.")
+            )
     last = services.retention.last_run(actor)
     last_run_text = "There was no run yet."
     if last is not None:
-        last_run_text = f"Last run: {format.moment(last.at, zone)}, by {last.by}. Deleted: {_told(last.deleted)}."
+        last_run_text = (
+            f"Last run: {format.moment(last.at, zone)}, by {last.by}. Deleted: {_describe_deleted(last.deleted)}."
+        )
     st.caption(blocks.plain(last_run_text))
 
 
-def save(services: Services, actor: Actor, days: Days) -> None:
+def save_days(services: Services, actor: Actor, days: Days) -> None:
     """Keep the times; ask first when rows of the ledger would go."""
     going = services.retention.preview(actor, days).calls
     if going and days.calls != services.retention.days(actor).calls:
@@ -111,6 +115,6 @@ def confirm_dialog(services: Services, actor: Actor, days: Days, going: int) -> 
             st.rerun()
 
 
-def _told(deleted: Deleted) -> str:
+def _describe_deleted(deleted: Deleted) -> str:
     parts = [f"{count:,} of {_CLASSES[name][0].lower()}" for name, count in asdict(deleted).items() if count]
     return ", ".join(parts) or "nothing"

@@ -11,7 +11,7 @@ from lib.services import Services
 from lib.ui import blocks, format
 
 
-def people_table(services: Services, actor: Actor, people: list[User], zone: ZoneInfo) -> None:
+def show_people(services: Services, actor: Actor, people: list[User], zone: ZoneInfo) -> None:
     """Everybody; the selected person's panel stands beside the table."""
     table, panel = (st.container(), st.container()) if blocks.compact() else st.columns([1.9, 1], gap="small")
     count = f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}"
@@ -35,13 +35,13 @@ def people_table(services: Services, actor: Actor, people: list[User], zone: Zon
     with panel:
         selected = event.selection.rows
         if selected and selected[0] < len(people):
-            _person(services, actor, people[selected[0]], zone)
+            _show_person(services, actor, people[selected[0]], zone)
         else:
             with st.container(border=True):
                 st.caption("Select a person to change their role, password or state.")
 
 
-def _person(services: Services, actor: Actor, user: User, zone: ZoneInfo) -> None:
+def _show_person(services: Services, actor: Actor, user: User, zone: ZoneInfo) -> None:
     with st.container(border=True):
         with blocks.row():
             st.subheader(blocks.plain(user.name), anchor=False, width="stretch")
@@ -110,7 +110,7 @@ def _disable_dialog(services: Services, actor: Actor, user: User) -> None:
             st.rerun()
 
 
-def roles_table() -> None:
+def show_roles() -> None:
     """Twelve permissions by four roles."""
     rows = [
         {"Permission": permission.value}

@@ -21,7 +21,7 @@ _CACHED_PREVIEW = "import-preview"
 _MAPPING = "import-mapping"
 
 
-def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Draw the tab Import: the upload with its preview, and the past imports."""
     with st.container(border=True):
         st.subheader("Bring past usage in", anchor=False)
@@ -33,32 +33,32 @@ def tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         file = st.file_uploader("File", type=["csv", "json", "jsonl", "txt"], key="import-file")
         if file is not None:
             with blocks.errors_shown():
-                _chosen(services, actor, zone, Source(file, file.name), file.file_id)
-    _batches(services, actor, zone)
+                _show_import(services, actor, zone, Source(file, file.name), file.file_id)
+    _show_batches(services, actor, zone)
 
 
-def _chosen(services: Services, actor: Actor, zone: ZoneInfo, source: Source, file_id: str) -> None:
+def _show_import(services: Services, actor: Actor, zone: ZoneInfo, source: Source, file_id: str) -> None:
     """Draw the options for the uploaded file, the preview of its rows, and the button that imports them."""
-    wishes = _wishes(zone, file_id)
-    _mapping(services.imports.look(actor, source, wishes), file_id)
+    wishes = _ask_wishes(zone, file_id)
+    _ask_mapping(services.imports.look(actor, source, wishes), file_id)
     cached = st.session_state.get(_CACHED_PREVIEW)
     if cached is None or cached[0] != (file_id, wishes):
         bar = st.progress(0.0, "Reading…")
-        preview = services.imports.preview(actor, source, wishes, _shown_in(bar))
+        preview = services.imports.preview(actor, source, wishes, _report_progress_in(bar))
         bar.empty()
         cached = st.session_state[_CACHED_PREVIEW] = ((file_id, wishes), preview)
     preview = cached[1]
-    _preview(preview, zone)
+    _show_preview(preview, zone)
     many = f"{preview.rows:,} {'row' if preview.rows == 1 else 'rows'}"
     if st.button(f"Import {many}", type="primary", icon=":material/upload:", disabled=not preview.rows):
         bar = st.progress(0.0, "Writing…")
-        batch = services.imports.run(actor, source, wishes, _shown_in(bar))
+        batch = services.imports.run(actor, source, wishes, _report_progress_in(bar))
         del st.session_state[_CACHED_PREVIEW]
         st.toast(f"{batch.rows:,} rows are in the ledger.")
         st.rerun()
 
 
-def _wishes(zone: ZoneInfo, file_id: str) -> Wishes:
+def _ask_wishes(zone: ZoneInfo, file_id: str) -> Wishes:
     names = [None, *_LABELS]
     zones = zone_names(zone.key)
     given_for, mapping = st.session_state.get(_MAPPING, (file_id, None))
@@ -80,7 +80,7 @@ def _wishes(zone: ZoneInfo, file_id: str) -> Wishes:
     return Wishes(form, mapping if given_for == file_id else None, moments, app, provider, price)
 
 
-def _mapping(preview: ImportPreview, file_id: str) -> None:
+def _ask_mapping(preview: ImportPreview, file_id: str) -> None:
     """Draw the form that says which column of the file fills which field."""
     column_by_field = {name: preview.mapping.get(name, "") for name in FIELDS}
     title = f"Columns: {len(preview.mapping)} of {len(preview.columns)} are used"
@@ -99,7 +99,7 @@ def _mapping(preview: ImportPreview, file_id: str) -> None:
             st.rerun()
 
 
-def _preview(preview: ImportPreview, zone: ZoneInfo) -> None:
+def _show_preview(preview: ImportPreview, zone: ZoneInfo) -> None:
     """Draw the sums that an import would bring, what it leaves out and why, and its first rows."""
     calls = f"{preview.calls:,}" + (f" and {preview.uncounted:,} sums of unknown number" if preview.uncounted else "")
     pairs = [
@@ -122,10 +122,12 @@ def _preview(preview: ImportPreview, zone: ZoneInfo) -> None:
         names = blocks.plain(", ".join(preview.overlaps))
         st.warning(f"Imported before for some of these days: {names}. Rows told apart otherwise would count twice.")
     if preview.sample:
-        st.dataframe(_rows(preview.sample[:_MOST_SAMPLE_ROWS], zone), hide_index=True, row_height=30, placeholder="—")
+        st.dataframe(
+            _format_rows(preview.sample[:_MOST_SAMPLE_ROWS], zone), hide_index=True, row_height=30, placeholder="—"
+        )
 
 
-def _rows(sample: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]]:
+def _format_rows(sample: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]]:
     return [
         {
             "Time": format.moment(row["started_at"], zone),
@@ -142,7 +144,7 @@ def _rows(sample: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, An
     ]
 
 
-def _batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+def _show_batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Draw the past imports, and the button that undoes the selected one."""
     batches = services.imports.list(actor)
     st.subheader("Imported so far", anchor=False)
@@ -198,5 +200,5 @@ def undo_dialog(services: Services, actor: Actor, batch: ImportBatch) -> None:
             st.rerun()
 
 
-def _shown_in(bar: Any) -> Callable[[int, float], None]:
+def _report_progress_in(bar: Any) -> Callable[[int, float], None]:
     return lambda rows, share: bar.progress(share, f"{rows:,} rows")

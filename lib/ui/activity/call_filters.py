@@ -27,12 +27,12 @@ _NO_CONTROL = {
 _PREFIX = "activity-"
 
 
-def asked_for(zone: ZoneInfo) -> ActivityFilter:
+def read_criteria(zone: ZoneInfo) -> ActivityFilter:
     """The filter that the address names."""
     return ActivityFilter.from_query({name: st.query_params.get_all(name) for name in st.query_params}, zone)
 
 
-def write(criteria: ActivityFilter, **parameters: str | None) -> None:
+def write_criteria(criteria: ActivityFilter, **parameters: str | None) -> None:
     """Put a filter into the address; an open call stays, the page number goes back to the first."""
     other_parameters = {"id": st.query_params.get("id"), **parameters}
     st.query_params.from_dict(
@@ -42,14 +42,16 @@ def write(criteria: ActivityFilter, **parameters: str | None) -> None:
 
 def clear() -> None:
     """Forget every filter."""
-    write(ActivityFilter())
+    write_criteria(ActivityFilter())
 
 
-def bar(criteria: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], zone: ZoneInfo) -> None:
+def show_filter_bar(
+    criteria: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], zone: ZoneInfo
+) -> None:
     """Draw the filter bar: search, period, status, the other lists, and Clear."""
-    _show(criteria, zone)
+    _set_controls(criteria, zone)
     compact = blocks.compact()
-    changed: dict[str, Any] = {"on_change": _apply, "args": (criteria, zone)}
+    changed: dict[str, Any] = {"on_change": _apply_controls, "args": (criteria, zone)}
     with blocks.row():
         st.text_input(
             "Search",
@@ -73,12 +75,12 @@ def bar(criteria: ActivityFilter, options: ActivityOptions, names: Mapping[str, 
             st.date_input(
                 "Days", label_visibility="collapsed", format="YYYY-MM-DD", width=224, key=_PREFIX + "days", **changed
             )
-        _popovers(criteria, options, names, changed, compact)
+        _show_popovers(criteria, options, names, changed, compact)
         if criteria.narrows or criteria != ActivityFilter():
             st.button("Clear", type="tertiary", icon=":material/close:", on_click=clear)
 
 
-def _popovers(
+def _show_popovers(
     criteria: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any], compact: bool
 ) -> None:
     chosen_count = sum(len(getattr(criteria, field)) for field in _LISTS)
@@ -87,16 +89,16 @@ def _popovers(
     if compact:
         total = chosen_count + len(criteria.statuses)
         with st.popover(f"Filters · {total}" if total else "Filters", icon=":material/filter_list:", key="filters"):
-            _status(changed)
-            _lists(criteria, options, names, changed)
+            _show_status(changed)
+            _show_lists(criteria, options, names, changed)
         return
     with st.popover(status, icon=":material/flag:", key="status-filter"):
-        _status(changed)
+        _show_status(changed)
     with st.popover(lists_label, icon=":material/filter_list:", key="filters"):
-        _lists(criteria, options, names, changed)
+        _show_lists(criteria, options, names, changed)
 
 
-def _status(changed: dict[str, Any]) -> None:
+def _show_status(changed: dict[str, Any]) -> None:
     st.pills(
         "Status",
         STATUSES,
@@ -107,7 +109,7 @@ def _status(changed: dict[str, Any]) -> None:
     )
 
 
-def _lists(
+def _show_lists(
     criteria: ActivityFilter, options: ActivityOptions, names: Mapping[str, str], changed: dict[str, Any]
 ) -> None:
     def name_user(user_id: str) -> str:
@@ -126,7 +128,7 @@ def _lists(
         )
 
 
-def _show(criteria: ActivityFilter, zone: ZoneInfo) -> None:
+def _set_controls(criteria: ActivityFilter, zone: ZoneInfo) -> None:
     """Give the controls the address's values before they are drawn."""
     values: dict[str, Any] = {"text": criteria.text, "period": criteria.period, "days": days_of(criteria, zone)}
     values |= {field: list(getattr(criteria, field)) for field in (*_LISTS, "statuses")}
@@ -135,7 +137,7 @@ def _show(criteria: ActivityFilter, zone: ZoneInfo) -> None:
             st.session_state[_PREFIX + name] = value
 
 
-def _apply(criteria: ActivityFilter, zone: ZoneInfo) -> None:
+def _apply_controls(criteria: ActivityFilter, zone: ZoneInfo) -> None:
     """A control was changed: write the address that the controls now say."""
 
     def value(name: str) -> Any:
@@ -157,7 +159,7 @@ def _apply(criteria: ActivityFilter, zone: ZoneInfo) -> None:
     lists = {field: tuple(value(field) or ()) for field in (*_LISTS, "statuses")}
     text = value("text") or ""
     lists |= {field: getattr(criteria, field) for field in _NO_CONTROL}
-    write(ActivityFilter(period=period, start=start, end=end, text=text, **lists))
+    write_criteria(ActivityFilter(period=period, start=start, end=end, text=text, **lists))
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -173,7 +175,7 @@ def days_of(criteria: ActivityFilter, zone: ZoneInfo) -> tuple[date, ...]:
     return first, max(first, (criteria.end - timedelta(microseconds=1)).astimezone(zone).date())
 
 
-def scope_line(criteria: ActivityFilter, zone: ZoneInfo, names: Mapping[str, str], own_only: bool) -> None:
+def show_scope_line(criteria: ActivityFilter, zone: ZoneInfo, names: Mapping[str, str], own_only: bool) -> None:
     """The period in words, the zone, whose calls these are, and the filters that have no control."""
     if criteria.period != CUSTOM:
         words = f"Last {_PERIOD_NAMES[criteria.period]}"
@@ -184,7 +186,7 @@ def scope_line(criteria: ActivityFilter, zone: ZoneInfo, names: Mapping[str, str
     elif criteria.end is None:
         words = f"Since {format.moment(criteria.start, zone)}"
     else:
-        words = _range(criteria.start.astimezone(zone), criteria.end.astimezone(zone), zone)
+        words = _format_range(criteria.start.astimezone(zone), criteria.end.astimezone(zone), zone)
     parts = [words, zone.key, *(["your own calls"] if own_only else [])]
     for field, label in _NO_CONTROL.items():
         if values := getattr(criteria, field):
@@ -192,7 +194,7 @@ def scope_line(criteria: ActivityFilter, zone: ZoneInfo, names: Mapping[str, str
     st.caption(blocks.plain(" · ".join(parts)))
 
 
-def _range(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+def _format_range(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     if start.time() != time() or end.time() != time():
         return f"{format.moment(start, zone)} – {format.moment(end, zone)}"
     last = (end - _DAY).date()

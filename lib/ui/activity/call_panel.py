@@ -31,20 +31,20 @@ _POLICIES = {
 }
 
 
-def user_names(options: ActivityOptions) -> dict[str, str]:
+def collect_user_names(options: ActivityOptions) -> dict[str, str]:
     """Names by user id: accounts, sample people, and the beginning of the id for who is gone."""
-    sample = sample_names()
+    sample = load_sample_names()
     return {user_id: name or sample.get(user_id, short_id(user_id)) for user_id, name in options.users.items()}
 
 
-def sample_names() -> dict[str, str]:
+def load_sample_names() -> dict[str, str]:
     """Names of the sample data's people, who have no account."""
     from lib.demo import demo_user_names
 
     return demo_user_names()
 
 
-def name_of(user_id: str | None, name: str | None, names: Mapping[str, str]) -> str | None:
+def find_user_name(user_id: str | None, name: str | None, names: Mapping[str, str]) -> str | None:
     """The user's name as well as it is known."""
     return name or (names.get(user_id, short_id(user_id)) if user_id else None)
 
@@ -55,7 +55,7 @@ def close() -> None:
     st.session_state[CLOSED] = st.session_state.get(CLOSED, 0) + 1
 
 
-def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str], zone: ZoneInfo) -> None:
+def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str], zone: ZoneInfo) -> None:
     """One call in full, or why there is nothing to show."""
     compact = blocks.compact()
     try:
@@ -72,7 +72,7 @@ def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str
         if not compact:
             st.button("", icon=":material/close:", type="tertiary", help="Close", key="close-call", on_click=close)
     log = detail.log
-    person = name_of(log["user_id"], detail.user_name, {**sample_names(), **names}) or "no user"
+    person = find_user_name(log["user_id"], detail.user_name, {**load_sample_names(), **names}) or "no user"
     scope = [format.moment(log["started_at"], zone), log["app"], person, log["origin"]]
     if detail.api_key_name:
         scope.append(f"key {detail.api_key_name}")
@@ -83,16 +83,16 @@ def panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str
     st.caption(blocks.plain(" · ".join(scope)))
     if log["error_message"]:
         blocks.show_failure(log["error_message"])
-    blocks.facts(_facts(log))
-    _tabs(services, actor, detail)
+    blocks.facts(_list_facts(log))
+    _show_tabs(services, actor, detail)
     with blocks.row():
         if detail.is_own and st.button("Open in playground", icon=":material/play_circle:"):
             st.switch_page(session.page("playground"), query_params={"run": str(log["call_id"])})
         with st.popover("More", icon=":material/more_horiz:", type="tertiary", key="more-of-call"):
-            _to_copy(detail)
+            _show_ids(detail)
 
 
-def _to_copy(detail: CallDetail) -> None:
+def _show_ids(detail: CallDetail) -> None:
     """The link and the ids, each with the copy button of a code block."""
     for label, value in (
         ("Link to this call", f"{st.context.url or ''}?id={detail.id}"),
@@ -103,7 +103,7 @@ def _to_copy(detail: CallDetail) -> None:
         st.code(value, language=None, wrap_lines=True)
 
 
-def _facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _list_facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
     running = log["status"] == "running"
     sign = "≈ " if log["usage_source"] == "estimated" else ""
     tokens = ":gray[— not known]"
@@ -126,24 +126,24 @@ def _facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _tabs(services: Services, actor: Actor, detail: CallDetail) -> None:
+def _show_tabs(services: Services, actor: Actor, detail: CallDetail) -> None:
     names = ["Attempts", "Request", "Response", "Parameters", "Metrics"]
     attempts, request, response, parameters, noted = st.tabs(names)
     with attempts:
-        _attempts(detail)
+        _show_attempts(detail)
     with request:
-        _request(detail)
+        _show_request(detail)
     with response:
-        _response(detail)
+        _show_response(detail)
     with parameters:
         st.json(detail.log["parameters"] or {})
         with st.expander("Every column"):
             st.code(json.dumps(detail.log, default=str, ensure_ascii=False, indent=2), language="json", wrap_lines=True)
     with noted:
-        custom_metrics.of_call(services, actor, detail)
+        custom_metrics.show_call_metrics(services, actor, detail)
 
 
-def _attempts(detail: CallDetail) -> None:
+def _show_attempts(detail: CallDetail) -> None:
     import pandas as pd
 
     def result(row: ActivityRow) -> str:
@@ -171,30 +171,30 @@ def _may_read(detail: CallDetail) -> bool:
     return detail.reads_content
 
 
-def _request(detail: CallDetail) -> None:
+def _show_request(detail: CallDetail) -> None:
     if not _may_read(detail):
         return
     if not detail.messages:
-        _words(detail.prompt_text, _NOT_KEPT if detail.content_policy != "metadata" else "")
+        _show_words(detail.prompt_text, _NOT_KEPT if detail.content_policy != "metadata" else "")
     for message in detail.messages or []:
         st.caption(blocks.plain(str(message.get("role", "message"))))
-        _words(text_of(message) or json.dumps(message, ensure_ascii=False, indent=2), "")
+        _show_words(text_of(message) or json.dumps(message, ensure_ascii=False, indent=2), "")
 
 
-def _response(detail: CallDetail) -> None:
+def _show_response(detail: CallDetail) -> None:
     if not _may_read(detail):
         return
     if reasoning := detail.response.get("reasoning"):
         with st.expander("Reasoning", icon=":material/psychology:"):
-            _words(str(reasoning), "")
+            _show_words(str(reasoning), "")
     nothing = "No response yet." if detail.status == "running" else "No response was received."
-    _words(detail.response_text, nothing if detail.content_policy != "metadata" else "")
+    _show_words(detail.response_text, nothing if detail.content_policy != "metadata" else "")
     if tools := detail.response.get("tool_calls"):
         st.caption("Tool calls")
         st.code(json.dumps(tools, ensure_ascii=False, indent=2)[:_SHOWN_CHARACTERS], language="json", wrap_lines=True)
 
 
-def _words(text: str | None, nothing: str) -> None:
+def _show_words(text: str | None, nothing: str) -> None:
     """Somebody's words, as they are; very long ones are cut, because a browser would stall."""
     if not text:
         if nothing:

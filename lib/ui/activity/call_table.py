@@ -16,7 +16,7 @@ from lib.money import format_cost, format_sum, usd_from_nano
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.activity import call_filters
-from lib.ui.activity.call_panel import CLOSED, name_of, sample_names
+from lib.ui.activity.call_panel import CLOSED, find_user_name, load_sample_names
 
 TABLE_HEIGHT = 575
 _TURNS = "activity-page"
@@ -25,10 +25,10 @@ _BESIDE_PANEL = ["time", "status", "model", "app", "tokens", "cost"]
 _COMPACT = ["time", "status", "model", "cost"]
 
 
-def export_menu(services: Services, actor: Actor, criteria: ActivityFilter, *, disabled: bool) -> None:
+def show_export_menu(services: Services, actor: Actor, criteria: ActivityFilter, *, disabled: bool) -> None:
     """Downloads of everything the filter finds, made when they are asked for."""
     activity = services.activity
-    export_arguments = (actor, criteria, sample_names())
+    export_arguments = (actor, criteria, load_sample_names())
     kinds: list[tuple[str, str, str, Callable[[], Iterator[bytes]]]] = [
         ("CSV", "csv", "text/csv", lambda: activity.export_csv(*export_arguments)),
         ("CSV for Excel", "csv", "text/csv", lambda: activity.export_csv(*export_arguments, bom=True)),
@@ -39,7 +39,7 @@ def export_menu(services: Services, actor: Actor, criteria: ActivityFilter, *, d
         for label, ending, mime, pieces in kinds:
             st.download_button(
                 label,
-                data=partial(_file, pieces),
+                data=partial(_join_pieces, pieces),
                 file_name=f"activity-{utc_now():%Y-%m-%d}.{ending}",
                 mime=mime,
                 on_click="ignore",
@@ -49,7 +49,7 @@ def export_menu(services: Services, actor: Actor, criteria: ActivityFilter, *, d
         st.caption("All pages, every attempt. Words only where you may read them.")
 
 
-def _file(pieces: Callable[[], Iterator[bytes]]) -> bytes:
+def _join_pieces(pieces: Callable[[], Iterator[bytes]]) -> bytes:
     return b"".join(pieces())
 
 
@@ -58,22 +58,22 @@ def rows(
 ) -> None:
     """The table and its footer, or that nothing matches."""
     if page.rows:
-        table(page, names, zone, selected)
-        footer(page)
+        show_table(page, names, zone, selected)
+        show_footer(page)
         return
     fact = "No call matches" if criteria.narrows else "No calls in this period"
     with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less.", wide=selected is not None):
         st.button("Clear filters", icon=":material/close:", on_click=call_filters.clear, key="clear-filters")
 
 
-def table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, selected: str | None) -> None:
+def show_table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, selected: str | None) -> None:
     """The page's rows; selecting one writes its id into the address."""
     import pandas as pd
 
     compact = blocks.compact()
     ids = [row.id for row in page.rows]
     days = {row.started_at.astimezone(zone).date() for row in page.rows}
-    lines = [_line(row, names, zone) for row in page.rows]
+    lines = [_format_row(row, names, zone) for row in page.rows]
     frame = pd.DataFrame(lines).astype({"tokens": "Int64", "duration": "Int64"})
     key = f"activity-{hashlib.sha1(''.join(ids).encode()).hexdigest()[:12]}-{st.session_state.get(CLOSED, 0)}"  # noqa: S324
 
@@ -95,26 +95,26 @@ def table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, selected
         selection_default={"selection": {"rows": [ids.index(selected)] if selected in ids else [], "columns": []}},
         key=key,
         column_order=_COMPACT if compact else _BESIDE_PANEL if selected else _WIDE,
-        column_config=_columns(lines, compact, same_day=len(days) < 2),
+        column_config=_describe_columns(lines, compact, same_day=len(days) < 2),
         alt="Calls, newest first",
     )
 
 
-def _line(row: ActivityRow, names: Mapping[str, str], zone: ZoneInfo) -> dict[str, Any]:
+def _format_row(row: ActivityRow, names: Mapping[str, str], zone: ZoneInfo) -> dict[str, Any]:
     return {
         "time": row.started_at.astimezone(zone).replace(tzinfo=None),
         "status": [format.STATUS_GLYPHS[row.status]],
         "provider": row.provider,
         "model": row.model,
         "app": row.app,
-        "user": name_of(row.user_id, row.user_name, names),
+        "user": find_user_name(row.user_id, row.user_name, names),
         "tokens": row.total_tokens,
-        "cost": cost_cell(row),
+        "cost": format_cost_cell(row),
         "duration": row.execution_time_ms,
     }
 
 
-def cost_cell(row: ActivityRow) -> str | None:
+def format_cost_cell(row: ActivityRow) -> str | None:
     """Four decimals; `$0` is free, `≈` an estimate, `≥` the known part, nothing is unknown or not charged."""
     nano = row.cost_nano_usd
     if nano is None or (row.usage_source == "none" and nano == 0):
@@ -125,7 +125,7 @@ def cost_cell(row: ActivityRow) -> str | None:
     return f"{mark}${usd_from_nano(nano):,.4f}"
 
 
-def _columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day: bool) -> dict[str, Any]:
+def _describe_columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day: bool) -> dict[str, Any]:
     config = st.column_config
     text = st.column_config.TextColumn
     time = ("HH:mm" if compact else "HH:mm:ss") if same_day else "D MMM HH:mm"
@@ -156,7 +156,7 @@ def _columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day: bool) -
     }
 
 
-def footer(page: ActivityPage) -> None:
+def show_footer(page: ActivityPage) -> None:
     """Which rows these are, what all pages sum to, and the way to the other pages."""
     first = (page.page - 1) * page.size + 1
     parts = [f"{first:,} – {min(first + page.size - 1, page.calls):,} of {page.calls:,} calls"] if page.calls else []
@@ -166,10 +166,10 @@ def footer(page: ActivityPage) -> None:
     with blocks.row(horizontal_alignment="distribute"):
         st.caption(blocks.plain(" · ".join(parts)), width="content")
         if page.pages > 1:
-            _pager(page)
+            _show_pager(page)
 
 
-def _pager(page: ActivityPage) -> None:
+def _show_pager(page: ActivityPage) -> None:
     """Page numbers. A new key only where the address has moved on by itself, so that paging keeps the focus."""
     turns = st.session_state.get(_TURNS, 0)
     if st.session_state.get(f"{_TURNS}-{turns}", page.page) != page.page:

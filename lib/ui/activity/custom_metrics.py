@@ -21,22 +21,22 @@ _COMPACT = ["key", "count", "mean", "true_share"]
 _DETECT = "as written"
 
 
-def of_call(services: Services, actor: Actor, detail: CallDetail) -> None:
+def show_call_metrics(services: Services, actor: Actor, detail: CallDetail) -> None:
     """Draw the custom metrics of a call, and the form to add one for the person who made the call."""
     call_id = str(detail.log["call_id"])
     table_spot = st.container()
     if detail.is_own:
-        _form(services, actor, call_id)
+        _show_form(services, actor, call_id)
     with table_spot:
         metrics = services.metrics.list(actor, call_id)
         if not metrics:
             st.caption("Nothing was noted about this call: a rating, a score, whether it helped.")
             return
-        rows = [{"Key": metric.key, "Value": _text(metric), "Type": metric.type.value} for metric in metrics]
+        rows = [{"Key": metric.key, "Value": _format_metric(metric), "Type": metric.type.value} for metric in metrics]
         st.dataframe(rows, hide_index=True, row_height=30, height="content", alt="Custom metrics of this call")
 
 
-def _form(services: Services, actor: Actor, call_id: str) -> None:
+def _show_form(services: Services, actor: Actor, call_id: str) -> None:
     with st.form(f"metric-{call_id}", border=False):
         key = st.text_input("Key", placeholder="answer.rating", max_chars=80)
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -50,11 +50,11 @@ def _form(services: Services, actor: Actor, call_id: str) -> None:
         st.toast("The metric is added.")
 
 
-def _text(metric: Metric) -> str:
+def _format_metric(metric: Metric) -> str:
     return metric.value if metric.type is MetricType.STRING else json.dumps(metric.value, ensure_ascii=False)
 
 
-def of_range(
+def show_range_metrics(
     services: Services,
     actor: Actor,
     within: Range,
@@ -69,7 +69,7 @@ def of_range(
     from lib.statistics import metrics
     from lib.statistics.periods import midnight
     from lib.ui.statistics import chart_card
-    from lib.ui.statistics.models_table import as_file
+    from lib.ui.statistics.models_table import write_file
 
     key_statistics = services.metrics.statistics(actor, None, within)
     if not key_statistics:
@@ -81,7 +81,7 @@ def of_range(
         st.dataframe(
             table,
             hide_index=True,
-            column_config=_columns(),
+            column_config=_describe_columns(),
             column_order=_COMPACT if compact else None,
             height="content" if len(table) < 12 else 380,
             row_height=30,
@@ -93,7 +93,7 @@ def of_range(
             st.caption(f"{len(table)} {'key' if len(table) == 1 else 'keys'} · {scope}", width="stretch")
             st.download_button(
                 "CSV",
-                data=partial(as_file, table, "csv", partial(services.audit.note_export, actor, "metrics.export")),
+                data=partial(write_file, table, "csv", partial(services.audit.note_export, actor, "metrics.export")),
                 file_name=f"metrics-{days[0]}-to-{days[1]}.csv",
                 mime="text/csv",
                 type="tertiary",
@@ -114,7 +114,7 @@ def of_range(
             st.switch_page(session.page("activity"), query_params=behind(*moments))
 
 
-def _columns() -> dict[str, Any]:
+def _describe_columns() -> dict[str, Any]:
     number = st.column_config.NumberColumn
     text = st.column_config.TextColumn
     percentile = "At least so many percent of the values are this or less."

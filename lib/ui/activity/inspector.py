@@ -14,12 +14,12 @@ from lib.ui.configurations import overrides
 _INSPECTED_CALL = "inspected-call"
 
 
-def ask_for(call_id: str) -> None:
+def request_inspection(call_id: str) -> None:
     """Ask for the dialog of a call: it opens once when the page is next drawn."""
     st.session_state[_INSPECTED_CALL] = call_id
 
 
-def asked(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+def show_requested(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Open the dialog of the call that was asked for, once."""
     if (call_id := st.session_state.pop(_INSPECTED_CALL, None)) is not None:
         inspect(services, actor, call_id, zone)
@@ -29,7 +29,7 @@ def asked(services: Services, actor: Actor, zone: ZoneInfo) -> None:
 def inspect(services: Services, actor: Actor, call_id: str, zone: ZoneInfo) -> None:
     """Everything the ledger has of a call, and where its parameters come from as things stand now."""
     services.calls.flush()
-    call_panel.panel(services, actor, call_id, {}, zone)
+    call_panel.show_panel(services, actor, call_id, {}, zone)
     try:
         log = services.activity.detail(actor, call_id).log
         configuration = services.configurations.get(actor, str(log["configuration_id"]))

@@ -22,7 +22,7 @@ _KEY_CHOICE = "connect-key"
 _NO_MODEL = "provider/embedding-model"
 
 
-def usable_keys(services: Services, actor: Actor) -> list[ApiKey]:
+def list_usable_keys(services: Services, actor: Actor) -> list[ApiKey]:
     """The keys that the actor sees and that work, the actor's own first; one that was just made is chosen."""
     if (new_key := key_forms.take_new_key()) is not None:
         st.session_state[_NEW_KEY] = new_key
@@ -64,12 +64,12 @@ def choose_key(keys: Sequence[ApiKey]) -> ApiKey:
     return key
 
 
-def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -> None:
+def show_programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -> None:
     """Draw a warning if the key can't use the model, the base URLs, and programs to copy by language."""
     new_key = st.session_state.get(_NEW_KEY, {})
     token = new_key.get("token") if new_key.get("id") == key.id else None
     able = (c.slug for c in configurations if "embeddings" in c.capabilities)
-    to = Connection(key_forms.origin(), token or f"{key.prefix}...", model, next(able, _NO_MODEL))
+    to = Connection(key_forms.find_origin(), token or f"{key.prefix}...", model, next(able, _NO_MODEL))
     if not key.grant.allows_model(model):
         why = f"It is bound to {', '.join(key.grant.models)}."
         st.warning(blocks.plain(why), title=blocks.plain(f"This key can't use {model}."), icon=":material/block:")
@@ -88,10 +88,10 @@ def programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -
     ):
         column.caption(f"Base URL, {label}")
         column.code(address, language=None)
-    _tabs(snippets(to))
+    _show_tabs(snippets(to))
 
 
-def _tabs(examples: Sequence[Snippet]) -> None:
+def _show_tabs(examples: Sequence[Snippet]) -> None:
     by_tab = {tab: list(group) for tab, group in groupby(examples, key=lambda snippet: snippet.tab)}
     for tab, group in zip(st.tabs(list(by_tab)), by_tab.values(), strict=True):
         with tab:
@@ -117,10 +117,10 @@ def try_it(services: Services, actor: Actor, key: ApiKey, model: str) -> None:
     tried_model, call_id = st.session_state.get(_TRIAL_CALL, ("", ""))
     if tried_model == model:
         with blocks.errors_shown():
-            _answer(services, actor, call_id)
+            _show_answer(services, actor, call_id)
 
 
-def _answer(services: Services, actor: Actor, call_id: str) -> None:
+def _show_answer(services: Services, actor: Actor, call_id: str) -> None:
     view = services.calls.view(actor, call_id)
     st.badge(format.STATUS_GLYPHS[view.status], color=format.STATUS_COLOURS[view.status])  # type: ignore[arg-type]
     if view.error_message:

@@ -34,8 +34,8 @@ def create_dialog(services: Services, actor: Actor) -> None:
     spots["app"] = left_column.empty()
     name = right_column.text_input("Name", max_chars=80, placeholder="nightly-report")
     spots["name"] = right_column.empty()
-    owner_id = _owner(services, actor)
-    fields = _fields(services, actor, None, spots)
+    owner_id = _ask_owner(services, actor)
+    fields = _ask_fields(services, actor, None, spots)
     spots[None] = st.container()
     if st.button("Create key", type="primary"):
         try:
@@ -63,7 +63,7 @@ def edit_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
     spots: dict[str | None, Any] = {}
     name = st.text_input("Name", key.name, max_chars=80)
     spots["name"] = st.empty()
-    fields = _fields(services, actor, key, spots)
+    fields = _ask_fields(services, actor, key, spots)
     spots[None] = st.container()
     if st.button("Save key", type="primary"):
         try:
@@ -74,7 +74,7 @@ def edit_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
         st.rerun()
 
 
-def limit_inputs(
+def ask_limits(
     current_limits: Limits, spots: dict[str | None, Any], of: str, *, concurrency: bool = True
 ) -> tuple[int | None, int | None, int | None]:
     """Requests and tokens a minute, and calls at once where asked; None is no limit."""
@@ -88,7 +88,7 @@ def limit_inputs(
     return values["requests_per_minute"], values["tokens_per_minute"], values["concurrency"]
 
 
-def _owner(services: Services, actor: Actor) -> str | None:
+def _ask_owner(services: Services, actor: Actor) -> str | None:
     """Whose key it will be: super-admins choose."""
     if actor.role is not Role.SUPER_ADMIN:
         return actor.user_id
@@ -103,7 +103,7 @@ def _owner(services: Services, actor: Actor) -> str | None:
     )
 
 
-def _fields(
+def _ask_fields(
     services: Services, actor: Actor, stored_key: ApiKey | None, spots: dict[str | None, Any]
 ) -> dict[str, Any]:
     """Scope, expiry and limits, for a new key and a changed one."""
@@ -131,7 +131,7 @@ def _fields(
         key=f"endpoints-{of}",
     )
     spots["endpoints"] = st.empty()
-    last = _last_day(stored_key)
+    last = _find_last_day(stored_key)
     expires = st.date_input(
         "Last day, UTC",
         last,
@@ -141,17 +141,17 @@ def _fields(
     )
     spots["expires_at"] = st.empty()
     with st.expander("Limits", icon=":material/speed:", expanded=bool(grant and grant.limits != NO_LIMITS)):
-        limits = Limits(*limit_inputs(grant.limits if grant else NO_LIMITS, spots, of))
+        limits = Limits(*ask_limits(grant.limits if grant else NO_LIMITS, spots, of))
     is_same_day = stored_key is not None and expires == last
-    moment = stored_key.expires_at if stored_key is not None and is_same_day else _end_of(expires)
+    moment = stored_key.expires_at if stored_key is not None and is_same_day else _find_end_of_day(expires)
     return {"models": models, "endpoints": endpoints, "limits": limits, "expires_at": moment}
 
 
-def _last_day(key: ApiKey | None) -> date | None:
+def _find_last_day(key: ApiKey | None) -> date | None:
     return (key.expires_at - timedelta(microseconds=1)).date() if key and key.expires_at else None
 
 
-def _end_of(last: Any) -> datetime | None:
+def _find_end_of_day(last: Any) -> datetime | None:
     return datetime.combine(last, time.min, UTC) + timedelta(days=1) if isinstance(last, date) else None
 
 
@@ -161,7 +161,7 @@ def show_new_key(services: Services, actor: Actor, key: ApiKey, token: str) -> N
         f"**{blocks.plain(key.name)}** is ready. Copy it now, with the button at its right end or by selecting it:"
     )
     st.code(token, language=None, wrap_lines=True)
-    to = Connection(origin(), token, _example_model(services, actor, key), "")
+    to = Connection(find_origin(), token, _choose_example_model(services, actor, key), "")
     examples = {snippet.tab: snippet for snippet in reversed(snippets(to))}
     for name, tab in zip(("curl", "Python"), st.tabs(["curl", "Python"]), strict=True):
         tab.code(examples[name].text, language=examples[name].language, wrap_lines=True)
@@ -174,13 +174,13 @@ def show_new_key(services: Services, actor: Actor, key: ApiKey, token: str) -> N
             st.switch_page(session.page("connect"))
 
 
-def origin() -> str:
+def find_origin() -> str:
     """Where the browser found this page: scheme and host."""
     parts = urlsplit(st.context.url or "http://localhost:8501")
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _example_model(services: Services, actor: Actor, key: ApiKey) -> str:
+def _choose_example_model(services: Services, actor: Actor, key: ApiKey) -> str:
     """A configuration that the key may call: one that is ready, of its app first."""
     fitting = [c for c in services.configurations.list(actor) if key.grant.allows_model(c.slug)]
     best = sorted(fitting, key=lambda c: (c.needs is not None, c.app != key.app, not c.is_global_default))

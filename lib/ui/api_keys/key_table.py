@@ -16,7 +16,7 @@ from lib.errors import LLMManagerError
 from lib.money import format_sum
 from lib.services import Services
 from lib.ui import blocks, format, session
-from lib.ui.api_keys.key_forms import edit_dialog, limit_inputs
+from lib.ui.api_keys.key_forms import ask_limits, edit_dialog
 from lib.ui.configurations.configuration_form import show_in_form
 
 _STATES: dict[str, tuple[str, Any]] = {
@@ -28,7 +28,7 @@ _STATES: dict[str, tuple[str, Any]] = {
 Use = dict[str, tuple[int, int | None, int]]
 
 
-def recent_use(services: Services, actor: Actor) -> Use:
+def load_recent_use(services: Services, actor: Actor) -> Use:
     """Calls, cost (nano-dollars, None unknown) and calls that are not wholly in it, of the last 30 days by key."""
     from lib.statistics.filters import Dimension, StatisticsFilter
     from lib.statistics.tables import records
@@ -39,7 +39,7 @@ def recent_use(services: Services, actor: Actor) -> Use:
     return {row["api_key"]: tuple(row[name] for name in names) for row in records(frame) if row["api_key"]}
 
 
-def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, compact: bool) -> ApiKey | None:
+def show_table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, compact: bool) -> ApiKey | None:
     """The table; the key whose row is selected."""
     rows: list[dict[str, Any]] = [
         {
@@ -49,7 +49,7 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
             "owner": key.owner or None,
             "models": ", ".join(key.grant.models) or "every model",
             "state": [_STATES[key.state()][0]],
-            "expires": _expiry(key, zone).partition(",")[0],
+            "expires": _format_expiry(key, zone).partition(",")[0],
             "used": format.moment(key.last_used_at, zone).partition(",")[0],
             "calls": use.get(key.id, (0, 0, 0))[0],
             "cost": format_sum(*use.get(key.id, (0, 0, 0))[1:]),
@@ -96,7 +96,7 @@ def table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, 
     return keys[selected_rows[0]] if selected_rows and selected_rows[0] < len(keys) else None
 
 
-def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None:
+def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None:
     """One key: scope, limits, and what may be done with it."""
     with blocks.row(gap="xsmall"):
         st.subheader(blocks.plain(key.name), anchor=False, width="stretch")
@@ -112,10 +112,10 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
             ("Owner", blocks.plain(key.owner) or ":gray[— a program]"),
             ("Models", ", ".join(blocks.plain(pattern) for pattern in key.grant.models) or "every model"),
             ("Endpoints", ", ".join(endpoint.value for endpoint in key.grant.endpoints)),
-            ("Requests a minute", _limit(limits.requests_per_minute)),
-            ("Tokens a minute", _limit(limits.tokens_per_minute)),
-            ("Calls at once", _limit(limits.concurrency)),
-            ("Expires", _expiry(key, zone)),
+            ("Requests a minute", _format_limit(limits.requests_per_minute)),
+            ("Tokens a minute", _format_limit(limits.tokens_per_minute)),
+            ("Calls at once", _format_limit(limits.concurrency)),
+            ("Expires", _format_expiry(key, zone)),
         ],
         columns=2 if blocks.compact() else 4,
     )
@@ -138,12 +138,12 @@ def panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None
         st.caption("Somebody else made it for you: you can revoke it, they can change it.")
 
 
-def _expiry(key: ApiKey, zone: ZoneInfo) -> str:
+def _format_expiry(key: ApiKey, zone: ZoneInfo) -> str:
     """The last second in which it works, so that the end of a day carries that day's date."""
     return "never" if key.expires_at is None else format.moment(key.expires_at - timedelta(microseconds=1), zone)
 
 
-def _limit(value: int | None) -> str:
+def _format_limit(value: int | None) -> str:
     return ":gray[no limit]" if value is None else f"{value:,}"
 
 
@@ -165,15 +165,15 @@ def revoke_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
             st.rerun()
 
 
-def app_limits(services: Services, actor: Actor) -> None:
+def show_app_limits(services: Services, actor: Actor) -> None:
     """The limits of apps, and the button to set them for who may."""
     limits = services.limits.list_apps(actor)
     if limits:
         rows = [
             {
                 "App": blocks.plain(app),
-                "Requests a minute": _limit(limit.requests_per_minute),
-                "Tokens a minute": _limit(limit.tokens_per_minute),
+                "Requests a minute": _format_limit(limit.requests_per_minute),
+                "Tokens a minute": _format_limit(limit.tokens_per_minute),
             }
             for app, limit in sorted(limits.items())
         ]
@@ -182,17 +182,17 @@ def app_limits(services: Services, actor: Actor) -> None:
         st.markdown("No app has a limit.")
     st.caption("A limit of an app counts every call made for it, over all keys and pages, in any 60 seconds.")
     if actor.role is Role.SUPER_ADMIN and st.button("Set limits", icon=":material/speed:"):
-        st.dialog("Limits of an app")(app_limits_dialog)(services, actor)
+        st.dialog("Limits of an app")(edit_app_limits_dialog)(services, actor)
 
 
-def app_limits_dialog(services: Services, actor: Actor) -> None:
+def edit_app_limits_dialog(services: Services, actor: Actor) -> None:
     """Choose an app and its two numbers; empty ones end its limits."""
     limits_by_app = services.limits.list_apps(actor)
     apps = sorted({*limits_by_app, *services.configurations.apps(actor)})
     spots: dict[str | None, Any] = {}
     app = st.selectbox("App", apps, index=None, placeholder="Choose or type one", accept_new_options=True)
     spots["app"] = st.empty()
-    requests, tokens, _ = limit_inputs(limits_by_app.get(app or "", NO_LIMITS), spots, f"app-{app}", concurrency=False)
+    requests, tokens, _ = ask_limits(limits_by_app.get(app or "", NO_LIMITS), spots, f"app-{app}", concurrency=False)
     st.caption("Leave both empty to end the app's limits.")
     spots[None] = st.container()
     if st.button("Save limits", type="primary"):

@@ -37,45 +37,45 @@ _FILTERS = {
 }
 
 
-def scope_label(scope: str) -> str:
+def format_scope(scope: str) -> str:
     """A scope as people read it; `All` of them stays as it is."""
     return _LABELS.get(scope, scope.capitalize())
 
 
-def title(budget: Budget) -> str:
+def format_title(budget: Budget) -> str:
     """The subject of a budget as plain text."""
     return "Everything" if budget.scope is Scope.GLOBAL else budget.label
 
 
-def scope_line(states: Sequence[BudgetState], zone: ZoneInfo) -> str:
+def format_scope_line(states: Sequence[BudgetState], zone: ZoneInfo) -> str:
     """How many there are, how many need a look, and what is counted."""
     full = sum(state.state in NEEDS_A_LOOK for state in states)
     head = f"{len(states)} {'budget' if len(states) == 1 else 'budgets'}, {full} near the limit, past it or refusing"
     return f"{head} · windows begin at 00:00 UTC · times in {zone.key} · sample data and imports are not counted"
 
 
-def badge(state: BudgetState) -> None:
+def show_badge(state: BudgetState) -> None:
     """The state as glyph, word and colour."""
     label, colour = _BADGES[state.state]
     st.badge(label, color=colour)
 
 
-def card(services: Services, actor: Actor, state: BudgetState, zone: ZoneInfo) -> None:
+def show_card(services: Services, actor: Actor, state: BudgetState, zone: ZoneInfo) -> None:
     """One budget: spent of limit, bar, what happens, forecast, actions."""
     budget = state.budget
     now = state.now
     with st.container(border=True, height="stretch"):
         with blocks.row(gap="xsmall"):
-            st.subheader(blocks.plain(title(budget)), anchor=False, width="content")
-            st.caption(f"{scope_label(budget.scope)} · {budget.period}", width="stretch")
-            badge(state)
-        st.markdown(blocks.model_markdown(f"**{_spent(now)}** of {format_money(now.limit_nano)}"))
+            st.subheader(blocks.plain(format_title(budget)), anchor=False, width="content")
+            st.caption(f"{format_scope(budget.scope)} · {budget.period}", width="stretch")
+            show_badge(state)
+        st.markdown(blocks.model_markdown(f"**{_format_spent(now)}** of {format_money(now.limit_nano)}"))
         st.progress(min(1.0, now.percent / 100))
-        st.caption("  \n".join(_lines(state, zone)))
-        _actions(services, actor, state)
+        st.caption("  \n".join(_describe_budget(state, zone)))
+        _show_actions(services, actor, state)
 
 
-def _lines(state: BudgetState, zone: ZoneInfo) -> list[str]:
+def _describe_budget(state: BudgetState, zone: ZoneInfo) -> list[str]:
     """Lines of Markdown about a budget: what happens at the limit, the forecast, holds, unpriced calls."""
     budget = state.budget
     now = state.now
@@ -86,7 +86,7 @@ def _lines(state: BudgetState, zone: ZoneInfo) -> list[str]:
     if state.forecast is not None and state.forecast.high:
         low = format_money(state.forecast.low)
         high = format_money(state.forecast.high)
-        lines.append(f"Forecast for {window_name(budget.period, now.window.start)}: {_range(low, high)}.")
+        lines.append(f"Forecast for {window_name(budget.period, now.window.start)}: {_format_range(low, high)}.")
     if state.state == "refusing":
         lines.append("A call that might have cost more than what is left was refused; smaller ones pass.")
     if now.held_nano:
@@ -101,33 +101,35 @@ def _lines(state: BudgetState, zone: ZoneInfo) -> list[str]:
     return [line.replace("$", "\\$") for line in lines]
 
 
-def _spent(window: Spending) -> str:
+def _format_spent(window: Spending) -> str:
     return format_sum(window.spent_nano, window.unpriced_calls)
 
 
-def _range(low: str, high: str) -> str:
+def _format_range(low: str, high: str) -> str:
     return low if low == high else f"{low} – {high}"
 
 
-def _actions(services: Services, actor: Actor, state: BudgetState) -> None:
+def _show_actions(services: Services, actor: Actor, state: BudgetState) -> None:
     budget = state.budget
     locked = not actor.can(Permission.MANAGE_PROVIDERS)
     with blocks.row():
         if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{budget.id}", disabled=locked):
-            st.dialog(f"Edit {title(budget)}")(budget_forms.edit_dialog)(services, actor, state)
+            st.dialog(f"Edit {format_title(budget)}")(budget_forms.edit_dialog)(services, actor, state)
         if actor.can(Permission.TEST_CONFIGS):
-            criteria = _calls(state)
+            criteria = _filter_calls(state)
             link = session.page("activity")
             st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=criteria.to_query())
         if st.button("History", icon=":material/history:", type="tertiary", key=f"history-{budget.id}"):
-            st.dialog(f"{title(budget)} per {budget.period}", width="medium")(history_dialog)(services, actor, state)
+            st.dialog(f"{format_title(budget)} per {budget.period}", width="medium")(show_history)(
+                services, actor, state
+            )
         if st.button(
             ":red[Delete]", icon=":material/delete:", type="tertiary", key=f"delete-{budget.id}", disabled=locked
         ):
-            st.dialog(f"Delete the budget {title(budget)}?")(delete_dialog)(services, actor, state)
+            st.dialog(f"Delete the budget {format_title(budget)}?")(delete_dialog)(services, actor, state)
 
 
-def _calls(state: BudgetState) -> ActivityFilter:
+def _filter_calls(state: BudgetState) -> ActivityFilter:
     """The calls of the window in the activity log."""
     budget = state.budget
     window = state.now.window
@@ -137,13 +139,13 @@ def _calls(state: BudgetState) -> ActivityFilter:
     return replace(every, **{_FILTERS[budget.scope]: (budget.subject,)})  # type: ignore[arg-type]
 
 
-def history_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
+def show_history(services: Services, actor: Actor, state: BudgetState) -> None:
     """Past windows, and counting the current one again."""
     budget = state.budget
     rows = [
         {
             "Window": window_name(budget.period, past.window.start),
-            "Spent": _spent(past),
+            "Spent": _format_spent(past),
             "Limit": format_money(past.limit_nano),
             "Share": f"{100 * past.spent_nano / past.limit_nano:.1f} %",
             "Unpriced": past.unpriced_calls,
@@ -159,7 +161,7 @@ def history_dialog(services: Services, actor: Actor, state: BudgetState) -> None
     ):
         with blocks.errors_shown():
             counted = services.budgets.recount(actor, budget.id).now
-            st.success(f"{_spent(counted)} is spent in this window.".replace("$", "\\$"))
+            st.success(f"{_format_spent(counted)} is spent in this window.".replace("$", "\\$"))
 
 
 def delete_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
@@ -182,7 +184,7 @@ def delete_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
             st.rerun()
 
 
-def notices_list(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+def show_notices(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """The newest notices; nothing while there is none."""
     notices = services.budgets.notices(actor)
     if not notices:
@@ -190,10 +192,10 @@ def notices_list(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     with st.container(border=True):
         st.subheader("Notices", anchor=False)
         for notice in notices[:10]:
-            st.markdown(f"{sentence(notice)} :small[:gray[{format.moment(notice.at, zone)}]]")
+            st.markdown(f"{describe_notice(notice)} :small[:gray[{format.moment(notice.at, zone)}]]")
 
 
-def sentence(notice: Notice) -> str:
+def describe_notice(notice: Notice) -> str:
     """A notice as a sentence of Markdown: which threshold of which budget was reached, or that a call was refused."""
     about = "everything" if notice.scope == Scope.GLOBAL else f"{notice.scope} {notice.label}"
     name = f"**{blocks.plain(about)}**, {window_name(notice.period, notice.starts_at)}"
@@ -203,7 +205,7 @@ def sentence(notice: Notice) -> str:
     return f"△ {name}: {notice.threshold} % reached, {money}."
 
 
-def beyond_holds(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+def show_beyond_holds(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Models whose providers count more than calls were held for, each with the way to its calls; often nothing."""
     overruns = services.calls.beyond_holds(actor)
     if not overruns:
@@ -223,7 +225,7 @@ def beyond_holds(services: Services, actor: Actor, zone: ZoneInfo) -> None:
                     st.page_link(link, label="Calls", icon=":material/receipt_long:", query_params=criteria.to_query())
 
 
-def attention(services: Services, actor: Actor) -> None:
+def show_attention(services: Services, actor: Actor) -> None:
     """For the dashboard: the budgets near their limit or past it, a line each; nothing while there is none."""
     if not (states := services.budgets.attention(actor)):
         return
@@ -231,9 +233,9 @@ def attention(services: Services, actor: Actor) -> None:
         st.subheader("Budgets", anchor=False)
         for state in states[:5]:
             with blocks.row(gap="xsmall"):
-                about = blocks.plain(title(state.budget))
+                about = blocks.plain(format_title(state.budget))
                 now = state.now
-                money = f"{_spent(now)} of {format_money(now.limit_nano)}".replace("$", "\\$")
+                money = f"{_format_spent(now)} of {format_money(now.limit_nano)}".replace("$", "\\$")
                 st.markdown(f"**{about}** {money}", width="stretch")
-                badge(state)
+                show_badge(state)
         st.page_link(session.page("budgets"), label="All budgets")

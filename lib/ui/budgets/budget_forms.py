@@ -41,15 +41,15 @@ def add_dialog(services: Services, actor: Actor) -> None:
     spots: dict[str | None, Any] = {}
     scopes = list(Scope)
     scope = st.selectbox("About", scopes, scopes.index(Scope.APP), format_func=_SCOPES.__getitem__) or Scope.APP
-    subject = _subject(services, actor, scope)
+    subject = _ask_subject(services, actor, scope)
     spots["subject"] = spots["app"] = st.empty()
     period = st.segmented_control("Per", list(Period), default=Period.MONTH, required=True)
-    fields = _fields(None, spots)
+    fields = _ask_fields(None, spots)
     if st.button("Set budget", type="primary"):
         try:
             if scope is not Scope.GLOBAL and not subject:
                 raise InvalidInput("Choose what the budget is about.", field="subject")
-            services.budgets.create(actor, scope=scope, subject=subject, period=period, **_with_limit(fields))
+            services.budgets.create(actor, scope=scope, subject=subject, period=period, **_parse_limit(fields))
         except LLMManagerError as error:
             show_in_form(error, spots)
             return
@@ -61,17 +61,17 @@ def edit_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
     spots: dict[str | None, Any] = {}
     budget = state.budget
     st.caption(f"{_SCOPES[budget.scope]}, per {budget.period}. Past windows keep the limit they had.")
-    fields = _fields(state, spots)
+    fields = _ask_fields(state, spots)
     if st.button("Save budget", type="primary"):
         try:
-            services.budgets.update(actor, budget.id, **_with_limit(fields))
+            services.budgets.update(actor, budget.id, **_parse_limit(fields))
         except LLMManagerError as error:
             show_in_form(error, spots)
             return
         st.rerun()
 
 
-def _subject(services: Services, actor: Actor, scope: Scope) -> str:
+def _ask_subject(services: Services, actor: Actor, scope: Scope) -> str:
     """Draw the choice of a budget's subject; returns its id or name, empty for everything."""
     if scope is Scope.GLOBAL:
         st.caption("Every call of every app, person and key counts.")
@@ -89,7 +89,7 @@ def _subject(services: Services, actor: Actor, scope: Scope) -> str:
     )
 
 
-def _fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str, Any]:
+def _ask_fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str, Any]:
     """Limit, hard or soft, thresholds, and models without a price."""
     budget = state.budget if state else None
     start = format(usd_from_nano(budget.limit_nano).normalize(), "f") if budget else ""
@@ -114,7 +114,7 @@ def _fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str
     return fields
 
 
-def _with_limit(fields: dict[str, Any]) -> dict[str, Any]:
+def _parse_limit(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields with the limit in nano-dollars; InvalidInput when it is no amount."""
     text = str(fields["limit"]).strip()
     if not text:

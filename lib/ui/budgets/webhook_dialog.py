@@ -12,12 +12,12 @@ from lib.ui import blocks, format
 from lib.ui.configurations.configuration_form import show_in_form
 
 
-def dialog(services: Services, actor: Actor) -> None:
+def show_webhook(services: Services, actor: Actor) -> None:
     """The state, then the form that sets or replaces the address."""
     state = services.webhook.state(actor)
     st.markdown("Crossed thresholds and first refusals are sent as signed JSON to an address of yours.")
     if state is not None:
-        _state(services, actor, state)
+        _show_state(services, actor, state)
     spots: dict[str | None, Any] = {}
     with st.form("webhook", border=False, enter_to_submit=False):
         url = st.text_input("New address" if state else "Address", placeholder="https://hooks.example.com/budgets")
@@ -40,7 +40,7 @@ def dialog(services: Services, actor: Actor) -> None:
         st.rerun()
 
 
-def _state(services: Services, actor: Actor, state: WebhookState) -> None:
+def _show_state(services: Services, actor: Actor, state: WebhookState) -> None:
     zone = services.preferences.report_zone(actor)
     blocks.facts([("Host", f"`{state.host}`"), ("Last delivery", format.moment(state.delivered_at, zone))])
     if state.waiting or state.given_up:

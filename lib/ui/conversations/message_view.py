@@ -164,7 +164,7 @@ def _buttons(message: Message, actions: MessageActions) -> None:
             type="tertiary",
             help="Inspect the request",
             key=f"inspect-{message.id}",
-            on_click=partial(inspector.ask_for, message.call_id),
+            on_click=partial(inspector.request_inspection, message.call_id),
         )
 
 

@@ -151,7 +151,7 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
             message_view.draw(services, actor, message, _ThreadActions(services, actor, thread), zone, selection)
         if (summary := thread.summaries.get(message.id)) is not None:
             _marker(services, actor, thread, summary, selection)
-    inspector.asked(services, actor, zone)
+    inspector.show_requested(services, actor, zone)
 
 
 class _ThreadActions(message_view.MessageActions):

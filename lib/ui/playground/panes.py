@@ -150,7 +150,7 @@ def draw_answer(
                 st.rerun()
             if not hidden and is_own:
                 if not now.running and st.button("Request", icon=_REQUEST, type="tertiary", key=f"inspect-{position}"):
-                    inspector.ask_for(now.log_id)
+                    inspector.request_inspection(now.log_id)
                     st.rerun()
                 answer_pane.draw_log_link(now)
                 if not now.running and run.is_kept and now.status == "ok":

@@ -47,7 +47,7 @@ _PAGE = 200
 _MOST_BYTES = 20_000_000
 
 
-def unpriced(services: Services, actor: Actor) -> None:
+def show_unpriced(services: Services, actor: Actor) -> None:
     """The models whose calls have no cost, each with the way to its price; nothing when all are priced."""
     frame = services.statistics.by(actor, StatisticsFilter(), Dimension.PROVIDER, Dimension.MODEL)
     frame = frame[frame.unpriced_calls > 0].sort_values("unpriced_calls", ascending=False)
@@ -87,10 +87,10 @@ def unpriced(services: Services, actor: Actor) -> None:
             kind = kinds.get(row.provider, row.provider)
             oldest = services.repricing.oldest_unpriced(actor, row.provider, row.model) or utc_now()
             blank = Price(kind, row.model, oldest, (Tier(0, Rates(0, 0)),))
-            st.dialog("Set a price")(editor)(services, actor, blank, is_new=True)
+            st.dialog("Set a price")(edit_price)(services, actor, blank, is_new=True)
 
 
-def listing(services: Services, actor: Actor, *, compact: bool) -> None:
+def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
     """Search, the prices in force, and the model that was chosen."""
     query = st.query_params
     with blocks.row():
@@ -128,7 +128,7 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
         return
     names = ["input", "output"] if compact else list(_LABELS)[:4]
     state = st.dataframe(
-        [_row(price, names) for price in prices],
+        [_format_row(price, names) for price in prices],
         hide_index=True,
         row_height=30,
         height=430 if len(prices) > 12 else "content",
@@ -161,17 +161,19 @@ def listing(services: Services, actor: Actor, *, compact: bool) -> None:
         st.caption(f"{many} · ● your own · choose a line to see or change its price", width="content")
         if (pages := -(-answer.total // _PAGE)) > 1:
             key = f"price-page-{text}-{kind}-{own_only}"
-            st.pagination(pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn, args=(key,))
+            st.pagination(
+                pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn_page, args=(key,)
+            )
     if (selected_rows := state.selection.rows) and selected_rows[0] < len(prices):
-        _model(services, actor, prices[selected_rows[0]])
+        _show_model(services, actor, prices[selected_rows[0]])
 
 
-def _turn(key: str) -> None:
+def _turn_page(key: str) -> None:
     st.query_params["page"] = str(st.session_state[key])
 
 
-def _row(price: Price, names: Sequence[str]) -> dict[str, Any]:
-    rates = {name: _dollars(getattr(price.rates, name)) for name in names}
+def _format_row(price: Price, names: Sequence[str]) -> dict[str, Any]:
+    rates = {name: _to_dollars(getattr(price.rates, name)) for name in names}
     longest = max(tier.above_tokens for tier in price.tiers)
     ways = len({tier.service_tier for tier in price.tiers}) - 1
     special = [f"> {longest // 1000}k"] if longest else []
@@ -187,11 +189,11 @@ def _row(price: Price, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _dollars(nano: int | None) -> float | None:
+def _to_dollars(nano: int | None) -> float | None:
     return None if nano is None else nano / 10**9
 
 
-def _model(services: Services, actor: Actor, price: Price) -> None:
+def _show_model(services: Services, actor: Actor, price: Price) -> None:
     """The versions of one model's price, with the ways to change them."""
     versions = services.price_entries.versions(actor, price.kind, price.model)
     with st.container(border=True):
@@ -199,11 +201,11 @@ def _model(services: Services, actor: Actor, price: Price) -> None:
             title = f"{blocks.plain(price.kind)} · {blocks.plain(price.model)}"
             st.subheader(title, anchor=False, width="stretch")
             if st.button("New version", icon=":material/edit:", disabled=not actor.can(Permission.MANAGE_PROVIDERS)):
-                st.dialog("Set a price")(editor)(services, actor, price)
+                st.dialog("Set a price")(edit_price)(services, actor, price)
         for version in reversed(versions):
             with blocks.row():
                 plain_tier, *special_tiers = version.tiers
-                st.markdown(f"**Since {version.valid_from:%-d %b %Y}** · {_words(plain_tier)}", width="stretch")
+                st.markdown(f"**Since {version.valid_from:%-d %b %Y}** · {_describe_tier(plain_tier)}", width="stretch")
                 st.caption(blocks.plain(version.source))
                 if version.id and st.button(
                     ":red[Remove]",
@@ -211,13 +213,13 @@ def _model(services: Services, actor: Actor, price: Price) -> None:
                     key=f"remove-{version.id}",
                     disabled=not actor.can(Permission.MANAGE_PROVIDERS),
                 ):
-                    st.dialog("Remove this version?")(_remove)(services, actor, version)
+                    st.dialog("Remove this version?")(_remove_version)(services, actor, version)
             if special_tiers:
                 with st.expander(f"Long prompts and other ways of serving · {len(special_tiers)}"):
-                    st.markdown("\n".join(f"- {_words(tier)}" for tier in special_tiers))
+                    st.markdown("\n".join(f"- {_describe_tier(tier)}" for tier in special_tiers))
 
 
-def _words(tier: Tier) -> str:
+def _describe_tier(tier: Tier) -> str:
     """The rates of a tier, and when they hold."""
     rates = [
         f"{_ALL_LABELS[name].lower().removesuffix(', $')} \\${price_list.dollars(value)}"
@@ -229,7 +231,7 @@ def _words(tier: Tier) -> str:
     return f"{', '.join(heads)}: {', '.join(rates)}" if heads else ", ".join(rates)
 
 
-def _remove(services: Services, actor: Actor, version: Price) -> None:
+def _remove_version(services: Services, actor: Actor, version: Price) -> None:
     st.markdown("Calls keep the cost they have. From now on the version before it holds, or none.")
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         if st.button("Keep it"):
@@ -240,7 +242,7 @@ def _remove(services: Services, actor: Actor, version: Price) -> None:
                 st.rerun()
 
 
-def editor(services: Services, actor: Actor, price: Price | None, *, is_new: bool = False) -> None:
+def edit_price(services: Services, actor: Actor, price: Price | None, *, is_new: bool = False) -> None:
     """Every rate of one model as decimal dollars, from a day on; long prompts and ways of serving come by import."""
     kinds = [kind.value for kind in ProviderKind]
     left_column, right_column = st.columns(2)
@@ -252,9 +254,11 @@ def editor(services: Services, actor: Actor, price: Price | None, *, is_new: boo
         "Model", price.model if price else "", help="* at the end: every model that begins so"
     )
     current_price = None if is_new else price
-    cells = _rate_inputs(_LABELS, current_price)
-    with st.expander("Audio, pictures, video", expanded=any(_stated(current_price, name) for name in _MODALITY_LABELS)):
-        cells |= _rate_inputs(_MODALITY_LABELS, current_price)
+    cells = _ask_rates(_LABELS, current_price)
+    with st.expander(
+        "Audio, pictures, video", expanded=any(_find_rate(current_price, name) for name in _MODALITY_LABELS)
+    ):
+        cells |= _ask_rates(_MODALITY_LABELS, current_price)
     since = st.date_input(
         "Since", price.valid_from.date() if price and is_new else utc_now().date(), help="From this day on, UTC"
     )
@@ -264,7 +268,7 @@ def editor(services: Services, actor: Actor, price: Price | None, *, is_new: boo
     if not st.button("Save price", type="primary"):
         return
     try:
-        rates = Rates(**_rates(cells))  # type: ignore[arg-type]  # input and output are stated
+        rates = Rates(**_parse_rates(cells))  # type: ignore[arg-type]  # input and output are stated
         moment = datetime.combine(since, time(), UTC)
         longer = price.tiers[1:] if price is not None else ()
         services.price_entries.set(actor, Price(kind, model.strip(), moment, (Tier(0, rates), *longer), source))
@@ -275,24 +279,24 @@ def editor(services: Services, actor: Actor, price: Price | None, *, is_new: boo
     st.rerun()
 
 
-def _stated(price: Price | None, name: str) -> int | None:
+def _find_rate(price: Price | None, name: str) -> int | None:
     value: int | None = None if price is None else getattr(price.rates, name)
     return value
 
 
-def _rate_inputs(labels: dict[str, str], price: Price | None) -> dict[str, str]:
+def _ask_rates(labels: dict[str, str], price: Price | None) -> dict[str, str]:
     """A field for each rate, two a row; what was written in each."""
     columns = st.columns(2)
     cells = dict[str, str]()
     for number, (name, label) in enumerate(labels.items()):
-        value = _stated(price, name)
+        value = _find_rate(price, name)
         text = "" if value is None else price_list.dollars(value)
         hint = "$ per million" if name in ("input", "output") else "not stated"
         cells[name] = columns[number % 2].text_input(label, text, placeholder=hint, key=f"rate-{name}")
     return cells
 
 
-def _rates(cells: dict[str, str]) -> dict[str, int | None]:
+def _parse_rates(cells: dict[str, str]) -> dict[str, int | None]:
     rates: dict[str, int | None] = {}
     for name, text in cells.items():
         try:
@@ -320,7 +324,7 @@ def import_dialog(services: Services, actor: Actor) -> None:
         return
     st.markdown(f"**{len(preview.new):,} new**, {len(preview.changed):,} changed, {len(preview.same):,} already there.")
     if changes := [*preview.new, *preview.changed]:
-        st.dataframe([_row(price, ["input", "output"]) for price in changes[:200]], hide_index=True, height=240)
+        st.dataframe([_format_row(price, ["input", "output"]) for price in changes[:200]], hide_index=True, height=240)
     if st.button("Import", type="primary", disabled=not changes):
         with blocks.errors_shown():
             services.price_entries.import_csv(actor, document)
@@ -328,7 +332,7 @@ def import_dialog(services: Services, actor: Actor) -> None:
             st.rerun()
 
 
-def download(services: Services, actor: Actor, *, compact: bool) -> None:
+def show_downloads(services: Services, actor: Actor, *, compact: bool) -> None:
     """The list as a file: all of it or the team's own."""
     with st.popover("" if compact else "Export", icon=":material/download:"):
         for label, own_only in (("All prices", False), ("Own prices", True)):

@@ -15,7 +15,7 @@ from lib.ui import blocks
 _DAYS = 30
 
 
-def section(services: Services, actor: Actor) -> None:
+def show_section(services: Services, actor: Actor) -> None:
     """The card; after a price was set it offers that model's calls."""
     model = st.session_state.pop("reprice-model", None)
     if model is not None:
@@ -26,7 +26,7 @@ def section(services: Services, actor: Actor) -> None:
         if suggested_model:
             model_name = blocks.plain(suggested_model)
             st.caption(f"The price of {model_name} has changed. Its past calls keep their cost until you do.")
-        range_ = _range(suggested_model, first)
+        range_ = _ask_range(suggested_model, first)
         if range_ is None:
             return
         if st.button("Show the difference", icon=":material/difference:"):
@@ -34,10 +34,10 @@ def section(services: Services, actor: Actor) -> None:
                 st.session_state["reprice-preview"] = (range_, services.repricing.preview(actor, range_))
         stored_preview = st.session_state.get("reprice-preview")
         if stored_preview is not None and stored_preview[0] == range_:
-            _show(services, actor, *stored_preview)
+            _show_preview(services, actor, *stored_preview)
 
 
-def _range(suggested_model: str, first: date) -> Range | None:
+def _ask_range(suggested_model: str, first: date) -> Range | None:
     today = utc_now().date()
     left_column, middle_column, right_column = st.columns(3)
     days = left_column.date_input("Days (UTC)", (min(first, today), today), key=f"reprice-days-{suggested_model}")
@@ -48,19 +48,19 @@ def _range(suggested_model: str, first: date) -> Range | None:
         st.caption("Choose the last day, too.")
         return None
     return Range(
-        _midnight(days[0]),
-        _midnight(days[1] + timedelta(days=1)),
+        _to_midnight(days[0]),
+        _to_midnight(days[1] + timedelta(days=1)),
         provider.strip() or None,
         model.strip() or None,
         only,
     )
 
 
-def _midnight(day: date) -> datetime:
+def _to_midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _show(services: Services, actor: Actor, range_: Range, preview: Preview) -> None:
+def _show_preview(services: Services, actor: Actor, range_: Range, preview: Preview) -> None:
     total = preview.total
     if not total.changed:
         unpriced_note = (
@@ -70,12 +70,12 @@ def _show(services: Services, actor: Actor, range_: Range, preview: Preview) -> 
         return
     st.markdown(
         f"**{total.changed:,} of {preview.looked_at:,} attempts change**: "
-        f"{_money(total.before_nano)} → {_money(total.after_nano)}"
+        f"{_format_escaped_money(total.before_nano)} → {_format_escaped_money(total.after_nano)}"
         + (f", {total.was_unpriced:,} had no price" if total.was_unpriced else "")
         + (f", {total.stays_unpriced:,} still have none, or not for all of it" if total.stays_unpriced else "")
         + "."
     )
-    st.dataframe(_rows(preview), hide_index=True, row_height=30)
+    st.dataframe(_format_rows(preview), hide_index=True, row_height=30)
     if st.button(f"Write the new costs of {total.changed:,} attempts", type="primary"):
         bar = st.progress(0.0, "Writing…")
 
@@ -90,7 +90,7 @@ def _show(services: Services, actor: Actor, range_: Range, preview: Preview) -> 
             st.rerun()
 
 
-def _rows(preview: Preview) -> list[dict[str, Any]]:
+def _format_rows(preview: Preview) -> list[dict[str, Any]]:
     return [
         {
             "Provider": provider,
@@ -105,5 +105,5 @@ def _rows(preview: Preview) -> list[dict[str, Any]]:
     ]
 
 
-def _money(nano: int) -> str:
+def _format_escaped_money(nano: int) -> str:
     return format_money(nano).replace("$", "\\$")

@@ -13,7 +13,7 @@ from lib.services import Services
 from lib.ui import blocks, format
 
 
-def open_circuits(services: Services, actor: Actor, circuits: Sequence[Circuit], zone: ZoneInfo) -> None:
+def show_open_circuits(services: Services, actor: Actor, circuits: Sequence[Circuit], zone: ZoneInfo) -> None:
     """A line for each open circuit of one provider."""
     for circuit in circuits:
         until = f"until {format.moment(circuit.open_until, zone)}" if circuit.is_shut(utc_now()) else "but for a probe"

@@ -13,7 +13,7 @@ from lib.ui import blocks, format
 from lib.ui.configurations.model_picker import listed_models
 
 
-def models_dialog(services: Services, actor: Actor, provider: Provider) -> None:
+def show_models(services: Services, actor: Actor, provider: Provider) -> None:
     """The table, with its age above it."""
     zone = services.preferences.report_zone(actor)
     if st.button(
@@ -25,14 +25,14 @@ def models_dialog(services: Services, actor: Actor, provider: Provider) -> None:
         with st.spinner("Asking for the list of models…"), blocks.errors_shown():
             services.models.refresh(actor, provider.id)
     listed = listed_models(services, actor, provider)
-    _age(listed, zone)
+    _show_age(listed, zone)
     if listed.models:
-        _table(listed)
+        _show_table(listed)
     elif listed.error is None:
         st.caption("No models are listed. A model's name can always be typed in a configuration.")
 
 
-def _age(listed: ModelList, zone: ZoneInfo) -> None:
+def _show_age(listed: ModelList, zone: ZoneInfo) -> None:
     if listed.error is not None:
         kept_note = "The last good list is kept." if listed.fetched_at else ""
         tried = format.moment(listed.tried_at, zone).rpartition(":")[0]
@@ -44,7 +44,7 @@ def _age(listed: ModelList, zone: ZoneInfo) -> None:
         st.caption(f"{len(listed.models):,} models, listed {when} · prices of a million tokens, from the price book")
 
 
-def _table(listed: ModelList) -> None:
+def _show_table(listed: ModelList) -> None:
     import pandas as pd
 
     models = listed.models

@@ -16,8 +16,8 @@ from lib.providers.provider import Provider
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.configurations.configuration_form import show_in_form
-from lib.ui.providers.circuits import open_circuits
-from lib.ui.providers.model_list import models_dialog
+from lib.ui.providers.circuits import show_open_circuits
+from lib.ui.providers.model_list import show_models
 
 _BADGES: dict[str, tuple[str, Any]] = {
     "ready": ("✓ ready", "green"),
@@ -26,7 +26,9 @@ _BADGES: dict[str, tuple[str, Any]] = {
 }
 
 
-def card(services: Services, actor: Actor, provider: Provider, circuits: Sequence[Circuit], zone: ZoneInfo) -> None:
+def show_card(
+    services: Services, actor: Actor, provider: Provider, circuits: Sequence[Circuit], zone: ZoneInfo
+) -> None:
     """One provider: state, address, key, last check, open circuits, actions."""
     with st.container(border=True, height="stretch"):
         with blocks.row(gap="xsmall"):
@@ -40,26 +42,26 @@ def card(services: Services, actor: Actor, provider: Provider, circuits: Sequenc
                 label = "⊘ circuit open"
                 colour = "orange"
             st.badge(label, color=colour)
-        blocks.facts([("Address", _address(provider)), ("Key", _key(provider))])
-        _last_check(provider, zone)
-        open_circuits(services, actor, circuits, zone)
-        _actions(services, actor, provider)
+        blocks.facts([("Address", _format_address(provider)), ("Key", _format_key(provider))])
+        _show_last_check(provider, zone)
+        show_open_circuits(services, actor, circuits, zone)
+        _show_actions(services, actor, provider)
 
 
-def _address(provider: Provider) -> str:
+def _format_address(provider: Provider) -> str:
     if provider.facts.in_process:
         return "in this process"
     private = " :gray[private allowed]" if provider.allow_private else ""
     return (f"`{provider.address}`" if provider.address else ":gray[— litellm's own]") + private
 
 
-def _key(provider: Provider) -> str:
+def _format_key(provider: Provider) -> str:
     if provider.has_key:
         return f"…{blocks.plain(provider.key_last4 or '')}" if provider.key_last4 else "stored"
     return ":orange[— missing]" if provider.facts.needs_key else ":gray[— not needed]"
 
 
-def _last_check(provider: Provider, zone: ZoneInfo) -> None:
+def _show_last_check(provider: Provider, zone: ZoneInfo) -> None:
     check = provider.last_check
     if check is None:
         st.caption("Not tested yet.")
@@ -71,7 +73,7 @@ def _last_check(provider: Provider, zone: ZoneInfo) -> None:
         st.caption(f":red[✕] {blocks.plain(str(check['message']))} · {when}")
 
 
-def _actions(services: Services, actor: Actor, provider: Provider) -> None:
+def _show_actions(services: Services, actor: Actor, provider: Provider) -> None:
     locked = not actor.can(Permission.MANAGE_PROVIDERS)
     with blocks.row():
         if st.button(
@@ -81,21 +83,21 @@ def _actions(services: Services, actor: Actor, provider: Provider) -> None:
             key=f"test-{provider.id}",
             disabled=not actor.can(Permission.TEST_CONFIGS),
         ):
-            _act(lambda: run_test(services, actor, provider))
+            _run_action(lambda: run_test(services, actor, provider))
         if st.button("Models", icon=":material/list:", type="tertiary", key=f"models-{provider.id}"):
-            st.dialog(f"Models of {provider.name}", width="large")(models_dialog)(services, actor, provider)
+            st.dialog(f"Models of {provider.name}", width="large")(show_models)(services, actor, provider)
         if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{provider.id}", disabled=locked):
             st.dialog(f"Edit {provider.name}")(edit_dialog)(services, actor, provider)
         word, icon = ("Switch off", "toggle_off") if provider.is_active else ("Switch on", "toggle_on")
         if st.button(word, icon=f":material/{icon}:", type="tertiary", key=f"switch-{provider.id}", disabled=locked):
-            _act(lambda: services.providers.set_active(actor, provider.id, not provider.is_active))
+            _run_action(lambda: services.providers.set_active(actor, provider.id, not provider.is_active))
         if st.button(
             ":red[Delete]", icon=":material/delete:", type="tertiary", key=f"delete-{provider.id}", disabled=locked
         ):
             st.dialog(f"Delete {provider.name}?")(delete_dialog)(services, actor, provider)
 
 
-def _act(action: Any) -> None:
+def _run_action(action: Any) -> None:
     try:
         action()
     except LLMManagerError as error:
@@ -119,11 +121,11 @@ def add_dialog(services: Services, actor: Actor) -> None:
     """Choose a kind, fill in what it needs."""
     kind = st.selectbox("Kind", list(FACTS), format_func=lambda kind: FACTS[kind].label)
     spots: dict[str | None, Any] = {}
-    with _form(f"add-{kind}"):
+    with _open_form(f"add-{kind}"):
         help_ = "Stands in the log and the charts"
         name = st.text_input("Name", kind.value, max_chars=80, help=help_, key=f"name-{kind}")
         spots["name"] = st.empty()
-        fields = _fields(kind, None, spots)
+        fields = _ask_fields(kind, None, spots)
         spots[None] = st.container()
         sent = st.form_submit_button("Add provider", type="primary")
     if sent:
@@ -135,7 +137,7 @@ def add_dialog(services: Services, actor: Actor) -> None:
         st.rerun()
 
 
-def _form(name: str) -> Any:
+def _open_form(name: str) -> Any:
     """A form takes what stands in a password field however one leaves it; alone, such a field loses it to Tab."""
     return st.form(name, border=False, enter_to_submit=False)
 
@@ -143,10 +145,10 @@ def _form(name: str) -> Any:
 def edit_dialog(services: Services, actor: Actor, provider: Provider) -> None:
     """Change name, address, key; an empty key field keeps the stored key."""
     spots: dict[str | None, Any] = {}
-    with _form(f"edit-{provider.id}"):
+    with _open_form(f"edit-{provider.id}"):
         name = st.text_input("Name", provider.name, max_chars=80)
         spots["name"] = st.empty()
-        fields = _fields(ProviderKind(provider.kind), provider, spots)
+        fields = _ask_fields(ProviderKind(provider.kind), provider, spots)
         remove = provider.has_key and st.checkbox("Remove the stored key")
         spots[None] = st.container()
         sent = st.form_submit_button("Save provider", type="primary")
@@ -159,7 +161,7 @@ def edit_dialog(services: Services, actor: Actor, provider: Provider) -> None:
         st.rerun()
 
 
-def _fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | None, Any]) -> dict[str, Any]:
+def _ask_fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | None, Any]) -> dict[str, Any]:
     """The fields a kind has, and their values."""
     kind_facts = facts(kind)
     of = f"{kind}-{provider.id if provider else 'new'}"
@@ -184,7 +186,7 @@ def _fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | Non
         "API key" + ("" if kind_facts.needs_key else ", if it asks for one"),
         type="password",
         autocomplete="off",
-        placeholder=_key_placeholder(kind_facts, provider),
+        placeholder=_describe_key(kind_facts, provider),
         key=f"key-{of}",
     )
     spots["api_key"] = st.empty()
@@ -203,17 +205,17 @@ def _fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | Non
             key=f"headers-{of}",
         )
         spots["headers"] = st.empty()
-    fields["headers"] = _headers(lines) or None
+    fields["headers"] = _parse_headers(lines) or None
     return fields
 
 
-def _key_placeholder(kind_facts: KindFacts, provider: Provider | None) -> str:
+def _describe_key(kind_facts: KindFacts, provider: Provider | None) -> str:
     if provider is not None and provider.has_key:
         return f"Stored, ends in {provider.key_last4}. Leave empty to keep it" if provider.key_last4 else "Stored"
     return f"From {kind_facts.key_help}" if kind_facts.key_help else ""
 
 
-def _headers(text: str) -> dict[str, str]:
+def _parse_headers(text: str) -> dict[str, str]:
     """Lines of `Name: value` as a dictionary."""
     lines = [line.partition(":") for line in text.splitlines() if line.strip()]
     return {name.strip(): value.strip() for name, _, value in lines}

@@ -27,7 +27,7 @@ FAILED = ("error", "timeout", "truncated", "orphaned")
 SAMPLE_CALLS = 20_000
 
 
-def empty(services: Services, actor: Actor) -> None:
+def show_empty(services: Services, actor: Actor) -> None:
     """Nothing has been called yet: the way to the first call, or a year of sample calls."""
     fact = "No calls yet"
     sentence = (
@@ -46,10 +46,10 @@ def empty(services: Services, actor: Actor) -> None:
         text_alignment="center",
     )
     if wants_sample:
-        _load(services, actor)
+        _load_sample_data(services, actor)
 
 
-def _load(services: Services, actor: Actor) -> None:
+def _load_sample_data(services: Services, actor: Actor) -> None:
     _, middle, _ = st.columns([0.01, 1, 0.01] if blocks.compact() else [1, 1.7, 1])
     bar = middle.progress(0.0, f"0 of {SAMPLE_CALLS:,} sample calls")
 
@@ -64,7 +64,7 @@ def _load(services: Services, actor: Actor) -> None:
     st.rerun()
 
 
-def sample_notice(services: Services, actor: Actor) -> None:
+def show_sample_notice(services: Services, actor: Actor) -> None:
     """Say that the figures hold sample data, and let a super-admin take it away."""
     with st.container(border=True), blocks.row():
         st.markdown(
@@ -89,7 +89,7 @@ def _confirm_removal(services: Services, actor: Actor) -> None:
                 st.rerun()
 
 
-def over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outlook.View) -> None:
+def show_over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outlook.View) -> None:
     """The card of cost over time by provider, with forecast and marks; a click opens the calls behind a mark."""
     st.subheader(title, anchor=False)
     if frame.value.fillna(0).sum() == 0:
@@ -110,14 +110,14 @@ def over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outlook.Vie
         alt=f"Stacked bars: {title}",
         **view.layers(scene),
     )
-    for line in outlook.unusual_lines(view.unusual, scene.names, scene.currency):
+    for line in outlook.describe_unusual_days(view.unusual, scene.names, scene.currency):
         st.caption(line)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         query = scene.view.rows_behind(bucket.start, bucket.end, provider=mark.get("provider"))
         st.switch_page(session.page("activity"), query_params=query)
 
 
-def top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> None:
+def show_top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> None:
     """The apps or models that cost most, with calls and failures."""
     st.subheader(f"Top {by}s", anchor=False)
     lines = [
@@ -147,7 +147,7 @@ def top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> None:
     )
 
 
-def errors_now(day: Figures) -> None:
+def show_errors_of_day(day: Figures) -> None:
     """Whether calls failed in the last 24 hours, and how many."""
     if day.failed_calls:
         st.page_link(
@@ -163,7 +163,7 @@ def errors_now(day: Figures) -> None:
         st.badge(many, icon=":material/check_circle:", color="green")
 
 
-def failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: ZoneInfo, *, compact: bool) -> None:
+def show_failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: ZoneInfo, *, compact: bool) -> None:
     """The last calls that failed, newest first; selecting one opens it in the log."""
     with blocks.row():
         st.subheader("Last failures", anchor=False, width="stretch")

@@ -19,7 +19,7 @@ from lib.statistics.periods import Cycle, Step, buckets
 from lib.ui import blocks, format, session
 from lib.ui import names as ids
 from lib.ui.statistics import chart_card, saved_views, statistics_filters
-from lib.ui.statistics.models_table import as_file
+from lib.ui.statistics.models_table import write_file
 from lib.ui.statistics.statistics_view import LISTS, StatisticsView
 
 AXES = [*Dimension, *Step, *Cycle]
@@ -33,7 +33,7 @@ _SHAPES = {
 _MIMES = {"csv": "text/csv", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
 
 
-def tab(
+def show_tab(
     services: Services, actor: Actor, view: StatisticsView, criteria: StatisticsFilter, days: tuple[date, date]
 ) -> None:
     """Draw the tab Explore: controls, figures, downloads and saved views."""
@@ -46,23 +46,23 @@ def tab(
         figures = list(dict.fromkeys([*(measure.value for measure in Measure), *metrics, view.figure]))
         figure: Any = {"format_func": lambda name: explore.words_for(measure_named(name))}
         axis: Any = {"format_func": lambda name: titles.get(name, name)}
-        st.selectbox("Split by", split, width=180, **axis, **statistics_filters.control(view, "split"))
-        st.selectbox("Across", across, width=180, **axis, **statistics_filters.control(view, "across"))
-        st.selectbox("Figure", figures, width=200, **figure, **statistics_filters.control(view, "figure"))
+        st.selectbox("Split by", split, width=180, **axis, **statistics_filters.bind_control(view, "split"))
+        st.selectbox("Across", across, width=180, **axis, **statistics_filters.bind_control(view, "across"))
+        st.selectbox("Figure", figures, width=200, **figure, **statistics_filters.bind_control(view, "figure"))
         shape: Any = {"format_func": _SHAPES.__getitem__, "required": True}
-        st.segmented_control("Shape", list(_SHAPES), **shape, **statistics_filters.control(view, "shape"))
-    cross_table, label_of = card(services, actor, view, criteria, key="explore")
-    _files(services, actor, view, criteria, cross_table, label_of, days)
-    saved_views.listed(services, actor, view)
+        st.segmented_control("Shape", list(_SHAPES), **shape, **statistics_filters.bind_control(view, "shape"))
+    cross_table, label_of = show_card(services, actor, view, criteria, key="explore")
+    _show_downloads(services, actor, view, criteria, cross_table, label_of, days)
+    saved_views.show_saved_views(services, actor, view)
 
 
-def card(
+def show_card(
     services: Services, actor: Actor, view: StatisticsView, criteria: StatisticsFilter, *, key: str
 ) -> tuple[explore.Cross, Any]:
     """Draw the figures in the view's shape; returns the cross table, and the function that names a value of an axis."""
     import pandas as pd
 
-    cross_table, label_of = _asked(services, actor, view, criteria)
+    cross_table, label_of = _compute_cross_table(services, actor, view, criteria)
     if not cross_table.rows:
         st.caption("No call in this range has these values.")
         return cross_table, label_of
@@ -88,9 +88,9 @@ def card(
             picked = {cross_table.by: cross_table.rows[line - 1]} if line else {}
             if cross_table.across is not None and 0 <= position < len(cross_table.columns):
                 picked[cross_table.across] = cross_table.columns[position]
-            _link(cross_table, label_of, picked, view, criteria)
+            _link_calls(cross_table, label_of, picked, view, criteria)
     else:
-        mark = _chart(cross_table, label_of, view, criteria, key)
+        mark = _draw_chart(cross_table, label_of, view, criteria, key)
         if mark is not None and (query := rows_behind(view, criteria, mark)) is not None:
             st.switch_page(session.page("activity"), query_params=query)
     if any(cross_table.left_out):
@@ -100,7 +100,7 @@ def card(
     return cross_table, label_of
 
 
-def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime, money: RateBook | None) -> None:
+def show_pinned_views(services: Services, actor: Actor, zone: ZoneInfo, now: datetime, money: RateBook | None) -> None:
     """The saved views that stand on the dashboard: the actor's own, and shared ones; each leads to its tab."""
     for saved_view in services.saved_views.list(actor):
         if not saved_view.is_pinned:
@@ -110,11 +110,11 @@ def pinned(services: Services, actor: Actor, zone: ZoneInfo, now: datetime, mone
         with st.container(border=True):
             with blocks.row():
                 st.subheader(blocks.plain(saved_view.name), anchor=False, width="stretch")
-                st.caption(statistics_filters.words(date_range.start, date_range.end, zone), width="content")
+                st.caption(statistics_filters.format_range(date_range.start, date_range.end, zone), width="content")
                 query: Any = {"query_params": dict(saved_view.query), "icon": ":material/open_in_new:"}
                 st.page_link(session.page("statistics"), label="Open", **query)
             criteria = view.filter(date_range.start, date_range.end, zone, money)
-            card(services, actor, view, criteria, key=f"pinned-{saved_view.id}")
+            show_card(services, actor, view, criteria, key=f"pinned-{saved_view.id}")
 
 
 def rows_behind(
@@ -143,7 +143,7 @@ def rows_behind(
     return view.rows_behind(start, end, **narrowed)
 
 
-def _link(
+def _link_calls(
     cross_table: explore.Cross,
     label_of: Any,
     picked: Mapping[Axis, Any],
@@ -159,7 +159,7 @@ def _link(
     st.page_link(session.page("activity"), label=blocks.plain(f"The calls behind {words}"), **page)
 
 
-def _chart(
+def _draw_chart(
     cross_table: explore.Cross, label_of: Any, view: StatisticsView, criteria: StatisticsFilter, key: str
 ) -> dict[Axis, Any] | None:
     """Draw the cross table as a chart; returns the clicked mark's value on each axis, or None."""
@@ -186,7 +186,7 @@ def _chart(
     alt = f"{_SHAPES[view.shape]}: {cross_table.measure.value} by {titles[0]} across {titles[1]}"
     if view.shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views: marks are links
         pairs = zip(cells["row"], cells["column"], strict=True)
-        frame["url"] = [_address(rows_behind(view, criteria, {by: row, across: column})) for row, column in pairs]
+        frame["url"] = [_build_address(rows_behind(view, criteria, {by: row, across: column})) for row, column in pairs]
         options["beside"] = 2 if blocks.compact() else 4
         chart_card.show(explore.draw, frame, *titles, cross_table.measure.unit, view.shape, alt=alt, **options)
         return None
@@ -198,20 +198,20 @@ def _chart(
     return {by: of_rows.get(mark.get("row_name")), across: of_columns.get(mark.get("column_name"))}
 
 
-def _address(query: dict[str, list[str]] | None) -> str | None:
+def _build_address(query: dict[str, list[str]] | None) -> str | None:
     return None if query is None else f"{session.page('activity').url_path}?{urlencode(query, doseq=True)}"
 
 
-def _asked(
+def _compute_cross_table(
     services: Services, actor: Actor, view: StatisticsView, criteria: StatisticsFilter
 ) -> tuple[explore.Cross, Any]:
     by = axis_named(view.split)
     across = axis_named(view.across) if view.across and view.across != view.split else None
     cross_table = explore.cross(services.statistics, actor, criteria, by, across, measure_named(view.figure))
-    return cross_table, _namer(services, actor, cross_table)
+    return cross_table, _make_label_function(services, actor, cross_table)
 
 
-def _namer(services: Services, actor: Actor, cross_table: explore.Cross) -> Any:
+def _make_label_function(services: Services, actor: Actor, cross_table: explore.Cross) -> Any:
     """A function `(axis, value)` that returns the value's name: of people, keys and configurations by their id."""
     names_by_axis: dict[Axis, Mapping[str, str]] = {}
     for axis, values in ((cross_table.by, cross_table.rows), (cross_table.across, cross_table.columns)):
@@ -224,7 +224,7 @@ def _namer(services: Services, actor: Actor, cross_table: explore.Cross) -> Any:
     return lambda axis, value: names_by_axis.get(axis, {}).get(value) or explore.words_of(axis, value)
 
 
-def _files(
+def _show_downloads(
     services: Services,
     actor: Actor,
     view: StatisticsView,
@@ -242,7 +242,7 @@ def _files(
         for kind, label in (("csv", "CSV"), ("parquet", "Parquet"), ("json", "JSON")):
             st.download_button(
                 label,
-                data=partial(_marked, table, kind, note, bom=bom and kind == "csv"),
+                data=partial(_encode_file, table, kind, note, bom=bom and kind == "csv"),
                 file_name=f"{view.figure}-by-{view.split}-{days[0]}-to-{days[1]}.{kind}",
                 mime=_MIMES[kind],
                 type="tertiary",
@@ -252,7 +252,7 @@ def _files(
             )
         st.download_button(
             "FOCUS",
-            data=partial(_focus, services, actor, criteria, note),
+            data=partial(_write_focus, services, actor, criteria, note),
             file_name=f"focus-{days[0]}-to-{days[1]}.csv",
             mime="text/csv",
             type="tertiary",
@@ -260,11 +260,11 @@ def _files(
             on_click="ignore",
             key="explore-focus",
             help="The whole range by day, provider, model and app, with the columns of the FinOps FOCUS specification. "
-            + _without_cost(services, actor, criteria),
+            + _describe_unpriced(services, actor, criteria),
         )
 
 
-def _without_cost(services: Services, actor: Actor, criteria: StatisticsFilter) -> str:
+def _describe_unpriced(services: Services, actor: Actor, criteria: StatisticsFilter) -> str:
     from lib.statistics import focus
 
     count = focus.unpriced_calls(services.statistics, actor, criteria)
@@ -275,7 +275,7 @@ def _without_cost(services: Services, actor: Actor, criteria: StatisticsFilter) 
     )
 
 
-def _focus(services: Services, actor: Actor, criteria: StatisticsFilter, note: Any) -> bytes:
+def _write_focus(services: Services, actor: Actor, criteria: StatisticsFilter, note: Any) -> bytes:
     from lib.statistics import export, focus
 
     frame = focus.frame(services.statistics, actor, criteria.in_dollars)
@@ -283,5 +283,5 @@ def _focus(services: Services, actor: Actor, criteria: StatisticsFilter, note: A
     return export.to_csv(frame)
 
 
-def _marked(table: Any, kind: str, note: Any, *, bom: bool) -> bytes:
-    return (b"\xef\xbb\xbf" if bom else b"") + as_file(table, kind, note)
+def _encode_file(table: Any, kind: str, note: Any, *, bom: bool) -> bytes:
+    return (b"\xef\xbb\xbf" if bom else b"") + write_file(table, kind, note)

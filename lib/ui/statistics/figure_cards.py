@@ -26,39 +26,39 @@ MEASURES = {Measure.COST: "Cost", Measure.TOKENS: "Tokens", Measure.CALLS: "Call
 _MINUS = "−"
 
 
-def figures(now: Figures, previous: Figures, trend: "pd.DataFrame", currency: str = USD) -> None:
+def show_figures(now: Figures, previous: Figures, trend: "pd.DataFrame", currency: str = USD) -> None:
     """Draw six metrics, each with its course over the range and its change since the previous range."""
     money = format_sum(now.cost_nano_usd, now.unpriced_calls, currency, is_short=True)
-    by_money = _change(now.cost_nano_usd, previous.cost_nano_usd)
-    saved, by_saved = _money_change(now.saved_nano_usd, previous.saved_nano_usd, currency)
+    by_money = _format_change(now.cost_nano_usd, previous.cost_nano_usd)
+    saved, by_saved = _format_money_change(now.saved_nano_usd, previous.saved_nano_usd, currency)
     with st.grid(6, min_column_width=134, gap="small"):
-        _metric(
+        _show_metric(
             "Cost",
             money,
             by_money,
             trend.cost_nano_usd,
             help="Money over every attempt, retries included; ≥ where a cost is not, or not wholly, known.",
         )
-        _metric("Calls", format.count(now.calls), _change(now.calls, previous.calls), trend.calls)
-        tokens = _change(now.total_tokens, previous.total_tokens)
-        _metric("Tokens", format.count(now.total_tokens), tokens, trend.total_tokens)
-        _metric(
+        _show_metric("Calls", format.count(now.calls), _format_change(now.calls, previous.calls), trend.calls)
+        tokens = _format_change(now.total_tokens, previous.total_tokens)
+        _show_metric("Tokens", format.count(now.total_tokens), tokens, trend.total_tokens)
+        _show_metric(
             "First token, p95",
             format.duration(now.first_token_p95_ms),
-            _difference(now.first_token_p95_ms, previous.first_token_p95_ms, format.duration, 1),
+            _format_difference(now.first_token_p95_ms, previous.first_token_p95_ms, format.duration, 1),
             trend.first_token_p95_ms,
             less_is_better=True,
             help="Nineteen of twenty calls had their first token sooner.",
         )
-        _metric(
+        _show_metric(
             "Error rate",
             format.share(now.error_rate),
-            _difference(now.error_rate, previous.error_rate, lambda part: f"{part * 100:.1f} pp", 0.0005),
+            _format_difference(now.error_rate, previous.error_rate, lambda part: f"{part * 100:.1f} pp", 0.0005),
             trend.error_rate,
             less_is_better=True,
             help="Calls that ended in an error, a timeout or a cut stream. Stopped by a person does not count.",
         )
-        _metric(
+        _show_metric(
             "Saved by cache",
             saved,
             by_saved,
@@ -68,7 +68,7 @@ def figures(now: Figures, previous: Figures, trend: "pd.DataFrame", currency: st
         )
 
 
-def _metric(
+def _show_metric(
     label: str,
     value: str,
     change: str | None,
@@ -95,49 +95,51 @@ def _metric(
     )
 
 
-def _change(now: float | None, previous: float | None) -> str | None:
+def _format_change(now: float | None, previous: float | None) -> str | None:
     """`+12.4 %`, or None when there is nothing to compare with."""
     if not now or not previous:
         return None
     part = (now - previous) / previous
-    return _signed(part, f"{abs(part) * 100:,.1f} %") if abs(part) >= 0.0005 else None
+    return _format_signed(part, f"{abs(part) * 100:,.1f} %") if abs(part) >= 0.0005 else None
 
 
-def _difference(now: float | None, previous: float | None, format_number: Any, least: float) -> str | None:
+def _format_difference(now: float | None, previous: float | None, format_number: Any, least: float) -> str | None:
     if now is None or previous is None or abs(now - previous) < least:
         return None
-    return _signed(now - previous, format_number(abs(now - previous)))
+    return _format_signed(now - previous, format_number(abs(now - previous)))
 
 
-def _money_change(now: int | None, previous: int | None, currency: str) -> tuple[str, str | None]:
+def _format_money_change(now: int | None, previous: int | None, currency: str) -> tuple[str, str | None]:
     if now is None or previous is None or now == previous:
         return format_large_money(now, currency), None
-    return format_large_money(now, currency), _signed(now - previous, format_large_money(abs(now - previous), currency))
+    return format_large_money(now, currency), _format_signed(
+        now - previous, format_large_money(abs(now - previous), currency)
+    )
 
 
-def _signed(number: float, text: str) -> str:
+def _format_signed(number: float, text: str) -> str:
     return ("+" if number > 0 else _MINUS) + text
 
 
-def over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.View) -> None:
+def show_over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.View) -> None:
     """The card of a measure over time, with its controls; on daily cost the forecast and marks, in words too."""
     view = scene.view
     with st.container(border=True):
         with blocks.row():
             title = f"{MEASURES[view.measure]} per {scene.step.value} by {view.by.value}"
             st.subheader(title, anchor=False, width="content" if scene.compact else "stretch")
-            _choice("Measure", list(MEASURES), MEASURES, statistics_filters.control(view, "measure"))
+            _show_choice("Measure", list(MEASURES), MEASURES, statistics_filters.bind_control(view, "measure"))
             kinds = {Dimension.PROVIDER: "Provider", Dimension.MODEL: "Model"}
-            _choice("By", list(kinds), kinds, statistics_filters.control(view, "by"))
+            _show_choice("By", list(kinds), kinds, statistics_filters.bind_control(view, "by"))
             steps = steps_for(scene.range.start, scene.range.end)
             if len(steps) > 1:
                 labels = {step: step.value.capitalize() for step in Step}
-                step_options = statistics_filters.control(view.changed("step", scene.step), "step")
-                _choice("Step", steps, labels, step_options)
+                step_options = statistics_filters.bind_control(view.changed("step", scene.step), "step")
+                _show_choice("Step", steps, labels, step_options)
         if frame.value.fillna(0).sum() == 0:
-            _nothing(view.measure)
+            _say_nothing_to_draw(view.measure)
             return
-        words = statistics_filters.words(scene.range.start, scene.range.end, scene.zone)
+        words = statistics_filters.format_range(scene.range.start, scene.range.end, scene.zone)
         mark = chart_card.draw(
             figure_charts.over_time,
             frame,
@@ -151,15 +153,15 @@ def over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.View) -
             key="statistics-over-time",
             alt=f"Stacked bars: {title}, {words}",
         )
-        outlook.captions(outlook_view, scene.names, scene.currency)
+        outlook.show_captions(outlook_view, scene.names, scene.currency)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
         provider = mark.get("provider") if mark.get("model") or view.by is Dimension.PROVIDER else None
         start = max(bucket.start, scene.range.start)
         end = min(bucket.end, scene.range.end)
-        _open(view.rows_behind(start, end, provider=provider, model=mark.get("model")))
+        _open_activity(view.rows_behind(start, end, provider=provider, model=mark.get("model")))
 
 
-def by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
+def show_by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     """The card of the models with the largest sums."""
     view = scene.view
     st.subheader(f"{MEASURES[view.measure]} by model", anchor=False)
@@ -169,10 +171,10 @@ def by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
         figure_charts.by_model, frame, view.measure, height, key="statistics-by-model-bars", alt=alt, **money
     )
     if mark is not None:
-        _open(view.rows_behind(scene.range.start, scene.range.end, **_texts(mark, "provider", "model")))
+        _open_activity(view.rows_behind(scene.range.start, scene.range.end, **_pick_fields(mark, "provider", "model")))
 
 
-def cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
+def show_cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     """The card of the cross-tab, with the choice of its two sides."""
     view = scene.view
     with blocks.row():
@@ -180,11 +182,11 @@ def cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
         st.subheader(title, anchor=False, width="stretch")
         with st.popover("Cross-tab", icon=":material/pivot_table_chart:", type="tertiary"):
             for label, name in (("Rows", "rows"), ("Columns", "columns")):
-                widget_options = statistics_filters.control(view, name)
+                widget_options = statistics_filters.bind_control(view, name)
                 st.selectbox(label, TAB_DIMENSIONS, format_func=lambda d: d.value.capitalize(), **widget_options)
     frame = frame.dropna(subset=["row", "column", "value"])
     if view.rows is view.columns or frame.value.sum() == 0:
-        _nothing(view.measure)
+        _say_nothing_to_draw(view.measure)
         return
     frame = frame.assign(
         row_name=[scene.named(view.rows, value) for value in frame["row"]],
@@ -204,23 +206,23 @@ def cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     )
     if mark is not None:
         picked = {view.rows.value: mark.get("row"), view.columns.value: mark.get("column")}
-        _open(view.rows_behind(scene.range.start, scene.range.end, **picked))
+        _open_activity(view.rows_behind(scene.range.start, scene.range.end, **picked))
 
 
-def _choice(label: str, options: list[Any], labels: Mapping[Any, str], control: dict[str, Any]) -> None:
+def _show_choice(label: str, options: list[Any], labels: Mapping[Any, str], control: dict[str, Any]) -> None:
     st.segmented_control(
         label, options, format_func=labels.__getitem__, required=True, label_visibility="collapsed", **control
     )
 
 
-def _nothing(measure: Measure) -> None:
+def _say_nothing_to_draw(measure: Measure) -> None:
     reason = "Free and unpriced calls cost nothing that could be drawn." if measure is Measure.COST else ""
     st.caption(f"Nothing to draw in this range. {reason}")
 
 
-def _texts(mark: Mapping[str, Any], *names: str) -> dict[str, str | None]:
+def _pick_fields(mark: Mapping[str, Any], *names: str) -> dict[str, str | None]:
     return {name: mark.get(name) for name in names}
 
 
-def _open(query: dict[str, list[str]]) -> None:
+def _open_activity(query: dict[str, list[str]]) -> None:
     st.switch_page(session.page("activity"), query_params=query)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FIRST_COLUMNS = ["chip", "provider", "model", "calls", "prompt_tokens", "completion_tokens"]
 
 
-def by_model(
+def show_model_table(
     frame: "pd.DataFrame",
     totals: Figures,
     currency: str,
@@ -34,7 +34,7 @@ def by_model(
     st.dataframe(
         rows,
         hide_index=True,
-        column_config=_columns(rows.data, currency, compact),
+        column_config=_describe_columns(rows.data, currency, compact),
         column_order=(
             ["chip", "model", "least", cost, "cost_share"]
             if compact
@@ -46,12 +46,12 @@ def by_model(
         key="statistics-by-model",
     )
     with blocks.row():
-        st.caption(_footer(table, table[cost], currency), width="stretch")
+        st.caption(_format_footer(table, table[cost], currency), width="stretch")
         for kind, label in (("csv", "CSV"), ("parquet", "Parquet")):
             mime = export.WRITERS[kind][1]
             st.download_button(
                 label,
-                data=partial(as_file, table, kind, note),
+                data=partial(write_file, table, kind, note),
                 file_name=f"{file_name}.{kind}",
                 mime=mime,
                 type="tertiary",
@@ -61,13 +61,13 @@ def by_model(
             )
 
 
-def as_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> bytes:
+def write_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> bytes:
     """The table as bytes in a form of `export.WRITERS`; calls `note(kind, rows=…)` first."""
     note(kind, rows=len(table))
     return export.WRITERS[kind][0](table)
 
 
-def _columns(rows: "pd.DataFrame", currency: str, compact: bool) -> dict[str, Any]:
+def _describe_columns(rows: "pd.DataFrame", currency: str, compact: bool) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     text = st.column_config.TextColumn
     cost = tables.cost_column(currency)
@@ -101,7 +101,7 @@ def _columns(rows: "pd.DataFrame", currency: str, compact: bool) -> dict[str, An
     }
 
 
-def _footer(table: "pd.DataFrame", costs: "pd.Series", currency: str) -> str:
+def _format_footer(table: "pd.DataFrame", costs: "pd.Series", currency: str) -> str:
     parts = [f"{len(table)} {'model' if len(table) == 1 else 'models'}"]
     if costs.isna().any():
         parts.append("cost — means no price is known")

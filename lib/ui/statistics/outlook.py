@@ -47,7 +47,7 @@ class View:
         return {"ahead": ahead, "marks": self.unusual}
 
 
-def look(services: Services, actor: Actor, scene: Scene, criteria: StatisticsFilter, now: datetime) -> View:
+def compute_view(services: Services, actor: Actor, scene: Scene, criteria: StatisticsFilter, now: datetime) -> View:
     """Compute forecast and unusual days of a scene; the unusual days only where the chart shows cost by day."""
     ask = services.statistics
     view = scene.view
@@ -60,14 +60,14 @@ def look(services: Services, actor: Actor, scene: Scene, criteria: StatisticsFil
     return View(month, unusual, daily and reaches_now and is_long and month.forecast is not None)
 
 
-def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
+def describe_forecast(month: Outlook, currency: str = USD) -> list[str]:
     """The forecast and how good it has been, or why there is none."""
     end = f"{month.last.day} {month.last:%b}"
     if month.forecast is None:
         many = f"{month.history_days} whole {'day' if month.history_days == 1 else 'days'}"
         return [f"No forecast for {end} yet: it needs {LEAST_DAYS} days since the first call, and there are {many}."]
     forecast = month.forecast
-    money = partial(_money, currency)
+    money = partial(_format_escaped_money, currency)
     lines = [
         f"By {end} this month will have cost about **{money(forecast.cost_nano)}**, "
         f"with a chance of {COVERAGE * 100:.0f} % between {money(forecast.low_nano)} and {money(forecast.high_nano)}. "
@@ -83,60 +83,61 @@ def forecast_lines(month: Outlook, currency: str = USD) -> list[str]:
     ]
 
 
-def unusual_lines(unusual: tuple[Anomaly, ...], names: Mapping[str, str], currency: str = USD) -> list[str]:
+def describe_unusual_days(unusual: tuple[Anomaly, ...], names: Mapping[str, str], currency: str = USD) -> list[str]:
     """A line of Markdown for each unusual day: its cost beside the usual one, and which models or apps moved it."""
-    money = partial(_money, currency)
+    money = partial(_format_escaped_money, currency)
     return [
         f"{'▲' if anomaly.cost_nano > anomaly.usual_nano else '▼'} "
-        f"{_day(anomaly.day)}: {money(anomaly.cost_nano)}, {times(anomaly)} for a {anomaly.day:%A} "
-        f"({money(anomaly.usual_nano)}). {_moves(anomaly.movers, names, currency)}".rstrip()
+        f"{_format_day(anomaly.day)}: {money(anomaly.cost_nano)}, {times(anomaly)} for a {anomaly.day:%A} "
+        f"({money(anomaly.usual_nano)}). {_describe_movers(anomaly.movers, names, currency)}".rstrip()
         for anomaly in unusual
     ]
 
 
-def week_lines(week: Week, names: Mapping[str, str], currency: str = USD) -> list[str]:
+def describe_week(week: Week, names: Mapping[str, str], currency: str = USD) -> list[str]:
     """Two lines of Markdown that compare the last seven days with the seven before: cost with movers, and calls."""
     now = week.now
     previous = week.before
-    money = partial(_money, currency)
+    money = partial(_format_escaped_money, currency)
     if not now.calls and not previous.calls:
         return ["No calls in the last two weeks."]
     cost_text = format_sum(now.cost_nano_usd, now.unpriced_calls, currency).replace("$", "\\$")
-    cost = f"Cost **{cost_text}**, {_against(now.cost_nano_usd, previous.cost_nano_usd, money)}."
-    moves = _moves(week.movers, names, currency)
+    cost = f"Cost **{cost_text}**, {_compare_with_week_before(now.cost_nano_usd, previous.cost_nano_usd, money)}."
+    moves = _describe_movers(week.movers, names, currency)
     failed = (
         f"{now.failed_calls:,} failed ({format.share(now.error_rate)}; the week before {previous.failed_calls:,}, "
         f"{format.share(previous.error_rate)})."
     )
-    calls = f"**{now.calls:,}** calls, {_against(now.calls, previous.calls, lambda number: f'{number:,}')}; {failed}"
+    change = _compare_with_week_before(now.calls, previous.calls, lambda number: f"{number:,}")
+    calls = f"**{now.calls:,}** calls, {change}; {failed}"
     return [f"{cost} {moves}".rstrip(), calls]
 
 
-def card(month: Outlook, week: Week, names: Mapping[str, str], currency: str) -> None:
+def show_cards(month: Outlook, week: Week, names: Mapping[str, str], currency: str) -> None:
     """Draw the week's changes and the month's forecast, side by side where there is room."""
     left_column, right_column = (st.container(), st.container()) if blocks.compact() else st.columns(2, gap="small")
     with left_column.container(border=True, height="stretch"):
         st.subheader("Since last week", anchor=False)
-        _write(week_lines(week, names, currency))
+        _write_lines(describe_week(week, names, currency))
     with right_column.container(border=True, height="stretch"):
         st.subheader("At the month's end", anchor=False)
-        _write(forecast_lines(month, currency))
+        _write_lines(describe_forecast(month, currency))
 
 
-def captions(view: View, names: Mapping[str, str], currency: str) -> None:
+def show_captions(view: View, names: Mapping[str, str], currency: str) -> None:
     """Write below the chart its unusual days, and the forecast where the chart draws it."""
-    lines = unusual_lines(view.unusual, names, currency)
-    lines += forecast_lines(view.month, currency) if view.drawn else []
+    lines = describe_unusual_days(view.unusual, names, currency)
+    lines += describe_forecast(view.month, currency) if view.drawn else []
     if lines:
         st.caption("  \n".join(lines))
 
 
-def _write(lines: list[str]) -> None:
+def _write_lines(lines: list[str]) -> None:
     for line in lines:
         st.markdown(line)
 
 
-def _against(now: int | None, previous: int | None, format_number: Any) -> str:
+def _compare_with_week_before(now: int | None, previous: int | None, format_number: Any) -> str:
     """`12.4 % more than the week before ($368.00)`."""
     if now is None or previous is None:
         return f"the week before {format_number(previous) if previous is not None else 'unknown'}"
@@ -151,20 +152,20 @@ def _against(now: int | None, previous: int | None, format_number: Any) -> str:
     return f"{part} the week before ({format_number(previous)})"
 
 
-def _moves(movers: tuple[Mover, ...], names: Mapping[str, str], currency: str) -> str:
+def _describe_movers(movers: tuple[Mover, ...], names: Mapping[str, str], currency: str) -> str:
     """`Most moved: model gpt-5.1 +$250.00 (2.6×), app bot +$240.00 (2.4×).`"""
     phrases = [
         f"{_KINDS[mover.dimension]} {blocks.plain(names.get(mover.value, mover.value))} "
-        f"{'+' if mover.moved_nano > 0 else '−'}{_money(currency, abs(mover.moved_nano))}"
+        f"{'+' if mover.moved_nano > 0 else '−'}{_format_escaped_money(currency, abs(mover.moved_nano))}"
         + (f" ({mover.times:.1f}×)" if mover.times is not None else " (new)")
         for mover in movers
     ]
     return f"Most moved: {', '.join(phrases)}." if phrases else ""
 
 
-def _money(currency: str, nano: int | None) -> str:
+def _format_escaped_money(currency: str, nano: int | None) -> str:
     return format_money(nano, currency).replace("$", "\\$")  # two dollars on a line would be a formula
 
 
-def _day(day: date) -> str:
+def _format_day(day: date) -> str:
     return f"{day:%a} {day.day} {day:%b}"

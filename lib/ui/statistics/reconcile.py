@@ -29,7 +29,7 @@ _BOTH = "By day and model"
 _COLUMN_ORDER = ["day", "model", "their_cost_usd", "our_cost_usd", "gap_usd", "token_gap", "causes"]
 
 
-def tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequence[str]) -> None:
+def show_tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequence[str]) -> None:
     """Draw the tab Reconcile: the upload of a provider's exports, then the whole gap, its causes and the table."""
     files = st.file_uploader(
         "Usage and cost exports of one provider",
@@ -43,7 +43,7 @@ def tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequence[st
         st.caption("Figures are compared per day and model, in tokens and money. The files are read and not kept.")
         return
     with blocks.errors_shown():
-        read = [_read(file.getvalue(), file.name) for file in files if not isinstance(file, bytes)]
+        read = [_read_invoice(file.getvalue(), file.name) for file in files if not isinstance(file, bytes)]
         if any(invoice is None for invoice in read):
             return
         invoice = invoice_lines.joined(part for part in read if part is not None)
@@ -53,11 +53,11 @@ def tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequence[st
             chosen_providers = st.multiselect("Providers", providers, placeholder=invoice.kind or "All", width=320)
         criteria = StatisticsFilter(providers=tuple(chosen_providers))
         reconciliation = services.reconcile.compare(actor, invoice, criteria, cut or _UTC, other_zones=[zone])
-        _whole(reconciliation, invoice)
-        _table(services, actor, reconciliation)
+        _show_sums(reconciliation, invoice)
+        _show_gap_table(services, actor, reconciliation)
 
 
-def _read(content: bytes, name: str) -> Invoice | None:
+def _read_invoice(content: bytes, name: str) -> Invoice | None:
     """The file as an invoice; None while its columns are not named yet."""
     names, suggested, is_known = invoice_lines.columns(content)
     if is_known:
@@ -72,7 +72,7 @@ def _read(content: bytes, name: str) -> Invoice | None:
     return invoice_lines.read(content, mapping) if mapping else None
 
 
-def _whole(reconciliation: Reconciliation, invoice: Invoice) -> None:
+def _show_sums(reconciliation: Reconciliation, invoice: Invoice) -> None:
     """Draw both sums, the gap, and every likely cause with the models it holds for."""
     total = reconciliation.total
     days = f"{reconciliation.first} to {reconciliation.last}, days in {reconciliation.zone.key}"
@@ -86,13 +86,13 @@ def _whole(reconciliation: Reconciliation, invoice: Invoice) -> None:
             st.metric(
                 label,
                 format_sum(side.cost_nano, side.unpriced),
-                _tokens(side.tokens),
+                _format_tokens(side.tokens),
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
             )
         gap = format_money(total.cost_nano)
-        st.metric("Gap", gap, _tokens(total.tokens), delta_color="off", delta_arrow="off", border=True)
+        st.metric("Gap", gap, _format_tokens(total.tokens), delta_color="off", delta_arrow="off", border=True)
     agrees, *lines = gap_words.sentences(reconciliation)
     if not any(has_gap(gap) for gap in reconciliation.gaps):
         st.success(" ".join(map(blocks.plain, [agrees, *lines])), icon=":material/check_circle:")
@@ -101,11 +101,11 @@ def _whole(reconciliation: Reconciliation, invoice: Invoice) -> None:
     st.markdown("\n".join(f"- {blocks.plain(line)}" for line in lines[1:]))
 
 
-def _tokens(tokens: int | None) -> str | None:
+def _format_tokens(tokens: int | None) -> str | None:
     return None if tokens is None else f"{format.count(tokens)} tokens".replace("-", "−")
 
 
-def _table(services: Services, actor: Actor, reconciliation: Reconciliation) -> None:
+def _show_gap_table(services: Services, actor: Actor, reconciliation: Reconciliation) -> None:
     view = st.segmented_control(
         "View", [_MODEL, _DAY, _BOTH], default=_MODEL, required=True, label_visibility="collapsed", key="reconcile-view"
     )
@@ -115,24 +115,24 @@ def _table(services: Services, actor: Actor, reconciliation: Reconciliation) -> 
     differing = [gap for gap in ordered if has_gap(gap)]
     alike = [gap for gap in ordered if not has_gap(gap)]
     if differing:
-        _shown(differing, hidden)
+        _show_gaps(differing, hidden)
     if alike:
         rows = "1 row" if len(alike) == 1 else f"{len(alike):,} rows"
         with st.expander(f"{rows} without a gap"):
-            _shown(alike, hidden)
+            _show_gaps(alike, hidden)
     frame = reconcile.table(gaps)
     note = partial(services.audit.note_export, actor, "statistics.reconcile")
     downloads.row(frame, f"reconcile-{reconciliation.first}-to-{reconciliation.last}", note, key="reconcile")
 
 
-def _shown(gaps: Sequence[Gap], hidden: str | None) -> None:
+def _show_gaps(gaps: Sequence[Gap], hidden: str | None) -> None:
     frame = reconcile.table(gaps)
     for name in ("their_cost_usd", "our_cost_usd", "gap_usd"):
         frame[name] = frame[name].astype("float64").round(4) + 0.0  # no −$0.00
     st.dataframe(
         frame,
         hide_index=True,
-        column_config=_columns(),
+        column_config=_describe_columns(),
         column_order=[name for name in _COLUMN_ORDER if name != hidden],
         row_height=30,
         height="content" if len(frame) < 15 else 480,
@@ -140,7 +140,7 @@ def _shown(gaps: Sequence[Gap], hidden: str | None) -> None:
     )
 
 
-def _columns() -> dict[str, Any]:
+def _describe_columns() -> dict[str, Any]:
     number = st.column_config.NumberColumn
     text = st.column_config.TextColumn
     return {

@@ -12,7 +12,7 @@ from lib.ui import blocks, session
 from lib.ui.statistics.statistics_view import StatisticsView
 
 
-def listed(services: Services, actor: Actor, view: StatisticsView) -> None:
+def show_saved_views(services: Services, actor: Actor, view: StatisticsView) -> None:
     """Draw the form that saves a view, and a line for each saved view that the actor may open."""
     saved = services.saved_views.list(actor)
     with blocks.row():
@@ -30,10 +30,10 @@ def listed(services: Services, actor: Actor, view: StatisticsView) -> None:
         if not saved:
             st.caption("No views are saved yet. A view keeps period, filters and shape; its figures are always fresh.")
     for saved_view in saved:
-        _line(services, actor, saved_view)
+        _show_view(services, actor, saved_view)
 
 
-def _line(services: Services, actor: Actor, saved_view: SavedView) -> None:
+def _show_view(services: Services, actor: Actor, saved_view: SavedView) -> None:
     is_own = saved_view.user_id == actor.user_id
     with blocks.row():
         page: Any = {"icon": ":material/bookmark:", "query_params": dict(saved_view.query)}

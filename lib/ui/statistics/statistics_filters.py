@@ -25,12 +25,12 @@ _LABELS = {"error_kind": "Error", "api_key": "API key", "served_model": "Answere
 _LABELS |= {"service_tier": "Service tier"}
 
 
-def asked_for(zone: ZoneInfo) -> StatisticsView:
+def read_view(zone: ZoneInfo) -> StatisticsView:
     """The view that the address names."""
     return StatisticsView.from_query({name: st.query_params.get_all(name) for name in st.query_params}, zone)
 
 
-def write(view: StatisticsView) -> None:
+def write_view(view: StatisticsView) -> None:
     """Put a view into the address."""
     st.query_params.from_dict(view.to_query())
 
@@ -48,21 +48,21 @@ def options(
     return values_by_filter | {"served_model": values_by_filter["model"], "service_tier": KNOWN_TIERS}
 
 
-def control(view: StatisticsView, name: str) -> dict[str, Any]:
+def bind_control(view: StatisticsView, name: str) -> dict[str, Any]:
     """Key and callback of a control that shows and changes one part of the view."""
     key = _PREFIX + name
     value = getattr(view, name)
     value = list(value) if isinstance(value, tuple) else value
     if st.session_state.get(key) != value:
         st.session_state[key] = value
-    return {"key": key, "on_change": _apply, "args": (view, name)}
+    return {"key": key, "on_change": _apply_control, "args": (view, name)}
 
 
-def _apply(view: StatisticsView, name: str) -> None:
-    write(view.changed(name, st.session_state[_PREFIX + name]))
+def _apply_control(view: StatisticsView, name: str) -> None:
+    write_view(view.changed(name, st.session_state[_PREFIX + name]))
 
 
-def bar(
+def show_filter_bar(
     view: StatisticsView,
     options: Mapping[str, Sequence[str]],
     names: Mapping[str, str],
@@ -72,43 +72,43 @@ def bar(
     """Draw the filter bar: the period, a popover per filter whose label says its state, and Clear."""
     compact = blocks.compact()
     with blocks.row():
-        _period(view, date_range, zone)
+        _show_period(view, date_range, zone)
         if compact:
             filter_count = sum(len(getattr(view, field)) for field in LISTS.values())
             with st.popover(
                 f"Filters · {filter_count}" if filter_count else "Filters", icon=":material/filter_list:", key="filters"
             ):
                 for name in (*_ICONS, *_MORE):
-                    _list(view, name, options[name], names)
-                _tags(view)
-                _comparison(view)
+                    _show_list(view, name, options[name], names)
+                _show_tags(view)
+                _show_comparison(view)
         else:
             for name, icon in _ICONS.items():
                 filter_count = len(getattr(view, LISTS[name]))
                 label = f"{name.capitalize()} · {filter_count or 'all'}"
                 with st.popover(label, icon=f":material/{icon}:", key=f"filter-{name}"):
-                    _list(view, name, options[name], names)
+                    _show_list(view, name, options[name], names)
             more_count = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, "tag"))
             more_count += view.compare is not Comparison.PREVIOUS
             with st.popover(
                 f"More · {more_count}" if more_count else "More", icon=":material/tune:", key="filter-more"
             ):
                 for name in _MORE:
-                    _list(view, name, options[name], names)
-                _tags(view)
-                _comparison(view)
+                    _show_list(view, name, options[name], names)
+                _show_tags(view)
+                _show_comparison(view)
         if view.narrows:
             st.button(
                 "Clear",
                 type="tertiary",
-                on_click=write,
+                on_click=write_view,
                 args=(view.cleared(),),
             )
 
 
-def _tags(view: StatisticsView) -> None:
+def _show_tags(view: StatisticsView) -> None:
     """Labels that programs gave their calls; any can be typed."""
-    widget_options = control(view, "tags")
+    widget_options = bind_control(view, "tags")
     widget_options["on_change"] = _apply_tags
     st.multiselect(
         "Tag",
@@ -121,16 +121,16 @@ def _tags(view: StatisticsView) -> None:
 
 
 def _apply_tags(view: StatisticsView, name: str) -> None:
-    write(view.changed(name, [tag for tag in st.session_state[_PREFIX + name] if "=" in tag.strip("=")]))
+    write_view(view.changed(name, [tag for tag in st.session_state[_PREFIX + name] if "=" in tag.strip("=")]))
 
 
-def _comparison(view: StatisticsView) -> None:
+def _show_comparison(view: StatisticsView) -> None:
     labels = {Comparison.PREVIOUS: "The time before", Comparison.LAST_YEAR: "The same days last year"}
-    widget_options = control(view, "compare")
+    widget_options = bind_control(view, "compare")
     st.segmented_control("Compare with", list(labels), format_func=labels.__getitem__, required=True, **widget_options)
 
 
-def _period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> None:
+def _show_period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> None:
     labels = {
         Period.DAYS_7: "7 d",
         Period.DAYS_30: "30 d",
@@ -138,7 +138,7 @@ def _period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> None:
         Period.YEAR: "12 m",
         Period.CUSTOM: "Custom",
     }
-    widget_options = control(view, "period")
+    widget_options = bind_control(view, "period")
     st.segmented_control(
         "Period",
         list(Period),
@@ -163,16 +163,16 @@ def _apply_period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> No
     first = last = None
     if period is Period.CUSTOM:  # begins as the range that was on the screen
         first, last = days_of(date_range.start, date_range.end, zone)
-    write(replace(view, period=period, first=first, last=last, step=None))
+    write_view(replace(view, period=period, first=first, last=last, step=None))
 
 
 def _apply_days(view: StatisticsView) -> None:
     days = st.session_state[_PREFIX + "days"]
     if isinstance(days, tuple) and len(days) == 2:
-        write(replace(view, first=days[0], last=days[1], step=None))
+        write_view(replace(view, first=days[0], last=days[1], step=None))
 
 
-def _list(view: StatisticsView, name: str, offered: Sequence[str], names: Mapping[str, str]) -> None:
+def _show_list(view: StatisticsView, name: str, offered: Sequence[str], names: Mapping[str, str]) -> None:
     field = LISTS[name]
     gone = [value for value in getattr(view, field) if value not in offered]
     st.multiselect(
@@ -180,7 +180,7 @@ def _list(view: StatisticsView, name: str, offered: Sequence[str], names: Mappin
         [*offered, *gone],
         placeholder="All",
         format_func=lambda value: names.get(value, value),
-        **control(view, field),
+        **bind_control(view, field),
     )
 
 
@@ -189,7 +189,7 @@ def days_of(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[date, date]
     return start.astimezone(zone).date(), (end - timedelta(microseconds=1)).astimezone(zone).date()
 
 
-def words(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+def format_range(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     """`1 – 31 Oct 2026`, `24 Dec 2025 – 22 Jan 2026`, `22 Oct 2026`."""
     first, last = days_of(start, end, zone)
     if first == last:
@@ -201,7 +201,7 @@ def words(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}"
 
 
-def ago(newest: datetime | None, now: datetime) -> str:
+def format_freshness(newest: datetime | None, now: datetime) -> str:
     """How fresh the figures are, by the newest call."""
     if newest is None:
         return "no call yet"
@@ -212,12 +212,12 @@ def ago(newest: datetime | None, now: datetime) -> str:
     return f"newest call {seconds} s ago"
 
 
-def scope_line(
+def show_scope_line(
     date_range: Range, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
 ) -> Any:
     """Write range, zone, comparison, freshness and unpriced calls in a row; returns the row, for more elements."""
-    compared = f"compared with {words(date_range.previous_start, date_range.previous_end, zone)}"
-    parts = [words(date_range.start, date_range.end, zone), zone.key, compared, ago(newest, now)]
+    compared = f"compared with {format_range(date_range.previous_start, date_range.previous_end, zone)}"
+    parts = [format_range(date_range.start, date_range.end, zone), zone.key, compared, format_freshness(newest, now)]
     line = blocks.row()
     with line:
         st.caption(blocks.plain(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content")

@@ -131,8 +131,8 @@ class StatisticsView:
         def read_choice(name: str, kind: type[_Chosen], default: _Chosen, allowed: Iterable[_Chosen]) -> _Chosen:
             return kind(last(name)) if last(name) in set(allowed) else default
 
-        first = _day(last("from"), zone)
-        until = _day(last("to"), zone, is_end=True)
+        first = _parse_day(last("from"), zone)
+        until = _parse_day(last("to"), zone, is_end=True)
         period = read_choice("period", Period, Period.CUSTOM if first else Period.DAYS_30, Period)
         if period is Period.CUSTOM and first is None:
             period = Period.DAYS_30
@@ -148,13 +148,13 @@ class StatisticsView:
             rows=read_choice("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
             columns=read_choice("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
             tab=last("tab") if last("tab") in TABS else "figures",
-            split=_axis(last("split")) or "provider",
-            across=_axis(last("across")),
-            figure=_figure(last("figure")),
+            split=_parse_axis(last("split")) or "provider",
+            across=_parse_axis(last("across")),
+            figure=_parse_figure(last("figure")),
             shape=read_choice("shape", Shape, Shape.TABLE, Shape),
-            other_models=_values(values.get("other", ())),
+            other_models=_parse_values(values.get("other", ())),
             move=read_choice("move", Dimension, Dimension.APP, Dimension),
-            **{field: _values(values.get(name, ())) for name, field in LISTS.items()},
+            **{field: _parse_values(values.get(name, ())) for name, field in LISTS.items()},
         )
 
 
@@ -162,25 +162,25 @@ TABS = {"figures": "Figures", "explore": "Explore", "what-if": "What-if", "recon
 _EXPLORED = ("tab", "split", "across", "figure", "shape", "move")
 
 
-def _axis(name: str) -> str:
+def _parse_axis(name: str) -> str:
     try:
         return axis_named(name[:_LONGEST]).value if name else ""
     except InvalidInput:
         return ""
 
 
-def _figure(name: str) -> str:
+def _parse_figure(name: str) -> str:
     try:
         return measure_named(name[:_LONGEST]).value
     except InvalidInput:
         return Measure.COST.value
 
 
-def _values(texts: Iterable[str]) -> tuple[str, ...]:
+def _parse_values(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value[:_LONGEST] for value in texts if value))[:_MOST_VALUES]
 
 
-def _day(text: str, zone: ZoneInfo, *, is_end: bool = False) -> date | None:
+def _parse_day(text: str, zone: ZoneInfo, *, is_end: bool = False) -> date | None:
     try:
         if "T" in text:  # the "+" of an offset that nobody escaped arrives as a space
             moment = datetime.fromisoformat(text.replace(" ", "+")).astimezone(zone)

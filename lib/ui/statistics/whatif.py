@@ -30,7 +30,7 @@ _WHY = {
 }
 
 
-def tab(
+def show_tab(
     services: Services,
     actor: Actor,
     view: StatisticsView,
@@ -45,11 +45,11 @@ def tab(
         view = replace(view, other_models=compared_models, move=view.move if view.move in BY else Dimension.APP)
         by = st.segmented_control(
             "Split by", BY, format_func=lambda choice: choice.value.capitalize(), required=True,
-            label_visibility="collapsed", **statistics_filters.control(view, "move"),
+            label_visibility="collapsed", **statistics_filters.bind_control(view, "move"),
         )  # fmt: skip
         chosen_models = st.multiselect(
             "Other models", offered, placeholder="Other models to compare with", label_visibility="collapsed",
-            max_selections=_MOST_MODELS, **statistics_filters.control(view, "other_models"),
+            max_selections=_MOST_MODELS, **statistics_filters.bind_control(view, "other_models"),
         )  # fmt: skip
     if not chosen_models:
         sentence = "Choose up to five other models above: each call is priced as if it had run on them."
@@ -61,16 +61,16 @@ def tab(
         if not any(move.calls or move.stays for move in moves):
             st.caption("Nothing in this range can be compared: no call has both a known cost and known tokens.")
             return
-        display_names = {**names, **_slugs(services, actor)} if by is Dimension.CONFIGURATION else names
-        picked = _choices(moves, by, display_names)
+        display_names = {**names, **_load_slugs(services, actor)} if by is Dimension.CONFIGURATION else names
+        picked = _show_choices(moves, by, display_names)
         plan = [move for move in moves if picked.get(move.value) == move.model]
-        _sum(moves, plan)
-        _notes(moves, plan)
+        _show_sums(moves, plan)
+        _show_notes(moves, plan)
         note = partial(services.audit.note_export, actor, "statistics.whatif", by=by.value)
         downloads.row(traffic_moves.table(moves, by), f"what-if-{days[0]}-to-{days[1]}", note, key="whatif")
 
 
-def _choices(moves: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> dict[str | None, str]:
+def _show_choices(moves: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> dict[str | None, str]:
     """The table of values and models; each value's chosen model, by default the cheapest that surely saves."""
     import pandas as pd
 
@@ -85,7 +85,7 @@ def _choices(moves: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> 
                 by.value: names.get(value or "", value or "none"),
                 "cost": format_money(max(move.cost_nano + move.stays_nano for move in each.values())),
                 "to": best.model if best.saved_nano[0] > 0 else _STAYS,
-                **{model: _range(move.low_nano, move.high_nano, move) for model, move in each.items()},
+                **{model: _format_range(move.low_nano, move.high_nano, move) for model, move in each.items()},
             }
         )
     models = list(dict.fromkeys(move.model for move in moves))
@@ -110,14 +110,14 @@ def _choices(moves: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> 
     return dict(zip(by_value, table["to"], strict=True))
 
 
-def _range(low: int, high: int, move: Move) -> str:
+def _format_range(low: int, high: int, move: Move) -> str:
     """`$1.20 – $1.60`; — where no call could move."""
     if not move.calls:
         return "—"
     return format_money(low) if low == high else f"{format_money(low)} – {format_money(high)}"
 
 
-def _sum(moves: Sequence[Move], plan: Sequence[Move]) -> None:
+def _show_sums(moves: Sequence[Move], plan: Sequence[Move]) -> None:
     """Draw three figures: the cost of all values, their cost with the chosen moves, and the saving."""
     each = {move.value: move for move in moves}
     cost = sum(move.cost_nano + move.stays_nano for move in each.values())
@@ -125,18 +125,18 @@ def _sum(moves: Sequence[Move], plan: Sequence[Move]) -> None:
     with st.grid(3, min_column_width=230, gap="small"):
         text = "Calls with a known cost and known tokens."
         st.metric("Cost", format_money(cost), border=True, height="stretch", help=text)
-        would = _span(cost - most, cost - least)
+        would = _format_span(cost - most, cost - least)
         st.metric("Would have cost", would, border=True, height="stretch", help="With the choices above.")
         share = f"{least / cost * 100:.1f} % at least" if cost and least > 0 else None
-        saved = _span(least, most)
+        saved = _format_span(least, most)
         st.metric("Saved", saved, share, delta_color="off", delta_arrow="off", border=True, height="stretch")
 
 
-def _span(low: int, high: int) -> str:
+def _format_span(low: int, high: int) -> str:
     return format_money(low) if low == high else f"{format_money(low)} – {format_money(high)}"
 
 
-def _notes(moves: Sequence[Move], plan: Sequence[Move]) -> None:
+def _show_notes(moves: Sequence[Move], plan: Sequence[Move]) -> None:
     """Write below the figures which calls stay or are left out, and why a saving is a range."""
     lines = []
     for move in plan:
@@ -157,5 +157,5 @@ def _notes(moves: Sequence[Move], plan: Sequence[Move]) -> None:
     st.caption("  \n".join(blocks.plain(line) for line in lines))
 
 
-def _slugs(services: Services, actor: Actor) -> dict[str, str]:
+def _load_slugs(services: Services, actor: Actor) -> dict[str, str]:
     return {configuration.id: configuration.slug for configuration in services.configurations.list(actor)}
