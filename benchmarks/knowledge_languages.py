@@ -22,9 +22,9 @@ from lib.access.permissions import OPERATOR
 from lib.knowledge import index as indexes
 from lib.knowledge.embedding import BUNDLED, sha256_of
 from lib.knowledge.index import Index, Passage
-from lib.knowledge.search import ranked
+from lib.knowledge.search import rank_passages
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.words import language_of, words_of
+from lib.knowledge.words import join_stems, language_of
 from lib.services import Services
 from lib.settings import Settings
 
@@ -52,17 +52,17 @@ def build(passages: list[str], vectors: np.ndarray) -> Index:
     """An index of the passages, one document each."""
     language = language_of(passages)
     fresh = [
-        Passage(n, str(n), sha256_of(text), words_of("", "", text, language), vector.tobytes())
+        Passage(n, str(n), sha256_of(text), join_stems("", "", text, language), vector.tobytes())
         for n, (text, vector) in enumerate(zip(passages, vectors, strict=True))
     ]
-    return indexes.updated(indexes.empty(BUNDLED), 1, BUNDLED, np.arange(len(fresh)), fresh, language)
+    return indexes.build_next(indexes.make_empty_index(BUNDLED), 1, BUNDLED, np.arange(len(fresh)), fresh, language)
 
 
 def measure(index: Index, questions: list[tuple[str, int]], vectors: np.ndarray, mode: Mode) -> float:
     """nDCG@10 where one passage is right."""
     gains = []
     for (text, right), vector in zip(questions, vectors, strict=True):
-        rows = ranked(index, text, vector, SearchSettings(mode, K)).rows.tolist()
+        rows = rank_passages(index, text, vector, SearchSettings(mode, K)).rows.tolist()
         gains.append(1 / math.log2(rows.index(right) + 2) if right in rows else 0.0)
     return sum(gains) / len(gains)
 

@@ -19,8 +19,8 @@ from lib.configs.overrides import Overrides
 from lib.errors import InvalidInput, LLMManagerError
 from lib.knowledge.collections import storable
 from lib.knowledge.embedding import APP
-from lib.knowledge.quoting import message_of, source_line
-from lib.knowledge.search import LONGEST_QUESTION, Hit, Only, Passages
+from lib.knowledge.quoting import make_message, quote_hit
+from lib.knowledge.search import LONGEST_QUESTION, DocumentFilter, PassageHit, Passages
 from lib.knowledge.settings import SearchSettings
 from lib.knowledge.words import language_of, prepare
 from lib.tokens.text_estimate import estimate_tokens
@@ -48,16 +48,16 @@ _HISTORY_CHARACTERS = 4_000
 
 
 @dataclass(frozen=True)
-class Asked:
+class PendingAnswer:
     """A question that was sent: the call that answers it, and its sources in the order of their numbers from 1."""
 
     call_id: str | None  # None: nothing was found, so no model was asked
     question: str  # as it was searched for
-    sources: tuple[Hit, ...]
+    sources: tuple[PassageHit, ...]
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedAnswer:
     """An answer with its citations checked: the numbers that stand, and how many were taken out."""
 
     text: str
@@ -89,8 +89,8 @@ class Answers:
         configuration: str | None = None,
         history: Sequence[Mapping[str, str]] = (),
         settings: SearchSettings | None = None,
-        only: Only | None = None,
-    ) -> Asked:
+        only: DocumentFilter | None = None,
+    ) -> PendingAnswer:
         """Find passages and let a configuration's model answer from them, in the background.
 
         `history` are the turns before, `role` and `content`: a question that follows on is first rewritten to stand
@@ -100,22 +100,22 @@ class Answers:
         if not 1 <= len(collections) <= MOST_COLLECTIONS:
             raise InvalidInput("Choose collections.", f"One to {MOST_COLLECTIONS} are searched.", "", "collections")
         question = storable(question).strip()
-        chosen = self._chosen(actor, configuration)
-        alone = self._rewritten(actor, chosen, question, history) if history else question
-        hits = self.found(actor, collections, alone, settings, only)
-        sources = self.fitting(chosen, alone, hits)
+        model_configuration = self._choose_configuration(actor, configuration)
+        standalone = self._rewrite_question(actor, model_configuration, question, history) if history else question
+        hits = self.found(actor, collections, standalone, settings, only)
+        sources = self.select_fitting(model_configuration, standalone, hits)
         if not sources:
-            return Asked(None, alone, ())
-        asked = CallRequest(
+            return PendingAnswer(None, standalone, ())
+        request = CallRequest(
             actor=actor,
-            messages=[{"role": "user", "content": message_of(alone, sources)}],
-            configuration=chosen.id,
+            messages=[{"role": "user", "content": make_message(standalone, sources)}],
+            configuration=model_configuration.id,
             app=None if actor.key else APP,
             origin=Origin.RAG,
             system_prompt=_SYSTEM,
             tags={"purpose": "answer"},
         )
-        return Asked(self._calls.start(asked), alone, sources)
+        return PendingAnswer(self._calls.start(request), standalone, sources)
 
     def found(
         self,
@@ -123,12 +123,15 @@ class Answers:
         collections: Sequence[str],
         question: str,
         settings: SearchSettings | None = None,
-        only: Only | None = None,
-    ) -> list[Hit]:
+        only: DocumentFilter | None = None,
+    ) -> list[PassageHit]:
         """The passages of several collections, the best first by their scores, which are in standard deviations."""
-        found = [self._search.search(actor, one, question, settings, only) for one in dict.fromkeys(collections)]
-        hits = sorted((hit for one in found for hit in one.hits), key=lambda hit: -hit.score)
-        return hits[: max(one.settings.k for one in found)]
+        searches = [
+            self._search.search(actor, collection_id, question, settings, only)
+            for collection_id in dict.fromkeys(collections)
+        ]
+        hits = sorted((hit for search in searches for hit in search.hits), key=lambda hit: -hit.score)
+        return hits[: max(search.settings.k for search in searches)]
 
     def ground(
         self,
@@ -143,20 +146,20 @@ class Answers:
         question = storable(question).strip()
         if not question:
             return Grounded(question, ())
-        alone = self._rewritten(actor, configuration, question, history) if len(history) > 1 else question
-        hits = self.found(actor, collections, alone[:LONGEST_QUESTION])
-        sources = self.fitting(configuration, question, hits, spent_tokens)
+        standalone = self._rewrite_question(actor, configuration, question, history) if len(history) > 1 else question
+        hits = self.found(actor, collections, standalone[:LONGEST_QUESTION])
+        sources = self.select_fitting(configuration, question, hits, spent_tokens)
         names = ("collection_id", "document_id", "chunk_id", "title", "heading", "page_first", "text")
         parts = [
             {"type": "source", "n": n, **{name: getattr(hit, name) for name in names}}
             for n, hit in enumerate(sources, start=1)
         ]
-        text = message_of(question, sources, _INSTRUCTION) if sources else question
+        text = make_message(question, sources, _INSTRUCTION) if sources else question
         return Grounded(text, tuple(parts))
 
-    def fitting(
-        self, configuration: Configuration, question: str, hits: Sequence[Hit], spent_tokens: int = 0
-    ) -> tuple[Hit, ...]:
+    def select_fitting(
+        self, configuration: Configuration, question: str, hits: Sequence[PassageHit], spent_tokens: int = 0
+    ) -> tuple[PassageHit, ...]:
         """As many of the best as the model's window takes beside what is sent already and an answer."""
         window = None
         if configuration.provider_id is not None:
@@ -165,29 +168,29 @@ class Answers:
             window = self._overrides.limits(kind, model, configuration.provider_id).context_tokens
         room = (window or UNKNOWN_WINDOW) - ANSWER_TOKENS
         room = min(room - spent_tokens, 24_000) - estimate_tokens(_SYSTEM + question) - 100
-        kept: list[Hit] = []
+        best_hits: list[PassageHit] = []
         for hit in hits:
-            room -= estimate_tokens(source_line(len(kept) + 1, hit))
+            room -= estimate_tokens(quote_hit(len(best_hits) + 1, hit))
             if room < 0:
                 break
-            kept.append(hit)
-        return tuple(kept)
+            best_hits.append(hit)
+        return tuple(best_hits)
 
-    def _chosen(self, actor: Actor, configuration: str | None) -> Configuration:
+    def _choose_configuration(self, actor: Actor, configuration: str | None) -> Configuration:
         if configuration is not None:
             return self._configurations.get(actor, configuration)
         return self._configurations.default_for(actor, actor.key.app if actor.key else APP)
 
-    def _rewritten(
+    def _rewrite_question(
         self, actor: Actor, configuration: Configuration, question: str, history: Sequence[Mapping[str, str]]
     ) -> str:
         """The question by itself; as it is when that fails."""
-        said = "\n".join(f"{turn.get('role', '')}: {turn.get('content', '')}" for turn in history)[
+        conversation = "\n".join(f"{turn.get('role', '')}: {turn.get('content', '')}" for turn in history)[
             -_HISTORY_CHARACTERS:
         ]
-        asked = CallRequest(
+        request = CallRequest(
             actor=actor,
-            messages=[{"role": "user", "content": _REWRITE.format(history=said, question=question)}],
+            messages=[{"role": "user", "content": _REWRITE.format(history=conversation, question=question)}],
             configuration=configuration.id,
             app=None if actor.key else APP,
             origin=Origin.RAG,
@@ -196,35 +199,35 @@ class Answers:
             tags={"purpose": "rewrite"},
         )
         try:
-            view = self._calls.run(asked)
+            view = self._calls.run(request)
         except LLMManagerError:
             return question
         words = " ".join(view.text.split())
         return words if view.status == "ok" and 3 <= len(words) <= 1_000 else question
 
 
-def check(text: str, sources: Sequence[str]) -> Checked:
+def check(text: str, sources: Sequence[str]) -> CheckedAnswer:
     """Hold an answer's citations against the texts of its sources."""
     language = language_of(sources)
     words = [set(prepare(source, language)) for source in sources]
     standing: list[int] = []
     removed = 0
     out: list[str] = []
-    place = 0
+    sentence_start = 0
     for sentence in [*_SENTENCES.finditer(text), None]:
         end = sentence.start() if sentence is not None else len(text)
-        said = text[place:end]
-        stems = set(prepare(_CITED.sub("", said), language))
+        statement = text[sentence_start:end]
+        stems = set(prepare(_CITED.sub("", statement), language))
 
-        def kept(match: re.Match[str], stems: set[str] = stems) -> str:
+        def keep_supported(match: re.Match[str], stems: set[str] = stems) -> str:
             nonlocal removed
-            numbers = [int(one) for one in re.findall(r"\d+", match[1])]
+            numbers = [int(number) for number in re.findall(r"\d+", match[1])]
             good = [n for n in numbers if 1 <= n <= len(sources) and (not stems or stems & words[n - 1])]
             removed += len(numbers) - len(good)
             standing.extend(good)
             return (" " if match[0].startswith(" ") else "") + "".join(f"[{n}]" for n in good) if good else ""
 
-        out.append(_CITED.sub(kept, said) + (sentence[0] if sentence is not None else ""))
-        place = sentence.end() if sentence is not None else end
-    is_in = not text.strip().lower().startswith(NOT_IN_SOURCES[:-1].lower())
-    return Checked("".join(out), tuple(dict.fromkeys(standing)), removed, is_in)
+        out.append(_CITED.sub(keep_supported, statement) + (sentence[0] if sentence is not None else ""))
+        sentence_start = sentence.end() if sentence is not None else end
+    is_in_sources = not text.strip().lower().startswith(NOT_IN_SOURCES[:-1].lower())
+    return CheckedAnswer("".join(out), tuple(dict.fromkeys(standing)), removed, is_in_sources)

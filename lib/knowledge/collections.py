@@ -16,7 +16,7 @@ from lib.errors import InvalidInput
 from lib.knowledge.access import find, readable, writable
 from lib.knowledge.documents.chunking import Chunking
 from lib.knowledge.embedding import BUNDLED
-from lib.knowledge.evaluation.questions import forget
+from lib.knowledge.evaluation.questions import delete_sets
 from lib.knowledge.settings import SearchSettings
 
 _C = collections.c
@@ -59,11 +59,11 @@ class Collections:
         """One by its id, or by its name where that is plain."""
         condition = readable(actor)
         with self._store.read() as connection:
-            named = select(_C.id).where(condition, _C.name == collection_id).limit(2)
-            same_name = connection.scalars(named).all()
-            wanted = same_name[0] if len(same_name) == 1 else collection_id
-            find(connection, wanted, condition)
-            return _collection(connection.execute(_counted().where(_C.id == wanted)).mappings().one(), actor)
+            ids_by_name = select(_C.id).where(condition, _C.name == collection_id).limit(2)
+            same_name = connection.scalars(ids_by_name).all()
+            resolved_id = same_name[0] if len(same_name) == 1 else collection_id
+            find(connection, resolved_id, condition)
+            return _collection(connection.execute(_counted().where(_C.id == resolved_id)).mappings().one(), actor)
 
     def create(
         self,
@@ -79,9 +79,9 @@ class Collections:
         """Make an empty one; the embedding model is a `provider/model`."""
         writable(actor)
         now = utc_now()
-        wanted = new_id()
+        collection_id = new_id()
         row = {
-            "id": wanted,
+            "id": collection_id,
             "owner_id": actor.user_id or "operator",
             "name": _name(name),
             "description": storable(description).strip(),
@@ -95,7 +95,7 @@ class Collections:
         with self._store.write() as connection:
             connection.execute(insert(collections).values(**row))
             audit.record(connection, actor, "collection.create", str(row["name"]), shared=is_shared)
-        return self.get(actor, wanted)
+        return self.get(actor, collection_id)
 
     def update(
         self,
@@ -148,9 +148,9 @@ class Collections:
         """Remove it with its documents and its questions. Vectors stay until nobody has their text."""
         with self._store.write() as connection:
             row = find(connection, collection_id, writable(actor))
-            mine = select(_D.id).where(_D.collection_id == row["id"])
-            forget(connection, question_sets.c.collection_id == row["id"])
-            connection.execute(delete(document_versions).where(document_versions.c.document_id.in_(mine)))
+            document_ids = select(_D.id).where(_D.collection_id == row["id"])
+            delete_sets(connection, question_sets.c.collection_id == row["id"])
+            connection.execute(delete(document_versions).where(document_versions.c.document_id.in_(document_ids)))
             connection.execute(delete(chunks).where(chunks.c.collection_id == row["id"]))
             connection.execute(delete(documents).where(_D.collection_id == row["id"]))
             connection.execute(delete(collections).where(_C.id == row["id"]))
@@ -175,10 +175,10 @@ def _counted() -> Any:
 def _collection(row: RowMapping, actor: Actor) -> Collection:
     from lib.access.permissions import Permission, Role
 
-    own = row["owner_id"] == actor.user_id or actor.user_id is None or actor.role is Role.SUPER_ADMIN
-    kept: Mapping[str, Any] = {name: row[name] for name in ("id", "owner_id", "name", "description", "is_shared")}
+    is_own = row["owner_id"] == actor.user_id or actor.user_id is None or actor.role is Role.SUPER_ADMIN
+    columns: Mapping[str, Any] = {name: row[name] for name in ("id", "owner_id", "name", "description", "is_shared")}
     return Collection(
-        **kept,
+        **columns,
         embedding_model=row["embedding_model"],
         chunking=Chunking(**row["chunking"]),
         search=SearchSettings(**row["search"]),
@@ -187,7 +187,7 @@ def _collection(row: RowMapping, actor: Actor) -> Collection:
         documents=int(row["documents"]),
         ready=int(row["ready"] or 0),
         failed=int(row["failed"] or 0),
-        may_change=own and actor.can(Permission.MANAGE_KNOWLEDGE_BASE),
+        may_change=is_own and actor.can(Permission.MANAGE_KNOWLEDGE_BASE),
     )
 
 

@@ -49,21 +49,21 @@ class Embedder:
         if model == BUNDLED:
             adapters.warm_embeddings()
 
-    def known(self, model: str, shas: Sequence[str]) -> set[str]:
+    def find_embedded(self, model: str, shas: Sequence[str]) -> set[str]:
         """Which texts have their vector."""
-        found: set[str] = set()
+        embedded: set[str] = set()
         with self._store.read() as connection:
             for start in range(0, len(shas), 500):
-                wanted = _V.text_sha256.in_(shas[start : start + 500])
-                query = select(_V.text_sha256).where(_V.embedding_model == model, wanted)
-                found.update(connection.scalars(query))
-        return found
+                in_batch = _V.text_sha256.in_(shas[start : start + 500])
+                query = select(_V.text_sha256).where(_V.embedding_model == model, in_batch)
+                embedded.update(connection.scalars(query))
+        return embedded
 
     def keep(self, actor: Actor, model: str, texts: Sequence[str], done: Callable[[int], None] | None = None) -> None:
         """See to it that every text has its vector; `done` is told how many have, after each batch, and may raise."""
         by_sha = {sha256_of(text): text for text in texts}
-        known = self.known(model, [*by_sha])
-        missing = [sha for sha in by_sha if sha not in known]
+        embedded = self.find_embedded(model, [*by_sha])
+        missing = [sha for sha in by_sha if sha not in embedded]
         so_far = len(by_sha) - len(missing)
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
@@ -82,16 +82,16 @@ class Embedder:
         """float32 (texts, dimensions), each of length one; one call."""
         import numpy as np
 
-        asked = CallRequest(
+        request = CallRequest(
             actor=actor, messages=(), model=model, app=APP, origin=Origin.RAG, stream=False, texts=tuple(texts)
         )
-        found = np.asarray(self._calls.embed(asked), dtype="<f4")
-        lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        return np.ascontiguousarray(found / np.where(lengths > 0, lengths, 1))
+        vectors = np.asarray(self._calls.embed(request), dtype="<f4")
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1))
 
     def relevance(self, actor: Actor, model: str, question: str, texts: Sequence[str]) -> list[float]:
         """How well each text answers a question, as a re-ranking model says; one call."""
-        asked = CallRequest(
+        request = CallRequest(
             actor=actor,
             messages=(),
             model=model,
@@ -102,7 +102,7 @@ class Embedder:
             extra={"task": RERANK},
             tags={"purpose": RERANK},
         )
-        return [score for (score,) in self._calls.embed(asked)[1:]]
+        return [score for (score,) in self._calls.embed(request)[1:]]
 
     def question(self, actor: Actor, model: str, text: str) -> "np.ndarray":
         """The vector of a question; of one just asked it is remembered."""

@@ -54,14 +54,14 @@ def rank(
     if allowed is not None:
         keyword = np.where(allowed, keyword, 0)
     if mode is Mode.KEYWORD or vector is None or not index.has_vector.any():
-        rows = _best(keyword, np.flatnonzero(keyword > 0), most)
-        return _ranking(rows, keyword[rows], None, keyword, index)
+        rows = _select_best(keyword, np.flatnonzero(keyword > 0), most)
+        return _make_ranking(rows, keyword[rows], None, keyword, index)
     english = index.language == "english"
     weight = 1.0 if mode is Mode.VECTOR else ENGLISH if english else OTHER
     if mode is Mode.HYBRID and index.model == _BUNDLED and keyword.any() and _is_in_another_script(stems):
         weight = 0.0
-    rows, cosines = _candidates(index, vector, keyword, allowed, weight)
-    scores = _fused(index, vector, rows, cosines, keyword, allowed, weight)
+    rows, cosines = _find_candidates(index, vector, keyword, allowed, weight)
+    scores = _fuse(index, vector, rows, cosines, keyword, allowed, weight)
     if english and mode is Mode.HYBRID and len(rows) > FEEDBACK_FROM:
         top = rows[np.argsort(-scores, kind="stable")[:FEEDBACK_FROM]]
         top = top[index.has_vector[top]]
@@ -69,27 +69,29 @@ def rank(
             moved = vector + FEEDBACK * index.vectors[top].mean(axis=0)
             moved /= np.linalg.norm(moved)
             near = np.where(index.has_vector[rows], index.cosines(rows, moved), np.nan)
-            scores = _fused(index, moved, rows, near, keyword, allowed, weight)
+            scores = _fuse(index, moved, rows, near, keyword, allowed, weight)
     if rerank and english and mode is Mode.HYBRID:
-        scores = _smoothed(index, rows, scores)
+        scores = _smooth(index, rows, scores)
     order = np.argsort(-scores, kind="stable")[:most]
-    return _ranking(rows[order], scores[order], dict(zip(rows.tolist(), cosines.tolist(), strict=True)), keyword, index)
+    return _make_ranking(
+        rows[order], scores[order], dict(zip(rows.tolist(), cosines.tolist(), strict=True)), keyword, index
+    )
 
 
 def _is_in_another_script(stems: list[str]) -> bool:
     """Whether most letters of a question are none of the Latin script, which alone the bundled model reads in words."""
     letters = [sign for stem in stems for sign in stem if sign.isalpha()]
-    others = sum(sign > "\u024f" and not "\u1e00" <= sign <= "\u1eff" for sign in letters)
-    return 2 * others > len(letters)
+    non_latin = sum(sign > "\u024f" and not "\u1e00" <= sign <= "\u1eff" for sign in letters)
+    return 2 * non_latin > len(letters)
 
 
-def _candidates(
+def _find_candidates(
     index: Index, vector: np.ndarray, keyword: np.ndarray, allowed: np.ndarray | None, weight: float
 ) -> tuple[Rows, np.ndarray]:
     """The passages that either leg has among its best, and their cosines (NaN without a vector)."""
     rows, cosines = index.nearest(vector, allowed)
     if weight < 1:
-        best = _best(keyword, np.flatnonzero(keyword > 0), CANDIDATES)
+        best = _select_best(keyword, np.flatnonzero(keyword > 0), CANDIDATES)
         extra = np.setdiff1d(best, rows)
         near = np.where(index.has_vector[extra], index.cosines(extra, vector), np.nan) if len(extra) else extra
         rows = np.concatenate([rows, extra])
@@ -97,7 +99,7 @@ def _candidates(
     return rows, cosines
 
 
-def _fused(
+def _fuse(
     index: Index,
     vector: np.ndarray,
     rows: Rows,
@@ -108,32 +110,32 @@ def _fused(
 ) -> np.ndarray:
     """Both legs as one score of each row: z-scores over the collection, weighted."""
     mean, deviation = index.spread(vector)
-    told = (cosines - mean) / deviation if deviation > 0 else np.zeros(len(rows))
-    told = np.nan_to_num(told, nan=0.0)
+    vector_score = (cosines - mean) / deviation if deviation > 0 else np.zeros(len(rows))
+    vector_score = np.nan_to_num(vector_score, nan=0.0)
     part = keyword if allowed is None else keyword[allowed]
     usual, width = (float(part.mean()), float(part.std())) if len(part) else (0.0, 0.0)
-    said = (keyword[rows] - usual) / width if width > 0 else np.zeros(len(rows))
-    return np.asarray(weight * told + (1 - weight) * said)
+    keyword_score = (keyword[rows] - usual) / width if width > 0 else np.zeros(len(rows))
+    return np.asarray(weight * vector_score + (1 - weight) * keyword_score)
 
 
-def _smoothed(index: Index, rows: Rows, scores: np.ndarray) -> np.ndarray:
+def _smooth(index: Index, rows: Rows, scores: np.ndarray) -> np.ndarray:
     """The best passages' scores, each mixed with those of the passages most like it."""
     order = np.argsort(-scores, kind="stable")[:READ_AGAIN]
     order = order[index.has_vector[rows[order]]]
     if len(order) <= NEIGHBOURS:
         return scores
-    chosen = index.vectors[rows[order]]
-    alike = chosen @ chosen.T
+    vectors = index.vectors[rows[order]]
+    alike = vectors @ vectors.T
     np.fill_diagonal(alike, -1)
     near = np.argpartition(-alike, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
     weights = np.maximum(np.take_along_axis(alike, near, axis=1), 0)
     lent = (weights * scores[order][near]).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9)
-    found = scores.astype(np.float64).copy()
-    found[order] = (1 - SMOOTHING) * found[order] + SMOOTHING * lent
-    return found
+    mixed = scores.astype(np.float64).copy()
+    mixed[order] = (1 - SMOOTHING) * mixed[order] + SMOOTHING * lent
+    return mixed
 
 
-def _best(scores: np.ndarray, rows: Rows, most: int) -> Rows:
+def _select_best(scores: np.ndarray, rows: Rows, most: int) -> Rows:
     """The rows with the highest scores, the best first; equal ones in their order."""
     if len(rows) > most:
         least = np.partition(scores[rows], len(rows) - most)[len(rows) - most]
@@ -141,7 +143,7 @@ def _best(scores: np.ndarray, rows: Rows, most: int) -> Rows:
     return rows[np.argsort(-scores[rows], kind="stable")][:most]
 
 
-def _ranking(
+def _make_ranking(
     rows: Rows, scores: np.ndarray, cosines: dict[int, float] | None, keyword: np.ndarray, index: Index
 ) -> Ranking:
     nothing = np.full(len(rows), np.nan)
@@ -149,7 +151,7 @@ def _ranking(
     vector_ranks = nothing
     if cosines:
         every = np.asarray([*cosines.values()])
-        vector_ranks = np.asarray([np.nan if one != one else 1 + int((every > one).sum()) for one in near])
-    said = np.where(keyword[rows] > 0, keyword[rows], np.nan)
+        vector_ranks = np.asarray([np.nan if cosine != cosine else 1 + int((every > cosine).sum()) for cosine in near])
+    keyword_scores = np.where(keyword[rows] > 0, keyword[rows], np.nan)
     keyword_ranks = np.asarray([1 + int((keyword > score).sum()) if score > 0 else np.nan for score in keyword[rows]])
-    return Ranking(rows, scores, near, said, vector_ranks, keyword_ranks)
+    return Ranking(rows, scores, near, keyword_scores, vector_ranks, keyword_ranks)

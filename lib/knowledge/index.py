@@ -77,10 +77,10 @@ class Index:
     @property
     def postings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Per word: where its passages begin, the passages, and what the word adds to each."""
-        found = self.__dict__.get("_postings")
-        if found is None:
-            found = self.__dict__["_postings"] = _postings(self.word_ids, self.lengths, len(self.terms))
-        return found
+        postings = self.__dict__.get("_postings")
+        if postings is None:
+            postings = self.__dict__["_postings"] = _build_postings(self.word_ids, self.lengths, len(self.terms))
+        return postings
 
     def nearest(self, vector: np.ndarray, allowed: np.ndarray | None) -> tuple[Rows, np.ndarray]:
         """Rows and cosines of the passages nearest to a vector: all of them in a small index."""
@@ -103,22 +103,22 @@ class Index:
 
     def spread(self, vector: np.ndarray) -> tuple[float, float]:
         """Mean and standard deviation of a vector's cosines over the collection, from a sample where it is large."""
-        found = np.asarray(self.sample @ vector, dtype=np.float32)
-        return (float(found.mean()), float(found.std())) if len(found) else (0.0, 0.0)
+        cosines = np.asarray(self.sample @ vector, dtype=np.float32)
+        return (float(cosines.mean()), float(cosines.std())) if len(cosines) else (0.0, 0.0)
 
     @property
     def sample(self) -> np.ndarray:
         """Some vectors that stand for all, always the same."""
-        found = self.__dict__.get("_sample")
-        if found is None:
+        sample = self.__dict__.get("_sample")
+        if sample is None:
             rows = np.flatnonzero(self.has_vector)
             if len(rows) > _SAMPLE:
                 rows = np.random.default_rng(7).choice(rows, _SAMPLE, replace=False)
-            found = self.__dict__["_sample"] = self.vectors[rows]
-        return found
+            sample = self.__dict__["_sample"] = self.vectors[rows]
+        return sample
 
 
-def empty(model: str) -> Index:
+def make_empty_index(model: str) -> Index:
     """An index of nothing."""
     none = np.zeros(0, dtype=np.int64)
     flat = np.zeros((0, 1), dtype=np.float32)
@@ -132,11 +132,13 @@ def short_sha(sha: str) -> int:
     return int(sha[:16], 16)
 
 
-def updated(old: Index, change_seq: int, model: str, ids: np.ndarray, fresh: Sequence[Passage], language: str) -> Index:
+def build_next(
+    old: Index, change_seq: int, model: str, ids: np.ndarray, fresh: Sequence[Passage], language: str
+) -> Index:
     """The next index: the passages of `ids` (in order), those in `fresh` as given, the others as they were."""
     same_model = old.model == model
-    place = {int(one): n for n, one in enumerate(old.ids)}
-    new = {one.id: one for one in fresh}
+    old_rows = {int(passage_id): row for row, passage_id in enumerate(old.ids)}
+    new = {passage.id: passage for passage in fresh}
     terms = dict(old.terms)
     starts = np.concatenate([[0], np.cumsum(old.lengths)]).astype(np.int64)
     names: dict[str, int] = {}
@@ -144,33 +146,33 @@ def updated(old: Index, change_seq: int, model: str, ids: np.ndarray, fresh: Seq
     shas = []
     lengths = []
     words = []
-    dimensions = next((len(one.vector) // 4 for one in fresh if one.vector), old.vectors.shape[1])
+    dimensions = next((len(passage.vector) // 4 for passage in fresh if passage.vector), old.vectors.shape[1])
     vectors = np.zeros((len(ids), dimensions), dtype=np.float32)
     has = np.zeros(len(ids), dtype=bool)
-    for row, one in enumerate(ids.tolist()):
-        passage = new.get(one)
-        before = place.get(one)
-        if passage is not None:
-            found = [terms.setdefault(word, len(terms)) for word in passage.words.split()]
-            words.append(np.asarray(found, dtype=np.int32))
-            document = passage.document_id
-            sha = short_sha(passage.sha)
-            vector = passage.vector
+    for row, passage_id in enumerate(ids.tolist()):
+        changed = new.get(passage_id)
+        old_row = old_rows.get(passage_id)
+        if changed is not None:
+            word_terms = [terms.setdefault(word, len(terms)) for word in changed.words.split()]
+            words.append(np.asarray(word_terms, dtype=np.int32))
+            document = changed.document_id
+            sha = short_sha(changed.sha)
+            vector = changed.vector
             if vector is not None and len(vector) == 4 * dimensions:
                 vectors[row] = np.frombuffer(vector, dtype="<f4")
                 has[row] = True
         else:
-            assert before is not None  # noqa: S101 (what is not fresh was there)
-            words.append(old.word_ids[starts[before] : starts[before + 1]])
-            document = old.document_ids[old.documents[before]]
-            sha = int(old.shas[before])
-            if same_model and old.has_vector[before]:
-                vectors[row] = old.vectors[before]
+            assert old_row is not None  # noqa: S101 (what is not fresh was there)
+            words.append(old.word_ids[starts[old_row] : starts[old_row + 1]])
+            document = old.document_ids[old.documents[old_row]]
+            sha = int(old.shas[old_row])
+            if same_model and old.has_vector[old_row]:
+                vectors[row] = old.vectors[old_row]
                 has[row] = True
         documents.append(names.setdefault(document, len(names)))
         shas.append(sha)
         lengths.append(len(words[-1]))
-    made = Index(
+    index = Index(
         change_seq,
         model,
         ids,
@@ -184,50 +186,50 @@ def updated(old: Index, change_seq: int, model: str, ids: np.ndarray, fresh: Seq
         np.concatenate(words) if words else np.zeros(0, dtype=np.int32),
         language,
     )
-    graph = _graph(old if same_model else None, made, {one.id for one in fresh})
-    return Index(**{**{name: getattr(made, name) for name in Index.__dataclass_fields__}, "graph": graph})
+    graph = _build_graph(old if same_model else None, index, {passage.id for passage in fresh})
+    return Index(**{**{name: getattr(index, name) for name in Index.__dataclass_fields__}, "graph": graph})
 
 
-def new_graph(dimensions: int) -> Any:
+def make_graph(dimensions: int) -> Any:
     """An empty graph of hnswlib."""
     import hnswlib
 
     return hnswlib.Index(space="cosine", dim=dimensions)
 
 
-def _copy(graph: Any) -> Any:
+def _copy_graph(graph: Any) -> Any:
     import hnswlib
 
     return hnswlib.Index(index=graph)
 
 
-def _graph(old: Index | None, made: Index, fresh: set[int]) -> Any:
+def _build_graph(old: Index | None, index: Index, fresh: set[int]) -> Any:
     """The graph of an index large enough to need one: the old one with what changed, or a new one."""
-    count = int(made.has_vector.sum())
+    count = int(index.has_vector.sum())
     if count < GRAPH_FROM:
         return None
-    wanted = made.ids[made.has_vector]
+    embedded_ids = index.ids[index.has_vector]
     if old is not None and old.graph is not None:
-        gone = np.setdiff1d(old.ids[old.has_vector], wanted)
-        known = old.graph.get_current_count()
-        if len(gone) + known - int(old.has_vector.sum()) < _MOST_DELETED * count:
-            graph = _copy(old.graph)  # questions that are under way still ask the old one
-            add = made.has_vector & (~np.isin(made.ids, old.ids[old.has_vector]) | np.isin(made.ids, [*fresh]))
+        gone = np.setdiff1d(old.ids[old.has_vector], embedded_ids)
+        label_count = old.graph.get_current_count()
+        if len(gone) + label_count - int(old.has_vector.sum()) < _MOST_DELETED * count:
+            graph = _copy_graph(old.graph)  # questions that are under way still ask the old one
+            add = index.has_vector & (~np.isin(index.ids, old.ids[old.has_vector]) | np.isin(index.ids, [*fresh]))
             for label in gone:
                 graph.mark_deleted(int(label))
             if len(rows := np.flatnonzero(add)):
-                graph.resize_index(max(graph.get_max_elements(), known + len(rows)))
-                graph.add_items(made.vectors[rows], made.ids[rows], num_threads=_THREADS)
+                graph.resize_index(max(graph.get_max_elements(), label_count + len(rows)))
+                graph.add_items(index.vectors[rows], index.ids[rows], num_threads=_THREADS)
             graph.set_ef(_EF_ASK + NEAREST)
             return graph
-    graph = new_graph(made.vectors.shape[1])
+    graph = make_graph(index.vectors.shape[1])
     graph.init_index(max_elements=count, M=_M, ef_construction=_EF_BUILD, random_seed=7)
-    graph.add_items(made.vectors[made.has_vector], wanted, num_threads=_THREADS)
+    graph.add_items(index.vectors[index.has_vector], embedded_ids, num_threads=_THREADS)
     graph.set_ef(_EF_ASK + NEAREST)
     return graph
 
 
-def _postings(word_ids: np.ndarray, lengths: np.ndarray, terms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _build_postings(word_ids: np.ndarray, lengths: np.ndarray, terms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count = len(lengths)
     rows = np.repeat(np.arange(count, dtype=np.int64), lengths)
     keys, often = np.unique(word_ids.astype(np.int64) * max(count, 1) + rows, return_counts=True)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.db.tables import chunk_vectors, chunks, collections, documents
-from lib.knowledge.index import Index, Passage, empty, new_graph, short_sha, updated
+from lib.knowledge.index import Index, Passage, build_next, make_empty_index, make_graph, short_sha
 
 log = logging.getLogger(__name__)
 FORM = 1
@@ -45,20 +45,20 @@ class Indexes:
 
     def of(self, collection: RowMapping) -> Index:
         """The index of a row of `collections` that was just read."""
-        wanted = (int(collection["change_seq"]), str(collection["embedding_model"]))
+        current = (int(collection["change_seq"]), str(collection["embedding_model"]))
         key = str(collection["id"])
         with self._lock:
             held = self._held.get(key)
             making = self._making.setdefault(key, threading.Lock())
-        if held is not None and (held.change_seq, held.model) == wanted:
+        if held is not None and (held.change_seq, held.model) == current:
             return held
         with making:
             with self._lock:
                 held = self._held.get(key)
-            if held is None or (held.change_seq, held.model) != wanted:
+            if held is None or (held.change_seq, held.model) != current:
                 held = held if held is not None else self._read(key)
-                if held is None or (held.change_seq, held.model) != wanted:
-                    held = self._made(key, held)
+                if held is None or (held.change_seq, held.model) != current:
+                    held = self._build(key, held)
                 with self._lock:
                     self._held[key] = held
                     self._held.move_to_end(key)
@@ -72,26 +72,32 @@ class Indexes:
             self._held.pop(collection_id, None)
         shutil.rmtree(self._folder / collection_id, ignore_errors=True)
 
-    def _made(self, collection_id: str, old: Index | None) -> Index:
+    def _build(self, collection_id: str, old: Index | None) -> Index:
         with self._store.read() as connection:
             query = select(collections).where(collections.c.id == collection_id)
             row = connection.execute(query).mappings().first()
             model = row["embedding_model"] if row is not None else ""
-            old = old or empty(model)
-            known = {int(one): int(sha) for one, sha in zip(old.ids, old.shas, strict=True)}
-            unembedded = {int(one) for one in old.ids[~old.has_vector]} if old.model == model else set(known)
+            old = old or make_empty_index(model)
+            old_shas = {int(passage_id): int(sha) for passage_id, sha in zip(old.ids, old.shas, strict=True)}
+            unembedded = (
+                {int(passage_id) for passage_id in old.ids[~old.has_vector]} if old.model == model else set(old_shas)
+            )
             serving = (_K.collection_id == collection_id) & (_K.version == _D.serving_version)
             joined = chunks.join(documents, _D.id == _K.document_id)
-            found = connection.execute(
+            serving_rows = connection.execute(
                 select(_K.id, _K.text_sha256).select_from(joined).where(serving).order_by(_K.id)
             ).all()
-            fresh = [one for one, sha in found if known.get(one) != short_sha(sha) or one in unembedded]
-            passages = _passages(connection, model, fresh)
+            fresh = [
+                passage_id
+                for passage_id, sha in serving_rows
+                if old_shas.get(passage_id) != short_sha(sha) or passage_id in unembedded
+            ]
+            passages = _read_passages(connection, model, fresh)
             languages = select(_D.language, func.count()).where(_D.collection_id == collection_id, _D.language != "")
             counted = connection.execute(languages.group_by(_D.language).order_by(func.count().desc())).first()
-        ids = np.asarray([one for one, _ in found], dtype=np.int64)
+        ids = np.asarray([passage_id for passage_id, _ in serving_rows], dtype=np.int64)
         seq = int(row["change_seq"]) if row is not None else 0
-        index = updated(old, seq, model, ids, passages, counted[0] if counted is not None else "")
+        index = build_next(old, seq, model, ids, passages, counted[0] if counted is not None else "")
         if index.size >= KEPT_FROM:
             self._write(collection_id, index)
         return index
@@ -99,25 +105,25 @@ class Indexes:
     def _write(self, collection_id: str, index: Index) -> None:
         """Files under a new name, then the note that names them, in one step."""
         home = self._folder / collection_id
-        place = home / new_id()
+        folder = home / new_id()
         try:
-            place.mkdir(parents=True)
+            folder.mkdir(parents=True)
             for name in _ARRAYS:
-                np.save(place / f"{name}.npy", getattr(index, name), allow_pickle=False)
-            rest: dict[str, Any] = {"document_ids": index.document_ids, "terms": index.terms}
-            (place / "rest.json").write_text(json.dumps(rest))
+                np.save(folder / f"{name}.npy", getattr(index, name), allow_pickle=False)
+            metadata: dict[str, Any] = {"document_ids": index.document_ids, "terms": index.terms}
+            (folder / "rest.json").write_text(json.dumps(metadata))
             if index.graph is not None:
-                index.graph.save_index(str(place / "graph.bin"))
-            note = {"form": FORM, "folder": place.name, "change_seq": index.change_seq, "model": index.model}
-            note |= {"language": index.language, "sha256": {path.name: _sha256(path) for path in place.iterdir()}}
-            passing = home / f"{place.name}.json"
+                index.graph.save_index(str(folder / "graph.bin"))
+            note = {"form": FORM, "folder": folder.name, "change_seq": index.change_seq, "model": index.model}
+            note |= {"language": index.language, "sha256": {path.name: _hash_file(path) for path in folder.iterdir()}}
+            passing = home / f"{folder.name}.json"
             passing.write_text(json.dumps(note))
             passing.replace(home / "index.json")
             for other in home.iterdir():
-                if other.is_dir() and other.name != place.name:
+                if other.is_dir() and other.name != folder.name:
                     shutil.rmtree(other, ignore_errors=True)
         except OSError as error:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             log.warning("The index of a collection could not be kept; it is made again when needed: %s", error)
 
     def _read(self, collection_id: str) -> Index | None:
@@ -125,21 +131,21 @@ class Indexes:
         home = self._folder / collection_id
         try:
             note = json.loads((home / "index.json").read_text())
-            place = home / note["folder"]
-            if note["form"] != FORM or any(_sha256(place / name) != sha for name, sha in note["sha256"].items()):
+            folder = home / note["folder"]
+            if note["form"] != FORM or any(_hash_file(folder / name) != sha for name, sha in note["sha256"].items()):
                 raise ValueError("it is of another form, or damaged")
-            arrays = {name: np.load(place / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
-            rest = json.loads((place / "rest.json").read_text())
+            arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+            metadata = json.loads((folder / "rest.json").read_text())
             graph = None
             if "graph.bin" in note["sha256"]:
-                graph = new_graph(arrays["vectors"].shape[1])
-                graph.load_index(str(place / "graph.bin"))
+                graph = make_graph(arrays["vectors"].shape[1])
+                graph.load_index(str(folder / "graph.bin"))
             return Index(
                 change_seq=note["change_seq"],
                 model=note["model"],
                 language=note["language"],
-                document_ids=tuple(rest["document_ids"]),
-                terms=rest["terms"],
+                document_ids=tuple(metadata["document_ids"]),
+                terms=metadata["terms"],
                 graph=graph,
                 **arrays,
             )
@@ -150,19 +156,19 @@ class Indexes:
             return None
 
 
-def _passages(connection: Connection, model: str, ids: list[int]) -> list[Passage]:
+def _read_passages(connection: Connection, model: str, ids: list[int]) -> list[Passage]:
     vectors = (_V.embedding_model == model) & (_V.text_sha256 == _K.text_sha256)
     joined = chunks.outerjoin(chunk_vectors, vectors)
     query = select(_K.id, _K.document_id, _K.text_sha256, _K.words, _V.vector).select_from(joined)
-    found: list[Passage] = []
+    passages: list[Passage] = []
     for start in range(0, len(ids), _ASKED):
         rows = connection.execute(query.where(_K.id.in_(ids[start : start + _ASKED])))
-        found += [
+        passages += [
             Passage(row[0], row[1], row[2], row[3], bytes(row[4]) if row[4] is not None else None) for row in rows
         ]
-    return found
+    return passages
 
 
-def _sha256(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

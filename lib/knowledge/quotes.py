@@ -13,7 +13,7 @@ _LEAST_TOKENS = 500
 _L = usage_logs.c
 
 
-def seconds_for(store: Store, model: str, tokens: int) -> float | None:
+def estimate_seconds(store: Store, model: str, tokens: int) -> float | None:
     """At the speed of the model's latest batches; None when it has embedded none."""
     provider, _, name = model.partition("/")
     with store.read() as connection:
@@ -26,13 +26,13 @@ def seconds_for(store: Store, model: str, tokens: int) -> float | None:
             .subquery()
         )
         summed = select(func.sum(batches.c.prompt_tokens), func.sum(batches.c.execution_time_ms))
-        seen, took_ms = connection.execute(summed).one()
+        tokens_measured, took_ms = connection.execute(summed).one()
     if not tokens:
         return 0.0
-    return tokens * int(took_ms) / 1000 / int(seen) if seen else None
+    return tokens * int(took_ms) / 1000 / int(tokens_measured) if tokens_measured else None
 
 
-def cost_for(store: Store, prices: PriceBook, model: str, tokens: int) -> int | None:
+def estimate_cost(store: Store, prices: PriceBook, model: str, tokens: int) -> int | None:
     """Nano-dollars at today's price; None when nobody knows one."""
     provider, _, name = model.partition("/")
     with store.read() as connection:

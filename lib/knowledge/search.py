@@ -32,7 +32,7 @@ _D = documents.c
 
 
 @dataclass(frozen=True)
-class Only:
+class DocumentFilter:
     """Which documents may be found; empty is any. A passage's document has one of the tags."""
 
     documents: tuple[str, ...] = ()
@@ -44,11 +44,11 @@ class Only:
     @property
     def narrows(self) -> bool:
         """Whether anything is asked for."""
-        return self != Only()
+        return self != DocumentFilter()
 
 
 @dataclass(frozen=True)
-class Hit:
+class PassageHit:
     """A passage that was found. Ranks count from 1 within each leg; None where a leg does not have it."""
 
     chunk_id: int
@@ -73,10 +73,10 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchHits:
     """The answer to a question: the hits, the best first, and how they were looked for."""
 
-    hits: list[Hit]
+    hits: list[PassageHit]
     settings: SearchSettings
     language: str
     passages: int
@@ -98,8 +98,8 @@ class Passages:
         collection_id: str,
         question: str,
         settings: SearchSettings | None = None,
-        only: Only | None = None,
-    ) -> Found:
+        only: DocumentFilter | None = None,
+    ) -> SearchHits:
         """The passages that answer a question best; `settings` None: those of the collection."""
         question = storable(question).strip()
         if not question or len(question) > LONGEST_QUESTION:
@@ -113,25 +113,29 @@ class Passages:
         if settings.mode is not Mode.KEYWORD and index.has_vector.any():
             vector = self._embedder.question(actor, row["embedding_model"], question)
         with self._store.read() as connection:
-            allowed = _allowed(connection, index, collection_id, only or Only())
+            allowed = _allow(connection, index, collection_id, only or DocumentFilter())
             model = settings.reranker if settings.rerank else ""
-            asked = replace(settings, k=max(settings.k, READ_BY_MODEL)) if model else settings
-            hits = _hits(connection, collection_id, index, ranked(index, question, vector, asked, allowed))
+            deeper = replace(settings, k=max(settings.k, READ_BY_MODEL)) if model else settings
+            hits = _read_hits(connection, collection_id, index, rank_passages(index, question, vector, deeper, allowed))
         hits, failure = self._read_again(actor, model, question, hits) if model and hits else (hits, "")
         took = round((time.monotonic() - began) * 1000)
-        return Found(hits[: settings.k], settings, index.language, index.size, took, failure)
+        return SearchHits(hits[: settings.k], settings, index.language, index.size, took, failure)
 
-    def _read_again(self, actor: Actor, model: str, question: str, hits: list[Hit]) -> tuple[list[Hit], str]:
+    def _read_again(
+        self, actor: Actor, model: str, question: str, hits: list[PassageHit]
+    ) -> tuple[list[PassageHit], str]:
         """The hits in the order of a re-ranking model, or as they are and why."""
         try:
             scores = self._embedder.relevance(actor, model, question, [hit.text for hit in hits])
         except LLMManagerError as error:
             return hits, str(error)
-        found = [replace(hit, relevance=score) for hit, score in zip(hits, scores, strict=True)]
-        return sorted(found, key=lambda hit: -(hit.relevance or 0.0)), ""
+        rescored = [replace(hit, relevance=score) for hit, score in zip(hits, scores, strict=True)]
+        return sorted(rescored, key=lambda hit: -(hit.relevance or 0.0)), ""
 
 
-def ranked(index: "Index", question: str, vector: Any, settings: SearchSettings, allowed: Any = None) -> "Ranking":
+def rank_passages(
+    index: "Index", question: str, vector: Any, settings: SearchSettings, allowed: Any = None
+) -> "Ranking":
     """The passages of an index that answer a question best: what every search and every trial comes down to."""
     from lib.knowledge import fusion
 
@@ -139,7 +143,7 @@ def ranked(index: "Index", question: str, vector: Any, settings: SearchSettings,
     return fusion.rank(index, settings.mode, vector, stems, allowed, settings.rerank, settings.k)
 
 
-def _allowed(connection: Connection, index: "Index", collection_id: str, only: Only) -> "np.ndarray | None":
+def _allow(connection: Connection, index: "Index", collection_id: str, only: DocumentFilter) -> "np.ndarray | None":
     """A truth for each passage; None when nothing is narrowed."""
     if not only.narrows:
         return None
@@ -155,45 +159,45 @@ def _allowed(connection: Connection, index: "Index", collection_id: str, only: O
     if only.until is not None:
         conditions.append(_D.dated <= only.until)
     rows = connection.execute(select(_D.id, _D.tags).where(*conditions))
-    wanted = {row.id for row in rows if not only.tags or set(only.tags) & set(row.tags)}
-    of_documents = np.asarray([one in wanted for one in index.document_ids], dtype=bool)
+    document_ids = {row.id for row in rows if not only.tags or set(only.tags) & set(row.tags)}
+    of_documents = np.asarray([document_id in document_ids for document_id in index.document_ids], dtype=bool)
     return of_documents[index.documents] if len(of_documents) else np.zeros(0, dtype=bool)
 
 
-def _hits(connection: Connection, collection_id: str, index: "Index", ranking: Any) -> list[Hit]:
+def _read_hits(connection: Connection, collection_id: str, index: "Index", ranking: Any) -> list[PassageHit]:
     ids = [int(index.ids[row]) for row in ranking.rows]
     query = select(chunks, _D.title).select_from(chunks.join(documents, _D.id == _K.document_id))
     rows = {row["id"]: row for row in connection.execute(query.where(_K.id.in_(ids))).mappings()}
-    around = _around(connection, [rows[one] for one in ids if one in rows])
+    around = _read_neighbours(connection, [rows[chunk_id] for chunk_id in ids if chunk_id in rows])
 
-    def known(value: float) -> float | None:
+    def known_score(value: float) -> float | None:
         return None if value != value else float(value)
 
-    hits: list[Hit] = []
-    for n, one in enumerate(ids):
-        if (row := rows.get(one)) is None:
+    hits: list[PassageHit] = []
+    for n, chunk_id in enumerate(ids):
+        if (row := rows.get(chunk_id)) is None:
             continue  # it went while we looked
-        ranks = [known(ranking.vector_ranks[n]), known(ranking.keyword_ranks[n])]
-        place = (row["document_id"], row["version"], row["ordinal"])
+        ranks = [known_score(ranking.vector_ranks[n]), known_score(ranking.keyword_ranks[n])]
+        position = (row["document_id"], row["version"], row["ordinal"])
         names = ("document_id", "title", "ordinal", "heading", "page_first", "page_last", "start", "end", "text")
         hits.append(
-            Hit(
-                chunk_id=one,
+            PassageHit(
+                chunk_id=chunk_id,
                 collection_id=collection_id,
                 **{name: row[name] for name in names},
                 score=float(ranking.scores[n]),
-                vector_score=known(ranking.vector_scores[n]),
+                vector_score=known_score(ranking.vector_scores[n]),
                 vector_rank=int(ranks[0]) if ranks[0] is not None else None,
-                keyword_score=known(ranking.keyword_scores[n]),
+                keyword_score=known_score(ranking.keyword_scores[n]),
                 keyword_rank=int(ranks[1]) if ranks[1] is not None else None,
-                before=around.get((place[0], place[1], place[2] - 1), ""),
-                after=around.get((place[0], place[1], place[2] + 1), ""),
+                before=around.get((position[0], position[1], position[2] - 1), ""),
+                after=around.get((position[0], position[1], position[2] + 1), ""),
             )
         )
     return hits
 
 
-def _around(connection: Connection, rows: Sequence[Any]) -> dict[tuple[str, int, int], str]:
+def _read_neighbours(connection: Connection, rows: Sequence[Any]) -> dict[tuple[str, int, int], str]:
     """The passages before and after each."""
     if not rows:
         return {}

@@ -102,17 +102,17 @@ class KnowledgeServices:
     def corpora(self) -> "Corpora":
         """Whole corpora taken in, or evaluated on."""
         from lib.knowledge.evaluation.corpora import Corpora
-        from lib.knowledge.evaluation.pool import Pools
+        from lib.knowledge.evaluation.pool import PassagePools
 
-        return Corpora(self.store, Pools(self.store, self.embedder))
+        return Corpora(self.store, PassagePools(self.store, self.embedder))
 
     @cached_property
     def optimiser(self) -> "Optimiser":
         """The best way to cut and search a collection."""
         from lib.knowledge.evaluation.optimiser import Optimiser
-        from lib.knowledge.evaluation.pool import Pools
+        from lib.knowledge.evaluation.pool import PassagePools
 
-        pools = Pools(self.store, self.embedder)
+        pools = PassagePools(self.store, self.embedder)
         return Optimiser(self.store, self.embedder, pools, self.collections, self.prices)
 
     def close_knowledge(self) -> None:

@@ -33,8 +33,8 @@ class SearchSettings:
         try:
             object.__setattr__(self, "mode", Mode(self.mode))
         except ValueError as error:
-            known = ", ".join(Mode)
-            raise InvalidInput(f"There is no mode {self.mode}.", "", f"Choose of {known}.", "mode") from error
+            modes = ", ".join(Mode)
+            raise InvalidInput(f"There is no mode {self.mode}.", "", f"Choose of {modes}.", "mode") from error
         if (self.reranker and not all(self.reranker.partition("/"))) or len(self.reranker) > 200:
             raise InvalidInput("The re-ranking model can't be used.", "", "Name it as provider/model.", "reranker")
         if not 1 <= self.k <= MOST_HITS:

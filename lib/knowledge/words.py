@@ -14,7 +14,7 @@ _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _DENSE = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 _BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ad] ?\n ?([^\W\d_]+)")  # a word over two lines: found whole and in parts
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))  # within words, which they don't end
-_TOLD_BY = 2_000  # words are enough
+_ENOUGH_WORDS = 2_000  # words are enough
 _LEAST_SHARE = 0.08
 FREQUENT: dict[str, frozenset[str]] = {
     name: frozenset(words.split())
@@ -53,8 +53,8 @@ def language_of(texts: Iterable[str]) -> str:
     """Snowball's name of the language (`english`), or empty where none is recognised."""
     words: list[str] = []
     for text in texts:
-        words += _words(text)[: _TOLD_BY - len(words)]
-        if len(words) >= _TOLD_BY:
+        words += _split_words(text)[: _ENOUGH_WORDS - len(words)]
+        if len(words) >= _ENOUGH_WORDS:
             break
     if not words:
         return ""
@@ -67,25 +67,25 @@ def prepare(text: str, language: str) -> list[str]:
     """The stems of a text, in order; repeated as often as they stand there."""
     dull = FREQUENT.get(language, frozenset())
     stem = _stem_in(language)
-    return [stem(word) for word in _words(text) if word not in dull]
+    return [stem(word) for word in _split_words(text) if word not in dull]
 
 
-def words_of(title: str, heading: str, text: str, language: str) -> str:
+def join_stems(title: str, heading: str, text: str, language: str) -> str:
     """What a passage is found by: its stems, with its document's title and its heading."""
     return " ".join(prepare(f"{title}\n{heading}\n{text}", language))
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     broken = [f"{begin}{end}" for begin, end in _BROKEN.findall(text)]
     folded = unicodedata.normalize("NFKD", " ".join([text.translate(_INVISIBLE), *broken]).lower())
     folded = "".join(sign for sign in folded if not unicodedata.combining(sign)) if not folded.isascii() else folded
-    found: list[str] = []
+    words: list[str] = []
     for word in _WORD.findall(folded):
         if word.isascii() or not _DENSE.fullmatch(word) or len(word) < 2:
-            found.append(word)
+            words.append(word)
         else:
-            found += [word[n : n + 2] for n in range(len(word) - 1)]
-    return found
+            words += [word[n : n + 2] for n in range(len(word) - 1)]
+    return words
 
 
 @cache

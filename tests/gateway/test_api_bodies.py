@@ -13,7 +13,7 @@ from lib.gateway.api.knowledge import KnowledgeAskedBody, NewCollectionBody, New
 from lib.gateway.api.operation import read
 from lib.knowledge import settings
 from lib.knowledge.documents import document_service
-from lib.knowledge.documents.chunking import Strategy
+from lib.knowledge.documents.chunking import ChunkingStrategy
 
 pytestmark = pytest.mark.feature("GATE-2")
 _LONG = "x" * 301
@@ -88,4 +88,4 @@ def test_words_that_a_field_takes_are_those_of_the_library() -> None:
     assert set(settings.Mode) <= set(str(fields["mode"]).replace("'", " ").replace(",", " ").split())
     assert set(get_args(bodies.MetricKind)) == set(MetricType)
     chunking = {field.name: field.type for field in msgspec.structs.fields(knowledge.ChunkingBody)}
-    assert all(f"'{strategy}'" in str(chunking["strategy"]) for strategy in Strategy)
+    assert all(f"'{strategy}'" in str(chunking["strategy"]) for strategy in ChunkingStrategy)

@@ -11,10 +11,10 @@ from lib.access.permissions import OPERATOR, Actor
 from lib.db.tables import evaluation_results, evaluations, judgements, question_sets, questions
 from lib.errors import Conflict, InvalidInput, NotFound, ProviderError
 from lib.knowledge.evaluation import corpus, ranking_metrics
-from lib.knowledge.evaluation.corpus import Asked, Entry
+from lib.knowledge.evaluation.corpus import CorpusQuestion, Entry
 from lib.knowledge.evaluation.evaluations import Evaluation, fold, grades_of
-from lib.knowledge.evaluation.pool import Place
-from lib.knowledge.evaluation.questions import Judgement, Source
+from lib.knowledge.evaluation.pool import PassageSpan
+from lib.knowledge.evaluation.questions import Judgement, QuestionSource
 from lib.knowledge.settings import Mode, SearchSettings
 from tests.knowledge.knowledge_rig import KnowledgeRig
 
@@ -87,9 +87,9 @@ def test_each_question_says_what_it_found_and_what_it_missed(asking: Asking) -> 
     run = asking.run()
     told = {one.question_id: one for one in asking.runs.outcomes(asking.rig.amira, run.id)}
     half, missed = told[asking.half], told[asking.missed]
-    assert [(spot.title, spot.rank, spot.grade) for spot in half.found] == [("b.txt", 1, 1), ("d.txt", 2, 0)]
+    assert [(spot.title, spot.rank, spot.grade) for spot in half.returned] == [("b.txt", 1, 1), ("d.txt", 2, 0)]
     assert [(spot.title, spot.rank) for spot in half.missed] == [("c.txt", None)]
-    assert {spot.title for spot in missed.found} == {"a.txt", "d.txt"}
+    assert {spot.title for spot in missed.returned} == {"a.txt", "d.txt"}
     assert [spot.title for spot in missed.missed] == ["b.txt"]
     assert told[asking.found].missed == []
     assert missed.text == "Which lighthouse has a harbour?"
@@ -104,7 +104,7 @@ def test_what_is_evaluated_is_the_search_that_everybody_uses(asking: Asking, set
     for outcome in asking.runs.outcomes(rig.amira, run.id):
         deep = SearchSettings(used.mode, 50, used.rerank)
         hits = rig.services.passages.search(rig.amira, rig.id, outcome.text, deep).hits
-        assert [spot.document_id for spot in outcome.found] == [hit.document_id for hit in hits]
+        assert [spot.document_id for spot in outcome.returned] == [hit.document_id for hit in hits]
     assert (run.settings["mode"], run.settings["rerank"]) == (used.mode, used.rerank)
 
 
@@ -113,7 +113,7 @@ def test_two_runs_are_compared_question_by_question(asking: Asking) -> None:
     asking.add(b_txt="The windmill stands on a hill by the lighthouse of the harbour.")
     after = asking.run()
     found = asking.runs.compare(asking.rig.amira, before.id, after.id, "mrr@10")
-    assert (found.before.value, found.after.value) == pytest.approx((2 / 3, 1))
+    assert (found.earlier.value, found.later.value) == pytest.approx((2 / 3, 1))
     assert found.difference == ranking_metrics.compare([1, 1, 0], [1, 1, 1])
     assert (found.difference.better, found.difference.worse, found.difference.p) == (1, 0, 1.0)
     again = asking.runs.compare(asking.rig.amira, before.id, before.id)
@@ -156,7 +156,13 @@ def test_a_judged_passage_is_found_where_its_words_are_in_a_new_version(rig: Kno
 
 def test_a_passage_is_found_when_half_of_the_shorter_is_shared() -> None:
     judged = [Judgement("d", 2, 100, 200), Judgement("d", 1, 400, 500), Judgement("e", 1)]
-    found = [Place("d", 0, 149), Place("d", 150, 600), Place("x", 0, 9), Place("e", 0, 9), Place("e", 9, 20)]
+    found = [
+        PassageSpan("d", 0, 149),
+        PassageSpan("d", 150, 600),
+        PassageSpan("x", 0, 9),
+        PassageSpan("e", 0, 9),
+        PassageSpan("e", 9, 20),
+    ]
     assert [*fold(found, judged)] == ["d/0-149", "d:100-200", "d:400-500", "x/0-9", "e"]
     assert grades_of(judged) == {"d:100-200": 2, "d:400-500": 1, "e": 1}
     by_documents = [Judgement("d", 1), Judgement("d", 3)]
@@ -174,7 +180,7 @@ def test_only_what_a_person_approved_counts(asking: Asking) -> None:
     )
     proposed = rig.services.proposals.propose(rig.amira, asking.id, 1, configuration="writer")
     (one,) = proposed
-    assert (one.source, one.is_approved, one.text) == (Source.PROPOSED, False, "What stands by the water?")
+    assert (one.source, one.is_approved, one.text) == (QuestionSource.PROPOSED, False, "What stands by the water?")
     (judged,) = one.judgements
     assert judged.document_id == long.id, "the only one with passages that are long enough"
     assert judged.quote in rig.services.documents.text(rig.amira, long.id)
@@ -237,7 +243,7 @@ def test_questions_come_from_files_and_say_which_documents_nobody_knows(asking: 
         done = asking.sets.import_asked(amira, made, corpus.read_folder(tmp_path))
         assert (done.added, done.left_out, done.unknown_documents) == (1, 1, ("gone.txt",))
         (one,) = asking.sets.questions(amira, made)
-        assert (one.external_id, one.source, one.is_approved) == ("q1", Source.IMPORTED, True)
+        assert (one.external_id, one.source, one.is_approved) == ("q1", QuestionSource.IMPORTED, True)
         assert {(j.document_id, j.grade) for j in one.judgements} == {
             (asking.ids["c.txt"], 2),
             (asking.ids["d.txt"], 0),
@@ -306,7 +312,7 @@ def test_what_answers_nothing_is_no_question(asking: Asking) -> None:
     with pytest.raises(InvalidInput, match="Name a figure"):
         asking.runs.run(amira, asking.id, WORDS, [])
     assert counted(asking.rig, questions) == 3
-    imported = asking.sets.import_asked(amira, asking.id, [Asked("", "Where?", {"a.txt": 0})])
+    imported = asking.sets.import_asked(amira, asking.id, [CorpusQuestion("", "Where?", {"a.txt": 0})])
     assert (imported.added, imported.left_out) == (0, 1)
 
 
@@ -316,7 +322,7 @@ def test_a_deleted_document_is_judged_no_more_and_a_deleted_set_leaves_nothing(a
     left = {one.id: len(one.judgements) for one in asking.sets.questions(rig.amira, asking.id)}
     assert left == {asking.found: 1, asking.half: 1, asking.missed: 0}
     told = {one.question_id: one for one in asking.runs.outcomes(rig.amira, run.id)}
-    assert told[asking.half].found[0].title == "(deleted)"
+    assert told[asking.half].returned[0].title == "(deleted)"
     assert asking.run().figures["mrr@10"].questions == 2
     asking.runs.delete(rig.amira, run.id)
     assert len(asking.runs.list(rig.amira, rig.id)) == 1
@@ -345,7 +351,7 @@ def test_somebody_elses_sets_and_runs_are_not_there(asking: Asking) -> None:
         lambda who: sets.update(who, asking.found, "Where?", judged),
         lambda who: sets.approve(who, asking.id, [asking.found]),
         lambda who: sets.remove(who, asking.id, [asking.found]),
-        lambda who: sets.import_asked(who, asking.id, [Asked("", "Where?", {"a.txt": 1})]),
+        lambda who: sets.import_asked(who, asking.id, [CorpusQuestion("", "Where?", {"a.txt": 1})]),
         lambda who: sets.delete(who, asking.id),
         lambda who: rig.services.proposals.propose(who, asking.id, 1),
         lambda who: runs.delete(who, run.id),

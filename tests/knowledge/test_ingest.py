@@ -18,7 +18,7 @@ from lib.knowledge.documents import ingest as ingest_module
 from lib.knowledge.documents import sandbox
 from lib.knowledge.documents.chunking import Chunking
 from lib.knowledge.documents.ingest import Ingest
-from lib.knowledge.documents.row_lease import renewed
+from lib.knowledge.documents.row_lease import keep_renewed
 from tests.knowledge.knowledge_rig import MODEL, KnowledgeRig
 from tests.knowledge.test_readers import hidden_from_the_reader
 
@@ -136,7 +136,7 @@ def test_a_hold_is_renewed_while_a_step_lasts_longer_than_it(
 ) -> None:
     added, _ = rig.services.documents.add(rig.amira, rig.id, "a.txt", TEXT.encode())
     monkeypatch.setattr(ingest_module, "HELD", timedelta(seconds=0.4))
-    monkeypatch.setattr(ingest_module, "renewed", partial(renewed, every_s=0.05))
+    monkeypatch.setattr(ingest_module, "keep_renewed", partial(keep_renewed, every_s=0.05))
     parse = sandbox.parse
     taken: list[int] = []
 
@@ -200,13 +200,13 @@ def test_a_document_of_somebody_without_an_account_says_so(rig: KnowledgeRig) ->
 
 
 def test_many_passages_ask_once_which_vectors_are_there(rig: KnowledgeRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, known = list[int](), rig.services.embedder.known
+    asked, known = list[int](), rig.services.embedder.find_embedded
 
     def counted(*given: Any) -> Any:
         asked.append(1)
         return known(*given)
 
-    monkeypatch.setattr(rig.services.embedder, "known", counted)
+    monkeypatch.setattr(rig.services.embedder, "find_embedded", counted)
     rig.add("a.txt", TEXT)
     assert len(asked) == 1
 

@@ -12,15 +12,15 @@ from sqlalchemy import func, select, update
 from lib.clock import utc_now
 from lib.db.tables import chunk_vectors, studies
 from lib.errors import Conflict, InvalidInput, NotFound, ProviderError
-from lib.knowledge.documents.chunking import Chunking, Strategy
-from lib.knowledge.documents.row_lease import renewed
+from lib.knowledge.documents.chunking import Chunking, ChunkingStrategy
+from lib.knowledge.documents.row_lease import keep_renewed
 from lib.knowledge.evaluation import optimiser as optimiser_module
 from lib.knowledge.evaluation import ranking_metrics
 from lib.knowledge.evaluation.corpus import Entry
 from lib.knowledge.evaluation.evaluations import fold, grades_of
-from lib.knowledge.evaluation.pool import Place
+from lib.knowledge.evaluation.pool import PassageSpan
 from lib.knowledge.evaluation.questions import Judgement
-from lib.knowledge.evaluation.studies import Cell, Grid, Result, State, Study, Trial, ranked
+from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, Trial, TrialResult, rank_trials
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.services import Services, build
 from lib.settings import Settings
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.feature("RAG-7")
 SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"])
 MODEL = "scripted/words:64+priced+wait:5ms"
 NANO_A_TOKEN = 2_500  # $2.50 a million
-GRID = Grid((Strategy.RECURSIVE,), (200, 400), (0,), (Mode.HYBRID, Mode.KEYWORD), (2,), (True,))
+GRID = Grid((ChunkingStrategy.RECURSIVE,), (200, 400), (0,), (Mode.HYBRID, Mode.KEYWORD), (2,), (True,))
 SUBJECTS = ("lighthouse", "windmill", "bakery", "harbour", "orchard")
 TEXTS = {
     f"{name}.txt": "\n\n".join(f"The {name} {n} has a {other} beside it, and nobody knows why. " * 3 for n in range(3))
@@ -104,7 +104,14 @@ def test_a_quote_is_what_a_run_then_takes(studying: Studying) -> None:
 def test_what_needs_no_vectors_embeds_nothing(studying: Studying) -> None:
     words = SearchSettings(Mode.KEYWORD, 2)
     studying.rig.services.collections.update(studying.amira, studying.id, search=words)
-    grid = Grid((Strategy.RECURSIVE, Strategy.HEADING), (200, 400), (0, 50), (Mode.KEYWORD,), (2, 4), (True, False))
+    grid = Grid(
+        (ChunkingStrategy.RECURSIVE, ChunkingStrategy.HEADING),
+        (200, 400),
+        (0, 50),
+        (Mode.KEYWORD,),
+        (2, 4),
+        (True, False),
+    )
     quote = studying.optimiser.quote(studying.amira, studying.set_id, grid)
     assert (quote.trials, quote.texts_to_embed, quote.cost_nano_usd) == (16, 0, 0), "re-ranking changes nothing here"
     study = studying.optimiser.run(studying.amira, studying.begin(grid))
@@ -136,8 +143,8 @@ def test_a_trial_finds_what_the_search_finds_once_it_is_applied(studying: Studyi
         figures, texts = {}, []
         for one in questions:
             hits = services.passages.search(amira, studying.id, one.text).hits
-            places = [Place(hit.document_id, hit.start, hit.end) for hit in hits]
-            figures[one.id] = ranking_metrics.metric("ndcg@10").of(
+            places = [PassageSpan(hit.document_id, hit.start, hit.end) for hit in hits]
+            figures[one.id] = ranking_metrics.parse_metric("ndcg@10").compute(
                 [*fold(places, one.judgements)], grades_of(one.judgements)
             )
             texts += [hit.text for hit in hits]
@@ -223,11 +230,11 @@ def test_a_hold_is_renewed_while_a_trial_lasts_longer_than_it(
     studying: Studying, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optimiser_module, "HELD", timedelta(seconds=0.4))
-    monkeypatch.setattr(optimiser_module, "renewed", partial(renewed, every_s=0.05))
-    study_id, tried = studying.begin(), optimiser_module._tried
+    monkeypatch.setattr(optimiser_module, "keep_renewed", partial(keep_renewed, every_s=0.05))
+    study_id, tried = studying.begin(), optimiser_module._try_search
     taken: list[int] = []
 
-    def slow(*given: Any) -> Result:
+    def slow(*given: Any) -> TrialResult:
         import time
 
         if not taken:
@@ -235,7 +242,7 @@ def test_a_hold_is_renewed_while_a_trial_lasts_longer_than_it(
             taken.append(studying.optimiser.run_due())
         return tried(*given)
 
-    monkeypatch.setattr(optimiser_module, "_tried", slow)
+    monkeypatch.setattr(optimiser_module, "_try_search", slow)
     assert studying.optimiser.run(studying.amira, study_id).state == State.DONE
     assert taken == [0]
 
@@ -300,7 +307,7 @@ def test_a_grid_has_an_end_and_no_cell_twice() -> None:
     current = Cell(Chunking(size=500, overlap=0), SearchSettings(Mode.HYBRID, 4, rerank=True))
     assert len(Grid().cells(current)) == 2 * (2 + 2 + 2) * 2 * 2  # the current one is among them
     assert Grid().cells(current)[0] == current
-    small = Grid((Strategy.SEMANTIC,), (200,), (0, 50, 150), (Mode.KEYWORD,), (4,), (True, False))
+    small = Grid((ChunkingStrategy.SEMANTIC,), (200,), (0, 50, 150), (Mode.KEYWORD,), (4,), (True, False))
     assert len(small.cells(current)) == 2, "overlap and re-ranking make no difference there, and 150 of 200 is too much"
     large = Grid(sizes=tuple(range(200, 2_000, 10)))
     with pytest.raises(InvalidInput, match="limit is 500"):
@@ -324,16 +331,16 @@ def test_what_cannot_be_studied_is_not_begun(studying: Studying) -> None:
     assert optimiser.list(amira, studying.id) == []
 
 
-def result(value: float, tokens: float, *figures: float) -> Result:
+def result(value: float, tokens: float, *figures: float) -> TrialResult:
     by_question = {str(n): one for n, one in enumerate(figures)}
-    return Result(ranking_metrics.Estimate(value, value, value, 2), by_question, 1, tokens, 1.0)
+    return TrialResult(ranking_metrics.Estimate(value, value, value, 2), by_question, 1, tokens, 1.0)
 
 
 def test_of_equals_the_cheaper_is_better_and_what_costs_more_must_be_better() -> None:
     cell = Cell(Chunking(), SearchSettings())
     given = [(0.5, 100.0), (0.9, 400.0), (0.9, 300.0), (0.4, 200.0), (0.5, 100.0)]
     trials = [Trial(n, cell, n == 0, result(value, tokens, value, value)) for n, (value, tokens) in enumerate(given)]
-    found = ranked([*trials, Trial(5, cell, is_current=False, result=None)])
+    found = rank_trials([*trials, Trial(5, cell, is_current=False, result=None)])
     assert [trial.ordinal for trial in found] == [2, 1, 0, 4, 3, 5]
     assert [trial.ordinal for trial in found if trial.is_best_for_its_cost] == [2, 0]
     against = {trial.ordinal: trial.against_current for trial in found}
@@ -341,7 +348,7 @@ def test_of_equals_the_cheaper_is_better_and_what_costs_more_must_be_better() ->
     assert against[0] is not None
     assert (against[0].value, against[0].p) == (0, 1)
     assert against[2] == ranking_metrics.compare([0.5, 0.5], [0.9, 0.9])
-    untried = ranked([Trial(0, cell, is_current=True, result=None), trials[1]])
+    untried = rank_trials([Trial(0, cell, is_current=True, result=None), trials[1]])
     assert untried[0].against_current is None, "there is nothing to hold it against yet"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lib.access.permissions import OPERATOR
 from lib.errors import InvalidInput
 from lib.knowledge.documents import sandbox
-from lib.knowledge.documents.chunking import Chunking, Strategy, cut, pages_of
+from lib.knowledge.documents.chunking import Chunking, ChunkingStrategy, cut, pages_of
 from lib.knowledge.documents.encodings import decoded
 
 
@@ -294,12 +294,14 @@ def test_pages_of_a_pdf_are_known_and_a_passage_is_marked_on_its_page() -> None:
 @settings(max_examples=120, deadline=None)
 @given(
     st.text(alphabet=st.sampled_from("ab .\n#é漢"), max_size=900),
-    st.sampled_from([Strategy.FIXED, Strategy.RECURSIVE, Strategy.HEADING, Strategy.SEMANTIC]),
+    st.sampled_from(
+        [ChunkingStrategy.FIXED, ChunkingStrategy.RECURSIVE, ChunkingStrategy.HEADING, ChunkingStrategy.SEMANTIC]
+    ),
     st.integers(100, 160),
     st.integers(0, 50),
 )
 def test_passages_are_stretches_of_the_text_and_leave_nothing_out(
-    text: str, strategy: Strategy, size: int, overlap: int
+    text: str, strategy: ChunkingStrategy, size: int, overlap: int
 ) -> None:
     import numpy as np
 
@@ -321,11 +323,11 @@ def test_passages_are_stretches_of_the_text_and_leave_nothing_out(
 @pytest.mark.feature("RAG-2")
 def test_each_strategy_cuts_where_it_says() -> None:
     text = "# One\n\nFirst part. It is short.\n\n# Two\n\n" + "Second part goes on. " * 12
-    by_heading = cut(text, Chunking(Strategy.HEADING, 200, 0))
+    by_heading = cut(text, Chunking(ChunkingStrategy.HEADING, 200, 0))
     assert text[by_heading[0].start : by_heading[0].end] == "# One\n\nFirst part. It is short."
     assert {piece.heading for piece in by_heading} == {"One", "Two"}
-    assert len(cut(text, Chunking(Strategy.RECURSIVE, 400, 0))) == 1
-    overlapping = cut("Sentence number one is here. " * 30, Chunking(Strategy.RECURSIVE, 200, 60))
+    assert len(cut(text, Chunking(ChunkingStrategy.RECURSIVE, 400, 0))) == 1
+    overlapping = cut("Sentence number one is here. " * 30, Chunking(ChunkingStrategy.RECURSIVE, 200, 60))
     assert all(b.start < a.end for a, b in itertools.pairwise(overlapping))
 
     def embed(texts: Any) -> Any:
@@ -334,7 +336,7 @@ def test_each_strategy_cuts_where_it_says() -> None:
         return np.asarray([[1.0, 0.0] if "cat" in one else [0.0, 1.0] for one in texts], dtype=np.float32)
 
     animals = "The cat sleeps in the house all day long. " * 4 + "The stock market fell again this week. " * 4
-    spans = cut(animals, Chunking(Strategy.SEMANTIC, 1000, 0), embed)
+    spans = cut(animals, Chunking(ChunkingStrategy.SEMANTIC, 1000, 0), embed)
     assert any(animals[one.start :].startswith("The stock") for one in spans)
     assert all(not ("cat" in animals[s.start : s.end] and "stock" in animals[s.start : s.end]) for s in spans)
 

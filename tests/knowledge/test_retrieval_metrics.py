@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import InvalidInput
-from lib.knowledge.evaluation.ranking_metrics import compare, estimate, metric
+from lib.knowledge.evaluation.ranking_metrics import compare, estimate, parse_metric
 
 pytestmark = pytest.mark.feature("RAG-6")
 GRADES = {"a": 3, "b": 1, "c": 2, "z": 0, "y": -1}
@@ -29,19 +29,19 @@ GRADES = {"a": 3, "b": 1, "c": 2, "z": 0, "y": -1}
     ],
 )
 def test_a_figure_is_what_it_is_by_hand(name: str, ranked: list[str], value: float) -> None:
-    assert metric(name).of(ranked, GRADES) == pytest.approx(value, abs=1e-12)
+    assert parse_metric(name).compute(ranked, GRADES) == pytest.approx(value, abs=1e-12)
 
 
 @given(st.permutations(["a", "b", "c", "x", "z"]), st.sampled_from(["ndcg@3", "recall@3", "precision@3", "mrr@3"]))
 def test_no_order_is_better_than_by_grade(ranked: list[str], name: str) -> None:
-    best = metric(name).of(["a", "c", "b", "z", "x"], GRADES)
-    assert 0 <= metric(name).of(ranked, GRADES) <= best <= 1
+    best = parse_metric(name).compute(["a", "c", "b", "z", "x"], GRADES)
+    assert 0 <= parse_metric(name).compute(ranked, GRADES) <= best <= 1
 
 
 @pytest.mark.parametrize("name", ["ndcg", "ndcg@0", "ndcg@101", "map@10", "ndcg@1;"])
 def test_what_is_no_figure_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput):
-        metric(name)
+        parse_metric(name)
 
 
 def test_an_interval_holds_its_mean_and_narrows_with_questions() -> None:

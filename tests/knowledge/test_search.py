@@ -13,9 +13,9 @@ from lib.knowledge import indexes as indexes_module
 from lib.knowledge.documents.document_service import About
 from lib.knowledge.embedding import BUNDLED
 from lib.knowledge.fusion import rank
-from lib.knowledge.index import Passage, empty, updated
+from lib.knowledge.index import Passage, build_next, make_empty_index
 from lib.knowledge.indexes import Indexes
-from lib.knowledge.search import Only, Passages
+from lib.knowledge.search import DocumentFilter, Passages
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.words import language_of, prepare
 from tests.knowledge.knowledge_rig import KnowledgeRig
@@ -35,7 +35,7 @@ def passages(count: int, dimensions: int = 24, first: int = 1) -> list[Passage]:
 
 def made(given: list[Passage], old: index_module.Index | None = None, seq: int = 1) -> index_module.Index:
     ids = np.asarray(sorted(one.id for one in given), dtype=np.int64)
-    return updated(old or empty("m"), seq, "m", ids, given, "english")
+    return build_next(old or make_empty_index("m"), seq, "m", ids, given, "english")
 
 
 def test_each_mode_finds_by_its_leg_and_says_so(rig: KnowledgeRig) -> None:
@@ -53,12 +53,12 @@ def test_filters_stand_before_the_best(rig: KnowledgeRig) -> None:
     rig.add("b.txt", "The fox is red, too.", About(kind="manual", tags=("y", "z"), dated=date(2026, 6, 1)))
     one = SearchSettings(k=1)
     for only, found in (
-        (Only(kinds=("faq",)), ["a.txt"]),
-        (Only(kinds=("manual",)), ["b.txt"]),
-        (Only(tags=("z", "nothing")), ["b.txt"]),
-        (Only(since=date(2026, 2, 1)), ["b.txt"]),
-        (Only(until=date(2026, 2, 1)), ["a.txt"]),
-        (Only(kinds=("code",)), []),
+        (DocumentFilter(kinds=("faq",)), ["a.txt"]),
+        (DocumentFilter(kinds=("manual",)), ["b.txt"]),
+        (DocumentFilter(tags=("z", "nothing")), ["b.txt"]),
+        (DocumentFilter(since=date(2026, 2, 1)), ["b.txt"]),
+        (DocumentFilter(until=date(2026, 2, 1)), ["a.txt"]),
+        (DocumentFilter(kinds=("code",)), []),
     ):
         assert rig.found("red fox", settings=one, only=only) == found
         assert rig.found("red fox", settings=SearchSettings(Mode.KEYWORD, 1), only=only) == found
@@ -123,7 +123,7 @@ def test_the_bundled_models_vector_has_no_say_on_another_script(model: str, stem
     near = np.eye(3, dtype="<f4")
     texts = ("other", stem, f"{stem} and much more than that")
     fresh = [Passage(n, str(n), f"{n:064x}", text, near[n].tobytes()) for n, text in enumerate(texts)]
-    index = updated(empty(model), 1, model, np.arange(3), fresh, "")
+    index = build_next(make_empty_index(model), 1, model, np.arange(3), fresh, "")
     first, second = (rank(index, Mode.HYBRID, vector, [stem], None, True, 3) for vector in (near[0], near[2]))
     assert (first.scores.tolist() == second.scores.tolist()) is is_by_words
 
@@ -153,7 +153,7 @@ def test_an_index_that_follows_is_the_index_made_anew() -> None:
     later = [one for one in [*kept, *passages(9, first=100)] if one.id != 7] + [changed]
     ids = np.asarray(sorted(one.id for one in later), dtype=np.int64)
     fresh = [one for one in later if one.id >= 100 or one.id == 7]
-    followed = updated(first, 2, "m", ids, fresh, "english")
+    followed = build_next(first, 2, "m", ids, fresh, "english")
     anew = made(later, seq=2)
     assert followed.ids.tolist() == anew.ids.tolist()
     assert np.array_equal(followed.vectors, anew.vectors)
@@ -166,7 +166,7 @@ def test_an_index_that_follows_is_the_index_made_anew() -> None:
 def test_the_graph_finds_what_comparing_with_all_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = made(passages(3000))
     monkeypatch.setattr(index_module, "GRAPH_FROM", 1000)
-    graph = updated(empty("m"), 1, "m", exact.ids, _again(exact), "english")
+    graph = build_next(make_empty_index("m"), 1, "m", exact.ids, _again(exact), "english")
     assert graph.graph is not None
     hits = 0
     for _ in range(50):
@@ -184,7 +184,7 @@ def test_a_graph_forgets_what_is_deleted_and_learns_what_is_new(monkeypatch: pyt
     first = made(given)
     later = given[50:] + passages(30, first=900)
     ids = np.asarray([one.id for one in later], dtype=np.int64)
-    second = updated(first, 2, "m", ids, later[-30:], "english")
+    second = build_next(first, 2, "m", ids, later[-30:], "english")
     assert second.graph is not None
     for one in (later[-1], given[200]):
         vector = np.frombuffer(one.vector or b"", dtype="<f4")

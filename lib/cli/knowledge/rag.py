@@ -215,9 +215,9 @@ def _verdict(name: str, document: Any = None, error: str | None = None) -> dict[
 
 def _find_corpus(path: Path) -> Path | None:
     """The file of a test collection's documents, named itself or by its folder."""
-    from lib.knowledge.evaluation.corpus import DOCUMENT_FILES, corpus_in
+    from lib.knowledge.evaluation.corpus import DOCUMENT_FILES, find_corpus
 
-    return path if path.name in DOCUMENT_FILES and path.is_file() else corpus_in(path) if path.is_dir() else None
+    return path if path.name in DOCUMENT_FILES and path.is_file() else find_corpus(path) if path.is_dir() else None
 
 
 def _take_in(services: "Services", collection_id: str, path: Path, about: Any) -> dict[str, Any]:
@@ -353,9 +353,11 @@ def _read_search_settings(arguments: argparse.Namespace, services: "Services", c
 
 
 def _read_restriction(arguments: argparse.Namespace) -> Any:
-    from lib.knowledge.search import Only
+    from lib.knowledge.search import DocumentFilter
 
-    return Only(kinds=tuple(arguments.kind), tags=tuple(arguments.tags), since=arguments.since, until=arguments.until)
+    return DocumentFilter(
+        kinds=tuple(arguments.kind), tags=tuple(arguments.tags), since=arguments.since, until=arguments.until
+    )
 
 
 def _shorten(value: Any) -> Any:

@@ -71,7 +71,7 @@ def _evaluate_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
     from lib.knowledge.settings import Mode, SearchSettings
 
     folder = Path(arguments.corpus)
-    file = corpus.corpus_in(folder)
+    file = corpus.find_corpus(folder)
     if file is None:
         names_known = " or ".join(corpus.DOCUMENT_FILES)
         raise InvalidInput(f"{folder} is no test collection.", f"It has no {names_known}.", "", "corpus")
@@ -140,7 +140,7 @@ def _evaluate_collection(arguments: argparse.Namespace) -> dict[str, Any]:
                 "figure": outcome.figures[metric_names[0]],
                 "metrics": outcome.figures,
             }
-            | {"found_at": [spot.rank for spot in outcome.found if spot.grade > 0]}
+            | {"found_at": [spot.rank for spot in outcome.returned if spot.grade > 0]}
             | {"missed": [spot.title for spot in outcome.missed]}
             for outcome in sorted(outcomes, key=lambda outcome: outcome.figures[metric_names[0]])
         ]

@@ -15,7 +15,7 @@ from lib.errors import Conflict, InvalidInput
 from lib.money import NANO_PER_USD
 
 if TYPE_CHECKING:
-    from lib.knowledge.evaluation.studies import Grid, Quote, Study
+    from lib.knowledge.evaluation.studies import Grid, Study, StudyQuote
     from lib.services import Services
 
 
@@ -143,12 +143,15 @@ def _round(value: Any) -> Any:
 
 
 def _read_grid(arguments: argparse.Namespace) -> "Grid":
-    from lib.knowledge.documents.chunking import Strategy
+    from lib.knowledge.documents.chunking import ChunkingStrategy
     from lib.knowledge.evaluation.studies import Grid
     from lib.knowledge.settings import Mode
 
     options: dict[str, Any] = {}
-    for name, values, kind in (("strategies", arguments.strategies, Strategy), ("modes", arguments.modes, Mode)):
+    for name, values, kind in (
+        ("strategies", arguments.strategies, ChunkingStrategy),
+        ("modes", arguments.modes, Mode),
+    ):
         if values:
             if unknown := [choice for choice in values if choice not in [*kind]]:
                 message = f"There is no {kind.__name__.lower()} {unknown[0]}."
@@ -165,13 +168,13 @@ def _parse_counts(text: str) -> list[int]:
     return [0 if number == "0" else parse_count(number) for number in parse_names(text)]
 
 
-def _to_record(quote: "Quote") -> dict[str, Any]:
+def _to_record(quote: "StudyQuote") -> dict[str, Any]:
     record = asdict(quote)
     cost = record.pop("cost_nano_usd")
     return record | {"cost_usd": None if cost is None else Decimal(cost) / NANO_PER_USD}
 
 
-def _describe_quote(quote: "Quote") -> str:
+def _describe_quote(quote: "StudyQuote") -> str:
     lasts = "in a time nobody knows" if quote.seconds is None else f"in about {max(1, round(quote.seconds)):,} s"
     cost = (
         "at an unknown price" if quote.cost_nano_usd is None else f"for ${Decimal(quote.cost_nano_usd) / NANO_PER_USD}"

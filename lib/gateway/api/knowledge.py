@@ -318,14 +318,14 @@ def finish(asking: Asking[Nothing, KnowledgeAskedBody], begun: Any) -> tuple[Kno
 
 def _scope(body: KnowledgeQuestionBody, usual: Any) -> tuple[Any, Any]:
     """How to search and among what."""
-    from lib.knowledge.search import Only
+    from lib.knowledge.search import DocumentFilter
     from lib.knowledge.settings import SearchSettings
 
     k = usual.k if body.k is UNSET else body.k
     rerank = usual.rerank if body.rerank is UNSET else body.rerank
     only: dict[str, Any] = {name: tuple(getattr(body, name) or ()) for name in ("documents", "kinds", "tags")}
     mode: Any = body.mode or usual.mode
-    return SearchSettings(mode, k, rerank, usual.reranker), Only(**only)
+    return SearchSettings(mode, k, rerank, usual.reranker), DocumentFilter(**only)
 
 
 def _said(body: Struct) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _BREAKS = (r"\n\s*\n", r"\n", r"(?<=[.!?。！？])\s+", r"\s+")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n\s*\n")
 
 
-class Strategy(StrEnum):
+class ChunkingStrategy(StrEnum):
     """Where a text is cut."""
 
     RECURSIVE = "recursive"
@@ -37,18 +37,18 @@ class Strategy(StrEnum):
 class Chunking:
     """How the documents of a collection are cut; `size` and `overlap` in characters."""
 
-    strategy: Strategy = Strategy.RECURSIVE
+    strategy: ChunkingStrategy = ChunkingStrategy.RECURSIVE
     size: int = 1000
     overlap: int = 150
 
     def __post_init__(self) -> None:
         """One form, however it was written."""
         try:
-            object.__setattr__(self, "strategy", Strategy(self.strategy))
+            object.__setattr__(self, "strategy", ChunkingStrategy(self.strategy))
         except ValueError as error:
-            known = ", ".join(Strategy)
+            strategies = ", ".join(ChunkingStrategy)
             raise InvalidInput(
-                f"There is no strategy {self.strategy}.", "", f"Choose of {known}.", "chunking"
+                f"There is no strategy {self.strategy}.", "", f"Choose of {strategies}.", "chunking"
             ) from error
         self.checked()
 
@@ -77,17 +77,22 @@ Embed = Callable[[Sequence[str]], Any]  # texts → a matrix of vectors of lengt
 
 def cut(text: str, chunking: Chunking, embed: Embed | None = None) -> list[Piece]:
     """The passages of a text in order; `embed` is needed by `semantic` alone."""
-    sections = list(_sections(text))
-    if chunking.strategy is Strategy.FIXED:
-        found = _fixed(text, 0, len(text), chunking)
-        return [Piece(start, end, _heading_at(sections, start)) for start, end in found]
+    sections = list(_find_sections(text))
+    if chunking.strategy is ChunkingStrategy.FIXED:
+        fixed_spans = _cut_fixed(text, 0, len(text), chunking)
+        return [Piece(start, end, _find_heading(sections, start)) for start, end in fixed_spans]
     pieces: list[Piece] = []
-    for start, end, heading in sections if chunking.strategy is not Strategy.RECURSIVE else _joined(sections, chunking):
-        if chunking.strategy is Strategy.SEMANTIC and embed is not None:
-            spans = _semantic(text, start, end, chunking, embed)
+    for start, end, heading in (
+        sections if chunking.strategy is not ChunkingStrategy.RECURSIVE else _join_sections(sections, chunking)
+    ):
+        if chunking.strategy is ChunkingStrategy.SEMANTIC and embed is not None:
+            spans = _cut_semantic(text, start, end, chunking, embed)
         else:
-            spans = _recursive(text, start, end, chunking)
-        pieces += [Piece(one, last, heading or _heading_at(sections, one)) for one, last in spans]
+            spans = _cut_recursive(text, start, end, chunking)
+        pieces += [
+            Piece(span_start, span_end, heading or _find_heading(sections, span_start))
+            for span_start, span_end in spans
+        ]
     return pieces
 
 
@@ -98,7 +103,7 @@ def pages_of(piece: Piece, page_starts: Sequence[int] | None) -> tuple[int | Non
     return bisect_right(page_starts, piece.start), bisect_right(page_starts, max(piece.start, piece.end - 1))
 
 
-def _sections(text: str) -> Iterator[tuple[int, int, str]]:
+def _find_sections(text: str) -> Iterator[tuple[int, int, str]]:
     """Stretches from one heading (as Markdown marks them) to the next."""
     marks = [(match.start(), match[2].strip()) for match in _HEADING.finditer(text)]
     if not marks or marks[0][0] > 0:
@@ -107,22 +112,22 @@ def _sections(text: str) -> Iterator[tuple[int, int, str]]:
         yield start, marks[number + 1][0] if number + 1 < len(marks) else len(text), heading
 
 
-def _joined(sections: list[tuple[int, int, str]], chunking: Chunking) -> list[tuple[int, int, str]]:
+def _join_sections(sections: list[tuple[int, int, str]], chunking: Chunking) -> list[tuple[int, int, str]]:
     """Neighbouring sections put together as long as they fit into one passage, under the first one's heading."""
-    found: list[tuple[int, int, str]] = []
+    joined: list[tuple[int, int, str]] = []
     for start, end, heading in sections:
-        if found and end - found[-1][0] <= chunking.size:
-            found[-1] = (found[-1][0], end, found[-1][2] or heading)
+        if joined and end - joined[-1][0] <= chunking.size:
+            joined[-1] = (joined[-1][0], end, joined[-1][2] or heading)
         else:
-            found.append((start, end, heading))
-    return found
+            joined.append((start, end, heading))
+    return joined
 
 
-def _heading_at(sections: Sequence[tuple[int, int, str]], place: int) -> str:
-    return sections[bisect_right([start for start, _, _ in sections], place) - 1][2]
+def _find_heading(sections: Sequence[tuple[int, int, str]], offset: int) -> str:
+    return sections[bisect_right([start for start, _, _ in sections], offset) - 1][2]
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
@@ -130,42 +135,42 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _fixed(text: str, start: int, end: int, chunking: Chunking) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    while (start := _trimmed(text, start, end)[0]) < end:
+def _cut_fixed(text: str, start: int, end: int, chunking: Chunking) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    while (start := _trim(text, start, end)[0]) < end:
         stop = min(start + chunking.size, end)
         if stop < end and (space := text.rfind(" ", start + chunking.size // 2, stop)) > 0:
             stop = space
-        found.append(_trimmed(text, start, stop))
+        spans.append(_trim(text, start, stop))
         if stop >= end:
             break
-        start = _overlapped(text, start, stop, chunking.overlap)
-    return found
+        start = _find_overlap(text, start, stop, chunking.overlap)
+    return spans
 
 
-def _recursive(text: str, start: int, end: int, chunking: Chunking) -> list[tuple[int, int]]:
-    parts = list(_parts(text, *_trimmed(text, start, end), chunking.size, 0))
-    return _packed(text, parts, chunking)
+def _cut_recursive(text: str, start: int, end: int, chunking: Chunking) -> list[tuple[int, int]]:
+    parts = list(_split(text, *_trim(text, start, end), chunking.size, 0))
+    return _pack(text, parts, chunking)
 
 
-def _packed(text: str, parts: Sequence[tuple[int, int]], chunking: Chunking) -> list[tuple[int, int]]:
+def _pack(text: str, parts: Sequence[tuple[int, int]], chunking: Chunking) -> list[tuple[int, int]]:
     """Consecutive parts put together up to the size; each passage begins with the overlap of the one before."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for start, end in parts:
-        if found and end - found[-1][0] <= chunking.size:
-            found[-1] = (found[-1][0], end)
+        if spans and end - spans[-1][0] <= chunking.size:
+            spans[-1] = (spans[-1][0], end)
             continue
-        if found and chunking.overlap:
+        if spans and chunking.overlap:
             room = chunking.size - (end - start)
             start = min(
-                start, max(_overlapped(text, *found[-1], min(chunking.overlap, max(room, 0))), found[-1][0] + 1)
+                start, max(_find_overlap(text, *spans[-1], min(chunking.overlap, max(room, 0))), spans[-1][0] + 1)
             )
-        found.append((start, end))
-    trimmed = [_trimmed(text, start, end) for start, end in found]
+        spans.append((start, end))
+    trimmed = [_trim(text, start, end) for start, end in spans]
     return [(start, end) for start, end in trimmed if start < end]
 
 
-def _overlapped(text: str, start: int, stop: int, overlap: int) -> int:
+def _find_overlap(text: str, start: int, stop: int, overlap: int) -> int:
     """Where the next passage begins: at a sentence or word within the last `overlap` characters of this one."""
     if overlap <= 0:
         return stop
@@ -177,32 +182,32 @@ def _overlapped(text: str, start: int, stop: int, overlap: int) -> int:
     return earliest if not tail.strip() or " " not in text[start:stop] else stop
 
 
-def _parts(text: str, start: int, end: int, size: int, level: int) -> Iterator[tuple[int, int]]:
+def _split(text: str, start: int, end: int, size: int, level: int) -> Iterator[tuple[int, int]]:
     """Stretches of at most `size`, cut at the largest breaks that are there."""
     if end - start <= size:
         if start < end:
             yield start, end
         return
     if level >= len(_BREAKS):  # no break at all: by length
-        for place in range(start, end, size):
-            yield place, min(place + size, end)
+        for position in range(start, end, size):
+            yield position, min(position + size, end)
         return
-    place = start
+    position = start
     for match in re.finditer(_BREAKS[level], text[start:end]):
         stop = start + match.end()
-        if stop > place:
-            yield from _parts(text, place, stop, size, level + 1)
-            place = stop
-    if place < end:
-        yield from _parts(text, place, end, size, level + 1)
+        if stop > position:
+            yield from _split(text, position, stop, size, level + 1)
+            position = stop
+    if position < end:
+        yield from _split(text, position, end, size, level + 1)
 
 
-def _semantic(text: str, start: int, end: int, chunking: Chunking, embed: Embed) -> list[tuple[int, int]]:
+def _cut_semantic(text: str, start: int, end: int, chunking: Chunking, embed: Embed) -> list[tuple[int, int]]:
     """Sentences together until the meaning turns or the size is reached."""
-    sentences = list(_sentences(text, start, end, chunking.size))
+    sentences = list(_split_sentences(text, start, end, chunking.size))
     if len(sentences) < 3:
-        return _packed(text, sentences, chunking)
-    vectors = embed([text[one:last] for one, last in sentences])
+        return _pack(text, sentences, chunking)
+    vectors = embed([text[first:last] for first, last in sentences])
     alike = [float(vectors[n] @ vectors[n + 1]) for n in range(len(sentences) - 1)]
     turn = mean(alike) - pstdev(alike)
     groups: list[list[tuple[int, int]]] = [[sentences[0]]]
@@ -211,12 +216,12 @@ def _semantic(text: str, start: int, end: int, chunking: Chunking, embed: Embed)
             groups.append([])
         groups[-1].append(sentence)
     whole = Chunking(chunking.strategy, chunking.size, 0)
-    return [span for group in groups for span in _packed(text, group, whole)]
+    return [span for group in groups for span in _pack(text, group, whole)]
 
 
-def _sentences(text: str, start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
-    place = start
+def _split_sentences(text: str, start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    position = start
     for match in _SENTENCE.finditer(text, start, end):
-        yield from _parts(text, place, match.end(), size, 2)
-        place = match.end()
-    yield from _parts(text, place, end, size, 2)
+        yield from _split(text, position, match.end(), size, 2)
+        position = match.end()
+    yield from _split(text, position, end, size, 2)

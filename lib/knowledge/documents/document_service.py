@@ -23,7 +23,7 @@ from lib.knowledge.collections import storable, touch
 from lib.knowledge.documents import fetching
 from lib.knowledge.documents.chunking import Chunking, Piece, cut
 from lib.knowledge.embedding import Embedder, sha256_of
-from lib.knowledge.words import words_of
+from lib.knowledge.words import join_stems
 
 PARTIAL = "partial"
 TAKEN_IN = ("ready", PARTIAL)  # states of a document whose newest version is found
@@ -114,7 +114,7 @@ class Documents:
     def get(self, actor: Actor, document_id: str) -> Document:
         """One by its id."""
         with self._store.read() as connection:
-            return _document(_of(connection, actor, document_id))
+            return _document(_find_document(connection, actor, document_id))
 
     def add(
         self,
@@ -140,10 +140,14 @@ class Documents:
             find(connection, collection_id, writable(actor))
             locked = select(collections.c.id).where(collections.c.id == collection_id).with_for_update()
             connection.execute(locked)  # of two uploads of one file at once, the second sees the first
-            mine = select(documents).where(_D.collection_id == collection_id)
-            if (same := connection.execute(mine.where(_D.sha256 == digest)).mappings().first()) is not None:
-                return _document(same), False
-            row = connection.execute(mine.where(_D.source_name == name, _D.source == source)).mappings().first()
+            in_collection = select(documents).where(_D.collection_id == collection_id)
+            if (
+                duplicate := connection.execute(in_collection.where(_D.sha256 == digest)).mappings().first()
+            ) is not None:
+                return _document(duplicate), False
+            row = (
+                connection.execute(in_collection.where(_D.source_name == name, _D.source == source)).mappings().first()
+            )
             values: dict[str, Any] = {
                 "size": len(data),
                 "sha256": digest,
@@ -164,8 +168,8 @@ class Documents:
                 document_id = row["id"]
                 version = row["version"] + 1
                 connection.execute(update(documents).where(_D.id == document_id).values(**values, version=version))
-            kept = {"document_id": document_id, "version": version, "original": data}
-            connection.execute(insert(document_versions).values(**kept))
+            version_row = {"document_id": document_id, "version": version, "original": data}
+            connection.execute(insert(document_versions).values(**version_row))
             audit.record(connection, actor, "document.add", name, collection=collection_id, version=version)
             return _document(connection.execute(select(documents).where(_D.id == document_id)).mappings().one()), True
 
@@ -183,7 +187,7 @@ class Documents:
     def retry(self, actor: Actor, document_id: str) -> None:
         """Take a failed one in once more."""
         with self._store.write() as connection:
-            row = _of(connection, actor, document_id, writing=True)
+            row = _find_document(connection, actor, document_id, writing=True)
             if row["state"] != "failed":
                 raise Conflict("It has not failed.", f"It is {row['state']}.")
             values = {"state": "queued", "error": None, "interruptions": 0, "updated_at": utc_now()}
@@ -194,7 +198,7 @@ class Documents:
         """Change what is said of it; it is not taken in anew."""
         _check_kind(about.kind)
         with self._store.write() as connection:
-            row = _of(connection, actor, document_id, writing=True)
+            row = _find_document(connection, actor, document_id, writing=True)
             values = {"title": _clean(about.title) or row["title"], "kind": about.kind, "tags": list(about.tags)}
             values |= {"dated": about.dated, "updated_at": utc_now()}
             connection.execute(update(documents).where(_D.id == document_id).values(**values))
@@ -204,7 +208,7 @@ class Documents:
     def delete(self, actor: Actor, document_id: str) -> None:
         """Remove it; work on it ends at its next step."""
         with self._store.write() as connection:
-            row = _of(connection, actor, document_id, writing=True)
+            row = _find_document(connection, actor, document_id, writing=True)
             connection.execute(delete(chunks).where(_K.document_id == document_id))
             connection.execute(delete(document_versions).where(_V.document_id == document_id))
             connection.execute(delete(documents).where(_D.id == document_id))
@@ -214,27 +218,27 @@ class Documents:
     def text(self, actor: Actor, document_id: str) -> str:
         """What was read out of the serving version, else of the newest; empty before it was parsed."""
         with self._store.read() as connection:
-            row = _of(connection, actor, document_id)
+            row = _find_document(connection, actor, document_id)
             version = row["serving_version"] or row["version"]
-            wanted = select(_V.text).where(_V.document_id == document_id, _V.version == version)
-            return connection.scalar(wanted) or ""
+            text_query = select(_V.text).where(_V.document_id == document_id, _V.version == version)
+            return connection.scalar(text_query) or ""
 
     def original(self, actor: Actor, document_id: str) -> bytes:
         """The bytes of the serving version, else of the newest."""
         with self._store.read() as connection:
-            row = _of(connection, actor, document_id)
+            row = _find_document(connection, actor, document_id)
             version = row["serving_version"] or row["version"]
-            wanted = select(_V.original).where(_V.document_id == document_id, _V.version == version)
-            return bytes(connection.scalar(wanted) or b"")
+            original_query = select(_V.original).where(_V.document_id == document_id, _V.version == version)
+            return bytes(connection.scalar(original_query) or b"")
 
     def chunks(self, actor: Actor, document_id: str, first: int = 0, most: int = 50) -> tuple[Sequence[Chunk], int]:
         """Passages of the serving version from number `first`, and how many there are."""
         with self._store.read() as connection:
-            row = _of(connection, actor, document_id)
+            row = _find_document(connection, actor, document_id)
             serving = [_K.document_id == document_id, _K.version == row["serving_version"]]
             query = select(chunks).where(*serving).order_by(_K.ordinal).offset(first).limit(most)
-            found = [chunk_of(one) for one in connection.execute(query).mappings()]
-            return found, connection.scalar(select(func.count()).select_from(chunks).where(*serving)) or 0
+            passages = [chunk_of(chunk_row) for chunk_row in connection.execute(query).mappings()]
+            return passages, connection.scalar(select(func.count()).select_from(chunks).where(*serving)) or 0
 
     def edit_chunk(self, actor: Actor, chunk_id: int, text: str) -> None:
         """Replace a passage's words and embed it anew; a new version of the document starts from its own text."""
@@ -250,7 +254,7 @@ class Documents:
         if row is None:
             raise NotFound("There is no such passage.", "Its document was changed or deleted meanwhile.")
         self._embedder.keep(actor, row.embedding_model, [text])
-        values = {"text": text, "words": words_of(row.title, row.heading, text, row.language), "is_edited": True}
+        values = {"text": text, "words": join_stems(row.title, row.heading, text, row.language), "is_edited": True}
         with self._store.write() as connection:
             changed = update(chunks).where(_K.id == chunk_id).values(**values, text_sha256=sha256_of(text))
             if not connection.execute(changed).rowcount:
@@ -292,13 +296,15 @@ def chunk_of(row: RowMapping) -> Chunk:
     return Chunk(**{name: row[name] for name in Chunk.__dataclass_fields__})
 
 
-def _of(connection: Connection, actor: Actor, document_id: str, *, writing: bool = False) -> RowMapping:
+def _find_document(connection: Connection, actor: Actor, document_id: str, *, writing: bool = False) -> RowMapping:
     condition = writable(actor) if writing else readable(actor)
     joined = documents.join(collections, collections.c.id == _D.collection_id)
-    row = connection.execute(select(documents).select_from(joined).where(_D.id == document_id, condition)).mappings()
-    if (found := row.first()) is None:
+    matches = connection.execute(
+        select(documents).select_from(joined).where(_D.id == document_id, condition)
+    ).mappings()
+    if (document_row := matches.first()) is None:
         raise NotFound("There is no such document.", "It was deleted, or it belongs to somebody else.")
-    return found
+    return document_row
 
 
 def _document(row: RowMapping) -> Document:

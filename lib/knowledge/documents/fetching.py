@@ -24,10 +24,10 @@ def fetch(url: str, most: int) -> bytes:
 
     It has an event loop of its own: call it from a thread that runs none.
     """
-    return asyncio.run(_fetched(url, most))
+    return asyncio.run(_fetch_within(url, most))
 
 
-async def _fetched(url: str, most: int) -> bytes:
+async def _fetch_within(url: str, most: int) -> bytes:
     client = Client()
     loop = asyncio.get_running_loop()
     until = loop.time() + WHOLE_S
@@ -38,36 +38,36 @@ async def _fetched(url: str, most: int) -> bytes:
                 url = urljoin(url, answer.headers.get("location", ""))
                 continue
             if answer.status != 200:
-                raise _failed(url, f"It answered with status {answer.status}.")
+                raise _fetch_error(url, f"It answered with status {answer.status}.")
             return answer.body
     finally:
         client.close()
-    raise _failed(url, f"It redirects more than {_MOST_HOPS} times.")
+    raise _fetch_error(url, f"It redirects more than {_MOST_HOPS} times.")
 
 
 async def _ask(client: Client, url: str, most: int, seconds: float) -> Answer:
     try:
-        return await ask(client, "GET", _in_ascii(url), _HEADERS, seconds=seconds, most=most)
+        return await ask(client, "GET", _encode_ascii(url), _HEADERS, seconds=seconds, most=most)
     except InvalidInput as error:
         is_private = "private" in error.title
-        raise _failed(url, error.title if is_private else "It is no public http(s) address.") from error
+        raise _fetch_error(url, error.title if is_private else "It is no public http(s) address.") from error
     except AnswerTooLarge as error:
-        raise _failed(url, f"It has more than {most // 1024**2} MB.") from error
+        raise _fetch_error(url, f"It has more than {most // 1024**2} MB.") from error
     except TimeoutError as error:
-        raise _failed(url, f"It took longer than {WHOLE_S:.0f} seconds.") from error
+        raise _fetch_error(url, f"It took longer than {WHOLE_S:.0f} seconds.") from error
     except (OSError, UnicodeError) as error:
         why = "Its host was not found." if isinstance(error.__cause__, socket.gaierror) else ""
-        raise _failed(url, why or f"The connection failed: {type(error).__name__}.") from error
+        raise _fetch_error(url, why or f"The connection failed: {type(error).__name__}.") from error
 
 
-def _in_ascii(url: str) -> str:
+def _encode_ascii(url: str) -> str:
     """With a host in letters of its own as names are looked up, and a path as paths are sent."""
-    head, slashes, rest = url.strip().partition("://")
-    host, slash, path = rest.partition("/")
+    head, slashes, location = url.strip().partition("://")
+    host, slash, path = location.partition("/")
     if not host.isascii():
         host = host.encode("idna").decode()
     return head + slashes + host + slash + quote(path, safe="%/:?#[]@!$&'()*+,;=~-._")
 
 
-def _failed(url: str, why: str) -> InvalidInput:
+def _fetch_error(url: str, why: str) -> InvalidInput:
     return InvalidInput(f"{url[:200]} can't be fetched.", why, "", "url")

@@ -19,9 +19,9 @@ from lib.knowledge.collections import touch
 from lib.knowledge.documents import sandbox
 from lib.knowledge.documents.chunking import Chunking, Piece, cut, pages_of
 from lib.knowledge.documents.document_service import PARTIAL
-from lib.knowledge.documents.row_lease import HELD, renewed
+from lib.knowledge.documents.row_lease import HELD, keep_renewed
 from lib.knowledge.embedding import Embedder, sha256_of
-from lib.knowledge.words import language_of, words_of
+from lib.knowledge.words import join_stems, language_of
 
 log = logging.getLogger(__name__)
 _D = documents.c
@@ -36,7 +36,7 @@ _INTERRUPTED = (
 )
 
 
-class Gone(Exception):
+class DocumentGone(Exception):
     """The document was deleted, or has a newer version, or another process has it: there is nothing to finish."""
 
 
@@ -48,12 +48,12 @@ class Ingest:
         self._embedder = embedder
         self._worker = new_id()
         self._stopped = threading.Event()
-        self._one = threading.Lock()
+        self._run_lock = threading.Lock()
 
     def run_due(self) -> int:
         """Take in everything that waits; how many documents that were."""
         done = 0
-        with self._one:
+        with self._run_lock:
             while not self._stopped.is_set() and (row := self._claim()) is not None:
                 self._take_in(row)
                 done += 1
@@ -65,8 +65,8 @@ class Ingest:
 
     def _claim(self) -> RowMapping | None:
         now = utc_now()
-        left = _D.state.in_(_UNDER_WAY) & or_(_D.worker_until.is_(None), _D.worker_until < now)
-        due = or_(_D.state == "queued", left)
+        abandoned = _D.state.in_(_UNDER_WAY) & or_(_D.worker_until.is_(None), _D.worker_until < now)
+        due = or_(_D.state == "queued", abandoned)
         with self._store.read() as connection:
             if connection.scalar(select(_D.id).where(due).limit(1)) is None:
                 return None
@@ -80,17 +80,17 @@ class Ingest:
                 values = {"state": "parsing", "worker_id": self._worker, "worker_until": now + HELD}
                 if not may_go_on:
                     values = {"state": "failed", "error": _INTERRUPTED, "worker_id": None, "worker_until": None}
-                mine = update(documents).where(_D.id == row["id"])
-                connection.execute(mine.values(**values, interruptions=interruptions))
+                claim = update(documents).where(_D.id == row["id"])
+                connection.execute(claim.values(**values, interruptions=interruptions))
                 if may_go_on:
                     break
             return row
 
     def _take_in(self, row: RowMapping) -> None:
         try:
-            with renewed(lambda: self._hold(row)):
-                self._work(row)
-        except Gone:
+            with keep_renewed(lambda: self._hold(row)):
+                self._process(row)
+        except DocumentGone:
             if self._stopped.is_set():
                 self._give_back(row)
         except LLMManagerError as error:
@@ -99,16 +99,16 @@ class Ingest:
             log.exception("A document could not be taken in.")
             self._fail(row, f"An unexpected error: {type(error).__name__}.")
 
-    def _work(self, row: RowMapping) -> None:
+    def _process(self, row: RowMapping) -> None:
         actor = actor_of(self._store, row["created_by"])
-        wanted = (_V.document_id == row["id"]) & (_V.version == row["version"])
+        this_version = (_V.document_id == row["id"]) & (_V.version == row["version"])
         with self._store.read() as connection:
-            kept = connection.execute(select(document_versions).where(wanted)).mappings().first()
+            version_row = connection.execute(select(document_versions).where(this_version)).mappings().first()
             query = select(collections).where(collections.c.id == row["collection_id"])
             collection = connection.execute(query).mappings().first()
-        if kept is None or collection is None:
-            raise Gone
-        parsed = sandbox.parse(row["source_name"] or row["title"], bytes(kept["original"]))
+        if version_row is None or collection is None:
+            raise DocumentGone
+        parsed = sandbox.parse(row["source_name"] or row["title"], bytes(version_row["original"]))
         language = language_of([parsed.text])
         model = collection["embedding_model"]
         pieces = cut(parsed.text, Chunking(**collection["chunking"]), lambda t: self._embedder.embed(actor, model, t))
@@ -116,7 +116,7 @@ class Ingest:
         self._note(row, state="embedding", chunks_total=len(texts), chunks_done=0, media_type=parsed.media_type)
         self._embedder.keep(actor, model, texts, lambda done: self._note(row, chunks_done=min(done, len(texts))))
         rows = [
-            _chunk(row, number, piece, text, language, parsed.page_starts)
+            _chunk_row(row, number, piece, text, language, parsed.page_starts)
             for number, (piece, text) in enumerate(zip(pieces, texts, strict=True))
         ]
         with self._store.write() as connection:
@@ -127,14 +127,16 @@ class Ingest:
                 "chunks_done": len(rows),
             }
             values |= {"serving_version": row["version"], "language": language, "worker_id": None, "worker_until": None}
-            mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
-            if not connection.execute(update(documents).where(mine).values(**values, updated_at=utc_now())).rowcount:
-                raise Gone
+            held_here = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
+            if not connection.execute(
+                update(documents).where(held_here).values(**values, updated_at=utc_now())
+            ).rowcount:
+                raise DocumentGone
             connection.execute(delete(chunks).where(_K.document_id == row["id"]))
             for start in range(0, len(rows), _INSERTED):
                 connection.execute(insert(chunks), rows[start : start + _INSERTED])
             text_values = {"text": parsed.text, "page_starts": parsed.page_starts}
-            connection.execute(update(document_versions).where(wanted).values(**text_values))
+            connection.execute(update(document_versions).where(this_version).values(**text_values))
             older = delete(document_versions).where(_V.document_id == row["id"], _V.version < row["version"])
             connection.execute(older)
             touch(connection, row["collection_id"])
@@ -142,32 +144,32 @@ class Ingest:
     def _note(self, row: RowMapping, **values: Any) -> None:
         """Write down how far it is and hold it for another minute; Gone when it is ours no more."""
         if self._stopped.is_set():
-            raise Gone
+            raise DocumentGone
         if not self._hold(row, **values):
-            raise Gone
+            raise DocumentGone
 
     def _hold(self, row: RowMapping, **values: Any) -> bool:
         """Hold it for another minute; False when it is ours no more."""
-        mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
+        held_here = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
         with self._store.write() as connection:
-            held = update(documents).where(mine).values(**values, worker_until=utc_now() + HELD)
+            held = update(documents).where(held_here).values(**values, worker_until=utc_now() + HELD)
             return bool(connection.execute(held).rowcount)
 
     def _give_back(self, row: RowMapping) -> None:
         """Let another process, or the next one, take it in."""
-        mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
+        held_here = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
         with self._store.write() as connection:
-            waits = update(documents).where(mine, _D.state.in_(_UNDER_WAY))
+            waits = update(documents).where(held_here, _D.state.in_(_UNDER_WAY))
             connection.execute(waits.values(state="queued", worker_id=None, worker_until=None))
 
     def _fail(self, row: RowMapping, why: str) -> None:
-        mine = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
+        held_here = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
         values = {"state": "failed", "error": why[:1000], "worker_id": None, "worker_until": None}
         with self._store.write() as connection:
-            connection.execute(update(documents).where(mine).values(**values, updated_at=utc_now()))
+            connection.execute(update(documents).where(held_here).values(**values, updated_at=utc_now()))
 
 
-def _chunk(
+def _chunk_row(
     row: RowMapping, number: int, piece: Piece, text: str, language: str, page_starts: list[int] | None
 ) -> dict[str, Any]:
     first, last = pages_of(piece, page_starts)
@@ -182,7 +184,7 @@ def _chunk(
         "page_last": last,
         "heading": piece.heading[:300],
         "text": text,
-        "words": words_of(row["title"], piece.heading, text, language),
+        "words": join_stems(row["title"], piece.heading, text, language),
         "text_sha256": sha256_of(text),
         "is_edited": False,
     }

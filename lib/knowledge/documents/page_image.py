@@ -24,14 +24,14 @@ def draw(data: bytes, page_number: int, start: int, count: int, scale: float) ->
     document = pypdfium2.PdfDocument(data)
     page = document[page_number]
     width, height = page.get_size()
-    scale = bounded_scale(width, height, scale)
+    scale = bound_scale(width, height, scale)
     read = page_text(page)
-    found = [read.words.get_rect(n) for n in range(_count_rects(read, start, count))]
+    rectangles = [read.words.get_rect(n) for n in range(_count_rects(read, start, count))]
     picture = page.render(scale=scale).to_pil().convert("RGBA")
     marks = Image.new("RGBA", picture.size)
     pen = ImageDraw.Draw(marks)
-    for left, bottom, right, top in found:
-        box = (left * scale, (height - top) * scale, right * scale, (height - bottom) * scale)
+    for x_min, y_min, x_max, y_max in rectangles:
+        box = (x_min * scale, (height - y_max) * scale, x_max * scale, (height - y_min) * scale)
         pen.rectangle(box, fill=_MARK)
     out = io.BytesIO()
     Image.alpha_composite(picture, marks).convert("RGB").save(out, "PNG", optimize=False)
@@ -49,7 +49,7 @@ def _count_rects(read: PageText, start: int, count: int) -> int:
     return int(read.words.count_rects(start, last - start + 1))
 
 
-def bounded_scale(width: float, height: float, scale: float) -> float:
+def bound_scale(width: float, height: float, scale: float) -> float:
     """The scale, or a smaller one at which a page of this size (in points) keeps to the bounds."""
     largest_side = max(width, height, 1.0)
     area = max(width, 1.0) * max(height, 1.0)

@@ -11,7 +11,7 @@ HELD = timedelta(seconds=60)
 
 
 @contextmanager
-def renewed(renew: Callable[[], object], every_s: float = HELD.total_seconds() / 3) -> Iterator[None]:
+def keep_renewed(renew: Callable[[], object], every_s: float = HELD.total_seconds() / 3) -> Iterator[None]:
     """Call `renew` every so often in a thread until the block ends; what it raises is logged."""
     ended = threading.Event()
 

@@ -39,12 +39,12 @@ def parse(name: str, data: bytes, actor: Actor | None = None) -> Parsed:
     An actor who waits for it in front of a page gives up after a minute without a turn (Throttled).
     """
     try:
-        with _turns.take(_person(actor), PATIENCE_S if actor else None):
+        with _turns.take(_name_holder(actor), PATIENCE_S if actor else None):
             answer = json.loads(run(_PARSER, (name,), data, ProcessLimits(MEMORY, CPU_S, WALL_S)))
     except NotComputed as error:
-        raise _refused(name, error.why) from error
+        raise _refusal_error(name, error.why) from error
     if "refused" in answer:
-        raise _refused(name, answer["refused"])
+        raise _refusal_error(name, answer["refused"])
     return Parsed(answer["text"], answer["page_starts"], answer["media_type"], answer["note"])
 
 
@@ -55,16 +55,16 @@ def draw(data: bytes, page_number: int, start: int, count: int, scale: float, ac
     """
     arguments = [str(number) for number in (page_number, start, count, scale)]
     try:
-        with _turns.take(_person(actor), PATIENCE_S):
+        with _turns.take(_name_holder(actor), PATIENCE_S):
             return run(_DRAWER, arguments, data, DRAWING)
     except NotComputed as error:
         raise InvalidInput("The page can't be drawn.", error.why, "Read it as text.") from error
 
 
-def _person(actor: Actor | None) -> str:
+def _name_holder(actor: Actor | None) -> str:
     """Who holds a turn; the queue of documents that are taken in is one person."""
     return "" if actor is None else str(actor.user_id or actor.name)
 
 
-def _refused(name: str, why: str) -> InvalidInput:
+def _refusal_error(name: str, why: str) -> InvalidInput:
     return InvalidInput(f"{name} can't be read.", why)

@@ -25,13 +25,13 @@ from lib.knowledge.documents.chunking import Chunking, Piece
 from lib.knowledge.documents.document_service import KINDS, About
 from lib.knowledge.embedding import BUNDLED, sha256_of
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.corpus import Asked, Entry
+from lib.knowledge.evaluation.corpus import CorpusQuestion, Entry
 from lib.knowledge.evaluation.evaluations import fold, grades_of, passages_for
-from lib.knowledge.evaluation.pool import Note, Pools, Text
+from lib.knowledge.evaluation.pool import Note, PassagePools, Text
 from lib.knowledge.evaluation.questions import Judgement
 from lib.knowledge.evaluation.ranking_metrics import Estimate
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.words import language_of, words_of
+from lib.knowledge.words import join_stems, language_of
 
 STEP = 512  # documents that are embedded, then written, together
 _INSERTED = 500
@@ -65,7 +65,7 @@ class CorpusFigures:
 class Corpora:
     """Takes them in, or evaluates on them."""
 
-    def __init__(self, store: Store, pools: Pools) -> None:
+    def __init__(self, store: Store, pools: PassagePools) -> None:
         self._store = store
         self._pools = pools
 
@@ -87,20 +87,24 @@ class Corpora:
         chunking = Chunking(**collection["chunking"])
         model = collection["embedding_model"]
         added = unchanged = empty = passages = through = 0
-        for step in _steps(entries, STEP):
+        for step in _split_batches(entries, STEP):
             texts = {entry.id: entry for entry in step if entry.whole}
-            changed = self._changed(collection_id, texts)
-            made = [Text(one.id, _title(one), one.whole[:_LONGEST]) for one in changed]
-            pieces = self._pools.cut(actor, model, made, chunking)
-            whole = [text.text[p.start : p.end] for text, mine in zip(made, pieces, strict=True) for p in mine]
+            changed = self._select_changed(collection_id, texts)
+            new_texts = [Text(entry.id, _choose_title(entry), entry.whole[:_LONGEST]) for entry in changed]
+            pieces = self._pools.cut(actor, model, new_texts, chunking)
+            whole = [
+                text.text[p.start : p.end]
+                for text, document_pieces in zip(new_texts, pieces, strict=True)
+                for p in document_pieces
+            ]
             self._pools.vectors(actor, model, whole)
-            if made:
-                self._write(actor, collection_id, list(zip(made, pieces, strict=True)), about)
+            if new_texts:
+                self._write(actor, collection_id, list(zip(new_texts, pieces, strict=True)), about)
             through = through + len(step)
             passages = passages + len(whole)
             empty += sum(not entry.whole for entry in step)
-            added = added + len(made)
-            unchanged = unchanged + len(texts) - len(made)
+            added = added + len(new_texts)
+            unchanged = unchanged + len(texts) - len(new_texts)
             if note is not None:
                 note(through)
         return TakenIn(added, unchanged, empty, passages)
@@ -109,7 +113,7 @@ class Corpora:
         self,
         actor: Actor,
         entries: Iterable[Entry],
-        asked: Sequence[Asked],
+        questions: Sequence[CorpusQuestion],
         settings: SearchSettings | None = None,
         names: Sequence[str] = ranking_metrics.DEFAULT,
         *,
@@ -121,37 +125,46 @@ class Corpora:
         import numpy as np
 
         actor.require(Permission.MANAGE_KNOWLEDGE_BASE)
-        wanted = [ranking_metrics.metric(name) for name in names]
+        metrics = [ranking_metrics.parse_metric(name) for name in names]
         settings = settings or SearchSettings()
-        texts = [Text(one.id, _title(one), one.whole[:_LONGEST]) for one in entries if one.whole]
+        texts = [Text(entry.id, _choose_title(entry), entry.whole[:_LONGEST]) for entry in entries if entry.whole]
         with_vectors = settings.mode is not Mode.KEYWORD
         pool = self._pools.make(actor, model, texts, chunking or Chunking(), note, with_vectors=with_vectors)
-        vectors = self._pools.vectors(actor, model, [one.text for one in asked]) if with_vectors else {}
-        deep = SearchSettings(settings.mode, passages_for(wanted), settings.rerank)
-        found: dict[str, dict[str, float]] = {}
-        for one in asked:
-            raw = vectors.get(sha256_of(one.text))
+        vectors = self._pools.vectors(actor, model, [question.text for question in questions]) if with_vectors else {}
+        deep = SearchSettings(settings.mode, passages_for(metrics), settings.rerank)
+        figures_by_question: dict[str, dict[str, float]] = {}
+        for question in questions:
+            raw = vectors.get(sha256_of(question.text))
             vector = np.frombuffer(raw, dtype="<f4") if raw is not None else None
-            judged = [Judgement(name, grade) for name, grade in one.grades.items()]
-            ranked = [*fold(pool.search(one.text, vector, deep), judged)]
+            judged = [Judgement(name, grade) for name, grade in question.grades.items()]
+            ranked = [*fold(pool.search(question.text, vector, deep), judged)]
             grades = grades_of(judged)
-            found[one.id or one.text] = {str(figure): figure.of(ranked, grades) for figure in wanted}
-        figures = {str(one): ranking_metrics.estimate([row[str(one)] for row in found.values()]) for one in wanted}
-        return CorpusFigures(figures, found, pool.index.size)
+            figures_by_question[question.id or question.text] = {
+                str(metric): metric.compute(ranked, grades) for metric in metrics
+            }
+        figures = {
+            str(metric): ranking_metrics.estimate([row[str(metric)] for row in figures_by_question.values()])
+            for metric in metrics
+        }
+        return CorpusFigures(figures, figures_by_question, pool.index.size)
 
-    def _changed(self, collection_id: str, entries: Mapping[str, Entry]) -> list[Entry]:
+    def _select_changed(self, collection_id: str, entries: Mapping[str, Entry]) -> list[Entry]:
         """Those that are not there, or there with other words."""
-        there: dict[str, tuple[str, str]] = {}
+        stored: dict[str, tuple[str, str]] = {}
         ids = [*entries]
         with self._store.read() as connection:
             for start in range(0, len(ids), _IN_ONE):
-                mine = _same(collection_id, ids[start : start + _IN_ONE])
-                rows = connection.execute(select(_D.source_name, _D.sha256, _D.title).where(*mine))
-                there.update((row.source_name, (row.sha256, row.title)) for row in rows)
-        return [one for one in entries.values() if there.get(one.id) != (_sha256(one.whole), _title(one))]
+                conditions = _make_conditions(collection_id, ids[start : start + _IN_ONE])
+                rows = connection.execute(select(_D.source_name, _D.sha256, _D.title).where(*conditions))
+                stored.update((row.source_name, (row.sha256, row.title)) for row in rows)
+        return [
+            entry
+            for entry in entries.values()
+            if stored.get(entry.id) != (_hash_text(entry.whole), _choose_title(entry))
+        ]
 
     def _write(
-        self, actor: Actor, collection_id: str, made: Sequence[tuple[Text, Sequence[Piece]]], about: About
+        self, actor: Actor, collection_id: str, texts_with_pieces: Sequence[tuple[Text, Sequence[Piece]]], about: About
     ) -> None:
         """Put documents in with their passages; those of the same names go."""
         now = utc_now()
@@ -160,14 +173,14 @@ class Corpora:
         passages = []
         with self._store.write(bulk=True) as connection:
             find(connection, collection_id, writable(actor))
-            ids = _replaced(connection, collection_id, [text.id for text, _ in made])
-            for text, pieces in made:
+            ids = _remove_replaced(connection, collection_id, [text.id for text, _ in texts_with_pieces])
+            for text, pieces in texts_with_pieces:
                 document, version = ids.get(text.id, (new_id(), 0))
-                row = _document(collection_id, document, version + 1, text, about, now, actor)
+                row = _document_row(collection_id, document, version + 1, text, about, now, actor)
                 rows.append(row | {"chunks_total": len(pieces), "chunks_done": len(pieces)})
-                kept = {"document_id": document, "version": version + 1, "text": text.text}
-                versions.append(kept | {"original": text.text.encode()})
-                passages += [_passage(row, number, piece, text) for number, piece in enumerate(pieces)]
+                version_row = {"document_id": document, "version": version + 1, "text": text.text}
+                versions.append(version_row | {"original": text.text.encode()})
+                passages += [_passage_row(row, number, piece, text) for number, piece in enumerate(pieces)]
             for table, values in ((documents, rows), (document_versions, versions), (chunks, passages)):
                 for start in range(0, len(values), _INSERTED):
                     connection.execute(insert(table), values[start : start + _INSERTED])
@@ -175,23 +188,25 @@ class Corpora:
             audit.record(connection, actor, "document.add_many", collection_id, documents=len(rows))
 
 
-def _replaced(connection: Connection, collection_id: str, names: Sequence[str]) -> dict[str, tuple[str, int]]:
+def _remove_replaced(connection: Connection, collection_id: str, names: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Take out the documents of these names; the id and the newest version of each."""
-    found: dict[str, tuple[str, int]] = {}
-    for some in _steps(names, _IN_ONE):
-        rows = connection.execute(select(_D.id, _D.source_name, _D.version).where(*_same(collection_id, some))).all()
-        found.update((row.source_name, (row.id, row.version)) for row in rows)
+    replaced: dict[str, tuple[str, int]] = {}
+    for batch in _split_batches(names, _IN_ONE):
+        rows = connection.execute(
+            select(_D.id, _D.source_name, _D.version).where(*_make_conditions(collection_id, batch))
+        ).all()
+        replaced.update((row.source_name, (row.id, row.version)) for row in rows)
         ids = [row.id for row in rows]
         for column in (_K.document_id, _V.document_id, _D.id):
             connection.execute(delete(column.table).where(column.in_(ids)))
-    return found
+    return replaced
 
 
-def _same(collection_id: str, names: Sequence[str]) -> Iterator[Any]:
+def _make_conditions(collection_id: str, names: Sequence[str]) -> Iterator[Any]:
     yield from (_D.collection_id == collection_id, _D.source == "command", _D.source_name.in_(names))
 
 
-def _document(
+def _document_row(
     collection_id: str, document_id: str, version: int, text: Text, about: About, now: Any, actor: Actor
 ) -> dict[str, Any]:
     return {
@@ -205,7 +220,7 @@ def _document(
         "source_name": text.id,
         "media_type": "text/plain",
         "size": len(text.text.encode()),
-        "sha256": _sha256(text.text),
+        "sha256": _hash_text(text.text),
         "language": language_of([text.text]),
         "state": "ready",
         "version": version,
@@ -216,7 +231,7 @@ def _document(
     }
 
 
-def _passage(row: Mapping[str, Any], number: int, piece: Piece, text: Text) -> dict[str, Any]:
+def _passage_row(row: Mapping[str, Any], number: int, piece: Piece, text: Text) -> dict[str, Any]:
     words = text.text[piece.start : piece.end]
     return {
         "collection_id": row["collection_id"],
@@ -227,20 +242,20 @@ def _passage(row: Mapping[str, Any], number: int, piece: Piece, text: Text) -> d
         "end": piece.end,
         "heading": piece.heading[:300],
         "text": words,
-        "words": words_of(row["title"], piece.heading, words, row["language"]),
+        "words": join_stems(row["title"], piece.heading, words, row["language"]),
         "text_sha256": sha256_of(words),
     }
 
 
-def _steps(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    left = iter(values)
-    while step := list(islice(left, size)):
+def _split_batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    remaining = iter(values)
+    while step := list(islice(remaining, size)):
         yield step
 
 
-def _title(entry: Entry) -> str:
+def _choose_title(entry: Entry) -> str:
     return (entry.title or entry.id)[:300]
 
 
-def _sha256(text: str) -> str:
+def _hash_text(text: str) -> str:
     return hashlib.sha256(text[:_LONGEST].encode()).hexdigest()

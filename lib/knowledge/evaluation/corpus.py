@@ -38,7 +38,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CorpusQuestion:
     """A question with the grade of each document that was judged, by the documents' names."""
 
     id: str
@@ -46,29 +46,31 @@ class Asked:
     grades: Mapping[str, int] = field(default_factory=dict)
 
 
-def corpus_in(folder: Path) -> Path | None:
+def find_corpus(folder: Path) -> Path | None:
     """The file with a folder's documents, where it is a test collection."""
     return next((folder / name for name in DOCUMENT_FILES if (folder / name).is_file()), None)
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
     """The documents of a JSON lines file; InvalidInput names the line that can't be read."""
-    for number, line in enumerate(_lines(path), start=1):
-        record = _record(path.name, number, line)
-        yield Entry(_id(path.name, number, record), _words(record.get("title")), _words(record.get("text")))
+    for number, line in enumerate(_read_lines(path), start=1):
+        record = _parse_record(path.name, number, line)
+        yield Entry(
+            _read_id(path.name, number, record), _clean_words(record.get("title")), _clean_words(record.get("text"))
+        )
 
 
-def read_folder(folder: Path) -> list[Asked]:
+def read_folder(folder: Path) -> list[CorpusQuestion]:
     """The questions of a test collection with their judgements; those without any are left out."""
     qrels = next((folder / name for name in _QRELS if (folder / name).is_file()), None)
     if qrels is None or not (folder / QUESTIONS).is_file():
         raise InvalidInput(
             f"{folder} is no test collection.", "", f"It needs {QUESTIONS} and qrels.tsv or qrels/test.tsv.", "corpus"
         )
-    return read_questions(_lines(folder / QUESTIONS), _lines(qrels))
+    return read_questions(_read_lines(folder / QUESTIONS), _read_lines(qrels))
 
 
-def read_questions(queries: Iterable[str], qrels: Iterable[str]) -> list[Asked]:
+def read_questions(queries: Iterable[str], qrels: Iterable[str]) -> list[CorpusQuestion]:
     """Questions from the lines of `queries.jsonl` and of a file of judgements."""
     grades: dict[str, dict[str, int]] = {}
     for number, line in enumerate(qrels, start=1):
@@ -83,28 +85,28 @@ def read_questions(queries: Iterable[str], qrels: Iterable[str]) -> list[Asked]:
             if number > 1:  # the first line may be a head
                 why = f"Line {number} does not have a question, a document and a grade."
                 raise InvalidInput("The judgements can't be read.", why, "", "qrels") from None
-    found = []
+    questions = []
     for number, line in enumerate(queries, start=1):
-        record = _record(QUESTIONS, number, line)
-        asked = _id(QUESTIONS, number, record)
-        text = _words(record.get("text"))
-        if text and any(grade > 0 for grade in grades.get(asked, {}).values()):
-            found.append(Asked(asked, text[:_LONGEST_QUESTION], grades[asked]))
-    if not found:
+        record = _parse_record(QUESTIONS, number, line)
+        question_id = _read_id(QUESTIONS, number, record)
+        text = _clean_words(record.get("text"))
+        if text and any(grade > 0 for grade in grades.get(question_id, {}).values()):
+            questions.append(CorpusQuestion(question_id, text[:_LONGEST_QUESTION], grades[question_id]))
+    if not questions:
         raise InvalidInput("There are no questions.", "None of them has a relevant document.", "", "queries")
-    return found
+    return questions
 
 
-def read_csv(text: str) -> list[Asked]:
+def read_csv(text: str) -> list[CorpusQuestion]:
     """Questions from a CSV; several lines with the same question are several documents that answer it."""
     rows = csv.DictReader(io.StringIO(storable(text.removeprefix("\ufeff"))))
     try:
-        return _asked_in(rows)
+        return _read_rows(rows)
     except csv.Error as error:
         raise InvalidInput("The CSV can't be read.", f"Line {rows.line_num + 1}: {error}.", "", "csv") from error
 
 
-def _asked_in(rows: "csv.DictReader[str]") -> list[Asked]:
+def _read_rows(rows: "csv.DictReader[str]") -> list[CorpusQuestion]:
     if not {"question", "document"} <= {(name or "").strip().lower() for name in rows.fieldnames or ()}:
         raise InvalidInput("The CSV can't be read.", "", "Name its columns question, document and grade.", "csv")
     grades: dict[str, dict[str, int]] = {}
@@ -121,10 +123,10 @@ def _asked_in(rows: "csv.DictReader[str]") -> list[Asked]:
             why = f"Line {rows.line_num}: {cells['grade'][:40]!r} is no whole number."
             raise InvalidInput("The CSV can't be read.", why, "", "csv") from error
         grades.setdefault(cells["question"][:_LONGEST_QUESTION], {})[cells["document"]] = grade
-    return [Asked("", question, judged) for question, judged in grades.items() if max(judged.values()) > 0]
+    return [CorpusQuestion("", question, judged) for question, judged in grades.items() if max(judged.values()) > 0]
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _read_lines(path: Path) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             yield from (line for line in file if line.strip())
@@ -132,7 +134,7 @@ def _lines(path: Path) -> Iterator[str]:
         raise InvalidInput(f"{path} can't be read.", error.strerror or "") from error
 
 
-def _record(name: str, number: int, line: str) -> Mapping[str, object]:
+def _parse_record(name: str, number: int, line: str) -> Mapping[str, object]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -142,12 +144,12 @@ def _record(name: str, number: int, line: str) -> Mapping[str, object]:
     return record
 
 
-def _id(name: str, number: int, record: Mapping[str, object]) -> str:
-    found = _words(record.get("_id", record.get("id")))
-    if not found or len(found) > 200:
+def _read_id(name: str, number: int, record: Mapping[str, object]) -> str:
+    record_id = _clean_words(record.get("_id", record.get("id")))
+    if not record_id or len(record_id) > 200:
         raise InvalidInput(f"{name} can't be read.", f"Line {number} has no id of up to 200 signs.")
-    return found
+    return record_id
 
 
-def _words(value: object) -> str:
+def _clean_words(value: object) -> str:
     return storable(str(value)).strip() if isinstance(value, str | int) else ""

@@ -21,10 +21,10 @@ from lib.db.tables import collections, documents, evaluation_results, evaluation
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.knowledge.access import find, readable, writable
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.pool import Place
-from lib.knowledge.evaluation.question_sets import of_set
-from lib.knowledge.evaluation.questions import Judgement, Question, questions_of
-from lib.knowledge.evaluation.ranking_metrics import Difference, Estimate, Metric
+from lib.knowledge.evaluation.pool import PassageSpan
+from lib.knowledge.evaluation.question_sets import find_set
+from lib.knowledge.evaluation.questions import JudgedQuestion, Judgement, read_questions
+from lib.knowledge.evaluation.ranking_metrics import Estimate, PairedDifference, RankingMetric
 from lib.knowledge.search import Passages
 from lib.knowledge.settings import MOST_HITS, SearchSettings
 
@@ -34,7 +34,7 @@ _INSERTED = 500
 _E = evaluations.c
 _R = evaluation_results.c
 _Q = questions.c
-Look = Callable[[str], Sequence[Place]]
+Look = Callable[[str], Sequence[PassageSpan]]
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ class Outcome:
     question_id: str
     text: str
     figures: Mapping[str, float]
-    found: Sequence[Spot]
+    returned: Sequence[Spot]
     missed: Sequence[Spot]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Two runs by one figure over the questions that both asked."""
 
     metric: str
-    before: Estimate
-    after: Estimate
-    difference: Difference
+    earlier: Estimate
+    later: Estimate
+    difference: PairedDifference
 
 
 class Evaluations:
@@ -100,23 +100,23 @@ class Evaluations:
         note: Callable[[int, int], None] | None = None,
     ) -> Evaluation:
         """Ask every approved question; `settings` None: those of the collection. `note` hears how many are done."""
-        wanted = [ranking_metrics.metric(name) for name in names]
+        metrics = [ranking_metrics.parse_metric(name) for name in names]
         with self._store.read() as connection:
-            of = of_set(connection, actor, set_id)
-            asked = countable(questions_of(connection, set_id))
-            row = find(connection, of["collection_id"], readable(actor))
+            set_row = find_set(connection, actor, set_id)
+            counted = select_countable(read_questions(connection, set_id))
+            row = find(connection, set_row["collection_id"], readable(actor))
         base = settings or SearchSettings(**row["search"])
-        deep = replace(base, k=passages_for(wanted))
+        deep = replace(base, k=passages_for(metrics))
         began = time.monotonic()
         passages = 0
         rows = []
-        for number, question in enumerate(asked, start=1):
-            found = self._search.search(actor, row["id"], question.text, deep)
-            passages = found.passages
-            places = [Place(hit.document_id, hit.start, hit.end) for hit in found.hits]
-            rows.append(_result(question, places, wanted))
+        for number, question in enumerate(counted, start=1):
+            search_hits = self._search.search(actor, row["id"], question.text, deep)
+            passages = search_hits.passages
+            spans = [PassageSpan(hit.document_id, hit.start, hit.end) for hit in search_hits.hits]
+            rows.append(_score_question(question, spans, metrics))
             if note is not None:
-                note(number, len(asked))
+                note(number, len(counted))
         return self._keep(actor, row, set_id, base, rows, passages, round((time.monotonic() - began) * 1000))
 
     def _keep(
@@ -130,20 +130,23 @@ class Evaluations:
         took_ms: int,
     ) -> Evaluation:
         figures = {
-            name: ranking_metrics.estimate([one["figures"][name] for one in rows]) for name in rows[0]["figures"]
+            name: ranking_metrics.estimate([question_row["figures"][name] for question_row in rows])
+            for name in rows[0]["figures"]
         }
         settings = {"chunking": row["chunking"], "embedding_model": row["embedding_model"], **asdict(used)}
-        made = new_id()
-        values = {"id": made, "collection_id": row["id"], "set_id": set_id, "settings": settings}
-        values |= {"figures": {name: asdict(one) for name, one in figures.items()}, "passages": passages}
+        evaluation_id = new_id()
+        values = {"id": evaluation_id, "collection_id": row["id"], "set_id": set_id, "settings": settings}
+        values |= {"figures": {name: asdict(figure) for name, figure in figures.items()}, "passages": passages}
         with self._store.write() as connection:
-            of_set(connection, actor, set_id)
-            kept = insert(evaluations).values(**values, took_ms=took_ms, created_by=actor.user_id, created_at=utc_now())
-            connection.execute(kept)
-            rows = [{"evaluation_id": made, **one} for one in rows]
+            find_set(connection, actor, set_id)
+            insertion = insert(evaluations).values(
+                **values, took_ms=took_ms, created_by=actor.user_id, created_at=utc_now()
+            )
+            connection.execute(insertion)
+            rows = [{"evaluation_id": evaluation_id, **question_row} for question_row in rows]
             for start in range(0, len(rows), _INSERTED):
                 connection.execute(insert(evaluation_results), rows[start : start + _INSERTED])
-        return self.get(actor, made)
+        return self.get(actor, evaluation_id)
 
     def list(self, actor: Actor, collection_id: str) -> Sequence[Evaluation]:
         """A collection's runs, the newest first."""
@@ -167,31 +170,31 @@ class Evaluations:
         """Each question of a run, as it was asked; what was missed is held against the judgements of today."""
         run = self.get(actor, evaluation_id)
         with self._store.read() as connection:
-            judged = {one.id: one for one in questions_of(connection, run.set_id)}
+            judged = {question.id: question for question in read_questions(connection, run.set_id)}
             query = select(evaluation_results).where(_R.evaluation_id == evaluation_id).order_by(_R.question_id)
             rows = connection.execute(query).mappings().all()
-            of = documents.c.collection_id == run.collection_id
-            titled = connection.execute(select(documents.c.id, documents.c.title).where(of))
-            titles = {found.id: found.title for found in titled}
+            in_collection = documents.c.collection_id == run.collection_id
+            titled = connection.execute(select(documents.c.id, documents.c.title).where(in_collection))
+            titles = {document.id: document.title for document in titled}
         return [_outcome(row, judged[row["question_id"]], titles) for row in rows if row["question_id"] in judged]
 
-    def compare(self, actor: Actor, before: str, after: str, name: str = "ndcg@10") -> Comparison:
+    def compare(self, actor: Actor, earlier_id: str, later_id: str, name: str = "ndcg@10") -> RunComparison:
         """Two runs of one set, question by question, with the paired test."""
-        one = self.get(actor, before)
-        two = self.get(actor, after)
-        if one.set_id != two.set_id:
+        earlier_run = self.get(actor, earlier_id)
+        later_run = self.get(actor, later_id)
+        if earlier_run.set_id != later_run.set_id:
             raise Conflict("They can't be compared.", "They asked different question sets.")
         by_run = []
         with self._store.read() as connection:
-            for run in (one, two):
+            for run in (earlier_run, later_run):
                 query = select(_R.question_id, _R.figures).where(_R.evaluation_id == run.id)
                 by_run.append({row[0]: row[1][name] for row in connection.execute(query) if name in row[1]})
-        both = [key for key in by_run[0] if key in by_run[1]]
-        if not both:
+        shared_ids = [key for key in by_run[0] if key in by_run[1]]
+        if not shared_ids:
             raise InvalidInput(f"They can't be compared by {name}.", "They share no question with that figure.")
-        first, second = ([figures[key] for key in both] for figures in by_run)
+        first, second = ([figures[key] for key in shared_ids] for figures in by_run)
         difference = ranking_metrics.compare(first, second)
-        return Comparison(name, ranking_metrics.estimate(first), ranking_metrics.estimate(second), difference)
+        return RunComparison(name, ranking_metrics.estimate(first), ranking_metrics.estimate(second), difference)
 
     def delete(self, actor: Actor, evaluation_id: str) -> None:
         """Remove a run."""
@@ -204,95 +207,112 @@ class Evaluations:
             audit.record(connection, actor, "evaluation.delete", row["name"], evaluation=evaluation_id)
 
 
-def countable(asked: Sequence[Question]) -> list[Question]:
+def select_countable(candidates: Sequence[JudgedQuestion]) -> list[JudgedQuestion]:
     """The approved questions that something answers; InvalidInput when there are none."""
-    found = [one for one in asked if one.is_approved and any(judged.grade > 0 for judged in one.judgements)]
-    if not found:
+    counted = [
+        question
+        for question in candidates
+        if question.is_approved and any(judged.grade > 0 for judged in question.judgements)
+    ]
+    if not counted:
         raise InvalidInput("There is nothing to ask.", "The set has no approved question with an answer.", "Add some.")
-    return found
+    return counted
 
 
-def passages_for(wanted: Sequence[Metric]) -> int:
+def passages_for(metrics: Sequence[RankingMetric]) -> int:
     """How many passages the search is asked for."""
-    if not wanted:
+    if not metrics:
         raise InvalidInput("Name a figure.", "", f"For example {ranking_metrics.DEFAULT[0]}.", "metric")
-    return min(MOST_HITS, PASSAGES_PER_PLACE * max(one.k for one in wanted))
+    return min(MOST_HITS, PASSAGES_PER_PLACE * max(metric.k for metric in metrics))
 
 
-def fold(found: Sequence[Place], judged: Sequence[Judgement]) -> dict[str, Place]:
+def fold(spans: Sequence[PassageSpan], judged: Sequence[Judgement]) -> dict[str, PassageSpan]:
     """What was found, each thing once, in order: judged passages, else documents (or passages beside judged ones)."""
     by_document: dict[str, list[Judgement]] = {}
-    for one in judged:
-        by_document.setdefault(one.document_id, []).append(one)
-    by_passages = any(one.start is not None for one in judged)
-    folded: dict[str, Place] = {}
-    for place in found:
-        mine = by_document.get(place.document_id, ())
-        keys = [key_of(one) for one in mine if one.start is not None and _shares(place, one)]
+    for judgement in judged:
+        by_document.setdefault(judgement.document_id, []).append(judgement)
+    by_passages = any(judgement.start is not None for judgement in judged)
+    folded: dict[str, PassageSpan] = {}
+    for span in spans:
+        in_document = by_document.get(span.document_id, ())
+        keys = [
+            judgement_key(judgement)
+            for judgement in in_document
+            if judgement.start is not None and _overlaps(span, judgement)
+        ]
         if not keys:
-            whole = not by_passages or any(one.start is None for one in mine)
-            keys = [place.document_id if whole else f"{place.document_id}/{place.start}-{place.end}"]
+            whole = not by_passages or any(judgement.start is None for judgement in in_document)
+            keys = [span.document_id if whole else f"{span.document_id}/{span.start}-{span.end}"]
         for key in keys:
-            folded.setdefault(key, place)
+            folded.setdefault(key, span)
     return folded
 
 
 def grades_of(judged: Sequence[Judgement]) -> dict[str, int]:
     """The grade of each judged thing by its key."""
-    found: dict[str, int] = {}
-    for one in judged:
-        found[key_of(one)] = max(one.grade, found.get(key_of(one), one.grade))
-    return found
+    grades: dict[str, int] = {}
+    for judgement in judged:
+        grades[judgement_key(judgement)] = max(judgement.grade, grades.get(judgement_key(judgement), judgement.grade))
+    return grades
 
 
-def key_of(judged: Judgement) -> str:
+def judgement_key(judged: Judgement) -> str:
     """Names a judged document or passage."""
     return judged.document_id if judged.start is None else f"{judged.document_id}:{judged.start}-{judged.end}"
 
 
-def _shares(place: Place, judged: Judgement) -> bool:
+def _overlaps(span: PassageSpan, judged: Judgement) -> bool:
     start = judged.start or 0
     end = judged.end or 0
-    shared = min(place.end, end) - max(place.start, start)
-    return shared > 0 and 2 * shared >= min(place.end - place.start, end - start)
+    shared = min(span.end, end) - max(span.start, start)
+    return shared > 0 and 2 * shared >= min(span.end - span.start, end - start)
 
 
-def _result(question: Question, places: Sequence[Place], wanted: Sequence[Metric]) -> dict[str, Any]:
-    folded = fold(places, question.judgements)
+def _score_question(
+    question: JudgedQuestion, spans: Sequence[PassageSpan], metrics: Sequence[RankingMetric]
+) -> dict[str, Any]:
+    folded = fold(spans, question.judgements)
     grades = grades_of(question.judgements)
     ranked = [*folded]
-    shown = [
-        {"key": key, "document_id": place.document_id, "start": place.start, "end": place.end, "rank": rank}
-        for rank, (key, place) in enumerate(folded.items(), start=1)
+    found_rows = [
+        {"key": key, "document_id": span.document_id, "start": span.start, "end": span.end, "rank": rank}
+        for rank, (key, span) in enumerate(folded.items(), start=1)
         if rank <= _SHOWN or grades.get(key, 0) > 0
     ]
-    figures = {str(one): one.of(ranked, grades) for one in wanted}
-    return {"question_id": question.id, "figures": figures, "found": shown}
+    figures = {str(metric): metric.compute(ranked, grades) for metric in metrics}
+    return {"question_id": question.id, "figures": figures, "found": found_rows}
 
 
-def _outcome(row: RowMapping, question: Question, titles: Mapping[str, str]) -> Outcome:
+def _outcome(row: RowMapping, question: JudgedQuestion, titles: Mapping[str, str]) -> Outcome:
     grades = grades_of(question.judgements)
     gone = "(deleted)"
-    found = [
+    returned = [
         Spot(
-            one["document_id"],
-            titles.get(one["document_id"], gone),
-            grades.get(one["key"], 0),
-            one["rank"],
-            one["start"],
-            one["end"],
+            spot["document_id"],
+            titles.get(spot["document_id"], gone),
+            grades.get(spot["key"], 0),
+            spot["rank"],
+            spot["start"],
+            spot["end"],
         )
-        for one in row["found"]
+        for spot in row["found"]
     ]
-    there = {one["key"] for one in row["found"]}
+    returned_keys = {spot["key"] for spot in row["found"]}
     missed = [
-        Spot(one.document_id, titles.get(one.document_id, gone), one.grade, None, one.start, one.end)
-        for one in question.judgements
-        if one.grade > 0 and key_of(one) not in there
+        Spot(
+            judgement.document_id,
+            titles.get(judgement.document_id, gone),
+            judgement.grade,
+            None,
+            judgement.start,
+            judgement.end,
+        )
+        for judgement in question.judgements
+        if judgement.grade > 0 and judgement_key(judgement) not in returned_keys
     ]
-    return Outcome(question.id, question.text, row["figures"], found, missed)
+    return Outcome(question.id, question.text, row["figures"], returned, missed)
 
 
 def _evaluation(row: RowMapping) -> Evaluation:
-    kept = {name: row[name] for name in Evaluation.__dataclass_fields__}
-    return Evaluation(**kept | {"figures": {name: Estimate(**one) for name, one in row["figures"].items()}})
+    columns = {name: row[name] for name in Evaluation.__dataclass_fields__}
+    return Evaluation(**columns | {"figures": {name: Estimate(**figure) for name, figure in row["figures"].items()}})

@@ -21,16 +21,16 @@ from lib.db.tables import collections, document_versions, documents, studies, tr
 from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
 from lib.knowledge.access import actor_of, find, readable, writable
 from lib.knowledge.collections import Collection, Collections
-from lib.knowledge.documents.chunking import Chunking, Strategy
-from lib.knowledge.documents.row_lease import HELD, renewed
+from lib.knowledge.documents.chunking import Chunking, ChunkingStrategy
+from lib.knowledge.documents.row_lease import HELD, keep_renewed
 from lib.knowledge.embedding import Embedder, sha256_of
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.evaluations import countable, fold, grades_of
-from lib.knowledge.evaluation.pool import Pool, Pools, Text, needs_vectors
-from lib.knowledge.evaluation.question_sets import of_set
-from lib.knowledge.evaluation.questions import Question, questions_of
-from lib.knowledge.evaluation.studies import Cell, Grid, Quote, Result, State, Study, Trial, ranked
-from lib.knowledge.quotes import cost_for, seconds_for
+from lib.knowledge.evaluation.evaluations import fold, grades_of, select_countable
+from lib.knowledge.evaluation.pool import PassagePool, PassagePools, Text, needs_vectors
+from lib.knowledge.evaluation.question_sets import find_set
+from lib.knowledge.evaluation.questions import JudgedQuestion, read_questions
+from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, StudyQuote, Trial, TrialResult, rank_trials
+from lib.knowledge.quotes import estimate_cost, estimate_seconds
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.providers.prices.price_book import PriceBook
 from lib.tokens.text_estimate import estimate_tokens
@@ -42,7 +42,7 @@ _V = document_versions.c
 Note = Callable[[int, int], None]
 
 
-class Gone(Exception):
+class StudyGone(Exception):
     """The study was stopped or deleted, or another process has it."""
 
 
@@ -50,7 +50,7 @@ class Optimiser:
     """Quotes, runs, shows and applies studies."""
 
     def __init__(
-        self, store: Store, embedder: Embedder, pools: Pools, collections: Collections, prices: PriceBook
+        self, store: Store, embedder: Embedder, pools: PassagePools, collections: Collections, prices: PriceBook
     ) -> None:
         self._store = store
         self._embedder = embedder
@@ -59,84 +59,91 @@ class Optimiser:
         self._prices = prices
         self._closed = threading.Event()
 
-    def quote(self, actor: Actor, set_id: str, grid: Grid | None = None) -> Quote:
+    def quote(self, actor: Actor, set_id: str, grid: Grid | None = None) -> StudyQuote:
         """What a study would take; nothing is embedded and nothing kept."""
-        row, asked, texts = self._materials(actor, set_id)
+        row, questions, texts = self._read_materials(actor, set_id)
         cells = (grid or Grid()).cells(_cell(row))
         model = row["embedding_model"]
         by_sha: dict[str, str] = {}
         if needs_vectors([cell.search.mode for cell in cells]):
-            by_sha = {sha256_of(one.text): one.text for one in asked}
+            by_sha = {sha256_of(question.text): question.text for question in questions}
         passages = 0
         more_texts = 0
         more_tokens = 0
         for chunking in dict.fromkeys(cell.chunking for cell in cells):
-            semantic = chunking.strategy is Strategy.SEMANTIC  # needs vectors to be cut, so its passages are a guess
-            guessed = Chunking(Strategy.RECURSIVE, chunking.size, 0) if semantic else chunking
+            semantic = (
+                chunking.strategy is ChunkingStrategy.SEMANTIC
+            )  # needs vectors to be cut, so its passages are a guess
+            guessed = Chunking(ChunkingStrategy.RECURSIVE, chunking.size, 0) if semantic else chunking
             pieces = self._pools.cut(actor, model, texts, guessed)
             passages += sum(map(len, pieces))
             if semantic:  # every sentence, then every passage
                 more_texts += 2 * sum(map(len, pieces))
                 more_tokens += 2 * sum(estimate_tokens(text.text) for text in texts)
             elif needs_vectors([cell.search.mode for cell in cells if cell.chunking == chunking]):
-                for text, mine in zip(texts, pieces, strict=True):
-                    whole = [text.text[piece.start : piece.end] for piece in mine]
-                    by_sha |= {sha256_of(one): one for one in whole}
-        missing = by_sha.keys() - self._embedder.known(model, [*by_sha])
+                for text, text_pieces in zip(texts, pieces, strict=True):
+                    whole = [text.text[piece.start : piece.end] for piece in text_pieces]
+                    by_sha |= {sha256_of(passage): passage for passage in whole}
+        missing = by_sha.keys() - self._embedder.find_embedded(model, [*by_sha])
         tokens = more_tokens + sum(estimate_tokens(by_sha[sha]) for sha in missing)
-        return Quote(
+        return StudyQuote(
             trials=len(cells),
             ways_to_cut=len({cell.chunking for cell in cells}),
-            questions=len(asked),
+            questions=len(questions),
             passages=passages,
             texts_to_embed=len(missing) + more_texts,
             tokens_to_embed=tokens,
-            seconds=seconds_for(self._store, model, tokens),
-            cost_nano_usd=cost_for(self._store, self._prices, model, tokens),
+            seconds=estimate_seconds(self._store, model, tokens),
+            cost_nano_usd=estimate_cost(self._store, self._prices, model, tokens),
         )
 
     def begin(self, actor: Actor, set_id: str, grid: Grid | None = None, metric: str = "ndcg@10") -> str:
         """Write a study down, to be run here or by the server; its id."""
-        row, _, _ = self._materials(actor, set_id)
+        row, _, _ = self._read_materials(actor, set_id)
         current = _cell(row)
         cells = (grid or Grid()).cells(current)
-        made = new_id()
+        study_id = new_id()
         now = utc_now()
         values = {
-            "id": made,
+            "id": study_id,
             "collection_id": row["id"],
             "set_id": set_id,
-            "metric": str(ranking_metrics.metric(metric)),
+            "metric": str(ranking_metrics.parse_metric(metric)),
         }
         values |= {"state": State.WAITING, "created_by": actor.user_id}
         with self._store.write() as connection:
             find(connection, row["id"], writable(actor))
             connection.execute(insert(studies).values(**values, created_at=now, updated_at=now))
             rows = [
-                {"study_id": made, "ordinal": number, "chunking": asdict(cell.chunking), "search": asdict(cell.search)}
-                | {"is_current": cell == current.plain()}
+                {
+                    "study_id": study_id,
+                    "ordinal": number,
+                    "chunking": asdict(cell.chunking),
+                    "search": asdict(cell.search),
+                }
+                | {"is_current": cell == current.simplify()}
                 for number, cell in enumerate(cells)
             ]
             connection.execute(insert(trials), rows)
-            audit.record(connection, actor, "study.begin", row["name"], study=made, trials=len(cells))
-        return made
+            audit.record(connection, actor, "study.begin", row["name"], study=study_id, trials=len(cells))
+        return study_id
 
     def run(self, actor: Actor, study_id: str, note: Note | None = None) -> Study:
         """Do what is left of a study here, with calls of the actor; Conflict when another process is at it."""
         worker = new_id()  # of this run: one that was stopped and is still at its last step is another
         with self._store.write() as connection:
-            row = _of(connection, actor, study_id, writing=True)
+            row = _find_study(connection, actor, study_id, writing=True)
             free = or_(_S.worker_until.is_(None), _S.worker_until < utc_now())
             values = {"state": State.RUNNING, "error": None, "worker_id": worker, "worker_until": utc_now() + HELD}
-            mine = (_S.id == study_id) & free & (_S.state != State.DONE)
-            if not connection.execute(update(studies).where(mine).values(**values, updated_at=utc_now())).rowcount:
+            claimable = (_S.id == study_id) & free & (_S.state != State.DONE)
+            if not connection.execute(update(studies).where(claimable).values(**values, updated_at=utc_now())).rowcount:
                 if row["state"] == State.DONE:
                     return self.get(actor, study_id)
                 raise Conflict("Another process works on the study.", "", "Look at it again in a minute.")
         try:
-            with renewed(lambda: self._hold(study_id, worker)):
-                self._work(actor, row, worker, note)
-        except Gone:
+            with keep_renewed(lambda: self._hold(study_id, worker)):
+                self._run_trials(actor, row, worker, note)
+        except StudyGone:
             if self._closed.is_set():
                 self._end(study_id, worker, State.WAITING, None)
             return self.get(actor, study_id)
@@ -155,9 +162,11 @@ class Optimiser:
     def run_due(self) -> int:
         """Do what waits, or what a killed process left, as whoever began it; how many studies that were."""
         done = 0
-        left = (_S.state == State.RUNNING) & (_S.worker_until < utc_now())
+        abandoned = (_S.state == State.RUNNING) & (_S.worker_until < utc_now())
         with self._store.read() as connection:
-            query = select(_S.id, _S.created_by).where(or_(_S.state == State.WAITING, left)).order_by(_S.created_at)
+            query = (
+                select(_S.id, _S.created_by).where(or_(_S.state == State.WAITING, abandoned)).order_by(_S.created_at)
+            )
             due = connection.execute(query).all()
         for row in due:
             try:
@@ -179,7 +188,7 @@ class Optimiser:
     def stop(self, actor: Actor, study_id: str) -> None:
         """End a study at its next step; it may be run again."""
         with self._store.write() as connection:
-            row = _of(connection, actor, study_id, writing=True)
+            row = _find_study(connection, actor, study_id, writing=True)
             going = (_S.id == study_id) & _S.state.in_((State.WAITING, State.RUNNING))
             connection.execute(update(studies).where(going).values(state=State.STOPPED, worker_until=None))
             audit.record(connection, actor, "study.stop", row["id"])
@@ -187,7 +196,7 @@ class Optimiser:
     def get(self, actor: Actor, study_id: str) -> Study:
         """A study with its trials, the best first."""
         with self._store.read() as connection:
-            return _study(connection, _of(connection, actor, study_id))
+            return _study(connection, _find_study(connection, actor, study_id))
 
     def list(self, actor: Actor, collection_id: str) -> Sequence[Study]:
         """A collection's studies, the newest first."""
@@ -199,117 +208,127 @@ class Optimiser:
     def apply(self, actor: Actor, study_id: str, ordinal: int) -> Collection:
         """Search the collection as a trial did; where it was cut otherwise, documents are indexed anew."""
         with self._store.read() as connection:
-            study = _study(connection, _of(connection, actor, study_id, writing=True))
-        trial = next((one for one in study.trials if one.ordinal == ordinal), None)
+            study = _study(connection, _find_study(connection, actor, study_id, writing=True))
+        trial = next((candidate for candidate in study.trials if candidate.ordinal == ordinal), None)
         if trial is None:
             raise NotFound("There is no such trial.")
         search = replace(trial.cell.search, reranker=self._collections.get(actor, study.collection_id).search.reranker)
         now = self._collections.update(actor, study.collection_id, search=search)
-        if Cell(now.chunking, now.search).plain().chunking == trial.cell.chunking:
+        if Cell(now.chunking, now.search).simplify().chunking == trial.cell.chunking:
             return now
         return self._collections.reindex(actor, study.collection_id, chunking=trial.cell.chunking)
 
-    def _work(self, actor: Actor, study: RowMapping, worker: str, note: Note | None) -> None:
-        row, asked, texts = self._materials(actor, study["set_id"])
+    def _run_trials(self, actor: Actor, study: RowMapping, worker: str, note: Note | None) -> None:
+        collection, questions, texts = self._read_materials(actor, study["set_id"])
         with self._store.read() as connection:
             query = select(trials).where(_T.study_id == study["id"]).order_by(_T.ordinal)
-            kept = connection.execute(query).mappings().all()
-        left = [(one["ordinal"], _cell(one)) for one in kept if one["result"] is None]
-        model = row["embedding_model"]
-        figure = ranking_metrics.metric(study["metric"])
-        done = len(kept) - len(left)
+            trial_rows = connection.execute(query).mappings().all()
+        untried = [(row["ordinal"], _cell(row)) for row in trial_rows if row["result"] is None]
+        model = collection["embedding_model"]
+        figure = ranking_metrics.parse_metric(study["metric"])
+        done = len(trial_rows) - len(untried)
 
-        def going(*_: int) -> None:
+        def ensure_held(*_: int) -> None:
             if self._closed.is_set() or not self._hold(study["id"], worker):
-                raise Gone
+                raise StudyGone
 
         vectors: dict[str, bytes] = {}
-        if needs_vectors([cell.search.mode for _, cell in left]):
-            vectors = self._pools.vectors(actor, model, [one.text for one in asked], going)
-        for chunking in dict.fromkeys(cell.chunking for _, cell in left):
-            mine = [(ordinal, cell.search) for ordinal, cell in left if cell.chunking == chunking]
-            wanted = needs_vectors([search.mode for _, search in mine])
-            pool = self._pools.make(actor, model, texts, chunking, going, with_vectors=wanted)
-            for ordinal, search in mine:
-                going()
-                result = _tried(pool, texts, asked, vectors, search, figure)
+        if needs_vectors([cell.search.mode for _, cell in untried]):
+            vectors = self._pools.vectors(actor, model, [question.text for question in questions], ensure_held)
+        for chunking in dict.fromkeys(cell.chunking for _, cell in untried):
+            searches = [(ordinal, cell.search) for ordinal, cell in untried if cell.chunking == chunking]
+            with_vectors = needs_vectors([search.mode for _, search in searches])
+            pool = self._pools.make(actor, model, texts, chunking, ensure_held, with_vectors=with_vectors)
+            for ordinal, search in searches:
+                ensure_held()
+                result = _try_search(pool, texts, questions, vectors, search, figure)
                 with self._store.write() as connection:
-                    one = (_T.study_id == study["id"]) & (_T.ordinal == ordinal)
-                    connection.execute(update(trials).where(one).values(result=asdict(result)))
+                    this_trial = (_T.study_id == study["id"]) & (_T.ordinal == ordinal)
+                    connection.execute(update(trials).where(this_trial).values(result=asdict(result)))
                 done += 1
                 if note is not None:
-                    note(done, len(kept))
+                    note(done, len(trial_rows))
 
-    def _materials(self, actor: Actor, set_id: str) -> tuple[RowMapping, Sequence[Question], Sequence[Text]]:
+    def _read_materials(self, actor: Actor, set_id: str) -> tuple[RowMapping, Sequence[JudgedQuestion], Sequence[Text]]:
         """The collection's row, its countable questions, and its documents' texts."""
         with self._store.read() as connection:
-            of = of_set(connection, actor, set_id, writing=True)
-            row = find(connection, of["collection_id"], writable(actor))
-            asked = countable(questions_of(connection, set_id))
+            set_row = find_set(connection, actor, set_id, writing=True)
+            row = find(connection, set_row["collection_id"], writable(actor))
+            questions = select_countable(read_questions(connection, set_id))
             joined = documents.join(document_versions, (_V.document_id == _D.id) & (_V.version == _D.serving_version))
             query = select(_D.id, _D.title, _V.text).select_from(joined).where(_D.collection_id == row["id"])
-            texts = [Text(one.id, one.title, one.text or "") for one in connection.execute(query.order_by(_D.id))]
+            texts = [
+                Text(document.id, document.title, document.text or "")
+                for document in connection.execute(query.order_by(_D.id))
+            ]
         if not texts:
             raise InvalidInput("There is nothing to search.", "The collection has no document that is ready.")
-        return row, asked, texts
+        return row, questions, texts
 
     def _hold(self, study_id: str, worker: str) -> bool:
-        mine = (_S.id == study_id) & (_S.worker_id == worker) & (_S.state == State.RUNNING)
+        held_here = (_S.id == study_id) & (_S.worker_id == worker) & (_S.state == State.RUNNING)
         with self._store.write() as connection:
-            held = update(studies).where(mine).values(worker_until=utc_now() + HELD)
+            held = update(studies).where(held_here).values(worker_until=utc_now() + HELD)
             return bool(connection.execute(held).rowcount)
 
     def _end(self, study_id: str, worker: str, state: State, error: str | None) -> None:
-        mine = (_S.id == study_id) & (_S.worker_id == worker)
+        held_here = (_S.id == study_id) & (_S.worker_id == worker)
         values = {"state": state, "error": error, "worker_id": None, "worker_until": None, "updated_at": utc_now()}
         with self._store.write() as connection:
-            connection.execute(update(studies).where(mine).values(**values))
+            connection.execute(update(studies).where(held_here).values(**values))
 
 
-def _tried(
-    pool: Pool,
+def _try_search(
+    pool: PassagePool,
     texts: Sequence[Text],
-    asked: Sequence[Question],
+    questions: Sequence[JudgedQuestion],
     vectors: dict[str, bytes],
     search: SearchSettings,
-    figure: ranking_metrics.Metric,
-) -> Result:
+    figure: ranking_metrics.RankingMetric,
+) -> TrialResult:
     """Ask every question of a pool with one search."""
     import numpy as np
 
-    whole = {one.id: one.text for one in texts}
-    found: dict[str, float] = {}
+    whole = {text.id: text.text for text in texts}
+    figures: dict[str, float] = {}
     tokens = 0
     began = time.monotonic()
-    shown = []
-    for one in asked:
-        raw = vectors.get(sha256_of(one.text)) if search.mode is not Mode.KEYWORD else None
+    rankings = []
+    for question in questions:
+        raw = vectors.get(sha256_of(question.text)) if search.mode is not Mode.KEYWORD else None
         vector = np.frombuffer(raw, dtype="<f4") if raw is not None else None
-        shown.append(pool.search(one.text, vector, search))
-    took_ms = (time.monotonic() - began) * 1000 / len(asked)
-    for one, places in zip(asked, shown, strict=True):
-        found[one.id] = figure.of([*fold(places, one.judgements)], grades_of(one.judgements))
-        tokens += sum(estimate_tokens(whole[place.document_id][place.start : place.end]) for place in places)
-    return Result(ranking_metrics.estimate([*found.values()]), found, pool.index.size, tokens / len(asked), took_ms)
+        rankings.append(pool.search(question.text, vector, search))
+    took_ms = (time.monotonic() - began) * 1000 / len(questions)
+    for question, spans in zip(questions, rankings, strict=True):
+        figures[question.id] = figure.compute([*fold(spans, question.judgements)], grades_of(question.judgements))
+        tokens += sum(estimate_tokens(whole[span.document_id][span.start : span.end]) for span in spans)
+    return TrialResult(
+        ranking_metrics.estimate([*figures.values()]), figures, pool.index.size, tokens / len(questions), took_ms
+    )
 
 
-def _of(connection: Connection, actor: Actor, study_id: str, *, writing: bool = False) -> RowMapping:
+def _find_study(connection: Connection, actor: Actor, study_id: str, *, writing: bool = False) -> RowMapping:
     condition = writable(actor) if writing else readable(actor)
     joined = studies.join(collections, collections.c.id == _S.collection_id)
-    row = connection.execute(select(studies).select_from(joined).where(_S.id == study_id, condition)).mappings()
-    if (found := row.first()) is None:
+    matches = connection.execute(select(studies).select_from(joined).where(_S.id == study_id, condition)).mappings()
+    if (study_row := matches.first()) is None:
         raise NotFound("There is no such study.", "It was deleted, or it belongs to somebody else.")
-    return found
+    return study_row
 
 
 def _study(connection: Connection, row: RowMapping) -> Study:
     query = select(trials).where(_T.study_id == row["id"]).order_by(_T.ordinal)
-    found = [
-        Trial(one["ordinal"], _cell(one), one["is_current"], Result.read(one["result"]) if one["result"] else None)
-        for one in connection.execute(query).mappings()
+    cells = [
+        Trial(
+            trial_row["ordinal"],
+            _cell(trial_row),
+            trial_row["is_current"],
+            TrialResult.read(trial_row["result"]) if trial_row["result"] else None,
+        )
+        for trial_row in connection.execute(query).mappings()
     ]
-    kept = {name: row[name] for name in ("id", "collection_id", "set_id", "metric", "error", "created_at")}
-    return Study(**kept, state=State(row["state"]), trials=ranked(found))
+    columns = {name: row[name] for name in ("id", "collection_id", "set_id", "metric", "error", "created_at")}
+    return Study(**columns, state=State(row["state"]), trials=rank_trials(cells))
 
 
 def _cell(row: RowMapping) -> Cell:

@@ -17,9 +17,9 @@ from lib.db.engine import Store
 from lib.db.tables import chunk_vectors
 from lib.knowledge.documents.chunking import Chunking, Piece, cut
 from lib.knowledge.embedding import Embedder, sha256_of
-from lib.knowledge.search import ranked
+from lib.knowledge.search import rank_passages
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.words import language_of, words_of
+from lib.knowledge.words import join_stems, language_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Place:
+class PassageSpan:
     """A passage: a stretch of a document's text."""
 
     document_id: str
@@ -50,18 +50,18 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PassagePool:
     """An index with the place of each of its passages."""
 
     index: "Index"
-    places: Sequence[Place]
+    spans: Sequence[PassageSpan]
 
-    def search(self, question: str, vector: "np.ndarray | None", settings: SearchSettings) -> list[Place]:
+    def search(self, question: str, vector: "np.ndarray | None", settings: SearchSettings) -> list[PassageSpan]:
         """The best passages first."""
-        return [self.places[row] for row in ranked(self.index, question, vector, settings).rows]
+        return [self.spans[row] for row in rank_passages(self.index, question, vector, settings).rows]
 
 
-class Pools:
+class PassagePools:
     """Makes them, with calls of the actor."""
 
     def __init__(self, store: Store, embedder: Embedder) -> None:
@@ -77,32 +77,34 @@ class Pools:
         note: Note | None = None,
         *,
         with_vectors: bool = True,
-    ) -> Pool:
+    ) -> PassagePool:
         """The pool of some documents; without vectors it is found in by words alone."""
         import numpy as np
 
-        from lib.knowledge.index import Passage, empty, updated
+        from lib.knowledge.index import Passage, build_next, make_empty_index
 
         pieces = self.cut(actor, model, texts, chunking)
-        languages = [language_of([one.text]) for one in texts]
-        places = []
+        languages = [language_of([document.text]) for document in texts]
+        spans = []
         words = []
         whole = []
-        for one, mine, language in zip(texts, pieces, languages, strict=True):
-            for piece in mine:
-                text = one.text[piece.start : piece.end]
-                places.append(Place(one.id, piece.start, piece.end))
-                words.append(words_of(one.title, piece.heading, text, language))
+        for document, document_pieces, language in zip(texts, pieces, languages, strict=True):
+            for piece in document_pieces:
+                text = document.text[piece.start : piece.end]
+                spans.append(PassageSpan(document.id, piece.start, piece.end))
+                words.append(join_stems(document.title, piece.heading, text, language))
                 whole.append(text)
         shas = [sha256_of(text) for text in whole]
-        found = self.vectors(actor, model, whole, note) if with_vectors else {}
+        vectors = self.vectors(actor, model, whole, note) if with_vectors else {}
         passages = [
-            Passage(n, place.document_id, sha, said, found.get(sha))
-            for n, (place, sha, said) in enumerate(zip(places, shas, words, strict=True), start=1)
+            Passage(n, span.document_id, sha, stems, vectors.get(sha))
+            for n, (span, sha, stems) in enumerate(zip(spans, shas, words, strict=True), start=1)
         ]
         ids = np.arange(1, len(passages) + 1, dtype=np.int64)
-        told = Counter(language for language in languages if language).most_common(1)
-        return Pool(updated(empty(model), 0, model, ids, passages, told[0][0] if told else ""), places)
+        commonest = Counter(language for language in languages if language).most_common(1)
+        return PassagePool(
+            build_next(make_empty_index(model), 0, model, ids, passages, commonest[0][0] if commonest else ""), spans
+        )
 
     def cut(self, actor: Actor, model: str, texts: Sequence[Text], chunking: Chunking) -> list[list[Piece]]:
         """The passages of each document; `semantic` asks for its sentences' vectors, once for each."""
@@ -110,26 +112,26 @@ class Pools:
         def embed(sentences: Sequence[str]) -> "np.ndarray":
             import numpy as np
 
-            found = self.vectors(actor, model, sentences)
-            rows = [np.frombuffer(found[sha256_of(one)], dtype="<f4") for one in sentences]
+            vectors = self.vectors(actor, model, sentences)
+            rows = [np.frombuffer(vectors[sha256_of(sentence)], dtype="<f4") for sentence in sentences]
             return np.stack(rows)
 
-        return [cut(one.text, chunking, embed) for one in texts]
+        return [cut(document.text, chunking, embed) for document in texts]
 
     def vectors(self, actor: Actor, model: str, texts: Sequence[str], note: Note | None = None) -> dict[str, bytes]:
         """The vector of each text by its SHA-256. Those of like length go together, which is computed sooner."""
-        wanted = {sha256_of(text): text for text in texts}
-        by_length = sorted(wanted.values(), key=len, reverse=True)
-        told = None if note is None else (lambda done: note(done, len(by_length)))
-        self._embedder.keep(actor, model, by_length, told)
-        found: dict[str, bytes] = {}
-        shas = [*wanted]
+        texts_by_sha = {sha256_of(text): text for text in texts}
+        by_length = sorted(texts_by_sha.values(), key=len, reverse=True)
+        report = None if note is None else (lambda done: note(done, len(by_length)))
+        self._embedder.keep(actor, model, by_length, report)
+        vectors: dict[str, bytes] = {}
+        shas = [*texts_by_sha]
         with self._store.read() as connection:
             for start in range(0, len(shas), _IN_ONE):
-                mine = (_V.embedding_model == model) & _V.text_sha256.in_(shas[start : start + _IN_ONE])
-                rows = connection.execute(select(_V.text_sha256, _V.vector).where(mine))
-                found.update((row[0], bytes(row[1])) for row in rows)
-        return found
+                stored = (_V.embedding_model == model) & _V.text_sha256.in_(shas[start : start + _IN_ONE])
+                rows = connection.execute(select(_V.text_sha256, _V.vector).where(stored))
+                vectors.update((row[0], bytes(row[1])) for row in rows)
+        return vectors
 
 
 def needs_vectors(modes: Sequence[Mode]) -> bool:

@@ -20,8 +20,8 @@ from lib.db.tables import chunks, documents, judgements, questions
 from lib.errors import ErrorKind, InvalidInput, ProviderError
 from lib.knowledge.access import writable
 from lib.knowledge.embedding import APP
-from lib.knowledge.evaluation.question_sets import of_set, write
-from lib.knowledge.evaluation.questions import Judgement, Question, Source, questions_of
+from lib.knowledge.evaluation.question_sets import find_set, write_question
+from lib.knowledge.evaluation.questions import JudgedQuestion, Judgement, QuestionSource, read_questions
 
 MOST = 100
 LEAST_CHARACTERS = 80
@@ -52,30 +52,32 @@ class Proposals:
         configuration: str | None = None,
         seed: int = 7,
         note: Callable[[int, int], None] | None = None,
-    ) -> Sequence[Question]:
+    ) -> Sequence[JudgedQuestion]:
         """Up to `count` questions that wait for approval; ProviderError when the first call fails."""
         writable(actor)
         if not 1 <= count <= MOST:
             raise InvalidInput(f"{count} questions can't be proposed.", "", f"Ask for 1 to {MOST}.", "count")
         with self._store.read() as connection:
-            row = of_set(connection, actor, set_id, writing=True)
-            drawn = _drawn(connection, row, count, seed)
-        made = []
+            row = find_set(connection, actor, set_id, writing=True)
+            drawn = _draw_passages(connection, row, count, seed)
+        proposed = []
         for number, passage in enumerate(drawn, start=1):
-            text = self._asked(actor, configuration, passage, is_first=number == 1)
+            text = self._ask_model(actor, configuration, passage, is_first=number == 1)
             if text:
                 judged = [Judgement(passage["document_id"], 1, passage["start"], passage["end"])]
                 with self._store.write() as connection:
-                    row = of_set(connection, actor, set_id, writing=True)
-                    one = write(connection, actor, row, text, judged, Source.PROPOSED, is_approved=False)
-                    made += questions_of(connection, set_id, one)
+                    row = find_set(connection, actor, set_id, writing=True)
+                    question_id = write_question(
+                        connection, actor, row, text, judged, QuestionSource.PROPOSED, is_approved=False
+                    )
+                    proposed += read_questions(connection, set_id, question_id)
             if note is not None:
                 note(number, len(drawn))
         with self._store.write() as connection:
-            audit.record(connection, actor, "question.propose", row["name"], questions=len(made))
-        return made
+            audit.record(connection, actor, "question.propose", row["name"], questions=len(proposed))
+        return proposed
 
-    def _asked(self, actor: Actor, configuration: str | None, passage: RowMapping, *, is_first: bool) -> str:
+    def _ask_model(self, actor: Actor, configuration: str | None, passage: RowMapping, *, is_first: bool) -> str:
         """The question, or nothing where the model wrote none that can be used."""
         words = _ASK.format(mark=secrets.token_hex(8), text=passage["text"])
         view = self._calls.run(
@@ -99,19 +101,19 @@ class Proposals:
         return lines[-1] if lines and 8 <= len(lines[-1]) <= _LONGEST else ""
 
 
-def _drawn(connection: Any, of: RowMapping, count: int, seed: int) -> list[RowMapping]:
+def _draw_passages(connection: Any, set_row: RowMapping, count: int, seed: int) -> list[RowMapping]:
     """Passages that have no question yet: one of each document, then a second of each, and so on."""
-    serving = (_K.collection_id == of["collection_id"]) & (_K.version == _D.serving_version) & ~_K.is_edited
+    serving = (_K.collection_id == set_row["collection_id"]) & (_K.version == _D.serving_version) & ~_K.is_edited
     joined = chunks.join(documents, _D.id == _K.document_id)
     rows = connection.execute(
         select(_K.id, _K.document_id, _K.start, _K.end).select_from(joined).where(serving).order_by(_K.id)
     ).all()
-    asked = judgements.join(questions, questions.c.id == judgements.c.question_id)
-    query = select(judgements.c.document_id, judgements.c.start).select_from(asked)
-    there = {tuple(row) for row in connection.execute(query.where(questions.c.set_id == of["id"]))}
+    judged_questions = judgements.join(questions, questions.c.id == judgements.c.question_id)
+    query = select(judgements.c.document_id, judgements.c.start).select_from(judged_questions)
+    with_question = {tuple(row) for row in connection.execute(query.where(questions.c.set_id == set_row["id"]))}
     by_document: dict[str, list[int]] = {}
     for row in rows:
-        if row.end - row.start >= LEAST_CHARACTERS and (row.document_id, row.start) not in there:
+        if row.end - row.start >= LEAST_CHARACTERS and (row.document_id, row.start) not in with_question:
             by_document.setdefault(row.document_id, []).append(row.id)
     draw = random.Random(seed)  # noqa: S311 (a choice of passages is no secret)
     for ids in by_document.values():
@@ -119,9 +121,9 @@ def _drawn(connection: Any, of: RowMapping, count: int, seed: int) -> list[RowMa
     order = [*by_document.values()]
     draw.shuffle(order)
     deepest = max(map(len, order), default=0)
-    chosen = [ids[depth] for depth in range(deepest) for ids in order if depth < len(ids)][:count]
-    if not chosen:
+    chosen_ids = [ids[depth] for depth in range(deepest) for ids in order if depth < len(ids)][:count]
+    if not chosen_ids:
         raise InvalidInput("There is nothing to ask about.", "The collection has no passages without a question.")
-    kept = connection.execute(select(chunks).where(_K.id.in_(chosen))).mappings()
-    found = {row["id"]: row for row in kept}
-    return [found[one] for one in chosen]
+    chosen_rows = connection.execute(select(chunks).where(_K.id.in_(chosen_ids))).mappings()
+    rows_by_id = {row["id"]: row for row in chosen_rows}
+    return [rows_by_id[chunk_id] for chunk_id in chosen_ids]

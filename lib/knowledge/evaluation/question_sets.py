@@ -19,8 +19,15 @@ from lib.db.tables import collections, documents, judgements, question_sets, que
 from lib.errors import InvalidInput, NotFound
 from lib.knowledge.access import find, readable, writable
 from lib.knowledge.collections import storable
-from lib.knowledge.evaluation.corpus import Asked
-from lib.knowledge.evaluation.questions import Judgement, Question, Source, forget, questions_of, text_of
+from lib.knowledge.evaluation.corpus import CorpusQuestion
+from lib.knowledge.evaluation.questions import (
+    JudgedQuestion,
+    Judgement,
+    QuestionSource,
+    delete_sets,
+    read_questions,
+    read_text,
+)
 
 LONGEST = 4_000
 HIGHEST_GRADE = 100
@@ -69,7 +76,7 @@ class QuestionSets:
     def get(self, actor: Actor, set_id: str) -> QuestionSet:
         """One by its id."""
         with self._store.read() as connection:
-            of_set(connection, actor, set_id)
+            find_set(connection, actor, set_id)
             return _set(connection.execute(_counted().where(_S.id == set_id)).mappings().one())
 
     def create(self, actor: Actor, collection_id: str, name: str) -> QuestionSet:
@@ -88,79 +95,102 @@ class QuestionSets:
     def delete(self, actor: Actor, set_id: str) -> None:
         """Remove it with its questions, its evaluations and its trials."""
         with self._store.write() as connection:
-            row = of_set(connection, actor, set_id, writing=True)
-            forget(connection, _S.id == set_id)
+            row = find_set(connection, actor, set_id, writing=True)
+            delete_sets(connection, _S.id == set_id)
             audit.record(connection, actor, "question_set.delete", row["name"])
 
-    def questions(self, actor: Actor, set_id: str) -> Sequence[Question]:
+    def questions(self, actor: Actor, set_id: str) -> Sequence[JudgedQuestion]:
         """All of a set in the order they came, judged passages where they are now."""
         with self._store.read() as connection:
-            of_set(connection, actor, set_id)
-            return questions_of(connection, set_id)
+            find_set(connection, actor, set_id)
+            return read_questions(connection, set_id)
 
-    def add(self, actor: Actor, set_id: str, text: str, judged: Sequence[Judgement]) -> Question:
+    def add(self, actor: Actor, set_id: str, text: str, judged: Sequence[Judgement]) -> JudgedQuestion:
         """Write down a question and what answers it."""
         with self._store.write() as connection:
-            row = of_set(connection, actor, set_id, writing=True)
-            made = write(connection, actor, row, text, judged, Source.TYPED, is_approved=True)
-            audit.record(connection, actor, "question.add", row["name"], question=made)
-            return questions_of(connection, set_id, made)[0]
+            row = find_set(connection, actor, set_id, writing=True)
+            question_id = write_question(connection, actor, row, text, judged, QuestionSource.TYPED, is_approved=True)
+            audit.record(connection, actor, "question.add", row["name"], question=question_id)
+            return read_questions(connection, set_id, question_id)[0]
 
-    def update(self, actor: Actor, question_id: str, text: str, judged: Sequence[Judgement]) -> Question:
+    def update(self, actor: Actor, question_id: str, text: str, judged: Sequence[Judgement]) -> JudgedQuestion:
         """Change a question or what answers it; whoever does that has approved it."""
         with self._store.write() as connection:
             row = self._of_question(connection, actor, question_id)
-            connection.execute(update(questions).where(_Q.id == question_id).values(text=_text(text), is_approved=True))
+            connection.execute(
+                update(questions).where(_Q.id == question_id).values(text=_check_text(text), is_approved=True)
+            )
             connection.execute(delete(judgements).where(_J.question_id == question_id))
-            _judge(connection, row["collection_id"], question_id, judged)
+            _write_judgements(connection, row["collection_id"], question_id, judged)
             audit.record(connection, actor, "question.change", row["name"], question=question_id)
-            return questions_of(connection, row["id"], question_id)[0]
+            return read_questions(connection, row["id"], question_id)[0]
 
     def approve(self, actor: Actor, set_id: str, question_ids: Iterable[str]) -> int:
         """Let proposed questions count; how many there were."""
         with self._store.write() as connection:
-            row = of_set(connection, actor, set_id, writing=True)
-            mine = (_Q.set_id == set_id) & _Q.id.in_([*question_ids]) & ~_Q.is_approved
-            done = connection.execute(update(questions).where(mine).values(is_approved=True)).rowcount
+            row = find_set(connection, actor, set_id, writing=True)
+            proposed = (_Q.set_id == set_id) & _Q.id.in_([*question_ids]) & ~_Q.is_approved
+            done = connection.execute(update(questions).where(proposed).values(is_approved=True)).rowcount
             audit.record(connection, actor, "question.approve", row["name"], questions=done)
             return done
 
     def remove(self, actor: Actor, set_id: str, question_ids: Iterable[str]) -> int:
         """Take questions out; how many there were."""
         with self._store.write() as connection:
-            row = of_set(connection, actor, set_id, writing=True)
-            mine = select(_Q.id).where(_Q.set_id == set_id, _Q.id.in_([*question_ids]))
-            connection.execute(delete(judgements).where(_J.question_id.in_(mine)))
-            done = connection.execute(delete(questions).where(_Q.id.in_(mine))).rowcount
+            row = find_set(connection, actor, set_id, writing=True)
+            removed_ids = select(_Q.id).where(_Q.set_id == set_id, _Q.id.in_([*question_ids]))
+            connection.execute(delete(judgements).where(_J.question_id.in_(removed_ids)))
+            done = connection.execute(delete(questions).where(_Q.id.in_(removed_ids))).rowcount
             audit.record(connection, actor, "question.delete", row["name"], questions=done)
             return done
 
-    def import_asked(self, actor: Actor, set_id: str, asked: Sequence[Asked]) -> Imported:
+    def import_asked(self, actor: Actor, set_id: str, corpus_questions: Sequence[CorpusQuestion]) -> Imported:
         """Add questions that name their documents by source name, id or title; those that are there are replaced."""
         with self._store.write(bulk=True) as connection:
-            row = of_set(connection, actor, set_id, writing=True)
-            named = _documents_by_name(connection, row["collection_id"])
-            unknown = {name for one in asked for name in one.grades if name not in named}
-            kept = [(one, {named[name]: g for name, g in one.grades.items() if name in named}) for one in asked]
-            kept = [(one, grades) for one, grades in kept if any(grade > 0 for grade in grades.values())]
-            _replace(connection, set_id, _Q.external_id, [one.id for one, _ in kept if one.id])
-            _replace(connection, set_id, _Q.text, [_text(one.text) for one, _ in kept if not one.id])
-            self._insert(connection, actor, set_id, kept)
-            audit.record(connection, actor, "question.import", row["name"], questions=len(kept))
-        return Imported(len(kept), len(asked) - len(kept), tuple(sorted(unknown)))
+            row = find_set(connection, actor, set_id, writing=True)
+            ids_by_name = _find_documents_by_name(connection, row["collection_id"])
+            unknown = {name for question in corpus_questions for name in question.grades if name not in ids_by_name}
+            answerable = [
+                (question, {ids_by_name[name]: g for name, g in question.grades.items() if name in ids_by_name})
+                for question in corpus_questions
+            ]
+            answerable = [
+                (question, grades) for question, grades in answerable if any(grade > 0 for grade in grades.values())
+            ]
+            _remove_replaced(
+                connection, set_id, _Q.external_id, [question.id for question, _ in answerable if question.id]
+            )
+            _remove_replaced(
+                connection,
+                set_id,
+                _Q.text,
+                [_check_text(question.text) for question, _ in answerable if not question.id],
+            )
+            self._insert(connection, actor, set_id, answerable)
+            audit.record(connection, actor, "question.import", row["name"], questions=len(answerable))
+        return Imported(len(answerable), len(corpus_questions) - len(answerable), tuple(sorted(unknown)))
 
     @staticmethod
     def _insert(
-        connection: Connection, actor: Actor, set_id: str, kept: Sequence[tuple[Asked, Mapping[str, int]]]
+        connection: Connection,
+        actor: Actor,
+        set_id: str,
+        answerable: Sequence[tuple[CorpusQuestion, Mapping[str, int]]],
     ) -> None:
-        fixed = {"set_id": set_id, "source": Source.IMPORTED, "is_approved": True, "created_by": actor.user_id}
+        fixed = {"set_id": set_id, "source": QuestionSource.IMPORTED, "is_approved": True, "created_by": actor.user_id}
         rows = []
         judged = []
-        for one, grades in kept:
-            row = {"id": new_id(), "external_id": one.id, "text": _text(one.text), "created_at": utc_now(), **fixed}
+        for question, grades in answerable:
+            row = {
+                "id": new_id(),
+                "external_id": question.id,
+                "text": _check_text(question.text),
+                "created_at": utc_now(),
+                **fixed,
+            }
             rows.append(row)
             judged += [
-                {"question_id": row["id"], "ordinal": n, "document_id": document, "grade": _grade(grade)}
+                {"question_id": row["id"], "ordinal": n, "document_id": document, "grade": _check_grade(grade)}
                 for n, (document, grade) in enumerate(grades.items())
             ]
         for table, values in ((questions, rows), (judgements, judged)):
@@ -172,85 +202,93 @@ class QuestionSets:
         set_id = connection.scalar(select(_Q.set_id).where(_Q.id == question_id))
         if set_id is None:
             raise NotFound("There is no such question.", "It was deleted, or it belongs to somebody else.")
-        return of_set(connection, actor, set_id, writing=True)
+        return find_set(connection, actor, set_id, writing=True)
 
 
-def of_set(connection: Connection, actor: Actor, set_id: str, *, writing: bool = False) -> RowMapping:
+def find_set(connection: Connection, actor: Actor, set_id: str, *, writing: bool = False) -> RowMapping:
     """A set's row, where the actor may read (or change) its collection."""
     condition = writable(actor) if writing else readable(actor)
     joined = question_sets.join(collections, collections.c.id == _S.collection_id)
-    row = connection.execute(select(question_sets).select_from(joined).where(_S.id == set_id, condition)).mappings()
-    if (found := row.first()) is None:
+    matches = connection.execute(select(question_sets).select_from(joined).where(_S.id == set_id, condition)).mappings()
+    if (set_row := matches.first()) is None:
         raise NotFound("There is no such question set.", "It was deleted, or it belongs to somebody else.")
-    return found
+    return set_row
 
 
-def write(
+def write_question(
     connection: Connection,
     actor: Actor,
-    of: RowMapping,
+    set_row: RowMapping,
     text: str,
     judged: Sequence[Judgement],
-    source: Source,
+    source: QuestionSource,
     *,
     is_approved: bool,
 ) -> str:
     """Insert a question into a set (its row); its id."""
-    made = new_id()
-    values = {"id": made, "set_id": of["id"], "external_id": "", "text": _text(text), "source": source}
+    question_id = new_id()
+    values = {
+        "id": question_id,
+        "set_id": set_row["id"],
+        "external_id": "",
+        "text": _check_text(text),
+        "source": source,
+    }
     values |= {"is_approved": is_approved, "created_by": actor.user_id, "created_at": utc_now()}
     connection.execute(insert(questions).values(**values))
-    _judge(connection, of["collection_id"], made, judged)
-    return made
+    _write_judgements(connection, set_row["collection_id"], question_id, judged)
+    return question_id
 
 
-def _judge(connection: Connection, collection_id: str, question_id: str, judged: Sequence[Judgement]) -> None:
+def _write_judgements(
+    connection: Connection, collection_id: str, question_id: str, judged: Sequence[Judgement]
+) -> None:
     """Write judgements down; each document must be of the collection, each passage within its text."""
     rows: list[dict[str, Any]] = []
-    for number, one in enumerate(judged):
-        here = (_D.id == one.document_id) & (_D.collection_id == collection_id)
-        document = connection.execute(select(_D.id, _D.serving_version, _D.title).where(here)).first()
+    for number, judgement in enumerate(judged):
+        in_collection = (_D.id == judgement.document_id) & (_D.collection_id == collection_id)
+        document = connection.execute(select(_D.id, _D.serving_version, _D.title).where(in_collection)).first()
         if document is None:
             raise NotFound("There is no such document.", "It was deleted, or it is of another collection.")
-        row = {"question_id": question_id, "ordinal": number, "document_id": one.document_id}
-        row |= {"grade": _grade(one.grade), "start": None, "end": None, "quote": None}
-        if one.start is not None and one.end is not None:
-            text = text_of(connection, one.document_id, document.serving_version)
-            if not 0 <= one.start < one.end <= len(text):
+        row = {"question_id": question_id, "ordinal": number, "document_id": judgement.document_id}
+        row |= {"grade": _check_grade(judgement.grade), "start": None, "end": None, "quote": None}
+        if judgement.start is not None and judgement.end is not None:
+            text = read_text(connection, judgement.document_id, document.serving_version)
+            if not 0 <= judgement.start < judgement.end <= len(text):
                 raise InvalidInput(f"The passage is not in {document.title}.", "", "Choose it again.", "passage")
-            row |= {"start": one.start, "end": one.end, "quote": text[one.start : one.end]}
+            row |= {"start": judgement.start, "end": judgement.end, "quote": text[judgement.start : judgement.end]}
         rows.append(row)
     if not any(row["grade"] > 0 for row in rows):
         raise InvalidInput("Nothing answers the question.", "", "Name a document or a passage.", "documents")
     connection.execute(insert(judgements), rows)
 
 
-def _replace(connection: Connection, set_id: str, column: Any, values: Sequence[str]) -> None:
+def _remove_replaced(connection: Connection, set_id: str, column: Any, values: Sequence[str]) -> None:
     """Take imported questions out that come anew: by their id, or where the file has none by their text."""
     unnamed = () if column is _Q.external_id else (_Q.external_id == "",)
     for start in range(0, len(values), _IN_ONE):
-        same = (_Q.source == Source.IMPORTED, column.in_(values[start : start + _IN_ONE]), *unnamed)
-        there = select(_Q.id).where(_Q.set_id == set_id, *same)
-        connection.execute(delete(judgements).where(_J.question_id.in_(there)))
-        connection.execute(delete(questions).where(_Q.id.in_(there)))
+        conditions = (_Q.source == QuestionSource.IMPORTED, column.in_(values[start : start + _IN_ONE]), *unnamed)
+        replaced_ids = select(_Q.id).where(_Q.set_id == set_id, *conditions)
+        connection.execute(delete(judgements).where(_J.question_id.in_(replaced_ids)))
+        connection.execute(delete(questions).where(_Q.id.in_(replaced_ids)))
 
 
-def _documents_by_name(connection: Connection, collection_id: str) -> dict[str, str]:
+def _find_documents_by_name(connection: Connection, collection_id: str) -> dict[str, str]:
     rows = connection.execute(
         select(_D.id, _D.title, _D.source_name).where(_D.collection_id == collection_id).order_by(_D.created_at)
     ).all()
-    found = {row.title: row.id for row in rows}
-    return found | {row.id: row.id for row in rows} | {row.source_name: row.id for row in rows if row.source_name}
+    by_title = {row.title: row.id for row in rows}
+    return by_title | {row.id: row.id for row in rows} | {row.source_name: row.id for row in rows if row.source_name}
 
 
-def _text(text: str) -> str:
+def _check_text(text: str) -> str:
     text = storable(text).strip()
     if not text or len(text) > LONGEST:
         raise InvalidInput("A question needs words.", f"It takes up to {LONGEST:,} characters.", "", "question")
     return text
 
 
-def _grade(grade: int) -> int:
+def _check_grade(grade: int) -> int:
     if not -HIGHEST_GRADE <= grade <= HIGHEST_GRADE:
         raise InvalidInput(f"The grade {grade} won't do.", "", f"Choose one up to {HIGHEST_GRADE}.", "grade")
     return grade
@@ -266,5 +304,5 @@ def _counted() -> Any:
 
 
 def _set(row: RowMapping) -> QuestionSet:
-    kept = {name: row[name] for name in ("id", "collection_id", "name", "created_at")}
-    return QuestionSet(**kept, approved=int(row["approved"] or 0), proposed=int(row["proposed"] or 0))
+    columns = {name: row[name] for name in ("id", "collection_id", "name", "created_at")}
+    return QuestionSet(**columns, approved=int(row["approved"] or 0), proposed=int(row["proposed"] or 0))

@@ -28,7 +28,7 @@ _J = judgements.c
 _D = documents.c
 
 
-class Source(StrEnum):
+class QuestionSource(StrEnum):
     """Where a question came from."""
 
     TYPED = "typed"
@@ -51,73 +51,73 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Question:
+class JudgedQuestion:
     """One with its judgements; without any it is not counted."""
 
     id: str
     set_id: str
     text: str
-    source: Source
+    source: QuestionSource
     is_approved: bool
     external_id: str
     judgements: tuple[Judgement, ...]
 
 
-def questions_of(connection: Connection, set_id: str, question_id: str | None = None) -> list[Question]:
+def read_questions(connection: Connection, set_id: str, question_id: str | None = None) -> list[JudgedQuestion]:
     """A set's questions, or the one; judgements of documents that are gone are left out."""
-    wanted = [_Q.set_id == set_id] + ([] if question_id is None else [_Q.id == question_id])
+    conditions = [_Q.set_id == set_id] + ([] if question_id is None else [_Q.id == question_id])
     joined = judgements.join(questions, _Q.id == _J.question_id).join(documents, _D.id == _J.document_id)
-    query = select(judgements, _D.serving_version).select_from(joined).where(*wanted)
+    query = select(judgements, _D.serving_version).select_from(joined).where(*conditions)
     judged: dict[str, list[Judgement]] = {}
     texts: dict[tuple[str, int], str] = {}
     for row in connection.execute(query.order_by(_J.question_id, _J.ordinal)).mappings():
-        one = Judgement(row["document_id"], row["grade"], row["start"], row["end"], row["quote"] or "")
-        if one.start is not None:
+        judgement = Judgement(row["document_id"], row["grade"], row["start"], row["end"], row["quote"] or "")
+        if judgement.start is not None:
             key = (row["document_id"], row["serving_version"])
             if key not in texts:
-                texts[key] = text_of(connection, *key)
-            one = placed(one, texts[key])
-        judged.setdefault(row["question_id"], []).append(one)
-    rows = connection.execute(select(questions).where(*wanted).order_by(_Q.created_at, _Q.id)).mappings()
+                texts[key] = read_text(connection, *key)
+            judgement = relocate(judgement, texts[key])
+        judged.setdefault(row["question_id"], []).append(judgement)
+    rows = connection.execute(select(questions).where(*conditions).order_by(_Q.created_at, _Q.id)).mappings()
     return [_question(row, tuple(judged.get(row["id"], ()))) for row in rows]
 
 
-def placed(judgement: Judgement, text: str) -> Judgement:
+def relocate(judgement: Judgement, text: str) -> Judgement:
     """The judgement where its words stand in a text: at its place, at the nearest other, or the whole document."""
     start = judgement.start or 0
     quote = judgement.quote
     if text[start : start + len(quote)] == quote:
         return judgement
-    places = [text.rfind(quote, 0, start + len(quote)), text.find(quote, start)]
-    places = [place for place in places if place >= 0]
-    if not places:
+    offsets = [text.rfind(quote, 0, start + len(quote)), text.find(quote, start)]
+    offsets = [offset for offset in offsets if offset >= 0]
+    if not offsets:
         return replace(judgement, start=None, end=None)
-    nearest = min(places, key=lambda place: abs(place - start))
+    nearest = min(offsets, key=lambda offset: abs(offset - start))
     return replace(judgement, start=nearest, end=nearest + len(quote))
 
 
-def forget(connection: Connection, condition: Any) -> None:
+def delete_sets(connection: Connection, condition: Any) -> None:
     """Remove the sets that a condition names, with all that hangs on them."""
     sets = select(_S.id).where(condition)
-    mine = select(_Q.id).where(_Q.set_id.in_(sets))
-    runs = select(evaluations.c.id).where(evaluations.c.set_id.in_(sets))
-    tried = select(studies.c.id).where(studies.c.set_id.in_(sets))
-    connection.execute(delete(evaluation_results).where(evaluation_results.c.evaluation_id.in_(runs)))
+    question_ids = select(_Q.id).where(_Q.set_id.in_(sets))
+    evaluation_ids = select(evaluations.c.id).where(evaluations.c.set_id.in_(sets))
+    study_ids = select(studies.c.id).where(studies.c.set_id.in_(sets))
+    connection.execute(delete(evaluation_results).where(evaluation_results.c.evaluation_id.in_(evaluation_ids)))
     connection.execute(delete(evaluations).where(evaluations.c.set_id.in_(sets)))
-    connection.execute(delete(trials).where(trials.c.study_id.in_(tried)))
+    connection.execute(delete(trials).where(trials.c.study_id.in_(study_ids)))
     connection.execute(delete(studies).where(studies.c.set_id.in_(sets)))
-    connection.execute(delete(judgements).where(_J.question_id.in_(mine)))
+    connection.execute(delete(judgements).where(_J.question_id.in_(question_ids)))
     connection.execute(delete(questions).where(_Q.set_id.in_(sets)))
     connection.execute(delete(question_sets).where(condition))
 
 
-def text_of(connection: Connection, document_id: str, version: int | None) -> str:
+def read_text(connection: Connection, document_id: str, version: int | None) -> str:
     """The text of a version of a document."""
-    kept = document_versions.c
-    wanted = select(kept.text).where(kept.document_id == document_id, kept.version == version)
-    return connection.scalar(wanted) or ""
+    versions = document_versions.c
+    query = select(versions.text).where(versions.document_id == document_id, versions.version == version)
+    return connection.scalar(query) or ""
 
 
-def _question(row: RowMapping, judged: tuple[Judgement, ...]) -> Question:
-    kept = {name: row[name] for name in ("id", "set_id", "text", "is_approved", "external_id")}
-    return Question(**kept, source=Source(row["source"]), judgements=judged)
+def _question(row: RowMapping, judged: tuple[Judgement, ...]) -> JudgedQuestion:
+    columns = {name: row[name] for name in ("id", "set_id", "text", "is_approved", "external_id")}
+    return JudgedQuestion(**columns, source=QuestionSource(row["source"]), judgements=judged)

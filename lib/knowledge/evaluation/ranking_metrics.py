@@ -26,7 +26,7 @@ _FLIPS = 10_000
 _NAME = re.compile(r"^(ndcg|recall|precision|mrr)@([1-9]\d{0,2})$")
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """What is counted."""
 
     NDCG = "ndcg"
@@ -36,29 +36,29 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Metric:
+class RankingMetric:
     """One figure over the first `k` of a ranking; between 0 and 1."""
 
-    kind: Kind
+    kind: MetricKind
     k: int
 
     def __str__(self) -> str:
         return f"{self.kind}@{self.k}"
 
-    def of(self, ranked: Sequence[str], grades: Mapping[str, int]) -> float:
+    def compute(self, ranked: Sequence[str], grades: Mapping[str, int]) -> float:
         """The figure of one question; `ranked` has each thing once, `grades` at least one above zero."""
         first = ranked[: self.k]
-        relevant = {thing for thing, grade in grades.items() if grade > 0}
+        relevant = {key for key, grade in grades.items() if grade > 0}
         match self.kind:
-            case Kind.NDCG:
+            case MetricKind.NDCG:
                 best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[: self.k]
-                return _gain([max(grades.get(thing, 0), 0) for thing in first]) / _gain(best)
-            case Kind.RECALL:
-                return sum(thing in relevant for thing in first) / len(relevant)
-            case Kind.PRECISION:
-                return sum(thing in relevant for thing in first) / self.k
-            case Kind.MRR:
-                return next((1 / rank for rank, thing in enumerate(first, start=1) if thing in relevant), 0.0)
+                return _gain([max(grades.get(key, 0), 0) for key in first]) / _gain(best)
+            case MetricKind.RECALL:
+                return sum(key in relevant for key in first) / len(relevant)
+            case MetricKind.PRECISION:
+                return sum(key in relevant for key in first) / self.k
+            case MetricKind.MRR:
+                return next((1 / rank for rank, key in enumerate(first, start=1) if key in relevant), 0.0)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """Mean of B minus A over the same questions, its interval, and how likely chance alone gives as much (`p`)."""
 
     value: float
@@ -83,47 +83,49 @@ class Difference:
     worse: int
 
 
-def metric(name: str) -> Metric:
+def parse_metric(name: str) -> RankingMetric:
     """`ndcg@10` as a value; InvalidInput when there is no such figure."""
     match = _NAME.match(name.strip().lower())
     if match is None or int(match[2]) > DEEPEST:
-        known = ", ".join(f"{kind}@K" for kind in Kind)
-        raise InvalidInput(f"There is no figure {name}.", "", f"Choose of {known} with K up to {DEEPEST}.", "metric")
-    return Metric(Kind(match[1]), int(match[2]))
+        names = ", ".join(f"{kind}@K" for kind in MetricKind)
+        raise InvalidInput(f"There is no figure {name}.", "", f"Choose of {names} with K up to {DEEPEST}.", "metric")
+    return RankingMetric(MetricKind(match[1]), int(match[2]))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean of a question's figures with the bootstrap's interval; of one question there is none but itself."""
     import numpy as np
 
-    found = np.asarray(values, dtype=float)
-    low, high = _interval(found)
-    return Estimate(float(found.mean()), low, high, len(found))
+    figures = np.asarray(values, dtype=float)
+    low, high = _interval(figures)
+    return Estimate(float(figures.mean()), low, high, len(figures))
 
 
-def compare(before: Sequence[float], after: Sequence[float]) -> Difference:
+def compare(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
     """The difference over pairs of figures of the same questions, with the randomisation test's two-sided p."""
     import numpy as np
 
-    differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    differences = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
     low, high = _interval(differences)
-    seen = abs(differences.mean())
-    told = differences[differences != 0]  # equal ones stay equal whatever their sign
+    observed = abs(differences.mean())
+    nonzero = differences[differences != 0]  # equal ones stay equal whatever their sign
     as_far = 0
     flips = 0
-    if len(told):
-        if len(told) <= math.log2(_FLIPS):  # few enough to try every way
-            signs = np.asarray([[1 - 2 * (n >> bit & 1) for bit in range(len(told))] for n in range(2 ** len(told))])
+    if len(nonzero):
+        if len(nonzero) <= math.log2(_FLIPS):  # few enough to try every way
+            signs = np.asarray(
+                [[1 - 2 * (n >> bit & 1) for bit in range(len(nonzero))] for n in range(2 ** len(nonzero))]
+            )
         else:
-            signs = np.random.default_rng(_SEED).choice((-1, 1), size=(_FLIPS, len(told)))
-        sums = np.abs(signs @ told) / len(differences)
-        as_far = int((sums >= seen - 1e-12).sum())
+            signs = np.random.default_rng(_SEED).choice((-1, 1), size=(_FLIPS, len(nonzero)))
+        sums = np.abs(signs @ nonzero) / len(differences)
+        as_far = int((sums >= observed - 1e-12).sum())
         flips = len(signs)
         if flips == _FLIPS:  # the way it came out is one of the ways
             as_far = as_far + 1
             flips = flips + 1
     p = as_far / flips if flips else 1.0
-    return Difference(
+    return PairedDifference(
         float(differences.mean()), low, high, p, int((differences > 0).sum()), int((differences < 0).sum())
     )
 

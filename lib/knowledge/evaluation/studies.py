@@ -13,9 +13,9 @@ from itertools import product
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.knowledge.documents.chunking import Chunking, Strategy
+from lib.knowledge.documents.chunking import Chunking, ChunkingStrategy
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.ranking_metrics import Difference, Estimate
+from lib.knowledge.evaluation.ranking_metrics import Estimate, PairedDifference
 from lib.knowledge.settings import Mode, SearchSettings
 
 MOST_TRIALS = 500
@@ -38,14 +38,14 @@ class Cell:
     chunking: Chunking
     search: SearchSettings
 
-    def plain(self) -> "Cell":
+    def simplify(self) -> "Cell":
         """The same without what makes no difference: `semantic` overlaps nothing, only hybrid search re-ranks.
 
         A re-ranking model costs at every question and is not tried.
         """
         chunking = self.chunking
         search = self.search
-        if chunking.strategy is Strategy.SEMANTIC:
+        if chunking.strategy is ChunkingStrategy.SEMANTIC:
             chunking = replace(chunking, overlap=0)
         return Cell(chunking, replace(search, rerank=search.rerank and search.mode is Mode.HYBRID, reranker=""))
 
@@ -54,7 +54,7 @@ class Cell:
 class Grid:
     """Everything that is crossed with everything."""
 
-    strategies: tuple[Strategy, ...] = (Strategy.RECURSIVE, Strategy.HEADING)
+    strategies: tuple[ChunkingStrategy, ...] = (ChunkingStrategy.RECURSIVE, ChunkingStrategy.HEADING)
     sizes: tuple[int, ...] = (500, 1000, 2000)
     overlaps: tuple[int, ...] = (0, 150)
     modes: tuple[Mode, ...] = (Mode.HYBRID,)
@@ -63,21 +63,21 @@ class Grid:
 
     def cells(self, current: Cell) -> list[Cell]:
         """Each that differs, the current settings first; an overlap above half of a size is left out."""
-        found = [current.plain()]
+        cells = [current.simplify()]
         for strategy, size, overlap in product(self.strategies, self.sizes, self.overlaps):
             if overlap > size // 2:
                 continue
             for mode, k, rerank in product(self.modes, self.ks, self.reranks):
-                found.append(Cell(Chunking(strategy, size, overlap), SearchSettings(mode, k, rerank)).plain())
-        found = [*dict.fromkeys(found)]
-        if len(found) > MOST_TRIALS:
-            why = f"The grid has {len(found):,} trials; the limit is {MOST_TRIALS}."
+                cells.append(Cell(Chunking(strategy, size, overlap), SearchSettings(mode, k, rerank)).simplify())
+        cells = [*dict.fromkeys(cells)]
+        if len(cells) > MOST_TRIALS:
+            why = f"The grid has {len(cells):,} trials; the limit is {MOST_TRIALS}."
             raise InvalidInput("That is too much to try.", why, "Leave something out.", "grid")
-        return found
+        return cells
 
 
 @dataclass(frozen=True)
-class Quote:
+class StudyQuote:
     """What a study will take. `seconds` and `cost_nano_usd` are None where nobody knows the speed or the price."""
 
     trials: int
@@ -91,7 +91,7 @@ class Quote:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrialResult:
     """What a trial found; the figures of questions are in the order of the set's questions."""
 
     figure: Estimate
@@ -101,9 +101,9 @@ class Result:
     search_ms: float  # a question, without its embedding
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> "Result":
+    def read(cls, stored: Mapping[str, Any]) -> "TrialResult":
         """From what SQL has."""
-        return cls(**{**kept, "figure": Estimate(**kept["figure"])})
+        return cls(**{**stored, "figure": Estimate(**stored["figure"])})
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ class Trial:
     ordinal: int
     cell: Cell
     is_current: bool
-    result: Result | None
+    result: TrialResult | None
     is_best_for_its_cost: bool = False  # nothing is as good for fewer tokens
-    against_current: Difference | None = None
+    against_current: PairedDifference | None = None
 
 
 @dataclass(frozen=True)
@@ -137,40 +137,40 @@ class Study:
         return sum(trial.result is not None for trial in self.trials)
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
+def rank_trials(trials: Sequence[Trial]) -> list[Trial]:
     """The best first, of equals the cheaper one; each with its place against the others and the current settings."""
     current = next((trial.result for trial in trials if trial.is_current), None)
     cheapest_first = sorted(
         (trial for trial in trials if trial.result is not None),
-        key=lambda trial: (_result(trial).context_tokens, -_result(trial).figure.value),
+        key=lambda trial: (_require_result(trial).context_tokens, -_require_result(trial).figure.value),
     )
     best = -1.0
     front = set()
     for trial in cheapest_first:
-        if _result(trial).figure.value > best:
-            best = _result(trial).figure.value
+        if _require_result(trial).figure.value > best:
+            best = _require_result(trial).figure.value
             front.add(trial.ordinal)
-    found = [
+    tried = [
         replace(
             trial,
             is_best_for_its_cost=trial.ordinal in front,
-            against_current=_difference(current, _result(trial)) if current is not None else None,
+            against_current=_compare_to_current(current, _require_result(trial)) if current is not None else None,
         )
         for trial in cheapest_first
     ]
-    found.sort(key=lambda trial: -_result(trial).figure.value)
-    return [*found, *(trial for trial in trials if trial.result is None)]
+    tried.sort(key=lambda trial: -_require_result(trial).figure.value)
+    return [*tried, *(trial for trial in trials if trial.result is None)]
 
 
-def _difference(current: Result, result: Result) -> Difference | None:
-    both = [key for key in current.by_question if key in result.by_question]
-    if not both:
+def _compare_to_current(current: TrialResult, result: TrialResult) -> PairedDifference | None:
+    shared = [key for key in current.by_question if key in result.by_question]
+    if not shared:
         return None
     return ranking_metrics.compare(
-        [current.by_question[key] for key in both], [result.by_question[key] for key in both]
+        [current.by_question[key] for key in shared], [result.by_question[key] for key in shared]
     )
 
 
-def _result(trial: Trial) -> Result:
+def _require_result(trial: Trial) -> TrialResult:
     assert trial.result is not None  # noqa: S101 (only those with a result are asked)
     return trial.result

@@ -13,7 +13,7 @@ from lib.access.permissions import Actor
 from lib.conversations.context import Selection
 from lib.conversations.conversation import Message
 from lib.errors import LLMManagerError
-from lib.knowledge.quoting import Source
+from lib.knowledge.quoting import QuotedSource
 from lib.money import format_cost
 from lib.services import Services
 from lib.ui import blocks, format
@@ -92,7 +92,7 @@ def _answer(message: Message) -> None:
     for part in message.parts:
         if part["type"] == "source":
             page = f", page {part['page_first']}" if part.get("page_first") else ""
-            sources.append(Source(int(part["n"]), f"{part['title']}{page}", str(part["text"])))
+            sources.append(QuotedSource(int(part["n"]), f"{part['title']}{page}", str(part["text"])))
     citations.draw_answer(message.content, sources)
 
 

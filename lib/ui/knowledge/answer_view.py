@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.errors import LLMManagerError
-from lib.knowledge.answers import NOT_IN_SOURCES, Asked, Checked, check
+from lib.knowledge.answers import NOT_IN_SOURCES, CheckedAnswer, PendingAnswer, check
 from lib.knowledge.collections import Collection
 from lib.services import Services
 from lib.ui import blocks
@@ -18,10 +18,10 @@ _TURNS = 6
 
 @dataclass
 class _Turn:
-    retrieval: Asked
+    retrieval: PendingAnswer
     question: str
     answer: str = ""
-    checked: Checked | None = field(default=None)
+    checked: CheckedAnswer | None = field(default=None)
 
 
 def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:

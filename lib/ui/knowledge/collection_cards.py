@@ -8,16 +8,16 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.calls.grounding import MOST_COLLECTIONS
 from lib.knowledge.collections import Collection
-from lib.knowledge.documents.chunking import LEAST, MOST, Chunking, Strategy
+from lib.knowledge.documents.chunking import LEAST, MOST, Chunking, ChunkingStrategy
 from lib.knowledge.settings import MOST_HITS, Mode, SearchSettings
 from lib.services import Services
 from lib.ui import blocks
 
 STRATEGIES = {
-    Strategy.RECURSIVE: "At the largest break that fits",
-    Strategy.HEADING: "By heading",
-    Strategy.SEMANTIC: "Where the meaning turns",
-    Strategy.FIXED: "By length",
+    ChunkingStrategy.RECURSIVE: "At the largest break that fits",
+    ChunkingStrategy.HEADING: "By heading",
+    ChunkingStrategy.SEMANTIC: "Where the meaning turns",
+    ChunkingStrategy.FIXED: "By length",
 }
 MODES = {Mode.HYBRID: "Words and meaning", Mode.VECTOR: "Meaning", Mode.KEYWORD: "Words"}
 

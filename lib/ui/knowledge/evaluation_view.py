@@ -12,7 +12,7 @@ from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.knowledge.collections import Collection
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.evaluations import Comparison, Evaluation, Outcome
+from lib.knowledge.evaluation.evaluations import Evaluation, Outcome, RunComparison
 from lib.knowledge.evaluation.question_sets import QuestionSet
 from lib.knowledge.settings import Mode
 from lib.services import Services
@@ -177,13 +177,13 @@ def _figures(evaluation: Evaluation, baseline: Evaluation | None, describe_run: 
     )
 
 
-def sentence(comparison: Comparison) -> str:
+def sentence(comparison: RunComparison) -> str:
     """A sentence on two runs: how much a metric changed, for how many questions, and whether that could be chance."""
     by = comparison.difference
     word = "as good" if by.value == 0 else "better" if by.value > 0 else "worse"
     sure = "that is more than chance" if by.p < 0.05 else "that may be chance: more questions would tell"
     return (
-        f"**{comparison.metric}** {comparison.before.value:.3f} → {comparison.after.value:.3f}: "
+        f"**{comparison.metric}** {comparison.earlier.value:.3f} → {comparison.later.value:.3f}: "
         f"{word} by {abs(by.value):.3f} "
         f"(95 % interval {by.low:+.3f} to {by.high:+.3f}), better for {by.better} questions and worse for {by.worse}; "
         f"p = {by.p:.3f}, {sure}."
@@ -211,13 +211,13 @@ def _by_question(services: Services, actor: Actor, collection: Collection, evalu
                 figures = ", ".join(f"{name} {value:.2f}" for name, value in outcome.figures.items())
                 st.markdown(f"**{blocks.plain(outcome.text)}**")
                 st.caption(blocks.plain(figures))
-                good = [spot for spot in outcome.found if spot.grade > 0]
+                good = [spot for spot in outcome.returned if spot.grade > 0]
                 for spot in good:
                     st.markdown(f":green[✓] no. {spot.rank} · {blocks.plain(spot.title)}")
                 for spot in outcome.missed:
                     st.markdown(f":red[✕] missed · {blocks.plain(spot.title)}")
-                if not good and outcome.found:
-                    st.caption(blocks.plain(f"Found first: {outcome.found[0].title}"))
+                if not good and outcome.returned:
+                    st.caption(blocks.plain(f"Found first: {outcome.returned[0].title}"))
         if len(worst) > _WORST:
             st.caption(f"{len(worst) - _WORST} more are in the files.")
 
@@ -226,6 +226,6 @@ def _record(outcome: Outcome) -> dict[str, Any]:
     return {
         "question": outcome.text,
         **outcome.figures,
-        "found_at": " ".join(str(spot.rank) for spot in outcome.found if spot.grade > 0),
+        "found_at": " ".join(str(spot.rank) for spot in outcome.returned if spot.grade > 0),
         "missed": "; ".join(spot.title for spot in outcome.missed),
     }

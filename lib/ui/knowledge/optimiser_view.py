@@ -8,8 +8,8 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.knowledge.collections import Collection
-from lib.knowledge.documents.chunking import LEAST, MOST, Strategy
-from lib.knowledge.evaluation.studies import Cell, Grid, Quote, State, Study, Trial
+from lib.knowledge.documents.chunking import LEAST, MOST, ChunkingStrategy
+from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, StudyQuote, Trial
 from lib.knowledge.settings import MOST_HITS, Mode
 from lib.money import format_money
 from lib.services import Services
@@ -62,7 +62,9 @@ def _label_study(study: Study, zone: ZoneInfo) -> str:
 def _new(services: Services, actor: Actor, collection: Collection, set_id: str) -> None:
     usual = Grid()
     with st.grid(2, min_column_width=260, gap="small"):
-        strategies = st.multiselect("Cut", list(Strategy), list(usual.strategies), format_func=STRATEGIES.__getitem__)
+        strategies = st.multiselect(
+            "Cut", list(ChunkingStrategy), list(usual.strategies), format_func=STRATEGIES.__getitem__
+        )
         sizes = _numbers("Characters of a passage", usual.sizes, [250, 500, 750, 1000, 1500, 2000, 3000], LEAST, MOST)
         overlaps = _numbers("Overlap", usual.overlaps, [0, 50, 100, 150, 200, 300], 0, MOST // 2)
         modes = st.multiselect("Search by", list(Mode), list(usual.modes), format_func=MODES.__getitem__)
@@ -91,7 +93,7 @@ def _numbers(label: str, now: Sequence[int], offered: Sequence[int], least: int,
     return [int(text) for text in selections if text.isdecimal() and least <= int(text) <= most]
 
 
-def describe_quote(quote: Quote) -> str:
+def describe_quote(quote: StudyQuote) -> str:
     """A sentence on the trials, embeddings, time and price that a study will take."""
     time = "in a time that is not known yet" if quote.seconds is None else f"in about {_minutes(quote.seconds)}"
     cost = "at a price nobody knows" if quote.cost_nano_usd is None else f"for {format_money(quote.cost_nano_usd)}"

@@ -10,7 +10,7 @@ from lib.files.text import decode_text
 from lib.knowledge.collections import Collection
 from lib.knowledge.documents.document_service import Document
 from lib.knowledge.evaluation.question_sets import QuestionSet
-from lib.knowledge.evaluation.questions import Judgement, Question
+from lib.knowledge.evaluation.questions import JudgedQuestion, Judgement
 from lib.services import Services
 from lib.ui import blocks
 
@@ -37,7 +37,7 @@ def draw_questions(services: Services, actor: Actor, collection: Collection, que
             _acts(services, actor, question_set, questions, picked)
 
 
-def _table(questions: Sequence[Question], titles: dict[str, str]) -> list[Question]:
+def _table(questions: Sequence[JudgedQuestion], titles: dict[str, str]) -> list[JudgedQuestion]:
     visible = sorted(questions, key=lambda question: question.is_approved)[:_SHOWN]
     state = st.dataframe(
         [
@@ -75,8 +75,8 @@ def _acts(
     services: Services,
     actor: Actor,
     question_set: QuestionSet,
-    questions: Sequence[Question],
-    picked: Sequence[Question],
+    questions: Sequence[JudgedQuestion],
+    picked: Sequence[JudgedQuestion],
 ) -> None:
     proposed = [question.id for question in picked or questions if not question.is_approved]
     with blocks.row():

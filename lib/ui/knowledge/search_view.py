@@ -9,7 +9,7 @@ from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
 from lib.knowledge.collections import Collection
 from lib.knowledge.documents.document_service import KINDS
-from lib.knowledge.search import Hit, Only
+from lib.knowledge.search import DocumentFilter, PassageHit
 from lib.knowledge.settings import MOST_HITS, SearchSettings
 from lib.services import Services
 from lib.ui import blocks
@@ -18,7 +18,7 @@ from lib.ui.knowledge.collection_cards import MODES
 _AROUND = 700
 
 
-def draw_controls(collection: Collection, key: str) -> tuple[SearchSettings, Only]:
+def draw_controls(collection: Collection, key: str) -> tuple[SearchSettings, DocumentFilter]:
     """How it is searched, and among which documents."""
     with st.popover("How", icon=":material/tune:", key=f"{key}-how"):
         mode = st.selectbox(
@@ -30,7 +30,7 @@ def draw_controls(collection: Collection, key: str) -> tuple[SearchSettings, Onl
         tags = st.multiselect("With a tag of", [], accept_new_options=True, key=f"{key}-tags")
         days = st.date_input("Dated", [], key=f"{key}-days")
     since, until = days if isinstance(days, tuple) and len(days) == 2 else (None, None)
-    return replace(collection.search, mode=mode, k=int(k), rerank=rerank), Only(
+    return replace(collection.search, mode=mode, k=int(k), rerank=rerank), DocumentFilter(
         (), tuple(kinds), tuple(tags), since, until
     )
 
@@ -81,7 +81,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
         draw_passage(services, actor, next(hit for hit in response.hits if hit.chunk_id == opened))
 
 
-def draw_card(number: int, hit: Hit, is_open: bool) -> None:
+def draw_card(number: int, hit: PassageHit, is_open: bool) -> None:
     """A passage that was found, and why."""
     with st.container(border=True, gap="xsmall"):
         with blocks.row(gap="xsmall"):
@@ -94,7 +94,7 @@ def draw_card(number: int, hit: Hit, is_open: bool) -> None:
         st.caption(explain_rank(hit))
 
 
-def explain_rank(hit: Hit) -> str:
+def explain_rank(hit: PassageHit) -> str:
     """`meaning 1st (0.71) · words 3rd (12.4) · score 4.63`."""
 
     def leg(name: str, rank: int | None, score: float | None) -> str:
@@ -105,7 +105,7 @@ def explain_rank(hit: Hit) -> str:
     return " · ".join([*parts, f"score {hit.score:.2f}", *read])
 
 
-def draw_passage(services: Services, actor: Actor, hit: Hit) -> None:
+def draw_passage(services: Services, actor: Actor, hit: PassageHit) -> None:
     """The passage in its place: marked on the page of a PDF, or between its neighbours."""
     location = [f"page {hit.page_first}"] if hit.page_first else []
     st.subheader(blocks.plain(hit.title), anchor=False)
@@ -129,6 +129,6 @@ def draw_passage(services: Services, actor: Actor, hit: Hit) -> None:
         st.text(hit.after[:_AROUND] + " …")
 
 
-def find_source(sources: Sequence[Hit], number: int) -> Hit | None:
+def find_source(sources: Sequence[PassageHit], number: int) -> PassageHit | None:
     """The source of a citation."""
     return sources[number - 1] if 1 <= number <= len(sources) else None

@@ -11,7 +11,7 @@ from lib.calls.live import CallView
 from lib.clock import short_id
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
-from lib.knowledge.quoting import Source, taken_apart
+from lib.knowledge.quoting import QuotedSource, parse_message
 from lib.money import format_cost, format_sum
 from lib.providers.parameters import Parameter, not_offered, offered
 from lib.services import Services
@@ -89,15 +89,15 @@ def draw_call(services: Services, actor: Actor, call_id: str, height: int | str 
 def draw_question(view: CallView) -> None:
     """The prompt as it was sent."""
     prompts = [text_of(message) for message in view.messages if message.get("role") == "user"]
-    quoted = taken_apart(prompts[-1] if prompts else "— the prompt was not kept")
+    quoted = parse_message(prompts[-1] if prompts else "— the prompt was not kept")
     with st.chat_message("user", avatar=":material/person:"):
         st.text(quoted.question)
 
 
-def read_sources(view: CallView) -> tuple[Source, ...]:
+def read_sources(view: CallView) -> tuple[QuotedSource, ...]:
     """The passages that went with the question."""
     prompts = [text_of(message) for message in view.messages if message.get("role") == "user"]
-    return taken_apart(prompts[-1]).sources if prompts else ()
+    return parse_message(prompts[-1]).sources if prompts else ()
 
 
 def draw_answer(
@@ -215,7 +215,9 @@ def draw_recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: 
         st.caption("Your runs will stand here, each with its cost. They are kept when you leave the page.")
     for run in runs:
         with st.container(gap=None):
-            first_line = (taken_apart(run.prompt_text).question.strip() or "— the prompt was not kept").splitlines()[0]
+            first_line = (parse_message(run.prompt_text).question.strip() or "— the prompt was not kept").splitlines()[
+                0
+            ]
             label = blocks.plain(first_line if len(first_line) <= 40 else first_line[:39] + "…")
             icon = ":material/radio_button_checked:" if run.id == current else ":material/chat_bubble:"
             if st.button(label, key=f"run-{run.id}", type="tertiary", icon=icon):
