@@ -41,8 +41,8 @@ from lib.db.tables.ledger import (
     usage_logs,
     usage_payloads,
 )
+from lib.db.tables.playground import experiment_cells, experiment_rows, experiments, playground_panes, playground_runs
 from lib.db.tables.providers import circuits, exchange_rates, model_lists, prices, providers
-from lib.db.tables.trials import experiment_cells, experiment_rows, experiments, playground_panes, playground_runs
 
 __all__ = [
     "UtcDateTime",
