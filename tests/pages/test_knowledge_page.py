@@ -75,7 +75,7 @@ def test_questions_are_answered_from_the_collection(visitor: Visitor) -> None:
     turns = page.session_state[f"answers-{one}"]
     actor = visitor.services.sessions.find_actor(str(session.token()))
     assert actor is not None
-    visitor.services.calls.wait(actor, turns[0].asked.call_id)
+    visitor.services.calls.wait(actor, turns[0].retrieval.call_id)
     page.run()
     text = words(page)
     assert "The boiler every four weeks [1]" in text.replace("\\", "")
