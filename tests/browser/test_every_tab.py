@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from lib.access.permissions import OPERATOR, make_actor
 from lib.budgets.budget import Period, Scope
@@ -34,6 +35,8 @@ MODELS = (
     "gemini/gemini-3-pro",
     "custom/own-model",
 )
+_LOOK_MS = 5_000.0  # for one look at a button that stood there a moment ago
+_MOST_REDRAWS = 20  # in a row, of one part of a page while its buttons are read
 _DESTROYS = re.compile(r"^(Delete|Remove|Revoke|Forget|Close account|Rotate)")
 # What leaves the page, ends the session or asks a model that is not there.
 _LEFT_ALONE = re.compile(r"^(Sign out|Sign out everywhere)$")
@@ -182,20 +185,27 @@ def walk_tabs(page: Page, where: str) -> None:
 
 def label_of(button: Locator) -> str:
     """What a button is called; that of an icon by itself is its help."""
-    words = re.sub(r"^[a-z0-9_]+\n", "", button.inner_text().strip())  # the icon's name is text, too
+    words = re.sub(r"^[a-z0-9_]+\n", "", button.inner_text(timeout=_LOOK_MS).strip())  # the icon's name is text, too
     return words or button.get_attribute("aria-label") or button.inner_text().strip()
 
 
 def press_all(page: Page, where: str, address: str, inside: str, pressed: set[str]) -> None:
     """Every button within a part of the page that has not been pressed; what opens is looked at and closed."""
+    redraws = 0
     while True:
-        buttons = [
-            button
-            for button in visible(
-                page.locator(f"{inside} [data-testid^=stBaseButton]:not([data-testid$=elementToolbar])")
-            )
-            if button.is_enabled() and label_of(button) not in pressed
-        ]
+        try:
+            buttons = [
+                button
+                for button in visible(
+                    page.locator(f"{inside} [data-testid^=stBaseButton]:not([data-testid$=elementToolbar])")
+                )
+                if button.is_enabled(timeout=_LOOK_MS) and label_of(button) not in pressed
+            ]
+        except PlaywrightTimeoutError:  # the page was drawn anew between counting its buttons and reading one
+            redraws += 1
+            assert redraws < _MOST_REDRAWS, f"{where}: the page never comes to rest"
+            continue
+        redraws = 0
         if not buttons:
             return
         button = buttons[0]

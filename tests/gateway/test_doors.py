@@ -248,7 +248,7 @@ def test_a_lost_database_lets_nobody_in_and_ends_no_watch(
         raise lost
 
     with monkeypatch.context() as broken:
-        broken.setattr(services.sessions, "actor", fail)
+        broken.setattr(services.sessions, "find_actor", fail)
         answer = client.get("/statistics")
         assert (answer.status_code, answer.text) == (503, "The database does not answer. Try again in a moment.")
         with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
@@ -266,7 +266,7 @@ async def _watched(services: Services, token: str, monkeypatch: pytest.MonkeyPat
         loop.call_soon_threadsafe(met.set)
         fail()
 
-    monkeypatch.setattr(services.sessions, "revoked", fail_once)
+    monkeypatch.setattr(services.sessions, "find_revoked", fail_once)
     ended = sockets.add(token)
     watch = asyncio.create_task(watch_sessions(services, every_s=0.01))
     await asyncio.wait_for(met.wait(), CEILING_S)

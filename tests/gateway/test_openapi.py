@@ -19,6 +19,7 @@ from lib.gateway.serve import health
 from lib.gateway.serve.routes import door_routes
 from lib.settings import Settings
 from tests.gateway.api_rig import live
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-5")
 _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -80,7 +81,7 @@ def test_a_live_server_keeps_to_it_whatever_is_sent(settings: Settings, tmp_path
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=5 * CEILING_S,
             check=False,
         )
         assert done.returncode == 0, done.stdout[-6_000:]

@@ -46,7 +46,7 @@ def test_calls_stand_in_a_table_with_their_sums(visitor: Visitor) -> None:
     shown = page.dataframe[0].value
     assert [status[0] for status in shown["status"]] == ["● running", "✂ truncated", "✓ ok"]
     assert shown["cost"].fillna("—").tolist() == ["—", "—", "$0.0041"]
-    assert "1 – 2 of 2 calls · 1 running · \\$0.0041 · 1 unpriced" in words(page)
+    assert "1 – 2 of 2 calls · 1 running · ≥ \\$0.0041 · 1 unpriced" in words(page)
     assert "Last 24 h · UTC" in words(page)
 
 

@@ -239,6 +239,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Experiments.export": (P.TEST_CONFIGS, lambda s, a: s.experiments.export(a, NOBODY, "csv")),
     "Experiments.promote": (P.TEST_CONFIGS, lambda s, a: s.experiments.promote(a, NOBODY, 0, "template")),
     "Experiments.delete": (P.TEST_CONFIGS, lambda s, a: s.experiments.delete(a, NOBODY)),
+    "Calls.beyond_holds": (P.VIEW_STATS, lambda s, a: s.calls.beyond_holds(a)),
     "Calls.quote": (P.TEST_CONFIGS, lambda s, a: s.calls.quote(_request(a))),
     "Conversations.create": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.create(a, configuration="none")),
     "Conversations.get": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.get(a, NOBODY)),

@@ -46,13 +46,13 @@ def test_it_follows_new_and_changed_rows(store: Store) -> None:
 def test_every_value_arrives_as_it_was_written(store: Store) -> None:
     texts = ['a "quoted" name', "comma, name", "two\nlines", "", "it's 50 %", "(NULL)", "Größe 模型 🦊"]
     mirror, rows = Mirror(store), [call(app=text, model=text, cost_nano_usd=None) for text in texts]
-    unknown = call(configuration_id=None, user_id=None, first_token_ms=None, cost_nano_usd=2**62, is_final=False)
+    unknown = call(configuration_id=None, user_id=None, first_token_ms=None, cost_nano_usd=10**18, is_final=False)
     write(store, *rows, unknown)
     mirror.refresh()
     assert [app for (app,) in mirror.rows("SELECT app FROM calls WHERE is_final ORDER BY change_seq")] == texts
     assert mirror.rows("SELECT count(*) FROM calls WHERE app = model AND cost_nano_usd IS NULL") == [(len(texts),)]
     names = "configuration_id, user_id, first_token_ms, cost_nano_usd, CAST(id AS VARCHAR)"
-    assert mirror.rows(f"SELECT {names} FROM calls WHERE NOT is_final") == [(None, None, None, 2**62, unknown["id"])]
+    assert mirror.rows(f"SELECT {names} FROM calls WHERE NOT is_final") == [(None, None, None, 10**18, unknown["id"])]
 
 
 @pytest.mark.feature("COST-3")
