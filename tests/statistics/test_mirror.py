@@ -20,7 +20,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from lib.statistics.copy.mirror import TABLES
-from lib.statistics import copy_file
+from lib.statistics.copy import copy_file
 held = copy_file.claim(Path(sys.argv[1]), TABLES)
 print("held", flush=True)
 time.sleep(60)
