@@ -35,7 +35,7 @@ from lib.clock import new_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs
-from lib.ledger.admission import Ask
+from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import Closing
 from lib.ledger.recovery import recover
 from lib.ledger.spool import Spool
@@ -75,7 +75,7 @@ async def run(ledger: Ledger, calls: list[tuple[dict[str, Any], Closing]], ended
 
     async def one_after_another() -> None:
         for opening, closing in left:
-            await ledger.open(opening, Ask(opening["id"], CallFacts(opening["provider"], opening["app"]), 0))
+            await ledger.open(opening, OpeningRequest(opening["id"], CallFacts(opening["provider"], opening["app"]), 0))
             ledger.close(closing)
             ended(opening["id"])
 

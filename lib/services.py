@@ -24,7 +24,7 @@ from lib.activity.repricing import Repricing
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
 from lib.calls.calls import Calls
-from lib.calls.past_call import Runs
+from lib.calls.past_call import PastCalls
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.conversations.answers import settle
@@ -102,7 +102,7 @@ class Services(KnowledgeServices):
             self.overrides,
             self.limits,
         )
-        self.runs = Runs(store)
+        self.runs = PastCalls(store)
         self.conversations = Conversations(store, self.configurations)
         self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)
         self.talk = Talk(store, self.calls, self.configurations, self.contexts, lambda: self.answers)

@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.activity.custom_metrics import Range
+from lib.activity.custom_metrics import MetricRange
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension
@@ -97,5 +97,5 @@ with st.container(border=True):
         ask.by_model(actor, criteria), totals, criteria.currency, file_name, note, compact=compact
     )
 custom_metrics.show_range_metrics(
-    services, actor, Range(date_range.start, date_range.end, criteria.apps), zone, days, view.rows_behind
+    services, actor, MetricRange(date_range.start, date_range.end, criteria.apps), zone, days, view.rows_behind
 )

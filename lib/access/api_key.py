@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from lib.access.grants import Endpoint, KeyGrant, Limits
+from lib.access.grants import GatewayEndpoint, KeyGrant, Limits
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role
 from lib.clock import utc_now
 from lib.errors import InvalidInput
@@ -60,7 +60,7 @@ def build_api_key(row: Mapping[Any, Any]) -> ApiKey:
         row["id"],
         row["app"],
         tuple(scopes["models"]),
-        tuple(Endpoint(name) for name in scopes["endpoints"]),
+        tuple(GatewayEndpoint(name) for name in scopes["endpoints"]),
         Limits(row["requests_per_minute"], row["tokens_per_minute"], row["concurrency"]),
     )
     columns = (
@@ -86,7 +86,7 @@ def _build_actor(row: Mapping[Any, Any], grant: KeyGrant) -> Actor | None:
         return None
     role = Role(row["owner_role"])
     permissions = ROLE_PERMISSIONS[role]
-    if Endpoint.API not in grant.endpoints:
+    if GatewayEndpoint.API not in grant.endpoints:
         permissions &= _CALLING
     lowered = Role.MASTER_DEVELOPER if role is Role.SUPER_ADMIN else role
     return Actor(row["user_id"], row["owner"], lowered, permissions, grant)
@@ -119,7 +119,7 @@ def check_scopes(models: Sequence[str], endpoints: Sequence[str]) -> dict[str, l
         raise InvalidInput(f"{wrong[:60]!r} can't be a model.", "", fix, field="models")
     if len(patterns) > _MOST_PATTERNS:
         raise InvalidInput(f"More than {_MOST_PATTERNS} models.", "", "Use * to name several at once.", field="models")
-    endpoint_names = [endpoint.value for endpoint in Endpoint]
+    endpoint_names = [endpoint.value for endpoint in GatewayEndpoint]
     if unknown := set(endpoints) - set(endpoint_names):
         wrong = ", ".join(sorted(unknown))[:60]
         raise InvalidInput(

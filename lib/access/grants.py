@@ -12,7 +12,7 @@ from typing import NoReturn
 from lib.errors import PermissionDenied
 
 
-class Endpoint(StrEnum):
+class GatewayEndpoint(StrEnum):
     """A part of the HTTP interface that a key may be allowed to use."""
 
     CHAT = "chat"
@@ -24,7 +24,9 @@ class Endpoint(StrEnum):
     METRICS = "metrics"
 
 
-MODEL_ENDPOINTS = tuple(endpoint for endpoint in Endpoint if endpoint not in (Endpoint.API, Endpoint.METRICS))
+MODEL_ENDPOINTS = tuple(
+    endpoint for endpoint in GatewayEndpoint if endpoint not in (GatewayEndpoint.API, GatewayEndpoint.METRICS)
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class KeyGrant:
     key_id: str
     app: str
     models: tuple[str, ...] = ()
-    endpoints: tuple[Endpoint, ...] = MODEL_ENDPOINTS
+    endpoints: tuple[GatewayEndpoint, ...] = MODEL_ENDPOINTS
     limits: Limits = NO_LIMITS
 
     def allows_model(self, name: str) -> bool:
@@ -66,7 +68,7 @@ class KeyGrant:
         """Raise PermissionDenied for a model outside the key's scope."""
         raise PermissionDenied("This API key can't use the model.", f"{name} is not in its scope.", _ASK)
 
-    def require_endpoint(self, endpoint: Endpoint) -> None:
+    def require_endpoint(self, endpoint: GatewayEndpoint) -> None:
         """Raise PermissionDenied unless the endpoint is in scope."""
         if endpoint not in self.endpoints:
             raise PermissionDenied("This API key can't be used here.", f"It is not for {endpoint.value}.", _ASK)

@@ -64,15 +64,15 @@ class ActivityFilter:
 
     def __post_init__(self) -> None:
         """One form for what means the same: UTC moments, clean text, lists without repeats."""
-        given = self.start is not None or self.end is not None
-        period = CUSTOM if given or self.period not in PERIODS else self.period
+        has_moments = self.start is not None or self.end is not None
+        period = CUSTOM if has_moments or self.period not in PERIODS else self.period
         object.__setattr__(self, "period", period)
         for name in ("start", "end"):
             value = getattr(self, name)
             object.__setattr__(self, name, value.astimezone(UTC) if value else None)
         for name in LISTS.values():
-            object.__setattr__(self, name, _values(getattr(self, name)))
-        object.__setattr__(self, "text", _storable(self.text).strip()[:_MAX_TEXT].strip())
+            object.__setattr__(self, name, _clean_values(getattr(self, name)))
+        object.__setattr__(self, "text", _make_storable(self.text).strip()[:_MAX_TEXT].strip())
 
     @property
     def narrows(self) -> bool:
@@ -80,7 +80,7 @@ class ActivityFilter:
         return bool(self.text) or any(getattr(self, name) for name in LISTS.values())
 
     def at(self, now: datetime) -> "ActivityFilter":
-        """The same with its period as moments, so that paging and exports don't move."""
+        """A filter whose period is two moments counted from `now`, so that paging and exports don't move."""
         if self.period == CUSTOM:
             return self
         return replace(self, period=CUSTOM, start=now - PERIODS[self.period], end=None)
@@ -100,7 +100,7 @@ class ActivityFilter:
     @classmethod
     def from_query(cls, query: Mapping[str, Iterable[str]], zone: tzinfo = UTC) -> "ActivityFilter":
         """The filter of an address; moments without an offset, and days, are read in `zone`."""
-        values = {name: list(given) for name, given in query.items()}
+        values = {name: list(texts) for name, texts in query.items()}
 
         def last(name: str) -> str:
             return values.get(name, [""])[-1] if values.get(name) else ""
@@ -110,24 +110,24 @@ class ActivityFilter:
         dated = period not in PERIODS or not last("period")
         return cls(
             period=period if period in PERIODS or period == CUSTOM else DEFAULT_PERIOD,
-            start=_moment(last("from"), zone) if dated else None,
-            end=_moment(last("to"), zone, whole_day=True) if dated else None,
+            start=_parse_moment(last("from"), zone) if dated else None,
+            end=_parse_moment(last("to"), zone, whole_day=True) if dated else None,
             text=last("q"),
             **{field: tuple(values.get(name, ())) for name, field in LISTS.items()},
         )
 
 
-def _storable(text: str) -> str:
+def _make_storable(text: str) -> str:
     """Without what no store takes: NUL and lone surrogates."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
-def _values(given: Iterable[str]) -> tuple[str, ...]:
-    cleaned = (_storable(value)[:_MAX_TEXT] for value in given)
+def _clean_values(texts: Iterable[str]) -> tuple[str, ...]:
+    cleaned = (_make_storable(value)[:_MAX_TEXT] for value in texts)
     return tuple(dict.fromkeys(value for value in cleaned if value))[:_MAX_VALUES]
 
 
-def _moment(text: str, zone: tzinfo, whole_day: bool = False) -> datetime | None:
+def _parse_moment(text: str, zone: tzinfo, whole_day: bool = False) -> datetime | None:
     """An ISO moment or day as UTC; with `whole_day`, a day stands for its end."""
     try:
         # A "+" of an offset that nobody escaped arrives as a space.

@@ -29,8 +29,8 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import api_keys, open_calls, outside_people, usage_logs, usage_payloads, users
 from lib.errors import NotFound
-from lib.ledger.content_policy import without_words
-from lib.ledger.recent_calls import found_soon
+from lib.ledger.content_policy import hide_words
+from lib.ledger.recent_calls import find_recent
 
 PAGE_SIZE = 18
 _RUNNING_SHOWN = 50
@@ -46,19 +46,21 @@ class Activity:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def page(self, actor: Actor, asked: ActivityFilter, page: int = 1, size: int = PAGE_SIZE) -> ActivityPage:
+    def page(self, actor: Actor, wanted_filter: ActivityFilter, page: int = 1, size: int = PAGE_SIZE) -> ActivityPage:
         """A page of what the actor may see; a number past the end gives the last page."""
-        asked = asked.at(utc_now())
-        where = visible_calls.ended(actor, asked)
+        wanted_filter = wanted_filter.at(utc_now())
+        conditions = visible_calls.ended(actor, wanted_filter)
         with self._store.read() as connection:
-            totals = connection.execute(_totals(where)).one()
+            totals = connection.execute(_select_totals(conditions)).one()
             pages = max(1, -(-totals.calls // size))
             page = min(max(page, 1), pages)
-            rows = [row_of(row) for row in connection.execute(_page(where, totals.calls, page, size)).mappings()]
-            going = self._running(connection, actor, asked)
+            rows = [
+                row_of(row) for row in connection.execute(_select_page(conditions, totals.calls, page, size)).mappings()
+            ]
+            going = self._read_running(connection, actor, wanted_filter)
         cost = None if totals.cost is None else int(totals.cost)
-        shown = (going if page == 1 else []) + rows
-        return ActivityPage(shown, len(going), totals.calls, cost, totals.unpriced, page, pages, size)
+        page_rows = (going if page == 1 else []) + rows
+        return ActivityPage(page_rows, len(going), totals.calls, cost, totals.unpriced, page, pages, size)
 
     def is_empty(self, actor: Actor) -> bool:
         """Whether there is no call that the actor may see."""
@@ -71,14 +73,14 @@ class Activity:
 
     def detail(self, actor: Actor, log_id: str) -> CallDetail:
         """One attempt by its id (or the last attempt of a call by the call's id), with its sisters."""
-        return found_soon(log_id, partial(self._detail, actor, log_id))
+        return find_recent(log_id, partial(self._read_detail, actor, log_id))
 
-    def _detail(self, actor: Actor, log_id: str) -> CallDetail:
+    def _read_detail(self, actor: Actor, log_id: str) -> CallDetail:
         if log_id.isprintable():
             with self._store.read() as connection:
-                for query in _lookups(actor, log_id):
+                for query in _select_call(actor, log_id):
                     if (row := connection.execute(query).mappings().first()) is not None:
-                        return detail_of(actor, row, self._attempts(connection, actor, row["call_id"]))
+                        return detail_of(actor, row, self._read_attempts(connection, actor, row["call_id"]))
         raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
 
     def options(self, actor: Actor) -> ActivityOptions:
@@ -96,26 +98,32 @@ class Activity:
         return ActivityOptions(providers, models, apps, origins, people, tiers)
 
     def export_csv(
-        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None, bom: bool = False
+        self, actor: Actor, call_filter: ActivityFilter, names: Mapping[str, str] | None = None, bom: bool = False
     ) -> Iterator[bytes]:
         """Every attempt as CSV, in pieces; `names` are of users without an account, `bom` is for Excel."""
-        batches = self._noted(actor, asked, "csv", self._all(actor, asked, names, call_export.EXCERPT))
+        batches = self._audit_export(
+            actor, call_filter, "csv", self._read_batches(actor, call_filter, names, call_export.EXCERPT)
+        )
         return call_export.as_csv(batches, bom)
 
     def export_json(
-        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None
+        self, actor: Actor, call_filter: ActivityFilter, names: Mapping[str, str] | None = None
     ) -> Iterator[bytes]:
         """Every attempt as an array of JSON objects, in pieces, prompt and answer in full."""
-        return call_export.as_json(self._noted(actor, asked, "json", self._all(actor, asked, names)))
+        return call_export.as_json(
+            self._audit_export(actor, call_filter, "json", self._read_batches(actor, call_filter, names))
+        )
 
     def export_sql(
-        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None = None
+        self, actor: Actor, call_filter: ActivityFilter, names: Mapping[str, str] | None = None
     ) -> Iterator[bytes]:
         """Every attempt as an INSERT, in pieces, after the statement that makes the table."""
-        return call_export.as_sql(self._noted(actor, asked, "sql", self._all(actor, asked, names)))
+        return call_export.as_sql(
+            self._audit_export(actor, call_filter, "sql", self._read_batches(actor, call_filter, names))
+        )
 
-    def _noted(
-        self, actor: Actor, asked: ActivityFilter, form: str, batches: Iterator[list[dict[str, Any]]]
+    def _audit_export(
+        self, actor: Actor, call_filter: ActivityFilter, form: str, batches: Iterator[list[dict[str, Any]]]
     ) -> Iterator[list[dict[str, Any]]]:
         """The batches, and at their end (or where the reader stopped) a note of how many rows were handed out."""
         rows = 0
@@ -125,41 +133,41 @@ class Activity:
                 yield batch
         finally:
             with self._store.write() as connection:
-                audit.record(connection, actor, "activity.export", form, rows=rows, filter=asked.to_query())
+                audit.record(connection, actor, "activity.export", form, rows=rows, filter=call_filter.to_query())
 
-    def _running(self, connection: Connection, actor: Actor, asked: ActivityFilter) -> list[ActivityRow]:
+    def _read_running(self, connection: Connection, actor: Actor, call_filter: ActivityFilter) -> list[ActivityRow]:
         query = (
             select(open_calls, users.c.name.label("user_name"))
             .outerjoin(users, users.c.id == open_calls.c.user_id)
-            .where(*visible_calls.running(actor, asked))
+            .where(*visible_calls.running(actor, call_filter))
             .order_by(open_calls.c.started_at.desc(), open_calls.c.id.desc())
             .limit(_RUNNING_SHOWN)
         )
         return [row_of(row) for row in connection.execute(query).mappings()]
 
-    def _attempts(self, connection: Connection, actor: Actor, call_id: str) -> list[ActivityRow]:
-        found: list[ActivityRow] = []
+    def _read_attempts(self, connection: Connection, actor: Actor, call_id: str) -> list[ActivityRow]:
+        attempts: list[ActivityRow] = []
         for table in (usage_logs, open_calls):
-            mine = (table.c.call_id == call_id, visible_calls.visible(actor, table))
-            query = select(table, literal(None).label("user_name")).where(*mine).order_by(table.c.attempt)
-            found += [row_of(row) for row in connection.execute(query).mappings()]
-        return found
+            conditions = (table.c.call_id == call_id, visible_calls.visible(actor, table))
+            query = select(table, literal(None).label("user_name")).where(*conditions).order_by(table.c.attempt)
+            attempts += [row_of(row) for row in connection.execute(query).mappings()]
+        return attempts
 
-    def _all(
-        self, actor: Actor, asked: ActivityFilter, names: Mapping[str, str] | None, excerpt: int | None = None
+    def _read_batches(
+        self, actor: Actor, call_filter: ActivityFilter, names: Mapping[str, str] | None, excerpt: int | None = None
     ) -> Iterator[list[dict[str, Any]]]:
         """Batches, newest first, each by a short statement of its own that goes on where the last one ended."""
-        asked = asked.at(utc_now())
+        call_filter = call_filter.at(utc_now())
         size = call_export.BATCH if excerpt else call_export.BATCH_IN_FULL
-        where = visible_calls.ended(actor, asked)
+        conditions = visible_calls.ended(actor, call_filter)
         after: list[Any] = []
         while True:
-            query = _with_words(actor, excerpt).where(*where, *after).order_by(*_NEWEST_FIRST).limit(size)
+            query = _select_words(actor, excerpt).where(*conditions, *after).order_by(*_NEWEST_FIRST).limit(size)
             with self._store.read() as connection:
                 batch = [dict(row) for row in connection.execute(query).mappings()]
             for row in batch:
                 if not may_read(actor, row):
-                    row |= without_words(row)
+                    row |= hide_words(row)
                 row["user_name"] = row["user_name"] or (names or {}).get(row["user_id"] or "", row["user_id"])
             if batch:
                 yield batch
@@ -170,20 +178,20 @@ class Activity:
             after = [_logs.started_at <= at, or_(_logs.started_at < at, _logs.id < last)]
 
 
-def _totals(where: list[Any]) -> Select[Any]:
+def _select_totals(conditions: list[Any]) -> Select[Any]:
     columns: list[ColumnElement[Any]] = [
         func.count().filter(_logs.is_final).label("calls"),
         func.sum(_logs.cost_nano_usd).label("cost"),
         func.count().filter(_logs.cost_status.in_(("unpriced", "partial"))).label("unpriced"),
     ]
-    return select(*columns).where(*where)
+    return select(*columns).where(*conditions)
 
 
-def _page(where: list[Any], calls: int, page: int, size: int) -> Select[Any]:
+def _select_page(conditions: list[Any], calls: int, page: int, size: int) -> Select[Any]:
     """The rows of a page: ids first, from whichever end of the index is nearer, then only these rows."""
     offset = (page - 1) * size
     count = min(size, max(calls - offset, 0))
-    ids = select(_logs.id).where(*where, _logs.is_final)
+    ids = select(_logs.id).where(*conditions, _logs.is_final)
     if offset * 2 > calls:
         ids = ids.order_by(_logs.started_at, _logs.id).offset(calls - offset - count)
     else:
@@ -197,7 +205,7 @@ def _page(where: list[Any], calls: int, page: int, size: int) -> Select[Any]:
     )
 
 
-def _with_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
+def _select_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
     """Rows with their user's name and, where the actor may read them, their texts (whole, or their beginning)."""
     texts = [usage_payloads.c.prompt_text, usage_payloads.c.response_text]
     if excerpt is not None:
@@ -211,12 +219,12 @@ def _with_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
     )
 
 
-def _lookups(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
+def _select_call(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
     """Where a call with this id may be: among the ended, among the running, and as the id of a whole call."""
-    more = (usage_payloads.c.request, usage_payloads.c.response, _key_name(usage_logs))
-    ended = _with_words(actor).add_columns(*more).where(visible_calls.visible(actor, usage_logs))
+    detail_columns = (usage_payloads.c.request, usage_payloads.c.response, _select_key_name(usage_logs))
+    ended = _select_words(actor).add_columns(*detail_columns).where(visible_calls.visible(actor, usage_logs))
     running = (
-        select(open_calls, users.c.name.label("user_name"), _key_name(open_calls))
+        select(open_calls, users.c.name.label("user_name"), _select_key_name(open_calls))
         .outerjoin(users, users.c.id == open_calls.c.user_id)
         .where(visible_calls.visible(actor, open_calls))
     )
@@ -226,7 +234,7 @@ def _lookups(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
     yield ended.where(_logs.call_id == log_id).order_by(_logs.attempt.desc()).limit(1)
 
 
-def _key_name(table: Table) -> ColumnElement[Any]:
+def _select_key_name(table: Table) -> ColumnElement[Any]:
     """The name of the API key that made a call."""
-    named = select(api_keys.c.name).where(api_keys.c.id == table.c.api_key_id)
-    return named.scalar_subquery().label("api_key_name")
+    key_name = select(api_keys.c.name).where(api_keys.c.id == table.c.api_key_id)
+    return key_name.scalar_subquery().label("api_key_name")

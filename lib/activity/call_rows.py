@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 
 from lib.access.permissions import Actor
 from lib.db.tables import usage_logs
-from lib.ledger.content_policy import messages_of, policy_of, without_words
+from lib.ledger.content_policy import hide_words, messages_of, policy_of
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def detail_of(actor: Actor, row: RowMapping, attempts: list[ActivityRow]) -> Cal
     reads = may_read(actor, row)
     log = {name: row.get(name) for name in (column.name for column in usage_logs.columns)}
     if not reads:
-        log |= without_words(row)
+        log |= hide_words(row)
     return CallDetail(
         log=log | {"status": row.get("status", "running")},
         user_name=row["user_name"],

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from lib.calls.live import clean
+from lib.calls.live_call import make_storable
 from lib.errors import InvalidInput
 
 MOST_PER_CALL = 100
@@ -45,7 +45,7 @@ class NewMetric:
 
 
 @dataclass(frozen=True)
-class Metric:
+class CustomMetric:
     """A metric as it is stored. `user_id` made the call, `api_key_id` recorded it."""
 
     id: str
@@ -59,7 +59,7 @@ class Metric:
     api_key_id: str | None
 
 
-def columns_of(new: NewMetric) -> dict[str, Any]:
+def make_columns(new: NewMetric) -> dict[str, Any]:
     """key, type, value, number and metadata as the table holds them; InvalidInput says what can't be used."""
     if not isinstance(new.key, str) or not _KEY.fullmatch(new.key):
         why = "A key has 1 to 80 letters, digits, underscores, dots or dashes."
@@ -77,36 +77,36 @@ def columns_of(new: NewMetric) -> dict[str, Any]:
             text = repr(float(real))
             number = float(real)
         case MetricType.STRING, str() as words if 0 < len(words) <= LONGEST_TEXT:
-            text = clean(words)
+            text = make_storable(words)
         case MetricType.JSON, value:
-            text = _json(value, LONGEST_JSON, "value")
+            text = _encode_json(value, LONGEST_JSON, "value")
         case _:
-            raise _unusable(kind)
+            raise _make_value_error(kind)
     if new.metadata is not None and not isinstance(new.metadata, Mapping):
         raise InvalidInput("The metadata can't be used.", "It is not an object.", field="metadata")
-    metadata = json.loads(_json(new.metadata or {}, LONGEST_METADATA, "metadata"))
+    metadata = json.loads(_encode_json(new.metadata or {}, LONGEST_METADATA, "metadata"))
     return {"key": new.key, "type": kind.value, "value": text, "number": number, "metadata": metadata}
 
 
 def parse(text: str, kind: str | None = None) -> NewMetric:
-    """What somebody typed: as the given type, else true and false, numbers and JSON for what they are. Has no key."""
+    """A metric without a key from typed text: of the given type, else a truth, a number or JSON if it is one."""
     if kind == MetricType.STRING:
         return NewMetric("", text, kind)
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         if kind is not None:
-            raise _unusable(_type(kind)) from None
+            raise _make_value_error(_type(kind)) from None
         return NewMetric("", text, MetricType.STRING)
     return NewMetric("", value, kind)
 
 
-def metric_of(row: Mapping[Any, Any]) -> Metric:
+def read_metric(row: Mapping[Any, Any]) -> CustomMetric:
     """The metric of a row of `custom_metrics`."""
     kind = MetricType(row["type"])
     value = row["value"] if kind is MetricType.STRING else json.loads(row["value"])
-    same = ("id", "call_id", "key", "metadata", "created_at", "user_id", "api_key_id")
-    return Metric(type=kind, value=value, **{name: row[name] for name in same})
+    shared_columns = ("id", "call_id", "key", "metadata", "created_at", "user_id", "api_key_id")
+    return CustomMetric(type=kind, value=value, **{name: row[name] for name in shared_columns})
 
 
 def _type_of(new: NewMetric) -> MetricType:
@@ -133,7 +133,7 @@ def _type(name: Any) -> MetricType:
         raise InvalidInput("There is no such type of metric.", why, field="type") from None
 
 
-def _json(value: Any, longest: int, field: str) -> str:
+def _encode_json(value: Any, longest: int, field: str) -> str:
     try:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
@@ -144,11 +144,11 @@ def _json(value: Any, longest: int, field: str) -> str:
     return text
 
 
-def _no_number(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _unusable(kind: MetricType) -> InvalidInput:
+def _make_value_error(kind: MetricType) -> InvalidInput:
     rule = {
         MetricType.STRING: f"A string has 1 to {LONGEST_TEXT:,} characters.",
         MetricType.INTEGER: "An integer is a whole number of at most 64 bits.",

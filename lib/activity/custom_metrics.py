@@ -31,12 +31,20 @@ from sqlalchemy import (
 
 from lib.access.permissions import Actor, Permission, Role
 from lib.activity import visible_calls
-from lib.activity.custom_metric import MOST_PER_CALL, NUMBERS, Metric, MetricType, NewMetric, columns_of, metric_of
+from lib.activity.custom_metric import (
+    MOST_PER_CALL,
+    NUMBERS,
+    CustomMetric,
+    MetricType,
+    NewMetric,
+    make_columns,
+    read_metric,
+)
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics, open_calls, usage_logs
 from lib.errors import InvalidInput, NotFound
-from lib.ledger.recent_calls import found_soon
+from lib.ledger.recent_calls import find_recent
 
 MOST_AT_ONCE = 50
 MOST_KEYS = 200
@@ -46,7 +54,7 @@ _m = custom_metrics.c
 
 
 @dataclass(frozen=True)
-class Range:
+class MetricRange:
     """Calls that started from `since` on and before `until`, of some apps; None and empty are open."""
 
     since: datetime | None = None
@@ -56,7 +64,7 @@ class Range:
 
 @dataclass(frozen=True)
 class KeyStatistics:
-    """What was recorded under a key. Figures of numbers, truths and texts each cover the values of their type."""
+    """Figures of the metrics under one key. Those of numbers, truths and texts each cover the values of their type."""
 
     key: str
     count: int
@@ -97,94 +105,102 @@ class Metrics:
         value: Any,
         type: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Metric:
+    ) -> CustomMetric:
         """Add a metric to a call, named by its id or that of its row."""
         return self.record_many(actor, call_id, [NewMetric(key, value, type, metadata)])[0]
 
-    def record_many(self, actor: Actor, call_id: str, metrics: Sequence[NewMetric]) -> Sequence[Metric]:
+    def record_many(self, actor: Actor, call_id: str, metrics: Sequence[NewMetric]) -> Sequence[CustomMetric]:
         """Add all of them or none; InvalidInput names what can't be used, NotFound a call that is not the actor's."""
         actor.require(Permission.TEST_CONFIGS)
         if not 0 < len(metrics) <= MOST_AT_ONCE:
             raise InvalidInput(f"Record 1 to {MOST_AT_ONCE} metrics at once.", field="metrics")
-        return found_soon(call_id, partial(self._record, actor, call_id, [columns_of(one) for one in metrics]))
+        return find_recent(call_id, partial(self._record, actor, call_id, [make_columns(metric) for metric in metrics]))
 
-    def _record(self, actor: Actor, call_id: str, given: Sequence[Mapping[str, Any]]) -> Sequence[Metric]:
+    def _record(
+        self, actor: Actor, call_id: str, metric_columns: Sequence[Mapping[str, Any]]
+    ) -> Sequence[CustomMetric]:
         with self._store.write() as connection:
-            call = _call(connection, call_id, partial(_own, actor), for_update=True)
-            there = connection.scalar(select(func.count()).where(_m.call_id == call["call_id"])) or 0
-            if there + len(given) > MOST_PER_CALL:
-                why = f"It has {there}; the limit is {MOST_PER_CALL}."
+            call = _read_call(connection, call_id, partial(_may_record, actor), for_update=True)
+            recorded = connection.scalar(select(func.count()).where(_m.call_id == call["call_id"])) or 0
+            if recorded + len(metric_columns) > MOST_PER_CALL:
+                why = f"It has {recorded}; the limit is {MOST_PER_CALL}."
                 raise InvalidInput("The call has too many metrics.", why, field="metrics")
             key_id = actor.key.key_id if actor.key else None
-            same = {**call, "api_key_id": key_id, "created_at": utc_now()}
-            rows = [{"id": new_id(), **same, **columns} for columns in given]
+            shared_columns = {**call, "api_key_id": key_id, "created_at": utc_now()}
+            rows = [{"id": new_id(), **shared_columns, **columns} for columns in metric_columns]
             connection.execute(insert(custom_metrics), rows)
-        return [metric_of(row) for row in rows]
+        return [read_metric(row) for row in rows]
 
-    def list(self, actor: Actor, call_id: str) -> Sequence[Metric]:
+    def list(self, actor: Actor, call_id: str) -> Sequence[CustomMetric]:
         """The metrics of a call, oldest first; NotFound when the actor may not see the call."""
         actor.require(Permission.TEST_CONFIGS)
-        return found_soon(call_id, partial(self._list, actor, call_id))
+        return find_recent(call_id, partial(self._list, actor, call_id))
 
-    def _list(self, actor: Actor, call_id: str) -> Sequence[Metric]:
+    def _list(self, actor: Actor, call_id: str) -> Sequence[CustomMetric]:
         with self._store.read() as connection:
-            call = _call(connection, call_id, partial(visible_calls.visible, actor))
+            call = _read_call(connection, call_id, partial(visible_calls.visible, actor))
             query = select(custom_metrics).where(_m.call_id == call["call_id"]).order_by(_m.id)
-            return [metric_of(row) for row in connection.execute(query).mappings()]
+            return [read_metric(row) for row in connection.execute(query).mappings()]
 
-    def statistics(self, actor: Actor, key: str | None = None, within: Range = Range()) -> Sequence[KeyStatistics]:
-        """What was recorded under a key, or under each (the most used first, at most 200)."""
+    def statistics(
+        self, actor: Actor, key: str | None = None, within: MetricRange = MetricRange()
+    ) -> Sequence[KeyStatistics]:
+        """Figures of one key, or of every key: the most used first, at most 200."""
         actor.require(Permission.TEST_CONFIGS)
-        where = _where(actor, key, within)
-        found: dict[str, dict[str, Any]] = {}
+        conditions = _make_conditions(actor, key, within)
+        figures_by_key: dict[str, dict[str, Any]] = {}
         with self._store.read() as connection:
-            for row in connection.execute(_counts(where)).mappings():
-                found[row["key"]] = dict(row)
-            for row in connection.execute(_numbers(where)).mappings():
-                if row["key"] in found:  # another one has just been recorded, or is too rare
-                    found[row["key"]] |= row
-            for name, value, count, all_of_key in connection.execute(_texts(where)):
-                if (one := found.get(name)) is not None:
-                    one["texts"], one["values"] = int(all_of_key), (*one.get("values", ()), (value, count))
-        return [KeyStatistics(**one) for one in found.values()]
+            for row in connection.execute(_select_counts(conditions)).mappings():
+                figures_by_key[row["key"]] = dict(row)
+            for row in connection.execute(_select_numbers(conditions)).mappings():
+                if row["key"] in figures_by_key:  # another one has just been recorded, or is too rare
+                    figures_by_key[row["key"]] |= row
+            for name, value, count, all_of_key in connection.execute(_select_texts(conditions)):
+                if (figures := figures_by_key.get(name)) is not None:
+                    figures["texts"], figures["values"] = int(all_of_key), (*figures.get("values", ()), (value, count))
+        return [KeyStatistics(**figures) for figures in figures_by_key.values()]
 
     def numeric_keys(self, actor: Actor) -> Sequence[str]:
         """The keys under which numbers or truths were recorded, by name, at most 200."""
         actor.require(Permission.TEST_CONFIGS)
-        where = (visible_calls.visible(actor, custom_metrics), _m.number.is_not(None))
+        conditions = (visible_calls.visible(actor, custom_metrics), _m.number.is_not(None))
         with self._store.read() as connection:
-            query = select(_m.key).where(*where).distinct().order_by(_m.key).limit(MOST_KEYS)
+            query = select(_m.key).where(*conditions).distinct().order_by(_m.key).limit(MOST_KEYS)
             return connection.scalars(query).all()
 
-    def daily(self, actor: Actor, key: str, zone: ZoneInfo, within: Range = Range()) -> Sequence[DayFigure]:
+    def daily(self, actor: Actor, key: str, zone: ZoneInfo, within: MetricRange = MetricRange()) -> Sequence[DayFigure]:
         """The mean of a key's numbers and truths on each local day that has one, in order."""
         actor.require(Permission.TEST_CONFIGS)
         seconds = extract("epoch", _m.started_at)
         quarter = cast(seconds - seconds % _QUARTER_S, Integer).label("quarter")
         query = select(quarter, func.count(_m.number), func.sum(_m.number))
-        query = query.where(*_where(actor, key, within), _m.number.is_not(None)).group_by(quarter).order_by(quarter)
+        query = (
+            query.where(*_make_conditions(actor, key, within), _m.number.is_not(None))
+            .group_by(quarter)
+            .order_by(quarter)
+        )
         days: dict[date, tuple[int, float]] = {}
         with self._store.read() as connection:
             for at, count, total in connection.execute(query):
                 day = datetime.fromtimestamp(at, zone).date()
-                before = days.get(day, (0, 0.0))
-                days[day] = (before[0] + count, before[1] + total)
+                so_far = days.get(day, (0, 0.0))
+                days[day] = (so_far[0] + count, so_far[1] + total)
         return [DayFigure(day, count, total / count) for day, (count, total) in days.items()]
 
 
-def _own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+def _may_record(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     is_operator = actor.user_id is None and actor.role is Role.SUPER_ADMIN
     return true() if is_operator else visible_calls.own(actor, table)
 
 
-def _call(
+def _read_call(
     connection: Connection, call_id: str, scope: Callable[[FromClause], ColumnElement[bool]], for_update: bool = False
 ) -> RowMapping:
     """Id, start, app and user of a call; asked for while it runs first, since ending moves it to the ledger."""
     for table in (open_calls, usage_logs) if call_id.isprintable() else ():
         columns = (table.c[name] for name in ("call_id", "started_at", "app", "user_id"))
-        named = or_(table.c.call_id == call_id, table.c.id == call_id)
-        query = select(*columns).where(named, scope(table)).order_by(table.c.attempt).limit(1)
+        matches_id = or_(table.c.call_id == call_id, table.c.id == call_id)
+        query = select(*columns).where(matches_id, scope(table)).order_by(table.c.attempt).limit(1)
         if for_update:  # so that two who record at once count one after the other
             query = query.with_for_update()
         if (row := connection.execute(query).mappings().first()) is not None:
@@ -192,7 +208,7 @@ def _call(
     raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
 
 
-def _where(actor: Actor, key: str | None, within: Range) -> "list[ColumnElement[bool]]":
+def _make_conditions(actor: Actor, key: str | None, within: MetricRange) -> "list[ColumnElement[bool]]":
     conditions = [visible_calls.visible(actor, custom_metrics)]
     if key is not None:
         conditions.append(_m.key == key)
@@ -205,19 +221,19 @@ def _where(actor: Actor, key: str | None, within: Range) -> "list[ColumnElement[
     return conditions
 
 
-def _counts(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
+def _select_counts(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
     count = func.count()
     is_truth = _m.type == MetricType.BOOLEAN
     truths = (count.filter(is_truth).label("booleans"), func.avg(_m.number).filter(is_truth).label("true_share"))
     columns = (_m.key, count.label("count"), func.count(distinct(_m.call_id)).label("calls"), *truths)
-    return select(*columns).where(*where).group_by(_m.key).order_by(count.desc(), _m.key).limit(MOST_KEYS)
+    return select(*columns).where(*conditions).group_by(_m.key).order_by(count.desc(), _m.key).limit(MOST_KEYS)
 
 
-def _numbers(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
+def _select_numbers(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
     """Each key's numbers in order, then the first whose rank reaches a share of them."""
     rank = func.row_number().over(partition_by=_m.key, order_by=_m.number)
     size = func.count().over(partition_by=_m.key)
-    ranked = select(_m.key, _m.number, rank.label("rank"), size.label("size")).where(*where, _m.type.in_(NUMBERS))
+    ranked = select(_m.key, _m.number, rank.label("rank"), size.label("size")).where(*conditions, _m.type.in_(NUMBERS))
     r = ranked.subquery().c
 
     def percentile(percent: int) -> ColumnElement[Any]:
@@ -229,11 +245,11 @@ def _numbers(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
     return select(r.key, func.count().label("numbers"), *columns, percentile(50), percentile(95)).group_by(r.key)
 
 
-def _texts(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
+def _select_texts(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
     """Key, text, how often, and how many texts the key has: the most frequent few of each key."""
     count = func.count()
     rank = func.row_number().over(partition_by=_m.key, order_by=(count.desc(), _m.value))
     all_of_key = func.sum(count).over(partition_by=_m.key)
     columns = (_m.key, _m.value, count.label("count"), all_of_key.label("texts"), rank.label("rank"))
-    t = select(*columns).where(*where, _m.type == MetricType.STRING).group_by(_m.key, _m.value).subquery().c
+    t = select(*columns).where(*conditions, _m.type == MetricType.STRING).group_by(_m.key, _m.value).subquery().c
     return select(t.key, t.value, t.count, t.texts).where(t.rank <= TOP_VALUES).order_by(t.key, t.rank)

@@ -15,7 +15,7 @@ from lib.db.engine import Store
 from lib.db.tables import usage_logs, usage_payloads
 from lib.errors import NotFound
 from lib.ledger.content_policy import FULL, policy_of
-from lib.ledger.recent_calls import found_soon
+from lib.ledger.recent_calls import find_recent
 
 
 class PastAnswer(Struct, frozen=True):
@@ -30,7 +30,7 @@ def load_past_answers(actor: Actor, store: Store, call_ids: Collection[str]) -> 
     answers = _load(actor, store, call_ids)
     for call_id in set(call_ids).difference(answers):
         try:  # a call that has ended just now is written a moment later
-            answers[call_id] = found_soon(call_id, lambda call_id=call_id: _load_one(actor, store, call_id))  # type: ignore[misc]
+            answers[call_id] = find_recent(call_id, lambda call_id=call_id: _load_one(actor, store, call_id))  # type: ignore[misc]
         except NotFound:
             continue
     return answers

@@ -36,7 +36,7 @@ _KINDS = {kind.value for kind in ProviderKind}
 
 
 @dataclass(frozen=True)
-class Range:
+class RepricingScope:
     """Which attempts: `start` ≤ started_at < `end` (None: open), of a provider, only unpriced ones, of a model
     (`gpt-4.1*`: whose name begins so)."""
 
@@ -49,8 +49,8 @@ class Range:
 
 
 @dataclass
-class Difference:
-    """Of one model, or of all: attempts whose cost or price changes, and sums of those attempts in nano-dollars.
+class CostDifference:
+    """Attempts of one model, or of all, whose cost or price changes, and their sums in nano-dollars.
 
     `was_unpriced` had no cost before, `stays_unpriced` get none now, or one that lacks a part.
     """
@@ -72,105 +72,111 @@ class Difference:
 
 
 @dataclass
-class Preview:
-    """What re-pricing would do or has done: in all, and by (provider, model)."""
+class RepricingPreview:
+    """Attempts that re-pricing looked at and their differences: in all, and by (provider, model)."""
 
     looked_at: int = 0
-    total: Difference = field(default_factory=Difference)
-    models: dict[tuple[str, str], Difference] = field(default_factory=dict)
+    total: CostDifference = field(default_factory=CostDifference)
+    models: dict[tuple[str, str], CostDifference] = field(default_factory=dict)
 
 
 class Repricing:
-    """The service."""
+    """Prices past calls anew: a preview, the change itself, and from when a model lacks a price."""
 
     def __init__(self, store: Store, book: PriceBook) -> None:
         self._store = store
         self._book = book
 
-    def preview(self, actor: Actor, range_: Range, progress: Callable[[int], None] | None = None) -> Preview:
-        """What would change; nothing does."""
+    def preview(
+        self, actor: Actor, range_: RepricingScope, progress: Callable[[int], None] | None = None
+    ) -> RepricingPreview:
+        """Count what re-pricing would change, without writing anything."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        found = Preview()
-        for _ in self._changes(range_, found, progress):
+        preview = RepricingPreview()
+        for _ in self._find_changes(range_, preview, progress):
             pass
-        return found
+        return preview
 
-    def apply(self, actor: Actor, range_: Range, progress: Callable[[int], None] | None = None) -> Preview:
-        """Write the new costs; what has changed."""
+    def apply(
+        self, actor: Actor, range_: RepricingScope, progress: Callable[[int], None] | None = None
+    ) -> RepricingPreview:
+        """Write the new costs and return what has changed."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        found = Preview()
+        applied = RepricingPreview()
         begun = False
-        for changes in self._changes(range_, found, progress):
+        for changes in self._find_changes(range_, applied, progress):
             with self._store.write() as connection:
                 if not begun:
-                    _note(connection, actor, "prices.reprice", range_)
+                    _record_audit(connection, actor, "prices.reprice", range_)
                     begun = True
                 _write(connection, changes)
         if begun:
             with self._store.write() as connection:
-                sums = {name: str(value) for name, value in vars(found.total).items()}
-                _note(connection, actor, "prices.repriced", range_, **sums)
-        return found
+                sums = {name: str(value) for name, value in vars(applied.total).items()}
+                _record_audit(connection, actor, "prices.repriced", range_, **sums)
+        return applied
 
     def oldest_unpriced(self, actor: Actor, provider: str, model: str) -> datetime | None:
         """When the first call of a model that still has no cost was made: from there its price should hold."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        mine = (_C.provider == provider, _C.model == model, _UNPRICED)
+        conditions = (_C.provider == provider, _C.model == model, _UNPRICED)
         with self._store.read() as connection:
-            found: datetime | None = connection.scalar(select(func.min(_C.started_at)).where(*mine))
-        return found
+            oldest: datetime | None = connection.scalar(select(func.min(_C.started_at)).where(*conditions))
+        return oldest
 
-    def _changes(
-        self, range_: Range, found: Preview, progress: Callable[[int], None] | None
+    def _find_changes(
+        self, range_: RepricingScope, preview: RepricingPreview, progress: Callable[[int], None] | None
     ) -> Iterator[list[dict[str, Any]]]:
-        """What changes, a batch at a time; `found` counts along."""
+        """New column values of attempts whose cost changes, in batches; `preview` counts along."""
         self._book.refresh()
         with self._store.read() as connection:
             listed = connection.execute(select(providers.c.name, providers.c.kind))
             kinds = {name: kind for name, kind in listed}
-        query = _query(range_)
+        query = _select_charged(range_)
         after = list[Any]()
         while True:
             with self._store.read() as connection:
                 rows = connection.execute(query.where(*after).limit(_BATCH)).all()
-            if changes := [c for row in rows if (c := self._look(row, kinds, found, range_)) is not None]:
+            if changes := [c for row in rows if (c := self._reprice(row, kinds, preview, range_)) is not None]:
                 yield changes
             if progress is not None:
-                progress(found.looked_at)
+                progress(preview.looked_at)
             if len(rows) < _BATCH:
                 return
             last = rows[-1]
             after = [_C.started_at >= last.started_at, or_(_C.started_at > last.started_at, _C.id > last.id)]
 
-    def _charge(self, kind: str, row: Row[Any], *, reported_too: bool) -> Cost:
-        """What the attempt costs by today's prices; with `reported_too` the list holds before the provider's word."""
-        usage = _usage(row)
+    def _price_attempt(self, kind: str, row: Row[Any], *, reported_too: bool) -> Cost:
+        """The cost by today's prices; with `reported_too` the price list counts before what the provider reported."""
+        usage = _read_usage(row)
         if reported_too:
             by_list = self._book.charge(kind, row.model, row.started_at, usage)
             if by_list.nano is not None:
                 return by_list
         return self._book.charge(kind, row.model, row.started_at, usage, row.reported_nano_usd)
 
-    def _look(self, row: Row[Any], kinds: Mapping[str, str], found: Preview, range_: Range) -> dict[str, Any] | None:
+    def _reprice(
+        self, row: Row[Any], kinds: Mapping[str, str], preview: RepricingPreview, range_: RepricingScope
+    ) -> dict[str, Any] | None:
         """Price an attempt anew and count it; the values of one that changes."""
-        found.looked_at += 1
+        preview.looked_at += 1
         values = {name: getattr(row, name) for name in _COST}
         kind = kinds.get(row.provider, row.provider if row.provider in _KINDS else None)
         if kind is not None:
-            new = self._charge(kind, row, reported_too=range_.reported_too)
+            new = self._price_attempt(kind, row, reported_too=range_.reported_too)
             status = "estimated" if new.status == "priced" and row.usage_source == "estimated" else new.status
             values = {"cost_nano_usd": new.nano, "cost_status": status} | {
                 "fees_nano_usd": new.fees_nano,
                 "price_id": new.price_id,
             }
         changes = any(getattr(row, name) != value for name, value in values.items())
-        for difference in (found.total, found.models.setdefault((row.provider, row.model), Difference())):
+        for difference in (preview.total, preview.models.setdefault((row.provider, row.model), CostDifference())):
             is_partial = values["cost_status"] == "partial"
             difference.add(row.cost_nano_usd, values["cost_nano_usd"], changes=changes, is_partial=is_partial)
         return {"row_id": row.id} | {f"new_{name}": value for name, value in values.items()} if changes else None
 
 
-def _query(range_: Range) -> Any:
+def _select_charged(range_: RepricingScope) -> Any:
     """Attempts that were charged, the oldest first."""
     conditions = [_C.prompt_tokens.is_not(None), _C.cache == "none", _C.calls == 1]
     if range_.start is not None:
@@ -203,12 +209,12 @@ def _write(connection: Connection, changes: list[dict[str, Any]]) -> None:
     connection.execute(query, [change | {"new_change_seq": first + n} for n, change in enumerate(changes)])
 
 
-def _note(connection: Connection, actor: Actor, action: str, range_: Range, **sums: str) -> None:
-    asked = {name: str(value) for name, value in vars(range_).items() if value not in (None, False)}
-    audit.record(connection, actor, action, range_.model or range_.provider or "calls", asked=asked, **sums)
+def _record_audit(connection: Connection, actor: Actor, action: str, range_: RepricingScope, **sums: str) -> None:
+    scope = {name: str(value) for name, value in vars(range_).items() if value not in (None, False)}
+    audit.record(connection, actor, action, range_.model or range_.provider or "calls", asked=scope, **sums)
 
 
-def _usage(row: Row[Any]) -> Usage:
+def _read_usage(row: Row[Any]) -> Usage:
     details = None if row.usage_details is None else convert(row.usage_details, UsageDetails)
     counts = {name: getattr(row, name) or 0 for name in _USAGE}
     return Usage(**counts, service_tier=row.service_tier, details=details)

@@ -37,53 +37,53 @@ def own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     # Rows without a user belong to nobody: `= NULL` must not become `IS NULL`.
     if actor.user_id is None:
         return false()
-    made = table.c.user_id == actor.user_id
-    return made if actor.key is None else and_(made, table.c.app == actor.key.app)
+    is_own = table.c.user_id == actor.user_id
+    return is_own if actor.key is None else and_(is_own, table.c.app == actor.key.app)
 
 
-def ended(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
+def ended(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]]:
     """Conditions on `usage_logs`, every attempt; `asked` has its period as moments."""
     columns = usage_logs.c
-    conditions = [visible(actor, usage_logs), *_alike(asked, usage_logs)]
-    if asked.statuses:
-        conditions.append(columns.status.in_(asked.statuses))
-    if asked.error_kinds:
-        conditions.append(columns.error_kind.in_(asked.error_kinds))
-    if asked.served_models:
-        conditions.append(columns.served_model.in_(asked.served_models))
-    if asked.service_tiers:
-        conditions.append(columns.service_tier.in_(asked.service_tiers))
-    if asked.batches:
-        brought = columns.batch_id.in_(asked.batches)
-        conditions.append(or_(brought, columns.batch_id.is_(None)) if LIVE in asked.batches else brought)
-    if asked.text:
-        conditions.append(_says(actor, asked.text))
+    conditions = [visible(actor, usage_logs), *_shared_conditions(call_filter, usage_logs)]
+    if call_filter.statuses:
+        conditions.append(columns.status.in_(call_filter.statuses))
+    if call_filter.error_kinds:
+        conditions.append(columns.error_kind.in_(call_filter.error_kinds))
+    if call_filter.served_models:
+        conditions.append(columns.served_model.in_(call_filter.served_models))
+    if call_filter.service_tiers:
+        conditions.append(columns.service_tier.in_(call_filter.service_tiers))
+    if call_filter.batches:
+        brought = columns.batch_id.in_(call_filter.batches)
+        conditions.append(or_(brought, columns.batch_id.is_(None)) if LIVE in call_filter.batches else brought)
+    if call_filter.text:
+        conditions.append(_contains_text(actor, call_filter.text))
     return conditions
 
 
-def running(actor: Actor, asked: ActivityFilter) -> list[ColumnElement[bool]]:
+def running(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]]:
     """Conditions on `open_calls`: what runs has no result to ask for, and is found by its id alone."""
-    conditions = [visible(actor, open_calls), *_alike(asked, open_calls)]
-    brought = bool(asked.batches) and LIVE not in asked.batches
-    of_ended = asked.error_kinds or asked.served_models or asked.service_tiers
-    if brought or of_ended or (asked.statuses and "running" not in asked.statuses):
+    conditions = [visible(actor, open_calls), *_shared_conditions(call_filter, open_calls)]
+    brought = bool(call_filter.batches) and LIVE not in call_filter.batches
+    of_ended = call_filter.error_kinds or call_filter.served_models or call_filter.service_tiers
+    if brought or of_ended or (call_filter.statuses and "running" not in call_filter.statuses):
         conditions.append(false())
-    if asked.text:
-        conditions.append(_has_id(asked.text, open_calls))
+    if call_filter.text:
+        conditions.append(_has_id(call_filter.text, open_calls))
     return conditions
 
 
-def _alike(asked: ActivityFilter, table: FromClause) -> list[ColumnElement[bool]]:
-    """What both tables know."""
+def _shared_conditions(call_filter: ActivityFilter, table: FromClause) -> list[ColumnElement[bool]]:
+    """Conditions on columns that `usage_logs` and `open_calls` share."""
     conditions: list[ColumnElement[bool]] = []
-    if asked.start is not None:
-        conditions.append(table.c.started_at >= asked.start)
-    if asked.end is not None:
-        conditions.append(table.c.started_at < asked.end)
+    if call_filter.start is not None:
+        conditions.append(table.c.started_at >= call_filter.start)
+    if call_filter.end is not None:
+        conditions.append(table.c.started_at < call_filter.end)
     for column, field in _BY_COLUMN.items():
-        if values := getattr(asked, field):
+        if values := getattr(call_filter, field):
             conditions.append(table.c[column].in_(values))
-    for tag in asked.tags:
+    for tag in call_filter.tags:
         name, _, value = tag.partition("=")
         conditions.append(_has_tag(table, name, value))
     return conditions
@@ -106,7 +106,7 @@ def _(element: _Pairs, compiler: SQLCompiler, **options: Any) -> str:
 
 
 def _has_tag(table: FromClause, name: str, value: str) -> ColumnElement[bool]:
-    """Rather than by a path, in which a quote or a dot would mean something."""
+    """Whether a row has this tag; compared as rows, for in a JSON path a quote or a dot would mean something."""
     pair = _Pairs(table.c.tags).table_valued("key", "value").alias("tag")
     return exists(select(1).select_from(pair).where(pair.c.key == name, cast(pair.c.value, Text) == value))
 
@@ -118,12 +118,12 @@ def _has_id(text: str, table: FromClause) -> ColumnElement[bool]:
     return or_(table.c.id.startswith(start, autoescape=True), table.c.call_id.startswith(start, autoescape=True))
 
 
-def _says(actor: Actor, text: str) -> ColumnElement[bool]:
+def _contains_text(actor: Actor, text: str) -> ColumnElement[bool]:
     """The id begins so or, where the actor may read it, the error, the prompt or the answer says so."""
 
     def contains(column: Any) -> ColumnElement[bool]:
-        found: ColumnElement[bool] = column.icontains(text, autoescape=True)
-        return found
+        condition: ColumnElement[bool] = column.icontains(text, autoescape=True)
+        return condition
 
     words = exists(
         select(usage_payloads.c.id).where(

@@ -25,7 +25,7 @@ from lib.budgets.budget import (
 )
 from lib.budgets.holds import HOLD_LASTS, sweep
 from lib.budgets.notices import Notice
-from lib.budgets.state import NEEDS_A_LOOK, BudgetState, Spending, Verdict, read_states, refusal_of, spending_of
+from lib.budgets.state import NEEDS_A_LOOK, BudgetState, BudgetVerdict, Spending, read_states, refusal_of, spending_of
 from lib.budgets.subjects import choices, labels, resolve
 from lib.budgets.windows import adopt, begin, lock, recount, rewind
 from lib.clock import new_id, utc_now
@@ -104,7 +104,7 @@ class Budgets:
 
     def check(
         self, actor: Actor, facts: CallFacts, amount_nano: int | None, now: datetime | None = None
-    ) -> Sequence[Verdict]:
+    ) -> Sequence[BudgetVerdict]:
         """What every budget that applies would say to a call that may cost this much; nothing is held.
 
         A free call (0) passes whatever is spent; None is a call whose model has no price.
@@ -118,7 +118,7 @@ class Budgets:
         with self._store.read() as connection:
             states = read_states(connection, conditions, moment)
         return [
-            Verdict(state, refusal_of(state, amount_nano, moment))
+            BudgetVerdict(state, refusal_of(state, amount_nano, moment))
             for state in states
             if (state.budget.scope.value, state.budget.subject) in pairs
         ]

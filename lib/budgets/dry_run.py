@@ -12,7 +12,7 @@ from lib.access.permissions import Actor, Permission
 from lib.budgets.budget import CallFacts, Scope
 from lib.budgets.budgets import Budgets
 from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
-from lib.budgets.state import Verdict
+from lib.budgets.state import BudgetVerdict
 from lib.clock import utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.routing import Routing
@@ -30,7 +30,7 @@ class Place:
     provider: str
     model: str
     amount_nano: int | None
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[BudgetVerdict]
 
     @property
     def passes(self) -> bool:

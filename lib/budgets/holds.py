@@ -19,7 +19,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lib.budgets import notices
 from lib.budgets.budget import CallFacts
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.budgets.subjects import labels
 from lib.budgets.windows import Charge, OpenWindow, amount_charged, applying, kept, lock
 from lib.db.bulk import insert_rows
@@ -75,12 +75,12 @@ Held = tuple[str, ...]  # the hard budgets that hold something for a call: it ma
 
 def reserve(
     connection: Connection, facts: CallFacts, log_id: str, amount_nano: int | None, now: datetime
-) -> Refusal | Held:
+) -> BudgetRefusal | Held:
     """Hold `amount_nano` on every budget that applies, or on none and say why. `now`: when the call starts."""
     return reserve_many(connection, [Want(log_id, facts, amount_nano)], now)[0]
 
 
-def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -> list[Refusal | Held]:
+def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -> list[BudgetRefusal | Held]:
     """`reserve` for calls that open together; answers in the same order."""
     windows_of = applying(connection, {want.facts for want in wants if want.amount_nano != 0}, now)
     windows = {window.charge: window for applicable in windows_of.values() for window in applicable}
@@ -88,7 +88,7 @@ def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -
         return [() for _ in wants]
     for window in windows.values():
         window.taken = 0
-    answers: list[Refusal | Held] = []
+    answers: list[BudgetRefusal | Held] = []
     rows: list[dict[str, Any]] = []
     for want in wants:
         meets = windows_of[want.facts] if want.amount_nano != 0 else []
@@ -250,11 +250,11 @@ def _hold(log_id: str, window: OpenWindow, amount: int, now: datetime) -> dict[s
     }
 
 
-def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now: datetime) -> Refusal:
+def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now: datetime) -> BudgetRefusal:
     budget = window.budget
     notices.refused(connection, budget, window.spent, window.limit, now)
     label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
-    return Refusal(
+    return BudgetRefusal(
         budget.id,
         budget.scope,
         label,

@@ -12,7 +12,7 @@ _CALLS_END_S = 5
 
 
 @dataclass(frozen=True)
-class Refusal:
+class BudgetRefusal:
     """One budget's no. `amount_nano` is what the call could have cost; None: its model has no price.
 
     `is_blocked`: the budget takes no model without a price.
@@ -37,7 +37,7 @@ class Refusal:
         """Whether no other call of the model would pass either."""
         return self.amount_nano is None and self.is_blocked
 
-    def in_zone(self, zone: tzinfo) -> "Refusal":
+    def in_zone(self, zone: tzinfo) -> "BudgetRefusal":
         """The same, told in a person's report time zone."""
         return replace(self, zone=zone)
 

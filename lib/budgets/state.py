@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from lib.budgets.budget import COLUMN, NEAR, Budget, Period, Scope, Window, window_at
 from lib.budgets.forecast import PACE_DAYS, Forecast, Pace, forecast
 from lib.budgets.notices import REFUSED
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.budgets.subjects import labels
 from lib.budgets.windows import charged_sum, live
 from lib.db.tables import budget_notices, budget_windows, budgets, usage_logs
@@ -62,11 +62,11 @@ class BudgetState:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BudgetVerdict:
     """What one budget would say to a call; `refusal` is None when it would let it pass."""
 
     state: BudgetState
-    refusal: Refusal | None
+    refusal: BudgetRefusal | None
 
 
 def read_states(connection: Connection, query: Select[Any], now: datetime) -> list[BudgetState]:
@@ -144,7 +144,7 @@ def spending_of(row: Row[Any]) -> Spending:
     )
 
 
-def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> Refusal | None:
+def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> BudgetRefusal | None:
     """Why a call that may cost `amount` (0 free, None nobody knows) would not pass, or None."""
     budget = state.budget
     spending = state.now
@@ -157,7 +157,7 @@ def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> Refusal
     if passes:
         return None
     window = spending.window
-    return Refusal(
+    return BudgetRefusal(
         budget.id,
         budget.scope,
         budget.label,

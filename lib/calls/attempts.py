@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar, cast
 
+from lib.calls.attempt_closing import Ending, format_summary, make_circuit_ending, make_closing, make_ending
+from lib.calls.attempt_opening import bound_attempt, make_opening_request, make_opening_row
 from lib.calls.deadline import Deadline
-from lib.calls.live import AttemptState, LiveCall
-from lib.calls.observed_usage import Observed
-from lib.calls.opening import ask_of, bound, opening_row
-from lib.calls.outcome import Ending, closing_of, ending_of, refusal_of, summary
-from lib.calls.routing import Route, Step
+from lib.calls.live_call import AttemptState, LiveCall
+from lib.calls.observed_usage import ObservedUsage
+from lib.calls.routing import NextAttempt, Route
 from lib.clock import short_id, utc_now
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError, Throttled
-from lib.ledger.admission import Answer
+from lib.ledger.admission import OpeningDecision
 from lib.ledger.closing import Closing
 from lib.ledger.writer import Ledger
 from lib.providers.adapters import adapter_for
@@ -61,14 +61,14 @@ async def run_call(
     ledger: Ledger,
     prices: PriceBook,
     owner: str,
-    observed: Observed,
+    observed: ObservedUsage,
     opened: Callable[[], None] = lambda: None,
 ) -> None:
     """Send the call to its end; every attempt is opened, closed once, and the last one ends the call.
 
     `opened` is called when the first row is written. An opening that can't be written is raised and nothing is sent.
     """
-    step = await _first(call, route)
+    step = await _take_first_step(call, route)
     number = 0
     while step is not None:
         number += 1
@@ -79,31 +79,31 @@ async def run_call(
         try:
             unsent = await _open(call, step, ledger, prices, owner, observed)
         except BaseException:
-            await _to_its_end(route.give_up(step))
+            await _finish_uncancelled(route.give_up(step))
             raise
         opened()
         if unsent is None:
-            failure = await _attempt(call, route, ledger)
+            failure = await _send_attempt(call, route, ledger)
             if isinstance(failure, ProviderError):
                 call.retry_after = failure.retry_after
             if failure is None and route.ended_well(step):
                 following = None
             else:
-                following = await _to_its_end(route.after(step, call.attempt, failure))
+                following = await _finish_uncancelled(route.after(step, call.attempt, failure))
         else:
             failure = None
             for_money = unsent.error_kind == ErrorKind.BUDGET
-            following = await _to_its_end(route.elsewhere(step) if for_money else route.give_up(step))
+            following = await _finish_uncancelled(route.skip_target(step) if for_money else route.give_up(step))
         if following is not None and call.stop_requested:
-            await _to_its_end(route.give_up(following))
+            await _finish_uncancelled(route.give_up(following))
             following = None
-        closing = closing_of(call, unsent or ending_of(call.attempt, failure), prices, is_final=following is None)
+        closing = make_closing(call, unsent or make_ending(call.attempt, failure), prices, is_final=following is None)
         observed.take(call, closing.row)
         in_memory = ledger.close(closing)
         if in_memory is not None and following is None:
             await _wait_until_written(closing, in_memory)
         if call.is_watched:
-            call.note("closed", summary(closing.row))
+            call.note("closed", format_summary(closing.row))
         if following is None:
             call.finish(closing.row)
         elif following.pause_s:
@@ -111,8 +111,8 @@ async def run_call(
         step = following
 
 
-async def _first(call: LiveCall, route: Route) -> Step | None:
-    """Where to begin; a Stop meanwhile (the client went, the server ends) is an error, for nothing was opened."""
+async def _take_first_step(call: LiveCall, route: Route) -> NextAttempt | None:
+    """The first attempt; a Stop meanwhile (the client went, the server ends) is an error, for nothing was opened."""
     try:
         return await route.first()
     except asyncio.CancelledError:
@@ -124,15 +124,15 @@ async def _first(call: LiveCall, route: Route) -> Step | None:
 
 
 async def _open(
-    call: LiveCall, step: Step, ledger: Ledger, prices: PriceBook, owner: str, observed: Observed
+    call: LiveCall, step: NextAttempt, ledger: Ledger, prices: PriceBook, owner: str, observed: ObservedUsage
 ) -> Ending | None:
     """Write the opening row even if Stop comes meanwhile; why nothing may be sent, or None when it may."""
-    ask = ask_of(call, prices, observed)
-    row = opening_row(call, owner)
+    ask = make_opening_request(call, prices, observed)
+    row = make_opening_row(call, owner)
     answer = ledger.open_at_once(row, ask)
     if answer is None:
         try:
-            answer = await _of_ledger(ledger.open(row, ask))
+            answer = await _await_opening(ledger.open(row, ask))
         except Exception:
             if call.attempt.number == 1:
                 raise
@@ -149,9 +149,9 @@ async def _open(
     if (circuit := step.admission.refused_by) is not None:
         call.note("refused", "its circuit is open")
         call.retry_after = (circuit.open_until - utc_now()).total_seconds()
-        return refusal_of(circuit, step.target.endpoint.name)
+        return make_circuit_ending(circuit, step.target.endpoint.name)
     is_bounded = answer.is_bounded or call.plan.request.bounded
-    if is_bounded and (refusal := bound(call, prices)) is not None:
+    if is_bounded and (refusal := bound_attempt(call, prices)) is not None:
         call.note("refused", refusal.title)
         call.retry_after = refusal.wait_s
         return Ending("refused", ErrorKind.BUDGET.value, str(refusal), sent=False)
@@ -164,15 +164,15 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _of_ledger(answer: asyncio.Future[Answer]) -> Answer:
-    """The same for an opening, at a fifth of the price: a Stop is only heard when it is written, or has failed."""
+async def _await_opening(answer: asyncio.Future[OpeningDecision]) -> OpeningDecision:
+    """The decision about an opening; a Stop waits until the row is written or failed, cheaper than a shielded task."""
     try:
         return await answer
     except asyncio.CancelledError:
         return answer.result()
 
 
-async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
+async def _finish_uncancelled(work: Coroutine[Any, Any, _T]) -> _T:
     """The result of something short that must not be left half done; a Stop meanwhile is in `stop_requested`."""
     future = asyncio.ensure_future(work)
     try:
@@ -182,17 +182,17 @@ async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
         return future.result()
 
 
-async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseException | None:
-    """One upstream request; what ended it, or None when the stream ran to its end. Cancellation is an ending too."""
+async def _send_attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseException | None:
+    """Send one upstream request; return what ended it (also a cancellation), or None when the stream ran to its end."""
     try:
         endpoint = call.attempt.target.endpoint
-        asked = call.attempt.target.model_request
-        adapter = adapter_for(endpoint.kind, asked)
-        embeds = asked.texts is not None and asked.wire is None
-        stream = _embedded(adapter, endpoint, asked) if embeds else adapter.stream(endpoint, asked)
-        call.note("sent", f"{endpoint.name} · {asked.model}")
+        model_request = call.attempt.target.model_request
+        adapter = adapter_for(endpoint.kind, model_request)
+        embeds = model_request.texts is not None and model_request.wire is None
+        stream = _embed(adapter, endpoint, model_request) if embeds else adapter.stream(endpoint, model_request)
+        call.note("sent", f"{endpoint.name} · {model_request.model}")
         await _consume(stream, call, route.ends_at, ledger)
-        _refuse_nothing(call.attempt)
+        _check_began(call.attempt)
     except asyncio.CancelledError as stop:
         call.note("stopped")
         return stop
@@ -206,17 +206,19 @@ async def _attempt(call: LiveCall, route: Route, ledger: Ledger) -> BaseExceptio
     return None
 
 
-async def _embedded(adapter: Adapter, endpoint: Endpoint, asked: ModelRequest) -> AsyncIterator[Piece]:
+async def _embed(adapter: Adapter, endpoint: Endpoint, model_request: ModelRequest) -> AsyncIterator[Piece]:
     """Vectors as a stream of one piece, so that they take the same way as every call."""
-    texts = asked.texts or ()
-    found = await adapter.embed(endpoint, EmbeddingRequest(asked.model, texts, asked.parameters, asked.drops))
-    if found.left_out:
-        yield LeftOut(found.left_out)
-    if found.served_model:
-        yield ServedModel(found.served_model)
-    yield Vectors(found.vectors)
-    if found.usage is not None:
-        yield UsageReport(found.usage, cost_nano_usd=found.cost_nano_usd)
+    texts = model_request.texts or ()
+    embeddings = await adapter.embed(
+        endpoint, EmbeddingRequest(model_request.model, texts, model_request.parameters, model_request.drops)
+    )
+    if embeddings.left_out:
+        yield LeftOut(embeddings.left_out)
+    if embeddings.served_model:
+        yield ServedModel(embeddings.served_model)
+    yield Vectors(embeddings.vectors)
+    if embeddings.usage is not None:
+        yield UsageReport(embeddings.usage, cost_nano_usd=embeddings.cost_nano_usd)
     yield Finish("stop")
 
 
@@ -237,10 +239,10 @@ async def _consume(stream: AsyncIterator[Piece], call: LiveCall, end: float, led
                     if attempt.has_content:
                         deadline.due = min(clock() + limits.idle_s, end)
     except TimeoutError as error:
-        raise _timed_out(attempt, limits, total=clock() >= end) from error
+        raise _timeout_error(attempt, limits, total=clock() >= end) from error
 
 
-def _refuse_nothing(attempt: AttemptState) -> None:
+def _check_began(attempt: AttemptState) -> None:
     """A stream that ended without a word and without saying that it had finished never began."""
     if not attempt.has_content and attempt.finish_reason is None:
         raise ProviderError(
@@ -267,7 +269,7 @@ def _take(call: LiveCall, piece: Piece, ledger: Ledger) -> None:
         ledger.checkpoint(attempt.log_id, call.checkpoint())
 
 
-def _timed_out(attempt: AttemptState, limits: Deadlines, *, total: bool) -> ProviderError:
+def _timeout_error(attempt: AttemptState, limits: Deadlines, *, total: bool) -> ProviderError:
     fix = "Try again, choose a faster model, or raise the deadline."
     if total:
         why = f"The answer was not complete after {limits.total_s:g} s."
@@ -284,7 +286,7 @@ async def _wait_until_written(closing: Closing, written: asyncio.Future[None]) -
 
     The answer was paid for, so tokens and cost stay in the row, which is written when there is room again.
     """
-    await _to_its_end(asyncio.wait({written}, timeout=_WRITTEN_WITHIN_S))
+    await _finish_uncancelled(asyncio.wait({written}, timeout=_WRITTEN_WITHIN_S))
     if not written.done() and closing.row["status"] == "ok":
         closing.row["status"] = "error"
         closing.row["error_kind"] = ErrorKind.UNRECORDED.value

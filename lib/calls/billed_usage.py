@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from lib.calls.request import Target
-from lib.calls.request_choices import answering_model, asked_tier, choices_of
+from lib.calls.request_choices import answering_model, examine_choices, requested_tier
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.kinds import ProviderKind
 from lib.providers.prices.service_tiers import PLAIN, name_service_tier, region_of
@@ -20,7 +20,9 @@ _SERVES_AS_ASKED = frozenset({ProviderKind.OPENAI, ProviderKind.ANTHROPIC, Provi
 _TIER_FIELDS = frozenset({"service_tier", "speed", "inference_geo"})
 
 
-def as_billed(target: Target, usage: Usage, served_model: str | None = None, dropped: tuple[str, ...] = ()) -> Usage:
+def complete_usage(
+    target: Target, usage: Usage, served_model: str | None = None, dropped: tuple[str, ...] = ()
+) -> Usage:
     """The usage with how the call was served and, where that is not the model that was asked, who answered.
 
     `dropped` are fields that were not sent.
@@ -29,8 +31,8 @@ def as_billed(target: Target, usage: Usage, served_model: str | None = None, dro
     tier = usage.service_tier
     region = region_of(kind, target.endpoint.base_url)
     if not tier and kind in _SERVES_AS_ASKED and _TIER_FIELDS.isdisjoint(dropped):
-        asked = asked_tier(target)
-        tier = "" if asked == PLAIN else asked
+        wanted_tier = requested_tier(target)
+        tier = "" if wanted_tier == PLAIN else wanted_tier
     if region:
         tier = name_service_tier(*tier.split("+"), region)
     if tier != usage.service_tier:
@@ -41,7 +43,7 @@ def as_billed(target: Target, usage: Usage, served_model: str | None = None, dro
     return replace(usage, details=replace(usage.details or UsageDetails(), model=model))
 
 
-def as_cut(
+def count_cut_usage(
     target: Target, usage: Usage, uses: Mapping[str, int], fee_of: Callable[[str], int | None] = lambda _: None
 ) -> Usage:
     """The usage of an answer that did not come to its end, with what it has shown so far to have been used.
@@ -52,6 +54,6 @@ def as_cut(
     usage = with_uses(usage, uses)
     if usage.details is not None and usage.details.uses:
         return usage
-    if all(fee_of(tool.use) == 0 for tool in choices_of(target).hosted):
+    if all(fee_of(tool.use) == 0 for tool in examine_choices(target).hosted):
         return usage
     return replace(usage, details=replace(usage.details or UsageDetails(), uncounted=True))

@@ -1,20 +1,20 @@
-"""A call in flight as a door may show it."""
+"""The view of a call in flight, for pages and routes."""
 
 from typing import Any
 
-from lib.calls.live import CallView, LiveCall
-from lib.calls.outcome import cost_of, usage_billed
+from lib.calls.attempt_closing import compute_billed_usage, price_usage
+from lib.calls.live_call import CallView, LiveCall
 from lib.providers.prices.price_book import PriceBook
 
 
-def picture(call: LiveCall, prices: PriceBook) -> CallView:
-    """The moment; tokens and cost are estimates until the provider has counted."""
+def view_call(call: LiveCall, prices: PriceBook) -> CallView:
+    """The call as it stands now; tokens and cost are estimates until the provider has counted."""
     row = call.row
     attempt = call.attempt
     endpoint = attempt.target.endpoint
-    asked = attempt.target.model_request
-    usage, source = usage_billed(call, prices)
-    cost, cost_status = cost_of(call, prices, usage, source)
+    model_request = attempt.target.model_request
+    usage, source = compute_billed_usage(call, prices)
+    cost, cost_status = price_usage(call, prices, usage, source)
     live: dict[str, Any] = {
         "status": "running",
         "prompt_tokens": usage.prompt_tokens,
@@ -26,18 +26,18 @@ def picture(call: LiveCall, prices: PriceBook) -> CallView:
         "error_kind": None,
         "error_message": None,
     }
-    shown = {name: row[name] for name in live} if row is not None else live
+    outcome = {name: row[name] for name in live} if row is not None else live
     return CallView(
         call_id=call.call_id,
         log_id=attempt.log_id,
         started_at=attempt.started_at,
         provider=endpoint.name,
-        model=asked.model,
+        model=model_request.model,
         configuration_id=call.plan.configuration.id or None,
         text=attempt.answer,
         reasoning="".join(attempt.reasoning),
-        messages=asked.messages,
-        parameters=dict(asked.parameters),
+        messages=model_request.messages,
+        parameters=dict(model_request.parameters),
         first_token_ms=attempt.first_token_ms,
         chunks=attempt.chunks,
         finish_reason=attempt.finish_reason,
@@ -49,5 +49,5 @@ def picture(call: LiveCall, prices: PriceBook) -> CallView:
         reasoning_tokens=usage.reasoning_tokens,
         retry_after=call.retry_after,
         tool_calls=tuple(dict(tool) for tool in attempt.tool_calls.values()),
-        **shown,
+        **outcome,
     )

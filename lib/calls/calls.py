@@ -19,12 +19,12 @@ from typing import Any
 from lib.access.limits import RateLimits
 from lib.access.permissions import Actor, Permission
 from lib.calls.attempts import run_call
-from lib.calls.call_view import picture
-from lib.calls.live import CallView, Listener, LiveCall
-from lib.calls.lookups import KeptLookups, Lookups, NotKept
-from lib.calls.observed_usage import Beyond, Observed
-from lib.calls.past_call import Runs
-from lib.calls.plans import Plans, resolve
+from lib.calls.call_view import view_call
+from lib.calls.live_call import CallView, Listener, LiveCall
+from lib.calls.observed_usage import ExceededBound, ObservedUsage
+from lib.calls.past_call import PastCalls
+from lib.calls.plan_sources import CachedPlanSources, NotCached, PlanSources
+from lib.calls.plans import Plans, make_plan
 from lib.calls.quote import Quote, quote
 from lib.calls.request import CallRequest
 from lib.calls.routing import Route
@@ -34,7 +34,7 @@ from lib.configs.overrides import Overrides
 from lib.db.engine import Store
 from lib.errors import Conflict, LLMManagerError, NotFound, Throttled
 from lib.ledger import recovery
-from lib.ledger.readiness import Readiness, no_spool
+from lib.ledger.readiness import Readiness, make_spool_error
 from lib.ledger.spool import Spool
 from lib.ledger.writer import Ledger
 from lib.providers import adapters
@@ -68,12 +68,12 @@ class Calls:
         self._spool_root = spool_root
         self._prices = prices
         self._limits = limits
-        self._lookups = Lookups(configurations, providers, overrides)
-        self._plans = Plans(KeptLookups(configurations, providers, overrides))
+        self._lookups = PlanSources(configurations, providers, overrides)
+        self._plans = Plans(CachedPlanSources(configurations, providers, overrides))
         self._circuits = circuits
         self._pools = Pools()
-        self._runs = Runs(store)
-        self._observed = Observed()
+        self._runs = PastCalls(store)
+        self._observed = ObservedUsage()
         self._answering = 0
         self._calls: dict[str, LiveCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -87,21 +87,21 @@ class Calls:
 
     def start(self, request: CallRequest) -> str:
         """Open the call and let it run; its id. Nothing has been sent when this raises. Not from the calls' loop."""
-        plan = resolve(request, self._lookups)
+        plan = make_plan(request, self._lookups)
         self._ensure_loop()
         self._forget_old()
         running = sum(1 for c in list(self._calls.values()) if c.user_id == request.actor.user_id and c.row is None)
         if running >= MAX_RUNNING_PER_USER:
             raise Conflict(f"{running} calls of yours are running.", "", "Wait for one to end, or stop one.")
         call = LiveCall(plan)
-        self._in_loop(self._launch(call))
+        self._run_in_loop(self._launch(call))
         return call.call_id
 
     def quote(self, request: CallRequest, more_tokens: int = 0) -> Quote:
-        """What the call would cost, at least and at most with a longer prompt; raises what `start` would."""
+        """The least and the most that a call may cost, its prompt `more_tokens` longer; raises as `start` does."""
         return quote(self._plans.plan(request, reading=True), self._prices, self._observed, more_tokens)
 
-    def beyond_holds(self, actor: Actor) -> list[Beyond]:
+    def beyond_holds(self, actor: Actor) -> list[ExceededBound]:
         """Models whose providers counted more than was held for, in this process or another."""
         actor.require(Permission.VIEW_STATS)
         self._observed.sync(self._store)
@@ -119,7 +119,7 @@ class Calls:
         try:
             try:
                 plan = self._plans.plan(request)
-            except NotKept:
+            except NotCached:
                 plan = await asyncio.to_thread(self._plans.plan, request, reading=True)
             if self._ledger is None:
                 await self.adopt()
@@ -150,7 +150,7 @@ class Calls:
             raise RuntimeError("the calls run on another event loop already")
         await asyncio.to_thread(self._prepare)
         self._loop = asyncio.get_running_loop()
-        self._keep_house()
+        self._start_housekeeping()
 
     def view(self, actor: Actor, call_id: str) -> CallView:
         """The call as it stands; NotFound when it is not the actor's."""
@@ -158,7 +158,7 @@ class Calls:
         if call is None:
             return self._runs.view(actor, call_id)
         _check_owner(actor, call)
-        return picture(call, self._prices)
+        return view_call(call, self._prices)
 
     def stop(self, actor: Actor, call_id: str) -> None:
         """End the call now; what came so far is kept. No effect on a call that has ended."""
@@ -187,17 +187,17 @@ class Calls:
         call = self._calls[self.start(request)]
         call.ended.wait()
         self._calls.pop(call.call_id, None)  # its vectors are the caller's now
-        return call.found_vectors()
+        return call.vectors()
 
     def running(self, actor: Actor) -> list[str]:
         """Ids of the actor's calls in flight here, newest first."""
-        mine = [c for c in list(self._calls.values()) if c.row is None and c.user_id == actor.user_id]
-        return [call.call_id for call in sorted(mine, key=lambda call: call.call_id, reverse=True)]
+        running = [c for c in list(self._calls.values()) if c.row is None and c.user_id == actor.user_id]
+        return [call.call_id for call in sorted(running, key=lambda call: call.call_id, reverse=True)]
 
     def flush(self) -> None:
         """Return when every ending so far is in the database."""
         if self._ledger is not None and self._loop is not None and self._loop.is_running():
-            self._in_loop(self._ledger.drain())
+            self._run_in_loop(self._ledger.drain())
 
     def recover(self) -> int:
         """Close what dead processes left open; how many calls that were."""
@@ -214,7 +214,7 @@ class Calls:
         deadline = time.monotonic() + grace_s
         for call in list(self._calls.values()):
             call.ended.wait(max(0.0, deadline - time.monotonic()))
-        self._in_loop(self._finish())
+        self._run_in_loop(self._finish())
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -222,11 +222,11 @@ class Calls:
         self._loop = self._thread = self._ledger = None
 
     def _prepare(self) -> None:
-        recovery.still_here(self._store, self._owner, os.getpid())
+        recovery.renew_lease_of_life(self._store, self._owner, os.getpid())
         try:
             self._spool = Spool(self._spool_root, self._owner)
         except OSError as error:
-            raise no_spool(self._spool_root, error) from error
+            raise make_spool_error(self._spool_root, error) from error
         self._ledger = Ledger(self._store, self._spool, self._limits)
 
     def _ensure_loop(self) -> None:
@@ -237,9 +237,9 @@ class Calls:
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="calls", daemon=True)
             self._thread.start()
-            self._loop.call_soon_threadsafe(self._keep_house)
+            self._loop.call_soon_threadsafe(self._start_housekeeping)
 
-    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run_in_loop(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None  # noqa: S101 (callers have ensured the loop)
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
@@ -260,10 +260,10 @@ class Calls:
 
     def _run(self, call: LiveCall, opened: Callable[[], None] = lambda: None) -> Coroutine[Any, Any, None]:
         route = Route(call.plan, self._circuits, self._pools, self._prices)
-        return run_call(call, route, self._the_ledger, self._prices, self._owner, self._observed, opened)
+        return run_call(call, route, self._open_ledger, self._prices, self._owner, self._observed, opened)
 
     @property
-    def _the_ledger(self) -> Ledger:
+    def _open_ledger(self) -> Ledger:
         assert self._ledger is not None  # noqa: S101 (there is one as long as there is a loop)
         return self._ledger
 
@@ -283,22 +283,22 @@ class Calls:
         with suppress(asyncio.CancelledError):
             await self._house
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._the_ledger.drain(), 10)
-        self._the_ledger.end()
+            await asyncio.wait_for(self._open_ledger.drain(), 10)
+        self._open_ledger.end()
         with suppress(LLMManagerError):
             await asyncio.to_thread(recovery.sign_out, self._store, self._owner)
         self._spool.close()
         await adapters.close()
 
-    def _keep_house(self) -> None:
-        self._house = asyncio.get_running_loop().create_task(self._signs_of_life())
+    def _start_housekeeping(self) -> None:
+        self._house = asyncio.get_running_loop().create_task(self._keep_house_forever())
 
-    async def _signs_of_life(self) -> None:
+    async def _keep_house_forever(self) -> None:
         """Every few seconds: renew this process's sign of life and close what others left."""
         while True:
             await asyncio.sleep(_SIGN_OF_LIFE_S)
             try:
-                await asyncio.to_thread(recovery.still_here, self._store, self._owner, os.getpid())
+                await asyncio.to_thread(recovery.renew_lease_of_life, self._store, self._owner, os.getpid())
                 await asyncio.to_thread(self.recover)
                 await asyncio.to_thread(self._observed.sync, self._store)
             except Exception as error:  # the boundary of a background job: it must go on

@@ -24,12 +24,12 @@ class Alarm:
         self.due = due
 
     def ring(self) -> None:
-        """What happens then."""
+        """Called once in the loop when `due` has come."""
         raise NotImplementedError
 
 
 def set_alarm(alarm: Alarm, loop: asyncio.AbstractEventLoop) -> set[Alarm]:
-    """From the loop itself. Discard it from what is returned to take it away."""
+    """Set an alarm, from its loop; to cancel it, discard it from the set that is returned."""
     alarms = _set_in.get(loop)
     if alarms is None:
         for other in [other for other in list(_set_in) if other.is_closed()]:
@@ -80,7 +80,7 @@ class Deadline(Alarm):
                 raise TimeoutError from error
 
     def ring(self) -> None:
-        """Cancel it."""
+        """Cancel the task that is inside."""
         self._has_rung = True
         assert self._task is not None  # noqa: S101
         self._task.cancel()

@@ -34,12 +34,12 @@ class Grounding(Protocol):
         ...
 
 
-def put_into(messages: list[dict[str, Any]], text: str) -> None:
+def replace_question(messages: list[dict[str, Any]], text: str) -> None:
     """Give the last message, the question, other words; its files stay."""
     content = messages[-1]["content"]
     if isinstance(content, list):
         first = next((part for part in content if part.get("type") == "text"), None)
-        rest = [part for part in content if part is not first]
-        messages[-1] = {**messages[-1], "content": [{"type": "text", "text": text}, *rest]}
+        other_parts = [part for part in content if part is not first]
+        messages[-1] = {**messages[-1], "content": [{"type": "text", "text": text}, *other_parts]}
     else:
         messages[-1] = {**messages[-1], "content": text}

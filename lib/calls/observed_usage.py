@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from lib.calls.live import LiveCall
+from lib.calls.live_call import LiveCall
 from lib.db import installation
 from lib.db.engine import Store
 
@@ -41,20 +41,20 @@ class Excess(Struct, frozen=True):
     until: float = 0.0
 
     def of_prompt(self, most: int) -> int:
-        """A prompt's bound."""
+        """The bound of a prompt in tokens, widened by the excess."""
         return min(-(-most * self.prompt_percent // 100) + self.prompt_more, _MOST_TOKENS)
 
     def of_answer(self, ceiling: int) -> int:
-        """An answer's."""
+        """The ceiling of an answer in tokens, widened by the excess."""
         return min(-(-ceiling * self.answer_percent // 100) + self.answer_more, _MOST_TOKENS)
 
     def merged(self, other: "Excess") -> "Excess":
-        """The higher of each."""
+        """An excess with the higher of each figure."""
         return Excess(*(max(pair) for pair in zip(structs.astuple(self), structs.astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
-class Beyond:
+class ExceededBound:
     """A model whose provider counts more than its calls were bounded by, and what holds of it take in until when."""
 
     provider: str
@@ -64,41 +64,41 @@ class Beyond:
 
     @property
     def words(self) -> str:
-        """What holds take in: `answers 82.00 times as long as their ceiling`."""
-        said = []
-        for what, percent, more in (
+        """The excess in words: `answers 82.00 times their bound`."""
+        phrases = []
+        for subject, percent, tokens_more in (
             ("prompts", self.excess.prompt_percent, self.excess.prompt_more),
             ("answers", self.excess.answer_percent, self.excess.answer_more),
         ):
-            said += [f"{what} {percent / 100:.2f} times their bound"] if percent > 100 else []
-            said += [f"{what} {more:,} tokens beyond their bound"] if more else []
-        return " and ".join(said)
+            phrases += [f"{subject} {percent / 100:.2f} times their bound"] if percent > 100 else []
+            phrases += [f"{subject} {tokens_more:,} tokens beyond their bound"] if tokens_more else []
+        return " and ".join(phrases)
 
 
 _NONE = Excess()
 
 
-class Observed:
-    """What the calls of this process, and of others, have shown; by `provider/model`."""
+class ObservedUsage:
+    """Excesses by `provider/model` that the calls of this process and of others have shown."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Excess] = {}
-        self._fresh: dict[str, Excess] = {}  # not in SQL yet
+        self._excesses: dict[str, Excess] = {}
+        self._unsaved: dict[str, Excess] = {}  # not in SQL yet
 
     def excess(self, provider: str, model: str) -> Excess:
-        """Of a model at a provider."""
-        if not self._known:
+        """The excess that holds of a model at a provider take in now."""
+        if not self._excesses:
             return _NONE
-        known = self._known.get(f"{provider}/{model}", _NONE)
-        return known if known.until > time.time() else _NONE
+        excess = self._excesses.get(f"{provider}/{model}", _NONE)
+        return excess if excess.until > time.time() else _NONE
 
-    def listed(self) -> list[Beyond]:
+    def listed(self) -> list[ExceededBound]:
         """All that holds take in now, the newest first."""
         now = time.time()
-        known = [(name.partition("/"), one) for name, one in self._known.items() if one.until > now]
+        active = [(name.partition("/"), excess) for name, excess in self._excesses.items() if excess.until > now]
         return [
-            Beyond(provider, model, one, datetime.fromtimestamp(one.until, UTC))
-            for (provider, _, model), one in sorted(known, key=lambda item: -item[1].until)
+            ExceededBound(provider, model, excess, datetime.fromtimestamp(excess.until, UTC))
+            for (provider, _, model), excess in sorted(active, key=lambda item: -item[1].until)
         ]
 
     def take(self, call: LiveCall, row: dict[str, Any]) -> None:
@@ -112,43 +112,45 @@ class Observed:
         ceiling = longest if attempt.is_bounded else None
         if prompt <= most and (ceiling is None or answer <= ceiling):
             return
-        said = []
+        findings = []
         if prompt > most:
-            said.append(f"prompt {prompt:,} tokens of at most {most:,}")
+            findings.append(f"prompt {prompt:,} tokens of at most {most:,}")
         if ceiling is not None and answer > ceiling:
-            said.append(f"answer {answer:,} tokens of at most {ceiling:,}")
-        row["tags"] = {**row["tags"], TAG: "; ".join(said)}
-        self._learn(row["provider"], row["model"], _excess(prompt, most, answer, ceiling), said)
+            findings.append(f"answer {answer:,} tokens of at most {ceiling:,}")
+        row["tags"] = {**row["tags"], TAG: "; ".join(findings)}
+        self._learn(row["provider"], row["model"], _excess(prompt, most, answer, ceiling), findings)
 
-    def _learn(self, provider: str, model: str, excess: Excess, said: list[str]) -> None:
+    def _learn(self, provider: str, model: str, excess: Excess, findings: list[str]) -> None:
         name = f"{provider}/{model}"
-        known = self.excess(provider, model)
-        merged = known.merged(structs.replace(excess, until=time.time() + _LASTS_S))
-        if structs.replace(merged, until=known.until) != known:
+        current = self.excess(provider, model)
+        merged = current.merged(structs.replace(excess, until=time.time() + _LASTS_S))
+        if structs.replace(merged, until=current.until) != current:
             log.warning(
                 "%s counted more than was held for, which the next holds of that model take in: %s",
                 name,
-                ", ".join(said),
+                ", ".join(findings),
             )
-        self._known[name] = self._fresh[name] = merged
+        self._excesses[name] = self._unsaved[name] = merged
 
     def sync(self, store: Store) -> None:
         """Take in what other processes have seen and write down what this one has; in a thread."""
         now = time.time()
-        fresh = dict(self._fresh)
+        fresh = dict(self._unsaved)
         if fresh:
             with store.write() as connection:
-                found = _merged(_read(installation.read(connection, SETTING)), fresh, now)
-                kept = sorted(found.items(), key=lambda item: -item[1].until)[:_MOST_MODELS]
-                installation.write(connection, SETTING, {name: list(structs.astuple(one)) for name, one in kept})
+                stored = _merge(_parse_stored(installation.read(connection, SETTING)), fresh, now)
+                newest = sorted(stored.items(), key=lambda item: -item[1].until)[:_MOST_MODELS]
+                installation.write(
+                    connection, SETTING, {name: list(structs.astuple(excess)) for name, excess in newest}
+                )
         else:
             with store.read() as connection:
-                found = _read(installation.read(connection, SETTING))
-        known = _merged(found, dict(self._known), now)
-        self._known = known
-        for name, one in fresh.items():
-            if self._fresh.get(name) == one:
-                del self._fresh[name]
+                stored = _parse_stored(installation.read(connection, SETTING))
+        merged = _merge(stored, dict(self._excesses), now)
+        self._excesses = merged
+        for name, excess in fresh.items():
+            if self._unsaved.get(name) == excess:
+                del self._unsaved[name]
 
 
 def _excess(prompt: int, prompt_most: int, answer: int, ceiling: int | None) -> Excess:
@@ -165,19 +167,23 @@ def _beyond(count: int, most: int) -> tuple[int, int]:
     return 100, count - most
 
 
-def _merged(one: Mapping[str, Excess], other: Mapping[str, Excess], now: float) -> dict[str, Excess]:
-    both = {
-        name: one[name].merged(other[name]) if name in one and name in other else one.get(name) or other[name]
-        for name in {*one, *other}
+def _merge(first: Mapping[str, Excess], second: Mapping[str, Excess], now: float) -> dict[str, Excess]:
+    merged = {
+        name: first[name].merged(second[name]) if name in first and name in second else first.get(name) or second[name]
+        for name in {*first, *second}
     }
-    return {name: excess for name, excess in both.items() if excess.until > now}
+    return {name: excess for name, excess in merged.items() if excess.until > now}
 
 
-def _read(value: Any) -> dict[str, Excess]:
-    """What stands in SQL; what can't be read is none."""
-    found = dict[str, Excess]()
+def _parse_stored(value: Any) -> dict[str, Excess]:
+    """Excesses by `provider/model` from the stored setting; entries of another shape are left out."""
+    excesses = dict[str, Excess]()
     for name, figures in value.items() if isinstance(value, Mapping) else ():
-        if isinstance(figures, list) and len(figures) == 5 and all(isinstance(one, int | float) for one in figures):
-            counts = [int(one) for one in figures]
-            found[str(name)] = Excess(counts[0], counts[1], counts[2], counts[3], float(figures[4]))
-    return found
+        if (
+            isinstance(figures, list)
+            and len(figures) == 5
+            and all(isinstance(figure, int | float) for figure in figures)
+        ):
+            counts = [int(figure) for figure in figures]
+            excesses[str(name)] = Excess(counts[0], counts[1], counts[2], counts[3], float(figures[4]))
+    return excesses

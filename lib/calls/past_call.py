@@ -6,23 +6,23 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 
 from lib.access.permissions import Actor
-from lib.calls.live import CallView
+from lib.calls.live_call import CallView
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads
 from lib.errors import NotFound
 from lib.ledger.content_policy import messages_of
-from lib.ledger.recent_calls import found_soon
+from lib.ledger.recent_calls import find_recent
 
 
-class Runs:
-    """Reads; the owner stands in every statement."""
+class PastCalls:
+    """Reads calls back for their owners: the owner stands in every statement."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def view(self, actor: Actor, call_id: str) -> CallView:
         """The final attempt of a call of the actor's; NotFound otherwise."""
-        return found_soon(call_id, partial(self._view, actor, call_id))
+        return find_recent(call_id, partial(self._view, actor, call_id))
 
     def _view(self, actor: Actor, call_id: str) -> CallView:
         ended = (

@@ -1,4 +1,4 @@
-"""A door's request → `Plan`: everything a call needs, settled before anything is written or sent.
+"""A request → `Plan`: everything a call needs, settled before anything is written or sent.
 
 Permission, configuration, effective parameters, targets and lanes; whatever is wrong with the request is an error in
 the asker's hands, not a row of the ledger.
@@ -12,10 +12,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from lib.access.permissions import Permission
-from lib.calls.lanes import Judge, is_empty
-from lib.calls.lookups import KeptLookups, Lookups
+from lib.calls.plan_sources import CachedPlanSources, PlanSources
 from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target
 from lib.calls.request_choices import check_scope
+from lib.calls.target_builder import TargetBuilder, empty_prompt_error
 from lib.configs.configuration import Configuration
 from lib.configs.effective import compute_effective
 from lib.configs.routing import Deployment, Routing
@@ -29,7 +29,7 @@ _SAME_FOR_S = 1.0
 _MOST_KEPT = 1_000
 
 
-def resolve(request: CallRequest, lookups: Lookups) -> Plan:
+def make_plan(request: CallRequest, lookups: PlanSources) -> Plan:
     """The plan of a request; PermissionDenied, NotFound or InvalidInput when it can't be sent."""
     actor = request.actor
     key = request.actor.key
@@ -47,15 +47,17 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
         )
     app = request.app or configuration.app
     matching = lookups.overrides(actor, app, request.context, configuration.id)
-    found = compute_effective(configuration.parameters, matching, request.parameters)
+    effective = compute_effective(configuration.parameters, matching, request.parameters)
     system = configuration.system_prompt if request.system_prompt is None else request.system_prompt
-    asked = ModelRequest(configuration.model, _messages(request, system), {}, request.stream, texts=request.texts)
+    model_request = ModelRequest(
+        configuration.model, _messages(request, system), {}, request.stream, texts=request.texts
+    )
     routing = Routing.from_record(configuration.routing)
-    judge = Judge(request, lookups, found, configuration.unsupported_parameters, system)
-    deployments, fallbacks = _targets(request, configuration, routing, asked, judge)
+    target_builder = TargetBuilder(request, lookups, effective, configuration.unsupported_parameters, system)
+    deployments, fallbacks = _build_targets(request, configuration, routing, model_request, target_builder)
     dropped = (*deployments, *fallbacks)[0].dropped
     plan = Plan(
-        request=_tagged(request, dropped),
+        request=_tag_dropped(request, dropped),
         system=system,
         configuration=configuration,
         deployments=deployments,
@@ -71,38 +73,42 @@ def resolve(request: CallRequest, lookups: Lookups) -> Plan:
     return check_scope(plan)
 
 
-def _targets(
-    request: CallRequest, configuration: Configuration, routing: Routing, asked: ModelRequest, judge: "Judge"
+def _build_targets(
+    request: CallRequest,
+    configuration: Configuration,
+    routing: Routing,
+    model_request: ModelRequest,
+    target_builder: "TargetBuilder",
 ) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
     """Deployments and fallbacks that can be used now; the first reason why not when there is none."""
     refusals: list[UserError] = []
 
-    def usable(wanted: Sequence[Deployment]) -> tuple[Target, ...]:
-        found: dict[str, Target] = {}
-        for one in wanted:
+    def usable(candidates: Sequence[Deployment]) -> tuple[Target, ...]:
+        usable_targets: dict[str, Target] = {}
+        for deployment in candidates:
             try:
-                target = judge.target(one, asked)
+                target = target_builder.build(deployment, model_request)
             except (InvalidInput, NotFound) as error:  # off, without its key, deleted, or it can't: the others serve
                 refusals.append(error)
                 continue
-            found.setdefault(target.id, target)
-        return tuple(found.values())
+            usable_targets.setdefault(target.id, target)
+        return tuple(usable_targets.values())
 
     own = Deployment(str(configuration.provider_id), configuration.model, routing.weight)
     deployments = usable([own, *(routing.deployments if request.routed else ())])
     fallbacks = usable(routing.fallbacks) if request.routed and routing.fallbacks else ()
     if not deployments and not fallbacks:
         raise refusals[0]
-    known = {target.id for target in deployments}
-    return deployments, tuple(target for target in fallbacks if target.id not in known)
+    deployment_ids = {target.id for target in deployments}
+    return deployments, tuple(target for target in fallbacks if target.id not in deployment_ids)
 
 
-def _tagged(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
+def _tag_dropped(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
     """The request, whose tags say what was left out: they are stored with the call."""
     return replace(request, tags={**request.tags, "dropped_parameters": list(dropped)}) if dropped else request
 
 
-def _configuration(request: CallRequest, lookups: Lookups) -> Configuration:
+def _configuration(request: CallRequest, lookups: PlanSources) -> Configuration:
     actor = request.actor
     name = request.configuration
     model = request.model
@@ -126,7 +132,7 @@ def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
         length += len(text)
         says_something = says_something or bool(text.strip()) or _has_other_parts(message)
     if not says_something and request.texts is None:
-        raise is_empty()
+        raise empty_prompt_error()
     if length > MAX_PROMPT_CHARACTERS:
         raise InvalidInput(
             "The prompt is too long.",
@@ -150,25 +156,25 @@ class Plans:
     A plan is made anew once a second; in between, its like is filled with the new messages.
     """
 
-    def __init__(self, lookups: KeptLookups) -> None:
+    def __init__(self, lookups: CachedPlanSources) -> None:
         self._lookups = lookups
-        self._kept: dict[Hashable, tuple[float, Plan]] = {}
+        self._cached: dict[Hashable, tuple[float, Plan]] = {}
 
     def plan(self, request: CallRequest, *, reading: bool = False) -> Plan:
-        """As `resolve`; NotKept when the database has to be read for it, which it is with `reading` (in a thread)."""
-        kind = _kind_of(request)
+        """The plan of a request; NotCached where it takes a query, unless `reading` allows that (in a thread)."""
+        kind = _make_key(request)
         now = time.monotonic()
-        at, like = self._kept.get(kind, (0.0, None))
+        at, like = self._cached.get(kind, (0.0, None))
         if like is not None and now - at < _SAME_FOR_S:
-            return check_scope(_filled(like, request))
-        plan = resolve(request, self._lookups.reading if reading else self._lookups)
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        self._kept[kind] = (now, plan)
+            return check_scope(_fill_plan(like, request))
+        plan = make_plan(request, self._lookups.reading if reading else self._lookups)
+        if len(self._cached) >= _MOST_KEPT:
+            self._cached.clear()
+        self._cached[kind] = (now, plan)
         return plan
 
 
-def _kind_of(request: CallRequest) -> Hashable:
+def _make_key(request: CallRequest) -> Hashable:
     """Everything but the words: requests of one kind have one plan."""
     actor = request.actor
     wire = request.wire
@@ -193,23 +199,31 @@ def _kind_of(request: CallRequest) -> Hashable:
     )
 
 
-def _filled(like: Plan, request: CallRequest) -> Plan:
+def _fill_plan(like: Plan, request: CallRequest) -> Plan:
     messages = _messages(request, like.system)
     wire = request.wire
     body: Mapping[str, Any] = wire.body if wire else {}
 
-    def target(one: Target) -> Target:
-        asked = one.model_request
-        old = one.model_request.wire
+    def target(template: Target) -> Target:
+        old_request = template.model_request
+        old = template.model_request.wire
         new = old and Wire(old.protocol, body, old.headers, old.system, old.given)
-        fresh = ModelRequest(asked.model, messages, asked.parameters, asked.stream, new, request.texts, asked.drops)
-        return Target(one.endpoint, fresh, one.weight, one.dropped, one.longest_answer)
+        fresh = ModelRequest(
+            old_request.model,
+            messages,
+            old_request.parameters,
+            old_request.stream,
+            new,
+            request.texts,
+            old_request.drops,
+        )
+        return Target(template.endpoint, fresh, template.weight, template.dropped, template.longest_answer)
 
     return Plan(
-        _tagged(request, like.dropped),
+        _tag_dropped(request, like.dropped),
         like.configuration,
-        tuple([target(one) for one in like.deployments]),
-        tuple([target(one) for one in like.fallbacks]),
+        tuple([target(target_template) for target_template in like.deployments]),
+        tuple([target(target_template) for target_template in like.fallbacks]),
         like.routing,
         like.app,
         like.dropped,

@@ -9,9 +9,9 @@ of the prompt read from its cache.
 from dataclasses import dataclass
 
 from lib.budgets.estimate import completion_ceiling
-from lib.calls.observed_usage import Observed
+from lib.calls.observed_usage import ObservedUsage
 from lib.calls.request import Plan, Target, prompt_size
-from lib.calls.request_choices import asked_tier, choices_of, most_nano
+from lib.calls.request_choices import compute_most_nano, examine_choices, requested_tier
 from lib.clock import utc_now
 from lib.providers.chunks import Usage
 from lib.providers.prices.price_book import PriceBook
@@ -30,7 +30,7 @@ class Quote:
     model: str
 
 
-def quote(plan: Plan, prices: PriceBook, observed: Observed, more_tokens: int = 0) -> Quote:
+def quote(plan: Plan, prices: PriceBook, observed: ObservedUsage, more_tokens: int = 0) -> Quote:
     """The bounds of a plan whose prompt may get so many tokens more."""
     size = prompt_size(plan)
     now = utc_now()
@@ -38,9 +38,9 @@ def quote(plan: Plan, prices: PriceBook, observed: Observed, more_tokens: int = 
     is_text = not (size.sounds or size.files or size.unseen)
 
     def ceiling(target: Target) -> int:
-        choices = choices_of(target)
-        named = completion_ceiling(target.model_request.parameters, target.longest_answer, choices.answers)
-        return max(named, choices.ceiling * choices.answers)
+        choices = examine_choices(target)
+        answer_ceiling = completion_ceiling(target.model_request.parameters, target.longest_answer, choices.answers)
+        return max(answer_ceiling, choices.ceiling * choices.answers)
 
     lows: list[int | None] = []
     highs: list[int | None] = []
@@ -51,13 +51,13 @@ def quote(plan: Plan, prices: PriceBook, observed: Observed, more_tokens: int = 
         excess = observed.excess(target.endpoint.name, model)
         most = excess.of_prompt(bound_prompt(size, kind, model, target.window)) + more_tokens + more_tokens // 4
         tokens = most, excess.of_answer(ceiling(target)), images
-        highs.append(most_nano(target, choices_of(target), prices, now, tokens, is_text=is_text))
+        highs.append(compute_most_nano(target, examine_choices(target), prices, now, tokens, is_text=is_text))
         least = estimate_prompt(size, kind, model) * 3 // 4
         usage = Usage(least, 1, cache_read_tokens=least, images=images)
-        tier = priced_tier(kind, asked_tier(target))
-        lows.append(None if price is None else min(one.cost_nano(usage) for one in price.dearest_rates(least, tier)))
+        tier = priced_tier(kind, requested_tier(target))
+        lows.append(None if price is None else min(rate.cost_nano(usage) for rate in price.dearest_rates(least, tier)))
     prompt = estimate_prompt(size, plan.first.endpoint.kind, plan.first.model_request.model)
-    known_lows, known_highs = ([one for one in found if one is not None] for found in (lows, highs))
+    known_lows, known_highs = ([rate for rate in amounts if rate is not None] for amounts in (lows, highs))
     is_known = len(known_highs) == len(highs)
     low, high = (min(known_lows), max(known_highs)) if is_known else (None, None)
     return Quote(prompt, ceiling(plan.first), low, high, plan.first.model_request.model)

@@ -1,4 +1,4 @@
-"""What a door asks for, `CallRequest`, and what `lib.calls.plans` makes of it, `Plan`: values only."""
+"""Values of a call before it is sent: `CallRequest`, as a page or a route asks, and the `Plan` made of it."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -18,7 +18,7 @@ MAX_PROMPT_CHARACTERS = 4_000_000
 
 
 class Origin(StrEnum):
-    """Which door a call came through, as stored in `usage_logs.origin`."""
+    """The part of the product that made a call, as stored in `usage_logs.origin`."""
 
     PLAYGROUND = "playground"
     CONVERSATION = "conversation"
@@ -30,7 +30,7 @@ class Origin(StrEnum):
 
 
 class CallRequest(Struct, frozen=True):
-    """A model call as a door wants it. `configuration` is a slug or id; None means the default of `app`.
+    """A model call as a page or a route wants it. `configuration` is a slug or id; None means the default of `app`.
 
     `model` is a `provider/model` to call past every configuration. With `texts` they are turned into vectors, and
     there are no messages. `wire` is the question as a program wrote it: where the provider speaks the same protocol,
@@ -95,12 +95,12 @@ class Plan(Struct, frozen=True):
 
     @property
     def first(self) -> Target:
-        """What stands for the call before it is sent: the configuration's own model where it can be used."""
+        """The target that stands for the call before it is sent: the configuration's own model where it can be used."""
         return (*self.deployments, *self.fallbacks)[0]
 
 
 def prompt_size(plan: Plan) -> PromptSize:
-    """What the prompt of a plan holds: of the request as its program wrote it, where it travels, else of the messages.
+    """The size of a plan's prompt: of the request as its program wrote it, where that is relayed, else of the messages.
 
     A program's own form says more: thoughts that come back, files by their ids, tools of the provider's.
     """

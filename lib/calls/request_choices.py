@@ -28,31 +28,33 @@ _RATES = {"prompt": "input", "completion": "output"}  # OpenRouter's names of a 
 _OTHER_ANSWERS = ("modalities", "audio", "responseModalities", "generationConfig")  # may ask for more than text
 
 
-def choices_of(target: Target) -> Choices:
-    """What the fields of a target's request choose, as they are sent under a hard budget."""
-    asked = target.model_request
+def examine_choices(target: Target) -> Choices:
+    """The choices that the fields of a target's request make, as they are sent under a hard budget."""
+    model_request = target.model_request
     kind = target.endpoint.kind
     body, protocol = _fields_of(target)
-    choices = examine(kind, protocol, asked.model, body)
+    choices = examine(kind, protocol, model_request.model, body)
     if choices.hosted:
-        choices = examine(kind, protocol, asked.model, limit_uses(kind, protocol, body))
+        choices = examine(kind, protocol, model_request.model, limit_uses(kind, protocol, body))
     return choices
 
 
 def answering_model(target: Target, served: str | None) -> str:
     """The model whose price holds: that of the request, unless its fields let another one answer, and that one did."""
-    asked = target.model_request
+    model_request = target.model_request
     kind = target.endpoint.kind
-    if not served or served == asked.model or asked.wire is None:
-        return asked.model
-    choices = choices_of(target)
+    if not served or served == model_request.model or model_request.wire is None:
+        return model_request.model
+    choices = examine_choices(target)
     if choices.hidden:
         return served
     keys = set(listed_keys(kind, served))
-    return next((model for model in choices.models if not keys.isdisjoint(listed_keys(kind, model))), asked.model)
+    return next(
+        (model for model in choices.models if not keys.isdisjoint(listed_keys(kind, model))), model_request.model
+    )
 
 
-def asked_tier(target: Target) -> str:
+def requested_tier(target: Target) -> str:
     """How a target's request wants to be served (`lib.providers.prices.service_tiers`); empty where it does not say."""
     endpoint = target.endpoint
     return asked_service_tier(endpoint.kind, _fields_of(target)[0], endpoint.base_url)
@@ -64,7 +66,7 @@ def check_scope(plan: Plan) -> Plan:
     if key is None or not key.models:
         return plan
     for target in (*plan.deployments, *plan.fallbacks):
-        choices = choices_of(target)
+        choices = examine_choices(target)
         for field in choices.hidden:
             if field != "model":
                 key.refuse_model(f"What {field} chooses")
@@ -73,7 +75,7 @@ def check_scope(plan: Plan) -> Plan:
     return plan
 
 
-def most_nano(
+def compute_most_nano(
     target: Target,
     choices: Choices,
     prices: PriceBook,
@@ -88,11 +90,11 @@ def most_nano(
     model = target.model_request.model
     kind = endpoint.kind
     fields = _fields_of(target)[0]
-    tier = priced_tier(kind, asked_tier(target))
+    tier = priced_tier(kind, requested_tier(target))
     is_text = is_text and not any(fields.get(name) for name in _OTHER_ANSWERS)
 
     def most_of(name: str) -> int | None:
-        """By one model's price."""
+        """The most nano-dollars by the price of one model."""
         price = prices.price(kind, name, at)
         read = prompt_with_results(choices.hosted, prompt)
         return upper_bound_nano(price, read, ceiling, images, tier, is_text=is_text)
@@ -100,62 +102,62 @@ def most_nano(
     own = most_of(model)
     if choices is NOTHING or own is None:
         return own
-    others = [most_of(other) for other in choices.models]
+    other_models_nano = [most_of(other) for other in choices.models]
     fees = uses_nano(choices.hosted, _fees_of(target, prices, at)) or 0
-    return max(1, own, *(other or 0 for other in others)) + fees  # above 0: budgets have to be asked
+    return max(1, own, *(other or 0 for other in other_models_nano)) + fees  # above 0: budgets have to be asked
 
 
-def unbounded_by(target: Target, choices: Choices, prices: PriceBook, at: datetime) -> Throttled | None:
+def find_unbounded(target: Target, choices: Choices, prices: PriceBook, at: datetime) -> Throttled | None:
     """Why a call can't be sent under a hard budget: something in it can cost any amount; None when nothing can."""
     if choices is NOTHING:
         return None
     kind = target.endpoint.kind
     fee_of = _fees_of(target, prices, at)
     for field in choices.hidden:
-        return _refusal(field, "It lets the provider choose what answers, at a price that is not known here.")
+        return _make_refusal(field, "It lets the provider choose what answers, at a price that is not known here.")
     for field in choices.unbounded:
-        return _refusal(field, "It sets no end to the answers' length or number.")
+        return _make_refusal(field, "It sets no end to the answers' length or number.")
     for model in choices.models:
         if prices.price(kind, model, at) is None:
-            return _refusal(model, "It may answer, and no price is known for it.")
+            return _make_refusal(model, "It may answer, and no price is known for it.")
     for hosted in choices.hosted:
         if hosted.uses is None or fee_of(hosted.use) is None:
             is_field = hosted.field not in ("tools", "max_tool_calls")
             name = hosted.field if is_field else f"The tool {hosted.use[:60]}"
             why = "The provider runs it and charges for it apart, and nothing bounds how much."
-            return _refusal(name, why)
+            return _make_refusal(name, why)
     if choices.host and kind != ProviderKind.OPENROUTER:
-        return _refusal("provider", "It chooses who serves the call, at a price that is not known here.")
+        return _make_refusal("provider", "It chooses who serves the call, at a price that is not known here.")
     return None
 
 
 def limit_target(target: Target, choices: Choices, prices: PriceBook, at: datetime) -> Target:
     """The target with the limits of uses, of OpenRouter's hosts' prices and readers, that its hold counts with."""
-    asked = target.model_request
+    model_request = target.model_request
     kind = target.endpoint.kind
-    wire = asked.wire
+    wire = model_request.wire
     is_router = kind == ProviderKind.OPENROUTER
     if not (choices.hosted or choices.host or is_router):
         return target
     if wire is None or wire.protocol == Protocol.CHAT:
-        asked = replace(asked, parameters=limit_uses(kind, None, asked.parameters))
+        model_request = replace(model_request, parameters=limit_uses(kind, None, model_request.parameters))
     if wire is not None:
         body = limit_uses(kind, wire.protocol, wire.body)
         if choices.host:
-            body["provider"] = _with_max_price(body.get("provider"), target, choices, prices, at)
-        body = name_free_reader(body, asked.messages) if is_router else body
-        asked = replace(asked, wire=replace(wire, body=body))
-    return replace(target, model_request=asked)
+            body["provider"] = _limit_host_prices(body.get("provider"), target, choices, prices, at)
+        body = name_free_reader(body, model_request.messages) if is_router else body
+        model_request = replace(model_request, wire=replace(wire, body=body))
+    return replace(target, model_request=model_request)
 
 
 def _fields_of(target: Target) -> tuple[dict[str, Any], str | None]:
     """The fields as they are sent, and the protocol where they are the program's own."""
-    asked = target.model_request
-    wire = asked.wire
+    model_request = target.model_request
+    wire = model_request.wire
     if wire is None:
-        return dict(asked.parameters), None
+        return dict(model_request.parameters), None
     if wire.protocol == Protocol.CHAT:
-        return {**wire.body, **asked.parameters}, wire.protocol
+        return {**wire.body, **model_request.parameters}, wire.protocol
     return {**wire.given, **wire.body}, wire.protocol
 
 
@@ -163,25 +165,25 @@ def _fees_of(target: Target, prices: PriceBook, at: datetime) -> Callable[[str],
     return lambda use: prices.use_fee(target.endpoint.kind, target.model_request.model, use, at)
 
 
-def _with_max_price(
+def _limit_host_prices(
     provider: Any, target: Target, choices: Choices, prices: PriceBook, at: datetime
 ) -> dict[str, Any] | Any:
     """OpenRouter's wishes about hosts, none of them dearer than the hold counts with."""
     if not isinstance(provider, dict):
         return provider
     names = (target.model_request.model, *choices.models)
-    known = [price for name in names if (price := prices.price(target.endpoint.kind, name, at)) is not None]
-    if not known:
+    prices_of_models = [price for name in names if (price := prices.price(target.endpoint.kind, name, at)) is not None]
+    if not prices_of_models:
         return provider
-    said = provider.get("max_price")
-    most = dict(said) if isinstance(said, dict) else {}
+    own_prices = provider.get("max_price")
+    most = dict(own_prices) if isinstance(own_prices, dict) else {}
     for name, rate in _RATES.items():
-        dearest = float(dollars(max(getattr(tier.rates, rate) for price in known for tier in price.tiers)))
+        dearest = float(dollars(max(getattr(tier.rates, rate) for price in prices_of_models for tier in price.tiers)))
         own = most.get(name)
         most[name] = min(own, dearest) if isinstance(own, int | float) else dearest
     return {**provider, "max_price": most}
 
 
-def _refusal(what: str, why: str) -> Throttled:
-    title = f"{what[:1].upper()}{what[1:80]} can't be used under a hard budget."
+def _make_refusal(subject: str, why: str) -> Throttled:
+    title = f"{subject[:1].upper()}{subject[1:80]} can't be used under a hard budget."
     return Throttled(title, why, "Leave it out, or let the budget only tell.", retry_after=None)

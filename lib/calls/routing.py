@@ -13,13 +13,13 @@ import random
 
 from msgspec import Struct
 
-from lib.calls.live import AttemptState
+from lib.calls.live_call import AttemptState
 from lib.calls.request import Plan, Target
 from lib.clock import utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters.router import Candidate, Pool, Pools
 from lib.providers.chunks import Usage
-from lib.providers.circuits import Admission, Circuits, Verdict, verdict_on
+from lib.providers.circuits import Admission, AttemptVerdict, Circuits, verdict_on
 from lib.providers.prices.price_book import PriceBook
 
 _RETRIED = {
@@ -44,7 +44,7 @@ _LONGEST_RETRY_AFTER_S = 60.0
 _TYPICAL = Usage(1000, 1000)
 
 
-class Step(Struct, frozen=True):
+class NextAttempt(Struct, frozen=True):
     """The next attempt: its target, the leave to send it, and seconds to wait before."""
 
     target: Target
@@ -60,46 +60,48 @@ class Route:
         self._circuits = circuits
         self._pools = pools
         self._prices = prices
-        self._left = list(plan.deployments)
+        self._untried = list(plan.deployments)
         self._chain = list(plan.fallbacks)
         self._pool: Pool | None = None
-        self._refused: Step | None = None
+        self._refused: NextAttempt | None = None
         self._tries = self._sent = 0
         self.ends_at = 0.0
 
-    async def first(self) -> Step:
-        """Where to begin; when every circuit is open, a step whose admission is refused."""
+    async def first(self) -> NextAttempt:
+        """The first attempt; when every circuit is open, one whose admission is refused."""
         self.ends_at = asyncio.get_running_loop().time() + self._plan.routing.deadlines.total_s
-        step = await self._enter() or self._refused
+        step = await self._try_next_target() or self._refused
         assert step is not None  # noqa: S101 (a plan has a target)
         return step
 
-    def ended_well(self, step: Step) -> bool:
+    def ended_well(self, step: NextAttempt) -> bool:
         """The short way of `after` for an answer that came to its end; False where `after` has more to write."""
         return self._pool is None and self._circuits.answered(step.admission)
 
-    async def after(self, step: Step, attempt: AttemptState, failure: BaseException | None) -> Step | None:
+    async def after(
+        self, step: NextAttempt, attempt: AttemptState, failure: BaseException | None
+    ) -> NextAttempt | None:
         """Report how an admitted attempt ended, and what comes next; None when the call is at its end."""
         await self._circuits.report(step.admission, verdict_on(failure), str(failure or ""))
-        await self._left_target(step, None if attempt.first_token_ms is None else attempt.first_token_ms / 1000)
+        await self._report_ended(step, None if attempt.first_token_ms is None else attempt.first_token_ms / 1000)
         self._sent += 1
         if not may_go_on(attempt, failure) or self._sent >= self._plan.routing.total_attempts or self._seconds <= 0:
             return None
         assert isinstance(failure, ProviderError)  # noqa: S101 (may_go_on)
-        return await self._again(step.target, failure) or await self._enter()
+        return await self._retry(step.target, failure) or await self._try_next_target()
 
-    async def elsewhere(self, step: Step) -> Step | None:
+    async def skip_target(self, step: NextAttempt) -> NextAttempt | None:
         """Where a call goes that a budget stops at a step: to a target that costs less, or is another budget's."""
         await self.give_up(step)
-        return await self._enter() if self._seconds > 0 else None
+        return await self._try_next_target() if self._seconds > 0 else None
 
-    async def give_up(self, step: Step) -> None:
-        """A step that is not sent after all."""
-        await self._circuits.report(step.admission, Verdict.NOTHING)
+    async def give_up(self, step: NextAttempt) -> None:
+        """Report an admitted attempt that is not sent after all."""
+        await self._circuits.report(step.admission, AttemptVerdict.NOTHING)
         if step.admission.refused_by is None:
-            await self._left_target(step, None)
+            await self._report_ended(step, None)
 
-    async def _left_target(self, step: Step, first_token_s: float | None) -> None:
+    async def _report_ended(self, step: NextAttempt, first_token_s: float | None) -> None:
         if self._pool is not None and step.target in self._plan.deployments:
             await self._pool.ended(step.target.id, first_token_s)
 
@@ -107,45 +109,45 @@ class Route:
     def _seconds(self) -> float:
         return self.ends_at - asyncio.get_running_loop().time()
 
-    async def _again(self, target: Target, failure: ProviderError) -> Step | None:
+    async def _retry(self, target: Target, failure: ProviderError) -> NextAttempt | None:
         """Another try at the same target, when the failure may pass, tries and time are left and its circuit holds."""
         if failure.kind not in _RETRIED or self._tries >= self._plan.routing.max_attempts:
             return None
         pause = pause_s(failure, self._tries, random.random())  # noqa: S311 (jitter, not a secret)
-        return await self._admitted(target, pause) if pause is not None and pause < self._seconds else None
+        return await self._admit(target, pause) if pause is not None and pause < self._seconds else None
 
-    async def _enter(self) -> Step | None:
+    async def _try_next_target(self) -> NextAttempt | None:
         """A first try at the next target whose circuit lets it pass."""
         self._tries = 0
-        while self._left:
+        while self._untried:
             target = await self._choose()
-            self._left.remove(target)
-            if (step := await self._admitted(target)) is not None:
+            self._untried.remove(target)
+            if (step := await self._admit(target)) is not None:
                 return step
         while self._chain:
-            if (step := await self._admitted(self._chain.pop(0))) is not None:
+            if (step := await self._admit(self._chain.pop(0))) is not None:
                 return step
         return None
 
     async def _choose(self) -> Target:
         if len(self._plan.deployments) == 1:
-            return self._left[0]
+            return self._untried[0]
         if self._pool is None:
             candidates = tuple(self._candidate(target) for target in self._plan.deployments)
             self._pool = await self._pools.get(self._plan.routing.strategy.value, candidates)
-        chosen = await self._pool.choose([target.id for target in self._left])
-        return next(target for target in self._left if target.id == chosen)
+        target_id = await self._pool.choose([target.id for target in self._untried])
+        return next(target for target in self._untried if target.id == target_id)
 
     def _candidate(self, target: Target) -> Candidate:
         price = self._prices.price(target.endpoint.kind, target.model_request.model, utc_now())
         nano = self._prices.cost(price, _TYPICAL).nano
         return Candidate(target.id, target.weight, None if nano is None else nano / 1e12)
 
-    async def _admitted(self, target: Target, pause: float = 0.0) -> Step | None:
+    async def _admit(self, target: Target, pause: float = 0.0) -> NextAttempt | None:
         endpoint = target.endpoint
         anyway = not self._plan.request.routed
         admission = await self._circuits.admit(endpoint.provider_id, target.model_request.model, anyway=anyway)
-        step = Step(target, admission, pause)
+        step = NextAttempt(target, admission, pause)
         if admission.refused_by is not None:
             self._refused = self._refused or step
             return None

@@ -68,9 +68,9 @@ def record(arguments: argparse.Namespace) -> None:
 
 def print_statistics(arguments: argparse.Namespace) -> None:
     """Print the figures of each key."""
-    from lib.activity.custom_metrics import Range
+    from lib.activity.custom_metrics import MetricRange
 
-    calls_range = Range(*to_moments(arguments.first, arguments.last), tuple(arguments.app))
+    calls_range = MetricRange(*to_moments(arguments.first, arguments.last), tuple(arguments.app))
     with open_services() as services:
         key_figures = services.metrics.statistics(OPERATOR, arguments.key, calls_range)
     rows = [asdict(figures) for figures in key_figures]

@@ -14,7 +14,7 @@ from lib.errors import InvalidInput
 from lib.files.text import decode_text
 
 if TYPE_CHECKING:
-    from lib.activity.repricing import Preview
+    from lib.activity.repricing import RepricingPreview
 
 _RATES = ("input", "output", "cache-read", "cache-write", "cache-write-1h", "reasoning", "image", "request")
 _LARGEST = 50_000_000
@@ -121,10 +121,10 @@ def export(arguments: argparse.Namespace) -> None:
 
 def reprice(arguments: argparse.Namespace) -> None:
     """Price past calls again, or say what would change."""
-    from lib.activity.repricing import Range
+    from lib.activity.repricing import RepricingScope
 
     start, end = to_moments(arguments.first, arguments.last)
-    selection = Range(start, end, arguments.provider, arguments.model, arguments.only_unpriced)
+    selection = RepricingScope(start, end, arguments.provider, arguments.model, arguments.only_unpriced)
     with open_services() as services:
         act = services.repricing.apply if arguments.apply else services.repricing.preview
         preview = act(OPERATOR, selection)
@@ -134,7 +134,7 @@ def reprice(arguments: argparse.Namespace) -> None:
         print(f"{preview.total.changed:,} of {preview.looked_at:,} attempts {done}.")
 
 
-def _list_rows(preview: "Preview") -> list[dict[str, Any]]:
+def _list_rows(preview: "RepricingPreview") -> list[dict[str, Any]]:
     from lib.providers.prices.price_list import dollars
 
     return [

@@ -19,7 +19,7 @@ from lib.tokens.text_estimate import estimate_tokens
 
 
 @dataclass(frozen=True)
-class Question:
+class NewQuestion:
     """What is to be asked where. `seen` None: whoever asks did not look."""
 
     conversation_id: str
@@ -32,7 +32,7 @@ class Question:
 
 
 def question_row(
-    connection: Connection, conversation: Conversation, question: Question, configuration: Configuration
+    connection: Connection, conversation: Conversation, question: NewQuestion, configuration: Configuration
 ) -> dict[str, Any]:
     """The row of the question; its words as the configuration's content policy lets them be kept."""
     text = checked_text(question.text or "")

@@ -13,15 +13,15 @@ from sqlalchemy import delete, insert, update
 
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
-from lib.calls.grounding import Grounding, put_into
-from lib.calls.live import CallView
+from lib.calls.grounding import Grounding, replace_question
+from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
 from lib.conversations.contexts import Contexts
 from lib.conversations.conversation import RUNNING, Conversation, Message, Status, owner_of
-from lib.conversations.question import Question, messages_to_send, question_row, row_of
+from lib.conversations.question import NewQuestion, messages_to_send, question_row, row_of
 from lib.conversations.rows import C, expiry, find, mine, newest_leaf, nodes, path_to
 from lib.conversations.thread import Thread, read_messages, read_thread
 from lib.conversations.titles import take_titles
@@ -80,7 +80,7 @@ class Talk:
         """
         conversation = self._settled(actor, conversation_id)
         parent = conversation.leaf_id if parent_id is None else parent_id
-        asked = Question(conversation_id, parent, text, files, seen, configuration, parameters or {})
+        asked = NewQuestion(conversation_id, parent, text, files, seen, configuration, parameters or {})
         return self._ask(actor, asked)
 
     def edit(
@@ -96,7 +96,7 @@ class Talk:
         """Ask a question in other words, with the same files: a new branch beside it."""
         old = self._message(actor, conversation_id, message_id, "user")
         files = [part["id"] for part in old.parts if part["type"] == "file"]
-        return self._ask(actor, Question(conversation_id, old.parent_id, text, files, seen, configuration, {}))
+        return self._ask(actor, NewQuestion(conversation_id, old.parent_id, text, files, seen, configuration, {}))
 
     def regenerate(
         self,
@@ -111,7 +111,7 @@ class Talk:
         old = self._message(actor, conversation_id, message_id, "assistant")
         if old.parent_id is None:
             raise InvalidInput("This answer has no question.", "", "Send a message instead.")
-        return self._ask(actor, Question(conversation_id, old.parent_id, None, (), seen, configuration, {}))
+        return self._ask(actor, NewQuestion(conversation_id, old.parent_id, None, (), seen, configuration, {}))
 
     def choose(self, actor: Actor, conversation_id: str, message_id: str) -> None:
         """Show the branch that a message is on, to its newest leaf."""
@@ -170,7 +170,7 @@ class Talk:
             raise _no_such_message()
         return messages_read[0]
 
-    def _ask(self, actor: Actor, request: Question) -> Sent:
+    def _ask(self, actor: Actor, request: NewQuestion) -> Sent:
         conversation = self._settled(actor, request.conversation_id)
         _check_open(conversation, request.seen)
         configuration = self._configuration(actor, request.configuration or conversation.configuration_id)
@@ -227,7 +227,7 @@ class Talk:
         passages = self._grounding().ground(
             actor, conversation.strategy.collections, texts[-1]["content"], configuration, texts[:-1], spent
         )
-        put_into(sent, passages.text)
+        replace_question(sent, passages.text)
         return list(passages.parts)
 
     def _configuration(self, actor: Actor, slug_or_id: str | None) -> Configuration:

@@ -18,7 +18,7 @@ from sqlalchemy import func, select, update
 
 from lib.access.permissions import Actor
 from lib.calls.calls import Calls
-from lib.calls.live import CallView
+from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
 from lib.clock import new_id, short_id, utc_now
 from lib.db.engine import Store

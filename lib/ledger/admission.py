@@ -15,12 +15,12 @@ from sqlalchemy import Connection
 from lib.access.limits import Claim, LimitDecision, RateLimits
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import Charged, Want, reserve_many, settle_many
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.errors import ErrorKind, Throttled
 
 
-class Ask(Struct, frozen=True):
-    """What the opening of an attempt asks for. `amount_nano`: the most it can cost, 0 free, None nobody knows.
+class OpeningRequest(Struct, frozen=True):
+    """An attempt's request to be opened. `amount_nano`: the most it can cost, 0 free, None nobody knows.
 
     `claim` is what it takes of the limits; only a call's first attempt has one. `is_counted_open`: its key limits calls
     at once, which are counted by their rows, so it needs its own from the start. `wished_nano`: what is held for a call
@@ -35,7 +35,7 @@ class Ask(Struct, frozen=True):
     wished_nano: int = 0
 
 
-class Answer(Struct, frozen=True):
+class OpeningDecision(Struct, frozen=True):
     """Whether an attempt may be sent, how the limits of its call stand, and whether a hard budget holds for it."""
 
     refusal: Throttled | None = None
@@ -45,7 +45,7 @@ class Answer(Struct, frozen=True):
 
 
 class Spent(Struct, frozen=True):
-    """What an attempt came to: `tokens` and `cost_nano` None where nobody knows.
+    """The tokens and cost of an ended attempt: `tokens` and `cost_nano` None where nobody knows.
 
     `charged`: a lease was to pay for it. `has_partial_cost`: it cost at least that.
     """
@@ -59,23 +59,27 @@ class Spent(Struct, frozen=True):
     has_partial_cost: bool = False
 
 
-def admit(connection: Connection, asks: Sequence[Ask], limits: RateLimits, now: datetime) -> list[Answer]:
+def admit(
+    connection: Connection, asks: Sequence[OpeningRequest], limits: RateLimits, now: datetime
+) -> list[OpeningDecision]:
     """Decide about attempts that open together; what is let through is held and counted."""
-    held = reserve_many(
+    hold_outcomes = reserve_many(
         connection, [Want(ask.log_id, ask.facts, ask.amount_nano, ask.wished_nano) for ask in asks], now
     )
     answers = [
-        Answer(one.error(), ErrorKind.BUDGET) if isinstance(one, Refusal) else Answer(is_bounded=bool(one))
-        for one in held
+        OpeningDecision(hold_outcome.error(), ErrorKind.BUDGET)
+        if isinstance(hold_outcome, BudgetRefusal)
+        else OpeningDecision(is_bounded=bool(hold_outcome))
+        for hold_outcome in hold_outcomes
     ]
     claims = {n: ask.claim for n, ask in enumerate(asks) if ask.claim is not None and answers[n].refusal is None}
     verdicts = limits.check_many(connection, list(claims.values()), now) if claims else []
     given_back: dict[str, int | None] = {}
     for (number, _), verdict in zip(claims.items(), verdicts, strict=True):
         if verdict.refused is None:
-            answers[number] = Answer(standing=verdict, is_bounded=answers[number].is_bounded)
+            answers[number] = OpeningDecision(standing=verdict, is_bounded=answers[number].is_bounded)
         else:
-            answers[number] = Answer(verdict.refused.error(), ErrorKind.LIMIT, verdict)
+            answers[number] = OpeningDecision(verdict.refused.error(), ErrorKind.LIMIT, verdict)
             given_back[asks[number].log_id] = 0
     if given_back:
         settle_many(connection, given_back, now, just_held=True)
@@ -90,16 +94,16 @@ def settle(
     never_held: Collection[str] = (),
 ) -> None:
     """Take in what ended attempts came to; those that hold nothing and have no claim are passed over."""
-    charged = {one.log_id: one.charged for one in spent if one.charged is not None}
-    costs = {one.log_id: one.cost_nano for one in spent}
-    partly = frozenset(one.log_id for one in spent if one.has_partial_cost)
+    charged = {attempt.log_id: attempt.charged for attempt in spent if attempt.charged is not None}
+    costs = {attempt.log_id: attempt.cost_nano for attempt in spent}
+    partly = frozenset(attempt.log_id for attempt in spent if attempt.has_partial_cost)
     settle_many(connection, costs, now, charged, never_held, partly_priced=partly)
-    counted = [(one.claim, one.tokens, one.opened_at) for one in spent if one.claim is not None]
+    counted = [(attempt.claim, attempt.tokens, attempt.opened_at) for attempt in spent if attempt.claim is not None]
     if limits is not None and counted:
         limits.record_tokens(connection, counted, now)
 
 
-def spent_by(row: dict[str, Any], claim: Claim | None, charged: Charged | None = None) -> Spent:
-    """Of a row of `usage_logs`."""
+def make_spent(row: dict[str, Any], claim: Claim | None, charged: Charged | None = None) -> Spent:
+    """The tokens and cost of an ended attempt from its row of `usage_logs`."""
     is_partial = row["cost_status"] == "partial"
     return Spent(row["id"], row["started_at"], row["total_tokens"], row["cost_nano_usd"], claim, charged, is_partial)

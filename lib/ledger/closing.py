@@ -56,11 +56,11 @@ class Closing:
         row = _NEWER_COLUMNS | record["row"]
         for name in _MOMENTS:
             row[name] = datetime.fromisoformat(row[name])
-        return cls(row, dict(record["payload"]), charged=charged_from(record.get("charges"), row))
+        return cls(row, dict(record["payload"]), charged=parse_charged(record.get("charges"), row))
 
 
-def charged_from(charges: Sequence[Sequence[str]] | None, row: Mapping[Any, Any]) -> Charged | None:
-    """What a record of the spool says of leases, for a row of `open_calls` or `usage_logs`."""
+def parse_charged(charges: Sequence[Sequence[str]] | None, row: Mapping[Any, Any]) -> Charged | None:
+    """The leases that a record of the spool names, for a row of `open_calls` or `usage_logs`; None without leases."""
     if charges is None:
         return None
     names = ("provider", "app", "configuration_id", "user_id", "api_key_id")
@@ -68,7 +68,7 @@ def charged_from(charges: Sequence[Sequence[str]] | None, row: Mapping[Any, Any]
     return Charged(CallFacts(*(row[name] for name in names)), windows)
 
 
-def never_opened(connection: Connection, ids: list[str]) -> None:
+def withdraw_openings(connection: Connection, ids: list[str]) -> None:
     """Take back openings of which nobody knows whether they were committed: their calls were not sent."""
     _END.run(connection, [{"ids": ids}])
     settle_many(connection, dict.fromkeys(ids, 0), utc_now())
@@ -84,9 +84,9 @@ def insert_closings(
 
     How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own.
     """
-    left = iter({closing.row["id"]: closing for closing in closings}.values())
+    pending = iter({closing.row["id"]: closing for closing in closings}.values())
     new = 0
-    while batch := list(islice(left, _MOST_AT_ONCE)):
+    while batch := list(islice(pending, _MOST_AT_ONCE)):
         new += _insert_batch(connection, batch, limits, never_open)
     return new
 
@@ -104,7 +104,7 @@ def _insert_batch(
         insert_rows(connection, usage_logs, [closing.row for closing in fresh])
         if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
             insert_rows(connection, usage_payloads, payloads)
-        spent = [admission.spent_by(closing.row, closing.claim, closing.charged) for closing in fresh]
+        spent = [admission.make_spent(closing.row, closing.claim, closing.charged) for closing in fresh]
         admission.settle(connection, spent, limits, utc_now(), never_open)
     if was_open := [log_id for log_id in ids if log_id not in never_open]:
         _END.run(connection, [{"ids": was_open}])

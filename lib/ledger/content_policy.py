@@ -1,4 +1,4 @@
-"""What of a call's words is kept, by the configuration's content policy: all, none, or all but what is private.
+"""The words of a call that are stored, by the configuration's content policy: all, none, or all but what is private.
 
 `full` keeps words as they are. `metadata` keeps none: no prompt, answer, reasoning or tool argument, and of an error
 only its first sentence, for providers echo prompts. `redacted` keeps them with e-mail addresses, phone numbers, IBANs,
@@ -30,7 +30,7 @@ def request_to_keep(policy: str, messages: list[dict[str, Any]], prompt_tokens: 
     if policy == FULL:
         return messages
     head = {"content_policy": policy, "prompt_tokens": prompt_tokens}
-    return head if policy == METADATA else head | {"messages": [_masked(message) for message in messages]}
+    return head if policy == METADATA else head | {"messages": [_mask_document(message) for message in messages]}
 
 
 def messages_of(stored: Any) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def response_to_keep(policy: str, reasoning: str, tool_calls: Sequence[Mapping[s
         return {}
     parts: dict[str, Any] = {"reasoning": reasoning, "tool_calls": [dict(call) for call in tool_calls]}
     if policy == REDACTED:
-        parts = _masked(parts)
+        parts = _mask_document(parts)
     return {name: part for name, part in parts.items() if part}
 
 
@@ -73,21 +73,21 @@ def error_to_keep(policy: str, message: str | None) -> str | None:
         return message
     if policy == REDACTED:
         return mask(message)
-    first, _, rest = message.partition(". ")
-    return f"{first}. What else was said was not kept." if rest else message
+    first, _, provider_words = message.partition(". ")
+    return f"{first}. What else was said was not kept." if provider_words else message
 
 
-def without_words(row: Mapping[Any, Any]) -> dict[str, Any]:
+def hide_words(row: Mapping[Any, Any]) -> dict[str, Any]:
     """The columns of `usage_logs` that may hold words, as they are shown to who may not read them.
 
     What is words for the policy `metadata` is words here, and a tag's value is its author's text.
     """
     message = row.get("error_message")
-    first, _, rest = (message or "").partition(". ")
+    first, _, provider_words = (message or "").partition(". ")
     return {
         "parameters": parameters_to_keep(METADATA, row.get("parameters") or {}, NOT_SHOWN),
         "tags": dict.fromkeys(row.get("tags") or {}, NOT_SHOWN),
-        "error_message": f"{first}. {NOT_SHOWN}" if rest else message,
+        "error_message": f"{first}. {NOT_SHOWN}" if provider_words else message,
     }
 
 
@@ -96,7 +96,7 @@ def parameters_to_keep(policy: str, parameters: Mapping[str, Any], instead: str 
     if policy == FULL:
         return dict(parameters)
     if policy == REDACTED:
-        return dict(_masked(parameters))
+        return dict(_mask_document(parameters))
     return {
         name: value
         if value is None or isinstance(value, int | float) or (name in _PLAIN_PARAMETERS and isinstance(value, str))
@@ -112,25 +112,25 @@ def checkpoint_to_keep(policy: str, note: dict[str, Any], usage: tuple[int, int]
     return note | {"text": "", "content_policy": policy, "tokens": list(usage)}
 
 
-def _masked(value: Any) -> Any:
+def _mask_document(value: Any) -> Any:
     """A JSON value with every text in it masked, and files left out; JSON inside a text is masked inside."""
     match value:
         case str():
-            return _masked_text(value)
+            return _mask_text(value)
         case Mapping():
-            return {str(name): NOT_KEPT if name in _FILES else _masked(part) for name, part in value.items()}
+            return {str(name): NOT_KEPT if name in _FILES else _mask_document(part) for name, part in value.items()}
         case list() | tuple():
-            return [_masked(part) for part in value]
+            return [_mask_document(part) for part in value]
         case _:
             return value
 
 
-def _masked_text(text: str) -> str:
+def _mask_text(text: str) -> str:
     if text.startswith("data:"):
         return NOT_KEPT
     if text[:1] in ("{", "["):  # tool arguments: JSON may write an address as a\u0040b
         try:
-            return json.dumps(_masked(json.loads(text)), ensure_ascii=False)
+            return json.dumps(_mask_document(json.loads(text)), ensure_ascii=False)
         except (ValueError, RecursionError):
             pass
     return mask(text)

@@ -49,24 +49,24 @@ def is_iban(text: str) -> bool:
 
 def is_card(digits: str) -> bool:
     """A payment card's beginning and Luhn's check digit."""
-    doubled = [int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits))]
+    doubled = [int(digit) * (2 if position % 2 else 1) for position, digit in enumerate(reversed(digits))]
     return digits[0] in "23456" and sum(number // 10 + number % 10 for number in doubled) % 10 == 0
 
 
 def _mask_iban(match: re.Match[str]) -> str:
     """The longest beginning that is an IBAN; words may have been taken for its end."""
-    found = match[0]
-    ends = _ends(match[0], str.isalnum)
+    text = match[0]
+    ends = _find_ends(match[0], str.isalnum)
     for length in range(len(ends), _SHORTEST_IBAN - 1, -1):
-        if is_iban("".join(filter(str.isalnum, found[: ends[length - 1]]))):
-            return "[iban]" + found[ends[length - 1] :]
-    return found
+        if is_iban("".join(filter(str.isalnum, text[: ends[length - 1]]))):
+            return "[iban]" + text[ends[length - 1] :]
+    return text
 
 
 def _mask_card(match: re.Match[str]) -> str:
     """Every stretch of whole groups that together are a card's number of 13 to 19 digits, the longest first."""
     groups = list(_GROUP.finditer(match[0]))
-    kept = []
+    pieces = []
     last = 0
     first = 0
     while first < len(groups):
@@ -79,15 +79,15 @@ def _mask_card(match: re.Match[str]) -> str:
             if len(digits) >= _SHORTEST_CARD and is_card(digits):
                 end = number
         if end:
-            kept.append(match[0][last : groups[first].start()])
+            pieces.append(match[0][last : groups[first].start()])
             last = groups[end - 1].end()
         first = max(end, first + 1)
-    return "[card]".join([*kept, match[0][last:]])
+    return "[card]".join([*pieces, match[0][last:]])
 
 
-def _ends(text: str, counts: Callable[[str], bool]) -> list[int]:
+def _find_ends(text: str, counts: Callable[[str], bool]) -> list[int]:
     """Where the first, second, third … of the counted signs ends."""
-    return [place + 1 for place, sign in enumerate(text) if counts(sign)]
+    return [position + 1 for position, sign in enumerate(text) if counts(sign)]
 
 
 def _mask_ipv6(match: re.Match[str]) -> str:

@@ -29,17 +29,17 @@ class Readiness:
         with self._lock:
             if time.monotonic() - self._checked_at < _GOOD_FOR_S:
                 return
-            recovery.still_here(store, owner, os.getpid())
+            recovery.renew_lease_of_life(store, owner, os.getpid())
             try:
                 spool.probe()
             except OSError as error:
-                raise no_spool(spool.folder.parent, error) from error
+                raise make_spool_error(spool.folder.parent, error) from error
             if (trouble := ledger.trouble) is not None:
                 raise InstallationError(trouble)
             self._checked_at = time.monotonic()
 
 
-def no_spool(root: Path, error: OSError) -> InstallationError:
+def make_spool_error(root: Path, error: OSError) -> InstallationError:
     """The error for a spool that the disk refuses."""
     why = f"{root} refused: {error.strerror}."
     return InstallationError("The data folder can't be written.", why, "Correct its permissions, or free some space.")

@@ -12,14 +12,14 @@ _WAITS_S = (0.05, 0.25)  # an end is written after 0.03 s, a call that goes on a
 _T = TypeVar("_T")
 
 
-def found_soon(call_id: str, find: Callable[[], _T]) -> _T:
-    """What `find` returns; when it raises NotFound and the id was made just now, it is asked again in a moment."""
+def find_recent(call_id: str, find: Callable[[], _T]) -> _T:
+    """Run `find`; on NotFound for an id that is not five seconds old, twice more at most (after 0.3 s in all)."""
     for wait in _WAITS_S:
         try:
             return find()
         except NotFound:
-            made = made_at(call_id)
-            if made is None or not 0 <= time.time() - made < _LATELY_S:
+            created_at = made_at(call_id)
+            if created_at is None or not 0 <= time.time() - created_at < _LATELY_S:
                 raise
             time.sleep(wait)
     return find()

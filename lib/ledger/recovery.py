@@ -21,8 +21,8 @@ from lib.db.engine import Store
 from lib.db.tables import open_calls, processes, providers
 from lib.errors import ErrorKind
 from lib.ledger import content_policy
-from lib.ledger.closing import Closing, charged_from, insert_closings
-from lib.ledger.row_repair import made_writable
+from lib.ledger.closing import Closing, insert_closings, parse_charged
+from lib.ledger.row_repair import make_writable
 from lib.ledger.spool import DeadSpool, dead_spools, host
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.prices.price_book import PriceBook
@@ -37,15 +37,15 @@ UNSEEN = timedelta(seconds=60)
 _WHY = "The process that ran the call ended before the answer did. What had been noted of the answer is kept."
 
 
-def still_here(store: Store, owner: str, pid: int) -> None:
+def renew_lease_of_life(store: Store, owner: str, pid: int) -> None:
     """Give a sign of life: before the first call is opened, and again and again.
 
     Who was taken for dead, after a pause longer than that, is there again.
     """
     now = utc_now()
     with store.write() as connection:
-        seen = update(processes).where(processes.c.id == owner).values(seen_at=now)
-        if connection.execute(seen).rowcount == 0:
+        renewal = update(processes).where(processes.c.id == owner).values(seen_at=now)
+        if connection.execute(renewal).rowcount == 0:
             row = {"id": owner, "host": host(), "pid": pid, "started_at": now, "seen_at": now}
             connection.execute(insert(processes), row)
 
@@ -60,25 +60,25 @@ def recover(store: Store, spool_root: Path, prices: PriceBook) -> int:
     """Close everything that dead processes left; how many calls that were."""
     closed = 0
     for spool in dead_spools(spool_root):
-        found = _tried(store, spool.owner, prices, spool)
-        if found is not None:
-            closed += found
+        recovered = _try_to_recover(store, spool.owner, prices, spool)
+        if recovered is not None:
+            closed += recovered
             if spool.is_damaged:
                 log.error("Records that a process left can't be read; they are kept in %s.", spool.put_aside())
             else:
                 spool.remove()
-    for owner in _unseen_elsewhere(store, spool_root):
-        closed += _tried(store, owner, prices, None) or 0
+    for owner in _find_unseen_owners(store, spool_root):
+        closed += _try_to_recover(store, owner, prices, None) or 0
     return closed
 
 
-def _tried(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int | None:
+def _try_to_recover(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int | None:
     try:
         try:
             return _recover_owner(store, owner, prices, spool)
         except Exception as error:
-            closings = _closings(spool.records()) if spool else []
-            if not made_writable(store, closings, [], error):
+            closings = _read_closings(spool.records()) if spool else []
+            if not make_writable(store, closings, [], error):
                 raise
             return _recover_owner(store, owner, prices, spool, closings)
     except Exception as error:  # the boundary between dead processes: one must not keep the others, or a start, waiting
@@ -86,18 +86,18 @@ def _tried(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None)
         return None
 
 
-def _unseen_elsewhere(store: Store, spool_root: Path) -> list[str]:
+def _find_unseen_owners(store: Store, spool_root: Path) -> list[str]:
     """Processes and owners of open calls without a folder here and without a recent sign of life."""
-    here = {path.name for path in spool_root.iterdir()} if spool_root.is_dir() else set()
+    local_owners = {path.name for path in spool_root.iterdir()} if spool_root.is_dir() else set()
     with store.read() as connection:
         owners = set(connection.scalars(select(open_calls.c.owner).distinct()))
-        seen = connection.execute(select(processes.c.id, processes.c.seen_at)).all()
+        process_rows = connection.execute(select(processes.c.id, processes.c.seen_at)).all()
         since = utc_now() - UNSEEN
-    owners |= {row.id for row in seen}
-    return sorted(owners - here - {row.id for row in seen if row.seen_at > since})
+    owners |= {row.id for row in process_rows}
+    return sorted(owners - local_owners - {row.id for row in process_rows if row.seen_at > since})
 
 
-def _closings(records: Iterable[Mapping[str, Any]]) -> list[Closing]:
+def _read_closings(records: Iterable[Mapping[str, Any]]) -> list[Closing]:
     return [Closing.from_record(record) for record in records if "row" in record]
 
 
@@ -105,21 +105,23 @@ def _recover_owner(
     store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None, mended: list[Closing] | None = None
 ) -> int:
     records = spool.records() if spool else []
-    closings = _closings(records) if mended is None else mended
+    closings = _read_closings(records) if mended is None else mended
     with store.write() as connection:
         new = insert_closings(connection, closings)
-        left: dict[str, Mapping[Any, Any]] = {
+        open_rows: dict[str, Mapping[Any, Any]] = {
             row["id"]: row
             for row in connection.execute(select(open_calls).where(open_calls.c.owner == owner)).mappings()
         }
         charged = dict[str, Charged | None]()
         ended = {closing.row["id"] for closing in closings}
-        for row, charges in _opened(records):  # those that are in the ledger already are passed over when inserted
+        for row, charges in _read_openings(
+            records
+        ):  # those that are in the ledger already are passed over when inserted
             if row["id"] not in ended:
-                left.setdefault(row["id"], row)
-                charged[row["id"]] = charged_from(charges, row)
-        kinds = _kinds(connection) if left else {}
-        orphans = [_orphan(row, spool, prices, kinds.get(row["provider"])) for row in left.values()]
+                open_rows.setdefault(row["id"], row)
+                charged[row["id"]] = parse_charged(charges, row)
+        kinds = _read_kinds(connection) if open_rows else {}
+        orphans = [_make_orphan_closing(row, spool, prices, kinds.get(row["provider"])) for row in open_rows.values()]
         for orphan in orphans:
             orphan.charged = charged.get(orphan.row["id"])
         new += insert_closings(connection, orphans)
@@ -128,7 +130,7 @@ def _recover_owner(
     return new
 
 
-def _opened(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], Any]]:
+def _read_openings(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], Any]]:
     """Rows of `open_calls` that are in the spool, and what a lease was to pay for them."""
     for record in records:
         if "opened" in record:
@@ -137,11 +139,13 @@ def _opened(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, An
             yield row, record["charges"]
 
 
-def _kinds(connection: Connection) -> dict[str, str]:
+def _read_kinds(connection: Connection) -> dict[str, str]:
     return {name: kind for name, kind in connection.execute(select(providers.c.name, providers.c.kind))}
 
 
-def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBook, kind: str | None) -> Closing:
+def _make_orphan_closing(
+    opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBook, kind: str | None
+) -> Closing:
     """The closing of a call that nobody closed: its noted text, estimated tokens and cost.
 
     `kind` None: the provider is gone, so its prices are not known.
@@ -152,11 +156,13 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
     request = opened["request"]
     messages = content_policy.messages_of(opened["request"])
 
-    def estimate(asked: list[dict[str, Any]]) -> int:
-        return estimate_prompt(measure({"messages": asked}, opened["parameters"]), kind or "", opened["model"])
+    def estimate(estimated_messages: list[dict[str, Any]]) -> int:
+        return estimate_prompt(
+            measure({"messages": estimated_messages}, opened["parameters"]), kind or "", opened["model"]
+        )
 
-    asked_tokens = content_policy.prompt_tokens_of(request, estimate)
-    usage = _as_noted(Usage(*last.get("tokens", (asked_tokens, estimate_tokens(text)))), last.get("billed"))
+    prompt_tokens = content_policy.prompt_tokens_of(request, estimate)
+    usage = _add_noted_billing(Usage(*last.get("tokens", (prompt_tokens, estimate_tokens(text)))), last.get("billed"))
     unknown = Cost(None, "unpriced", None)
     cost = unknown if kind is None else prices.charge(kind, opened["model"], opened["started_at"], usage)
     identity = {name: opened[name] for name in opened if name not in ("owner", "holds", "request")}
@@ -193,9 +199,9 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
         "finish_reason": None,
         "batch_id": None,
     }
-    asked = [text_of(message) for message in messages if message.get("role") == "user"]
+    user_texts = [text_of(message) for message in messages if message.get("role") == "user"]
     payload: dict[str, Any] = {
-        "prompt_text": asked[-1] if asked else None,
+        "prompt_text": user_texts[-1] if user_texts else None,
         "response_text": text if content_policy.policy_of(request) == content_policy.FULL else None,
         "request": request,
         "response": {},
@@ -203,7 +209,7 @@ def _orphan(opened: Mapping[Any, Any], spool: DeadSpool | None, prices: PriceBoo
     return Closing(row, payload)
 
 
-def _as_noted(usage: Usage, billed: Mapping[str, Any] | None) -> Usage:
+def _add_noted_billing(usage: Usage, billed: Mapping[str, Any] | None) -> Usage:
     """The usage with what its last checkpoint says that it is billed by beside these tokens."""
     if billed is None:
         return usage

@@ -38,37 +38,37 @@ def is_refusal(error: Exception) -> bool:
     return any(kind.__name__ in _OFFENCES for kind in type(cause).__mro__)
 
 
-def made_writable(
+def make_writable(
     store: Store, closings: Iterable[Closing], openings: Iterable[dict[str, Any]], error: Exception
 ) -> bool:
     """Whether something was found that the database refuses, and made writable in place."""
     if not is_refusal(error):
         return False
-    found = 0
+    repaired = 0
     for closing in closings:
-        bare = Closing(_bare(closing.row), {}, closing.claim, closing.charged)
+        bare = Closing(_strip_row(closing.row), {}, closing.claim, closing.charged)
         if _can_write(store, closing) or not _can_write(store, bare):  # it is well, or not to blame
             continue
         log.error("The end of call %s can't be kept whole: %s", closing.row["id"], error)
         closing.row = bare.row
         closing.payload = bare.payload
-        found += 1
+        repaired += 1
     for row in openings:
         bare_row = row | {"request": [], "parameters": {}, "tags": {}}
         if not _can_write(store, row) and _can_write(store, bare_row):
             row |= bare_row
-            found += 1
-    return found > 0
+            repaired += 1
+    return repaired > 0
 
 
-def _can_write(store: Store, what: Closing | dict[str, Any]) -> bool:
+def _can_write(store: Store, entry_row: Closing | dict[str, Any]) -> bool:
     """Whether the database takes the end of an attempt, or a row of `open_calls`: tried and taken back."""
     try:
         with store.write() as connection:
-            if isinstance(what, Closing):
-                insert_closings(connection, [what])
+            if isinstance(entry_row, Closing):
+                insert_closings(connection, [entry_row])
             else:
-                insert_rows(connection, open_calls, [what])
+                insert_rows(connection, open_calls, [entry_row])
             raise _TakenBack
     except _TakenBack:
         return True
@@ -78,7 +78,7 @@ def _can_write(store: Store, what: Closing | dict[str, Any]) -> bool:
         return False
 
 
-def _bare(row: dict[str, Any]) -> dict[str, Any]:
+def _strip_row(row: dict[str, Any]) -> dict[str, Any]:
     bare = row | {"parameters": {}, "tags": {}, "served_model": None, "finish_reason": None, "error_message": _NOT_KEPT}
     for name, value in row.items():
         most = _LARGEST_MONEY if name.endswith("_nano_usd") else _LARGEST

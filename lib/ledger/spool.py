@@ -1,4 +1,4 @@
-"""What a killed process leaves behind, so that nothing acknowledged is lost.
+"""The spool: files from which the calls of a killed process are recovered, so that nothing acknowledged is lost.
 
 Each process has a folder under `data/spool/`, held by a file lock that the kernel releases when it dies. A call's
 closing record is appended to `calls-*.jsonl` in one write before its last byte leaves, and the opening of one that did
@@ -44,13 +44,13 @@ class Spool:
     def __init__(self, root: Path, owner: str) -> None:
         self.owner = owner
         self.folder = root / owner
-        self._lock = _own(self.folder)
+        self._lock = _make_own_folder(self.folder)
         self._begun = self._files = 0
         self._segment: Segment | None = None
         self._rotated: list[Segment] = []  # files that are not written into any more, oldest first
         self._clean: list[int] = []  # files that are empty again
         self._is_torn = False  # the last record was cut off by a full disk
-        self._noted: set[str] = set()  # calls with checkpoints
+        self._checkpointed: set[str] = set()  # calls with checkpoints
 
     def append(self, record: dict[str, Any]) -> int:
         """Add a record in one write, and return the order of its segment; OSError when the disk refuses."""
@@ -58,7 +58,7 @@ class Spool:
         if segment is None:
             self._begun += 1
             segment = self._segment = Segment(self._begun, self._clean.pop() if self._clean else self._new_file())
-        line = b"\n\n" + _line(record) if self._is_torn else _line(record)
+        line = b"\n\n" + _encode_line(record) if self._is_torn else _encode_line(record)
         self._is_torn = os.write(segment.file, line) < len(line)
         if self._is_torn:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -79,18 +79,18 @@ class Spool:
 
     def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
         """Add to what is known of a call in flight."""
-        self._noted.add(log_id)
+        self._checkpointed.add(log_id)
         file = _open_append(self.folder / f"{log_id}.part")
         try:
-            os.write(file, _line(record))
+            os.write(file, _encode_line(record))
         finally:
             os.close(file)
 
     def forget(self, log_id: str) -> None:
         """The call has its closing record; its checkpoints are not needed."""
-        if log_id in self._noted:
+        if log_id in self._checkpointed:
             (self.folder / f"{log_id}.part").unlink(missing_ok=True)
-            self._noted.discard(log_id)
+            self._checkpointed.discard(log_id)
 
     def probe(self) -> None:
         """Write a page and take it away again; OSError when the disk refuses."""
@@ -126,7 +126,7 @@ class DeadSpool:
 
     def records(self) -> list[dict[str, Any]]:
         """Openings and closings that may not have reached the database."""
-        return [record for path in sorted(self.folder.glob("*.jsonl")) for record in _records(path)]
+        return [record for path in sorted(self.folder.glob("*.jsonl")) for record in _read_records(path)]
 
     @property
     def is_damaged(self) -> bool:
@@ -135,16 +135,16 @@ class DeadSpool:
 
     def put_aside(self) -> Path:
         """Keep it out of the way, for somebody to look at; where."""
-        place = self.folder.parent.with_name("spool-damaged") / self.owner
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        if place.exists():
-            place = place.with_name(f"{self.owner}-{time.time_ns()}")
-        return self.folder.rename(place)
+        damaged_folder = self.folder.parent.with_name("spool-damaged") / self.owner
+        damaged_folder.parent.mkdir(mode=0o700, exist_ok=True)
+        if damaged_folder.exists():
+            damaged_folder = damaged_folder.with_name(f"{self.owner}-{time.time_ns()}")
+        return self.folder.rename(damaged_folder)
 
     def checkpoints(self, log_id: str) -> list[dict[str, Any]]:
-        """What the process had noted of a call in flight."""
+        """The checkpoints of a call in flight, oldest first."""
         path = self.folder / f"{log_id}.part"
-        return _records(path) if path.exists() else []
+        return _read_records(path) if path.exists() else []
 
     def remove(self) -> None:
         """Everything in it is in the database now."""
@@ -155,7 +155,7 @@ def dead_spools(root: Path) -> Iterator[DeadSpool]:
     """The folders of dead processes, each locked while the caller handles it."""
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
         if folder.name.startswith(_UNBORN):
-            _clear_away(folder)
+            _remove_unborn(folder)
             continue
         try:
             if not folder.is_dir() or (lock := _try_lock(folder)) is None:
@@ -169,19 +169,19 @@ def dead_spools(root: Path) -> Iterator[DeadSpool]:
             os.close(lock)
 
 
-def _clear_away(unborn: Path) -> None:
-    """What a process that died before it began has left; a young one is about to begin."""
+def _remove_unborn(unborn: Path) -> None:
+    """Remove the folder of a process that died before it began; a young one is left, for it is about to begin."""
     with suppress(FileNotFoundError):
         if time.time() - unborn.stat().st_mtime > _UNBORN_S:
             shutil.rmtree(unborn, ignore_errors=True)
 
 
 def host() -> str:
-    """This machine's name, as written in `processes`."""
+    """The name of the machine, as written in `processes.host`."""
     return socket.gethostname()[:255]
 
 
-def _own(folder: Path) -> int:
+def _make_own_folder(folder: Path) -> int:
     """Make a folder that is locked from the moment it has its name: nobody can take it for a dead process's."""
     unborn = folder.with_name(_UNBORN + folder.name)
     unborn.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -209,17 +209,17 @@ def _open_append(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
-def _line(record: dict[str, Any]) -> bytes:
+def _encode_line(record: dict[str, Any]) -> bytes:
     return encode(record) + b"\n"
 
 
 def _has_damage(path: Path) -> bool:
     """An empty line follows one that a full disk cut off, which its process knew of."""
     lines = path.read_bytes().split(b"\n")
-    return any(line and following and _record(line) is None for line, following in pairwise(lines))
+    return any(line and following and _parse_record(line) is None for line, following in pairwise(lines))
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def _parse_record(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line.decode("utf-8", "surrogatepass"))
     except ValueError:
@@ -227,7 +227,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _read_records(path: Path) -> list[dict[str, Any]]:
     """Whole lines only: a kill in mid-write leaves at most one torn line at the end."""
     lines = path.read_bytes().split(b"\n")
-    return [record for line in lines if line and (record := _record(line)) is not None]
+    return [record for line in lines if line and (record := _parse_record(line)) is not None]

@@ -1,4 +1,4 @@
-"""What one transaction of the ledger writes: endings, openings, and what is held ahead for calls to come."""
+"""One transaction of the ledger: endings, openings, and what is held ahead for calls to come."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from lib.db.bulk import insert_rows
 from lib.db.tables import open_calls
 from lib.errors import ErrorKind
 from lib.ledger import admission
-from lib.ledger.admission import Answer, Ask
-from lib.ledger.closing import Closing, insert_closings, never_opened
+from lib.ledger.admission import OpeningDecision, OpeningRequest
+from lib.ledger.closing import Closing, insert_closings, withdraw_openings
 
 
 class SettleFirst(Exception):
     """Something was refused that may have room when everything else that is known is written, too."""
 
 
-class Uncancelled(asyncio.Future[Answer]):
-    """Who waits for it and is cancelled goes on waiting."""
+class Uncancelled(asyncio.Future[OpeningDecision]):
+    """A future that can't be cancelled: its waiter is told of the decision in any case."""
 
     def cancel(self, msg: Any = None) -> bool:
-        """Not this."""
+        """Refuse to be cancelled."""
         return False
 
 
@@ -35,7 +35,7 @@ class Opening:
     """An attempt that waits for the database to let it through."""
 
     row: dict[str, Any]
-    ask: Ask
+    ask: OpeningRequest
     answered: Uncancelled
 
 
@@ -76,8 +76,8 @@ class Batch:
         """Whether money is leased that a refused call might have had."""
         if self.wanted is None:
             return False
-        taken = any(one.taken.amount for group in (self.ended, self.lasting) for one in group.values())
-        return taken or any(leased for leased, _ in self.wanted.leases.values())
+        has_leased = any(unwritten.taken.amount for group in (self.ended, self.lasting) for unwritten in group.values())
+        return has_leased or any(leased for leased, _ in self.wanted.leases.values())
 
     def refuses_too_early(self, written: "Written", *, more: bool) -> bool:
         """Whether something was refused that may have room when the `more` that ended is settled, too.
@@ -90,36 +90,38 @@ class Batch:
     @property
     def in_doubt(self) -> list[str]:
         """Ids of rows of `open_calls` that nobody knows of when its commit fails."""
-        return [*self.doubtful, *(one.row["id"] for one in self.opening), *self.lasting]
+        return [*self.doubtful, *(opening.row["id"] for opening in self.opening), *self.lasting]
 
 
 @dataclass(slots=True)
 class Written:
-    """What the openings were answered, and what is held ahead now."""
+    """The decisions about the openings, and the leases that are held now."""
 
-    answers: list[Answer]
+    answers: list[OpeningDecision]
     renewed: Renewed | None
 
 
 def write(connection: Connection, batch: Batch, limits: RateLimits) -> Written:
     """Ended attempts first: what they give back may let the next ones pass."""
     now = utc_now()
-    wanted = batch.wanted
-    if wanted is not None or batch.lasting:
+    lease_request = batch.wanted
+    if lease_request is not None or batch.lasting:
         lock(connection)  # before the limits' rows are: who ends calls takes them in this order
     if batch.closing:
         never_open = batch.ended.keys() - set(batch.doubtful)
         insert_closings(connection, batch.closing, limits, never_open)
     if batch.doubtful:
-        never_opened(connection, batch.doubtful)
+        withdraw_openings(connection, batch.doubtful)
     if batch.lasting:
-        insert_rows(connection, open_calls, [one.row for one in batch.lasting.values()])
-        hold_apart(connection, {log_id: one.taken for log_id, one in batch.lasting.items()}, now)
-    renewed = renew(connection, wanted, now) if wanted is not None and not wanted.kinds else None
-    answers = admission.admit(connection, [one.ask for one in batch.opening], limits, now) if batch.opening else []
-    rows = [one.row for one, answer in zip(batch.opening, answers, strict=True) if answer.refusal is None]
+        insert_rows(connection, open_calls, [waiting.row for waiting in batch.lasting.values()])
+        hold_apart(connection, {log_id: waiting.taken for log_id, waiting in batch.lasting.items()}, now)
+    renewed = renew(connection, lease_request, now) if lease_request is not None and not lease_request.kinds else None
+    answers = (
+        admission.admit(connection, [waiting.ask for waiting in batch.opening], limits, now) if batch.opening else []
+    )
+    rows = [waiting.row for waiting, answer in zip(batch.opening, answers, strict=True) if answer.refusal is None]
     if rows:
         insert_rows(connection, open_calls, rows)
-    if wanted is not None and wanted.kinds:
-        renewed = renew(connection, wanted, now)
+    if lease_request is not None and lease_request.kinds:
+        renewed = renew(connection, lease_request, now)
     return Written(answers, renewed)

@@ -20,9 +20,9 @@ from lib.budgets.leases import LASTS_S, Leases
 from lib.db.engine import Busy, NonBlockingConnection, Store
 from lib.db.failures import was_lost
 from lib.errors import LLMManagerError
-from lib.ledger.admission import Answer, Ask
+from lib.ledger.admission import OpeningDecision, OpeningRequest
 from lib.ledger.closing import Closing
-from lib.ledger.row_repair import made_writable
+from lib.ledger.row_repair import make_writable
 from lib.ledger.spool import Spool
 from lib.ledger.spool_queue import Unspooled
 from lib.ledger.write_batch import Batch, Opening, SettleFirst, Uncancelled, Unwritten, Written, write
@@ -61,32 +61,32 @@ class Ledger:
         self._later: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
         self._busy = self._rows = self._draining = 0
-        self._taken = self._written = 0  # endings, ever
+        self._closings_taken = self._closings_written = 0  # endings, ever
         self._unspooled = Unspooled(spool)
         self.trouble: str | None = None  # why nothing can be written at the moment
 
-    def open_at_once(self, row: dict[str, Any], ask: Ask) -> Answer | None:
+    def open_at_once(self, row: dict[str, Any], ask: OpeningRequest) -> OpeningDecision | None:
         """Let an attempt through by what is held ahead, its row in the spool; None when it has to be asked for."""
         if ask.is_counted_open or (ask.claim is not None and not self._limits.meets_none(ask.claim)):
             return None
-        if (taken := self._leases.take(ask.facts, ask.amount_nano, ask.wished_nano)) is None:
+        if (lease_taken := self._leases.take(ask.facts, ask.amount_nano, ask.wished_nano)) is None:
             return None
         try:
-            order = self._spool.append({"opened": row, "charges": taken.charges})
+            order = self._spool.append({"opened": row, "charges": lease_taken.charges})
         except BaseException as error:
-            self._leases.undo(taken)
+            self._leases.undo(lease_taken)
             if isinstance(error, OSError):  # the disk refuses: the database decides
                 return None
             raise
-        self._unwritten[row["id"]] = Unwritten(row, taken, order, time.monotonic())
-        self._look_again()
-        return Answer(is_bounded=bool(taken.leases))
+        self._unwritten[row["id"]] = Unwritten(row, lease_taken, order, time.monotonic())
+        self._schedule_lasting()
+        return OpeningDecision(is_bounded=bool(lease_taken.leases))
 
-    def open(self, row: dict[str, Any], ask: Ask) -> asyncio.Future[Answer]:
+    def open(self, row: dict[str, Any], ask: OpeningRequest) -> asyncio.Future[OpeningDecision]:
         """Ask budgets and limits: unless they refuse, the row is committed when this is done, if cancelled, too."""
         answered = Uncancelled(loop=asyncio.get_running_loop())
         self._opening.append(Opening(row, ask, answered))
-        self._wake()
+        self._schedule_commit()
         return answered
 
     def close(self, closing: Closing) -> asyncio.Future[None] | None:
@@ -96,12 +96,12 @@ class Ledger:
             closing.charged = Charged(unwritten.taken.facts, unwritten.taken.charges)
         written = self._unspooled.spool(closing)
         self._closing.append(closing)
-        self._taken += 1
+        self._closings_taken += 1
         if written is not None or len(self._closing) >= _BATCH:
             self._make_due()
-            self._wake()
+            self._schedule_commit()
         elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(_LATER_S, self._wake_late)
+            self._later = asyncio.get_running_loop().call_later(_LATER_S, self._commit_late_closings)
         return written
 
     def checkpoint(self, log_id: str, record: dict[str, Any]) -> None:
@@ -113,12 +113,18 @@ class Ledger:
 
     async def drain(self) -> None:
         """Return when everything taken so far has been written, and nothing is held ahead."""
-        taken = self._taken
+        closings_taken = self._closings_taken
         self._draining = self._draining + 1
         try:
-            while self._written < taken or self._opening or self._doubtful or self._unwritten or self._leases.is_there:
+            while (
+                self._closings_written < closings_taken
+                or self._opening
+                or self._doubtful
+                or self._unwritten
+                or self._leases.is_there
+            ):
                 self._make_due()
-                self._hand_over()
+                self._start_flusher()
                 assert self._flusher is not None  # noqa: S101 (it was just made)
                 await asyncio.shield(self._flusher)
         finally:
@@ -133,35 +139,35 @@ class Ledger:
         if self._direct is not None:
             self._direct.close()
 
-    def _wake(self) -> None:
+    def _schedule_commit(self) -> None:
         """Commit what waits: in the next turn of the loop, so that all that opens in this one goes with it."""
         if self._flusher is not None and not self._flusher.done():
             return  # it takes everything with it
         if self._direct is None:
-            self._hand_over()
+            self._start_flusher()
         elif self._turn is None:
-            self._turn = asyncio.get_running_loop().call_soon(self._commit_here)
+            self._turn = asyncio.get_running_loop().call_soon(self._commit_in_loop)
 
-    def _wake_late(self) -> None:
+    def _commit_late_closings(self) -> None:
         self._later = None
-        self._wake()
+        self._schedule_commit()
 
-    def _look_around(self) -> None:
+    def _write_lasting(self) -> None:
         """Calls that last get their rows, and what is held ahead for nothing is given back."""
         self._look = None
         self._make_due()
-        self._wake()
+        self._schedule_commit()
 
-    def _look_again(self) -> None:
+    def _schedule_lasting(self) -> None:
         if self._look is None and (self._unwritten or self._leases.is_there):
-            self._look = asyncio.get_running_loop().call_later(LASTS_S, self._look_around)
+            self._look = asyncio.get_running_loop().call_later(LASTS_S, self._write_lasting)
 
     def _make_due(self) -> None:
         if self._later is not None:
             self._later.cancel()
             self._later = None
 
-    def _hand_over(self) -> None:
+    def _start_flusher(self) -> None:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.get_running_loop().create_task(self._flush())
 
@@ -170,8 +176,8 @@ class Ledger:
         """Whether endings have waited long enough for others."""
         return self._later is None or len(self._closing) >= _BATCH
 
-    def _batch(self, *, give_up: bool = False) -> Batch:
-        """What is to be written now. `give_up`: everything that is known, and nothing is held ahead."""
+    def _collect_batch(self, *, give_up: bool = False) -> Batch:
+        """Collect the rows to be written now. `give_up`: everything that is known, and nothing is held ahead."""
         give_up = give_up or self._draining > 0
         kinds = {} if give_up else self._leases.kinds()
         takes_all = self._leases.keep(kinds) or give_up
@@ -184,67 +190,71 @@ class Ledger:
             ids = [closing.row["id"] for closing in closing]
             ended = {log_id: self._unwritten[log_id] for log_id in ids if log_id in self._unwritten}
             young = time.monotonic() - (0 if takes_all else _LASTING_S)
-            old = takewhile(lambda one: one[1].opened_at <= young, self._unwritten.items())
-            lasting = {log_id: one for log_id, one in old if log_id not in ended}
+            old = takewhile(lambda unwritten: unwritten[1].opened_at <= young, self._unwritten.items())
+            lasting = {log_id: unwritten for log_id, unwritten in old if log_id not in ended}
             self._spool.rotate()
-        wanted = self._leases.wanted(kinds, [one.taken for group in (ended, lasting) for one in group.values()])
-        return Batch(self._opening.copy(), closing, ended, lasting, self._doubtful.copy(), wanted, is_due, give_up)
+        lease_request = self._leases.wanted(
+            kinds, [unwritten.taken for group in (ended, lasting) for unwritten in group.values()]
+        )
+        return Batch(
+            self._opening.copy(), closing, ended, lasting, self._doubtful.copy(), lease_request, is_due, give_up
+        )
 
-    def _commit_here(self) -> None:
+    def _commit_in_loop(self) -> None:
         """One commit in the loop; without waiting for anybody."""
         self._turn = None
         if self._direct is None or (self._flusher is not None and not self._flusher.done()):
             return
-        batch = self._batch()
+        batch = self._collect_batch()
         if batch.is_empty:
-            self._look_again()
+            self._schedule_lasting()
             return
         try:
             try:
-                written = self._try_here(self._direct, batch)
+                written = self._write_in_loop(self._direct, batch)
             except SettleFirst:
-                batch = self._batch(give_up=True)
-                written = self._try_here(self._direct, batch)
+                batch = self._collect_batch(give_up=True)
+                written = self._write_in_loop(self._direct, batch)
         except Busy:
             self._busy += 1
             if self._busy > _MOST_BUSY:
-                self._hand_over()
+                self._start_flusher()
             else:
-                self._turn = asyncio.get_running_loop().call_later(_BUSY_S, self._commit_here)
+                self._turn = asyncio.get_running_loop().call_later(_BUSY_S, self._commit_in_loop)
             return
         except Exception:  # nothing was written: a thread tries again, and says what is wrong
-            self._hand_over()
+            self._start_flusher()
             return
         self._busy = 0
-        self._wrote(batch, written)
+        self._confirm_written(batch, written)
         self._rows += 1 + len(batch.opening) + len(batch.closing) + len(batch.lasting)
         if self._rows >= _CHECKPOINT_EVERY:
             self._rows = 0
             asyncio.get_running_loop().run_in_executor(None, self._store.checkpoint)
 
-    def _try_here(self, direct: NonBlockingConnection, batch: Batch) -> Written:
+    def _write_in_loop(self, direct: NonBlockingConnection, batch: Batch) -> Written:
         with direct as connection:
-            return self._checked(batch, write(connection, batch, self._limits))
+            return self._check_refusals(batch, write(connection, batch, self._limits))
 
     async def _flush(self) -> None:
         """Commits in a thread, until nothing waits that is due."""
         is_due = True
         run = asyncio.get_running_loop().run_in_executor
         while is_due:
-            batch = self._batch()
+            batch = self._collect_batch()
             if batch.is_empty:
-                self._look_again()
+                self._schedule_lasting()
                 break
             try:
                 written = await run(self._thread, self._commit, batch)
             except SettleFirst:
                 self._doubtful = list(batch.doubtful)  # with what a lost connection left in doubt
-                batch = self._batch(give_up=True)
+                batch = self._collect_batch(give_up=True)
                 written = await run(self._thread, self._commit, batch)
             if isinstance(written, Written):
-                self._wrote(batch, written)
+                self._confirm_written(batch, written)
             else:
-                self._failed(batch, written)
+                self._report_failed(batch, written)
                 await asyncio.sleep(_RETRY_S)
             is_due = bool(self._opening or self._doubtful or (self._closing and self._is_due))
         self._busy = 0
@@ -253,36 +263,38 @@ class Ledger:
         """Once more when the connection was lost (openings may be committed then), or when a row was refused."""
         try:
             try:
-                return self._try_there(batch)
+                return self._write_in_thread(batch)
             except SettleFirst:
                 raise
             except Exception as error:
                 if was_lost(error):
                     batch.doubtful = batch.in_doubt
-                elif not made_writable(self._store, batch.closing, [one.row for one in batch.lasting.values()], error):
+                elif not make_writable(
+                    self._store, batch.closing, [unwritten.row for unwritten in batch.lasting.values()], error
+                ):
                     raise
-                return self._try_there(batch)
+                return self._write_in_thread(batch)
         except SettleFirst:
             raise
         except Exception as error:  # the boundary: whoever waits for an answer has to get one
             log.error("The ledger could not be written, %d closings wait: %s", len(batch.closing), error)
             return error
 
-    def _try_there(self, batch: Batch) -> Written:
+    def _write_in_thread(self, batch: Batch) -> Written:
         with self._store.write() as connection:
-            return self._checked(batch, write(connection, batch, self._limits))
+            return self._check_refusals(batch, write(connection, batch, self._limits))
 
-    def _checked(self, batch: Batch, written: Written) -> Written:
-        """Nothing is written that says no too early."""
+    def _check_refusals(self, batch: Batch, written: Written) -> Written:
+        """The outcome of a write; SettleFirst, before its commit, where it refuses something too early."""
         if batch.refuses_too_early(written, more=len(self._closing) > len(batch.closing)):
             raise SettleFirst
         return written
 
-    def _wrote(self, batch: Batch, written: Written) -> None:
-        """It is committed."""
+    def _confirm_written(self, batch: Batch, written: Written) -> None:
+        """Tell the waiters of a committed batch, and empty the spool of it."""
         del self._opening[: len(batch.opening)], self._closing[: len(batch.closing)]
         self._doubtful.clear()
-        self._written += len(batch.closing)
+        self._closings_written += len(batch.closing)
         self.trouble = None
         self._unspooled.wrote(batch.closing)
         for group in (batch.ended, batch.lasting):
@@ -290,19 +302,19 @@ class Ledger:
                 self._leases.written(self._unwritten.pop(log_id).taken)
         if batch.wanted is not None and written.renewed is not None:
             self._leases.renewed(batch.wanted, written.renewed)
-        for one, answer in zip(batch.opening, written.answers, strict=True):
-            if not one.answered.done():
-                one.answered.set_result(answer)
+        for opening, answer in zip(batch.opening, written.answers, strict=True):
+            if not opening.answered.done():
+                opening.answered.set_result(answer)
         if batch.is_due:  # what was rotated before it is in the database, but for what is not written yet
-            self._spool.drop_before(next((one.order for one in self._unwritten.values()), math.inf))
-        self._look_again()
+            self._spool.drop_before(next((opening.order for opening in self._unwritten.values()), math.inf))
+        self._schedule_lasting()
 
-    def _failed(self, batch: Batch, error: Exception) -> None:
-        """It may be committed or not."""
+    def _report_failed(self, batch: Batch, error: Exception) -> None:
+        """Tell the waiters of a batch that failed; it may be committed or not."""
         self.trouble = error.title if isinstance(error, LLMManagerError) else "The ledger can't be written."
         del self._opening[: len(batch.opening)]
         self._doubtful = list(dict.fromkeys([*self._doubtful, *batch.in_doubt]))
-        for one in batch.opening:
-            if not one.answered.done():
-                one.answered.set_exception(error)
-        self._look_again()
+        for opening in batch.opening:
+            if not opening.answered.done():
+                opening.answered.set_exception(error)
+        self._schedule_lasting()

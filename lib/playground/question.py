@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.calls.live import CallView
+from lib.calls.live_call import CallView
 from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
 from lib.limited import rules

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lib.calls.live import CallView
+from lib.calls.live_call import CallView
 from lib.tokens.message_text import text_of
 
 MOST_PANES = 4

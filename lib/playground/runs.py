@@ -17,8 +17,8 @@ from lib.access.permissions import Actor, Permission
 from lib.activity.custom_metric import NewMetric
 from lib.activity.custom_metrics import Metrics
 from lib.calls.calls import Calls
-from lib.calls.grounding import Grounding, put_into
-from lib.calls.live import CallView
+from lib.calls.grounding import Grounding, replace_question
+from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration
@@ -295,5 +295,5 @@ class Playground:
             spent = estimate_tokens(text_of(messages[0])) + estimate_tokens(own)
             passages = self._grounding().ground(actor, question.collections, question.prompt, configuration, (), spent)
             if passages.parts:
-                put_into(messages, passages.text)
+                replace_question(messages, passages.text)
         return messages

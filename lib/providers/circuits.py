@@ -46,7 +46,7 @@ _FAULTS = {
 }
 
 
-class Verdict(Enum):
+class AttemptVerdict(Enum):
     """What an attempt says of its provider: it answered, it failed, or nothing (the attempt was stopped)."""
 
     ANSWERED = auto()
@@ -129,21 +129,21 @@ class Circuits:
         self._failures.pop((admission.provider_id, admission.model), None)
         return not admission.is_probe
 
-    async def report(self, admission: Admission, verdict: Verdict, reason: str = "") -> None:
+    async def report(self, admission: Admission, verdict: AttemptVerdict, reason: str = "") -> None:
         """Tell how an admitted attempt ended; every admission is reported once."""
         key = (admission.provider_id, admission.model)
-        if verdict is Verdict.ANSWERED:
+        if verdict is AttemptVerdict.ANSWERED:
             self._failures.pop(key, None)
-        elif verdict is Verdict.FAILED and not admission.is_probe and key not in self._open:
+        elif verdict is AttemptVerdict.FAILED and not admission.is_probe and key not in self._open:
             self._failures[key] = self._failures.get(key, 0) + 1
             if self._failures[key] >= THRESHOLD:
                 await self._try(self._trip, key, self._failures.pop(key), reason)
         circuit = self._open.get(key)
         if not admission.is_probe or circuit is None:
             return
-        if verdict is Verdict.ANSWERED:
+        if verdict is AttemptVerdict.ANSWERED:
             await self._try(self._end, circuit)
-        elif verdict is Verdict.FAILED:
+        elif verdict is AttemptVerdict.FAILED:
             failed = replace(circuit, failures=circuit.failures + 1, reason=reason)
             await self._try(self._move, replace(failed, open_until=utc_now() + failed.pause))
         else:
@@ -202,13 +202,13 @@ class Circuits:
             connection.execute(delete(circuits).where(*_is(circuit.provider_id, circuit.model)))
 
 
-def verdict_on(failure: BaseException | None) -> Verdict:
+def verdict_on(failure: BaseException | None) -> AttemptVerdict:
     """What the end of an attempt says of its provider; None: the stream ran to its end."""
     if failure is None:
-        return Verdict.ANSWERED
+        return AttemptVerdict.ANSWERED
     if not isinstance(failure, ProviderError) or failure.kind in (ErrorKind.TIMEOUT_TOTAL, ErrorKind.REFUSED):
-        return Verdict.NOTHING
-    return Verdict.FAILED if failure.kind in _FAULTS else Verdict.ANSWERED
+        return AttemptVerdict.NOTHING
+    return AttemptVerdict.FAILED if failure.kind in _FAULTS else AttemptVerdict.ANSWERED
 
 
 def _is(provider_id: str, model: str) -> tuple[Any, Any]:

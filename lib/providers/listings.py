@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from lib.errors import ErrorKind, ProviderError
 from lib.providers import listing_shapes
 from lib.providers.adapters import failures
-from lib.providers.adapters.asking import Answer, ask
+from lib.providers.adapters.asking import HttpResponse, ask
 from lib.providers.adapters.http_client import Client
 from lib.providers.adapters.unpacking import AnswerTooLarge
 from lib.providers.chunks import Endpoint
@@ -37,12 +37,12 @@ def fetch(endpoint: Endpoint, catalogue: Catalogue) -> list[ModelFacts]:
             return [ModelFacts(script, capabilities=("streaming",)) for script in _SCRIPTS]
         case ProviderKind.LITELLM:
             return catalogue.of_kind(endpoint.kind)
-    with _Client(endpoint) as client:
+    with _ListingClient(endpoint) as client:
         models = _ask(client, endpoint)
     return sorted({facts.model: facts for facts in models}.values(), key=lambda facts: facts.model)[:MOST_MODELS]
 
 
-def _ask(client: "_Client", endpoint: Endpoint) -> list[ModelFacts]:
+def _ask(client: "_ListingClient", endpoint: Endpoint) -> list[ModelFacts]:
     base = endpoint.base_url.rstrip("/")
     match endpoint.kind:
         case ProviderKind.OLLAMA:
@@ -55,7 +55,9 @@ def _ask(client: "_Client", endpoint: Endpoint) -> list[ModelFacts]:
             return listing_shapes.read(client.ask(f"{base}/models"), endpoint.kind)
 
 
-def _pages(client: "_Client", url: str, parameter: str, following: Callable[[Any], str | None]) -> list[ModelFacts]:
+def _pages(
+    client: "_ListingClient", url: str, parameter: str, following: Callable[[Any], str | None]
+) -> list[ModelFacts]:
     """Every page of a listing; `following` finds in one what to ask the next with."""
     models: list[ModelFacts] = []
     page: str | None = ""
@@ -75,7 +77,7 @@ def _gemini_next(answer: Any) -> str | None:
     return str(answer["nextPageToken"]) if answer.get("nextPageToken") else None
 
 
-def _ollama(client: "_Client", base: str) -> list[ModelFacts]:
+def _ollama(client: "_ListingClient", base: str) -> list[ModelFacts]:
     """The installed models; each one's window and capabilities as far as the time allows."""
     models = []
     for facts in listing_shapes.read(client.ask(f"{base}/api/tags"), ProviderKind.OLLAMA):
@@ -96,7 +98,7 @@ def local_models() -> list[ModelFacts]:
     return [writes, ModelFacts(LOCAL_EMBEDDING_MODEL, LONGEST_TOKENS, None, ("embeddings",), 0, 0)]
 
 
-class _Client:
+class _ListingClient:
     """Connections to one provider, for the time and the bytes that a listing may take in all."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -106,7 +108,7 @@ class _Client:
         self._http = Client()
         self._loop = asyncio.Runner()
 
-    def __enter__(self) -> "_Client":
+    def __enter__(self) -> "_ListingClient":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -128,7 +130,7 @@ class _Client:
         self._left -= len(answer.body)
         return self._parsed(url, answer)
 
-    async def _ask(self, url: str, body: Mapping[str, Any] | None, seconds: float) -> Answer:
+    async def _ask(self, url: str, body: Mapping[str, Any] | None, seconds: float) -> HttpResponse:
         headers = _headers(self.endpoint)
         data = b""
         method = "GET"
@@ -141,7 +143,7 @@ class _Client:
             self._http, method, url, headers, data, seconds=seconds, most=max(self._left, 0), allow_private=allow
         )
 
-    def _parsed(self, url: str, answer: Answer) -> Any:
+    def _parsed(self, url: str, answer: HttpResponse) -> Any:
         if 300 <= answer.status < 400:
             raise failures.not_a_model_server(self.endpoint, "a redirect, which is not followed")
         if answer.status in (404, 405):

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 
 from lib.access import api_keys as module
 from lib.access.api_keys import ApiKeys
-from lib.access.grants import Endpoint, Limits
+from lib.access.grants import GatewayEndpoint, Limits
 from lib.access.permissions import OPERATOR, Permission, Role
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -56,7 +56,7 @@ def test_a_key_is_random_shown_once_and_kept_as_a_hash(rig: KeyRig) -> None:
 
 
 def test_a_key_acts_as_its_owner_with_less(rig: KeyRig) -> None:
-    token, _ = rig.key(rig.amira, endpoints=list(Endpoint))
+    token, _ = rig.key(rig.amira, endpoints=list(GatewayEndpoint))
     key = rig.keys.authenticate(token)
     assert key is not None
     assert key.actor is not None
@@ -72,7 +72,7 @@ def test_a_key_acts_as_its_owner_with_less(rig: KeyRig) -> None:
 
 
 def test_a_key_never_holds_more_than_its_owners_role(rig: KeyRig) -> None:
-    token, _ = rig.key(rig.amira, owner_id=rig.jonas.user_id, endpoints=list(Endpoint))
+    token, _ = rig.key(rig.amira, owner_id=rig.jonas.user_id, endpoints=list(GatewayEndpoint))
     key = rig.keys.authenticate(token)
     assert key is not None
     assert key.actor is not None
@@ -81,7 +81,7 @@ def test_a_key_never_holds_more_than_its_owners_role(rig: KeyRig) -> None:
 
 
 def test_a_key_makes_and_changes_no_keys(rig: KeyRig) -> None:
-    token, made = rig.key(rig.amira, endpoints=list(Endpoint))
+    token, made = rig.key(rig.amira, endpoints=list(GatewayEndpoint))
     key = rig.keys.authenticate(token)
     assert key is not None
     assert key.actor is not None
@@ -276,11 +276,11 @@ def test_models_in_scope(rig: KeyRig, models: list[str], allowed: list[str], ref
 
 def test_endpoints_in_scope(rig: KeyRig) -> None:
     grant = rig.key(rig.jonas, endpoints=["embeddings", "chat"])[1].grant
-    assert grant.endpoints == (Endpoint.CHAT, Endpoint.EMBEDDINGS)
-    grant.require_endpoint(Endpoint.CHAT)
+    assert grant.endpoints == (GatewayEndpoint.CHAT, GatewayEndpoint.EMBEDDINGS)
+    grant.require_endpoint(GatewayEndpoint.CHAT)
     with pytest.raises(PermissionDenied):
-        grant.require_endpoint(Endpoint.API)
-    assert Endpoint.API not in rig.key(rig.jonas)[1].grant.endpoints
+        grant.require_endpoint(GatewayEndpoint.API)
+    assert GatewayEndpoint.API not in rig.key(rig.jonas)[1].grant.endpoints
 
 
 @pytest.mark.parametrize(

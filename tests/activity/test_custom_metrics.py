@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import delete, func, select
 
-from lib.access.grants import Endpoint
+from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import OPERATOR, Actor
 from lib.activity.custom_metric import MOST_PER_CALL, NewMetric, parse
-from lib.activity.custom_metrics import MOST_AT_ONCE, Metrics, Range
+from lib.activity.custom_metrics import MOST_AT_ONCE, MetricRange, Metrics
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics, open_calls, usage_logs
@@ -120,7 +120,7 @@ def test_only_who_made_the_call_adds_and_only_who_may_see_it_reads(store: Store)
 
 def test_a_key_adds_to_calls_of_its_app_alone(store: Store) -> None:
     rig, metrics = KeyRig(store), Metrics(store)
-    actor = rig.key(rig.jonas, endpoints=[Endpoint.API.value])[1].actor
+    actor = rig.key(rig.jonas, endpoints=[GatewayEndpoint.API.value])[1].actor
     unowned = rig.key(OPERATOR)[1].actor
     assert isinstance(actor, Actor)
     assert isinstance(unowned, Actor)
@@ -177,7 +177,7 @@ def test_figures_cover_a_range_and_apps(store: Store) -> None:
     for number, (days, app) in enumerate([(0, "a"), (3, "a"), (3, "b"), (9, "a")]):
         log_id = log(store, JONAS, app=app, at=now - timedelta(days=days))
         metrics.record(JONAS, log_id, "k", number)
-    week = Range(now - timedelta(days=7), now - timedelta(hours=1))
+    week = MetricRange(now - timedelta(days=7), now - timedelta(hours=1))
     assert [one.sum for one in metrics.statistics(AMIRA, "k", week)] == [3]
     assert [one.sum for one in metrics.statistics(AMIRA, "k", replace(week, apps=("b",)))] == [2]
     assert metrics.statistics(AMIRA, "other", week) == []

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 
 from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.activity import repricing
-from lib.activity.repricing import Range, Repricing
+from lib.activity.repricing import Repricing, RepricingScope
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log, providers, usage_logs
@@ -62,7 +62,7 @@ NEW = 100 * 2000 + 20 * 8000  # 100 prompt and 20 completion tokens
 @pytest.mark.feature("COST-1")
 def test_a_preview_says_the_difference_and_changes_nothing(ledger: Store) -> None:
     before = costs(ledger)
-    found = Repricing(ledger, book()).preview(OPERATOR, Range(DAY, DAY + timedelta(days=1)))
+    found = Repricing(ledger, book()).preview(OPERATOR, RepricingScope(DAY, DAY + timedelta(days=1)))
     assert costs(ledger) == before
     assert (found.looked_at, found.total.changed, found.total.was_unpriced, found.total.stays_unpriced) == (4, 3, 1, 1)
     assert (found.total.before_nano, found.total.after_nano) == (6, 3 * NEW)
@@ -74,7 +74,7 @@ def test_an_application_writes_exactly_that_and_a_second_one_nothing(
     ledger: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repricing, "_BATCH", 2)
-    service, range_ = Repricing(ledger, book()), Range()
+    service, range_ = Repricing(ledger, book()), RepricingScope()
     expected = service.preview(OPERATOR, range_)
     with ledger.read() as connection:
         newest = max(connection.scalars(select(usage_logs.c.change_seq)))
@@ -107,19 +107,19 @@ def test_the_first_call_without_a_cost_is_known(ledger: Store) -> None:
 @pytest.mark.feature("COST-1")
 def test_a_range_narrows(ledger: Store) -> None:
     service = Repricing(ledger, book())
-    assert service.preview(OPERATOR, Range(only_unpriced=True)).looked_at == 2
-    assert service.preview(OPERATOR, Range(model="unheard-of")).looked_at == 1
-    assert service.preview(OPERATOR, Range(model="unheard*")).looked_at == 1
-    assert service.preview(OPERATOR, Range(model="unh%*")).looked_at == 0
-    assert service.preview(OPERATOR, Range(provider="other")).looked_at == 0
-    assert service.preview(OPERATOR, Range(reported_too=True)).looked_at == 6
+    assert service.preview(OPERATOR, RepricingScope(only_unpriced=True)).looked_at == 2
+    assert service.preview(OPERATOR, RepricingScope(model="unheard-of")).looked_at == 1
+    assert service.preview(OPERATOR, RepricingScope(model="unheard*")).looked_at == 1
+    assert service.preview(OPERATOR, RepricingScope(model="unh%*")).looked_at == 0
+    assert service.preview(OPERATOR, RepricingScope(provider="other")).looked_at == 0
+    assert service.preview(OPERATOR, RepricingScope(reported_too=True)).looked_at == 6
 
 
 @pytest.mark.feature("COST-1")
 def test_only_who_manages_providers_may(ledger: Store) -> None:
     for act in (Repricing(ledger, book()).preview, Repricing(ledger, book()).apply):
         with pytest.raises(PermissionDenied):
-            act(make_actor("u1", "dev", Role.DEVELOPER), Range())
+            act(make_actor("u1", "dev", Role.DEVELOPER), RepricingScope())
 
 
 @pytest.mark.feature("COST-1")
@@ -128,18 +128,18 @@ def test_an_interrupted_run_leaves_right_rows_and_is_finished_by_the_next(
 ) -> None:
     monkeypatch.setattr(repricing, "_BATCH", 2)
     service = Repricing(ledger, book())
-    expected = service.preview(OPERATOR, Range()).total
+    expected = service.preview(OPERATOR, RepricingScope()).total
 
     def stop(looked_at: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        service.apply(OPERATOR, Range(), stop)
+        service.apply(OPERATOR, RepricingScope(), stop)
     with ledger.read() as connection:
         assert connection.scalar(select(audit_log.c.action)) == "prices.reprice"
-    rest = service.apply(OPERATOR, Range()).total
+    rest = service.apply(OPERATOR, RepricingScope()).total
     assert 0 < rest.changed < expected.changed
-    assert service.preview(OPERATOR, Range()).total.changed == 0
+    assert service.preview(OPERATOR, RepricingScope()).total.changed == 0
 
 
 @pytest.mark.feature("COST-1")
@@ -147,7 +147,7 @@ def test_a_removed_provider_and_answers_from_the_cache_keep_their_cost(store: St
     gone = row(provider="sold", cost_nano_usd=5)
     cached = row(provider="openai", cost_nano_usd=0, cost_status="free", cache="exact", saved_nano_usd=7)
     write(store, gone, cached)
-    found = Repricing(store, book()).apply(OPERATOR, Range())
+    found = Repricing(store, book()).apply(OPERATOR, RepricingScope())
     assert (found.looked_at, found.total.changed) == (1, 0)
     assert costs(store) == [(5, "priced"), (0, "free")]
 
@@ -157,5 +157,5 @@ def test_a_new_price_rewrites_no_row(ledger: Store) -> None:
     before, prices = costs(ledger), PriceBook([], ledger)
     Prices(ledger, prices).set(OPERATOR, plain("openai", "gpt-5.1", DAY - timedelta(days=1), RATES))
     assert costs(ledger) == before
-    assert Repricing(ledger, prices).preview(OPERATOR, Range()).total.changed == 4
+    assert Repricing(ledger, prices).preview(OPERATOR, RepricingScope()).total.changed == 4
     assert costs(ledger) == before

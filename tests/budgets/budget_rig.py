@@ -9,7 +9,7 @@ from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.budgets.holds import Held, reserve, settle, sweep
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.budgets.state import BudgetState
 from lib.clock import new_id
 from lib.db.engine import Store
@@ -39,7 +39,9 @@ class Rig:
             connection.execute(insert(api_keys), row | {"scopes": {}, "created_by": "user-1"})
         return key_id
 
-    def reserve(self, amount: int | None, now: datetime = NOW, facts: CallFacts = FACTS) -> tuple[str, Refusal | Held]:
+    def reserve(
+        self, amount: int | None, now: datetime = NOW, facts: CallFacts = FACTS
+    ) -> tuple[str, BudgetRefusal | Held]:
         """A call that may cost `amount`: its id, and the answer."""
         log_id = new_id()
         with self.store.write() as connection:

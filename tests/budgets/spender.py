@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import reserve, settle
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 
@@ -19,7 +19,7 @@ def spend(store: Store, calls: int, amount: int) -> int:
         log_id = new_id()
         with store.write() as connection:
             answer = reserve(connection, CallFacts("openai", "tests"), log_id, amount, utc_now())
-        if isinstance(answer, Refusal):
+        if isinstance(answer, BudgetRefusal):
             continue
         passed += 1
         with store.write() as connection:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.budgets.holds import Want, reserve_many, settle_many
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.clock import new_id
 from lib.db import schema
 from lib.db.engine import Store
@@ -53,8 +53,8 @@ def test_spent_and_held_are_exactly_what_happened(steps: list[tuple[str, list[in
                     for want, answer in zip(wants, reserve_many(connection, wants, now), strict=True):
                         left = LIMIT - spent - sum(open_calls.values())
                         fits = left > 0 if want.amount_nano is None else want.amount_nano <= left
-                        assert isinstance(answer, Refusal) is (want.amount_nano != 0 and not fits)
-                        if not isinstance(answer, Refusal) and want.amount_nano != 0:
+                        assert isinstance(answer, BudgetRefusal) is (want.amount_nano != 0 and not fits)
+                        if not isinstance(answer, BudgetRefusal) and want.amount_nano != 0:
                             open_calls[want.log_id] = min(30, left) if want.amount_nano is None else want.amount_nano
                 elif open_calls:
                     assert not isinstance(value, list)

@@ -11,7 +11,7 @@ from lib.access.permissions import OPERATOR
 from lib.budgets.budget import Window, window_at, window_name
 from lib.budgets.forecast import Forecast, Pace, forecast
 from lib.budgets.holds import HOLD_LASTS
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.db.engine import Store
 from lib.db.tables import audit_log, budget_windows, open_calls, providers
 from lib.errors import Conflict, InvalidInput, NotFound
@@ -105,7 +105,7 @@ def test_thresholds_can_be_chosen_and_a_lowered_limit_tells_what_it_reaches(rig:
     assert [notice.threshold for notice in rig.budgets.notices(OPERATOR)] == [90, 25]
     assert changed.budget.thresholds == (25, 90)
     assert changed.state == "used up"
-    assert isinstance(rig.reserve(1)[1], Refusal)
+    assert isinstance(rig.reserve(1)[1], BudgetRefusal)
     rig.budgets.update(OPERATOR, budget.budget.id, limit_nano=6 * DOLLAR, now=NOW)
     assert isinstance(rig.reserve(DOLLAR)[1], tuple)
 

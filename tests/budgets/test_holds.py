@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 
 from lib.access.permissions import OPERATOR
 from lib.budgets.holds import HOLD_LASTS, Held, Want, release, reserve_many, settle_many
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, open_calls
@@ -46,7 +46,7 @@ def test_what_does_not_fit_is_refused_with_everything_one_needs_to_know(rig: Rig
     rig.settle(rig.reserve(9 * DOLLAR)[0], 8 * DOLLAR)
     rig.reserve(DOLLAR)
     _, refusal = rig.reserve(DOLLAR + 1)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, BudgetRefusal)
     assert refusal.title == "The call does not fit the app budget tests for October 2026."
     assert (
         refusal.why
@@ -62,13 +62,13 @@ def test_what_is_spent_comes_back_with_the_next_window_and_what_is_too_large_nev
     budget = rig.budget(block_unpriced=True)
     rig.settle(rig.reserve(9 * DOLLAR)[0], 10 * DOLLAR - 1_000)
     _, refusal = rig.reserve(DOLLAR)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, BudgetRefusal)
     assert refusal.why == "$9.999999 of $10 is spent, and this call may cost up to $1.00."
     assert "1 Nov 2026, 00:00 UTC" in refusal.fix
     assert refusal.retry_after == (datetime(2026, 11, 1, tzinfo=UTC) - NOW).total_seconds()
     for amount in (10 * DOLLAR + 1, None):
         _, never = rig.reserve(amount)
-        assert isinstance(never, Refusal)
+        assert isinstance(never, BudgetRefusal)
         assert "2026" not in never.fix
         assert never.error().retry_after is None
     assert rig.figures(budget) == (10 * DOLLAR - 1_000, 0)
@@ -80,7 +80,7 @@ def test_a_refusal_says_the_windows_end_in_the_readers_zone(rig: Rig) -> None:
     rig.budget(limit=3 * DOLLAR)
     rig.settle(rig.reserve(2 * DOLLAR)[0], 2 * DOLLAR)
     _, refusal = rig.reserve(2 * DOLLAR)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, BudgetRefusal)
     assert "1 Nov 2026, 01:00 CET" in refusal.in_zone(ZoneInfo("Europe/Berlin")).fix
 
 
@@ -88,7 +88,7 @@ def test_one_full_budget_of_several_refuses_and_nothing_is_held_on_the_others(ri
     wide = rig.budget(limit=100 * DOLLAR, scope="global", subject="")
     narrow = rig.budget(limit=DOLLAR, scope="key", subject=rig.key("key-1"))
     _, refusal = rig.reserve(2 * DOLLAR)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, BudgetRefusal)
     assert refusal.budget_id == narrow.budget.id
     assert rig.figures(wide) == rig.figures(narrow) == (0, 0)
     assert holds(rig) == 0
@@ -121,7 +121,7 @@ def test_a_budget_counts_the_calls_of_its_subject_only(
 def test_free_calls_are_never_stopped_and_hold_nothing(rig: Rig) -> None:
     rig.budget(limit=DOLLAR)
     rig.settle(rig.reserve(DOLLAR)[0], DOLLAR)
-    assert isinstance(rig.reserve(1)[1], Refusal)
+    assert isinstance(rig.reserve(1)[1], BudgetRefusal)
     assert rig.reserve(0)[1] == ()
     assert holds(rig) == 0
 
@@ -141,7 +141,7 @@ def test_a_model_without_a_price_is_let_through_and_its_cost_counts_when_it_beco
 def test_a_budget_may_stop_models_without_a_price(rig: Rig) -> None:
     rig.budget(block_unpriced=True)
     _, refusal = rig.reserve(None)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, BudgetRefusal)
     assert "takes no model without a price" in refusal.title
     assert rig.reserve(0)[1] == ()
 
@@ -154,7 +154,7 @@ def test_a_used_up_budget_stops_models_without_a_price_too(rig: Rig) -> None:
         rig.settle(answer[0], 13_000_000)  # the provider itself said what it cost
     assert calls == 1
     refusal = answer[1]
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, BudgetRefusal)
     assert (refusal.is_used_up, refusal.title) == (True, "The app budget tests for October 2026 is used up.")
     assert refusal.retry_after == (datetime(2026, 11, 1, tzinfo=UTC) - NOW).total_seconds()
     assert rig.reserve(0)[1] == (), "what is free passes"
@@ -167,7 +167,7 @@ def test_a_used_up_budget_stops_models_without_a_price_too(rig: Rig) -> None:
 def test_a_call_of_unknown_cost_holds_what_is_wished_or_what_is_left(rig: Rig) -> None:
     budget, soft = rig.budget(limit=10), rig.budget(scope="global", subject="", limit=5, is_hard=False)
 
-    def reserve(wished: int) -> Refusal | Held:
+    def reserve(wished: int) -> BudgetRefusal | Held:
         with rig.store.write() as connection:
             return reserve_many(connection, [Want(new_id(), FACTS, None, wished)], NOW)[0]
 
@@ -177,7 +177,7 @@ def test_a_call_of_unknown_cost_holds_what_is_wished_or_what_is_left(rig: Rig) -
     assert rig.figures(budget) == (0, 10)
     assert rig.figures(soft) == (0, 5)
     refusal = reserve(0)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, BudgetRefusal)
     assert (refusal.waits_for_calls, refusal.retry_after) == (True, 5)
     assert "nobody knows what this call would cost" in refusal.why
 
@@ -195,7 +195,7 @@ def test_calls_that_open_together_are_decided_one_after_the_other(rig: Rig) -> N
     wants = [Want(new_id(), FACTS, DOLLAR) for _ in range(5)] + [Want(new_id(), FACTS, 0)]
     with rig.store.write() as connection:
         answers = reserve_many(connection, wants, NOW)
-    assert [isinstance(answer, Refusal) for answer in answers] == [False] * 3 + [True] * 2 + [False]
+    assert [isinstance(answer, BudgetRefusal) for answer in answers] == [False] * 3 + [True] * 2 + [False]
     assert rig.figures(budget) == (0, 3 * DOLLAR)
     with rig.store.write() as connection:
         assert settle_many(connection, {want.log_id: DOLLAR // 2 for want in wants}, NOW) == 3
@@ -236,9 +236,9 @@ def test_a_clock_that_steps_back_opens_no_budget_again(rig: Rig, period: str) ->
     budget = rig.budget(limit=DOLLAR, period=period)
     rig.settle(rig.reserve(DOLLAR)[0], DOLLAR)
     back = NOW - timedelta(days=40)
-    assert isinstance(rig.reserve(1, back)[1], Refusal)
+    assert isinstance(rig.reserve(1, back)[1], BudgetRefusal)
     rig.budgets.update(OPERATOR, budget.budget.id, limit_nano=DOLLAR, now=back)
-    assert isinstance(rig.reserve(1, back)[1], Refusal)
+    assert isinstance(rig.reserve(1, back)[1], BudgetRefusal)
 
 
 def test_an_expired_hold_is_ended_by_what_the_ledger_knows(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from lib.access.permissions import OPERATOR
 from lib.budgets.holds import Want, reserve_many, settle_many
-from lib.budgets.refusal import Refusal
+from lib.budgets.refusal import BudgetRefusal
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_windows
@@ -37,7 +37,7 @@ def test_a_hundred_calls_at_once_on_one_budget(store: Store) -> None:
         log_id = new_id()
         with store.write() as connection:
             answer = reserve_many(connection, [Want(log_id, FACTS, DOLLAR)], utc_now())[0]
-        if isinstance(answer, Refusal):
+        if isinstance(answer, BudgetRefusal):
             return False
         now = Rig(store).budgets.get(OPERATOR, budget.budget.id).now
         highest.append(now.spent_nano + now.held_nano)

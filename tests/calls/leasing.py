@@ -13,7 +13,7 @@ from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.db.engine import Store
 from lib.db.tables import budget_windows
-from lib.ledger.admission import Ask
+from lib.ledger.admission import OpeningRequest
 from lib.ledger.spool import Spool
 from lib.ledger.writer import Ledger
 from tests.ledger.ledger_rig import closing, opening
@@ -42,7 +42,7 @@ class Process:
     ) -> dict[str, Any] | None:
         """The row of a call that may cost `amount`, or None when it is refused."""
         row = opening(self.name, provider=facts.provider, app=facts.app, api_key_id=facts.api_key_id, **row)
-        ask = Ask(row["id"], facts, amount, claim, is_counted_open)
+        ask = OpeningRequest(row["id"], facts, amount, claim, is_counted_open)
         answer = self.ledger.open_at_once(row, ask)
         self.leased += answer is not None
         answer = answer or await self.ledger.open(row, ask)

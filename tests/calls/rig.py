@@ -5,7 +5,7 @@ from typing import Any
 
 from lib import services as service_root
 from lib.access.permissions import Actor, Role, make_actor
-from lib.calls.live import CallView
+from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
 from lib.clock import new_id
 from lib.configs.routing import Deadlines

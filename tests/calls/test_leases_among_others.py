@@ -22,7 +22,7 @@ from lib.db.tables import budget_holds, budget_windows, open_calls, processes, u
 from lib.errors import ErrorKind
 from lib.ledger import admission, recovery
 from lib.ledger import write_batch as batches
-from lib.ledger.admission import Ask
+from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import insert_closings
 from lib.ledger.write_batch import Batch, Opening, Uncancelled
 from lib.providers.prices.price_book import PriceBook
@@ -119,7 +119,7 @@ def test_the_sweep_leaves_a_process_that_is_known_its_lease(store: Store, tmp_pa
     of_app = budget(store, 10_000)
 
     async def scenario() -> None:
-        recovery.still_here(store, "me", 1)
+        recovery.renew_lease_of_life(store, "me", 1)
         process = Process(store, tmp_path, "me")
         row = await leased(process)
         held = figures(store, of_app)
@@ -139,7 +139,7 @@ def test_what_a_process_killed_on_another_machine_held_ahead_is_given_back(store
     of_app = budget(store, 10_000)
 
     async def scenario() -> None:
-        recovery.still_here(store, "far", 1)
+        recovery.renew_lease_of_life(store, "far", 1)
         process = Process(store, tmp_path / "theirs", "far")
         await process.warm_up(50, 0)
         await asyncio.sleep(0.1)
@@ -157,13 +157,13 @@ def test_what_a_process_killed_on_another_machine_held_ahead_is_given_back(store
 
 def test_a_process_that_was_taken_for_dead_is_there_again(store: Store, tmp_path: Path) -> None:
     async def scenario() -> None:
-        recovery.still_here(store, "far", 1)
+        recovery.renew_lease_of_life(store, "far", 1)
         process = Process(store, tmp_path / "theirs", "far")
         await process.open(5)
         with store.write() as connection:
             connection.execute(update(processes).values(seen_at=utc_now() - 2 * recovery.UNSEEN))
         assert recovery.recover(store, tmp_path / "ours", PriceBook()) == 1
-        recovery.still_here(store, "far", 1)
+        recovery.renew_lease_of_life(store, "far", 1)
         row = await process.open(5)
         assert row is not None
         assert recovery.recover(store, tmp_path / "ours", PriceBook()) == 0
@@ -217,12 +217,12 @@ def test_what_one_dead_process_left_does_not_keep_the_others_waiting(
 def test_a_start_that_found_the_database_locked_is_tried_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    services, whole = root.build(settings), recovery.still_here
+    services, whole = root.build(settings), recovery.renew_lease_of_life
     with monkeypatch.context() as patched:
-        patched.setattr(recovery, "still_here", lambda *_: (_ for _ in ()).throw(RuntimeError("locked")))
+        patched.setattr(recovery, "renew_lease_of_life", lambda *_: (_ for _ in ()).throw(RuntimeError("locked")))
         with pytest.raises(RuntimeError):
             services.calls._ensure_loop()
-    assert recovery.still_here is whole
+    assert recovery.renew_lease_of_life is whole
     services.calls._ensure_loop()
     services.close()
 
@@ -235,7 +235,7 @@ def test_a_call_that_goes_on_after_a_burst_gets_its_row(store: Store, tmp_path: 
         process.ledger._leases._demand.clear()  # the burst has ended
         if process.ledger._look is not None:
             process.ledger._look.cancel()
-        process.ledger._look_around()  # too early for this call
+        process.ledger._write_lasting()  # too early for this call
         for _ in range(3):
             await asyncio.sleep(0.01)
         assert row["id"] not in process.ledger._unwritten or process.ledger._look is not None
@@ -303,7 +303,7 @@ def test_an_opening_that_cannot_be_noted_takes_no_money(store: Store, tmp_path: 
             deep = [deep]
         row = opening("me", request=[{"role": "user", "content": deep}])
         with pytest.raises(RecursionError):
-            process.ledger.open_at_once(row, Ask(row["id"], FACTS, 50))
+            process.ledger.open_at_once(row, OpeningRequest(row["id"], FACTS, 50))
         assert free(process) == before
         process.close(running, 1)
         await asyncio.wait_for(process.stop(), CEILING_S)
@@ -323,7 +323,7 @@ def test_a_refusal_does_not_forget_what_a_lost_connection_left_in_doubt(store: S
         await process.warm_up(10, 0)
         await asyncio.sleep(0.1)
         held = figures(store, of_app)[1]
-        whole, broken = process.ledger._try_there, list[Batch]()
+        whole, broken = process.ledger._write_in_thread, list[Batch]()
 
         def lost(batch: Batch) -> Any:
             if not broken and batch.opening:
@@ -334,7 +334,7 @@ def test_a_refusal_does_not_forget_what_a_lost_connection_left_in_doubt(store: S
                 raise DatabaseAway(was_connected=True)
             return whole(batch)
 
-        process.ledger._try_there = lost  # type: ignore[method-assign]
+        process.ledger._write_in_thread = lost  # type: ignore[method-assign]
         opened = await asyncio.gather(process.open(3_000), process.open(3_001))
         assert None not in opened
         for row in opened:
@@ -368,7 +368,7 @@ def test_limits_and_leases_lock_in_one_order(store: Store, monkeypatch: pytest.M
     def open_one() -> None:
         row = opening("one", api_key_id="k")
         loop = asyncio.new_event_loop()
-        one = Opening(row, Ask(row["id"], of_key, 5, Claim("tests", 10, key)), Uncancelled(loop=loop))
+        one = Opening(row, OpeningRequest(row["id"], of_key, 5, Claim("tests", 10, key)), Uncancelled(loop=loop))
         wanted = leases.Wanted("one", {FACTS: 5}, {}, 0.0)
         with store.write() as connection:
             batches.write(connection, Batch([one], [], {}, {}, [], wanted, False, False), limits)
@@ -404,7 +404,7 @@ def test_a_call_that_a_limit_refuses_gives_back_without_a_lock(store: Store, mon
     monkeypatch.setattr("lib.budgets.holds.lock", lambda connection: pytest.fail("locked late"))
 
     def one_of_two(at: datetime) -> None:
-        asks = [Ask(new_id(), of_key, 5, Claim("tests", 10, key)) for _ in range(2)]
+        asks = [OpeningRequest(new_id(), of_key, 5, Claim("tests", 10, key)) for _ in range(2)]
         with store.write() as connection:
             answers = admission.admit(connection, asks, limits, at)
         assert [answer.kind for answer in answers] == [None, ErrorKind.LIMIT]

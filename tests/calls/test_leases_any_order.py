@@ -72,7 +72,7 @@ class World:
                 ledger = self.processes[which].ledger
                 if ledger._look is not None:
                     ledger._look.cancel()
-                ledger._look_around()
+                ledger._write_lasting()
             case "die":
                 dead, self.processes[which] = self.processes[which], self.bear()
                 dead.die()

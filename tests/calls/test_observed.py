@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.calls.observed_usage import TAG, Excess, Observed
+from lib.calls.observed_usage import TAG, Excess, ObservedUsage
 from lib.db.engine import Store
 from lib.money import NANO_PER_USD
 from lib.services import Services
@@ -65,7 +65,7 @@ def test_a_small_excess_is_a_factor_and_a_large_one_a_sum() -> None:
 
 
 def test_other_processes_learn_of_it(rig: Rig, store: Store) -> None:
-    mine, other, late = Observed(), Observed(), Observed()
+    mine, other, late = ObservedUsage(), ObservedUsage(), ObservedUsage()
     mine._learn("acme", "m", Excess(answer_more=8_100), ["answer"])
     mine.sync(store)
     other._learn("acme", "m", Excess(prompt_percent=150), ["prompt"])
@@ -84,6 +84,6 @@ def test_it_is_forgotten_when_its_time_is_over(store: Store, tmp_path: Path) -> 
 
     with store.write() as connection:
         installation.write(connection, observed_usage.SETTING, {"acme/m": [100, 0, 100, 50, 1.0], "odd": "x"})
-    late = Observed()
+    late = ObservedUsage()
     late.sync(store)
     assert late.excess("acme", "m").of_answer(100) == 100

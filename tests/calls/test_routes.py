@@ -9,9 +9,9 @@ import pytest
 
 from lib.access.grants import Limits
 from lib.access.permissions import OPERATOR
-from lib.calls.live import AttemptState, LiveCall
-from lib.calls.lookups import Lookups
-from lib.calls.plans import resolve
+from lib.calls.live_call import AttemptState, LiveCall
+from lib.calls.plan_sources import PlanSources
+from lib.calls.plans import make_plan
 from lib.calls.request import CallRequest, Plan, Target
 from lib.calls.routing import pause_s
 from lib.configs.routing import Deadlines
@@ -33,7 +33,7 @@ def rig(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
 def _plan(rig: Rig, request: CallRequest) -> Plan:
     found = rig.services
-    return resolve(request, Lookups(found.configurations, found.providers, found.overrides))
+    return make_plan(request, PlanSources(found.configurations, found.providers, found.overrides))
 
 
 def ask(rig: Rig, routing: dict[str, Any], model: str = "say:own", **more: Any) -> CallRequest:
@@ -78,7 +78,7 @@ def test_each_strategy_chooses_as_it_says(rig: Rig, strategy: str) -> None:
 def test_the_configurations_limits_hold_unless_the_request_has_its_own(rig: Rig) -> None:
     routing = {"max_attempts": 2, "deadlines": {"total_s": 50.0}}
     services, request = rig.services, ask(rig, routing, "error:500")
-    plan = resolve(request, Lookups(services.configurations, services.providers, services.overrides))
+    plan = make_plan(request, PlanSources(services.configurations, services.providers, services.overrides))
     assert (plan.routing.max_attempts, plan.routing.deadlines) == (2, Deadlines(total_s=50))
     assert len(rig.rows(services.calls.run(request).call_id)) == 2
     spare = [{"provider_id": scripted(rig), "model": "say:spare"}]

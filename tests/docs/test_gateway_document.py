@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lib.access.grants import Endpoint
+from lib.access.grants import GatewayEndpoint
 from lib.errors import ErrorKind
-from lib.gateway.http import program_routes, refusals
+from lib.gateway.http import program_routes as programs
+from lib.gateway.http import refusals
 from lib.gateway.serve import health
-from lib.gateway.serve.routes import door_routes
+from lib.gateway.serve.routes import program_routes
 from lib.snippets.app_snippets import Connection, snippets
 
 pytestmark = pytest.mark.feature("SET-7")
@@ -26,24 +27,24 @@ def rows(heading: str) -> list[list[str]]:
 
 def test_every_address_of_programs_is_there_and_nothing_else() -> None:
     documented = {row[0].strip("`"): row[1] for row in rows("## Addresses")}
-    served = {path: method for path, (method, _) in program_routes._MODEL_DOORS.items()}
-    for route in (*door_routes, *health.routes):
+    served = {path: method for path, (method, _) in programs._MODEL_HANDLERS.items()}
+    for route in (*program_routes, *health.routes):
         served[route.path] = ", ".join(sorted(route.methods - {"HEAD"}))  # type: ignore[attr-defined]
     assert documented == served
 
 
 def test_every_endpoint_of_a_key_opens_something() -> None:
     named = {name for row in rows("## Addresses") for name in re.findall(r"`(\w+)`", row[3])}
-    assert named == {endpoint.value for endpoint in Endpoint}
+    assert named == {endpoint.value for endpoint in GatewayEndpoint}
 
 
 def test_every_kind_of_failure_has_the_status_it_is_said_to_have() -> None:
     said = {code: int(row[0]) for row in rows("## Errors") for code in re.findall(r"`(\w+)`", row[1])}
-    ours = {code for _, _, code in refusals._OF_CLASS}
+    ours = {code for _, _, code in refusals._STATUS_OF_CLASS}
     for kind in set(ErrorKind) - {ErrorKind.PROCESS_ENDED, ErrorKind.OVERLOADED}:  # no client is left; two meanings
         assert said[kind.value] == refusals._status_of(kind.value), kind
     assert ours <= set(said)
-    for _, status, code in refusals._OF_CLASS:
+    for _, status, code in refusals._STATUS_OF_CLASS:
         assert said[code] == status or code == "overloaded", code
 
 

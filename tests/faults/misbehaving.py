@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from lib.calls.live import CallView
+from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
 from lib.clock import new_id
 from lib.settings import Settings

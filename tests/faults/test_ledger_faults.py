@@ -126,7 +126,7 @@ def test_a_call_does_not_hear_of_connections_that_the_database_ended(rig: Rig, m
     admit, calls = admission.admit, rig.services.calls
     asked: list[int] = []
 
-    def cut_once(connection: Connection, *rest: Any) -> list[admission.Answer]:
+    def cut_once(connection: Connection, *rest: Any) -> list[admission.OpeningDecision]:
         answers = admit(connection, *rest)
         if not asked:
             asked.append(1)

@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from lib import services as service_root
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.calls.calls import Calls
-from lib.gateway.http.program_routes import Doors
+from lib.gateway.http.program_routes import ProgramRoutes
 from lib.gateway.serve import health
-from lib.gateway.serve.routes import door_routes
+from lib.gateway.serve.routes import program_routes
 from lib.services import Services
 from lib.settings import Settings
 from tests.waiting import CEILING_S
@@ -51,7 +51,7 @@ class ApiRig:
         return {"authorization": f"Bearer {secret}"}
 
 
-def application(calls: Calls) -> Doors:
+def application(calls: Calls) -> ProgramRoutes:
     """The doors, whose calls run on the server's loop."""
 
     @asynccontextmanager
@@ -60,7 +60,7 @@ def application(calls: Calls) -> Doors:
         yield
         await asyncio.to_thread(calls.close)
 
-    return Doors(Starlette(routes=health.routes, lifespan=lifespan), door_routes)
+    return ProgramRoutes(Starlette(routes=health.routes, lifespan=lifespan), program_routes)
 
 
 @contextmanager

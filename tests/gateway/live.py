@@ -14,10 +14,10 @@ from starlette.applications import Starlette
 from lib import services as service_root
 from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.tables import usage_logs
-from lib.gateway.http.fast_http import StraightProtocol
-from lib.gateway.http.program_routes import Doors
+from lib.gateway.http.fast_http import FastHttpProtocol
+from lib.gateway.http.program_routes import ProgramRoutes
 from lib.gateway.serve import health
-from lib.gateway.serve.routes import door_routes
+from lib.gateway.serve.routes import program_routes
 from lib.services import Services
 from lib.settings import Settings
 from tests.providers.wire import Script, WireServer, serving
@@ -73,7 +73,7 @@ class Live:
 
 
 @contextmanager
-def live(settings: Settings, http: Any = StraightProtocol) -> Iterator[Live]:
+def live(settings: Settings, http: Any = FastHttpProtocol) -> Iterator[Live]:
     """Services, a server in a thread, and the end of both; `http` "httptools" goes uvicorn's way, as the pages do."""
     services = service_root.build(settings)
     service_root.use(services)
@@ -84,7 +84,7 @@ def live(settings: Settings, http: Any = StraightProtocol) -> Iterator[Live]:
         yield
         await asyncio.to_thread(services.calls.close, 0.5)
 
-    app = Doors(Starlette(routes=health.routes, lifespan=lifespan), door_routes)
+    app = ProgramRoutes(Starlette(routes=health.routes, lifespan=lifespan), program_routes)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", ws="none", http=http))
     thread = threading.Thread(target=server.run)
     thread.start()

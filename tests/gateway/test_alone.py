@@ -23,7 +23,7 @@ from lib import services as service_root
 from lib.access.permissions import OPERATOR
 from lib.errors import InstallationError
 from lib.gateway.serve import health, worker
-from lib.gateway.serve.supervisor import Supervisor, bound, reserve
+from lib.gateway.serve.supervisor import Supervisor, bind_shared, reserve
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
 from tests.waiting import CEILING_S
@@ -220,7 +220,7 @@ def test_an_address_that_is_not_this_machines_is_refused() -> None:
 def test_workers_share_the_port_that_the_supervisor_reserves() -> None:
     with reserve("127.0.0.1", 0) as reserved:
         port = reserved.getsockname()[1]
-        with bound("127.0.0.1", port) as worker:
+        with bind_shared("127.0.0.1", port) as worker:
             with pytest.raises(ConnectionRefusedError):  # nobody listens: the reserved socket takes no connection
                 socket.create_connection(("127.0.0.1", port), 1)
             worker.listen()
@@ -230,7 +230,7 @@ def test_workers_share_the_port_that_the_supervisor_reserves() -> None:
 
 def test_the_pause_before_a_new_worker_grows_while_they_die_young(monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = Supervisor("127.0.0.1", free_port(), 1)
-    [place] = supervisor._places
+    [place] = supervisor._slots
     started: list[float] = []
     pipes: list[socket.socket] = []
 

@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from lib import services as service_root
 from lib.db.failures import DatabaseAway
 from lib.gateway.api import openapi
-from lib.gateway.http.program_routes import Doors
+from lib.gateway.http.program_routes import ProgramRoutes
 from lib.gateway.serve import health
-from lib.gateway.serve.routes import door_routes, middleware, routes
+from lib.gateway.serve.routes import middleware, program_routes, routes
 
 SECRET = "sk-0123456789abcdefghijklmnop"
 NEVER_FAIL = {"/openapi.json", "/healthz"}  # they ask nothing of anybody
@@ -59,7 +59,7 @@ def form_of(path: str) -> Callable[[dict[str, Any]], bool]:
     return is_openai if path.startswith("/v1/") else is_api if path.startswith("/api/") else is_health
 
 
-def program_routes() -> list[tuple[str, str]]:
+def list_program_routes() -> list[tuple[str, str]]:
     return [
         (method.upper(), path)
         for path, item in openapi.document()["paths"].items()
@@ -91,11 +91,11 @@ def check(answer: Any, error: Exception, caplog: pytest.LogCaptureFixture) -> No
 
 
 @pytest.mark.feature("GATE-5")
-@pytest.mark.parametrize(("method", "path"), program_routes())
+@pytest.mark.parametrize(("method", "path"), list_program_routes())
 def test_a_programs_route_fails_in_its_own_form(
     method: str, path: str, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = TestClient(Doors(Router(health.routes), door_routes))
+    client = TestClient(ProgramRoutes(Router(health.routes), program_routes))
     with caplog.at_level(logging.ERROR):
         answer = client.request(method, path, headers={"authorization": "Bearer x"}, content=b"{}")
     if path == "/readyz" and isinstance(error, DatabaseAway):
@@ -111,7 +111,7 @@ def test_a_programs_route_fails_in_its_own_form(
 
 @pytest.mark.feature("GATE-5")
 def test_a_client_of_anthropics_reads_of_models_in_its_form(error: Exception) -> None:
-    client = TestClient(Doors(Router(), door_routes))
+    client = TestClient(ProgramRoutes(Router(), program_routes))
     answer = client.get("/v1/models", headers={"anthropic-version": "2023-06-01"})
     assert is_anthropic(answer.json())
 
@@ -140,7 +140,7 @@ def test_an_answer_that_has_begun_is_broken_off_and_logged(caplog: pytest.LogCap
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise RuntimeError(json.dumps({"api_key": SECRET}))
 
-    answer = TestClient(Doors(breaks, door_routes)).get("/statistics")
+    answer = TestClient(ProgramRoutes(breaks, program_routes)).get("/statistics")
     assert (answer.status_code, answer.text) == (200, "half")
     assert "Traceback" in caplog.text
     assert SECRET not in caplog.text

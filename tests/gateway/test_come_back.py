@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from lib.access.grants import Endpoint, Limits
+from lib.access.grants import GatewayEndpoint, Limits
 from lib.access.permissions import OPERATOR
 from lib.providers.circuits import THRESHOLD
 from lib.settings import Settings
@@ -139,7 +139,7 @@ def test_out_of_scope_looks_the_same_whether_it_exists_or_not(rig: Live) -> None
     provide(rig, "hidden", answers)
     hidden = rig.services.configurations.get(OPERATOR, "hidden")
     rig.services.configurations.set_default(OPERATOR, hidden.id)
-    key, _ = rig.services.api_keys.create(rig.jonas, app="bot", models=["bot"], endpoints=list(Endpoint))
+    key, _ = rig.services.api_keys.create(rig.jonas, app="bot", models=["bot"], endpoints=list(GatewayEndpoint))
     of = {slug: rig.services.configurations.get(OPERATOR, slug).id for slug in ("bot", "secret")}
     nobody = "01900000-0000-7000-8000-000000000000"
     counted, said = "/v1/messages/count_tokens", "/api/conversations"

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from lib.gateway.http import exchange, request_encoding
-from lib.gateway.http.fast_http import StraightProtocol
+from lib.gateway.http.fast_http import FastHttpProtocol
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire
@@ -72,7 +72,7 @@ def answer(wire: Wire) -> None:
     wire.say(json.dumps({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}))
 
 
-@pytest.fixture(params=[StraightProtocol, "httptools"], ids=["straight", "asgi"])
+@pytest.fixture(params=[FastHttpProtocol, "httptools"], ids=["straight", "asgi"])
 def rig(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Live]:
     with live(settings, request.param) as made:
         made.provider("bot", "custom", answer)

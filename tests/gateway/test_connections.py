@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from lib.gateway.http import error_boundary, fast_http
-from lib.gateway.http.fast_http import StraightProtocol
+from lib.gateway.http.fast_http import FastHttpProtocol
 
 pytestmark = pytest.mark.feature("GATE-5")
 ASKED = b"POST /model HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi"
@@ -83,13 +83,13 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Echo:
     return made
 
 
-def run(test: Callable[[Callable[[], tuple[StraightProtocol, Transport]]], Awaitable[None]]) -> None:
+def run(test: Callable[[Callable[[], tuple[FastHttpProtocol, Transport]]], Awaitable[None]]) -> None:
     """Run a test in a loop; `connect` makes connections."""
-    config = uvicorn.Config(other, http=StraightProtocol, log_config=None, lifespan="off", access_log=False)
+    config = uvicorn.Config(other, http=FastHttpProtocol, log_config=None, lifespan="off", access_log=False)
     config.load()
 
-    def connect() -> tuple[StraightProtocol, Transport]:
-        protocol, transport = StraightProtocol(config, ServerState(), {}), Transport()
+    def connect() -> tuple[FastHttpProtocol, Transport]:
+        protocol, transport = FastHttpProtocol(config, ServerState(), {}), Transport()
         protocol.connection_made(transport)  # type: ignore[arg-type]
         return protocol, transport
 
@@ -183,7 +183,7 @@ def test_a_connection_on_which_nothing_is_asked_ends(door: Echo, monkeypatch: py
 
     async def test(connect: Any) -> None:
         silent, begun, answered, running = (connect() for _ in range(4))
-        silent[0]._silence.may_last(0.1)
+        silent[0]._idle_timeout.restart(0.1)
         begun[0].data_received(ASKED[:30])
         answered[0].timeout_keep_alive = 0.1
         answered[0].data_received(ASKED)

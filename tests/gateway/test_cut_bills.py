@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from lib.access.permissions import OPERATOR
-from lib.activity.repricing import Range
+from lib.activity.repricing import RepricingScope
 from lib.clock import utc_now
 from lib.providers.prices.rates import Rates, plain
 from lib.settings import Settings
@@ -159,5 +159,5 @@ def test_a_row_says_which_model_answered_and_is_priced_again_by_it(rig: Live) ->
     row = row_of(rig, "openrouter", script, "/v1/chat/completions", body)
     assert (row["model"], row["served_model"]) == ("maker/small", "maker/large")
     assert (row["cost_nano_usd"], row["usage_details"]) == (5_000_000_000, {"model": "maker/large"})
-    preview = rig.services.repricing.preview(OPERATOR, Range())
+    preview = rig.services.repricing.preview(OPERATOR, RepricingScope())
     assert (preview.looked_at, preview.total.changed) == (1, 0)

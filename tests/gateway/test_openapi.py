@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from lib.access.grants import Endpoint
+from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import OPERATOR
 from lib.gateway.api.openapi import document
-from lib.gateway.http.program_routes import _MODEL_DOORS, Doors
+from lib.gateway.http.program_routes import _MODEL_HANDLERS, ProgramRoutes
 from lib.gateway.models import model_list
 from lib.gateway.serve import health
-from lib.gateway.serve.routes import door_routes
+from lib.gateway.serve.routes import program_routes
 from lib.settings import Settings
 from tests.gateway.api_rig import live
 from tests.waiting import CEILING_S
@@ -30,9 +30,9 @@ def described() -> dict[str, set[str]]:
 
 
 def test_the_document_names_what_is_mounted_and_nothing_else() -> None:
-    mounted: dict[str, set[str]] = {path: {method} for path, (method, _) in _MODEL_DOORS.items()}
+    mounted: dict[str, set[str]] = {path: {method} for path, (method, _) in _MODEL_HANDLERS.items()}
     mounted[f"{model_list.PATH}/{{model}}"] = {"GET"}
-    for route in [*door_routes, *health.routes]:
+    for route in [*program_routes, *health.routes]:
         methods = set(route.methods) - {"HEAD"}  # type: ignore[attr-defined]
         mounted.setdefault(route.path, set()).update(methods)  # type: ignore[attr-defined]
     assert described() == mounted
@@ -49,7 +49,7 @@ def test_it_is_served_without_a_key() -> None:
     async def nobody(*_: Any) -> None:
         raise AssertionError
 
-    answer = TestClient(Doors(nobody, door_routes)).get("/openapi.json")
+    answer = TestClient(ProgramRoutes(nobody, program_routes)).get("/openapi.json")
     assert answer.json() == document()
     assert answer.json()["openapi"].startswith("3.1")
 
@@ -70,7 +70,7 @@ def narrowed(path: Path) -> Path:
 @pytest.mark.feature("GATE-2")
 def test_a_live_server_keeps_to_it_whatever_is_sent(settings: Settings, tmp_path: Path) -> None:
     with live(settings) as (address, rig):
-        key = rig.key(rig.jonas, endpoints=[endpoint.value for endpoint in Endpoint])
+        key = rig.key(rig.jonas, endpoints=[endpoint.value for endpoint in GatewayEndpoint])
         done = subprocess.run(
             [
                 *(str(Path(sys.executable).parent / "st"), "run", str(narrowed(tmp_path / "openapi.json"))),

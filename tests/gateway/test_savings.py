@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from lib.access.permissions import OPERATOR
-from lib.calls.live import LiveCall
+from lib.calls.live_call import LiveCall
 from lib.gateway.http import answers
 from lib.settings import Settings
 from lib.write_coalescing import CoalescingTransport, WriteCoalescer, get_coalescer

@@ -11,7 +11,7 @@ import httptools
 import pytest
 
 from lib.gateway.http import exchange
-from lib.gateway.http.fast_http import StraightProtocol
+from lib.gateway.http.fast_http import FastHttpProtocol
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire, openai_delta, sse, stalled_by
@@ -35,7 +35,7 @@ def scripted(wire: Wire) -> None:
         wire.say(json.dumps(ANSWER))
 
 
-@pytest.fixture(params=[StraightProtocol, "httptools"], ids=["straight", "asgi"])
+@pytest.fixture(params=[FastHttpProtocol, "httptools"], ids=["straight", "asgi"])
 def rig(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Live]:
     with live(settings, request.param) as made:
         made.provider("bot", "custom", scripted)

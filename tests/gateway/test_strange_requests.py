@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from lib.access.grants import Endpoint
+from lib.access.grants import GatewayEndpoint
 from lib.calls import calls
 from lib.gateway.http import exchange
 from lib.settings import Settings
@@ -60,7 +60,7 @@ def said(rig: Live, model: str, content: Any = "hi", **more: Any) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_nobody_has_is_not_found_whatever_its_name(rig: Live, name: str) -> None:
-    key, _ = rig.services.api_keys.create(rig.jonas, app="bot", endpoints=list(Endpoint))
+    key, _ = rig.services.api_keys.create(rig.jonas, app="bot", endpoints=list(GatewayEndpoint))
     for path in ("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/api/generate"):
         body = {"model": name, "messages": [{"role": "user", "content": "hi"}], "input": "hi", "max_tokens": 5}
         body |= {"configuration": name, "prompt": "hi"} if path.startswith("/api") else {}

@@ -15,7 +15,7 @@ from uvicorn.protocols.http import flow_control, httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server, ServerState
 
-from lib.gateway.http.fast_http import StraightProtocol
+from lib.gateway.http.fast_http import FastHttpProtocol
 
 pytestmark = pytest.mark.feature("GATE-5")
 METHODS = {
@@ -49,7 +49,7 @@ def digest(member: Any) -> str:
 
 
 def test_every_method_that_is_overridden_is_written_down() -> None:
-    overridden = {name for name, member in vars(StraightProtocol).items() if inspect.isfunction(member)}
+    overridden = {name for name, member in vars(FastHttpProtocol).items() if inspect.isfunction(member)}
     assert overridden & set(vars(HttpToolsProtocol)) <= set(METHODS)
 
 

@@ -12,7 +12,7 @@ from lib.access.audit import Audit, AuditCriteria
 from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.activity.call_filter import ActivityFilter
 from lib.activity.call_log import Activity
-from lib.activity.repricing import Range, Repricing
+from lib.activity.repricing import Repricing, RepricingScope
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import imports, ledger_clock, outside_people, usage_logs
@@ -161,7 +161,7 @@ def test_sums_of_many_calls_count_as_many(store: Store) -> None:
 
 def test_repricing_leaves_sums_alone(store: Store) -> None:
     batch, rows = brought(store, source("openai_usage.json"), price=True)
-    assert Repricing(store, PriceBook()).apply(OPERATOR, Range(reported_too=True)).looked_at == 0
+    assert Repricing(store, PriceBook()).apply(OPERATOR, RepricingScope(reported_too=True)).looked_at == 0
     assert rows_of(store, batch.id) == rows
 
 

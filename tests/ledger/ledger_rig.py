@@ -8,13 +8,13 @@ from lib.budgets.budget import CallFacts
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads
-from lib.ledger.admission import Ask
+from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import Closing
 
 
-def ask(row: dict[str, Any]) -> Ask:
+def ask(row: dict[str, Any]) -> OpeningRequest:
     """Of a free call."""
-    return Ask(row["id"], CallFacts(row["provider"], row["app"]), 0)
+    return OpeningRequest(row["id"], CallFacts(row["provider"], row["app"]), 0)
 
 
 def opening(owner: str, **changes: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def opening(owner: str, **changes: Any) -> dict[str, Any]:
         "tags": {},
         "owner": owner,
         "holds": [],
-        "request": [{"role": "user", "content": "Ask me"}],
+        "request": [{"role": "user", "content": "OpeningRequest me"}],
     }
     return row | changes
 
@@ -51,7 +51,12 @@ def closing(opened: dict[str, Any], status: str = "ok") -> Closing:
     row |= columns | {"is_final": True, "finished_at": utc_now(), "status": status, "usage_source": "provider"}
     row |= {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "cost_nano_usd": 5, "cost_status": "priced"}
     row |= {"cache": "none"}
-    payload = {"prompt_text": "Ask me", "response_text": "Told you", "request": opened["request"], "response": {}}
+    payload = {
+        "prompt_text": "OpeningRequest me",
+        "response_text": "Told you",
+        "request": opened["request"],
+        "response": {},
+    }
     return Closing(row, payload)
 
 

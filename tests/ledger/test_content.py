@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from lib.activity.call_filter import ActivityFilter
-from lib.calls.live import LiveCall
-from lib.calls.lookups import Lookups
-from lib.calls.plans import resolve
+from lib.calls.live_call import LiveCall
+from lib.calls.plan_sources import PlanSources
+from lib.calls.plans import make_plan
 from lib.calls.request import CallRequest
 from lib.db.tables import open_calls, usage_payloads
 from lib.ledger import content_policy
@@ -49,7 +49,7 @@ def stored_bytes(folder: Path) -> bytes:
 def live(rig: Rig, policy: str, prompt: str) -> LiveCall:
     asked = request(rig, policy, "echo", prompt)
     return LiveCall(
-        resolve(asked, Lookups(rig.services.configurations, rig.services.providers, rig.services.overrides))
+        make_plan(asked, PlanSources(rig.services.configurations, rig.services.providers, rig.services.overrides))
     )
 
 
@@ -128,9 +128,9 @@ def test_what_is_split_over_chunks_is_masked_whole(rig: Rig) -> None:
         assert call.checkpoint()["text"] == ""
     for piece in ('{"to": "amira.k\\u0040exa', 'mple.org", "n": 1}'):
         call.attempt.take(ToolCallDelta(0, "t1", "send", piece))
-    from lib.calls.outcome import payload_of
+    from lib.calls.attempt_closing import make_payload
 
-    kept = payload_of(call)
+    kept = make_payload(call)
     assert kept["response_text"] == "Ask [e-mail], card [card]"
     assert kept["response"]["reasoning"] == "Ask [e-mail], card [card]"
     assert json.loads(kept["response"]["tool_calls"][0]["arguments"]) == {"to": "[e-mail]", "n": 1}

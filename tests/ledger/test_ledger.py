@@ -19,7 +19,7 @@ from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
 from lib.fast_json import encode
 from lib.ledger import recovery
-from lib.ledger.admission import Ask
+from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import Closing, insert_closings
 from lib.ledger.spool import Spool, dead_spools
 from lib.ledger.write_batch import Batch
@@ -119,7 +119,7 @@ def test_endings_that_wait_while_another_call_is_refused_are_all_written(store: 
         ledger._commit = meanwhile  # type: ignore[method-assign]
         ledger._closing.append(closing(first))
         key = KeyGrant("k", "tests", limits=Limits(requests_per_minute=0))
-        facts = Ask(refused["id"], CallFacts(refused["provider"], refused["app"]), 0, Claim("tests", 1, key))
+        facts = OpeningRequest(refused["id"], CallFacts(refused["provider"], refused["app"]), 0, Claim("tests", 1, key))
         answer = await ledger.open(refused, facts)
         assert answer.refusal is not None
         assert tries == [1, 2]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from lib.calls.live import AttemptState
+from lib.calls.live_call import AttemptState
 from lib.calls.request import Target
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lib.access.grants import Endpoint, Limits
+from lib.access.grants import GatewayEndpoint, Limits
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, press_last, run, words
@@ -85,7 +85,7 @@ def test_scope_and_limits_are_changed(visitor: Visitor) -> None:
     [key] = visitor.services.api_keys.list(OPERATOR)
     assert key.grant.models == ("local-default",)
     assert key.grant.limits == Limits(7, None, 2)
-    assert Endpoint.API not in key.grant.endpoints
+    assert GatewayEndpoint.API not in key.grant.endpoints
     assert key.expires_at is None
 
 

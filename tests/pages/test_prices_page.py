@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lib.access.permissions import OPERATOR, Role
-from lib.activity.repricing import Range
+from lib.activity.repricing import RepricingScope
 from lib.clock import utc_now
 from lib.providers.prices.rates import Rates, plain
 from lib.settings import Settings
@@ -90,8 +90,8 @@ def test_past_calls_are_priced_again_after_a_preview(visitor: Visitor) -> None:
     assert "1 call without a price" not in words(visitor.open("prices"))
 
 
-def _everything() -> Range:
-    return Range()
+def _everything() -> RepricingScope:
+    return RepricingScope()
 
 
 @pytest.mark.feature("COST-1")

@@ -17,7 +17,7 @@ from lib.providers.chunks import Chunk, Endpoint, Finish, OtherAnswer, TextDelta
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.finish import reason_of, standard_reason
 from lib.providers.protocols.framing import Documents
-from lib.providers.protocols.refusal import Refusal
+from lib.providers.protocols.refusal import StatedFailure
 
 _PATHS = {
     "chat": "/chat/completions",
@@ -61,13 +61,13 @@ def finish_of(chunks: list[Chunk]) -> str | None:
 @pytest.mark.feature("GATE-1")
 @pytest.mark.parametrize("word", _WORDS)
 def test_no_client_sees_a_reason_that_its_list_does_not_hold(word: str) -> None:
-    chat = chat_completions.Writer("id", "m").whole("Hi", "", [], word or None, None)
+    chat = chat_completions.ChatWriter("id", "m").whole("Hi", "", [], word or None, None)
     assert chat["choices"][0]["finish_reason"] in get_args(openai_types.Choice.model_fields["finish_reason"].annotation)
-    message = messages_answer.Writer("id", "m").whole("Hi", "", [], word or None, None)
+    message = messages_answer.MessagesWriter("id", "m").whole("Hi", "", [], word or None, None)
     assert message["stop_reason"] in get_args(anthropic.types.StopReason)
-    response = responses_answer.Writer("id", "m").whole("Hi", "", [], word or None, None)
+    response = responses_answer.ResponsesWriter("id", "m").whole("Hi", "", [], word or None, None)
     assert response["status"] in ("completed", "incomplete")
-    for writer in (chat_completions.Writer("id", "m"), messages_answer.Writer("id", "m")):
+    for writer in (chat_completions.ChatWriter("id", "m"), messages_answer.MessagesWriter("id", "m")):
         writer.chunk(Finish(word))
         said = writer.end(None).decode()
         assert chat["choices"][0]["finish_reason"] in said or message["stop_reason"] in said
@@ -77,12 +77,14 @@ def test_no_client_sees_a_reason_that_its_list_does_not_hold(word: str) -> None:
 def test_words_without_a_counterpart_stay_the_providers_own() -> None:
     assert (reason_of("MALFORMED_FUNCTION_CALL"), reason_of("MAX_TOKENS")) == ("malformed_function_call", "length")
     assert (standard_reason("pause_turn"), standard_reason(None)) == ("stop", "stop")
-    body = chat_completions.Writer("id", "m").whole("", "", [], "malformed_function_call", None)
+    body = chat_completions.ChatWriter("id", "m").whole("", "", [], "malformed_function_call", None)
     assert body["choices"][0] | {"message": None} == {
         **{"index": 0, "message": None, "logprobs": None, "finish_reason": "stop"},
         **{"native_finish_reason": "malformed_function_call"},
     }
-    assert messages_answer.Writer("id", "m").whole("", "", [], "pause_turn", None)["stop_reason"] == "pause_turn"
+    assert (
+        messages_answer.MessagesWriter("id", "m").whole("", "", [], "pause_turn", None)["stop_reason"] == "pause_turn"
+    )
 
 
 @pytest.mark.feature("CALL-4")
@@ -133,7 +135,7 @@ def test_a_stream_is_whole_when_its_server_says_so(protocol: str, data: bytes, f
 @pytest.mark.feature("CALL-4")
 @pytest.mark.parametrize("word", ["error", "ERROR", "abort", "timeout"])
 def test_a_reason_that_is_a_failure_is_one(word: str) -> None:
-    with pytest.raises(Refusal, match="ended with"):
+    with pytest.raises(StatedFailure, match="ended with"):
         at_once("chat", {"choices": [{"message": {"content": "Hi"}, "finish_reason": word}]})
 
 

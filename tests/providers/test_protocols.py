@@ -25,7 +25,7 @@ from lib.providers.chunks import (
 from lib.providers.protocols import reader_for, usage
 from lib.providers.protocols.framing import MAX_BYTES, Documents, Unreadable, parse
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import Refusal, refusal
+from lib.providers.protocols.refusal import StatedFailure, refusal
 from tests.providers.payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT, Payload
 
 
@@ -100,7 +100,7 @@ def said_at_once(data: bytes, *, shortly: bool) -> object:
     assert reader is not None
     try:
         chunks = reader.read_whole(data) if shortly else Reader.read_whole(reader, data)
-    except (Unreadable, Refusal) as error:
+    except (Unreadable, StatedFailure) as error:
         return type(error)
     return chunks, list(reader.end()), reader.has_begun
 
@@ -270,7 +270,7 @@ def test_an_error_among_good_events_is_raised(name: str) -> None:
     data = json.dumps(error) + "\n" if name == "ollama" else f"data: {json.dumps(error)}\n\n"
     good = PAYLOADS[name].streamed
     end = good.index(b"\n" if name == "ollama" else b"\n\n", len(good) // 2)
-    with pytest.raises(Refusal, match="boom"):
+    with pytest.raises(StatedFailure, match="boom"):
         read(PAYLOADS[name], [good[:end] + b"\n\n", data.encode()])
 
 

@@ -18,7 +18,7 @@ from lib.access.audit import AuditCriteria
 from lib.access.grants import MODEL_ENDPOINTS, Limits
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.activity.call_filter import ActivityFilter
-from lib.activity.repricing import Range
+from lib.activity.repricing import RepricingScope
 from lib.clock import new_id, utc_now
 from lib.configs.overrides import OverrideDraft
 from lib.conversations.exports import Form
@@ -300,7 +300,7 @@ def _repriced(s: Services, a: Actor) -> None:
     s.price_entries.set(OPERATOR, plain("openai", "dear", utc_now() - timedelta(days=9), Rates(10**9, 10**9)))
     unknown = {"cost_nano_usd": None, "cost_status": "unpriced", "prompt_tokens": 5, "usage_source": "provider"}
     log_all(s.store, [{"ago": 60, "user_id": None, "provider": "openai", "model": "dear", **unknown}])
-    s.repricing.apply(a, Range())
+    s.repricing.apply(a, RepricingScope())
 
 
 def _run_retention(s: Services, a: Actor) -> None:

@@ -12,7 +12,7 @@ from lib.access.permissions import OPERATOR, Actor, Permission
 from lib.access.preferences import Preferences
 from lib.activity.call_filter import CUSTOM, ActivityFilter
 from lib.activity.call_log import Activity
-from lib.calls.past_call import Runs
+from lib.calls.past_call import PastCalls
 from lib.db.engine import Store
 from lib.errors import NotFound
 from tests.activity.activity_rig import AMIRA, JONAS, LI, NOBODY, account, log, log_all, opened
@@ -128,10 +128,10 @@ def test_exports_hold_what_the_page_shows(store: Store, ids: dict[str, str], act
 
 def test_runs_are_the_actors_own_whatever_the_role(store: Store, ids: dict[str, str]) -> None:
     call_id = Activity(store).detail(JONAS, ids["jonas"]).log["call_id"]
-    assert Runs(store).view(JONAS, call_id).text == SECRET
+    assert PastCalls(store).view(JONAS, call_id).text == SECRET
     for actor in (AMIRA, LI):
         with pytest.raises(NotFound):
-            Runs(store).view(actor, call_id)
+            PastCalls(store).view(actor, call_id)
 
 
 def test_preferences_are_nobody_elses(store: Store) -> None:

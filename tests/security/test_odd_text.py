@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from lib import services as root
 from lib.access.permissions import OPERATOR
-from lib.gateway.http.request_head import fault_of
-from lib.gateway.serve.routes import door_routes, middleware, routes
+from lib.gateway.http.request_head import find_fault
+from lib.gateway.serve.routes import middleware, program_routes, routes
 from lib.services import build
 from lib.settings import Settings
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.feature("GATE-5"), pytest.mark.feature("GATE-3")]
 ODD = {"a NUL": "a\\u0000b", "half a letter": "a\\ud800b"}  # as they stand in JSON
 ODD_IN_PATHS = {"a NUL": "a%00b", "half a letter": "a%ED%A0%80b", "no UTF-8": "a%FFb"}
 READS = sorted(
-    {path for route in door_routes if "{" in (path := getattr(route, "path", "")) and "GET" in (route.methods or ())}  # type: ignore[attr-defined]
+    {path for route in program_routes if "{" in (path := getattr(route, "path", "")) and "GET" in (route.methods or ())}  # type: ignore[attr-defined]
 )
 ASKS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/messages", "/api/generate", "/api/stream")
 
@@ -78,13 +78,13 @@ def test_a_text_that_no_database_holds_is_refused(client: TestClient) -> None:
 def test_a_head_that_may_be_read_in_two_ways_is_refused(
     lines: list[tuple[bytes, bytes]], path: bytes, fault: str | None
 ) -> None:
-    said = fault_of(lines, path, "1.1")
+    said = find_fault(lines, path, "1.1")
     assert (said is None) == (fault is None)
     assert (fault or "") in (said or "")
 
 
 def test_http_1_0_needs_no_host() -> None:
-    assert fault_of([], b"/", "1.0") is None
+    assert find_fault([], b"/", "1.0") is None
 
 
 def test_the_doors_refuse_such_a_head(client: TestClient) -> None:

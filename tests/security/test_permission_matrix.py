@@ -26,13 +26,13 @@ from lib.access.preferences import Preferences
 from lib.access.users import Users
 from lib.activity.call_log import Activity
 from lib.activity.custom_metrics import Metrics
-from lib.activity.repricing import Range, Repricing
+from lib.activity.repricing import Repricing, RepricingScope
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
 from lib.calls.calls import Calls
 from lib.calls.connection_test import check_connection
-from lib.calls.past_call import Runs
+from lib.calls.past_call import PastCalls
 from lib.calls.request import CallRequest
 from lib.clock import utc_now
 from lib.configs.configuration import Configuration
@@ -109,8 +109,8 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Prices.delete": (P.MANAGE_PROVIDERS, lambda s, a: s.price_entries.delete(a, NOBODY)),
     "Prices.preview": (P.MANAGE_PROVIDERS, lambda s, a: s.price_entries.preview(a, "")),
     "Prices.import_csv": (P.MANAGE_PROVIDERS, lambda s, a: s.price_entries.import_csv(a, "")),
-    "Repricing.preview": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.preview(a, Range())),
-    "Repricing.apply": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.apply(a, Range())),
+    "Repricing.preview": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.preview(a, RepricingScope())),
+    "Repricing.apply": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.apply(a, RepricingScope())),
     "Repricing.oldest_unpriced": (P.MANAGE_PROVIDERS, lambda s, a: s.repricing.oldest_unpriced(a, "openai", "m")),
     "Circuits.list": (P.VIEW_CONFIGS, lambda s, a: s.circuits.list(a)),
     "Circuits.close": (P.MANAGE_PROVIDERS, lambda s, a: s.circuits.close(a, NOBODY, "m")),
@@ -359,7 +359,7 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
 }
 # One's own things, whatever the role; that they are one's own is what test_isolation.py shows.
 OWN = {"Users.change_own_password", "Audit.note_export", "Calls.view", "Calls.stop", "Calls.wait", "Calls.running"}
-SCOPED_BY_ROWS = (Activity, Runs, Statistics, Preferences, WhatIf, Reconcile)
+SCOPED_BY_ROWS = (Activity, PastCalls, Statistics, Preferences, WhatIf, Reconcile)
 
 
 def _any(services: Services) -> Any:

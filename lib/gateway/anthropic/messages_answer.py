@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from lib.gateway.models.ordered_pieces import InTurn
-from lib.gateway.models.program_request import event
+from lib.gateway.models.ordered_pieces import OrderedPieces
+from lib.gateway.models.program_request import encode_event
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 from lib.providers.own_words import SIGNATURE
 from lib.providers.protocols.finish import Reason, standard_reason
@@ -28,11 +28,11 @@ _ERRORS = {
     429: "rate_limit_error",
     529: "overloaded_error",
 }
-_TOLD = {"thread_unsupported_request"}  # codes that Anthropic's clients act on
+_PASSED_CODES = {"thread_unsupported_request"}  # codes that Anthropic's clients act on
 
 
 @dataclass
-class Writer:
+class MessagesWriter:
     """An answer as it is written: `begin`, `chunk` and `end` for events, `whole` for one body."""
 
     id: str
@@ -41,31 +41,35 @@ class Writer:
     _block: tuple[str, int] | None = None  # what is being written: its type and the tool's index
     _index: int = -1
     _finish: str | None = None
-    _order: InTurn = field(default_factory=InTurn)
+    _order: OrderedPieces = field(default_factory=OrderedPieces)
 
     def begin(self) -> bytes:
         """The first event."""
         message = self._head([], None, {"input_tokens": self.prompt_tokens, "output_tokens": 0})
-        return event({"type": "message_start", "message": message}, "message_start")
+        return encode_event({"type": "message_start", "message": message}, "message_start")
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The events of a chunk, or nothing."""
         pieces = self._order.take(chunk)
-        return self._written(pieces[0]) if len(pieces) == 1 else b"".join([self._written(piece) for piece in pieces])
+        return (
+            self._write_chunk(pieces[0])
+            if len(pieces) == 1
+            else b"".join([self._write_chunk(piece) for piece in pieces])
+        )
 
-    def _rest(self) -> bytes:
-        return b"".join([self._written(piece) for piece in self._order.end()])
+    def _write_waiting(self) -> bytes:
+        return b"".join([self._write_chunk(piece) for piece in self._order.end()])
 
-    def _written(self, chunk: Chunk) -> bytes:
+    def _write_chunk(self, chunk: Chunk) -> bytes:
         match chunk:
             case TextDelta(text) if text:
-                return self._enter("text", 0, {"type": "text", "text": ""}) + self._delta("text_delta", text=text)
+                return self._begin_block("text", 0, {"type": "text", "text": ""}) + self._delta("text_delta", text=text)
             case ReasoningDelta(text) if text:
                 start = {"type": "thinking", "thinking": "", "signature": ""}
-                return self._enter("thinking", 0, start) + self._delta("thinking_delta", thinking=text)
+                return self._begin_block("thinking", 0, start) + self._delta("thinking_delta", thinking=text)
             case ToolCallDelta():
                 tool = {"type": "tool_use", "id": chunk.id, "name": chunk.name, "input": dict[str, Any]()}
-                began = self._enter("tool_use", chunk.index, tool)
+                began = self._begin_block("tool_use", chunk.index, tool)
                 return began + (
                     self._delta("input_json_delta", partial_json=chunk.arguments) if chunk.arguments else b""
                 )
@@ -81,12 +85,12 @@ class Writer:
         """The last events of an answer that came to its end."""
         delta = {"stop_reason": _stop(self._finish), "stop_sequence": None}
         counts = usage_body(usage) if usage else {"output_tokens": 0}
-        done = event({"type": "message_delta", "delta": delta, "usage": counts}, "message_delta")
-        return self._rest() + self._leave() + done + event({"type": "message_stop"}, "message_stop")
+        done = encode_event({"type": "message_delta", "delta": delta, "usage": counts}, "message_delta")
+        return self._write_waiting() + self._end_block() + done + encode_event({"type": "message_stop"}, "message_stop")
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The event of an answer that broke off."""
-        return self._rest() + event(error_body(status, kind, message), "error")
+        return self._write_waiting() + encode_event(error_body(status, kind, message), "error")
 
     def whole(
         self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
@@ -101,26 +105,26 @@ class Writer:
             blocks.append({"type": "tool_use", "id": call["id"], "name": call["name"], "input": _input(call)})
         return self._head(blocks, _stop(finish), usage_body(usage) if usage else {})
 
-    def _enter(self, kind: str, tool: int, start: dict[str, Any]) -> bytes:
+    def _begin_block(self, kind: str, tool: int, start: dict[str, Any]) -> bytes:
         """Begin a block unless it is the one being written."""
         if self._block == (kind, tool):
             return b""
-        left = self._leave()
+        block_end = self._end_block()
         self._block = (kind, tool)
         self._index = self._index + 1
         began = {"type": "content_block_start", "index": self._index, "content_block": start}
-        return left + event(began, "content_block_start")
+        return block_end + encode_event(began, "content_block_start")
 
-    def _leave(self) -> bytes:
+    def _end_block(self) -> bytes:
         if self._block is None:
             return b""
         signed = self._delta("signature_delta", signature=SIGNATURE) if self._block[0] == "thinking" else b""
         self._block = None
-        return signed + event({"type": "content_block_stop", "index": self._index}, "content_block_stop")
+        return signed + encode_event({"type": "content_block_stop", "index": self._index}, "content_block_stop")
 
     def _delta(self, kind: str, **values: str) -> bytes:
         delta = {"type": "content_block_delta", "index": self._index, "delta": {"type": kind, **values}}
-        return event(delta, "content_block_delta")
+        return encode_event(delta, "content_block_delta")
 
     def _head(self, content: list[dict[str, Any]], stop: str | None, usage: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -160,7 +164,7 @@ def error_body(status: int, kind: str, message: str, param: str | None = None) -
     """An error in Anthropic's form."""
     del param  # it has no place for it
     error: dict[str, Any] = {"type": _ERRORS.get(status, "api_error"), "message": message}
-    if kind in _TOLD:
+    if kind in _PASSED_CODES:
         error["details"] = {"error_code": kind}
     return {"type": "error", "error": error}
 

@@ -1,14 +1,21 @@
 """A question in Anthropic's messages (https://docs.anthropic.com/en/api/messages) → the one shape inside.
 
 Text, images, documents, tool use and tool results are translated; thinking is no other model's to read when it comes
-back. What is left (Anthropic's own tools, kept files, search results) is `Asked.native`.
+back. What is left (Anthropic's own tools, kept files, search results) is `ProgramRequest.native`.
 """
 
 import json
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.models.program_request import Asked, Losses, asked_of, list_field, object_field, tools_field
+from lib.gateway.models.program_request import (
+    Losses,
+    ProgramRequest,
+    list_field,
+    make_request,
+    object_field,
+    tools_field,
+)
 
 _READ = {"model", "messages", "system", "stream", "stop_sequences", "tools", "tool_choice", "output_config"} | {
     "output_format"  # the older place of a format
@@ -24,26 +31,26 @@ _FIELDS = {  # that are translated, of blocks and tools
 }
 
 
-def read(body: dict[str, Any]) -> Asked:
+def read(body: dict[str, Any]) -> ProgramRequest:
     """The question of a body; InvalidInput names the field that can't be used."""
     if body.get("thread") is not None:
         raise ThreadUnsupported
     losses = Losses()
-    given = list_field(body, "messages")
-    messages = [inside for message in given for inside in _message(message, losses)]
-    if system := _system(body.get("system"), given, losses):
+    sent_messages = list_field(body, "messages")
+    messages = [inside for message in sent_messages for inside in _translate_message(message, losses)]
+    if system := _read_system(body.get("system"), sent_messages, losses):
         messages.insert(0, {"role": "system", "content": system})
     parameters = {name: value for name, value in body.items() if name not in _READ and value is not None}
     if stops := body.get("stop_sequences"):
         parameters["stop"] = stops
-    parameters |= _output(body)
+    parameters |= _read_output(body)
     if tools := tools_field(body):
         for tool in tools:
             if tool.get("type") not in (None, "custom"):
                 losses.refuse("Tools of Anthropic's own")
-        parameters["tools"] = [_tool(tool, losses) for tool in tools]
-        parameters |= _tool_choice(body.get("tool_choice"))
-    return asked_of(body, messages, parameters, losses)
+        parameters["tools"] = [_translate_tool(tool, losses) for tool in tools]
+        parameters |= _translate_tool_choice(body.get("tool_choice"))
+    return make_request(body, messages, parameters, losses)
 
 
 class ThreadUnsupported(InvalidInput):
@@ -56,29 +63,29 @@ class ThreadUnsupported(InvalidInput):
         super().__init__("thread can't be used.", why, "Send the whole conversation as messages.", "thread")
 
 
-def _system(field: Any, messages: list[dict[str, Any]], losses: Losses) -> str:
+def _read_system(field: Any, messages: list[dict[str, Any]], losses: Losses) -> str:
     """The system prompt: the field, then what messages of that role say."""
-    said = [field, *(message.get("content") for message in messages if message.get("role") == "system")]
-    for content in said:
+    contents = [field, *(message.get("content") for message in messages if message.get("role") == "system")]
+    for content in contents:
         for block in _blocks(content):
             losses.leave_out_others("system", block, _FIELDS["text"])
-    return "\n\n".join(text for content in said if (text := _text_of(content)).strip())
+    return "\n\n".join(text for content in contents if (text := _text_of(content)).strip())
 
 
-def _output(body: dict[str, Any]) -> dict[str, Any]:
+def _read_output(body: dict[str, Any]) -> dict[str, Any]:
     """The form of the answer and the effort that goes into it."""
     config = object_field(body, "output_config")
-    found = dict[str, Any]()
+    parameters = dict[str, Any]()
     form = config.get("format") or body.get("output_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":
         schema = {"name": "answer", "schema": form.get("schema") or {}, "strict": True}
-        found["response_format"] = {"type": "json_schema", "json_schema": schema}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
     if effort := config.get("effort"):
-        found["reasoning_effort"] = effort
-    return found
+        parameters["reasoning_effort"] = effort
+    return parameters
 
 
-def _message(message: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
+def _translate_message(message: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
     """One message as the messages inside: results of tools become messages of their own, their pictures come after."""
     role = message.get("role")
     content = message.get("content")
@@ -100,22 +107,35 @@ def _message(message: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
     parts = list[dict[str, Any]]()
     for block in blocks:
         if block.get("type") == "tool_result":
-            said = block.get("content")
+            content_of_tool = block.get("content")
             results.append(
-                {"role": "tool", "tool_call_id": str(block.get("tool_use_id", "")), "content": _text_of(said)}
+                {
+                    "role": "tool",
+                    "tool_call_id": str(block.get("tool_use_id", "")),
+                    "content": _text_of(content_of_tool),
+                }
             )
-            shown = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
-            parts += [part for one in shown if one.get("type") != "text" for part in _parts(one, losses)]
+            blocks_of_tool = (
+                [block_of_tool for block_of_tool in content_of_tool if isinstance(block_of_tool, dict)]
+                if isinstance(content_of_tool, list)
+                else []
+            )
+            parts += [
+                part
+                for block_of_tool in blocks_of_tool
+                if block_of_tool.get("type") != "text"
+                for part in _translate_block(block_of_tool, losses)
+            ]
         elif block.get("type") != "tool_use":
-            parts += _parts(block, losses)
-    calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
-    rest: dict[str, Any] = {"role": role, "content": _joined(parts) or None}
+            parts += _translate_block(block, losses)
+    calls = [_translate_call(block) for block in blocks if block.get("type") == "tool_use"]
+    other_message: dict[str, Any] = {"role": role, "content": _join_parts(parts) or None}
     if calls:
-        rest["tool_calls"] = calls
-    return [*results, *([rest] if parts or calls else [])]
+        other_message["tool_calls"] = calls
+    return [*results, *([other_message] if parts or calls else [])]
 
 
-def _parts(block: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
+def _translate_block(block: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
     """A block as parts of a message; what there is no part for is noted."""
     kind = str(block.get("type"))
     source = block.get("source")
@@ -132,7 +152,12 @@ def _parts(block: dict[str, Any], losses: Losses) -> list[dict[str, Any]]:
     if kind == "document" and source.get("type") == "content":
         inner = source.get("content")
         blocks = inner if isinstance(inner, list) else [{"type": "text", "text": inner}]
-        return [part for one in blocks if isinstance(one, dict) for part in _parts(one, losses)]
+        return [
+            part
+            for inner_block in blocks
+            if isinstance(inner_block, dict)
+            for part in _translate_block(inner_block, losses)
+        ]
     if kind == "document" and source.get("type") == "base64":
         file = {"filename": str(block.get("title") or "document.pdf"), "file_data": _data_url(source)}
         return [{"type": "file", "file": file}]
@@ -144,36 +169,36 @@ def _data_url(source: dict[str, Any]) -> str:
     return f"data:{source.get('media_type')};base64,{source.get('data')}"
 
 
-def _joined(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def _join_parts(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     """Text alone is sent as text: every provider takes that."""
     if all(part["type"] == "text" for part in parts):
         return "\n".join(part["text"] for part in parts)
     return parts
 
 
-def _call(block: dict[str, Any]) -> dict[str, Any]:
+def _translate_call(block: dict[str, Any]) -> dict[str, Any]:
     arguments = json.dumps(block.get("input") or {}, ensure_ascii=False)
     function = {"name": str(block.get("name", "")), "arguments": arguments}
     return {"id": str(block.get("id", "")), "type": "function", "function": function}
 
 
-def _tool(tool: dict[str, Any], losses: Losses) -> dict[str, Any]:
+def _translate_tool(tool: dict[str, Any], losses: Losses) -> dict[str, Any]:
     losses.leave_out_others("tools", tool, _FIELDS["tool"])
     function = {"name": tool.get("name", ""), "description": tool.get("description", "")}
     function["parameters"] = tool.get("input_schema") or {"type": "object"}
     return {"type": "function", "function": function | ({"strict": True} if tool.get("strict") is True else {})}
 
 
-def _tool_choice(choice: Any) -> dict[str, Any]:
+def _translate_tool_choice(choice: Any) -> dict[str, Any]:
     kind = choice.get("type") if isinstance(choice, dict) else None
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     if kind == "tool":
-        found["tool_choice"] = {"type": "function", "function": {"name": str(choice.get("name", ""))}}
+        parameters["tool_choice"] = {"type": "function", "function": {"name": str(choice.get("name", ""))}}
     elif kind in ("auto", "any", "none"):
-        found["tool_choice"] = "required" if kind == "any" else kind
+        parameters["tool_choice"] = "required" if kind == "any" else kind
     if kind is not None and choice.get("disable_parallel_tool_use") is True:
-        found["parallel_tool_calls"] = False
-    return found
+        parameters["parallel_tool_calls"] = False
+    return parameters
 
 
 def _blocks(content: Any) -> list[dict[str, Any]]:

@@ -36,9 +36,9 @@ def ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name.removesuffix('Body')}"}
 
 
-def list_of(name: str, **more: Any) -> dict[str, Any]:
+def list_of(name: str, **keywords: Any) -> dict[str, Any]:
     """A list of structs, or nothing, where a body keeps what was sent as it is."""
-    return {"anyOf": [{"type": "array", "items": ref(name), **more}, {"type": "null"}]}
+    return {"anyOf": [{"type": "array", "items": ref(name), **keywords}, {"type": "null"}]}
 
 
 class Body(Struct, kw_only=True):
@@ -65,10 +65,10 @@ def _holds_name(hint: Any) -> bool:
     return _ON_ONE_LINE in getattr(hint, "__metadata__", ()) or any(_holds_name(part) for part in get_args(hint))
 
 
-def fill(kind: type[T], thing: object, **more: Any) -> T:
+def fill(kind: type[T], source: object, **overrides: Any) -> T:
     """An answer whose fields are a thing's attributes of the same names, but for those given."""
     fields: tuple[str, ...] = kind.__struct_fields__  # type: ignore[attr-defined]
-    return kind(**{field: getattr(thing, field) for field in fields if field not in more}, **more)
+    return kind(**{field: getattr(source, field) for field in fields if field not in overrides}, **overrides)
 
 
 class Nothing(Body):

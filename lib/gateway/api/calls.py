@@ -11,13 +11,13 @@ import msgspec
 from starlette.routing import BaseRoute
 
 from lib.access.limits import LimitDecision
-from lib.calls.live import LiveCall
+from lib.calls.live_call import LiveCall
 from lib.calls.request import CallRequest, Origin
 from lib.gateway.api import conversations, knowledge, native_protocol, reads
 from lib.gateway.api.bodies import AnswerBody, Nothing, QuestionBody
 from lib.gateway.api.operation import Asking, Operation, Types, read, routes_of
 from lib.gateway.http import error_boundary
-from lib.gateway.http.answers import Answer
+from lib.gateway.http.answers import AnswerSender
 from lib.gateway.http.exchange import Exchange
 from lib.gateway.http.limit_headers import openai_headers
 from lib.gateway.http.refusals import Refusal
@@ -27,11 +27,11 @@ from lib.prompts.template import FilledPrompt
 from lib.providers import parameter_rules
 
 
-class _Form:
+class _CallForm:
     """Our protocol as an answer needs it."""
 
-    def writer(self, call: LiveCall) -> native_protocol.Writer:
-        return native_protocol.Writer(call)
+    def writer(self, call: LiveCall) -> native_protocol.NativeWriter:
+        return native_protocol.NativeWriter(call)
 
     def error(self, refusal: Refusal) -> bytes:
         return error_boundary.API.body(refusal)
@@ -40,7 +40,7 @@ class _Form:
         return openai_headers(verdict)
 
 
-_FORM = _Form()
+_FORM = _CallForm()
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Generation(Operation):
         """Answer a request that was read."""
         services = asking.services
         raw = asking.raw
-        filled = await prompt_field.take(services, asking.actor, raw, "messages")
-        answer = Answer(exchange, _FORM, services.calls, streams=self.streams)
+        filled = await prompt_field.fill_prompt(services, asking.actor, raw, "messages")
+        answer = AnswerSender(exchange, _FORM, services.calls, streams=self.streams)
         try:
             call = await services.calls.answer(self._request(asking, read(QuestionBody, raw), filled), answer)
         finally:

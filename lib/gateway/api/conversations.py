@@ -30,8 +30,8 @@ from lib.gateway.api.bodies import (
     fill,
     usd,
 )
-from lib.gateway.api.native_protocol import outcome
-from lib.gateway.api.operation import Asking, Direct, Followed, Operation
+from lib.gateway.api.native_protocol import describe_row
+from lib.gateway.api.operation import Asking, DirectOperation, FollowedOperation, Operation
 from lib.gateway.http import refusals
 from lib.gateway.http.refusals import Refusal
 from lib.providers import parameter_rules
@@ -181,7 +181,9 @@ class BranchChoiceBody(Body):
 def create(asking: Asking[Nothing, NewConversationBody]) -> ConversationBody:
     """Begin one; nothing is sent."""
     body = asking.body
-    context = {name: said for name in ContextBody.__struct_fields__ if (said := getattr(body.context, name, None))}
+    context = {
+        name: setting for name in ContextBody.__struct_fields__ if (setting := getattr(body.context, name, None))
+    }
     conversation = asking.services.conversations.create(
         asking.actor,
         configuration=body.configuration,
@@ -254,7 +256,7 @@ def finish(asking: Asking[Nothing, NewMessageBody], sent: Sent) -> tuple[Convers
     message = services.talk.wait(actor, conversation_id, sent.answer_id, _WAIT_S)
     log = services.activity.detail(actor, sent.call_id).log
     answer = ConversationAnswerBody(
-        **outcome(log),
+        **describe_row(log),
         conversation_id=conversation_id,
         question_id=sent.question_id,
         message_id=sent.answer_id,
@@ -265,7 +267,7 @@ def finish(asking: Asking[Nothing, NewMessageBody], sent: Sent) -> tuple[Convers
             for part in _parts(message, "tool_call")
         ],
     )
-    return answer, refusals.of_row(log, services.calls.view(actor, sent.call_id).retry_after)
+    return answer, refusals.refuse_row(log, services.calls.view(actor, sent.call_id).retry_after)
 
 
 def _parts(message: Message, kind: str) -> list[Mapping[str, Any]]:
@@ -307,13 +309,13 @@ _ASK = "Ask, with all that was said before"
 _STREAM = f"Ask and read as the model answers. {_EVENTS}"
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "/api/conversations": {
-        "GET": Direct("listConversations", "Conversations, pinned first, then the newest", list_page),
-        "POST": Direct("createConversation", "Begin a conversation", create, status=201),
+        "GET": DirectOperation("listConversations", "Conversations, pinned first, then the newest", list_page),
+        "POST": DirectOperation("createConversation", "Begin a conversation", create, status=201),
     },
-    _ONE: {"GET": Direct("readConversation", "One with the last 100 messages of its branch", read_thread)},
-    f"{_ONE}/messages": {"POST": Followed("sendMessage", _ASK, send, finish, status=201)},
-    f"{_ONE}/stream": {"POST": Followed("streamMessage", _STREAM, send, finish, streams=True)},
-    f"{_ONE}/branch": {"POST": Direct("chooseBranch", "Show the branch of a message", choose_branch)},
-    f"{_ONE}/stop": {"POST": Direct("stopAnswer", "Stop the answer that is written", stop_answer)},
-    f"{_ONE}/end": {"POST": Direct("endConversation", "End a conversation", end)},
+    _ONE: {"GET": DirectOperation("readConversation", "One with the last 100 messages of its branch", read_thread)},
+    f"{_ONE}/messages": {"POST": FollowedOperation("sendMessage", _ASK, send, finish, status=201)},
+    f"{_ONE}/stream": {"POST": FollowedOperation("streamMessage", _STREAM, send, finish, streams=True)},
+    f"{_ONE}/branch": {"POST": DirectOperation("chooseBranch", "Show the branch of a message", choose_branch)},
+    f"{_ONE}/stop": {"POST": DirectOperation("stopAnswer", "Stop the answer that is written", stop_answer)},
+    f"{_ONE}/end": {"POST": DirectOperation("endConversation", "End a conversation", end)},
 }

@@ -12,8 +12,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lib.errors import InvalidInput
 from lib.gateway.api.bodies import Body, Count, Moment, Name, Nothing, Object, Words, fill
-from lib.gateway.api.native_protocol import outcome
-from lib.gateway.api.operation import Asking, Direct, Followed, Operation
+from lib.gateway.api.native_protocol import describe_row
+from lib.gateway.api.operation import Asking, DirectOperation, FollowedOperation, Operation
 from lib.gateway.http import refusals
 from lib.gateway.http.refusals import Refusal
 
@@ -200,7 +200,7 @@ class KnowledgeAnswerBody(Struct, kw_only=True):
 
 
 def list_collections(asking: Asking[Nothing, Nothing]) -> CollectionsBody:
-    """What the key's owner may read."""
+    """The collections that the key's owner may read."""
     return CollectionsBody([_collection(collection) for collection in asking.services.collections.list(asking.actor)])
 
 
@@ -215,14 +215,14 @@ def create(asking: Asking[Nothing, NewCollectionBody]) -> CollectionBody:
         body.name,
         description=body.description or "",
         is_shared=body.is_shared,
-        chunking=Chunking(**_said(body.chunking)) if body.chunking is not None else None,
+        chunking=Chunking(**_sent_fields(body.chunking)) if body.chunking is not None else None,
         **model,
     )
     return _collection(collection)
 
 
 def read_collection(asking: Asking[Nothing, Nothing]) -> CollectionBody:
-    """One collection."""
+    """The collection that the address names."""
     return _collection(asking.services.collections.get(asking.actor, asking.path["collection_id"]))
 
 
@@ -255,7 +255,7 @@ def add_document(asking: Asking[Nothing, NewDocumentBody]) -> DocumentBody:
 
 
 def read_document(asking: Asking[Nothing, Nothing]) -> DocumentBody:
-    """One document."""
+    """The document that the address names."""
     return fill(DocumentBody, asking.services.documents.get(asking.actor, asking.path["document_id"]))
 
 
@@ -302,7 +302,7 @@ def finish(asking: Asking[Nothing, KnowledgeAskedBody], begun: Any) -> tuple[Kno
         view = asking.services.calls.wait(asking.actor, begun.call_id, _WAIT_S)
         text = view.text
         log = asking.services.activity.detail(asking.actor, begun.call_id).log
-        refusal = refusals.of_row(log, view.retry_after)
+        refusal = refusals.refuse_row(log, view.retry_after)
     checked = check(text, [hit.text for hit in begun.sources])
     answer = KnowledgeAnswerBody(
         answer=checked.text,
@@ -311,7 +311,7 @@ def finish(asking: Asking[Nothing, KnowledgeAskedBody], begun: Any) -> tuple[Kno
         in_sources=checked.is_in_sources,
         searched_as=begun.question,
         sources=[fill(SourceBody, hit, n=n) for n, hit in enumerate(begun.sources, start=1)],
-        call=outcome(log) if log else None,
+        call=describe_row(log) if log else None,
     )
     return answer, refusal
 
@@ -328,7 +328,7 @@ def _scope(body: KnowledgeQuestionBody, usual: Any) -> tuple[Any, Any]:
     return SearchSettings(mode, k, rerank, usual.reranker), DocumentFilter(**only)
 
 
-def _said(body: Struct) -> dict[str, Any]:
+def _sent_fields(body: Struct) -> dict[str, Any]:
     """The fields that were sent."""
     return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
@@ -346,17 +346,17 @@ _ANSWER = "Answer from passages, with citations"
 _STREAM = f"The same as the model writes. {_EVENTS}"
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "/api/collections": {
-        "GET": Direct("listCollections", "Collections that the key's owner may read", list_collections),
-        "POST": Direct("createCollection", "Make a collection", create, status=201),
+        "GET": DirectOperation("listCollections", "Collections that the key's owner may read", list_collections),
+        "POST": DirectOperation("createCollection", "Make a collection", create, status=201),
     },
-    _ONE: {"GET": Direct("readCollection", "One collection", read_collection)},
+    _ONE: {"GET": DirectOperation("readCollection", "One collection", read_collection)},
     f"{_ONE}/documents": {
-        "GET": Direct("listDocuments", "Its documents and how far they are", list_documents),
-        "POST": Direct("addDocument", "Take a document in", add_document, status=201),
+        "GET": DirectOperation("listDocuments", "Its documents and how far they are", list_documents),
+        "POST": DirectOperation("addDocument", "Take a document in", add_document, status=201),
     },
-    f"{_ONE}/search": {"POST": Direct("searchPassages", "Find passages", search)},
-    f"{_ONE}/answer": {"POST": Followed("answerQuestion", _ANSWER, ask, finish)},
-    f"{_ONE}/answer/stream": {"POST": Followed("streamAnswer", _STREAM, ask, finish, streams=True)},
-    _DOCUMENT: {"GET": Direct("readDocument", "One document", read_document)},
-    f"{_DOCUMENT}/delete": {"POST": Direct("deleteDocument", "Remove a document", delete_document)},
+    f"{_ONE}/search": {"POST": DirectOperation("searchPassages", "Find passages", search)},
+    f"{_ONE}/answer": {"POST": FollowedOperation("answerQuestion", _ANSWER, ask, finish)},
+    f"{_ONE}/answer/stream": {"POST": FollowedOperation("streamAnswer", _STREAM, ask, finish, streams=True)},
+    _DOCUMENT: {"GET": DirectOperation("readDocument", "One document", read_document)},
+    f"{_DOCUMENT}/delete": {"POST": DirectOperation("deleteDocument", "Remove a document", delete_document)},
 }

@@ -7,10 +7,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from lib import services as service_root
-from lib.access.grants import Endpoint
+from lib.access.grants import GatewayEndpoint
 from lib.gateway.api import prometheus
 from lib.gateway.http import refusals
-from lib.gateway.http.exchange import Refused
+from lib.gateway.http.exchange import RefusedRequest
 
 
 async def metrics(request: Request) -> Response:
@@ -19,8 +19,8 @@ async def metrics(request: Request) -> Response:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     key = await services.api_keys.authenticate_async(token.strip() if scheme.lower() == "bearer" else "")
     if key is None:
-        raise Refused(refusals.UNKNOWN_KEY)
-    key.grant.require_endpoint(Endpoint.METRICS)
+        raise RefusedRequest(refusals.UNKNOWN_KEY)
+    key.grant.require_endpoint(GatewayEndpoint.METRICS)
     snapshot = await asyncio.to_thread(services.counters.snapshot)
     return PlainTextResponse(prometheus.text(snapshot), media_type=prometheus.CONTENT_TYPE)
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.calls.live import LiveCall
-from lib.gateway.models.program_request import event
+from lib.calls.live_call import LiveCall
+from lib.gateway.models.program_request import encode_event
 from lib.money import usd_from_nano
 from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, Usage
 from lib.tokens.text_estimate import estimate_tokens
@@ -25,7 +25,7 @@ _SAME = (
 
 
 @dataclass
-class Writer:
+class NativeWriter:
     """An answer as it is written. `model` is not used: the row of the call says which one answered."""
 
     call: LiveCall
@@ -40,32 +40,32 @@ class Writer:
         """The event of a chunk with words, or nothing."""
         match chunk:
             case TextDelta(text) if text:
-                said = {"content": text}
+                words = {"content": text}
             case ReasoningDelta(text) if text:
-                said = {"content": "", "reasoning": text}
+                words = {"content": "", "reasoning": text}
             case _:
                 return b""
         self.tokens += estimate_tokens(text)
-        return event({**said, "tokens": self.tokens}, "chunk")
+        return encode_event({**words, "tokens": self.tokens}, "chunk")
 
     def end(self, usage: Usage | None) -> bytes:
         """The last event: the call as the ledger has it."""
-        return event({**outcome(self.call.row or {}), "tool_calls": _tools(self.call)}, "done")
+        return encode_event({**describe_row(self.call.row or {}), "tool_calls": _tools(self.call)}, "done")
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The event of an answer that broke off."""
-        return event({"message": message, "code": kind}, "error")
+        return encode_event({"message": message, "code": kind}, "error")
 
     def whole(
         self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
     ) -> dict[str, Any]:
         """The body of a whole answer."""
-        said = {"text": text, "reasoning": reasoning or None, "tool_calls": tool_calls}
-        return {**outcome(self.call.row or {}), **said}
+        words = {"text": text, "reasoning": reasoning or None, "tool_calls": tool_calls}
+        return {**describe_row(self.call.row or {}), **words}
 
 
-def outcome(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row of the ledger says of its call."""
+def describe_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an answer that come from the call's row of `usage_logs`."""
     nano = row.get("cost_nano_usd")
     return {
         "log_id": row.get("id"),

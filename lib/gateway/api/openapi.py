@@ -88,12 +88,12 @@ def _schemas(kinds: Iterable[type[Struct]]) -> dict[str, Any]:
     _, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     by_name = {kind.__name__: kind for kind in kinds}
     for name, schema in components.items():
-        more = dict(getattr(by_name.get(name), "SCHEMA", {}))
-        for field, said in more.pop("properties", {}).items():
+        extra = dict(getattr(by_name.get(name), "SCHEMA", {}))
+        for field, field_schema in extra.pop("properties", {}).items():
             schema["properties"][field] = {
                 key: schema["properties"][field][key] for key in ("description",) if key in schema["properties"][field]
-            } | said
-        schema.update(more)
+            } | field_schema
+        schema.update(extra)
         _tidy(schema)
     text = json.dumps({name.removesuffix("Body"): schema for name, schema in components.items()})
     schemas: dict[str, Any] = json.loads(text.replace('Body"}', '"}'))
@@ -202,7 +202,9 @@ def _operation() -> dict[str, Any]:
         "200": {"description": "Ready.", "content": health},
         "503": {"description": "Not ready, and why.", "content": health},
     }
-    this = {"200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+    openapi_response = {
+        "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    }
     figures = {200: "Text, version 0.0.4."} | {status: _REFUSALS[status] for status in (401, 403, 503)}
     text = {"text/plain": {"schema": {"type": "string"}}}
     prometheus = {str(status): {"description": about, "content": text} for status, about in figures.items()}
@@ -211,7 +213,7 @@ def _operation() -> dict[str, Any]:
         "/healthz": {"get": _open("healthz", "Whether the process lives", lives) | {"security": []}},
         "/readyz": {"get": _open("readyz", "Whether it can serve", ready) | {"security": []}},
         "/metrics": {"get": _open("prometheus", title, prometheus)},
-        "/openapi.json": {"get": _open("openapi", "This document", this) | {"security": []}},
+        "/openapi.json": {"get": _open("openapi", "This document", openapi_response) | {"security": []}},
     }
 
 

@@ -19,15 +19,15 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from lib import services as service_root
-from lib.access.grants import Endpoint
+from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput, NotFound
 from lib.fast_json import encode
-from lib.gateway.http.exchange import Exchange, Refused
+from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models.background_call import EVENTS, follow
-from lib.gateway.models.completions import caller
-from lib.gateway.models.program_request import event, read_json
+from lib.gateway.models.completions import authenticate
+from lib.gateway.models.program_request import encode_event, read_json
 from lib.services import Services
 
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -79,7 +79,7 @@ class Operation(ABC):
     @property
     @abstractmethod
     def types(self) -> Types:
-        """What it takes and answers."""
+        """The structs of the query, the body and the answer."""
 
     @abstractmethod
     async def answer(self, exchange: Exchange, asking: "Asking[Any, Any]") -> None:
@@ -91,7 +91,7 @@ class Operation(ABC):
 
 
 @dataclass(frozen=True)
-class Direct(Operation):
+class DirectOperation(Operation):
     """Answers with what `work`, run in a thread, returns."""
 
     work: Callable[[Any], Any]
@@ -99,7 +99,7 @@ class Direct(Operation):
 
     @cached_property
     def types(self) -> Types:
-        """Those of `work`."""
+        """The structs in the signature of `work`."""
         hints = get_type_hints(self.work)
         query, body = get_args(hints["asking"])
         return Types(query, body, hints["return"])
@@ -111,7 +111,7 @@ class Direct(Operation):
 
 
 @dataclass(frozen=True)
-class Followed(Operation):
+class FollowedOperation(Operation):
     """Answers from a background call that `begin` starts: whole, or as events while it grows.
 
     `begin` returns a thing with `call_id` (None where no call is needed), which `finish` takes beside the request when
@@ -123,7 +123,7 @@ class Followed(Operation):
 
     @cached_property
     def types(self) -> Types:
-        """Those of `finish`."""
+        """The structs in the signature of `finish`."""
         hints = get_type_hints(self.finish)
         query, body = get_args(hints["asking"])
         return Types(query, body, get_args(hints["return"])[0])
@@ -138,10 +138,10 @@ class Followed(Operation):
         body, refusal = await asyncio.to_thread(self.finish, asking, begun)
         document = msgspec.to_builtins(body)
         if self.streams:
-            error = refusal and event({"message": refusal.message, "code": refusal.code}, "error")
-            await exchange.end(error or event(document, "done"))
+            error = refusal and encode_event({"message": refusal.message, "code": refusal.code}, "error")
+            await exchange.end(error or encode_event(document, "done"))
         elif refusal is not None:
-            raise Refused(refusal)
+            raise RefusedRequest(refusal)
         else:
             await exchange.answer(self.status, encode(document), {"cache-control": "no-store"})
 
@@ -156,12 +156,12 @@ class Resource:
         """Answer a request: who asks, then what."""
         exchange = Exchange(scope, receive, send)
         services = service_root.current()
-        actor = (await caller(exchange, services, Endpoint.API)).with_origin(exchange.place)
+        actor = (await authenticate(exchange, services, GatewayEndpoint.API)).with_origin(exchange.place)
         is_post = scope["method"] == "POST"
         raw = read_json(await exchange.body()) if is_post else {}
         operation = self.operations["POST" if is_post else "GET"]
-        named = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        query = read(operation.types.query, named, strict=False)
+        parameters = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        query = read(operation.types.query, parameters, strict=False)
         asking = Asking(services, actor, scope["path_params"], query, operation.read_body(raw), raw)
         await operation.answer(exchange, asking)
 
@@ -182,14 +182,14 @@ def read(kind: type[B], document: Mapping[str, Any], *, strict: bool = True) -> 
 def _explain(message: str) -> InvalidInput:
     """msgspec's error in our words, with the body's field that it stands in."""
     match = _PLACE.match(message)
-    problem, place = match.groups("") if match else (message, "")
+    problem, path = match.groups("") if match else (message, "")
     words = _QUOTED.findall(problem)
     if problem.startswith("Object missing"):
-        place = f"{place}.{words[0]}".strip(".")
-        return InvalidInput(f"{place} is missing.", "", f"Add {place}.", field=_field(place))
+        path = f"{path}.{words[0]}".strip(".")
+        return InvalidInput(f"{path} is missing.", "", f"Add {path}.", field=_field(path))
     if problem.startswith("Object contains unknown"):
-        return InvalidInput(f"{place} can't hold {words[0]}.", "", f"Leave {words[0]} out.", field=_field(place))
-    return InvalidInput(f"{place} can't be used.", _reason(problem, words), f"Correct {place}.", field=_field(place))
+        return InvalidInput(f"{path} can't hold {words[0]}.", "", f"Leave {words[0]} out.", field=_field(path))
+    return InvalidInput(f"{path} can't be used.", _reason(problem, words), f"Correct {path}.", field=_field(path))
 
 
 def _reason(problem: str, words: list[str]) -> str:
@@ -205,8 +205,8 @@ def _reason(problem: str, words: list[str]) -> str:
     return "It is no day; write it like 2026-10-31." if "date" in problem else "It is none of the values it can have."
 
 
-def _field(place: str) -> str:
-    return re.split(r"[.\[]", place, maxsplit=1)[0]
+def _field(path: str) -> str:
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
 def _settled(work: Callable[[Any], Any], asking: "Asking[Any, Any]") -> Any:

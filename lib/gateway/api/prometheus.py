@@ -43,31 +43,31 @@ def _metric(name: str, kind: str, help_text: str, samples: Iterable[_Sample]) ->
 
 
 def _requests(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
-    for found in models:
-        yield "", _labels(found) | {"status": found.status}, str(found.calls)
+    for counters in models:
+        yield "", _labels(counters) | {"status": counters.status}, str(counters.calls)
 
 
 def _attempts(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
-    for found in models:
-        yield "", _labels(found) | {"status": found.status}, str(found.attempts)
+    for counters in models:
+        yield "", _labels(counters) | {"status": counters.status}, str(counters.attempts)
 
 
 def _tokens(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
-    for found in models:
-        for part, count in found.tokens.items():
-            labels = {"status": found.status, "part": part.removesuffix("_tokens")}
-            yield "", _labels(found) | labels, str(count)
+    for counters in models:
+        for part, count in counters.tokens.items():
+            labels = {"status": counters.status, "part": part.removesuffix("_tokens")}
+            yield "", _labels(counters) | labels, str(count)
 
 
 def _cost(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
-    for found in models:
-        dollars = format(Decimal(found.cost_nano_usd) / NANO_PER_USD, "f")
-        yield "", _labels(found) | {"status": found.status}, dollars
+    for counters in models:
+        dollars = format(Decimal(counters.cost_nano_usd) / NANO_PER_USD, "f")
+        yield "", _labels(counters) | {"status": counters.status}, dollars
 
 
 def _unpriced(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
-    for found in models:
-        yield "", _labels(found) | {"status": found.status}, str(found.unpriced)
+    for counters in models:
+        yield "", _labels(counters) | {"status": counters.status}, str(counters.unpriced)
 
 
 def _refusals(refusals: Mapping[str, int]) -> Iterator[_Sample]:
@@ -76,9 +76,9 @@ def _refusals(refusals: Mapping[str, int]) -> Iterator[_Sample]:
 
 
 def _times(models: Iterable[ModelCounters], which: str) -> Iterator[_Sample]:
-    for found in models:
-        histogram: Histogram = getattr(found, which)
-        labels = _labels(found) | {"status": found.status}
+    for counters in models:
+        histogram: Histogram = getattr(counters, which)
+        labels = _labels(counters) | {"status": counters.status}
         for bound, count in zip(BOUNDS_S, histogram.at_most, strict=True):
             yield "_bucket", labels | {"le": f"{bound:g}"}, str(count)
         yield "_bucket", labels | {"le": "+Inf"}, str(histogram.count)
@@ -86,8 +86,8 @@ def _times(models: Iterable[ModelCounters], which: str) -> Iterator[_Sample]:
         yield "_count", labels, str(histogram.count)
 
 
-def _labels(found: ModelCounters) -> dict[str, str]:
-    return {"provider": found.provider, "model": found.model}
+def _labels(counters: ModelCounters) -> dict[str, str]:
+    return {"provider": counters.provider, "model": counters.model}
 
 
 def _escaped(content: str) -> str:

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from lib.activity.custom_metric import Metric, NewMetric
-from lib.activity.custom_metrics import KeyStatistics, Range
+from lib.activity.custom_metric import CustomMetric, NewMetric
+from lib.activity.custom_metrics import KeyStatistics, MetricRange
 from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput
 from lib.gateway.api import bodies as bodies
 from lib.gateway.api.bodies import Nothing, dollars, fill, usd
-from lib.gateway.api.native_protocol import outcome
-from lib.gateway.api.operation import Asking, Direct, Operation
+from lib.gateway.api.native_protocol import describe_row
+from lib.gateway.api.operation import Asking, DirectOperation, Operation
 from lib.prompts.template import PRODUCTION
 
 _OF_THE_ROW = (
@@ -28,7 +28,7 @@ def read_call(asking: Asking[Nothing, Nothing]) -> bodies.CallBody:
     response = detail.response
     shows = detail.reads_content
     return bodies.CallBody(
-        **outcome(log),
+        **describe_row(log),
         **{name: log[name] for name in _OF_THE_ROW},
         text=detail.response_text if shows else None,
         reasoning=(response.get("reasoning") or None) if shows else None,
@@ -38,20 +38,20 @@ def read_call(asking: Asking[Nothing, Nothing]) -> bodies.CallBody:
 
 
 def list_metrics(asking: Asking[Nothing, Nothing]) -> bodies.MetricsBody:
-    """What was noted about a call."""
+    """The custom metrics of a call, oldest first."""
     return _metrics(asking.services.metrics.list(asking.actor, asking.path["call_id"]))
 
 
 def record_metrics(asking: Asking[Nothing, bodies.NewMetricsBody]) -> bodies.MetricsBody:
-    """Note something about a call: one metric, or several under `metrics`."""
+    """Record custom metrics of a call: one, or several under `metrics`."""
     body = asking.body
     if body.metrics is not UNSET:
-        given = [NewMetric(one.key, one.value, one.type, one.metadata) for one in body.metrics]
+        metrics = [NewMetric(metric.key, metric.value, metric.type, metric.metadata) for metric in body.metrics]
     elif body.value is UNSET:
         raise InvalidInput("value is missing.", "", "Add value to the metric.", field="value")
     else:
-        given = [NewMetric(body.key, body.value, body.type, body.metadata)]
-    return _metrics(asking.services.metrics.record_many(asking.actor, asking.path["call_id"], given))
+        metrics = [NewMetric(body.key, body.value, body.type, body.metadata)]
+    return _metrics(asking.services.metrics.record_many(asking.actor, asking.path["call_id"], metrics))
 
 
 def list_prompts(asking: Asking[bodies.PromptsQuery, Nothing]) -> bodies.PromptsBody:
@@ -61,7 +61,7 @@ def list_prompts(asking: Asking[bodies.PromptsQuery, Nothing]) -> bodies.Prompts
 
 
 def read_prompt(asking: Asking[bodies.PromptQuery, Nothing]) -> bodies.PromptBody:
-    """One of them: the version that a label or number names, `production` without."""
+    """One prompt template: the version that a label or number names, `production` without."""
     slug = asking.path["slug"]
     prompts = asking.services.prompts
     version = prompts.version(asking.actor, slug, asking.query.version or asking.query.label or PRODUCTION)
@@ -73,7 +73,7 @@ def read_prompt(asking: Asking[bodies.PromptQuery, Nothing]) -> bodies.PromptBod
 
 def read_metrics(asking: Asking[bodies.MetricsQuery, Nothing]) -> bodies.MetricFiguresBody:
     """Figures of each key over the calls that started in a range."""
-    within = Range(*asking.query.moments(), tuple(_parts(asking.query.app)))
+    within = MetricRange(*asking.query.moments(), tuple(_parts(asking.query.app)))
     figures = asking.services.metrics.statistics(asking.actor, asking.query.key, within)
     return bodies.MetricFiguresBody([_figures(of_key) for of_key in figures])
 
@@ -132,7 +132,7 @@ def _figures(of_key: KeyStatistics) -> bodies.KeyFiguresBody:
     return fill(bodies.KeyFiguresBody, of_key, values=values)
 
 
-def _metrics(metrics: Iterable[Metric]) -> bodies.MetricsBody:
+def _metrics(metrics: Iterable[CustomMetric]) -> bodies.MetricsBody:
     return bodies.MetricsBody([fill(bodies.MetricBody, metric) for metric in metrics])
 
 
@@ -142,16 +142,20 @@ def _parts(text: str | None) -> list[str]:
 
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
-    "/api/calls/{call_id}": {"GET": Direct("call", "One call of the ledger", read_call)},
+    "/api/calls/{call_id}": {"GET": DirectOperation("call", "One call of the ledger", read_call)},
     "/api/calls/{call_id}/metrics": {
-        "GET": Direct("listMetrics", "What was noted about a call", list_metrics),
-        "POST": Direct("recordMetrics", "Note something about a call of the key's own", record_metrics, status=201),
+        "GET": DirectOperation("listMetrics", "What was noted about a call", list_metrics),
+        "POST": DirectOperation(
+            "recordMetrics", "Note something about a call of the key's own", record_metrics, status=201
+        ),
     },
-    "/api/prompts": {"GET": Direct("listPrompts", "Prompt templates that the key's app can use", list_prompts)},
+    "/api/prompts": {
+        "GET": DirectOperation("listPrompts", "Prompt templates that the key's app can use", list_prompts)
+    },
     "/api/prompts/{slug}": {
-        "GET": Direct("prompt", "A version of one, `production` without label and version", read_prompt)
+        "GET": DirectOperation("prompt", "A version of one, `production` without label and version", read_prompt)
     },
-    "/api/metrics": {"GET": Direct("metrics", "Figures of custom metrics by key", read_metrics)},
-    "/api/usage": {"GET": Direct("usage", "Calls, tokens and cost", read_usage)},
-    "/api/budgets/check": {"GET": Direct("checkBudgets", "Would a call pass every budget", check_budgets)},
+    "/api/metrics": {"GET": DirectOperation("metrics", "Figures of custom metrics by key", read_metrics)},
+    "/api/usage": {"GET": DirectOperation("usage", "Calls, tokens and cost", read_usage)},
+    "/api/budgets/check": {"GET": DirectOperation("checkBudgets", "Would a call pass every budget", check_budgets)},
 }

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from lib.access.limits import LimitDecision
 from lib.calls.calls import Calls
 from lib.calls.deadline import Alarm, set_alarm
-from lib.calls.live import LiveCall
+from lib.calls.live_call import LiveCall
 from lib.gateway.http import refusals
 from lib.gateway.http.exchange import Exchange
 from lib.gateway.http.refusals import Refusal
@@ -23,13 +23,13 @@ DROPPED = "x-llm-manager-dropped"  # names of the request's fields that the prov
 _EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-class Writer(Protocol):
+class AnswerWriter(Protocol):
     """A protocol's own form of an answer; `model` is the one that was asked for until the answer names its own."""
 
     model: str
 
     def begin(self) -> bytes:
-        """What comes before the first chunk."""
+        """The events that come before the first chunk."""
         ...
 
     def chunk(self, chunk: Chunk) -> bytes:
@@ -51,11 +51,11 @@ class Writer(Protocol):
         ...
 
 
-class Form(Protocol):
-    """What a protocol brings: its writers, errors and headers."""
+class AnswerForm(Protocol):
+    """A protocol's forms: its writers, errors and headers."""
 
-    def writer(self, call: LiveCall) -> Writer:
-        """For one answer."""
+    def writer(self, call: LiveCall) -> AnswerWriter:
+        """A writer for one answer."""
         ...
 
     def error(self, refusal: Refusal) -> bytes:
@@ -63,14 +63,14 @@ class Form(Protocol):
         ...
 
     def limit_headers(self, verdict: LimitDecision) -> Mapping[str, str]:
-        """How the key's limits stand."""
+        """The headers that say how the key's limits stand."""
         ...
 
 
-class Answer:
+class AnswerSender:
     """The listener of one call, for one request; `finish` sends what is left when the call has ended."""
 
-    def __init__(self, exchange: Exchange, form: Form, calls: Calls, *, streams: bool) -> None:
+    def __init__(self, exchange: Exchange, form: AnswerForm, calls: Calls, *, streams: bool) -> None:
         self._exchange = exchange
         self._form = form
         self._calls = calls
@@ -80,7 +80,7 @@ class Answer:
         self._is_passed = self._has_left = False
         self._watching: asyncio.Task[None] | None = None
         self._watch: _Watch | None = None
-        self._writer: Writer | None = None
+        self._writer: AnswerWriter | None = None
 
     def begin(self, call: LiveCall) -> None:
         """The call is about to be sent."""
@@ -101,18 +101,18 @@ class Answer:
         elif not self._streams or self._is_passed:
             return
         else:
-            data = self._written(piece)
+            data = self._write_chunk(piece)
         if not self._streams or not call.attempt.has_content or any(mark in data for mark in _LAST):
             self._held.append(data)
         elif data:
-            await self._write(data)
+            await self._send_events(data)
 
     async def finish(self, call: LiveCall) -> None:
         """Send the end, or why there is none."""
         self.stop_watching()
         if self._has_left:
             return
-        refusal = refusals.of_call(call)
+        refusal = refusals.refuse_call(call)
         if refusal is not None and not self._exchange.began:
             headers = self._head() | dict(refusal.headers)
             await self._exchange.answer(refusal.status, self._form.error(refusal), headers)
@@ -122,12 +122,12 @@ class Answer:
             writer = self._writer or self._form.writer(call)
             await self._exchange.end(writer.error(refusal.status, refusal.code, refusal.message))
         else:
-            last = b"" if self._is_passed else self._the_writer(call).end(call.current_usage()[0])
-            await self._begin()
-            await self._exchange.end(self._joined(last))
+            last = b"" if self._is_passed else self._get_writer(call).end(call.current_usage()[0])
+            await self._begin_events()
+            await self._exchange.end(self._join_held(last))
 
     def stop_watching(self) -> None:
-        """The client may go now."""
+        """Stop watching for the client to leave."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -147,27 +147,27 @@ class Answer:
         body = writer.whole(attempt.answer, "".join(attempt.reasoning), tools, attempt.finish_reason, usage)
         await self._exchange.answer_json(200, body, self._head())
 
-    async def _write(self, data: bytes) -> None:
-        await self._begin()
-        await self._exchange.write(self._joined(data))
+    async def _send_events(self, data: bytes) -> None:
+        await self._begin_events()
+        await self._exchange.write(self._join_held(data))
 
-    async def _begin(self) -> None:
+    async def _begin_events(self) -> None:
         if not self._exchange.began:
             await self._exchange.begin(200, self._head() | _EVENTS, "text/event-stream; charset=utf-8")
 
-    def _joined(self, data: bytes) -> bytes:
-        """With what was held."""
+    def _join_held(self, data: bytes) -> bytes:
+        """The held bytes and these, in one piece."""
         if self._held:
             data = b"".join((*self._held, data))
             self._held.clear()
         return data
 
-    def _written(self, chunk: Chunk) -> bytes:
-        return (b"" if self._writer else self._the_writer(self._call).begin()) + self._the_writer(self._call).chunk(
+    def _write_chunk(self, chunk: Chunk) -> bytes:
+        return (b"" if self._writer else self._get_writer(self._call).begin()) + self._get_writer(self._call).chunk(
             chunk
         )
 
-    def _the_writer(self, call: LiveCall) -> Writer:
+    def _get_writer(self, call: LiveCall) -> AnswerWriter:
         if self._writer is None:
             self._writer = self._form.writer(call)
         return self._writer
@@ -190,7 +190,7 @@ class Answer:
 class _Watch(Alarm):
     __slots__ = ("_alarms", "_answer")
 
-    def __init__(self, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, answer: AnswerSender, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop.time() + _WATCH_AFTER_S)
         self._answer = answer
         self._alarms = set_alarm(self, loop)

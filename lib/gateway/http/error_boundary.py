@@ -22,7 +22,7 @@ from lib.errors import LLMManagerError
 from lib.gateway.anthropic import messages_answer
 from lib.gateway.api import native_protocol
 from lib.gateway.http import refusals
-from lib.gateway.http.exchange import JSON, Exchange, Left, Refused
+from lib.gateway.http.exchange import JSON, ClientLeft, Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.openai import chat_completions
 from lib.gateway.site import login_forms
@@ -73,7 +73,7 @@ _ADDRESSES = {"/metrics": PROMETHEUS, "/openapi.json": API, "/healthz": HEALTH, 
 _FOLDERS = (("/v1/messages", ANTHROPIC), ("/v1/", OPENAI), ("/api/", API))
 
 
-def form_of(path: str, headers: Mapping[bytes, bytes]) -> ErrorForm:
+def find_form(path: str, headers: Mapping[bytes, bytes]) -> ErrorForm:
     """The form of an address; `/v1/models` speaks Anthropic's protocol to its clients, the site HTML to browsers."""
     if path.startswith("/v1/models") and headers.get(b"anthropic-version"):
         return ANTHROPIC
@@ -83,18 +83,18 @@ def form_of(path: str, headers: Mapping[bytes, bytes]) -> ErrorForm:
     return PAGE if b"text/html" in headers.get(b"accept", b"") else SITE
 
 
-async def answer(exchange: Exchange, form: ErrorForm, route: Callable[[], Awaitable[None]]) -> None:
+async def answer_request(exchange: Exchange, form: ErrorForm, route: Callable[[], Awaitable[None]]) -> None:
     """Run a route that answers `exchange`; whatever it raises is answered in this form. Only a cancellation passes."""
     try:
         await route()
-    except Left:
+    except ClientLeft:
         return
     except asyncio.CancelledError:  # the server stops and can't wait any longer
         if not exchange.began:
             await refuse(exchange, form, _STOPPED)
         raise
     except Exception as error:  # of a request, so that one that fails harms no other
-        refusal = refusal_of(error)
+        refusal = make_refusal(error)
         if form.is_for_people and refusal.status == 503:
             log.error("a page can't be answered: %s", error)
             refusal = replace(refusal, message=_AWAY)
@@ -113,21 +113,21 @@ async def refuse(exchange: Exchange, form: ErrorForm, refusal: Refusal) -> None:
     await exchange.answer(refusal.status, form.body(refusal), headers, form.content_type)
 
 
-def refusal_of(error: Exception) -> Refusal:
-    """What a client is told of an exception; a bug is logged here, with its trace."""
-    if isinstance(error, Refused):
+def make_refusal(error: Exception) -> Refusal:
+    """The refusal that a client gets for an exception; a bug is logged here, with its trace."""
+    if isinstance(error, RefusedRequest):
         return error.refusal
     if isinstance(error, HTTPException):
-        return _refusal_of_route(error)
-    known = translate_error(error, None) if isinstance(error, SQLAlchemyError) else error
-    if isinstance(known, LLMManagerError):
-        return refusals.of_error(known)
+        return _make_route_refusal(error)
+    translated = translate_error(error, None) if isinstance(error, SQLAlchemyError) else error
+    if isinstance(translated, LLMManagerError):
+        return refusals.refuse_error(translated)
     log.error("a request failed:\n%s", redact("".join(traceback.format_exception(error))))
     return refusals.INTERNAL
 
 
-def _refusal_of_route(error: HTTPException) -> Refusal:
-    """Of what Starlette raises: a method that an address does not take, or whatever else a route chose."""
+def _make_route_refusal(error: HTTPException) -> Refusal:
+    """The refusal for Starlette's exception: a method that an address does not take, or a status that a route chose."""
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     message = f"This address takes {headers['allow']} alone." if "allow" in headers else str(error.detail)
     return Refusal(error.status_code, _CODES.get(error.status_code, "invalid_request"), message, headers=headers)

@@ -20,7 +20,7 @@ _ALONE = {b"authorization", b"x-api-key", b"content-length", b"content-type", b"
 JSON = "application/json"
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """The request is answered with a refusal."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -28,7 +28,7 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-class Left(Exception):
+class ClientLeft(Exception):
     """The client has gone before its request was read."""
 
 
@@ -65,7 +65,7 @@ class Exchange:
         return f"gateway {client[0]}" if client else "gateway"
 
     async def body(self) -> bytes:
-        """The body, unpacked, read as far as the limits of size and time; Refused past them, Left without a client."""
+        """The unpacked body; RefusedRequest past the limits of size and time, ClientLeft when the client has gone."""
         data = await self._read_body()
         codings = self.header("content-encoding")
         return await asyncio.to_thread(_unpacked, data, codings) if codings else data
@@ -79,7 +79,7 @@ class Exchange:
                 while True:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
-                        raise Left
+                        raise ClientLeft
                     part = message.get("body", b"")
                     size += len(part)
                     check_size(size)
@@ -90,7 +90,7 @@ class Exchange:
             raise too_slow() from None
 
     def _reading(self, loop: asyncio.AbstractEventLoop) -> Deadline:
-        """The time that a body may take; Refused at once when it says that it is too large."""
+        """The time that a body may take; RefusedRequest at once when it says that it is too large."""
         if (length := self.headers.get(b"content-length", b"")).isdigit():
             check_size(int(length))
         return Deadline(loop.time() + _SLOWEST_BODY_S, loop)
@@ -145,29 +145,29 @@ def _unpacked(data: bytes, codings: str) -> bytes:
         return request_encoding.unpack(data, codings, LARGEST_BODY)
     except request_encoding.UnknownCoding:
         why = f"The body's Content-Encoding {codings[:60]!r} is not known here. Send it as {request_encoding.TAKEN}."
-        raise Refused(
+        raise RefusedRequest(
             Refusal(415, "unsupported_encoding", why, headers={"accept-encoding": request_encoding.TAKEN})
         ) from None
     except request_encoding.TooLong:
         raise too_large() from None
     except request_encoding.Damaged:
         why = f"The body is not what its Content-Encoding {codings[:60]!r} says, or it breaks off. Send it again."
-        raise Refused(Refusal(400, "invalid_request", why)) from None
+        raise RefusedRequest(Refusal(400, "invalid_request", why)) from None
 
 
-def too_slow() -> Refused:
+def too_slow() -> RefusedRequest:
     """The refusal of a body that does not come."""
     why = f"The body did not arrive within {_SLOWEST_BODY_S:g} s. Send it again."
-    return Refused(Refusal(408, "request_timeout", why, headers={"connection": "close"}))
+    return RefusedRequest(Refusal(408, "request_timeout", why, headers={"connection": "close"}))
 
 
 def check_size(size: int) -> None:
-    """Refused when a body has more bytes than it may."""
+    """RefusedRequest when a body has more bytes than it may."""
     if size > LARGEST_BODY:
         raise too_large()
 
 
-def too_large() -> Refused:
+def too_large() -> RefusedRequest:
     """The refusal of a body that is longer than it may be, as it comes or unpacked."""
     message = f"The body is larger than {LARGEST_BODY:,} bytes. Send less."
-    return Refused(Refusal(413, "request_too_large", message, headers={"connection": "close"}))
+    return RefusedRequest(Refusal(413, "request_too_large", message, headers={"connection": "close"}))

@@ -18,20 +18,20 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lib.gateway.http import error_boundary, request_head
-from lib.gateway.http.exchange import JSON, LARGEST_BODY, Exchange, Left, by_name, check_size, too_slow
-from lib.gateway.http.idle_timeout import Silence
-from lib.gateway.models.completions import DOORS, Door
+from lib.gateway.http.exchange import JSON, LARGEST_BODY, ClientLeft, Exchange, by_name, check_size, too_slow
+from lib.gateway.http.idle_timeout import IdleTimeout
+from lib.gateway.models.completions import MODEL_ROUTES, ModelRoute
 from lib.write_coalescing import CoalescingTransport
 
 _LONGEST_HEAD = 64 * 1024
 _HEAD_S = 20.0  # for a head to come in
 _MOST_QUEUED = 4  # requests before the last one is answered: the next wait, or are refused
 _FAR_TOO_MANY = 100
-_DOORS = {path.encode(): door for path, door in DOORS.items()}
+_DOORS = {path.encode(): door for path, door in MODEL_ROUTES.items()}
 
 
-class StraightProtocol(HttpToolsProtocol):
-    """uvicorn's own, with that way and those limits."""
+class FastHttpProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with the short way to the routes of a model and with limits of size and time."""
 
     _is_between = True  # a head is awaited, or has begun
     _head = b""  # so far, in bytes
@@ -40,14 +40,14 @@ class StraightProtocol(HttpToolsProtocol):
     _running: Any = None  # the request that is being answered, by a door or uvicorn
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has come."""
+        """Begin with a client's new connection."""
         super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
-        self._silence = Silence(self._end_of_silence, self.loop)
-        self._silence.may_last(self.timeout_keep_alive)
+        self._idle_timeout = IdleTimeout(self._close_idle, self.loop)
+        self._idle_timeout.restart(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone; whoever answers it hears of that, and nothing of it is kept."""
-        self._silence.forget()
+        self._idle_timeout.forget()
         super().connection_lost(exc)
         if self._running is not None:
             self._running.disconnected = True
@@ -59,7 +59,7 @@ class StraightProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """What comes; a head once it is whole, so that it can be looked at wherever the network cuts it."""
+        """Take bytes from the socket; a head goes on once it is whole, so that it is checked wherever it was cut."""
         if self._is_between:
             if self._head_size > _LONGEST_HEAD:
                 self.send_400_response("The head of the request has no end.")
@@ -69,7 +69,7 @@ class StraightProtocol(HttpToolsProtocol):
             data = self._head + data
             if not request_head.is_whole(data):
                 if not has_begun:
-                    self._silence.may_last(_HEAD_S)
+                    self._idle_timeout.restart(_HEAD_S)
                 self._head = data
                 return
             self._head = b""
@@ -88,7 +88,7 @@ class StraightProtocol(HttpToolsProtocol):
             self.expect_100_continue = True
         self.headers.append((name, value))
 
-    def _end_of_silence(self) -> None:
+    def _close_idle(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
 
@@ -100,10 +100,10 @@ class StraightProtocol(HttpToolsProtocol):
         parser = self.parser
         if parser.should_upgrade():
             raise ValueError("The connection speaks HTTP/1.1 alone.")
-        self._silence.end()
+        self._idle_timeout.end()
         door = _DOORS.get(self.url.partition(b"?")[0])
-        before = self.cycle
-        is_free = before is None or before.response_complete
+        previous_cycle = self.cycle
+        is_free = previous_cycle is None or previous_cycle.response_complete
         if door is None or not is_free or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             if len(self.pipeline) >= _FAR_TOO_MANY:
                 raise ValueError("Too many requests wait on one connection.")
@@ -113,9 +113,9 @@ class StraightProtocol(HttpToolsProtocol):
             else:
                 self.read_on()  # else nobody would see the client go
             return
-        if (fault := request_head.fault_of(self.headers, b"", "1.1")) is not None:
+        if (fault := request_head.find_fault(self.headers, b"", "1.1")) is not None:
             raise ValueError(fault)
-        exchange = self._running = Straight(self)
+        exchange = self._running = FastExchange(self)
         self.cycle = exchange  # type: ignore[assignment]  # what uvicorn wants of one is there
         task = self.loop.create_task(exchange.serve(door))
         self.tasks.add(task)
@@ -128,7 +128,7 @@ class StraightProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
-        if isinstance(self.cycle, Straight):
+        if isinstance(self.cycle, FastExchange):
             self.cycle.take(body)
         else:
             super().on_body(body)
@@ -136,14 +136,14 @@ class StraightProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The whole request has come; another one may follow."""
         self._is_between = True
-        if isinstance(self.cycle, Straight):
+        if isinstance(self.cycle, FastExchange):
             self.cycle.is_whole = True
             self.cycle.set()
         else:
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """It is answered: what waits is next, or the client has a while to ask again. uvicorn's, but for its timer."""
+        """Begin the next waiting request, or wait for one; replaces uvicorn's method, which sets a timer of its own."""
         self._running = None
         self.server_state.total_requests += 1
         if self.transport.is_closing():
@@ -154,13 +154,16 @@ class StraightProtocol(HttpToolsProtocol):
             self.read_on()
         else:
             self.flow.resume_reading()
-            self._silence.may_last(self.timeout_keep_alive)
+            self._idle_timeout.restart(self.timeout_keep_alive)
 
 
-class Straight(Exchange):
-    """A request on such a connection. `keep_alive`, `disconnected`, `response_complete` and `set` are uvicorn's."""
+class FastExchange(Exchange):
+    """A request on a connection of `FastHttpProtocol`.
 
-    def __init__(self, protocol: StraightProtocol) -> None:
+    uvicorn calls for `keep_alive`, `disconnected`, `response_complete` and `set`.
+    """
+
+    def __init__(self, protocol: FastHttpProtocol) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
         self._loop = protocol.loop
@@ -172,10 +175,10 @@ class Straight(Exchange):
         self._head = b""  # of the answer, until the first of its body follows
         self._waiter: asyncio.Future[None] | None = None
 
-    async def serve(self, door: Door) -> None:
+    async def serve(self, door: ModelRoute) -> None:
         """Answer; what has no answer, or but a part of one, ends its connection."""
         try:
-            await error_boundary.answer(self, door.errors, partial(door.answer, self))
+            await error_boundary.answer_request(self, door.errors, partial(door.answer, self))
         finally:
             if not self.response_complete:
                 self._transport.close()
@@ -187,12 +190,12 @@ class Straight(Exchange):
         return f"gateway {client[0]}" if client else "gateway"
 
     @property
-    def message_event(self) -> "Straight":
-        """What uvicorn sets when something has happened."""
+    def message_event(self) -> "FastExchange":
+        """The event of uvicorn's protocol: this exchange itself, which has `set`."""
         return self
 
     def set(self) -> None:
-        """Something has happened."""
+        """Wake the task that waits for a part of the body or for the client to leave."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -209,9 +212,9 @@ class Straight(Exchange):
     async def _read_body(self) -> bytes:
         """The body as it came."""
         if self.disconnected:
-            raise Left
+            raise ClientLeft
         if not self.is_whole:
-            await self._rest()
+            await self._receive_rest()
         parts = self._parts
         self._parts = []
         self._protocol.read_on()  # to see the client go
@@ -220,7 +223,7 @@ class Straight(Exchange):
     async def gone(self) -> None:
         """Return when the client has left."""
         while not self.disconnected:
-            await self._news()
+            await self._wait_for_change()
 
     async def begin(self, status: int, headers: Mapping[str, str], content_type: str = JSON) -> None:
         """The head of an answer that comes in parts; it leaves with the first."""
@@ -248,7 +251,7 @@ class Straight(Exchange):
             self._transport.write(head + data)
             self._complete()
 
-    async def _rest(self) -> None:
+    async def _receive_rest(self) -> None:
         reading = self._reading(self._loop)
         self._is_wanted = True
         if self._protocol.expect_100_continue:
@@ -258,13 +261,13 @@ class Straight(Exchange):
                 while not self.is_whole:
                     check_size(self._size)
                     self._protocol.flow.resume_reading()
-                    await self._news()
+                    await self._wait_for_change()
                     if self.disconnected:
-                        raise Left
+                        raise ClientLeft
         except TimeoutError:
             raise too_slow() from None
 
-    async def _news(self) -> None:
+    async def _wait_for_change(self) -> None:
         self._waiter = self._loop.create_future()
         try:
             await self._waiter

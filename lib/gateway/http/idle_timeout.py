@@ -1,4 +1,4 @@
-"""The time that a connection may last on which nothing is asked, or not to its end."""
+"""The timeout of a connection on which no request comes, or none comes whole."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from lib.calls.deadline import Alarm, set_alarm
 
 
-class Silence(Alarm):
-    """Calls `over` when it has lasted too long."""
+class IdleTimeout(Alarm):
+    """A timer of one connection that calls `over` unless it is stopped or started anew."""
 
     __slots__ = ("_alarms", "_loop", "_over")
 
@@ -17,24 +17,24 @@ class Silence(Alarm):
         self._loop = loop
         self._alarms: set[Alarm] = set()
 
-    def may_last(self, seconds: float) -> None:
-        """So long, from now on."""
+    def restart(self, seconds: float) -> None:
+        """Start the timer anew: `over` is called after so many seconds."""
         self.due = self._loop.time() + seconds
         self._alarms = set_alarm(self, self._loop)
 
     def end(self) -> None:
-        """Something was asked."""
+        """Stop the timer: a request came."""
         self._alarms.discard(self)
 
     def forget(self) -> None:
-        """There is nobody left to be told: who made this and this itself let each other go."""
+        """Stop the timer for good and release its callback, which holds the connection."""
         self.end()
-        self._over = _nothing
+        self._over = _do_nothing
 
     def ring(self) -> None:
-        """It has."""
+        """Call `over`: the time has passed."""
         self._over()
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass

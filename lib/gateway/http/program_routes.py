@@ -12,27 +12,27 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lib.gateway.http import error_boundary
-from lib.gateway.http.exchange import Exchange, Refused
+from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
-from lib.gateway.http.request_head import fault_of
+from lib.gateway.http.request_head import find_fault
 from lib.gateway.models import model_list
-from lib.gateway.models.completions import DOORS, count_tokens
+from lib.gateway.models.completions import MODEL_ROUTES, count_tokens
 
 _Handler = Callable[[Exchange], Awaitable[None]]
-_MODEL_DOORS: dict[str, tuple[str, _Handler]] = {
-    **{path: ("POST", door.answer) for path, door in DOORS.items()},
+_MODEL_HANDLERS: dict[str, tuple[str, _Handler]] = {
+    **{path: ("POST", door.answer) for path, door in MODEL_ROUTES.items()},
     "/v1/messages/count_tokens": ("POST", count_tokens),
     model_list.PATH: ("GET", model_list.models),
 }
 _FOLDERS = ("/v1/", "/api/")
 
 
-class Doors:
+class ProgramRoutes:
     """The ASGI middleware; `routes` are those of programs that are no door to a model."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
-        self._routes = Router(routes, default=_nothing_here, redirect_slashes=False)
+        self._routes = Router(routes, default=_answer_not_found, redirect_slashes=False)
         self._paths = frozenset(getattr(route, "path", "") for route in routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,15 +41,15 @@ class Doors:
             await self._app(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send)
-        form = error_boundary.form_of(scope["path"], exchange.headers)
-        await error_boundary.answer(exchange, form, partial(self._route, exchange, scope, receive))
+        form = error_boundary.find_form(scope["path"], exchange.headers)
+        await error_boundary.answer_request(exchange, form, partial(self._route, exchange, scope, receive))
 
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         path = scope["path"]
         raw = scope.get("raw_path") or path.encode("utf-8", "surrogateescape")
-        if (fault := fault_of(scope["headers"], raw, scope.get("http_version", "1.1"))) is not None:
-            raise Refused(Refusal(400, "invalid_request", fault))
-        if (door := _MODEL_DOORS.get(path)) is not None:
+        if (fault := find_fault(scope["headers"], raw, scope.get("http_version", "1.1"))) is not None:
+            raise RefusedRequest(Refusal(400, "invalid_request", fault))
+        if (door := _MODEL_HANDLERS.get(path)) is not None:
             method, handler = door
             if scope["method"] != method:
                 raise HTTPException(405, headers={"allow": method})
@@ -62,5 +62,5 @@ class Doors:
             await self._app(scope, receive, exchange.send)
 
 
-async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:
+async def _answer_not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise HTTPException(404, "There is nothing at this address. See /openapi.json for those there are.")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.calls.live import LiveCall
+from lib.calls.live_call import LiveCall
 from lib.errors import (
     Conflict,
     ErrorKind,
@@ -19,7 +19,7 @@ from lib.errors import (
 )
 
 _CLIENTS_WAIT_S = 60  # OpenAI's and Anthropic's clients wait no longer than that
-_OF_KIND: dict[str, int] = {
+_STATUS_OF_KIND: dict[str, int] = {
     ErrorKind.BAD_REQUEST: 400,
     ErrorKind.CONTEXT_LENGTH: 400,
     ErrorKind.CONTENT_FILTER: 400,
@@ -37,7 +37,7 @@ _OF_KIND: dict[str, int] = {
     ErrorKind.TIMEOUT_TOTAL: 504,
     ErrorKind.INTERNAL: 500,
 }  # the rest is the provider's failure, or our account with it: 502
-_OF_CLASS: tuple[tuple[type[LLMManagerError], int, str], ...] = (
+_STATUS_OF_CLASS: tuple[tuple[type[LLMManagerError], int, str], ...] = (
     (InvalidInput, 400, "invalid_request"),
     (PermissionDenied, 403, "permission_denied"),
     (NotFound, 404, "not_found"),
@@ -49,7 +49,7 @@ _OF_CLASS: tuple[tuple[type[LLMManagerError], int, str], ...] = (
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a client is told; `headers` go with it."""
+    """The status, code and message that a client is refused with; `headers` go with them."""
 
     status: int
     code: str
@@ -75,23 +75,23 @@ STOPPED = Refusal(
 INTERNAL = Refusal(500, "internal", "Something went wrong here. The server's log says what; nothing was lost.")
 
 
-def of_error(error: LLMManagerError) -> Refusal:
-    """Of what was raised before a call was opened."""
+def refuse_error(error: LLMManagerError) -> Refusal:
+    """The refusal for an error that was raised before a call was opened."""
     if isinstance(error, ProviderError):
-        return Refusal(_status_of(error.kind), error.kind.value, str(error), headers=_come_back(error.retry_after))
-    status, code = next(((s, c) for kind, s, c in _OF_CLASS if isinstance(error, kind)), (500, "internal"))
+        return Refusal(_status_of(error.kind), error.kind.value, str(error), headers=_retry_headers(error.retry_after))
+    status, code = next(((s, c) for kind, s, c in _STATUS_OF_CLASS if isinstance(error, kind)), (500, "internal"))
     code = getattr(error, "code", code)
     after = error.wait_s if isinstance(error, Throttled) else 1 if status == 503 else None
-    return Refusal(status, code, str(error), getattr(error, "field", None), _come_back(after))
+    return Refusal(status, code, str(error), getattr(error, "field", None), _retry_headers(after))
 
 
-def of_call(call: LiveCall) -> Refusal | None:
-    """Of a call that has ended, or None when it ended well."""
-    return of_row(call.row or {}, call.retry_after)
+def refuse_call(call: LiveCall) -> Refusal | None:
+    """The refusal for an ended call; None when it ended well."""
+    return refuse_row(call.row or {}, call.retry_after)
 
 
-def of_row(row: Mapping[str, Any], retry_after: float | None = None) -> Refusal | None:
-    """Of the last row of a call, or None when it ended well; `retry_after` as `LiveCall` has it."""
+def refuse_row(row: Mapping[str, Any], retry_after: float | None = None) -> Refusal | None:
+    """The refusal for the last row of a call, `retry_after` in seconds; None when the call ended well."""
     if row.get("status") == "ok":
         return None
     if row.get("status") == "cancelled":
@@ -101,14 +101,16 @@ def of_row(row: Mapping[str, Any], retry_after: float | None = None) -> Refusal 
     message = row.get("error_message") or f"The call ended as {row.get('status', 'unknown')}."
     if retry_after is None and status in (429, 503):
         retry_after = math.inf if kind in (ErrorKind.BUDGET, ErrorKind.QUOTA) else 1
-    return Refusal(status, kind, message, headers=_come_back(retry_after if status == 429 or status >= 500 else None))
+    return Refusal(
+        status, kind, message, headers=_retry_headers(retry_after if status == 429 or status >= 500 else None)
+    )
 
 
 def _status_of(kind: str) -> int:
-    return _OF_KIND.get(kind, 502)
+    return _STATUS_OF_KIND.get(kind, 502)
 
 
-def _come_back(seconds: float | None) -> dict[str, str]:
-    """When another try makes sense; the official clients would try again at once where it takes longer than theirs."""
+def _retry_headers(seconds: float | None) -> dict[str, str]:
+    """Headers that say when to try again; official clients would do it at once where that is later than their limit."""
     headers = {} if seconds is None or seconds == math.inf else {"retry-after": str(max(1, math.ceil(seconds)))}
     return headers if seconds is None or seconds <= _CLIENTS_WAIT_S else headers | {"x-should-retry": "false"}

@@ -56,7 +56,7 @@ def _deflate(data: bytes, most: int) -> bytes:
 
 
 def _inflate(data: bytes, wrapping: int, most: int) -> tuple[bytes, bytes]:
-    """What the data hold, and what follows it."""
+    """The unpacked bytes of one compressed stream, and the bytes that follow it."""
     inflating = zlib.decompressobj(wrapping)
     try:
         text = inflating.decompress(data, most + 1)

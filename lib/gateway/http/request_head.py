@@ -16,7 +16,7 @@ def is_whole(data: bytes) -> bool:
     return not data[:1].isalpha() or b"\n\n" in data or b"\n\r\n" in data
 
 
-def fault_of(lines: Iterable[tuple[bytes, bytes]], path: bytes, version: str) -> str | None:
+def find_fault(lines: Iterable[tuple[bytes, bytes]], path: bytes, version: str) -> str | None:
     """Why a request is not to be answered, whoever it is for; None when it may be.
 
     `lines` have names in small letters, `path` is as it was sent. Who stands between (a proxy, a cache) may read such a

@@ -5,7 +5,7 @@ from typing import Any
 
 from lib.access.permissions import Actor
 from lib.gateway.http.exchange import Exchange
-from lib.gateway.models.program_request import event
+from lib.gateway.models.program_request import encode_event
 from lib.services import Services
 from lib.tokens.text_estimate import estimate_tokens
 
@@ -31,7 +31,7 @@ async def follow(exchange: Exchange, services: Services, actor: Actor, call_id: 
             text = len(view.text)
             reasoning = len(view.reasoning)
             if any(chunk.values()):
-                await exchange.write(event(chunk | {"tokens": estimate_tokens(view.text)}, "chunk"))
+                await exchange.write(encode_event(chunk | {"tokens": estimate_tokens(view.text)}, "chunk"))
         if not view.running:
             return
         await asyncio.sleep(_LOOK_EVERY_S)

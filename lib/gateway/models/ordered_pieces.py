@@ -21,8 +21,8 @@ class _Waiting:
     pieces: list[_Piece] = field(default_factory=list)
 
 
-class InTurn:
-    """The state of one answer."""
+class OrderedPieces:
+    """Puts the pieces of one answer in order."""
 
     def __init__(self) -> None:
         self._open: int | None = None  # the tool call that is being passed on
@@ -32,7 +32,7 @@ class InTurn:
         self._ended: set[int] = set()  # calls whose arguments are whole: nothing follows
 
     def take(self, chunk: Chunk) -> list[Chunk]:
-        """What may be written now that a chunk has come."""
+        """Take a chunk and return those that may be written now."""
         if self._open is None and not isinstance(chunk, ToolCallDelta):
             return [chunk]  # nothing waits
         if not isinstance(chunk, _Piece):
@@ -42,13 +42,13 @@ class InTurn:
             return []
         if self._open is None or index == self._open:
             return [self._pass(chunk), *(self._next() if self._open is None and self._line else ())]
-        place = self._line[-1] if index is None and self._line else self._calls.get(-1 if index is None else index)
-        if place is None or place.index != index:
-            place = _Waiting(index)
-            self._line.append(place)
+        waiting = self._line[-1] if index is None and self._line else self._calls.get(-1 if index is None else index)
+        if waiting is None or waiting.index != index:
+            waiting = _Waiting(index)
+            self._line.append(waiting)
             if index is not None:
-                self._calls[index] = place
-        place.pieces.append(chunk)
+                self._calls[index] = waiting
+        waiting.pieces.append(chunk)
         return []
 
     def end(self) -> list[Chunk]:
@@ -71,7 +71,7 @@ class InTurn:
         return chunk
 
     def _next(self) -> list[Chunk]:
-        """What waits, as far as the first call that has not ended, which is passed on from now."""
+        """The waiting pieces up to the first tool call that has not ended, which is passed on from now."""
         passed = list[Chunk]()
         while self._line and self._open is None:
             waiting = self._line.popleft()

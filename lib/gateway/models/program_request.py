@@ -1,4 +1,4 @@
-"""What a request asks for, whichever protocol it came in, and the checks that all of them share."""
+"""A program's request, whichever protocol it came in, and the checks that all protocols share."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from lib.fast_json import decode, encode_text
 _DEEPEST = 200
 
 
-class Asked(Struct, frozen=True):
-    """A question in the one shape inside: OpenAI's chat messages and parameters.
+class ProgramRequest(Struct, frozen=True):
+    """A program's request in the one shape inside: OpenAI's chat messages and parameters.
 
     `model` is a configuration's slug or `provider/model`. `body` is the request as it came, for the lane that passes
     it on unread. `native` names what of it can be said in its own protocol alone, so that it can't be translated;
@@ -31,33 +31,37 @@ class Asked(Struct, frozen=True):
 
 
 class Losses:
-    """What a translation can't say: noted while a question is read, each once."""
+    """Parts of a request that a translation can't say: noted while it is read, each once."""
 
     def __init__(self) -> None:
         self.native = dict[str, None]()
         self.unsaid = dict[str, None]()
 
     def leave_out(self, name: str) -> None:
-        """Something that the question is understood without."""
+        """Note a part that the request is understood without."""
         self.unsaid[name] = None
 
-    def leave_out_others(self, where: str, thing: Mapping[str, Any], known: Collection[str]) -> None:
+    def leave_out_others(self, path: str, source: Mapping[str, Any], translated: Collection[str]) -> None:
         """The fields of an object that are not among those known; null and false say nothing."""
-        for name, value in thing.items():
-            if name not in known and value is not None and value is not False:
-                self.unsaid[f"{where}.{name}"] = None
+        for name, value in source.items():
+            if name not in translated and value is not None and value is not False:
+                self.unsaid[f"{path}.{name}"] = None
 
-    def refuse(self, what: str) -> None:
-        """Something without which it would be another question."""
-        self.native[what] = None
+    def refuse(self, description: str) -> None:
+        """Note a part without which the request would ask for something else: it can't be translated."""
+        self.native[description] = None
 
 
-def asked_of(body: dict[str, Any], messages: list[dict[str, Any]], parameters: dict[str, Any], losses: Losses) -> Asked:
+def make_request(
+    body: dict[str, Any], messages: list[dict[str, Any]], parameters: dict[str, Any], losses: Losses
+) -> ProgramRequest:
     """The question of a body whose protocol always has counts in its answer; the first of what is native names it."""
     native = next(iter(losses.native), "")
     model = model_field(body)
     streams = flag(body, "stream")
-    return Asked(model, messages, parameters, streams, True, body, native=native, unsaid=tuple(sorted(losses.unsaid)))
+    return ProgramRequest(
+        model, messages, parameters, streams, True, body, native=native, unsaid=tuple(sorted(losses.unsaid))
+    )
 
 
 def read_json(raw: bytes) -> dict[str, Any]:
@@ -77,8 +81,8 @@ def _is_deeper(value: Any, most: int) -> bool:
     """Whether objects and lists stand in each other more than `most` times: what keeps and sends them recurses."""
     level = [value]
     for _ in range(most):
-        inside = [one.values() if isinstance(one, dict) else one for one in level]
-        level = [inner for one in inside for inner in one if isinstance(inner, dict | list)]
+        inside = [inner_value.values() if isinstance(inner_value, dict) else inner_value for inner_value in level]
+        level = [inner for inner_value in inside for inner in inner_value if isinstance(inner, dict | list)]
         if not level:
             return False
     return True
@@ -134,7 +138,7 @@ def flag(body: dict[str, Any], name: str) -> bool:
     raise InvalidInput(f"{name} must be true or false.", "", f"Correct {name}.", field=name)
 
 
-def event(data: Any, name: str | None = None) -> bytes:
+def encode_event(data: Any, name: str | None = None) -> bytes:
     """A server-sent event holding JSON."""
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {encode_text(data)}\n\n".encode("utf-8", "replace")

@@ -17,34 +17,34 @@ from lib.services import Services
 _NAMES = {"slug", "label", "version", "variables"}
 
 
-async def take(services: Services, actor: Actor, body: dict[str, Any], words: str) -> FilledPrompt | None:
+async def fill_prompt(services: Services, actor: Actor, body: dict[str, Any], words: str) -> FilledPrompt | None:
     """Fill the body's template and put its text under `words`, the field of messages; None where there is none."""
-    asked = body.get("prompt")
-    if not isinstance(asked, dict) or "slug" not in asked:
+    prompt = body.get("prompt")
+    if not isinstance(prompt, dict) or "slug" not in prompt:
         return None
-    _check(asked)
-    given = {name: asked[name] for name in ("label", "version") if asked.get(name) is not None}
+    _check(prompt)
+    version_arguments = {name: prompt[name] for name in ("label", "version") if prompt.get(name) is not None}
     fill = services.prompts.fill
-    filled = await asyncio.to_thread(fill, actor, asked["slug"], asked.get("variables") or {}, **given)
+    filled = await asyncio.to_thread(fill, actor, prompt["slug"], prompt.get("variables") or {}, **version_arguments)
     del body["prompt"]
-    before = body.get(words) or []
-    before = [{"role": "user", "content": before}] if isinstance(before, str) else before
-    if not isinstance(before, list):
+    messages = body.get(words) or []
+    messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+    if not isinstance(messages, list):
         raise InvalidInput(f"{words} can't be read.", "It must be a list of objects.", field=words)
-    body[words] = [*before, {"role": "user", "content": filled.text}]
+    body[words] = [*messages, {"role": "user", "content": filled.text}]
     return filled
 
 
-def _check(asked: Mapping[str, Any]) -> None:
-    label = asked.get("label")
-    version = asked.get("version")
+def _check(prompt: Mapping[str, Any]) -> None:
+    label = prompt.get("label")
+    version = prompt.get("version")
     right = (
-        (isinstance(asked["slug"], str), "slug is a text"),
+        (isinstance(prompt["slug"], str), "slug is a text"),
         (label is None or isinstance(label, str), "label is a text"),
         (version is None or (type(version) is int and version > 0), "version is a whole number above 0"),
         (label is None or version is None, "label and version can't stand together"),
-        (isinstance(asked.get("variables") or {}, dict), "variables are an object"),
-        (not set(asked) - _NAMES, f"it may hold {', '.join(sorted(_NAMES))}"),
+        (isinstance(prompt.get("variables") or {}, dict), "variables are an object"),
+        (not set(prompt) - _NAMES, f"it may hold {', '.join(sorted(_NAMES))}"),
     )
-    if problems := [what for is_right, what in right if not is_right]:
+    if problems := [problem for is_right, problem in right if not is_right]:
         raise InvalidInput("prompt can't be used.", f"{'; '.join(problems).capitalize()}.", field="prompt")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.models.program_request import Asked, event, flag, list_field, model_field
+from lib.gateway.models.program_request import ProgramRequest, encode_event, flag, list_field, model_field
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 from lib.providers.protocols.finish import reason_of, standard_reason
 
@@ -18,11 +18,11 @@ _NOT_PARAMETERS = {"model", "messages", "stream", "stream_options"}
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
-def read(body: dict[str, Any]) -> Asked:
+def read(body: dict[str, Any]) -> ProgramRequest:
     """The question of a body; InvalidInput names the field that can't be used."""
     messages = messages_field(body)
     options = body.get("stream_options") or {}
-    return Asked(
+    return ProgramRequest(
         model=model_field(body),
         messages=messages,
         parameters={name: value for name, value in body.items() if name not in _NOT_PARAMETERS and value is not None},
@@ -47,7 +47,7 @@ def messages_field(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @dataclass
-class Writer:
+class ChatWriter:
     """An answer as it is written: `chunk` for events, `whole` for one body. `id` is the log row's."""
 
     id: str
@@ -80,14 +80,14 @@ class Writer:
 
     def end(self, usage: Usage | None) -> bytes:
         """The last events of an answer that came to its end."""
-        done = event(self._head([{"index": 0, "delta": {}, **_finish(self._finish)}]))
+        done = encode_event(self._head([{"index": 0, "delta": {}, **_finish(self._finish)}]))
         if self.include_usage and usage is not None:
-            done += event(self._head([]) | {"usage": usage_body(usage)})
+            done += encode_event(self._head([]) | {"usage": usage_body(usage)})
         return done + DONE
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The event of an answer that broke off."""
-        return event(error_body(status, kind, message)) + DONE
+        return encode_event(error_body(status, kind, message)) + DONE
 
     def whole(
         self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
@@ -106,7 +106,7 @@ class Writer:
         if not self._began:
             self._began = True
             delta = {"role": "assistant", **delta}
-        return event(self._head([{"index": 0, "delta": delta, "finish_reason": None}]))
+        return encode_event(self._head([{"index": 0, "delta": delta, "finish_reason": None}]))
 
     def _head(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -156,12 +156,12 @@ def _error_type(status: int) -> str:
 
 
 def _tool_delta(chunk: ToolCallDelta) -> dict[str, Any]:
-    found: dict[str, Any] = {"index": chunk.index, "function": {"arguments": chunk.arguments}}
+    delta: dict[str, Any] = {"index": chunk.index, "function": {"arguments": chunk.arguments}}
     if chunk.id:
-        found |= {"id": chunk.id, "type": "function"}
+        delta |= {"id": chunk.id, "type": "function"}
     if chunk.name:
-        found["function"] = {"name": chunk.name, **found["function"]}
-    return found
+        delta["function"] = {"name": chunk.name, **delta["function"]}
+    return delta
 
 
 def _tool_call(call: dict[str, str]) -> dict[str, Any]:

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.models.program_request import Asked, model_field
+from lib.gateway.models.program_request import ProgramRequest, model_field
 from lib.gateway.openai.chat_completions import usage_body
 from lib.providers.chunks import Chunk, Usage
 
 _MOST_TEXTS = 2048
 
 
-def read(body: dict[str, Any]) -> Asked:
+def read(body: dict[str, Any]) -> ProgramRequest:
     """The question of a body; InvalidInput names the field that can't be used.
 
     Texts that come as lists of token numbers only travel to providers of the same protocol: which words they stand for
     is known to the model's own tokenizer alone.
     """
-    given = body.get("input")
-    texts: list[Any] = given if isinstance(given, list) else [given]
+    input_field = body.get("input")
+    texts: list[Any] = input_field if isinstance(input_field, list) else [input_field]
     if texts and all(isinstance(number, int) for number in texts):
         texts = [texts]
-    readable = all(isinstance(one, str) or _are_tokens(one) for one in texts)
+    readable = all(isinstance(text, str) or _are_tokens(text) for text in texts)
     if not readable or len(texts) > _MOST_TEXTS:
         raise InvalidInput(
             "input can't be read.",
@@ -33,18 +33,18 @@ def read(body: dict[str, Any]) -> Asked:
             field="input",
         )
     parameters = {name: value for name, value in body.items() if name not in ("model", "input") and value is not None}
-    said = tuple(one if isinstance(one, str) else " ".join(map(str, one)) for one in texts)
-    native = "" if all(isinstance(one, str) for one in texts) else "Texts as lists of token numbers"
-    return Asked(model_field(body), [], parameters, body=body, texts=said, native=native)
+    words = tuple(text if isinstance(text, str) else " ".join(map(str, text)) for text in texts)
+    native = "" if all(isinstance(text, str) for text in texts) else "Texts as lists of token numbers"
+    return ProgramRequest(model_field(body), [], parameters, body=body, texts=words, native=native)
 
 
-def _are_tokens(one: Any) -> bool:
-    return isinstance(one, list) and bool(one) and all(isinstance(number, int) for number in one)
+def _are_tokens(sequence: Any) -> bool:
+    return isinstance(sequence, list) and bool(sequence) and all(isinstance(number, int) for number in sequence)
 
 
 @dataclass
-class Writer:
-    """The answer, which always comes whole."""
+class EmbeddingsWriter:
+    """Writes an answer of vectors, which always comes whole."""
 
     model: str
     vectors: Sequence[Sequence[float]]

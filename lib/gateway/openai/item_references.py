@@ -2,8 +2,8 @@
 
 OpenAI keeps its answers, so some clients (the AI SDK unless told otherwise) send an id where an item was. An answer
 that was translated is kept nowhere but in the ledger; its items have ids that say which call they are of
-(`openai_responses.Writer`). Such a reference is replaced by the item before anything else reads the request. Others
-are the provider's own and stay as they are.
+(`responses_answer.ResponsesWriter`). Such a reference is replaced by the item before anything else reads the request.
+Others are the provider's own and stay as they are.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ async def resolve(services: Services, actor: Actor, body: dict[str, Any]) -> Non
     items = body.get("input")
     if not isinstance(items, list):
         return
-    names = [(place, match) for place, item in enumerate(items) if (match := _match(item)) is not None]
+    names = [(position, match) for position, item in enumerate(items) if (match := _match_reference(item)) is not None]
     if not names:
         return
     calls = dict.fromkeys(match[2] for _, match in names if match[1] != "rs")
@@ -33,30 +33,32 @@ async def resolve(services: Services, actor: Actor, body: dict[str, Any]) -> Non
         raise InvalidInput("input can't be read.", f"It names more than {_MOST_CALLS:,} answers.", field="input")
     answers = await asyncio.to_thread(load_past_answers, actor, services.store, calls) if calls else {}
     replaced = list(items)
-    told = set[str]()
-    for place, match in names:
-        replaced[place] = _item(match, answers, told)
+    restored_calls = set[str]()
+    for position, match in names:
+        replaced[position] = _restore_item(match, answers, restored_calls)
     body["input"] = [item for item in replaced if item is not None]
 
 
-def _match(item: Any) -> re.Match[str] | None:
-    """What the id of a reference to an item of ours says."""
+def _match_reference(item: Any) -> re.Match[str] | None:
+    """The parsed id of a reference to an item of ours; None for anything else."""
     if not isinstance(item, dict) or not isinstance(identity := item.get("id"), str):
         return None
     is_reference = item.get("type") == "item_reference" or set(item) == {"id"}
     return _OURS.fullmatch(identity) if is_reference else None
 
 
-def _item(match: re.Match[str], answers: Mapping[str, PastAnswer], told: set[str]) -> dict[str, Any] | None:
+def _restore_item(
+    match: re.Match[str], answers: Mapping[str, PastAnswer], restored_calls: set[str]
+) -> dict[str, Any] | None:
     """The item; None for another message of an answer whose text, which is kept as one, stands here already."""
     kind, call, number = match.groups()
     if kind == "rs":
         return {"type": "reasoning", "id": match[0], "summary": []}  # no other model reads it
     answer = answers.get(call)
     if answer is not None and kind == "msg" and answer.text:
-        if call in told:
+        if call in restored_calls:
             return None
-        told.add(call)
+        restored_calls.add(call)
         content = [{"type": "output_text", "text": answer.text, "annotations": []}]
         return {"type": "message", "id": match[0], "role": "assistant", "status": "completed", "content": content}
     if answer is not None and kind == "fc" and int(number or 0) < len(answer.tool_calls):

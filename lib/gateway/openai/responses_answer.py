@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.gateway.models.ordered_pieces import InTurn
-from lib.gateway.models.program_request import event
+from lib.gateway.models.ordered_pieces import OrderedPieces
+from lib.gateway.models.program_request import encode_event
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 from lib.providers.protocols.finish import standard_reason
 
@@ -37,7 +37,7 @@ class _Item:
 
 
 @dataclass
-class Writer:
+class ResponsesWriter:
     """An answer as it is written: `begin`, `chunk` and `end` for events, `whole` for one body."""
 
     id: str
@@ -47,7 +47,7 @@ class Writer:
     _open: bool = False
     _number: int = -1
     _finish: str | None = None
-    _order: InTurn = field(default_factory=InTurn)
+    _order: OrderedPieces = field(default_factory=OrderedPieces)
 
     def begin(self) -> bytes:
         """The first events."""
@@ -59,20 +59,24 @@ class Writer:
     def chunk(self, chunk: Chunk) -> bytes:
         """The events of a chunk, or nothing."""
         pieces = self._order.take(chunk)
-        return self._written(pieces[0]) if len(pieces) == 1 else b"".join([self._written(piece) for piece in pieces])
+        return (
+            self._write_chunk(pieces[0])
+            if len(pieces) == 1
+            else b"".join([self._write_chunk(piece) for piece in pieces])
+        )
 
-    def _rest(self) -> bytes:
-        return b"".join([self._written(piece) for piece in self._order.end()])
+    def _write_waiting(self) -> bytes:
+        return b"".join([self._write_chunk(piece) for piece in self._order.end()])
 
-    def _written(self, chunk: Chunk) -> bytes:
+    def _write_chunk(self, chunk: Chunk) -> bytes:
         match chunk:
             case TextDelta(text) if text:
-                return self._piece("message", 0, text, "response.output_text.delta", content_index=0, logprobs=[])
+                return self._write_piece("message", 0, text, "response.output_text.delta", content_index=0, logprobs=[])
             case ReasoningDelta(text) if text:
-                return self._piece("reasoning", 0, text, "response.reasoning_summary_text.delta", summary_index=0)
+                return self._write_piece("reasoning", 0, text, "response.reasoning_summary_text.delta", summary_index=0)
             case ToolCallDelta():
                 name = "response.function_call_arguments.delta"
-                return self._piece("function_call", chunk.index, chunk.arguments, name, tool=chunk)
+                return self._write_piece("function_call", chunk.index, chunk.arguments, name, tool=chunk)
             case ServedModel(model):
                 self.model = model
             case Finish(reason):
@@ -84,15 +88,19 @@ class Writer:
     def end(self, usage: Usage | None) -> bytes:
         """The last events of an answer that came to its end."""
         name = "response.incomplete" if self._is_cut else "response.completed"
-        return self._rest() + self._leave() + self._event(name, response=self._body(name.partition(".")[2], usage))
+        return (
+            self._write_waiting()
+            + self._end_item()
+            + self._event(name, response=self._body(name.partition(".")[2], usage))
+        )
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The events of an answer that broke off."""
         del kind
-        rest = self._rest() + self._leave()
+        last_events = self._write_waiting() + self._end_item()
         code = "rate_limit_exceeded" if status == 429 else "server_error" if status >= 500 else "invalid_prompt"
         body = self._body("failed", None) | {"error": {"code": code, "message": message}}
-        return rest + self._event("response.failed", response=body)
+        return last_events + self._event("response.failed", response=body)
 
     def whole(
         self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
@@ -114,25 +122,25 @@ class Writer:
     def _is_cut(self) -> bool:
         return standard_reason(self._finish) in ("length", "content_filter")
 
-    def _piece(
-        self, kind: str, place: int, text: str, name: str, *, tool: ToolCallDelta | None = None, **more: Any
+    def _write_piece(
+        self, kind: str, number: int, text: str, name: str, *, tool: ToolCallDelta | None = None, **fields: Any
     ) -> bytes:
-        began = self._enter(kind, place, tool)
+        began = self._begin_item(kind, number, tool)
         item = self._items[-1]
         item.text += text
         if not text:
             return began
-        return began + self._event(name, item_id=item.id, output_index=item.index, delta=text, **more)
+        return began + self._event(name, item_id=item.id, output_index=item.index, delta=text, **fields)
 
-    def _enter(self, kind: str, place: int, tool: ToolCallDelta | None) -> bytes:
+    def _begin_item(self, kind: str, number: int, tool: ToolCallDelta | None) -> bytes:
         """Begin an item unless it is the one being written."""
         last = self._items[-1] if self._open else None
-        if last is not None and (last.kind, last.tool) == (kind, place):
+        if last is not None and (last.kind, last.tool) == (kind, number):
             return b""
-        left = self._leave()
+        item_end = self._end_item()
         index = len(self._items)
         prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}[kind]
-        item = _Item(kind, index, f"{prefix}_{self.id}_{place if kind == 'function_call' else index}", place)
+        item = _Item(kind, index, f"{prefix}_{self.id}_{number if kind == 'function_call' else index}", number)
         if tool is not None:
             item.call_id = tool.id
             item.name = tool.name
@@ -140,30 +148,30 @@ class Writer:
         self._open = True
         began = self._event("response.output_item.added", output_index=index, item=item.body("in_progress"))
         if kind == "message":
-            where = {"item_id": item.id, "output_index": index, "content_index": 0}
-            began += self._event("response.content_part.added", **where, part=_text_part(""))
-        return left + began
+            position = {"item_id": item.id, "output_index": index, "content_index": 0}
+            began += self._event("response.content_part.added", **position, part=_text_part(""))
+        return item_end + began
 
-    def _leave(self) -> bytes:
+    def _end_item(self) -> bytes:
         """End the item being written."""
         if not self._open:
             return b""
         self._open = False
         item = self._items[-1]
-        where = {"item_id": item.id, "output_index": item.index}
+        position = {"item_id": item.id, "output_index": item.index}
         done = b""
         if item.kind == "message":
             text = {"text": item.text, "logprobs": list[Any]()}
-            done = self._event("response.output_text.done", **where, content_index=0, **text)
-            done += self._event("response.content_part.done", **where, content_index=0, part=_text_part(item.text))
+            done = self._event("response.output_text.done", **position, content_index=0, **text)
+            done += self._event("response.content_part.done", **position, content_index=0, part=_text_part(item.text))
         elif item.kind == "function_call":
-            done = self._event("response.function_call_arguments.done", **where, name=item.name, arguments=item.text)
+            done = self._event("response.function_call_arguments.done", **position, name=item.name, arguments=item.text)
         body = item.body("completed")
         return done + self._event("response.output_item.done", output_index=item.index, item=body)
 
     def _event(self, name: str, /, **values: Any) -> bytes:
         self._number += 1
-        return event({"type": name, "sequence_number": self._number, **values}, name)
+        return encode_event({"type": name, "sequence_number": self._number, **values}, name)
 
     def _body(self, status: str, usage: Usage | None) -> dict[str, Any]:
         why = {"reason": "content_filter" if standard_reason(self._finish) == "content_filter" else "max_output_tokens"}

@@ -1,20 +1,20 @@
 """A question in OpenAI's responses (https://platform.openai.com/docs/api-reference/responses) → the one shape inside.
 
 Nothing is stored for later turns: `previous_response_id` is refused. Tools that are no functions, items that are no
-messages, reasoning or calls of functions, and kept files are `Asked.native`.
+messages, reasoning or calls of functions, and kept files are `ProgramRequest.native`.
 """
 
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.models.program_request import Asked, Losses, asked_of, object_field, tools_field
+from lib.gateway.models.program_request import Losses, ProgramRequest, make_request, object_field, tools_field
 
 _READ = {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "text", "tools", "tool_choice"}
 _TEXTS = ("input_text", "output_text", "refusal")
 _KEPT = ("input_image", "input_file")
 
 
-def read(body: dict[str, Any]) -> Asked:
+def read(body: dict[str, Any]) -> ProgramRequest:
     """The question of a body; InvalidInput names the field that can't be used."""
     if body.get("previous_response_id") or body.get("conversation") or body.get("background"):
         raise InvalidInput(
@@ -24,7 +24,7 @@ def read(body: dict[str, Any]) -> Asked:
             field="previous_response_id",
         )
     losses = Losses()
-    messages = _messages(body.get("input"), losses)
+    messages = _translate_input(body.get("input"), losses)
     if isinstance(instructions := body.get("instructions"), str) and instructions.strip():
         messages.insert(0, {"role": "system", "content": instructions})
     parameters = {name: value for name, value in body.items() if name not in _READ and value is not None}
@@ -36,62 +36,64 @@ def read(body: dict[str, Any]) -> Asked:
     losses.leave_out_others("text", text, {"format", "verbosity"})
     if effort := reasoning.get("effort"):
         parameters["reasoning_effort"] = effort
-    if form := _form(text.get("format")):
+    if form := _translate_format(text.get("format")):
         parameters["response_format"] = form
     if text.get("verbosity"):
         parameters["verbosity"] = text["verbosity"]
     if tools := tools_field(body):
-        parameters["tools"] = [_tool(tool, losses) for tool in tools]
+        parameters["tools"] = [_translate_tool(tool, losses) for tool in tools]
         if (choice := body.get("tool_choice")) is not None:
-            parameters["tool_choice"] = _choice(choice)
-    return asked_of(body, messages, parameters, losses)
+            parameters["tool_choice"] = _translate_choice(choice)
+    return make_request(body, messages, parameters, losses)
 
 
-def _messages(given: Any, losses: Losses) -> list[dict[str, Any]]:
-    if isinstance(given, str) and given.strip():
-        return [{"role": "user", "content": given}]
-    if not isinstance(given, list) or not given or not all(isinstance(item, dict) for item in given):
+def _translate_input(input_field: Any, losses: Losses) -> list[dict[str, Any]]:
+    if isinstance(input_field, str) and input_field.strip():
+        return [{"role": "user", "content": input_field}]
+    if not isinstance(input_field, list) or not input_field or not all(isinstance(item, dict) for item in input_field):
         raise InvalidInput("input can't be read.", "It must be a text or a list of items.", "Correct it.", "input")
-    found: list[dict[str, Any]] = []
-    for item in given:
+    messages: list[dict[str, Any]] = []
+    for item in input_field:
         kind = str(item.get("type", "message"))
         if kind == "function_call":
             function = {"name": str(item.get("name", "")), "arguments": str(item.get("arguments", ""))}
             call = {"id": str(item.get("call_id", "")), "type": "function", "function": function}
-            if found and found[-1].get("tool_calls"):
-                found[-1]["tool_calls"].append(call)
+            if messages and messages[-1].get("tool_calls"):
+                messages[-1]["tool_calls"].append(call)
             else:
-                found.append({"role": "assistant", "content": None, "tool_calls": [call]})
+                messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
         elif kind == "function_call_output":
             output = item.get("output")
-            text, shown = (output, []) if isinstance(output, str) else (_text_of(output), _shown(output))
-            found.append({"role": "tool", "tool_call_id": str(item.get("call_id", "")), "content": text})
-            if shown:
-                found.append({"role": "user", "content": _content(shown, losses)})
+            text, other_parts = (
+                (output, []) if isinstance(output, str) else (_text_of(output), _find_other_parts(output))
+            )
+            messages.append({"role": "tool", "tool_call_id": str(item.get("call_id", "")), "content": text})
+            if other_parts:
+                messages.append({"role": "user", "content": _translate_content(other_parts, losses)})
         elif kind == "message" and item.get("role") in ("user", "assistant", "system", "developer"):
-            found.append({"role": item["role"], "content": _content(item.get("content"), losses)})
+            messages.append({"role": item["role"], "content": _translate_content(item.get("content"), losses)})
         elif kind == "reasoning":
             losses.leave_out("input.reasoning")
         else:  # it goes to providers of this protocol as it is, and is counted by its size
             losses.refuse(f"Items of the type {kind[:40]}")
-            found.append({"role": "user", "content": [{**item, "type": kind}]})
-    return found
+            messages.append({"role": "user", "content": [{**item, "type": kind}]})
+    return messages
 
 
-def _content(content: Any, losses: Losses) -> Any:
+def _translate_content(content: Any, losses: Losses) -> Any:
     if isinstance(content, str):
         return content
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     if all(part.get("type") in _TEXTS for part in parts):
         return _text_of(parts)
-    return [_part(part, losses) for part in parts]
+    return [_translate_part(part, losses) for part in parts]
 
 
-def _part(part: dict[str, Any], losses: Losses) -> dict[str, Any]:
+def _translate_part(part: dict[str, Any], losses: Losses) -> dict[str, Any]:
     kind = str(part.get("type"))
     if kind == "input_image" and part.get("image_url"):
         image = {"url": str(part["image_url"])}
-        return {"type": "image_url", "image_url": image | _some(detail=part.get("detail"))}
+        return {"type": "image_url", "image_url": image | _drop_missing(detail=part.get("detail"))}
     if kind == "input_file" and part.get("file_data"):
         file = {"filename": str(part.get("filename") or "document.pdf"), "file_data": str(part["file_data"])}
         return {"type": "file", "file": file}
@@ -100,41 +102,43 @@ def _part(part: dict[str, Any], losses: Losses) -> dict[str, Any]:
     return {"type": "text", "text": str(part.get("text") or part.get("refusal") or "")}
 
 
-def _shown(parts: Any) -> list[dict[str, Any]]:
-    """What a tool returned beside text."""
-    found = parts if isinstance(parts, list) else []
-    return [part for part in found if isinstance(part, dict) and part.get("type") not in _TEXTS]
+def _find_other_parts(parts: Any) -> list[dict[str, Any]]:
+    """The parts of a tool's output that are no text."""
+    content = parts if isinstance(parts, list) else []
+    return [part for part in content if isinstance(part, dict) and part.get("type") not in _TEXTS]
 
 
 def _text_of(parts: Any) -> str:
-    found = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-    return "\n".join(str(part.get("text") or part.get("refusal") or "") for part in found if part.get("type") in _TEXTS)
+    text_parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    return "\n".join(
+        str(part.get("text") or part.get("refusal") or "") for part in text_parts if part.get("type") in _TEXTS
+    )
 
 
-def _tool(tool: dict[str, Any], losses: Losses) -> dict[str, Any]:
+def _translate_tool(tool: dict[str, Any], losses: Losses) -> dict[str, Any]:
     kind = str(tool.get("type"))
     if kind != "function":
         losses.refuse(f"Tools of the type {kind[:40]}")
         return {"type": kind}
     names = ("name", "description", "parameters", "strict")
     losses.leave_out_others("tools", tool, {"type", *names})
-    return {"type": "function", "function": _some(**{name: tool.get(name) for name in names})}
+    return {"type": "function", "function": _drop_missing(**{name: tool.get(name) for name in names})}
 
 
-def _choice(choice: Any) -> Any:
+def _translate_choice(choice: Any) -> Any:
     if isinstance(choice, dict) and choice.get("type") == "function":
         return {"type": "function", "function": {"name": str(choice.get("name", ""))}}
     return choice
 
 
-def _form(form: Any) -> dict[str, Any] | None:
+def _translate_format(form: Any) -> dict[str, Any] | None:
     if not isinstance(form, dict) or form.get("type") in (None, "text"):
         return None
     if form["type"] != "json_schema":
         return {"type": str(form["type"])}
     names = ("name", "schema", "strict", "description")
-    return {"type": "json_schema", "json_schema": _some(**{name: form.get(name) for name in names})}
+    return {"type": "json_schema", "json_schema": _drop_missing(**{name: form.get(name) for name in names})}
 
 
-def _some(**values: Any) -> dict[str, Any]:
+def _drop_missing(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

@@ -16,7 +16,7 @@ from typing import Any
 
 from lib import services
 from lib.errors import InstallationError, LLMManagerError
-from lib.gateway.serve.stopping import drained
+from lib.gateway.serve.stopping import drain_on_stop
 from lib.gateway.site.session_guard import watch_sessions
 from lib.providers import adapters
 
@@ -45,7 +45,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         scheduler.start()
     watcher = asyncio.create_task(watch_sessions(current))
     try:
-        with drained(current.calls):
+        with drain_on_stop(current.calls):
             yield
     finally:
         watcher.cancel()
@@ -96,10 +96,10 @@ def set_nodelay() -> None:
     for number in numbers:
         with suppress(OSError):  # the number of the folder just read is closed already
             if stat.S_ISSOCK(os.fstat(number).st_mode):
-                with socket.socket(fileno=os.dup(number)) as found:
-                    if found.family in (socket.AF_INET, socket.AF_INET6) and _listens(found):
-                        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with socket.socket(fileno=os.dup(number)) as listening_socket:
+                    if listening_socket.family in (socket.AF_INET, socket.AF_INET6) and _listens(listening_socket):
+                        listening_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _listens(found: socket.socket) -> bool:
-    return found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
+def _listens(checked_socket: socket.socket) -> bool:
+    return checked_socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0

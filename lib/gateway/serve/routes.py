@@ -1,4 +1,4 @@
-"""The HTTP doors as `app.py` mounts them: our routes, and the guard before everything."""
+"""The HTTP routes as `app.py` mounts them: our routes, and the guard before everything."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from lib import services
 from lib.gateway.api import calls, monitoring, openapi
-from lib.gateway.http.program_routes import Doors
+from lib.gateway.http.program_routes import ProgramRoutes
 from lib.gateway.serve import health
 from lib.gateway.site import login
 from lib.gateway.site.session_guard import Guard
@@ -20,7 +20,7 @@ async def dashboard(request: Request) -> Response:
     return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/")
 
 
-door_routes: list[BaseRoute] = [
+program_routes: list[BaseRoute] = [
     *calls.routes,
     *monitoring.routes,
     *openapi.routes,
@@ -30,4 +30,7 @@ routes: list[BaseRoute] = [*health.routes, *login.routes, Route("/dashboard", da
 
 def middleware(farewell: Callable[[], bytes]) -> list[Middleware]:
     """Programs' requests first, then the guard of the pages; `farewell` is the last message to a page that must end."""
-    return [Middleware(Doors, routes=door_routes), Middleware(Guard, services=services.current, farewell=farewell)]
+    return [
+        Middleware(ProgramRoutes, routes=program_routes),
+        Middleware(Guard, services=services.current, farewell=farewell),
+    ]

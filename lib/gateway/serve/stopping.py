@@ -19,7 +19,7 @@ DRAIN_S = 9.0  # what running answers get; closing their rows fits into the tent
 
 
 @contextmanager
-def drained(calls: Calls) -> Iterator[None]:
+def drain_on_stop(calls: Calls) -> Iterator[None]:
     """Handle SIGTERM and SIGINT before the server's own handlers do. In a thread that takes no signals: nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -34,14 +34,14 @@ class Supervisor:
     def __init__(self, host: str, port: int, workers: int) -> None:
         self._reserved = reserve(host, port)
         self._address = (host, port)
-        self._places = [_Place(self._start) for _ in range(workers)]
+        self._slots = [_WorkerSlot(self._start) for _ in range(workers)]
         self._signals = 0
 
     def run(self, ready: Callable[[], None] = lambda: None) -> int:
         """Serve until a signal; `ready` is called once, when the first worker serves."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        first = self._places[0]
+        first = self._slots[0]
         first.start()
         while not self._signals and not first.is_serving():
             if (status := first.status()) is not None:
@@ -50,21 +50,21 @@ class Supervisor:
         if not self._signals:
             ready()
         while not self._signals:
-            for place in self._places:
-                place.look_after()
+            for slot in self._slots:
+                slot.look_after()
             time.sleep(_LOOK_EVERY_S)
         return self._stop()
 
     def _stop(self) -> int:
         """Let every worker end; 0 when all did by themselves."""
         self._reserved.close()
-        for place in self._places:
-            place.signal(signal.SIGTERM)
+        for slot in self._slots:
+            slot.signal(signal.SIGTERM)
         deadline = time.monotonic() + _KILL_AFTER_S
-        while any(place.status() is None for place in self._places):
+        while any(slot.status() is None for slot in self._slots):
             if self._signals > 1 or time.monotonic() > deadline:
-                for place in self._places:
-                    place.signal(signal.SIGKILL)
+                for slot in self._slots:
+                    slot.signal(signal.SIGKILL)
                 return 1
             time.sleep(_LOOK_EVERY_S)
         return 0
@@ -83,7 +83,7 @@ class Supervisor:
         return process, ours
 
 
-class _Place:
+class _WorkerSlot:
     """Where one worker runs, and when the next one may."""
 
     def __init__(self, start: Callable[[], tuple[subprocess.Popen[bytes], socket.socket]]) -> None:
@@ -122,11 +122,11 @@ class _Place:
         self.is_serving()
         now = time.monotonic()
         if self._process is not None and self._process.poll() is not None:
-            self._bury(self._process, now)
+            self._schedule_restart(self._process, now)
         if self._process is None and now >= self._next_at:
             self.start()
 
-    def _bury(self, process: subprocess.Popen[bytes], now: float) -> None:
+    def _schedule_restart(self, process: subprocess.Popen[bytes], now: float) -> None:
         is_young = self._serving_since is None or now - self._serving_since < _YOUNG_S
         pause = self._pause_s if is_young else _FIRST_PAUSE_S
         self._next_at = now + pause
@@ -140,23 +140,23 @@ class _Place:
 def reserve(host: str, port: int) -> socket.socket:
     """A socket that keeps the port for workers and does not listen itself."""
     try:
-        return bound(host, port)
+        return bind_shared(host, port)
     except OSError as error:
         raise InstallationError(
             f"{host}:{port} can't be listened on.", f"The system says: {error.strerror}.", "Give another --host."
         ) from error
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bind_shared(host: str, port: int) -> socket.socket:
     """A socket bound to an address that others of the same user may share."""
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    made = socket.socket(family, socket.SOCK_STREAM)
+    shared_socket = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it
-        made.bind((host, port))
+        shared_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        shared_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        shared_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it
+        shared_socket.bind((host, port))
     except OSError:
-        made.close()
+        shared_socket.close()
         raise
-    return made
+    return shared_socket

@@ -1,4 +1,4 @@
-"""One gateway worker: the HTTP doors without the pages, in a process that a supervisor keeps running.
+"""One gateway worker: the HTTP routes without the pages, in a process that a supervisor keeps running.
 
 `python -m lib.gateway.serve.worker HOST PORT PIPE` builds the services, serves, and says so by one byte on the pipe.
 SIGTERM, or the end of the pipe (the supervisor is gone), stops it: no new connection, /readyz says 503, running
@@ -20,12 +20,12 @@ from starlette.routing import Router
 
 from lib import services
 from lib.errors import InstallationError
-from lib.gateway.http.fast_http import StraightProtocol
-from lib.gateway.http.program_routes import Doors
+from lib.gateway.http.fast_http import FastHttpProtocol
+from lib.gateway.http.program_routes import ProgramRoutes
 from lib.gateway.serve import health
-from lib.gateway.serve.routes import door_routes
+from lib.gateway.serve.routes import program_routes
 from lib.gateway.serve.stopping import DRAIN_S
-from lib.gateway.serve.supervisor import bound
+from lib.gateway.serve.supervisor import bind_shared
 from lib.providers import adapters
 
 _KEEP_ALIVE_S = 65  # longer than clients keep a connection, so that none is closed while they send
@@ -48,9 +48,11 @@ async def lifespan(_app: Router) -> AsyncIterator[None]:
         await asyncio.to_thread(current.close)
 
 
-def application() -> Doors:
-    """The doors, and behind them the health routes."""
-    return Doors(Router(health.routes, lifespan=lifespan), door_routes)  # a Starlette would answer bugs by itself
+def application() -> ProgramRoutes:
+    """The routes of programs, and behind them the health routes."""
+    return ProgramRoutes(
+        Router(health.routes, lifespan=lifespan), program_routes
+    )  # a Starlette would answer bugs by itself
 
 
 class Worker(uvicorn.Server):
@@ -61,7 +63,7 @@ class Worker(uvicorn.Server):
             uvicorn.Config(
                 application(),
                 loop="uvloop",
-                http=StraightProtocol,
+                http=FastHttpProtocol,
                 ws="none",
                 lifespan="on",
                 access_log=False,
@@ -113,7 +115,7 @@ def main(host: str, port: int, pipe: socket.socket) -> int:
     except InstallationError as error:
         print(error, file=sys.stderr)
         return 1
-    Worker(pipe).run(sockets=[bound(host, port)])
+    Worker(pipe).run(sockets=[bind_shared(host, port)])
     return 0
 
 

@@ -43,12 +43,12 @@ async def login(request: Request) -> Response:
     form = await _form(request)
     name = form.get("name", "")
     try:
-        token = await _in_thread(
+        token = await _run_hashing(
             services.current().sessions.login, name, form.get("password", ""), _address(request), _agent(request)
         )
     except LLMManagerError as error:
-        return _refused(login_forms.login_page(error, name, quote(target, safe="")), error)
-    return await _signed_in(request, token, target)
+        return _show_refusal(login_forms.login_page(error, name, quote(target, safe="")), error)
+    return await _sign_in(request, token, target)
 
 
 async def setup(request: Request) -> Response:
@@ -65,10 +65,10 @@ async def setup(request: Request) -> Response:
     try:
         if password != form.get("again", ""):
             raise InvalidInput("The two passwords differ.", field="again")
-        user = await _in_thread(_first_account, current, _address(request), code, name, password)
+        user = await _run_hashing(_first_account, current, _address(request), code, name, password)
     except LLMManagerError as error:
-        return _refused(login_forms.setup_page(error, name, code), error)
-    return await _signed_in(request, await asyncio.to_thread(current.sessions.open_for, user.id, _agent(request)), "/")
+        return _show_refusal(login_forms.setup_page(error, name, code), error)
+    return await _sign_in(request, await asyncio.to_thread(current.sessions.open_for, user.id, _agent(request)), "/")
 
 
 def _first_account(current: Services, address: str, code: str, name: str, password: str) -> User:
@@ -104,7 +104,7 @@ def safe_next(address: str) -> str:
     return address
 
 
-async def _signed_in(request: Request, token: str, target: str) -> Response:
+async def _sign_in(request: Request, token: str, target: str) -> Response:
     if (old := _token(request)) is not None:
         await asyncio.to_thread(services.current().sessions.end, old)
     response = RedirectResponse(target, 303, headers=_NO_STORE)
@@ -112,8 +112,8 @@ async def _signed_in(request: Request, token: str, target: str) -> Response:
     return response
 
 
-def _refused(page: str, error: LLMManagerError) -> Response:
-    refusal = refusals.of_error(error)
+def _show_refusal(page: str, error: LLMManagerError) -> Response:
+    refusal = refusals.refuse_error(error)
     status = refusal.status if refusal.status in (429, 503) else 400  # what was typed, which the page explains
     return HTMLResponse(page, status, headers=_NO_STORE | dict(refusal.headers))
 
@@ -147,8 +147,8 @@ def _is_https(request: Request) -> bool:
     return session_cookie.is_https(request.scope["scheme"], request.headers.get("x-forwarded-proto", ""))
 
 
-async def _in_thread(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_hashing, partial(work, *args, **named))
+async def _run_hashing(work: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_hashing, partial(work, *args, **keywords))
 
 
 routes = [

@@ -87,7 +87,7 @@ def setup_page(error: LLMManagerError | None = None, name: str = "", code: str =
 
 
 def error_page(message: str) -> str:
-    """What can't be shown, and why."""
+    """A page that says why another can't be shown."""
     title = "This page can't be shown"
     return f'{_head(title)}<p class="error" role="alert">{escape(message)}</p></main></body></html>'
 
@@ -96,9 +96,9 @@ def _page(
     title: str, intro: str, fields: Sequence[Field], button: str, note: str, action: str, error: LLMManagerError | None
 ) -> str:
     at_field = getattr(error, "field", None) if error else None
-    known = {field.name for field in fields}
-    box = _error_box(error) if error is not None and at_field not in known else ""
-    focus = at_field if at_field in known else next((field.name for field in fields if not field.value), "")
+    field_names = {field.name for field in fields}
+    box = _error_box(error) if error is not None and at_field not in field_names else ""
+    focus = at_field if at_field in field_names else next((field.name for field in fields if not field.value), "")
     inputs = "".join(_input(field, error if at_field == field.name else None, field.name == focus) for field in fields)
     return (
         f"{_head(title)}"

@@ -95,7 +95,7 @@ class Guard:
         elif path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
             await self._app(scope, receive, send_secured)
         else:
-            door = None if await self._has_session(scope, headers) else await self._door(scope)
+            door = None if await self._has_session(scope, headers) else await self._find_login_page(scope)
             if door is None:
                 await self._app(scope, receive, send_secured)
             elif scope["method"] in SAFE_METHODS and not path.startswith(CLOSED_FOLDERS):
@@ -143,7 +143,7 @@ class Guard:
         token = _token(scope, headers)
         return token is not None and await asyncio.to_thread(self._services().sessions.find_actor, token) is not None
 
-    async def _door(self, scope: Scope) -> str:
+    async def _find_login_page(self, scope: Scope) -> str:
         if await asyncio.to_thread(self._services().setup.is_needed):
             return "/setup"
         query = scope.get("query_string", b"").decode("latin-1")

@@ -9,7 +9,7 @@ import socket
 from urllib.parse import quote, urljoin
 
 from lib.errors import InvalidInput
-from lib.providers.adapters.asking import Answer, ask
+from lib.providers.adapters.asking import HttpResponse, ask
 from lib.providers.adapters.http_client import Client
 from lib.providers.adapters.unpacking import AnswerTooLarge
 
@@ -45,7 +45,7 @@ async def _fetch_within(url: str, most: int) -> bytes:
     raise _fetch_error(url, f"It redirects more than {_MOST_HOPS} times.")
 
 
-async def _ask(client: Client, url: str, most: int, seconds: float) -> Answer:
+async def _ask(client: Client, url: str, most: int, seconds: float) -> HttpResponse:
     try:
         return await ask(client, "GET", _encode_ascii(url), _HEADERS, seconds=seconds, most=most)
     except InvalidInput as error:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lib.providers.adapters.http_client import LARGEST_ANSWER, Client
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """A whole answer; names of headers in lower case."""
 
     status: int
@@ -25,20 +25,20 @@ async def ask(
     seconds: float,
     most: int = LARGEST_ANSWER,
     allow_private: bool = False,
-) -> Answer:
+) -> HttpResponse:
     """A request and its whole answer; TimeoutError when all of it took longer, else the errors of the client."""
     async with asyncio.timeout(seconds):
         response = await client.request(method, address, headers, body, allow_private=allow_private)
         try:
-            return Answer(response.status, response.headers, await response.read(most))
+            return HttpResponse(response.status, response.headers, await response.read(most))
         finally:
             response.close()
 
 
-def ask_once(method: str, address: str, headers: Mapping[str, str], body: bytes = b"", **limits: Any) -> Answer:
+def ask_once(method: str, address: str, headers: Mapping[str, str], body: bytes = b"", **limits: Any) -> HttpResponse:
     """As `ask`, on a connection of its own, from a thread that runs no event loop."""
 
-    async def exchange() -> Answer:
+    async def exchange() -> HttpResponse:
         client = Client()
         try:
             return await ask(client, method, address, headers, body, **limits)

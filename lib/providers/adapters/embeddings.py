@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from lib.providers.adapters.exchange import Exchange
+from lib.providers.adapters.exchange import UpstreamExchange
 from lib.providers.adapters.unsupported import send_what_is_taken
 from lib.providers.chunks import EMBEDDING_PARAMETERS, EmbeddingRequest, Embeddings, Endpoint
 from lib.providers.kinds import ProviderKind, facts
@@ -50,7 +50,7 @@ async def ask(
     return None, ()
 
 
-def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddings:
+def read(exchange: UpstreamExchange, answer: Any, request: EmbeddingRequest) -> Embeddings:
     """The vectors in the order of the texts, and the counts as they were told; Refusal or Unreadable otherwise."""
     document = parse(exchange.response.content) if exchange.is_good else answer.model_dump()
     if not isinstance(document, Mapping):

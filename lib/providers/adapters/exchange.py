@@ -20,7 +20,7 @@ _OF_TRANSPORT = {"content-encoding", "content-length", "transfer-encoding"}
 
 
 @dataclass
-class Exchange:
+class UpstreamExchange:
     """The last request of one call: httpx's response (None before it came), or what the network failed at."""
 
     response: Any = None
@@ -58,13 +58,13 @@ class Exchange:
                 await self.response.aclose()
 
 
-_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+_current: ContextVar[UpstreamExchange | None] = ContextVar("exchange", default=None)
 
 
 @contextmanager
-def listening(*, allow_private: bool = False) -> Iterator[Exchange]:
+def listening(*, allow_private: bool = False) -> Iterator[UpstreamExchange]:
     """What litellm sends and gets inside, in this task; whether it may be to private addresses."""
-    exchange = Exchange(allows_private=allow_private)
+    exchange = UpstreamExchange(allows_private=allow_private)
     token = _current.set(exchange)
     try:
         yield exchange
@@ -94,7 +94,7 @@ async def post(
     if isinstance(data, str | bytes):
         data, content = None, data
     client = handler.client
-    exchange = _current.get() or Exchange()
+    exchange = _current.get() or UpstreamExchange()
     request = client.build_request(
         "POST",
         url,

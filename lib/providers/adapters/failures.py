@@ -15,7 +15,7 @@ from lib.providers.adapters.waiting import wait_of
 from lib.providers.chunks import Endpoint
 from lib.providers.kinds import facts
 from lib.providers.protocols.framing import Unreadable, parse
-from lib.providers.protocols.refusal import Refusal, refusal
+from lib.providers.protocols.refusal import StatedFailure, refusal
 from lib.providers.redaction import redact
 
 _K = ErrorKind
@@ -67,7 +67,7 @@ def explain(error: BaseException, endpoint: Endpoint, model: str, *, has_content
             return ProviderError(_K.REFUSED, link.title, link.why, link.fix)
         if isinstance(link, AnswerTooLarge):
             return _too_large(endpoint, has_content=has_content)
-    if isinstance(error, Refusal):
+    if isinstance(error, StatedFailure):
         return _refused(error, endpoint, model)
     if isinstance(error, Unreadable):
         return _unreadable(error, endpoint, has_content=has_content)
@@ -89,7 +89,7 @@ def explain_answer(endpoint: Endpoint, model: str, response: Any) -> ProviderErr
     try:
         refused = refusal(parse(response.content), status)
     except Unreadable:
-        refused = Refusal(text[:2000], status)
+        refused = StatedFailure(text[:2000], status)
     error = _refused(refused, endpoint, model)
     if (seconds := wait_of(response.headers)) is not None:
         error.retry_after = seconds
@@ -126,7 +126,7 @@ def not_a_model_server(endpoint: Endpoint, content: str) -> ProviderError:
     )
 
 
-def _refused(refused: Refusal, endpoint: Endpoint, model: str) -> ProviderError:
+def _refused(refused: StatedFailure, endpoint: Endpoint, model: str) -> ProviderError:
     if _HTML.search(refused.text) and (refused.status or 500) < 500:
         kind = _K.NOT_A_MODEL_SERVER
     else:

@@ -8,7 +8,7 @@ speak OpenAI's protocol are asked directly, everything else through litellm.
 from collections.abc import Mapping
 from typing import Any
 
-from lib.providers.adapters.exchange import Exchange
+from lib.providers.adapters.exchange import UpstreamExchange
 from lib.providers.chunks import EmbeddingRequest, Embeddings, Endpoint, Usage
 from lib.providers.kinds import ProviderKind
 from lib.providers.protocols import usage
@@ -36,7 +36,7 @@ async def ask(
     return None, ()
 
 
-def read(exchange: Exchange, answer: Any, request: EmbeddingRequest) -> Embeddings:
+def read(exchange: UpstreamExchange, answer: Any, request: EmbeddingRequest) -> Embeddings:
     """A score for each passage, 0 for one that was left out; Refusal or Unreadable otherwise."""
     document = parse(exchange.response.content) if exchange.is_good else answer.model_dump()
     if not isinstance(document, Mapping):

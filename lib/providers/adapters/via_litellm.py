@@ -18,7 +18,7 @@ from typing import Any
 from lib.errors import ProviderError
 from lib.providers.adapters import embeddings, failures, local, reranking
 from lib.providers.adapters.claude import fitted, is_claude
-from lib.providers.adapters.exchange import Exchange, listening
+from lib.providers.adapters.exchange import UpstreamExchange, listening
 from lib.providers.adapters.mending import mend
 from lib.providers.adapters.tool_ids import fit_ids
 from lib.providers.adapters.translate import Format, close_stream, document_of, source_of
@@ -76,7 +76,7 @@ class ViaLitellm:
         images = images_in(request.messages)
         shape = Format(request.parameters)
         reader: Reader = OpenAIChat(images)
-        exchange = Exchange()
+        exchange = UpstreamExchange()
         answer = None
         try:
             with listening(allow_private=_allows_private(endpoint)) as exchange:
@@ -108,7 +108,7 @@ class ViaLitellm:
         if endpoint.kind in embeddings.KINDS_WITHOUT:
             raise failures.no_embeddings(endpoint)
         way: Any = reranking if request.reranks else embeddings
-        exchange = Exchange()
+        exchange = UpstreamExchange()
         try:
             with listening(allow_private=_allows_private(endpoint)) as exchange:
                 access = _access(endpoint, request.model)
@@ -132,7 +132,7 @@ def _client() -> Any:
 
 
 async def _ask(
-    litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange: Exchange
+    litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange: UpstreamExchange
 ) -> tuple[Any, tuple[str, ...]]:
     """litellm's own answer, and the names of the parameters that it could not be asked with."""
     parameters = allowed(request.parameters)
@@ -150,7 +150,7 @@ async def _ask(
     return answer, (*unfit, *left_out)
 
 
-async def _complete(litellm: Any, arguments: Mapping[str, Any], exchange: Exchange) -> Any:
+async def _complete(litellm: Any, arguments: Mapping[str, Any], exchange: UpstreamExchange) -> Any:
     """litellm's own answer; its failure to read one that came is no failure, since the bytes are there."""
     try:
         answer = await litellm.acompletion(**arguments)
@@ -163,7 +163,9 @@ async def _complete(litellm: Any, arguments: Mapping[str, Any], exchange: Exchan
     return answer
 
 
-async def _raw(exchange: Exchange, reader: Reader, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
+async def _raw(
+    exchange: UpstreamExchange, reader: Reader, endpoint: Endpoint, request: ModelRequest
+) -> AsyncIterator[Chunk]:
     """The provider's bytes as chunks."""
     documents = Documents()
     if request.stream:
@@ -186,7 +188,7 @@ async def _raw(exchange: Exchange, reader: Reader, endpoint: Endpoint, request: 
         yield chunk
 
 
-async def _documents(exchange: Exchange, documents: Documents) -> AsyncIterator[dict[str, Any]]:
+async def _documents(exchange: UpstreamExchange, documents: Documents) -> AsyncIterator[dict[str, Any]]:
     """A stream's documents; a server that does not stream sends its whole answer as the only one."""
     async for data in exchange.body():
         for document in documents.feed(data):
@@ -226,7 +228,7 @@ async def _litellms(answer: Any, reader: Reader, endpoint: Endpoint) -> AsyncIte
 
 
 def _explained(
-    error: Exception, exchange: Exchange, endpoint: Endpoint, model: str, *, has_content: bool
+    error: Exception, exchange: UpstreamExchange, endpoint: Endpoint, model: str, *, has_content: bool
 ) -> ProviderError:
     """Said from the raw answer where there is one."""
     if (response := exchange.response) is not None and not exchange.is_good:

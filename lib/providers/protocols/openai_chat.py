@@ -15,7 +15,7 @@ from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta, 
 from lib.providers.protocols import usage
 from lib.providers.protocols.framing import parse
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import Refusal, refusal
+from lib.providers.protocols.refusal import StatedFailure, refusal
 from lib.providers.protocols.tool_calls import as_json
 
 _FUNCTION = "function_call"  # the older form of the one tool call
@@ -49,22 +49,22 @@ class _Words(msgspec.Struct, gc=False):
     x_groq: None = None
 
 
-class _Message(_Delta, forbid_unknown_fields=True, gc=False):
+class _PlainMessage(_Delta, forbid_unknown_fields=True, gc=False):
     annotations: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Only(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    message: _Message
+class _PlainChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    message: _PlainMessage
     finish_reason: str
     index: int = 0
     logprobs: msgspec.Raw = msgspec.Raw(b"null")
     native_finish_reason: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Answer(msgspec.Struct, gc=False):
+class _PlainCompletion(msgspec.Struct, gc=False):
     """The body that nearly all whole answers are: one message of words alone."""
 
-    choices: tuple[_Only]
+    choices: tuple[_PlainChoice]
     usage: dict[str, Any]
     model: str = ""
     service_tier: str | None = None
@@ -73,7 +73,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _words = msgspec.json.Decoder(_Words).decode
-_answer = msgspec.json.Decoder(_Answer, float_hook=Decimal).decode
+_answer = msgspec.json.Decoder(_PlainCompletion, float_hook=Decimal).decode
 
 
 class OpenAIChat(Reader):
@@ -148,7 +148,7 @@ class OpenAIChat(Reader):
         if failed is not None:
             self.finish = None  # some send both
             self.is_whole = False
-            raise failed if isinstance(failed, Refusal) else refusal(failed)
+            raise failed if isinstance(failed, StatedFailure) else refusal(failed)
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
         """As every reader; an answer of several has not ended before all have."""
@@ -176,7 +176,7 @@ class OpenAIChat(Reader):
         try:
             if not choice.get("index"):
                 self.ended(choice.get("finish_reason"))
-        except Refusal as failure:
+        except StatedFailure as failure:
             return failure
         return None
 

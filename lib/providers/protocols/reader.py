@@ -15,7 +15,7 @@ from lib.providers.chunks import (
 )
 from lib.providers.protocols.finish import FAILURES, reason_of
 from lib.providers.protocols.framing import Documents, is_events, parse
-from lib.providers.protocols.refusal import Refusal
+from lib.providers.protocols.refusal import StatedFailure
 from lib.providers.protocols.tool_calls import ToolCalls
 from lib.providers.protocols.usage import money_nano
 
@@ -92,7 +92,7 @@ class Reader:
             return
         reason = reason_of(word)
         if reason in FAILURES:
-            raise Refusal(f"The answer ended with {str(word)[:40]!r}.", 500, "server_error")
+            raise StatedFailure(f"The answer ended with {str(word)[:40]!r}.", 500, "server_error")
         self.finish = reason
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:

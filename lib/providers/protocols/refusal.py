@@ -20,7 +20,7 @@ _STATUS_OF_TYPE = {
 }  # fmt: skip
 
 
-class Refusal(Exception):
+class StatedFailure(Exception):
     """`status` is the provider's (None: it named none), `code` its own words for the kind, `text` for people."""
 
     def __init__(self, text: str, status: int | None = None, code: str = "", retry_after: float | None = None) -> None:
@@ -31,19 +31,19 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
 
-def refusal(document: Any, status: int | None = None) -> Refusal:
+def refusal(document: Any, status: int | None = None) -> StatedFailure:
     """The refusal in a provider's document; `status` is the answer's own, where that was an error."""
     outer = document[0] if isinstance(document, list) and document else document
     if not isinstance(outer, Mapping):
-        return Refusal(str(outer)[:2000], status)
+        return StatedFailure(str(outer)[:2000], status)
     error = outer.get("error") or outer
     if not isinstance(error, Mapping):
-        return Refusal(str(error), status)
+        return StatedFailure(str(error), status)
     words = [str(error[key]) for key in ("type", "code", "status") if isinstance(error.get(key), str)]
     if status is None:
         status = next(filter(None, map(_status, _stated(error))), None)
     words += [str(detail["reason"]) for detail in _details(error) if isinstance(detail.get("reason"), str)]  # Google's
-    return Refusal(_text(error), status, " ".join(words), _retry_after(error))
+    return StatedFailure(_text(error), status, " ".join(words), _retry_after(error))
 
 
 def _stated(error: Mapping[str, Any]) -> list[Any]:

@@ -12,8 +12,8 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.activity.call_rows import CallDetail
-from lib.activity.custom_metric import Metric, MetricType, parse
-from lib.activity.custom_metrics import Range
+from lib.activity.custom_metric import CustomMetric, MetricType, parse
+from lib.activity.custom_metrics import MetricRange
 from lib.services import Services
 from lib.ui import blocks, session
 
@@ -50,14 +50,14 @@ def _show_form(services: Services, actor: Actor, call_id: str) -> None:
         st.toast("The metric is added.")
 
 
-def _format_metric(metric: Metric) -> str:
+def _format_metric(metric: CustomMetric) -> str:
     return metric.value if metric.type is MetricType.STRING else json.dumps(metric.value, ensure_ascii=False)
 
 
 def show_range_metrics(
     services: Services,
     actor: Actor,
-    within: Range,
+    within: MetricRange,
     zone: ZoneInfo,
     days: tuple[date, date],
     behind: Callable[[datetime, datetime], dict[str, list[str]]],

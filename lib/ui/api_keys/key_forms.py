@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from lib.access.api_key import ApiKey
-from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Endpoint, Limits
+from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, GatewayEndpoint, Limits
 from lib.access.permissions import Actor, Role
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
@@ -124,7 +124,7 @@ def _ask_fields(
     spots["models"] = st.empty()
     endpoints = st.pills(
         "Endpoints",
-        [endpoint.value for endpoint in Endpoint],
+        [endpoint.value for endpoint in GatewayEndpoint],
         default=[endpoint.value for endpoint in (grant.endpoints if grant else MODEL_ENDPOINTS)],
         selection_mode="multi",
         help="api reads figures and settings with the permissions of the owner",

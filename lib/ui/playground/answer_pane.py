@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.calls.live import CallView
+from lib.calls.live_call import CallView
 from lib.clock import short_id
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError

@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.calls.live import CallView
+from lib.calls.live_call import CallView
 from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.playground.exports import RunFormat

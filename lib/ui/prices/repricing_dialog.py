@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.activity.repricing import Preview, Range
+from lib.activity.repricing import RepricingPreview, RepricingScope
 from lib.clock import utc_now
 from lib.money import format_money
 from lib.services import Services
@@ -37,7 +37,7 @@ def show_section(services: Services, actor: Actor) -> None:
             _show_preview(services, actor, *stored_preview)
 
 
-def _ask_range(suggested_model: str, first: date) -> Range | None:
+def _ask_range(suggested_model: str, first: date) -> RepricingScope | None:
     today = utc_now().date()
     left_column, middle_column, right_column = st.columns(3)
     days = left_column.date_input("Days (UTC)", (min(first, today), today), key=f"reprice-days-{suggested_model}")
@@ -47,7 +47,7 @@ def _ask_range(suggested_model: str, first: date) -> Range | None:
     if not isinstance(days, tuple) or len(days) != 2:
         st.caption("Choose the last day, too.")
         return None
-    return Range(
+    return RepricingScope(
         _to_midnight(days[0]),
         _to_midnight(days[1] + timedelta(days=1)),
         provider.strip() or None,
@@ -60,7 +60,7 @@ def _to_midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _show_preview(services: Services, actor: Actor, range_: Range, preview: Preview) -> None:
+def _show_preview(services: Services, actor: Actor, range_: RepricingScope, preview: RepricingPreview) -> None:
     total = preview.total
     if not total.changed:
         unpriced_note = (
@@ -90,7 +90,7 @@ def _show_preview(services: Services, actor: Actor, range_: Range, preview: Prev
             st.rerun()
 
 
-def _format_rows(preview: Preview) -> list[dict[str, Any]]:
+def _format_rows(preview: RepricingPreview) -> list[dict[str, Any]]:
     return [
         {
             "Provider": provider,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lib.errors import InvalidInput
-from lib.gateway.anthropic.messages_answer import Writer, error_body
+from lib.gateway.anthropic.messages_answer import MessagesWriter, error_body
 from lib.gateway.anthropic.messages_request import read
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
@@ -15,7 +15,7 @@ USAGE = Usage(120, 30, cache_read_tokens=90, cache_write_tokens=10)
 
 def events(*chunks: Chunk) -> list[dict[str, Any]]:
     """A stream's events; each is named as its type."""
-    writer = Writer("log-1", "support-bot", prompt_tokens=118)
+    writer = MessagesWriter("log-1", "support-bot", prompt_tokens=118)
     raw = writer.begin() + b"".join(writer.chunk(chunk) for chunk in chunks) + writer.end(USAGE)
     found = []
     for block in filter(None, raw.decode().split("\n\n")):
@@ -163,7 +163,7 @@ def test_a_stream_of_thinking_text_and_two_tools() -> None:
 
 def test_a_whole_answer_and_an_error() -> None:
     tools = [{"id": "t1", "name": "look", "arguments": '{"at": "fox"}'}, {"id": "t2", "name": "bad", "arguments": "{"}]
-    body = Writer("log-1", "m").whole("Hi", "Hmm", tools, "length", USAGE)
+    body = MessagesWriter("log-1", "m").whole("Hi", "Hmm", tools, "length", USAGE)
     assert [block["type"] for block in body["content"]] == ["thinking", "text", "tool_use", "tool_use"]
     assert (body["content"][2]["input"], body["content"][3]["input"]) == ({"at": "fox"}, {})
     assert body["stop_reason"] == "max_tokens"

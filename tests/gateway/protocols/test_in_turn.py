@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.gateway.anthropic import messages_answer
-from lib.gateway.models.ordered_pieces import InTurn
+from lib.gateway.models.ordered_pieces import OrderedPieces
 from lib.gateway.openai import responses_answer
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta
 
@@ -59,12 +59,12 @@ def blocks(data: bytes) -> list[dict[str, Any]]:
 @given(answers())
 def test_blocks_of_messages_and_items_of_responses_are_written_one_after_another(chunks: list[Chunk]) -> None:
     words = sum(isinstance(chunk, TextDelta) for chunk in chunks)
-    writer = messages_answer.Writer("log", "m")
+    writer = messages_answer.MessagesWriter("log", "m")
     data = b"".join([writer.begin(), *map(writer.chunk, chunks), writer.end(None)])
     tools = [(b["id"], b["name"], b["json"]) for b in blocks(data) if b["type"] == "tool_use"]
     assert tools == [(f"id{n}", f"f{n}", text) for n, text in enumerate(ARGUMENTS)]
     assert data.count(b"word ") == words
-    items = responses_answer.Writer("log", "m")
+    items = responses_answer.ResponsesWriter("log", "m")
     data = b"".join([items.begin(), *map(items.chunk, chunks), items.end(None)])
     output = json.loads(data.decode().strip().rpartition("data: ")[2])["response"]["output"]
     called = [(item["call_id"], item["arguments"]) for item in output if item["type"] == "function_call"]
@@ -74,7 +74,7 @@ def test_blocks_of_messages_and_items_of_responses_are_written_one_after_another
 
 @pytest.mark.feature("GATE-1")
 def test_calls_in_turn_and_words_pass_at_once_and_a_broken_answer_keeps_all() -> None:
-    order = InTurn()
+    order = OrderedPieces()
     for chunk in (
         ReasoningDelta("hm"),
         TextDelta("a"),
@@ -86,7 +86,7 @@ def test_calls_in_turn_and_words_pass_at_once_and_a_broken_answer_keeps_all() ->
         assert order.take(chunk) == [chunk]
     assert order.take(TextDelta("c")) == []
     assert order.take(ToolCallDelta(1, arguments="}")) == [ToolCallDelta(1, arguments="}"), TextDelta("c")]
-    writer = messages_answer.Writer("log", "m")
+    writer = messages_answer.MessagesWriter("log", "m")
     data = writer.chunk(ToolCallDelta(0, "i", "f", "{")) + writer.chunk(TextDelta("words"))
     assert b"words" not in data
     assert b"words" in writer.error(502, "stream_cut", "It broke off.")

@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from lib.errors import InvalidInput
 from lib.gateway.models.program_request import read_json
-from lib.gateway.openai.chat_completions import DONE, Writer, error_body, read
+from lib.gateway.openai.chat_completions import DONE, ChatWriter, error_body, read
 from lib.providers.chunks import Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 
 USAGE = Usage(120, 30, cache_read_tokens=100, reasoning_tokens=10)
@@ -63,7 +63,7 @@ def test_a_body_may_be_wide_but_not_endlessly_deep() -> None:
 
 
 def test_a_stream_of_text_reasoning_and_tools() -> None:
-    writer = Writer("log-1", "support-bot", include_usage=True)
+    writer = ChatWriter("log-1", "support-bot", include_usage=True)
     raw = b"".join(
         writer.chunk(chunk)
         for chunk in (
@@ -95,20 +95,20 @@ def test_a_stream_of_text_reasoning_and_tools() -> None:
 
 
 def test_counts_come_only_when_they_were_asked_for() -> None:
-    writer = Writer("log-1", "support-bot")
+    writer = ChatWriter("log-1", "support-bot")
     found = chunks(writer.chunk(TextDelta("Hi")) + writer.chunk(Finish("stop")) + writer.end(USAGE))
     assert all(chunk.usage is None for chunk in found)
 
 
 def test_a_whole_answer() -> None:
     tools = [{"id": "call_1", "name": "weather", "arguments": "{}"}]
-    body = Writer("log-1", "gpt-5.1").whole("", "thinking", tools, "tool_calls", USAGE)
+    body = ChatWriter("log-1", "gpt-5.1").whole("", "thinking", tools, "tool_calls", USAGE)
     answer = ChatCompletion.model_validate_json(json.dumps(body), strict=True)
     assert answer.choices[0].finish_reason == "tool_calls"
     assert answer.choices[0].message.content is None
     assert answer.choices[0].message.tool_calls is not None
     assert answer.usage is not None
-    plain = Writer("log-2", "gpt-5.1").whole("Hi", "", [], None, None)
+    plain = ChatWriter("log-2", "gpt-5.1").whole("Hi", "", [], None, None)
     answer = ChatCompletion.model_validate_json(json.dumps(plain), strict=True)
     assert (answer.choices[0].message.content, answer.choices[0].finish_reason, answer.usage) == ("Hi", "stop", None)
 
@@ -128,4 +128,4 @@ def test_a_whole_answer() -> None:
 def test_errors_have_the_protocols_shape(status: int, kind: str) -> None:
     error = error_body(status, "budget", "The budget is spent.", "model")["error"]
     assert error == {"message": "The budget is spent.", "type": kind, "param": "model", "code": "budget"}
-    assert Writer("log-1", "m").error(status, "budget", "Spent.").endswith(DONE)
+    assert ChatWriter("log-1", "m").error(status, "budget", "Spent.").endswith(DONE)

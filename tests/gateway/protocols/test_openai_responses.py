@@ -8,7 +8,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from lib.errors import InvalidInput
-from lib.gateway.openai.responses_answer import Writer
+from lib.gateway.openai.responses_answer import ResponsesWriter
 from lib.gateway.openai.responses_request import read
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
@@ -18,7 +18,7 @@ EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 def events(*chunks: Chunk, usage: Usage | None = USAGE) -> list[Any]:
     """A stream's events as the SDK's models."""
-    writer = Writer("log-1", "support-bot")
+    writer = ResponsesWriter("log-1", "support-bot")
     raw = writer.begin() + b"".join(writer.chunk(chunk) for chunk in chunks) + writer.end(usage)
     found = []
     for block in filter(None, raw.decode().split("\n\n")):
@@ -147,10 +147,10 @@ def test_an_answer_that_was_cut_short_says_so() -> None:
 
 def test_a_whole_answer_and_a_failed_one() -> None:
     tools = [{"id": "c1", "name": "look", "arguments": "{}"}]
-    body = Writer("log-1", "m").whole("Hi", "Hmm", tools, "stop", USAGE)
+    body = ResponsesWriter("log-1", "m").whole("Hi", "Hmm", tools, "stop", USAGE)
     answer = Response.model_validate_json(json.dumps(body))
     assert (answer.output_text, answer.status, len(answer.output)) == ("Hi", "completed", 3)
-    writer = Writer("log-1", "m")
+    writer = ResponsesWriter("log-1", "m")
     raw = (writer.begin() + writer.chunk(TextDelta("Hi")) + writer.error(502, "stream_cut", "It broke.")).decode()
     last = EVENT.validate_json(raw.strip().rsplit("data: ", 1)[1])
     assert (last.type, last.response.error.message) == ("response.failed", "It broke.")

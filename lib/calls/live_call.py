@@ -16,7 +16,7 @@ from msgspec import field as new
 from msgspec.structs import replace
 
 from lib.access.limits import Claim, LimitDecision
-from lib.calls.billed_usage import as_billed, as_cut
+from lib.calls.billed_usage import complete_usage, count_cut_usage
 from lib.calls.latch import Latch
 from lib.calls.request import Plan, Target, prompt_size
 from lib.clock import new_id, utc_now
@@ -49,7 +49,7 @@ _LONGEST_MODEL = 200
 
 
 class Listener(Protocol):
-    """Who passes an answer on as it comes. What it raises ends the call."""
+    """Passes an answer on as it comes; an exception that it raises ends the call."""
 
     def begin(self, call: "LiveCall") -> None:
         """The call is about to be sent."""
@@ -71,7 +71,7 @@ class Event:
 
 @dataclass(frozen=True)
 class CallView:
-    """What a door may show of a call, running or ended. Tokens are estimates until `usage_source` is `provider`."""
+    """A call as pages and routes show it, running or ended. Tokens are estimates until `usage_source` is `provider`."""
 
     call_id: str
     log_id: str
@@ -119,7 +119,7 @@ class CallView:
 
 
 class AttemptState(Struct):
-    """What one attempt at its target has brought so far; `started` is monotonic."""
+    """The state of one attempt at its target: the answer and its counts so far; `started` is monotonic seconds."""
 
     number: int
     target: Target
@@ -129,7 +129,9 @@ class AttemptState(Struct):
     text: list[str] = []
     reasoning: list[str] = []
     tool_calls: dict[int, dict[str, str]] = {}
-    others: dict[int, list[str]] = {}  # what further answers say: counted where the provider does not, never kept
+    further_answers: dict[
+        int, list[str]
+    ] = {}  # what further answers say: counted where the provider does not, never kept
     usage: Usage | None = None
     usage_is_partial: bool = False
     most: tuple[int, int] = (0, 0)  # tokens of prompt and answer that its hold is for
@@ -164,15 +166,15 @@ class AttemptState(Struct):
     @property
     def answer(self) -> str:
         """The text so far."""
-        return clean("".join(self.text))
+        return make_storable("".join(self.text))
 
     def checkpoint(self) -> dict[str, Any]:
-        """What came since the last checkpoint, for `lib.ledger.recovery` to put together again."""
+        """A record of the text since the last checkpoint, from which `lib.ledger.recovery` restores the answer."""
         pieces = self.text[self.checkpointed_pieces :]
         self.checkpointed_pieces = len(self.text)
         self.checkpointed_ms = self.elapsed_ms
         times = {"elapsed_ms": self.elapsed_ms, "first_token_ms": self.first_token_ms}
-        return {"text": clean("".join(pieces)), "chunks": self.chunks, **times}
+        return {"text": make_storable("".join(pieces)), "chunks": self.chunks, **times}
 
     def take(self, chunk: Chunk) -> None:
         """Add what a chunk says."""
@@ -191,7 +193,7 @@ class AttemptState(Struct):
                 call["arguments"] += chunk.arguments
             case OtherAnswer(index, text):
                 self._content()
-                self.others.setdefault(index, []).append(text)
+                self.further_answers.setdefault(index, []).append(text)
             case UsageReport(usage, is_partial, cost):
                 self.usage = usage
                 self.usage_is_partial = is_partial
@@ -199,9 +201,9 @@ class AttemptState(Struct):
             case UsesSoFar(uses):
                 self.uses = uses
             case Finish(reason):
-                self.finish_reason = clean(reason)[:_LONGEST_REASON]
+                self.finish_reason = make_storable(reason)[:_LONGEST_REASON]
             case ServedModel(model):
-                self.served_model = clean(model)[:_LONGEST_MODEL]
+                self.served_model = make_storable(model)[:_LONGEST_MODEL]
             case Vectors(vectors):
                 self.vectors = vectors
             case LeftOut(names):
@@ -251,8 +253,8 @@ class LiveCall:
         if self.is_watched:
             self._events.append((time.monotonic(), name, detail))
 
-    def found_vectors(self) -> tuple[tuple[float, ...], ...]:
-        """Of a call that has ended; ProviderError when it failed."""
+    def vectors(self) -> tuple[tuple[float, ...], ...]:
+        """The vectors of an ended embedding call; ProviderError when it failed."""
         row = self.row or {}
         if row.get("status") != "ok":
             kind = row.get("error_kind") or ErrorKind.INTERNAL
@@ -273,8 +275,8 @@ class LiveCall:
             return counted, "provider"
         reasoning = estimate_tokens("".join(attempt.reasoning))
         tools = estimate_tokens("".join(call["arguments"] for call in attempt.tool_calls.values()))
-        others = sum(estimate_tokens("".join(pieces)) for pieces in attempt.others.values())
-        written = estimate_tokens("".join(attempt.text)) + reasoning + tools + others
+        further_tokens = sum(estimate_tokens("".join(pieces)) for pieces in attempt.further_answers.values())
+        written = estimate_tokens("".join(attempt.text)) + reasoning + tools + further_tokens
         if counted is None:
             return Usage(self.prompt_estimate, written, reasoning_tokens=reasoning), "estimated"
         floor = max(counted.completion_tokens, written)
@@ -282,12 +284,12 @@ class LiveCall:
         return replace(counted, completion_tokens=floor, reasoning_tokens=of_it), "estimated"
 
     def checkpoint(self) -> dict[str, Any]:
-        """What the attempt has taken since the last checkpoint, as the content policy lets it be noted."""
+        """A record of the answer since the last checkpoint, as far as the content policy lets it be stored."""
         attempt = self.attempt
         (usage, source) = self.current_usage()
         if source == "estimated":
-            usage = as_cut(attempt.target, usage, attempt.uses)
-        billed = as_billed(attempt.target, usage, attempt.served_model, attempt.dropped)
+            usage = count_cut_usage(attempt.target, usage, attempt.uses)
+        billed = complete_usage(attempt.target, usage, attempt.served_model, attempt.dropped)
         note = attempt.checkpoint()
         if billed.service_tier or billed.details is not None:
             note["billed"] = {"service_tier": billed.service_tier, "details": to_builtins(billed.details)}
@@ -303,14 +305,14 @@ class LiveCall:
 
 
 def _last_question(messages: list[dict[str, Any]], texts: list[str]) -> str | None:
-    """What the user said last."""
+    """The text of the last message of the role user, storable; None when there is none."""
     for index in range(len(messages) - 1, -1, -1):
         if messages[index].get("role") == "user":
-            return clean(texts[index])
+            return make_storable(texts[index])
     return None
 
 
-def clean(text: str) -> str:
+def make_storable(text: str) -> str:
     """Text that every store accepts: no NUL, no lone surrogates."""
     if text.isascii():
         return text.replace("\x00", "")

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lib.calls.lookups import Lookups
+from lib.calls.plan_sources import PlanSources
 from lib.calls.request import CallRequest, Target
 from lib.configs.effective import REQUEST, EffectiveParameters, drop_unsupported
 from lib.configs.routing import Deployment
@@ -24,67 +24,69 @@ from lib.tokens.message_text import text_of
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Makes the targets: parameters a model does not take are refused or dropped; and in which lane it goes."""
+class TargetBuilder:
+    """Builds the targets of one request: refuses or drops parameters that models do not take, and chooses lanes."""
 
     request: CallRequest
-    lookups: Lookups
-    found: EffectiveParameters
+    lookups: PlanSources
+    effective: EffectiveParameters
     policy: str
     system: str
 
-    def target(self, deployment: Deployment, asked: ModelRequest) -> Target:
-        """What one model is asked; InvalidInput for a parameter it does not take, unless those are dropped."""
+    def build(self, deployment: Deployment, model_request: ModelRequest) -> Target:
+        """The target of a deployment; InvalidInput for a parameter not taken by its model, unless those are dropped."""
         endpoint = self.lookups.endpoint(deployment.provider_id)
         model = deployment.model
         facts = self.lookups.limits(endpoint.kind, model, endpoint.provider_id)
-        asked = replace(asked, model=model, drops=self.policy == "drop")
-        if asked.texts is not None:
-            return self._of_texts(endpoint, deployment, asked)
-        wire, effective, lost = self._in_its_lane(endpoint, model, facts)
-        asked = replace(asked, parameters=effective.parameters, wire=wire)
+        model_request = replace(model_request, model=model, drops=self.policy == "drop")
+        if model_request.texts is not None:
+            return self._build_embedding_target(endpoint, deployment, model_request)
+        wire, effective, lost = self._choose_lane(endpoint, model, facts)
+        model_request = replace(model_request, parameters=effective.parameters, wire=wire)
         dropped = (*effective.dropped, *lost)
-        return Target(endpoint, asked, deployment.weight, dropped, facts.output_tokens, facts.context_tokens)
+        return Target(endpoint, model_request, deployment.weight, dropped, facts.output_tokens, facts.context_tokens)
 
-    def _in_its_lane(
+    def _choose_lane(
         self, endpoint: Endpoint, model: str, facts: ModelFacts
     ) -> tuple[Wire | None, EffectiveParameters, tuple[str, ...]]:
         """The program's request where it can be relayed, the parameters, and what else is lost on that way."""
         if (written := self.request.wire) is not None and self._can_relay(endpoint, model):
-            effective = drop_unsupported(self._judged(endpoint, facts, written), self.policy, model)
-            wire, lost = _with_ours(written, effective, self.system)
+            effective = drop_unsupported(self._check_parameters(endpoint, facts, written), self.policy, model)
+            wire, lost = _add_configured(written, effective, self.system)
             if wire is not None:
                 return wire, replaced(effective, parameters=_without(effective.parameters, lost)), lost
         _check_translatable(self.request, model)
-        effective = drop_unsupported(self._judged(endpoint, facts, None), self.policy, model)
-        return None, effective, _lost_in_translation(self.request)
+        effective = drop_unsupported(self._check_parameters(endpoint, facts, None), self.policy, model)
+        return None, effective, _name_lost_fields(self.request)
 
-    def _of_texts(self, endpoint: Endpoint, deployment: Deployment, asked: ModelRequest) -> Target:
-        """What an embedding model is asked: what shapes an answer's words shapes no vector."""
+    def _build_embedding_target(
+        self, endpoint: Endpoint, deployment: Deployment, model_request: ModelRequest
+    ) -> Target:
+        """The target of an embedding call; parameters that shape an answer's words are not sent."""
         parameters = dict(self.request.extra)
         wire = self.request.wire
         dropped = tuple[str, ...]()
-        if not self._can_relay(endpoint, asked.model):
-            _check_translatable(self.request, asked.model)
-            _check_says_something(asked.messages)
+        if not self._can_relay(endpoint, model_request.model):
+            _check_translatable(self.request, model_request.model)
+            _check_says_something(model_request.messages)
             if wire is not None:  # a program has no other words than those
                 parameters = {name: value for name, value in parameters.items() if name in EMBEDDING_PARAMETERS}
-                dropped = _lost_in_translation(replace(self.request, extra=_without(self.request.extra, parameters)))
+                dropped = _name_lost_fields(replace(self.request, extra=_without(self.request.extra, parameters)))
             wire = None
-        return Target(endpoint, replace(asked, parameters=parameters, wire=wire), deployment.weight, dropped)
+        return Target(endpoint, replace(model_request, parameters=parameters, wire=wire), deployment.weight, dropped)
 
     def _can_relay(self, endpoint: Endpoint, model: str) -> bool:
         """Whether the program's own request can go to the endpoint: the two speak the same protocol."""
         wire = self.request.wire
         return wire is not None and speaks(endpoint.kind, wire.protocol) and not model.startswith("responses/")
 
-    def _judged(self, endpoint: Endpoint, facts: ModelFacts, wire: Wire | None) -> EffectiveParameters:
+    def _check_parameters(self, endpoint: Endpoint, facts: ModelFacts, wire: Wire | None) -> EffectiveParameters:
         """The parameters, and those that the model does not take: by what is known of it, and by who wrote them."""
-        found = self.found
+        effective = self.effective
         kind = endpoint.kind
         program = self.request.wire
-        parameters = parameter_rules.check(found.parameters)
-        written = [name for name in parameters if program is not None and found.sources.get(name) == REQUEST]
+        parameters = parameter_rules.check(effective.parameters)
+        written = [name for name in parameters if program is not None and effective.sources.get(name) == REQUEST]
         refused = set(support.not_taken(kind, facts, (name for name in parameters if name not in written)))
         if wire is None:
             refused.update(support.not_taken(kind, facts, written))
@@ -92,20 +94,20 @@ class Judge:
         elif wire.protocol == Protocol.CHAT:
             refused.update(support.not_taken_as_written(kind, facts, written))
         unsupported = tuple(name for name in parameters if name in refused)
-        return replaced(found, parameters=parameters, unsupported=unsupported)
+        return replaced(effective, parameters=parameters, unsupported=unsupported)
 
 
-def _with_ours(wire: Wire, effective: EffectiveParameters, system: str) -> tuple[Wire | None, tuple[str, ...]]:
+def _add_configured(wire: Wire, effective: EffectiveParameters, system: str) -> tuple[Wire | None, tuple[str, ...]]:
     """The program's request with what the configuration adds, and what of that it leaves no room for.
 
     None when the protocol has no word for something: the request is then translated.
     """
-    given = {name: value for name, value in effective.parameters.items() if effective.sources.get(name) != REQUEST}
-    left = tuple(name for name in own_words.not_beside(wire.protocol, effective.parameters) if name in given)
-    given = _without(given, left)
-    if not own_words.can_say(wire.protocol, given):
+    configured = {name: value for name, value in effective.parameters.items() if effective.sources.get(name) != REQUEST}
+    dropped = tuple(name for name in own_words.not_beside(wire.protocol, effective.parameters) if name in configured)
+    configured = _without(configured, dropped)
+    if not own_words.can_say(wire.protocol, configured):
         return None, ()
-    return replace(wire, system=system, given=given), left
+    return replace(wire, system=system, given=configured), dropped
 
 
 def _without(values: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def _check_translatable(request: CallRequest, model: str) -> None:
         raise InvalidInput(f"{request.native} can't be used.", why, "Leave them out, or choose another model.")
 
 
-def _lost_in_translation(request: CallRequest) -> tuple[str, ...]:
+def _name_lost_fields(request: CallRequest) -> tuple[str, ...]:
     """Names of what a program's request says in its own protocol alone; what asks for the usual is not lost."""
     wire = request.wire
     names = [*request.extra, *request.unsaid]
@@ -146,9 +148,9 @@ _USUAL = (("store", False), ("background", False), ("truncation", "disabled"))
 
 def _check_says_something(messages: Sequence[Mapping[str, Any]]) -> None:
     if not any(text_of(message).strip() for message in messages):
-        raise is_empty()
+        raise empty_prompt_error()
 
 
-def is_empty() -> InvalidInput:
+def empty_prompt_error() -> InvalidInput:
     """The refusal of a request that says nothing."""
     return InvalidInput("The prompt is empty.", "", "Write what you want to ask.", field="prompt")

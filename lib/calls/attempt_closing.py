@@ -1,4 +1,4 @@
-"""How an attempt ended, as a row: the one place where status, usage and cost are decided.
+"""The row of an attempt that ended: the one place where status, usage and cost are decided.
 
 A provider that never said it had finished is `truncated`, however cleanly the connection closed. Tokens are the
 provider's, or an estimate that says so. What was refused before an answer began costs an explicit zero; what is
@@ -10,8 +10,8 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from lib.calls.billed_usage import as_billed, as_cut
-from lib.calls.live import AttemptState, LiveCall, clean
+from lib.calls.billed_usage import complete_usage, count_cut_usage
+from lib.calls.live_call import AttemptState, LiveCall, make_storable
 from lib.clock import utc_now
 from lib.errors import ErrorKind, LLMManagerError, ProviderError
 from lib.ledger import content_policy
@@ -36,7 +36,7 @@ class Ending(Struct, frozen=True):
     sent: bool = True
 
 
-def ending_of(attempt: AttemptState, failure: BaseException | None) -> Ending:
+def make_ending(attempt: AttemptState, failure: BaseException | None) -> Ending:
     """The ending of an attempt whose stream ended with `failure`, or without one."""
     if isinstance(failure, asyncio.CancelledError):
         return Ending("cancelled")
@@ -48,9 +48,9 @@ def ending_of(attempt: AttemptState, failure: BaseException | None) -> Ending:
                 failure.kind is ErrorKind.CONNECTION and attempt.has_content
             )
             status = "truncated" if is_cut else "error"
-        return Ending(status, failure.kind.value, redact(clean(str(failure))))
+        return Ending(status, failure.kind.value, redact(make_storable(str(failure))))
     if isinstance(failure, LLMManagerError):
-        return Ending("error", ErrorKind.INTERNAL.value, redact(clean(str(failure))))
+        return Ending("error", ErrorKind.INTERNAL.value, redact(make_storable(str(failure))))
     if failure is not None:
         why = f"An unexpected {type(failure).__name__} in LLM Manager. The server's log has the details."
         return Ending("error", ErrorKind.INTERNAL.value, why)
@@ -60,14 +60,14 @@ def ending_of(attempt: AttemptState, failure: BaseException | None) -> Ending:
     return Ending("ok")
 
 
-def refusal_of(circuit: Circuit, provider: str) -> Ending:
+def make_circuit_ending(circuit: Circuit, provider: str) -> Ending:
     """The ending of a call that was not sent because the circuit of its only target is open."""
     why = (
         f"{provider} is left alone for {circuit.model} until {circuit.open_until:%H:%M:%S} UTC. It failed "
         f"{circuit.failures} times in a row, the last time with: {circuit.reason} "
         "Try again then, add a fallback to the configuration, or close the circuit on the Providers page."
     )
-    return Ending("refused", ErrorKind.CIRCUIT_OPEN.value, clean(why), sent=False)
+    return Ending("refused", ErrorKind.CIRCUIT_OPEN.value, make_storable(why), sent=False)
 
 
 def was_charged(ending: Ending, attempt: AttemptState) -> bool:
@@ -79,7 +79,7 @@ def was_charged(ending: Ending, attempt: AttemptState) -> bool:
     return ending.error_kind in _MAY_BE_CHARGED
 
 
-def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tuple[Cost, str]:
+def price_usage(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tuple[Cost, str]:
     """The cost of what a call is billed by (`usage_billed`), and the row's cost_status."""
     attempt = call.attempt
     kind = attempt.target.endpoint.kind
@@ -88,14 +88,14 @@ def cost_of(call: LiveCall, prices: PriceBook, usage: Usage, source: str) -> tup
     return cost, "estimated" if source == "estimated" and cost.status == "priced" else cost.status
 
 
-def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: bool) -> Closing:
+def make_closing(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: bool) -> Closing:
     """The row of `usage_logs` and its payload for the current attempt."""
     attempt = call.attempt
     charged = was_charged(ending, call.attempt)
-    usage, source = usage_billed(call, prices)
-    cost, cost_status = cost_of(call, prices, usage, source)
+    usage, source = compute_billed_usage(call, prices)
+    cost, cost_status = price_usage(call, prices, usage, source)
     row = {
-        **identity_of(call),
+        **fill_identity(call),
         "is_final": is_final,
         "finished_at": max(utc_now(), attempt.started_at),
         "served_model": attempt.served_model,
@@ -127,28 +127,30 @@ def closing_of(call: LiveCall, ending: Ending, prices: PriceBook, *, is_final: b
         "finish_reason": attempt.finish_reason,
         "batch_id": None,
     }
-    return Closing(row, payload_of(call), call.claim)
+    return Closing(row, make_payload(call), call.claim)
 
 
-def usage_billed(call: LiveCall, prices: PriceBook) -> tuple[Usage, str]:
-    """What the current attempt is billed by so far, and where its tokens come from."""
+def compute_billed_usage(call: LiveCall, prices: PriceBook) -> tuple[Usage, str]:
+    """The usage that the current attempt is billed by so far, and where its tokens come from."""
     attempt = call.attempt
     (usage, source) = call.current_usage()
     target = attempt.target
     if source == "estimated":
         kind = target.endpoint.kind
         model = target.model_request.model
-        usage = as_cut(target, usage, attempt.uses, lambda use: prices.use_fee(kind, model, use, attempt.started_at))
-    return as_billed(target, usage, attempt.served_model, attempt.dropped), source
+        usage = count_cut_usage(
+            target, usage, attempt.uses, lambda use: prices.use_fee(kind, model, use, attempt.started_at)
+        )
+    return complete_usage(target, usage, attempt.served_model, attempt.dropped), source
 
 
-def payload_of(call: LiveCall) -> dict[str, Any]:
+def make_payload(call: LiveCall) -> dict[str, Any]:
     """The row of `usage_payloads`: what the content policy lets stay."""
     policy = call.content_policy
     attempt = call.attempt
     response: dict[str, Any] = {}
     if attempt.reasoning or attempt.tool_calls:
-        reasoning = clean("".join(attempt.reasoning))
+        reasoning = make_storable("".join(attempt.reasoning))
         response = content_policy.response_to_keep(policy, reasoning, list(attempt.tool_calls.values()))
     return {
         "prompt_text": call.prompt_kept,
@@ -158,20 +160,20 @@ def payload_of(call: LiveCall) -> dict[str, Any]:
     }
 
 
-def summary(row: dict[str, Any]) -> str:
+def format_summary(row: dict[str, Any]) -> str:
     """The monitor's last line."""
     cost = format_cost(row["cost_nano_usd"], row["cost_status"])
     return f"{row['status']}, {row['execution_time_ms']} ms, {cost}"
 
 
-def identity_of(call: LiveCall) -> dict[str, Any]:
-    """What the rows of `open_calls` and `usage_logs` share; made once for an attempt."""
+def fill_identity(call: LiveCall) -> dict[str, Any]:
+    """The columns that an attempt's rows of `open_calls` and `usage_logs` share; made once for an attempt."""
     request = call.plan.request
     attempt = call.attempt
     if attempt.identity:
         return attempt.identity
     endpoint = attempt.target.endpoint
-    asked = attempt.target.model_request
+    model_request = attempt.target.model_request
     attempt.identity = {
         "id": attempt.log_id,
         "call_id": call.call_id,
@@ -186,10 +188,10 @@ def identity_of(call: LiveCall) -> dict[str, Any]:
         "workflow_run_id": None,
         "workflow_step": None,
         "provider": endpoint.name,
-        "model": asked.model,
-        "streamed": asked.stream,
-        "parameters": content_policy.parameters_to_keep(call.content_policy, asked.parameters),
+        "model": model_request.model,
+        "streamed": model_request.stream,
+        "parameters": content_policy.parameters_to_keep(call.content_policy, model_request.parameters),
         "tags": dict(request.tags),
-        "lane": "translate" if asked.wire is None else "relay",
+        "lane": "translate" if model_request.wire is None else "relay",
     }
     return attempt.identity
