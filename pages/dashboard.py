@@ -10,7 +10,7 @@ from lib.activity.call_filter import ActivityFilter
 from lib.clock import utc_now
 from lib.demo import demo_user_names
 from lib.statistics.filters import Dimension, Measure
-from lib.statistics.periods import Period
+from lib.statistics.periods import ReportPeriod
 from lib.statistics.week import since_last_week
 from lib.ui import blocks, currency, session
 from lib.ui.budgets import budget_cards
@@ -38,7 +38,7 @@ if newest is None:
 if services.demo.is_present():
     dashboard.show_sample_notice(services, actor)
 
-view = StatisticsView(period=Period.MONTH)
+view = StatisticsView(period=ReportPeriod.MONTH)
 date_range = view.range(zone, now)
 criteria = view.filter(date_range.start, date_range.end, zone, services.exchange_rates.book(actor))
 totals = ask.totals(actor, criteria)

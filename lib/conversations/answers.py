@@ -40,7 +40,7 @@ def settle(store: Store, owner_id: str | None = None) -> int:
         .where(*going, _L.id.is_(None), open_calls.c.id.is_(None), M.created_at < utc_now() - _UNSENT_AFTER)
     )
     with store.read() as connection:
-        done = {row["id"]: _ending(row) for row in connection.execute(ended).mappings()}
+        done = {row["id"]: _to_ending(row) for row in connection.execute(ended).mappings()}
         never = {"status": "orphaned", "error_message": _NEVER_SENT}
         done |= {row.id: never for row in connection.execute(lost) if row.id not in done}
     if done:
@@ -50,7 +50,7 @@ def settle(store: Store, owner_id: str | None = None) -> int:
     return len(done)
 
 
-def _ending(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _to_ending(row: Mapping[Any, Any]) -> dict[str, Any]:
     text = row["response_text"] or ""
     response = row["response"] or {}
     parts = [part for part in row["parts"] if part["type"] == "source"]

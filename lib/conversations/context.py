@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lib.conversations.conversation import RUNNING, Node
-from lib.conversations.strategy import Kind, Strategy
+from lib.conversations.strategy import ContextStrategy, StrategyKind
 
 TURN_TOKENS = 4  # that a message's frame costs
 
@@ -38,24 +38,27 @@ class Selection:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Of the messages that go."""
+        """The ids of the selected messages."""
         return frozenset(node.id for node in self.nodes)
 
 
 def choose_context(
-    path: Sequence[Node], strategy: Strategy, summaries: Mapping[str, Summary], system_tokens: int = 0
+    path: Sequence[Node], strategy: ContextStrategy, summaries: Mapping[str, Summary], system_tokens: int = 0
 ) -> Selection:
-    """What of `path` goes with a question that follows it; `summaries` by the message they end with."""
+    """Select the messages of a branch (`path`) to send with the question that follows it.
+
+    `summaries` are keyed by the id of the last message each stands for; `system_tokens` are spent before any message.
+    """
     sendable = [node for node in path if node.status != RUNNING and (node.role != "assistant" or node.tokens)]
     summary, following = after_summary(path, sendable, summaries)
     spent = system_tokens + (summary.tokens if summary and summary.text else 0)
     turns = turns_of(following)
     match strategy.kind:
-        case Kind.LAST:
+        case StrategyKind.LAST:
             turns = turns[-strategy.last :]
-        case Kind.BUDGET:
+        case StrategyKind.BUDGET:
             turns = _within(turns, strategy.tokens - spent)
-        case Kind.ALL | Kind.SUMMARY:
+        case StrategyKind.ALL | StrategyKind.SUMMARY:
             pass
     nodes = tuple(node for turn in turns for node in turn)
     return Selection(nodes, summary, len(sendable) - len(nodes), spent + tokens_of(nodes))
@@ -74,7 +77,7 @@ def after_summary(
 
 
 def turns_of(nodes: Sequence[Node]) -> list[list[Node]]:
-    """Parted before each question."""
+    """Split messages into turns: a question and everything up to the next one."""
     turns: list[list[Node]] = []
     for node in nodes:
         if node.role == "user" or not turns:

@@ -20,7 +20,7 @@ from lib.configs.overrides import Overrides
 from lib.conversations.context import Selection, Summary, after_summary, choose_context, turns_of
 from lib.conversations.conversation import RUNNING, Conversation, Message, Node, owner_of
 from lib.conversations.rows import find, nodes, path_to
-from lib.conversations.strategy import KEPT_TURNS, Kind
+from lib.conversations.strategy import KEPT_TURNS, StrategyKind
 from lib.conversations.thread import Thread, read_messages, read_summaries
 from lib.db.engine import Store
 from lib.db.tables import conversation_summaries
@@ -54,7 +54,7 @@ class Meter:
 
     @property
     def share(self) -> float | None:
-        """Of the window, 0 to 1 and more."""
+        """The share of the model's window that would be filled, 1.0 when full; None when the window is unknown."""
         return self.selection.tokens / self.window if self.window else None
 
 
@@ -109,7 +109,7 @@ class Contexts:
     ) -> None:
         """Under the strategy `summary`, compact a branch that fills most of the window; otherwise nothing."""
         actor.require(Permission.VIEW_CONVERSATIONS)
-        if conversation.strategy.kind is not Kind.SUMMARY or (window := self._window(configuration)) is None:
+        if conversation.strategy.kind is not StrategyKind.SUMMARY or (window := self._window(configuration)) is None:
             return
         with self._store.read() as connection:
             summaries = read_summaries(connection, conversation)

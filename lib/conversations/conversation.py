@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from lib.access.permissions import Actor, Permission
-from lib.conversations.strategy import Strategy
+from lib.conversations.strategy import ContextStrategy
 from lib.errors import InvalidInput, NotFound, PermissionDenied
 
 LONGEST_MESSAGE = 400_000  # characters
@@ -49,7 +49,7 @@ class Conversation:
     expires_at: datetime | None
     configuration_id: str | None
     system_prompt: str | None = field(repr=False)
-    strategy: Strategy
+    strategy: ContextStrategy
     leaf_id: str | None
     source: str
     created_at: datetime
@@ -120,21 +120,21 @@ def owner_of(actor: Actor) -> str:
 
 
 def no_such_conversation() -> NotFound:
-    """The same for one that does not exist and one of somebody else."""
+    """The error for a conversation that does not exist or belongs to somebody else: both answer alike."""
     return NotFound("There is no such conversation.", "It does not exist, or it belongs to somebody else.")
 
 
-def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def check_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields that a person may set, as columns; InvalidInput names the one that can't be used."""
     checks: dict[str, Callable[[Any], Any]] = {
         "title": lambda value: _line(value, _LONGEST_TITLE, "title"),
         "folder": lambda value: _line(value, _LONGEST_NAME, "folder"),
-        "tags": _tags,
+        "tags": _check_tags,
         "is_pinned": bool,
         "is_archived": bool,
-        "ttl_s": checked_ttl,
+        "ttl_s": check_ttl,
         "configuration_id": lambda value: value,
-        "system_prompt": lambda value: None if value is None else checked_text(value, "system_prompt"),
+        "system_prompt": lambda value: None if value is None else check_text(value, "system_prompt"),
         "strategy": lambda value: value.checked().to_record(),
     }
     values = {name: checks[name](value) for name, value in fields.items()}
@@ -143,7 +143,7 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def checked_text(text: str, field_name: str = "content") -> str:
+def check_text(text: str, field_name: str = "content") -> str:
     """A message's text that every store accepts."""
     if len(text) > LONGEST_MESSAGE:
         raise InvalidInput(
@@ -155,7 +155,7 @@ def checked_text(text: str, field_name: str = "content") -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
-def checked_ttl(seconds: int | None) -> int | None:
+def check_ttl(seconds: int | None) -> int | None:
     """Seconds after the last message, or None."""
     if seconds is None or (isinstance(seconds, int) and 0 < seconds <= LONGEST_TTL_S):
         return seconds
@@ -165,10 +165,10 @@ def checked_ttl(seconds: int | None) -> int | None:
 
 
 def _line(text: str, longest: int, field_name: str) -> str:
-    return checked_text(" ".join(text.split()), field_name)[:longest]
+    return check_text(" ".join(text.split()), field_name)[:longest]
 
 
-def _tags(names: Sequence[str]) -> list[str]:
+def _check_tags(names: Sequence[str]) -> list[str]:
     tags = list(dict.fromkeys(tag for name in names if (tag := _line(name, _LONGEST_NAME, "tags"))))
     if len(tags) > _MOST_TAGS:
         raise InvalidInput(f"{len(tags)} tags are too many.", f"The limit is {_MOST_TAGS}.", "Remove some.", "tags")

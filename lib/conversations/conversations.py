@@ -18,12 +18,12 @@ from lib.configs.scope import find_in_scope
 from lib.conversations.conversation import (
     Conversation,
     Status,
-    checked_fields,
+    check_fields,
     no_such_conversation,
     owner_of,
 )
 from lib.conversations.rows import C, conversation_of, expiry, find, mine
-from lib.conversations.strategy import Strategy
+from lib.conversations.strategy import ContextStrategy
 from lib.db.engine import Store
 from lib.db.tables import conversation_files, conversation_summaries, conversations, messages
 
@@ -31,8 +31,8 @@ PAGE_SIZE = 30
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What of the list is wanted; None is any."""
+class ConversationQuery:
+    """Filters of the list of conversations; None does not filter."""
 
     status: Status | None = None
     folder: str | None = None
@@ -55,7 +55,7 @@ class Conversations:
         title: str = "",
         system_prompt: str | None = None,
         ttl_s: int | None = None,
-        strategy: Strategy | None = None,
+        strategy: ContextStrategy | None = None,
         folder: str = "",
         tags: Sequence[str] = (),
     ) -> Conversation:
@@ -63,12 +63,12 @@ class Conversations:
         owner = owner_of(actor)
         active = find_in_scope(actor, configuration, lambda: self._find_configuration(actor, configuration))
         now = utc_now()
-        fields = checked_fields(
+        fields = check_fields(
             {
                 "title": title,
                 "system_prompt": system_prompt,
                 "ttl_s": ttl_s,
-                "strategy": strategy or Strategy(),
+                "strategy": strategy or ContextStrategy(),
                 "folder": folder,
                 "tags": tags,
             }
@@ -81,13 +81,15 @@ class Conversations:
             return find(connection, actor, row["id"])
 
     def get(self, actor: Actor, conversation_id: str) -> Conversation:
-        """One of one's own."""
+        """Return one of the actor's conversations; raises NotFound for any other."""
         with self._store.read() as connection:
             return find(connection, actor, conversation_id)
 
-    def list(self, actor: Actor, query: Asked | None = None, page: int = 1) -> tuple[list[Conversation], bool]:
+    def list(
+        self, actor: Actor, query: ConversationQuery | None = None, page: int = 1
+    ) -> tuple[list[Conversation], bool]:
         """A page, pinned first, then by the last message; and whether there are more."""
-        conditions = [mine(actor), *_list_conditions(query or Asked())]
+        conditions = [mine(actor), *_list_conditions(query or ConversationQuery())]
         statement = (
             select(conversations)
             .where(*conditions)
@@ -100,7 +102,7 @@ class Conversations:
         return [conversation_of(row) for row in rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE
 
     def count(self, actor: Actor) -> int:
-        """How many there are, archived ones included."""
+        """Count the actor's conversations, archived ones included."""
         with self._store.read() as connection:
             return int(connection.execute(select(func.count()).where(mine(actor))).scalar_one())
 
@@ -126,7 +128,7 @@ class Conversations:
         if (slug := fields.pop("configuration", None)) is not None:
             new_configuration = find_in_scope(actor, slug, lambda: self._configurations.get(actor, slug))
             fields["configuration_id"] = new_configuration.id
-        values = checked_fields(fields)
+        values = check_fields(fields)
         if "title" in values:
             values |= {"title_source": "own" if values["title"] else "", "title_call_id": None}
         with self._store.write() as connection:
@@ -186,7 +188,7 @@ def new_conversation(owner: str, app: str, now: Any) -> dict[str, Any]:
     }
 
 
-def _list_conditions(query: Asked) -> list[ColumnElement[bool]]:
+def _list_conditions(query: ConversationQuery) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [C.is_archived == query.archived]
     if query.folder is not None:
         conditions.append(C.folder == query.folder)

@@ -23,7 +23,7 @@ _COLUMNS = (
 )
 
 
-class Form(StrEnum):
+class ExportFormat(StrEnum):
     """A kind of file; its value is the ending of the name."""
 
     MARKDOWN = "md"
@@ -32,20 +32,22 @@ class Form(StrEnum):
     JSONL = "jsonl"
 
 
-def write(form: Form, conversations: Sequence[tuple[Conversation, Sequence[Message], Sequence[Message]]]) -> bytes:
+def write(
+    form: ExportFormat, conversations: Sequence[tuple[Conversation, Sequence[Message], Sequence[Message]]]
+) -> bytes:
     """The file of conversations, each with all its messages and those of the branch shown."""
     match form:
-        case Form.MARKDOWN:
+        case ExportFormat.MARKDOWN:
             return "\n\n".join(_markdown(conversation, branch) for conversation, _, branch in conversations).encode()
-        case Form.JSON:
+        case ExportFormat.JSON:
             body = {
                 "format": FORMAT,
                 "conversations": [_record(conversation, messages) for conversation, messages, _ in conversations],
             }
             return json.dumps(body, ensure_ascii=False, indent=1).encode()
-        case Form.JSONL:
+        case ExportFormat.JSONL:
             return "".join(_line(conversation, branch) for conversation, _, branch in conversations).encode()
-        case Form.CSV:
+        case ExportFormat.CSV:
             return _csv(conversations)
 
 

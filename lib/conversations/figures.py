@@ -11,7 +11,7 @@ _L = usage_logs.c
 
 
 @dataclass(frozen=True)
-class Figures:
+class CallFigures:
     """Of the calls of a message or conversation, all attempts; None is unknown.
 
     The cost of `unpriced` ones is not, or not wholly, in the sum.
@@ -26,7 +26,7 @@ class Figures:
 
     @property
     def cost_status(self) -> str:
-        """As the ledger names it."""
+        """How far the cost is known, in the ledger's words: unpriced, partial, estimated or priced."""
         if self.cost_nano_usd is None:
             return "unpriced"
         return "partial" if self.unpriced else "estimated" if self.estimated else "priced"
@@ -42,19 +42,19 @@ _COLUMNS = (
 )
 
 
-def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str, Figures]:
+def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str, CallFigures]:
     """Figures of each call that has ended, by its id."""
     known_ids = [call_id for call_id in call_ids if call_id is not None]
     query = select(_L.call_id, *_COLUMNS).where(_L.call_id.in_(known_ids)).group_by(_L.call_id)
     return {row[0]: _figures(row[1:]) for row in connection.execute(query)} if known_ids else {}
 
 
-def of_conversation(connection: Connection, conversation_id: str) -> Figures:
-    """Of all its calls, branches, titles and summaries included."""
+def of_conversation(connection: Connection, conversation_id: str) -> CallFigures:
+    """Figures of all calls of a conversation: every branch, titles and summaries included."""
     row = connection.execute(select(*_COLUMNS).where(_L.conversation_id == conversation_id)).one()
     return _figures(row)
 
 
-def _figures(row: Iterable[int | None]) -> Figures:
+def _figures(row: Iterable[int | None]) -> CallFigures:
     calls, prompt, completion, cost, unpriced, estimated = (None if value is None else int(value) for value in row)
-    return Figures(calls or 0, prompt, completion, cost, unpriced or 0, estimated or 0)
+    return CallFigures(calls or 0, prompt, completion, cost, unpriced or 0, estimated or 0)

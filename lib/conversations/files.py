@@ -47,19 +47,19 @@ class File:
 
     @cached_property
     def text(self) -> str:
-        """Of a text file."""
+        """The text of a text file, from UTF-8."""
         return self.data.decode("utf-8")
 
     @property
     def tokens(self) -> int:
-        """Estimated."""
+        """Estimated tokens of the file in a prompt."""
         if not self.is_image:
             return estimate_tokens(self.text)
         return image_tokens(Image(*(size_of(self.data) or (0, 0))), ProviderKind.ANTHROPIC, "")
 
     @property
     def part(self) -> dict[str, object]:
-        """What a message keeps of it."""
+        """The message part that names the file: type, id, name, media_type, size in bytes."""
         return {
             "type": "file",
             "id": self.id,
@@ -76,7 +76,7 @@ class Files:
         self._store = store
 
     def get(self, actor: Actor, file_id: str) -> File:
-        """One with its bytes."""
+        """Return a file of the actor with its bytes; raises NotFound for any other."""
         query = select(_F.id, _F.name, _F.media_type, _F.data)
         with self._store.read() as connection:
             row = connection.execute(query.where(_F.id == file_id, _F.owner_id == owner_of(actor))).first()
@@ -88,7 +88,7 @@ class Files:
         """Keep files (name, bytes) for the next message; InvalidInput, and none kept, when one can't be."""
         if len(uploads) > MOST_FILES:
             raise InvalidInput(f"{len(uploads)} files are too many.", f"A message takes {MOST_FILES}.", "Send fewer.")
-        files = [checked(name, data) for name, data in uploads]
+        files = [check_file(name, data) for name, data in uploads]
         with self._store.write() as connection:
             conversation = find(connection, actor, conversation_id)
             used = connection.scalar(select(func.sum(_F.size)).where(_F.owner_id == conversation.owner_id)) or 0
@@ -103,7 +103,7 @@ class Files:
 
 
 def insert_files(connection: Connection, conversation_id: str, owner_id: str, files: Iterable[File]) -> None:
-    """Write the rows."""
+    """Write rows of `conversation_files` for a conversation and its owner."""
     shared = {"conversation_id": conversation_id, "owner_id": owner_id, "created_at": utc_now()}
     for file in files:
         values = {"id": file.id, "name": file.name, "media_type": file.media_type, "data": file.data}
@@ -120,10 +120,10 @@ def files_of(connection: Connection, conversation_id: str, owner_id: str, ids: I
     return {row.id: File(*row) for row in connection.execute(query)}
 
 
-def checked(name: str, data: bytes) -> File:
+def check_file(name: str, data: bytes) -> File:
     """A file as it may be kept."""
     name = "".join(sign for sign in name.replace("\\", "/").rpartition("/")[2] if sign.isprintable())[:200] or "file"
-    media_type = _kind(data)
+    media_type = _detect_media_type(data)
     if media_type is None:
         raise InvalidInput(
             f"{name} can't be attached.",
@@ -138,7 +138,7 @@ def checked(name: str, data: bytes) -> File:
     return File(new_id(), name, media_type, data)
 
 
-def _kind(data: bytes) -> str | None:
+def _detect_media_type(data: bytes) -> str | None:
     for signature, media_type in _SIGNATURES:
         if data.startswith(signature):
             return media_type

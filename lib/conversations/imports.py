@@ -21,9 +21,9 @@ from typing import Any
 from lib.conversations.exports import FORMAT
 from lib.conversations.parts import (
     is_receipt,
+    link_sources,
     mark_of_pictures,
-    with_sources,
-    without_folded,
+    remove_folded,
     words_of,
     words_of_canvas,
 )
@@ -37,7 +37,7 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Said:
+class ImportedMessage:
     """A message as the other program has it, under its ids."""
 
     id: str
@@ -49,13 +49,13 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Found:
+class ImportedConversation:
     """A conversation of a file. `leaf_id` is of the branch that was shown, None where the file does not say."""
 
     source: str
     source_id: str
     title: str
-    messages: tuple[Said, ...]
+    messages: tuple[ImportedMessage, ...]
     leaf_id: str | None
     at: datetime | None = None
     folder: str = ""
@@ -63,7 +63,7 @@ class Found:
     system_prompt: str | None = None
 
 
-def read(data: bytes) -> tuple[list[Found], int]:
+def read(data: bytes) -> tuple[list[ImportedConversation], int]:
     """The conversations of a file, and how many entries hold none; InvalidInput for a file of another kind."""
     if len(data) > LARGEST_FILE:
         raise InvalidInput("The file is too large.", f"The limit is {LARGEST_FILE // 1024**2} MB.", "Split it.")
@@ -71,7 +71,7 @@ def read(data: bytes) -> tuple[list[Found], int]:
         body = json.loads(data)
     except (ValueError, RecursionError):
         raise _unknown("It is not JSON. Out of a ZIP file, take conversations.json.") from None
-    reader, entries = _reader(body)
+    reader, entries = _choose_reader(body)
     conversations = []
     unreadable = 0
     for entry in entries:
@@ -86,18 +86,18 @@ def read(data: bytes) -> tuple[list[Found], int]:
     return conversations, unreadable
 
 
-def _reader(body: Any) -> tuple[Callable[[Json], Found | None], list[Json]]:
+def _choose_reader(body: Any) -> tuple[Callable[[Json], ImportedConversation | None], list[Json]]:
     if isinstance(body, dict) and body.get("format") == FORMAT:
-        return _own, _entries(body.get("conversations"))
+        return _read_own, _entries(body.get("conversations"))
     if isinstance(body, dict) and "conversationId" in body:
-        return _librechat, [body]
+        return _read_librechat, [body]
     entries = _entries(body if isinstance(body, list) else [body])
     if any("mapping" in entry for entry in entries):
-        return _openai, entries
+        return _read_openai, entries
     if any("chat" in entry for entry in entries):
-        return _open_webui, entries
+        return _read_open_webui, entries
     if any("conversationId" in entry for entry in entries):
-        return _librechat, entries
+        return _read_librechat, entries
     raise _unknown("Known are the exports of OpenAI, Open WebUI, LibreChat and this product (JSON).")
 
 
@@ -111,7 +111,7 @@ def _unknown(why: str) -> InvalidInput:
     return InvalidInput("The file can't be imported.", why, "Choose another file.", field="file")
 
 
-def _openai(entry: Json) -> Found:
+def _read_openai(entry: Json) -> ImportedConversation:
     mapping: Mapping[str, Json] = entry["mapping"]
     shown_messages = {
         name: message for name, node in mapping.items() if (message := _openai_message(name, node)) is not None
@@ -128,7 +128,7 @@ def _openai(entry: Json) -> Found:
         return name
 
     messages = tuple(
-        Said(
+        ImportedMessage(
             message.id,
             nearest_shown(mapping[message.id].get("parent")),
             message.role,
@@ -140,10 +140,12 @@ def _openai(entry: Json) -> Found:
     )
     source_id = str(entry.get("conversation_id") or entry.get("id") or "")
     leaf = nearest_shown(entry.get("current_node"))
-    return Found("openai", source_id, _text(entry.get("title")), messages, leaf, _moment(entry.get("create_time")))
+    return ImportedConversation(
+        "openai", source_id, _text(entry.get("title")), messages, leaf, _moment(entry.get("create_time"))
+    )
 
 
-def _openai_message(name: str, node: Json) -> Said | None:
+def _openai_message(name: str, node: Json) -> ImportedMessage | None:
     message = node.get("message")
     metadata = (message or {}).get("metadata") or {}
     if not message or metadata.get("is_visually_hidden_from_conversation"):
@@ -157,11 +159,11 @@ def _openai_message(name: str, node: Json) -> Said | None:
     text = _openai_words(content) if recipient == "all" else words_of_canvas(recipient, _openai_words(content))
     if not text.strip() or (role == "tool" and is_receipt(author, text)):
         return None
-    return Said(
+    return ImportedMessage(
         name,
         None,
         role,
-        with_sources(text, metadata),
+        link_sources(text, metadata),
         _text(metadata.get("model_slug")),
         _moment(message.get("create_time")),
     )
@@ -177,12 +179,12 @@ def _openai_words(content: Json) -> str:
 _OPENAI_SHOWN = ("text", "multimodal_text", "code", "execution_output", "tether_quote", "system_error")
 
 
-def _open_webui(entry: Json) -> Found:
+def _read_open_webui(entry: Json) -> ImportedConversation:
     chat = entry["chat"]
     history = chat.get("history") or {}
-    nodes = history.get("messages") or _chained(chat.get("messages") or [])
+    nodes = history.get("messages") or _chain(chat.get("messages") or [])
     messages = tuple(
-        Said(
+        ImportedMessage(
             str(name),
             node.get("parentId"),
             node["role"],
@@ -197,10 +199,10 @@ def _open_webui(entry: Json) -> Found:
     tags = tuple(tag for tag in (entry.get("meta") or {}).get("tags") or () if isinstance(tag, str))
     at = _moment(entry.get("created_at"))
     leaf = history.get("currentId") or (messages[-1].id if messages else None)
-    return Found("open-webui", _text(entry.get("id")), title, messages, leaf, at, tags=tags)
+    return ImportedConversation("open-webui", _text(entry.get("id")), title, messages, leaf, at, tags=tags)
 
 
-def _chained(messages: list[Json]) -> dict[str, Json]:
+def _chain(messages: list[Json]) -> dict[str, Json]:
     """Messages of a plain list, each after the one before it."""
     ids = [str(message.get("id") or number) for number, message in enumerate(messages)]
     return {
@@ -212,21 +214,21 @@ def _open_webui_words(node: Json) -> str:
     content = node.get("content")
     text = words_of(content)
     if node["role"] == "assistant":
-        text = without_folded(text)
+        text = remove_folded(text)
     return text or words_of(node.get("error")) or mark_of_pictures(content) or mark_of_pictures(node.get("files"))
 
 
-def _librechat(entry: Json) -> Found:
+def _read_librechat(entry: Json) -> ImportedConversation:
     messages = tuple(_librechat_messages(entry.get("messages") or entry.get("messagesTree") or []))
     prompt = (entry.get("options") or {}).get("promptPrefix")
     prompt = prompt if isinstance(prompt, str) and prompt.strip() else None
     first = min((message.at for message in messages if message.at), default=None)
     title = _text(entry.get("title"))
     source_id = _text(entry["conversationId"])
-    return Found("librechat", source_id, title, messages, None, first, system_prompt=prompt)
+    return ImportedConversation("librechat", source_id, title, messages, None, first, system_prompt=prompt)
 
 
-def _librechat_messages(nodes: list[Json]) -> Iterator[Said]:
+def _librechat_messages(nodes: list[Json]) -> Iterator[ImportedMessage]:
     waiting = [*nodes]
     while waiting:
         node = waiting.pop(0)
@@ -236,13 +238,15 @@ def _librechat_messages(nodes: list[Json]) -> Iterator[Said]:
         text = text or mark_of_pictures(content) or mark_of_pictures(node.get("files"))
         role = "user" if node.get("isCreatedByUser", node.get("sender") == "User") else "assistant"
         parent = None if parent == _NO_PARENT else parent
-        yield Said(node["messageId"], parent, role, text, _text(node.get("model")), _moment(node.get("createdAt")))
+        yield ImportedMessage(
+            node["messageId"], parent, role, text, _text(node.get("model")), _moment(node.get("createdAt"))
+        )
         waiting += node.get("children") or []
 
 
-def _own(entry: Json) -> Found:
+def _read_own(entry: Json) -> ImportedConversation:
     messages = tuple(
-        Said(
+        ImportedMessage(
             node["id"],
             node.get("parent_id"),
             node["role"],
@@ -253,7 +257,7 @@ def _own(entry: Json) -> Found:
         for node in entry["messages"]
         if node.get("role") in _ROLES
     )
-    return Found(
+    return ImportedConversation(
         "llm-manager",
         _text(entry["id"]),
         _text(entry.get("title")),

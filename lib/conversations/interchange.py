@@ -14,10 +14,10 @@ from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configurations
 from lib.conversations import exports, figures, imports
 from lib.conversations.answers import settle
-from lib.conversations.conversation import Conversation, Message, checked_fields, checked_text, owner_of
+from lib.conversations.conversation import Conversation, Message, check_fields, check_text, owner_of
 from lib.conversations.conversations import new_conversation
-from lib.conversations.exports import Form
-from lib.conversations.imports import Found, Said
+from lib.conversations.exports import ExportFormat
+from lib.conversations.imports import ImportedConversation, ImportedMessage
 from lib.conversations.rows import C, conversation_of, find, mine, nodes, path_to
 from lib.conversations.thread import read_messages
 from lib.db.engine import Store
@@ -35,7 +35,7 @@ class Report:
 
     ids: tuple[str, ...]
     messages: int
-    known: int
+    already_imported: int
     unreadable: int
 
 
@@ -47,7 +47,7 @@ class Interchange:
         self._calls = calls
         self._configurations = configurations
 
-    def export(self, actor: Actor, conversation_ids: Sequence[str] | None, form: Form) -> bytes:
+    def export(self, actor: Actor, conversation_ids: Sequence[str] | None, form: ExportFormat) -> bytes:
         """Conversations as a file; None for all of one's own."""
         owner = owner_of(actor)
         self._calls.flush()
@@ -58,7 +58,7 @@ class Interchange:
                 selected = [conversation_of(row) for row in connection.execute(query).mappings()]
             else:
                 selected = [find(connection, actor, selected_id) for selected_id in conversation_ids]
-            body = exports.write(form, [_whole(connection, conversation) for conversation in selected])
+            body = exports.write(form, [_read_whole(connection, conversation) for conversation in selected])
         with self._store.write() as connection:
             audit.record(connection, actor, "conversation.export", form, conversations=len(selected))
         return body
@@ -89,7 +89,9 @@ class Interchange:
         return Report(tuple(ids), count, len(imported) - len(ids), unreadable)
 
 
-def _whole(connection: Connection, conversation: Conversation) -> tuple[Conversation, list[Message], list[Message]]:
+def _read_whole(
+    connection: Connection, conversation: Conversation
+) -> tuple[Conversation, list[Message], list[Message]]:
     tree = nodes(connection, conversation.id, conversation.owner_id)
     all_messages = read_messages(connection, conversation, [*tree])
     costs = figures.of_calls(connection, (message.call_id for message in all_messages))
@@ -108,17 +110,19 @@ def _whole(connection: Connection, conversation: Conversation) -> tuple[Conversa
     return conversation, priced, [message for message in priced if message.id in on_it]
 
 
-def _rows(imported: Found, owner: str, app: str, configuration_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _rows(
+    imported: ImportedConversation, owner: str, app: str, configuration_id: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The rows of a conversation under ids of our own; parents come before their children."""
     at = imported.at or utc_now()
-    ordered = _parents_first(imported.messages)
+    ordered = _sort_parents_first(imported.messages)
     fields = {
         "title": imported.title,
         "folder": imported.folder,
         "tags": imported.tags,
         "system_prompt": imported.system_prompt,
     }
-    row = new_conversation(owner, app, at) | checked_fields(fields)
+    row = new_conversation(owner, app, at) | check_fields(fields)
     row |= {
         "source": imported.source,
         "source_id": imported.source_id[:_LONGEST_ID],
@@ -132,13 +136,13 @@ def _rows(imported: Found, owner: str, app: str, configuration_id: str) -> tuple
         last = message.at or last
         shared = {"parent_id": ids.get(message.parent_id or ""), "conversation_id": row["id"], "owner_id": owner}
         ids[message.id] = new_id()
-        rows.append(_message(message, checked_text(message.content), last) | shared | {"id": ids[message.id]})
+        rows.append(_message(message, check_text(message.content), last) | shared | {"id": ids[message.id]})
     row["leaf_id"] = ids.get(imported.leaf_id or "") or rows[-1]["id"]
     row["last_at"] = max(message_row["created_at"] for message_row in rows)
     return row, rows
 
 
-def _message(imported: Said, text: str, at: datetime) -> dict[str, Any]:
+def _message(imported: ImportedMessage, text: str, at: datetime) -> dict[str, Any]:
     return {
         "role": imported.role,
         "content": text,
@@ -150,10 +154,10 @@ def _message(imported: Said, text: str, at: datetime) -> dict[str, Any]:
     }
 
 
-def _parents_first(messages: Sequence[Said]) -> list[Said]:
+def _sort_parents_first(messages: Sequence[ImportedMessage]) -> list[ImportedMessage]:
     """Each after the message it follows; of a circle, or below a missing parent, the first becomes a beginning."""
     by_id = {message.id: message for message in messages}
-    ordered: dict[str, Said] = {}
+    ordered: dict[str, ImportedMessage] = {}
     for message in by_id.values():
         chain = []
         current = message

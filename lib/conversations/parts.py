@@ -78,7 +78,7 @@ def is_receipt(author: Json, text: str) -> bool:
     return str(author.get("name") or "").startswith("canmore.") or _RECEIPT.match(text) is not None
 
 
-def with_sources(text: str, metadata: Json) -> str:
+def link_sources(text: str, metadata: Json) -> str:
     """The text with its marks of citations as links, or without those whose source is not told."""
     for reference in metadata.get("content_references") or ():
         mark = reference.get("matched_text") if isinstance(reference, Mapping) else None
@@ -105,7 +105,7 @@ def _link(reference: Json) -> str:
 
 
 def _read_mark(mark: "re.Match[str]") -> str:
-    """What a mark names: an entity's name, and nothing of a citation."""
+    """Return the name in an entity's mark, or an empty text for a citation's mark."""
     kind, _, label = mark[1].partition("\ue202")
     if kind != "entity":
         return ""
@@ -115,7 +115,7 @@ def _read_mark(mark: "re.Match[str]") -> str:
         return ""
 
 
-def without_folded(text: str) -> str:
+def remove_folded(text: str) -> str:
     """An answer of Open WebUI without the blocks that it writes for thoughts and calls; the answer's own stay."""
     out: list[str] = []
     at = 0

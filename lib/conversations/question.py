@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration
 from lib.conversations.context import choose_context
-from lib.conversations.conversation import Conversation, Message, Node, checked_text
+from lib.conversations.conversation import Conversation, Message, Node, check_text
 from lib.conversations.files import MOST_FILES, File, files_of
 from lib.conversations.thread import read_messages, read_summaries
 from lib.conversations.wording import chat_messages
@@ -19,23 +19,23 @@ from lib.tokens.text_estimate import estimate_tokens
 
 
 @dataclass(frozen=True)
-class NewQuestion:
-    """What is to be asked where. `seen` None: whoever asks did not look."""
+class ConversationQuestion:
+    """What is to be asked, after which message. `last_seen` is the leaf the sender saw; None: not checked."""
 
     conversation_id: str
     parent_id: str | None
     text: str | None  # None: the answer to `parent_id` once more
     files: Sequence[str]
-    seen: str | None
+    last_seen: str | None
     configuration: str | None
     parameters: Mapping[str, Any]
 
 
 def question_row(
-    connection: Connection, conversation: Conversation, question: NewQuestion, configuration: Configuration
+    connection: Connection, conversation: Conversation, question: ConversationQuestion, configuration: Configuration
 ) -> dict[str, Any]:
     """The row of the question; its words as the configuration's content policy lets them be kept."""
-    text = checked_text(question.text or "")
+    text = check_text(question.text or "")
     files = files_of(connection, conversation.id, conversation.owner_id, question.files)
     if len(files) != len(set(question.files)) or len(files) > MOST_FILES:
         raise InvalidInput("A file can't be attached.", "It was removed.", "Attach it again.", field="files")
@@ -87,7 +87,7 @@ def _message_of(row: Mapping[str, Any]) -> Message:
 
 
 def row_of(role: str, configuration: Configuration) -> dict[str, Any]:
-    """A message with nothing in it yet."""
+    """The row of a new, empty message of a role."""
     return {
         "id": new_id(),
         "role": role,

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, select, true
 
 from lib.access.permissions import Actor
 from lib.conversations.conversation import Conversation, Message, Node, no_such_conversation, owner_of
-from lib.conversations.strategy import Strategy
+from lib.conversations.strategy import ContextStrategy
 from lib.db.tables import conversations, messages
 
 C = conversations.c
@@ -24,7 +24,7 @@ def mine(actor: Actor) -> ColumnElement[bool]:
 
 
 def find(connection: Connection, actor: Actor, conversation_id: str) -> Conversation:
-    """One of the actor's; NotFound otherwise."""
+    """Return the actor's conversation; raises NotFound for one of somebody else or none."""
     query = select(conversations).where(C.id == conversation_id, mine(actor))
     row = connection.execute(query).mappings().first() if conversation_id.isprintable() else None
     if row is None:
@@ -33,13 +33,13 @@ def find(connection: Connection, actor: Actor, conversation_id: str) -> Conversa
 
 
 def conversation_of(row: RowMapping) -> Conversation:
-    """The value of a row."""
+    """Make a conversation of its row."""
     values = {name: row[name] for name in _SAME}
-    return Conversation(**values, tags=tuple(row["tags"]), strategy=Strategy.from_record(row["context"]))
+    return Conversation(**values, tags=tuple(row["tags"]), strategy=ContextStrategy.from_record(row["context"]))
 
 
 def message_of(row: RowMapping, **extra: Any) -> Message:
-    """The value of a row; `more` are what is not in it."""
+    """Make a message of its row; `extra` are fields that the row does not have."""
     values = {name: row[name] for name in (*_MESSAGE, "model", "created_at")}
     return Message(**values, parts=tuple(row["parts"]), **extra)
 
@@ -52,7 +52,7 @@ def nodes(connection: Connection, conversation_id: str, owner_id: str) -> dict[s
 
 
 def path_to(tree: Mapping[str, Node], leaf_id: str | None) -> list[Node]:
-    """From the first message to a leaf."""
+    """The branch from the first message to a leaf."""
     path: list[Node] = []
     while leaf_id is not None and (node := tree.get(leaf_id)) is not None:
         path.append(node)

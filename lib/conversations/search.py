@@ -30,7 +30,7 @@ _FTS5 = text(
 
 
 @dataclass(frozen=True)
-class Hit:
+class MessageHit:
     """A message that was found, and the words around the first one searched for."""
 
     conversation_id: str
@@ -47,7 +47,7 @@ class Search:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def messages(self, actor: Actor, words: str, limit: int = MOST_HITS) -> list[Hit]:
+    def messages(self, actor: Actor, words: str, limit: int = MOST_HITS) -> list[MessageHit]:
         """Messages of one's own conversations that hold all the words; none for an empty search."""
         owner = owner_of(actor)
         searched = _WORD.findall(words)[:_MOST_WORDS]
@@ -67,7 +67,7 @@ class Search:
             query = query.where(indexed.op("@@")(func.to_tsquery(literal_column("'simple'"), terms)))
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(M.seq.desc()).limit(limit)).all()
-        return [Hit(row[0], row[1], row[2], row[3], _excerpt(row[4], searched), row[5]) for row in rows]
+        return [MessageHit(row[0], row[1], row[2], row[3], _excerpt(row[4], searched), row[5]) for row in rows]
 
 
 def _to_terms(searched: list[str]) -> list[tuple[str, bool]]:
@@ -77,7 +77,7 @@ def _to_terms(searched: list[str]) -> list[tuple[str, bool]]:
 
 
 def _excerpt(content: str, searched: list[str]) -> str:
-    """Some words around the first that was searched for, on one line."""
+    """Cut the words around the first match out of a message, on one line."""
     lowered = content.lower()
     starts = [at for word in searched if (at := lowered.find(word.lower())) >= 0]
     start = max(0, min(starts, default=0) - _AROUND)

@@ -15,7 +15,7 @@ from lib.errors import InvalidInput
 KEPT_TURNS = 4  # word for word, after a summary
 
 
-class Kind(StrEnum):
+class StrategyKind(StrEnum):
     """The four strategies."""
 
     ALL = "all"
@@ -25,17 +25,17 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Strategy:
+class ContextStrategy:
     """`last`: turns sent besides the question. `tokens`: of the budget. `configuration_id`: who summarises."""
 
-    kind: Kind = Kind.ALL
+    kind: StrategyKind = StrategyKind.ALL
     last: int = 10
     tokens: int = 8_000
     configuration_id: str | None = None  # None: the conversation's own
     collections: tuple[str, ...] = ()  # of the knowledge base: passages of these go with each question
 
-    def checked(self) -> "Strategy":
-        """InvalidInput for a number out of range."""
+    def checked(self) -> "ContextStrategy":
+        """Return the strategy; raises InvalidInput for a number out of range or an id that is none."""
         for name, value, most in (("last", self.last, 10_000), ("tokens", self.tokens, 10_000_000)):
             if not isinstance(value, int) or not 1 <= value <= most:
                 raise InvalidInput(f"{name} can't be used.", f"It is a whole number from 1 to {most:,}.", "", name)
@@ -49,7 +49,7 @@ class Strategy:
         return self
 
     def to_record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the fields as a JSON object, as the column `context` keeps them."""
         return {
             "kind": str(self.kind),
             "last": self.last,
@@ -59,7 +59,7 @@ class Strategy:
         }
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Strategy":
+    def from_record(cls, record: Mapping[str, Any]) -> "ContextStrategy":
         """The reverse of `to_record`, or what a program wrote; missing fields have their defaults."""
         fields = {name: record[name] for name in cls.__dataclass_fields__ if record.get(name) is not None}
         if isinstance(fields.get("collections"), list):
@@ -67,7 +67,7 @@ class Strategy:
         elif "collections" in fields:
             raise InvalidInput("collections can't be used.", "It is a list of ids.", "", field="collections")
         try:
-            return cls(**{**fields, "kind": Kind(fields.get("kind", Kind.ALL))})
+            return cls(**{**fields, "kind": StrategyKind(fields.get("kind", StrategyKind.ALL))})
         except ValueError:
-            fix = f"Use one of {', '.join(Kind)}."
+            fix = f"Use one of {', '.join(StrategyKind)}."
             raise InvalidInput("There is no such strategy.", "", fix, field="kind") from None

@@ -21,7 +21,7 @@ from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
 from lib.conversations.contexts import Contexts
 from lib.conversations.conversation import RUNNING, Conversation, Message, Status, owner_of
-from lib.conversations.question import NewQuestion, messages_to_send, question_row, row_of
+from lib.conversations.question import ConversationQuestion, messages_to_send, question_row, row_of
 from lib.conversations.rows import C, expiry, find, mine, newest_leaf, nodes, path_to
 from lib.conversations.thread import Thread, read_messages, read_thread
 from lib.conversations.titles import take_titles
@@ -68,20 +68,22 @@ class Talk:
         text: str,
         *,
         parent_id: str | None = None,
-        seen: str | None = None,
+        last_seen: str | None = None,
         files: Sequence[str] = (),
         configuration: str | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> Sent:
         """Ask after the last message of the branch shown, or after `parent_id`, which begins a new branch.
 
-        Conflict when the last message is not `seen` any more (empty: there was none), or an answer is being written.
+        Conflict when the last message is no longer `last_seen` (empty: there was none), or an answer is being written.
         Nothing has been written or sent when this raises. `files` are ids of files added before.
         """
         conversation = self._settled(actor, conversation_id)
         parent = conversation.leaf_id if parent_id is None else parent_id
-        asked = NewQuestion(conversation_id, parent, text, files, seen, configuration, parameters or {})
-        return self._ask(actor, asked)
+        question = ConversationQuestion(
+            conversation_id, parent, text, files, last_seen, configuration, parameters or {}
+        )
+        return self._ask(actor, question)
 
     def edit(
         self,
@@ -90,13 +92,15 @@ class Talk:
         message_id: str,
         text: str,
         *,
-        seen: str | None = None,
+        last_seen: str | None = None,
         configuration: str | None = None,
     ) -> Sent:
         """Ask a question in other words, with the same files: a new branch beside it."""
         old = self._message(actor, conversation_id, message_id, "user")
         files = [part["id"] for part in old.parts if part["type"] == "file"]
-        return self._ask(actor, NewQuestion(conversation_id, old.parent_id, text, files, seen, configuration, {}))
+        return self._ask(
+            actor, ConversationQuestion(conversation_id, old.parent_id, text, files, last_seen, configuration, {})
+        )
 
     def regenerate(
         self,
@@ -104,14 +108,16 @@ class Talk:
         conversation_id: str,
         message_id: str,
         *,
-        seen: str | None = None,
+        last_seen: str | None = None,
         configuration: str | None = None,
     ) -> Sent:
         """Another answer beside one, perhaps by another configuration."""
         old = self._message(actor, conversation_id, message_id, "assistant")
         if old.parent_id is None:
             raise InvalidInput("This answer has no question.", "", "Send a message instead.")
-        return self._ask(actor, NewQuestion(conversation_id, old.parent_id, None, (), seen, configuration, {}))
+        return self._ask(
+            actor, ConversationQuestion(conversation_id, old.parent_id, None, (), last_seen, configuration, {})
+        )
 
     def choose(self, actor: Actor, conversation_id: str, message_id: str) -> None:
         """Show the branch that a message is on, to its newest leaf."""
@@ -170,9 +176,9 @@ class Talk:
             raise _no_such_message()
         return messages_read[0]
 
-    def _ask(self, actor: Actor, request: NewQuestion) -> Sent:
+    def _ask(self, actor: Actor, request: ConversationQuestion) -> Sent:
         conversation = self._settled(actor, request.conversation_id)
-        _check_open(conversation, request.seen)
+        _check_open(conversation, request.last_seen)
         configuration = self._configuration(actor, request.configuration or conversation.configuration_id)
         with self._store.read() as connection:
             tree = nodes(connection, conversation.id, conversation.owner_id)
@@ -282,11 +288,11 @@ class Talk:
             connection.execute(delete(messages).where(messages.c.id.in_(ids), messages.c.owner_id == owner_of(actor)))
 
 
-def _check_open(conversation: Conversation, seen: str | None) -> None:
+def _check_open(conversation: Conversation, last_seen: str | None) -> None:
     status = conversation.status(utc_now())
     if status is not Status.ACTIVE:
         raise Conflict(f"This conversation is {status}.", "", "Open it again to go on.")
-    if seen is not None and seen != (conversation.leaf_id or ""):
+    if last_seen is not None and last_seen != (conversation.leaf_id or ""):
         raise _moved_on()
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from lib.conversations import figures
 from lib.conversations.context import Summary
 from lib.conversations.conversation import Conversation, Message, Node
-from lib.conversations.figures import Figures
+from lib.conversations.figures import CallFigures
 from lib.conversations.rows import M, message_of, nodes, path_to
 from lib.db.tables import conversation_summaries, messages
 
@@ -24,7 +24,7 @@ class Thread:
     messages: tuple[Message, ...]
     older: int
     summaries: dict[str, Summary]
-    figures: Figures
+    figures: CallFigures
 
     @property
     def running(self) -> Message | None:
@@ -67,7 +67,7 @@ def read_messages(connection: Connection, conversation: Conversation, ids: list[
 
 
 def read_summaries(connection: Connection, conversation: Conversation) -> dict[str, Summary]:
-    """By the message each ends with; of two that end alike the newer."""
+    """Read a conversation's summaries, keyed by the last message each stands for; of two the newer."""
     query = (
         select(_S.id, _S.until_id, _S.text, _S.tokens, _S.call_id, _S.error_message, _S.created_at)
         .where(_S.conversation_id == conversation.id, _S.owner_id == conversation.owner_id)
@@ -76,7 +76,7 @@ def read_summaries(connection: Connection, conversation: Conversation) -> dict[s
     return {row.until_id: Summary(*row) for row in connection.execute(query)}
 
 
-def _with_figures(message: Message, siblings: tuple[str, ...], costs: dict[str, Figures]) -> Message:
+def _with_figures(message: Message, siblings: tuple[str, ...], costs: dict[str, CallFigures]) -> Message:
     call_figures = costs.get(message.call_id or "")
     if call_figures is None:
         return replace(message, siblings=siblings)

@@ -42,7 +42,7 @@ def _message(message: Message, files: Mapping[str, File], answered: set[str]) ->
             for part in calls
         ]
     attached = [files[part["id"]] for part in message.parts if part["type"] == "file" and part["id"] in files]
-    texts = [_quoted(file) for file in attached if not file.is_image]
+    texts = [_quote(file) for file in attached if not file.is_image]
     if texts:
         sent["content"] = "\n\n".join([*texts, message.content])
     images = [_image(file) for file in attached if file.is_image]
@@ -51,7 +51,7 @@ def _message(message: Message, files: Mapping[str, File], answered: set[str]) ->
     return sent
 
 
-def _quoted(file: File) -> str:
+def _quote(file: File) -> str:
     """A text file between fences longer than any inside it."""
     fence = "```"
     while fence in file.text:

@@ -26,8 +26,8 @@ class Snippet:
 
 
 @dataclass(frozen=True)
-class Connection:
-    """Where and with what: `origin` is scheme and host; the models are configurations' names or `provider/model`."""
+class GatewayAccess:
+    """The gateway for a program: `origin` is scheme and host; models are configurations' names or `provider/model`."""
 
     origin: str
     key: str
@@ -40,12 +40,12 @@ class Connection:
         return f"{self.origin}/v1"
 
 
-def snippets(to: Connection) -> list[Snippet]:
-    """All of them, in the order of their tabs."""
+def build_snippets(to: GatewayAccess) -> list[Snippet]:
+    """Build every program, in the order of the tabs."""
     return [*_curl(to), *_python(to), *_javascript(to), _langchain(to), _llm(to), _environment(to)]
 
 
-def _curl(to: Connection) -> Iterator[Snippet]:
+def _curl(to: GatewayAccess) -> Iterator[Snippet]:
     chat: dict[str, Any] = {"model": to.model, "messages": _MESSAGES}
     bearer = f"Authorization: Bearer {to.key}"
     yield _request("Chat", to, "/chat/completions", [bearer], chat)
@@ -57,7 +57,7 @@ def _curl(to: Connection) -> Iterator[Snippet]:
 
 
 def _request(
-    title: str, to: Connection, path: str, head: list[str], body: Mapping[str, Any], flags: str = "", about: str = ""
+    title: str, to: GatewayAccess, path: str, head: list[str], body: Mapping[str, Any], flags: str = "", about: str = ""
 ) -> Snippet:
     lines = [f"curl {flags}{shlex.quote(to.openai_url + path)}"]
     lines += [f"-H {shlex.quote(line)}" for line in [*head, "Content-Type: application/json"]]
@@ -65,7 +65,7 @@ def _request(
     return Snippet("curl", title, "bash", " \\\n  ".join(lines), about)
 
 
-def _python(to: Connection) -> Iterator[Snippet]:
+def _python(to: GatewayAccess) -> Iterator[Snippet]:
     model = _quoted(to.model)
     client = f"base_url={_quoted(to.openai_url)}, api_key={_quoted(to.key)}"
     opened = f"from openai import OpenAI\n\nclient = OpenAI({client})\n"
@@ -96,7 +96,7 @@ def _python(to: Connection) -> Iterator[Snippet]:
     )
 
 
-def _javascript(to: Connection) -> Iterator[Snippet]:
+def _javascript(to: GatewayAccess) -> Iterator[Snippet]:
     body = f"model: {_quoted(to.model)},\n  messages: {_quoted(_MESSAGES)},\n"
     yield Snippet(
         "JavaScript",
@@ -118,7 +118,7 @@ def _javascript(to: Connection) -> Iterator[Snippet]:
     )
 
 
-def _langchain(to: Connection) -> Snippet:
+def _langchain(to: GatewayAccess) -> Snippet:
     return Snippet(
         "LangChain",
         "LangChain",
@@ -130,7 +130,7 @@ def _langchain(to: Connection) -> Snippet:
     )
 
 
-def _llm(to: Connection) -> Snippet:
+def _llm(to: GatewayAccess) -> Snippet:
     name = f"llm-manager/{to.model}"
     fields = {"model_id": name, "model_name": to.model, "api_base": to.openai_url, "api_key_name": "llm-manager"}
     entry = "\n  ".join(f"{field}: {_quoted(value)}" for field, value in fields.items())
@@ -142,7 +142,7 @@ def _llm(to: Connection) -> Snippet:
     return Snippet("llm", "The llm command line", "bash", text, "`pip install llm`; the model joins its own list")
 
 
-def _environment(to: Connection) -> Snippet:
+def _environment(to: GatewayAccess) -> Snippet:
     values = {
         "OPENAI_BASE_URL": to.openai_url,
         "OPENAI_API_KEY": to.key,

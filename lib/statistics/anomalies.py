@@ -65,7 +65,7 @@ class Anomaly:
         return self.cost_nano / self.usual_nano if self.usual_nano else None
 
 
-def unusual_days(
+def find_unusual_days(
     ask: "Statistics", actor: Actor, filters: StatisticsFilter, first: date, last: date, now: datetime
 ) -> tuple[Anomaly, ...]:
     """The unusual days from `first` to `last`, in order, the five that moved most; today only when it is too much."""
@@ -74,26 +74,28 @@ def unusual_days(
     history = daily(ask, actor, filters, first - timedelta(weeks=WEEKS), last)
     unusual = [
         anomaly
-        for anomaly in marks(history)
+        for anomaly in mark_unusual_days(history)
         if first <= anomaly.day and (anomaly.day < today or anomaly.cost_nano > anomaly.usual_nano)
     ]
     unusual = sorted(unusual, key=lambda anomaly: -abs(anomaly.cost_nano - anomaly.usual_nano))[:_MOST]
     if not unusual:
         return ()
-    days = {day for anomaly in unusual for day in (anomaly.day, *_same_days(anomaly.day)) if day >= history.first}
-    costs = {dimension: _costs(ask, actor, filters, dimension, days) for dimension in _CAUSES}
+    days = {
+        day for anomaly in unusual for day in (anomaly.day, *_earlier_weekdays(anomaly.day)) if day >= history.first
+    }
+    costs = {dimension: _read_costs(ask, actor, filters, dimension, days) for dimension in _CAUSES}
     return tuple(
-        sorted((_explained(anomaly, costs, history.first) for anomaly in unusual), key=lambda anomaly: anomaly.day)
+        sorted((_explain(anomaly, costs, history.first) for anomaly in unusual), key=lambda anomaly: anomaly.day)
     )
 
 
-def marks(history: History) -> list[Anomaly]:
+def mark_unusual_days(history: History) -> list[Anomaly]:
     """The unusual days of a history, without reasons."""
     anomalies = list[Anomaly]()
     for number, cost in enumerate(history.costs):
         day = history.first + timedelta(days=number)
         earlier_costs = [
-            day_cost for earlier_day in _same_days(day) if (day_cost := history.cost_on(earlier_day)) is not None
+            day_cost for earlier_day in _earlier_weekdays(day) if (day_cost := history.cost_on(earlier_day)) is not None
         ]
         if cost is None or len(earlier_costs) < _LEAST_WEEKS:
             continue
@@ -106,20 +108,22 @@ def marks(history: History) -> list[Anomaly]:
     return anomalies
 
 
-def _same_days(day: date) -> list[date]:
-    """The same weekday of the weeks before, nearest first."""
+def _earlier_weekdays(day: date) -> list[date]:
+    """Return the same weekday of the eight weeks before a day, nearest first."""
     return [day - timedelta(weeks=weeks) for weeks in range(1, WEEKS + 1)]
 
 
-def _explained(anomaly: Anomaly, costs: Mapping[Dimension, _Costs], first: date) -> Anomaly:
-    """The day with its movers."""
-    usual_days = [day for day in _same_days(anomaly.day) if day >= first]
-    movers = [_mover(dimension, dimension_costs, anomaly, usual_days) for dimension, dimension_costs in costs.items()]
+def _explain(anomaly: Anomaly, costs: Mapping[Dimension, _Costs], first: date) -> Anomaly:
+    """Add the movers of each dimension to an unusual day."""
+    usual_days = [day for day in _earlier_weekdays(anomaly.day) if day >= first]
+    movers = [
+        _find_mover(dimension, dimension_costs, anomaly, usual_days) for dimension, dimension_costs in costs.items()
+    ]
     known_movers = [mover for mover in movers if mover is not None]
     return replace(anomaly, movers=tuple(sorted(known_movers, key=lambda mover: -abs(mover.moved_nano))))
 
 
-def _mover(dimension: Dimension, costs: _Costs, anomaly: Anomaly, usual_days: Sequence[date]) -> Mover | None:
+def _find_mover(dimension: Dimension, costs: _Costs, anomaly: Anomaly, usual_days: Sequence[date]) -> Mover | None:
     """The value that moved most the day's way; None when that is less than a quarter of the day's move."""
     rising = anomaly.cost_nano > anomaly.usual_nano
     movers = [
@@ -138,10 +142,10 @@ def _mover(dimension: Dimension, costs: _Costs, anomaly: Anomaly, usual_days: Se
     return most if (most.moved_nano > 0) == rising and abs(most.moved_nano) * 4 >= abs(whole) else None
 
 
-def _costs(
+def _read_costs(
     ask: "Statistics", actor: Actor, filters: StatisticsFilter, dimension: Dimension, days: Collection[date]
 ) -> _Costs:
-    """What each value cost on each of some days, as far as it is known."""
+    """Read the known cost (nano-dollars) of each value of a dimension on each of the days."""
     start = midnight(min(days), filters.zone)
     end = midnight(max(days) + timedelta(days=1), filters.zone)
     frame = ask.pivot(actor, replace(filters, start=start, end=end), [Step.DAY, dimension], [Measure.COST])

@@ -29,7 +29,7 @@ def rates(book: RateBook, span: Span) -> Any:
     return pa.table({"rate_day": pa.array(days, pa.date32()), "scaled": pa.array(scaled, pa.decimal128(38, 0))})
 
 
-def converted(part: str) -> str:
+def convert_part(part: str) -> str:
     """A part of a local day, in a statement that has joined the table."""
     rate = f"CAST({TABLE}.scaled AS HUGEINT)"
     if part in MONEY:
@@ -37,7 +37,7 @@ def converted(part: str) -> str:
     return f"CASE WHEN {rate} IS NULL THEN 0 ELSE {part} END AS {part}" if part in PRICED else part
 
 
-def rounded(sql: str) -> str:
+def round_figure(sql: str) -> str:
     """A figure as whole billionths, halves away from zero."""
     whole = f"({sql})"
     up = f"(2 * {whole} + {_SCALE}) // {2 * _SCALE}"

@@ -23,8 +23,8 @@ from lib.statistics.measures import (
     UNPRICED_SEVERAL,
     Axis,
     Dimension,
-    Direct,
     Measure,
+    RowAggregate,
     Tag,
     Unit,
 )
@@ -80,9 +80,9 @@ def statement(
     for number, ((column, condition), group) in enumerate(directs(measures).items()):
         shares = shares_of(group)
         value = f"quantile_cont({column}, {shares})" if shares else f"count(DISTINCT {column})"
-        several = _several(actor, filters, axes, copy) if condition == UNPRICED_SEVERAL else None
+        several = _unpriced_calls(actor, filters, axes, copy) if condition == UNPRICED_SEVERAL else None
         matching_rows = join(rows_of(actor, filters), f" AND {condition}")
-        rows = grouped(
+        rows = group_rows(
             names(axes) if several else split,
             [f"{value} AS v"],
             several or matching_rows,
@@ -99,16 +99,16 @@ def statement(
     return join(query, f" SELECT {', '.join(selected)} FROM p{joins}")
 
 
-def directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, Direct]]:
+def directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, RowAggregate]]:
     """Measures that see the rows, those of one column and condition together."""
-    aggregates: dict[tuple[str, str], dict[str, Direct]] = {}
+    aggregates: dict[tuple[str, str], dict[str, RowAggregate]] = {}
     for name, measure in measures.items():
         if direct := measure.direct:
             aggregates.setdefault((direct.column, direct.condition), {})[name] = direct
     return aggregates
 
 
-def shares_of(group: Mapping[str, Direct]) -> list[float]:
+def shares_of(group: Mapping[str, RowAggregate]) -> list[float]:
     """The percentiles of a group as shares, in order."""
     return sorted({direct.share for direct in group.values() if direct.share is not None})
 
@@ -128,9 +128,9 @@ def _from_days(
         return by_day
     keys = len(axes)
     split = split_rows(axes, filters, copy.span)
-    pieces = [grouped(split_days(axes), _sums(parts), days, keys, "daily")]
+    pieces = [group_rows(split_days(axes), _sums(parts), days, keys, "daily")]
     pieces += [_parts(split, parts, rows, keys) for rows in edges]
-    return grouped(names(axes), _sums(parts), Query(""), keys, union(pieces))
+    return group_rows(names(axes), _sums(parts), Query(""), keys, union(pieces))
 
 
 def _by_day(
@@ -149,18 +149,18 @@ def _by_day(
     local = f"CAST({span.local_sql(filters.zone, filters.start, filters.end)} AS DATE) AS _day"
     pieces = [_parts(join(split_rows(axes, filters, span), comma, local), parts, row_query, keys) for row_query in rows]
     if days is not None:
-        pieces.append(grouped(join(split_days(axes), comma, "day AS _day"), _sums(parts), days, keys, "daily"))
-    converted_parts = ", ".join(conversion.converted(part) for part in parts)
+        pieces.append(group_rows(join(split_days(axes), comma, "day AS _day"), _sums(parts), days, keys, "daily"))
+    converted_parts = ", ".join(conversion.convert_part(part) for part in parts)
     joined = f" LEFT JOIN {conversion.TABLE} ON {conversion.TABLE}.rate_day = _day)"
     table = join("(SELECT ", names(axes), comma, converted_parts, " FROM ", union(pieces), joined)
-    return grouped(names(axes), _sums(parts), Query(""), len(axes), table)
+    return group_rows(names(axes), _sums(parts), Query(""), len(axes), table)
 
 
 def _sums(parts: list[str]) -> list[str]:
     return [f"coalesce(sum({p}), 0) AS {p}" if p in COUNTED else f"sum({p}) AS {p}" for p in parts]
 
 
-def _several(actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy) -> Query | None:
+def _unpriced_calls(actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy) -> Query | None:
     """The unpriced rows of calls that have several, from the roll-up and the rows it leaves."""
     if (days_and_edges := days_and_rows(actor, filters, axes, rollup.COVERED, copy)) is None:
         return None
@@ -199,7 +199,7 @@ def days_and_rows(
 
 
 def union(pieces: list[Query]) -> Query:
-    """The rows of all."""
+    """The rows of several statements, one after the other (UNION ALL)."""
     return join("(", pieces[0], *(join(" UNION ALL ", piece) for piece in pieces[1:]), ")")
 
 
@@ -220,15 +220,15 @@ def _day_axis(axis: Axis) -> str:
 
 
 def _parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
-    return grouped(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
+    return group_rows(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
 
 
 def _figure(measure: Measure, filters: StatisticsFilter) -> str:
     is_converted = filters.money is not None and measure.unit is Unit.NANO_USD
-    return conversion.rounded(measure.sql) if is_converted else measure.sql
+    return conversion.round_figure(measure.sql) if is_converted else measure.sql
 
 
-def grouped(split: Query, values: list[str], rows: Query, keys: int, source: Query | str = "calls") -> Query:
+def group_rows(split: Query, values: list[str], rows: Query, keys: int, source: Query | str = "calls") -> Query:
     """Values of rows for each combination of the split."""
     return join("SELECT ", split, ", " if keys else "", ", ".join(values), " FROM ", source, rows, _group_by(keys))
 

@@ -14,7 +14,7 @@ from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics
 from lib.statistics.copy.rollup import Span
-from lib.statistics.cube import Query, grouped, join, rows_of, split_rows
+from lib.statistics.cube import Query, group_rows, join, rows_of, split_rows
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Fold, MetricMeasure
 
@@ -30,7 +30,7 @@ _FOLDS = {
 
 
 def numbers(store: Store, filters: StatisticsFilter, key: str) -> pd.DataFrame:
-    """What was recorded under a key about calls that may be in the range: noted_call_id, number."""
+    """Read the numbers recorded under a key for calls that may be in the range, as columns noted_call_id, number."""
     m = custom_metrics.c
     query = select(m.call_id, m.number).where(m.key == key, m.number.is_not(None))
     if filters.start is not None:
@@ -49,4 +49,4 @@ def statement(
     rows = join(rows_of(actor, filters), " AND is_final")
     source = f"calls JOIN {TABLE} ON call_id = noted_call_id"
     value = f"{_FOLDS[measure.fold]} AS value"
-    return grouped(split_rows(axes, filters, span), [value], rows, len(axes), source)
+    return group_rows(split_rows(axes, filters, span), [value], rows, len(axes), source)

@@ -106,7 +106,7 @@ class ExchangeRates:
     def set(self, actor: Actor, rate: Rate) -> None:
         """Add a rate, or replace that of its day."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        checked = _checked(str(rate.day), rate.currency, str(rate.per_usd), "The rate")
+        checked = _check_rate(str(rate.day), rate.currency, str(rate.per_usd), "The rate")
         with self._store.write() as connection:
             self._write(connection, [checked])
             audit.record(
@@ -155,7 +155,7 @@ def read(document: str) -> list[Rate]:
     if {"day", "currency", "per_usd"} <= set(columns):
         notation = notation_of((row.get("per_usd") for row in rows), separator=separator)
         rates = [
-            _checked(row.get("day"), row.get("currency"), row.get("per_usd"), f"Line {number}", notation)
+            _check_rate(row.get("day"), row.get("currency"), row.get("per_usd"), f"Line {number}", notation)
             for number, row in enumerate(rows, start=2)
         ]
     elif columns[:1] == ["Date"] and USD in columns:
@@ -164,7 +164,7 @@ def read(document: str) -> list[Rate]:
         rates = [
             rate
             for number, row in enumerate(rows, start=2)
-            for rate in _of_euro(row, columns[1:], f"Line {number}", notation)
+            for rate in _read_euro_day(row, columns[1:], f"Line {number}", notation)
         ]
     elif not lines and text.strip():
         raise InvalidInput("The list is empty.", "It has a head line and no rate.", "")
@@ -177,26 +177,26 @@ def read(document: str) -> list[Rate]:
     return list({(rate.currency, rate.day): rate for rate in rates}.values())
 
 
-def _of_euro(row: Mapping[str, str], columns: list[str], label: str, notation: Notation) -> list[Rate]:
+def _read_euro_day(row: Mapping[str, str], columns: list[str], label: str, notation: Notation) -> list[Rate]:
     """A day of the European Central Bank's list; days without a rate of the dollar say nothing about dollars."""
     cells = {name: (row.get(name) or "").strip() for name in columns}
     day_rates = {name: text for name, text in cells.items() if text not in ("", "N/A")}
     if USD not in day_rates:
         return []
     day = (row.get("Date") or "").strip()
-    dollar = _checked(day, "EUR", day_rates[USD], label, notation)
+    dollar = _check_rate(day, "EUR", day_rates[USD], label, notation)
     with localcontext() as context:
         context.prec = _DIGITS
         rates = [Rate(dollar.day, "EUR", 1 / dollar.per_usd)]
         for name, text in day_rates.items():
             if name != USD:
                 rates.append(
-                    Rate(dollar.day, name, _checked(day, name, text, label, notation).per_usd / dollar.per_usd)
+                    Rate(dollar.day, name, _check_rate(day, name, text, label, notation).per_usd / dollar.per_usd)
                 )
     return rates
 
 
-def _checked(
+def _check_rate(
     day: str | None, currency: str | None, per_usd: str | None, label: str, notation: Notation = Notation.POINT
 ) -> Rate:
     name = (currency or "").strip().upper()

@@ -16,7 +16,7 @@ from lib.files.cells import tell_apart
 from lib.money import NANO_PER_USD, USD, format_sum, usd_from_nano
 from lib.statistics.charts.chart_theme import ACCENT, colour, heat, money_axis, provider_hex, style
 from lib.statistics.charts.figure_charts import mark
-from lib.statistics.export import typed
+from lib.statistics.export import set_types
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Measure, MetricMeasure, Shape, Unit
 from lib.statistics.periods import Cycle, Step
@@ -68,7 +68,7 @@ def cross(
     across: Axis | None,
     measure: Measure | MetricMeasure,
 ) -> Cross:
-    """Ask for it; rows by their totals, the largest first, moments and cycles in their order."""
+    """Cross a measure by two axes; rows by their totals, the largest first, moments and cycles in their order."""
     splits: list[list[Axis]] = [[by], [], *([[across], [by, across]] if across else [])]
     if isinstance(measure, MetricMeasure):
         frames = ask.noted(actor, filters, splits, measure)
@@ -89,8 +89,8 @@ def cross(
         cells = cells.assign(value=list(pairs[measure.value]))
         if measure is Measure.COST:
             cells = cells.assign(unpriced=list(pairs[_UNPRICED]))
-    rows = _ordered(of_rows, by)
-    columns = _ordered(of_columns, across)
+    rows = _sort_values(of_rows, by)
+    columns = _sort_values(of_columns, across)
     cut = (max(0, len(rows) - MOST_ROWS), max(0, len(columns) - MOST_COLUMNS))
     visible_columns = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
     answer = Cross(
@@ -126,7 +126,7 @@ def table(answer: Cross, name_of: Callable[[Axis, Any], str], *, totals: bool = 
         records.append([TOTAL, *sums, exact(answer.total, unit), *([answer.unpriced] if is_least else [])])
     columns = [name, *heads, *([total] if has_total else []), *([unpriced] if is_least else [])]
     frame = pd.DataFrame(records, columns=columns, dtype=object)  # else None would make floats of whole numbers
-    return typed(frame, {name: "text"} | dict.fromkeys(columns[1:], unit) | {unpriced: Unit.COUNT})
+    return set_types(frame, {name: "text"} | dict.fromkeys(columns[1:], unit) | {unpriced: Unit.COUNT})
 
 
 def draw(
@@ -268,7 +268,7 @@ def _totals(frame: pd.DataFrame, axis: Axis, measure: Measure | MetricMeasure) -
     return {_key(k): _plain(v) for k, v in zip(frame[axis.value], frame[measure.value], strict=True)}
 
 
-def _ordered(totals: Mapping[Any, Any], axis: Axis | None) -> list[Any]:
+def _sort_values(totals: Mapping[Any, Any], axis: Axis | None) -> list[Any]:
     if isinstance(axis, Step | Cycle):
         return sorted(totals, key=lambda key: (key is None, key))
     return sorted(totals, key=lambda key: (totals[key] is None, -(totals[key] or 0), str(key)))

@@ -28,7 +28,7 @@ _TYPES = {"text": pa.string(), Unit.NANO_USD: _MONEY, Unit.COUNT: pa.int64()}  #
 _KINDS = "column_kinds"
 
 
-def typed(frame: pd.DataFrame, kinds: Mapping[str, "Unit | str"]) -> pd.DataFrame:
+def set_types(frame: pd.DataFrame, kinds: Mapping[str, "Unit | str"]) -> pd.DataFrame:
     """The frame, which says of its columns what they hold: a unit, or `text`."""
     frame.attrs[_KINDS] = dict(kinds)
     return frame

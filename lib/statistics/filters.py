@@ -46,12 +46,12 @@ class StatisticsFilter:
 
     @property
     def currency(self) -> str:
-        """What cost is told in: money of its figures is whole billionths of it."""
+        """The currency of cost figures, which are whole billionths of it."""
         return USD if self.money is None else self.money.currency
 
     @property
     def in_dollars(self) -> "StatisticsFilter":
-        """The same question of dollars."""
+        """A copy of the filter that reports in dollars."""
         return self if self.money is None else replace(self, money=None)
 
     def condition(self, actor: Actor) -> tuple[str, list[Any]]:

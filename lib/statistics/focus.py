@@ -15,7 +15,7 @@ import pandas as pd
 
 from lib.access.permissions import Actor
 from lib.statistics.explore import exact
-from lib.statistics.export import typed
+from lib.statistics.export import set_types
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure, Unit
 from lib.statistics.periods import Step
@@ -36,7 +36,7 @@ def frame(ask: Statistics, actor: Actor, filters: StatisticsFilter) -> pd.DataFr
     rows = [_row(filters.zone, *values) for values in figures.itertuples(index=False)]
     columns = list(_row(filters.zone, "2026-01-01", "", "", "", 0, None, 0, 0))
     kinds = {name: _KINDS.get(name, "text") for name in columns}
-    return typed(pd.DataFrame(rows, columns=columns, dtype=object), kinds)
+    return set_types(pd.DataFrame(rows, columns=columns, dtype=object), kinds)
 
 
 def unpriced_calls(ask: Statistics, actor: Actor, filters: StatisticsFilter) -> int:

@@ -51,7 +51,7 @@ class DayAhead:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class MonthForecast:
     """The month's cost at its end, nano-dollars, and the days from today on."""
 
     cost_nano: int
@@ -78,7 +78,7 @@ class Outlook:
     last: date
     spent_nano: int
     history_days: int
-    forecast: Forecast | None
+    forecast: MonthForecast | None
     backtest: Backtest | None
 
 
@@ -129,11 +129,13 @@ def outlook(history: History, today: date) -> Outlook:
     cost = spent_earlier + max(sum(day.cost_nano for day in days), so_far)
     low = spent_earlier + max(prediction.low, so_far)
     high = max(spent_earlier + prediction.high, cost)
-    return Outlook(month, last, spent, len(past.costs), Forecast(cost, min(low, cost), high, days), model.backtest())
+    return Outlook(
+        month, last, spent, len(past.costs), MonthForecast(cost, min(low, cost), high, days), model.backtest()
+    )
 
 
 @dataclass(frozen=True)
-class _Made:
+class _Prediction:
     cost: int
     low: int
     high: int
@@ -151,13 +153,13 @@ class _Model:
         for days in range(_LEAST_TRAINED, count + 1):
             self._predictions[days] = course(self._costs[:days], self._first.weekday(), _AHEAD)
 
-    def forecast(self, past_days: int, ahead: int) -> _Made:
+    def forecast(self, past_days: int, ahead: int) -> _Prediction:
         """The next `ahead` days as seen after the first `known` days."""
         each = self._predictions[past_days, :ahead]
         whole = float(each.sum())
         wide, daily_wide = self._errors(past_days, ahead)
         days = [(round(cost), round(max(cost * (1 - daily_wide), 0)), round(cost * (1 + daily_wide))) for cost in each]
-        return _Made(round(whole), round(max(whole * (1 - wide), 0)), round(whole * (1 + wide)), days)
+        return _Prediction(round(whole), round(max(whole * (1 - wide), 0)), round(whole * (1 + wide)), days)
 
     def backtest(self) -> Backtest | None:
         """The newest whole months before which there was enough to learn from; None without any."""

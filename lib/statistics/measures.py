@@ -94,7 +94,7 @@ _COST = "CASE WHEN money = 0 AND attempts > priced THEN NULL ELSE money END"
 
 
 @dataclass(frozen=True)
-class Direct:
+class RowAggregate:
     """An aggregate that has to see the rows, of those that meet a condition; `share` makes it a percentile."""
 
     column: str
@@ -145,13 +145,13 @@ class Measure(StrEnum):
     COST_PER_1K_TOKENS = "cost_per_1k_tokens"
 
     @property
-    def direct(self) -> Direct | None:
+    def direct(self) -> RowAggregate | None:
         """How it looks at the rows; None when parts are enough."""
         if (match := re.fullmatch(r"(latency|first_token)_p(\d\d)", self.value)) is None:
             return _DISTINCT.get(self)
         column = "execution_time_ms" if match[1] == "latency" else "first_token_ms"
         final = "is_final AND " if match[1] == "latency" else ""
-        return Direct(column, f"{final}{column} IS NOT NULL", int(match[2]) / 100)
+        return RowAggregate(column, f"{final}{column} IS NOT NULL", int(match[2]) / 100)
 
     @property
     def sql(self) -> str:
@@ -165,7 +165,7 @@ class Measure(StrEnum):
 
     @property
     def unit(self) -> Unit:
-        """What its numbers are."""
+        """The unit of the measure's numbers."""
         return _UNITS.get(self, Unit.MS if self.direct and self.direct.share else Unit.COUNT)
 
     @property
@@ -198,7 +198,7 @@ class MetricMeasure:
 
     @property
     def unit(self) -> Unit:
-        """What its numbers are."""
+        """The unit of the metric's numbers."""
         return Unit.COUNT if self.fold is Fold.VALUES else Unit.NUMBER
 
     @property
@@ -218,8 +218,8 @@ class Shape(StrEnum):
 
 
 _DISTINCT = {
-    Measure.UNPRICED: Direct("call_id", UNPRICED_SEVERAL),
-    Measure.USERS: Direct("user_id", "user_id IS NOT NULL"),
+    Measure.UNPRICED: RowAggregate("call_id", UNPRICED_SEVERAL),
+    Measure.USERS: RowAggregate("user_id", "user_id IS NOT NULL"),
 }
 _EXPRESSIONS = {
     Measure.UNPRICED: "unpriced_once",  # and the distinct calls among the others

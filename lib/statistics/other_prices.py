@@ -77,11 +77,11 @@ def stretches(
     for moment in [start, *sorted(moments)]:
         price = book.price(kind, model, moment)
         if not price_stretches or price_stretches[-1].price != price:
-            price_stretches.append(Stretch(moment, price, _served(price, kind, service_tiers)))
+            price_stretches.append(Stretch(moment, price, _find_served_tiers(price, kind, service_tiers)))
     return price_stretches
 
 
-def _served(price: Price | None, kind: str, service_tiers: Iterable[str]) -> dict[str, tuple[Tier, ...]]:
+def _find_served_tiers(price: Price | None, kind: str, service_tiers: Iterable[str]) -> dict[str, tuple[Tier, ...]]:
     """The tiers of a price by the words of the rows, where these name one that is not the plain one."""
     if price is None:
         return {}
@@ -97,21 +97,21 @@ def has_price(price_stretches: Sequence[Stretch]) -> Query:
 
 
 def cached(price_stretches: Sequence[Stretch], scale: Scale) -> Query:
-    """What the tokens cost with the hits that the row has, at the model's own cache prices; in parts."""
+    """Cost of a row's tokens with its cache hits at the model's cache prices, as SQL; in parts of a `Scale`."""
     return _by_rates(price_stretches, lambda rates: _as_cached(rates, scale))
 
 
 def plain(price_stretches: Sequence[Stretch], scale: Scale) -> Query:
-    """What the tokens cost when none is read from a cache or written to one; in parts."""
+    """Cost of a row's tokens without any cache, as SQL; in parts of a `Scale`."""
     return _by_rates(price_stretches, lambda rates: _as_plain(rates, scale))
 
 
 def whole(price_stretches: Sequence[Stretch]) -> Query:
-    """What images and the request itself cost, in nano-dollars."""
+    """Cost of a row's images and of the request itself, in nano-dollars, as SQL."""
     return _by_rates(price_stretches, lambda rates: Query("pictures * ? + ?", [rates.image or 0, rates.request or 0]))
 
 
-def rounded(column: str, scale: Scale) -> str:
+def round_to_nano(column: str, scale: Scale) -> str:
     """A column of parts as whole nano-dollars."""
     if scale.parts == 1:
         return column

@@ -22,20 +22,20 @@ class Step(StrEnum):
 
 
 class Cycle(StrEnum):
-    """What comes round: the local hour of a day (0–23), the day of a week (1 Monday – 7 Sunday)."""
+    """Cycles that come round: the local hour of a day (0–23), the day of a week (1 Monday – 7 Sunday)."""
 
     HOUR_OF_DAY = "hour_of_day"
     WEEKDAY = "weekday"
 
 
-class Comparison(StrEnum):
+class Baseline(StrEnum):
     """What a range is compared with."""
 
     PREVIOUS = "previous"
     LAST_YEAR = "year"
 
 
-class Period(StrEnum):
+class ReportPeriod(StrEnum):
     DAYS_7 = "7d"
     DAYS_30 = "30d"
     MONTH = "month"
@@ -44,7 +44,7 @@ class Period(StrEnum):
 
 
 @dataclass(frozen=True)
-class Range:
+class ReportRange:
     """`start` ≤ moment < `end`, both UTC, and the stretch it is compared with."""
 
     start: datetime
@@ -68,46 +68,46 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def resolve(
-    period: Period, zone: ZoneInfo, now: datetime, first: date | None = None, last: date | None = None
-) -> Range:
+    period: ReportPeriod, zone: ZoneInfo, now: datetime, first: date | None = None, last: date | None = None
+) -> ReportRange:
     """The range a period means now. What has not happened yet is left out of the comparison, too."""
     first, last = _days(period, now.astimezone(zone).date(), first, last)
     start = midnight(first, zone)
     end = midnight(last + timedelta(days=1), zone)
     whole_month = first.day == 1 and last == _months_before(first, -1) - timedelta(days=1)
-    if period is Period.YEAR:
+    if period is ReportPeriod.YEAR:
         previous_day = _months_before(first, 12)
-    elif period is Period.MONTH or whole_month:
+    elif period is ReportPeriod.MONTH or whole_month:
         previous_day = _months_before(first, 1)
     else:
         previous_day = first - (last - first) - timedelta(days=1)
     previous_start = midnight(previous_day, zone)
     if whole_month and end <= now:
-        return Range(start, end, previous_start, start)
-    elapsed = min(end, _minutes(now)) - start
-    return Range(start, end, previous_start, min(previous_start + max(elapsed, timedelta(0)), start))
+        return ReportRange(start, end, previous_start, start)
+    elapsed = min(end, _cut_to_five_minutes(now)) - start
+    return ReportRange(start, end, previous_start, min(previous_start + max(elapsed, timedelta(0)), start))
 
 
-def last_year(current: Range, zone: ZoneInfo, now: datetime) -> Range:
-    """The same range beside the same local days a year earlier, as far as it has happened; 29 Feb becomes the 28th."""
+def last_year(current: ReportRange, zone: ZoneInfo, now: datetime) -> ReportRange:
+    """Compare the range with the same local days a year earlier, as far as it has happened; 29 Feb becomes the 28th."""
     days = [moment.astimezone(zone).date() for moment in (current.start, current.end)]
     start, end = (
         midnight(day.replace(year=day.year - 1, day=28 if (day.month, day.day) == (2, 29) else day.day), zone)
         for day in days
     )
-    elapsed = min(current.end, _minutes(now)) - current.start
+    elapsed = min(current.end, _cut_to_five_minutes(now)) - current.start
     return replace(current, previous_start=start, previous_end=min(end, start + max(elapsed, timedelta(0))))
 
 
-def _days(period: Period, today: date, first: date | None, last: date | None) -> tuple[date, date]:
+def _days(period: ReportPeriod, today: date, first: date | None, last: date | None) -> tuple[date, date]:
     """The first and the last day of a period, both in it."""
-    if period is Period.CUSTOM and first is not None:
+    if period is ReportPeriod.CUSTOM and first is not None:
         return min(first, last or first), max(first, last or first)
-    if period is Period.MONTH:
+    if period is ReportPeriod.MONTH:
         return today.replace(day=1), today
-    if period is Period.YEAR:
+    if period is ReportPeriod.YEAR:
         return _months_before(today.replace(day=1), 11), today
-    return today - timedelta(days=6 if period is Period.DAYS_7 else 29), today
+    return today - timedelta(days=6 if period is ReportPeriod.DAYS_7 else 29), today
 
 
 def _months_before(day: date, months: int) -> date:
@@ -115,7 +115,7 @@ def _months_before(day: date, months: int) -> date:
     return date(month // 12, month % 12 + 1, day.day)
 
 
-def _minutes(moment: datetime) -> datetime:
+def _cut_to_five_minutes(moment: datetime) -> datetime:
     """Cut to five minutes, so that a redraw asks for the same stretch as before."""
     return moment.replace(minute=moment.minute // 5 * 5, second=0, microsecond=0)
 
@@ -206,10 +206,10 @@ def local_time_sql(zone: ZoneInfo, start: datetime, end: datetime) -> str:
     *changes, (_, last) = offsets(zone, start, end)
     if not changes and not last:
         return "started_at"
-    cases = "".join(f" WHEN started_at < TIMESTAMP '{_naive(until)}' THEN {s}000000" for until, s in changes)
+    cases = "".join(f" WHEN started_at < TIMESTAMP '{_format_utc(until)}' THEN {s}000000" for until, s in changes)
     offset = f"CASE{cases} ELSE {last}000000 END" if cases else f"{last}000000"
     return f"make_timestamp(epoch_us(started_at) + {offset})"
 
 
-def _naive(moment: datetime) -> str:
+def _format_utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -254,7 +254,7 @@ class Statistics:
         )
 
     def _copy(self, actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis]) -> cube.Copy:
-        """What can answer: a roll-up is made only for a question that it answers, and that asks for its zone."""
+        """Choose what answers: a roll-up only for a question that it can answer and that needs a zone."""
         answers = actor.sees_all_calls and rollup.answers(filters, axes.values())
         in_time = filters.start or filters.end or any(isinstance(axis, Step | Cycle) for axis in axes.values())
         return self._mirror.copy(filters.zone if answers and in_time else None)
@@ -280,7 +280,7 @@ class Statistics:
 
 
 def _scope(actor: Actor) -> tuple[Any, ...]:
-    """What says which rows an actor may see."""
+    """The part of a cache key that says which rows the actor may see."""
     return ("all",) if actor.sees_all_calls else (actor.user_id, actor.key and actor.key.app)
 
 

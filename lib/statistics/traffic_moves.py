@@ -54,7 +54,7 @@ class Move:
 
     @property
     def saved_nano(self) -> tuple[int, int]:
-        """What the move saves, at least and at most; below zero it costs more."""
+        """Least and most nano-dollars that the move saves; below zero it costs more."""
         return self.cost_nano - self.high_nano, self.cost_nano - self.low_nano
 
 

@@ -28,7 +28,7 @@ class Week:
     start: datetime
     end: datetime
     now: "Figures"
-    before: "Figures"
+    previous: "Figures"
     movers: tuple[Mover, ...]
 
 
@@ -37,12 +37,12 @@ def since_last_week(ask: "Statistics", actor: Actor, filters: StatisticsFilter, 
     end = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0) + timedelta(minutes=5)
     this_week = replace(filters, start=end - _WEEK, end=end)
     last_week = replace(filters, start=end - 2 * _WEEK, end=end - _WEEK)
-    movers = [_most_moved(ask, actor, this_week, last_week, dimension) for dimension in _DIMENSIONS]
+    movers = [_find_most_moved(ask, actor, this_week, last_week, dimension) for dimension in _DIMENSIONS]
     known_movers = sorted((mover for mover in movers if mover is not None), key=lambda mover: -abs(mover.moved_nano))
     return Week(end - _WEEK, end, ask.totals(actor, this_week), ask.totals(actor, last_week), tuple(known_movers))
 
 
-def _most_moved(
+def _find_most_moved(
     ask: "Statistics", actor: Actor, this_week: StatisticsFilter, last_week: StatisticsFilter, dimension: Dimension
 ) -> Mover | None:
     frame = ask.compared(actor, this_week, last_week, [dimension], [Measure.COST]).dropna(subset=dimension.value)

@@ -47,7 +47,7 @@ _UNCOUNTED = "uncounted"
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetModel:
     """Another model: its kind of provider, what is known of it, its prices within the range."""
 
     kind: str
@@ -56,7 +56,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """`openai/gpt-4.1-mini`."""
+        """The kind and the model: `openai/gpt-4.1-mini`."""
         return f"{self.kind}/{self.facts.model}"
 
 
@@ -136,7 +136,9 @@ class WhatIf:
         frame = self._statistics.answer(actor, filters, lambda rows: join(sql, rows, " AND service_tier IS NOT NULL"))
         return sorted(frame["service_tier"])
 
-    def _target(self, name: str, filters: StatisticsFilter, kinds: Mapping[str, str], served: Iterable[str]) -> Target:
+    def _target(
+        self, name: str, filters: StatisticsFilter, kinds: Mapping[str, str], served: Iterable[str]
+    ) -> TargetModel:
         kind, _, model = self._name(name, kinds).partition("/")
         start = filters.start or datetime(1970, 1, 1, tzinfo=UTC)
         end = filters.end or utc_now() + timedelta(days=1)
@@ -144,21 +146,21 @@ class WhatIf:
         if not any(stretch.price for stretch in price_stretches):
             why = "Nobody states what it costs."
             raise InvalidInput(f"{name} has no price.", why, "Set one on the Prices page.", field="model")
-        return Target(kind, self._models.find(kind, model) or ModelFacts(model), price_stretches)
+        return TargetModel(kind, self._models.find(kind, model) or ModelFacts(model), price_stretches)
 
     def _moves(
-        self, actor: Actor, filters: StatisticsFilter, target: Target, by: Dimension, kinds: Mapping[str, str]
+        self, actor: Actor, filters: StatisticsFilter, target: TargetModel, by: Dimension, kinds: Mapping[str, str]
     ) -> list[Move]:
         moves: dict[str | None, Move] = {}
         frame = self._statistics.answer(actor, filters, lambda rows: _statement(rows, target, by))
         for row in frame.to_dict("records"):
             value = row["value"] if isinstance(row["value"], str) else None
             is_same_kind = kinds.get(row["provider"], row["provider"]) == target.kind
-            moves[value] = _added(moves.get(value, Move(value, target.name)), row, is_same_kind)
+            moves[value] = _add_rows(moves.get(value, Move(value, target.name)), row, is_same_kind)
         return list(moves.values())
 
 
-def _added(move: Move, row: Mapping[Any, Any], same_kind: bool) -> Move:
+def _add_rows(move: Move, row: Mapping[Any, Any], same_kind: bool) -> Move:
     """A group of rows taken into a move."""
     numbers = {name: 0 if pd.isna(row[name]) else int(row[name]) for name in _SUMS}
     calls = numbers["calls"]
@@ -187,7 +189,7 @@ def _added(move: Move, row: Mapping[Any, Any], same_kind: bool) -> Move:
 _SUMS = ("calls", "cost", "cached", "plain", "no_cache_word")
 
 
-def _statement(condition: Query, target: Target, by: Dimension) -> Query:
+def _statement(condition: Query, target: TargetModel, by: Dimension) -> Query:
     """A row for each value, provider and state: calls, their cost, and what it would be."""
     scale = other_prices.scale_of(target.prices)
     rows = join(
@@ -205,7 +207,8 @@ def _statement(condition: Query, target: Target, by: Dimension) -> Query:
         other_prices.whole(target.prices), " AS each FROM (", rows, ")",
     )  # fmt: skip
     sums = ", ".join(
-        f"CAST(sum({other_prices.rounded(name, scale)} + each) AS BIGINT) AS {name}" for name in ("cached", "plain")
+        f"CAST(sum({other_prices.round_to_nano(name, scale)} + each) AS BIGINT) AS {name}"
+        for name in ("cached", "plain")
     )
     return join(
         "SELECT value, provider, state, sum(counted) FILTER (is_final) AS calls, CAST(sum(cost) AS BIGINT) AS cost, "
@@ -215,7 +218,7 @@ def _statement(condition: Query, target: Target, by: Dimension) -> Query:
     )
 
 
-def _state(target: Target) -> Query:
+def _state(target: TargetModel) -> Query:
     """Whether a row moves, or the first reason why not."""
     facts = target.facts
     query = Query("CASE")

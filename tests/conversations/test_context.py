@@ -5,7 +5,7 @@ import pytest
 from lib.clock import utc_now
 from lib.conversations.context import Summary, choose_context
 from lib.conversations.conversation import Node
-from lib.conversations.strategy import KEPT_TURNS, Kind, Strategy
+from lib.conversations.strategy import KEPT_TURNS, ContextStrategy, StrategyKind
 from lib.errors import InvalidInput, NotFound
 from tests.calls.rig import AMIRA, JONAS
 from tests.conversations.talk_rig import TalkRig
@@ -22,7 +22,7 @@ def branch(turns: int) -> list[Node]:
     return made
 
 
-def chosen(strategy: Strategy, path: list[Node], *summaries: Summary, system: int = 0) -> list[str]:
+def chosen(strategy: ContextStrategy, path: list[Node], *summaries: Summary, system: int = 0) -> list[str]:
     selection = choose_context(path, strategy, {one.until_id: one for one in summaries}, system)
     return [node.id for node in selection.nodes]
 
@@ -33,26 +33,26 @@ def summary(until: str) -> Summary:
 
 def test_the_strategies_choose_whole_turns_from_the_end() -> None:
     path = branch(4)
-    assert chosen(Strategy(), path) == [node.id for node in path]
-    assert chosen(Strategy(Kind.LAST, last=2), path) == ["q3", "a3", "q4", "a4"]
-    assert chosen(Strategy(Kind.BUDGET, tokens=60), path) == ["q3", "a3", "q4", "a4"]
-    assert chosen(Strategy(Kind.BUDGET, tokens=60), path, system=10) == ["q4", "a4"]
-    assert chosen(Strategy(Kind.BUDGET, tokens=5), path) == []
+    assert chosen(ContextStrategy(), path) == [node.id for node in path]
+    assert chosen(ContextStrategy(StrategyKind.LAST, last=2), path) == ["q3", "a3", "q4", "a4"]
+    assert chosen(ContextStrategy(StrategyKind.BUDGET, tokens=60), path) == ["q3", "a3", "q4", "a4"]
+    assert chosen(ContextStrategy(StrategyKind.BUDGET, tokens=60), path, system=10) == ["q4", "a4"]
+    assert chosen(ContextStrategy(StrategyKind.BUDGET, tokens=5), path) == []
 
 
 def test_a_summary_stands_for_all_up_to_its_last_message_on_its_branch_only() -> None:
     path = branch(4)
-    assert chosen(Strategy(), path, summary("a2")) == ["q3", "a3", "q4", "a4"]
-    assert chosen(Strategy(), path, summary("elsewhere")) == [node.id for node in path]
+    assert chosen(ContextStrategy(), path, summary("a2")) == ["q3", "a3", "q4", "a4"]
+    assert chosen(ContextStrategy(), path, summary("elsewhere")) == [node.id for node in path]
 
 
 def test_an_answer_without_words_is_not_sent() -> None:
     path = [*branch(1), Node("q2", "a1", "user", "ok", 5), Node("a2", "q2", "assistant", "error", 0)]
-    assert chosen(Strategy(), path) == ["q1", "a1", "q2"]
+    assert chosen(ContextStrategy(), path) == ["q1", "a1", "q2"]
 
 
 def test_the_strategy_of_a_conversation_holds_for_what_is_sent(rig: TalkRig) -> None:
-    talk = rig.begin("echo", strategy=Strategy(Kind.LAST, last=1), system_prompt="Be brief.")
+    talk = rig.begin("echo", strategy=ContextStrategy(StrategyKind.LAST, last=1), system_prompt="Be brief.")
     for text in ("one", "two"):
         rig.ask(talk, text)
     answer = rig.ask(talk, "three")
@@ -103,7 +103,7 @@ def test_the_strategy_summary_compacts_by_itself_before_the_window_is_full(
     rig: TalkRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = rig.configuration("say:short")
-    talk = rig.begin("echo", strategy=Strategy(Kind.SUMMARY))
+    talk = rig.begin("echo", strategy=ContextStrategy(StrategyKind.SUMMARY))
     monkeypatch.setattr(type(rig.services.contexts), "_window", lambda self, configuration: 250)
     for number in range(8):
         rig.ask(talk, f"question {number} " + "word " * 15, configuration=slug)

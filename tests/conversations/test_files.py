@@ -51,8 +51,8 @@ def test_what_is_too_large_or_of_another_kind_is_refused_in_words(
 
 
 def test_a_name_is_no_path() -> None:
-    assert files.checked("../../etc/pass\nwd", b"text").name == "passwd"
-    assert files.checked("C:\\temp\\a.txt", b"text").name == "a.txt"
+    assert files.check_file("../../etc/pass\nwd", b"text").name == "passwd"
+    assert files.check_file("C:\\temp\\a.txt", b"text").name == "a.txt"
 
 
 def test_an_image_is_not_sent_to_a_model_that_takes_none(rig: TalkRig) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lib.conversations import imports
-from lib.conversations.exports import Form
+from lib.conversations.exports import ExportFormat
 from lib.errors import InvalidInput, NotFound
 from tests.calls.rig import AMIRA, JONAS
 from tests.conversations.talk_rig import TalkRig
@@ -255,7 +255,7 @@ def test_librechats_export_flat_and_nested(rig: TalkRig) -> None:
 def test_what_was_imported_before_is_left_alone(rig: TalkRig) -> None:
     take(rig, OPEN_WEBUI)
     report = take(rig, OPEN_WEBUI)
-    assert (report.ids, report.known) == ((), 1)
+    assert (report.ids, report.already_imported) == ((), 1)
     assert rig.conversations.count(AMIRA) == 1
 
 
@@ -284,13 +284,13 @@ def test_every_form_of_export(rig: TalkRig) -> None:
     sent = rig.talk.regenerate(AMIRA, talk.id, second.id, configuration=rig.configuration("say:two"))
     rig.talk.wait(AMIRA, talk.id, sent.answer_id, CEILING_S)
 
-    def export(form: Form) -> str:
+    def export(form: ExportFormat) -> str:
         return rig.services.conversation_exchange.export(AMIRA, [talk.id], form).decode()
 
-    markdown = export(Form.MARKDOWN)
+    markdown = export(ExportFormat.MARKDOWN)
     assert markdown.startswith("# =Sums\n")
     assert "## User\n\n=1+1\n\n## Assistant (say:two)\n\ntwo" in markdown
-    assert [json.loads(line) for line in export(Form.JSONL).splitlines()] == [
+    assert [json.loads(line) for line in export(ExportFormat.JSONL).splitlines()] == [
         {
             "messages": [
                 {"role": "system", "content": "Be brief."},
@@ -299,11 +299,11 @@ def test_every_form_of_export(rig: TalkRig) -> None:
             ]
         }
     ]
-    rows = list(csv.DictReader(io.StringIO(export(Form.CSV))))
+    rows = list(csv.DictReader(io.StringIO(export(ExportFormat.CSV))))
     assert [row["content"] for row in rows] == ["'=1+1", "'=1+1", "two"]
     assert [row["is_shown"] for row in rows] == ["true", "false", "true"]
     assert rows[1]["cost_nano_usd"] == str(second.cost_nano_usd)
-    body = json.loads(export(Form.JSON))
+    body = json.loads(export(ExportFormat.JSON))
     assert len(body["conversations"][0]["messages"]) == 3
     rig.conversations.delete(AMIRA, talk.id)
     (again,) = take(rig, body).ids
@@ -313,8 +313,8 @@ def test_every_form_of_export(rig: TalkRig) -> None:
 def test_an_export_is_ones_own_and_is_noted(rig: TalkRig) -> None:
     talk = rig.begin("echo")
     with pytest.raises(NotFound):
-        rig.services.conversation_exchange.export(JONAS, [talk.id], Form.JSON)
-    assert json.loads(rig.services.conversation_exchange.export(JONAS, None, Form.JSON))["conversations"] == []
+        rig.services.conversation_exchange.export(JONAS, [talk.id], ExportFormat.JSON)
+    assert json.loads(rig.services.conversation_exchange.export(JONAS, None, ExportFormat.JSON))["conversations"] == []
     from lib.access.audit import AuditCriteria
 
     entries = rig.services.audit.page(AMIRA, AuditCriteria()).entries

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from lib.conversations.conversations import Asked
+from lib.conversations.conversations import ConversationQuery
 from lib.conversations.titles import take_titles
 from lib.errors import InvalidInput, NotFound
 from tests.calls.rig import AMIRA, JONAS
@@ -13,7 +13,7 @@ from tests.waiting import CEILING_S
 pytestmark = pytest.mark.feature("PLAY-6")
 
 
-def names(rig: TalkRig, asked: Asked | None = None) -> list[str]:
+def names(rig: TalkRig, asked: ConversationQuery | None = None) -> list[str]:
     return [one.name for one in rig.conversations.list(AMIRA, asked)[0]]
 
 
@@ -23,15 +23,15 @@ def test_pinned_come_first_then_the_newest_and_the_archive_is_apart(rig: TalkRig
     assert names(rig) == ["first", "third", "second"]
     rig.conversations.update(AMIRA, third.id, is_archived=True)
     assert names(rig) == ["first", "second"]
-    assert names(rig, Asked(archived=True)) == ["third"]
+    assert names(rig, ConversationQuery(archived=True)) == ["third"]
 
 
 def test_folders_and_tags_narrow_the_list(rig: TalkRig) -> None:
     one = rig.begin("echo", title="one", folder="Research", tags=["r\u00e9sum\u00e9", "a"])
     rig.begin("echo", title="two", tags=["ab"])
-    assert names(rig, Asked(folder="Research")) == ["one"]
-    assert names(rig, Asked(tag="r\u00e9sum\u00e9")) == ["one"]
-    assert names(rig, Asked(tag="a")) == ["one"]
+    assert names(rig, ConversationQuery(folder="Research")) == ["one"]
+    assert names(rig, ConversationQuery(tag="r\u00e9sum\u00e9")) == ["one"]
+    assert names(rig, ConversationQuery(tag="a")) == ["one"]
     assert rig.conversations.folders(AMIRA) == ["Research"]
     assert rig.conversations.tags(AMIRA) == ["a", "ab", "r\u00e9sum\u00e9"]
     assert rig.conversations.tags(JONAS) == []

@@ -102,9 +102,9 @@ def test_of_two_tabs_the_second_is_told(rig: TalkRig) -> None:
     rig.ask(talk, "one")
     seen = rig.conversations.get(AMIRA, talk.id).leaf_id
     assert seen is not None
-    rig.ask(talk, "from the first tab", seen=seen)
+    rig.ask(talk, "from the first tab", last_seen=seen)
     with pytest.raises(Conflict, match="gone on elsewhere"):
-        rig.talk.send(AMIRA, talk.id, "from the second tab", seen=seen)
+        rig.talk.send(AMIRA, talk.id, "from the second tab", last_seen=seen)
     assert rig.words(talk)[-1] == "from the first tab"
 
 

@@ -13,7 +13,7 @@ from lib.gateway.http import program_routes as programs
 from lib.gateway.http import refusals
 from lib.gateway.serve import health
 from lib.gateway.serve.routes import program_routes
-from lib.snippets.app_snippets import Connection, snippets
+from lib.snippets.app_snippets import GatewayAccess, build_snippets
 
 pytestmark = pytest.mark.feature("SET-7")
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "gateway.md").read_text()
@@ -49,7 +49,9 @@ def test_every_kind_of_failure_has_the_status_it_is_said_to_have() -> None:
 
 
 def test_the_programs_are_those_of_the_page() -> None:
-    made = {one.text for one in snippets(Connection("http://localhost:8501", "llmm_...", "local-default", "e"))}
+    made = {
+        one.text for one in build_snippets(GatewayAccess("http://localhost:8501", "llmm_...", "local-default", "e"))
+    }
     shown = [one for one in re.findall(r"```(?:python|bash)\n(.*?)\n```", TEXT, flags=re.DOTALL) if "/api" not in one]
     assert len(shown) >= 5
     assert set(shown) <= made

@@ -28,7 +28,7 @@ from lib.access.permissions import OPERATOR
 from lib.gateway.serve.routes import middleware, routes
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
-from lib.snippets.app_snippets import Connection, Snippet, snippets
+from lib.snippets.app_snippets import GatewayAccess, Snippet, build_snippets
 from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-1")
@@ -36,7 +36,7 @@ ODD = 'acme/it\'s "odd" $(false) `x`\nEND'
 
 
 @pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayAccess]:
     """A server whose one model says hello."""
     folder = tmp_path_factory.mktemp("snippets")
     services = build(Settings(folder, f"sqlite:///{folder / 'llm_manager.db'}"))
@@ -53,7 +53,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
         assert time.monotonic() < deadline
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Connection(f"http://127.0.0.1:{port}", token, "greeter", "greeter")
+    yield GatewayAccess(f"http://127.0.0.1:{port}", token, "greeter", "greeter")
     server.should_exit = True
     thread.join(CEILING_S)
     root.use(None)
@@ -70,8 +70,8 @@ def _app(services: Services) -> Starlette:
     return Starlette(routes=routes, middleware=middleware(lambda: b""), lifespan=calls_on_the_loop)
 
 
-def named(connection: Connection, tab: str, title: str) -> Snippet:
-    return next(one for one in snippets(connection) if (one.tab, one.title) == (tab, title))
+def named(connection: GatewayAccess, tab: str, title: str) -> Snippet:
+    return next(one for one in build_snippets(connection) if (one.tab, one.title) == (tab, title))
 
 
 def ran(*command: str, **environment: str) -> str:
@@ -81,7 +81,7 @@ def ran(*command: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("title", ["OpenAI's SDK", "OpenAI's SDK, streamed", "Anthropic's SDK"])
-def test_the_python_programs_print_the_answer(connection: Connection, title: str) -> None:
+def test_the_python_programs_print_the_answer(connection: GatewayAccess, title: str) -> None:
     assert ran(sys.executable, "-c", named(connection, "Python", title).text).strip() == "Hello there"
 
 
@@ -95,13 +95,13 @@ def test_the_python_programs_print_the_answer(connection: Connection, title: str
         ("Embeddings", "embed"),  # its model makes none, and the server says so
     ],
 )
-def test_the_curl_commands_get_an_answer(connection: Connection, title: str, expected: str) -> None:
+def test_the_curl_commands_get_an_answer(connection: GatewayAccess, title: str, expected: str) -> None:
     answer = ran("bash", "-c", named(connection, "curl", title).text)
     assert expected in answer.replace('":"', '": "')
     assert "invalid_api_key" not in answer
 
 
-def test_the_variables_are_enough_for_the_sdks(connection: Connection) -> None:
+def test_the_variables_are_enough_for_the_sdks(connection: GatewayAccess) -> None:
     set_up = named(connection, "Environment", "Variables the SDKs read").text
     program = (
         "from openai import OpenAI\nfrom anthropic import Anthropic\n"
@@ -113,11 +113,11 @@ def test_the_variables_are_enough_for_the_sdks(connection: Connection) -> None:
     assert answer.split("\n") == ["Hello there", "Hello there", ""]
 
 
-def test_the_langchain_program_prints_the_answer(connection: Connection) -> None:
+def test_the_langchain_program_prints_the_answer(connection: GatewayAccess) -> None:
     assert ran(sys.executable, "-c", named(connection, "LangChain", "LangChain").text).strip() == "Hello there"
 
 
-def test_the_llm_command_prints_the_answer(connection: Connection, tmp_path: Path) -> None:
+def test_the_llm_command_prints_the_answer(connection: GatewayAccess, tmp_path: Path) -> None:
     here = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LLM_USER_PATH": str(tmp_path),
@@ -132,7 +132,7 @@ def test_the_llm_command_prints_the_answer(connection: Connection, tmp_path: Pat
 @pytest.mark.parametrize("model", ["greeter", ODD])
 def test_the_javascript_programs_parse(tmp_path: Path, title: str, model: str) -> None:
     file = tmp_path / "program.mjs"
-    file.write_text(named(Connection("http://h", "llmm_x", model, "e"), "JavaScript", title).text)
+    file.write_text(named(GatewayAccess("http://h", "llmm_x", model, "e"), "JavaScript", title).text)
     ran("node", "--check", str(file))
 
 
@@ -141,7 +141,7 @@ def test_an_odd_name_stays_whole_in_the_entry_for_llm(tmp_path: Path) -> None:
     fake = tmp_path / "bin" / "llm"
     fake.write_text(f'#!/bin/sh\n[ "$1 $2" = "logs path" ] && echo {tmp_path}/logs.db; echo "$@" >> {tmp_path}/asked\n')
     fake.chmod(0o755)
-    snippet = named(Connection("http://h:1", "llmm_x", ODD, "e"), "llm", "The llm command line")
+    snippet = named(GatewayAccess("http://h:1", "llmm_x", ODD, "e"), "llm", "The llm command line")
     ran("bash", "-c", snippet.text, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     [entry] = yaml.safe_load((tmp_path / "extra-openai-models.yaml").read_text())
     assert entry == {
@@ -154,7 +154,7 @@ def test_an_odd_name_stays_whole_in_the_entry_for_llm(tmp_path: Path) -> None:
 
 
 def test_an_odd_name_breaks_out_of_no_program() -> None:
-    found = snippets(Connection("http://h:1", "llmm_x", ODD, ODD))
+    found = build_snippets(GatewayAccess("http://h:1", "llmm_x", ODD, ODD))
     for one in found:
         if one.language == "python":
             values = [node.value for node in ast.walk(ast.parse(one.text)) if isinstance(node, ast.Constant)]
@@ -165,14 +165,14 @@ def test_an_odd_name_breaks_out_of_no_program() -> None:
     assert [one.title for one in found if one.tab == "LangChain"] == ["LangChain"]
 
 
-def test_the_calls_count_for_the_app_of_the_key(connection: Connection) -> None:
+def test_the_calls_count_for_the_app_of_the_key(connection: GatewayAccess) -> None:
     ran(sys.executable, "-c", named(connection, "Python", "OpenAI's SDK").text)
     table = root.current().statistics.stats_table(OPERATOR, ["app", "origin"])
     assert set(zip(table["app"], table["origin"], strict=True)) == {("connected", "gateway")}
     assert re.fullmatch(r"llmm_[\w-]{43}", connection.key)
 
 
-def test_the_programs_of_the_documents_run(connection: Connection) -> None:
+def test_the_programs_of_the_documents_run(connection: GatewayAccess) -> None:
     document = (PROJECT / "docs" / "examples.md").read_text()
     here = (("http://localhost:8501", connection.origin), ("llmm_...", connection.key), ("local-default", "greeter"))
     [curl] = re.findall(r"```bash\n(curl .*?)```", document, flags=re.DOTALL)

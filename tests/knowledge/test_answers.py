@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lib.access.permissions import OPERATOR
-from lib.conversations.strategy import Strategy
+from lib.conversations.strategy import ContextStrategy
 from lib.errors import InvalidInput, NotFound
 from lib.knowledge.answers import NOT_IN_SOURCES, check
 from lib.knowledge.quoting import make_message, parse_message
@@ -107,7 +107,7 @@ def test_a_conversation_takes_passages_along_and_keeps_them_with_the_answer(rig:
     rig.add("a.txt", "The boiler is descaled every four weeks.")
     slug = configured(rig, "echoing", "say:The boiler every four weeks [1].")
     services = rig.services
-    talk = services.conversations.create(rig.amira, configuration=slug, strategy=Strategy(collections=(rig.id,)))
+    talk = services.conversations.create(rig.amira, configuration=slug, strategy=ContextStrategy(collections=(rig.id,)))
     for question in ("How often is the boiler descaled?", "And the boiler again?"):
         sent = services.talk.send(rig.amira, talk.id, question)
         answer = services.talk.wait(rig.amira, talk.id, sent.answer_id)

@@ -15,7 +15,7 @@ from lib.activity.call_filter import ActivityFilter
 from lib.settings import Settings
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.measures import Tag
-from lib.statistics.periods import Cycle, Period, Step
+from lib.statistics.periods import Cycle, ReportPeriod, Step
 from lib.ui import session
 from lib.ui.statistics import explore, models_table
 from lib.ui.statistics.statistics_view import StatisticsView
@@ -94,9 +94,11 @@ def test_a_developer_without_calls_still_sees_the_teams(settings: Settings, monk
     "view",
     [
         StatisticsView(),
-        StatisticsView(Period.CUSTOM, date(2026, 10, 1), date(2026, 10, 31), providers=("openai", "x y&z")),
-        StatisticsView(Period.DAYS_7, measure=Measure.CALLS, by=Dimension.MODEL, step=Step.HOUR, users=("u",)),
-        StatisticsView(Period.YEAR, rows=Dimension.USER, columns=Dimension.STATUS, models=("a/b:c",), apps=("é",)),
+        StatisticsView(ReportPeriod.CUSTOM, date(2026, 10, 1), date(2026, 10, 31), providers=("openai", "x y&z")),
+        StatisticsView(ReportPeriod.DAYS_7, measure=Measure.CALLS, by=Dimension.MODEL, step=Step.HOUR, users=("u",)),
+        StatisticsView(
+            ReportPeriod.YEAR, rows=Dimension.USER, columns=Dimension.STATUS, models=("a/b:c",), apps=("é",)
+        ),
         StatisticsView(tags=("team=blue", "a=b=c"), api_keys=("k",), configurations=("c",), error_kinds=("budget",)),
     ],
 )
@@ -113,7 +115,10 @@ def test_the_rows_behind_a_mark_are_its_stretch_and_its_values() -> None:
 
 
 def test_an_address_of_the_activity_log_shows_the_same_days() -> None:
-    zone, october = ZoneInfo("Europe/Berlin"), StatisticsView(Period.CUSTOM, date(2026, 10, 1), date(2026, 10, 31))
+    zone, october = (
+        ZoneInfo("Europe/Berlin"),
+        StatisticsView(ReportPeriod.CUSTOM, date(2026, 10, 1), date(2026, 10, 31)),
+    )
     found = october.range(zone, datetime(2026, 11, 22, tzinfo=UTC))
     assert StatisticsView.from_query(october.rows_behind(found.start, found.end), zone) == october
 

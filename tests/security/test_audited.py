@@ -21,7 +21,7 @@ from lib.activity.call_filter import ActivityFilter
 from lib.activity.repricing import RepricingScope
 from lib.clock import new_id, utc_now
 from lib.configs.overrides import OverrideDraft
-from lib.conversations.exports import Form
+from lib.conversations.exports import ExportFormat
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
 from lib.experiments.plan import Candidate, ExperimentDraft
@@ -348,7 +348,10 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Prices.export_csv": ("prices.export", lambda s, a: s.price_entries.export_csv(a)),
     "Repricing.apply": ("prices.reprice", _repriced),
-    "Interchange.export": ("conversation.export", lambda s, a: s.conversation_exchange.export(a, None, Form.JSON)),
+    "Interchange.export": (
+        "conversation.export",
+        lambda s, a: s.conversation_exchange.export(a, None, ExportFormat.JSON),
+    ),
     "Circuits.close": ("circuit.close", _closed_circuit),
     "Configurations.create": (
         "configuration.create",

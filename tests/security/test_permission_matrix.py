@@ -41,11 +41,11 @@ from lib.configs.overrides import OverrideDraft, Overrides
 from lib.conversations.contexts import Contexts
 from lib.conversations.conversation import Message
 from lib.conversations.conversations import Conversations
-from lib.conversations.exports import Form
+from lib.conversations.exports import ExportFormat
 from lib.conversations.files import Files
 from lib.conversations.interchange import Interchange
 from lib.conversations.search import Search
-from lib.conversations.strategy import Strategy
+from lib.conversations.strategy import ContextStrategy
 from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles
 from lib.demo import Demo
@@ -90,7 +90,7 @@ PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
 RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
 _NO_DRAFT = ExperimentDraft("", [], [])
-NOT_HERE: Any = SimpleNamespace(strategy=Strategy())  # a conversation that sends everything
+NOT_HERE: Any = SimpleNamespace(strategy=ContextStrategy())  # a conversation that sends everything
 _FILE = Source(io.BytesIO(b""), "empty.csv")
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Providers.list": (P.VIEW_CONFIGS, lambda s, a: s.providers.list(a)),
@@ -269,7 +269,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Search.messages": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_search.messages(a, "word")),
     "Interchange.export": (
         P.VIEW_CONVERSATIONS,
-        lambda s, a: s.conversation_exchange.export(a, [NOBODY], Form.JSON),
+        lambda s, a: s.conversation_exchange.export(a, [NOBODY], ExportFormat.JSON),
     ),
     "Interchange.import_file": (
         P.VIEW_CONVERSATIONS,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.db.engine import Store
-from lib.statistics.anomalies import marks, unusual_days
+from lib.statistics.anomalies import find_unusual_days, mark_unusual_days
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension
 from lib.statistics.queries import Statistics
@@ -35,14 +35,16 @@ def test_marks_are_those_of_the_rule(costs: list[int | None]) -> None:
         month = [c for c in costs[max(0, n - 28) : n] if c is not None]
         if abs(cost - usual) > 4 * spread and abs(cost - usual) > usual / 2 and abs(cost - usual) > median(month) / 4:
             expected.append((FIRST + timedelta(days=n), cost, round(usual)))
-    assert [(one.day, one.cost_nano, one.usual_nano) for one in marks(History(FIRST, tuple(costs)))] == expected
+    assert [
+        (one.day, one.cost_nano, one.usual_nano) for one in mark_unusual_days(History(FIRST, tuple(costs)))
+    ] == expected
 
 
 def test_ordinary_noise_and_weekends_are_not_marked() -> None:
     draw = random.Random(3)
     days = [FIRST + timedelta(days=n) for n in range(112)]
     costs = tuple(round((5 if day.weekday() > 4 else 100) * USD * draw.uniform(0.85, 1.15)) for day in days)
-    assert marks(History(FIRST, costs)) == []
+    assert mark_unusual_days(History(FIRST, costs)) == []
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def ask(store: Store, tmp_path: Path) -> Statistics:
 
 def test_a_mark_says_which_model_app_and_person_moved(ask: Statistics) -> None:
     now = datetime(2026, 9, 12, 12, tzinfo=UTC)
-    up, down, silent = unusual_days(ask, AMIRA, StatisticsFilter(), date(2026, 8, 20), date(2026, 9, 30), now)
+    up, down, silent = find_unusual_days(ask, AMIRA, StatisticsFilter(), date(2026, 8, 20), date(2026, 9, 30), now)
     assert (up.day, up.cost_nano, up.usual_nano, up.times) == (date(2026, 9, 8), 1650 * USD, 150 * USD, 11)
     assert {(m.dimension, m.value) for m in up.movers} == {
         (Dimension.MODEL, "gpt-5.1"),
@@ -81,7 +83,7 @@ def test_a_mark_says_which_model_app_and_person_moved(ask: Statistics) -> None:
 def test_filters_hold_and_calm_days_say_nothing(ask: Statistics) -> None:
     now = datetime(2026, 9, 12, 12, tzinfo=UTC)
     only = StatisticsFilter(apps=("web",))
-    assert unusual_days(ask, AMIRA, only, date(2026, 8, 20), date(2026, 9, 10), now) == ()
-    assert unusual_days(ask, AMIRA, StatisticsFilter(), date(2026, 8, 20), date(2026, 9, 7), now) == ()
-    assert unusual_days(ask, AMIRA, StatisticsFilter(apps=("no",)), date(2026, 8, 20), date(2026, 9, 7), now) == ()
+    assert find_unusual_days(ask, AMIRA, only, date(2026, 8, 20), date(2026, 9, 10), now) == ()
+    assert find_unusual_days(ask, AMIRA, StatisticsFilter(), date(2026, 8, 20), date(2026, 9, 7), now) == ()
+    assert find_unusual_days(ask, AMIRA, StatisticsFilter(apps=("no",)), date(2026, 8, 20), date(2026, 9, 7), now) == ()
     ask.close()

@@ -5,7 +5,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lib.statistics.periods import Period, Step, buckets, default_step, last_year, midnight, offsets, resolve, steps_for
+from lib.statistics.periods import (
+    ReportPeriod,
+    Step,
+    buckets,
+    default_step,
+    last_year,
+    midnight,
+    offsets,
+    resolve,
+    steps_for,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)
@@ -13,17 +23,17 @@ NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)
 
 @pytest.mark.feature("COST-4")
 def test_a_whole_past_month_is_compared_with_the_whole_month_before() -> None:
-    october = resolve(Period.CUSTOM, BERLIN, NOW, date(2026, 10, 1), date(2026, 10, 31))
+    october = resolve(ReportPeriod.CUSTOM, BERLIN, NOW, date(2026, 10, 1), date(2026, 10, 31))
     assert october.start == midnight(date(2026, 10, 1), BERLIN)
     assert october.end == midnight(date(2026, 11, 1), BERLIN)
     assert (october.previous_start, october.previous_end) == (midnight(date(2026, 9, 1), BERLIN), october.start)
-    march = resolve(Period.CUSTOM, BERLIN, NOW, date(2026, 2, 1), date(2026, 2, 28))
+    march = resolve(ReportPeriod.CUSTOM, BERLIN, NOW, date(2026, 2, 1), date(2026, 2, 28))
     assert march.previous_end == march.start
 
 
 @pytest.mark.feature("COST-4")
 def test_a_running_period_is_compared_with_as_much_of_the_one_before() -> None:
-    week = resolve(Period.DAYS_7, ZoneInfo("UTC"), NOW)
+    week = resolve(ReportPeriod.DAYS_7, ZoneInfo("UTC"), NOW)
     assert week.start == datetime(2026, 11, 16, tzinfo=UTC)
     assert week.end == datetime(2026, 11, 23, tzinfo=UTC)
     assert week.previous_start == datetime(2026, 11, 9, tzinfo=UTC)
@@ -58,7 +68,7 @@ def test_the_stretches_of_one_offset_are_those_of_the_zone(zone: str) -> None:
 
 @pytest.mark.feature("COST-4")
 def test_steps_fit_the_range() -> None:
-    for period in (Period.DAYS_7, Period.DAYS_30, Period.MONTH, Period.YEAR):
+    for period in (ReportPeriod.DAYS_7, ReportPeriod.DAYS_30, ReportPeriod.MONTH, ReportPeriod.YEAR):
         found = resolve(period, BERLIN, NOW)
         step = default_step(found.start, found.end)
         assert step in steps_for(found.start, found.end)
@@ -69,12 +79,12 @@ def test_steps_fit_the_range() -> None:
 @pytest.mark.parametrize("zone", [ZoneInfo("UTC"), ZoneInfo("America/New_York"), ZoneInfo("Asia/Kathmandu")])
 def test_a_year_earlier_are_the_same_local_days_as_far_as_they_have_come(zone: ZoneInfo) -> None:
     now = datetime(2028, 3, 15, 12, 3, tzinfo=zone)
-    found = resolve(Period.CUSTOM, zone, now, date(2028, 2, 29), date(2028, 3, 9))
+    found = resolve(ReportPeriod.CUSTOM, zone, now, date(2028, 2, 29), date(2028, 3, 9))
     beside = last_year(found, zone, now)
     assert beside.previous_start == midnight(date(2027, 2, 28), zone)
     assert beside.previous_end == beside.previous_start + (found.end - found.start)
-    month = last_year(resolve(Period.MONTH, zone, now), zone, now)
+    month = last_year(resolve(ReportPeriod.MONTH, zone, now), zone, now)
     assert month.previous_start == midnight(date(2027, 3, 1), zone)
     assert month.previous_end - month.previous_start == datetime(2028, 3, 15, 12, 0, tzinfo=zone) - month.start
-    over = last_year(resolve(Period.CUSTOM, zone, now, date(2027, 1, 1), date(2027, 12, 31)), zone, now)
+    over = last_year(resolve(ReportPeriod.CUSTOM, zone, now, date(2027, 1, 1), date(2027, 12, 31)), zone, now)
     assert (over.previous_start, over.previous_end) == (midnight(date(2026, 1, 1), zone), over.start)

@@ -29,8 +29,8 @@ def test_both_weeks_and_who_moved_most(store: Store, tmp_path: Path) -> None:
     )
     ask = Statistics(store, tmp_path)
     week = since_last_week(ask, AMIRA, StatisticsFilter(), NOW)
-    assert (week.now.cost_nano_usd, week.before.cost_nano_usd) == (57, 110)
-    assert (week.now.calls, week.before.calls, week.now.failed_calls) == (3, 2, 1)
+    assert (week.now.cost_nano_usd, week.previous.cost_nano_usd) == (57, 110)
+    assert (week.now.calls, week.previous.calls, week.now.failed_calls) == (3, 2, 1)
     assert [(m.dimension, m.value, m.cost_nano, m.usual_nano) for m in week.movers] == [
         (Dimension.APP, "y", 0, 90),
         (Dimension.MODEL, "b", 7, 90),

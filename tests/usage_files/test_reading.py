@@ -190,7 +190,7 @@ def test_the_consoles_two_files_name_one_model(store: Store) -> None:
     rows = [row for text in (cost, usage) for row in service(store).preview(OPERATOR, given(text)).sample]
     assert [row["model"] for row in rows] == ["claude-haiku-4-5"] * 2
     assert rows[1]["served_model"] == "claude-haiku-4-5-20251001"
-    lines = invoice_lines.joined([invoice_lines.read(cost.encode()), invoice_lines.read(usage.encode())]).lines
+    lines = invoice_lines.join_invoices([invoice_lines.read(cost.encode()), invoice_lines.read(usage.encode())]).lines
     assert [(line.day, line.model, line.cost_nano) for line in lines] == [
         (date(2026, 8, 4), "claude-haiku-4-5", 70_000_000)
     ]

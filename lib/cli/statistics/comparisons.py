@@ -78,7 +78,7 @@ def reconcile(arguments: argparse.Namespace) -> None:
     from lib.statistics.invoices import gap_words, invoice_lines, reconcile
 
     mapping = dict(arguments.map) or None
-    invoice = invoice_lines.joined(invoice_lines.read(_read_bytes(path), mapping) for path in arguments.file)
+    invoice = invoice_lines.join_invoices(invoice_lines.read(_read_bytes(path), mapping) for path in arguments.file)
     with open_services() as services:
         ledger_filter = StatisticsFilter(providers=tuple(arguments.provider))
         reconciliation = services.reconcile.compare(OPERATOR, invoice, ledger_filter, arguments.zone)
@@ -86,7 +86,7 @@ def reconcile(arguments: argparse.Namespace) -> None:
             arguments.by
         ]
         _print(services, reconcile.table(gaps), arguments.format, "statistics.reconcile")
-    print("\n".join(gap_words.sentences(reconciliation)), file=sys.stderr)
+    print("\n".join(gap_words.write_sentences(reconciliation)), file=sys.stderr)
     _refuse_unread(invoice)
 
 

@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 
 from lib.clock import utc_now
 from lib.conversations.conversation import Conversation, Message, Status
-from lib.conversations.conversations import Asked
-from lib.conversations.strategy import Strategy
+from lib.conversations.conversations import ConversationQuery
+from lib.conversations.strategy import ContextStrategy
 from lib.conversations.talk import Sent
 from lib.conversations.thread import Thread
 from lib.errors import InvalidInput
@@ -192,7 +192,7 @@ def create(asking: Asking[Nothing, NewConversationBody]) -> ConversationBody:
         ttl_s=body.ttl_s,
         folder=body.folder or "",
         tags=body.tags or [],
-        strategy=Strategy.from_record(context) if context else None,
+        strategy=ContextStrategy.from_record(context) if context else None,
     )
     return _conversation(conversation)
 
@@ -200,7 +200,9 @@ def create(asking: Asking[Nothing, NewConversationBody]) -> ConversationBody:
 def list_page(asking: Asking[ConversationsQuery, Nothing]) -> ConversationsBody:
     """A page of one's own, pinned first, then by the last message."""
     query = asking.query
-    which = Asked(Status(query.status) if query.status else None, query.folder, query.tag, query.archived == "true")
+    which = ConversationQuery(
+        Status(query.status) if query.status else None, query.folder, query.tag, query.archived == "true"
+    )
     conversations, has_more = asking.services.conversations.list(asking.actor, which, query.page)
     return ConversationsBody([_conversation(conversation) for conversation in conversations], has_more)
 
@@ -235,14 +237,14 @@ def send(asking: Asking[Nothing, NewMessageBody]) -> Sent:
     conversation_id = asking.path["conversation_id"]
     if body.regenerate is not None:
         return talk.regenerate(
-            asking.actor, conversation_id, body.regenerate, seen=body.seen, configuration=body.configuration
+            asking.actor, conversation_id, body.regenerate, last_seen=body.seen, configuration=body.configuration
         )
     return talk.send(
         asking.actor,
         conversation_id,
         body.content or "",
         parent_id=body.parent_id,
-        seen=body.seen,
+        last_seen=body.seen,
         configuration=body.configuration,
         parameters=parameter_rules.check(body.parameters or {}),
     )

@@ -261,5 +261,5 @@ def _names(data: pd.DataFrame, side: str, values: Sequence[str]) -> list[str]:
 
 
 def mark(*fields: str) -> Any:
-    """What makes a chart's marks say these fields when they are clicked."""
+    """A point selection: a click on a mark of the chart sends these fields to the page."""
     return alt.selection_point(name=MARK, fields=list(fields), toggle=False)

@@ -32,7 +32,7 @@ def reason(mark: Anomaly) -> str:
 
 
 def times(mark: Anomaly) -> str:
-    """`2.6× usual`."""
+    """The day's cost as a multiple of the usual, in words: `2.6× usual`."""
     return f"{mark.times:.1f}× usual" if mark.times is not None else "usually nothing"
 
 

@@ -57,7 +57,7 @@ def claim(folder: Path, tables: Mapping[str, str]) -> CopyFile | None:
                 continue
             try:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                connection = _opened(path, tables)
+                connection = _open_file(path, tables)
             except duckdb.Error as error:
                 if _LOCKED in str(error):
                     continue  # another process has it
@@ -75,30 +75,30 @@ def claim(folder: Path, tables: Mapping[str, str]) -> CopyFile | None:
 
 def in_memory(tables: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
     """Empty tables that end with the process."""
-    return _prepared(duckdb.connect(":memory:", config=_CONFIG), tables)
+    return _prepare(duckdb.connect(":memory:", config=_CONFIG), tables)
 
 
-def _opened(path: Path, tables: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+def _open_file(path: Path, tables: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
     """The file with its tables; one that is damaged or of another shape is made anew."""
     is_new = not path.exists()
     try:
         connection = duckdb.connect(path, config=_CONFIG)
-        if is_new or _shape_of(connection) == _shape(tables):
-            return _prepared(connection, tables)
+        if is_new or _read_shape(connection) == _describe_shape(tables):
+            return _prepare(connection, tables)
         connection.close()
     except duckdb.Error as error:
         if is_new or _LOCKED in str(error):
             raise
         log.warning("The statistics' copy of the ledger was damaged and is made anew: %s", error)
     _remove(path)
-    return _prepared(duckdb.connect(path, config=_CONFIG), tables)
+    return _prepare(duckdb.connect(path, config=_CONFIG), tables)
 
 
-def _prepared(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+def _prepare(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
     for name, columns in {"shape": "digest VARCHAR", **tables}.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
-    if _shape_of(connection) is None:
-        connection.execute("INSERT INTO shape VALUES (?)", [_shape(tables)])
+    if _read_shape(connection) is None:
+        connection.execute("INSERT INTO shape VALUES (?)", [_describe_shape(tables)])
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET enable_external_access = false")
@@ -106,12 +106,12 @@ def _prepared(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) 
     return connection
 
 
-def _shape_of(connection: duckdb.DuckDBPyConnection) -> str | None:
+def _read_shape(connection: duckdb.DuckDBPyConnection) -> str | None:
     row = connection.execute("SELECT digest FROM shape").fetchone()
     return str(row[0]) if row else None
 
 
-def _shape(tables: Mapping[str, str]) -> str:
+def _describe_shape(tables: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps([duckdb.__version__, dict(tables), copy_columns.describe()]).encode()).hexdigest()
 
 

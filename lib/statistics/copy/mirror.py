@@ -98,9 +98,9 @@ class Mirror:
             return result
 
     def copy(self, zone: ZoneInfo | None) -> Copy:
-        """What the copy holds, with the roll-up of a zone where one pays, made at the zone's first question.
+        """Describe what the copy holds: the span of its rows, and a zone's roll-up where the ledger is large enough.
 
-        Without a zone, with any that is there.
+        A zone's roll-up is made at its first question; without a zone, any existing one is named.
         """
         with self._lock, self._cursor() as cursor:
             if self._extent is None or self._extent[0] != self._version:
@@ -161,7 +161,7 @@ class Mirror:
             try:
                 if start_over:
                     cursor.execute("DELETE FROM calls")
-                    rollup.forget(cursor)
+                    rollup.empty(cursor)
                 new = ledger_changes.changes(connection, is_sqlite, after, now.change_seq)
                 changed = _put(cursor, new, may_be_there=not start_over)
                 if raised and not start_over:

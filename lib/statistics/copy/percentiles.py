@@ -37,7 +37,7 @@ def exact(
         return None
     keys = list(axes)
     names = cube.names([*keys, "bin"])
-    query = cube.grouped(names, ["CAST(sum(n) AS BIGINT) AS n"], Query(""), len(keys) + 1, cube.union(pieces))
+    query = cube.group_rows(names, ["CAST(sum(n) AS BIGINT) AS n"], Query(""), len(keys) + 1, cube.union(pieces))
     bins: pd.DataFrame = cursor.sql(query.sql, params=query.values).to_arrow_table().to_pandas()
     bins = bins.sort_values([*keys, "bin"], ignore_index=True)
     group = bins.groupby(keys, dropna=False, sort=False).ngroup().to_numpy() if keys else np.zeros(len(bins), int)
@@ -81,7 +81,7 @@ def _pieces(
     split = join(cube.split_rows(axes, filters, copy.span), comma, rollup.BIN.format(time), " AS bin")
     for edge in edges:
         timed_rows = join(edge, f" AND {rollup.TIMES[time]}")
-        pieces.append(cube.grouped(split, [rows], timed_rows, len(axes) + 1))
+        pieces.append(cube.group_rows(split, [rows], timed_rows, len(axes) + 1))
     return pieces
 
 

@@ -125,8 +125,8 @@ def mend(cursor: duckdb.DuckDBPyConnection, span: Span, days: Collection[date]) 
         _add(cursor, zone, span, condition, [change_seq, first, last, *near])
 
 
-def forget(cursor: duckdb.DuckDBPyConnection) -> None:
-    """Empty it."""
+def empty(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Delete every zone's roll-up."""
     for table in TABLES:
         cursor.execute(f"DELETE FROM {table}")
 

@@ -45,12 +45,12 @@ class Side:
     @property
     def tokens(self) -> int | None:
         """Prompt and completion; None when neither is known."""
-        return _plus(self.prompt_tokens, self.completion_tokens)
+        return _add(self.prompt_tokens, self.completion_tokens)
 
     def plus(self, other: "Side") -> "Side":
         """Both together; what only one of them knows is the sum."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Side(*(_plus(a, b) for a, b in pairs))  # type: ignore[arg-type]
+        return Side(*(_add(a, b) for a, b in pairs))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,24 @@ class Gap:
     @property
     def tokens(self) -> int | None:
         """Theirs less ours; None unless both are known."""
-        return _minus(self.theirs.tokens, self.ours.tokens)
+        return _subtract(self.theirs.tokens, self.ours.tokens)
 
     @property
     def cost_nano(self) -> int | None:
         """Theirs less ours; None unless both are known."""
-        return _minus(self.theirs.cost_nano, self.ours.cost_nano)
+        return _subtract(self.theirs.cost_nano, self.ours.cost_nano)
 
 
-def explained(
+def explain_gaps(
     gaps: Iterable[Gap], shifts: Mapping[str | None, Cause], quantum_nano: int, *, splits_cost: bool = True
 ) -> list[Gap]:
     """The gaps of models with their causes; `shifts` as of `shifted`, `quantum_nano` is the file's last digit.
 
     `splits_cost`: the file says of which model a cost is; else one without a model may be of any.
     """
-    return [replace(gap, causes=tuple(_causes(gap, shifts.get(gap.model), quantum_nano, splits_cost))) for gap in gaps]
+    return [
+        replace(gap, causes=tuple(_find_causes(gap, shifts.get(gap.model), quantum_nano, splits_cost))) for gap in gaps
+    ]
 
 
 def has_gap(gap: Gap) -> bool:
@@ -91,13 +93,16 @@ def has_gap(gap: Gap) -> bool:
     return differs or bool(kinds - {CauseKind.ROUNDING, CauseKind.UNPRICED})
 
 
-def shifted(gaps: Sequence[Gap], elsewhere: Mapping[str, Sequence[Gap]], zone: str) -> dict[str | None, Cause]:
-    """Of each model whose days seem to be cut in another zone, the cause; `elsewhere` are the gaps cut there."""
-    causes = {model: _shift(gaps, elsewhere, zone, model) for model in {gap.model for gap in gaps}}
+def find_shifts(gaps: Sequence[Gap], elsewhere: Mapping[str, Sequence[Gap]], zone: str) -> dict[str | None, Cause]:
+    """Find the models whose days seem to be cut in another time zone, each with its cause.
+
+    `elsewhere` holds the gaps with days cut in other zones, by the zone's name.
+    """
+    causes = {model: _find_shift(gaps, elsewhere, zone, model) for model in {gap.model for gap in gaps}}
     return {model: cause for model, cause in causes.items() if cause is not None}
 
 
-def _causes(gap: Gap, shift: Cause | None, quantum_nano: int, splits_cost: bool) -> list[Cause]:
+def _find_causes(gap: Gap, shift: Cause | None, quantum_nano: int, splits_cost: bool) -> list[Cause]:
     theirs = gap.theirs
     ours = gap.ours
     causes = list[Cause]()
@@ -113,13 +118,13 @@ def _causes(gap: Gap, shift: Cause | None, quantum_nano: int, splits_cost: bool)
     if gap.tokens is None and is_alone and gap.model is not None:
         causes.append(Cause(CauseKind.OUTSIDE, "They charge for it, and no call here is of this model."))
     elif gap.tokens and shift is None:
-        causes.append(_token_cause(gap.tokens))
+        causes.append(_explain_tokens(gap.tokens))
     if gap.cost_nano and not gap.tokens and not unpriced and not causes:
-        causes.append(_money_alone(gap, quantum_nano))
+        causes.append(_explain_money(gap, quantum_nano))
     return causes
 
 
-def _token_cause(tokens: int) -> Cause:
+def _explain_tokens(tokens: int) -> Cause:
     """Tokens that one side alone has."""
     if tokens > 0:
         return Cause(CauseKind.OUTSIDE, f"No call here has {tokens:,} tokens that they count: calls that went past it.")
@@ -127,7 +132,7 @@ def _token_cause(tokens: int) -> Cause:
     return Cause(CauseKind.ONLY_HERE, text)
 
 
-def _money_alone(gap: Gap, quantum_nano: int) -> Cause:
+def _explain_money(gap: Gap, quantum_nano: int) -> Cause:
     """Why money differs where tokens do not, or are not told."""
     money = gap.cost_nano or 0
     theirs = gap.theirs
@@ -137,7 +142,7 @@ def _money_alone(gap: Gap, quantum_nano: int) -> Cause:
         return Cause(CauseKind.ROUNDING, f"Rounding: {_money(abs(money))}.")
     if gap.tokens is None:
         return Cause(CauseKind.UNEXPLAINED, _NOT_EXPLAINED[money > 0])
-    if read := _minus(theirs.cache_read_tokens, ours.cache_read_tokens):
+    if read := _subtract(theirs.cache_read_tokens, ours.cache_read_tokens):
         difference = f"{abs(read):,} {'more' if read > 0 else 'fewer'} of the prompt's tokens"
         return Cause(CauseKind.CACHED, f"Tokens agree, but {difference} came from a cache by their count.")
     share = f" ({money / ours.cost_nano:+.1%})" if ours.cost_nano else ""
@@ -150,7 +155,7 @@ _NOT_EXPLAINED = {
 }
 
 
-def _shift(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, model: str | None) -> Cause | None:
+def _find_shift(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, model: str | None) -> Cause | None:
     """Days cut elsewhere: the zone in which the days' gaps of a model shrink by half or more."""
     own_width, unit = _width([gap for gap in gaps if gap.model == model])
     if not own_width:
@@ -176,9 +181,9 @@ def _money(nano: int) -> str:
     return format_money(nano)
 
 
-def _plus(first: int | None, second: int | None) -> int | None:
+def _add(first: int | None, second: int | None) -> int | None:
     return second if first is None else first if second is None else first + second
 
 
-def _minus(first: int | None, second: int | None) -> int | None:
+def _subtract(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first - second

@@ -15,7 +15,7 @@ _MOST_MODELS = 3
 _MOST_ALIKE = 1
 
 
-def sentences(reconciliation: "Reconciliation") -> list[str]:
+def write_sentences(reconciliation: "Reconciliation") -> list[str]:
     """The whole gap, where it lies, its causes, what rounding hides; one sentence or two each."""
     real = [gap for gap in reconciliation.gaps if has_gap(gap)]
     rounding = sum(abs(gap.cost_nano or 0) for gap in reconciliation.gaps if not has_gap(gap))

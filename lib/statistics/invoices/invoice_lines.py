@@ -33,7 +33,7 @@ _NUMBERS = ("prompt_tokens", "completion_tokens", "cache_read_tokens")
 
 
 @dataclass(frozen=True)
-class Line:
+class InvoiceLine:
     """A model on a day, as the provider has it; None: the file does not say. `model` None: it belongs to no model.
 
     The prompt includes cached tokens. `parts` is how many rows of the file it adds up.
@@ -57,7 +57,7 @@ class Invoice:
 
     label: str
     kind: str | None
-    lines: tuple[Line, ...]
+    lines: tuple[InvoiceLine, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
     quantum_nano: int = 0
 
@@ -79,7 +79,7 @@ def read(content: bytes, mapping: Mapping[str, str] | None = None) -> Invoice:
     InvalidInput when it can't be read, or has no line.
     """
     source = _source(content)
-    usage_table = _mapped(source, mapping) if mapping else _recognised(source)
+    usage_table = _open_mapped(source, mapping) if mapping else _open_recognised(source)
     sums = _Sums()
     for row, raw in table.rows_of(usage_table, source):
         sums.take(usage_table, row, raw)
@@ -90,7 +90,7 @@ def read(content: bytes, mapping: Mapping[str, str] | None = None) -> Invoice:
     return Invoice(label, usage_table.form.provider, sums.lines(), dict(sums.left_out), sums.quantum_nano)
 
 
-def joined(invoices: Iterable[Invoice]) -> Invoice:
+def join_invoices(invoices: Iterable[Invoice]) -> Invoice:
     """Several files of one provider, as its usage and its costs, as one; what one does not say the other may."""
     files = list(invoices)
     if len({invoice.kind for invoice in files}) != 1:
@@ -109,7 +109,7 @@ def joined(invoices: Iterable[Invoice]) -> Invoice:
     return Invoice(
         " and ".join(dict.fromkeys(invoice.label for invoice in files)),
         files[0].kind,
-        tuple(Line(on, model, **sums) for (on, model), sums in sorted(lines.items(), key=_order)),
+        tuple(InvoiceLine(on, model, **sums) for (on, model), sums in sorted(lines.items(), key=_order)),
         dict(left_out),
         max(invoice.quantum_nano for invoice in files),
     )
@@ -160,13 +160,13 @@ class _Sums:
     def quantum_nano(self) -> int:
         return int(Decimal(10) ** (9 - self._digits)) if self._has_cost else 0
 
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[InvoiceLine, ...]:
         """In order of days and models."""
         lines = []
         for (on, model), sums in sorted(self.sums.items(), key=_order):
             cost = sums.pop("cost_usd", None)
             whole = {name: int(value) for name, value in sums.items()}
-            lines.append(Line(on, model, **whole, cost_nano=None if cost is None else nano_from_usd(cost)))
+            lines.append(InvoiceLine(on, model, **whole, cost_nano=None if cost is None else nano_from_usd(cost)))
         return tuple(lines)
 
 
@@ -197,7 +197,7 @@ def _source(content: bytes) -> Source:
     return Source(io.BytesIO(content), "")
 
 
-def _mapped(source: Source, mapping: Mapping[str, str]) -> Table:
+def _open_mapped(source: Source, mapping: Mapping[str, str]) -> Table:
     for name in mapping:
         table.check_field(name, FIELDS)
     if not mapping.get("date") or not {"prompt_tokens", "completion_tokens", "cost_usd"} & set(mapping):
@@ -210,7 +210,7 @@ def _mapped(source: Source, mapping: Mapping[str, str]) -> Table:
     return table.open_mapped(source, {("started_at" if name == "date" else name): c for name, c in mapping.items()})
 
 
-def _recognised(source: Source) -> Table:
+def _open_recognised(source: Source) -> Table:
     if table.look_at(source).form is GENERIC:
         raise InvalidInput(
             "This is no export of OpenAI or Anthropic.",

@@ -87,19 +87,19 @@ class Reconcile:
             for cut_zone in {any_zone.key: any_zone for any_zone in (zone, _UTC, *other_zones)}.values()
         }
         if has_models and not invoice.splits_cost:
-            ours = {name: _with_whole_days(sides) for name, sides in ours.items()}
+            ours = {name: _split_costs(sides) for name, sides in ours.items()}
         gaps = _gaps(theirs, ours[zone.key], invoice)
         elsewhere = {name: _gaps(theirs, zone_sides, invoice) for name, zone_sides in ours.items() if name != zone.key}
-        shifts = gap_causes.shifted(gaps, elsewhere, zone.key)
-        plain = _summed(gaps, lambda gap: (None, gap.model))
+        shifts = gap_causes.find_shifts(gaps, elsewhere, zone.key)
+        plain = _sum_by(gaps, lambda gap: (None, gap.model))
         gaps, by_model = (
-            gap_causes.explained(model_gaps, shifts, invoice.quantum_nano, splits_cost=invoice.splits_cost)
+            gap_causes.explain_gaps(model_gaps, shifts, invoice.quantum_nano, splits_cost=invoice.splits_cost)
             for model_gaps in (gaps, plain)
         )
-        of_days = {gap.model: gap.causes for gap in _summed(gaps, lambda gap: (None, gap.model))}
+        of_days = {gap.model: gap.causes for gap in _sum_by(gaps, lambda gap: (None, gap.model))}
         by_model = [replace(gap, causes=_whole_causes(gap.causes, of_days[gap.model])) for gap in by_model]
-        by_day = sorted(_summed(map(_named, gaps), lambda gap: (gap.day, None)), key=lambda gap: gap.day or first)
-        total = _summed(map(_named, by_model), lambda _: (None, None))[0]
+        by_day = sorted(_sum_by(map(_name_causes, gaps), lambda gap: (gap.day, None)), key=lambda gap: gap.day or first)
+        total = _sum_by(map(_name_causes, by_model), lambda _: (None, None))[0]
         return Reconciliation(gaps, by_model, by_day, total, first, last, zone, base.providers)
 
     def _of_kind(self, kind: str) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class Reconcile:
         kind: str | None,
         has_models: bool,
     ) -> dict[_Key, Side]:
-        """What the ledger has of the days, cut in a zone."""
+        """Read the ledger's figures by day, cut in a zone, and bare model name."""
         filters = replace(base, start=midnight(first, zone), end=midnight(last + timedelta(days=1), zone), zone=zone)
         axes: list[Axis] = [Step.DAY, Dimension.MODEL, Dimension.SERVED_MODEL]
         sides: dict[_Key, Side] = {}
@@ -154,7 +154,7 @@ def _gaps(theirs: Mapping[_Key, Side], ours: Mapping[_Key, Side], invoice: Invoi
     ]
 
 
-def _with_whole_days(sides: Mapping[_Key, Side]) -> dict[_Key, Side]:
+def _split_costs(sides: Mapping[_Key, Side]) -> dict[_Key, Side]:
     """Costs apart from their models, by day: as of an invoice whose costs name no model."""
     split: dict[_Key, Side] = {key: replace(side, cost_nano=None, unpriced=0) for key, side in sides.items()}
     for (day, _), side in sides.items():
@@ -174,7 +174,7 @@ def _bare(kind: str | None, model: str) -> str:
     return bare_name(kind or ProviderKind.CUSTOM, name.lower())
 
 
-def _named(gap: Gap) -> Gap:
+def _name_causes(gap: Gap) -> Gap:
     """The gap with its model in its causes."""
     causes = (Cause(cause.kind, f"{gap.model}: {cause.text}" if gap.model else cause.text) for cause in gap.causes)
     return replace(gap, causes=tuple(causes))
@@ -188,7 +188,7 @@ def _whole_causes(of_sum: tuple[Cause, ...], of_days: tuple[Cause, ...]) -> tupl
     return of_sum or of_days[:1]
 
 
-def _summed(gaps: Iterable[Gap], key: Callable[[Gap], tuple[date | None, str | None]]) -> list[Gap]:
+def _sum_by(gaps: Iterable[Gap], key: Callable[[Gap], tuple[date | None, str | None]]) -> list[Gap]:
     """Gaps of one key as one, with the causes of all; the widest first."""
     gaps_by_key: dict[tuple[date | None, str | None], Gap] = {}
     for gap in gaps:

@@ -11,7 +11,7 @@ from lib.calls.request import CallRequest
 from lib.clock import short_id
 from lib.configs.configuration import Configuration
 from lib.services import Services
-from lib.snippets.app_snippets import Connection, Snippet, snippets
+from lib.snippets.app_snippets import GatewayAccess, Snippet, build_snippets
 from lib.ui import blocks, format, session
 from lib.ui.api_keys import key_forms
 from lib.ui.playground import answer_pane
@@ -69,7 +69,7 @@ def show_programs(key: ApiKey, model: str, configurations: Sequence[Configuratio
     new_key = st.session_state.get(_NEW_KEY, {})
     token = new_key.get("token") if new_key.get("id") == key.id else None
     able = (c.slug for c in configurations if "embeddings" in c.capabilities)
-    to = Connection(key_forms.find_origin(), token or f"{key.prefix}...", model, next(able, _NO_MODEL))
+    to = GatewayAccess(key_forms.find_origin(), token or f"{key.prefix}...", model, next(able, _NO_MODEL))
     if not key.grant.allows_model(model):
         why = f"It is bound to {', '.join(key.grant.models)}."
         st.warning(blocks.plain(why), title=blocks.plain(f"This key can't use {model}."), icon=":material/block:")
@@ -88,7 +88,7 @@ def show_programs(key: ApiKey, model: str, configurations: Sequence[Configuratio
     ):
         column.caption(f"Base URL, {label}")
         column.code(address, language=None)
-    _show_tabs(snippets(to))
+    _show_tabs(build_snippets(to))
 
 
 def _show_tabs(examples: Sequence[Snippet]) -> None:

@@ -12,7 +12,7 @@ from lib.access.permissions import Actor, Role
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.snippets.app_snippets import Connection, snippets
+from lib.snippets.app_snippets import GatewayAccess, build_snippets
 from lib.ui import blocks, session
 from lib.ui.configurations.configuration_form import show_in_form
 
@@ -161,8 +161,8 @@ def show_new_key(services: Services, actor: Actor, key: ApiKey, token: str) -> N
         f"**{blocks.plain(key.name)}** is ready. Copy it now, with the button at its right end or by selecting it:"
     )
     st.code(token, language=None, wrap_lines=True)
-    to = Connection(find_origin(), token, _choose_example_model(services, actor, key), "")
-    examples = {snippet.tab: snippet for snippet in reversed(snippets(to))}
+    to = GatewayAccess(find_origin(), token, _choose_example_model(services, actor, key), "")
+    examples = {snippet.tab: snippet for snippet in reversed(build_snippets(to))}
     for name, tab in zip(("curl", "Python"), st.tabs(["curl", "Python"]), strict=True):
         tab.code(examples[name].text, language=examples[name].language, wrap_lines=True)
     st.caption("The key is not shown again once this is closed.")

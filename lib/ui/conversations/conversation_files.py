@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.clock import utc_now
-from lib.conversations.exports import Form
+from lib.conversations.exports import ExportFormat
 from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.ui import blocks
@@ -39,7 +39,7 @@ def exchange_menu(services: Services, actor: Actor) -> None:
             import_dialog(services, actor)
         st.download_button(
             "Export everything as JSON",
-            data=partial(services.conversation_exchange.export, actor, None, Form.JSON),
+            data=partial(services.conversation_exchange.export, actor, None, ExportFormat.JSON),
             file_name=f"conversations-{utc_now():%Y-%m-%d}.json",
             mime="application/json",
             icon=":material/download:",
@@ -66,7 +66,7 @@ def import_dialog(services: Services, actor: Actor) -> None:
         blocks.show_error(error)
         return
     st.success(f"{len(report.ids)} conversations with {report.messages} messages are here.")
-    if report.known:
-        st.caption(f"{report.known} were imported before and left alone.")
+    if report.already_imported:
+        st.caption(f"{report.already_imported} were imported before and left alone.")
     if report.unreadable:
         st.caption(f"{report.unreadable} entries hold no messages that can be read.")

@@ -7,7 +7,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.conversations.conversation import Conversation, Status
-from lib.conversations.conversations import Asked
+from lib.conversations.conversations import ConversationQuery
 from lib.services import Services
 from lib.ui import blocks, format
 
@@ -30,7 +30,11 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
     page = st.session_state.get("conversations-page", 1)
     conversations, has_older = services.conversations.list(actor, criteria, page)
     if not conversations:
-        st.caption("Nothing here." if criteria != Asked() else "Your conversations will stand here, the newest first.")
+        st.caption(
+            "Nothing here."
+            if criteria != ConversationQuery()
+            else "Your conversations will stand here, the newest first."
+        )
     for conversation in conversations:
         _line(conversation, current, zone)
     if page > 1 or has_older:
@@ -44,7 +48,7 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
                     st.rerun()
 
 
-def _filters(services: Services, actor: Actor) -> Asked:
+def _filters(services: Services, actor: Actor) -> ConversationQuery:
     folders = services.conversations.folders(actor)
     tags = services.conversations.tags(actor)
     selections = [st.session_state.get(f"list-{name}") for name in ("folder", "tag", "status", "archive")]
@@ -56,7 +60,7 @@ def _filters(services: Services, actor: Actor) -> Asked:
             "State", [str(state) for state in Status], index=None, placeholder="Any", key="list-status"
         )
         archived = st.toggle("Archive", key="list-archive")
-    return Asked(Status(status) if status else None, folder, tag, archived)
+    return ConversationQuery(Status(status) if status else None, folder, tag, archived)
 
 
 def _line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> None:

@@ -12,8 +12,8 @@ from lib.configs.configuration import Configuration
 from lib.conversations.context import Selection
 from lib.conversations.contexts import Meter
 from lib.conversations.conversation import Conversation, Status
-from lib.conversations.exports import Form
-from lib.conversations.strategy import Kind, Strategy
+from lib.conversations.exports import ExportFormat
+from lib.conversations.strategy import ContextStrategy, StrategyKind
 from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
 from lib.money import format_money, format_sum
@@ -23,12 +23,17 @@ from lib.ui.knowledge import collection_cards
 
 PREFERRED = "conversations.configuration"
 _KINDS = {
-    Kind.ALL: "Everything",
-    Kind.LAST: "The last turns",
-    Kind.BUDGET: "As many turns as fit a token budget",
-    Kind.SUMMARY: "Everything, summarised before the window is full",
+    StrategyKind.ALL: "Everything",
+    StrategyKind.LAST: "The last turns",
+    StrategyKind.BUDGET: "As many turns as fit a token budget",
+    StrategyKind.SUMMARY: "Everything, summarised before the window is full",
 }
-_MIME = {Form.MARKDOWN: "text/markdown", Form.JSON: "application/json", Form.CSV: "text/csv", Form.JSONL: "text/plain"}
+_MIME = {
+    ExportFormat.MARKDOWN: "text/markdown",
+    ExportFormat.JSON: "application/json",
+    ExportFormat.CSV: "text/csv",
+    ExportFormat.JSONL: "text/plain",
+}
 
 
 def first_configuration(services: Services, actor: Actor, configurations: Mapping[str, Configuration]) -> str:
@@ -149,11 +154,11 @@ def _context(services: Services, actor: Actor, conversation: Conversation) -> No
         )
         last = now.last
         tokens = now.tokens
-        if kind is Kind.LAST:
+        if kind is StrategyKind.LAST:
             last = int(st.number_input("Turns", 1, 10_000, now.last))
-        if kind is Kind.BUDGET:
+        if kind is StrategyKind.BUDGET:
             tokens = int(st.number_input("Tokens", 1, 10_000_000, now.tokens))
-        strategy = Strategy(
+        strategy = ContextStrategy(
             kind,
             last,
             tokens,
@@ -192,9 +197,9 @@ def _more(services: Services, actor: Actor, thread: Thread) -> None:
                 st.rerun()
         st.caption("Export")
         with blocks.row(gap="xsmall"):
-            for form in Form:
+            for form in ExportFormat:
                 st.download_button(
-                    form.name.capitalize() if form is Form.MARKDOWN else form.name,
+                    form.name.capitalize() if form is ExportFormat.MARKDOWN else form.name,
                     data=partial(services.conversation_exchange.export, actor, [conversation.id], form),
                     file_name=f"conversation-{short_id(conversation.id)}.{form}",
                     mime=_MIME[form],

@@ -89,7 +89,7 @@ def ask(
     try:
         stored_files = services.conversation_files.add(actor, conversation_id, attachments) if attachments else []
         files = [file.id for file in stored_files]
-        services.talk.send(actor, conversation_id, text, seen=last_seen, files=files, configuration=configuration)
+        services.talk.send(actor, conversation_id, text, last_seen=last_seen, files=files, configuration=configuration)
     except LLMManagerError:
         if created is not None:
             services.conversations.delete(actor, created.id)
@@ -165,12 +165,14 @@ class _ThreadActions(message_view.MessageActions):
     def edit(self, message: Message, text: str) -> None:
         talk = self._services.talk
         configuration = thread_settings.read_configuration_choice(self._conversation.id)
-        self._do(partial(talk.edit, message_id=message.id, text=text, seen=self._seen, configuration=configuration))
+        self._do(
+            partial(talk.edit, message_id=message.id, text=text, last_seen=self._seen, configuration=configuration)
+        )
 
     def regenerate(self, message: Message) -> None:
         talk = self._services.talk
         configuration = thread_settings.read_configuration_choice(self._conversation.id)
-        self._do(partial(talk.regenerate, message_id=message.id, seen=self._seen, configuration=configuration))
+        self._do(partial(talk.regenerate, message_id=message.id, last_seen=self._seen, configuration=configuration))
 
     def choose(self, message_id: str) -> None:
         self._do(partial(self._services.talk.choose, message_id=message_id))

@@ -11,7 +11,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.money import USD, format_money, format_sum
 from lib.services import Services
-from lib.statistics.anomalies import Anomaly, Mover, unusual_days
+from lib.statistics.anomalies import Anomaly, Mover, find_unusual_days
 from lib.statistics.charts.outlook_chart import times
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
 from lib.statistics.forecast import COVERAGE, LEAST_DAYS, Outlook, month_end
@@ -54,7 +54,7 @@ def compute_view(services: Services, actor: Actor, scene: Scene, criteria: Stati
     month = month_end(ask, actor, criteria, now)
     daily = scene.step is Step.DAY and view.measure is Measure.COST
     first, last = (moment.astimezone(scene.zone).date() for moment in (scene.range.start, scene.range.end))
-    unusual = unusual_days(ask, actor, criteria, first, last - timedelta(days=1), now) if daily else ()
+    unusual = find_unusual_days(ask, actor, criteria, first, last - timedelta(days=1), now) if daily else ()
     reaches_now = scene.range.start <= now < scene.range.end
     is_long = first == month.month or scene.range.end - scene.range.start >= _SHORTEST
     return View(month, unusual, daily and reaches_now and is_long and month.forecast is not None)
@@ -97,7 +97,7 @@ def describe_unusual_days(unusual: tuple[Anomaly, ...], names: Mapping[str, str]
 def describe_week(week: Week, names: Mapping[str, str], currency: str = USD) -> list[str]:
     """Two lines of Markdown that compare the last seven days with the seven before: cost with movers, and calls."""
     now = week.now
-    previous = week.before
+    previous = week.previous
     money = partial(_format_escaped_money, currency)
     if not now.calls and not previous.calls:
         return ["No calls in the last two weeks."]

@@ -46,7 +46,7 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequen
         read = [_read_invoice(file.getvalue(), file.name) for file in files if not isinstance(file, bytes)]
         if any(invoice is None for invoice in read):
             return
-        invoice = invoice_lines.joined(part for part in read if part is not None)
+        invoice = invoice_lines.join_invoices(part for part in read if part is not None)
         with blocks.row():
             zones = list(dict.fromkeys([_UTC, zone]))
             cut = st.selectbox("The file's days are cut in", zones, format_func=lambda choice: choice.key, width=230)
@@ -93,7 +93,7 @@ def _show_sums(reconciliation: Reconciliation, invoice: Invoice) -> None:
             )
         gap = format_money(total.cost_nano)
         st.metric("Gap", gap, _format_tokens(total.tokens), delta_color="off", delta_arrow="off", border=True)
-    agrees, *lines = gap_words.sentences(reconciliation)
+    agrees, *lines = gap_words.write_sentences(reconciliation)
     if not any(has_gap(gap) for gap in reconciliation.gaps):
         st.success(" ".join(map(blocks.plain, [agrees, *lines])), icon=":material/check_circle:")
         return

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from lib.money import USD
 from lib.statistics.filters import Dimension
-from lib.statistics.periods import Bucket, Range, Step, buckets
+from lib.statistics.periods import Bucket, ReportRange, Step, buckets
 from lib.ui import format
 from lib.ui.statistics.statistics_view import StatisticsView
 
@@ -21,7 +21,7 @@ class Scene:
     """A view resolved to a range and a step, in a zone."""
 
     view: StatisticsView
-    range: Range
+    range: ReportRange
     zone: ZoneInfo
     step: Step
     names: Mapping[str, str]  # of users

@@ -12,7 +12,7 @@ from lib.access.permissions import Actor
 from lib.errors import ErrorKind
 from lib.providers.prices.service_tiers import KNOWN_TIERS
 from lib.statistics.filters import Dimension
-from lib.statistics.periods import Comparison, Period, Range
+from lib.statistics.periods import Baseline, ReportPeriod, ReportRange
 from lib.statistics.queries import Statistics
 from lib.ui import blocks, session
 from lib.ui.statistics.statistics_view import LISTS, StatisticsView
@@ -66,7 +66,7 @@ def show_filter_bar(
     view: StatisticsView,
     options: Mapping[str, Sequence[str]],
     names: Mapping[str, str],
-    date_range: Range,
+    date_range: ReportRange,
     zone: ZoneInfo,
 ) -> None:
     """Draw the filter bar: the period, a popover per filter whose label says its state, and Clear."""
@@ -89,7 +89,7 @@ def show_filter_bar(
                 with st.popover(label, icon=f":material/{icon}:", key=f"filter-{name}"):
                     _show_list(view, name, options[name], names)
             more_count = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, "tag"))
-            more_count += view.compare is not Comparison.PREVIOUS
+            more_count += view.compare is not Baseline.PREVIOUS
             with st.popover(
                 f"More · {more_count}" if more_count else "More", icon=":material/tune:", key="filter-more"
             ):
@@ -125,23 +125,23 @@ def _apply_tags(view: StatisticsView, name: str) -> None:
 
 
 def _show_comparison(view: StatisticsView) -> None:
-    labels = {Comparison.PREVIOUS: "The time before", Comparison.LAST_YEAR: "The same days last year"}
+    labels = {Baseline.PREVIOUS: "The time before", Baseline.LAST_YEAR: "The same days last year"}
     widget_options = bind_control(view, "compare")
     st.segmented_control("Compare with", list(labels), format_func=labels.__getitem__, required=True, **widget_options)
 
 
-def _show_period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> None:
+def _show_period(view: StatisticsView, date_range: ReportRange, zone: ZoneInfo) -> None:
     labels = {
-        Period.DAYS_7: "7 d",
-        Period.DAYS_30: "30 d",
-        Period.MONTH: f"{datetime.now(zone):%b %Y}",
-        Period.YEAR: "12 m",
-        Period.CUSTOM: "Custom",
+        ReportPeriod.DAYS_7: "7 d",
+        ReportPeriod.DAYS_30: "30 d",
+        ReportPeriod.MONTH: f"{datetime.now(zone):%b %Y}",
+        ReportPeriod.YEAR: "12 m",
+        ReportPeriod.CUSTOM: "Custom",
     }
     widget_options = bind_control(view, "period")
     st.segmented_control(
         "Period",
-        list(Period),
+        list(ReportPeriod),
         format_func=labels.__getitem__,
         required=True,
         label_visibility="collapsed",
@@ -149,7 +149,7 @@ def _show_period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> Non
         on_change=_apply_period,
         args=(view, date_range, zone),
     )
-    if view.period is Period.CUSTOM:
+    if view.period is ReportPeriod.CUSTOM:
         days = (view.first, view.last)
         if st.session_state.get(_PREFIX + "days") != days:
             st.session_state[_PREFIX + "days"] = days
@@ -158,10 +158,10 @@ def _show_period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> Non
         )
 
 
-def _apply_period(view: StatisticsView, date_range: Range, zone: ZoneInfo) -> None:
+def _apply_period(view: StatisticsView, date_range: ReportRange, zone: ZoneInfo) -> None:
     period = st.session_state[_PREFIX + "period"]
     first = last = None
-    if period is Period.CUSTOM:  # begins as the range that was on the screen
+    if period is ReportPeriod.CUSTOM:  # begins as the range that was on the screen
         first, last = days_of(date_range.start, date_range.end, zone)
     write_view(replace(view, period=period, first=first, last=last, step=None))
 
@@ -213,7 +213,7 @@ def format_freshness(newest: datetime | None, now: datetime) -> str:
 
 
 def show_scope_line(
-    date_range: Range, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
+    date_range: ReportRange, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
 ) -> Any:
     """Write range, zone, comparison, freshness and unpriced calls in a row; returns the row, for more elements."""
     compared = f"compared with {format_range(date_range.previous_start, date_range.previous_end, zone)}"

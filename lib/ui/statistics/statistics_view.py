@@ -15,7 +15,16 @@ from lib.errors import InvalidInput
 from lib.statistics.exchange import RateBook
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
 from lib.statistics.measures import Shape, axis_named, measure_named
-from lib.statistics.periods import Comparison, Period, Range, Step, default_step, last_year, resolve, steps_for
+from lib.statistics.periods import (
+    Baseline,
+    ReportPeriod,
+    ReportRange,
+    Step,
+    default_step,
+    last_year,
+    resolve,
+    steps_for,
+)
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
 LISTS |= {"origin": "origins", "status": "statuses", "error_kind": "error_kinds", "configuration": "configurations"}
@@ -32,14 +41,14 @@ TAB_DIMENSIONS = (
 _UTC = ZoneInfo("UTC")
 _MOST_VALUES = 100
 _LONGEST = 200
-_Chosen = TypeVar("_Chosen", Period, Comparison, Measure, Dimension, Step, Shape)
+_Chosen = TypeVar("_Chosen", ReportPeriod, Baseline, Measure, Dimension, Step, Shape)
 
 
 @dataclass(frozen=True)
 class StatisticsView:
     """Period, filters and the controls of the cards. `step` None: the one that fits the period."""
 
-    period: Period = Period.DAYS_30
+    period: ReportPeriod = ReportPeriod.DAYS_30
     first: date | None = None
     last: date | None = None
     providers: tuple[str, ...] = ()
@@ -54,7 +63,7 @@ class StatisticsView:
     served_models: tuple[str, ...] = ()
     service_tiers: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()  # `name=value`: all of them
-    compare: Comparison = Comparison.PREVIOUS
+    compare: Baseline = Baseline.PREVIOUS
     measure: Measure = Measure.COST
     by: Dimension = Dimension.PROVIDER
     step: Step | None = None
@@ -83,12 +92,12 @@ class StatisticsView:
         none: dict[str, Any] = dict.fromkeys(LISTS.values(), ())
         return replace(self, **none)
 
-    def range(self, zone: ZoneInfo, now: datetime) -> Range:
+    def range(self, zone: ZoneInfo, now: datetime) -> ReportRange:
         """The period as moments, with the range that it is compared with."""
         date_range = resolve(self.period, zone, now, self.first, self.last)
-        return last_year(date_range, zone, now) if self.compare is Comparison.LAST_YEAR else date_range
+        return last_year(date_range, zone, now) if self.compare is Baseline.LAST_YEAR else date_range
 
-    def step_in(self, date_range: Range) -> Step:
+    def step_in(self, date_range: ReportRange) -> Step:
         """The chosen step where it fits the range, else the range's own."""
         offered = steps_for(date_range.start, date_range.end)
         return self.step if self.step in offered else default_step(date_range.start, date_range.end)
@@ -115,7 +124,7 @@ class StatisticsView:
             for name in ("period", "compare", "measure", "by", "step", "rows", "columns", *_EXPLORED)
             if getattr(self, name) not in (getattr(default, name), None)
         }
-        if self.period is Period.CUSTOM:
+        if self.period is ReportPeriod.CUSTOM:
             query |= {"from": [str(self.first)], "to": [str(self.last)]} if self.first else {}
         query |= {"other": list(self.other_models)} if self.other_models else {}
         return query | {name: list(getattr(self, field)) for name, field in LISTS.items() if getattr(self, field)}
@@ -133,17 +142,19 @@ class StatisticsView:
 
         first = _parse_day(last("from"), zone)
         until = _parse_day(last("to"), zone, is_end=True)
-        period = read_choice("period", Period, Period.CUSTOM if first else Period.DAYS_30, Period)
-        if period is Period.CUSTOM and first is None:
-            period = Period.DAYS_30
-        is_custom = period is Period.CUSTOM and first is not None
+        period = read_choice(
+            "period", ReportPeriod, ReportPeriod.CUSTOM if first else ReportPeriod.DAYS_30, ReportPeriod
+        )
+        if period is ReportPeriod.CUSTOM and first is None:
+            period = ReportPeriod.DAYS_30
+        is_custom = period is ReportPeriod.CUSTOM and first is not None
         return cls(
             period=period,
             first=first if is_custom else None,
             last=(until or first) if is_custom else None,
             measure=read_choice("measure", Measure, Measure.COST, MEASURES),
             by=read_choice("by", Dimension, Dimension.PROVIDER, (Dimension.PROVIDER, Dimension.MODEL)),
-            compare=read_choice("compare", Comparison, Comparison.PREVIOUS, Comparison),
+            compare=read_choice("compare", Baseline, Baseline.PREVIOUS, Baseline),
             step=Step(last("step")) if last("step") in set(Step) else None,
             rows=read_choice("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
             columns=read_choice("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
