@@ -37,7 +37,10 @@ def find(connection: Connection, collection_id: str, condition: ColumnElement[bo
 
 
 def actor_of(store: Store, user_id: str | None) -> Actor:
-    """Who began work that goes on in the background: whose calls and budget it is."""
+    """The actor behind background work (its calls, its budget) from the user id of a row; NotFound without an account.
+
+    `user_id` None is the operator.
+    """
     if user_id is None:
         return OPERATOR
     with store.read() as connection:

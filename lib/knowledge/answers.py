@@ -72,7 +72,7 @@ class CheckedAnswer:
 
 
 class Answers:
-    """Searches, asks, checks."""
+    """Finds passages, asks a model to answer from them, and grounds conversations in them."""
 
     def __init__(self, calls: Calls, search: Passages, configurations: Configurations, overrides: Overrides) -> None:
         self._calls = calls
@@ -160,7 +160,7 @@ class Answers:
     def select_fitting(
         self, configuration: Configuration, question: str, hits: Sequence[PassageHit], spent_tokens: int = 0
     ) -> tuple[PassageHit, ...]:
-        """As many of the best as the model's window takes beside what is sent already and an answer."""
+        """The first hits that fit the model's context window beside `spent_tokens` and room for an answer."""
         window = None
         if configuration.provider_id is not None:
             kind = configuration.provider_kind

@@ -25,7 +25,7 @@ _D = documents.c
 
 @dataclass(frozen=True)
 class Collection:
-    """One with its counts; `change_seq` grows whenever what is found in it changes."""
+    """A collection with the counts of its documents; `change_seq` grows whenever what is found in it changes."""
 
     id: str
     owner_id: str
@@ -50,13 +50,13 @@ class Collections:
         self._store = store
 
     def list(self, actor: Actor) -> list[Collection]:
-        """What the actor may read, by name."""
+        """The collections that the actor may read, sorted by name."""
         query = _counted().where(readable(actor)).order_by(func.lower(_C.name), _C.id)
         with self._store.read() as connection:
             return [_collection(row, actor) for row in connection.execute(query).mappings()]
 
     def get(self, actor: Actor, collection_id: str) -> Collection:
-        """One by its id, or by its name where that is plain."""
+        """A collection by its id, or by its name where only one has it; NotFound otherwise."""
         condition = readable(actor)
         with self._store.read() as connection:
             ids_by_name = select(_C.id).where(condition, _C.name == collection_id).limit(2)
@@ -107,7 +107,7 @@ class Collections:
         is_shared: bool | None = None,
         search: SearchSettings | None = None,
     ) -> Collection:
-        """Change what needs no new index."""
+        """Change the fields that need no new index; None leaves one as it is."""
         values: dict[str, Any] = {"updated_at": utc_now()}
         if name is not None:
             values["name"] = _name(name)
@@ -158,7 +158,7 @@ class Collections:
 
 
 def touch(connection: Connection, collection_id: str) -> None:
-    """What is found in it has changed."""
+    """Count up a collection's `change_seq`, so that every process renews its index before the next search."""
     connection.execute(update(collections).where(_C.id == collection_id).values(change_seq=_C.change_seq + 1))
 
 

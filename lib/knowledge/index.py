@@ -31,7 +31,7 @@ Rows = np.ndarray  # places in the index
 
 @dataclass(frozen=True)
 class Passage:
-    """What SQL has of one."""
+    """A passage as SQL has it: the SHA-256 of its text, its stems, and its float32 vector where there is one."""
 
     id: int
     document_id: str
@@ -96,7 +96,7 @@ class Index:
         return rows, near
 
     def cosines(self, rows: Rows, vector: np.ndarray) -> np.ndarray:
-        """Of some passages with a vector; they all have length one."""
+        """The cosine of each row's vector with `vector`; all vectors have length one."""
         if 4 * len(rows) >= self.size:  # to compute all is sooner done than to gather many
             return np.asarray((self.vectors @ vector)[rows], dtype=np.float32)
         return np.asarray(self.vectors[rows] @ vector, dtype=np.float32)
@@ -108,7 +108,7 @@ class Index:
 
     @property
     def sample(self) -> np.ndarray:
-        """Some vectors that stand for all, always the same."""
+        """Up to 2,048 vectors drawn with a fixed seed, which stand for the whole collection."""
         sample = self.__dict__.get("_sample")
         if sample is None:
             rows = np.flatnonzero(self.has_vector)

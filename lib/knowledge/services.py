@@ -43,21 +43,21 @@ class KnowledgeServices:
 
     @cached_property
     def embedder(self) -> "Embedder":
-        """Texts to vectors."""
+        """Turns texts into vectors through the call path."""
         from lib.knowledge.embedding import Embedder
 
         return Embedder(self.store, self.calls)
 
     @cached_property
     def documents(self) -> "Documents":
-        """What stands in collections."""
+        """The documents of collections: added, followed, edited, removed."""
         from lib.knowledge.documents.document_service import Documents
 
         return Documents(self.store, self.embedder)
 
     @cached_property
     def ingest(self) -> "Ingest":
-        """What takes documents in."""
+        """The worker that parses, cuts and embeds queued documents."""
         from lib.knowledge.documents.ingest import Ingest
 
         return Ingest(self.store, self.embedder)

@@ -71,7 +71,7 @@ def prepare(text: str, language: str) -> list[str]:
 
 
 def join_stems(title: str, heading: str, text: str, language: str) -> str:
-    """What a passage is found by: its stems, with its document's title and its heading."""
+    """A passage's stems, with those of its document's title and its heading, joined by blanks for the index."""
     return " ".join(prepare(f"{title}\n{heading}\n{text}", language))
 
 

@@ -48,7 +48,7 @@ class About:
 
 @dataclass(frozen=True)
 class Document:
-    """One with its state; it is found as soon as `serving_version` is set.
+    """A document with its state; searches find it as soon as `serving_version` is set.
 
     `partial` is ready, but not all of its words were read: `note` says what share, and why.
     """
@@ -112,7 +112,7 @@ class Documents:
             return [_document(row) for row in rows]
 
     def get(self, actor: Actor, document_id: str) -> Document:
-        """One by its id."""
+        """A document by its id; NotFound where the actor may not read it."""
         with self._store.read() as connection:
             return _document(_find_document(connection, actor, document_id))
 
@@ -216,7 +216,7 @@ class Documents:
             audit.record(connection, actor, "document.delete", row["title"])
 
     def text(self, actor: Actor, document_id: str) -> str:
-        """What was read out of the serving version, else of the newest; empty before it was parsed."""
+        """The text of the serving version, else of the newest; empty before it was parsed."""
         with self._store.read() as connection:
             row = _find_document(connection, actor, document_id)
             version = row["serving_version"] or row["version"]

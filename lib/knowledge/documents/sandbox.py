@@ -62,7 +62,7 @@ def draw(data: bytes, page_number: int, start: int, count: int, scale: float, ac
 
 
 def _name_holder(actor: Actor | None) -> str:
-    """Who holds a turn; the queue of documents that are taken in is one person."""
+    """Name whoever holds a turn: the actor, or the empty name for the queue of documents that are taken in."""
     return "" if actor is None else str(actor.user_id or actor.name)
 
 

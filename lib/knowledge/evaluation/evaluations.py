@@ -53,7 +53,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Spot:
-    """Something found, or missed, with its title as it is now; `rank` counts from 1 and is None where it is missed."""
+    """A document or passage that a search returned, or missed, with its title as it is now.
+
+    `rank` counts from 1 and is None where it is missed.
+    """
 
     document_id: str
     title: str
@@ -85,7 +88,7 @@ class RunComparison:
 
 
 class Evaluations:
-    """Runs, keeps, compares."""
+    """Runs question sets against a collection's search, stores the figures, and compares two runs."""
 
     def __init__(self, store: Store, search: Passages) -> None:
         self._store = store
@@ -227,7 +230,10 @@ def passages_for(metrics: Sequence[RankingMetric]) -> int:
 
 
 def fold(spans: Sequence[PassageSpan], judged: Sequence[Judgement]) -> dict[str, PassageSpan]:
-    """What was found, each thing once, in order: judged passages, else documents (or passages beside judged ones)."""
+    """The ranking as keys, each once, the best first, with the span that stands for it.
+
+    A key names a judged passage that a span overlaps, else the document (or, among judged passages, the span itself).
+    """
     by_document: dict[str, list[Judgement]] = {}
     for judgement in judged:
         by_document.setdefault(judgement.document_id, []).append(judgement)

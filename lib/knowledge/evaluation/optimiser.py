@@ -60,7 +60,7 @@ class Optimiser:
         self._closed = threading.Event()
 
     def quote(self, actor: Actor, set_id: str, grid: Grid | None = None) -> StudyQuote:
-        """What a study would take; nothing is embedded and nothing kept."""
+        """The time and money that a study would take; nothing is embedded or stored for it."""
         row, questions, texts = self._read_materials(actor, set_id)
         cells = (grid or Grid()).cells(_cell(row))
         model = row["embedding_model"]

@@ -39,7 +39,7 @@ class Cell:
     search: SearchSettings
 
     def simplify(self) -> "Cell":
-        """The same without what makes no difference: `semantic` overlaps nothing, only hybrid search re-ranks.
+        """The cell without settings that have no effect: `semantic` overlaps nothing, only hybrid search re-ranks.
 
         A re-ranking model costs at every question and is not tried.
         """
@@ -102,7 +102,7 @@ class TrialResult:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "TrialResult":
-        """From what SQL has."""
+        """A result from the JSON of the column `trials.result`."""
         return cls(**{**stored, "figure": Estimate(**stored["figure"])})
 
 

@@ -50,7 +50,7 @@ class Coverage:
         self.pages_read += is_read
 
     def note(self, text: str) -> str | None:
-        """What to say of a text that is not all of the file; None where it is."""
+        """A sentence that says what share of the file's words a text has; None where it has all of them."""
         share = share_of(self.words, text)
         if share < WHOLE:
             return f"{_percent(share)} of the words were read."

@@ -102,7 +102,7 @@ def within(node: Element, *names: str) -> Iterator[Element]:
 
 
 def chosen(node: Element) -> Element:
-    """Of an AlternateContent, the branch that is shown: the first with words, of which the others are copies."""
+    """The branch of an AlternateContent that is shown: the first with words, of which the others are copies."""
     branches = [one for one in node if local(one) in ("Choice", "Fallback")]
     told = (one for one in branches if any(True for _ in within(one, "t", "chart", "relIds", "textpath")))
     return next(told, branches[0] if branches else node)
@@ -139,12 +139,12 @@ def _symbol(node: Element) -> str:
 
 
 def _artful_text(node: Element) -> str:
-    """What a drawing of words says."""
+    """The words of a WordArt drawing."""
     return attribute(node, "string")
 
 
 def _choice_of_list(node: Element) -> str:
-    """What a drop-down list of a form shows."""
+    """The chosen entry of a form's drop-down list; empty without one."""
     entries = [attribute(one, "val") for one in within(node, "listEntry")]
     result = child(node, "result")
     number = attribute(result, "val") if result is not None else "0"

@@ -48,7 +48,7 @@ def _slide_lines(package: Package, part: str, slide: Element) -> list[str]:
 
 
 def _walk(package: Package, part: str, node: Element, title: list[str], lines: list[str]) -> None:
-    """What an element shows, through groups and whatever else wraps it."""
+    """Append the words that an element shows to `title` and `lines`, through groups and whatever else wraps it."""
     for one in shown(node):
         name = local(one)
         if name == "sp":
@@ -73,7 +73,7 @@ def _cell(node: Element) -> str:
 
 
 def _placeholder(shape: Element) -> str:
-    """What a shape stands in for; empty for one of its own."""
+    """The kind of placeholder (`title`, `body` …) that a shape fills; empty for a shape of its own."""
     named = next((one for one in within(shape, "ph")), None)
     return "" if named is None else attribute(named, "type")
 

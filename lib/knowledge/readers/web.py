@@ -87,7 +87,7 @@ def _written(text: str, keeps_lines: bool) -> str:
 
 
 def _breaks(tag: str) -> tuple[str, str]:
-    """What stands before and after an element."""
+    """The line breaks and blanks to write before and after an element with this tag."""
     if re.fullmatch(r"h[1-6]", tag):
         return "\n\n" + "#" * int(tag[1]) + " ", "\n\n"
     if tag in _BLOCKS:

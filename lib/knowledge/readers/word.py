@@ -96,7 +96,7 @@ class _Reader:
             self._beside(one, out)
 
     def _beside(self, node: Element, out: list[str]) -> None:
-        """What hangs on a paragraph, after it."""
+        """Append a note, chart, box or table that hangs on a paragraph, after it."""
         name = local(node)
         if name in _NOTES:
             self._note(name, attribute(node, "id"), out)
@@ -124,7 +124,7 @@ class _Reader:
         out += [f"{_NOTES[name][1]}{author}: {words}", ""] if words else []
 
     def _level(self, properties: Any) -> int:
-        """Of a heading 1 to 6; 0 for a paragraph of text."""
+        """The level of a heading, 1 to 6; 0 for a paragraph of text."""
         if properties is None:
             return 0
         outline = child(properties, "outlineLvl")
