@@ -29,8 +29,8 @@ from lib.providers.chunks import (
     EmbeddingRequest,
     Endpoint,
     Finish,
-    LeftOut,
     ModelRequest,
+    OmittedParameters,
     Passed,
     Piece,
     ServedModel,
@@ -213,7 +213,7 @@ async def _embed(adapter: Adapter, endpoint: Endpoint, model_request: ModelReque
         endpoint, EmbeddingRequest(model_request.model, texts, model_request.parameters, model_request.drops)
     )
     if embeddings.left_out:
-        yield LeftOut(embeddings.left_out)
+        yield OmittedParameters(embeddings.left_out)
     if embeddings.served_model:
         yield ServedModel(embeddings.served_model)
     yield Vectors(embeddings.vectors)

@@ -25,7 +25,7 @@ from lib.ledger import content_policy
 from lib.providers.chunks import (
     Chunk,
     Finish,
-    LeftOut,
+    OmittedParameters,
     OtherAnswer,
     Piece,
     ReasoningDelta,
@@ -206,7 +206,7 @@ class AttemptState(Struct):
                 self.served_model = make_storable(model)[:_LONGEST_MODEL]
             case Vectors(vectors):
                 self.vectors = vectors
-            case LeftOut(names):
+            case OmittedParameters(names):
                 self.left_out = names
             case TextDelta() | ReasoningDelta():
                 pass

@@ -17,7 +17,7 @@ from lib.calls.live_call import AttemptState
 from lib.calls.request import Plan, Target
 from lib.clock import utc_now
 from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters.router import Candidate, Pool, Pools
+from lib.providers.adapters.router import Pool, Pools, RouterDeployment
 from lib.providers.chunks import Usage
 from lib.providers.circuits import Admission, AttemptVerdict, Circuits, verdict_on
 from lib.providers.prices.price_book import PriceBook
@@ -138,10 +138,10 @@ class Route:
         target_id = await self._pool.choose([target.id for target in self._untried])
         return next(target for target in self._untried if target.id == target_id)
 
-    def _candidate(self, target: Target) -> Candidate:
+    def _candidate(self, target: Target) -> RouterDeployment:
         price = self._prices.price(target.endpoint.kind, target.model_request.model, utc_now())
         nano = self._prices.cost(price, _TYPICAL).nano
-        return Candidate(target.id, target.weight, None if nano is None else nano / 1e12)
+        return RouterDeployment(target.id, target.weight, None if nano is None else nano / 1e12)
 
     async def _admit(self, target: Target, pause: float = 0.0) -> NextAttempt | None:
         endpoint = target.endpoint

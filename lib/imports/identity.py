@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.clock import id_at
 from lib.usage_files import values
-from lib.usage_files.table import TOKENS, LeftOut
+from lib.usage_files.table import TOKENS, SkippedRow
 
 _COLUMNS_OF_COUNTS = (*TOKENS, "calls")
 _MOST_PARTS = 500
@@ -24,7 +24,7 @@ def split_huge_counts(ledger_row: dict[str, Any]) -> list[dict[str, Any]]:
     if count <= 1:
         return [ledger_row]
     if count > _MOST_PARTS:
-        raise LeftOut("a count is more than the ledger holds")
+        raise SkippedRow("a count is more than the ledger holds")
     rows = []
     for part in range(count):
         row = dict(ledger_row)

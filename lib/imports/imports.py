@@ -30,7 +30,7 @@ from lib.ledger.closing import take_sequence
 from lib.providers.prices.price_book import PriceBook
 from lib.usage_files.numbers import MOST_NANO
 from lib.usage_files.source import Source
-from lib.usage_files.table import LeftOut, Table, look_at, open_table, rows_of, tell
+from lib.usage_files.table import SkippedRow, Table, look_at, open_table, rows_of, tell
 
 _ACTION = "import past usage"
 _CHUNK = 5_000
@@ -198,10 +198,10 @@ def _read_rows(
         if read % _CHUNK == 0:
             progress(read, min(1.0, source.file.tell() / size))
         try:
-            if isinstance(raw, LeftOut):
+            if isinstance(raw, SkippedRow):
                 raise raw
             ledger_rows = reader.read(row, raw)
-        except LeftOut as reason:
+        except SkippedRow as reason:
             preview.left_out[str(reason)] += 1
         else:
             yield from ledger_rows

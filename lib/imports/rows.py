@@ -28,7 +28,7 @@ from lib.usage_files.adjust import MODALITIES, Raw
 from lib.usage_files.formats import GENERIC
 from lib.usage_files.numbers import number, whole
 from lib.usage_files.source import Row
-from lib.usage_files.table import TOKENS, LeftOut, Table
+from lib.usage_files.table import TOKENS, SkippedRow, Table
 
 STATUSES = frozenset({"ok", "error", "cancelled", "truncated", "timeout", "refused", "orphaned"})
 _GOOD = {"", "ok", "success", "succeeded", "completed", "complete", "default", "200", "none"}
@@ -119,7 +119,7 @@ class RowReader:
         self._tags = {"imported": self.form.name}
 
     def read(self, row: Row, raw: Raw) -> list[dict[str, Any]]:
-        """Return the rows of `usage_logs` without change numbers, one but for huge counts; raises LeftOut with the
+        """Return the rows of `usage_logs` without change numbers, one but for huge counts; raises SkippedRow with the
         reason for none.
         """
         ledger_row = dict(self._empty, batch_id=self.batch_id, tags=self._tags)
@@ -132,7 +132,7 @@ class RowReader:
                 _set_own_columns(ledger_row, raw)
             self._set_cost(ledger_row, raw)
         except (ValueError, AttributeError, TypeError):
-            raise LeftOut(f"{self._what.replace('_', ' ')} can't be read") from None
+            raise SkippedRow(f"{self._what.replace('_', ' ')} can't be read") from None
         self._identify(ledger_row, raw, row)
         return split_huge_counts(ledger_row)
 
@@ -142,11 +142,11 @@ class RowReader:
         zone = self.choices.zone
         start = moment(raw.get("started_at"), zone)
         if start is None:
-            raise LeftOut("no moment")
+            raise SkippedRow("no moment")
         end = moment(raw.get("finished_at"), zone)
         first = moment(raw.get("first_token_at"), zone)
         if start > self.now or (self.form.is_sum and end is not None and end > self.now):
-            raise LeftOut("its time is not over yet")
+            raise SkippedRow("its time is not over yet")
         self._what = "duration"
         took = values.milliseconds(number(raw.get("execution_time_ms"), self._table.notation))
         is_sum = self.form.is_sum
@@ -171,7 +171,7 @@ class RowReader:
         ledger_row: dict[str, Any] = {}
         model = values.text(raw.get("model"), 200)
         if model is None and not self.form.is_sum:
-            raise LeftOut("no model")
+            raise SkippedRow("no model")
         ledger_row["model"] = values.text(raw.get("canonical_model"), 200) or model or "all models"
         if not self._is_own and (served := values.text(raw.get("served_model"), 200)):
             ledger_row["served_model"] = served
@@ -208,7 +208,7 @@ class RowReader:
         if self.form.is_sum or "calls" in raw:
             ledger_row["calls"] = self._table.count_of(raw, "calls")
             if ledger_row["calls"] == 0 and not ledger_row["total_tokens"] and not raw.get("cost_usd"):
-                raise LeftOut("nothing in it")
+                raise SkippedRow("nothing in it")
         ledger_row["usage_source"] = "none" if ledger_row["total_tokens"] is None else "provider"
         if raw.get("cache") == "exact":
             ledger_row["cache"] = "exact"

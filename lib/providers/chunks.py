@@ -124,7 +124,7 @@ class Vectors:
     vectors: tuple[tuple[float, ...], ...] = field(repr=False)
 
 
-class LeftOut(Struct, frozen=True):
+class OmittedParameters(Struct, frozen=True):
     """Parameters that the adapter left out of the request, by name; comes before every other chunk."""
 
     names: tuple[str, ...]
@@ -140,7 +140,7 @@ Chunk = (
     | Finish
     | ServedModel
     | Vectors
-    | LeftOut
+    | OmittedParameters
 )
 
 
@@ -187,7 +187,7 @@ class ModelRequest(Struct, frozen=True):
 
     `stream` False asks the provider for the whole answer at once; it arrives as the same chunks. With a `wire` the
     request goes out, and the answer comes back, in the program's own bytes. `drops` lets an adapter leave out what it
-    finds out that the model does not take; it says so by `LeftOut`, and refuses otherwise.
+    finds out that the model does not take; it says so by `OmittedParameters`, and refuses otherwise.
     """
 
     model: str

@@ -111,7 +111,7 @@ def examine(kind: str, protocol: str | None, model: str, body: Mapping[str, Any]
     if is_free(kind):
         return NOTHING
     of_model = tuple(_of_model(kind, model))
-    reading = _Found(kind, protocol, model, body)
+    reading = _FieldReader(kind, protocol, model, body)
     choices = Choices(
         models=tuple(dict.fromkeys(name for name in reading.models if name != model)),
         hidden=tuple(dict.fromkeys([*reading.hidden, *(["model"] if "@preset/" in model else [])])),
@@ -124,7 +124,7 @@ def examine(kind: str, protocol: str | None, model: str, body: Mapping[str, Any]
     return NOTHING if choices == NOTHING else choices
 
 
-class _Found:
+class _FieldReader:
     """Reads a body field by field."""
 
     def __init__(self, kind: str, protocol: str | None, model: str, body: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from lib.usage_files.adjust import Adjust
 
 
 @dataclass(frozen=True)
-class Format:
+class UsageFileFormat:
     """One form. `is_sum`: a row adds up many calls; `said_by`: whose cost it is, as `price_id` names it."""
 
     name: str
@@ -61,16 +61,16 @@ _OWN_HEADS: dict[str, tuple[str, ...]] = {
 }
 _GROUPS = ("project_id", "project_name", "user_id", "user_email", "api_key_id", "batch", "service_tier")
 
-FORMATS: dict[str, Format] = {
+FORMATS: dict[str, UsageFileFormat] = {
     usage_format.name: usage_format
     for usage_format in (
-        Format(
+        UsageFileFormat(
             "llm-manager", "LLM Manager, Activity export",
             (frozenset({"ID", "Date/Time", "is_final"}), frozenset({"call_id", "is_final", "cost_nano_usd"})),
             _LEDGER | _OWN_HEADS,
             adjust.own,
         ),
-        Format(
+        UsageFileFormat(
             "litellm", "LiteLLM SpendLogs", (frozenset({"request_id", "spend", "startTime"}),),
             {
                 "id": ("request_id",), "started_at": ("startTime",), "finished_at": ("endTime",),
@@ -80,7 +80,7 @@ FORMATS: dict[str, Format] = {
             },
             adjust.litellm, said_by="litellm",
         ),
-        Format(
+        UsageFileFormat(
             "openai-usage", "OpenAI usage", (frozenset({"num_model_requests", "input_tokens", "start_time"}),),
             {
                 "started_at": ("start_time",), "finished_at": ("end_time",), "model": ("model",),
@@ -92,7 +92,7 @@ FORMATS: dict[str, Format] = {
             },
             adjust.openai_usage, is_sum=True, provider="openai", told_apart_by=_GROUPS,
         ),
-        Format(
+        UsageFileFormat(
             "openai-costs", "OpenAI costs",
             (frozenset({"amount.value", "start_time"}), frozenset({"amount_value", "start_time"})),
             {
@@ -102,7 +102,7 @@ FORMATS: dict[str, Format] = {
             adjust.openai_costs, is_sum=True, provider="openai", said_by="provider",
             told_apart_by=("line_item", "project_id", "organization_id", "api_key_id"),
         ),
-        Format(
+        UsageFileFormat(
             "anthropic-usage", "Anthropic usage",
             (
                 frozenset({"uncached_input_tokens", "starting_at"}),
@@ -121,7 +121,7 @@ FORMATS: dict[str, Format] = {
                 "inference_geo", "speed", "account_id", "service_account_id",
             ),
         ),
-        Format(
+        UsageFileFormat(
             "anthropic-costs", "Anthropic costs",
             (frozenset({"amount", "currency", "starting_at"}), frozenset({"cost_usd", "usage_date_utc", "token_type"})),
             {
@@ -134,7 +134,7 @@ FORMATS: dict[str, Format] = {
                 "service_tier", "usage_type", "inference_geo", "speed",
             ),
         ),
-        Format(
+        UsageFileFormat(
             "langfuse", "Langfuse observations",
             (
                 frozenset({"id", "traceId", "startTime"}),
@@ -158,7 +158,7 @@ FORMATS: dict[str, Format] = {
 }  # fmt: skip
 
 # A table of anybody's: the columns that look like ours are suggested.
-GENERIC = Format(
+GENERIC = UsageFileFormat(
     "csv", "Any table, columns mapped", (),
     {
         "id": ("id", "request_id", "call_id", "generation_id", "uuid"),
@@ -186,7 +186,7 @@ GENERIC = Format(
 FIELDS = tuple(GENERIC.columns)
 
 
-def recognise(columns: Iterable[str]) -> Format:
+def recognise(columns: Iterable[str]) -> UsageFileFormat:
     """The format of a file with these columns; the generic one when it is none of the others'."""
     there = set(columns)
     return next(
@@ -202,7 +202,7 @@ def suggested(columns: Iterable[str]) -> dict[str, str]:
     return {name: column for name, column in matches.items() if column is not None}
 
 
-def by_name(name: str) -> Format:
+def by_name(name: str) -> UsageFileFormat:
     """A format by its name; InvalidInput lists them."""
     if name == GENERIC.name:
         return GENERIC

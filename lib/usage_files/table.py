@@ -12,7 +12,7 @@ from typing import Any
 
 from lib.errors import InvalidInput
 from lib.usage_files.adjust import Raw
-from lib.usage_files.formats import GENERIC, Format, by_name, recognise, suggested
+from lib.usage_files.formats import GENERIC, UsageFileFormat, by_name, recognise, suggested
 from lib.usage_files.numbers import Notation, dollars, notation_of, whole
 from lib.usage_files.source import Odd, Row, Source
 
@@ -26,7 +26,7 @@ _LOOKED_AT = 200  # rows whose columns tell the format
 _WEIGHED = 5_000  # rows whose numbers tell the notation
 
 
-class LeftOut(Exception):
+class SkippedRow(Exception):
     """The row is not taken; its words say why."""
 
 
@@ -34,40 +34,40 @@ class LeftOut(Exception):
 class Table:
     """`mapping`: our fields and the file's columns."""
 
-    form: Format
+    form: UsageFileFormat
     columns: Sequence[str]
     mapping: Mapping[str, str]
     notation: Notation
 
     def raw_values(self, row: Row) -> Raw:
-        """What the row has of our fields, corrected as its form asks for; LeftOut says why there is nothing."""
+        """What the row has of our fields, corrected as its form asks for; SkippedRow says why there is nothing."""
         if isinstance(row, Odd):
-            raise LeftOut(row.why)
+            raise SkippedRow(row.why)
         raw = {name: row.get(column) for name, column in self.mapping.items()}
         if self.form.adjust is None:
             return raw
         try:
             reason = self.form.adjust(raw, row)
         except (ValueError, TypeError, AttributeError):
-            raise LeftOut("a number can't be read") from None
+            raise SkippedRow("a number can't be read") from None
         if reason is not None:
-            raise LeftOut(reason)
+            raise SkippedRow(reason)
         return raw
 
     def count_of(self, raw: Raw, name: str) -> int | None:
-        """A count among raw values; LeftOut."""
+        """A count among raw values; SkippedRow."""
         try:
             return whole(raw.get(name), self.notation)
         except ValueError:
-            raise LeftOut(f"{name.replace('_', ' ')} can't be read") from None
+            raise SkippedRow(f"{name.replace('_', ' ')} can't be read") from None
 
     def cost_of(self, raw: Raw) -> Decimal | None:
-        """The cost among raw values, in dollars; LeftOut."""
+        """The cost among raw values, in dollars; SkippedRow."""
         try:
             return dollars(raw.get("cost_usd"), self.notation)
         except ValueError as error:
             why = "cost is more than $1,000,000,000" if "more than" in str(error) else "cost can't be read"
-            raise LeftOut(why) from None
+            raise SkippedRow(why) from None
 
 
 def look_at(source: Source, form_name: str | None = None, mapping: Mapping[str, str] | None = None) -> Table:
@@ -104,12 +104,12 @@ def weighed(table: Table, source: Source) -> Table:
     return replace(table, notation=notation_of(cells, separator=source.separator))
 
 
-def rows_of(table: Table, source: Source) -> Iterator[tuple[Row, Raw | LeftOut]]:
+def rows_of(table: Table, source: Source) -> Iterator[tuple[Row, Raw | SkippedRow]]:
     """Every row with its raw values, or why it has none."""
     for row in source.rows():
         try:
             yield row, table.raw_values(row)
-        except LeftOut as reason:
+        except SkippedRow as reason:
             yield row, reason
 
 

@@ -16,7 +16,7 @@ from lib.providers.adapters.relay import _ErrorAnswer, _Events
 from lib.providers.chunks import Chunk, Endpoint, Finish, OtherAnswer, TextDelta
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.finish import reason_of, standard_reason
-from lib.providers.protocols.framing import Documents
+from lib.providers.protocols.framing import DocumentFramer
 from lib.providers.protocols.refusal import StatedFailure
 
 _PATHS = {
@@ -36,7 +36,7 @@ _WORDS = (
 
 def streamed(protocol: str, data: bytes) -> list[Chunk]:
     """What the bytes of a stream say."""
-    reader, documents = reader_for(_PATHS[protocol]), Documents()
+    reader, documents = reader_for(_PATHS[protocol]), DocumentFramer()
     assert reader is not None
     chunks = [chunk for one in (*documents.feed(data), *documents.end()) for chunk in reader.read(one)]
     return [*chunks, *reader.end(is_done=documents.is_done)]
@@ -161,7 +161,7 @@ def test_of_several_answers_all_are_read_and_none_may_be_cut(protocol: str) -> N
 @pytest.mark.parametrize("size", [1, 2, 4, 1000])
 def test_a_byte_order_mark_is_passed_over(size: int) -> None:
     data = b"\xef\xbb\xbf" + events(HI, {"choices": [{"delta": {}, "finish_reason": "stop"}]})
-    reader, documents = reader_for(_PATHS["chat"]), Documents()
+    reader, documents = reader_for(_PATHS["chat"]), DocumentFramer()
     assert reader is not None
     parts = [data[start : start + size] for start in range(0, len(data), size)]
     came = [chunk for part in parts for one in documents.feed(part) for chunk in reader.read(one)]

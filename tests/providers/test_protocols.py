@@ -23,7 +23,7 @@ from lib.providers.chunks import (
     UsageReport,
 )
 from lib.providers.protocols import reader_for, usage
-from lib.providers.protocols.framing import MAX_BYTES, Documents, Unreadable, parse
+from lib.providers.protocols.framing import MAX_BYTES, DocumentFramer, Unreadable, parse
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import StatedFailure, refusal
 from tests.providers.payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT, Payload
@@ -37,7 +37,7 @@ def reader_of(payload: Payload) -> Reader:
 
 def read(payload: Payload, pieces: Iterable[bytes]) -> list[Chunk]:
     """Everything a stream's bytes say."""
-    reader, documents = reader_of(payload), Documents()
+    reader, documents = reader_of(payload), DocumentFramer()
     came = [chunk for piece in pieces for one in documents.feed(piece) for chunk in reader.event(one)]
     came += [chunk for one in documents.end() for chunk in reader.event(one)]
     return came + list(reader.end())

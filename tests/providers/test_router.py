@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from lib.providers.adapters.router import Candidate, Pool, Pools
+from lib.providers.adapters.router import Pool, Pools, RouterDeployment
 from lib.providers.adapters.via_litellm import litellm_module
 
 pytestmark = [pytest.mark.feature("CFG-7"), pytest.mark.filterwarnings("default")]  # litellm's deprecations
@@ -20,7 +20,7 @@ def choices(pool: Pool, left: Collection[str], count: int = 200) -> Counter[str]
 
 
 def test_weights_are_shares_also_among_those_left() -> None:
-    pool = Pool("simple-shuffle", (Candidate("a", 8), Candidate("b", 2), Candidate("c", 2)))
+    pool = Pool("simple-shuffle", (RouterDeployment("a", 8), RouterDeployment("b", 2), RouterDeployment("c", 2)))
     found = choices(pool, ["a", "b", "c"], 600)
     assert 300 < found["a"] < 480
     assert min(found["b"], found["c"]) > 40
@@ -29,7 +29,7 @@ def test_weights_are_shares_also_among_those_left() -> None:
 
 
 def test_the_least_busy_is_the_one_with_the_fewest_on_their_way() -> None:
-    pool = Pool("least-busy", (Candidate("a"), Candidate("b")))
+    pool = Pool("least-busy", (RouterDeployment("a"), RouterDeployment("b")))
     pool.started("a")
     assert choices(pool, ["a", "b"], 5) == {"b": 5}
     pool.started("b")
@@ -41,7 +41,7 @@ def test_the_least_busy_is_the_one_with_the_fewest_on_their_way() -> None:
 
 
 def test_the_fastest_is_the_one_whose_first_token_came_soonest() -> None:
-    pool = Pool("latency-based-routing", (Candidate("a"), Candidate("b")))
+    pool = Pool("latency-based-routing", (RouterDeployment("a"), RouterDeployment("b")))
     for seconds in (0.9, 1.1):
         asyncio.run(pool.ended("a", seconds))
     asyncio.run(pool.ended("b", 0.2))
@@ -50,7 +50,10 @@ def test_the_fastest_is_the_one_whose_first_token_came_soonest() -> None:
 
 
 def test_the_cheapest_counts_free_as_free_and_unknown_as_dear() -> None:
-    pool = Pool("cost-based-routing", (Candidate("dear", cost=2e-5), Candidate("free", cost=0.0), Candidate("unknown")))
+    pool = Pool(
+        "cost-based-routing",
+        (RouterDeployment("dear", cost=2e-5), RouterDeployment("free", cost=0.0), RouterDeployment("unknown")),
+    )
     assert choices(pool, ["dear", "free", "unknown"], 5) == {"free": 5}
     assert choices(pool, ["dear", "unknown"], 5) == {"dear": 5}
 
@@ -62,7 +65,7 @@ def test_no_hook_stays_in_litellm_and_a_pool_is_kept() -> None:
 
     async def run() -> None:
         pools = Pools()
-        candidates = (Candidate("a"), Candidate("b"))
+        candidates = (RouterDeployment("a"), RouterDeployment("b"))
         assert await pools.get("least-busy", candidates) is await pools.get("least-busy", candidates)
         assert await pools.get("least-busy", candidates) is not await pools.get("simple-shuffle", candidates)
 

@@ -11,7 +11,7 @@ from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters import adapter_for, failures
 from lib.providers.adapters.claude import fit_thinking, with_called_tools
 from lib.providers.adapters.via_litellm import close_connections
-from lib.providers.chunks import Chunk, Endpoint, LeftOut, ModelRequest
+from lib.providers.chunks import Chunk, Endpoint, ModelRequest, OmittedParameters
 from tests.providers.payloads import PAYLOADS
 from tests.providers.test_wire import MODELS, endpoint, saying
 from tests.providers.wire import serving
@@ -76,7 +76,7 @@ def test_no_advice_of_litellms_is_ever_told(kind: str, model: str) -> None:
                 assert name in error.title
                 assert not OF_LITELLM.search(str(error))
         chunks = ask(at, ModelRequest(model, words, {**VALUES, "tools": [TOOL]}, stream=False, drops=True))
-        left = {name for chunk in chunks if isinstance(chunk, LeftOut) for name in chunk.names}
+        left = {name for chunk in chunks if isinstance(chunk, OmittedParameters) for name in chunk.names}
         assert left <= set(VALUES)
         assert len(chunks) > 1
 
@@ -145,7 +145,7 @@ def test_an_effort_reaches_claude_with_the_rules_of_thinking() -> None:
     with serving(saying(PAYLOADS["anthropic"].whole, "application/json")) as server:
         at, words = endpoint("anthropic", server.url), [{"role": "user", "content": "x"}]
         chunks = ask(at, ModelRequest("claude-sonnet-4-5-20250929", words, request, stream=False, drops=True))
-        assert chunks[0] == LeftOut(("temperature",))
+        assert chunks[0] == OmittedParameters(("temperature",))
         sent = server.requests[-1]["body"]
         assert (sent["thinking"], sent.get("temperature")) == ({"type": "enabled", "budget_tokens": 2_999}, None)
         with pytest.raises(ProviderError, match="does not take temperature"):
@@ -200,4 +200,4 @@ def test_json_without_a_schema_is_left_out_at_claude_by_name() -> None:
         refused = refusal(at, request)
         assert refused is not None
         assert "response_format" in refused.title
-        assert ask(at, replace(request, drops=True))[0] == LeftOut(("response_format",))
+        assert ask(at, replace(request, drops=True))[0] == OmittedParameters(("response_format",))

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import DateTime, TypeDecorator
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class UtcMoment(TypeDecorator[datetime]):
     """Text in SQLite, timestamptz in PostgreSQL. Migrations make columns of it and write no moments through it."""
 
     impl = DateTime(timezone=True)

@@ -32,10 +32,10 @@ _LONGEST_HEAD = 120  # of a table that is one of data, not of layout
 
 def read_word(data: bytes) -> str:
     """The text of a document."""
-    return "\n".join(_Reader(Package(data)).lines())
+    return "\n".join(_WordReader(Package(data)).lines())
 
 
-class _Reader:
+class _WordReader:
     def __init__(self, package: Package) -> None:
         self._package = package
         self._main = package.main

@@ -28,7 +28,7 @@ from lib.providers.kinds import Protocol, ProviderKind, facts
 from lib.providers.parameter_rules import ALLOWED
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.embeddings import EmbeddingsAnswer
-from lib.providers.protocols.framing import BOM, Documents, Unreadable, is_events, parse
+from lib.providers.protocols.framing import BOM, DocumentFramer, Unreadable, is_events, parse
 from lib.providers.protocols.openai_chat import OpenAIChat
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.usage import images_in
@@ -74,7 +74,7 @@ class Relay:
                 data = b""
                 is_told_at_once = False
                 has_other_form = False
-                documents = Documents(reader.parse)
+                documents = DocumentFramer(reader.parse)
                 if not request.stream or protocol is Protocol.EMBEDDINGS:
                     data = (await response.read()).removeprefix(BOM)
                     chunks = reader.read_whole(data)
@@ -210,7 +210,7 @@ def _is_document(data: bytes) -> bool:
 
 
 async def _events(
-    first: bytes, response: Response, reader: Reader, documents: Documents, keeps_counts: bool
+    first: bytes, response: Response, reader: Reader, documents: DocumentFramer, keeps_counts: bool
 ) -> AsyncIterator[Piece]:
     is_chat = isinstance(reader, OpenAIChat)
     data = first
@@ -265,7 +265,7 @@ def _is_only_counts(event: bytes) -> bool:
     if _MAY_BE_COUNTS.search(event) is None:
         return False
     try:
-        document = next(iter([*(documents := Documents()).feed(event + b"\n\n"), *documents.end()]), None)
+        document = next(iter([*(documents := DocumentFramer()).feed(event + b"\n\n"), *documents.end()]), None)
     except Unreadable:
         return False
     return isinstance(document, dict) and isinstance(document.get("usage"), dict) and not document.get("choices")

@@ -27,7 +27,7 @@ _FREE = 1e-15  # the Router takes an explicit zero for "no price"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RouterDeployment:
     """A deployment as the Router sees it. `cost` is dollars a token (in plus out), None when nobody knows one."""
 
     id: str
@@ -38,7 +38,7 @@ class Candidate:
 class Pool:
     """A strategy over a set of candidates, and what it has learned about them."""
 
-    def __init__(self, strategy: str, candidates: tuple[Candidate, ...]) -> None:
+    def __init__(self, strategy: str, candidates: tuple[RouterDeployment, ...]) -> None:
         self._ids = {candidate.id for candidate in candidates}
         self._router = _router(strategy, candidates)
 
@@ -70,7 +70,7 @@ class Pools:
     def __init__(self) -> None:
         self._pools: OrderedDict[Any, Pool] = OrderedDict()
 
-    async def get(self, strategy: str, candidates: tuple[Candidate, ...]) -> Pool:
+    async def get(self, strategy: str, candidates: tuple[RouterDeployment, ...]) -> Pool:
         """The pool of these candidates; making the first one imports litellm, in a thread."""
         key = (strategy, candidates)
         if key not in self._pools:
@@ -85,7 +85,7 @@ class Pools:
 _making = threading.Lock()
 
 
-def _router(strategy: str, candidates: tuple[Candidate, ...]) -> Any:
+def _router(strategy: str, candidates: tuple[RouterDeployment, ...]) -> Any:
     """A Router over the candidates, with every hook it hangs into litellm taken out again."""
     from lib.providers.adapters.via_litellm import litellm_module
 
@@ -106,7 +106,7 @@ def _router(strategy: str, candidates: tuple[Candidate, ...]) -> Any:
                 getattr(litellm, name)[:] = callbacks
 
 
-def _deployment(candidate: Candidate) -> dict[str, Any]:
+def _deployment(candidate: RouterDeployment) -> dict[str, Any]:
     parameters: dict[str, Any] = {"model": "openai/any", "api_key": "none", "weight": candidate.weight}
     if candidate.cost is not None:
         half = max(candidate.cost, _FREE) / 2

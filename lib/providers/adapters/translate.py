@@ -30,7 +30,7 @@ def document_of(piece: Any, *, names_model: bool) -> dict[str, Any]:
     return {"choices": [choice], "usage": _plain(document.get("usage"))}
 
 
-class Format:
+class ResponseFormatReader:
     """Turns the tool call that stands for a response format into the text that was asked for."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:

@@ -21,13 +21,13 @@ from lib.providers.adapters.claude import fitted, is_claude
 from lib.providers.adapters.exchange import UpstreamExchange, listening
 from lib.providers.adapters.mending import mend
 from lib.providers.adapters.tool_ids import fit_ids
-from lib.providers.adapters.translate import Format, close_stream, document_of, source_of
+from lib.providers.adapters.translate import ResponseFormatReader, close_stream, document_of, source_of
 from lib.providers.adapters.unsupported import not_taken, send_what_is_taken
-from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, LeftOut, ModelRequest
+from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, OmittedParameters
 from lib.providers.kinds import Protocol, ProviderKind, facts, speaks
 from lib.providers.parameter_rules import AS_NAMED, allowed
 from lib.providers.protocols import reader_for
-from lib.providers.protocols.framing import Documents, Unreadable, is_events, parse
+from lib.providers.protocols.framing import DocumentFramer, Unreadable, is_events, parse
 from lib.providers.protocols.openai_chat import OpenAIChat
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
@@ -74,7 +74,7 @@ class ViaLitellm:
         """Send the request through litellm and yield what the provider really sends."""
         litellm = _module or await asyncio.to_thread(litellm_module)
         images = images_in(request.messages)
-        shape = Format(request.parameters)
+        shape = ResponseFormatReader(request.parameters)
         reader: Reader = OpenAIChat(images)
         exchange = UpstreamExchange()
         answer = None
@@ -82,7 +82,7 @@ class ViaLitellm:
             with listening(allow_private=_allows_private(endpoint)) as exchange:
                 answer, left_out = await _ask(litellm, endpoint, request, exchange)
             if left_out:
-                yield LeftOut(left_out)
+                yield OmittedParameters(left_out)
             own_reader = reader_for(exchange.path, images)
             reader = own_reader or reader
             if exchange.is_good:
@@ -167,7 +167,7 @@ async def _raw(
     exchange: UpstreamExchange, reader: Reader, endpoint: Endpoint, request: ModelRequest
 ) -> AsyncIterator[Chunk]:
     """The provider's bytes as chunks."""
-    documents = Documents()
+    documents = DocumentFramer()
     if request.stream:
         count = 0
         async for document in _documents(exchange, documents):
@@ -188,7 +188,7 @@ async def _raw(
         yield chunk
 
 
-async def _documents(exchange: UpstreamExchange, documents: Documents) -> AsyncIterator[dict[str, Any]]:
+async def _documents(exchange: UpstreamExchange, documents: DocumentFramer) -> AsyncIterator[dict[str, Any]]:
     """A stream's documents; a server that does not stream sends its whole answer as the only one."""
     async for data in exchange.body():
         for document in documents.feed(data):

@@ -24,7 +24,7 @@ _C = prices.c
 
 
 @dataclass(frozen=True)
-class Found:
+class PricePage:
     """A page of prices, and how many match in all."""
 
     prices: Sequence[Price]
@@ -56,7 +56,7 @@ class Prices:
         own_only: bool = False,
         skip: int = 0,
         most: int | None = None,
-    ) -> Found:
+    ) -> PricePage:
         """A page of the prices in force now whose kind and model hold every word of `text`, the team's own first."""
         actor.require(Permission.VIEW_CONFIGS)
         self._book.refresh()
@@ -69,7 +69,7 @@ class Prices:
         ]
         keys.sort(key=lambda key: (key not in own, key[0] == ProviderKind.LITELLM, key))
         page = keys[skip:] if most is None else keys[skip : skip + most]
-        return Found([self._in_force(key) for key in page], len(keys))
+        return PricePage([self._in_force(key) for key in page], len(keys))
 
     def versions(self, actor: Actor, kind: str, model: str) -> Sequence[Price]:
         """Every version of a model's price, the shipped one and the team's own, in order of their beginning."""

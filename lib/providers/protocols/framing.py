@@ -31,7 +31,7 @@ def is_events(data: bytes) -> bool:
     return data.removeprefix(BOM).lstrip().startswith((b"data:", b"event:", b"id:", b"retry:", b":"))
 
 
-class Documents:
+class DocumentFramer:
     """The state of one body; feed it, and `end` it when the connection closed. `read` makes a document of its bytes.
 
     `is_done` says that the server wrote `[DONE]`.

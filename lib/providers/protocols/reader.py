@@ -14,7 +14,7 @@ from lib.providers.chunks import (
     UsageReport,
 )
 from lib.providers.protocols.finish import FAILURES, reason_of
-from lib.providers.protocols.framing import Documents, is_events, parse
+from lib.providers.protocols.framing import DocumentFramer, is_events, parse
 from lib.providers.protocols.refusal import StatedFailure
 from lib.providers.protocols.tool_calls import ToolCalls
 from lib.providers.protocols.usage import money_nano
@@ -65,7 +65,7 @@ class Reader:
 
     def read_events(self, data: bytes) -> list[Chunk]:
         """The chunks in a stream that came as one body."""
-        documents = Documents(self.parse)
+        documents = DocumentFramer(self.parse)
         chunks = [chunk for document in (*documents.feed(data), *documents.end()) for chunk in self.read(document)]
         self._is_done = documents.is_done
         return chunks

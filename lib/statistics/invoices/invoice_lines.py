@@ -25,7 +25,7 @@ from lib.usage_files import Source, table, values
 from lib.usage_files.adjust import Raw
 from lib.usage_files.formats import GENERIC, suggested
 from lib.usage_files.source import Row
-from lib.usage_files.table import LeftOut, Table
+from lib.usage_files.table import SkippedRow, Table
 
 LARGEST = 50_000_000  # bytes
 FIELDS = ("date", "model", "prompt_tokens", "completion_tokens", "cache_read_tokens", "cost_usd")
@@ -138,13 +138,13 @@ class _Sums:
         self._digits = 0
         self._has_cost = False
 
-    def take(self, usage_table: Table, row: Row, raw: Raw | LeftOut) -> None:
+    def take(self, usage_table: Table, row: Row, raw: Raw | SkippedRow) -> None:
         """Add a row, or count why it is left out."""
         try:
-            if isinstance(raw, LeftOut):
+            if isinstance(raw, SkippedRow):
                 raise raw
             on, model, numbers = _read_line(usage_table, row, raw)
-        except LeftOut as reason:
+        except SkippedRow as reason:
             self.left_out[str(reason)] += 1
             return
         sums = self.sums.setdefault((on, model), {"parts": Decimal(0)})
@@ -174,13 +174,13 @@ _Numbers = dict[str, Decimal | None]
 
 
 def _read_line(usage_table: Table, row: Row, raw: Raw) -> tuple[date, str | None, _Numbers]:
-    """A row's day, model and figures; LeftOut."""
+    """A row's day, model and figures; SkippedRow."""
     try:
         moment = values.moment(raw.get("started_at"), UTC)
     except ValueError:
-        raise LeftOut("day can't be read") from None
+        raise SkippedRow("day can't be read") from None
     if moment is None:
-        raise LeftOut("no day")
+        raise SkippedRow("no day")
     names = [name for name in _NUMBERS if name in raw]
     counts = {name: usage_table.count_of(raw, name) for name in names}
     numbers: _Numbers = {name: None if count is None else Decimal(count) for name, count in counts.items()}

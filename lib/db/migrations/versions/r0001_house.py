@@ -5,7 +5,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0001"
 down_revision = None
@@ -28,8 +28,8 @@ def upgrade() -> None:
         sa.Column("is_default", sa.Boolean(), nullable=False),
         sa.Column("is_global_default", sa.Boolean(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
+        sa.Column("updated_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_configurations")),
         sa.UniqueConstraint("slug", name=op.f("uq_configurations_slug")),
     )
@@ -46,7 +46,7 @@ def upgrade() -> None:
         "login_failures",
         sa.Column("subject", sa.String(length=64), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("last_failed_at", UtcDateTime, nullable=False),
+        sa.Column("last_failed_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("subject", name=op.f("pk_login_failures")),
     )
     op.create_table(
@@ -54,7 +54,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("call_id", sa.String(length=36), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("started_at", UtcDateTime, nullable=False),
+        sa.Column("started_at", UtcMoment, nullable=False),
         sa.Column("app", sa.String(length=80), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=True),
         sa.Column("api_key_id", sa.String(length=36), nullable=True),
@@ -78,8 +78,8 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("started_at", UtcDateTime, nullable=False),
-        sa.Column("seen_at", UtcDateTime, nullable=False),
+        sa.Column("started_at", UtcMoment, nullable=False),
+        sa.Column("seen_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_processes")),
     )
     op.create_table(
@@ -96,8 +96,8 @@ def upgrade() -> None:
         sa.Column("allow_private", sa.Boolean(), nullable=False),
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.Column("last_check", sa.JSON(), nullable=True),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
+        sa.Column("updated_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_providers")),
         sa.UniqueConstraint("name", name=op.f("uq_providers_name")),
     )
@@ -105,9 +105,9 @@ def upgrade() -> None:
         "sessions",
         sa.Column("token_hash", sa.String(length=64), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("last_seen_at", UtcDateTime, nullable=False),
-        sa.Column("expires_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
+        sa.Column("last_seen_at", UtcMoment, nullable=False),
+        sa.Column("expires_at", UtcMoment, nullable=False),
         sa.Column("user_agent", sa.String(length=200), nullable=False),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_sessions")),
     )
@@ -117,7 +117,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("call_id", sa.String(length=36), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("started_at", UtcDateTime, nullable=False),
+        sa.Column("started_at", UtcMoment, nullable=False),
         sa.Column("app", sa.String(length=80), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=True),
         sa.Column("api_key_id", sa.String(length=36), nullable=True),
@@ -132,7 +132,7 @@ def upgrade() -> None:
         sa.Column("parameters", sa.JSON(), nullable=False),
         sa.Column("tags", sa.JSON(), nullable=False),
         sa.Column("is_final", sa.Boolean(), nullable=False),
-        sa.Column("finished_at", UtcDateTime, nullable=False),
+        sa.Column("finished_at", UtcMoment, nullable=False),
         sa.Column("served_model", sa.String(length=200), nullable=True),
         sa.Column("status", sa.String(length=12), nullable=False),
         sa.Column("error_kind", sa.String(length=32), nullable=True),
@@ -176,7 +176,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(length=36), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
-        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("updated_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "key", name=op.f("pk_user_preferences")),
     )
     op.create_table(
@@ -187,8 +187,8 @@ def upgrade() -> None:
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("role", sa.String(length=32), nullable=False),
         sa.Column("is_active", sa.Boolean(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("last_login_at", UtcDateTime, nullable=True),
+        sa.Column("created_at", UtcMoment, nullable=False),
+        sa.Column("last_login_at", UtcMoment, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("name_key", name=op.f("uq_users_name_key")),
     )
@@ -196,7 +196,7 @@ def upgrade() -> None:
         "vault_keys",
         sa.Column("key_id", sa.String(length=16), nullable=False),
         sa.Column("canary", sa.Text(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("key_id", name=op.f("pk_vault_keys")),
     )
     epoch = secrets.randbelow(10**9)  # tells this ledger from any other

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0002"
 down_revision = "0001"
@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.create_table(
         "audit_log",
         sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("at", UtcDateTime, nullable=False),
+        sa.Column("at", UtcMoment, nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=True),
         sa.Column("user_name", sa.String(length=80), nullable=False),
         sa.Column("action", sa.String(length=40), nullable=False),
@@ -28,25 +28,25 @@ def upgrade() -> None:
         sa.Column("provider_id", sa.String(length=36), nullable=False),
         sa.Column("model", sa.String(length=200), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("opened_at", UtcDateTime, nullable=True),
-        sa.Column("open_until", UtcDateTime, nullable=True),
+        sa.Column("opened_at", UtcMoment, nullable=True),
+        sa.Column("open_until", UtcMoment, nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("updated_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("provider_id", "model", name=op.f("pk_circuits")),
     )
     op.create_table(
         "installation_settings",
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
-        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("updated_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_installation_settings")),
     )
     op.create_table(
         "model_lists",
         sa.Column("provider_id", sa.String(length=36), nullable=False),
         sa.Column("models", sa.JSON(), nullable=False),
-        sa.Column("fetched_at", UtcDateTime, nullable=True),
-        sa.Column("tried_at", UtcDateTime, nullable=False),
+        sa.Column("fetched_at", UtcMoment, nullable=True),
+        sa.Column("tried_at", UtcMoment, nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("provider_id", name=op.f("pk_model_lists")),
     )
@@ -61,8 +61,8 @@ def upgrade() -> None:
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("parameters", sa.JSON(), nullable=False),
         sa.Column("is_active", sa.Boolean(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
+        sa.Column("updated_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_overrides")),
     )
     op.create_table(
@@ -70,11 +70,11 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("model", sa.String(length=200), nullable=False),
-        sa.Column("valid_from", UtcDateTime, nullable=False),
+        sa.Column("valid_from", UtcMoment, nullable=False),
         sa.Column("rates", sa.JSON(), nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
         sa.Column("created_by", sa.String(length=36), nullable=True),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prices")),
         sa.UniqueConstraint("kind", "model", "valid_from", name=op.f("uq_prices_kind_model_valid_from")),
     )

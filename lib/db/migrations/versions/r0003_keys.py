@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0003"
 down_revision = "0002"
@@ -23,10 +23,10 @@ def upgrade() -> None:
         sa.Column("requests_per_minute", sa.Integer(), nullable=True),
         sa.Column("tokens_per_minute", sa.Integer(), nullable=True),
         sa.Column("concurrency", sa.Integer(), nullable=True),
-        sa.Column("expires_at", UtcDateTime, nullable=True),
-        sa.Column("revoked_at", UtcDateTime, nullable=True),
-        sa.Column("last_used_at", UtcDateTime, nullable=True),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("expires_at", UtcMoment, nullable=True),
+        sa.Column("revoked_at", UtcMoment, nullable=True),
+        sa.Column("last_used_at", UtcMoment, nullable=True),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.Column("created_by", sa.String(length=36), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
         sa.UniqueConstraint("hash", name=op.f("uq_api_keys_hash")),

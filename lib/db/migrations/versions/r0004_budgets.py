@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0004"
 down_revision = "0003"
@@ -21,17 +21,17 @@ def upgrade() -> None:
         sa.Column("is_hard", sa.Boolean(), nullable=False),
         sa.Column("thresholds", sa.JSON(), nullable=False),
         sa.Column("block_unpriced", sa.Boolean(), nullable=False),
-        sa.Column("window_starts_at", UtcDateTime, nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("window_starts_at", UtcMoment, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
+        sa.Column("updated_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_budgets")),
         sa.UniqueConstraint("scope", "subject", "period", name=op.f("uq_budgets_scope_subject_period")),
     )
     op.create_table(
         "budget_windows",
         sa.Column("budget_id", sa.String(length=36), nullable=False),
-        sa.Column("starts_at", UtcDateTime, nullable=False),
-        sa.Column("ends_at", UtcDateTime, nullable=False),
+        sa.Column("starts_at", UtcMoment, nullable=False),
+        sa.Column("ends_at", UtcMoment, nullable=False),
         sa.Column("limit_nano_usd", sa.BigInteger(), nullable=False),
         sa.Column("spent_nano_usd", sa.BigInteger(), nullable=False),
         sa.Column("held_nano_usd", sa.BigInteger(), nullable=False),
@@ -42,17 +42,17 @@ def upgrade() -> None:
         "budget_holds",
         sa.Column("log_id", sa.String(length=36), nullable=False),
         sa.Column("budget_id", sa.String(length=36), nullable=False),
-        sa.Column("starts_at", UtcDateTime, nullable=False),
+        sa.Column("starts_at", UtcMoment, nullable=False),
         sa.Column("amount_nano_usd", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", UtcDateTime, nullable=False),
+        sa.Column("expires_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("log_id", "budget_id", name=op.f("pk_budget_holds")),
     )
     op.create_table(
         "budget_notices",
         sa.Column("budget_id", sa.String(length=36), nullable=False),
-        sa.Column("starts_at", UtcDateTime, nullable=False),
+        sa.Column("starts_at", UtcMoment, nullable=False),
         sa.Column("threshold", sa.Integer(), nullable=False),
-        sa.Column("at", UtcDateTime, nullable=False),
+        sa.Column("at", UtcMoment, nullable=False),
         sa.Column("spent_nano_usd", sa.BigInteger(), nullable=False),
         sa.Column("limit_nano_usd", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("budget_id", "starts_at", "threshold", name=op.f("pk_budget_notices")),
@@ -63,10 +63,10 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("event", sa.String(length=40), nullable=False),
         sa.Column("body", sa.JSON(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("due_at", UtcDateTime, nullable=True),
-        sa.Column("delivered_at", UtcDateTime, nullable=True),
+        sa.Column("due_at", UtcMoment, nullable=True),
+        sa.Column("delivered_at", UtcMoment, nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_outbox")),
     )

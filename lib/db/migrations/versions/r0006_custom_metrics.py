@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0006"
 down_revision = "0005"
@@ -15,7 +15,7 @@ def upgrade() -> None:
         "custom_metrics",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("call_id", sa.String(length=36), nullable=False),
-        sa.Column("started_at", UtcDateTime, nullable=False),
+        sa.Column("started_at", UtcMoment, nullable=False),
         sa.Column("app", sa.String(length=80), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=True),
         sa.Column("api_key_id", sa.String(length=36), nullable=True),
@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("number", sa.Double(), nullable=True),
         sa.Column("metadata", sa.JSON(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_custom_metrics")),
     )
     op.create_index(op.f("ix_custom_metrics_call_id"), "custom_metrics", ["call_id"], unique=False)

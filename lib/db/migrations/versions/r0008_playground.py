@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0008"
 down_revision = "0007"
@@ -15,7 +15,7 @@ def upgrade() -> None:
         "playground_runs",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=True),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.Column("is_shared", sa.Boolean(), nullable=False),
         sa.Column("is_blind", sa.Boolean(), nullable=False),
         sa.Column("winner", sa.Integer(), nullable=True),

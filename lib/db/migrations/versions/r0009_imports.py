@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0009"
 down_revision = "0008"
@@ -15,7 +15,7 @@ def upgrade() -> None:
     op.create_table(
         "imports",
         sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("at", UtcDateTime, nullable=False),
+        sa.Column("at", UtcMoment, nullable=False),
         sa.Column("user_name", sa.String(length=80), nullable=False),
         sa.Column("file_name", sa.String(length=200), nullable=False),
         sa.Column("format", sa.String(length=40), nullable=False),
@@ -23,8 +23,8 @@ def upgrade() -> None:
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column("calls", sa.BigInteger(), nullable=False),
         sa.Column("left_out", sa.JSON(), nullable=False),
-        sa.Column("first_at", UtcDateTime, nullable=True),
-        sa.Column("last_at", UtcDateTime, nullable=True),
+        sa.Column("first_at", UtcMoment, nullable=True),
+        sa.Column("last_at", UtcMoment, nullable=True),
         sa.Column("total_tokens", sa.BigInteger(), nullable=True),
         sa.Column("cost_nano_usd", sa.BigInteger(), nullable=True),
         sa.Column("unpriced", sa.Integer(), nullable=False),

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0010"
 down_revision = "0009"
@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("query", sa.JSON(), nullable=False),
         sa.Column("is_shared", sa.Boolean(), nullable=False),
         sa.Column("is_pinned", sa.Boolean(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_saved_views")),
     )
     op.create_index(op.f("ix_saved_views_user_id"), "saved_views", ["user_id"], unique=False)

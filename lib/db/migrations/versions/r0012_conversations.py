@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0012"
 down_revision = "0011"
@@ -42,17 +42,17 @@ def upgrade() -> None:
         sa.Column("tags", sa.JSON(), nullable=False),
         sa.Column("is_pinned", sa.Boolean(), nullable=False),
         sa.Column("is_archived", sa.Boolean(), nullable=False),
-        sa.Column("ended_at", UtcDateTime, nullable=True),
+        sa.Column("ended_at", UtcMoment, nullable=True),
         sa.Column("ttl_s", sa.Integer(), nullable=True),
-        sa.Column("expires_at", UtcDateTime, nullable=True),
+        sa.Column("expires_at", UtcMoment, nullable=True),
         _text("configuration_id", 36, null=True),
         sa.Column("system_prompt", sa.Text(), nullable=True),
         sa.Column("context", sa.JSON(), nullable=False),
         _text("leaf_id", 36, null=True),
         _text("source", 16),
         _text("source_id", 120),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("last_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
+        sa.Column("last_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
     )
     op.create_index(op.f("ix_conversations_owner_id_last_at"), "conversations", ["owner_id", "last_at"])
@@ -72,7 +72,7 @@ def upgrade() -> None:
         _text("call_id", 36, null=True),
         _text("configuration_id", 36, null=True),
         _text("model", 200),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_messages")),
         sa.UniqueConstraint("id", name=op.f("uq_messages_id")),
     )
@@ -90,7 +90,7 @@ def upgrade() -> None:
         _text("media_type", 80),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversation_files")),
     )
     op.create_index(op.f("ix_conversation_files_conversation_id"), "conversation_files", ["conversation_id"])
@@ -105,7 +105,7 @@ def upgrade() -> None:
         _text("call_id", 36, null=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("tokens", sa.Integer(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversation_summaries")),
     )
     op.create_index(op.f("ix_conversation_summaries_conversation_id"), "conversation_summaries", ["conversation_id"])

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0013"
 down_revision = "0012"
@@ -19,8 +19,8 @@ def upgrade() -> None:
         sa.Column("category", sa.String(length=80), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("newest", sa.Integer(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
-        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
+        sa.Column("updated_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prompt_templates")),
         sa.UniqueConstraint("slug", name=op.f("uq_prompt_templates_slug")),
     )
@@ -35,7 +35,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=True),
         sa.Column("user_name", sa.String(length=80), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("template_id", "version", name=op.f("pk_prompt_versions")),
     )
     op.create_table(
@@ -44,7 +44,7 @@ def upgrade() -> None:
         sa.Column("label", sa.String(length=80), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("user_name", sa.String(length=80), nullable=False),
-        sa.Column("moved_at", UtcDateTime, nullable=False),
+        sa.Column("moved_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("template_id", "label", name=op.f("pk_prompt_labels")),
     )
     op.create_table(
@@ -60,9 +60,9 @@ def upgrade() -> None:
         sa.Column("parallel", sa.Integer(), nullable=False),
         sa.Column("cap_nano_usd", sa.BigInteger(), nullable=True),
         sa.Column("owner", sa.String(length=36), nullable=True),
-        sa.Column("seen_at", UtcDateTime, nullable=True),
+        sa.Column("seen_at", UtcMoment, nullable=True),
         sa.Column("stop_asked", sa.Boolean(), nullable=False),
-        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("created_at", UtcMoment, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_experiments")),
     )
     op.create_index(op.f("ix_experiments_user_id_created_at"), "experiments", ["user_id", "created_at"], unique=False)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0014"
 down_revision = "0013"
@@ -51,8 +51,8 @@ def upgrade() -> None:
         sa.Column("chunking", sa.JSON(), nullable=False),
         sa.Column("search", sa.JSON(), nullable=False),
         sa.Column("change_seq", sa.BigInteger(), nullable=False),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcMoment(), nullable=False),
+        sa.Column("updated_at", UtcMoment(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_collections")),
     )
     op.create_index(op.f("ix_collections_owner_id"), "collections", ["owner_id"], unique=False)
@@ -86,10 +86,10 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("serving_version", sa.Integer(), nullable=True),
         sa.Column("worker_id", sa.String(length=36), nullable=True),
-        sa.Column("worker_until", UtcDateTime(), nullable=True),
+        sa.Column("worker_until", UtcMoment(), nullable=True),
         sa.Column("created_by", sa.String(length=36), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcMoment(), nullable=False),
+        sa.Column("updated_at", UtcMoment(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_documents")),
     )
     op.create_index(op.f("ix_documents_collection_id_sha256"), "documents", ["collection_id", "sha256"], unique=False)

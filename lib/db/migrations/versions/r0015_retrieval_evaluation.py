@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from lib.db.migrations.column_types import UtcDateTime
+from lib.db.migrations.column_types import UtcMoment
 
 revision = "0015"
 down_revision = "0014"
@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("passages", sa.Integer(), nullable=False),
         sa.Column("took_ms", sa.Integer(), nullable=False),
         sa.Column("created_by", sa.String(length=36), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcMoment(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluations")),
     )
     op.create_index(
@@ -53,7 +53,7 @@ def upgrade() -> None:
         sa.Column("collection_id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("created_by", sa.String(length=36), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcMoment(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_question_sets")),
     )
     op.create_index(op.f("ix_question_sets_collection_id"), "question_sets", ["collection_id"], unique=False)
@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=10), nullable=False),
         sa.Column("is_approved", sa.Boolean(), nullable=False),
         sa.Column("created_by", sa.String(length=36), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcMoment(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_questions")),
     )
     op.create_index(op.f("ix_questions_set_id"), "questions", ["set_id"], unique=False)
@@ -79,10 +79,10 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("worker_id", sa.String(length=36), nullable=True),
-        sa.Column("worker_until", UtcDateTime(), nullable=True),
+        sa.Column("worker_until", UtcMoment(), nullable=True),
         sa.Column("created_by", sa.String(length=36), nullable=True),
-        sa.Column("created_at", UtcDateTime(), nullable=False),
-        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.Column("created_at", UtcMoment(), nullable=False),
+        sa.Column("updated_at", UtcMoment(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_studies")),
     )
     op.create_index(
