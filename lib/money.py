@@ -58,7 +58,10 @@ def format_sum(
 
 
 def format_large_money(nano: int | None, currency: str = USD) -> str:
-    """As `format_money` under 100,000, then `$176.3k`, `$10.00M`, `$1.20B`: for where there is room for few signs."""
+    """Write an amount of nano-dollars in few signs, for narrow places: `$176.3k`, `$10.00M`, `$1.20B`.
+
+    Amounts under 100,000 are written in full, as by `format_money`.
+    """
     if nano is None or abs(nano) < 100_000 * NANO_PER_USD:
         return format_money(nano, currency)
     amount = abs(usd_from_nano(nano))

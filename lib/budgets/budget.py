@@ -128,7 +128,7 @@ class Draft:
     block_unpriced: bool = False
 
     def to_columns(self) -> dict[str, Any]:
-        """As columns; InvalidInput names the field that can't be used."""
+        """Check the draft and return it as columns of a budget; InvalidInput names the field that can't be used."""
         if not 0 < self.limit_nano <= _HIGHEST_LIMIT:
             raise InvalidInput(
                 "The limit can't be used.",

@@ -91,13 +91,13 @@ class Budgets:
         return sorted(states, key=lambda state: -state.now.percent)
 
     def subject(self, actor: Actor, scope: str, name: str) -> str:
-        """What the ledger's rows hold for a name that a person gives."""
+        """Resolve a name that a person gives (of a user, a key, …) to the subject that the ledger's rows hold."""
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
             return resolve(connection, scope, name)
 
     def choices(self, actor: Actor, scope: str) -> dict[str, str]:
-        """What a budget of a scope may be about: subject → name; empty for everything and for apps."""
+        """List what a budget of a scope may be about: subject → name; empty for the scopes `global` and `app`."""
         actor.require(Permission.MANAGE_PROVIDERS)
         with self._store.read() as connection:
             return choices(connection, scope)
@@ -105,9 +105,10 @@ class Budgets:
     def check(
         self, actor: Actor, facts: CallFacts, amount_nano: int | None, now: datetime | None = None
     ) -> Sequence[BudgetVerdict]:
-        """What every budget that applies would say to a call that may cost this much; nothing is held.
+        """Judge a call by every budget that applies to it, without holding any money.
 
-        A free call (0) passes whatever is spent; None is a call whose model has no price.
+        `amount_nano` is the most that the call may cost, in nano-dollars: 0 is a free call, which passes whatever is
+        spent; None is a call whose model has no price.
         """
         actor.require(Permission.VIEW_STATS)
         moment = now or utc_now()
@@ -228,7 +229,7 @@ class Budgets:
 
 
 def _rules(row: dict[str, Any]) -> dict[str, Any]:
-    """What a new budget is to do, for the audit log."""
+    """Pick from a new budget's row what the audit log records of it: limit, hardness, thresholds, unpriced models."""
     return {name: row[name] for name in ("limit_nano_usd", "is_hard", "thresholds", "block_unpriced")}
 
 
@@ -251,7 +252,7 @@ def _empty_window(row: dict[str, Any], window: Window) -> dict[str, Any]:
 
 
 def _audited(connection: Connection, row: Any) -> str:
-    """What a budget is about, by the name that it has now."""
+    """Describe a budget for the audit log by its scope, the current name of its subject and its period."""
     scope = row["scope"]
     subject = row["subject"]
     about = scope if scope == Scope.GLOBAL else f"{scope}:{labels(connection, [(scope, subject)])[scope, subject][0]}"

@@ -195,7 +195,7 @@ def _charge(
 
 
 def with_new(charges: Sequence[Charge], windows: Iterable[OpenWindow]) -> list[Charge]:
-    """What a call falls under by now: a budget may have begun after it was let through."""
+    """Add to a call's charges the windows of budgets that began to apply after the call was let through."""
     charged_ids = {budget_id for budget_id, _ in charges}
     return [*charges, *(window.charge for window in windows if window.budget.id not in charged_ids)]
 

@@ -126,9 +126,10 @@ class Leases:
         return bool(self._grants) or self._may_be_held
 
     def take(self, facts: CallFacts, amount: int | None, wished: int = 0) -> Taken | None:
-        """What a call needs (0: it is free, None: nobody knows, it takes what is `wished`).
+        """Take the money that a call needs from the leases in memory; None where the database must be asked instead.
 
-        None: the database must be asked.
+        `amount` is the most that the call may cost, in nano-dollars: 0 is a free call; where it is None, nobody knows
+        the cost and the call takes `wished`.
         """
         now = time.monotonic()
         demand = self._demand.get(facts)

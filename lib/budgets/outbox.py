@@ -54,7 +54,10 @@ def delivered(connection: Connection, message_id: str, now: datetime) -> None:
 
 
 def failed(connection: Connection, message_id: str, attempts: int, error: str, now: datetime) -> None:
-    """It was not taken at the `attempts`-th try: later again, each time twice as late, or given up."""
+    """Note that the receiver did not take a message at the `attempts`-th try, and when the next try is due.
+
+    The wait doubles with each try, up to a limit; after the last try the message is given up.
+    """
     wait = min(_FIRST_WAIT * 2 ** (attempts - 1), _LONGEST_WAIT)
     due = None if attempts >= TRIES else now + wait
     values = {"attempts": attempts, "due_at": due, "error": error[:500]}

@@ -38,7 +38,7 @@ class BudgetRefusal:
         return self.amount_nano is None and self.is_blocked
 
     def in_zone(self, zone: tzinfo) -> "BudgetRefusal":
-        """The same, told in a person's report time zone."""
+        """Return a copy of the refusal whose times are told in the time zone of a person's reports."""
         return replace(self, zone=zone)
 
     @property
@@ -66,14 +66,14 @@ class BudgetRefusal:
 
     @property
     def title(self) -> str:
-        """What happened."""
+        """Say in one sentence which budget refuses the call and on what ground."""
         if self._is_for_the_price:
             return f"The {self._name} takes no model without a price."
         return f"The {self._name} is used up." if self.is_used_up else f"The call does not fit the {self._name}."
 
     @property
     def why(self) -> str:
-        """What is spent, held and asked for."""
+        """Say how much of the limit is spent, how much is held for calls under way and what the call may cost."""
         so_far = format_money(self.spent_nano)
         limit = format_money(self.limit_nano)
         if so_far == limit and self.spent_nano != self.limit_nano:
@@ -90,7 +90,7 @@ class BudgetRefusal:
 
     @property
     def fix(self) -> str:
-        """What can be done, and when it ends by itself."""
+        """Say what the caller can do about the refusal, and when calls start again by themselves."""
         if self._is_for_the_price:
             return "Add a price for the model, or allow models without one in the budget."
         if self._is_too_much:
@@ -111,5 +111,5 @@ class BudgetRefusal:
         return _CALLS_END_S if self.waits_for_calls else max(1, -int(-(self.ends_at - self.at).total_seconds() // 1))
 
     def error(self) -> Throttled:
-        """As the error a door shows."""
+        """Return the refusal as the error that is shown to the caller, with the seconds to wait before another try."""
         return Throttled(self.title, self.why, self.fix, self.retry_after)

@@ -31,7 +31,7 @@ class Spending:
 
     @property
     def percent(self) -> int:
-        """What is spent of the limit, rounded down."""
+        """Compute the share of the limit that is spent, in whole percent, rounded down; over 100 where it is passed."""
         return self.spent_nano * 100 // self.limit_nano
 
 

@@ -41,7 +41,10 @@ def resolve(connection: Connection, scope: str, name: str) -> str:
 
 
 def choices(connection: Connection, scope: str) -> dict[str, str]:
-    """What a budget of a scope may be about, by name: subject → the name people know; keys that still work."""
+    """List what a budget of a scope may be about, ordered by name: subject → the name people know.
+
+    API keys that were revoked are left out; the scopes `global` and `app` have no list, so theirs is empty.
+    """
     kind = Scope(scope)
     if kind is Scope.KEY:
         working = select(_K.id, _K.name, _K.prefix).where(_K.revoked_at.is_(None)).order_by(_K.name, _K.id)

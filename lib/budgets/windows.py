@@ -68,7 +68,7 @@ class OpenWindow:
 
     @property
     def charge(self) -> Charge:
-        """Its key."""
+        """Return the key of the window: the budget's id and the moment at which the window begins."""
         return self.budget.id, self.budget.window_starts_at
 
     def has_room(self, amount: int | None) -> bool:
@@ -79,7 +79,10 @@ class OpenWindow:
         return not self.budget.is_hard or self.spent + self.held + amount <= self.limit
 
     def amount_to_hold(self, amount: int | None, wished: int) -> int:
-        """What to hold for a call that fits; where nobody knows what it may cost, what is wished or what is left."""
+        """Compute the nano-dollars to hold for a call that fits.
+
+        Where nobody knows what the call may cost (None), `wished` is held, or what is left if that is less.
+        """
         return max(0, min(wished, self.limit - self.spent - self.held)) if amount is None else amount
 
 
@@ -116,7 +119,7 @@ class Kept:
         return self._of[subjects]
 
     def settled(self, budget_id: str, starts_at: datetime, amount: int, cost: int) -> None:
-        """What a hold of `amount` came to."""
+        """Turn a hold of `amount` into the spent `cost` (nano-dollars), if the window is among those remembered."""
         window = self._windows.get(budget_id)
         if window is not None and window.starts_at == starts_at:
             window.held -= amount
@@ -124,7 +127,10 @@ class Kept:
 
 
 def kept(connection: Connection) -> Kept | None:
-    """What the connection knows, empty if another one has committed since; None for one that may keep nothing."""
+    """Return the windows that an SQLite connection remembers; all are forgotten once another connection has committed.
+
+    None for any connection that remembers nothing; only a `NonBlockingConnection` remembers windows.
+    """
     storage = connection.info.get("kept")
     if storage is None:
         return None
@@ -146,7 +152,7 @@ def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: d
 
 
 def applying(connection: Connection, kinds: Collection[CallFacts], now: datetime) -> dict[CallFacts, list[OpenWindow]]:
-    """The same for calls by what decides about them."""
+    """Find the current windows of all budgets that apply to calls, locked; a list for each of the `kinds` of calls."""
     pairs_of = {facts: facts.subjects for facts in kinds}
     by_subject: dict[tuple[str, str], list[OpenWindow]] = {}
     for window in locked(connection, {pair for pairs in pairs_of.values() for pair in pairs}, now) if kinds else ():
@@ -263,7 +269,7 @@ def of_subject(scope: str, subject: str, table: Any = usage_logs) -> Iterable[Co
 
 
 def amount_charged(cost_nano: int | None) -> int:
-    """What a call's cost takes from a budget: nothing where it is unknown or, by a provider's mistake, below zero."""
+    """Return what a call's cost takes from a budget, in nano-dollars: 0 where it is unknown (None) or negative."""
     return max(0, cost_nano or 0)
 
 

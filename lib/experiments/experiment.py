@@ -123,7 +123,7 @@ class CandidateStanding:
 
     @property
     def answer_cost_of_thousand(self) -> int | None:
-        """What a thousand answers would cost, failed tries with them; None where unknown or before the first."""
+        """Project the cost of a thousand answers in nano-dollars, failed tries included; None where nobody knows."""
         cost = self.answer_cost_nano_usd
         return None if cost is None or not self.answers else round(Fraction(cost * 1000, self.answers))
 

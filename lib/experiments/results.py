@@ -50,7 +50,9 @@ def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] |
 
 
 def _read_costs(connection: Connection, cell_rows: Sequence[dict[str, Any]]) -> list[dict[str, int | None]]:
-    """What answering and judging each cell cost; takes what they are made of out of the rows.
+    """Compute what answering and judging each cell cost, in nano-dollars (None: unknown), in the order of the rows.
+
+    Removes `calls` and `cost_nano_usd` from the rows, since the costs are computed from them.
 
     A cell that was never judged needs no look into the ledger: all that it cost is its answer.
     """

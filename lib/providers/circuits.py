@@ -203,7 +203,10 @@ class Circuits:
 
 
 def verdict_on(failure: BaseException | None) -> AttemptVerdict:
-    """What the end of an attempt says of its provider; None: the stream ran to its end."""
+    """Judge the provider by how an attempt ended: it answered, it failed, or the end tells nothing of it.
+
+    `failure` is None when the stream ran to its end.
+    """
     if failure is None:
         return AttemptVerdict.ANSWERED
     if not isinstance(failure, ProviderError) or failure.kind in (ErrorKind.TIMEOUT_TOTAL, ErrorKind.REFUSED):

@@ -87,7 +87,7 @@ class Models:
         return self.list(actor, provider.id)
 
     def find(self, kind: str, model: str, provider_id: str | None = None) -> ModelFacts | None:
-        """What is known of a model, by the listing of this provider (None: any of the kind) and the shipped list.
+        """Gather the facts of a model from the listing of a provider (None: of any of the kind) and the shipped list.
 
         None when nobody lists it. (Internal: facts, nothing of the team's.)
         """
@@ -104,7 +104,10 @@ class Models:
         return self._priced(kind, _united(own, shipped) or ModelFacts(model))
 
     def limits(self, kind: str, model: str, provider_id: str | None = None) -> ModelFacts:
-        """As `find`; where the shipped list has no such model, with what holds for every one of its kind."""
+        """Gather the facts of a model as `find` does, but return empty facts instead of None.
+
+        A model that the shipped list lacks also gets the facts that hold for every model of its kind.
+        """
         facts = self.find(kind, model, provider_id) or ModelFacts(model)
         return facts if self._catalogue.find(kind, model) else facts.filled_from(self._catalogue.any_of(kind))
 

@@ -47,7 +47,10 @@ class Hosted(Struct, frozen=True):
 
 
 def limit_uses(kind: str, protocol: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The same fields with a limit of uses on every tool that can have one and names none."""
+    """Copy a request's fields and limit the uses of its provider-run tools where it names no limit itself.
+
+    Only Anthropic's tools and OpenAI's responses have such a limit; other requests come back unchanged.
+    """
     limited = dict(body)
     tools = body.get("tools")
     if not isinstance(tools, list):
@@ -131,7 +134,7 @@ def are_plain_functions(tools: Any) -> bool:
 
 
 def hosted_tools(kind: str, tool: Any, body: Mapping[str, Any], protocol: str | None) -> Iterable[Hosted]:
-    """What a tool lets the provider run; nothing for one that the program runs itself."""
+    """List what one of a request's tools makes the provider run; empty for a tool that the program runs itself."""
     if not isinstance(tool, dict):
         return [Hosted("tools", "tool")]
     tool_type = str(tool.get("type") or "function")

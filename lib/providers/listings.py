@@ -90,7 +90,7 @@ def _ollama(client: "_ListingClient", base: str) -> list[ModelFacts]:
 
 
 def local_models() -> list[ModelFacts]:
-    """What runs inside this process, known without asking anybody."""
+    """List the models that run inside this process, with their limits and a price of zero; asks no server."""
     from lib.providers.adapters.local import CONTEXT_TOKENS
     from lib.providers.adapters.local_embeddings import LONGEST_TOKENS
 

@@ -44,7 +44,7 @@ class ModelFacts:
         return replace(self, **missing)
 
     def as_record(self) -> dict[str, Any]:
-        """What is stated, as JSON; capabilities and parameters as lists."""
+        """Return the facts that are known as a dictionary for JSON, tuples as lists; unknown facts are left out."""
         stated = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -73,7 +73,7 @@ class Catalogue:
         return replace(facts, model=model) if facts else None
 
     def any_of(self, kind: str) -> ModelFacts:
-        """What holds for every model of a kind that is not listed."""
+        """Return the facts that hold for every model of a kind that is not listed; empty facts where there are none."""
         return self._models.get((kind, _ANY), ModelFacts(_ANY))
 
     def of_kind(self, kind: str) -> list[ModelFacts]:

@@ -39,7 +39,7 @@ def check(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def allowed(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What may be sent: set, and of an allowed name."""
+    """Keep the parameters that may be sent to a model: those with an allowed name and a value that is not None."""
     return {name: value for name, value in parameters.items() if name in ALLOWED and value is not None}
 
 

@@ -35,7 +35,7 @@ class Provider:
 
     @property
     def facts(self) -> KindFacts:
-        """What its kind brings along."""
+        """Return the facts of the provider's kind, such as its label, usual address and whether it needs a key."""
         return facts(self.kind)
 
     @property

@@ -268,7 +268,10 @@ def _refuse_taken_name(connection: Connection, name: str | None, but: str = "") 
 
 
 def _describe_changes(changed: Mapping[str, Any]) -> dict[str, Any]:
-    """What the audit log says of the fields: of a key its last signs or that there is none, of headers their names."""
+    """Describe changed fields for the audit log without secrets.
+
+    A key is told by its last signs, or that there is none; headers are told by their names.
+    """
     fields = {name: changed[name] for name in ("name", "base_url", "allow_private") if name in changed}
     if "key_last4" in changed:
         fields["key"] = changed["key_last4"]
@@ -284,6 +287,9 @@ def _slugs(connection: Connection, provider_id: str) -> list[str]:
 
 
 def _host(kind: str, base_url: str) -> str:
-    """What a key is bound to: scheme, host and port; for kinds litellm knows the address of, the kind."""
+    """Return the server that a key is bound to: scheme, host and port of its address.
+
+    Where only litellm knows the address, the kind stands for it, as `litellm:<kind>`.
+    """
     url = base_url or facts(kind).base_url
     return hosts.host_of(url) if url else f"litellm:{kind}"

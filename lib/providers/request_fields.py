@@ -103,7 +103,10 @@ FIELDS = frozenset(
 
 
 def examine(kind: str, protocol: str | None, model: str, body: Mapping[str, Any]) -> Choices:
-    """What the fields of a body choose; without a `protocol` they are parameters of a request to be translated."""
+    """Read what a request's fields choose beside its model: other models, provider-run tools, numbers of answers.
+
+    Without a `protocol` the body holds the parameters of a request that is still to be translated.
+    """
     if _RUNS_BY_NAME.search(model) is None:  # the most requests
         names = FIELDS.intersection(body)
         if not names or (names == _TOOLS and are_plain_functions(body["tools"])):
@@ -208,7 +211,7 @@ class _FieldReader:
 
 
 def _of_model(kind: str, model: str) -> Iterator[Hosted]:
-    """What the model's own name runs."""
+    """Yield the tools that the provider runs because of the model's name alone, such as a web search."""
     if kind == ProviderKind.OPENROUTER or model.startswith("openrouter/"):
         if "online" in model.split(":")[1:]:
             yield Hosted("model", "plugins")

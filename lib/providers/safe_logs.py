@@ -53,7 +53,7 @@ def clean(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def print_clean(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """`sys.excepthook`."""
+    """Print an uncaught exception and its trace to stderr without secrets; serves as `sys.excepthook`."""
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 

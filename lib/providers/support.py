@@ -38,7 +38,9 @@ def not_taken(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
 
 
 def not_taken_as_written(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
-    """The same for what a program wrote in the provider's own protocol.
+    """List the parameters a model is known not to take, of those a program wrote in the provider's own protocol.
+
+    Empty unless the provider is OpenAI or lists the model's parameters itself.
 
     The shipped list comes from litellm, whose word on Groq, Mistral or DeepSeek is what it can translate itself; of
     OpenAI's models it repeats what OpenAI says. Others say themselves what they do not take.

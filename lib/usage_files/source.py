@@ -48,7 +48,7 @@ class Source:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Return the size of the file in bytes."""
         return self.file.seek(0, io.SEEK_END)
 
     @property

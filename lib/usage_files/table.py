@@ -40,7 +40,10 @@ class Table:
     notation: Notation
 
     def raw_values(self, row: Row) -> Raw:
-        """What the row has of our fields, corrected as its form asks for; SkippedRow says why there is nothing."""
+        """Read our fields from a row of the file as raw values, corrected as the file's form asks for.
+
+        SkippedRow, with the reason, for a row that is not taken.
+        """
         if isinstance(row, Odd):
             raise SkippedRow(row.why)
         raw = {name: row.get(column) for name, column in self.mapping.items()}

@@ -199,7 +199,7 @@ def _add(services: "Services", collection_id: str, name: str, source: "Path | st
 
 
 def _verdict(name: str, document: Any = None, error: str | None = None) -> dict[str, Any]:
-    """What became of a file."""
+    """Describe what became of one source that was added: its document's id, state and chunks, or the error."""
     if document is None:
         return {"id": None, "title": name, "state": "failed", "chunks": 0, "note": None, "error": error}
     note = document.note if document.source_name == name[-300:] else f"the same as {document.title}"

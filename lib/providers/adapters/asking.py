@@ -36,7 +36,10 @@ async def ask(
 
 
 def ask_once(method: str, address: str, headers: Mapping[str, str], body: bytes = b"", **limits: Any) -> HttpResponse:
-    """As `ask`, on a connection of its own, from a thread that runs no event loop."""
+    """Send one request and return its whole answer, on a new connection, from a thread that runs no event loop.
+
+    `limits` are the keyword arguments of `ask`, which also lists the errors.
+    """
 
     async def exchange() -> HttpResponse:
         client = Client()

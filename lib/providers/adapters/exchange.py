@@ -63,7 +63,10 @@ _current: ContextVar[UpstreamExchange | None] = ContextVar("exchange", default=N
 
 @contextmanager
 def listening(*, allow_private: bool = False) -> Iterator[UpstreamExchange]:
-    """What litellm sends and gets inside, in this task; whether it may be to private addresses."""
+    """Record the last HTTP exchange that litellm has in this task while the context is open.
+
+    `allow_private` says whether litellm may connect to private addresses meanwhile.
+    """
     exchange = UpstreamExchange(allows_private=allow_private)
     token = _current.set(exchange)
     try:

@@ -44,7 +44,7 @@ class Client:
     async def post(
         self, address: str, headers: Mapping[str, str], body: bytes, *, allow_private: bool = False
     ) -> "Response":
-        """As `request`, with POST."""
+        """Send a POST request and return when the head of its answer is here; errors and closing as for `request`."""
         return await self.request("POST", address, headers, body, allow_private=allow_private)
 
     async def request(
@@ -110,7 +110,10 @@ class Response:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def part(self) -> bytes:
-        """What has come of the body since, or comes next; empty at its end. The same errors as `read`."""
+        """Return the next unpacked bytes of the body, waiting for them if none are here; empty at the body's end.
+
+        AnswerTooLarge when the body is longer than `LARGEST_ANSWER` bytes, RemoteProtocolError when it breaks off.
+        """
         if self._unpacker is None:
             return await self._connection.receive()  # which counts
         data = await self._unpacker.unpack(self._connection.receive)
@@ -161,7 +164,7 @@ class _Connection(asyncio.Protocol):
             await self._more()
 
     async def receive(self) -> bytes:
-        """What has come of the body; empty at its end."""
+        """Return all bytes of the body that came since the last call, waiting if there are none; empty at its end."""
         while not self._parts:
             if self._is_done:
                 return b""

@@ -52,5 +52,5 @@ class Lines:
         return lines
 
     def rest(self) -> bytes:
-        """What has come of a line without an end."""
+        """Return the bytes of a last line whose end has not come."""
         return b"".join(self._held)

@@ -38,7 +38,7 @@ class LocalEmbeddings:
         atexit.register(self.stop)
 
     async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Piece]:
-        """It writes no answers."""
+        """Raise a ProviderError: the built-in embedding model can't write answers."""
         raise no_embeddings(endpoint)
         yield
 

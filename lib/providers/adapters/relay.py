@@ -109,7 +109,7 @@ class Relay:
             raise failures.explain(error, endpoint, request.model, has_content=reader.has_begun) from None
 
     async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
-        """Not this way: embeddings of a program are passed on by `stream`."""
+        """Raise a ProviderError: a program's requests for embeddings are passed on by `stream`, not by this method."""
         raise failures.no_embeddings(endpoint)
 
     async def close(self) -> None:
@@ -256,7 +256,7 @@ class _Events:
         return b"".join(event + end for event in whole.split(end) if not _is_only_counts(event))
 
     def rest(self) -> bytes:
-        """What the last event holds when the stream ended without its end."""
+        """Return the bytes of a last event that was still incomplete when the stream ended."""
         return b"".join(self._held) + self._cut
 
 

@@ -56,7 +56,10 @@ class Pool:
             busy.log_pre_api_call(_GROUP, [], _describe_call(candidate_id))
 
     async def ended(self, candidate_id: str, first_token_s: float | None) -> None:
-        """It ended; seconds to the first token, None when none came."""
+        """Tell the strategy that an attempt at a candidate ended, and after how many seconds its first token came.
+
+        `first_token_s` is None when no token came.
+        """
         if (busy := self._router.leastbusy_logger) is not None:
             busy.log_success_event(_describe_call(candidate_id), None, None, None)
         if (latency := self._router.lowestlatency_logger) is not None and first_token_s is not None:
@@ -115,5 +118,5 @@ def _deployment(candidate: RouterDeployment) -> dict[str, Any]:
 
 
 def _describe_call(candidate_id: str) -> dict[str, Any]:
-    """What litellm's strategies read of a call."""
+    """Build the part of litellm's description of a call from which its strategies tell the candidate."""
     return {"litellm_params": {"metadata": {"model_group": _GROUP}, "model_info": {"id": candidate_id}}}

@@ -40,7 +40,10 @@ class Gunzip:
 
 
 def unpacker_for(packing: str) -> Gunzip | None:
-    """What undoes a Content-Encoding (None: nothing to undo); RemoteProtocolError for any but gzip, once."""
+    """Return what unpacks a body of this Content-Encoding; None where it is not packed.
+
+    RemoteProtocolError for every other encoding than gzip, and for several at once.
+    """
     match packing.strip().lower():
         case "identity" | "":
             return None

@@ -21,7 +21,7 @@ async def send_what_is_taken(
     *,
     drops: bool,
 ) -> tuple[Any, tuple[str, ...]]:
-    """What `send` gives, and the names of the parameters that had to be left out for it.
+    """Call `send`, again without the parameters that it refuses; its result and the names that were left out.
 
     `unsupported` is the exception that names parameters, raised before anything is sent. ProviderError (BAD_REQUEST)
     with the names unless `drops`; labels, which change no answer, never stop a call.

@@ -103,7 +103,10 @@ class PriceBook:
         return cached[2]
 
     def cost(self, price: Price | None, usage: Usage, reported_nano: int | None = None) -> Cost:
-        """What tokens cost by a price that was looked up."""
+        """Compute what a call's own tokens cost by a price that was looked up before (None: there is no price).
+
+        `reported_nano` is the cost that the provider itself stated, in nano-dollars; None where it stated none.
+        """
         return cost_of(price, usage, reported_nano)
 
     def charge(
@@ -114,7 +117,7 @@ class PriceBook:
         usage: Usage,
         reported_nano: int | None = None,
     ) -> Cost:
-        """What a call costs: its own tokens, those of models that it consulted, and what is charged by the use.
+        """Compute what a call costs: its own tokens, those of models it consulted, and what is charged by the use.
 
         Nano-dollars, None where nobody knows. `reported_nano` is what the provider itself said the whole call costs.
         A model that answered in the place of the one that was asked is charged as itself.
@@ -194,7 +197,10 @@ class PriceBook:
         return (_newest(versions, at) or versions[0]) if versions else None
 
     def _kept(self) -> _Own:
-        """What is in memory. Only the first question waits for the database."""
+        """Return the team's own prices from memory; only the first call waits for the database.
+
+        Once they are due for a check, a thread reads them again while the prices in memory go on to hold.
+        """
         if self._own is None:
             self._follow()
         elif self._store is not None and time.monotonic() >= self._next_check:
@@ -256,7 +262,7 @@ def _by_key(prices: Iterable[Price]) -> dict[_Key, list[Price]]:
 
 
 def _of_a_thousand(price: Price) -> int:
-    """What a call of a thousand tokens and a thousand more can cost."""
+    """Compute the most that a call of 1,000 prompt and 1,000 answer tokens can cost, in nano-dollars."""
     return price.rates.bound_nano(1_000, 1_000, 0)
 
 

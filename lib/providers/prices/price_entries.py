@@ -102,7 +102,10 @@ class Prices:
         self._book.refresh()
 
     def preview(self, actor: Actor, document: str) -> Import:
-        """What importing a list would do; InvalidInput names the lines that can't be used."""
+        """Tell which prices importing a list would add, change and leave alone, without importing it.
+
+        InvalidInput names the lines that can't be used.
+        """
         actor.require(Permission.MANAGE_PROVIDERS)
         self._book.refresh()
         there = {(p.kind, p.model, p.valid_from): p for p in (*_all(self._book.shipped), *_all(self._book.own()))}

@@ -264,7 +264,7 @@ class Cost(Struct, frozen=True):
 
 
 def cost_of(price: Price | None, usage: Usage, reported_nano: int | None = None) -> Cost:
-    """What a call's own tokens cost: by its price, else what the provider itself said, else unknown.
+    """Compute what a call's own tokens cost: by its price, else what the provider itself said, else unknown.
 
     A team's own price holds before what the provider said, and that before the shipped list: a list may be out of date,
     the provider's word is what stands on the invoice. A reported zero beside a listed price says nothing.

@@ -55,7 +55,7 @@ class AnthropicMessages(Reader):
                 raise refusal(document)
 
     def body(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
-        """A message."""
+        """Yield the chunks of a whole message, which came at once; raises the refusal when it states an error."""
         if document.get("type") == "error" or "error" in document:
             raise refusal(document)
         self.has_begun = "content" in document

@@ -61,7 +61,10 @@ class DocumentFramer:
         self._size = len(unfinished) + sum(map(len, self._pending))
 
     def end(self) -> Iterator[Any]:
-        """What the last line holds: a rest that was cut off is dropped, a body that never was JSON is Unreadable."""
+        """Yield the documents that are still pending when the body has ended; a last one that was cut off is dropped.
+
+        Unreadable when nothing in the body was JSON.
+        """
         last = self._trim(b"".join(self._line))
         self._line = []
         has_events = self._has_events or last.startswith((b"data:", b"event:"))

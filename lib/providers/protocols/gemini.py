@@ -68,7 +68,7 @@ class Gemini(Reader):
         return True
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
-        """As every reader; an answer of several has not ended before all have."""
+        """Yield the chunks that only the end makes certain; no finish while one of several answers has not ended."""
         if self._open and not self.is_whole:
             self.finish = None
         return super().end(is_done=is_done)

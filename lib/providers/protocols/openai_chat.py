@@ -151,7 +151,10 @@ class OpenAIChat(Reader):
             raise failed if isinstance(failed, StatedFailure) else refusal(failed)
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
-        """As every reader; an answer of several has not ended before all have."""
+        """Yield the chunks that only the end makes certain; no finish while one of several answers has not ended.
+
+        `is_done`: the server wrote `[DONE]`, which ends all of them.
+        """
         if self._open and not is_done and not self._is_done and not self.is_whole:
             self.finish = None
         return super().end(is_done=is_done)
@@ -170,7 +173,10 @@ class OpenAIChat(Reader):
             self._open.add(index)
 
     def _failure(self, choice: Mapping[str, Any]) -> Any:
-        """What says that an answer ended in failure: its error, or a reason that is one."""
+        """Note why a choice ended, and return its failure: the choice if it holds an error, or a StatedFailure.
+
+        None when the choice has not failed.
+        """
         if choice.get("error"):
             return choice
         try:

@@ -40,7 +40,7 @@ class Reader:
         self._told_cost: int | None = None  # beside the answer, in its headers
 
     def note_headers(self, headers: Mapping[str, str]) -> None:
-        """What an answer's headers say that it cost: a LiteLLM proxy tells it there."""
+        """Note the cost that an answer's headers state, as those of a LiteLLM proxy do."""
         self._told_cost = money_nano(headers.get(_COST_HEADER))
 
     @staticmethod
@@ -96,7 +96,7 @@ class Reader:
         self.finish = reason
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
-        """What is only certain once the answer has ended; nothing where nobody said that it had.
+        """Yield the chunks that only the end makes certain; no finish where nobody said that the answer has ended.
 
         `is_done`: the server wrote `[DONE]`. With complete counts that says it, too.
         """

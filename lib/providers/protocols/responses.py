@@ -193,7 +193,7 @@ class Responses(Reader):
 
 
 def _uses(document: Mapping[str, Any]) -> dict[str, int]:
-    """What a response shows that OpenAI charges for beside tokens: calls of its own tools, by their fee's name.
+    """Count what a response shows that OpenAI charges beside tokens: uses of its own tools, by their fee's name.
 
     A search is charged, opening a page and finding in it are not; code runs in a container, which is charged once.
     With models that don't reason the preview of the search tool costs more (developers.openai.com, pricing).

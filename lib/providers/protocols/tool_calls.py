@@ -126,13 +126,19 @@ class _Call:
             self._end.feed(whole)
 
     def settle_before(self, name: str, text: str) -> None:
-        """As `settle`, where the next piece begins an object, which can't follow another, or is a name alone."""
+        """Settle the arguments (see `settle`) if the next piece shows that they are complete.
+
+        The next piece shows it where it begins an object, which can't follow another one, or is a name alone.
+        """
         is_next = text.lstrip()[:1] == "{" or (bool(name) and not text.strip())
         if self._last and is_next and _is_json(self._last):
             self.settle()
 
     def send(self) -> str:
-        """What may go out of its arguments; an empty object waits for what may follow, and so does what may repeat."""
+        """Take the part of the arguments that may be passed on now; empty while there is none.
+
+        An empty object waits for what may follow, and a piece that may repeat the others waits until that is certain.
+        """
         if self.is_empty or self._last:
             return ""
         text = self.held
@@ -213,7 +219,10 @@ class ToolCalls:
         return [] if call is None else _close(call)
 
     def end(self, *, is_whole: bool) -> list[ToolCallDelta]:
-        """What is left when the answer has ended; a whole one's calls without arguments have an empty object."""
+        """Release what the calls still hold when the answer has ended.
+
+        In a whole answer (`is_whole`) a call without arguments gets an empty object for them.
+        """
         pieces = list[ToolCallDelta]()
         for call in self._calls:
             pieces += _settle(call)
@@ -291,7 +300,7 @@ class ToolCalls:
 
 
 def _settle(call: _Call) -> list[ToolCallDelta]:
-    """What was held back because it may have repeated what came before."""
+    """Release the arguments that a call held back because they may have repeated what came before."""
     call.settle()
     text = call.send() if call.index >= 0 else ""
     return [ToolCallDelta(call.index, arguments=text)] if text else []
@@ -334,7 +343,10 @@ def _is_json(text: str) -> bool:
 
 
 def _canonical(arguments: str) -> str:
-    """The same text for the same arguments, however they are spaced."""
+    """Write JSON arguments in one standard form, so that spacing and the order of keys make no difference.
+
+    Text that is no JSON is only stripped.
+    """
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
     except (ValueError, RecursionError):

@@ -156,7 +156,7 @@ def with_uses(usage: Usage, uses: Mapping[str, int]) -> Usage:
 
 
 def cost_nano_usd(reported: Any) -> int | None:
-    """What the provider says the call costs, exactly, in nano-dollars; None where it does not say, or nonsense.
+    """Read the exact cost of a call that the provider reports, in nano-dollars; None where there is none, or nonsense.
 
     A number, a text or an object of parts, in the fields of OpenRouter (`cost`; with a key of one's own the upstream's
     `cost_details.upstream_inference_cost` is charged beside it), Perplexity, DeepInfra and xAI.
@@ -209,7 +209,7 @@ def images_in(messages: list[dict[str, Any]]) -> int:
 def _details(
     modality_tokens: Mapping[str, int], uses: Mapping[str, int], rounds: tuple[ModelUsage, ...] = ()
 ) -> UsageDetails | None:
-    """What is billed beside plain text; None where nothing is."""
+    """Gather what is billed beside plain text: tokens by modality, uses by name, other models; None if nothing is."""
     tokens = {name: count for name, count in modality_tokens.items() if count}
     counted = {name[:40]: count for name, count in uses.items() if count}
     return UsageDetails(tokens, {}, counted, rounds) if tokens or counted or rounds else None
@@ -227,7 +227,10 @@ def _openai_modalities(read_in: Mapping[str, Any], written: Mapping[str, Any]) -
 
 
 def _openai_uses(reported: Mapping[str, Any]) -> dict[str, int]:
-    """What is charged by the piece and counted in the usage: OpenRouter's and xAI's searches, Mistral's connectors."""
+    """Count what the reported usage says is charged by the piece, by the fee's name.
+
+    Among them are the searches of OpenRouter and xAI and the connectors of Mistral.
+    """
     counts = _mapping(reported, "server_tool_use")
     uses = {name.removesuffix("_requests"): _largest(counts, name) for name in counts if name.endswith("_requests")}
     uses |= {str(name): _largest(_mapping(reported, "connectors"), name) for name in _mapping(reported, "connectors")}
