@@ -22,7 +22,7 @@ from lib.configs.routing import Deployment, Routing
 from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput, NotFound, UserError
 from lib.fast_json import encode
-from lib.providers.chunks import ModelRequest, Wire
+from lib.providers.chunks import ModelRequest
 from lib.tokens.message_text import text_of
 
 _SAME_FOR_S = 1.0
@@ -195,37 +195,27 @@ def _make_key(request: CallRequest) -> Hashable:
         encode(request.extra),
         request.native,
         request.unsaid,
+        request.deadlines,
+        request.max_attempts,
+        request.routed,
+        request.bounded,
         not any(text.strip() for text in request.texts or ()),  # what says nothing may be refused
     )
 
 
 def _fill_plan(like: Plan, request: CallRequest) -> Plan:
+    """The plan of an equal request with this one's words in it; whatever else a plan holds stays."""
     messages = _messages(request, like.system)
-    wire = request.wire
-    body: Mapping[str, Any] = wire.body if wire else {}
+    body: Mapping[str, Any] = request.wire.body if request.wire else {}
 
-    def target(template: Target) -> Target:
-        old_request = template.model_request
-        old = template.model_request.wire
-        new = old and Wire(old.protocol, body, old.headers, old.system, old.given)
-        fresh = ModelRequest(
-            old_request.model,
-            messages,
-            old_request.parameters,
-            old_request.stream,
-            new,
-            request.texts,
-            old_request.drops,
-        )
-        return Target(template.endpoint, fresh, template.weight, template.dropped, template.longest_answer)
+    def fill(target: Target) -> Target:
+        template = target.model_request
+        wire = template.wire and replace(template.wire, body=body)
+        return replace(target, model_request=replace(template, messages=messages, wire=wire, texts=request.texts))
 
-    return Plan(
-        _tag_dropped(request, like.dropped),
-        like.configuration,
-        tuple([target(target_template) for target_template in like.deployments]),
-        tuple([target(target_template) for target_template in like.fallbacks]),
-        like.routing,
-        like.app,
-        like.dropped,
-        like.system,
+    return replace(
+        like,
+        request=_tag_dropped(request, like.dropped),
+        deployments=tuple([fill(target) for target in like.deployments]),
+        fallbacks=tuple([fill(target) for target in like.fallbacks]),
     )
