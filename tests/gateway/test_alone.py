@@ -163,11 +163,11 @@ def test_no_worker_loads_the_pages_framework(tmp_path: Path) -> None:
     code = (
         "import asyncio, sys\n"
         "from lib import services\n"
-        "from lib.gateway import alone\n"
+        "from lib.gateway.serve import worker\n"
         "async def serve():\n"
         "    services.current()\n"
-        "    async with alone.lifespan(None):\n"
-        "        alone.application()\n"
+        "    async with worker.lifespan(None):\n"
+        "        worker.application()\n"
         "asyncio.run(serve())\n"
         "print('streamlit' in sys.modules)\n"
     )

@@ -262,7 +262,7 @@ async def _watched(services: Services, token: str, monkeypatch: pytest.MonkeyPat
     loop = asyncio.get_running_loop()
 
     def fail_once(_tokens: object) -> None:
-        monkeypatch.setattr(services.sessions, "revoked", real)
+        monkeypatch.setattr(services.sessions, "find_revoked", real)
         loop.call_soon_threadsafe(met.set)
         fail()
 

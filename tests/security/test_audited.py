@@ -65,6 +65,7 @@ NOT_CHANGES = {
     "Models.refresh": "fetches a provider's list of models, as opening a picker does",
     "Calls.start": "a call is a row of the ledger",
     "Calls.run": "a call is a row of the ledger",
+    "Calls.beyond_holds": "a question",
     "Calls.answer": "a call is a row of the ledger",
     "Calls.stop": "one's own call",
     "check_connection": "a call is a row of the ledger",

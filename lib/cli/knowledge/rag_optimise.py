@@ -148,13 +148,13 @@ def _read_grid(arguments: argparse.Namespace) -> "Grid":
     from lib.knowledge.settings import Mode
 
     options: dict[str, Any] = {}
-    for name, values, kind in (
-        ("strategies", arguments.strategies, ChunkingStrategy),
-        ("modes", arguments.modes, Mode),
+    for name, word, values, kind in (
+        ("strategies", "strategy", arguments.strategies, ChunkingStrategy),
+        ("modes", "mode", arguments.modes, Mode),
     ):
         if values:
             if unknown := [choice for choice in values if choice not in [*kind]]:
-                message = f"There is no {kind.__name__.lower()} {unknown[0]}."
+                message = f"There is no {word} {unknown[0]}."
                 raise InvalidInput(message, "", f"Choose of {', '.join(kind)}.", name)
             options[name] = tuple(kind(choice) for choice in values)
     for name, values in (("sizes", arguments.sizes), ("overlaps", arguments.overlaps), ("ks", arguments.k)):
