@@ -292,7 +292,9 @@ def test_without_proc_nothing_is_set_and_nothing_fails(monkeypatch: pytest.Monke
         raise FileNotFoundError
 
     monkeypatch.setattr(os, "listdir", missing)
-    set_nodelay()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        set_nodelay()
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
 
 
 def test_a_page_that_goes_away_while_it_is_written_to_is_no_error(services: Services) -> None:
