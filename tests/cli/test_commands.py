@@ -5,42 +5,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run `python -m lib …` on an empty data folder."""
-
-    def run(*words: str, input: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        environment = kept | {"LLM_MANAGER_DATA": str(tmp_path / "data"), "PYTHONUTF8": "1"} | variables
-        command = [sys.executable, "-W", "error", "-m", "lib", *words]
-        return subprocess.run(
-            command, cwd=PROJECT, env=environment, input=input, capture_output=True, text=True, timeout=120, check=False
-        )
-
-    return run
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    """Standard output of a command that had to work."""
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """The sentence of a command that had to be refused: one line, no trace."""
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    return done.stderr
+from tests.cli.commands import PROJECT, Run, refused, succeeded
 
 
 @pytest.mark.feature("SET-3")

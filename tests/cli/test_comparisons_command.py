@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from lib.db.engine import Store
-from tests.cli.test_commands import Run, refused, run, succeeded
+from tests.cli.commands import Run, refused, succeeded
 from tests.statistics.ledger_rows import call, write
-
-__all__ = ["run"]
 
 
 @pytest.fixture

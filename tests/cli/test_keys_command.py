@@ -10,7 +10,7 @@ from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.services import Services
 from lib.settings import Settings
-from tests.cli.test_commands import Run, refused, run, succeeded  # noqa: F401 (a fixture)
+from tests.cli.commands import Run, refused, succeeded
 
 pytestmark = pytest.mark.feature("GATE-3")
 
@@ -22,7 +22,7 @@ def opened(tmp_path: object) -> Services:
     return Services(Settings(data_dir=folder, database_url=url), Store(url))
 
 
-def test_the_key_is_the_last_line_and_works_until_it_is_revoked(run: Run, tmp_path: object) -> None:  # noqa: F811
+def test_the_key_is_the_last_line_and_works_until_it_is_revoked(run: Run, tmp_path: object) -> None:
     shown = succeeded(run("keys", "create", "--app", "bot", "--model", "support-*", "openai/*", "--expires", "30"))
     token = shown.splitlines()[-1]
     services = opened(tmp_path)
@@ -41,7 +41,7 @@ def test_the_key_is_the_last_line_and_works_until_it_is_revoked(run: Run, tmp_pa
     services.close()
 
 
-def test_an_owner_by_name_and_refusals_in_a_sentence(run: Run, tmp_path: object) -> None:  # noqa: F811
+def test_an_owner_by_name_and_refusals_in_a_sentence(run: Run, tmp_path: object) -> None:
     assert "no user nobody" in refused(run("keys", "create", "--app", "bot", "--user", "nobody"))
     assert "app" in refused(run("keys", "create", "--app", "Not A Slug"))
     assert "expired already" in refused(run("keys", "create", "--app", "bot", "--expires", "2020-01-01"))
@@ -55,7 +55,7 @@ def test_an_owner_by_name_and_refusals_in_a_sentence(run: Run, tmp_path: object)
     services.close()
 
 
-def test_an_app_is_limited_and_freed(run: Run, tmp_path: object) -> None:  # noqa: F811
+def test_an_app_is_limited_and_freed(run: Run, tmp_path: object) -> None:
     succeeded(run("keys", "limit", "--app", "bot", "--tokens-per-minute", "5000"))
     services = opened(tmp_path)
     assert services.limits.list_apps(OPERATOR) == {"bot": Limits(None, 5000)}

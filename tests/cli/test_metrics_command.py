@@ -7,9 +7,7 @@ import pytest
 
 from lib.db.engine import Store
 from tests.activity.activity_rig import log
-from tests.cli.test_commands import Run, refused, run, succeeded
-
-__all__ = ["run"]
+from tests.cli.commands import Run, refused, succeeded
 
 
 @pytest.mark.feature("CALL-7")

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import Run, refused, run, succeeded
-
-__all__ = ["run"]
+from tests.cli.commands import Run, refused, succeeded
 
 
 @pytest.mark.feature("PLAY-3")

@@ -18,10 +18,12 @@ from lib.gateway.models import model_list
 from lib.gateway.serve import health
 from lib.gateway.serve.routes import program_routes
 from lib.settings import Settings
+from tests.counts import FULL, repeats
 from tests.gateway.api_rig import live
 from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-5")
+_PHASES = "coverage,fuzzing" if FULL else "fuzzing"  # coverage: each field at each of its edges, minutes of them
 _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
@@ -75,7 +77,7 @@ def test_a_live_server_keeps_to_it_whatever_is_sent(settings: Settings, tmp_path
             [
                 *(str(Path(sys.executable).parent / "st"), "run", str(narrowed(tmp_path / "openapi.json"))),
                 *("--url", address, "--header", f"Authorization: {key['authorization']}", "--checks", _CHECKS),
-                *("--phases", "coverage,fuzzing", "--max-examples", "12", "--seed", "1"),
+                *("--phases", _PHASES, "--max-examples", str(repeats(4, 12)), "--seed", "1"),
                 *("--generation-database", "none"),
             ],
             cwd=tmp_path,

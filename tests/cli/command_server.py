@@ -1,0 +1,57 @@
+"""Commands as processes of their own, without loading the library anew for each.
+
+The server has imported what commands use and waits. For each request, one line of JSON on its standard input, it forks;
+the child has the environment, the folder and the standard streams it was told, runs `lib.cli.main` and ends as any
+interpreter does. The server answers with the child's exit status, a line each.
+"""
+
+import json
+import os
+import runpy
+import signal
+import sys
+
+# ruff: noqa: F401 (what is imported here is not loaded again by each command)
+
+
+def load() -> None:
+    """Import what most commands use."""
+    import alembic.command
+    import duckdb
+    import pandas
+
+    import lib.cli.main
+    import lib.services
+    import lib.statistics.queries
+
+
+def wait_for_request() -> list[str]:
+    """Fork a child for each line that comes; returns the command's words, in the child alone."""
+    while line := sys.stdin.readline():
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            become(request)
+            return list(request["words"])
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+    os._exit(0)
+
+
+def become(request: dict[str, object]) -> None:
+    """Take the environment, the working folder and the standard streams of the request."""
+    os.environ.clear()
+    os.environ.update(request["environment"])  # type: ignore[call-overload]
+    os.chdir(str(request["folder"]))
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        mode = os.O_RDONLY if number == 0 else os.O_WRONLY
+        file = os.open(str(request[name]), mode)
+        os.dup2(file, number)
+        os.close(file)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if __name__ == "__main__":
+    load()
+    sys.argv = ["python -m lib", *wait_for_request()]
+    runpy.run_module("lib", run_name="__main__")
