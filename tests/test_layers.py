@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 LIB = PROJECT / "lib"
 
 LEVELS = (  # lowest first; a room imports only rooms of lower levels, and those of its own level that BESIDE names
-    ("errors", "clock", "money", "fast_json", "write_coalescing", "settings", "files"),
+    ("errors", "clock", "money", "fast_json", "write_coalescing", "patterns", "settings", "files"),
     ("db", "limited"),
     ("access", "providers", "configs", "budgets", "prompts", "usage_files", "tokens"),
     ("ledger",),

@@ -5,7 +5,6 @@ words), and without the endpoint `api` with the permission to call models alone.
 its own: what it does belongs to nobody else.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +14,11 @@ from lib.access.grants import GatewayEndpoint, KeyGrant, Limits
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role
 from lib.clock import utc_now
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 
 _CALLING = frozenset({Permission.VIEW_CONFIGS, Permission.TEST_CONFIGS})
-_APP = re.compile(r"[a-z0-9][a-z0-9._\-]{0,79}")
-_PATTERN = re.compile(r"[^\s\[\]?,'\"\\]{1,281}")
+_APP = compile_pattern(r"[a-z0-9][a-z0-9._\-]{0,79}")
+_PATTERN = compile_pattern(r"[^\s\[\]?,'\"\\]{1,281}")
 _MOST_PATTERNS = 100
 
 

@@ -155,6 +155,14 @@ class RateLimits:
         _write_counters(connection, counters)
         return verdicts
 
+    def take(self, claim: Claim) -> None:
+        """Count a request that is no call; Throttled where a limit is reached. In a transaction of its own."""
+        now = utc_now()
+        with self._store.write() as connection:
+            (verdict,) = self.check_many(connection, [claim], now)
+        if verdict.refused is not None:
+            raise verdict.refused.error()
+
     def record_tokens(
         self, connection: Connection, spent: Iterable[tuple[Claim, int | None, datetime]], now: datetime
     ) -> None:

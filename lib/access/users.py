@@ -4,7 +4,6 @@ At least one active super-admin always remains, and nobody locks themselves out.
 role, disabling, a new password) ends its sessions in the same transaction.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +20,9 @@ from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import outside_people, sessions, users
 from lib.errors import Conflict, InvalidInput, NotFound
+from lib.patterns import compile_pattern
 
-_NAME = re.compile(r"[\w.@+-]{2,80}")
+_NAME = compile_pattern(r"[\w.@+-]{2,80}")
 
 
 @dataclass(frozen=True)

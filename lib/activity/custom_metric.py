@@ -4,7 +4,6 @@ Values are checked before they are stored: sums of them can't overflow, and one 
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Any
 
 from lib.calls.live_call import make_storable
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 
 MOST_PER_CALL = 100
 LONGEST_TEXT = 2_000  # characters
@@ -20,7 +20,7 @@ LONGEST_JSON = 10_000
 LONGEST_METADATA = 4_000
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_FLOAT = 1e100
-_KEY = re.compile(r"[A-Za-z0-9_.\-]{1,80}")
+_KEY = compile_pattern(r"[A-Za-z0-9_.\-]{1,80}")
 
 
 class MetricType(StrEnum):

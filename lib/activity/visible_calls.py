@@ -5,7 +5,6 @@ the permission to view statistics; words (prompt, answer and error, also as some
 or the role super-admin: the rule of `Actor.reads_content_of`.
 """
 
-import re
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Text, and_, cast, exists, false, or_, select, true
@@ -16,8 +15,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from lib.access.permissions import Actor
 from lib.activity.call_filter import LIVE, ActivityFilter
 from lib.db.tables import open_calls, usage_logs, usage_payloads
+from lib.patterns import compile_pattern
 
-_ID_PART = re.compile(r"[0-9a-f-]{4,36}")
+_ID_PART = compile_pattern(r"[0-9a-f-]{4,36}")
 _BY_COLUMN = {"provider": "providers", "model": "models", "app": "apps", "user_id": "users", "origin": "origins"}
 _BY_COLUMN |= {"configuration_id": "configurations", "api_key_id": "api_keys"}
 

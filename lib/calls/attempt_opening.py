@@ -1,5 +1,6 @@
 """Before an attempt is sent: its row of `open_calls`, and what it asks of budgets and limits."""
 
+import asyncio
 from typing import Any
 
 from msgspec.structs import replace
@@ -8,8 +9,9 @@ from lib.access.limits import Claim
 from lib.budgets.budget import CallFacts
 from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
 from lib.calls.attempt_closing import fill_identity
-from lib.calls.live_call import LiveCall
+from lib.calls.live_call import Listener, LiveCall
 from lib.calls.observed_usage import ObservedUsage
+from lib.calls.request import Plan
 from lib.calls.request_choices import compute_most_nano, examine_choices, find_unbounded, limit_target
 from lib.errors import Throttled
 from lib.ledger import content_policy
@@ -17,7 +19,16 @@ from lib.ledger.admission import OpeningRequest
 from lib.providers.hosted_tools import prompt_with_results
 from lib.providers.kinds import ProviderKind
 from lib.providers.prices.price_book import PriceBook
+from lib.tokens.message_text import text_of
 from lib.tokens.prompt_tokens import bound_prompt
+
+
+async def make_call(plan: Plan, listener: Listener | None = None) -> LiveCall:
+    """The call of a plan; where long words have to be masked, that is done in a thread, for others wait meanwhile."""
+    characters = sum(len(text_of(message)) for message in plan.first.model_request.messages)
+    if content_policy.takes_long(plan.configuration.content_policy, characters):
+        return await asyncio.to_thread(LiveCall, plan, listener)
+    return LiveCall(plan, listener)
 
 
 def make_opening_row(call: LiveCall, owner: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError, Throttled
 from lib.ledger.admission import OpeningDecision
 from lib.ledger.closing import Closing
+from lib.ledger.content_policy import takes_long
 from lib.ledger.writer import Ledger
 from lib.providers.adapters import adapter_for
 from lib.providers.chunks import (
@@ -97,7 +98,14 @@ async def run_call(
         if following is not None and call.stop_requested:
             await _finish_uncancelled(route.give_up(following))
             following = None
-        closing = make_closing(call, unsent or make_ending(call.attempt, failure), prices, is_final=following is None)
+        ending = unsent or make_ending(call.attempt, failure)
+        is_final = following is None
+        characters = sum(map(len, call.attempt.text)) + sum(map(len, call.attempt.reasoning))
+        if takes_long(call.content_policy, characters):
+            closing_in_thread = asyncio.to_thread(make_closing, call, ending, prices, is_final=is_final)
+            closing = await _finish_uncancelled(closing_in_thread)
+        else:
+            closing = make_closing(call, ending, prices, is_final=is_final)
         observed.take(call, closing.row)
         in_memory = ledger.close(closing)
         if in_memory is not None and following is None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from lib.access.limits import RateLimits
 from lib.access.permissions import Actor, Permission
+from lib.calls.attempt_opening import make_call
 from lib.calls.attempts import run_call
 from lib.calls.call_view import view_call
 from lib.calls.live_call import CallView, Listener, LiveCall
@@ -123,7 +124,7 @@ class Calls:
                 plan = await asyncio.to_thread(self._plans.plan, request, reading=True)
             if self._ledger is None:
                 await self.adopt()
-            call = LiveCall(plan, listener)
+            call = await make_call(plan, listener)
             listener.begin(call)
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 (a coroutine that runs has a task)

@@ -1,6 +1,5 @@
 """A configuration as a value: which model an app uses, through which provider, told what, with which parameters."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,16 +8,17 @@ from typing import Any
 from lib.clock import utc_now
 from lib.configs.routing import Routing
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 from lib.providers.kinds import ProviderKind
 from lib.providers.parameter_rules import check as check_parameters
 
 CAPABILITIES = ("streaming", "tools", "vision", "json")
 CONTENT_POLICIES = ("full", "redacted", "metadata")  # what of the words of a call is kept
 UNSUPPORTED = ("refuse", "drop")  # what becomes of a parameter that the model does not take
-_SLUG = re.compile(r"[a-z0-9][a-z0-9._\-]{0,79}")
+_SLUG = compile_pattern(r"[a-z0-9][a-z0-9._\-]{0,79}")
 _LONGEST_SYSTEM_PROMPT = 200_000
-_LEADS_AWAY = re.compile(r"(?:^|/)\.\.?(?:/|$)|[?#%\\\x00-\x1f]")
-_LEADS_AWAY_AT_GOOGLE = re.compile(rf"{_LEADS_AWAY.pattern}|:")  # a colon begins a method there
+_LEADS_AWAY = compile_pattern(r"(?:^|/)\.\.?(?:/|$)|[?#%\\\x00-\x1f]")
+_LEADS_AWAY_AT_GOOGLE = compile_pattern(rf"{_LEADS_AWAY.pattern}|:")  # a colon begins a method there
 
 
 @dataclass(frozen=True)

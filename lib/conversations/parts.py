@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lib.patterns import compile_pattern
+
 Json = Mapping[str, Any]
 _FOLDED_AWAY = frozenset(
     (
@@ -20,13 +22,17 @@ _FOLDED_AWAY = frozenset(
 _UNDER = ("text", "content", "transcript", "output_text", "refusal", "error", "result", "value", "output_str")
 _DEEPEST = 8
 _MOST_NESTED = 200
-_PICTURE = re.compile(r"image|picture|photo|video", re.IGNORECASE)
-_MARK = re.compile("\ue200(.*?)\ue201", re.DOTALL)  # how ChatGPT marks what it cites; \ue202 stands between its parts
-_OLD_MARK = re.compile(r"【[^【】]{1,80}】")
-_FOLDED_TYPES = r"(?:reasoning|tool_calls|code_interpreter|openai_builtin_tool)"
-_FOLDED = re.compile(rf"""<details\b[^>]*\btype\s*=\s*["']?{_FOLDED_TYPES}\b[^>]*>""")
-_DETAILS = re.compile(r"<(/?)details\b[^>]*>")
-_RECEIPT = re.compile(r"Successfully (?:created|updated) text document|Failed to (?:create|update) text document")
+_PICTURE = compile_pattern(r"image|picture|photo|video", re.IGNORECASE)
+# How ChatGPT marks what it cites; U+E202 stands between its parts.
+_MARK = compile_pattern("\ue200([^\ue200\ue201]*+)\ue201")
+_OLD_MARK = compile_pattern(r"【[^【】]{1,80}】")
+_DETAILS = compile_pattern(r"<(/?)details\b((?:[^<>]++|<(?!/?details\b))*+)>")
+_FOLDED_TYPE = compile_pattern(
+    r"""\btype\s*+=\s*+["']?(?:reasoning|tool_calls|code_interpreter|openai_builtin_tool)\b""",
+)
+_RECEIPT = compile_pattern(
+    r"Successfully (?:created|updated) text document|Failed to (?:create|update) text document",
+)
 
 
 def words_of(parts: Any, depth: int = 0) -> str:
@@ -119,7 +125,9 @@ def remove_folded(text: str) -> str:
     """An answer of Open WebUI without the blocks that it writes for thoughts and calls; the answer's own stay."""
     out: list[str] = []
     at = 0
-    while (begin := _FOLDED.search(text, at)) is not None:
+    for begin in _DETAILS.finditer(text):
+        if begin.start() < at or begin[1] or not _FOLDED_TYPE.search(begin[2]):
+            continue
         out.append(text[at : begin.start()])
         at = _end_of_block(text, begin.end())
         at += len(text[at : at + 1000]) - len(text[at : at + 1000].lstrip())

@@ -4,7 +4,6 @@ Every word must occur; of the last one, which may still be being written, three 
 What the searcher writes is never read as an operator. The newest messages come first.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,12 +14,13 @@ from lib.conversations.conversation import owner_of
 from lib.conversations.rows import C, M, mine
 from lib.db.engine import Store
 from lib.db.tables import conversations, messages
+from lib.patterns import compile_pattern
 
 MOST_HITS = 30
 _MOST_WORDS = 12
 _AROUND = 70
 _SHORTEST_BEGINNING = 3
-_WORD = re.compile(r"\w+")
+_WORD = compile_pattern(r"\w+")
 # Whose a message is stands in an index beside its number, so that those of others are passed over unread.
 _FTS5 = text(
     "SELECT messages.seq FROM message_words JOIN messages INDEXED BY ix_messages_owner_id_seq "

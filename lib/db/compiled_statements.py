@@ -8,7 +8,6 @@ A list in a condition (`bindparam(…, expanding=True)`) is one JSON parameter. 
 answer from each other travel in `pipeline_statements`: one round trip instead of one each.
 """
 
-import re
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from lib.fast_json import decode, encode_text
+from lib.patterns import compile_pattern
 
 _SQLITE = sqlite.dialect(paramstyle="named", json_serializer=encode_text, json_deserializer=decode)
-_LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
+_LIST = compile_pattern(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 _LISTS = {  # dialect → how a statement reads a JSON list of values, and of pairs
     "sqlite": (
         "(SELECT value FROM json_each(:{0}))",

@@ -30,6 +30,7 @@ from lib.experiments.plan import EXPECTED, Inputs
 from lib.files.text import end_lines
 from lib.limited import rules
 from lib.limited.child import NotComputed
+from lib.patterns import compile_pattern
 from lib.playground.question import read_schema
 
 log = logging.getLogger(__name__)
@@ -43,20 +44,21 @@ _LONGEST_COMPARED = 20_000
 _MOST_POINTS = 10
 _MOST_OBJECTS = 100
 _LONGEST_VERDICT = 50_000
-_POINTS = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:/\s*10\s*)?")
-_CUT_OFF = re.compile(r'\{\s*"score"\s*:\s*("?-?\d+(?:\.\d+)?"?)\s*[,}]')
-_BARE = re.compile(r'"score"\s*:\s*"?(-?\d+(?:\.\d+)?)(?=\s*["},\n]|\s*\Z)')
+_POINTS = compile_pattern(r"\s*(-?\d+(?:\.\d+)?)\s*(?:/\s*10\s*)?")
+_CUT_OFF = compile_pattern(r'\{\s*"score"\s*:\s*("?-?\d+(?:\.\d+)?"?)\s*[,}]')
+_BARE = compile_pattern(r'"score"\s*:\s*"?(-?\d+(?:\.\d+)?)(?=\s*["},\n]|\s*\Z)')
 _THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad"
-_THOUGHT = re.compile(rf"<({_THOUGHTS})\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
-_END_OF_THOUGHT = re.compile(rf"</(?:{_THOUGHTS})\s*>", re.IGNORECASE)
+_THOUGHT = compile_pattern(rf"<({_THOUGHTS})\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_END_OF_THOUGHT = compile_pattern(rf"</(?:{_THOUGHTS})\s*>", re.IGNORECASE)
 _DECODER = json.JSONDecoder()
 # Han, Kana, Thai, Lao, Khmer, Burmese, Tibetan: written without blanks between words.
 _SIGN = (
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
 )
-_WORD = re.compile(rf"{_SIGN}|(?:(?!{_SIGN})\w)+|[^\w\s]")
+_WORD = compile_pattern(rf"{_SIGN}|(?:(?!{_SIGN})\w)+|[^\w\s]")
 _NOTHING_EXPECTED = "The row has no expected answer."
+_FENCE = "```"
 
 
 @dataclass(frozen=True)
@@ -245,8 +247,12 @@ def _refuse_constant(name: str) -> None:
 
 def _strip_fence(text: str) -> str:
     """Return what stands in the text's only code fence, else all of it."""
-    fence = re.fullmatch(r"\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*", text, re.DOTALL)
-    return fence[1] if fence else text
+    inside = text.strip()
+    if not (inside.startswith(_FENCE) and inside.endswith(_FENCE) and len(inside) >= 2 * len(_FENCE)):
+        return text
+    language, newline, code = inside.removeprefix(_FENCE).removesuffix(_FENCE).partition("\n")
+    is_fence = bool(newline) and (not language.strip() or language.strip().isalpha())
+    return code.rstrip() if is_fence else text
 
 
 def _check_schema(schema: Any) -> None:

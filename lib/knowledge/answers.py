@@ -23,6 +23,7 @@ from lib.knowledge.quoting import make_message, quote_hit
 from lib.knowledge.search import LONGEST_QUESTION, DocumentFilter, PassageHit, Passages
 from lib.knowledge.settings import SearchSettings
 from lib.knowledge.words import language_of, prepare
+from lib.patterns import compile_pattern
 from lib.tokens.text_estimate import estimate_tokens
 
 NOT_IN_SOURCES = "The sources do not say."
@@ -42,8 +43,9 @@ _REWRITE = (
     "Rewrite the last question so that it can be understood without the conversation. Keep its language. Answer with "
     "the question only.\n\n{history}\n\nLast question: {question}"
 )
-_CITED = re.compile(r"\s?\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
-_SENTENCES = re.compile(r"(?<=[.!?。])\s+|\n+")
+_CITED = compile_pattern(r"\s?\[(\d{1,3}(?:\s*+[,;]\s*+\d{1,3})*+)\]")
+_NUMBER = compile_pattern(r"\d+")
+_SENTENCES = compile_pattern(r"(?<=[.!?。])\s+|\n+")
 _HISTORY_CHARACTERS = 4_000
 
 
@@ -221,7 +223,7 @@ def check(text: str, sources: Sequence[str]) -> CheckedAnswer:
 
         def keep_supported(match: re.Match[str], stems: set[str] = stems) -> str:
             nonlocal removed
-            numbers = [int(number) for number in re.findall(r"\d+", match[1])]
+            numbers = [int(number) for number in _NUMBER.findall(match[1])]
             good = [n for n in numbers if 1 <= n <= len(sources) and (not stems or stems & words[n - 1])]
             removed += len(numbers) - len(good)
             standing.extend(good)

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
 
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
-_DENSE = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
-_BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ad] ?\n ?([^\W\d_]+)")  # a word over two lines: found whole and in parts
+from lib.patterns import compile_pattern
+
+_WORD = compile_pattern(r"[^\W_]+", re.UNICODE)
+_DENSE = compile_pattern(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+# a word over two lines: found whole and in parts
+_BROKEN = compile_pattern(r"(?<![^\W\d_])([^\W\d_]++)[-\u2010\u00ad] ?\n ?([^\W\d_]++)")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))  # within words, which they don't end
 _ENOUGH_WORDS = 2_000  # words are enough
 _LEAST_SHARE = 0.08

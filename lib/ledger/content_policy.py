@@ -16,6 +16,7 @@ from typing import Any
 
 from lib.ledger.masking import mask
 
+_LONG = 64 * 1024  # characters
 FULL = "full"
 REDACTED = "redacted"
 METADATA = "metadata"
@@ -23,6 +24,11 @@ NOT_KEPT = "[not kept]"
 NOT_SHOWN = "[not shown]"  # to this reader
 _PLAIN_PARAMETERS = {"reasoning_effort", "verbosity", "service_tier", "tool_choice"}  # words of the API's own
 _FILES = {"image_url", "image", "input_audio", "file", "document", "audio", "video", "source"}
+
+
+def takes_long(policy: str, characters: int) -> bool:
+    """Whether masking so many characters would hold up others: then it is done in a thread."""
+    return policy == REDACTED and characters > _LONG
 
 
 def request_to_keep(policy: str, messages: list[dict[str, Any]], prompt_tokens: int) -> Any:

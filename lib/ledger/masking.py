@@ -9,18 +9,25 @@ import ipaddress
 import re
 from collections.abc import Callable
 
+from lib.patterns import compile_pattern
 from lib.providers.redaction import redact
 
-_EMAIL = re.compile(r"(?<![\w.%+\-])[\w.%+\-]+(?:@|＠|\s?\(at\)\s?|\s?\[at\]\s?)[\w\-]+(?:\.[\w\-]+)+")
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}")
-_DIGITS = re.compile(r"(?<!\d)\d(?:[ \-.\u00a0]?\d){12,}")
-_GROUP = re.compile(r"\d+")
-_IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d]|\.\d)")
-_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])")
-_PHONE = re.compile(
+_EMAIL = compile_pattern(
+    r"(?<![\w.%+\-])[\w.%+\-]++(?:@|＠|\s?\(at\)\s?|\s?\[at\]\s?)[\w\-]++(?:\.[\w\-]++)++",
+)
+_IBAN = compile_pattern(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}")
+_DIGITS = compile_pattern(r"(?<!\d)\d(?:[ \-.\u00a0]?\d){12,}+")
+_GROUP = compile_pattern(r"\d+")
+_IPV4 = compile_pattern(
+    r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d]|\.\d)",
+)
+_IPV6 = compile_pattern(
+    r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])",
+)
+_PHONE = compile_pattern(
     r"""
     (?<![\w.\-])(?:\+|00)[\ \-]?\d(?:[\ \-./()\u00a0]{0,2}\d){6,14}(?!\d)         # +49 30 1234567, 0049 (0)30 …
-    | (?<![\w.,\-/])\(?0\d{1,5}\)?[\ \-/.\u00a0]{1,3}\d{2,}(?:[\ \-.\u00a0]?\d{2,})*(?!\d)   # 030 1234567, (030) 12 34
+    | (?<![\w.,\-/])\(?0\d{1,5}\)?[\ \-/.\u00a0]{1,3}\d{2,}+(?:[\ \-.\u00a0]?\d{2,}+)*+(?!\d)  # 030 1234567, (030) 12
     | (?<![\w.,\-/])0\d{8,12}(?![\w.])                                           # 01701234567
     | (?<![\w.,\-])(?:1[\ \-.])?(?:\(\d{3}\)\ ?|\d{3}[\ \-.])\d{3}[\ \-.]\d{4}(?![\d\-])  # (415) 555-2671
     """,

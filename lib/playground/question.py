@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from lib.configs.configuration import Configuration
 from lib.errors import InvalidInput
 from lib.limited import rules
 from lib.limited.child import NotComputed
+from lib.patterns import compile_pattern
 from lib.prompts.template import TEMPLATE_TAGS, FilledPrompt
 from lib.tokens.message_text import text_of
 
@@ -20,7 +20,7 @@ TEXTS = ("txt", "md", "csv", "json", "py", "js", "html", "xml", "yaml", "yml", "
 LARGEST_IMAGE = 5 * 1024 * 1024
 LARGEST_TEXT = 400 * 1024
 MOST_FILES = 8
-_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TOOL_NAME = compile_pattern(r"[A-Za-z0-9_-]{1,64}")
 _SIGNATURES = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8", "image/webp": b"RIFF"}
 
 

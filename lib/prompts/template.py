@@ -4,7 +4,6 @@ A variable stands in the text as `{{name}}`. Filling is literal: each place is r
 that holds `{{other}}` stays as it is. Anything else in braces is text.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Any
 from lib.configs.configuration import check_slug
 from lib.errors import InvalidInput
 from lib.files.text import end_lines
+from lib.patterns import compile_pattern
 from lib.prompts.variable import NAME, Variable, read_variable
 from lib.providers.parameter_rules import check as check_parameters
 
@@ -20,7 +20,7 @@ DRAFT = "draft"
 PRODUCTION = "production"
 LONGEST_TEXT = 200_000
 MOST_VARIABLES = 100
-_PLACEHOLDER = re.compile(r"\{\{[ \t]*([^\W\d]\w{0,63})[ \t]*\}\}")
+_PLACEHOLDER = compile_pattern(r"\{\{[ \t]*([^\W\d]\w{0,63})[ \t]*\}\}")
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ as it was given, a truth as `true` or `false`, JSON as JSON.
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 
-NAME = re.compile(r"[^\W\d]\w{0,63}")
+NAME = compile_pattern(r"[^\W\d]\w{0,63}")
 MOST_CHOICES = 100
 LONGEST_CHOICE = 200
 LONGEST_VALUE = 1_000_000

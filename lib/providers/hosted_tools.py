@@ -6,20 +6,20 @@ What a program runs itself is known (functions, and the tools whose calls come b
 """
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from lib.patterns import compile_pattern
 from lib.providers.kinds import Protocol, ProviderKind
 
 USES = 5  # of a tool in one call, where a program under a hard budget names no limit
 _FETCHED_TOKENS = 20_000  # of one page, where a program under a hard budget names no limit
 MOST = 10**9
-_RUN_BY_PROGRAMS = re.compile(
+_RUN_BY_PROGRAMS = compile_pattern(
     r"(?:function|custom|local_shell|apply_patch|namespace|computer_use_preview|computer|computer_use|tool_search"
-    r"|tool_search_tool_(?:regex|bm25)(?:_\d{8})?|(?:bash|text_editor|memory|computer)_\d{8})$"
+    r"|tool_search_tool_(?:regex|bm25)(?:_\d{8})?|(?:bash|text_editor|memory|computer)_\d{8})$",
 )
 _OF_FUNCTIONS = frozenset(
     """type function name description parameters strict input_schema input_examples cache_control defer_loading
@@ -29,7 +29,9 @@ _OF_FUNCTIONS = frozenset(
 )
 _FILES = ("file", "input_file")
 _READER = {"id": "file-parser", "pdf": {"engine": "pdf-text"}}
-_DATED = re.compile(r"_(?:\d{8}|\d{4}_\d{2}_\d{2})$")
+_HUMP = compile_pattern(r"(?<=[a-z])(?=[A-Z])")
+_WEB_TOOL = compile_pattern(r"web_(?:search|fetch)_\d{8}$")
+_DATED = compile_pattern(r"_(?:\d{8}|\d{4}_\d{2}_\d{2})$")
 USE_TOKENS = {"web_search": 10_000, "web_search_preview": 10_000, "file_search": 16_000, "code_interpreter": 8_000}
 
 
@@ -167,7 +169,7 @@ def _use_of(tool_type: str, tool: Mapping[str, Any]) -> str:
     if tool_type not in ("function", "builtin_function"):
         return _DATED.sub("", tool_type)
     other = next((name for name in tool if name not in _OF_FUNCTIONS), tool_type)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", other).lower()
+    return _HUMP.sub("_", other).lower()
 
 
 def _tokens_of(use: str, tool: Mapping[str, Any]) -> int:
@@ -190,7 +192,7 @@ def _counts_calls(kind: str, protocol: str | None) -> bool:
 
 def _limited(tool: Any) -> Any:
     """One of Anthropic's tools with its limits."""
-    if not isinstance(tool, dict) or not re.match(r"web_(?:search|fetch)_\d{8}$", str(tool.get("type"))):
+    if not isinstance(tool, dict) or not _WEB_TOOL.match(str(tool.get("type"))):
         return tool
     limited = dict(tool)
     if limited.get("max_uses") is None:

@@ -7,15 +7,15 @@ NAT64, 6to4, Teredo) are taken out and judged themselves.
 """
 
 import ipaddress
-import re
 import socket
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_SIGNS = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%\-]+")
+_SIGNS = compile_pattern(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%\-]+")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _PRIVATE_BY_RULE = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("64:ff9b:1::/48"))
 

@@ -11,27 +11,29 @@ Sources: the model pages of OpenAI, Anthropic, Gemini, Mistral, Amazon Bedrock (
 Azure, Fireworks, OpenRouter (variants), and litellm's provider pages.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
+from lib.patterns import compile_pattern
 from lib.providers.kinds import ProviderKind
 
 Key = tuple[str, str]  # kind of provider, name of the model
 
 _SNAPSHOT = r"-\d{4}-\d{2}-\d{2}|[-@]\d{8}(?:-v\d+:\d+)?|(?<=-preview)-\d{2}-\d{2}(?:\d{2})?"
-_DATED = re.compile(rf"(?:{_SNAPSHOT}|[-@]latest|@default)$")
-_DAY = re.compile(rf"(?:{_SNAPSHOT})$")
-_REGION = re.compile(r"(?<![^/])(?:us|eu|apac|global|au|jp|ca|in|us-gov)\.(?=[a-z0-9]+\.)")
-_AREA = re.compile(r"^[a-z]{2}(?:-gov)?-[a-z]+-\d/")  # of Amazon's data centres: us-east-1/
-_BEDROCK_ROUTE = re.compile(r"^(?:converse_like|converse|invoke|async_invoke)/")
-_BEDROCK_ARN = re.compile(r"^arn:aws[a-z-]*:bedrock:([a-z0-9-]*):\d*:(?:inference-profile|foundation-model)/(.+)$")
-_CONTEXT = re.compile(r"(?<=:\d):\d+k?$")  # amazon.nova-pro-v1:0:300k
-_AZURE_ROUTE = re.compile(r"^(?:responses|o_series|gpt5_series)/")
-_AZURE_AREA = re.compile(r"^(global-standard|global|us-gov|[a-z]{2,4})/")
-_PUBLISHER = re.compile(r"^publishers/[^/]+/models/")
-_STABLE = re.compile(r"(?<=\d)(-[a-z-]+)?-0\d\d$")  # gemini-2.0-flash-001
-_HASH = re.compile(r":[0-9a-f]{40,64}$")
+_DATED = compile_pattern(rf"(?:{_SNAPSHOT}|[-@]latest|@default)$")
+_DAY = compile_pattern(rf"(?:{_SNAPSHOT})$")
+_REGION = compile_pattern(r"(?<![^/])(?:us|eu|apac|global|au|jp|ca|in|us-gov)\.(?=[a-z0-9]+\.)")
+_AREA = compile_pattern(r"^[a-z]{2}(?:-gov)?-[a-z]+-\d/")  # of Amazon's data centres: us-east-1/
+_BEDROCK_ROUTE = compile_pattern(r"^(?:converse_like|converse|invoke|async_invoke)/")
+_BEDROCK_ARN = compile_pattern(
+    r"^arn:aws[a-z-]*:bedrock:([a-z0-9-]*):\d*:(?:inference-profile|foundation-model)/(.+)$",
+)
+_CONTEXT = compile_pattern(r"(?<=:\d):\d+k?$")  # amazon.nova-pro-v1:0:300k
+_AZURE_ROUTE = compile_pattern(r"^(?:responses|o_series|gpt5_series)/")
+_AZURE_AREA = compile_pattern(r"^(global-standard|global|us-gov|[a-z]{2,4})/")
+_PUBLISHER = compile_pattern(r"^publishers/[^/]+/models/")
+_STABLE = compile_pattern(r"(?<=\d)(-[a-z-]+)?-0\d\d$")  # gemini-2.0-flash-001
+_HASH = compile_pattern(r":[0-9a-f]{40,64}$")
 _SAME_PRICE = frozenset({"online", "nitro", "floor", "exacto", "beta", "thinking"})  # who serves an OpenRouter model
 _FIREWORKS = "accounts/fireworks/models/"
 _SYNONYMS = {

@@ -5,14 +5,16 @@ it the request can't be relayed. Ceilings of the answer (`max_tokens` and its ki
 budget may set one, so the relay writes them itself.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from lib.patterns import compile_pattern
 from lib.providers.kinds import Protocol, ProviderKind, facts
 
 SIGNATURE = "bGxtLW1hbmFnZXI="  # of thoughts that a translated answer holds: clients keep none without a signature
-_OWN_THOUGHT = re.compile(r"rs_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(_[0-9]+)?")  # an item of a translated answer
+_OWN_THOUGHT = compile_pattern(  # an item of a translated answer
+    r"rs_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(_[0-9]+)?"
+)
 _CEILINGS = frozenset({"max_tokens", "max_completion_tokens"})
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 # Where a parameter stands in a body: a field, or a field of an object.

@@ -1,17 +1,17 @@
 """A registered provider as a value, and the rules its fields keep."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 from lib.providers import hosts
 from lib.providers.kinds import FACTS, KindFacts, ProviderKind, facts
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._\-]{0,79}")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,80}")
+_NAME = compile_pattern(r"[A-Za-z0-9][A-Za-z0-9 ._\-]{0,79}")
+_HEADER_NAME = compile_pattern(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,80}")
 _OWN_HEADERS = {"host", "content-length", "connection", "transfer-encoding"}
 
 

@@ -11,30 +11,40 @@ import re
 import threading
 from urllib.parse import quote
 
+from lib.patterns import compile_pattern
+
 MASK = "[hidden]"
 _SHORTEST = 6
 _PIECE = 12  # of a known value: what is longer is hidden
 _STEP = _PIECE // 2  # a piece of twelve signs holds one of the value's sixes whole
-_PATTERNS = re.compile(
+_PATTERNS = compile_pattern(
     r"""
     -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
     | (?<![A-Za-z0-9])(?:sk|pk|rk|gsk|xai|pplx|r8|hf|nvapi|fw|tgp|lmk)[-_][A-Za-z0-9_\-*.]{6,}   # keys by their prefix
     | (?<![A-Za-z0-9])(?:gh[pousr]|github_pat|glpat|xox[abprs])[-_][A-Za-z0-9_\-]{10,}
     | (?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])                           # Amazon
     | AIza[A-Za-z0-9_\-]{10,}                                                            # Google
-    | (?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*         # JSON web tokens
     | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                                                    # user:password in an address
     """,
     re.VERBOSE | re.DOTALL,
 )
-_AFTER = re.compile(r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/\-=]{6,}")
-_NAMED = re.compile(
+# JSON web tokens. A run of their signs is looked at once, from its beginning to the first `eyJ`: where that begins no
+# token none of the run does, for all its beginnings have the same end.
+_WEB_TOKEN = compile_pattern(
+    r"""
+    (?<![A-Za-z0-9_\-])((?:(?!(?<![A-Za-z0-9])eyJ)[A-Za-z0-9_\-])*+)
+    eyJ[A-Za-z0-9_\-]{8,}+\.[A-Za-z0-9_\-]{8,}+\.[A-Za-z0-9_\-]*+
+    """,
+    re.VERBOSE,
+)
+_AFTER = compile_pattern(r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/\-=]{6,}")
+_NAMED = compile_pattern(
     r"""(?ix)
     ((?:api[-_]?key|x-goog-api-key|access[-_]?token|auth[-_]?token|client[-_]?secret|authorization|password
         |(?<![a-z_])(?:key|token|secret))
      ["']?\s*(?:=|:|%3A|%3D)\s*["']?)
     (?!\[hidden\]|bearer\b|basic\b)[A-Za-z0-9._~+/\-=%]{6,}
-    """
+    """,
 )
 _guises_of: dict[str, tuple[str, ...]] = {}
 _lock = threading.Lock()
@@ -49,7 +59,8 @@ def remember(secret: str | None) -> None:
 
 def redact(text: str) -> str:
     """`text` without known secrets and without anything shaped like one."""
-    return _NAMED.sub(rf"\1{MASK}", _AFTER.sub(rf"\1\2{MASK}", _PATTERNS.sub(MASK, hide_known(text))))
+    text = _WEB_TOKEN.sub(rf"\1{MASK}", _PATTERNS.sub(MASK, hide_known(text)))
+    return _NAMED.sub(rf"\1{MASK}", _AFTER.sub(rf"\1\2{MASK}", text))
 
 
 def hide_known(text: str) -> str:
@@ -79,20 +90,22 @@ def _without_pieces(text: str, secret: str) -> str:
     for start in range(0, len(secret) - _STEP + 1, _STEP):
         seed = secret[start : start + _STEP]
         at = 0
+        done = 0
+        kept = list[str]()
         while (at := text.find(seed, at)) >= 0:
             low = at
             high = at + _STEP
             first = start
             last = start + _STEP
-            while low > 0 and first > 0 and text[low - 1] == secret[first - 1]:
+            while low > done and first > 0 and text[low - 1] == secret[first - 1]:
                 low = low - 1
                 first = first - 1
             while high < len(text) and last < len(secret) and text[high] == secret[last]:
                 high = high + 1
                 last = last + 1
             if high - low >= _PIECE:
-                text = text[:low] + MASK + text[high:]
-                at = low + len(MASK)
-            else:
-                at = high
+                kept += [text[done:low], MASK]
+                done = high
+            at = high
+        text = "".join([*kept, text[done:]]) if kept else text
     return text

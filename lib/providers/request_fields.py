@@ -13,12 +13,12 @@ hard budget sets limits or refuses what has none (`lib.providers.hosted_tools`).
 Perplexity, Alibaba, and of vLLM, Ollama and text-generation-inference for lengths.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
+from lib.patterns import compile_pattern
 from lib.providers.hosted_tools import MOST, USE_TOKENS, Hosted, are_plain_functions, hosted_tools, whole_number
 from lib.providers.kinds import ProviderKind, is_free
 
@@ -79,8 +79,8 @@ _HOSTED = {
 _FREE_PLUGINS = ("response-healing", "context-compression")
 _FREE_PARSERS = ("pdf-text", "native", "cloudflare-ai")  # of OpenRouter's plugin file-parser
 _TOOLS = {"tools"}
-_RUNS_BY_NAME = re.compile(r":online|@preset/|-search-|compound")
-_SEARCH_MODEL = re.compile(r"-search-(?:preview|api)")
+_RUNS_BY_NAME = compile_pattern(r":online|@preset/|-search-|compound")
+_SEARCH_MODEL = compile_pattern(r"-search-(?:preview|api)")
 _OFF = (None, False, "", "off", "none", "false", 0)
 # ---- multiply
 _ANSWERS = frozenset(

@@ -7,7 +7,6 @@ columns day, currency, per_usd, or as the European Central Bank publishes its hi
 
 import csv
 import io
-import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,8 +24,11 @@ from lib.db.tables import exchange_rates
 from lib.errors import InvalidInput, NotFound
 from lib.files.text import end_lines
 from lib.money import USD
+from lib.patterns import compile_pattern
 from lib.usage_files.numbers import Notation, notation_of, number
 from lib.usage_files.values import moment
+
+_CURRENCY = compile_pattern(r"[A-Z]{3}")
 
 _SETTING = "report_currency"
 _BATCH = 5_000
@@ -200,7 +202,7 @@ def _check_rate(
     day: str | None, currency: str | None, per_usd: str | None, label: str, notation: Notation = Notation.POINT
 ) -> Rate:
     name = (currency or "").strip().upper()
-    if not re.fullmatch("[A-Z]{3}", name) or name == USD:
+    if not _CURRENCY.fullmatch(name) or name == USD:
         raise InvalidInput(f"{label} names no currency.", f"{currency!r} is not one.", "Use three letters, as EUR.")
     try:
         rate = number(per_usd or "none given", notation)

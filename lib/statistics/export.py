@@ -10,7 +10,6 @@ months are read together. `typed` says it of a frame's columns; else dollars are
 
 import io
 import json
-import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -20,10 +19,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from lib.files.cells import neutralise, tell_apart
+from lib.patterns import compile_pattern
 from lib.statistics.measures import Unit
 
 _MONEY = pa.decimal128(38, 9)  # nano-dollars are nine decimals
-_IS_MONEY = re.compile(r"(.+_)?usd|cost_[a-z]{3}")
+_IS_MONEY = compile_pattern(r"(.+_)?usd|cost_[a-z]{3}")
 _TYPES = {"text": pa.string(), Unit.NANO_USD: _MONEY, Unit.COUNT: pa.int64()}  # of other units: numbers
 _KINDS = "column_kinds"
 

@@ -7,12 +7,15 @@ imported sum is as many as it says, and none where it does not say.
 """
 # ruff: noqa: S105 - a first token is no password
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 from lib.statistics.periods import Cycle, Step
+
+_PERCENTILE = compile_pattern(r"(latency|first_token)_p(\d\d)")
+_WORD = compile_pattern(r"\w+")
 
 
 class Dimension(StrEnum):
@@ -147,7 +150,7 @@ class Measure(StrEnum):
     @property
     def direct(self) -> RowAggregate | None:
         """How it looks at the rows; None when parts are enough."""
-        if (match := re.fullmatch(r"(latency|first_token)_p(\d\d)", self.value)) is None:
+        if (match := _PERCENTILE.fullmatch(self.value)) is None:
             return _DISTINCT.get(self)
         column = "execution_time_ms" if match[1] == "latency" else "first_token_ms"
         final = "is_final AND " if match[1] == "latency" else ""
@@ -161,7 +164,7 @@ class Measure(StrEnum):
     @property
     def parts(self) -> list[str]:
         """The parts of its expression."""
-        return [name for name in PARTS if re.search(rf"\b{name}\b", self.sql)]
+        return [name for name in PARTS if name in _WORD.findall(self.sql)]
 
     @property
     def unit(self) -> Unit:

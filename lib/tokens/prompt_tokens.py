@@ -7,12 +7,12 @@ an id, is bounded by what its provider takes, and by the model's context window 
 """
 
 import math
-import re
 from collections.abc import Callable
 from functools import lru_cache
 
 from msgspec import Struct, structs
 
+from lib.patterns import compile_pattern
 from lib.providers.kinds import ProviderKind
 from lib.tokens.prompt_size import Image, PromptSize, scaled
 
@@ -146,8 +146,8 @@ def _image_gemini(image: Image, model: str, is_most: bool) -> int:
     return 258 * max(tiles, 10) if is_most else 258 * min(tiles, 4)
 
 
-_TILED = re.compile(r"gpt-4o|gpt-4-|gpt-4\.1$|gpt-4\.1-20|gpt-4\.5|gpt-5(?:-20|-chat|$)|^o1|^o3|chatgpt")
-_OLDER_CLAUDE = re.compile(r"claude-(?:3|2)|(?:opus|sonnet|haiku)-4(?:$|[-.](?:[0-6](?!\d)|2025))")
+_TILED = compile_pattern(r"gpt-4o|gpt-4-|gpt-4\.1$|gpt-4\.1-20|gpt-4\.5|gpt-5(?:-20|-chat|$)|^o1|^o3|chatgpt")
+_OLDER_CLAUDE = compile_pattern(r"claude-(?:3|2)|(?:opus|sonnet|haiku)-4(?:$|[-.](?:[0-6](?!\d)|2025))")
 
 _OPENAI = Family(
     words=(95, 105),

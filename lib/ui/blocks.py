@@ -1,6 +1,5 @@
 """The pieces every page is made of, so that the same thing looks the same: header, error, empty state, facts."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 import streamlit as st
 
 from lib.errors import LLMManagerError
+from lib.patterns import compile_pattern
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_IMAGE = re.compile(r"!\[")
-_DOLLAR_AMOUNT = re.compile(r"(?<!\\)\$(?=\d)")
+_FENCE = compile_pattern(r" {0,3}(`{3,}|~{3,})")
+_IMAGE = compile_pattern(r"!\[")
+_DOLLAR_AMOUNT = compile_pattern(r"(?<!\\)\$(?=\d)")
 _MARKDOWN_SIGNS = frozenset("\\`*_{}[]()<>#+-!|~$:@")
 
 

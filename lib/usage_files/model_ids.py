@@ -7,9 +7,11 @@ its costs what another of its files says with the day of the snapshot, so a day 
 
 import re
 
-_CLAUDE = re.compile(r"Claude (?:(?P<family>[A-Za-z]+) )?v?(?P<version>\d+(?:\.\d+)?)", re.IGNORECASE)
+from lib.patterns import compile_pattern
+
+_CLAUDE = compile_pattern(r"Claude (?:(?P<family>[A-Za-z]+) )?v?(?P<version>\d+(?:\.\d+)?)", re.IGNORECASE)
 _VERSION_FIRST = ("3", "3.5", "3.7")
-_SNAPSHOT = re.compile(r"(?:-\d{8}|@\d{8}|-latest)$")
+_SNAPSHOT = compile_pattern(r"(?:-\d{8}|@\d{8}|-latest)$")
 
 
 def model_id(name: str) -> str:

@@ -13,20 +13,23 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 from lib.money import nano_from_usd
+from lib.patterns import compile_pattern
 
 MOST_NANO = 10**18  # $1,000,000,000, as of limits and prices: sums of such still fit into 63 bits
 MOST_COUNT = 10**12
 _NOTHING = frozenset({"", "-", "–", "—", "n/a", "none", "null"})
 _GROUPED = r"[1-9]\d{0,2}"
-_POINT_ONLY = re.compile(
-    rf"{_GROUPED}(?:,\d{{2,3}})*,\d{{3}}\.\d+|\d+\.(?:\d{{1,2}}|\d{{4,}})|0\d*\.\d+|\d{{4,}}\.\d+|\.\d+"
+_POINT_ONLY = compile_pattern(
+    rf"{_GROUPED}(?:,\d{{2,3}})*,\d{{3}}\.\d+|\d+\.(?:\d{{1,2}}|\d{{4,}})|0\d*\.\d+|\d{{4,}}\.\d+|\.\d+",
 )
-_COMMA_ONLY = re.compile(rf"{_GROUPED}(?:\.\d{{3}})+,\d+|\d+,(?:\d{{1,2}}|\d{{4,}})|0\d*,\d+|\d{{4,}},\d+|,\d+")
-_TWO_WAYS = re.compile(rf"{_GROUPED}[.,]\d{{3}}")
-_IN_POINT = re.compile(rf"(?:\d+|{_GROUPED}(?:,\d{{2,3}})*,\d{{3}})?(?:\.\d*)?(?:[eE][+-]?\d{{1,3}})?")
-_IN_COMMA = re.compile(rf"(?:\d+|{_GROUPED}(?:\.\d{{3}})+)?(?:,\d*)?(?:[eE][+-]?\d{{1,3}})?")
-_DOLLARS = re.compile(r"^(?:US\$|\$|USD)|(?:\$|USD)$", re.IGNORECASE)
-_SPACES = re.compile(r"[\s\u00a0\u202f'’]")
+_COMMA_ONLY = compile_pattern(
+    rf"{_GROUPED}(?:\.\d{{3}})+,\d+|\d+,(?:\d{{1,2}}|\d{{4,}})|0\d*,\d+|\d{{4,}},\d+|,\d+",
+)
+_TWO_WAYS = compile_pattern(rf"{_GROUPED}[.,]\d{{3}}")
+_IN_POINT = compile_pattern(rf"(?:\d+|{_GROUPED}(?:,\d{{2,3}})*,\d{{3}})?(?:\.\d*)?(?:[eE][+-]?\d{{1,3}})?")
+_IN_COMMA = compile_pattern(rf"(?:\d+|{_GROUPED}(?:\.\d{{3}})+)?(?:,\d*)?(?:[eE][+-]?\d{{1,3}})?")
+_DOLLARS = compile_pattern(r"^(?:US\$|\$|USD)|(?:\$|USD)$", re.IGNORECASE)
+_SPACES = compile_pattern(r"[\s\u00a0\u202f'’]")
 
 
 class Notation(StrEnum):
@@ -76,7 +79,7 @@ def number(value: Any, notation: Notation = Notation.POINT) -> int | Decimal | N
 def whole(value: Any, notation: Notation = Notation.POINT) -> int | None:
     """A count, also one as `3.0`; None for nothing."""
     if notation is Notation.UNKNOWN and isinstance(value, str) and _TWO_WAYS.fullmatch(_bare(value)[1]):
-        value = re.sub(r"[.,]", "", value)  # of a count both ways are the same
+        value = value.replace(".", "").replace(",", "")  # of a count both ways are the same
     count = number(value, notation)
     if count is None:
         return None

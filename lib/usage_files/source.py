@@ -19,6 +19,9 @@ from typing import Any, BinaryIO
 
 from lib.errors import InvalidInput
 from lib.files.text import marked_encoding
+from lib.patterns import compile_pattern
+
+_SEPARATOR_NAMED = compile_pattern(r"sep=([,;\t|])\s*", re.IGNORECASE)
 
 Row = dict[str, Any]
 
@@ -112,7 +115,7 @@ def _first_line(text: io.TextIOWrapper) -> tuple[str, str]:
     first = text.readline()
     while first and not first.strip():
         first = text.readline()
-    if (separator := re.fullmatch(r"sep=([,;\t|])\s*", first, re.IGNORECASE)) is not None:
+    if (separator := _SEPARATOR_NAMED.fullmatch(first)) is not None:
         return text.readline(), separator[1]
     return first, max(SEPARATORS, key=first.count)
 

@@ -3,18 +3,20 @@
 A moment without a zone is taken to be in the zone that was chosen; of two that a clock shows twice, the first.
 """
 
-import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
+
+from lib.patterns import compile_pattern
 
 LARGEST = 2**31 - 1  # what the ledger's columns of tokens and times hold
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = ((10**17, 10**9), (10**14, 10**6), (10**11, 1000))  # from this number on: nano-, micro-, milliseconds
 _LATEST = 10**20  # of any unit
-_DAY_FIRST = re.compile(r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})(?:,?[ T]+(?P<time>.+))?")
-_ZONE_NAMED = re.compile(r"\s*\b(?:UTC|GMT)$")
-_YEAR_FIRST = re.compile(r"(?P<year>\d{4})/(?P<month>\d{1,2})/(?P<day>\d{1,2})(?:[ T]+(?P<time>.+))?")
+_DAY_FIRST = compile_pattern(r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})(?:,?[ T]+(?P<time>.+))?")
+_ZONE_NAMED = compile_pattern(r"(?<!\s)\s*+\b(?:UTC|GMT)$")
+_BEFORE_ZONE = compile_pattern(r"(?<!\s)\s++(?=[+-]\d{2}:?\d{2}$)")
+_YEAR_FIRST = compile_pattern(r"(?P<year>\d{4})/(?P<month>\d{1,2})/(?P<day>\d{1,2})(?:[ T]+(?P<time>.+))?")
 
 
 def moment(value: Any, zone: tzinfo) -> datetime | None:
@@ -84,6 +86,6 @@ def _read_iso(text: str) -> datetime:
     except ValueError:
         pass
     plain, zone_count = _ZONE_NAMED.subn("", text.strip())
-    plain = re.sub(r"\s+(?=[+-]\d{2}:?\d{2}$)", "", plain)
+    plain = _BEFORE_ZONE.sub("", plain)
     parsed = datetime.fromisoformat(plain)
     return parsed.replace(tzinfo=UTC) if zone_count and parsed.tzinfo is None else parsed

@@ -5,7 +5,6 @@ them, and `/openapi.json` is made from them.
 """
 
 import asyncio
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,13 +27,14 @@ from lib.gateway.http.refusals import Refusal
 from lib.gateway.models.background_call import EVENTS, follow
 from lib.gateway.models.completions import authenticate
 from lib.gateway.models.program_request import encode_event, read_json
+from lib.patterns import compile_pattern
 from lib.services import Services
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 B = TypeVar("B", bound=msgspec.Struct)
 _MOMENT_S = 0.1
-_PLACE = re.compile(r"^(.*?)(?: - at `\$\.?(.*)`)?$", re.DOTALL)
-_QUOTED = re.compile(r"`([^`]*)`")
+_BEFORE_PATH = " - at `$"  # in an error of msgspec's
+_QUOTED = compile_pattern(r"`([^`]*)`")
 _WORDS = {
     "str": "a text",
     "int": "a whole number",
@@ -181,8 +181,8 @@ def read(kind: type[B], document: Mapping[str, Any], *, strict: bool = True) -> 
 
 def _explain(message: str) -> InvalidInput:
     """msgspec's error in our words, with the body's field that it stands in."""
-    match = _PLACE.match(message)
-    problem, path = match.groups("") if match else (message, "")
+    before, _, after = message.rpartition(_BEFORE_PATH)
+    problem, path = (before, after.removesuffix("`").removeprefix(".")) if before else (message, "")
     words = _QUOTED.findall(problem)
     if problem.startswith("Object missing"):
         path = f"{path}.{words[0]}".strip(".")
@@ -206,7 +206,7 @@ def _reason(problem: str, words: list[str]) -> str:
 
 
 def _field(path: str) -> str:
-    return re.split(r"[.\[]", path, maxsplit=1)[0]
+    return path.partition(".")[0].partition("[")[0]
 
 
 def _settled(work: Callable[[Any], Any], asking: "Asking[Any, Any]") -> Any:

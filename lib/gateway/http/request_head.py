@@ -4,9 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from lib.patterns import compile_pattern
+
 _ONCE = {b"host", b"authorization", b"x-api-key", b"content-length", b"content-type"}
 _HOLDS_SLASHES = b"/v1/models/"  # a provider's models have slashes in their names
-_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_UPGRADE = compile_pattern(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 def is_whole(data: bytes) -> bool:

@@ -6,6 +6,7 @@ what comes back. The app and the person in the ledger come from the key alone.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from lib import services as service_root
 from lib.access.grants import GatewayEndpoint
-from lib.access.limits import LimitDecision
+from lib.access.limits import Claim, LimitDecision
 from lib.access.permissions import Actor
 from lib.calls.live_call import LiveCall
 from lib.calls.request import CallRequest, Origin
@@ -37,7 +38,6 @@ from lib.services import Services
 from lib.tokens.prompt_size import measure
 from lib.tokens.prompt_tokens import estimate_prompt
 
-_LONG = 100_000  # bytes of a body that is read in a thread
 _FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta")  # headers that belong to a protocol
 
 
@@ -161,25 +161,46 @@ MODEL_ROUTES = {
 }
 
 
-def _read_messages(body: bytes) -> ProgramRequest:
-    return MESSAGES_ROUTE.read(read_json(body))
+_LONGEST_COUNTED = 8 * 1024 * 1024  # bytes: far more than any model reads
+_COUNTERS = ThreadPoolExecutor(2, thread_name_prefix="count_tokens")  # more at once would hold up everybody else
+
+
+def count_prompt(services: Services, actor: Actor, body: bytes, exchange: Exchange) -> int:
+    """The prompt's tokens, for the model it would go to; Anthropic's where nobody here knows that one.
+
+    Refused for a body that is longer than any model reads.
+    """
+    if len(body) > _LONGEST_COUNTED:
+        why = f"The body is larger than the {_LONGEST_COUNTED:,} bytes that are counted. Send less."
+        raise RefusedRequest(Refusal(413, "request_too_large", why))
+    question = MESSAGES_ROUTE.read(read_json(body))
+    if actor.key is not None and not actor.key.allows_model(question.model):  # by an id, perhaps
+        find_in_scope(actor, question.model, lambda: services.configurations.get(actor, question.model))
+    try:
+        return services.calls.quote(_make_call(actor, question, Protocol.MESSAGES, exchange)).prompt_tokens
+    except LLMManagerError:
+        return estimate_prompt(measure(question.body), ProviderKind.ANTHROPIC, question.model)
+
+
+async def _count_against_limits(services: Services, actor: Actor) -> None:
+    """Count the request against the limits of its key and app; Throttled where one is reached."""
+    if actor.key is None:
+        return
+    claim = Claim(actor.key.app, 0, actor.key)
+    if not services.limits.meets_none(claim):
+        await asyncio.to_thread(services.limits.take, claim)
 
 
 async def count_tokens(exchange: Exchange) -> None:
     """`POST /v1/messages/count_tokens`: an estimate for the model it would go to; nothing is sent upstream.
 
-    A model that nobody here knows, or that could not be asked this, is counted as Anthropic's.
+    A model that nobody here knows, or that could not be asked this, is counted as Anthropic's. It counts as a request
+    of its key.
     """
     services = service_root.current()
     actor = await authenticate(exchange, services, GatewayEndpoint.MESSAGES)
+    await _count_against_limits(services, actor)
     body = await exchange.body()
-    question = await asyncio.to_thread(_read_messages, body) if len(body) > _LONG else _read_messages(body)
-    model = question.model
-    if actor.key is not None and not actor.key.allows_model(model):  # by an id, perhaps
-        await asyncio.to_thread(find_in_scope, actor, model, lambda: services.configurations.get(actor, model))
-    try:
-        quote = await asyncio.to_thread(services.calls.quote, _make_call(actor, question, Protocol.MESSAGES, exchange))
-        tokens = quote.prompt_tokens
-    except LLMManagerError:
-        tokens = estimate_prompt(measure(question.body), ProviderKind.ANTHROPIC, model)
+    loop = asyncio.get_running_loop()
+    tokens = await loop.run_in_executor(_COUNTERS, count_prompt, services, actor, body, exchange)
     await exchange.answer_json(200, {"input_tokens": tokens}, {})

@@ -9,6 +9,8 @@ from lib.errors import InvalidInput
 from lib.fast_json import decode, encode_text
 
 _DEEPEST = 200
+_FAR_TOO_MANY = 5
+MOST_PARTS, MOST_VALUES = 20_000, 1_000_000  # objects and lists of a body (messages, parts, tools); what they hold
 
 
 class ProgramRequest(Struct, frozen=True):
@@ -66,15 +68,36 @@ def make_request(
 
 def read_json(raw: bytes) -> dict[str, Any]:
     """The body as an object; InvalidInput when it is none."""
+    if raw.count(b'{"') > _FAR_TOO_MANY * MOST_PARTS:  # inside a text it would be {\\": they are counted unread
+        raise _too_many()
     try:
         body = decode(raw)
     except (ValueError, RecursionError):
         raise InvalidInput("The body is not JSON.", "", "Send a JSON object.") from None
     if not isinstance(body, dict):
         raise InvalidInput("The body is not a JSON object.", "", "Send an object with model and messages.")
+    check_amount(body)
     if raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deeper(body, _DEEPEST):
         raise InvalidInput("The body is nested too deep.", f"{_DEEPEST} levels are the most.", "Make it flatter.")
     return body
+
+
+def check_amount(body: dict[str, Any]) -> None:
+    """InvalidInput when a body is made of more pieces than any model takes: others would wait while they are walked."""
+    parts, values, waiting = 0, 0, list[Any]([body])
+    while waiting:
+        one = waiting.pop()
+        parts, values = parts + 1, values + len(one)
+        if parts + len(waiting) > MOST_PARTS or values > MOST_VALUES:
+            raise _too_many()
+        waiting += [
+            inner for inner in (one.values() if isinstance(one, dict) else one) if isinstance(inner, dict | list)
+        ]
+
+
+def _too_many() -> InvalidInput:
+    why = f"It may have {MOST_PARTS:,} messages, parts, tools and other objects, and {MOST_VALUES:,} values."
+    return InvalidInput("The body has too many parts.", why, "Send fewer.")
 
 
 def _is_deeper(value: Any, most: int) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 from lib.access.permissions import Actor
 from lib.activity.past_answers import PastAnswer, load_past_answers
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 from lib.services import Services
 
-_OURS = re.compile(r"(msg|fc|rs)_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_([0-9]{1,4}))?")
+_OURS = compile_pattern(r"(msg|fc|rs)_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_([0-9]{1,4}))?")
 _MOST_CALLS = 1_000
 
 

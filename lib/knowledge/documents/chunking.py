@@ -16,12 +16,18 @@ from statistics import mean, pstdev
 from typing import Any
 
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 
 LEAST = 100
 MOST = 8000
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.{1,300}?)[ \t]*#*$", re.MULTILINE)
-_BREAKS = (r"\n\s*\n", r"\n", r"(?<=[.!?。！？])\s+", r"\s+")
-_SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n\s*\n")
+_HEADING = compile_pattern(r"^#{1,6}[ \t]++([^\n]++)$", re.MULTILINE)
+_LONGEST_HEADING = 300
+_PARAGRAPH = compile_pattern(r"\n\s*\n")
+_LINE = compile_pattern(r"\n")
+_SENTENCE_END = compile_pattern(r"(?<=[.!?。！？])\s+")
+_SPACE = compile_pattern(r"\s+")
+_BREAKS = (_PARAGRAPH, _LINE, _SENTENCE_END, _SPACE)
+_SENTENCE = compile_pattern(r"(?<=[.!?。！？])\s+|\n\s*\n")
 
 
 class ChunkingStrategy(StrEnum):
@@ -105,7 +111,8 @@ def pages_of(piece: Piece, page_starts: Sequence[int] | None) -> tuple[int | Non
 
 def _find_sections(text: str) -> Iterator[tuple[int, int, str]]:
     """Stretches from one heading (as Markdown marks them) to the next."""
-    marks = [(match.start(), match[2].strip()) for match in _HEADING.finditer(text)]
+    titles = [(match.start(), match[1].rstrip("#").strip() or "#") for match in _HEADING.finditer(text)]
+    marks = [(start, title) for start, title in titles if len(title) <= _LONGEST_HEADING]
     if not marks or marks[0][0] > 0:
         marks.insert(0, (0, ""))
     for number, (start, heading) in enumerate(marks):
@@ -176,7 +183,7 @@ def _find_overlap(text: str, start: int, stop: int, overlap: int) -> int:
         return stop
     earliest = max(start + 1, stop - overlap)
     tail = text[earliest:stop]
-    for pattern in (_SENTENCE, re.compile(r"\s+")):
+    for pattern in (_SENTENCE, _SPACE):
         if (match := pattern.search(tail)) is not None and match.end() < len(tail):
             return earliest + match.end()
     return earliest if not tail.strip() or " " not in text[start:stop] else stop
@@ -193,7 +200,7 @@ def _split(text: str, start: int, end: int, size: int, level: int) -> Iterator[t
             yield position, min(position + size, end)
         return
     position = start
-    for match in re.finditer(_BREAKS[level], text[start:end]):
+    for match in _BREAKS[level].finditer(text[start:end]):
         stop = start + match.end()
         if stop > position:
             yield from _split(text, position, stop, size, level + 1)

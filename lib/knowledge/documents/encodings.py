@@ -5,19 +5,24 @@ import re
 from collections import Counter
 
 from lib.files.text import marked_encoding
+from lib.knowledge.elements import remove_elements
+from lib.patterns import compile_pattern
 
 _ESCAPED = b"\x1b$B"  # here Japanese begins in ISO-2022
 _LOOKED_AT = 200_000
-_DECLARED = re.compile(
-    rb"""(?:<meta[^>]{0,200}charset|<\?xml[^>]{0,100}encoding)\s*=\s*["']?([\w-]{2,30})""", re.IGNORECASE
+_DECLARED = compile_pattern(
+    rb"""(?:<meta[^>]{0,200}charset|<\?xml[^>]{0,100}encoding)\s*=\s*["']?([\w-]{2,30})""",
+    re.IGNORECASE,
 )
 _MEANT = {  # what pages mean by a name is more than the name says (https://encoding.spec.whatwg.org/#names-and-labels)
     **dict.fromkeys(("iso8859-1", "ascii"), "cp1252"),
     **{"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs"},
     **{"iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874"},
 }
-_MARKUP = re.compile(rb"<(script|style)\b.*?</\1\s*>|<[^>]{0,2000}>", re.IGNORECASE | re.DOTALL)
-_FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3,}")
+_UNSHOWN = compile_pattern(rb"<(script|style)\b", re.IGNORECASE)
+_UNSHOWN_END = compile_pattern(rb"</(script|style)\s*+>", re.IGNORECASE)
+_TAG = compile_pattern(rb"<[^<>]{0,2000}+>")
+_FOREIGN_RUN = compile_pattern(rb"[\x80-\xff]{3,}")
 _CYRILLIC = ("cp1251", "koi8-r", "cp866", "iso8859-5")
 _WESTERN = "àáâãäåæçèéêëìíîïñòóôõöøùúûüÿœßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŒ«»¿¡°§ªº€£·–—‘’“”„…•\u00a0\u00ad"
 _LATIN = (("cp1252", frozenset(_WESTERN)), ("cp1254", frozenset(_WESTERN + "ğşıĞŞİ")))
@@ -61,7 +66,7 @@ def _guessed(data: bytes, first: int) -> str:
     """The encoding of what is not UTF-8; `first` is where that shows."""
     if (declared := _declared(data)) is not None:
         return declared
-    some = _MARKUP.sub(b" ", data[max(0, first - 1000) :][:_LOOKED_AT])
+    some = _remove_markup(data[max(0, first - 1000) :][:_LOOKED_AT])
     foreign = bytes(byte for byte in some if byte > 127)
     is_latin = _is_latin(some)
     if not is_latin:
@@ -91,8 +96,13 @@ def _declared(data: bytes) -> str | None:
     foreign = [sign for sign in text if sign > "\x7f"]
     alphabet = dict(_LATIN).get(encoding)
     usual = sum(sign in alphabet if alphabet else not sign.isspace() for sign in foreign)
-    is_belied = alphabet is not None and not _is_latin(_MARKUP.sub(b" ", data[:_LOOKED_AT]))
+    is_belied = alphabet is not None and not _is_latin(_remove_markup(data[:_LOOKED_AT]))
     return encoding if usual > 0.97 * len(foreign) and not is_belied else None
+
+
+def _remove_markup(data: bytes) -> bytes:
+    """A page's bytes without its tags, scripts and styles."""
+    return _TAG.sub(b" ", remove_elements(data, _UNSHOWN, _UNSHOWN_END, b" "))
 
 
 def _is_latin(some: bytes) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 from lib.knowledge.documents.encodings import decoded, wide_encoding
 from lib.knowledge.readers.coverage import Coverage, office_words, page_words, words_in
 from lib.knowledge.readers.limits import MOST_TEXT, TOO_LONG, Refused, join_limited
+from lib.patterns import compile_pattern
 
 _MOST_UNPACKED = 300 * 1024 * 1024
 _MOST_PARTS = 10_000
@@ -39,7 +40,11 @@ _OFFICE = {
 _BY_ENDING = {"html": _HTML, "htm": _HTML, "xhtml": _HTML, "json": _JSON, "csv": _CSV, "tsv": _CSV}
 _BY_ENDING |= {"md": _MARKDOWN, "markdown": _MARKDOWN}
 _BINARY_ENDINGS = ("pdf", "docx", "pptx", "xlsx", "docm", "xlsm", "pptm")
-_PAGE = re.compile(rb"(?>\s|<\?[^>]*>|<!--(?:(?!-->).)*-->)*+(<!doctype html|<html)", re.IGNORECASE | re.DOTALL)
+_PAGE = compile_pattern(
+    rb"(?>\s|<\?[^>]*>|<!--(?:(?!-->).)*-->)*+(<!doctype html|<html)",
+    re.IGNORECASE | re.DOTALL,
+)
+_DECLARES = compile_pattern(rb"<!(DOCTYPE|ENTITY)")
 _JOINERS = "\u200c\u200d"  # part of how Persian, Sinhala and pictures of families are written
 _DEEPEST = 6_000  # calls within calls
 
@@ -124,7 +129,7 @@ def _shown_sign(sign: str, *, keeps_places: bool) -> str:
 
 
 def _kind(name: str, data: bytes) -> str:
-    ending = re.split(r"[?#]", name)[0].rpartition(".")[2].lower()
+    ending = name.partition("?")[0].partition("#")[0].rpartition(".")[2].lower()
     if data.lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"%PDF-") or (ending == "pdf" and b"%PDF-" in data[:1024]):
         return _PDF
     if data.startswith(_OLE):
@@ -156,7 +161,7 @@ def _office_kind(data: bytes) -> str:
                 raise Refused("It is an archive. Unpack it and add the files that are in it.")
             for part in known:
                 is_xml = part.filename.endswith((".xml", ".rels"))
-                if is_xml and re.search(rb"<!(DOCTYPE|ENTITY)", parts.read(part).replace(b"\0", b"")):  # UTF-16 too
+                if is_xml and _DECLARES.search(parts.read(part).replace(b"\0", b"")):  # UTF-16 too
                     raise Refused("It declares XML entities, as no Office program does.")
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
         raise Refused("It is damaged or was cut off.") from error

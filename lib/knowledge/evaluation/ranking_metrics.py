@@ -7,13 +7,13 @@ each question's difference at random (Smucker, Allan & Carterette, CIKM 2007). B
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ DEEPEST = 100
 _SEED = 7
 _DRAWS = 2_000
 _FLIPS = 10_000
-_NAME = re.compile(r"^(ndcg|recall|precision|mrr)@([1-9]\d{0,2})$")
+_NAME = compile_pattern(r"^(ndcg|recall|precision|mrr)@([1-9]\d{0,2})$")
 
 
 class MetricKind(StrEnum):

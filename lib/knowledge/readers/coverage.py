@@ -5,29 +5,32 @@ without a tree; a PDF sign by sign. Words weigh by their length. Repeated words 
 file, except where parts repeat themselves (charts, cells).
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lib.knowledge.elements import remove_elements
 from lib.knowledge.readers.office import Package
 from lib.knowledge.readers.web import PageWords
+from lib.patterns import compile_pattern
 
 WHOLE = 0.98  # a share from which a document counts as read
-_WORD = re.compile(r"[^\W_]+")
-_NO_WORDS = re.compile(
+_WORD = compile_pattern(r"[^\W_]+")
+_NO_WORDS = compile_pattern(
     r"/(glossary|theme|slideLayouts|slideMasters|notesMasters|handoutMasters|externalLinks|pivotCache|_rels)/"
-    r"|/diagrams/(layout|quickStyle|colors|drawing)|/(styles|settings|numbering|fontTable|webSettings|people)\.xml$"
+    r"|/diagrams/(layout|quickStyle|colors|drawing)|/(styles|settings|numbering|fontTable|webSettings|people)\.xml$",
 )
-_OUT = re.compile(
-    r"<((?:\w+:)?(?:Fallback|moveFrom|rPh|rt))(?=[\s>])[^>]*(?<!/)>.*?</\1>|<c:(?:val|xVal|yVal|bubbleSize)>.*?</c:\w*"
-    r"[vV]al>",
-    re.DOTALL,
+_OUT = compile_pattern(
+    r"<((?:\w+:)?(?:Fallback|moveFrom|rPh|rt)(?=[\s>])|c:(?:val|xVal|yVal|bubbleSize)(?=>))[^<>]*+(?<!/)>",
 )
-_TEXT = re.compile(
-    r"<((?:\w+:)?(?:t|text|pt))(?:\s[^>]*)?(?<!/)>([^<]*)</|<c:(v)>([^<]*)</|(</(?:\w+:)?(?:p|si|is|comment|num|den)>"
-    r"|<(?:\w+:)?(?:tab|br|cr|p|ptab)(?:\s[^>]*)?/?>)"
+_OUT_END = compile_pattern(
+    r"</((?:\w+:)?(?:Fallback|moveFrom|rPh|rt)|c:(?:val|xVal|yVal|bubbleSize))>",
 )
+_TEXT = compile_pattern(
+    r"<((?:\w+:)?(?:t|text|pt))(?:\s[^<>]*+)?+(?<!/)>([^<]*+)</|<c:(v)>([^<]*+)</"
+    r"|(</(?:\w+:)?(?:p|si|is|comment|num|den)>|<(?:\w+:)?(?:tab|br|cr|p|ptab)(?:\s[^<>]*+)?+/?>)",
+)
+_NUMBERED_SIGN = compile_pattern(r"&#(x?)([0-9a-fA-F]{1,6});")
 _RUNS = frozenset(("t", "w:t", "a:t"))  # of which several may make a word
 _LARGEST_PAGE = 10_000_000
 _MOST_SOUGHT = 300
@@ -97,7 +100,7 @@ def office_words(data: bytes) -> Counter[str]:
 
 
 def _stretches(xml: str) -> Iterable[str]:
-    for match in _TEXT.finditer(_OUT.sub(" ", xml)):
+    for match in _TEXT.finditer(remove_elements(xml, _OUT, _OUT_END, " ")):
         if match[5]:
             yield " "
             continue
@@ -110,7 +113,7 @@ def _unescaped(text: str) -> str:
         return text
     for entity, sign in _ENTITIES.items():
         text = text.replace(entity, sign)
-    text = re.sub(r"&#(x?)([0-9a-fA-F]{1,6});", lambda m: chr(min(0x10FFFF, int(m[2], 16 if m[1] else 10))), text)
+    text = _NUMBERED_SIGN.sub(lambda m: chr(min(0x10FFFF, int(m[2], 16 if m[1] else 10))), text)
     return text.replace("&amp;", "&")
 
 

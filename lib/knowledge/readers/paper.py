@@ -6,13 +6,13 @@ file. Such text is given an outline first, and so it has room.
 """
 
 import ctypes
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from lib.knowledge.readers.coverage import Coverage
 from lib.knowledge.readers.limits import Refused
+from lib.patterns import compile_pattern
 
 MOST_PAGES = 20_000
 _MOST_ANNOTATIONS = 5_000  # of a page; forms within forms
@@ -20,8 +20,9 @@ _DEEPEST = 15
 _FLAT = 0.02  # points
 _LOST = 1.02  # times as many letters: what an outline must bring
 _DENSE = r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"
-_BETWEEN_SIGNS = re.compile(rf"(?<={_DENSE})\r\n(?={_DENSE})")  # of a column, which are not lines
-_UNREADABLE = re.compile(r"[\ufffd\x00-\x08\x0e-\x1f\ue000-\uf8ff]")
+# Of a column, which are not lines.
+_BETWEEN_SIGNS = compile_pattern(rf"(?<={_DENSE})\r\n(?={_DENSE})")
+_UNREADABLE = compile_pattern(r"[\ufffd\x00-\x08\x0e-\x1f\ue000-\uf8ff]")
 _HYPHEN = "\ufffe"  # at the end of a line, as pdfium tells it
 
 

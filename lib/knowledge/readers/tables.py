@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from lib.knowledge.readers.limits import MOST_TEXT, join_limited, row_lines
+from lib.patterns import compile_pattern
 
 _SEPARATORS = ",;\t|"
 _LOOKED_AT = 100  # rows
-_NAMED = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
+_NAMED = compile_pattern(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
 
 
 def read_table(text: str, name: str) -> str:

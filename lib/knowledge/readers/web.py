@@ -10,8 +10,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 from lib.knowledge.readers.limits import Refused
+from lib.patterns import compile_pattern
 
-_UNSEEN = re.compile(r"display:none|visibility:hidden|font-size:0(?![.\d]*[1-9])", re.IGNORECASE)
+_UNSEEN = compile_pattern(r"display:none|visibility:hidden|font-size:0(?![.\d]*[1-9])", re.IGNORECASE)
+_EMPTY_LINES = compile_pattern(r"\n{3,}")
+_HEADING_TAG = compile_pattern(r"h[1-6]")
+_APART_TAG = compile_pattern(r"h[1-6]|td|th|button|text")
 _BLOCKS = frozenset(
     {
         "p", "div", "li", "tr", "section", "article", "main", "header", "aside", "address", "table", "caption", "ul",
@@ -57,7 +61,7 @@ def _text_of(root: Any, silent: frozenset[str], *, keeps_links: bool = False) ->
     out: list[str] = []
     _walk(root, silent, keeps_links, out)
     lines = (" ".join(line.split()).translate(_KEPT_BLANKS).rstrip() for line in "".join(out).split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+    return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
 
 
 def _walk(root: Any, silent: frozenset[str], keeps_links: bool, out: list[str]) -> None:
@@ -83,12 +87,12 @@ def _walk(root: Any, silent: frozenset[str], keeps_links: bool, out: list[str]) 
 
 def _written(text: str, keeps_lines: bool) -> str:
     """A stretch of text as one line, or with its own lines and blanks."""
-    return text.translate(_BLANKS) if keeps_lines else re.sub(r"[\r\n]", " ", text)
+    return text.translate(_BLANKS) if keeps_lines else text.replace("\r", " ").replace("\n", " ")
 
 
 def _breaks(tag: str) -> tuple[str, str]:
     """The line breaks and blanks to write before and after an element with this tag."""
-    if re.fullmatch(r"h[1-6]", tag):
+    if _HEADING_TAG.fullmatch(tag):
         return "\n\n" + "#" * int(tag[1]) + " ", "\n\n"
     if tag in _BLOCKS:
         return "\n", "\n\n" if tag in ("p", "pre") else "\n"
@@ -149,5 +153,5 @@ class PageWords(HTMLParser):
             self.stretches.append(data)
 
     def _part(self, tag: str) -> None:
-        if tag in _BLOCKS or re.fullmatch(r"h[1-6]|td|th|button|text", tag):
+        if tag in _BLOCKS or _APART_TAG.fullmatch(tag):
             self.stretches.append(" ")

@@ -4,7 +4,6 @@ Insertions are in and deletions out (ECMA-376 17.13.5); what stands beside the t
 follows the paragraph that it hangs on; headers and footers come once, at the end.
 """
 
-import re
 from typing import Any
 
 from lib.knowledge.readers.limits import row_lines
@@ -21,12 +20,14 @@ from lib.knowledge.readers.office import (
     within,
     words_of_drawing,
 )
+from lib.patterns import compile_pattern
 
 _NOTES = {
     "footnoteReference": ("footnotes", "Footnote"),
     "endnoteReference": ("endnotes", "Endnote"),
     "commentReference": ("comments", "Comment"),
 }
+_NUMBERED_HEADING = compile_pattern(r"heading ([1-9])")
 _LONGEST_HEAD = 120  # of a table that is one of data, not of layout
 
 
@@ -197,7 +198,7 @@ def _heading_levels(package: Package, main: str) -> dict[str, int]:
             told = attribute(name, "val").lower() if name is not None else ""
             if base is not None:
                 based[key] = attribute(base, "val")
-            if (numbered := re.fullmatch(r"heading ([1-9])", told)) is not None:
+            if (numbered := _NUMBERED_HEADING.fullmatch(told)) is not None:
                 own[key] = min(int(numbered[1]), 6)
             elif told == "title":
                 own[key] = 1

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lib.errors import ErrorKind, InvalidInput, ProviderError
+from lib.patterns import compile_pattern
 from lib.providers.adapters.http_client import LARGEST_ANSWER
 from lib.providers.adapters.unpacking import AnswerTooLarge
 from lib.providers.adapters.waiting import wait_of
@@ -20,10 +21,10 @@ from lib.providers.redaction import redact
 
 _K = ErrorKind
 LARGEST_ERROR = 64 * 1024  # bytes that are read of a body that says what is wrong
-_LONGEST_DETAIL = 300
-_OF_LITELLM = re.compile(r"litellm|drop_params|allowed_openai_params", re.IGNORECASE)
-_HTML = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
-_BY_TEXT: tuple[tuple[ErrorKind, str], ...] = (
+_LONGEST_DETAIL, _LONGEST_READ = 300, 64 * 1024  # characters: shown, and searched for what to show
+_OF_LITELLM = compile_pattern(r"litellm|drop_params|allowed_openai_params", re.IGNORECASE)
+_HTML = compile_pattern(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
+_WORDS_OF_KIND: tuple[tuple[ErrorKind, str], ...] = (
     (_K.CONTEXT_LENGTH, r"context.{0,12}(length|window|size)|prompt is too long|too many tokens|exceed.{0,30}token"),
     (_K.QUOTA, r"insufficient_quota|exceeded your current quota|credit balance|billing|payment required"),
     (_K.CONTENT_FILTER, r"content.?(filter|policy|management)|safety system|responsibleai"),
@@ -33,6 +34,10 @@ _BY_TEXT: tuple[tuple[ErrorKind, str], ...] = (
     (_K.AUTHENTICATION, r"api.?key.{0,12}(invalid|incorrect|expired|missing|not (valid|found|provided))"),
     (_K.MODEL_NOT_FOUND, r"model.{0,80}(not found|does not exist|not exist)|no such model|unknown model"),
 )  # fmt: skip
+_BY_TEXT = tuple((kind, compile_pattern(words, re.IGNORECASE)) for kind, words in _WORDS_OF_KIND)
+_WRAPPING = compile_pattern(r"(?:(?:litellm\.)?[A-Za-z0-9_]{1,80}(?:Error|Exception)\s*+[:\-]\s*+)++")
+_MESSAGE = compile_pattern(r"""["'](?:message|error)["']:\s*+["']""")
+_MESSAGE_END = compile_pattern(r"""["'](?=\s*+[,}])""")
 _BY_STATUS = {
     400: _K.BAD_REQUEST, 401: _K.AUTHENTICATION, 402: _K.QUOTA, 403: _K.PERMISSION, 404: _K.MODEL_NOT_FOUND,
     408: _K.TIMEOUT_FIRST_TOKEN, 413: _K.CONTEXT_LENGTH, 422: _K.BAD_REQUEST, 429: _K.RATE_LIMIT,
@@ -187,7 +192,7 @@ def _kind(names: set[str], status: int | None, text: str, *, has_content: bool) 
 def _kind_by_words(status: int | None, text: str) -> ErrorKind:
     if status in _TEXT_MAY_OVERRULE:
         for kind, pattern in _BY_TEXT:
-            if re.search(pattern, text, re.IGNORECASE) and not (status == 429 and kind is _K.CONTEXT_LENGTH):
+            if pattern.search(text) and not (status == 429 and kind is _K.CONTEXT_LENGTH):
                 return kind
     return _BY_STATUS.get(status or 500, _K.SERVER_ERROR if (status or 500) >= 500 else _K.BAD_REQUEST)
 
@@ -284,11 +289,12 @@ def _retry_after(error: BaseException) -> float | None:
 
 def _detail(error: BaseException) -> str:
     """The provider's own words, without litellm's wrapping, redacted, one line, bounded."""
-    text = str(getattr(error, "message", None) or error)
-    text = re.sub(r"^((litellm\.)?\w+(Error|Exception)\s*[:\-]\s*)+", "", text)
+    text = str(getattr(error, "message", None) or error)[:_LONGEST_READ]
+    if wrapping := _WRAPPING.match(text):
+        text = text[wrapping.end() :]
     text = _without_advice(text)
-    if match := re.search(r"""["'](?:message|error)["']:\s*["'](.+?)["'](?=\s*[,}])""", text):
-        text = match[1]
+    if (begin := _MESSAGE.search(text)) and (end := _MESSAGE_END.search(text, begin.end() + 1)):
+        text = text[begin.end() : end.start()]
     return _bounded(text)
 
 
@@ -299,5 +305,5 @@ def _without_advice(text: str) -> str:
 
 
 def _bounded(text: str) -> str:
-    text = " ".join(redact(text).split())
+    text = " ".join(redact(text[:_LONGEST_READ]).split())
     return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"

@@ -8,10 +8,11 @@ a model says looks like the field.
 
 import re
 
+from lib.patterns import compile_pattern
 from lib.providers.protocols.finish import standard_reason
 
 _FIELD = b'"finish_reason"'
-_REASON = re.compile(rb'"finish_reason"(\s*:\s*)"((?:[^"\\]|\\.){0,80})"')
+_REASON = compile_pattern(rb'"finish_reason"(\s*:\s*)"((?:[^"\\]|\\.){0,80})"')
 _KNOWN = frozenset({b"stop", b"length", b"tool_calls", b"content_filter", b"function_call"})
 
 

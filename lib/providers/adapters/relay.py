@@ -10,12 +10,12 @@ Connections are kept, redirects are not followed, and the addresses a name resol
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lib.fast_json import encode
+from lib.patterns import compile_pattern
 from lib.providers import own_words
 from lib.providers.adapters import failures
 from lib.providers.adapters.at_once import as_events
@@ -40,7 +40,7 @@ _PATHS = {
     Protocol.MESSAGES: "/v1/messages",
 }
 _MOST_BLANKS = 64 * 1024  # bytes
-_MAY_BE_COUNTS = re.compile(rb'"usage"\s*:\s*\{')
+_MAY_BE_COUNTS = compile_pattern(rb'"usage"\s*:\s*\{')
 _CEILINGS = ("max_completion_tokens", "max_tokens")
 _ASKED = {Protocol.RESPONSES: "input", Protocol.MESSAGES: "messages"}
 _CEILING = {Protocol.RESPONSES: "max_output_tokens", Protocol.MESSAGES: "max_tokens"}

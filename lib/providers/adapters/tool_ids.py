@@ -12,13 +12,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lib.patterns import compile_pattern
 from lib.providers.kinds import Protocol, ProviderKind
 from lib.providers.protocols.gemini import SIGNATURE_MARK
 
-_CHAT = re.compile(r".{1,40}", re.DOTALL)
-_RESPONSES = re.compile(r".{1,64}", re.DOTALL)
-_WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_NINE = re.compile(r"[A-Za-z0-9]{9}")
+_CHAT = compile_pattern(r".{1,40}", re.DOTALL)
+_RESPONSES = compile_pattern(r".{1,64}", re.DOTALL)
+_WORD = compile_pattern(r"[A-Za-z0-9_-]{1,64}")
+_NINE = compile_pattern(r"[A-Za-z0-9]{9}")
 _FAMILIES = {  # by the kind, or the first word of a model that litellm calls
     "mistral": _NINE, "anthropic": _WORD, "bedrock": _WORD, "vertex_ai": None, "vertex_ai_beta": None, "gemini": None
 }  # fmt: skip

@@ -4,12 +4,13 @@ litellm raises `UnsupportedParamsError` before it sends anything, with advice fo
 for the names of our parameters and goes no further.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from lib.errors import ErrorKind, ProviderError
+from lib.patterns import compile_pattern
 
+_WORD = compile_pattern(r"[A-Za-z_][A-Za-z0-9_]*+")
 _LABELS = frozenset({"user"})  # they change neither answer nor bill
 
 
@@ -50,4 +51,6 @@ def not_taken(model: str, names: list[str]) -> ProviderError:
 
 
 def _blamed(text: str, parameters: Mapping[str, Any]) -> list[str]:
-    return [name for name in parameters if re.search(rf"(?<![A-Za-z_]){re.escape(name)}(?![A-Za-z_])", text)]
+    """The parameters whose names stand in the text, as words of their own."""
+    words = set(_WORD.findall(text))
+    return [name for name in parameters if name in words or (not name.isidentifier() and name in text)]

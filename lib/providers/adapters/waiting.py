@@ -1,13 +1,13 @@
 """How long a provider asks to be left alone: a number of seconds, or a moment (RFC 9110, 10.2.3)."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from lib.clock import utc_now
+from lib.patterns import compile_pattern
 
-_NUMBER = re.compile(r"\d{1,9}(\.\d+)?")
+_NUMBER = compile_pattern(r"\d{1,9}(\.\d+)?")
 
 
 def wait_of(headers: Mapping[str, str]) -> float | None:

@@ -4,7 +4,6 @@ litellm makes the requests; on the way back it drops what a ledger needs (parts 
 an end was told), so the body is read here. A protocol is known by the address that was called.
 """
 
-import re
 from functools import lru_cache
 
 from lib.providers.protocols.anthropic import AnthropicMessages
@@ -15,13 +14,14 @@ from lib.providers.protocols.openai_chat import OpenAIChat
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.responses import Responses
 
-_BY_PATH: tuple[tuple[str, type[Reader]], ...] = (
-    (r"/chat/completions$", OpenAIChat),
-    (r"/v1/messages$", AnthropicMessages),
-    (r"/responses$", Responses),
-    (r"/api/chat$", OllamaChat),
-    (r"/v2/chat$", CohereChat),
-    (r":(stream)?generateContent$", Gemini),
+_BY_ENDING: tuple[tuple[str, type[Reader]], ...] = (
+    ("/chat/completions", OpenAIChat),
+    ("/v1/messages", AnthropicMessages),
+    ("/responses", Responses),
+    ("/api/chat", OllamaChat),
+    ("/v2/chat", CohereChat),
+    (":generatecontent", Gemini),
+    (":streamgeneratecontent", Gemini),
 )
 
 
@@ -33,4 +33,4 @@ def reader_for(path: str, images: int = 0) -> Reader | None:
 
 @lru_cache(maxsize=1_000)
 def _reader_of(path: str) -> type[Reader] | None:
-    return next((reader for pattern, reader in _BY_PATH if re.search(pattern, path, re.IGNORECASE)), None)
+    return next((reader for ending, reader in _BY_ENDING if path.lower().endswith(ending)), None)

@@ -4,7 +4,6 @@ A thought's signature must come back with the tool call it belongs to; it travel
 which litellm looks for it.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -52,7 +51,8 @@ class Gemini(Reader):
         """
         if not isinstance(grounding, Mapping):
             return False
-        is_by_prompt = re.match(r"(models/)?gemini-[12]", self._served or "gemini-2") is not None
+        served = (self._served or "gemini-2").removeprefix("models/")
+        is_by_prompt = served.startswith(("gemini-1", "gemini-2"))
         queries = grounding.get("webSearchQueries")
         chunks = grounding.get("groundingChunks")
         number = len(queries) if isinstance(queries, list) else 0

@@ -4,11 +4,14 @@ Every provider has a shape of its own for it (`error` as an object, a text or a 
 `message`), so the words are looked for wherever they may stand.
 """
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from lib.patterns import compile_pattern
+
+_ERROR_STATUS = compile_pattern(r"[45]\d\d")
+_DELAY = compile_pattern(r"\d{1,9}(\.\d{1,9})?s")
 _STATUS_OF_TYPE = {
     "invalid_request_error": 400, "bad_request": 400, "invalid_argument": 400, "failed_precondition": 400,
     "context_length_exceeded": 400, "authentication_error": 401, "unauthenticated": 401, "invalid_api_key": 401,
@@ -54,7 +57,7 @@ def _status(word: Any) -> int | None:
     if isinstance(word, int | Decimal) and 400 <= word < 600:
         return int(word)
     if isinstance(word, str):
-        return int(word) if re.fullmatch(r"[45]\d\d", word) else _STATUS_OF_TYPE.get(word.lower())
+        return int(word) if _ERROR_STATUS.fullmatch(word) else _STATUS_OF_TYPE.get(word.lower())
     return None
 
 
@@ -78,6 +81,6 @@ def _retry_after(error: Mapping[str, Any]) -> float | None:
     """Google says in the body when to come back: `"retryDelay": "32s"`."""
     for detail in _details(error):
         delay = detail.get("retryDelay")
-        if isinstance(delay, str) and re.fullmatch(r"\d+(\.\d+)?s", delay):
+        if isinstance(delay, str) and _DELAY.fullmatch(delay):
             return float(delay[:-1])
     return None

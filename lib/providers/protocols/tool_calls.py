@@ -13,15 +13,15 @@ piece, and arguments that concatenate to JSON. A call that never gets a name can
 
 import hashlib
 import json
-import re
 import secrets
 from collections.abc import Hashable
 from decimal import Decimal
 from typing import Any
 
+from lib.patterns import compile_pattern
 from lib.providers.chunks import ToolCallDelta
 
-_SIGNS = re.compile(r'["\\{}\[\]]')
+_SIGNS = compile_pattern(r'["\\{}\[\]]')
 
 
 class JsonEnd:

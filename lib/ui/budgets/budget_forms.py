@@ -1,6 +1,5 @@
 """The dialogs of the Budgets page: set a budget, change one, and ask whether a call would pass."""
 
-import re
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +11,7 @@ from lib.budgets.dry_run import dry_run
 from lib.budgets.state import BudgetState
 from lib.errors import InvalidInput, LLMManagerError
 from lib.money import format_money, nano_from_usd, usd_from_nano
+from lib.patterns import compile_pattern
 from lib.services import Services
 from lib.ui import blocks
 from lib.ui.configurations.configuration_form import show_in_form
@@ -32,7 +32,7 @@ _WHOSE = {
     Scope.USER: "Person",
     Scope.KEY: "API key",
 }
-_AMOUNT = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?")
+_AMOUNT = compile_pattern(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?")
 _HARD = {True: "Stop calls that would pass it", False: "Only tell"}
 
 

@@ -1,0 +1,70 @@
+"""Requests and files of strangers are counted and bounded before anything walks them, computes with them or waits."""
+
+import json
+from typing import Any
+
+import pytest
+
+from lib.access.grants import KeyGrant, Limits
+from lib.access.limits import Claim, RateLimits
+from lib.db.engine import Store
+from lib.errors import InvalidInput, Throttled
+from lib.gateway.http.exchange import RefusedRequest
+from lib.gateway.models import completions
+from lib.gateway.models.program_request import MOST_PARTS, MOST_VALUES, read_json
+from lib.ledger import content_policy as content
+from lib.tokens.text_estimate import estimate_tokens
+
+pytestmark = pytest.mark.feature("OPS-4")
+PART = {"type": "text", "text": "a"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "user", "content": [PART] * MOST_PARTS}]},
+        {"messages": [{"role": "user", "content": "a"}] * MOST_PARTS},
+        {"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}] * MOST_PARTS},
+        {"input": [[]] * MOST_PARTS},
+        {"input": [1] * MOST_VALUES},
+        {"metadata": {str(n): 1 for n in range(MOST_VALUES)}},
+        {"messages": [PART] * 200_000},
+    ],
+    ids=["parts", "messages", "tools", "lists", "numbers", "names", "far too many"],
+)
+def test_a_body_of_too_many_parts_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="too many parts"):
+        read_json(json.dumps(body).encode())
+
+
+def test_long_words_with_signs_of_code_are_no_parts() -> None:
+    body = {"messages": [{"role": "user", "content": '{"a": [1, 2]}, ' * 150_000}]}
+    assert read_json(json.dumps(body).encode()) == body
+
+
+def test_a_count_of_tokens_has_a_longest_body() -> None:
+    unused: Any = None
+    with pytest.raises(RefusedRequest) as refused:
+        completions.count_prompt(unused, unused, b" " * (8 * 1024 * 1024 + 1), unused)
+    assert refused.value.refusal.status == 413
+
+
+def test_a_count_of_tokens_takes_of_the_limits_of_its_key(store: Store) -> None:
+    limits = RateLimits(store)
+    key = KeyGrant("k", "app", limits=Limits(requests_per_minute=2))
+    limits.take(Claim("app", 0, key))
+    limits.take(Claim("app", 0, key))
+    with pytest.raises(Throttled, match="2 requests a minute"):
+        limits.take(Claim("app", 0, key))
+
+
+def test_a_long_text_is_counted_piece_by_piece() -> None:
+    for sample in ("word ", "größe ", "漢字"):
+        text = sample * 40_000
+        assert abs(estimate_tokens(text) - 40_000 * estimate_tokens(sample)) <= 5
+
+
+def test_long_words_are_masked_in_a_thread() -> None:
+    assert content.takes_long(content.REDACTED, 100_000)
+    assert not content.takes_long(content.REDACTED, 10_000)
+    assert not content.takes_long(content.FULL, 100_000)
