@@ -93,7 +93,7 @@ def _without_pieces(text: str, secret: str) -> str:
         seed = secret[start : start + _STEP]
         at = 0
         done = 0
-        kept = list[str]()
+        pieces = list[str]()
         while (at := text.find(seed, at)) >= 0:
             low = at
             high = at + _STEP
@@ -106,8 +106,8 @@ def _without_pieces(text: str, secret: str) -> str:
                 high = high + 1
                 last = last + 1
             if high - low >= _PIECE:
-                kept += [text[done:low], MASK]
+                pieces += [text[done:low], MASK]
                 done = high
             at = high
-        text = "".join([*kept, text[done:]]) if kept else text
+        text = "".join([*pieces, text[done:]]) if pieces else text
     return text

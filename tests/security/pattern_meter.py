@@ -61,12 +61,12 @@ def run_of(pattern: Any, whole: bool) -> Callable[[Any], None]:
 
 def seconds(run: Callable[[Any], None], text: Any, times: int) -> float:
     """The least of some passes."""
-    found = []
+    passes = []
     for _ in range(times):
         began = time.thread_time()
         run(text)
-        found.append(time.thread_time() - began)
-    return min(found)
+        passes.append(time.thread_time() - began)
+    return min(passes)
 
 
 def measure(pattern: "re.Pattern[Any]", whole: bool, least_s: float, times: int, thorough: bool) -> list[Any]:
@@ -123,15 +123,15 @@ def main() -> None:
         raise TimeoutError
 
     signal.signal(signal.SIGPROF, stop)
-    found: dict[str, Any] = {}
+    growths: dict[str, Any] = {}
     for name in sorted(patterns):
         signal.setitimer(signal.ITIMER_PROF, 30 if thorough else 3)
         try:
-            found[name] = measure(patterns[name], is_whole.get(name, False), least_s, times, thorough)
+            growths[name] = measure(patterns[name], is_whole.get(name, False), least_s, times, thorough)
         except TimeoutError:
-            found[name] = None
+            growths[name] = None
         signal.setitimer(signal.ITIMER_PROF, 0)
-    print(json.dumps(found))
+    print(json.dumps(growths))
 
 
 if __name__ == "__main__":

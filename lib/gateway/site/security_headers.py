@@ -41,6 +41,6 @@ def content_security_policy() -> str:
 
 
 def _inline_scripts(page: str) -> list[str]:
-    """What stands in the page's script elements that have no source of their own."""
+    """The texts of the page's script elements that have no source of their own."""
     tags = [element.partition(">") for element in page.split("<script")[1:]]
     return [body.partition("</script>")[0] for tag, _, body in tags if "src=" not in tag]
