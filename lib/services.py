@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from lib.statistics.invoices.reconcile import Reconcile
     from lib.statistics.queries import Statistics
     from lib.statistics.whatif import WhatIf
+    from lib.tools.registry import Tools
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +120,21 @@ class Services(KnowledgeServices):
         self.webhook = Webhook(store, self.vault)
         self.counters = Counters(store)
         self.exchange_rates = ExchangeRates(store)
+
+    @cached_property
+    def tools(self) -> "Tools":
+        """The registry of tools, with every source."""
+        from lib.knowledge import tool_functions as knowledge_tools
+        from lib.tools import functions
+        from lib.tools.native import NativeTools
+        from lib.tools.registry import Tools
+
+        native = NativeTools()
+        functions.register(native)
+        knowledge_tools.register(native, lambda: self.collections, lambda: self.passages)
+        tools = Tools(self.store)
+        tools.sources.append(native)
+        return tools
 
     @cached_property
     def activity(self) -> "Activity":

@@ -18,6 +18,7 @@ LEVELS = (  # lowest first; a room imports only rooms of lower levels, and those
     ("access", "providers", "configs", "budgets", "prompts", "usage_files", "tokens"),
     ("ledger",),
     ("calls",),
+    ("tools",),
     ("activity", "conversations", "experiments", "knowledge", "playground", "statistics"),
     ("demo", "imports", "snippets"),
     ("services", "jobs"),

@@ -29,6 +29,19 @@ class Origin(StrEnum):
     SYSTEM = "system"
 
 
+class Within(Struct, frozen=True):
+    """What a call is part of, as its row says it; an empty text: of nothing such.
+
+    `session_id` is a program's own name (at most 120 characters) for calls that belong together, `parent_call_id` the
+    call for whose sake this one is made, as a title is for the sake of its answer.
+    """
+
+    session_id: str = ""
+    workflow_run_id: str = ""
+    workflow_step: str = ""
+    parent_call_id: str = ""
+
+
 class CallRequest(Struct, frozen=True):
     """A model call as a page or a route wants it. `configuration` is a slug or id; None means the default of `app`.
 

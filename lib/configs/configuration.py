@@ -7,6 +7,7 @@ from typing import Any
 
 from lib.clock import utc_now
 from lib.configs.routing import Routing
+from lib.configs.tool_rules import ToolRules
 from lib.errors import InvalidInput
 from lib.patterns import compile_pattern
 from lib.providers.kinds import ProviderKind
@@ -46,6 +47,7 @@ class Configuration:
     needs: str | None
     created_at: datetime
     updated_at: datetime
+    tools: Mapping[str, Any] = field(default_factory=dict)  # as `ToolRules.to_record` writes it
 
     @classmethod
     def make_for_model(cls, provider_id: str, provider_name: str, provider_kind: str, model: str) -> "Configuration":
@@ -97,6 +99,7 @@ class ConfigurationDraft:
     routing: Mapping[str, Any] = field(default_factory=dict)
     content_policy: str = "full"
     unsupported_parameters: str = "refuse"
+    tools: Mapping[str, Any] = field(default_factory=dict)
 
     def to_columns(self) -> dict[str, Any]:
         """Check every field and return the columns to store; raises InvalidInput with the field that can't be used."""
@@ -111,6 +114,7 @@ class ConfigurationDraft:
             "routing": Routing.from_record(self.routing).to_record(),
             "content_policy": _check_choice(self.content_policy, CONTENT_POLICIES, "content_policy"),
             "unsupported_parameters": _check_choice(self.unsupported_parameters, UNSUPPORTED, "unsupported_parameters"),
+            "tools": ToolRules.from_record(self.tools).to_record(),
         }
 
 

@@ -2,7 +2,7 @@
 
     {"format": "llm-manager/configurations", "version": 1, "configurations": [{"slug", "app", "description",
      "provider", "provider_kind", "model", "system_prompt", "parameters", "capabilities", "routing", "content_policy",
-     "unsupported_parameters", "is_active"}]}
+     "unsupported_parameters", "tools", "is_active"}]}
 
 A provider is matched by name, else by kind when there is just one of that kind; without a match the configuration comes
 in switched off and says that it needs a provider. The routing's targets name their providers the same way; those
@@ -23,7 +23,7 @@ VERSION = 1
 _LARGEST = 5_000_000
 _TEXT = ("slug", "app", "model", "description", "system_prompt")
 _POLICIES = ("content_policy", "unsupported_parameters")
-_EXPORTED = (*_TEXT, "provider_kind", "parameters", "capabilities", *_POLICIES, "is_active")
+_EXPORTED = (*_TEXT, "provider_kind", "parameters", "capabilities", *_POLICIES, "tools", "is_active")
 _LISTS = ("deployments", "fallbacks")
 KnownProviders = Sequence[tuple[str, str, str]]  # id, name and kind of the registered providers
 
@@ -90,7 +90,7 @@ def _read_entry(number: int, entry: Any) -> ConfigurationEntry:
     draft = ConfigurationDraft(**text, parameters=parameters, capabilities=[str(name) for name in capabilities])
     routing = entry.get("routing") or {}
     policies: dict[str, Any] = {name: str(entry[name]) for name in _POLICIES if name in entry}
-    draft = replace(draft, **policies)
+    draft = replace(draft, tools=entry.get("tools") or {}, **policies)
     try:
         draft.to_columns()
         Routing.from_record(_read_routing(routing, lambda target: str(target.get("provider", ""))))

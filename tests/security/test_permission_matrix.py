@@ -38,6 +38,7 @@ from lib.clock import utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import OverrideDraft, Overrides
+from lib.configs.tool_rules import ToolRules
 from lib.conversations.contexts import Contexts
 from lib.conversations.conversation import Message
 from lib.conversations.conversations import Conversations
@@ -81,6 +82,10 @@ from lib.statistics.exchange import ExchangeRates, Rate
 from lib.statistics.invoices.reconcile import Reconcile
 from lib.statistics.queries import Statistics
 from lib.statistics.whatif import WhatIf
+from lib.tools.execution_log import ExecutionLog
+from lib.tools.registry import Tools
+from lib.tools.tool import ToolContext
+from lib.tools.tool_settings import ToolSettings
 
 pytestmark = pytest.mark.feature("ACC-1")
 P = Permission
@@ -92,7 +97,19 @@ NO_LISTENER: Any = None
 _NO_DRAFT = ExperimentDraft("", [], [])
 NOT_HERE: Any = SimpleNamespace(strategy=ContextStrategy())  # a conversation that sends everything
 _FILE = Source(io.BytesIO(b""), "empty.csv")
+TOOL_CONTEXT: Any = ToolContext(make_actor("u", "amira", Role.DEVELOPER))
 NEEDS: dict[str, tuple[Permission, Deed]] = {
+    "Tools.definitions": (P.VIEW_CONFIGS, lambda s, a: s.tools.definitions(a)),
+    "Tools.settings": (P.VIEW_CONFIGS, lambda s, a: s.tools.settings(a)),
+    "Tools.find": (P.VIEW_CONFIGS, lambda s, a: s.tools.find(a, "no such")),
+    "Tools.save_settings": (P.MANAGE_TOOLS, lambda s, a: s.tools.save_settings(a, "no such", ToolSettings())),
+    "Tools.toolset": (P.TEST_CONFIGS, lambda s, a: s.tools.toolset(a, "x", ToolRules(names=("no such",)))),
+    "Tools.policy": (P.VIEW_CONFIGS, lambda s, a: s.tools.policy(a, "no such", None)),
+    "Tools.run": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.tools.run(a, "no such", {}, TOOL_CONTEXT))),
+    "ExecutionLog.list": (P.TEST_CONFIGS, lambda s, a: s.tools.executions.list(a)),
+    "ExecutionLog.get": (P.TEST_CONFIGS, lambda s, a: s.tools.executions.get(a, NOBODY)),
+    "ExecutionLog.of_turn": (P.TEST_CONFIGS, lambda s, a: s.tools.executions.of_turn(a, NOBODY)),
+    "ExecutionLog.figures": (P.TEST_CONFIGS, lambda s, a: s.tools.executions.figures(a)),
     "Providers.list": (P.VIEW_CONFIGS, lambda s, a: s.providers.list(a)),
     "Providers.get": (P.VIEW_CONFIGS, lambda s, a: s.providers.get(a, NOBODY)),
     "Providers.used_by": (P.VIEW_CONFIGS, lambda s, a: s.providers.used_by(a, NOBODY)),
@@ -419,6 +436,8 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
     services: tuple[type[Any], ...] = (
         Providers,
+        Tools,
+        ExecutionLog,
         MasterKey,
         Circuits,
         Configurations,

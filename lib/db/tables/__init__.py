@@ -43,6 +43,7 @@ from lib.db.tables.ledger import (
 )
 from lib.db.tables.playground import experiment_cells, experiment_rows, experiments, playground_panes, playground_runs
 from lib.db.tables.providers import circuits, exchange_rates, model_lists, prices, providers
+from lib.db.tables.tools import tool_executions, tool_turns, tools
 
 __all__ = [
     "UtcDateTime",
@@ -94,6 +95,9 @@ __all__ = [
     "saved_views",
     "sessions",
     "studies",
+    "tool_executions",
+    "tool_turns",
+    "tools",
     "trials",
     "usage_logs",
     "usage_payloads",

@@ -19,6 +19,7 @@ configurations = Table(
     Column("routing", JSON, nullable=False, default=dict, server_default="{}"),  # deployments, fallbacks, deadlines
     Column("content_policy", String(12), nullable=False, default="full", server_default="full"),
     Column("unsupported_parameters", String(8), nullable=False, default="refuse", server_default="refuse"),
+    Column("tools", JSON, nullable=False, default=dict, server_default="{}"),  # which, and who runs them when
     Column("is_active", Boolean, nullable=False, default=True),
     Column("is_default", Boolean, nullable=False, default=False),  # for its app
     Column("is_global_default", Boolean, nullable=False, default=False),
