@@ -220,8 +220,10 @@ def sweep(connection: Connection, now: datetime) -> int:
     """
     lock(connection)
     expired = select(_H.log_id).where(_H.expires_at < now).distinct()
-    ended = select(usage_logs.c.id, usage_logs.c.cost_nano_usd).where(usage_logs.c.id.in_(expired))
-    costs: dict[str, int | None] = {row.id: row.cost_nano_usd for row in connection.execute(ended)}
+    logs = usage_logs.c
+    ended = connection.execute(select(logs.id, logs.cost_nano_usd, logs.cost_status).where(logs.id.in_(expired))).all()
+    costs: dict[str, int | None] = {row.id: row.cost_nano_usd for row in ended}
+    partly_priced = {row.id for row in ended if row.cost_status == "partial"}
     running = {
         running_id
         for table in (open_calls, processes)
@@ -232,7 +234,7 @@ def sweep(connection: Connection, now: datetime) -> int:
             costs.setdefault(log_id, 0)
     for batch in _batches(running - set(costs)):
         connection.execute(update(budget_holds).where(_H.log_id.in_(batch)).values(expires_at=now + HOLD_LASTS))
-    return settle_many(connection, costs, now) if costs else 0
+    return settle_many(connection, costs, now, partly_priced=partly_priced) if costs else 0
 
 
 def _batches(ids: Iterable[str]) -> Iterable[list[str]]:

@@ -23,7 +23,7 @@ from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput, NotFound, UserError
 from lib.fast_json import encode
 from lib.providers.chunks import ModelRequest
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import says_something, text_of
 
 _SAME_FOR_S = 1.0
 _MOST_KEPT = 1_000
@@ -126,12 +126,9 @@ def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
     else:
         messages = [dict(message) for message in request.messages]
     length = 0
-    says_something = False
     for message in messages:
-        text = text_of(message)
-        length += len(text)
-        says_something = says_something or bool(text.strip()) or _has_other_parts(message)
-    if not says_something and request.texts is None:
+        length += len(text_of(message))
+    if request.texts is None and not any(says_something(message) for message in messages):
         raise empty_prompt_error()
     if length > MAX_PROMPT_CHARACTERS:
         raise InvalidInput(
@@ -141,13 +138,6 @@ def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
             field="prompt",
         )
     return ([{"role": "system", "content": system}] if system.strip() else []) + messages
-
-
-def _has_other_parts(message: Mapping[str, Any]) -> bool:
-    """Whether a part of it is no text: an image, a file."""
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    return any(isinstance(part, Mapping) and part.get("type") != "text" for part in parts)
 
 
 class Plans:

@@ -20,7 +20,7 @@ from lib.providers import own_words, parameter_rules, support
 from lib.providers.chunks import EMBEDDING_PARAMETERS, Endpoint, ModelRequest, Wire
 from lib.providers.kinds import Protocol, speaks
 from lib.providers.models import ModelFacts
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import says_something
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ _USUAL = (("store", False), ("background", False), ("truncation", "disabled"))
 
 
 def _check_says_something(messages: Sequence[Mapping[str, Any]]) -> None:
-    if not any(text_of(message).strip() for message in messages):
+    if not any(says_something(message) for message in messages):
         raise empty_prompt_error()
 
 

@@ -220,7 +220,9 @@ def _print(services: "Services", experiment_id: str, *, as_json: bool) -> None:
         for kind, figure in standing.scores.items():
             row |= {kind: _round(figure.value), f"{kind}_low": _round(figure.low), f"{kind}_high": _round(figure.high)}
         row |= {
+            "cost_least": "≥" if standing.answer_cost_is_partial else "",
             "cost_usd": _to_usd(standing.answer_cost_nano_usd),
+            "judge_cost_least": "≥" if standing.judge_cost_is_partial else "",
             "judge_cost_usd": _to_usd(standing.judge_cost_nano_usd),
         }
         rows.append(row | {"median_ms": standing.median_ms, "leads": standing.is_leader})
@@ -239,6 +241,7 @@ def _to_record(experiment: "Experiment") -> dict[str, Any]:
         "ended": experiment.ended,
         "total": experiment.total,
         "spent_usd": _to_usd(experiment.spent_nano_usd),
+        "partly_priced": experiment.partly_priced_cells,
         "created_at": experiment.created_at,
     }
 

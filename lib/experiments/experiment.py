@@ -35,7 +35,10 @@ class CellState(StrEnum):
 
 @dataclass(frozen=True)
 class Experiment:
-    """`cells` counts by state; `spent_nano_usd` is without calls under way, None where an ended one's is unknown."""
+    """`cells` counts by state; `spent_nano_usd` is without calls under way, None where an ended one's is unknown.
+
+    `partly_priced_cells`: so many cells cost more than is known, so the sum is the least that was spent.
+    """
 
     id: str
     name: str
@@ -50,6 +53,7 @@ class Experiment:
     created_at: datetime
     cells: Mapping[CellState, int]
     spent_nano_usd: int | None
+    partly_priced_cells: int = 0
 
     @property
     def total(self) -> int:
@@ -76,7 +80,8 @@ class Experiment:
 class ExperimentCell:
     """A candidate's answer to a row with its scores; `answer` is None without one or its words.
 
-    What the answer cost and what judging it cost are apart, each with every try; None where one is unknown.
+    What the answer cost and what judging it cost are apart, each with every try; None where one is unknown. A cost
+    that `is_partial` is the least: something of it has no known price.
     """
 
     row: int
@@ -91,6 +96,8 @@ class ExperimentCell:
     error: str | None
     answer_cost_nano_usd: int | None
     judge_cost_nano_usd: int | None
+    answer_cost_is_partial: bool
+    judge_cost_is_partial: bool
     execution_time_ms: int | None
     total_tokens: int | None
 
@@ -109,6 +116,7 @@ class CandidateStanding:
     """How a candidate did. `behind` is its paired difference to the leader by the first score (0 or less).
 
     Its own cost is that of its answers; what judging them cost is apart, for it says nothing about the candidate.
+    A cost that `is_partial` is the least it can be.
     """
 
     candidate: int
@@ -117,6 +125,8 @@ class CandidateStanding:
     scores: Mapping[str, Figure]
     answer_cost_nano_usd: int | None
     judge_cost_nano_usd: int | None
+    answer_cost_is_partial: bool
+    judge_cost_is_partial: bool
     median_ms: int | None
     is_leader: bool
     behind: Figure | None

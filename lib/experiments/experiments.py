@@ -255,9 +255,10 @@ def _find(connection: Connection, actor: Actor, experiment_id: str, for_update: 
 
 
 def _build_experiment(connection: Connection, row: RowMapping) -> Experiment:
-    query = select(_C.state, func.count(), func.sum(_C.cost_nano_usd), func.count(_C.cost_nano_usd))
+    partly_priced = func.count().filter(_C.has_partial_cost)
+    query = select(_C.state, func.count(), func.sum(_C.cost_nano_usd), func.count(_C.cost_nano_usd), partly_priced)
     counts = connection.execute(query.where(_C.experiment_id == row["id"]).group_by(_C.state)).all()
-    is_known = all(count == priced for state, count, _, priced in counts if state != CellState.ASKED)
+    is_known = all(count == priced for state, count, _, priced, _ in counts if state != CellState.ASKED)
     names = ("id", "name", "reason", "parallel", "cap_nano_usd", "seen_at", "created_at")
     return Experiment(
         **{name: row[name] for name in names},
@@ -265,6 +266,7 @@ def _build_experiment(connection: Connection, row: RowMapping) -> Experiment:
         candidates=tuple(Candidate(**record) for record in row["candidates"]),
         scorers=tuple(row["scorers"]),
         columns=tuple(row["columns"]),
-        cells={CellState(state): count for state, count, _, _ in counts},
-        spent_nano_usd=sum(int(cost or 0) for _, _, cost, _ in counts) if is_known else None,
+        cells={CellState(state): count for state, count, _, _, _ in counts},
+        spent_nano_usd=sum(int(cost or 0) for _, _, cost, _, _ in counts) if is_known else None,
+        partly_priced_cells=sum(partly for *_, partly in counts),
     )

@@ -9,6 +9,7 @@ import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +24,16 @@ from lib.experiments.scoring import SHARES
 from lib.money import usd_from_nano
 
 _CALLS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Nano-dollars, None where they are unknown; `is_partial`: something has no known price, so it is the least."""
+
+    nano: int | None
+    is_partial: bool = False
+
+
 _C = experiment_cells.c
 _R = experiment_rows.c
 _L = usage_logs.c
@@ -34,7 +45,7 @@ def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] |
     query = (
         select(*(_C[name] for name in ("row", "candidate", "state", "call_id", "judge_call_id")))
         .add_columns(_L.id.label("log_id"), usage_payloads.c.response_text.label("answer"))
-        .add_columns(*(_C[name] for name in ("scores", "notes", "error", "cost_nano_usd", "calls")))
+        .add_columns(*(_C[name] for name in ("scores", "notes", "error", "cost_nano_usd", "has_partial_cost", "calls")))
         .add_columns(_L.execution_time_ms, _L.total_tokens)
         .outerjoin(usage_logs, final)
         .outerjoin(usage_payloads, usage_payloads.c.id == _L.id)
@@ -49,38 +60,50 @@ def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] |
     return [ExperimentCell(**(row | state | cost)) for row, state, cost in zip(cell_rows, states, costs, strict=True)]
 
 
-def _read_costs(connection: Connection, cell_rows: Sequence[dict[str, Any]]) -> list[dict[str, int | None]]:
+def _read_costs(connection: Connection, cell_rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Compute what answering and judging each cell cost, in nano-dollars (None: unknown), in the order of the rows.
 
-    Removes `calls` and `cost_nano_usd` from the rows, since the costs are computed from them.
+    Removes `calls`, `cost_nano_usd` and `has_partial_cost` from the rows, since the costs are computed from them.
 
     A cell that was never judged needs no look into the ledger: all that it cost is its answer.
     """
-    parts = [(row.pop("calls"), row.pop("cost_nano_usd"), row["judge_call_id"] is not None) for row in cell_rows]
+    costs = [_Cost(row.pop("cost_nano_usd"), row.pop("has_partial_cost")) for row in cell_rows]
+    parts = [
+        (row.pop("calls"), cost, row["judge_call_id"] is not None) for row, cost in zip(cell_rows, costs, strict=True)
+    ]
     judged = [call for calls, _, is_judged in parts if is_judged or len(calls) > 1 for call in calls]
-    by_call: dict[str, dict[Origin, int | None]] = {}
+    by_call: dict[str, dict[Origin, _Cost]] = {}
     for start in range(0, len(judged), _CALLS_AT_ONCE):
         is_among = _L.call_id.in_(judged[start : start + _CALLS_AT_ONCE])
-        for call, origin, cost in connection.execute(select(_L.call_id, _L.origin, _L.cost_nano_usd).where(is_among)):
+        attempts = select(_L.call_id, _L.origin, _L.cost_nano_usd, _L.cost_status == "partial").where(is_among)
+        for call, origin, nano, is_partial in connection.execute(attempts):
             roles = by_call.setdefault(call, {})
-            so_far = roles.get(Origin(origin), 0)
-            roles[Origin(origin)] = None if so_far is None or cost is None else so_far + cost
+            roles[Origin(origin)] = _add([roles.get(Origin(origin), _Cost(0)), _Cost(nano, bool(is_partial))])
     return [
-        _split_costs(calls, by_call)
-        if is_judged or len(calls) > 1
-        else {"answer_cost_nano_usd": cost, "judge_cost_nano_usd": 0}
+        _name_costs(*_split_costs(calls, by_call) if is_judged or len(calls) > 1 else (cost, _Cost(0)))
         for calls, cost, is_judged in parts
     ]
 
 
-def _split_costs(calls: Sequence[str], by_call: Mapping[str, Mapping[Origin, int | None]]) -> dict[str, int | None]:
-    """The judge's calls are the system's; a call whose rows are not in the ledger any more makes both unknown."""
+def _split_costs(calls: Sequence[str], by_call: Mapping[str, Mapping[Origin, _Cost]]) -> tuple[_Cost, _Cost]:
+    """What answering and what judging cost: the judge's calls are the system's.
+
+    A call whose rows are not in the ledger any more makes both unknown.
+    """
     if any(call not in by_call for call in calls):
-        return {"answer_cost_nano_usd": None, "judge_cost_nano_usd": None}
-    rows = [(origin, cost) for call in calls for origin, cost in by_call[call].items()]
+        return _Cost(None), _Cost(None)
+    costs = [(origin, cost) for call in calls for origin, cost in by_call[call].items()]
+    answering = _add([cost for origin, cost in costs if origin is not Origin.SYSTEM])
+    return answering, _add([cost for origin, cost in costs if origin is Origin.SYSTEM])
+
+
+def _name_costs(answering: _Cost, judging: _Cost) -> dict[str, Any]:
+    """Return both costs as the fields of a cell and of a candidate's standing."""
     return {
-        "answer_cost_nano_usd": _sum_costs([cost for origin, cost in rows if origin is not Origin.SYSTEM]),
-        "judge_cost_nano_usd": _sum_costs([cost for origin, cost in rows if origin is Origin.SYSTEM]),
+        "answer_cost_nano_usd": answering.nano,
+        "answer_cost_is_partial": answering.is_partial,
+        "judge_cost_nano_usd": judging.nano,
+        "judge_cost_is_partial": judging.is_partial,
     }
 
 
@@ -111,8 +134,10 @@ def compute_standings(experiment: Experiment, all_cells: Sequence[ExperimentCell
             answers=sum(cell.state is CellState.DONE for cell in own_cells),
             failed=sum(cell.state is CellState.FAILED for cell in own_cells),
             scores=figures[n],
-            answer_cost_nano_usd=_sum_costs([cell.answer_cost_nano_usd for cell in own_cells]),
-            judge_cost_nano_usd=_sum_costs([cell.judge_cost_nano_usd for cell in own_cells]),
+            **_name_costs(
+                _add([_Cost(cell.answer_cost_nano_usd, cell.answer_cost_is_partial) for cell in own_cells]),
+                _add([_Cost(cell.judge_cost_nano_usd, cell.judge_cost_is_partial) for cell in own_cells]),
+            ),
             median_ms=_compute_median_ms(own_cells),
             is_leader=n == leader,
             behind=None if leader is None or n == leader else _compute_lag(own_cells, of[leader], first),
@@ -148,7 +173,9 @@ def _build_records(experiment: Experiment, table_rows: Sequence[ExperimentRow]) 
         | {"state": cell.state.value, "answer": cell.answer}
         | {f"score_{kind}": cell.scores.get(kind) for kind in kinds}
         | {f"note_{kind}": cell.notes.get(kind) for kind in kinds}
-        | {"cost_usd": _to_usd(cell.answer_cost_nano_usd), "judge_cost_usd": _to_usd(cell.judge_cost_nano_usd)}
+        | {"cost_usd": _to_usd(cell.answer_cost_nano_usd), "cost_least": "≥" if cell.answer_cost_is_partial else ""}
+        | {"judge_cost_usd": _to_usd(cell.judge_cost_nano_usd)}
+        | {"judge_cost_least": "≥" if cell.judge_cost_is_partial else ""}
         | {"execution_time_ms": cell.execution_time_ms, "total_tokens": cell.total_tokens}
         | {"error": cell.error, "call_id": cell.call_id, "judge_call_id": cell.judge_call_id}
         for line in table_rows
@@ -174,9 +201,9 @@ def _to_usd(nano: int | None) -> Decimal | None:
     return None if nano is None else usd_from_nano(nano)
 
 
-def _sum_costs(costs: Sequence[int | None]) -> int | None:
-    known_costs = [cost for cost in costs if cost is not None]
-    return sum(known_costs) if len(known_costs) == len(costs) else None
+def _add(costs: Sequence[_Cost]) -> _Cost:
+    amounts = [cost.nano for cost in costs if cost.nano is not None]
+    return _Cost(sum(amounts) if len(amounts) == len(costs) else None, any(cost.is_partial for cost in costs))
 
 
 def _compute_median_ms(own_cells: Sequence[ExperimentCell]) -> int | None:

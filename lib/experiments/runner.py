@@ -52,7 +52,10 @@ class _Work:
 
 @dataclass(frozen=True)
 class _CellOutcome:
-    """`spent_nano` counts a call's bound where its cost is unknown; `halt` says why nothing else may be asked."""
+    """What a cell spent, and why nothing else may be asked (`halt`, empty where more may).
+
+    `spent_nano` counts a call's bound where its cost is not wholly known.
+    """
 
     spent_nano: int
     halt: str = ""
@@ -183,7 +186,8 @@ class Runner:
             halt = ""
         self._calls.flush()
         costs = [self._sum_cost([call_id]) for call_id in work.calls[calls_before:]]
-        return _CellOutcome(sum(work.bound_nano if cost is None else cost for cost in costs), halt)
+        spent = sum(max(work.bound_nano, cost or 0) if cost is None or partly else cost for cost, partly in costs)
+        return _CellOutcome(spent, halt)
 
     def _ask_and_score(self, work: _Work) -> str:
         """Ask and score a cell; return why nothing else may be asked, or an empty text."""
@@ -244,19 +248,23 @@ class Runner:
                 self._calls.stop(self._actor, call_id)
         return view
 
-    def _sum_cost(self, calls: Sequence[str]) -> int | None:
-        """Sum what all attempts of calls cost; None where one is unknown."""
-        query = select(usage_logs.c.call_id, usage_logs.c.cost_nano_usd).where(usage_logs.c.call_id.in_(calls))
+    def _sum_cost(self, calls: Sequence[str]) -> tuple[int | None, bool]:
+        """Sum what all attempts of calls cost (None where one is unknown), and say whether that is only a part."""
+        logs = usage_logs.c
+        query = select(logs.call_id, logs.cost_nano_usd, logs.cost_status).where(logs.call_id.in_(calls))
         with self._store.read() as connection:
             rows = connection.execute(query).all()
-        costs = [cost for _, cost in rows]
-        return None if None in costs or {call_id for call_id, _ in rows} != set(calls) else sum(costs)
+        costs = [cost for _, cost, _ in rows]
+        is_partial = any(status == "partial" for _, _, status in rows)
+        is_known = None not in costs and {call_id for call_id, _, _ in rows} == set(calls)
+        return sum(costs) if is_known else None, is_partial
 
     def _note(self, work: _Work, **values: Any) -> None:
         is_cell = (_C.experiment_id == self._experiment.id, _C.row == work.row, _C.candidate == work.candidate)
         if values.get("state") != CellState.ASKED:
             self._calls.flush()
-        values |= {"calls": work.calls, "cost_nano_usd": self._sum_cost(work.calls)}
+        cost, is_partial = self._sum_cost(work.calls)
+        values |= {"calls": work.calls, "cost_nano_usd": cost, "has_partial_cost": is_partial}
         with self._store.write() as connection:
             connection.execute(update(experiment_cells).where(*is_cell).values(**values))
 

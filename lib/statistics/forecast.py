@@ -72,7 +72,10 @@ class Backtest:
 
 @dataclass(frozen=True)
 class Outlook:
-    """A month so far and at its end; `forecast` is None with less than `LEAST_DAYS` whole days of history."""
+    """A month so far and at its end; `forecast` is None with less than `LEAST_DAYS` whole days of history.
+
+    `unpriced_calls` of the month are not, or not wholly, in `spent_nano`, which is the least that was spent then.
+    """
 
     month: date  # its first day
     last: date
@@ -80,6 +83,7 @@ class Outlook:
     history_days: int
     forecast: MonthForecast | None
     backtest: Backtest | None
+    unpriced_calls: int = 0
 
 
 def month_end(ask: "Statistics", actor: Actor, filters: StatisticsFilter, now: datetime) -> Outlook:
@@ -95,7 +99,9 @@ def as_record(month_outlook: Outlook) -> dict[str, Any]:
     test = month_outlook.backtest
     return {
         "month": f"{month_outlook.month:%Y-%m}",
+        "least": "≥" if month_outlook.unpriced_calls else "",
         "spent_usd": usd_from_nano(month_outlook.spent_nano),
+        "unpriced_calls": month_outlook.unpriced_calls,
         "forecast_usd": usd_from_nano(forecast.cost_nano) if forecast else None,
         "low_usd": usd_from_nano(forecast.low_nano) if forecast else None,
         "high_usd": usd_from_nano(forecast.high_nano) if forecast else None,
@@ -115,8 +121,9 @@ def outlook(history: History, today: date) -> Outlook:
     month = today.replace(day=1)
     last = _month_end(today)
     spent = sum(history.cost_on(month + timedelta(days=n)) or 0 for n in range(today.day))
+    unpriced = history.unpriced_since(month)
     if len(past.costs) < LEAST_DAYS:
-        return Outlook(month, last, spent, len(past.costs), None, None)
+        return Outlook(month, last, spent, len(past.costs), None, None, unpriced)
     model = _Model(past)
     ahead = (last - today).days + 1
     so_far = history.cost_on(today) or 0
@@ -129,9 +136,8 @@ def outlook(history: History, today: date) -> Outlook:
     cost = spent_earlier + max(sum(day.cost_nano for day in days), so_far)
     low = spent_earlier + max(prediction.low, so_far)
     high = max(spent_earlier + prediction.high, cost)
-    return Outlook(
-        month, last, spent, len(past.costs), MonthForecast(cost, min(low, cost), high, days), model.backtest()
-    )
+    month_forecast = MonthForecast(cost, min(low, cost), high, days)
+    return Outlook(month, last, spent, len(past.costs), month_forecast, model.backtest(), unpriced)
 
 
 @dataclass(frozen=True)

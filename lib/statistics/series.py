@@ -17,15 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class History:
-    """Nano-dollars of consecutive days from `first` on; None where the cost is unknown, 0 where nobody called."""
+    """Nano-dollars of consecutive days from `first` on; None where the cost is unknown, 0 where nobody called.
+
+    `unpriced` are each day's calls whose cost is not, or not wholly, in it; empty where nobody counted them.
+    """
 
     first: date
     costs: tuple[int | None, ...]
+    unpriced: tuple[int, ...] = ()
 
     def cost_on(self, day: date) -> int | None:
         """A day's cost; None where it is unknown, and outside the history."""
         number = (day - self.first).days
         return self.costs[number] if 0 <= number < len(self.costs) else None
+
+    def unpriced_since(self, day: date) -> int:
+        """Count the calls from `day` on whose cost is not, or not wholly, known."""
+        return sum(self.unpriced[max((day - self.first).days, 0) :])
 
     def until(self, day: date) -> "History":
         """The days before `day`."""
@@ -37,10 +45,11 @@ def daily(ask: "Statistics", actor: Actor, filters: StatisticsFilter, first: dat
     range_filters = replace(
         filters, start=midnight(first, filters.zone), end=midnight(last + timedelta(days=1), filters.zone)
     )
-    frame = ask.pivot(actor, range_filters, [Step.DAY], [Measure.COST])
+    frame = ask.pivot(actor, range_filters, [Step.DAY], [Measure.COST, Measure.UNPRICED])
     if frame.empty:
         return History(last, ())
     costs = {day: None if pd.isna(cost) else int(cost) for day, cost in zip(frame.day, frame.cost, strict=True)}
     start = date.fromisoformat(min(costs))
-    days = ((start + timedelta(days=n)).isoformat() for n in range((last - start).days + 1))
-    return History(start, tuple(costs.get(day, 0) for day in days))
+    unpriced = {day: int(calls) for day, calls in zip(frame.day, frame.unpriced, strict=True)}
+    days = [(start + timedelta(days=n)).isoformat() for n in range((last - start).days + 1)]
+    return History(start, tuple(costs.get(day, 0) for day in days), tuple(unpriced.get(day, 0) for day in days))

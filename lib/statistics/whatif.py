@@ -6,7 +6,8 @@ input. Within one kind of provider the first holds; across kinds nobody knows wh
 the cost is a range.
 
 Calls that the other model could not have served stay where they are, at what they have cost, and are counted by the
-first reason. Calls without a known cost or without known tokens are compared with nothing, and counted too.
+first reason. Calls whose cost is not known, or only in part, and those without known tokens are compared with nothing,
+and counted too: what a part of a cost would save is no saving.
 """
 # ruff: noqa: S608 - names in SQL are ours; values are bound
 
@@ -194,7 +195,7 @@ def _statement(condition: Query, target: TargetModel, by: Dimension) -> Query:
     scale = other_prices.scale_of(target.prices)
     rows = join(
         f"SELECT {by.column} AS value, provider, started_at, is_final, cost_nano_usd AS cost, needs_tools, needs_json, "
-        "calls AS counted, "
+        "has_partial_cost, calls AS counted, "
         f"cache_read_tokens IS NULL AS no_cache_word, {other_prices.COLUMNS} FROM calls",
         condition,
         # Answers from our own cache, and attempts that never came to a model, are nobody's tokens.
@@ -233,4 +234,4 @@ def _state(target: TargetModel) -> Query:
     for capability, (condition, why) in _NEEDS.items():
         if facts.capabilities is not None and capability not in facts.capabilities:
             query = join(query, f" WHEN {condition} THEN '{why}'")
-    return join(query, f" WHEN cost IS NULL THEN '{_UNPRICED}' ELSE '{_MOVES}' END")
+    return join(query, f" WHEN cost IS NULL OR has_partial_cost THEN '{_UNPRICED}' ELSE '{_MOVES}' END")

@@ -13,3 +13,11 @@ def text_of(message: Mapping[str, Any]) -> str:
     return "\n".join(
         str(part.get("text", "")) for part in parts if isinstance(part, Mapping) and part.get("type") == "text"
     )
+
+
+def says_something(message: Mapping[str, Any]) -> bool:
+    """Whether a chat message holds more than blanks: words, a tool's call, or a part that is no text, like a file."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    has_others = any(isinstance(part, Mapping) and part.get("type") != "text" for part in parts)
+    return has_others or bool(message.get("tool_calls")) or bool(text_of(message).strip())

@@ -22,6 +22,7 @@ from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.prompts.template import VersionDraft
 from lib.services import Services
 from lib.settings import Settings
+from lib.ui.experiments.experiment_view import format_spent
 from tests.calls.rig import AMIRA, JONAS, Rig
 from tests.waiting import CEILING_S
 
@@ -119,6 +120,21 @@ def test_what_answers_cost_is_apart_from_what_judging_them_cost(services: Servic
     header, row = services.experiments.export(AMIRA, done.id, "csv").decode().splitlines()[:2]
     exported = dict(zip(header.split(","), row.split(","), strict=False))
     assert (exported["cost_usd"], exported["judge_cost_usd"]) == ("0.00035", "0.0315")
+
+
+def test_a_cost_of_which_a_part_has_no_price_is_marked_as_the_least(services: Services) -> None:
+    judge = configuration(services, 'say:{"score": 7}+usage:1000,100+priced')
+    whole = configuration(services, "echo+usage:100,10+priced")
+    partly = configuration(services, "echo+usage:100,10+priced+searches:2")
+    for scorers in ([], [{"kind": "judge", "configuration": judge, "rubric": "Is it right?"}]):
+        done = run(services, ExperimentDraft("Parts", [Candidate(whole), Candidate(partly)], PROMPTS[:1], scorers))
+        assert done.partly_priced_cells == 1
+        assert format_spent(done).startswith("≥ $0.00")
+        first, second = services.experiments.standings(AMIRA, done.id)
+        assert [standing.answer_cost_is_partial for standing in (first, second)] == [False, True]
+        assert [standing.judge_cost_is_partial for standing in (first, second)] == [False, False]
+        rows = csv.DictReader(io.StringIO(services.experiments.export(AMIRA, done.id, "csv").decode()))
+        assert [(row["cost_least"], row["cost_usd"]) for row in rows] == [("", "0.00035"), ("≥", "0.00035")]
 
 
 def test_a_failed_call_is_a_failed_cell_and_can_be_asked_again(services: Services) -> None:

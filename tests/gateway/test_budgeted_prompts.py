@@ -62,6 +62,8 @@ PROMPTS = {
     "image by address": chat(1_500, [{"type": "image_url", "image_url": {"url": IMAGE}}]),
     "PDF by address": message(90_000, [{"type": "text", "text": "Sum up."}, DOCUMENT]),
     "file by id": response(400_000, {"role": "user", "content": [{"type": "input_text", "text": "Sum up."}, FILE]}),
+    "file by id alone": response(400_000, {"role": "user", "content": [FILE]}),
+    "PDF by address alone": message(90_000, [DOCUMENT]),
     "reasoning sent back": message(
         900, "Go on.", messages=[{"role": "assistant", "content": [THOUGHT]}, {"role": "user", "content": "Go on."}]
     ),

@@ -15,6 +15,7 @@ from lib.statistics.filters import StatisticsFilter
 from lib.statistics.forecast import LEAST_DAYS, conformal, month_end, outlook
 from lib.statistics.queries import Statistics
 from lib.statistics.series import History, daily
+from lib.ui.statistics.outlook import describe_forecast
 from tests.statistics.ledger_rows import AMIRA, call, write
 
 pytestmark = pytest.mark.feature("COST-7")
@@ -86,6 +87,15 @@ def test_what_today_has_cost_already_is_in_the_forecast_and_its_interval() -> No
     assert found.spent_nano == without.spent_nano + 5_000 * USD
     assert found.forecast.low_nano >= found.spent_nano
     assert found.forecast.days[0].cost_nano == 5_000 * USD
+
+
+def test_a_month_with_calls_not_wholly_priced_says_that_its_sum_is_the_least() -> None:
+    known = week_by_week(100)
+    calls = tuple(2 if number == 95 else 0 for number in range(100))  # on the 15th
+    lines = describe_forecast(outlook(History(known.first, known.costs, calls), TODAY))
+    assert "So far: ≥ \\$" in lines[0]
+    assert lines[1].startswith("2 calls are not, or not wholly, priced")
+    assert "≥" not in describe_forecast(outlook(known, TODAY))[0]
 
 
 COSTS = st.lists(st.none() | st.integers(0, 10**12), min_size=LEAST_DAYS, max_size=150)
@@ -160,8 +170,8 @@ def test_days_are_those_of_the_zone_and_gaps_cost_nothing(store: Store, tmp_path
     ask = Statistics(store, tmp_path)
     where = StatisticsFilter(zone=berlin, apps=("tests",))
     found = daily(ask, AMIRA, where, date(2026, 1, 1), date(2026, 10, 6))
-    assert found == History(date(2026, 10, 2), (5, 0, None, 7, 0))
+    assert found == History(date(2026, 10, 2), (5, 0, None, 7, 0), (0, 0, 1, 0, 0))
     told = month_end(ask, AMIRA, where, datetime(2026, 10, 5, 23, tzinfo=UTC))
-    assert (told.spent_nano, told.history_days, told.forecast) == (12, 4, None)
+    assert (told.spent_nano, told.history_days, told.forecast, told.unpriced_calls) == (12, 4, None, 1)
     assert daily(ask, AMIRA, StatisticsFilter(apps=("none",)), date(2026, 1, 1), TODAY).costs == ()
     ask.close()

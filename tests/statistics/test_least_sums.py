@@ -6,7 +6,7 @@ import pytest
 
 from lib.access.permissions import OPERATOR
 from lib.budgets.budgets import Budgets
-from lib.budgets.holds import Want, reserve_many, settle_many
+from lib.budgets.holds import HOLD_LASTS, Want, reserve_many, settle_many
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.money import format_sum
@@ -109,5 +109,11 @@ def test_a_budgets_window_counts_what_is_known_and_that_more_was_charged(store: 
     window = budgets.get(OPERATOR, budget.id, NOW).now
     assert (window.spent_nano, window.unpriced_calls) == (900, 1)
     write(store, call(NOW, cost_status="partial", cost_nano_usd=700))
+    swept_id = new_id()
+    with store.write() as connection:
+        reserve_many(connection, [Want(swept_id, FACTS, 5_000)], NOW)
+    write(store, call(NOW, id=swept_id, cost_status="partial", cost_nano_usd=300))
+    assert budgets.sweep(NOW + 2 * HOLD_LASTS) == 1
+    assert budgets.get(OPERATOR, budget.id, NOW).now.unpriced_calls == 2
     recounted = budgets.recount(OPERATOR, budget.id, NOW).now
-    assert (recounted.spent_nano, recounted.unpriced_calls) == (700, 1)
+    assert (recounted.spent_nano, recounted.unpriced_calls) == (1_000, 2)

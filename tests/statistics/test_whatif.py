@@ -187,11 +187,12 @@ def test_what_cannot_be_compared_is_counted_and_in_no_sum(store: Store, what_if:
         call(cost_nano_usd=7),
         call(prompt_tokens=None, completion_tokens=None, cost_nano_usd=None),
         call(cost_nano_usd=None),
+        call(cost_nano_usd=5, cost_status="partial"),  # what it cost beside that would be no saving
         call(prompt_tokens=None, completion_tokens=None, cost_nano_usd=0, status="error"),  # never came to a model
     )
     write(store, call(cost_nano_usd=90, calls=40))  # an imported sum
     [move] = what_if.compare(AMIRA, StatisticsFilter(), ["openai/small"])
-    assert (move.calls, move.cost_nano, move.unpriced_calls, move.uncounted_calls) == (1, 7, 1, 41)
+    assert (move.calls, move.cost_nano, move.unpriced_calls, move.uncounted_calls) == (1, 7, 2, 41)
     assert move.no_cache_word_calls == 1
 
 

@@ -1,6 +1,6 @@
 """Answers compared: the playground's runs and panes, experiments over tables of inputs."""
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text, false
 
 from lib.db.tables.columns import id_column, metadata, moment_column
 
@@ -71,6 +71,7 @@ experiment_cells = Table(
     id_column("judge_call_id"),
     Column("calls", JSON, nullable=False),  # every call ever made for it, also stopped ones
     Column("cost_nano_usd", BigInteger),  # of all those; NULL: unknown
+    Column("has_partial_cost", Boolean, nullable=False, server_default=false()),  # a part of it has no known price
     Column("scores", JSON, nullable=False),  # {kind: 0 to 1, or null}
     Column("notes", JSON, nullable=False),  # {kind: why}
     Column("error", Text),

@@ -162,7 +162,7 @@ def _translate_block(block: dict[str, Any], losses: Losses) -> list[dict[str, An
         file = {"filename": str(block.get("title") or "document.pdf"), "file_data": _data_url(source)}
         return [{"type": "file", "file": file}]
     losses.refuse(f"Blocks of the type {kind[:40]}" + (f" from a {source['type']}"[:40] if "type" in source else ""))
-    return []
+    return [{**block, "type": kind}]  # what a program says by it, though no other protocol has a word for it
 
 
 def _data_url(source: dict[str, Any]) -> str:

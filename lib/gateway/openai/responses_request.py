@@ -99,6 +99,7 @@ def _translate_part(part: dict[str, Any], losses: Losses) -> dict[str, Any]:
         return {"type": "file", "file": file}
     if kind not in _TEXTS:
         losses.refuse(f"Parts of the type {kind[:40]}" + (" that are kept elsewhere" if kind in _KEPT else ""))
+        return {**part, "type": kind}  # what a program says by it, though no other protocol has a word for it
     return {"type": "text", "text": str(part.get("text") or part.get("refusal") or "")}
 
 

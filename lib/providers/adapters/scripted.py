@@ -15,6 +15,7 @@ For tests and demonstrations; it opens no connection. The name is one or more pa
     call:weather        ask for this tool, with the question as its argument; the words come once it has answered
     think:4             that many words of reasoning first
     no-usage            no token counts; `usage:12,34` these (prompt, completion, cache read, cache write, reasoning)
+    searches:2          that many web searches, which are charged apart; nobody has a price for them
     usage-first         the counts come before the words
     finish:length       the finish reason (stop); `max_tokens` in the parameters gives `length` by itself
     served:other-model  the model named by the provider
@@ -47,6 +48,7 @@ from lib.providers.chunks import (
     TextDelta,
     ToolCallDelta,
     Usage,
+    UsageDetails,
     UsageReport,
 )
 
@@ -67,9 +69,9 @@ _KIND_OF_STATUS = {
     503: ErrorKind.OVERLOADED,
     529: ErrorKind.OVERLOADED,
 }
-_NAMES = "echo lorem say wait slow silent stall cut error after think no-usage usage usage-first finish served priced"
+_NAMES = "echo lorem say wait slow silent stall cut error after think no-usage usage usage-first finish served"
 _COUNTS = Usage.__struct_fields__  # in the order of the script's numbers
-PARTS = frozenset([*_NAMES.split(), "call", "unpriced", "words"])
+PARTS = frozenset([*_NAMES.split(), "call", "priced", "searches", "unpriced", "words"])
 
 
 @dataclass(frozen=True)
@@ -194,10 +196,15 @@ def _usage(script: Script, request: ModelRequest, completion: int) -> UsageRepor
         return None
     if "usage" in script.parts:
         counts: dict[str, Any] = dict(zip(_COUNTS, map(int, script.parts["usage"].split(",")), strict=False))
-        return UsageReport(Usage(**counts))
+        return UsageReport(Usage(**counts, details=_uses(script)))
     thinking = script.number("think") or 0
     prompt = sum(len(text_of(message).split()) for message in request.messages)
-    return UsageReport(Usage(prompt, completion + thinking, reasoning_tokens=thinking))
+    return UsageReport(Usage(prompt, completion + thinking, reasoning_tokens=thinking, details=_uses(script)))
+
+
+def _uses(script: Script) -> UsageDetails | None:
+    searches = script.number("searches")
+    return UsageDetails(uses={"web_search": searches}) if searches else None
 
 
 def _failure(script: Script, endpoint: Endpoint) -> ProviderError:

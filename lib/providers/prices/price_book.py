@@ -268,7 +268,7 @@ def _of_a_thousand(price: Price) -> int:
 
 def _scripted(model: str) -> Price | None:
     parts = {part.partition(":")[0] for part in model.split("+")}
-    if "unpriced" in parts:
+    if "unpriced" in parts or model.startswith(USE_PREFIX):
         return None
     rates = Rates(2_500_000_000, 10_000_000_000, 250_000_000) if "priced" in parts else Rates(0, 0)
     return plain(ProviderKind.SCRIPTED, model, ALWAYS, rates, "scripted" if "priced" in parts else "free")

@@ -84,7 +84,7 @@ def _describe_budget(state: BudgetState, zone: ZoneInfo) -> list[str]:
     notice_text = f"tells at {', '.join(map(str, budget.thresholds))} %" if budget.thresholds else "tells nothing"
     lines = [f"{verb}, {notice_text}. Starts again on {end.day} {end:%b, %H:%M}."]
     if state.forecast is not None and state.forecast.high:
-        low = format_money(state.forecast.low)
+        low = format_sum(state.forecast.low, now.unpriced_calls)
         high = format_money(state.forecast.high)
         lines.append(f"Forecast for {window_name(budget.period, now.window.start)}: {_format_range(low, high)}.")
     if state.state == "refusing":

@@ -11,7 +11,7 @@ from lib.errors import LLMManagerError
 from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentState
 from lib.experiments.intervals import Figure
 from lib.experiments.scoring import SHARES
-from lib.money import format_money
+from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format, session
 from lib.ui.experiments.experiment_form import SCORES
@@ -85,7 +85,7 @@ def draw_table(
             "name": [experiment.name for experiment in experiments],
             "state": [describe_state(experiment)[0] for experiment in experiments],
             "cells": [f"{experiment.ended:,} of {experiment.total:,}" for experiment in experiments],
-            "cost": [format_money(experiment.spent_nano_usd) for experiment in experiments],
+            "cost": [format_spent(experiment) for experiment in experiments],
             "created": [format.moment(experiment.created_at, zone) for experiment in experiments],
         }
     )
@@ -109,7 +109,7 @@ def draw_table(
                 "Cost",
                 width=format.column_width(frame["cost"], 90),
                 alignment="right",
-                help="— means a call's cost is unknown",
+                help="— means a call's cost is unknown, ≥ that a part of it has no known price",
             ),
             "created": text("Made", width=170),
         },
@@ -141,7 +141,7 @@ def _progress(services: Services, actor: Actor, now: Experiment) -> None:
     st.progress(now.ended / max(now.total, 1), ended)
     so_far = "so far " if now.cells.get(CellState.ASKED) else ""
     cap = "" if now.cap_nano_usd is None else f" of {format_money(now.cap_nano_usd)}"
-    st.caption(blocks.plain(f"Spent {so_far}{format_money(now.spent_nano_usd)}{cap}. {now.reason}".strip()))
+    st.caption(blocks.plain(f"Spent {so_far}{format_spent(now)}{cap}. {now.reason}".strip()))
     _buttons(services, actor, now, failed)
 
 
@@ -183,10 +183,11 @@ def _standings(experiment: Experiment, standings: Sequence[CandidateStanding]) -
             record["Behind"] = "—" if standing.behind is None else format_figure(kinds[0], standing.behind, is_gap=True)
         record |= {"Answers": standing.answers, "Failed": standing.failed}
         record |= {
-            "Cost": format_money(standing.answer_cost_nano_usd),
-            "1,000 answers": format_money(standing.answer_cost_of_thousand),
+            "Cost": format_sum(standing.answer_cost_nano_usd, standing.answer_cost_is_partial),
+            "1,000 answers": format_sum(standing.answer_cost_of_thousand, standing.answer_cost_is_partial),
         }
-        record |= {"Judging": format_money(standing.judge_cost_nano_usd)} if "judge" in kinds else {}
+        if "judge" in kinds:
+            record["Judging"] = format_sum(standing.judge_cost_nano_usd, standing.judge_cost_is_partial)
         records.append(record | {"Median time": format.duration(standing.median_ms)})
     right = st.column_config.TextColumn
     figures = ("Cost", "1,000 answers", "Judging", "Median time")
@@ -310,7 +311,7 @@ def _side_by_side(experiment: Experiment, line: Any) -> None:
                     score_text = "—" if value is None else f"{value:.2f}"
                     note = f": {cell.notes[kind]}" if kind in cell.notes else ""
                     st.caption(blocks.plain(f"{SCORES[kind]} {score_text}{note}"))
-                cost = format_money(cell.answer_cost_nano_usd)
+                cost = format_sum(cell.answer_cost_nano_usd, cell.answer_cost_is_partial)
                 time = format.duration(cell.execution_time_ms)
                 if cell.log_id is not None:
                     st.page_link(
@@ -319,6 +320,11 @@ def _side_by_side(experiment: Experiment, line: Any) -> None:
                         icon=":material/receipt_long:",
                         query_params={"id": cell.log_id},
                     )
+
+
+def format_spent(experiment: Experiment) -> str:
+    """Format what an experiment's calls cost so far: `—` unknown, `≥` where a part of it has no known price."""
+    return format_sum(experiment.spent_nano_usd, experiment.partly_priced_cells)
 
 
 def _short(answer: str | None, error: str | None, state: CellState) -> str:

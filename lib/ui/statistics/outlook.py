@@ -71,8 +71,11 @@ def describe_forecast(month: Outlook, currency: str = USD) -> list[str]:
     lines = [
         f"By {end} this month will have cost about **{money(forecast.cost_nano)}**, "
         f"with a chance of {COVERAGE * 100:.0f} % between {money(forecast.low_nano)} and {money(forecast.high_nano)}. "
-        f"So far: {money(month.spent_nano)}."
+        f"So far: {_escape(format_sum(month.spent_nano, month.unpriced_calls, currency))}."
     ]
+    if month.unpriced_calls:
+        calls = "call is" if month.unpriced_calls == 1 else "calls are"
+        lines.append(f"{month.unpriced_calls:,} {calls} not, or not wholly, priced: it will be more by what they cost.")
     if (test := month.backtest) is None:
         return [*lines, "How good that is can be said once there is a whole month to test it on."]
     months = "month" if test.months == 1 else f"{test.months} months"
@@ -101,7 +104,7 @@ def describe_week(week: Week, names: Mapping[str, str], currency: str = USD) -> 
     money = partial(_format_escaped_money, currency)
     if not now.calls and not previous.calls:
         return ["No calls in the last two weeks."]
-    cost_text = format_sum(now.cost_nano_usd, now.unpriced_calls, currency).replace("$", "\\$")
+    cost_text = _escape(format_sum(now.cost_nano_usd, now.unpriced_calls, currency))
     cost = f"Cost **{cost_text}**, {_compare_with_week_before(now.cost_nano_usd, previous.cost_nano_usd, money)}."
     moves = _describe_movers(week.movers, names, currency)
     failed = (
@@ -164,7 +167,11 @@ def _describe_movers(movers: tuple[Mover, ...], names: Mapping[str, str], curren
 
 
 def _format_escaped_money(currency: str, nano: int | None) -> str:
-    return format_money(nano, currency).replace("$", "\\$")  # two dollars on a line would be a formula
+    return _escape(format_money(nano, currency))
+
+
+def _escape(amount: str) -> str:
+    return amount.replace("$", "\\$")  # two dollars on a line would be a formula
 
 
 def _format_day(day: date) -> str:

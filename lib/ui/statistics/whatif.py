@@ -123,7 +123,7 @@ def _show_sums(moves: Sequence[Move], plan: Sequence[Move]) -> None:
     cost = sum(move.cost_nano + move.stays_nano for move in each.values())
     least, most = traffic_moves.total(plan).saved_nano
     with st.grid(3, min_column_width=230, gap="small"):
-        text = "Calls with a known cost and known tokens."
+        text = "Calls with a wholly known cost and known tokens."
         st.metric("Cost", format_money(cost), border=True, height="stretch", help=text)
         would = _format_span(cost - most, cost - least)
         st.metric("Would have cost", would, border=True, height="stretch", help="With the choices above.")
@@ -145,7 +145,7 @@ def _show_notes(moves: Sequence[Move], plan: Sequence[Move]) -> None:
             lines.append(f"{move.value or 'none'} on {move.model}: {stays} stay as they are.")
     each = traffic_moves.total({move.value: move for move in moves}.values())
     if each.unpriced_calls:
-        lines.append(f"{format.count(each.unpriced_calls)} calls have no known cost and are left out.")
+        lines.append(f"{format.count(each.unpriced_calls)} calls have no cost that is wholly known and are left out.")
     if each.uncounted_calls:
         why = "have no tokens of their own: none are known, or they were imported as a sum"
         lines.append(f"{format.count(each.uncounted_calls)} calls {why}.")
