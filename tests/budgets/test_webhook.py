@@ -216,12 +216,10 @@ def drip(beginning: bytes) -> Iterator[int]:
     listener, ended = socket.create_server(("127.0.0.1", 0)), threading.Event()
 
     def serve() -> None:
-        with suppress(OSError):
-            connection, _ = listener.accept()
+        with listener.accept()[0] as connection, suppress(OSError):  # whoever has heard enough hangs up
             connection.sendall(beginning)
             while not ended.wait(0.01):
                 connection.sendall(b"x")
-            connection.close()
 
     thread = threading.Thread(target=serve)
     thread.start()

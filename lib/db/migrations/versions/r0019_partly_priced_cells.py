@@ -9,5 +9,5 @@ down_revision = "0018"
 
 def upgrade() -> None:
     """Add a column with a constant default: no cell is rewritten."""
-    column = sa.Column("has_partial_cost", sa.Boolean(), nullable=False, server_default=sa.false())
+    column: sa.Column[bool] = sa.Column("has_partial_cost", sa.Boolean(), nullable=False, server_default=sa.false())
     op.add_column("experiment_cells", column)
