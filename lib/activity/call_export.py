@@ -54,6 +54,8 @@ THEN = (
         "finish_reason",
     ),
     *("lane", "started_at", "finished_at", "tags", "parameters"),
+    *("conversation_id", "session_id", "parent_call_id", "workflow_run_id", "workflow_step"),
+    *("cache", "saved_nano_usd"),
 )
 CSV_COLUMNS = (*FIRST, *THEN)
 FULL_COLUMNS = (

@@ -32,6 +32,12 @@ LISTS: Final = {
     "api_key": "api_keys",
     "served_model": "served_models",
     "service_tier": "service_tiers",
+    "cache": "caches",
+    "conversation": "conversations",
+    "session": "sessions",
+    "parent_call": "parent_calls",
+    "workflow_run": "workflow_runs",
+    "workflow_step": "workflow_steps",
     "tag": "tags",
     "batch": "batches",
 }
@@ -58,6 +64,12 @@ class ActivityFilter:
     api_keys: tuple[str, ...] = ()  # ids
     served_models: tuple[str, ...] = ()
     service_tiers: tuple[str, ...] = ()  # how calls were served, as rows name it
+    caches: tuple[str, ...] = ()  # none, exact, loose, semantic
+    conversations: tuple[str, ...] = ()  # ids
+    sessions: tuple[str, ...] = ()
+    parent_calls: tuple[str, ...] = ()  # ids
+    workflow_runs: tuple[str, ...] = ()  # ids
+    workflow_steps: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()  # `name=value`: all of them
     batches: tuple[str, ...] = ()  # what brought the rows: `demo`, the id of an import, or `live` for calls made here
     text: str = ""

@@ -85,7 +85,7 @@ class Activity:
 
     def options(self, actor: Actor) -> ActivityOptions:
         """Values to filter by, from the newest calls that the actor may see; older ones can be typed."""
-        columns = (_logs.provider, _logs.model, _logs.app, _logs.origin, _logs.service_tier, _logs.user_id)
+        columns = (_logs.provider, _logs.model, _logs.app, _logs.origin, _logs.service_tier, _logs.cache, _logs.user_id)
         newest = select(*columns).where(visible_calls.visible(actor, usage_logs)).order_by(*_NEWEST_FIRST)
         part = newest.limit(_OPTIONS_FROM).subquery()
         names = func.coalesce(users.c.name, outside_people.c.name).label("name")
@@ -93,9 +93,10 @@ class Activity:
         query = query.outerjoin(outside_people, outside_people.c.id == part.c.user_id)
         with self._store.read() as connection:
             rows = connection.execute(query).all()
-        providers, models, apps, origins, tiers = (sorted({row[n] for row in rows} - {""}) for n in range(5))
+        names_of = [sorted({row[number] for row in rows} - {""}) for number in range(len(columns) - 1)]
+        providers, models, apps, origins, tiers, caches = names_of
         people = {row.user_id: row.name for row in rows if row.user_id is not None}
-        return ActivityOptions(providers, models, apps, origins, people, tiers)
+        return ActivityOptions(providers, models, apps, origins, people, tiers, caches)
 
     def export_csv(
         self, actor: Actor, call_filter: ActivityFilter, names: Mapping[str, str] | None = None, bom: bool = False

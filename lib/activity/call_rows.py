@@ -91,6 +91,7 @@ class ActivityOptions:
     origins: list[str]
     users: dict[str, str | None]
     service_tiers: list[str]
+    caches: list[str]
 
 
 LINE = tuple(field.name for field in fields(ActivityRow) if field.name != "user_name")

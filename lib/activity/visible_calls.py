@@ -20,6 +20,10 @@ from lib.patterns import compile_pattern
 _ID_PART = compile_pattern(r"[0-9a-f-]{4,36}")
 _BY_COLUMN = {"provider": "providers", "model": "models", "app": "apps", "user_id": "users", "origin": "origins"}
 _BY_COLUMN |= {"configuration_id": "configurations", "api_key_id": "api_keys"}
+_BY_COLUMN |= {"conversation_id": "conversations", "session_id": "sessions", "parent_call_id": "parent_calls"}
+_BY_COLUMN |= {"workflow_run_id": "workflow_runs", "workflow_step": "workflow_steps"}
+_OF_ENDED = {"status": "statuses", "error_kind": "error_kinds", "served_model": "served_models"}
+_OF_ENDED |= {"service_tier": "service_tiers", "cache": "caches"}
 
 
 def visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
@@ -45,14 +49,9 @@ def ended(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]
     """Conditions on `usage_logs`, every attempt; `asked` has its period as moments."""
     columns = usage_logs.c
     conditions = [visible(actor, usage_logs), *_shared_conditions(call_filter, usage_logs)]
-    if call_filter.statuses:
-        conditions.append(columns.status.in_(call_filter.statuses))
-    if call_filter.error_kinds:
-        conditions.append(columns.error_kind.in_(call_filter.error_kinds))
-    if call_filter.served_models:
-        conditions.append(columns.served_model.in_(call_filter.served_models))
-    if call_filter.service_tiers:
-        conditions.append(columns.service_tier.in_(call_filter.service_tiers))
+    for column, field in _OF_ENDED.items():
+        if values := getattr(call_filter, field):
+            conditions.append(columns[column].in_(values))
     if call_filter.batches:
         brought = columns.batch_id.in_(call_filter.batches)
         conditions.append(or_(brought, columns.batch_id.is_(None)) if LIVE in call_filter.batches else brought)
@@ -65,7 +64,7 @@ def running(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[boo
     """Conditions on `open_calls`: what runs has no result to ask for, and is found by its id alone."""
     conditions = [visible(actor, open_calls), *_shared_conditions(call_filter, open_calls)]
     brought = bool(call_filter.batches) and LIVE not in call_filter.batches
-    of_ended = call_filter.error_kinds or call_filter.served_models or call_filter.service_tiers
+    of_ended = any(getattr(call_filter, field) for field in _OF_ENDED.values() if field != "statuses")
     if brought or of_ended or (call_filter.statuses and "running" not in call_filter.statuses):
         conditions.append(false())
     if call_filter.text:

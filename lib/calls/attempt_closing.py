@@ -174,6 +174,7 @@ def fill_identity(call: LiveCall) -> dict[str, Any]:
         return attempt.identity
     endpoint = attempt.target.endpoint
     model_request = attempt.target.model_request
+    within = request.within
     attempt.identity = {
         "id": attempt.log_id,
         "call_id": call.call_id,
@@ -185,8 +186,10 @@ def fill_identity(call: LiveCall) -> dict[str, Any]:
         "configuration_id": call.plan.configuration.id or None,
         "origin": request.origin.value,
         "conversation_id": request.conversation_id,
-        "workflow_run_id": None,
-        "workflow_step": None,
+        "session_id": within.session_id or None,
+        "parent_call_id": within.parent_call_id or None,
+        "workflow_run_id": within.workflow_run_id or None,
+        "workflow_step": within.workflow_step or None,
         "provider": endpoint.name,
         "model": model_request.model,
         "streamed": model_request.stream,

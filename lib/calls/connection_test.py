@@ -52,6 +52,7 @@ def check_connection(actor: Actor, configuration: Configuration, calls: Calls, p
             deadlines=_LIMITS,
             max_attempts=1,
             routed=False,
+            even_if_off=True,
         )
     )
     answered = view.status in ("ok", "truncated") and view.first_token_ms is not None

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lib.access.permissions import Permission
 from lib.calls.plan_sources import CachedPlanSources, PlanSources
-from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Origin, Plan, Target
+from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Plan, Target
 from lib.calls.request_choices import check_scope
 from lib.calls.target_builder import TargetBuilder, empty_prompt_error
 from lib.configs.configuration import Configuration
@@ -37,7 +37,7 @@ def make_plan(request: CallRequest, lookups: PlanSources) -> Plan:
     if key is not None:  # the key alone says which app spends
         request = replace(request, app=key.app)
     configuration = _configuration(request, lookups)
-    if not configuration.is_active and request.origin is not Origin.SYSTEM:
+    if not configuration.is_active and not request.even_if_off:
         raise InvalidInput(
             f"The configuration {configuration.slug} is switched off.", "", "Switch it on, or choose another one."
         )
@@ -188,6 +188,8 @@ def _make_key(request: CallRequest) -> Hashable:
         request.deadlines,
         request.max_attempts,
         request.routed,
+        request.even_if_off,
+        request.cache_policy,
         request.bounded,
         not any(text.strip() for text in request.texts or ()),  # what says nothing may be refused
     )

@@ -18,10 +18,11 @@ MAX_PROMPT_CHARACTERS = 4_000_000
 
 
 class Origin(StrEnum):
-    """The part of the product that made a call, as stored in `usage_logs.origin`."""
+    """The part of the product that made a call, as stored in `usage_logs.origin`: a label, nothing depends on it."""
 
     PLAYGROUND = "playground"
     CONVERSATION = "conversation"
+    EXPERIMENT = "experiment"
     GATEWAY = "gateway"
     RAG = "rag"
     WORKFLOW = "workflow"
@@ -42,6 +43,14 @@ class Within(Struct, frozen=True):
     parent_call_id: str = ""
 
 
+class CachePolicy(Struct, frozen=True):
+    """How a call may use remembered answers; None: as its configuration says. `ttl_s` is the age of the oldest."""
+
+    reads: bool | None = None
+    writes: bool | None = None
+    ttl_s: float | None = None
+
+
 class CallRequest(Struct, frozen=True):
     """A model call as a page or a route wants it. `configuration` is a slug or id; None means the default of `app`.
 
@@ -50,6 +59,8 @@ class CallRequest(Struct, frozen=True):
     its bytes go there and come back; `extra` are its fields that nobody here knows, which only travel that way, and
     `native` names what else can't be said in another protocol: with it a call that can't go that way is refused, while
     what `unsaid` names (parts of messages and tools) is left out then.
+    `within` says what the call is part of, `even_if_off` that a switched-off configuration may be asked: only the test
+    of a connection does so.
     Deadlines and attempts (for one target) are the configuration's unless given here. `routed` False asks for the
     configuration's own provider and model alone, also past an open circuit.
     """
@@ -65,6 +76,7 @@ class CallRequest(Struct, frozen=True):
     parameters: Mapping[str, Any] = {}  # on top of all others; None removes one
     tags: Mapping[str, Any] = {}
     conversation_id: str | None = None
+    within: Within = Within()
     call_id: str | None = None  # a new one unless the door has written it down already
     deadlines: Deadlines | None = None
     max_attempts: int | None = None
@@ -75,6 +87,8 @@ class CallRequest(Struct, frozen=True):
     extra: Mapping[str, Any] = {}
     native: str = ""
     unsaid: tuple[str, ...] = ()
+    even_if_off: bool = False
+    cache_policy: CachePolicy | None = None  # None: the configuration's
     bounded: bool = False  # send a ceiling for the answer, as a hard budget makes every call do
 
 

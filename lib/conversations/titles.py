@@ -4,7 +4,7 @@ from sqlalchemy import select, update
 
 from lib.access.permissions import Actor
 from lib.calls.calls import Calls
-from lib.calls.request import CallRequest, Origin
+from lib.calls.request import CallRequest, Origin, Within
 from lib.clock import new_id
 from lib.conversations.conversation import RUNNING
 from lib.conversations.rows import C, find, mine, nodes, path_to
@@ -55,6 +55,7 @@ class Titles:
                     origin=Origin.SYSTEM,
                     system_prompt="",
                     conversation_id=conversation.id,
+                    within=Within(parent_call_id=turn[1].call_id or ""),
                     call_id=call_id,
                     tags={"purpose": "title"},
                 )

@@ -5,13 +5,16 @@ from typing import Any
 
 from lib.access.permissions import Actor
 from lib.calls.calls import Calls
-from lib.calls.request import CallRequest, Origin
+from lib.calls.request import CallRequest, Origin, Within
 from lib.errors import InvalidInput
 from lib.experiments.plan import EXPECTED, PROMPT, Candidate, Inputs
 from lib.experiments.scoring import build_judge_messages
 from lib.prompts.prompts import Prompts
 from lib.prompts.template import FilledPrompt, PromptVersion, fill_template
 from lib.prompts.variable import VariableType
+
+ROLE = "experiment_role"  # a call's tag; without it the call answered
+JUDGE = "judge"
 
 
 class CellRequests:
@@ -32,7 +35,7 @@ class CellRequests:
             actor=self._actor,
             messages=[{"role": "user", "content": filled.text if filled else inputs[PROMPT]}],
             configuration=candidate.configuration,
-            origin=Origin.PLAYGROUND,
+            origin=Origin.EXPERIMENT,
             system_prompt=filled.system_prompt if filled else None,
             parameters=filled.parameters if filled else {},
             tags=self._tags | (filled.tags if filled else {}),
@@ -40,17 +43,18 @@ class CellRequests:
         )
 
     def build_judge_request(
-        self, scorer: Mapping[str, Any], answered: CallRequest, answer: str, inputs: Inputs
+        self, scorer: Mapping[str, Any], answered: CallRequest, answer: str, inputs: Inputs, call_id: str = ""
     ) -> CallRequest:
-        """Build the request by which a judge scores an answer."""
+        """Build the request by which a judge scores an answer, that of the call `call_id`."""
         expected = inputs.get(scorer.get("column") or EXPECTED, "")
         question = str(answered.messages[-1]["content"])
         return CallRequest(
             actor=self._actor,
             messages=build_judge_messages(scorer["rubric"], question, answer, expected),
             configuration=scorer["configuration"],
-            origin=Origin.SYSTEM,
-            tags=self._tags | {"experiment_role": "judge"},
+            origin=Origin.EXPERIMENT,
+            tags=self._tags | {ROLE: JUDGE},
+            within=Within(parent_call_id=call_id),
             bounded=self._is_bounded,
         )
 

@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from lib.activity.call_export import csv_cell
-from lib.calls.request import Origin
 from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads
+from lib.experiments.cell_requests import JUDGE, ROLE
 from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentCell, ExperimentRow
 from lib.experiments.intervals import Figure, compute_mean, compute_share
 from lib.experiments.scoring import SHARES
@@ -72,29 +72,30 @@ def _read_costs(connection: Connection, cell_rows: Sequence[dict[str, Any]]) -> 
         (row.pop("calls"), cost, row["judge_call_id"] is not None) for row, cost in zip(cell_rows, costs, strict=True)
     ]
     judged = [call for calls, _, is_judged in parts if is_judged or len(calls) > 1 for call in calls]
-    by_call: dict[str, dict[Origin, _Cost]] = {}
+    by_call: dict[str, dict[str | None, _Cost]] = {}
     for start in range(0, len(judged), _CALLS_AT_ONCE):
         is_among = _L.call_id.in_(judged[start : start + _CALLS_AT_ONCE])
-        attempts = select(_L.call_id, _L.origin, _L.cost_nano_usd, _L.cost_status == "partial").where(is_among)
-        for call, origin, nano, is_partial in connection.execute(attempts):
+        attempts = select(_L.call_id, _L.tags, _L.cost_nano_usd, _L.cost_status == "partial").where(is_among)
+        for call, tags, nano, is_partial in connection.execute(attempts):
+            role = tags.get(ROLE)
             roles = by_call.setdefault(call, {})
-            roles[Origin(origin)] = _add([roles.get(Origin(origin), _Cost(0)), _Cost(nano, bool(is_partial))])
+            roles[role] = _add([roles.get(role, _Cost(0)), _Cost(nano, bool(is_partial))])
     return [
         _name_costs(*_split_costs(calls, by_call) if is_judged or len(calls) > 1 else (cost, _Cost(0)))
         for calls, cost, is_judged in parts
     ]
 
 
-def _split_costs(calls: Sequence[str], by_call: Mapping[str, Mapping[Origin, _Cost]]) -> tuple[_Cost, _Cost]:
-    """What answering and what judging cost: the judge's calls are the system's.
+def _split_costs(calls: Sequence[str], by_call: Mapping[str, Mapping[str | None, _Cost]]) -> tuple[_Cost, _Cost]:
+    """What answering and what judging cost: a judge's calls say so in their tags.
 
     A call whose rows are not in the ledger any more makes both unknown.
     """
     if any(call not in by_call for call in calls):
         return _Cost(None), _Cost(None)
-    costs = [(origin, cost) for call in calls for origin, cost in by_call[call].items()]
-    answering = _add([cost for origin, cost in costs if origin is not Origin.SYSTEM])
-    return answering, _add([cost for origin, cost in costs if origin is Origin.SYSTEM])
+    costs = [(role, cost) for call in calls for role, cost in by_call[call].items()]
+    answering = _add([cost for role, cost in costs if role != JUDGE])
+    return answering, _add([cost for role, cost in costs if role == JUDGE])
 
 
 def _name_costs(answering: _Cost, judging: _Cost) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class Runner:
         scores = {scorer["kind"]: score(scorer, view.text, work.inputs) for scorer in rules}
         verdict: CallView | None = None
         if self._judge is not None:
-            judge_request = self._asking.build_judge_request(self._judge, request, view.text, work.inputs)
+            judge_request = self._asking.build_judge_request(self._judge, request, view.text, work.inputs, view.call_id)
             verdict = self._ask(work, judge_request, is_judge=True)
             if verdict is None or verdict.status in ("cancelled", "refused"):
                 self._note(work)  # the answer is kept; the cell is judged when the experiment goes on

@@ -40,12 +40,13 @@ _MAKERS = {
 _WORDS = {
     "origin": 16,
     "workflow_step": 120,
+    "session_id": 120,
     "served_model": 200,
     "error_kind": 32,
     "finish_reason": 40,
     "lane": 10,
 } | {
-    **{"conversation_id": 36, "workflow_run_id": 36, "api_key_id": 36, "configuration_id": 36},
+    **{"conversation_id": 36, "workflow_run_id": 36, "parent_call_id": 36, "api_key_id": 36, "configuration_id": 36},
     **{"usage_source": 12, "cost_status": 12, "price_id": 120, "cache": 12},
 }
 _COUNTS = ("attempt", "images", "chunks", "first_token_ms")

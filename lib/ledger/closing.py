@@ -20,6 +20,7 @@ from lib.ledger import admission
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
 # What records do not hold that an earlier version wrote: a statement inserts the same columns for all its rows.
 _NEWER_COLUMNS = {"fees_nano_usd": 0, "service_tier": "", "usage_details": None, "dropped_fields": ""}
+_NEWER_COLUMNS |= {"session_id": None, "parent_call_id": None}
 _MOMENTS = ("started_at", "finished_at")  # of a row; in a record they are texts
 _IDS: Any = bindparam("ids", expanding=True)
 _THERE = CompiledStatement(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))

@@ -39,6 +39,9 @@ class StatisticsFilter:
     error_kinds: tuple[str, ...] = ()
     lanes: tuple[str, ...] = ()
     service_tiers: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    parent_calls: tuple[str, ...] = ()
     workflow_runs: tuple[str, ...] = ()
     workflow_steps: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()  # (name, value): all of them
@@ -96,6 +99,9 @@ SETS = {
     "error_kinds": Dimension.ERROR_KIND,
     "lanes": Dimension.LANE,
     "service_tiers": Dimension.SERVICE_TIER,
+    "caches": Dimension.CACHE,
+    "sessions": Dimension.SESSION,
+    "parent_calls": Dimension.PARENT_CALL,
     "workflow_runs": Dimension.WORKFLOW_RUN,
     "workflow_steps": Dimension.WORKFLOW_STEP,
 }

@@ -33,6 +33,9 @@ class Dimension(StrEnum):
     ERROR_KIND = "error_kind"
     LANE = "lane"
     SERVICE_TIER = "service_tier"
+    CACHE = "cache"
+    SESSION = "session"
+    PARENT_CALL = "parent_call"
     WORKFLOW_RUN = "workflow_run"
     WORKFLOW_STEP = "workflow_step"
 
@@ -42,7 +45,8 @@ class Dimension(StrEnum):
         return f"{self.value}_id" if self in _IDS else self.value
 
 
-_IDS = (Dimension.USER, Dimension.API_KEY, Dimension.CONFIGURATION, Dimension.WORKFLOW_RUN)
+_IDS: tuple[Dimension, ...] = (Dimension.USER, Dimension.API_KEY, Dimension.CONFIGURATION, Dimension.WORKFLOW_RUN)
+_IDS += (Dimension.SESSION, Dimension.PARENT_CALL)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from lib.access.permissions import OPERATOR
 from lib.calls import plans as plans_module
 from lib.calls.plan_sources import CachedPlanSources
 from lib.calls.plans import Plans, _make_key
-from lib.calls.request import CallRequest, Origin, Plan
+from lib.calls.request import CachePolicy, CallRequest, Origin, Plan
 from lib.configs.routing import Deadlines
 from lib.services import build
 from lib.settings import Settings
 
-OF_ONE_CALL = {"actor", "messages", "texts", "wire", "tags", "conversation_id", "call_id"}  # or looked at part by part
+# What is looked at part by part, or belongs to one call alone.
+OF_ONE_CALL = {"actor", "messages", "texts", "wire", "tags", "conversation_id", "within", "call_id"}
 OTHERS = {
     "configuration": "other",
     "model": "openai/gpt-4o",
@@ -29,6 +30,8 @@ OTHERS = {
     "native": "other",
     "unsaid": ("other",),
     "bounded": True,
+    "even_if_off": True,
+    "cache_policy": CachePolicy(reads=False),
 }
 
 

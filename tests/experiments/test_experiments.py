@@ -96,7 +96,8 @@ def test_a_model_judges_by_a_rubric_in_a_call_of_its_own(rig: Rig, services: Ser
     (cell,) = services.experiments.lines(AMIRA, done.id)[0].cells
     assert (cell.scores, cell.notes) == ({"judge": 0.7}, {"judge": "close"})
     (row,) = rig.rows(str(cell.judge_call_id))
-    assert (row["origin"], row["tags"]) == ("system", {"experiment": done.id, "experiment_role": "judge"})
+    assert (row["origin"], row["tags"]) == ("experiment", {"experiment": done.id, "experiment_role": "judge"})
+    assert row["parent_call_id"] == cell.call_id
     asked = services.calls.view(AMIRA, str(cell.judge_call_id)).messages[-1]["content"]
     assert '"rubric": "Is it right?", "question": "word 0", "expected": "word 0", "answer": "word 0"' in asked
     unsure = run(

@@ -25,6 +25,8 @@ def attempt_columns() -> list[Column[Any]]:
         id_column("configuration_id"),
         Column("origin", String(16), nullable=False),
         id_column("conversation_id"),
+        Column("session_id", String(120)),  # as the program names what its calls belong together by
+        id_column("parent_call_id"),  # the call for whose sake this one was made: a title's, a judge's, a tool's
         id_column("workflow_run_id"),
         Column("workflow_step", String(120)),
         Column("provider", String(80), nullable=False),
@@ -78,7 +80,7 @@ usage_logs = Table(
     Column("dropped_fields", Text, nullable=False, server_default=""),  # of the request: what its lane left out
     Column("price_id", String(120)),
     Column("saved_nano_usd", BigInteger),
-    Column("cache", String(12), nullable=False, default="none"),
+    Column("cache", String(12), nullable=False, default="none"),  # none; a remembered answer: exact, loose, semantic
     Column("execution_time_ms", Integer),
     Column("first_token_ms", Integer),
     Column("chunks", Integer),
@@ -91,7 +93,12 @@ usage_logs = Table(
     Index(None, "change_seq"),
     *(
         Index(None, name, sqlite_where=text(f"{name} IS NOT NULL"), postgresql_where=text(f"{name} IS NOT NULL"))
-        for name in ("batch_id", "conversation_id")  # rows that have none pay nothing for it
+        for name in (
+            "batch_id",
+            "conversation_id",
+            "session_id",
+            "parent_call_id",
+        )  # rows that have none pay nothing for it
     ),
 )
 

@@ -106,6 +106,8 @@ class QuestionBody(Body):
         Object | None, Meta(description="Labels, stored with the call: at most 4,000 characters as JSON.")
     ] = None
     context: Annotated[Name | None, Meta(description="What the call is for; overrides may name it.")] = None
+    session_id: Annotated[Name | None, Meta(description="Calls of one session belong together.")] = None
+    parent_call_id: Annotated[Name | None, Meta(description="The call for whose sake this one is made.")] = None
 
     def __post_init__(self) -> None:
         """InvalidInput for fields that exclude each other, and tags that are too long."""
@@ -117,6 +119,9 @@ class QuestionBody(Body):
             raise InvalidInput("The model can't be used.", why, "Write it like openai/gpt-5.1.", field="model")
         if (self.prompt is None) == (self.messages is None):
             raise InvalidInput("The question is not clear.", "", "Send either prompt or messages.", field="prompt")
+        for name, longest in (("session_id", 120), ("parent_call_id", 36)):
+            if len(getattr(self, name) or "") > longest:
+                raise InvalidInput(f"{name} is too long.", f"{longest} characters are the most.", field=name)
         if len(json.dumps(self.tags or {})) > LONGEST_TAGS:
             why = f"They have more than {LONGEST_TAGS:,} characters."
             raise InvalidInput("The tags can't be used.", why, field="tags")
@@ -179,6 +184,9 @@ class CallBody(OutcomeBody):
     app: str
     configuration_id: str | None
     origin: str
+    session_id: str | None
+    parent_call_id: str | None
+    cache: str | None
     streamed: bool
     error_kind: str | None
     error_message: str | None

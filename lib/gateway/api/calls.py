@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from lib.access.limits import LimitDecision
 from lib.calls.live_call import LiveCall
-from lib.calls.request import CallRequest, Origin
+from lib.calls.request import CallRequest, Origin, Within
 from lib.gateway.api import conversations, knowledge, native_protocol, reads
 from lib.gateway.api.bodies import AnswerBody, Nothing, QuestionBody
 from lib.gateway.api.operation import Asking, Operation, Types, read, routes_of
@@ -84,6 +84,7 @@ class Generation(Operation):
             system_prompt=system if question.model is None else system or "",
             parameters=parameters,
             tags=tags,
+            within=Within(question.session_id or "", parent_call_id=question.parent_call_id or ""),
             stream=self.streams,
         )
 

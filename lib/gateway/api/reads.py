@@ -17,6 +17,7 @@ from lib.prompts.template import PRODUCTION
 
 _OF_THE_ROW = (
     *("status", "attempt", "app", "configuration_id", "origin", "streamed", "error_kind", "error_message"),
+    *("session_id", "parent_call_id", "cache"),
     *("started_at", "finished_at", "parameters", "tags"),
 )
 

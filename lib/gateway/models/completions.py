@@ -29,6 +29,7 @@ from lib.gateway.http.limit_headers import anthropic_headers, openai_headers
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models import prompt_field
 from lib.gateway.models.program_request import ProgramRequest, read_json
+from lib.gateway.models.program_session import read_within
 from lib.gateway.openai import chat_completions, embedding_answers, item_references, responses_answer, responses_request
 from lib.prompts.template import FilledPrompt
 from lib.providers.chunks import Wire
@@ -115,6 +116,7 @@ def _make_call(
         system_prompt=system,
         parameters=parameters,
         tags=filled.tags if filled else {},
+        within=read_within(exchange.headers, question.body),
         stream=question.stream,
         texts=question.texts,
         wire=Wire(protocol, question.body, headers) if filled is None else None,

@@ -15,13 +15,18 @@ _DAY = timedelta(days=1)
 _CUSTOM_DAYS = 7
 _PERIOD_NAMES = {"1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d", CUSTOM: "Custom"}
 _LISTS = {"providers": "Provider", "models": "Model", "apps": "App", "users": "User", "origins": "Origin"}
-_LISTS |= {"service_tiers": "Service tier"}
+_LISTS |= {"service_tiers": "Service tier", "caches": "Cache"}
 _NO_CONTROL = {
     "error_kinds": "errors",
     "batches": "only",
     "configurations": "configurations",
     "api_keys": "API keys",
     "served_models": "answered by",
+    "conversations": "conversations",
+    "sessions": "sessions",
+    "parent_calls": "made for calls",
+    "workflow_runs": "workflow runs",
+    "workflow_steps": "workflow steps",
     "tags": "tags",
 }  # the scope line says them, Clear forgets them
 _PREFIX = "activity-"

@@ -19,7 +19,9 @@ from lib.ui.statistics.statistics_view import LISTS, StatisticsView
 
 _PREFIX = "statistics-"
 _ICONS = {"provider": "dns", "model": "deployed_code", "app": "apps", "user": "person"}
-_MORE = ("origin", "status", "error_kind", "configuration", "api_key", "served_model", "service_tier")
+_MORE = ("origin", "status", "error_kind", "configuration", "api_key", "served_model", "service_tier", "cache")
+_TYPED = ("session", "parent_call", "workflow_run", "workflow_step")  # too many to offer: any can be typed
+_CACHES = ("none", "exact", "loose", "semantic")
 _OCCURRING = (*_ICONS, "origin", "status")  # asked of the ledger: the roll-up knows them
 _LABELS = {"error_kind": "Error", "api_key": "API key", "served_model": "Answered by"}
 _LABELS |= {"service_tier": "Service tier"}
@@ -45,7 +47,7 @@ def options(
         "configuration": list(configurations),
         "api_key": list(api_keys),
     }
-    return values_by_filter | {"served_model": values_by_filter["model"], "service_tier": KNOWN_TIERS}
+    return values_by_filter | {"served_model": values_by_filter["model"], "service_tier": KNOWN_TIERS, "cache": _CACHES}
 
 
 def bind_control(view: StatisticsView, name: str) -> dict[str, Any]:
@@ -78,8 +80,8 @@ def show_filter_bar(
             with st.popover(
                 f"Filters · {filter_count}" if filter_count else "Filters", icon=":material/filter_list:", key="filters"
             ):
-                for name in (*_ICONS, *_MORE):
-                    _show_list(view, name, options[name], names)
+                for name in (*_ICONS, *_MORE, *_TYPED):
+                    _show_list(view, name, options.get(name, ()), names)
                 _show_tags(view)
                 _show_comparison(view)
         else:
@@ -88,13 +90,13 @@ def show_filter_bar(
                 label = f"{name.capitalize()} · {filter_count or 'all'}"
                 with st.popover(label, icon=f":material/{icon}:", key=f"filter-{name}"):
                     _show_list(view, name, options[name], names)
-            more_count = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, "tag"))
+            more_count = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, *_TYPED, "tag"))
             more_count += view.compare is not Baseline.PREVIOUS
             with st.popover(
                 f"More · {more_count}" if more_count else "More", icon=":material/tune:", key="filter-more"
             ):
-                for name in _MORE:
-                    _show_list(view, name, options[name], names)
+                for name in (*_MORE, *_TYPED):
+                    _show_list(view, name, options.get(name, ()), names)
                 _show_tags(view)
                 _show_comparison(view)
         if view.narrows:
@@ -176,9 +178,10 @@ def _show_list(view: StatisticsView, name: str, offered: Sequence[str], names: M
     field = LISTS[name]
     gone = [value for value in getattr(view, field) if value not in offered]
     st.multiselect(
-        _LABELS.get(name, name.capitalize()),
+        _LABELS.get(name, name.replace("_", " ").capitalize()),
         [*offered, *gone],
         placeholder="All",
+        accept_new_options=name in _TYPED,
         format_func=lambda value: names.get(value, value),
         **bind_control(view, field),
     )

@@ -28,7 +28,9 @@ from lib.statistics.periods import (
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
 LISTS |= {"origin": "origins", "status": "statuses", "error_kind": "error_kinds", "configuration": "configurations"}
-LISTS |= {"api_key": "api_keys", "served_model": "served_models", "service_tier": "service_tiers", "tag": "tags"}
+LISTS |= {"api_key": "api_keys", "served_model": "served_models", "service_tier": "service_tiers", "cache": "caches"}
+LISTS |= {"session": "sessions", "parent_call": "parent_calls", "workflow_run": "workflow_runs"}
+LISTS |= {"workflow_step": "workflow_steps", "tag": "tags"}
 MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
 TAB_DIMENSIONS = (
     Dimension.PROVIDER,
@@ -62,6 +64,11 @@ class StatisticsView:
     api_keys: tuple[str, ...] = ()  # ids
     served_models: tuple[str, ...] = ()
     service_tiers: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    parent_calls: tuple[str, ...] = ()  # ids
+    workflow_runs: tuple[str, ...] = ()  # ids
+    workflow_steps: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()  # `name=value`: all of them
     compare: Baseline = Baseline.PREVIOUS
     measure: Measure = Measure.COST
