@@ -169,6 +169,17 @@ def serving(folder: Path, key: str) -> Iterator[tuple[Door, psutil.Process]]:
         process.wait(20)
 
 
+def note_memory(process: psutil.Process, most: dict[str, float]) -> None:
+    """Raise the most megabytes that the server, or the model's process, was seen to use."""
+    try:
+        line = " ".join(process.cmdline())
+        if "parsing.py" not in line:  # it lives for a moment, within a limit of its own
+            name = "worker" if "embedding_worker" in line else "server"
+            most[name] = max(most.get(name, 0), process.memory_info().rss / 1e6)
+    except psutil.Error:
+        pass  # it ended while we looked
+
+
 @contextmanager
 def others(door: Door, asked: str, server: psutil.Process) -> Iterator[Waits]:
     """Somebody asks for one thing after another, twenty times a second, while the block runs."""
@@ -190,14 +201,8 @@ def others(door: Door, asked: str, server: psutil.Process) -> Iterator[Waits]:
 
     def weigh() -> None:
         while not ended.wait(0.25):
-            for one in [server, *server.children(recursive=True)]:
-                try:
-                    line = " ".join(one.cmdline())
-                    if "parsing.py" not in line:  # it lives for a moment, within a limit of its own
-                        name = "worker" if "embedding_worker" in line else "server"
-                        waits.memory[name] = max(waits.memory.get(name, 0), one.memory_info().rss / 1e6)
-                except psutil.Error:
-                    continue  # it ended while we looked
+            for process in [server, *server.children(recursive=True)]:
+                note_memory(process, waits.memory)
 
     threads = [threading.Thread(target=work) for work in (go_on, weigh)]
     for thread in threads:

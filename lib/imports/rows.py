@@ -300,11 +300,15 @@ def _set_own_columns(ledger_row: dict[str, Any], raw: Raw) -> None:
         if raw.get(name) not in (None, ""):
             ledger_row[name] = str(raw[name]).lower() in ("true", "1")
     for name in ("parameters", "tags"):
-        value = raw.get(name)
-        try:
-            ledger_row[name] = decode(value) if isinstance(value, str) and value else value or {}
-        except (ValueError, RecursionError):
-            ledger_row[name] = {}
+        ledger_row[name] = _read_mapping(raw.get(name))
+
+
+def _read_mapping(cell: Any) -> Any:
+    """A cell that holds JSON, or is an object already; empty where it can't be read."""
+    try:
+        return decode(cell) if isinstance(cell, str) and cell else cell or {}
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _guess_maker(model: str) -> str | None:

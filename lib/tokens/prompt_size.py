@@ -186,20 +186,23 @@ class _Reading:
         elif isinstance(value, int):
             self.ids += 1
         elif isinstance(value, Mapping):
-            kind = str(value.get("type"))
-            if kind in _IMAGES:
-                self._image(value)
-            elif kind in _FILES:
-                self._file(value, depth)
-            elif kind in _SOUNDS:
-                self._sound(value)
-            elif (kind in _WALKED or "role" in value) and depth < _DEEPEST:
-                self._fields(value, kind, depth)
-            elif kind in _CALLS:
-                self._call(value)
-            else:  # nobody here knows
-                self.calls += 1
-                self.texts.append(encode_text(value))
+            self._object(value, depth)
+
+    def _object(self, value: Mapping[str, Any], depth: int) -> None:
+        kind = str(value.get("type"))
+        if kind in _IMAGES:
+            self._image(value)
+        elif kind in _FILES:
+            self._file(value, depth)
+        elif kind in _SOUNDS:
+            self._sound(value)
+        elif (kind in _WALKED or "role" in value) and depth < _DEEPEST:
+            self._fields(value, kind, depth)
+        elif kind in _CALLS:
+            self._call(value)
+        else:  # nobody here knows
+            self.calls += 1
+            self.texts.append(encode_text(value))
 
     def _fields(self, value: Mapping[str, Any], kind: str, depth: int) -> None:
         self.calls += kind in ("tool_result", "function_call_output") or value.get("role") == "tool"

@@ -38,6 +38,7 @@ _PIECE = 1 << 20
 _LONGEST = 64 << 20  # characters of one value
 _DEEPEST = 8  # pages within lists within pages
 SEPARATORS = ",;\t|"
+_CUT_OFF = object()
 _DECODER = json.JSONDecoder(parse_float=Decimal)
 csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
 
@@ -123,7 +124,7 @@ def _first_line(text: io.TextIOWrapper) -> tuple[str, str]:
 def _json_rows(text: io.TextIOWrapper) -> Iterator[Row]:
     is_empty = True
     odd = 0
-    for value in _values(text):
+    for value in _Values(text):
         for row in _rows_of(value, 0):
             if isinstance(row, Odd):
                 odd += 1
@@ -169,46 +170,71 @@ def _flat(value: Row) -> Row:
     return value | inner if inner else value
 
 
-def _values(text: io.TextIOWrapper) -> Iterator[Any]:
-    """The elements of an array, or the values that follow one another."""
-    buffer = ""
-    at = 0
-    is_array = None
-    ended = False
-    are_lines = False
-    while True:
-        while at < len(buffer) and buffer[at] in " \t\r\n,":
-            at += 1
-        if is_array is None and at < len(buffer):
-            is_array = buffer[at] == "["
-            at += is_array
-            continue
-        if is_array and buffer[at : at + 1] == "]":
-            at = at + 1  # perhaps another page follows
-            is_array = None
-            continue
-        if at < len(buffer):
-            try:
-                value, end = _DECODER.raw_decode(buffer, at)
-                are_lines = not is_array and "\n" not in buffer[at:end]
-                at = end
-                yield value
-                continue
-            except json.JSONDecodeError as error:
-                if are_lines and (ended or not _is_cut_off(error, buffer)):
-                    at = buffer.find("\n", at) if "\n" in buffer[at:] else len(buffer)
-                    yield Odd("no JSON")
+class _Values:
+    """The elements of an array, or the values that follow one another, read piece by piece.
+
+    Iterating raises InvalidInput where the text is no JSON. A line that is none among lines that are is an `Odd`.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self._buffer = ""
+        self._at = 0
+        self._is_array: bool | None = None  # None before the first sign of a page
+        self._are_lines = False
+        self._has_ended = False
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            self._skip()
+            if self._at < len(self._buffer):
+                value = self._take()
+                if value is not _CUT_OFF:
+                    yield value
                     continue
-                if ended or len(buffer) - at > _LONGEST:
-                    raise InvalidInput("The file can't be read as JSON.", f"{error}.", "Export it again.") from None
-            except RecursionError:
-                raise InvalidInput("The file can't be read as JSON.", "It is nested too deeply.") from None
-        elif ended:
-            return
-        piece = text.read(max(_PIECE, len(buffer) - at))  # twice as much each time: a long value is not read anew often
-        buffer = buffer[at:] + piece
-        at = 0
-        ended = not piece
+            elif self._has_ended:
+                return
+            self._read_on()
+
+    def _skip(self) -> None:
+        """Pass over blanks, commas and the brackets of a page; behind one page another may follow."""
+        while self._at < len(self._buffer):
+            sign = self._buffer[self._at]
+            if sign in " \t\r\n,":
+                self._at += 1
+            elif self._is_array is None:
+                self._is_array = sign == "["
+                self._at += self._is_array
+            elif self._is_array and sign == "]":
+                self._at += 1
+                self._is_array = None
+            else:
+                return
+
+    def _take(self) -> Any:
+        """The next value; `_CUT_OFF` when the buffer ends within it."""
+        buffer = self._buffer
+        start = self._at
+        try:
+            value, self._at = _DECODER.raw_decode(buffer, start)
+        except RecursionError:
+            raise InvalidInput("The file can't be read as JSON.", "It is nested too deeply.") from None
+        except json.JSONDecodeError as error:
+            if self._are_lines and (self._has_ended or not _is_cut_off(error, buffer)):
+                self._at = end if (end := buffer.find("\n", start)) >= 0 else len(buffer)
+                return Odd("no JSON")
+            if self._has_ended or len(buffer) - start > _LONGEST:
+                raise InvalidInput("The file can't be read as JSON.", f"{error}.", "Export it again.") from None
+            return _CUT_OFF
+        self._are_lines = not self._is_array and "\n" not in buffer[start : self._at]
+        return value
+
+    def _read_on(self) -> None:
+        """Read twice as much each time, so that a long value is not decoded anew often."""
+        piece = self._text.read(max(_PIECE, len(self._buffer) - self._at))
+        self._buffer = self._buffer[self._at :] + piece
+        self._at = 0
+        self._has_ended = not piece
 
 
 def _is_cut_off(error: json.JSONDecodeError, buffer: str) -> bool:

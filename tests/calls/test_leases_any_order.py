@@ -38,6 +38,14 @@ steps = st.lists(
 )
 
 
+def look(process: Process) -> None:
+    """Write what lasts, at once instead of at the next look."""
+    ledger = process.ledger
+    if ledger._look is not None:
+        ledger._look.cancel()
+    ledger._write_lasting()
+
+
 class World:
     """A hard budget for an app and for its day, at times one for everything; three kinds of calls, two processes."""
 
@@ -63,21 +71,13 @@ class World:
                 self.running += [(process, row, how) for row in let_through]
                 self.opened += len(let_through)
             case "close":
-                for _ in range(min(times, len(self.running))):
-                    process, row, amount = self.running.pop(which % len(self.running))
-                    process.close(row, None if amount is None else amount * how // 100)
+                self.close(which, how, times)
             case "drain":
                 await self.processes[which].ledger.drain()
             case "look":
-                ledger = self.processes[which].ledger
-                if ledger._look is not None:
-                    ledger._look.cancel()
-                ledger._write_lasting()
+                look(self.processes[which])
             case "die":
-                dead, self.processes[which] = self.processes[which], self.bear()
-                dead.die()
-                self.running = [one for one in self.running if one[0] is not dead]
-                recovery.recover(self.store, self.spools, PriceBook())
+                self.die(which)
             case "rest":
                 await asyncio.sleep(0.002)
             case "begin" if not self.of_all:
@@ -89,6 +89,19 @@ class World:
                 Budgets(self.store).recount(OPERATOR, self.of_app)
         assert max(sum(figures(self.store, one)) for one in (self.of_app, self.of_day)) <= LIMIT
         assert not self.of_all or sum(figures(self.store, self.of_all)) <= 2 * LIMIT
+
+    def close(self, which: int, percent: int, times: int) -> None:
+        """End up to `times` calls with a share of what they were let through with."""
+        for _ in range(min(times, len(self.running))):
+            process, row, amount = self.running.pop(which % len(self.running))
+            process.close(row, None if amount is None else amount * percent // 100)
+
+    def die(self, which: int) -> None:
+        """Kill a process, put a new one in its place and recover what it left."""
+        dead, self.processes[which] = self.processes[which], self.bear()
+        dead.die()
+        self.running = [call for call in self.running if call[0] is not dead]
+        recovery.recover(self.store, self.spools, PriceBook())
 
     async def end(self) -> None:
         for process, row, amount in self.running:

@@ -19,6 +19,21 @@ MOST = 1024 * 1024
 BOMB = gzip.compress(b"\0" * 20 * MOST)
 PACKED = gzip.compress(b"packed words " * 20)
 
+PAGE = b"<html><body><p>Some words.</p></body></html>"
+ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {  # by the last part of the path; a page for any other
+    "gone": (404, {}, PAGE),
+    "loop": (302, {"location": "/loop"}, PAGE),
+    "moved": (301, {"location": "/page"}, PAGE),
+    "inside": (302, {"location": "http://127.0.0.2:9/admin"}, PAGE),
+    "file": (302, {"location": "file:///etc/passwd"}, PAGE),
+    "large": (200, {}, b"x" * (MOST + 1)),
+    "packed": (200, {"content-encoding": "gzip"}, PACKED),
+    "cut": (200, {"content-encoding": "gzip"}, PACKED[:-9]),
+    "bomb": (200, {"content-encoding": "gzip"}, BOMB),
+    "twice": (200, {"content-encoding": "gzip, gzip"}, gzip.compress(gzip.compress(b"\0" * MOST))),
+    "slow": (200, {}, b""),
+}
+
 
 class Site(BaseHTTPRequestHandler):
     """Answers by path, and remembers which host was asked for."""
@@ -27,31 +42,7 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.headers["host"])
-        headers, body = {}, b"<html><body><p>Some words.</p></body></html>"
-        status = 200
-        match self.path.rpartition("/")[2]:
-            case "gone":
-                status = 404
-            case "loop":
-                status, headers = 302, {"location": "/loop"}
-            case "moved":
-                status, headers = 301, {"location": "/page"}
-            case "inside":
-                status, headers = 302, {"location": "http://127.0.0.2:9/admin"}
-            case "file":
-                status, headers = 302, {"location": "file:///etc/passwd"}
-            case "large":
-                body = b"x" * (MOST + 1)
-            case "packed":
-                headers, body = {"content-encoding": "gzip"}, PACKED
-            case "cut":
-                headers, body = {"content-encoding": "gzip"}, PACKED[:-9]
-            case "bomb":
-                headers, body = {"content-encoding": "gzip"}, BOMB
-            case "twice":
-                headers, body = {"content-encoding": "gzip, gzip"}, gzip.compress(gzip.compress(b"\0" * MOST))
-            case "slow":
-                body = b""
+        status, headers, body = ANSWERS.get(self.path.rpartition("/")[2], (200, {}, PAGE))
         try:
             self.send_response(status)
             for name, value in headers.items():

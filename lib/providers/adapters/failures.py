@@ -6,6 +6,7 @@ HTTP status, the text, and whether the cause is the network. So those decide, no
 
 import re
 from collections.abc import Iterator, Mapping
+from enum import Enum, auto
 from typing import Any
 
 from lib.errors import ErrorKind, InvalidInput, ProviderError
@@ -199,49 +200,87 @@ def _kind_by_words(status: int | None, text: str) -> ErrorKind:
 
 def _words(kind: ErrorKind, endpoint: Endpoint, model: str, status: int | None, text: str) -> tuple[str, str, str]:
     """Title, reason and remedy of a kind of failure."""
-    name = endpoint.name
+    if kind is _K.NOT_A_MODEL_SERVER:
+        error = not_a_model_server(endpoint, "a web page" if _HTML.search(text) else "something unreadable")
+        return error.title, error.why, error.fix
     quotation = f"It said: {text}" if text and not _HTML.search(text) else ""
-    number = f"{name} answered {status}." if status else ""
-    address = endpoint.base_url or "its address"
-    match kind:
-        case _K.AUTHENTICATION:
-            return f"{name} does not accept the key.", quotation or number, "Enter a valid key on the Providers page."
-        case _K.PERMISSION:
-            return (
-                f"{name} does not allow this.",
-                quotation or number,
-                "Check what the key may do in the provider's console.",
-            )
-        case _K.MODEL_NOT_FOUND:
-            return (
-                f"{name} has no model {model}.",
-                quotation or number,
-                "Correct the model's name in the configuration.",
-            )
-        case _K.CONTEXT_LENGTH:
-            return f"The prompt is too long for {model}.", quotation, "Shorten it, or choose a model that reads more."
-        case _K.CONTENT_FILTER:
-            return f"{name} refused the content.", quotation, "Change the prompt; the provider's policy decides."
-        case _K.RATE_LIMIT:
-            return f"{name} is limiting requests.", quotation or number, f"Wait a little, or raise the limit at {name}."
-        case _K.QUOTA:
-            return f"The account at {name} has no credit left.", quotation or number, f"Add credit at {name}."
-        case _K.OVERLOADED:
-            return f"{name} is overloaded.", quotation or number, "Try again in a minute, or use another configuration."
-        case _K.CONNECTION:
-            return f"{name} can't be reached.", f"No connection to {address}.", _how_to_reach(endpoint)
-        case _K.NOT_A_MODEL_SERVER:
-            error = not_a_model_server(endpoint, "a web page" if _HTML.search(text) else "something unreadable")
-            return error.title, error.why, error.fix
-        case _K.STREAM_CUT:
-            return f"{name} broke off in mid-answer.", "What had arrived is kept.", "Try again."
-        case _K.TIMEOUT_FIRST_TOKEN | _K.TIMEOUT_IDLE:
-            return f"{name} took too long.", number, "Try again, or choose a faster model."
-        case _K.BAD_REQUEST:
-            return f"{name} refused the request.", quotation or number, "Check the model and its parameters."
-        case _:
-            page = "It sent a web page instead of an answer." if _HTML.search(text) else ""
-            return f"{name} failed.", " ".join(filter(None, (number, page or quotation))), "Try again in a minute."
+    number = f"{endpoint.name} answered {status}." if status else ""
+    reasons = {
+        _Reason.QUOTED_OR_NUMBER: quotation or number,
+        _Reason.QUOTED: quotation,
+        _Reason.NUMBER: number,
+        _Reason.ADDRESS: f"No connection to {endpoint.base_url or 'its address'}.",
+        _Reason.KEPT: "What had arrived is kept.",
+        _Reason.NUMBER_AND_QUOTED: " ".join(
+            filter(None, (number, "It sent a web page instead of an answer." if _HTML.search(text) else quotation))
+        ),
+    }
+    title, reason, remedy = _WORDS.get(kind, _WORDS_OF_OTHERS)
+    names = {"name": endpoint.name, "model": model}
+    if kind is _K.CONNECTION:
+        return title.format(**names), reasons[reason], _how_to_reach(endpoint)
+    return title.format(**names), reasons[reason], remedy.format(**names)
+
+
+class _Reason(Enum):
+    """What stands as the reason of a failure."""
+
+    QUOTED_OR_NUMBER = auto()  # the provider's own words, else its status
+    QUOTED = auto()
+    NUMBER = auto()
+    ADDRESS = auto()
+    KEPT = auto()
+    NUMBER_AND_QUOTED = auto()
+
+
+_WORDS: dict[ErrorKind, tuple[str, _Reason, str]] = {  # title, reason, remedy
+    _K.AUTHENTICATION: (
+        "{name} does not accept the key.",
+        _Reason.QUOTED_OR_NUMBER,
+        "Enter a valid key on the Providers page.",
+    ),
+    _K.PERMISSION: (
+        "{name} does not allow this.",
+        _Reason.QUOTED_OR_NUMBER,
+        "Check what the key may do in the provider's console.",
+    ),
+    _K.MODEL_NOT_FOUND: (
+        "{name} has no model {model}.",
+        _Reason.QUOTED_OR_NUMBER,
+        "Correct the model's name in the configuration.",
+    ),
+    _K.CONTEXT_LENGTH: (
+        "The prompt is too long for {model}.",
+        _Reason.QUOTED,
+        "Shorten it, or choose a model that reads more.",
+    ),
+    _K.CONTENT_FILTER: (
+        "{name} refused the content.",
+        _Reason.QUOTED,
+        "Change the prompt; the provider's policy decides.",
+    ),
+    _K.RATE_LIMIT: (
+        "{name} is limiting requests.",
+        _Reason.QUOTED_OR_NUMBER,
+        "Wait a little, or raise the limit at {name}.",
+    ),
+    _K.QUOTA: ("The account at {name} has no credit left.", _Reason.QUOTED_OR_NUMBER, "Add credit at {name}."),
+    _K.OVERLOADED: (
+        "{name} is overloaded.",
+        _Reason.QUOTED_OR_NUMBER,
+        "Try again in a minute, or use another configuration.",
+    ),
+    _K.CONNECTION: ("{name} can't be reached.", _Reason.ADDRESS, ""),
+    _K.STREAM_CUT: ("{name} broke off in mid-answer.", _Reason.KEPT, "Try again."),
+    _K.TIMEOUT_FIRST_TOKEN: ("{name} took too long.", _Reason.NUMBER, "Try again, or choose a faster model."),
+    _K.TIMEOUT_IDLE: ("{name} took too long.", _Reason.NUMBER, "Try again, or choose a faster model."),
+    _K.BAD_REQUEST: (
+        "{name} refused the request.",
+        _Reason.QUOTED_OR_NUMBER,
+        "Check the model and its parameters.",
+    ),
+}
+_WORDS_OF_OTHERS = ("{name} failed.", _Reason.NUMBER_AND_QUOTED, "Try again in a minute.")
 
 
 def _how_to_reach(endpoint: Endpoint) -> str:

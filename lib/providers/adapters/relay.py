@@ -12,7 +12,7 @@ Connections are kept, redirects are not followed, and the addresses a name resol
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from lib.fast_json import encode
 from lib.patterns import compile_pattern
@@ -70,39 +70,18 @@ class Relay:
                 if response.status >= 300:
                     await _fail(endpoint, request.model, response)
                 reader.note_headers(response.headers)
-                chunks = list[Chunk]()
-                data = b""
-                is_told_at_once = False
-                has_other_form = False
                 documents = DocumentFramer(reader.parse)
-                if not request.stream or protocol is Protocol.EMBEDDINGS:
-                    data = (await response.read()).removeprefix(BOM)
-                    chunks = reader.read_whole(data)
-                    has_other_form = is_events(data)
-                else:
-                    first = await _beginning(response)
-                    if first.lstrip()[:1] == b"{" and not _is_stream(response):
-                        first += await response.read()
-                        is_told_at_once = _is_document(first)
-                    if is_told_at_once:
-                        data = first
-                        chunks = reader.read_whole(first)
-                    else:
-                        async for piece in _events(first, response, reader, documents, _wants_counts(wire)):
-                            yield piece
+                first, is_document = await _read_document(response, request)
+                document = _Document(first, reader.read_whole(first)) if is_document else None
+                if document is None:
+                    async for piece in _events(first, response, reader, documents, _wants_counts(wire)):
+                        yield piece
             finally:
                 response.close()
             if not reader.has_begun and not (request.stream and _is_stream(response)):
                 raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
-            if has_other_form or (is_told_at_once and protocol is not Protocol.CHAT):
-                for chunk in (*chunks, *reader.end()):
-                    yield chunk
-                return
-            if is_told_at_once:
-                data = as_events(data, with_counts=_wants_counts(wire))
-            if protocol is Protocol.CHAT:
-                data = with_known_reasons(data, is_stream=is_told_at_once)
-            yield Passed(data, [*chunks, *reader.end(is_done=documents.is_done)])
+            for piece in _last_pieces(document, request, reader, is_done=documents.is_done):
+                yield piece
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:  # the boundary to the network's exceptions
@@ -123,6 +102,51 @@ class Relay:
         return self._kept
 
 
+class _Document(NamedTuple):
+    """An answer that came whole: its bytes, and what they say."""
+
+    data: bytes
+    chunks: list[Chunk]
+
+
+async def _read_document(response: Response, request: ModelRequest) -> tuple[bytes, bool]:
+    """The whole body and True where it is one document; else the first bytes of a stream and False."""
+    if not _is_streamed(request):
+        return (await response.read()).removeprefix(BOM), True
+    first = await _beginning(response)
+    if first.lstrip()[:1] == b"{" and not _is_stream(response):
+        first += await response.read()
+        return first, _is_document(first)
+    return first, False
+
+
+def _last_pieces(
+    document: _Document | None, request: ModelRequest, reader: Reader, *, is_done: bool
+) -> list[Passed | Chunk]:
+    """What goes on after the last event, or the whole answer where it came as a document.
+
+    A document stands in for a stream, or a stream for a document, where the provider answered in the other form: in
+    the chat protocol it is written in the form that was asked for, else its chunks are passed on to be written anew.
+    """
+    wire = request.wire
+    assert wire is not None  # noqa: S101
+    is_chat = wire.protocol == Protocol.CHAT
+    data, chunks = document or _Document(b"", [])
+    stands_for_stream = document is not None and _is_streamed(request)
+    stands_for_document = document is not None and not stands_for_stream and is_events(data)
+    if stands_for_document or (stands_for_stream and not is_chat):
+        return [*chunks, *reader.end()]
+    if stands_for_stream:
+        data = as_events(data, with_counts=_wants_counts(wire))
+    if is_chat:
+        data = with_known_reasons(data, is_stream=stands_for_stream)
+    return [Passed(data, [*chunks, *reader.end(is_done=is_done)])]
+
+
+def _is_streamed(request: ModelRequest) -> bool:
+    return request.stream and request.wire is not None and request.wire.protocol != Protocol.EMBEDDINGS
+
+
 def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     """The program's body with what is ours in it."""
     wire = request.wire
@@ -130,32 +154,44 @@ def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     body = {**wire.body, "model": request.model}
     match Protocol(wire.protocol):
         case Protocol.CHAT:
-            for name in ALLOWED.intersection(body):
-                if name not in request.parameters:
-                    del body[name]
-            body |= request.parameters
-            body["messages"] = fit_ids(request.messages, endpoint.kind, request.model)
-            if request.stream and endpoint.kind != ProviderKind.MISTRAL:
-                options = wire.body.get("stream_options")
-                body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-            if endpoint.kind == ProviderKind.OPENROUTER:
-                body["usage"] = {"include": True}  # the cost
+            return _chat_body(endpoint, request, wire, body)
         case Protocol.EMBEDDINGS:
-            pass
+            return body
         case protocol:
-            ceiling = _CEILING[protocol]
-            max_tokens = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
-            body = own_words.add(protocol, wire.given, body)
-            if protocol is Protocol.MESSAGES and own_words.moves_system(endpoint.base_url):
-                body = own_words.with_system_moved(body)
-            if (turns := body.get(_ASKED[protocol])) is not None:
-                turns = own_words.with_own_thoughts(protocol, turns, endpoint.base_url)
-                body[_ASKED[protocol]] = fit_ids(turns, endpoint.kind, request.model, protocol)
-            if max_tokens is not None and body.get(ceiling) is None:
-                body[ceiling] = max_tokens
-            if wire.system.strip():
-                name = "instructions" if protocol is Protocol.RESPONSES else "system"
-                body[name] = _before(wire.system, body.get(name))
+            return _items_body(endpoint, request, wire, protocol, body)
+
+
+def _chat_body(endpoint: Endpoint, request: ModelRequest, wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+    for name in ALLOWED.intersection(body):
+        if name not in request.parameters:
+            del body[name]
+    body |= request.parameters
+    body["messages"] = fit_ids(request.messages, endpoint.kind, request.model)
+    if request.stream and endpoint.kind != ProviderKind.MISTRAL:
+        options = wire.body.get("stream_options")
+        body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    if endpoint.kind == ProviderKind.OPENROUTER:
+        body["usage"] = {"include": True}  # the cost
+    return body
+
+
+def _items_body(
+    endpoint: Endpoint, request: ModelRequest, wire: Wire, protocol: Protocol, body: dict[str, Any]
+) -> dict[str, Any]:
+    """The body of the Responses and Messages protocols."""
+    ceiling = _CEILING[protocol]
+    max_tokens = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
+    body = own_words.add(protocol, wire.given, body)
+    if protocol is Protocol.MESSAGES and own_words.moves_system(endpoint.base_url):
+        body = own_words.with_system_moved(body)
+    if (turns := body.get(_ASKED[protocol])) is not None:
+        turns = own_words.with_own_thoughts(protocol, turns, endpoint.base_url)
+        body[_ASKED[protocol]] = fit_ids(turns, endpoint.kind, request.model, protocol)
+    if max_tokens is not None and body.get(ceiling) is None:
+        body[ceiling] = max_tokens
+    if wire.system.strip():
+        name = "instructions" if protocol is Protocol.RESPONSES else "system"
+        body[name] = _before(wire.system, body.get(name))
     return body
 
 

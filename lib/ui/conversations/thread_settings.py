@@ -134,15 +134,20 @@ def _meter(services: Services, actor: Actor, thread: Thread, configuration: str)
     blocks.facts([*facts, ("Next message", following)], columns=4)
     if meter.share is not None:
         st.progress(min(meter.share, 1.0))
+    if notes := _meter_notes(meter, spent.unpriced):
+        st.caption(" · ".join(notes))
+
+
+def _meter_notes(meter: Meter, unpriced_calls: int) -> list[str]:
+    """What the figures don't say by themselves."""
     notes = [] if meter.window else ["the model's window is not known"]
     if meter.selection.left_out:
         notes.append(f"{meter.selection.left_out} messages are not sent")
-    if spent.unpriced:
-        notes.append(f"{spent.unpriced} calls unpriced, not or not wholly in the cost")
+    if unpriced_calls:
+        notes.append(f"{unpriced_calls} calls unpriced, not or not wholly in the cost")
     if meter.share is not None and meter.share > 1:
         notes.append("more than the model can read: compact, or send less under Context")
-    if notes:
-        st.caption(" · ".join(notes))
+    return notes
 
 
 def _context(services: Services, actor: Actor, conversation: Conversation) -> None:

@@ -124,23 +124,27 @@ def draw_answer(
         show = "It failed." if is_hidden else view.error_message
         blocks.show_failure(show)
     with st.container(height=height, border=False, autoscroll=True):
-        if view.reasoning:
-            with st.expander("Reasoning", icon=":material/psychology:"):
-                st.text(view.reasoning)
-        if view.text:
-            if view.running:
-                st.markdown(blocks.model_markdown(format_growing_answer(view.text)))
-            else:
-                citations.draw_answer(view.text, read_sources(view))
-        elif view.running:
-            st.skeleton(height=72)
-        elif not view.error_message and not view.tool_calls:
-            st.caption("No text arrived.")
-        for call in view.tool_calls:
-            st.caption(blocks.plain(f"Asks for {call['name']}"))
-            st.code(call["arguments"][:LONGEST_ARGUMENTS], language="json", wrap_lines=True)
+        _draw_words(view)
     if not is_hidden:
         draw_figures(view, is_narrow=is_narrow)
+
+
+def _draw_words(view: CallView) -> None:
+    """Reasoning, text and the tools that the model asks for."""
+    if view.reasoning:
+        with st.expander("Reasoning", icon=":material/psychology:"):
+            st.text(view.reasoning)
+    if view.text and view.running:
+        st.markdown(blocks.model_markdown(format_growing_answer(view.text)))
+    elif view.text:
+        citations.draw_answer(view.text, read_sources(view))
+    elif view.running:
+        st.skeleton(height=72)
+    elif not view.error_message and not view.tool_calls:
+        st.caption("No text arrived.")
+    for call in view.tool_calls:
+        st.caption(blocks.plain(f"Asks for {call['name']}"))
+        st.code(call["arguments"][:LONGEST_ARGUMENTS], language="json", wrap_lines=True)
 
 
 def draw_log_link(view: CallView) -> None:
