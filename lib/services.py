@@ -39,6 +39,7 @@ from lib.db import schema
 from lib.db.database_file import prepare_file
 from lib.db.engine import Store
 from lib.db.vault import Vault
+from lib.errors import LLMManagerError
 from lib.experiments.experiments import Experiments
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from lib.activity.call_log import Activity
     from lib.demo import Demo
     from lib.imports import Imports
+    from lib.mcp.bundled.servers import BundledServers
     from lib.statistics.invoices.reconcile import Reconcile
     from lib.statistics.queries import Statistics
     from lib.statistics.whatif import WhatIf
@@ -177,6 +179,30 @@ class Services(KnowledgeServices):
         from lib.imports import Imports
 
         return Imports(self.store, self.prices)
+
+    @cached_property
+    def bundled_servers(self) -> "BundledServers":
+        """Our own servers of tools: files, databases, operations, code."""
+        from lib.mcp.bundled.operations import OperationServices
+        from lib.mcp.bundled.servers import BundledServers
+
+        operations = OperationServices(
+            lambda: self.statistics,
+            self.budgets,
+            self.configurations,
+            self.circuits,
+            self.users.names,
+            self._find_unreadiness,
+        )
+        return BundledServers(self.store, self.vault, self.prompts, lambda: operations)
+
+    def _find_unreadiness(self) -> str | None:
+        """Say why calls can't be recorded, or None."""
+        try:
+            self.calls.check_writes()
+        except LLMManagerError as error:
+            return error.title
+        return None
 
     def jobs(self) -> Scheduler:
         """Build the scheduler of what runs by itself while a server does."""

@@ -20,7 +20,7 @@ LEVELS = (  # lowest first; a room imports only rooms of lower levels, and those
     ("calls",),
     ("tools",),
     ("activity", "conversations", "experiments", "knowledge", "playground", "statistics"),
-    ("demo", "imports", "snippets"),
+    ("demo", "imports", "mcp", "snippets"),
     ("services", "jobs"),
     ("gateway", "ui"),
     ("cli",),

@@ -15,7 +15,7 @@ from typing import Any
 
 import regex
 
-from lib.limited import difference, schemas
+from lib.limited import difference, python_source, schemas
 
 _IDLE_S = 60
 
@@ -37,7 +37,7 @@ def _answer(line: bytes) -> None:
         job = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, job["cpu_s"])
         answer = {"value": _compute(job)}
-    except (schemas.UnusableSchema, regex.error) as error:
+    except (schemas.UnusableSchema, python_source.UnreadableSource, regex.error) as error:
         answer = {"refused": f"{error}"}
     except RecursionError:
         answer = {"refused": "It is nested too deeply."}
@@ -62,6 +62,8 @@ def _compute(job: Mapping[str, Any]) -> Any:
             return difflib.SequenceMatcher(None, job["first"], job["second"], autojunk=False).ratio()
         case "difference":
             return difference.compute_rows(job["first"], job["second"])
+        case "python":
+            return python_source.analyse(job["source"])
     raise ValueError(job["rule"])
 
 

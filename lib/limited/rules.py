@@ -16,6 +16,7 @@ PATTERN_S = 1.0
 SCHEMA_S = 2.0
 LIKENESS_S = 5.0
 DIFFERENCE_S = 1.0
+PYTHON_S = 2.0
 _workers = Workers(Path(__file__).with_name("rule_program.py"))
 
 
@@ -50,3 +51,8 @@ def likeness(first: list[str], second: list[str]) -> float:
 def differences(first: str, second: str) -> list[list[Any]]:
     """Compare two texts line by line, as rows of `lib.limited.difference`; NotComputed when it takes too long."""
     return list(_workers.ask({"rule": "difference", "first": first, "second": second}, DIFFERENCE_S))
+
+
+def analyse_python(source: str) -> dict[str, Any]:
+    """Describe a Python source by its syntax tree; raises NotComputed for what is no Python, or takes too long."""
+    return dict(_workers.ask({"rule": "python", "source": source}, PYTHON_S))

@@ -5,6 +5,7 @@ named below with its reason, fails a test.
 """
 
 import io
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -112,6 +113,8 @@ NOT_CHANGES = {
     "Playground.wins": "a question",
     "Playground.delete": "one's own list; the calls stay in the ledger",
     "Prompts.fill": "a question",
+    "BundledServers.files": "a question",
+    "BundledServers.databases": "a question",
     "Calls.quote": "a question",
     "Experiments.candidate": "a question",
     "Experiments.quote": "a question",
@@ -150,6 +153,15 @@ NOT_CHANGES = {
         "a call is a row of the ledger",
     ),
 }
+
+
+def _register_database(s: Services, a: Actor) -> str:
+    """The name of a database that was registered."""
+    name = f"db-{new_id()[-12:]}"
+    path = s.settings.data_dir / f"{name}.sqlite"
+    sqlite3.connect(path).close()
+    s.bundled_servers.register_database(a, name, f"sqlite:///{path}")
+    return name
 
 
 def _collection(s: Services) -> str:
@@ -433,6 +445,12 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Optimiser.begin": ("study.begin", lambda s, a: s.optimiser.begin(a, _questions(s))),
     "Optimiser.stop": ("study.stop", lambda s, a: s.optimiser.stop(a, _study(s))),
     "Optimiser.apply": ("collection.change", lambda s, a: s.optimiser.apply(a, _study(s), 0)),
+    "BundledServers.set_files": ("tools.files", lambda s, a: s.bundled_servers.set_files(a, ["/tmp"])),
+    "BundledServers.register_database": ("tools.database.add", lambda s, a: _register_database(s, a)),
+    "BundledServers.remove_database": (
+        "tools.database.remove",
+        lambda s, a: s.bundled_servers.remove_database(a, _register_database(s, OPERATOR)),
+    ),
     "Prompts.create": ("prompt.create", lambda s, a: s.prompts.create(a, "greet", VersionDraft(SECRET))),
     "Prompts.save": ("prompt.save", lambda s, a: s.prompts.save(a, _prompt(s), VersionDraft(f"{SECRET}!"), 1)),
     "Prompts.describe": ("prompt.edit", lambda s, a: s.prompts.describe(a, _prompt(s), description=SECRET)),

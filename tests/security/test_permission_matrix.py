@@ -66,6 +66,7 @@ from lib.knowledge.evaluation.optimiser import Optimiser
 from lib.knowledge.evaluation.proposals import Proposals
 from lib.knowledge.evaluation.question_sets import QuestionSets
 from lib.knowledge.search import Passages
+from lib.mcp.bundled.servers import BundledServers
 from lib.playground.exports import RunFormat as RunForm
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
@@ -229,6 +230,16 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Embedder.relevance": (P.TEST_CONFIGS, lambda s, a: s.embedder.relevance(a, "none/m", "x", ["y"])),
     "Embedder.question": (P.TEST_CONFIGS, lambda s, a: s.embedder.question(a, "none/m", "x")),
     "Calls.answer": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer(_request(a), NO_LISTENER))),
+    "BundledServers.list": (P.TEST_CONFIGS, lambda s, a: s.bundled_servers.list(a)),
+    "BundledServers.find": (P.TEST_CONFIGS, lambda s, a: s.bundled_servers.find(a, "code")),
+    "BundledServers.files": (P.MANAGE_TOOLS, lambda s, a: s.bundled_servers.files(a)),
+    "BundledServers.set_files": (P.MANAGE_TOOLS, lambda s, a: s.bundled_servers.set_files(a, ["relative"])),
+    "BundledServers.databases": (P.MANAGE_TOOLS, lambda s, a: s.bundled_servers.databases(a)),
+    "BundledServers.register_database": (
+        P.MANAGE_TOOLS,
+        lambda s, a: s.bundled_servers.register_database(a, "x", "nonsense"),
+    ),
+    "BundledServers.remove_database": (P.MANAGE_TOOLS, lambda s, a: s.bundled_servers.remove_database(a, "nobody")),
     "Prompts.list": (P.VIEW_CONFIGS, lambda s, a: s.prompts.list(a)),
     "Prompts.get": (P.VIEW_CONFIGS, lambda s, a: s.prompts.get(a, "nobody")),
     "Prompts.categories": (P.VIEW_CONFIGS, lambda s, a: s.prompts.categories(a)),
@@ -451,7 +462,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     )
     services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
     services += (Collections, Documents, Passages, Answers, Embedder)
-    services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser)
+    services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers)
     for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
