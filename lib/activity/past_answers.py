@@ -4,7 +4,8 @@ Only calls of the actor's own are read (with a key: those of its app), and only 
 said: one of which private words were masked would be another answer.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import select
@@ -12,17 +13,23 @@ from sqlalchemy import select
 from lib.access.permissions import Actor
 from lib.activity import visible_calls
 from lib.db.engine import Store
-from lib.db.tables import usage_logs, usage_payloads
+from lib.db.tables import configurations, usage_logs, usage_payloads
 from lib.errors import NotFound
-from lib.ledger.content_policy import FULL, policy_of
+from lib.ledger.content_policy import FULL, messages_of, policy_of
 from lib.ledger.recent_calls import find_recent
 
 
 class PastAnswer(Struct, frozen=True):
-    """An answer: its text, and its tool calls in their order, each with `id`, `name` and `arguments`."""
+    """An answer: its text, and its tool calls in their order, each with `id`, `name` and `arguments`.
+
+    `messages` are what it answers, with all that came before; `system_prompt` is the one among them that came from the
+    configuration, empty where there was none or the configuration has another one now.
+    """
 
     text: str
     tool_calls: tuple[Mapping[str, str], ...]
+    messages: tuple[Mapping[str, Any], ...] = ()
+    system_prompt: str = ""
 
 
 def load_past_answers(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, PastAnswer]:
@@ -46,14 +53,26 @@ def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, Pa
     calls = usage_logs.c
     words = usage_payloads.c
     query = (
-        select(calls.call_id, words.response_text, words.response, words.request)
+        select(calls.call_id, words.response_text, words.response, words.request, configurations.c.system_prompt)
         .join(usage_payloads, words.id == calls.id)
+        .outerjoin(configurations, configurations.c.id == calls.configuration_id)
         .where(visible_calls.own(actor, usage_logs), calls.call_id.in_(call_ids), calls.is_final)
     )
     with store.read() as connection:
         rows = connection.execute(query).all()
     return {
-        row.call_id: PastAnswer(row.response_text or "", tuple((row.response or {}).get("tool_calls") or ()))
+        row.call_id: PastAnswer(
+            row.response_text or "",
+            tuple((row.response or {}).get("tool_calls") or ()),
+            messages := tuple(messages_of(row.request)),
+            _find_system_prompt(messages, row.system_prompt),
+        )
         for row in rows
         if policy_of(row.request) == FULL
     }
+
+
+def _find_system_prompt(messages: Sequence[Mapping[str, Any]], configured: str | None) -> str:
+    first = messages[0] if messages else {}
+    is_first = bool(configured) and first.get("role") == "system" and first.get("content") == configured
+    return str(configured) if is_first else ""

@@ -139,6 +139,7 @@ class AttemptState(Struct):
     uses: dict[str, int] = {}  # charged by the piece, as the answer has shown so far
     reported_nano_usd: int | None = None
     finish_reason: str | None = None
+    stop_sequence: str = ""  # that ended the answer, where the provider names it
     served_model: str | None = None
     vectors: tuple[tuple[float, ...], ...] = ()
     left_out: tuple[str, ...] = ()  # parameters that the adapter found not to be taken
@@ -200,8 +201,9 @@ class AttemptState(Struct):
                 self.reported_nano_usd = self.reported_nano_usd if cost is None else cost
             case UsesSoFar(uses):
                 self.uses = uses
-            case Finish(reason):
+            case Finish(reason, sequence):
                 self.finish_reason = make_storable(reason)[:_LONGEST_REASON]
+                self.stop_sequence = sequence
             case ServedModel(model):
                 self.served_model = make_storable(model)[:_LONGEST_MODEL]
             case Vectors(vectors):

@@ -16,7 +16,7 @@ from lib.calls.request import CallRequest, Target
 from lib.configs.effective import REQUEST, EffectiveParameters, drop_unsupported
 from lib.configs.routing import Deployment
 from lib.errors import InvalidInput
-from lib.providers import own_words, parameter_rules, support
+from lib.providers import old_functions, own_words, parameter_rules, support
 from lib.providers.chunks import EMBEDDING_PARAMETERS, Endpoint, ModelRequest, Wire
 from lib.providers.kinds import Protocol, speaks
 from lib.providers.models import ModelFacts
@@ -56,8 +56,21 @@ class TargetBuilder:
             if wire is not None:
                 return wire, replaced(effective, parameters=_without(effective.parameters, lost)), lost
         _check_translatable(self.request, model)
-        effective = drop_unsupported(self._check_parameters(endpoint, facts, None), self.policy, model)
-        return None, effective, _name_lost_fields(self.request)
+        translating = self._with_tools_for_functions()
+        effective = drop_unsupported(translating._check_parameters(endpoint, facts, None), self.policy, model)
+        return None, effective, _name_lost_fields(translating.request)
+
+    def _with_tools_for_functions(self) -> "TargetBuilder":
+        """The builder of a request that says with `tools` what this one may say with `functions`."""
+        tools = {} if "tools" in self.effective.parameters else old_functions.as_tools(self.request.extra)
+        if not tools:
+            return self
+        parameters = {**self.effective.parameters, **tools}
+        sources = {**self.effective.sources, **dict.fromkeys(tools, REQUEST)}
+        request = replace(self.request, extra=_without(self.request.extra, old_functions.FIELDS))
+        return replaced(
+            self, request=request, effective=replaced(self.effective, parameters=parameters, sources=sources)
+        )
 
     def _build_embedding_target(
         self, endpoint: Endpoint, deployment: Deployment, model_request: ModelRequest

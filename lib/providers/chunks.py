@@ -106,9 +106,13 @@ class UsesSoFar(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True):
-    """The provider said it ended: stop, length, tool_calls, content_filter or its own word."""
+    """The provider said it ended: stop, length, tool_calls, content_filter or its own word.
+
+    `sequence` is the text of the request's `stop` that ended it, where the provider tells which.
+    """
 
     reason: str
+    sequence: str = ""
 
 
 class ServedModel(Struct, frozen=True):

@@ -20,4 +20,6 @@ def says_something(message: Mapping[str, Any]) -> bool:
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
     has_others = any(isinstance(part, Mapping) and part.get("type") != "text" for part in parts)
-    return has_others or bool(message.get("tool_calls")) or bool(text_of(message).strip())
+    return (
+        has_others or bool(message.get("tool_calls") or message.get("function_call")) or bool(text_of(message).strip())
+    )

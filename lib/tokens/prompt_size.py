@@ -19,7 +19,8 @@ from lib.tokens.text_estimate import measure_text
 _WORDS = frozenset({"system", "instructions", "messages", "input", "prompt", "suffix"})
 _TOOLS = frozenset({"tools", "functions"})
 FORMS = frozenset({"response_format", "output_format", "output_config", "text", "format"})
-_FIELDS = _WORDS | _TOOLS | FORMS | {"thinking"}
+_EARLIER = "previous_response_id"  # a conversation that the provider keeps
+_FIELDS = _WORDS | _TOOLS | FORMS | {"thinking", _EARLIER}
 _IMAGES = frozenset({"image_url", "input_image", "image"})
 _FILES = frozenset({"file", "input_file", "document"})
 _SOUNDS = frozenset({"input_audio", "audio", "video", "input_video", "video_url"})
@@ -49,7 +50,8 @@ class PromptSize(Struct, frozen=True):
 
     `tools` are those that the program defines, `native_tools` kinds that the provider knows, `calls` those of tools and
     their results. `hidden` are characters of encrypted thoughts, `sounds` bytes of audio and video. `file_bytes` belong
-    to `files` whose content came along; `unseen` files and stored prompts are named by an id or an address. `ids` are
+    to `files` whose content came along; `unseen` files, stored prompts, items and
+    turns are named by an id or an address. `ids` are
     tokens by their numbers, as texts to embed may come.
     """
 
@@ -100,6 +102,8 @@ def measure(*bodies: Mapping[str, Any], system: str = "") -> PromptSize:
                 reading.read_tools(value)
             elif name in FORMS:
                 reading.read_form(value)
+            elif name == _EARLIER:
+                reading.unseen += 1
             else:
                 reading.thinks = True
     return reading.size()
@@ -190,7 +194,9 @@ class _Reading:
 
     def _object(self, value: Mapping[str, Any], depth: int) -> None:
         kind = str(value.get("type"))
-        if kind in _IMAGES:
+        if kind == "item_reference" or value.keys() == {"id"}:  # of what the provider keeps
+            self.unseen += 1
+        elif kind in _IMAGES:
             self._image(value)
         elif kind in _FILES:
             self._file(value, depth)

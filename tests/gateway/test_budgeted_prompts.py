@@ -64,6 +64,10 @@ PROMPTS = {
     "file by id": response(400_000, {"role": "user", "content": [{"type": "input_text", "text": "Sum up."}, FILE]}),
     "file by id alone": response(400_000, {"role": "user", "content": [FILE]}),
     "PDF by address alone": message(90_000, [DOCUMENT]),
+    "an earlier turn by its id": response(
+        300_000, {"role": "user", "content": "Go on."}, previous_response_id="resp_68af"
+    ),
+    "an item by its id": response(300_000, {"type": "item_reference", "id": "msg_68af"}),
     "reasoning sent back": message(
         900, "Go on.", messages=[{"role": "assistant", "content": [THOUGHT]}, {"role": "user", "content": "Go on."}]
     ),

@@ -14,7 +14,7 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.settings import Settings
 from tests.gateway.live import Live, live
-from tests.providers.payloads import PAYLOADS
+from tests.providers.payloads import ARGUMENTS, PAYLOADS
 from tests.providers.wire import Script, Wire
 from tests.waiting import CEILING_S
 
@@ -152,6 +152,40 @@ def test_thinking_is_left_out_or_refused_by_name_as_the_configuration_says(rig: 
     assert refused.status_code == 400
     assert "does not take thinking" in refused.json()["error"]["message"]
     assert len(server.requests) == 1
+
+
+LOOK = {"name": "look", "description": "Look.", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_functions_of_the_older_form_are_tools_elsewhere_and_answered_in_their_form(rig: Live, stream: bool) -> None:
+    asks = [
+        {"role": "user", "content": "Look twice."},
+        {"role": "assistant", "content": None, "function_call": {"name": "look", "arguments": "{}"}},
+        {"role": "function", "name": "look", "content": "a fox"},
+    ]
+    old: dict[str, Any] = {"messages": asks, "functions": [LOOK], "function_call": {"name": "look"}, "stream": stream}
+    claude = rig.provider("claude", "anthropic", recorded("anthropic"))
+    client = openai.OpenAI(base_url=f"{rig.url}/v1", api_key=rig.key, max_retries=0)
+    answer: Any = client.chat.completions.create(model="claude/claude-haiku-4-5", **old)
+    sent = claude.requests[-1]["body"]
+    assert ([tool["name"] for tool in sent["tools"]], sent["tool_choice"]["name"]) == (["look"], "look")
+    used, result = (message["content"][0] for message in sent["messages"][1:])
+    assert (used["type"], used["id"]) == ("tool_use", result["tool_use_id"])
+    if stream:
+        chunks = [chunk.choices[0] for chunk in answer]
+        called = [chunk.delta.function_call for chunk in chunks if chunk.delta.function_call]
+        name, arguments = called[0].name, "".join(call.arguments or "" for call in called)
+        reason = chunks[-1].finish_reason
+    else:
+        call = answer.choices[0].message.function_call
+        name, arguments, reason = call.name, call.arguments, answer.choices[0].finish_reason
+        assert answer.choices[0].message.tool_calls is None
+    assert (name, json.loads(arguments), reason) == ("weather", ARGUMENTS, "function_call")
+    assert rig.row()["dropped_fields"] == ""
+    chats = rig.provider("own", "custom", recorded("openai"))
+    assert post(rig, "/v1/chat/completions", {**old, "stream": False}, "own/m").status_code == 200
+    assert chats.requests[-1]["body"] == {**old, "stream": False, "model": "m"}
 
 
 def test_codex_is_relayed_and_translated(rig: Live) -> None:

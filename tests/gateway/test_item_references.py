@@ -132,3 +132,78 @@ def test_nobody_elses_answer_and_none_that_is_not_kept_can_be_named(rig: Rig) ->
         assert refused.status_code == 400
         assert "store: false" in refused.json()["error"]["message"]
     assert len(rig.chats.requests) == count
+
+
+def second_turn(rig: Rig, answer_id: str, model: str = "own/m", key: str = "", **more: Any) -> httpx.Response:
+    head = {"authorization": f"Bearer {key or rig.live.key}"}
+    body = {"model": model, "previous_response_id": answer_id, "input": "And now?", **more}
+    return httpx.post(f"{rig.live.url}/v1/responses", json=body, headers=head, timeout=CEILING_S)
+
+
+def sent_words(rig: Rig) -> list[tuple[str, str | None]]:
+    return [(message["role"], message["content"]) for message in rig.chats.requests[-1]["body"]["messages"]]
+
+
+def test_an_answer_may_be_gone_on_from_by_its_id(rig: Rig) -> None:
+    asked = {
+        "role": "user",
+        "content": [
+            {"type": "input_text", "text": "Weather?"},
+            {"type": "input_image", "image_url": "https://example.com/a.png"},
+        ],
+    }
+    first = post(rig, "own/m", [asked], instructions="Be kind.").json()
+    second = second_turn(rig, first["id"], instructions="Be brief.").json()
+    head, shown, *others = rig.chats.requests[-1]["body"]["messages"]
+    assert head == {"role": "system", "content": "Be brief."}
+    assert [part["type"] for part in shown["content"]] == ["text", "image_url"]
+    assert [(message["role"], message["content"]) for message in others] == [
+        ("assistant", "Sunny."),
+        ("user", "And now?"),
+    ]
+    assert second_turn(rig, second["id"], instructions="Be brief.").status_code == 200
+    assert [role for role, _ in sent_words(rig)] == ["system", "user", "assistant", "user", "assistant", "user"]
+
+
+def test_the_configurations_own_prompt_stands_once_whatever_the_turn(rig: Rig) -> None:
+    rig.live.services.configurations.create(
+        OPERATOR, slug="kind", app="bot", provider="own", model="m", system_prompt="Be kind."
+    )
+    first = post(
+        rig, "kind", [{"role": "system", "content": "Of 1900."}, {"role": "user", "content": "Weather?"}]
+    ).json()
+    assert second_turn(rig, first["id"], "kind").status_code == 200
+    said = [("system", "Be kind."), ("system", "Of 1900."), ("user", "Weather?")]
+    assert sent_words(rig) == [*said, ("assistant", "Sunny."), ("user", "And now?")]
+
+
+def test_results_of_tools_follow_the_calls_of_the_answer_that_is_named(rig: Rig) -> None:
+    first = post(rig, "own/m", [{"role": "user", "content": "?"}], tools=[TOOL]).json()
+    results = [{"type": "function_call_output", "call_id": f"call_{n}", "output": "ok"} for n in range(2)]
+    second = second_turn(rig, first["id"], input=results, tools=[TOOL])
+    assert second.status_code == 200
+    messages = rig.chats.requests[-1]["body"]["messages"]
+    assert [call["id"] for message in messages for call in message.get("tool_calls") or ()] == ["call_0", "call_1"]
+    assert [message["tool_call_id"] for message in messages if message["role"] == "tool"] == ["call_0", "call_1"]
+
+
+def test_in_the_relay_a_turn_of_ours_is_written_out_and_the_providers_own_travels(rig: Rig) -> None:
+    first = post(rig, "own/m", [{"role": "user", "content": "Weather?"}]).json()
+    assert second_turn(rig, first["id"], "replies/gpt-next").status_code == 200
+    sent = rig.replies.requests[-1]["body"]
+    assert "previous_response_id" not in sent
+    assert [item["role"] for item in sent["input"]] == ["user", "assistant", "user"]
+    assert second_turn(rig, "resp_68af", "replies/gpt-next").status_code == 200
+    assert rig.replies.requests[-1]["body"]["previous_response_id"] == "resp_68af"
+    assert rig.replies.requests[-1]["body"]["input"] == "And now?"
+    refused = second_turn(rig, "resp_68af", "own/m")
+    assert (refused.status_code, "previous_response_id" in refused.json()["error"]["message"]) == (400, True)
+
+
+def test_nobody_elses_answer_can_be_gone_on_from(rig: Rig) -> None:
+    first = post(rig, "own/m", [{"role": "user", "content": "Weather?"}]).json()
+    other_app, _ = rig.live.services.api_keys.create(rig.live.jonas, app="another")
+    for key, named in ((other_app, first["id"]), (rig.live.key, "resp_01a22b6e-82ff-7000-9307-d78cd66fdff8")):
+        refused = second_turn(rig, named, key=key)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "previous_response_id")
+    assert len(rig.chats.requests) == 1

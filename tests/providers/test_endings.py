@@ -110,6 +110,25 @@ def test_a_whole_answer_is_whole_without_a_reason(protocol: str, document: dict[
     assert finish_of(at_once("responses", running)) is None
 
 
+@pytest.mark.parametrize(
+    ("protocol", "document"),
+    [
+        ("chat", {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop", "stop_reason": "END"}]}),
+        (
+            "messages",
+            {
+                "type": "message",
+                "content": [{"type": "text", "text": "Hi"}],
+                "stop_reason": "stop_sequence",
+                "stop_sequence": "END",
+            },
+        ),
+    ],
+)
+def test_the_stop_sequence_that_ended_an_answer_is_read(protocol: str, document: dict[str, Any]) -> None:
+    assert Finish("stop", "END") in at_once(protocol, document)
+
+
 HI = {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}
 COUNTS = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
 

@@ -38,6 +38,7 @@ class MessagesWriter:
     id: str
     model: str
     prompt_tokens: int = 0  # an estimate until the provider's counts are known
+    stop_sequence: str = ""  # that ended the answer, where the provider names it
     _block: tuple[str, int] | None = None  # what is being written: its type and the tool's index
     _index: int = -1
     _finish: str | None = None
@@ -45,7 +46,7 @@ class MessagesWriter:
 
     def begin(self) -> bytes:
         """The first event."""
-        message = self._head([], None, {"input_tokens": self.prompt_tokens, "output_tokens": 0})
+        message = self._head([], {"input_tokens": self.prompt_tokens, "output_tokens": 0})
         return encode_event({"type": "message_start", "message": message}, "message_start")
 
     def chunk(self, chunk: Chunk) -> bytes:
@@ -75,15 +76,16 @@ class MessagesWriter:
                 )
             case ServedModel(model):
                 self.model = model
-            case Finish(reason):
+            case Finish(reason, sequence):
                 self._finish = reason
+                self.stop_sequence = sequence
             case _:
                 pass
         return b""
 
     def end(self, usage: Usage | None) -> bytes:
         """The last events of an answer that came to its end."""
-        delta = {"stop_reason": _stop(self._finish), "stop_sequence": None}
+        delta = self._ending(self._finish)
         counts = usage_body(usage) if usage else {"output_tokens": 0}
         done = encode_event({"type": "message_delta", "delta": delta, "usage": counts}, "message_delta")
         return self._write_waiting() + self._end_block() + done + encode_event({"type": "message_stop"}, "message_stop")
@@ -103,7 +105,13 @@ class MessagesWriter:
             blocks.append({"type": "text", "text": text})
         for call in tool_calls:
             blocks.append({"type": "tool_use", "id": call["id"], "name": call["name"], "input": _input(call)})
-        return self._head(blocks, _stop(finish), usage_body(usage) if usage else {})
+        return self._head(blocks, usage_body(usage) if usage else {}) | self._ending(finish)
+
+    def _ending(self, finish: str | None) -> dict[str, str | None]:
+        """Why the answer ended, and the stop sequence that ended it."""
+        if self.stop_sequence and standard_reason(finish) == "stop":
+            return {"stop_reason": "stop_sequence", "stop_sequence": self.stop_sequence}
+        return {"stop_reason": _stop(finish), "stop_sequence": None}
 
     def _begin_block(self, kind: str, tool: int, start: dict[str, Any]) -> bytes:
         """Begin a block unless it is the one being written."""
@@ -126,14 +134,14 @@ class MessagesWriter:
         delta = {"type": "content_block_delta", "index": self._index, "delta": {"type": kind, **values}}
         return encode_event(delta, "content_block_delta")
 
-    def _head(self, content: list[dict[str, Any]], stop: str | None, usage: dict[str, Any]) -> dict[str, Any]:
+    def _head(self, content: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
         return {
             "id": f"msg_{self.id}",
             "type": "message",
             "role": "assistant",
             "model": self.model,
             "content": content,
-            "stop_reason": stop,
+            "stop_reason": None,
             "stop_sequence": None,
             "usage": usage,
         }

@@ -30,7 +30,14 @@ from lib.gateway.http.refusals import Refusal
 from lib.gateway.models import prompt_field
 from lib.gateway.models.program_request import ProgramRequest, read_json
 from lib.gateway.models.program_session import read_within
-from lib.gateway.openai import chat_completions, embedding_answers, item_references, responses_answer, responses_request
+from lib.gateway.openai import (
+    chat_completions,
+    earlier_turns,
+    embedding_answers,
+    item_references,
+    responses_answer,
+    responses_request,
+)
 from lib.prompts.template import FilledPrompt
 from lib.providers.chunks import Wire
 from lib.providers.kinds import Protocol, ProviderKind
@@ -61,6 +68,7 @@ class ModelRoute:
         body = read_json(await exchange.body())
         filled = await prompt_field.fill_prompt(services, actor, body, self.words) if self.words else None
         if self.protocol is Protocol.RESPONSES:
+            await earlier_turns.restore(services, actor, body)
             await item_references.resolve(services, actor, body)
         question = self.read(body)
         answer = AnswerSender(exchange, _RouteForm(self, question), services.calls, streams=question.stream)
@@ -130,7 +138,12 @@ CHAT_ROUTE = ModelRoute(
     GatewayEndpoint.CHAT,
     Protocol.CHAT,
     chat_completions.read,
-    lambda call, asked: chat_completions.ChatWriter(call.call_id, asked.model, asked.include_usage),
+    lambda call, asked: chat_completions.ChatWriter(
+        call.call_id,
+        asked.model,
+        asked.include_usage,
+        says_functions="functions" in asked.parameters and "tools" not in asked.parameters,
+    ),
     words="messages",
 )
 RESPONSES_ROUTE = ModelRoute(
@@ -150,7 +163,9 @@ MESSAGES_ROUTE = ModelRoute(
     GatewayEndpoint.MESSAGES,
     Protocol.MESSAGES,
     messages_request.read,
-    lambda call, asked: messages_answer.MessagesWriter(call.call_id, asked.model, call.prompt_estimate),
+    lambda call, asked: messages_answer.MessagesWriter(
+        call.call_id, asked.model, call.prompt_estimate, call.attempt.stop_sequence
+    ),
     error_boundary.ANTHROPIC,
     anthropic_headers,
     words="messages",

@@ -53,6 +53,7 @@ class ChatWriter:
     id: str
     model: str
     include_usage: bool = False
+    says_functions: bool = False  # the request asked with `functions`, which came before `tools`
     created: int = field(default_factory=lambda: int(time.time()))
     _began: bool = False
     _finish: str | None = None
@@ -68,6 +69,8 @@ class ChatWriter:
                 return self._delta({"content": text})
             case ReasoningDelta(text) if text:
                 return self._delta({"reasoning_content": text})
+            case ToolCallDelta() if self.says_functions:  # there is one call at most in that form
+                return b"" if chunk.index else self._delta({"function_call": _tool_delta(chunk)["function"]})
             case ToolCallDelta():
                 return self._delta({"tool_calls": [_tool_delta(chunk)]})
             case ServedModel(model):
@@ -80,7 +83,7 @@ class ChatWriter:
 
     def end(self, usage: Usage | None) -> bytes:
         """The last events of an answer that came to its end."""
-        done = encode_event(self._head([{"index": 0, "delta": {}, **_finish(self._finish)}]))
+        done = encode_event(self._head([{"index": 0, "delta": {}, **self._ending(self._finish)}]))
         if self.include_usage and usage is not None:
             done += encode_event(self._head([]) | {"usage": usage_body(usage)})
         return done + DONE
@@ -96,11 +99,18 @@ class ChatWriter:
         message: dict[str, Any] = {"role": "assistant", "content": text or None if tool_calls else text}
         if reasoning:
             message["reasoning_content"] = reasoning
-        if tool_calls:
+        if tool_calls and self.says_functions:
+            message["function_call"] = _tool_call(tool_calls[0])["function"]
+        elif tool_calls:
             message["tool_calls"] = [_tool_call(call) for call in tool_calls]
-        choice = {"index": 0, "message": message, "logprobs": None, **_finish(finish)}
+        choice = {"index": 0, "message": message, "logprobs": None, **self._ending(finish)}
         body = self._head([choice]) | {"object": "chat.completion"}
         return body if usage is None else body | {"usage": usage_body(usage)}
+
+    def _ending(self, finish: str | None) -> dict[str, str]:
+        ending = _finish(finish)
+        is_call = self.says_functions and ending["finish_reason"] == "tool_calls"
+        return ending | {"finish_reason": "function_call"} if is_call else ending
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         if not self._began:

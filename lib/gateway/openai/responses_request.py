@@ -1,7 +1,9 @@
 """A question in OpenAI's responses (https://platform.openai.com/docs/api-reference/responses) → the one shape inside.
 
-Nothing is stored for later turns: `previous_response_id` is refused. Tools that are no functions, items that are no
-messages, reasoning or calls of functions, and kept files are `ProgramRequest.native`.
+Nothing is stored for later turns, so `conversation` and `background` are refused; an earlier turn is named by
+`previous_response_id`, which `earlier_turns` resolves where the answer was ours. Where its provider keeps it, it is
+`ProgramRequest.native`, like tools that are no functions, items that are no messages, reasoning or calls of functions,
+and kept files.
 """
 
 from typing import Any
@@ -9,21 +11,24 @@ from typing import Any
 from lib.errors import InvalidInput
 from lib.gateway.models.program_request import Losses, ProgramRequest, make_request, object_field, tools_field
 
-_READ = {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "text", "tools", "tool_choice"}
+_READ = {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "text", "tools"} | {
+    "tool_choice",
+    "previous_response_id",
+}
 _TEXTS = ("input_text", "output_text", "refusal")
 _KEPT = ("input_image", "input_file")
 
 
 def read(body: dict[str, Any]) -> ProgramRequest:
     """The question of a body; InvalidInput names the field that can't be used."""
-    if body.get("previous_response_id") or body.get("conversation") or body.get("background"):
-        raise InvalidInput(
-            "Responses are not kept here.",
-            "previous_response_id, conversation and background need that.",
-            "Send the whole conversation as input.",
-            field="previous_response_id",
-        )
+    for field in ("conversation", "background"):
+        if body.get(field):
+            why = "It needs responses that are kept for all who have a key."
+            remedy = "Send the whole conversation as input, or name the turn before with previous_response_id."
+            raise InvalidInput(f"{field} can't be used.", why, remedy, field=field)
     losses = Losses()
+    if body.get("previous_response_id"):
+        losses.refuse("An answer that its provider keeps (previous_response_id)")
     messages = _translate_input(body.get("input"), losses)
     if isinstance(instructions := body.get("instructions"), str) and instructions.strip():
         messages.insert(0, {"role": "system", "content": instructions})

@@ -25,6 +25,7 @@ from lib.providers.adapters.translate import ResponseFormatReader, close_stream,
 from lib.providers.adapters.unsupported import not_taken, send_what_is_taken
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, OmittedParameters
 from lib.providers.kinds import Protocol, ProviderKind, facts, speaks
+from lib.providers.old_functions import with_tool_calls
 from lib.providers.parameter_rules import AS_NAMED, allowed
 from lib.providers.protocols import reader_for
 from lib.providers.protocols.framing import DocumentFramer, Unreadable, is_events, parse
@@ -244,7 +245,7 @@ def _arguments(endpoint: Endpoint, request: ModelRequest, parameters: Mapping[st
     arguments: dict[str, Any] = {
         **parameters,
         **_access(endpoint, request.model),
-        "messages": fit_ids(request.messages, endpoint.kind, request.model),
+        "messages": fit_ids(with_tool_calls(request.messages), endpoint.kind, request.model),
         "stream": request.stream or endpoint.kind == ProviderKind.LOCAL,
         "num_retries": 0,
         "max_retries": 0,

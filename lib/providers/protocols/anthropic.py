@@ -43,7 +43,9 @@ class AnthropicMessages(Reader):
             case "content_block_stop":
                 yield from self._stop(index)
             case "message_delta":
-                self.ended((document.get("delta") or {}).get("stop_reason"))
+                delta = document.get("delta") or {}
+                self.note_sequence(delta.get("stop_sequence"))
+                self.ended(delta.get("stop_reason"))
                 yield from self._usage(document.get("usage"))
             case "message_stop":
                 self.is_whole = True
@@ -64,6 +66,7 @@ class AnthropicMessages(Reader):
         for index, block in enumerate(document.get("content") or []):
             yield from self._block(index, block)
             yield from self._stop(index)
+        self.note_sequence(document.get("stop_sequence"))
         self.ended(document.get("stop_reason"))
         yield from self._usage(document.get("usage"))
 

@@ -37,6 +37,7 @@ class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     finish_reason: None = None
     logprobs: msgspec.Raw = msgspec.Raw(b"null")
     native_finish_reason: None = None
+    stop_reason: None = None
 
 
 class _Words(msgspec.Struct, gc=False):
@@ -181,6 +182,7 @@ class OpenAIChat(Reader):
             return choice
         try:
             if not choice.get("index"):
+                self.note_sequence(choice.get("stop_reason"))  # as vLLM and SGLang tell it
                 self.ended(choice.get("finish_reason"))
         except StatedFailure as failure:
             return failure

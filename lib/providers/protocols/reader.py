@@ -35,6 +35,7 @@ class Reader:
         self.tools = ToolCalls()
         self.images = images
         self.finish: str | None = None
+        self.stop_sequence = ""  # that ended the answer, where the provider names it
         self._served: str | None = None
         self._report: UsageReport | None = None
         self._told_cost: int | None = None  # beside the answer, in its headers
@@ -95,6 +96,11 @@ class Reader:
             raise StatedFailure(f"The answer ended with {str(word)[:40]!r}.", 500, "server_error")
         self.finish = reason
 
+    def note_sequence(self, sequence: object) -> None:
+        """Note the stop sequence that ended the answer; anything else than a text says nothing."""
+        if isinstance(sequence, str):
+            self.stop_sequence = sequence
+
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
         """Yield the chunks that only the end makes certain; no finish where nobody said that the answer has ended.
 
@@ -109,7 +115,7 @@ class Reader:
         if self.finish is not None:
             if self._report is not None and self._report.is_partial:
                 yield UsageReport(self._report.usage, cost_nano_usd=self._report.cost_nano_usd)
-            yield Finish(self.finish)
+            yield Finish(self.finish, self.stop_sequence if self.finish == "stop" else "")
 
     def served(self, model: Any) -> Iterator[Chunk]:
         """The model that answers, once."""

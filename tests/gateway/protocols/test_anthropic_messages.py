@@ -161,6 +161,16 @@ def test_a_stream_of_thinking_text_and_two_tools() -> None:
     assert found[-1]["type"] == "message_stop"
 
 
+def test_the_stop_sequence_that_ended_an_answer_is_told() -> None:
+    ending = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
+    writer = MessagesWriter("log-1", "m")
+    writer.chunk(Finish("stop", "END"))
+    assert f'"delta":{json.dumps(ending, separators=(",", ":"))}' in writer.end(USAGE).decode()
+    whole = MessagesWriter("log-1", "m", stop_sequence="END")
+    assert ending.items() <= whole.whole("Hi", "", [], "stop", USAGE).items()
+    assert whole.whole("Hi", "", [], "length", USAGE)["stop_sequence"] is None
+
+
 def test_a_whole_answer_and_an_error() -> None:
     tools = [{"id": "t1", "name": "look", "arguments": '{"at": "fox"}'}, {"id": "t2", "name": "bad", "arguments": "{"}]
     body = MessagesWriter("log-1", "m").whole("Hi", "Hmm", tools, "length", USAGE)

@@ -66,7 +66,8 @@ def test_a_conversation_with_tools_and_pictures_is_read() -> None:
     [
         {"input": ""},
         {"input": [3]},
-        {"previous_response_id": "resp_1"},
+        {"conversation": "conv_1"},
+        {"background": True},
         {"tools": "x"},
         {"tools": [1]},
         {"reasoning": "low"},
