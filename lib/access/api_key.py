@@ -2,7 +2,8 @@
 
 A key acts as its owner with less: never as super-admin (keys manage no people, make no keys and read nobody else's
 words), and without the endpoint `api` with the permission to call models alone. A key without an owner is a program of
-its own: what it does belongs to nobody else.
+its own: what it does belongs to nobody else. A key belongs to one team: what it calls is the team's, and it works
+only while its owner is a member.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from lib.access.grants import GatewayEndpoint, KeyGrant, Limits
-from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role
+from lib.access.permissions import Actor, Permission, Role, make_actor
 from lib.clock import utc_now
 from lib.errors import InvalidInput
 from lib.patterns import compile_pattern
@@ -30,6 +31,7 @@ class ApiKey:
     name: str
     prefix: str
     user_id: str | None
+    team_id: int
     owner: str  # their name; empty: nobody
     grant: KeyGrant
     expires_at: datetime | None
@@ -38,6 +40,7 @@ class ApiKey:
     created_at: datetime
     created_by: str | None
     actor: Actor | None = field(repr=False)
+    is_owner_away: bool = False  # from the key's team
 
     @property
     def app(self) -> str:
@@ -45,11 +48,13 @@ class ApiKey:
         return self.grant.app
 
     def state(self, now: datetime | None = None) -> str:
-        """Say whether the key is `active`, `expired`, `revoked`, or `owner disabled`."""
+        """Say whether the key is `active`, `expired`, `revoked`, `owner disabled`, or `owner left the team`."""
         if self.revoked_at is not None:
             return "revoked"
         if self.expires_at is not None and self.expires_at <= (now or utc_now()):
             return "expired"
+        if self.is_owner_away:
+            return "owner left the team"
         return "active" if self.actor is not None else "owner disabled"
 
 
@@ -68,28 +73,42 @@ def build_api_key(row: Mapping[Any, Any]) -> ApiKey:
         "name",
         "prefix",
         "user_id",
+        "team_id",
         "expires_at",
         "revoked_at",
         "last_used_at",
         "created_at",
         "created_by",
     )
+    actor = _build_actor(row, grant)
+    is_away = actor is None and bool(row["owner_is_active"])
     return ApiKey(
-        **{name: row[name] for name in columns}, owner=row["owner"] or "", grant=grant, actor=_build_actor(row, grant)
+        **{name: row[name] for name in columns},
+        owner=row["owner"] or "",
+        grant=grant,
+        actor=actor,
+        is_owner_away=is_away,
     )
 
 
 def _build_actor(row: Mapping[Any, Any], grant: KeyGrant) -> Actor | None:
+    team_id: int = row["team_id"]
     if row["user_id"] is None:
-        return Actor(row["id"], f"key {row['name']}", Role.ADMINISTRATOR, _CALLING, grant)
+        return Actor(
+            row["id"], f"key {row['name']}", Role.ADMINISTRATOR, _CALLING, grant, team_id=team_id, team_ids=(team_id,)
+        )
     if not row["owner_is_active"]:
         return None
     role = Role(row["owner_role"])
-    permissions = ROLE_PERMISSIONS[role]
+    if role is not Role.SUPER_ADMIN and not row["owner_is_member"]:
+        return None
+    team_role = row["owner_team_role"] and Role(row["owner_team_role"])
+    owner = make_actor(row["user_id"], row["owner"], role, {team_id: team_role}, team_id)
+    permissions = owner.permissions
     if GatewayEndpoint.API not in grant.endpoints:
         permissions &= _CALLING
-    lowered = Role.MASTER_DEVELOPER if role is Role.SUPER_ADMIN else role
-    return Actor(row["user_id"], row["owner"], lowered, permissions, grant)
+    lowered = Role.MASTER_DEVELOPER if owner.role is Role.SUPER_ADMIN else owner.role
+    return Actor(row["user_id"], row["owner"], lowered, permissions, grant, team_id=team_id, team_ids=(team_id,))
 
 
 def check_app(text: str) -> str:

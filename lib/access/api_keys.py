@@ -17,17 +17,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, or_, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib.access import audit
 from lib.access.api_key import ApiKey, build_api_key, check_app, check_expiry, check_name, check_scopes
 from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Limits
 from lib.access.limits import check_limits, prepare_counters
-from lib.access.permissions import Actor, Permission, Role
+from lib.access.membership import find_person
+from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import require_team
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import api_keys, users
+from lib.db.tables import api_keys, team_members, users
 from lib.errors import Conflict, InstallationError, NotFound, PermissionDenied
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ _MOST_KEPT = 10_000
 _USED_EVERY = timedelta(minutes=1)
 _WRITE_EVERY_S = 10.0
 _NEVER = "0" * 64
+_M = team_members.c
 
 
 class ApiKeys:
@@ -64,8 +67,9 @@ class ApiKeys:
         """A new key and what is kept of it; the key can't be seen again. Without `owner_id` it is the actor's own."""
         _require_person(actor)
         owner_id = owner_id or actor.user_id
+        team_id = require_team(actor)
         if owner_id != actor.user_id:
-            actor.require_super_admin()
+            actor.require_team_administrator(team_id, "make keys for others")
         app = check_app(app)
         token = "llmm_" + secrets.token_urlsafe(32)
         now = utc_now()
@@ -77,6 +81,7 @@ class ApiKeys:
             "hash": _hash_token(token),
             "app": app,
             "user_id": owner_id,
+            "team_id": team_id,
             "scopes": check_scopes(models, endpoints),
             **vars(limits),
             "expires_at": check_expiry(expires_at),
@@ -84,16 +89,19 @@ class ApiKeys:
             "created_by": actor.user_id,
         }
         with self._store.write() as connection:
-            if owner_id is not None and not connection.scalar(select(users.c.is_active).where(users.c.id == owner_id)):
-                raise NotFound("There is no such active user.", "", "Choose another owner.")
+            if owner_id is not None and find_person(connection, owner_id, team_id) is None:
+                raise NotFound("There is no such active user in the team.", "", "Choose another owner.")
             connection.execute(insert(api_keys), row)
             prepare_counters(connection, [f"key:{row['id']}"])
             detail = {"app": app, "owner": owner_id, "scopes": row["scopes"], **vars(limits)}
-            audit.record(connection, actor, "api_key.create", f"{row['prefix']}… {row['name']}", **detail)
+            subject = f"{row['prefix']}… {row['name']}"
+            audit.record(connection, actor, "api_key.create", subject, of_team=team_id, **detail)
             return token, _get(connection, api_keys.c.id == row["id"])
 
     def list(self, actor: Actor) -> list[ApiKey]:
-        """The actor's keys, everybody's for a super-admin; the newest first."""
+        """The actor's keys in the team, for those who administer it all of the team's, for a super-admin everybody's;
+        the newest first.
+        """
         _require_person(actor)
         with self._store.read() as connection:
             rows = (
@@ -127,10 +135,10 @@ class ApiKeys:
         limits: Limits,
         expires_at: datetime | None,
     ) -> ApiKey:
-        """Change a key that the actor made (any, for a super-admin); app and owner stay."""
+        """Change a key that the actor made (any, for who administers its team); app, owner and team stay."""
         _require_person(actor)
         check_limits(limits)
-        made_by_actor = true() if actor.role is Role.SUPER_ADMIN else api_keys.c.created_by == actor.user_id
+        made_by_actor = true() if actor.rules_team else api_keys.c.created_by == actor.user_id
         conditions = (api_keys.c.id == key_id, _filter_visible(actor), api_keys.c.revoked_at.is_(None))
         with self._store.write() as connection:
             key = _get(connection, *conditions)
@@ -146,7 +154,8 @@ class ApiKeys:
                 raise PermissionDenied("You can't change this key.", "Somebody else made it for you.", "Ask them.")
             prepare_counters(connection, [f"key:{key_id}"])
             detail = {"scopes": values["scopes"], "expires_at": expires_at and expires_at.isoformat()} | vars(limits)
-            audit.record(connection, actor, "api_key.change", f"{key.prefix}… {values['name']}", **detail)
+            subject = f"{key.prefix}… {values['name']}"
+            audit.record(connection, actor, "api_key.change", subject, of_team=key.team_id, **detail)
             after = _get(connection, api_keys.c.id == key_id)
         self._forget()
         return after
@@ -158,7 +167,8 @@ class ApiKeys:
         with self._store.write() as connection:
             key = _get(connection, *conditions)
             connection.execute(update(api_keys).where(*conditions).values(revoked_at=utc_now()))
-            audit.record(connection, actor, "api_key.revoke", f"{key.prefix}… {key.name}", app=key.app)
+            subject = f"{key.prefix}… {key.name}"
+            audit.record(connection, actor, "api_key.revoke", subject, of_team=key.team_id, app=key.app)
         self._forget()
 
     def authenticate(self, token: str) -> ApiKey | None:
@@ -246,12 +256,20 @@ def _require_person(actor: Actor) -> None:
 
 def _build_query() -> Select[Any]:
     owner = (users.c.name.label("owner"), users.c.role.label("owner_role"), users.c.is_active.label("owner_is_active"))
+    member = (_M.role.label("owner_team_role"), _M.user_id.is_not(None).label("owner_is_member"))
     columns = [column for column in api_keys.columns if column is not api_keys.c.hash]
-    return select(*columns, *owner).select_from(api_keys.outerjoin(users, users.c.id == api_keys.c.user_id))
+    joined = api_keys.outerjoin(users, users.c.id == api_keys.c.user_id).outerjoin(
+        team_members, (_M.user_id == api_keys.c.user_id) & (_M.team_id == api_keys.c.team_id)
+    )
+    return select(*columns, *owner, *member).select_from(joined)
 
 
 def _filter_visible(actor: Actor) -> ColumnElement[bool]:
-    return true() if actor.role is Role.SUPER_ADMIN else api_keys.c.user_id == actor.user_id
+    """Keys of the actor in the chosen team, or all that the actor administers."""
+    if actor.sees_every_team:
+        return true()
+    of_team = api_keys.c.team_id == actor.team_id
+    return of_team if actor.rules_team else and_(of_team, api_keys.c.user_id == actor.user_id)
 
 
 def _get(connection: Connection, *conditions: ColumnElement[bool]) -> ApiKey:

@@ -1,8 +1,8 @@
 """The audit log: who changed what, when, from where. Written in the transaction of the change itself, so neither stands
 alone; afterwards the database refuses to change an entry, and to delete one that is younger than 29 days.
 
-Reading it is for super-admins. The export is what the filter finds, newest first; text that a spreadsheet would run as
-a formula gets a leading apostrophe.
+Reading it is for super-admins, and of what concerns a team for its administrators. The export is what the filter finds,
+newest first; text that a spreadsheet would run as a formula gets a leading apostrophe.
 """
 
 import csv
@@ -13,23 +13,31 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, true
 
 from lib.access.permissions import Actor
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import audit_log
+from lib.db.tables import ALL_TEAMS, audit_log
 from lib.files.cells import neutralise
 
 PAGE_SIZE = 25
 _LONGEST_PLACE = 80
 _BATCH = 1_000
 _A = audit_log.c
-_COLUMNS = ("at", "user_name", "came_from", "action", "subject", "detail", "user_id", "id")
+_COLUMNS = ("at", "user_name", "came_from", "action", "subject", "detail", "user_id", "id", "team_id")
 
 
-def record(connection: Connection, actor: Actor, action: str, subject: str, **detail: Any) -> None:
-    """Note a change; `detail` is JSON and never holds a secret."""
+def record(
+    connection: Connection, actor: Actor, action: str, subject: str, *, of_team: int | None = None, **detail: Any
+) -> None:
+    """Note a change; `detail` is JSON and never holds a secret.
+
+    `of_team` is the team of what was changed. Else it is the actor's own, and of a super-admin's deeds nobody's:
+    a team's administrators read what concerns their team.
+    """
+    if of_team is None:
+        of_team = ALL_TEAMS if actor.sees_every_team else max(actor.team_id, ALL_TEAMS)
     connection.execute(
         insert(audit_log).values(
             id=new_id(),
@@ -40,6 +48,7 @@ def record(connection: Connection, actor: Actor, action: str, subject: str, **de
             action=action,
             subject=subject[:200],
             detail=detail,
+            team_id=of_team,
         )
     )
 
@@ -56,6 +65,7 @@ class AuditEntry:
     action: str
     subject: str
     detail: dict[str, Any]
+    team_id: int  # that it concerns; 0: the installation
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class AuditCriteria:
 
     users: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
+    teams: tuple[int, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     text: str = ""
@@ -97,8 +108,7 @@ class Audit:
 
     def page(self, actor: Actor, criteria: AuditCriteria, page: int = 1, size: int = PAGE_SIZE) -> AuditPage:
         """Read a page of the entries that meet the criteria; a number past the end gives the last page."""
-        _require_super_admin(actor)
-        conditions = _build_conditions(criteria)
+        conditions = [_filter_readable(actor), *_build_conditions(criteria)]
         with self._store.read() as connection:
             count = connection.scalar(select(func.count()).select_from(audit_log).where(*conditions)) or 0
             pages = max(1, -(-count // size))
@@ -109,10 +119,10 @@ class Audit:
 
     def options(self, actor: Actor) -> AuditOptions:
         """List the user names and actions that the log can be filtered by."""
-        _require_super_admin(actor)
+        readable = _filter_readable(actor)
         with self._store.read() as connection:
             users, actions = (
-                list(connection.scalars(select(column).distinct().order_by(column)))
+                list(connection.scalars(select(column).where(readable).distinct().order_by(column)))
                 for column in (_A.user_name, _A.action)
             )
         return AuditOptions(users, actions)
@@ -124,19 +134,17 @@ class Audit:
 
     def export_csv(self, actor: Actor, criteria: AuditCriteria) -> Iterator[bytes]:
         """Yield the entries that meet the criteria as CSV, in pieces; the export is itself noted in the log first."""
-        _require_super_admin(actor)
+        conditions = [_filter_readable(actor), *_build_conditions(criteria)]
         with self._store.write() as connection:
-            rows = (
-                connection.scalar(select(func.count()).select_from(audit_log).where(*_build_conditions(criteria))) or 0
-            )
+            rows = connection.scalar(select(func.count()).select_from(audit_log).where(*conditions)) or 0
             record(connection, actor, "audit.export", "audit log", rows=rows)
-        return self._write_lines(criteria)
+        return self._write_lines(conditions)
 
-    def _write_lines(self, criteria: AuditCriteria) -> Iterator[bytes]:
+    def _write_lines(self, conditions: list[ColumnElement[bool]]) -> Iterator[bytes]:
         yield _write_csv([_COLUMNS])
         after: list[ColumnElement[bool]] = []
         while True:
-            query = select(audit_log).where(*_build_conditions(criteria), *after).order_by(_A.at.desc(), _A.id.desc())
+            query = select(audit_log).where(*conditions, *after).order_by(_A.at.desc(), _A.id.desc())
             with self._store.read() as connection:
                 rows = connection.execute(query.limit(_BATCH)).mappings().all()
             yield _write_csv([[_format_cell(row[name]) for name in _COLUMNS] for row in rows])
@@ -151,8 +159,10 @@ def _normalise_origin(came_from: str | None) -> str | None:
     return came_from and came_from.replace(" ::ffff:", " ")[:_LONGEST_PLACE]
 
 
-def _require_super_admin(actor: Actor) -> None:
-    actor.require_super_admin("read the audit log")
+def _filter_readable(actor: Actor) -> ColumnElement[bool]:
+    """Entries that the actor may read: all, or those of the team that they administer; raises PermissionDenied."""
+    actor.require_team_administrator(actor.team_id, "read the audit log")
+    return true() if actor.sees_every_team else _A.team_id == actor.team_id
 
 
 def _build_conditions(criteria: AuditCriteria) -> list[ColumnElement[bool]]:
@@ -161,6 +171,8 @@ def _build_conditions(criteria: AuditCriteria) -> list[ColumnElement[bool]]:
         conditions.append(_A.user_name.in_(criteria.users))
     if criteria.actions:
         conditions.append(_A.action.in_(criteria.actions))
+    if criteria.teams:
+        conditions.append(_A.team_id.in_(criteria.teams))
     if criteria.text.strip():
         conditions.append(_A.subject.icontains(criteria.text.strip(), autoescape=True))
     if criteria.since is not None:

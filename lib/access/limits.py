@@ -1,4 +1,4 @@
-"""Requests and tokens a minute by key and by app, calls at once by key: exact over all processes of one database.
+"""Requests and tokens a minute by key, by app and by team, calls at once by key: exact over all processes.
 
 `check_many` runs inside the write transaction that opens the calls it is asked about, so a batch of calls costs one
 statement to read the counters and one to write them, and only where there are limits. The counters' rows stay locked
@@ -22,11 +22,12 @@ from lib.access.api_key import check_app
 from lib.access.grants import NO_LIMITS, KeyGrant, Limits
 from lib.access.permissions import Actor, Permission
 from lib.access.rate_counter import RateCounter
+from lib.access.team_scope import usable
 from lib.clock import utc_now
 from lib.db.compiled_statements import CompiledStatement
 from lib.db.engine import Store
-from lib.db.tables import installation_settings, open_calls, rate_counters
-from lib.errors import InvalidInput, Throttled
+from lib.db.tables import FIRST_TEAM, api_keys, configurations, installation_settings, open_calls, rate_counters, teams
+from lib.errors import InvalidInput, NotFound, Throttled
 
 _SETTING = "app_limits"
 _FRESH_S = 4.0
@@ -62,6 +63,7 @@ class Claim(Struct, frozen=True):
     app: str
     tokens: int
     key: KeyGrant | None = None
+    team_id: int = FIRST_TEAM
 
 
 class LimitState(Struct, frozen=True):
@@ -76,7 +78,7 @@ class ExceededLimit(Struct, frozen=True):
     """Which limit stood in the way; `retry_after_s` None: the call is larger than the limit itself."""
 
     kind: LimitKind
-    subject: str  # key or app
+    subject: str  # key, app or team
     limit: int
     retry_after_s: float | None
 
@@ -98,17 +100,25 @@ class LimitDecision(Struct, frozen=True):
 
 
 class RateLimits:
-    """The limits of apps, and the counting for both. Thread-safe."""
+    """The limits of apps and teams, and the counting for them and for keys. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._apps: tuple[float, dict[str, Limits]] | None = None
+        self._by_subject: tuple[float, dict[str, Limits]] | None = None
 
     def list_apps(self, actor: Actor) -> dict[str, Limits]:
-        """Return the limits of every app that has some, by the app's name."""
+        """Return the limits by app, of apps that have some; those that the team has configurations or keys for."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return _read_apps(connection)
+            limits_by_app = _read_apps(connection)
+            if actor.sees_every_team:
+                return limits_by_app
+            queries = [
+                select(table.c.app).where(usable(actor, table.c.team_id)).distinct()
+                for table in (configurations, api_keys)
+            ]
+            apps = {app for query in queries for app in connection.scalars(query)}
+        return {app: limits for app, limits in limits_by_app.items() if app in apps}
 
     def set_app(self, actor: Actor, app: str, limits: Limits) -> None:
         """Give an app limits, or take them away (all None); takes effect everywhere within five seconds."""
@@ -135,23 +145,41 @@ class RateLimits:
             )
             detail = {"requests_per_minute": limits.requests_per_minute, "tokens_per_minute": limits.tokens_per_minute}
             audit.record(connection, actor, "limits.change", f"app {app}", **detail)
-        self._apps = None
+        self._by_subject = None
+
+    def set_team(self, actor: Actor, team_id: int, limits: Limits) -> None:
+        """Give a team limits, or take them away (all None); takes effect everywhere within five seconds."""
+        actor.require_team_administrator(team_id, "set this team's limits")
+        if limits.concurrency is not None:
+            raise InvalidInput("A team has no limit of calls at once.", "", "Set it on its keys.", field="concurrency")
+        check_limits(limits)
+        values = {"requests_per_minute": limits.requests_per_minute, "tokens_per_minute": limits.tokens_per_minute}
+        with self._store.write() as connection:
+            changed = update(teams).where(teams.c.id == team_id).values(**values).returning(teams.c.slug)
+            slug = connection.scalar(changed)
+            if slug is None:
+                raise NotFound("There is no such team.")
+            prepare_counters(connection, [f"team:{team_id}"])
+            audit.record(connection, actor, "limits.change", f"team {slug}", of_team=team_id, **values)
+        self._by_subject = None
 
     def meets_none(self, claim: Claim) -> bool:
         """Whether no limit applies to a call, as far as that is known without asking."""
         moment = utc_now().timestamp()
-        cached = self._apps
+        cached = self._by_subject
         return cached is not None and 0 <= moment - cached[0] < _FRESH_S and not _list_subjects(claim, cached[1])
 
     def check_many(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[LimitDecision]:
         """Decide and count, one claim after the other, inside a write transaction. What is refused is not counted."""
         moment = now.timestamp()
-        apps = self._get_app_limits(connection, moment)
-        counters = _read_counters(connection, (s for claim in claims for s, _ in _list_subjects(claim, apps)), moment)
+        by_subject = self._get_limits(connection, moment)
+        counters = _read_counters(
+            connection, (s for claim in claims for s, _ in _list_subjects(claim, by_subject)), moment
+        )
         if not counters:
             return [LimitDecision()] * len(claims)
         in_flight = _count_in_flight(connection, claims)
-        verdicts = [_decide(claim, _list_subjects(claim, apps), counters, in_flight) for claim in claims]
+        verdicts = [_decide(claim, _list_subjects(claim, by_subject), counters, in_flight) for claim in claims]
         _write_counters(connection, counters)
         return verdicts
 
@@ -168,18 +196,20 @@ class RateLimits:
     ) -> None:
         """Put what calls really used in place of their estimates: (claim, tokens or None for unknown, opened at)."""
         moment = now.timestamp()
-        apps = self._get_app_limits(connection, moment)
+        by_subject = self._get_limits(connection, moment)
         corrections = [(claim, used - claim.tokens, at.timestamp()) for claim, used, at in spent if used is not None]
-        changes = [(s, diff, at) for claim, diff, at in corrections if diff for s, _ in _list_subjects(claim, apps)]
+        changes = [
+            (s, diff, at) for claim, diff, at in corrections if diff for s, _ in _list_subjects(claim, by_subject)
+        ]
         counters = _read_counters(connection, (subject for subject, _, _ in changes), moment)
         for subject, difference, opened in changes:
             counters[subject].correct(opened, difference)
         _write_counters(connection, counters)
 
-    def _get_app_limits(self, connection: Connection, moment: float) -> dict[str, Limits]:
-        cached = self._apps
+    def _get_limits(self, connection: Connection, moment: float) -> dict[str, Limits]:
+        cached = self._by_subject
         if cached is None or not 0 <= moment - cached[0] < _FRESH_S:
-            cached = self._apps = (moment, _read_apps(connection))
+            cached = self._by_subject = (moment, _read_by_subject(connection))
         return cached[1]
 
 
@@ -243,13 +273,14 @@ def _pick_tightest(standings: list[LimitState]) -> LimitState | None:
     return min(standings, key=lambda standing: standing.remaining, default=None)
 
 
-def _list_subjects(claim: Claim, apps: dict[str, Limits]) -> list[tuple[str, Limits]]:
+def _list_subjects(claim: Claim, by_subject: dict[str, Limits]) -> list[tuple[str, Limits]]:
     """List the counters that a claim meets, with their limits; none for most calls."""
     met = list[tuple[str, Limits]]()
     if claim.key is not None and claim.key.limits != NO_LIMITS:
         met.append((f"key:{claim.key.key_id}", claim.key.limits))
-    if (limits := apps.get(claim.app)) is not None:
-        met.append((f"app:{claim.app}", limits))
+    for subject in (f"app:{claim.app}", f"team:{claim.team_id}"):
+        if (limits := by_subject.get(subject)) is not None:
+            met.append((subject, limits))
     return met
 
 
@@ -284,6 +315,15 @@ def _count_in_flight(connection: Connection, claims: Iterable[Claim]) -> dict[st
 def _read_apps(connection: Connection) -> dict[str, Limits]:
     value = connection.scalar(select(installation_settings.c.value).where(installation_settings.c.name == _SETTING))
     return {app: Limits(requests, tokens) for app, (requests, tokens) in (value or {}).items()}
+
+
+def _read_by_subject(connection: Connection) -> dict[str, Limits]:
+    """Read the limits of apps and teams by the names of their counters."""
+    by_subject = {f"app:{app}": limits for app, limits in _read_apps(connection).items()}
+    for row in connection.execute(select(teams.c.id, teams.c.requests_per_minute, teams.c.tokens_per_minute)):
+        if (limits := Limits(row.requests_per_minute, row.tokens_per_minute)) != NO_LIMITS:
+            by_subject[f"team:{row.id}"] = limits
+    return by_subject
 
 
 def _get_insert(connection: Connection) -> Any:

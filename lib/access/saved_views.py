@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import require_team, usable
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import saved_views, users
@@ -44,12 +45,12 @@ class SavedViews:
         self._store = store
 
     def list(self, actor: Actor) -> "list[SavedView]":
-        """List the actor's own views and the shared ones, by name."""
+        """List the actor's own views and those that are shared in the team, by name."""
         actor.require(Permission.VIEW_STATS)
         query = (
             select(saved_views, users.c.name.label("owner"))
             .outerjoin(users, users.c.id == _V.user_id)
-            .where(or_(_is_own(actor), _V.is_shared))
+            .where(or_(_is_own(actor), and_(_V.is_shared, usable(actor, _V.team_id))))
             .order_by(_V.name, _V.id)
         )
         with self._store.read() as connection:
@@ -77,6 +78,7 @@ class SavedViews:
             raise InvalidInput("There are too many views.", f"{MOST_VIEWS} are yours.", "Delete some first.")
         row: dict[str, Any] = {"id": new_id(), "user_id": actor.user_id, "name": name, "query": stored_query}
         row |= {"is_shared": shared, "is_pinned": pinned, "created_at": utc_now()}
+        row["team_id"] = require_team(actor)
         with self._store.write() as connection:
             connection.execute(delete(saved_views).where(_is_own(actor), _V.name == name))
             connection.execute(insert(saved_views), row)

@@ -10,8 +10,9 @@ from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
 
+from lib.access.membership import find_person
 from lib.access.passwords import matches
-from lib.access.permissions import Actor, Role, make_actor
+from lib.access.permissions import Actor
 from lib.access.throttle import Throttle, by_address, by_name
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -70,19 +71,20 @@ class Sessions:
         now = utc_now()
         token_hash = _hash_token(token)
         query = (
-            select(users.c.id, users.c.name, users.c.role, sessions.c.last_seen_at)
+            select(users.c.id, sessions.c.last_seen_at)
             .join(sessions, sessions.c.user_id == users.c.id)
             .where(sessions.c.token_hash == token_hash, _is_valid())
         )
         with self._store.read() as connection:
             row = connection.execute(query).mappings().first()
-        if row is None:
+            actor = None if row is None else find_person(connection, row["id"])
+        if row is None or actor is None:
             return None
         if now - row["last_seen_at"] > _SEEN_EVERY:
             with self._store.write() as connection:
                 touch = update(sessions).where(sessions.c.token_hash == token_hash).values(last_seen_at=now)
                 connection.execute(touch)
-        return make_actor(row["id"], row["name"], Role(row["role"]))
+        return actor
 
     def find_revoked(self, tokens: Iterable[str]) -> set[str]:
         """Return those of the tokens whose session has ended."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from sqlalchemy import insert, select, text
 
 from lib.access import audit
+from lib.access.membership import join_team
 from lib.access.permissions import OPERATOR, Role
 from lib.access.users import User, Users, build_row
 from lib.db.engine import Store
@@ -84,6 +85,7 @@ class Setup:
             if connection.scalar(select(users.c.id).limit(1)) is not None:
                 raise Conflict("The first account exists already.", "", "Sign in, or ask its owner for an account.")
             connection.execute(insert(users), row)
+            join_team(connection, row["id"], row["team_id"])
             actor = replace(OPERATOR, came_from=came_from)
             audit.record(connection, actor, "user.create", row["name"], role=row["role"], first=True)
         self._done = True

@@ -13,12 +13,14 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
+from lib.access.membership import join_team
 from lib.access.passwords import check_password_rule, hash_password, matches
 from lib.access.permissions import Actor, Role
+from lib.access.team_scope import require_team
 from lib.access.throttle import Throttle, by_name
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import outside_people, sessions, users
+from lib.db.tables import FIRST_TEAM, outside_people, sessions, users
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.patterns import compile_pattern
 
@@ -66,13 +68,16 @@ class Users:
         with self._store.read() as connection:
             return {user_id: name for query in queries for user_id, name in connection.execute(query)}
 
-    def create(self, actor: Actor, name: str, password: str, role: Role | str) -> User:
-        """A new account; InvalidInput or Conflict say what is wrong."""
+    def create(self, actor: Actor, name: str, password: str, role: Role | str, team_id: int | None = None) -> User:
+        """A new account in a team (the actor's own, unless another is named); InvalidInput or Conflict say what is
+        wrong.
+        """
         actor.require_super_admin()
-        row = build_row(name, password, role)
+        row = build_row(name, password, role, team_id or require_team(actor))
         try:
             with self._store.write() as connection:
                 connection.execute(insert(users), row)
+                join_team(connection, row["id"], row["team_id"])
                 audit.record(connection, actor, "user.create", row["name"], role=row["role"])
         except IntegrityError as error:
             raise Conflict(f"The name {name} is taken.", "", "Choose another one.") from error
@@ -124,8 +129,8 @@ class Users:
             connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
 
 
-def build_row(name: str, password: str, role: Role | str) -> dict[str, Any]:
-    """Build the row of a new account, its name checked and its password hashed."""
+def build_row(name: str, password: str, role: Role | str, team_id: int = FIRST_TEAM) -> dict[str, Any]:
+    """Build the row of a new account in a team, its name checked and its password hashed."""
     name = name.strip()
     if not _NAME.fullmatch(name) or len(name.casefold()) > 80:
         why = "It has 2 to 80 letters, digits or . _ @ + - and no spaces."
@@ -140,6 +145,7 @@ def build_row(name: str, password: str, role: Role | str) -> dict[str, Any]:
         "is_active": True,
         "created_at": utc_now(),
         "last_login_at": None,
+        "team_id": team_id,
     }
 
 

@@ -38,6 +38,7 @@ LISTS: Final = {
     "parent_call": "parent_calls",
     "workflow_run": "workflow_runs",
     "workflow_step": "workflow_steps",
+    "team": "teams",
     "tag": "tags",
     "batch": "batches",
 }
@@ -70,6 +71,7 @@ class ActivityFilter:
     parent_calls: tuple[str, ...] = ()  # ids
     workflow_runs: tuple[str, ...] = ()  # ids
     workflow_steps: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()  # ids
     tags: tuple[str, ...] = ()  # `name=value`: all of them
     batches: tuple[str, ...] = ()  # what brought the rows: `demo`, the id of an import, or `live` for calls made here
     text: str = ""

@@ -196,9 +196,9 @@ def _may_record(actor: Actor, table: FromClause) -> ColumnElement[bool]:
 def _read_call(
     connection: Connection, call_id: str, scope: Callable[[FromClause], ColumnElement[bool]], for_update: bool = False
 ) -> RowMapping:
-    """Id, start, app and user of a call; asked for while it runs first, since ending moves it to the ledger."""
+    """Id, start, app, user and team of a call; asked for while it runs first, since ending moves it to the ledger."""
     for table in (open_calls, usage_logs) if call_id.isprintable() else ():
-        columns = (table.c[name] for name in ("call_id", "started_at", "app", "user_id"))
+        columns = (table.c[name] for name in ("call_id", "started_at", "app", "user_id", "team_id"))
         matches_id = or_(table.c.call_id == call_id, table.c.id == call_id)
         query = select(*columns).where(matches_id, scope(table)).order_by(table.c.attempt).limit(1)
         if for_update:  # so that two who record at once count one after the other

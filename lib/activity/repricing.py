@@ -209,7 +209,7 @@ def _write(connection: Connection, changes: list[dict[str, Any]]) -> None:
     connection.execute(query, [change | {"new_change_seq": first + n} for n, change in enumerate(changes)])
 
 
-def _record_audit(connection: Connection, actor: Actor, action: str, range_: RepricingScope, **sums: str) -> None:
+def _record_audit(connection: Connection, actor: Actor, action: str, range_: RepricingScope, **sums: Any) -> None:
     scope = {name: str(value) for name, value in vars(range_).items() if value not in (None, False)}
     audit.record(connection, actor, action, range_.model or range_.provider or "calls", asked=scope, **sums)
 

@@ -1,8 +1,9 @@
 """Who may see which rows of the ledger, and which of them a filter wants: the WHERE of every activity statement.
 
-Ownership stands in the SQL, so a page, an export and a detail can't differ. Figures and state need one's own call or
-the permission to view statistics; words (prompt, answer and error, also as something to search in) need one's own call
-or the role super-admin: the rule of `Actor.reads_content_of`.
+Ownership stands in the SQL, so a page, an export and a detail can't differ. Figures and state need one's own call or,
+for those of the chosen team, the permission to view statistics; super-admins see every team's. Words (prompt, answer
+and error, also as something to search in) need one's own call or the role super-admin: the rule of
+`Actor.reads_content_of`.
 """
 
 from typing import Any
@@ -28,7 +29,9 @@ _OF_ENDED |= {"service_tier": "service_tiers", "cache": "caches"}
 
 def visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows whose figures and state the actor may see."""
-    return true() if actor.sees_all_calls else own(actor, table)
+    if actor.sees_every_team:
+        return true()
+    return table.c.team_id == actor.team_id if actor.sees_all_calls else own(actor, table)
 
 
 def readable(actor: Actor, table: FromClause) -> ColumnElement[bool]:
@@ -42,7 +45,9 @@ def own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     if actor.user_id is None:
         return false()
     is_own = table.c.user_id == actor.user_id
-    return is_own if actor.key is None else and_(is_own, table.c.app == actor.key.app)
+    if actor.key is None:
+        return is_own
+    return and_(is_own, table.c.app == actor.key.app, table.c.team_id == actor.team_id)
 
 
 def ended(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]]:
@@ -82,6 +87,8 @@ def _shared_conditions(call_filter: ActivityFilter, table: FromClause) -> list[C
     for column, field in _BY_COLUMN.items():
         if values := getattr(call_filter, field):
             conditions.append(table.c[column].in_(values))
+    if call_filter.teams:
+        conditions.append(table.c.team_id.in_([int(team) for team in call_filter.teams if team.isdecimal()]))
     for tag in call_filter.tags:
         name, _, value = tag.partition("=")
         conditions.append(_has_tag(table, name, value))

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from lib.db.tables.columns import FIRST_TEAM
 from lib.errors import InvalidInput
 from lib.money import NANO_PER_USD
 
@@ -29,6 +30,7 @@ class Scope(StrEnum):
     APP = "app"
     USER = "user"
     KEY = "key"
+    TEAM = "team"
 
 
 class Period(StrEnum):
@@ -43,6 +45,7 @@ COLUMN = {  # scope → the column of `usage_logs` and the field of `CallFacts` 
     Scope.APP: "app",
     Scope.USER: "user_id",
     Scope.KEY: "api_key_id",
+    Scope.TEAM: "team_id",
 }
 
 
@@ -54,6 +57,7 @@ class CallFacts(Struct, frozen=True):
     configuration_id: str | None = None
     user_id: str | None = None
     api_key_id: str | None = None
+    team_id: int = FIRST_TEAM
 
     @property
     def subjects(self) -> list[tuple[str, str]]:
@@ -64,6 +68,7 @@ class CallFacts(Struct, frozen=True):
             ("configuration", self.configuration_id),
             ("user", self.user_id),
             ("key", self.api_key_id),
+            ("team", str(self.team_id)),
         )
         return [("global", ""), *[(scope, subject) for scope, subject in pairs if subject]]
 

@@ -1,5 +1,8 @@
 """Budgets as people see and manage them. Looking needs the permission to view statistics, changing that to manage
-providers: both are about the money of the whole team.
+providers, or to administer the team whose budget it is.
+
+A budget of a team, a key or a configuration is its team's. One of an app, a person, a provider or of everything counts
+calls of all teams: where there are several, it is for super-admins alone.
 
 The hot path does not come through here: `holds` reserves and settles inside the ledger's own transactions.
 """
@@ -8,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
@@ -26,16 +29,17 @@ from lib.budgets.budget import (
 from lib.budgets.holds import HOLD_LASTS, sweep
 from lib.budgets.notices import Notice
 from lib.budgets.state import NEEDS_A_LOOK, BudgetState, BudgetVerdict, Spending, read_states, refusal_of, spending_of
-from lib.budgets.subjects import choices, labels, resolve
+from lib.budgets.subjects import choices, labels, resolve, team_of
 from lib.budgets.windows import adopt, begin, lock, recount, rewind
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import budget_holds, budget_notices, budget_windows, budgets
-from lib.errors import Conflict, InvalidInput, NotFound
+from lib.db.tables import FIRST_TEAM, budget_holds, budget_notices, budget_windows, budgets, teams
+from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 
 _B = budgets.c
 _W = budget_windows.c
 _LONG_HISTORY = 24
+_OF_ONE_TEAM = (Scope.TEAM, Scope.KEY, Scope.CONFIGURATION)
 
 
 class Budgets:
@@ -48,7 +52,7 @@ class Budgets:
         """All: the widest scope first, then by name."""
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
-            states = read_states(connection, select(budgets), now or utc_now())
+            states = read_states(connection, select(budgets).where(_filter_visible(actor)), now or utc_now())
         order = list(Scope)
         return sorted(states, key=lambda state: (order.index(state.budget.scope), state.budget.label.casefold()))
 
@@ -56,7 +60,7 @@ class Budgets:
         """One by its id."""
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
-            _find(connection, budget_id)
+            _find(connection, actor, budget_id)
             return read_states(connection, select(budgets).where(_B.id == budget_id), now or utc_now())[0]
 
     def find(self, actor: Actor, scope: str, name: str, period: str) -> BudgetState:
@@ -64,7 +68,8 @@ class Budgets:
         actor.require(Permission.VIEW_STATS)
         subject = self.subject(actor, scope, name)
         with self._store.read() as connection:
-            query = select(_B.id).where(_B.scope == scope, _B.subject == subject, _B.period == period)
+            is_named = (_B.scope == scope, _B.subject == subject, _B.period == period)
+            query = select(_B.id).where(*is_named, _filter_visible(actor))
             budget_id = connection.scalar(query)
         if budget_id is None:
             about = scope if scope == Scope.GLOBAL else f"{scope} {name[:80]}"
@@ -76,14 +81,14 @@ class Budgets:
         actor.require(Permission.VIEW_STATS)
         query = select(budget_windows).where(_W.budget_id == budget_id).order_by(_W.starts_at.desc()).limit(most)
         with self._store.read() as connection:
-            _find(connection, budget_id)
+            _find(connection, actor, budget_id)
             return [spending_of(row) for row in connection.execute(query)]
 
     def notices(self, actor: Actor, most: int = 20) -> Sequence[Notice]:
         """Thresholds that were crossed and first refusals, the newest first."""
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
-            return notices.newest(connection, most)
+            return notices.newest(connection, most, _filter_visible(actor))
 
     def attention(self, actor: Actor) -> Sequence[BudgetState]:
         """The budgets that are near their limit, past it, or refused a call; the fullest first."""
@@ -94,13 +99,13 @@ class Budgets:
         """Resolve a name that a person gives (of a user, a key, …) to the subject that the ledger's rows hold."""
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
-            return resolve(connection, scope, name)
+            return resolve(connection, actor, scope, name)
 
     def choices(self, actor: Actor, scope: str) -> dict[str, str]:
         """List what a budget of a scope may be about: subject → name; empty for the scopes `global` and `app`."""
-        actor.require(Permission.MANAGE_PROVIDERS)
+        _require_manager(actor)
         with self._store.read() as connection:
-            return choices(connection, scope)
+            return choices(connection, actor, scope)
 
     def check(
         self, actor: Actor, facts: CallFacts, amount_nano: int | None, now: datetime | None = None
@@ -117,7 +122,7 @@ class Budgets:
             (_B.scope == Scope.GLOBAL) | _B.subject.in_([subject for _, subject in pairs if subject])
         )
         with self._store.read() as connection:
-            states = read_states(connection, conditions, moment)
+            states = read_states(connection, conditions.where(_filter_visible(actor)), moment)
         return [
             BudgetVerdict(state, refusal_of(state, amount_nano, moment))
             for state in states
@@ -138,7 +143,7 @@ class Budgets:
         now: datetime | None = None,
     ) -> BudgetState:
         """Make one; `subject` is a name or an id. It begins with what the ledger shows of its window already."""
-        actor.require(Permission.MANAGE_PROVIDERS)
+        _require_manager(actor)
         scope = _read_choice(Scope, scope, "scope")
         period = _read_choice(Period, period, "period")
         row = Draft(limit_nano, is_hard, thresholds, block_unpriced).to_columns()
@@ -150,12 +155,16 @@ class Budgets:
         try:
             with self._store.write() as connection:
                 lock(connection)
-                row["subject"] = resolve(connection, scope, subject)
+                row["subject"] = resolve(connection, actor, scope, subject)
+                row["team_id"] = team_of(connection, scope, row["subject"])
+                _require_reach(connection, actor, row["team_id"])
                 connection.execute(insert(budgets), row)
                 connection.execute(insert(budget_windows), _empty_window(row, window))
                 adopt(connection, budget_id, scope, row["subject"], moment + HOLD_LASTS)
                 _tell_reached(connection, recount(connection, budget_id, moment), moment)
-                audit.record(connection, actor, "budget.create", _audited(connection, row), **_rules(row))
+                audit.record(
+                    connection, actor, "budget.create", _audited(connection, row), of_team=row["team_id"], **_rules(row)
+                )
         except IntegrityError as error:
             raise Conflict(
                 "There is such a budget already.", f"It has the same scope and the period {period}.", "Change that one."
@@ -177,11 +186,11 @@ class Budgets:
 
         The current window is that of `now`, also where no call was made in it yet.
         """
-        actor.require(Permission.MANAGE_PROVIDERS)
+        _require_manager(actor)
         moment = now or utc_now()
         with self._store.write() as connection:
             lock(connection)
-            row = _find(connection, budget_id)
+            row = _find(connection, actor, budget_id)
             changed = Draft(
                 row.limit_nano_usd if limit_nano is None else limit_nano,
                 row.is_hard if is_hard is None else is_hard,
@@ -193,7 +202,9 @@ class Budgets:
             current = (_W.budget_id == budget_id, _W.starts_at == starts_at)
             limited = update(budget_windows).where(*current).values(limit_nano_usd=changed["limit_nano_usd"])
             _tell_reached(connection, connection.execute(limited.returning(budget_windows)).one(), moment)
-            audit.record(connection, actor, "budget.update", _audited(connection, row._mapping), **changed)
+            audit.record(
+                connection, actor, "budget.update", _audited(connection, row._mapping), of_team=row.team_id, **changed
+            )
         return self.get(actor, budget_id, moment)
 
     def sweep(self, now: datetime | None = None) -> int:
@@ -206,26 +217,26 @@ class Budgets:
 
         Only here does a window that a clock running ahead had begun make way for that of now.
         """
-        actor.require(Permission.MANAGE_PROVIDERS)
+        _require_manager(actor)
         moment = now or utc_now()
         with self._store.write() as connection:
             lock(connection)
-            row = _find(connection, budget_id)
+            row = _find(connection, actor, budget_id)
             rewind(connection, budget_id, row.period, moment)
             _tell_reached(connection, recount(connection, budget_id, moment), moment)
-            audit.record(connection, actor, "budget.recount", _audited(connection, row._mapping))
+            audit.record(connection, actor, "budget.recount", _audited(connection, row._mapping), of_team=row.team_id)
         return self.get(actor, budget_id, moment)
 
     def delete(self, actor: Actor, budget_id: str) -> None:
         """Remove one with its past windows and notices; the calls themselves stay."""
-        actor.require(Permission.MANAGE_PROVIDERS)
+        _require_manager(actor)
         with self._store.write() as connection:
             lock(connection)
-            row = _find(connection, budget_id)
+            row = _find(connection, actor, budget_id)
             for table in (budget_windows, budget_holds, budget_notices):
                 connection.execute(delete(table).where(table.c.budget_id == budget_id))
             connection.execute(delete(budgets).where(_B.id == budget_id))
-            audit.record(connection, actor, "budget.delete", _audited(connection, row._mapping))
+            audit.record(connection, actor, "budget.delete", _audited(connection, row._mapping), of_team=row.team_id)
 
 
 def _rules(row: dict[str, Any]) -> dict[str, Any]:
@@ -238,8 +249,38 @@ def _tell_reached(connection: Connection, row: Row[Any], now: datetime) -> None:
     notices.crossed(connection, row.budget_id, row.starts_at, -1, row.spent_nano_usd, row.limit_nano_usd, now)
 
 
-def _find(connection: Connection, budget_id: str) -> Row[Any]:
-    row = connection.execute(select(budgets).where(_B.id == budget_id)).one_or_none()
+def _filter_visible(actor: Actor) -> ColumnElement[bool]:
+    """Budgets that the actor may see, and change where they may manage budgets."""
+    if actor.sees_every_team:
+        return true()
+    of_team = and_(_B.team_id == actor.team_id, _B.scope.in_(_OF_ONE_TEAM))
+    return or_(of_team, _has_one_team() & (actor.team_id == FIRST_TEAM))
+
+
+def _has_one_team() -> ColumnElement[bool]:
+    return ~exists(select(teams.c.id).where(teams.c.id != FIRST_TEAM))
+
+
+def _require_manager(actor: Actor) -> None:
+    if not actor.rules_team:
+        actor.require(Permission.MANAGE_PROVIDERS)
+
+
+def _require_reach(connection: Connection, actor: Actor, team_id: int) -> None:
+    """Raise PermissionDenied for a budget that is not of the actor's team alone."""
+    if actor.sees_every_team or team_id == actor.team_id:
+        return
+    if actor.can(Permission.MANAGE_PROVIDERS) and connection.scalar(select(_has_one_team())):
+        return
+    raise PermissionDenied(
+        "You can't make this budget.",
+        "It would count calls of other teams.",
+        "Make one of your team, of its keys or configurations, or ask a super-admin.",
+    )
+
+
+def _find(connection: Connection, actor: Actor, budget_id: str) -> Row[Any]:
+    row = connection.execute(select(budgets).where(_B.id == budget_id, _filter_visible(actor))).one_or_none()
     if row is None:
         raise NotFound("There is no such budget.", "It was deleted.", "Open the Budgets page again.")
     return row

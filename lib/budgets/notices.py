@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.budgets import outbox
@@ -92,13 +92,14 @@ def _note(
     outbox.enqueue(connection, "budget.refused" if threshold == REFUSED else "budget.threshold", body, now)
 
 
-def newest(connection: Connection, limit: int) -> list[Notice]:
-    """The newest notices of budgets that exist, the newest first."""
+def newest(connection: Connection, limit: int, condition: ColumnElement[bool]) -> list[Notice]:
+    """The newest notices of the budgets that meet the condition, the newest first."""
     notice = budget_notices.c
     budget = budgets.c
     query = (
         select(budget_notices, budget.scope, budget.subject, budget.period)
         .join(budgets, budget.id == notice.budget_id)
+        .where(condition)
         .order_by(notice.at.desc(), notice.threshold.desc())
         .limit(limit)
     )

@@ -3,27 +3,31 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, String, Table, cast, select, true
 
+from lib.access.permissions import Actor
+from lib.access.team_scope import changeable, usable
 from lib.budgets.budget import Scope
 from lib.configs.configuration import check_slug
-from lib.db.tables import api_keys, configurations, providers, users
+from lib.db.tables import ALL_TEAMS, api_keys, configurations, providers, team_members, teams, users
 from lib.errors import Conflict, NotFound
 
 # scope → (table, the column that the ledger holds, the column people know)
-_NAMED: dict[Scope, tuple[Table, Column[Any], Column[Any]]] = {
+_NAMED: dict[Scope, tuple[Table, ColumnElement[Any], ColumnElement[Any]]] = {
     Scope.PROVIDER: (providers, providers.c.name, providers.c.name),
     Scope.CONFIGURATION: (configurations, configurations.c.id, configurations.c.slug),
     Scope.USER: (users, users.c.id, users.c.name),
+    Scope.TEAM: (teams, cast(teams.c.id, String), teams.c.slug),
 }
 _LONGEST = 80
 _K = api_keys.c
 
 
-def resolve(connection: Connection, scope: str, name: str) -> str:
+def resolve(connection: Connection, actor: Actor, scope: str, name: str) -> str:
     """The subject of a scope by the name or id a person gives, of a key also by how it begins.
 
-    NotFound, Conflict when several are called so, or InvalidInput (field `app`).
+    What is another team's is as unknown as what is not there: NotFound. Conflict when several are called so,
+    InvalidInput (field `app`) for what can't be an app.
     """
     kind = Scope(scope)
     name = name.strip()
@@ -31,28 +35,65 @@ def resolve(connection: Connection, scope: str, name: str) -> str:
         return ""
     if kind in _NAMED:
         _, subject_column, label_column = _NAMED[kind]
-        subject = connection.scalar(select(subject_column).where((label_column == name) | (subject_column == name)))
+        is_named = (label_column == name) | (subject_column == name)
+        subject = connection.scalar(select(subject_column).where(is_named, _reach(actor, kind)))
         if subject is None:
             raise NotFound(f"There is no {kind} {name[:_LONGEST]}.", "", "Look at its page for the names.")
         return str(subject)
     if kind is Scope.APP:
         return check_slug(name, "app")
-    return _key(connection, name)
+    return _key(connection, actor, name)
 
 
-def choices(connection: Connection, scope: str) -> dict[str, str]:
+def choices(connection: Connection, actor: Actor, scope: str) -> dict[str, str]:
     """List what a budget of a scope may be about, ordered by name: subject → the name people know.
 
     API keys that were revoked are left out; the scopes `global` and `app` have no list, so theirs is empty.
     """
     kind = Scope(scope)
     if kind is Scope.KEY:
-        working = select(_K.id, _K.name, _K.prefix).where(_K.revoked_at.is_(None)).order_by(_K.name, _K.id)
+        working = (
+            select(_K.id, _K.name, _K.prefix)
+            .where(_K.revoked_at.is_(None), _reach(actor, kind))
+            .order_by(_K.name, _K.id)
+        )
         return {row.id: _key_label(row.name, row.prefix) for row in connection.execute(working)}
     if kind not in _NAMED:
         return {}
     _, subject_column, label_column = _NAMED[kind]
-    return {row[0]: row[1] for row in connection.execute(select(subject_column, label_column).order_by(label_column))}
+    query = select(subject_column, label_column).where(_reach(actor, kind)).order_by(label_column)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def team_of(connection: Connection, scope: str, subject: str) -> int:
+    """The team whose own a budget of a scope is; 0 where it counts calls of several teams."""
+    match Scope(scope):
+        case Scope.TEAM:
+            return int(subject)
+        case Scope.KEY:
+            team_id = connection.scalar(select(_K.team_id).where(_K.id == subject))
+        case Scope.CONFIGURATION:
+            is_configuration = configurations.c.id == subject
+            team_id = connection.scalar(select(configurations.c.team_id).where(is_configuration))
+        case _:
+            team_id = ALL_TEAMS
+    return ALL_TEAMS if team_id is None else team_id
+
+
+def _reach(actor: Actor, kind: Scope) -> ColumnElement[bool]:
+    """What an actor may name: of other teams only super-admins anything; providers are of the installation."""
+    match kind:
+        case Scope.CONFIGURATION:
+            return usable(actor, configurations.c.team_id)
+        case Scope.KEY:
+            return changeable(actor, _K.team_id)
+        case Scope.TEAM:
+            return changeable(actor, teams.c.id)
+        case Scope.USER:
+            members = select(team_members.c.user_id).where(changeable(actor, team_members.c.team_id))
+            return true() if actor.sees_every_team else users.c.id.in_(members)
+        case _:
+            return true()
 
 
 def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, bool]]:
@@ -76,9 +117,10 @@ def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tup
     return label_of
 
 
-def _key(connection: Connection, name: str) -> str:
+def _key(connection: Connection, actor: Actor, name: str) -> str:
     begins = name.rstrip("….")
-    called = select(_K.id, _K.revoked_at).where((_K.id == name) | (_K.name == name) | (_K.prefix == begins))
+    is_named = (_K.id == name) | (_K.name == name) | (_K.prefix == begins)
+    called = select(_K.id, _K.revoked_at).where(is_named, _reach(actor, Scope.KEY))
     rows = connection.execute(called).all()
     key_ids = [row.id for row in rows if row.revoked_at is None] or [row.id for row in rows]
     if not key_ids:

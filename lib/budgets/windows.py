@@ -265,7 +265,10 @@ def adopt(connection: Connection, budget_id: str, scope: str, subject: str, expi
 
 def of_subject(scope: str, subject: str, table: Any = usage_logs) -> Iterable[ColumnElement[bool]]:
     """The condition that a row of the ledger falls under a budget."""
-    return () if scope == Scope.GLOBAL else (table.c[COLUMN[Scope(scope)]] == subject,)
+    if scope == Scope.GLOBAL:
+        return ()
+    column = table.c[COLUMN[Scope(scope)]]
+    return (column == (int(subject) if scope == Scope.TEAM else subject),)
 
 
 def amount_charged(cost_nano: int | None) -> int:

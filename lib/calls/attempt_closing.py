@@ -195,6 +195,7 @@ def fill_identity(call: LiveCall) -> dict[str, Any]:
         "streamed": model_request.stream,
         "parameters": content_policy.parameters_to_keep(call.content_policy, model_request.parameters),
         "tags": dict(request.tags),
+        "team_id": request.actor.team_id,
         "lane": "translate" if model_request.wire is None else "relay",
     }
     return attempt.identity

@@ -45,7 +45,10 @@ def make_opening_request(call: LiveCall, prices: PriceBook, observed: ObservedUs
     key = actor.key
     endpoint = target.endpoint
     model_request = target.model_request
-    facts = CallFacts(endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key.key_id if key else None)
+    key_id = key.key_id if key else None
+    facts = CallFacts(
+        endpoint.name, plan.app, plan.configuration.id or None, call.user_id, key_id, team_id=actor.team_id
+    )
     choices = examine_choices(target)
     at = attempt.started_at
     ceiling = completion_ceiling(model_request.parameters, target.longest_answer, choices.answers)
@@ -65,7 +68,7 @@ def make_opening_request(call: LiveCall, prices: PriceBook, observed: ObservedUs
     is_counted_open = key is not None and key.limits.concurrency is not None
     if call.is_counted:
         return OpeningRequest(attempt.log_id, facts, amount, None, is_counted_open, wished)
-    claim = Claim(plan.app, call.prompt_estimate + (ceiling if has_ceiling else 0), key)
+    claim = Claim(plan.app, call.prompt_estimate + (ceiling if has_ceiling else 0), key, actor.team_id)
     return OpeningRequest(attempt.log_id, facts, amount, claim, is_counted_open, wished)
 
 

@@ -39,12 +39,15 @@ class PlanSources:
     def default_for(self, actor: Actor, app: str) -> Configuration:
         """An app's default configuration."""
         actor.require(Permission.VIEW_CONFIGS)
-        return self._load(("default", app), lambda: self._configurations.default_for(actor, app))
+        return self._load(("default", actor.team_id, app), lambda: self._configurations.default_for(actor, app))
 
     def configuration(self, actor: Actor, slug_or_id: str) -> Configuration:
         """A configuration by its slug or id."""
         actor.require(Permission.VIEW_CONFIGS)
-        return self._load(("configuration", slug_or_id), lambda: self._configurations.get(actor, slug_or_id))
+        return self._load(
+            ("configuration", actor.role, actor.team_id, slug_or_id),
+            lambda: self._configurations.get(actor, slug_or_id),
+        )
 
     def of_model(self, actor: Actor, name: str) -> Configuration:
         """A configuration made for a `provider/model` that is called past all configurations."""
@@ -65,7 +68,7 @@ class PlanSources:
         """Overrides that hold for a call."""
         actor.require(Permission.VIEW_CONFIGS)
         read: Callable[[], Sequence[Override]] = lambda: self._overrides.matching(actor, app, context, configuration_id)  # noqa: E731
-        return self._load(("overrides", app, context, configuration_id), read)
+        return self._load(("overrides", actor.team_id, app, context, configuration_id), read)
 
     def limits(self, kind: str, model: str, provider_id: str) -> ModelFacts:
         """A model's facts: the parameters it takes, its longest answer and its window in tokens."""

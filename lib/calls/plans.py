@@ -172,6 +172,7 @@ def _make_key(request: CallRequest) -> Hashable:
         actor.user_id,
         actor.key,
         actor.permissions,
+        actor.team_id,
         request.configuration,
         request.model,
         request.app,

@@ -8,6 +8,7 @@ from typing import Any
 from lib.clock import utc_now
 from lib.configs.routing import Routing
 from lib.configs.tool_rules import ToolRules
+from lib.db.tables import FIRST_TEAM
 from lib.errors import InvalidInput
 from lib.patterns import compile_pattern
 from lib.providers.kinds import ProviderKind
@@ -48,6 +49,7 @@ class Configuration:
     created_at: datetime
     updated_at: datetime
     tools: Mapping[str, Any] = field(default_factory=dict)  # as `ToolRules.to_record` writes it
+    team_id: int = FIRST_TEAM
 
     @classmethod
     def make_for_model(cls, provider_id: str, provider_name: str, provider_kind: str, model: str) -> "Configuration":

@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import changeable, in_chosen_team, make_shared_refusal, require_team, usable
 from lib.clock import new_id, utc_now
 from lib.configs import examples, interchange
 from lib.configs.configuration import Configuration, ConfigurationDraft, check_slug
 from lib.configs.known_providers import check_targets, find_provider_id, list_known_providers
 from lib.db.engine import Store
-from lib.db.tables import configurations, providers
+from lib.db.tables import FIRST_TEAM, configurations, providers
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.providers.kinds import facts
 
@@ -26,7 +27,7 @@ _C = configurations.c
 
 
 class Configurations:
-    """The configurations of the installation; everybody who may view them sees all of them."""
+    """The configurations of the teams: who may view them sees those of the chosen team and those of all teams."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -34,7 +35,7 @@ class Configurations:
     def list(self, actor: Actor, app: str | None = None) -> list[Configuration]:
         """List all configurations, or an app's: the global default first, then by app and slug."""
         actor.require(Permission.VIEW_CONFIGS)
-        query = _select_joined().order_by(_C.is_global_default.desc(), _C.app, _C.slug)
+        query = _select_joined().where(usable(actor, _C.team_id)).order_by(_C.is_global_default.desc(), _C.app, _C.slug)
         with self._store.read() as connection:
             return [
                 _build_configuration(row)
@@ -45,25 +46,26 @@ class Configurations:
         """Get a configuration by slug or id; raises NotFound."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return _build_configuration(_find(connection, slug_or_id))
+            return _build_configuration(_find(connection, actor, slug_or_id))
 
     def apps(self, actor: Actor) -> Sequence[str]:
         """Names of the apps that have configurations."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return connection.scalars(select(_C.app).distinct().order_by(_C.app)).all()
+            return connection.scalars(select(_C.app).where(usable(actor, _C.team_id)).distinct().order_by(_C.app)).all()
 
     def default_for(self, actor: Actor, app: str) -> Configuration:
         """Get the app's default, else the global one; the first that is switched on. Raises NotFound."""
         actor.require(Permission.VIEW_CONFIGS)
         of_app = (_C.app == app) & _C.is_default
-        query = _select_joined().where(_C.is_active & (of_app | _C.is_global_default)).order_by(of_app.desc())
+        is_default = _C.is_active & (of_app | _C.is_global_default) & in_chosen_team(actor, _C.team_id)
+        query = _select_joined().where(is_default).order_by(of_app.desc(), _C.team_id.desc())  # the team's own first
         with self._store.read() as connection:
             row = connection.execute(query).first()
         if row is None:
             raise NotFound(
                 f"No configuration is the default for {app[:80]}.",
-                "Neither the app nor the installation has a default that is switched on.",
+                "Neither the app nor the team has a default that is switched on.",
                 "Choose one on the Configurations page.",
             )
         return _build_configuration(row)
@@ -91,13 +93,20 @@ class Configurations:
         draft = ConfigurationDraft(
             slug, app, model, description, system_prompt, parameters or {}, capabilities, **other_fields
         )
-        row = draft.to_columns() | _build_new_columns(is_active)
+        row = draft.to_columns() | _build_new_columns(is_active, require_team(actor))
         with self._store.write() as connection:
             row["provider_id"] = find_provider_id(connection, provider_id or provider)
             check_targets(connection, row["routing"])
             _refuse_taken_slug(connection, row["slug"])
             connection.execute(insert(configurations).values(**row))
-            audit.record(connection, actor, "configuration.create", row["slug"], content_policy=row["content_policy"])
+            audit.record(
+                connection,
+                actor,
+                "configuration.create",
+                row["slug"],
+                of_team=row["team_id"],
+                content_policy=row["content_policy"],
+            )
         return self.get(actor, row["id"])
 
     def update(
@@ -108,7 +117,7 @@ class Configurations:
         """
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
-            row = _find(connection, configuration_id)
+            row = _find_changeable(connection, actor, configuration_id)
             current_fields = {name: getattr(row, name) for name in ConfigurationDraft.__dataclass_fields__}
             changed = ConfigurationDraft(**(current_fields | fields)).to_columns()
             if provider_id is not None:
@@ -126,20 +135,24 @@ class Configurations:
                     "Somebody saved it, perhaps you in another tab. Your changes were not saved.",
                     "Reload to see theirs, then change it again.",
                 )
-            audit.record(connection, actor, "configuration.edit", row.slug, **_describe_change(row, changed))
+            audit.record(
+                connection, actor, "configuration.edit", row.slug, of_team=row.team_id, **_describe_change(row, changed)
+            )
         return self.get(actor, configuration_id)
 
     def clone(self, actor: Actor, configuration_id: str, slug: str | None = None) -> Configuration:
         """Copy a configuration; the copy is nobody's default."""
         actor.require(Permission.CREATE_CONFIGS)
         with self._store.write() as connection:
-            row = _find(connection, configuration_id)
+            row = _find(connection, actor, configuration_id)
             copied = {name: getattr(row, name) for name in (*ConfigurationDraft.__dataclass_fields__, "provider_id")}
             copied["slug"] = check_slug(slug, "slug") if slug else _find_free_slug(connection, row.slug)
             _refuse_taken_slug(connection, copied["slug"])
-            fresh = copied | _build_new_columns(row.is_active)
+            fresh = copied | _build_new_columns(row.is_active, require_team(actor))
             connection.execute(insert(configurations).values(**fresh))
-            audit.record(connection, actor, "configuration.create", fresh["slug"], clone_of=row.slug)
+            audit.record(
+                connection, actor, "configuration.create", fresh["slug"], of_team=fresh["team_id"], clone_of=row.slug
+            )
         return self.get(actor, fresh["id"])
 
     def set_active(self, actor: Actor, configuration_id: str, is_active: bool) -> None:
@@ -148,43 +161,50 @@ class Configurations:
         """
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
-            row = _find(connection, configuration_id)
+            row = _find_changeable(connection, actor, configuration_id)
             if not is_active:
                 _refuse_global_default(row, "switched off")
             values = {"is_active": is_active, "is_default": row.is_default and is_active}
             _touch(connection, row, **values)
-            audit.record(connection, actor, "configuration.on" if is_active else "configuration.off", row.slug)
+            audit.record(
+                connection,
+                actor,
+                "configuration.on" if is_active else "configuration.off",
+                row.slug,
+                of_team=row.team_id,
+            )
 
     def set_default(self, actor: Actor, configuration_id: str, *, everywhere: bool = False) -> None:
         """Make a configuration the default of its app, or of every app without one of its own."""
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
-            row = _find(connection, configuration_id)
+            row = _find_changeable(connection, actor, configuration_id)
             if not row.is_active:
                 raise InvalidInput(f"{row.slug} is switched off.", "A default must work.", "Switch it on first.")
             column = _C.is_global_default if everywhere else _C.is_default
-            previous_default = column if everywhere else column & (_C.app == row.app)
+            of_team = column & (_C.team_id == row.team_id)
+            previous_default = of_team if everywhere else of_team & (_C.app == row.app)
             connection.execute(update(configurations).where(previous_default).values({column: False}))
             _touch(connection, row, **{column.name: True})
             of = "every app" if everywhere else row.app
-            audit.record(connection, actor, "configuration.default", row.slug, default_of=of)
+            audit.record(connection, actor, "configuration.default", row.slug, of_team=row.team_id, default_of=of)
 
     def clear_default(self, actor: Actor, configuration_id: str) -> None:
         """Let the app fall back to the global default."""
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
-            row = _find(connection, configuration_id)
+            row = _find_changeable(connection, actor, configuration_id)
             _touch(connection, row, is_default=False)
-            audit.record(connection, actor, "configuration.no_default", row.slug, app=row.app)
+            audit.record(connection, actor, "configuration.no_default", row.slug, of_team=row.team_id, app=row.app)
 
     def delete(self, actor: Actor, configuration_id: str) -> None:
         """Delete a configuration; its calls stay in the ledger. The global default can't go."""
         actor.require(Permission.DELETE_CONFIGS)
         with self._store.write() as connection:
-            row = _find(connection, configuration_id)
+            row = _find_changeable(connection, actor, configuration_id)
             _refuse_global_default(row, "deleted")
             connection.execute(delete(configurations).where(_C.id == row.id))
-            audit.record(connection, actor, "configuration.delete", row.slug)
+            audit.record(connection, actor, "configuration.delete", row.slug, of_team=row.team_id)
 
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
         """Write configurations as a JSON document without secrets, providers by name and kind."""
@@ -209,7 +229,7 @@ class Configurations:
                 provider_id = interchange.match_provider(entry.provider, entry.provider_kind, registered)
                 routing, complete = interchange.match_routing(entry.routing, registered)
                 row = replace(entry.draft, routing=routing).to_columns() | _build_new_columns(
-                    entry.is_active and provider_id is not None
+                    entry.is_active and provider_id is not None, require_team(actor)
                 )
                 connection.execute(insert(configurations).values(**row, provider_id=provider_id))
                 imported.created.append(entry.draft.slug)
@@ -222,7 +242,9 @@ class Configurations:
 
     def seed(self) -> None:
         """Add the examples, once in an installation's life, after the providers' own."""
-        rows = [asdict(example.draft) | _build_new_columns(example.is_active) for example in examples.EXAMPLES]
+        rows = [
+            asdict(example.draft) | _build_new_columns(example.is_active, FIRST_TEAM) for example in examples.EXAMPLES
+        ]
         for row, example in zip(rows, examples.EXAMPLES, strict=True):
             row["capabilities"] = list(row["capabilities"])
             row["is_global_default"] = example.is_global_default
@@ -236,7 +258,7 @@ def _describe_change(row: Row[Any], changed: Mapping[str, Any]) -> dict[str, Any
     return {"fields": fields} | short
 
 
-def _build_new_columns(is_active: bool) -> dict[str, Any]:
+def _build_new_columns(is_active: bool, team_id: int) -> dict[str, Any]:
     now = utc_now()
     return {
         "id": new_id(),
@@ -244,6 +266,7 @@ def _build_new_columns(is_active: bool) -> dict[str, Any]:
         "is_default": False,
         "is_global_default": False,
         "revision": 1,
+        "team_id": team_id,
         "created_at": now,
         "updated_at": now,
     }
@@ -259,12 +282,21 @@ def _select_joined() -> Select[Any]:
     ).join_from(configurations, providers, _C.provider_id == providers.c.id, isouter=True)
 
 
-def _find(connection: Connection, slug_or_id: str) -> Row[Any]:
-    row = connection.execute(_select_joined().where((_C.id == slug_or_id) | (_C.slug == slug_or_id))).first()
+def _find(connection: Connection, actor: Actor, slug_or_id: str) -> Row[Any]:
+    is_named = (_C.id == slug_or_id) | (_C.slug == slug_or_id)
+    row = connection.execute(_select_joined().where(is_named, usable(actor, _C.team_id))).first()
     if row is None:
         raise NotFound(
             f"There is no configuration {slug_or_id[:80]}.", "", "Look at the Configurations page for the names."
         )
+    return row
+
+
+def _find_changeable(connection: Connection, actor: Actor, slug_or_id: str) -> Row[Any]:
+    is_named = (_C.id == slug_or_id) | (_C.slug == slug_or_id)
+    row = connection.execute(_select_joined().where(is_named, changeable(actor, _C.team_id))).first()
+    if row is None:
+        raise make_shared_refusal(_find(connection, actor, slug_or_id).slug)
     return row
 
 

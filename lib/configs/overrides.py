@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import changeable, in_chosen_team, make_shared_refusal, require_team, usable
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration, check_slug
 from lib.configs.effective import EffectiveParameters, MergeStrategy, Override, compute_effective, sort_overrides
@@ -65,7 +66,7 @@ class OverrideDraft:
 
 
 class Overrides:
-    """The overrides of the installation; everybody who may view configurations sees all of them."""
+    """The overrides of the teams: who may view configurations sees those of the chosen team and those of all teams."""
 
     def __init__(self, store: Store, models: Models) -> None:
         self._store = store
@@ -75,23 +76,28 @@ class Overrides:
         """List all overrides in the order in which they are applied."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return sort_overrides(_build_override(row) for row in connection.execute(select(overrides)))
+            return sort_overrides(
+                _build_override(row) for row in connection.execute(select(overrides).where(usable(actor, _C.team_id)))
+            )
 
     def get(self, actor: Actor, override_id: str) -> Override:
         """Get an override by id; raises NotFound."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return _build_override(_find(connection, override_id))
+            return _build_override(_find(connection, actor, override_id))
 
     def create(self, actor: Actor, draft: OverrideDraft) -> Override:
         """Make an override; it holds from the next call on."""
         actor.require(Permission.EDIT_CONFIGS)
         now = utc_now()
         row = draft.to_columns() | {"id": new_id(), "is_active": True, "created_at": now, "updated_at": now}
+        row["team_id"] = require_team(actor)
         with self._store.write() as connection:
-            _require_configuration(connection, row["configuration_id"])
+            _require_configuration(connection, actor, row["configuration_id"])
             connection.execute(insert(overrides).values(**row))
-            audit.record(connection, actor, "override.create", row["name"], **_describe_override(row))
+            audit.record(
+                connection, actor, "override.create", row["name"], of_team=row["team_id"], **_describe_override(row)
+            )
         return self.get(actor, row["id"])
 
     def update(self, actor: Actor, override_id: str, draft: OverrideDraft) -> Override:
@@ -110,15 +116,16 @@ class Overrides:
         """Delete an override; calls made with it keep their parameters in the ledger."""
         actor.require(Permission.EDIT_CONFIGS)
         with self._store.write() as connection:
-            row = _find(connection, override_id)
+            row = _find_changeable(connection, actor, override_id)
             connection.execute(delete(overrides).where(_C.id == row.id))
-            audit.record(connection, actor, "override.delete", row.name)
+            audit.record(connection, actor, "override.delete", row.name, of_team=row.team_id)
 
     def matching(self, actor: Actor, app: str, context: str | None, configuration_id: str) -> Sequence[Override]:
         """List the overrides switched on that hold for a call; without a context, those that name one do not."""
         actor.require(Permission.VIEW_CONFIGS)
         query = select(overrides).where(
             _C.is_active,
+            in_chosen_team(actor, _C.team_id),
             or_(_C.app.is_(None), _C.app == app),
             _C.context.is_(None) if context is None else or_(_C.context.is_(None), _C.context == context),
             or_(_C.configuration_id.is_(None), _C.configuration_id == configuration_id),
@@ -161,11 +168,11 @@ class Overrides:
 
     def _change(self, actor: Actor, action: str, override_id: str, values: dict[str, Any], **detail: Any) -> None:
         with self._store.write() as connection:
-            row = _find(connection, override_id)
-            _require_configuration(connection, values.get("configuration_id"))
+            row = _find_changeable(connection, actor, override_id)
+            _require_configuration(connection, actor, values.get("configuration_id"))
             query = update(overrides).where(_C.id == row.id)
             connection.execute(query.values(**values, updated_at=utc_now()))
-            audit.record(connection, actor, action, values.get("name", row.name), **detail)
+            audit.record(connection, actor, action, values.get("name", row.name), of_team=row.team_id, **detail)
 
 
 def mark_unsupported(merged: EffectiveParameters, kind: str, limits: ModelFacts | None) -> EffectiveParameters:
@@ -176,8 +183,16 @@ def mark_unsupported(merged: EffectiveParameters, kind: str, limits: ModelFacts 
     return replace(merged, parameters=checked, unsupported=tuple(support.not_taken(kind, limits, checked)))
 
 
-def _find(connection: Connection, override_id: str) -> Row[Any]:
-    row = connection.execute(select(overrides).where(_C.id == override_id)).first()
+def _find_changeable(connection: Connection, actor: Actor, override_id: str) -> Row[Any]:
+    is_changeable = changeable(actor, _C.team_id)
+    row = connection.execute(select(overrides).where(_C.id == override_id, is_changeable)).first()
+    if row is None:
+        raise make_shared_refusal(_find(connection, actor, override_id).name)
+    return row
+
+
+def _find(connection: Connection, actor: Actor, override_id: str) -> Row[Any]:
+    row = connection.execute(select(overrides).where(_C.id == override_id, usable(actor, _C.team_id))).first()
     if row is None:
         raise NotFound("There is no such override.", "", "Look at the Overrides page for those there are.")
     return row
@@ -189,8 +204,9 @@ def _describe_override(values: Mapping[str, Any]) -> dict[str, Any]:
     return plain | {"parameters": sorted(values["parameters"])}
 
 
-def _require_configuration(connection: Connection, configuration_id: str | None) -> None:
-    query = select(configurations.c.id).where(configurations.c.id == configuration_id)
+def _require_configuration(connection: Connection, actor: Actor, configuration_id: str | None) -> None:
+    is_usable = usable(actor, configurations.c.team_id)
+    query = select(configurations.c.id).where(configurations.c.id == configuration_id, is_usable)
     if configuration_id is not None and connection.scalar(query) is None:
         raise InvalidInput("There is no such configuration.", "", "Choose one of the list.", field="configuration")
 

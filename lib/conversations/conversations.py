@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, cast, delete, func, insert, or_, select, update
 
 from lib.access.permissions import Actor
+from lib.access.team_scope import require_team
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
@@ -76,6 +77,7 @@ class Conversations:
         row = new_conversation(owner, actor.key.app if actor.key else active.app, now) | fields
         row |= {"configuration_id": active.id, "title_source": "own" if row["title"] else ""}
         row["expires_at"] = expiry(row["ttl_s"], now)
+        row["team_id"] = require_team(actor)
         with self._store.write() as connection:
             connection.execute(insert(conversations).values(**row))
             return find(connection, actor, row["id"])

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select
 
 from lib.access import audit
 from lib.access.permissions import Actor
+from lib.access.team_scope import require_team
 from lib.calls.calls import Calls
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configurations
@@ -82,7 +83,7 @@ class Interchange:
                     continue
                 imported_keys.add(key)
                 row, message_rows = _rows(conversation, owner, actor.key.app if actor.key else default.app, default.id)
-                connection.execute(insert(conversations).values(**row))
+                connection.execute(insert(conversations).values(**row, team_id=require_team(actor)))
                 connection.execute(insert(messages), message_rows)
                 ids.append(row["id"])
                 count += len(message_rows)

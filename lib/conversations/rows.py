@@ -20,7 +20,7 @@ _MESSAGE = ("id", "parent_id", "role", "content", "tokens", "status", "error_mes
 def mine(actor: Actor) -> ColumnElement[bool]:
     """The conversations that the actor may see."""
     in_reach = true() if actor.key is None else C.app == actor.key.app
-    return (C.owner_id == owner_of(actor)) & in_reach
+    return (C.owner_id == owner_of(actor)) & (C.team_id == actor.team_id) & in_reach
 
 
 def find(connection: Connection, actor: Actor, conversation_id: str) -> Conversation:

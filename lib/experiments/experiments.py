@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, inse
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import owned, require_team
 from lib.calls.calls import Calls
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configurations
@@ -102,6 +103,7 @@ class Experiments:
         row = {
             "id": new_id(),
             "user_id": actor.user_id,
+            "team_id": require_team(actor),
             "name": draft.name.strip()[:120] or "Experiment",
             "state": ExperimentState.READY,
             "candidates": [vars(candidate) for candidate in draft.candidates],
@@ -219,7 +221,7 @@ class Experiments:
         else:
             self._prompts.move_label(actor, promoted.prompt, PRODUCTION, promoted.version)
         with self._store.write() as connection:
-            detail = {"experiment": experiment_id, "candidate": promoted.name}
+            detail: dict[str, Any] = {"experiment": experiment_id, "candidate": promoted.name}
             audit.record(connection, actor, "experiment.promote", target, **detail)
         return promoted
 
@@ -243,7 +245,7 @@ class Experiments:
 
 
 def _is_own(actor: Actor) -> ColumnElement[bool]:
-    return _E.user_id == actor.user_id if actor.user_id is not None else _E.user_id.is_(None)
+    return owned(actor, _E.user_id, _E.team_id)
 
 
 def _find(connection: Connection, actor: Actor, experiment_id: str, for_update: bool = False) -> RowMapping:

@@ -14,7 +14,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from lib.clock import id_at
-from lib.db.tables import usage_logs
+from lib.db.tables import FIRST_TEAM, usage_logs
 from lib.fast_json import decode
 from lib.imports.identity import Occurrences, compute_hash, split_huge_counts
 from lib.money import nano_from_usd
@@ -52,7 +52,7 @@ _WORDS = {
 _COUNTS = ("attempt", "images", "chunks", "first_token_ms")
 _ALL = {column.name: None for column in usage_logs.columns if column.name != "change_seq"} | {
     **{"attempt": 1, "is_final": True, "calls": 1, "origin": "import", "streamed": False, "parameters": {}, "tags": {}},
-    **{"cache": "none", "fees_nano_usd": 0, "service_tier": "", "dropped_fields": ""},
+    **{"cache": "none", "fees_nano_usd": 0, "service_tier": "", "dropped_fields": "", "team_id": FIRST_TEAM},
 }
 
 

@@ -1,14 +1,17 @@
 """Who may read and who may change a collection: a condition of every statement.
 
 Its owner and super-admins change it, and for that the permission to manage the knowledge base is needed. It is read by
-its owner, by super-admins and, when it is shared, by everybody who may use models.
+its owner, by super-admins and, when it is shared, by everybody of its team who may use models; one of all teams by
+everybody.
 """
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, true
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select, true
 
-from lib.access.permissions import OPERATOR, Actor, Permission, Role, make_actor
+from lib.access.membership import find_person
+from lib.access.permissions import OPERATOR, Actor, Permission
+from lib.access.team_scope import changeable, usable
 from lib.db.engine import Store
-from lib.db.tables import collections, users
+from lib.db.tables import ALL_TEAMS, collections
 from lib.errors import NotFound
 
 _C = collections.c
@@ -17,15 +20,19 @@ _C = collections.c
 def readable(actor: Actor) -> ColumnElement[bool]:
     """Collections that the actor may search and read."""
     actor.require(Permission.TEST_CONFIGS)
-    if actor.user_id is None or actor.role is Role.SUPER_ADMIN:
+    if actor.sees_every_team:
         return true()
-    return or_(_C.owner_id == actor.user_id, _C.is_shared)
+    is_own = and_(_C.owner_id == actor.user_id, _C.team_id.in_((ALL_TEAMS, *actor.team_ids)))
+    return or_(is_own, and_(_C.is_shared, usable(actor, _C.team_id)))
 
 
 def writable(actor: Actor) -> ColumnElement[bool]:
     """Collections that the actor may change."""
     actor.require(Permission.MANAGE_KNOWLEDGE_BASE)
-    return true() if actor.user_id is None or actor.role is Role.SUPER_ADMIN else _C.owner_id == actor.user_id
+    if actor.sees_every_team:
+        return true()
+    of_team = changeable(actor, _C.team_id)
+    return of_team if actor.rules_team else and_(of_team, _C.owner_id == actor.user_id)
 
 
 def find(connection: Connection, collection_id: str, condition: ColumnElement[bool]) -> RowMapping:
@@ -36,16 +43,16 @@ def find(connection: Connection, collection_id: str, condition: ColumnElement[bo
     return row
 
 
-def actor_of(store: Store, user_id: str | None) -> Actor:
-    """The actor behind background work (its calls, its budget) from the user id of a row; NotFound without an account.
+def actor_of(store: Store, user_id: str | None, collection_id: str) -> Actor:
+    """The actor behind background work on a collection (its calls, its budget) from the user id of a row.
 
-    `user_id` None is the operator.
+    They act in the collection's team. NotFound without an account there; `user_id` None is the operator.
     """
     if user_id is None:
         return OPERATOR
     with store.read() as connection:
-        query = select(users.c.name, users.c.role).where(users.c.id == user_id, users.c.is_active)
-        row = connection.execute(query).first()
-    if row is None:
+        team_id = connection.scalar(select(_C.team_id).where(_C.id == collection_id))
+        actor = find_person(connection, user_id, team_id or None)
+    if actor is None:
         raise NotFound("The person who began it has no account any more.", "", "Begin it again.")
-    return make_actor(user_id, row.name, Role(row.role))
+    return actor

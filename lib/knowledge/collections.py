@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, case, delete, func, insert, selec
 
 from lib.access import audit
 from lib.access.permissions import Actor
+from lib.access.team_scope import require_team
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import chunks, collections, document_versions, documents, question_sets
@@ -80,9 +81,10 @@ class Collections:
         writable(actor)
         now = utc_now()
         collection_id = new_id()
-        row = {
+        row: dict[str, Any] = {
             "id": collection_id,
             "owner_id": actor.user_id or "operator",
+            "team_id": require_team(actor),
             "name": _name(name),
             "description": storable(description).strip(),
             "is_shared": is_shared,
@@ -94,7 +96,9 @@ class Collections:
         }
         with self._store.write() as connection:
             connection.execute(insert(collections).values(**row))
-            audit.record(connection, actor, "collection.create", str(row["name"]), shared=is_shared)
+            audit.record(
+                connection, actor, "collection.create", str(row["name"]), of_team=row["team_id"], shared=is_shared
+            )
         return self.get(actor, collection_id)
 
     def update(
@@ -120,7 +124,14 @@ class Collections:
         with self._store.write() as connection:
             row = find(connection, collection_id, writable(actor))
             connection.execute(update(collections).where(_C.id == row["id"]).values(**values))
-            audit.record(connection, actor, "collection.change", str(row["name"]), shared=values.get("is_shared"))
+            audit.record(
+                connection,
+                actor,
+                "collection.change",
+                str(row["name"]),
+                of_team=row["team_id"],
+                shared=values.get("is_shared"),
+            )
         return self.get(actor, collection_id)
 
     def reindex(
@@ -141,7 +152,7 @@ class Collections:
             connection.execute(update(collections).where(_C.id == row["id"]).values(**values))
             again = update(documents).where(_D.collection_id == row["id"], _D.state.in_(("ready", "partial", "failed")))
             connection.execute(again.values(state="queued", error=None, interruptions=0, updated_at=utc_now()))
-            audit.record(connection, actor, "collection.reindex", row["name"])
+            audit.record(connection, actor, "collection.reindex", row["name"], of_team=row["team_id"])
         return self.get(actor, collection_id)
 
     def delete(self, actor: Actor, collection_id: str) -> None:
@@ -154,7 +165,7 @@ class Collections:
             connection.execute(delete(chunks).where(chunks.c.collection_id == row["id"]))
             connection.execute(delete(documents).where(_D.collection_id == row["id"]))
             connection.execute(delete(collections).where(_C.id == row["id"]))
-            audit.record(connection, actor, "collection.delete", row["name"])
+            audit.record(connection, actor, "collection.delete", row["name"], of_team=row["team_id"])
 
 
 def touch(connection: Connection, collection_id: str) -> None:
@@ -173,9 +184,10 @@ def _counted() -> Any:
 
 
 def _collection(row: RowMapping, actor: Actor) -> Collection:
-    from lib.access.permissions import Permission, Role
+    from lib.access.permissions import Permission
 
-    is_own = row["owner_id"] == actor.user_id or actor.user_id is None or actor.role is Role.SUPER_ADMIN
+    of_team = row["team_id"] == actor.team_id
+    is_own = actor.sees_every_team or (of_team and (row["owner_id"] == actor.user_id or actor.rules_team))
     columns: Mapping[str, Any] = {name: row[name] for name in ("id", "owner_id", "name", "description", "is_shared")}
     return Collection(
         **columns,

@@ -14,12 +14,18 @@ from lib.budgets.holds import Charged, settle_many
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement
-from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
+from lib.db.tables import FIRST_TEAM, ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.ledger import admission
 
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
 # What records do not hold that an earlier version wrote: a statement inserts the same columns for all its rows.
-_NEWER_COLUMNS = {"fees_nano_usd": 0, "service_tier": "", "usage_details": None, "dropped_fields": ""}
+_NEWER_COLUMNS = {
+    "fees_nano_usd": 0,
+    "service_tier": "",
+    "usage_details": None,
+    "dropped_fields": "",
+    "team_id": FIRST_TEAM,
+}
 _NEWER_COLUMNS |= {"session_id": None, "parent_call_id": None}
 _MOMENTS = ("started_at", "finished_at")  # of a row; in a record they are texts
 _IDS: Any = bindparam("ids", expanding=True)
@@ -64,7 +70,7 @@ def parse_charged(charges: Sequence[Sequence[str]] | None, row: Mapping[Any, Any
     """The leases that a record of the spool names, for a row of `open_calls` or `usage_logs`; None without leases."""
     if charges is None:
         return None
-    names = ("provider", "app", "configuration_id", "user_id", "api_key_id")
+    names = ("provider", "app", "configuration_id", "user_id", "api_key_id", "team_id")
     windows = tuple((budget_id, datetime.fromisoformat(start)) for budget_id, start in charges)
     return Charged(CallFacts(*(row[name] for name in names)), windows)
 

@@ -18,7 +18,7 @@ from lib.budgets.holds import Charged
 from lib.budgets.leases import give_back
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import open_calls, processes, providers
+from lib.db.tables import FIRST_TEAM, open_calls, processes, providers
 from lib.errors import ErrorKind
 from lib.ledger import content_policy
 from lib.ledger.closing import Closing, insert_closings, parse_charged
@@ -134,7 +134,7 @@ def _read_openings(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[
     """Rows of `open_calls` that are in the spool, and what a lease was to pay for them."""
     for record in records:
         if "opened" in record:
-            row = dict.fromkeys(open_calls.c.keys()) | record["opened"]
+            row = dict.fromkeys(open_calls.c.keys()) | {"team_id": FIRST_TEAM} | record["opened"]
             row["started_at"] = datetime.fromisoformat(row["started_at"])
             yield row, record["charges"]
 

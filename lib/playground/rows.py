@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select
 
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import owned, usable
 from lib.db.tables import playground_runs, users
 from lib.errors import NotFound
 from lib.playground.run import RunLine
@@ -14,7 +15,7 @@ _R = playground_runs.c
 
 def find_readable(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
     """Find the actor's own run, or a shared one; raises NotFound."""
-    return _get_run(connection, _R.id == run_id, or_(is_own(actor), _R.is_shared))
+    return _get_run(connection, _R.id == run_id, is_readable(actor))
 
 
 def find_owned(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
@@ -25,7 +26,12 @@ def find_owned(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
 
 def is_own(actor: Actor) -> ColumnElement[bool]:
     """Build the condition for the runs that the actor owns."""
-    return _R.user_id == actor.user_id if actor.user_id is not None else _R.user_id.is_(None)
+    return owned(actor, _R.user_id, _R.team_id)
+
+
+def is_readable(actor: Actor) -> ColumnElement[bool]:
+    """Build the condition for the actor's own runs and those that are shared in the team."""
+    return or_(is_own(actor), and_(_R.is_shared, usable(actor, _R.team_id)))
 
 
 def _get_run(connection: Connection, *conditions: Any) -> RowMapping:

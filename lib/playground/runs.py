@@ -10,10 +10,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, insert, or_, select, update
+from sqlalchemy import RowMapping, delete, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import require_team
 from lib.activity.custom_metric import NewMetric
 from lib.activity.custom_metrics import Metrics
 from lib.calls.calls import Calls
@@ -71,7 +72,7 @@ class Playground:
         if all(failures):
             raise failures[0]
         with self._store.write() as connection:
-            row = {"id": run_id, "user_id": actor.user_id, "created_at": utc_now()}
+            row = {"id": run_id, "user_id": actor.user_id, "team_id": require_team(actor), "created_at": utc_now()}
             connection.execute(insert(playground_runs), row | {"is_shared": False, "is_blind": is_blind})
             connection.execute(insert(playground_panes), pane_rows)
         return run_id
@@ -94,7 +95,7 @@ class Playground:
         """The run as it stands: the actor's own, or a shared one, or one of the actor's calls; NotFound otherwise."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            run = rows.find_run(connection, _R.id == run_id, or_(rows.is_own(actor), _R.is_shared))
+            run = rows.find_run(connection, _R.id == run_id, rows.is_readable(actor))
             if run is None:
                 return self._open_call(actor, run_id)
             panes = connection.execute(

@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import require_team
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import check_slug
 from lib.db.engine import Store
@@ -24,6 +25,7 @@ from lib.prompts.rows import (
     build_template,
     build_version,
     filter_visible,
+    find_changeable,
     find_template,
     find_version,
     insert_first,
@@ -144,6 +146,7 @@ class Prompts:
             "id": new_id(),
             "slug": check_slug(slug, "slug"),
             "newest": 1,
+            "team_id": require_team(actor),
             "created_at": now,
             "updated_at": now,
         }
@@ -151,7 +154,7 @@ class Prompts:
         checked = draft.to_columns()
         with self._store.write() as connection:
             insert_first(connection, actor, row, checked, reason)
-            audit.record(connection, actor, "prompt.create", row["slug"], app=row["app"])
+            audit.record(connection, actor, "prompt.create", row["slug"], of_team=row["team_id"], app=row["app"])
         return self.get(actor, row["slug"])
 
     def save(self, actor: Actor, slug: str, draft: VersionDraft, based_on: int, reason: str = "") -> PromptVersion:
@@ -162,7 +165,7 @@ class Prompts:
         actor.require(Permission.EDIT_CONFIGS)
         checked = draft.to_columns()
         with self._store.write() as connection:
-            row = find_template(connection, actor, slug)
+            row = find_changeable(connection, actor, slug)
             query = update(prompt_templates).where(_T.id == row["id"], _T.newest == based_on)
             if connection.execute(query.values(newest=based_on + 1, updated_at=utc_now())).rowcount == 0:
                 raise Conflict(
@@ -175,7 +178,7 @@ class Prompts:
                 raise InvalidInput("Nothing has changed.", f"It is version {based_on} as it stands.")
             insert_version(connection, actor, row["id"], based_on + 1, checked, reason)
             point_label(connection, actor, row["id"], DRAFT, based_on + 1)
-            audit.record(connection, actor, "prompt.save", row["slug"], version=based_on + 1)
+            audit.record(connection, actor, "prompt.save", row["slug"], of_team=row["team_id"], version=based_on + 1)
         return self.version(actor, slug, based_on + 1)
 
     def describe(
@@ -185,10 +188,10 @@ class Prompts:
         actor.require(Permission.EDIT_CONFIGS)
         changed = _check_description(app, category, description)
         with self._store.write() as connection:
-            row = find_template(connection, actor, slug)
+            row = find_changeable(connection, actor, slug)
             connection.execute(update(prompt_templates).where(_T.id == row["id"]).values(**changed))
             fields = [name for name, value in changed.items() if row[name] != value]
-            audit.record(connection, actor, "prompt.edit", row["slug"], fields=fields)
+            audit.record(connection, actor, "prompt.edit", row["slug"], of_team=row["team_id"], fields=fields)
         return self.get(actor, slug)
 
     def move_label(self, actor: Actor, slug: str, label: str, version: int | None) -> Template:
@@ -196,7 +199,7 @@ class Prompts:
         actor.require(Permission.EDIT_CONFIGS)
         label = check_label(label)
         with self._store.write() as connection:
-            row = find_template(connection, actor, slug)
+            row = find_changeable(connection, actor, slug)
             previous = read_labels(connection, row["id"]).get(row["id"], {}).get(label)
             if version is None:
                 connection.execute(delete(prompt_labels).where(_L.template_id == row["id"], _L.label == label))
@@ -204,18 +207,20 @@ class Prompts:
                 find_version(connection, row, version)
                 point_label(connection, actor, row["id"], label, version)
             moved = {"label": label, "from": previous, "to": version}
-            audit.record(connection, actor, "prompt.label", row["slug"], **moved)
+            audit.record(connection, actor, "prompt.label", row["slug"], of_team=row["team_id"], **moved)
         return self.get(actor, slug)
 
     def delete(self, actor: Actor, slug: str) -> None:
         """Delete a template with its versions; calls made with it stay in the ledger."""
         actor.require(Permission.DELETE_CONFIGS)
         with self._store.write() as connection:
-            row = find_template(connection, actor, slug)
+            row = find_changeable(connection, actor, slug)
             for table in (prompt_labels, prompt_versions):
                 connection.execute(delete(table).where(table.c.template_id == row["id"]))
             connection.execute(delete(prompt_templates).where(_T.id == row["id"]))
-            audit.record(connection, actor, "prompt.delete", row["slug"], versions=row["newest"])
+            audit.record(
+                connection, actor, "prompt.delete", row["slug"], of_team=row["team_id"], versions=row["newest"]
+            )
 
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
         """Templates with all their versions and labels, as a JSON document."""
@@ -240,7 +245,7 @@ class Prompts:
                     done.skipped.append(entry.slug)
                     continue
                 row: dict[str, Any] = {"id": new_id(), "slug": entry.slug, "newest": len(entry.versions)}
-                row |= {"created_at": now, "updated_at": now} | _check_description(
+                row |= {"team_id": require_team(actor), "created_at": now, "updated_at": now} | _check_description(
                     entry.app, entry.category, entry.description
                 )
                 connection.execute(insert(prompt_templates).values(**row))

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from lib.access.permissions import Actor
+from lib.access.team_scope import changeable, make_shared_refusal, usable
 from lib.clock import utc_now
 from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
 from lib.errors import Conflict, NotFound
@@ -20,8 +21,11 @@ VersionSelector = int | str | None  # a version by number or label; None: the ne
 
 
 def filter_visible(actor: Actor) -> ColumnElement[bool]:
-    """Build the condition for what an actor may see: with a program's key templates of its app and of every app."""
-    return true() if actor.key is None else or_(_T.app.is_(None), _T.app == actor.key.app)
+    """Build the condition for what an actor may see: templates of the team and of all teams, with a program's key those
+    of its app and of every app.
+    """
+    of_app = true() if actor.key is None else or_(_T.app.is_(None), _T.app == actor.key.app)
+    return and_(usable(actor, _T.team_id), of_app)
 
 
 def find_template(connection: Connection, actor: Actor, slug: str) -> RowMapping:
@@ -29,6 +33,15 @@ def find_template(connection: Connection, actor: Actor, slug: str) -> RowMapping
     row = connection.execute(select(prompt_templates).where(_T.slug == slug, filter_visible(actor))).mappings().first()
     if row is None:
         raise NotFound(f"There is no prompt {slug[:80]}.", "", "Look at the Prompts page for the names.")
+    return row
+
+
+def find_changeable(connection: Connection, actor: Actor, slug: str) -> RowMapping:
+    """Find the row of a template that the actor may change; raises NotFound, PermissionDenied for one of all teams."""
+    is_there = (_T.slug == slug, filter_visible(actor), changeable(actor, _T.team_id))
+    row = connection.execute(select(prompt_templates).where(*is_there)).mappings().first()
+    if row is None:
+        raise make_shared_refusal(find_template(connection, actor, slug)["slug"])
     return row
 
 

@@ -1,7 +1,8 @@
 """What a question about the ledger is asked of: a range, a zone, and sets of values; and its SQL.
 
-Column names come from the enums alone; every value is bound. Who may not see everybody's calls sees their own, with an
-API key those of its app: that condition is part of every statement, whatever the filter says.
+Column names come from the enums alone; every value is bound. Super-admins see every team's calls, who may view
+statistics those of the chosen team, everybody else their own, with an API key those of its app: that condition is part
+of every statement, whatever the filter says.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -44,6 +45,7 @@ class StatisticsFilter:
     parent_calls: tuple[str, ...] = ()
     workflow_runs: tuple[str, ...] = ()
     workflow_steps: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()  # ids
     tags: tuple[tuple[str, str], ...] = ()  # (name, value): all of them
     money: RateBook | None = None  # what cost is told in, at the rate of each day; None: dollars
 
@@ -61,12 +63,15 @@ class StatisticsFilter:
         """The WHERE clause for an actor, and its values."""
         parts = ["true"]
         values = list[Any]()
-        if not actor.sees_all_calls:
+        if actor.sees_all_calls and not actor.sees_every_team:
+            parts.append("team_id = ?")
+            values.append(str(actor.team_id))
+        elif not actor.sees_all_calls:
             parts.append("user_id = ?")
             values.append(actor.user_id)
             if actor.key is not None:
-                parts.append("app = ?")
-                values.append(actor.key.app)
+                parts.append("app = ? AND team_id = ?")
+                values += [actor.key.app, str(actor.team_id)]
         for sign, moment in ((">=", self.start), ("<", self.end)):
             if moment is not None:
                 parts.append(f"started_at {sign} ?")
@@ -104,6 +109,7 @@ SETS = {
     "parent_calls": Dimension.PARENT_CALL,
     "workflow_runs": Dimension.WORKFLOW_RUN,
     "workflow_steps": Dimension.WORKFLOW_STEP,
+    "teams": Dimension.TEAM,
 }
 assert set(SETS) == {field.name for field in fields(StatisticsFilter)} - {"start", "end", "zone", "tags", "money"}  # noqa: S101
 assert set(SETS.values()) == set(Dimension)  # noqa: S101

@@ -25,6 +25,7 @@ class Dimension(StrEnum):
     MODEL = "model"
     APP = "app"
     USER = "user"
+    TEAM = "team"
     API_KEY = "api_key"
     CONFIGURATION = "configuration"
     ORIGIN = "origin"
@@ -46,7 +47,7 @@ class Dimension(StrEnum):
 
 
 _IDS: tuple[Dimension, ...] = (Dimension.USER, Dimension.API_KEY, Dimension.CONFIGURATION, Dimension.WORKFLOW_RUN)
-_IDS += (Dimension.SESSION, Dimension.PARENT_CALL)
+_IDS += (Dimension.SESSION, Dimension.PARENT_CALL, Dimension.TEAM)
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,21 @@ Money is integer nano-dollars, every moment is UTC, ids are UUIDv7 text.
 """
 
 from lib.db.tables.access import (
+    access_links,
     api_keys,
     audit_log,
     login_failures,
     rate_counters,
     saved_views,
     sessions,
+    stops,
+    team_members,
+    teams,
     user_preferences,
     users,
 )
 from lib.db.tables.budgets import budget_holds, budget_notices, budget_windows, budgets, webhook_outbox
-from lib.db.tables.columns import UtcDateTime, metadata
+from lib.db.tables.columns import ALL_TEAMS, FIRST_TEAM, UtcDateTime, metadata
 from lib.db.tables.configurations import configurations, overrides, prompt_labels, prompt_templates, prompt_versions
 from lib.db.tables.conversations import conversation_files, conversation_summaries, conversations, messages
 from lib.db.tables.installation import installation_settings, processes, vault_keys
@@ -46,7 +50,10 @@ from lib.db.tables.providers import circuits, exchange_rates, model_lists, price
 from lib.db.tables.tools import tool_executions, tool_turns, tools
 
 __all__ = [
+    "ALL_TEAMS",
+    "FIRST_TEAM",
     "UtcDateTime",
+    "access_links",
     "api_keys",
     "audit_log",
     "budget_holds",
@@ -94,7 +101,10 @@ __all__ = [
     "rate_counters",
     "saved_views",
     "sessions",
+    "stops",
     "studies",
+    "team_members",
+    "teams",
     "tool_executions",
     "tool_turns",
     "tools",

@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, Boolean, Column, Index, Integer, String, Table, Text
 
-from lib.db.tables.columns import id_column, metadata, moment_column
+from lib.db.tables.columns import FIRST_TEAM, id_column, metadata, moment_column, team_column
 
 users = Table(
     "users",
@@ -15,6 +15,56 @@ users = Table(
     Column("is_active", Boolean, nullable=False, default=True),
     moment_column("created_at"),
     moment_column("last_login_at", nullable=True),
+    Column("team_id", Integer, nullable=False, default=FIRST_TEAM, server_default="1"),  # the team they chose last
+)
+
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("slug", String(80), nullable=False, unique=True),
+    Column("name", String(80), nullable=False),
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", Integer),
+    moment_column("created_at"),
+)
+
+
+team_members = Table(
+    "team_members",
+    metadata,
+    Column("team_id", Integer, primary_key=True, autoincrement=False),
+    id_column("user_id", primary_key=True),
+    Column("role", String(32)),  # in this team; NULL: that of the account
+    moment_column("created_at"),
+    Index(None, "user_id"),
+)
+
+
+stops = Table(
+    "stops",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # everything, team, key
+    Column("subject", String(80), primary_key=True),  # its id; empty: everything
+    Column("reason", String(200), nullable=False, default=""),
+    Column("user_name", String(80), nullable=False),  # who stopped it
+    moment_column("at"),
+)
+
+
+access_links = Table(
+    "access_links",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),  # SHA-256 of what stands in the link
+    Column("kind", String(12), nullable=False),  # invitation, password
+    id_column("user_id"),  # whose password is set anew; NULL: an invitation
+    Column("role", String(32), nullable=False, default=""),  # of an invited person's account
+    Column("team_id", Integer, nullable=False, default=FIRST_TEAM, server_default="1"),  # that they are invited into
+    id_column("created_by"),
+    moment_column("created_at"),
+    moment_column("expires_at"),
+    moment_column("used_at", nullable=True),
 )
 
 
@@ -59,6 +109,7 @@ saved_views = Table(
     Column("query", JSON, nullable=False),  # an address's: names and lists of values
     Column("is_shared", Boolean, nullable=False, default=False),
     Column("is_pinned", Boolean, nullable=False, default=False),
+    team_column(),
     moment_column("created_at"),
     Index(None, "user_id"),
 )
@@ -75,6 +126,7 @@ audit_log = Table(
     Column("action", String(40), nullable=False),  # prices.import, key.rotate…
     Column("subject", String(200), nullable=False),
     Column("detail", JSON, nullable=False, default=dict),
+    team_column(),  # in which it was done
     Index(None, "at"),
 )
 
@@ -88,6 +140,7 @@ api_keys = Table(
     Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the key
     Column("app", String(80), nullable=False),
     id_column("user_id"),  # its owner; NULL: a program's own key
+    team_column(),
     Column("scopes", JSON, nullable=False),  # {"models": [patterns], "endpoints": [names]}
     Column("requests_per_minute", Integer),
     Column("tokens_per_minute", Integer),

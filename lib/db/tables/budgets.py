@@ -2,19 +2,20 @@
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text, UniqueConstraint
 
-from lib.db.tables.columns import UtcDateTime, id_column, metadata, moment_column
+from lib.db.tables.columns import UtcDateTime, id_column, metadata, moment_column, team_column
 
 budgets = Table(
     "budgets",
     metadata,
     id_column(primary_key=True),
-    Column("scope", String(16), nullable=False),  # global, provider, configuration, app, user, key
+    Column("scope", String(16), nullable=False),  # global, provider, configuration, app, user, key, team
     Column("subject", String(80), nullable=False),  # as the ledger's rows name it; empty for global
     Column("period", String(8), nullable=False),  # day, week, month
     Column("limit_nano_usd", BigInteger, nullable=False),
     Column("is_hard", Boolean, nullable=False),
     Column("thresholds", JSON, nullable=False),  # percent of the limit
     Column("block_unpriced", Boolean, nullable=False),
+    team_column(),
     moment_column("window_starts_at"),  # the newest window: a clock that steps back does not reopen an older one
     moment_column("created_at"),
     moment_column("updated_at"),

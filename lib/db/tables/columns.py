@@ -6,7 +6,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Dialect, MetaData, String, TypeDecorator
+from sqlalchemy import Column, DateTime, Dialect, Integer, MetaData, String, TypeDecorator
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -15,6 +15,9 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
+
+FIRST_TEAM = 1
+ALL_TEAMS = 0
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -57,6 +60,11 @@ def _sqlite_text(value: datetime | None) -> str | None:
 def id_column(name: str = "id", **options: Any) -> Column[str]:
     """A UUIDv7 as text."""
     return Column(name, String(36), **options)
+
+
+def team_column() -> Column[int]:
+    """The team that a row belongs to; 0: all teams. What is older than teams belongs to the first one."""
+    return Column("team_id", Integer, nullable=False, default=FIRST_TEAM, server_default=str(FIRST_TEAM))
 
 
 def moment_column(name: str, nullable: bool = False) -> Column[datetime]:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, Boolean, Column, Index, Integer, String, Table, Text
 
-from lib.db.tables.columns import id_column, metadata, moment_column
+from lib.db.tables.columns import id_column, metadata, moment_column, team_column
 
 configurations = Table(
     "configurations",
@@ -24,6 +24,7 @@ configurations = Table(
     Column("is_default", Boolean, nullable=False, default=False),  # for its app
     Column("is_global_default", Boolean, nullable=False, default=False),
     Column("revision", Integer, nullable=False, default=1),  # an edit names the revision it saw
+    team_column(),
     moment_column("created_at"),
     moment_column("updated_at"),
     Index(None, "app"),
@@ -40,6 +41,7 @@ prompt_templates = Table(
     Column("category", String(80), nullable=False, default=""),
     Column("description", Text, nullable=False, default=""),
     Column("newest", Integer, nullable=False),  # version: a new one names the one it was made from
+    team_column(),
     moment_column("created_at"),
     moment_column("updated_at"),
 )
@@ -84,6 +86,7 @@ overrides = Table(
     Column("priority", Integer, nullable=False, default=0),
     Column("parameters", JSON, nullable=False, default=dict),
     Column("is_active", Boolean, nullable=False, default=True),
+    team_column(),
     moment_column("created_at"),
     moment_column("updated_at"),
 )

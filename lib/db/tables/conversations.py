@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, text
 
-from lib.db.tables.columns import id_column, metadata, moment_column
+from lib.db.tables.columns import id_column, metadata, moment_column, team_column
 
 conversations = Table(
     "conversations",
@@ -26,6 +26,7 @@ conversations = Table(
     id_column("leaf_id"),  # the last message of the branch that is shown
     Column("source", String(16), nullable=False, default=""),  # openai, open-webui, librechat; empty: made here
     Column("source_id", String(120), nullable=False, default=""),
+    team_column(),
     moment_column("created_at"),
     moment_column("last_at"),  # of the newest message
     Index(None, "owner_id", "last_at"),

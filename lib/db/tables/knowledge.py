@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Date, Index, Integer, LargeBinary, String, Table, Text
 
-from lib.db.tables.columns import id_column, metadata, moment_column
+from lib.db.tables.columns import id_column, metadata, moment_column, team_column
 
 collections = Table(
     "collections",
@@ -11,11 +11,12 @@ collections = Table(
     id_column("owner_id", nullable=False),  # a user
     Column("name", String(120), nullable=False),
     Column("description", Text, nullable=False, default=""),
-    Column("is_shared", Boolean, nullable=False, default=False),  # read by all who may use models
+    Column("is_shared", Boolean, nullable=False, default=False),  # read by all of its team who may use models
     Column("embedding_model", String(200), nullable=False),  # provider/model, for the call path
     Column("chunking", JSON, nullable=False, default=dict),  # strategy, size, overlap
     Column("search", JSON, nullable=False, default=dict),  # what a question uses unless it says otherwise: mode, k
     Column("change_seq", BigInteger, nullable=False, default=0),  # grows with what is found: indexes follow it
+    team_column(),
     moment_column("created_at"),
     moment_column("updated_at"),
     Index(None, "owner_id"),

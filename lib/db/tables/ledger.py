@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, String, Table, Text, text
 
-from lib.db.tables.columns import id_column, metadata, moment_column
+from lib.db.tables.columns import id_column, metadata, moment_column, team_column
 
 
 def attempt_columns() -> list[Column[Any]]:
@@ -35,6 +35,7 @@ def attempt_columns() -> list[Column[Any]]:
         Column("parameters", JSON, nullable=False),
         Column("tags", JSON, nullable=False),
         Column("lane", String(10)),  # relay: the program's own bytes; translate; NULL: not known (older, imported)
+        team_column(),
     ]
 
 
@@ -154,6 +155,7 @@ custom_metrics = Table(
     Column("app", String(80), nullable=False),
     id_column("user_id"),
     id_column("api_key_id"),  # that recorded it
+    team_column(),  # the call's
     Column("key", String(80), nullable=False),
     Column("type", String(8), nullable=False),  # string, integer, float, boolean, json
     Column("value", Text, nullable=False),  # a string as it is, the rest as JSON

@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text, false
 
-from lib.db.tables.columns import id_column, metadata, moment_column
+from lib.db.tables.columns import id_column, metadata, moment_column, team_column
 
 playground_runs = Table(
     "playground_runs",
@@ -13,6 +13,7 @@ playground_runs = Table(
     Column("is_shared", Boolean, nullable=False, default=False),
     Column("is_blind", Boolean, nullable=False, default=False),
     Column("winner", Integer),  # a pane's position, -1 for a draw, NULL before the vote
+    team_column(),
     Index(None, "user_id", "created_at"),
 )
 
@@ -46,6 +47,7 @@ experiments = Table(
     id_column("owner"),  # the runner at work
     moment_column("seen_at", nullable=True),  # its sign of life
     Column("stop_asked", Boolean, nullable=False, default=False),
+    team_column(),
     moment_column("created_at"),
     Index(None, "user_id", "created_at"),
 )

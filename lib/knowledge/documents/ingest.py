@@ -100,7 +100,7 @@ class Ingest:
             self._fail(row, f"An unexpected error: {type(error).__name__}.")
 
     def _process(self, row: RowMapping) -> None:
-        actor = actor_of(self._store, row["created_by"])
+        actor = actor_of(self._store, row["created_by"], row["collection_id"])
         this_version = (_V.document_id == row["id"]) & (_V.version == row["version"])
         with self._store.read() as connection:
             version_row = connection.execute(select(document_versions).where(this_version)).mappings().first()

@@ -165,12 +165,14 @@ class Optimiser:
         abandoned = (_S.state == State.RUNNING) & (_S.worker_until < utc_now())
         with self._store.read() as connection:
             query = (
-                select(_S.id, _S.created_by).where(or_(_S.state == State.WAITING, abandoned)).order_by(_S.created_at)
+                select(_S.id, _S.created_by, _S.collection_id)
+                .where(or_(_S.state == State.WAITING, abandoned))
+                .order_by(_S.created_at)
             )
             due = connection.execute(query).all()
         for row in due:
             try:
-                self.run(actor_of(self._store, row.created_by), row.id)
+                self.run(actor_of(self._store, row.created_by, row.collection_id), row.id)
                 done += 1
             except Conflict:
                 continue  # another process was sooner

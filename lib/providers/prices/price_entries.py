@@ -6,6 +6,7 @@ A new price is a new version from a moment on; calls keep the price they were ma
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -158,7 +159,7 @@ def _write(connection: Connection, actor: Actor, entries: Iterable[Price]) -> No
         connection.execute(insert(prices).values(**row, **authorship, rates=price_list.to_record(price)))
 
 
-def _said(price: Price) -> dict[str, object]:
+def _said(price: Price) -> dict[str, Any]:
     """A price for the audit log, in dollars."""
     stated = {name: getattr(price.rates, name) for name in price_list.RATES}
     rates = {name: price_list.dollars(value) for name, value in stated.items() if value is not None}

@@ -3,7 +3,8 @@
 A DuckDB file has one writing process and no other reader, so every process takes the first file that is free
 (`copy-0.duckdb`, `copy-1.duckdb`…) and brings it up to date by itself: nothing is shared but the ledger. DuckDB's own
 lock tells whether a file is free; it falls with its process. A file of another shape or one that can't be read is
-thrown away and filled again.
+thrown away and filled again; one that only lacks the newest columns (`ADDED`) gets them, for its rows have the
+constant that the ledger's older rows have.
 
 DuckDB is locked down: no other files, no network, no settings.
 """
@@ -12,7 +13,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 _MOST_FILES = 16
 _CONFIG: dict[str, Any] = {"threads": 1, "memory_limit": "512MB", "allocator_background_threads": True}
 _LOCKED = "lock"  # DuckDB's message has it: Could not set lock on file
+ADDED = {"team_id": "DEFAULT '1'"}  # columns of `calls`, the oldest first: what older rows have in them
 _claimed: set[Path] = set()
 _claiming = threading.Lock()
 
@@ -83,7 +85,7 @@ def _open_file(path: Path, tables: Mapping[str, str]) -> duckdb.DuckDBPyConnecti
     is_new = not path.exists()
     try:
         connection = duckdb.connect(path, config=_CONFIG)
-        if is_new or _read_shape(connection) == _describe_shape(tables):
+        if is_new or _read_shape(connection) == _describe_shape(tables) or _add_columns(connection, tables):
             return _prepare(connection, tables)
         connection.close()
     except duckdb.Error as error:
@@ -104,6 +106,29 @@ def _prepare(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _add_columns(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> bool:
+    """Give a file its missing `ADDED` columns and let go of what is summed up; False for a file of another shape."""
+    shape = _read_shape(connection)
+    for count in range(1, len(ADDED) + 1):
+        missing = list(ADDED)[-count:]
+        if shape == _describe_shape({name: _leave_out(columns, missing) for name, columns in tables.items()}):
+            break
+    else:
+        return False
+    connection.execute("BEGIN")
+    for name in missing:
+        connection.execute(f"ALTER TABLE calls ADD COLUMN {name} VARCHAR {ADDED[name]}")
+    for name in tables.keys() - {"calls", "seen"}:
+        connection.execute(f"DROP TABLE {name}")
+    connection.execute("UPDATE shape SET digest = ?", [_describe_shape(tables)])
+    connection.execute("COMMIT")
+    return True
+
+
+def _leave_out(columns: str, names: Collection[str]) -> str:
+    return ", ".join(column for column in columns.split(", ") if column.split(" ")[0] not in names)
 
 
 def _read_shape(connection: duckdb.DuckDBPyConnection) -> str | None:

@@ -60,6 +60,7 @@ COLUMNS: dict[str, tuple[str, pa.DataType]] = {
     "fees_nano_usd": ("BIGINT", pa.int64()),
     "execution_time_ms": ("BIGINT", pa.int64()),
     "first_token_ms": ("BIGINT", pa.int64()),
+    "team_id": ("VARCHAR", pa.string()),
 }
 
 

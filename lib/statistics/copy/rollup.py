@@ -29,8 +29,9 @@ COVERED = (
     Dimension.ORIGIN,
     Dimension.STATUS,
     Dimension.ERROR_KIND,
+    Dimension.TEAM,
 )
-SPREAD = (Dimension.PROVIDER, Dimension.MODEL)  # of these, also the times, bin by bin
+SPREAD = (Dimension.PROVIDER, Dimension.MODEL, Dimension.TEAM)  # of these, also the times, bin by bin
 TIMES = {
     time: f"{final}{time} IS NOT NULL"
     for time, final in (("execution_time_ms", "is_final AND "), ("first_token_ms", ""))
@@ -43,8 +44,8 @@ TABLES = {
     "daily": ", ".join(
         ["zone VARCHAR", "day DATE", *(f"{d.column} VARCHAR" for d in COVERED), *(f"{part} BIGINT" for part in PARTS)]
     ),
-    "spread": "zone VARCHAR, day DATE, provider VARCHAR, model VARCHAR, timed VARCHAR, bin USMALLINT, n BIGINT, "
-    "times INTEGER[], counts INTEGER[]",  # how often each time occurs, a time perhaps several times
+    "spread": "zone VARCHAR, day DATE, provider VARCHAR, model VARCHAR, team_id VARCHAR, timed VARCHAR, bin USMALLINT, "
+    "n BIGINT, times INTEGER[], counts INTEGER[]",  # how often each time occurs, a time perhaps several times
     "several": ", ".join(["zone VARCHAR", "day DATE", *(f"{d.column} VARCHAR" for d in COVERED), "call_id UUID"]),
     "rolled": "zone VARCHAR, change_seq BIGINT, compact BIGINT",  # rows of the zone when they were last made compact
 }
@@ -142,9 +143,9 @@ def _add(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, span: Span, conditio
     month = "AND started_at >= ? AND started_at < ?"
     sums = [f"INSERT INTO daily {key}, {_NAMES}, {', '.join(PARTS.values())} {rows} {month} GROUP BY ALL ORDER BY day"]
     sums += [
-        f"INSERT INTO spread SELECT zone, day, provider, model, '{time}', bin, sum(c), list(t), list(c) FROM ("
-        f"{key}, provider, model, {BIN.format(time)} AS bin, {time} AS t, count(*) AS c {rows} AND {is_timed} {month} "
-        "GROUP BY ALL) GROUP BY ALL ORDER BY bin"
+        f"INSERT INTO spread SELECT zone, day, provider, model, team_id, '{time}', bin, sum(c), list(t), list(c) FROM ("
+        f"{key}, provider, model, team_id, {BIN.format(time)} AS bin, {time} AS t, count(*) AS c "
+        f"{rows} AND {is_timed} {month} GROUP BY ALL) GROUP BY ALL ORDER BY bin"
         for time, is_timed in TIMES.items()
     ]
     sums.append(f"INSERT INTO several {key}, {_NAMES}, call_id {rows} AND {UNPRICED_SEVERAL} {month}")
@@ -163,7 +164,7 @@ def _compact(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo) -> None:
         return
     if compact:
         _fold(cursor, zone, "daily", f"zone, day, {_NAMES}, {', '.join(f'sum({part})' for part in PARTS)}")
-        columns = "zone, day, provider, model, timed, bin, sum(n), flatten(list(times)), flatten(list(counts))"
+        columns = "zone, day, provider, model, team_id, timed, bin, sum(n), flatten(list(times)), flatten(list(counts))"
         _fold(cursor, zone, "spread", columns)
     sql = "UPDATE rolled SET compact = (SELECT count(*) FROM daily WHERE zone = ?) WHERE zone = ?"
     cursor.execute(sql, [zone.key, zone.key])

@@ -110,9 +110,9 @@ def _show_filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCrit
         criteria = AuditCriteria(
             tuple(users),
             tuple(actions),
-            datetime.combine(since, time(), zone) if since else None,
-            datetime.combine(until + timedelta(days=1), time(), zone) if until else None,
-            words,
+            since=datetime.combine(since, time(), zone) if since else None,
+            until=datetime.combine(until + timedelta(days=1), time(), zone) if until else None,
+            text=words,
         )
         st.download_button(
             "CSV",
