@@ -26,7 +26,7 @@ _V = saved_views.c
 
 @dataclass(frozen=True)
 class SavedView:
-    """`query` is the address's. `is_pinned`: its owner has it on the dashboard; shared and pinned, everybody has."""
+    """`query` is the address's. `is_pinned`: its owner has it on the dashboard; shared and pinned, everybody of its team has."""
 
     id: str
     user_id: str | None
@@ -35,6 +35,7 @@ class SavedView:
     query: Mapping[str, Sequence[str]]
     is_shared: bool
     is_pinned: bool
+    team_id: int
     created_at: datetime
 
 

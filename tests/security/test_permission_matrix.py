@@ -373,9 +373,6 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Retention.preview": lambda s, a: s.retention.preview(a),
     "Retention.last_run": lambda s, a: s.retention.last_run(a),
     "Retention.run": lambda s, a: s.retention.run(a),
-    "Audit.page": lambda s, a: s.audit.page(a, AuditCriteria()),
-    "Audit.options": lambda s, a: s.audit.options(a),
-    "Audit.export_csv": lambda s, a: s.audit.export_csv(a, AuditCriteria()),
     "RateLimits.set_app": lambda s, a: s.limits.set_app(a, "bot", Limits()),
     "Imports.look": lambda s, a: s.imports.look(a, _FILE),
     "Imports.preview": lambda s, a: s.imports.preview(a, _FILE),
@@ -384,6 +381,12 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Imports.undo": lambda s, a: s.imports.undo(a, NOBODY),
     "Demo.load": lambda s, a: s.demo.load(a, 0),
     "Demo.remove": lambda s, a: s.demo.remove(a),
+}
+TEAM_ADMINISTRATORS: dict[str, Deed] = {
+    "Audit.page": lambda s, a: s.audit.page(a, AuditCriteria()),
+    "Audit.options": lambda s, a: s.audit.options(a),
+    "Audit.export_csv": lambda s, a: s.audit.export_csv(a, AuditCriteria()),
+    "RateLimits.set_team": lambda s, a: s.limits.set_team(a, 1, Limits()),
 }
 # One's own things, whatever the role; that they are one's own is what test_isolation.py shows.
 OWN = {"Users.change_own_password", "Audit.note_export", "Calls.view", "Calls.stop", "Calls.wait", "Calls.running"}
@@ -423,11 +426,16 @@ def refused(deed: Deed, services: Services, actor: Actor) -> bool:
     return False
 
 
+# What a team's administrator does for the team without the permission that others need for it.
+OF_OWN_TEAM = {"Budgets.choices", "Budgets.create", "Budgets.update", "Budgets.recount", "Budgets.delete"}
+
+
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("name", NEEDS)
 def test_a_role_may_do_what_its_permissions_say(services: Services, name: str, role: Role) -> None:
     permission, deed = NEEDS[name]
-    assert refused(deed, services, make_actor("u", "amira", role)) == (permission not in ROLE_PERMISSIONS[role])
+    may = permission in ROLE_PERMISSIONS[role] or (role is Role.TEAM_ADMINISTRATOR and name in OF_OWN_TEAM)
+    assert refused(deed, services, make_actor("u", "amira", role)) != may
 
 
 @pytest.mark.parametrize("name", NEEDS)
@@ -443,8 +451,15 @@ def test_people_and_sample_data_are_for_super_admins(services: Services, name: s
     assert refused(SUPER_ADMIN_ONLY[name], services, make_actor("u", "amira", role)) == (role is not Role.SUPER_ADMIN)
 
 
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("name", TEAM_ADMINISTRATORS)
+def test_a_team_is_ruled_by_its_administrators(services: Services, name: str, role: Role) -> None:
+    rules = role in (Role.SUPER_ADMIN, Role.TEAM_ADMINISTRATOR)
+    assert refused(TEAM_ADMINISTRATORS[name], services, make_actor("u", "amira", role)) != rules
+
+
 def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
-    known = {*NEEDS, *SUPER_ADMIN_ONLY, *OWN}
+    known = {*NEEDS, *SUPER_ADMIN_ONLY, *TEAM_ADMINISTRATORS, *OWN}
     services: tuple[type[Any], ...] = (
         Providers,
         Tools,
