@@ -18,6 +18,8 @@ from lib.access.preferences import Preferences
 from lib.access.saved_views import SavedViews
 from lib.access.sessions import Sessions
 from lib.access.setup import Setup
+from lib.access.stop_switch import StopSwitch
+from lib.access.teams import Teams
 from lib.access.users import Users
 from lib.activity.custom_metrics import Metrics
 from lib.activity.repricing import Repricing
@@ -80,6 +82,8 @@ class Services(KnowledgeServices):
         self.vault = Vault(store, settings)
         self.master_key = MasterKey(self.vault)
         self.users = Users(store)
+        self.teams = Teams(store)
+        self.stops = StopSwitch(store)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
         self.saved_views = SavedViews(store)
@@ -104,6 +108,7 @@ class Services(KnowledgeServices):
             self.circuits,
             self.overrides,
             self.limits,
+            self.stops,
         )
         self.runs = PastCalls(store)
         self.conversations = Conversations(store, self.configurations)

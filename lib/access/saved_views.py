@@ -26,7 +26,7 @@ _V = saved_views.c
 
 @dataclass(frozen=True)
 class SavedView:
-    """`query` is the address's. `is_pinned`: its owner has it on the dashboard; shared and pinned, everybody of its team has."""
+    """`query` is the address's. `is_pinned`: its owner has it on the dashboard, and if shared all of its team."""
 
     id: str
     user_id: str | None

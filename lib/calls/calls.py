@@ -18,6 +18,7 @@ from typing import Any
 
 from lib.access.limits import RateLimits
 from lib.access.permissions import Actor, Permission
+from lib.access.stop_switch import StopSwitch
 from lib.calls.attempt_opening import make_call
 from lib.calls.attempts import run_call
 from lib.calls.call_view import view_call
@@ -47,6 +48,7 @@ from lib.providers.registry import Providers
 log = logging.getLogger(__name__)
 _KEEP_S = 600.0
 _SIGN_OF_LIFE_S = 15.0
+_STOPS_EVERY_S = 2.0
 MAX_RUNNING_PER_USER = 32  # of calls started on pages
 MAX_ANSWERING = 1_000  # calls of the gateway at once in this process
 
@@ -64,8 +66,10 @@ class Calls:
         circuits: Circuits,
         overrides: Overrides,
         limits: RateLimits,
+        stops: StopSwitch | None = None,
     ) -> None:
         self._store = store
+        self._stops = stops or StopSwitch(store)
         self._spool_root = spool_root
         self._prices = prices
         self._limits = limits
@@ -89,6 +93,8 @@ class Calls:
     def start(self, request: CallRequest) -> str:
         """Open the call and let it run; its id. Nothing has been sent when this raises. Not from the calls' loop."""
         plan = make_plan(request, self._lookups)
+        self._stops.refresh()
+        self._stops.check(request.actor)
         self._ensure_loop()
         self._forget_old()
         running = sum(1 for c in list(self._calls.values()) if c.user_id == request.actor.user_id and c.row is None)
@@ -122,6 +128,9 @@ class Calls:
                 plan = self._plans.plan(request)
             except NotCached:
                 plan = await asyncio.to_thread(self._plans.plan, request, reading=True)
+            if not self._stops.is_fresh:
+                await asyncio.to_thread(self._stops.refresh)
+            self._stops.check(request.actor)
             if self._ledger is None:
                 await self.adopt()
             call = await make_call(plan, listener)
@@ -280,9 +289,10 @@ class Calls:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
         assert self._spool is not None  # noqa: S101
-        self._house.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._house
+        for background in (self._house, self._watch):
+            background.cancel()
+            with suppress(asyncio.CancelledError):
+                await background
         with suppress(TimeoutError):
             await asyncio.wait_for(self._open_ledger.drain(), 10)
         self._open_ledger.end()
@@ -293,6 +303,7 @@ class Calls:
 
     def _start_housekeeping(self) -> None:
         self._house = asyncio.get_running_loop().create_task(self._keep_house_forever())
+        self._watch = asyncio.get_running_loop().create_task(self._watch_stops_forever())
 
     async def _keep_house_forever(self) -> None:
         """Every few seconds: renew this process's sign of life and close what others left."""
@@ -304,6 +315,18 @@ class Calls:
                 await asyncio.to_thread(self._observed.sync, self._store)
             except Exception as error:  # the boundary of a background job: it must go on
                 log.warning("Housekeeping failed and is tried again: %s", error)
+
+    async def _watch_stops_forever(self) -> None:
+        """End the running calls of what has been stopped, within seconds and in every process."""
+        while True:
+            await asyncio.sleep(_STOPS_EVERY_S)
+            running = [call for call in list(self._calls.values()) if call.row is None]
+            if not running:
+                continue
+            await asyncio.to_thread(self._stops.refresh)
+            for call in running:
+                if self._stops.find_refusal(call.plan.request.actor) is not None:
+                    self._cancel(call)
 
     def _forget_old(self) -> None:
         limit = time.monotonic() - _KEEP_S

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from lib.configs.configuration import check_slug
+from lib.db.tables import FIRST_TEAM
 from lib.errors import InvalidInput
 from lib.files.text import end_lines
 from lib.patterns import compile_pattern
@@ -50,6 +51,7 @@ class Template:
     labels: Mapping[str, int]
     created_at: datetime
     updated_at: datetime
+    team_id: int = FIRST_TEAM
 
 
 TEMPLATE_TAGS = ("template", "template_version")

@@ -1,0 +1,165 @@
+"""The stop switch: a key, a team or everything is stopped, and within five seconds no process opens a call for it.
+
+What is stopped stands in the database. Each process reads it again when what it knows is older than two seconds, by one
+asker while the others go on; a process that can't read it goes on with what it knows. Calls that run when the switch is
+thrown are ended by their process's watch (`lib.calls.calls`).
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from lib.access import audit
+from lib.access.permissions import Actor
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import ALL_TEAMS, api_keys, stops, teams
+from lib.errors import Conflict, InstallationError, InvalidInput, NotFound, PermissionDenied
+
+_FRESH_S = 2.0
+_S = stops.c
+
+
+class StopKind(StrEnum):
+    """What can be stopped."""
+
+    EVERYTHING = "everything"
+    TEAM = "team"
+    KEY = "key"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What is stopped: `subject` is a team's or a key's id, empty for everything; `label` its name."""
+
+    kind: StopKind
+    subject: str
+    label: str
+    reason: str
+    user_name: str
+    at: datetime
+
+
+class StopSwitch:
+    """Throws and asks the switch. Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._reasons: dict[tuple[str, str], str] = {}
+
+    def list(self, actor: Actor) -> "list[Stop]":
+        """List what is stopped and concerns the actor: everything, their team, its keys; the newest first."""
+        query = select(stops).order_by(_S.at.desc())
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+            names = {row.id: row.name for row in connection.execute(select(teams.c.id, teams.c.name))}
+            key_ids = [row.subject for row in rows if row.kind == StopKind.KEY]
+            keys = select(api_keys.c.id, api_keys.c.name, api_keys.c.team_id).where(api_keys.c.id.in_(key_ids))
+            by_key = {row.id: row for row in connection.execute(keys)}
+        listed = list[Stop]()
+        for row in rows:
+            label, team_id = "everything", actor.team_id
+            if row.kind == StopKind.TEAM:
+                label, team_id = names.get(int(row.subject), row.subject), int(row.subject)
+            elif row.kind == StopKind.KEY:
+                key = by_key.get(row.subject)
+                label, team_id = (key.name, key.team_id) if key else (row.subject, ALL_TEAMS)
+            if actor.sees_every_team or team_id == actor.team_id:
+                listed.append(Stop(StopKind(row.kind), row.subject, label, row.reason, row.user_name, row.at))
+        return listed
+
+    def stop(self, actor: Actor, kind: StopKind | str, subject: str = "", reason: str = "") -> None:
+        """Stop a key or a team (by its id) or everything; Conflict when it is stopped already."""
+        chosen_kind, subject, team_id = self._check(actor, kind, subject)
+        reason = " ".join(reason.split())[:200]
+        row = {"kind": chosen_kind, "subject": subject, "reason": reason, "user_name": actor.name, "at": utc_now()}
+        try:
+            with self._store.write() as connection:
+                connection.execute(insert(stops).values(**row))
+                about = subject or "everything"
+                audit.record(connection, actor, f"stop.{chosen_kind}", about, of_team=team_id, reason=reason)
+        except IntegrityError as error:
+            raise Conflict("It is stopped already.", "", "Start it again first.") from error
+        self._read_at = float("-inf")
+
+    def start(self, actor: Actor, kind: StopKind | str, subject: str = "") -> None:
+        """Let it run again; NotFound when it was not stopped."""
+        chosen_kind, subject, team_id = self._check(actor, kind, subject)
+        with self._store.write() as connection:
+            gone = connection.execute(delete(stops).where(_S.kind == chosen_kind, _S.subject == subject))
+            if gone.rowcount == 0:
+                raise NotFound("It was not stopped.")
+            audit.record(connection, actor, f"start.{chosen_kind}", subject or "everything", of_team=team_id)
+        self._read_at = float("-inf")
+
+    def check(self, actor: Actor) -> None:
+        """Raise PermissionDenied when what the actor does is stopped: by key, by team, or altogether.
+
+        Reads nothing: `refresh` does, where `is_fresh` says that it is time.
+        """
+        if (refusal := self.find_refusal(actor)) is not None:
+            raise refusal
+
+    def find_refusal(self, actor: Actor) -> PermissionDenied | None:
+        """Find why calls of the actor are stopped; None while they are not."""
+        reasons = self._reasons
+        if not reasons:
+            return None
+        subjects = [("everything", ""), ("team", str(actor.team_id))]
+        if actor.key is not None:
+            subjects.append(("key", actor.key.key_id))
+        for kind, subject in subjects:
+            if (reason := reasons.get((kind, subject))) is not None:
+                what = "All calls are" if kind == StopKind.EVERYTHING else f"Calls of this {kind} are"
+                remedy = "Ask who stopped it, or a super-admin, to start it again."
+                return PermissionDenied(f"{what} stopped.", reason or "An administrator stopped them.", remedy)
+        return None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether what this process knows is younger than two seconds, or another asker reads it right now."""
+        return time.monotonic() - self._read_at < _FRESH_S
+
+    def refresh(self) -> None:
+        """Read what is stopped, unless it is known; where the database can't be read, what is known holds."""
+        with self._lock:
+            if self.is_fresh:
+                return
+            self._read_at = time.monotonic()  # the others go on with what is known
+        try:
+            with self._store.read() as connection:
+                rows = connection.execute(select(_S.kind, _S.subject, _S.reason)).all()
+        except (SQLAlchemyError, InstallationError):
+            return
+        self._reasons = {(row.kind, row.subject): row.reason for row in rows}
+
+    def _check(self, actor: Actor, kind: StopKind | str, subject: str) -> tuple[StopKind, str, int]:
+        """The kind, the id and the team of what is named, if the actor may stop it."""
+        try:
+            chosen_kind = StopKind(kind)
+        except ValueError as error:
+            raise InvalidInput(f"{kind} can't be stopped.", "", f"Use {', '.join(StopKind)}.", field="kind") from error
+        if chosen_kind is StopKind.EVERYTHING:
+            actor.require_super_admin("stop everything")
+            return chosen_kind, "", ALL_TEAMS
+        if chosen_kind is StopKind.TEAM:
+            with self._store.read() as connection:
+                is_named = (teams.c.slug == subject) | (teams.c.id == (int(subject) if subject.isdecimal() else -1))
+                team_id = connection.scalar(select(teams.c.id).where(is_named))
+            actor.require_team_administrator(-1 if team_id is None else team_id, "stop this team")
+            if team_id is None:
+                raise NotFound("There is no such team.")
+            return chosen_kind, str(team_id), int(team_id)
+        with self._store.read() as connection:
+            team_id = connection.scalar(select(api_keys.c.team_id).where(api_keys.c.id == subject))
+        actor.require_team_administrator(actor.team_id, "stop this key")
+        if team_id is None or not (actor.sees_every_team or team_id == actor.team_id):
+            raise NotFound("There is no such key.")
+        return chosen_kind, subject, int(team_id)
