@@ -30,7 +30,7 @@ def test_everything_older_belongs_to_the_first_team(
     if database_kind == "postgresql":
         url = new_database(request.getfixturevalue("postgres_server"), f"t{uuid.uuid4().hex}")
     store = Store(url)
-    schema.upgrade(store, "0019")
+    schema.upgrade(store, "0021")
     person = new_id()
     with store.write() as connection:
         at = UtcDateTime().process_bind_param(utc_now(), connection.dialect)
