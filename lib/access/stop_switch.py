@@ -7,6 +7,7 @@ thrown are ended by their process's watch (`lib.calls.calls`).
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -54,7 +55,7 @@ class StopSwitch:
         self._read_at = float("-inf")
         self._reasons: dict[tuple[str, str], str] = {}
 
-    def list(self, actor: Actor) -> "list[Stop]":
+    def list(self, actor: Actor) -> Sequence[Stop]:
         """List what is stopped and concerns the actor: everything, their team, its keys; the newest first."""
         query = select(stops).order_by(_S.at.desc())
         with self._store.read() as connection:

@@ -76,7 +76,7 @@ class Teams:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def list(self, actor: Actor) -> "list[Team]":
+    def list(self, actor: Actor) -> Sequence[Team]:
         """List the teams of which the actor is a member, for a super-admin all; the first one first, then by name."""
         query = select(teams).order_by((_T.id == FIRST_TEAM).desc(), func.lower(_T.name))
         if not actor.sees_every_team:
@@ -138,7 +138,7 @@ class Teams:
             connection.execute(delete(teams).where(_T.id == team_id))
             audit.record(connection, actor, "team.delete", slug, of_team=team_id)
 
-    def members(self, actor: Actor, team_id: int) -> "list[Member]":
+    def members(self, actor: Actor, team_id: int) -> Sequence[Member]:
         """List who is in a team of the actor's, by name; raises NotFound."""
         if team_id not in actor.team_ids and not actor.sees_every_team:
             raise _make_not_found()
