@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from lib.demo import Demo
     from lib.imports import Imports
     from lib.mcp.bundled.servers import BundledServers
+    from lib.mcp.keeper import Keeper
+    from lib.mcp.servers import Servers
     from lib.statistics.invoices.reconcile import Reconcile
     from lib.statistics.queries import Statistics
     from lib.statistics.whatif import WhatIf
@@ -132,6 +134,7 @@ class Services(KnowledgeServices):
     def tools(self) -> "Tools":
         """The registry of tools, with every source."""
         from lib.knowledge import tool_functions as knowledge_tools
+        from lib.mcp.sources import BundledTools, ServerTools
         from lib.tools import functions
         from lib.tools.native import NativeTools
         from lib.tools.registry import Tools
@@ -140,7 +143,7 @@ class Services(KnowledgeServices):
         functions.register(native)
         knowledge_tools.register(native, lambda: self.collections, lambda: self.passages)
         tools = Tools(self.store)
-        tools.sources.append(native)
+        tools.sources += [native, BundledTools(self.bundled_servers), ServerTools(self.servers)]
         return tools
 
     @cached_property
@@ -201,6 +204,25 @@ class Services(KnowledgeServices):
         )
         return BundledServers(self.store, self.vault, self.prompts, lambda: operations)
 
+    @cached_property
+    def servers(self) -> "Servers":
+        """Servers of tools of others."""
+        from lib.mcp.servers import Servers
+
+        return Servers(self.store, self.vault, self._look_after_servers)
+
+    @cached_property
+    def server_keeper(self) -> "Keeper":
+        """Sees to it that wanted servers of tools run on this machine, while this process serves."""
+        from lib.mcp.keeper import Keeper
+
+        return Keeper(self.store, self.settings)
+
+    def _look_after_servers(self) -> None:
+        """Start the runner of servers at once, where this process is one that serves."""
+        if "server_keeper" in self.__dict__:
+            self.server_keeper.look()
+
     def _find_unreadiness(self) -> str | None:
         """Say why calls can't be recorded, or None."""
         try:
@@ -221,6 +243,7 @@ class Services(KnowledgeServices):
             "keys": self.api_keys.write_last_used,
             "answers": lambda: settle(self.store),
             "titles": lambda: take_titles(self.store),
+            "servers": lambda: self.server_keeper.look(),
         }
         return Scheduler(self.store, jobs, errands=errands)
 
@@ -234,6 +257,8 @@ class Services(KnowledgeServices):
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         self.close_knowledge()
+        if "server_keeper" in self.__dict__:
+            self.server_keeper.stop()
         self.experiments.close()
         self.calls.close()
         self.api_keys.write_last_used()

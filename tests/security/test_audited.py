@@ -31,6 +31,8 @@ from lib.jobs.retention import Days
 from lib.knowledge.documents.document_service import About
 from lib.knowledge.evaluation.corpus import Entry
 from lib.knowledge.evaluation.questions import Judgement
+from lib.mcp.records import write_state
+from lib.mcp.server import ServerDraft
 from lib.playground.exports import RunFormat as RunForm
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
@@ -113,6 +115,7 @@ NOT_CHANGES = {
     "Playground.wins": "a question",
     "Playground.delete": "one's own list; the calls stay in the ledger",
     "Prompts.fill": "a question",
+    **dict.fromkeys(("Servers.offered", "Servers.ask", "Servers.read_resource", "Servers.fill_prompt"), "a question"),
     "BundledServers.files": "a question",
     "BundledServers.databases": "a question",
     "Calls.quote": "a question",
@@ -162,6 +165,32 @@ def _register_database(s: Services, a: Actor) -> str:
     sqlite3.connect(path).close()
     s.bundled_servers.register_database(a, name, f"sqlite:///{path}")
     return name
+
+
+def _draft(name: str, *arguments: str) -> ServerDraft:
+    return ServerDraft(name, ["/bin/true", *arguments], secrets={"KEY": SECRET})
+
+
+def _server(s: Services) -> str:
+    """The name of a server of tools that was added."""
+    return s.servers.add(OPERATOR, _draft(f"s-{new_id()[-12:]}")).name
+
+
+def _approve(s: Services, a: Actor, name: str) -> str:
+    return s.servers.approve(a, name, s.servers.get(OPERATOR, name).approval_hash).name
+
+
+def _listed(s: Services) -> str:
+    """The name of a server with a tool."""
+    name = _server(s)
+    tool = {"name": "echo", "inputSchema": {"type": "object"}}
+    write_state(s.store, s.servers.get(OPERATOR, name).id, actual="ready", tools=[tool], server_version="x 1")
+    return name
+
+
+def _reject(s: Services, a: Actor, name: str) -> None:
+    s.servers.approve_tools(OPERATOR, name)
+    s.servers.reject_tools(a, name, ["echo"])
 
 
 def _collection(s: Services) -> str:
@@ -445,6 +474,16 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Optimiser.begin": ("study.begin", lambda s, a: s.optimiser.begin(a, _questions(s))),
     "Optimiser.stop": ("study.stop", lambda s, a: s.optimiser.stop(a, _study(s))),
     "Optimiser.apply": ("collection.change", lambda s, a: s.optimiser.apply(a, _study(s), 0)),
+    "Servers.add": ("mcp.add", lambda s, a: s.servers.add(a, _draft(f"s-{new_id()[-12:]}"))),
+    "Servers.update": ("mcp.change", lambda s, a: s.servers.update(a, _draft(_server(s), "--more"))),
+    "Servers.approve": ("mcp.approve", lambda s, a: _approve(s, a, _server(s))),
+    "Servers.start": ("mcp.start", lambda s, a: s.servers.start(a, _approve(s, OPERATOR, _server(s)))),
+    "Servers.stop": ("mcp.stop", lambda s, a: s.servers.stop(a, _server(s))),
+    "Servers.restart": ("mcp.restart", lambda s, a: s.servers.restart(a, _approve(s, OPERATOR, _server(s)))),
+    "Servers.stop_all": ("mcp.stop", lambda s, a: s.servers.stop_all(a)),
+    "Servers.remove": ("mcp.remove", lambda s, a: s.servers.remove(a, _server(s))),
+    "Servers.approve_tools": ("mcp.tools.approve", lambda s, a: s.servers.approve_tools(a, _listed(s))),
+    "Servers.reject_tools": ("mcp.tools.reject", lambda s, a: _reject(s, a, _listed(s))),
     "BundledServers.set_files": ("tools.files", lambda s, a: s.bundled_servers.set_files(a, ["/tmp"])),
     "BundledServers.register_database": ("tools.database.add", lambda s, a: _register_database(s, a)),
     "BundledServers.remove_database": (

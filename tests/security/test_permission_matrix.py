@@ -67,6 +67,8 @@ from lib.knowledge.evaluation.proposals import Proposals
 from lib.knowledge.evaluation.question_sets import QuestionSets
 from lib.knowledge.search import Passages
 from lib.mcp.bundled.servers import BundledServers
+from lib.mcp.server import ServerDraft
+from lib.mcp.servers import Servers
 from lib.playground.exports import RunFormat as RunForm
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
@@ -96,7 +98,7 @@ PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
 RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
 _NO_DRAFT = ExperimentDraft("", [], [])
-NOT_HERE: Any = SimpleNamespace(strategy=ContextStrategy())  # a conversation that sends everything
+NOT_HERE: Any = SimpleNamespace(id=NOBODY, strategy=ContextStrategy())  # a conversation that sends everything
 _FILE = Source(io.BytesIO(b""), "empty.csv")
 TOOL_CONTEXT: Any = ToolContext(make_actor("u", "amira", Role.DEVELOPER))
 NEEDS: dict[str, tuple[Permission, Deed]] = {
@@ -230,6 +232,22 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Embedder.relevance": (P.TEST_CONFIGS, lambda s, a: s.embedder.relevance(a, "none/m", "x", ["y"])),
     "Embedder.question": (P.TEST_CONFIGS, lambda s, a: s.embedder.question(a, "none/m", "x")),
     "Calls.answer": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer(_request(a), NO_LISTENER))),
+    "Servers.list": (P.MANAGE_TOOLS, lambda s, a: s.servers.list(a)),
+    "Servers.get": (P.MANAGE_TOOLS, lambda s, a: s.servers.get(a, "nobody")),
+    "Servers.offered": (P.TEST_CONFIGS, lambda s, a: s.servers.offered(a)),
+    "Servers.add": (P.MANAGE_TOOLS, lambda s, a: s.servers.add(a, ServerDraft("no name!", ["x"]))),
+    "Servers.update": (P.MANAGE_TOOLS, lambda s, a: s.servers.update(a, ServerDraft("nobody", ["x"]))),
+    "Servers.approve": (P.MANAGE_TOOLS, lambda s, a: s.servers.approve(a, "nobody", "x")),
+    "Servers.start": (P.MANAGE_TOOLS, lambda s, a: s.servers.start(a, "nobody")),
+    "Servers.stop": (P.MANAGE_TOOLS, lambda s, a: s.servers.stop(a, "nobody")),
+    "Servers.restart": (P.MANAGE_TOOLS, lambda s, a: s.servers.restart(a, "nobody")),
+    "Servers.stop_all": (P.MANAGE_TOOLS, lambda s, a: s.servers.stop_all(a)),
+    "Servers.remove": (P.MANAGE_TOOLS, lambda s, a: s.servers.remove(a, "nobody")),
+    "Servers.approve_tools": (P.MANAGE_TOOLS, lambda s, a: s.servers.approve_tools(a, "nobody")),
+    "Servers.reject_tools": (P.MANAGE_TOOLS, lambda s, a: s.servers.reject_tools(a, "nobody", ["x"])),
+    "Servers.ask": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.servers.ask(a, NOT_HERE, "call"))),
+    "Servers.read_resource": (P.TEST_CONFIGS, lambda s, a: s.servers.read_resource(a, "nobody", "x")),
+    "Servers.fill_prompt": (P.TEST_CONFIGS, lambda s, a: s.servers.fill_prompt(a, "nobody", "x", {})),
     "BundledServers.list": (P.TEST_CONFIGS, lambda s, a: s.bundled_servers.list(a)),
     "BundledServers.find": (P.TEST_CONFIGS, lambda s, a: s.bundled_servers.find(a, "code")),
     "BundledServers.files": (P.MANAGE_TOOLS, lambda s, a: s.bundled_servers.files(a)),
@@ -477,7 +495,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     )
     services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
     services += (Collections, Documents, Passages, Answers, Embedder)
-    services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers)
+    services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers, Servers)
     for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)

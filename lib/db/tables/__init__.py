@@ -45,6 +45,7 @@ from lib.db.tables.ledger import (
     usage_logs,
     usage_payloads,
 )
+from lib.db.tables.mcp import mcp_pins, mcp_runners, mcp_servers, mcp_states
 from lib.db.tables.playground import experiment_cells, experiment_rows, experiments, playground_panes, playground_runs
 from lib.db.tables.providers import circuits, exchange_rates, model_lists, prices, providers
 from lib.db.tables.tools import tool_executions, tool_turns, tools
@@ -82,6 +83,10 @@ __all__ = [
     "judgements",
     "ledger_clock",
     "login_failures",
+    "mcp_pins",
+    "mcp_runners",
+    "mcp_servers",
+    "mcp_states",
     "messages",
     "metadata",
     "model_lists",

@@ -1,0 +1,271 @@
+"""One server's life: started, listed, watched, ended, and started again after a pause, by one task of its own.
+
+A start has thirty seconds. A connection is well while its tools can be listed; a listing that fails is a lost
+connection. After five starts that failed within ten minutes it is given up, until somebody asks again. Pauses between
+starts grow from one second to a minute. Whatever ends a connection ends its process, with all that it has started.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.errors import LLMManagerError
+from lib.mcp import processes, records
+from lib.mcp.clients.child import Child, ErrorText
+from lib.mcp.clients.connection import (
+    Connection,
+    ServerListing,
+    Unanswered,
+    connect,
+    explain,
+    find_cause,
+    http_transport,
+)
+from lib.mcp.pins import strip_invisible
+from lib.mcp.processes import ProcessMark
+from lib.mcp.server import ActualState, McpServer
+from lib.providers.redaction import redact
+
+log = logging.getLogger(__name__)
+START_S = 30.0
+HEALTH_S = 60.0
+_LISTING_S = 30.0
+_MOST_FAILURES = 5
+_FAILURES_WITHIN_S = 600.0
+_LONGEST_PAUSE_S = 60.0
+_ERRORS_EVERY_S = 2.0
+_ERRORS_SHOWN = 2_000  # characters of standard error in a reason
+_STOP_S = 5.0
+
+
+class SignInNeeded(Exception):
+    """The server wants credentials that it was not given."""
+
+
+class Lost(Exception):
+    """The connection that stood is gone; the message says why."""
+
+
+class Owner:
+    """The one task of one server in this process."""
+
+    def __init__(self, store: Store, server: McpServer, secrets: Mapping[str, str], folder: Path) -> None:
+        self.server = server
+        self._store = store
+        self._secrets = secrets
+        self._folder = folder
+        self._errors = ErrorText()
+        self._errors_written_at = 0.0
+        self._changed = asyncio.Event()
+        self._connection: Connection | None = None
+        self._child: Child | None = None
+        self._state = (server.state.actual, server.state.reason)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._live(), name=self.server.name)
+
+    async def stop(self) -> None:
+        """End the connection and the process; what is asked meanwhile fails."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=_STOP_S)
+        await self._end_child()
+        await self._note(ActualState.OFF, "")
+
+    async def ask(self, question: Mapping[str, Any]) -> Any:
+        """Answer a question of another process; raises Unanswered."""
+        connection = self._connection
+        if connection is None:
+            actual, reason = self._state
+            raise Unanswered(f"{self.server.name} is {actual}.", reason, "Look at the page MCP servers.")
+        match question["do"]:
+            case "call":
+                arguments = question.get("arguments") or {}
+                return await connection.call_tool(
+                    question["tool"], arguments, question.get("responses"), question.get("state")
+                )
+            case "resource":
+                return await connection.read_resource(question["uri"])
+            case "prompt":
+                return await connection.get_prompt(question["prompt"], question.get("arguments") or {})
+        raise Unanswered("The question is not known.")
+
+    async def _live(self) -> None:
+        failures = deque[float](maxlen=_MOST_FAILURES)
+        pause = 1.0
+        first = ActualState.STARTING
+        while True:
+            await self._note(first, "")
+            first = ActualState.RESTARTING
+            began = time.monotonic()
+            actual, reason = await self._run_once()
+            if time.monotonic() - began > _LONGEST_PAUSE_S:
+                pause = 1.0
+                failures.clear()
+            failures.append(time.monotonic())
+            is_hopeless = len(failures) == _MOST_FAILURES and failures[-1] - failures[0] < _FAILURES_WITHIN_S
+            if actual is ActualState.NEEDS_SIGN_IN or is_hopeless:
+                await self._note(actual if actual is ActualState.NEEDS_SIGN_IN else ActualState.GIVEN_UP, reason)
+                return
+            await self._note(actual, f"{reason} It is tried again in {pause:g} s.")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _run_once(self) -> tuple[ActualState, str]:
+        """Start, serve until it ends; how it is then and why. Only a cancellation is raised."""
+        try:
+            async with self._open() as connection:
+                await self._serve(connection)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the boundary of a stranger's program: whatever it does is a reason
+            cause = find_cause(error)
+            if isinstance(cause, SignInNeeded):
+                return ActualState.NEEDS_SIGN_IN, "It wants credentials; give it a header with them."
+            actual = ActualState.LOST if isinstance(cause, Lost) else ActualState.CRASHED
+            return actual, await self._with_last_words(_end(explain(cause)))
+        finally:
+            self._connection = None
+            await asyncio.shield(asyncio.ensure_future(self._end_child()))
+        return ActualState.LOST, "The connection was closed."
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Connection]:
+        """An open connection of which the tools are listed; TimeoutError after thirty seconds."""
+        starting = asyncio.timeout(START_S)
+        server = self.server
+        async with starting:
+            if server.transport == "stdio":
+                limits = {**processes.DEFAULT_LIMITS, **server.limits}
+                self._child = Child(server.command, self._secrets, self._folder, limits, self._errors)
+                await self._note_process(self._child.mark)  # a kill from here on leaves nothing that can't be found
+                await self._note_process(await self._child.start())
+                async with self._child.streams() as streams, connect(_Given(streams), self._changed.set) as connection:
+                    await self._take_listing(connection)
+                    starting.reschedule(None)
+                    yield connection
+            else:
+                async with http_transport(server.url, self._secrets, allow_private=server.allow_private) as (
+                    transport,
+                    guarded,
+                ):
+                    try:
+                        async with connect(transport, self._changed.set) as connection:
+                            await self._take_listing(connection)
+                            starting.reschedule(None)
+                            yield connection
+                    except Exception as error:
+                        if guarded.refusal is not None:
+                            raise SignInNeeded from error
+                        raise
+
+    async def _serve(self, connection: Connection) -> None:
+        """Watch a connection until it is lost."""
+        self._connection = connection
+        ending = asyncio.create_task(_wait_for_end(self._child))
+        checked_at = time.monotonic()
+        try:
+            while True:
+                changing = asyncio.create_task(self._changed.wait())
+                await asyncio.wait({ending, changing}, timeout=_ERRORS_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                changing.cancel()
+                await self._write_errors()
+                if ending.done():
+                    raise Lost(f"Its process ended with status {ending.result()}.")
+                if self._changed.is_set() or time.monotonic() - checked_at > HEALTH_S:
+                    self._changed.clear()
+                    checked_at = time.monotonic()
+                    await self._check(connection)
+        finally:
+            ending.cancel()
+
+    async def _check(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(_LISTING_S):
+                await self._take_listing(connection)
+        except (Unanswered, TimeoutError) as error:
+            raise Lost(f"Its tools can't be listed: {explain(error)}") from error
+
+    async def _take_listing(self, connection: Connection) -> None:
+        """Read everything that is offered and store it in one piece."""
+        listing = await connection.read_listing()
+        actual = ActualState.READY if listing.tools else ActualState.NO_TOOLS
+        stored = {
+            "protocol": listing.protocol[:16],
+            "server_version": _write_version(listing),
+            "tools": listing.tools,
+            "resources": listing.resources,
+            "prompts": listing.prompts,
+        }
+        await self._note(actual, "", tools_at=utc_now(), **stored)
+
+    async def _note(self, actual: ActualState, reason: str, **columns: Any) -> None:
+        """Write the state, without secrets; a database that is away is written to the next time."""
+        self._state = (actual, reason)
+        values = {"actual": actual, "reason": redact(reason), "revision": self.server.revision, **columns}
+        values["error_text"] = redact(self._errors.text)
+        try:
+            await asyncio.to_thread(records.write_state, self._store, self.server.id, **values)
+        except LLMManagerError as error:
+            log.warning("The state of %s can't be written: %s", self.server.name, error)
+
+    async def _note_process(self, mark: ProcessMark | None) -> None:
+        await asyncio.to_thread(records.note_process, self._store, self.server.id, mark)
+
+    async def _write_errors(self) -> None:
+        if self._errors.changed_at > self._errors_written_at:
+            self._errors_written_at = self._errors.changed_at
+            await self._note(*self._state)
+
+    async def _with_last_words(self, reason: str) -> str:
+        """A reason with the end of what the process said on standard error."""
+        if self._child is None:
+            return reason
+        await self._child.hear_last_words()
+        status = self._child.status
+        ended = f" Its process ended with status {status}." if status is not None and "status" not in reason else ""
+        words = strip_invisible(self._errors.text).strip()[-_ERRORS_SHOWN:]
+        return f"{reason}{ended}" + (f" It says: {words}" if words else "")
+
+    async def _end_child(self) -> None:
+        child = self._child
+        self._child = None
+        if child is not None:
+            await child.end()
+            with suppress(LLMManagerError):
+                await self._note_process(None)
+
+
+class _Given:
+    """Streams that are open already, as the client's transport: who opened them closes them."""
+
+    def __init__(self, streams: Any) -> None:
+        self._streams = streams
+
+    async def __aenter__(self) -> Any:
+        return self._streams
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+async def _wait_for_end(child: Child | None) -> int:
+    """The exit status of a process, once it has ended; a server that is no child of ours has no end."""
+    return await child.wait() if child is not None else await asyncio.get_running_loop().create_future()
+
+
+def _write_version(listing: ServerListing) -> str:
+    return f"{listing.name} {listing.version}".strip()[:320]
+
+
+def _end(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

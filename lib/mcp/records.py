@@ -1,0 +1,205 @@
+"""Rows of servers, their states and their runner, read and written; whoever calls has checked who may.
+
+A state is written by the runner of its machine alone. A list of tools is replaced in one statement, and only by a list
+that came whole: a failed listing leaves the last good one where it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import mcp_pins, mcp_runners, mcp_servers, mcp_states
+from lib.mcp import processes
+from lib.mcp.pins import Pin, compare, join_names
+from lib.mcp.processes import ProcessMark, name_machine
+from lib.mcp.server import ActualState, McpServer, ServerState
+
+BEAT_S = 2.0
+FRESH = timedelta(seconds=10)  # after which a runner that has not beaten is gone
+_S = mcp_servers.c
+_T = mcp_states.c
+_P = mcp_pins.c
+_R = mcp_runners.c
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The process that runs servers on a machine."""
+
+    machine: str
+    owner: str
+    pid: int
+    address: str
+    beat_at: datetime
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is taken to be alive: it has just beaten, and on this machine its process is there."""
+        is_here = self.machine == name_machine()
+        return utc_now() - self.beat_at < FRESH and not (is_here and processes.is_gone(self.pid))
+
+
+def read_servers(connection: Connection, machine: str | None = None) -> list[McpServer]:
+    """Every server by name, with its state on a machine (this one) or, where it has none there, on another."""
+    here = machine or name_machine()
+    states = dict[str, ServerState]()
+    for row in connection.execute(select(mcp_states)).mappings():
+        if row["server_id"] not in states or row["machine"] == here:
+            states[row["server_id"]] = _build_state(row)
+    pins = dict[str, list[Pin]]()
+    for row in connection.execute(select(mcp_pins)).mappings():
+        pins.setdefault(row["server_id"], []).append(Pin(row["tool"], row["fingerprint"], row["definition"]))
+    rows = connection.execute(select(mcp_servers).order_by(_S.created_at, _S.id)).mappings().all()
+    names = dict[str, str]()
+    servers = list[McpServer]()
+    for row in rows:
+        server = _build_server(row, states.get(row["id"]), pins.get(row["id"], []), names)
+        names |= {tool.name: f"{server.name}'s {tool.tool}" for tool in server.tools if tool.name not in names}
+        servers.append(server)
+    return sorted(servers, key=lambda server: server.name)
+
+
+def _build_server(row: Any, state: ServerState | None, pins: Sequence[Pin], names: Mapping[str, str]) -> McpServer:
+    state = state or ServerState("", ActualState.OFF, "", row["created_at"])
+    command = tuple(row["command"])
+    server = McpServer(
+        row["id"],
+        row["name"],
+        row["title"],
+        row["transport"],
+        command,
+        row["url"],
+        row["allow_private"],
+        tuple(row["secret_names"]),
+        row["limits"],
+        row["wanted"],
+        row["revision"],
+        False,
+        row["approved_at"],
+        row["pinned_version"],
+        row["user_id"],
+        row["team_id"],
+        row["created_at"],
+        state,
+        (),
+    )
+    is_same = row["pinned_version"] in (None, state.server_version) or not state.server_version
+    tools = compare(server.name, pins, _last_list(state, pins), is_same_server=is_same, foreign_names=names)
+    fields = {**vars(server), "is_approved": row["approved_hash"] == server.approval_hash, "tools": tools}
+    return McpServer(**fields)
+
+
+def _last_list(state: ServerState, pins: Sequence[Pin]) -> Sequence[Mapping[str, Any]]:
+    """The last good list; before there was one here, what was approved stands for it."""
+    return [pin.definition for pin in pins] if state.tools is None else state.tools
+
+
+def _build_state(row: Any) -> ServerState:
+    return ServerState(
+        row["machine"],
+        ActualState(row["actual"]),
+        row["reason"],
+        row["since"],
+        row["protocol"],
+        row["server_version"],
+        row["tools"],
+        row["resources"] or (),
+        row["prompts"] or (),
+        row["tools_at"],
+        row["error_text"],
+        row["pid"],
+    )
+
+
+def find_server_of(servers: Sequence[McpServer], name: str) -> tuple[McpServer, str] | None:
+    """Find the server and its own name of a tool that models call by `name`."""
+    for server in servers:
+        for tool in server.tools:
+            if tool.name == name and join_names(server.name, tool.tool) == name:
+                return server, tool.tool
+    return None
+
+
+def write_state(store: Store, server_id: str, **values: Any) -> None:
+    """Write columns of a server's state on this machine; `since` moves when `actual` does."""
+    machine = name_machine()
+    where = (_T.server_id == server_id) & (_T.machine == machine)
+    with store.write() as connection:
+        row = connection.execute(select(_T.actual).where(where)).first()
+        if "actual" in values and (row is None or row.actual != values["actual"]):
+            values["since"] = utc_now()
+        if row is not None:
+            connection.execute(update(mcp_states).where(where).values(**values))
+            return
+        first = {"actual": ActualState.OFF, "reason": "", "since": utc_now(), "revision": 0, "boot_id": "", "token": ""}
+        rest = {"protocol": "", "server_version": "", "error_text": ""}
+        connection.execute(
+            insert(mcp_states).values(server_id=server_id, machine=machine, **{**first, **rest, **values})
+        )
+
+
+def note_process(store: Store, server_id: str, mark: ProcessMark | None) -> None:
+    """Note the process of a server before anything is said to it; None when it is gone."""
+    if mark is None:
+        write_state(store, server_id, pid=None, process_started=None)
+    else:
+        write_state(
+            store, server_id, pid=mark.pid, process_started=mark.started, token=mark.token, boot_id=mark.boot_id
+        )
+
+
+def read_processes(store: Store) -> dict[str, ProcessMark]:
+    """Processes that are noted for this machine, by the server's id."""
+    machine = name_machine()
+    with store.read() as connection:
+        rows = connection.execute(select(mcp_states).where(_T.machine == machine, _T.pid.is_not(None))).all()
+    return {
+        row.server_id: ProcessMark(machine, row.boot_id, row.pid, row.process_started or 0, row.token) for row in rows
+    }
+
+
+def read_runner(connection: Connection) -> Runner | None:
+    """The runner of this machine, alive or not."""
+    row = connection.execute(select(mcp_runners).where(_R.machine == name_machine())).mappings().first()
+    return None if row is None else Runner(**row)
+
+
+def take_machine(store: Store, owner: str, pid: int, address: str) -> bool:
+    """Become the runner of this machine; False while another is alive."""
+    machine = name_machine()
+    values = {"owner": owner, "pid": pid, "address": address, "beat_at": utc_now()}
+    try:
+        with store.write() as connection:
+            row = (
+                connection.execute(select(mcp_runners).where(_R.machine == machine).with_for_update())
+                .mappings()
+                .first()
+            )
+            if row is not None and row["owner"] != owner and Runner(**row).is_fresh:
+                return False
+            if row is None:
+                connection.execute(insert(mcp_runners).values(machine=machine, **values))
+            else:
+                connection.execute(update(mcp_runners).where(_R.machine == machine).values(**values))
+    except IntegrityError:  # another was first
+        return False
+    return True
+
+
+def beat(store: Store, owner: str) -> bool:
+    """Say that the runner lives; False when another has taken the machine over."""
+    with store.write() as connection:
+        where = (_R.machine == name_machine()) & (_R.owner == owner)
+        return connection.execute(update(mcp_runners).where(where).values(beat_at=utc_now())).rowcount == 1
+
+
+def leave_machine(store: Store, owner: str) -> None:
+    """Let another become the runner at once."""
+    with store.write() as connection:
+        connection.execute(delete(mcp_runners).where(_R.machine == name_machine(), _R.owner == owner))

@@ -1,0 +1,161 @@
+"""A server of tools of others as a value: how it is reached, what is wanted, how it is, and what a person may set."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from lib.errors import InvalidInput
+from lib.mcp import pins, processes
+from lib.mcp.pins import PinnedTool
+from lib.providers import hosts
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,38}[a-z0-9]|[a-z0-9]")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
+_KEPT = frozenset({"PATH", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", processes.TOKEN})
+RESERVED = frozenset({"filesystem", "database", "operations", "code"})  # the bundled servers
+_MOST_ARGUMENTS = 100
+_LONGEST_ARGUMENT = 4_000
+_LONGEST_SECRET = 20_000
+
+
+class ActualState(StrEnum):
+    """How a server is, apart from what is wanted of it."""
+
+    OFF = "off"
+    STARTING = "starting"
+    READY = "ready"
+    NO_TOOLS = "no tools"
+    LOST = "lost"  # it was there, and is not
+    RESTARTING = "restarting"  # after it was lost, or because somebody asked
+    NEEDS_SIGN_IN = "needs sign-in"
+    CRASHED = "crashed"  # it ended while it was being started
+    GIVEN_UP = "given up"
+
+    @property
+    def answers(self) -> bool:
+        """Whether tools can be run now."""
+        return self in (ActualState.READY, ActualState.NO_TOOLS)
+
+
+@dataclass(frozen=True)
+class ServerDraft:
+    """What a person sets of a server. One of `command` (the whole argument vector) and `url`; `secrets` are values of
+    variables, or of headers, by name.
+    """
+
+    name: str
+    command: Sequence[str] = ()
+    url: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    title: str = ""
+    allow_private: bool = False
+    memory_mb: int = 2048
+
+    @property
+    def transport(self) -> str:
+        """How it is reached: `stdio` or `http`."""
+        return "stdio" if self.command else "http"
+
+    def check(self) -> None:
+        """Raise InvalidInput for what can't be used."""
+        if not _NAME.fullmatch(self.name):
+            why = f"{self.name[:40]!r} must be small letters, digits, dashes and single underscores, at most 40."
+            raise InvalidInput("The name can't be used.", why, "Write it like weather.", field="name")
+        if self.name in RESERVED:
+            raise InvalidInput("The name is taken.", f"{self.name} comes with the product.", "Choose another.", "name")
+        if bool(self.command) == bool(self.url):
+            raise InvalidInput("Give either a command or an address.", "", "Leave one of them out.", field="command")
+        if self.url:
+            hosts.check(self.url, allow_private=self.allow_private)
+        too_many = len(self.command) > _MOST_ARGUMENTS
+        if too_many or any(not part or "\0" in part or len(part) > _LONGEST_ARGUMENT for part in self.command):
+            raise InvalidInput("The command can't be used.", "A part is empty or too long.", "Correct it.", "command")
+        if not 64 <= self.memory_mb <= 65_536:
+            raise InvalidInput("The memory can't be used.", "It must be 64 to 65,536 MB.", "Correct it.", "memory_mb")
+        form = _VARIABLE if self.command else _HEADER
+        for name, value in self.secrets.items():
+            is_kept = name.upper() in _KEPT if self.command else name.lower() in ("host", "content-length", "cookie")
+            if is_kept or not form.fullmatch(name) or "\0" in value or len(value) > _LONGEST_SECRET:
+                kind = "variable" if self.command else "header"
+                raise InvalidInput(f"{name[:60]!r} can't be a {kind}.", "", "Use another name.", field="secrets")
+            if self.url and not (value.isprintable() and value.isascii()):
+                raise InvalidInput(f"The header {name} can't be sent.", "It holds odd signs.", "Correct it.", "secrets")
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """How a server is on one machine. `tools` is the last good list, None where there was none; `is_stale`: it may have
+    changed since.
+    """
+
+    machine: str
+    actual: ActualState
+    reason: str
+    since: datetime
+    protocol: str = ""
+    server_version: str = ""
+    tools: Sequence[Mapping[str, Any]] | None = None
+    resources: Sequence[Mapping[str, Any]] = ()
+    prompts: Sequence[Mapping[str, Any]] = ()
+    tools_at: datetime | None = None
+    error_text: str = field(default="", repr=False)
+    pid: int | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the list of tools was read before the server was lost."""
+        return self.tools is not None and not self.actual.answers
+
+
+@dataclass(frozen=True)
+class McpServer:
+    """A server with its state here and its tools against their pins."""
+
+    id: str
+    name: str
+    title: str
+    transport: str
+    command: tuple[str, ...]
+    url: str
+    allow_private: bool
+    secret_names: tuple[str, ...]
+    limits: Mapping[str, int]
+    wanted: str
+    revision: int
+    is_approved: bool
+    approved_at: datetime | None
+    pinned_version: str | None
+    user_id: str | None
+    team_id: int
+    created_at: datetime
+    state: ServerState
+    tools: Sequence[PinnedTool]
+
+    @property
+    def approval_hash(self) -> str:
+        """The hash of what an administrator approves; see `pins.hash_command`."""
+        return pins.hash_command(self.command, self.url, self.secret_names)
+
+    @property
+    def offered(self) -> list[PinnedTool]:
+        """Tools that models may call while the server is ready."""
+        return [tool for tool in self.tools if tool.is_offered]
+
+    @property
+    def waiting(self) -> list[PinnedTool]:
+        """Tools that wait for an administrator."""
+        return [tool for tool in self.tools if not tool.is_offered]
+
+    @property
+    def absence(self) -> str:
+        """Why its tools can't be had now, as a sentence; empty when they can."""
+        if self.wanted != "on":
+            return "It is switched off."
+        if self.state.actual is ActualState.READY:
+            return "" if self.offered else "None of its tools is approved."
+        reason = f": {self.state.reason}" if self.state.reason else ""
+        return f"It is {self.state.actual}{reason}".rstrip(".") + "."

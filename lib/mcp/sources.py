@@ -1,0 +1,212 @@
+"""Tools of servers as sources of the registry: those of the bundled servers, and those of others.
+
+A listing is what SQL says and never waits for a server. A server of others is listed with the tools that are approved
+while it is there or is just being started again; otherwise it is an absence, with the reason. Descriptions reach models
+without anything invisible.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lib.access.permissions import Actor, Permission
+from lib.errors import InvalidInput, NotFound
+from lib.mcp import pins, records
+from lib.mcp.bundled.servers import BundledServers
+from lib.mcp.bundled.tool import BundledServer, BundledTool
+from lib.mcp.pins import PinnedTool
+from lib.mcp.server import ActualState, McpServer
+from lib.mcp.servers import Servers
+from lib.tools.tool import (
+    SourceKind,
+    ToolAnnotations,
+    ToolContext,
+    ToolDefinition,
+    ToolImage,
+    ToolOutput,
+    ToolQuestion,
+)
+
+_OUTSIDE = frozenset({"filesystem", "database"})  # whose results are text of others
+_CALL_S = 600.0  # the registry's own limit is shorter
+_IN_PASSING = (ActualState.LOST, ActualState.RESTARTING, ActualState.STARTING)
+_NO_QUESTION = "The tool asks for what can't be given here."
+_LARGEST_PICTURE = 8 * 1024 * 1024
+
+
+class BundledTools:
+    """The tools of the four servers that come with the product; they run in this process, in a thread."""
+
+    name = "bundled servers"
+
+    def __init__(self, servers: BundledServers) -> None:
+        self._servers = servers
+
+    def definitions(self, actor: Actor) -> Sequence[ToolDefinition]:
+        """List the tools that the actor may see now."""
+        if not actor.can(Permission.TEST_CONFIGS):
+            return ()
+        return [_define_bundled(server, tool) for server in self._servers.list(actor) for tool in server.tools]
+
+    def absences(self, actor: Actor) -> Mapping[str, str]:
+        """List the servers that offer nothing, each with the reason."""
+        if not actor.can(Permission.TEST_CONFIGS):
+            return {}
+        return {server.name: server.absence for server in self._servers.list(actor) if server.absence}
+
+    async def run(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+        """Run a tool as the context's actor."""
+        answer = await asyncio.to_thread(self._run, name, arguments, context.actor)
+        if isinstance(answer, str):
+            return ToolOutput(answer)
+        return ToolOutput(json.dumps(answer, ensure_ascii=False, default=str), structured=answer)
+
+    def _run(self, name: str, arguments: Mapping[str, Any], actor: Actor) -> Any:
+        server_name, _, tool_name = name.partition("__")
+        tool = self._servers.find(actor, server_name).find(tool_name)
+        if tool is None:
+            raise NotFound(f"There is no tool {name[:64]}.")
+        return tool.call(actor, arguments)
+
+
+class ServerTools:
+    """The approved tools of servers of others."""
+
+    name = "servers of tools"
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+
+    def definitions(self, actor: Actor) -> Sequence[ToolDefinition]:
+        """List the approved tools of servers that are there."""
+        if not actor.can(Permission.TEST_CONFIGS):
+            return ()
+        listed = [server for server in self._servers.offered(actor) if _is_listed(server)]
+        return [define_tool(server.name, tool) for server in listed for tool in server.offered]
+
+    def absences(self, actor: Actor) -> Mapping[str, str]:
+        """List the servers whose tools can't be had, each with the reason."""
+        if not actor.can(Permission.TEST_CONFIGS):
+            return {}
+        return {server.name: server.absence for server in self._servers.offered(actor) if server.absence}
+
+    async def run(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+        """Run a tool on its server; raises ServerUnreachable where that can't be asked."""
+        servers = await asyncio.to_thread(self._servers.offered, context.actor)
+        found = records.find_server_of(servers, name)
+        if found is None or not any(tool.name == name for tool in found[0].offered):
+            raise NotFound(f"There is no tool {name[:64]}.", "It is gone, or waits for approval.")
+        server, tool = found
+        asked = _answer_question(context)
+        result = await self._servers.ask(
+            context.actor, server, "call", tool=tool, arguments=dict(arguments), seconds=_CALL_S, **asked
+        )
+        return read_result(result)
+
+
+def define_tool(server: str, tool: PinnedTool) -> ToolDefinition:
+    """A server's tool as models see it: without anything invisible."""
+    seen = pins.clean(dict(tool.definition))
+    hints = seen.get("annotations") or {}
+    schema = seen.get("inputSchema") or {}
+    return ToolDefinition(
+        name=tool.name,
+        description=str(seen.get("description") or ""),
+        parameters={"type": "object", "properties": {}} | schema,
+        title=str(seen.get("title") or hints.get("title") or ""),
+        result_schema=tool.definition.get("outputSchema"),
+        annotations=ToolAnnotations(
+            read_only=bool(hints.get("readOnlyHint", False)),
+            destructive=bool(hints.get("destructiveHint", True)),
+            idempotent=bool(hints.get("idempotentHint", False)),
+            open_world=bool(hints.get("openWorldHint", True)),
+        ),
+        source=SourceKind.MCP,
+        server=server,
+    )
+
+
+def read_result(result: Mapping[str, Any]) -> ToolOutput:
+    """Read a tool's result as the protocol writes it: texts, pictures, JSON, or the question that it asks."""
+    if result.get("resultType") == "input_required":
+        return ToolOutput(needs_input=_read_question(result))
+    texts = list[str]()
+    images = list[ToolImage]()
+    for block in result.get("content") or []:
+        if block.get("type") == "image" and len(block.get("data", "")) <= _LARGEST_PICTURE:
+            images.append(ToolImage(str(block.get("mimeType", "image/png")), str(block["data"])))
+        else:
+            texts.append(_read_block(block))
+    structured = result.get("structuredContent")
+    if not texts and not images and structured is not None:
+        texts.append(json.dumps(structured, ensure_ascii=False))
+    return ToolOutput(
+        "\n".join(text for text in texts if text),
+        structured=structured,
+        images=tuple(images),
+        is_error=bool(result.get("isError")),
+    )
+
+
+def _is_listed(server: McpServer) -> bool:
+    """Whether the tools are offered: the server is there, or was and is being brought back."""
+    state = server.state
+    is_there = state.actual is ActualState.READY or (state.actual in _IN_PASSING and state.tools is not None)
+    return server.wanted == "on" and is_there
+
+
+def _define_bundled(server: BundledServer, tool: BundledTool) -> ToolDefinition:
+    return ToolDefinition(
+        name=f"{server.name}__{tool.name}",
+        description=tool.description,
+        parameters=tool.parameters,
+        title=tool.title,
+        annotations=ToolAnnotations(
+            read_only=tool.read_only,
+            destructive=not tool.read_only,
+            idempotent=tool.idempotent,
+            open_world=server.name in _OUTSIDE,
+        ),
+        source=SourceKind.MCP,
+        server=server.name,
+    )
+
+
+def _read_block(block: Mapping[str, Any]) -> str:
+    """A part of a result as text; what is no text is named."""
+    match block.get("type"):
+        case "text":
+            return str(block.get("text", ""))
+        case "resource":
+            resource = block.get("resource") or {}
+            return str(resource.get("text") or f"<{resource.get('uri', 'a resource')}: binary, not shown>")
+        case "resource_link":
+            return f"{block.get('title') or block.get('name', '')} {block.get('uri', '')}".strip()
+        case kind:
+            return f"<{kind}: not shown>"
+
+
+def _read_question(result: Mapping[str, Any]) -> ToolQuestion:
+    """The question of a tool; InvalidInput where it is none that a person can answer in a form."""
+    requests = result.get("inputRequests") or {}
+    if len(requests) != 1:
+        raise InvalidInput(_NO_QUESTION, "It asks several things at once, or nothing that a person answers.")
+    ((key, request),) = requests.items()
+    parameters = request.get("params") or {}
+    if request.get("method") != "elicitation/create" or "requestedSchema" not in parameters:
+        raise InvalidInput(_NO_QUESTION, f"It is {str(request.get('method'))[:60]!r}.")
+    state = json.dumps({"key": key, "state": result.get("requestState")})
+    message = pins.strip_invisible(str(parameters.get("message", "")))[:2_000]
+    return ToolQuestion(message, pins.clean(parameters["requestedSchema"]), state)
+
+
+def _answer_question(context: ToolContext) -> dict[str, Any]:
+    """A person's answer to the question of an earlier run, as the protocol takes it; empty without one."""
+    if context.answer is None:
+        return {}
+    asked = json.loads(context.answer_state)
+    return {
+        "responses": {asked["key"]: {"action": "accept", "content": dict(context.answer)}},
+        "state": asked["state"],
+    }
