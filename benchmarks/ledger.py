@@ -39,6 +39,7 @@ from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import Closing
 from lib.ledger.recovery import recover
 from lib.ledger.spool import Spool
+from lib.ledger.usage_row import UsageRow
 from lib.ledger.writer import Ledger
 from lib.providers.prices.price_book import PriceBook
 from lib.settings import Settings
@@ -58,15 +59,14 @@ def a_call(owner: str) -> tuple[dict[str, Any], Closing]:
         "parameters": {"temperature": 0.7}, "tags": {},
     }  # fmt: skip
     opening = shared | {"owner": owner, "holds": [], "request": MESSAGES}
-    row = {column.name: shared.get(column.name) for column in usage_logs.c if column.name != "change_seq"}
-    row |= {
+    row = shared | {
         "is_final": True, "calls": 1, "finished_at": utc_now(), "status": "ok", "prompt_tokens": 90,
         "completion_tokens": 190, "total_tokens": 280, "usage_source": "provider", "cost_nano_usd": 340_000,
         "cost_status": "priced", "cache": "none",
         "execution_time_ms": 900, "first_token_ms": 200, "chunks": 40, "finish_reason": "stop",
     }  # fmt: skip
     payload = {"prompt_text": MESSAGES[0]["content"], "response_text": ANSWER, "request": MESSAGES, "response": {}}
-    return opening, Closing(row, payload)
+    return opening, Closing(UsageRow(**row), payload)
 
 
 async def run(ledger: Ledger, calls: list[tuple[dict[str, Any], Closing]], ended: Callable[[str], None]) -> None:
@@ -118,8 +118,10 @@ def bare(folder: Path, count: int) -> float:
         insert("open_calls", [opening for opening, _ in batch])
         connection.execute("COMMIT")
         connection.execute("BEGIN IMMEDIATE")
-        insert("usage_logs", [closing.row | {"change_seq": start + n} for n, (_, closing) in enumerate(batch)])
-        insert("usage_payloads", [{"id": closing.row["id"], **closing.payload} for _, closing in batch])
+        insert(
+            "usage_logs", [closing.row.to_columns() | {"change_seq": start + n} for n, (_, closing) in enumerate(batch)]
+        )
+        insert("usage_payloads", [{"id": closing.row.id, **closing.payload} for _, closing in batch])
         connection.executemany("DELETE FROM open_calls WHERE id = ?", [(opening["id"],) for opening, _ in batch])
         connection.execute("COMMIT")
     seconds = time.perf_counter() - began

@@ -17,6 +17,7 @@ from lib.db.tables import configurations, usage_logs, usage_payloads
 from lib.errors import NotFound
 from lib.ledger.content_policy import FULL, messages_of, policy_of
 from lib.ledger.recent_calls import find_recent
+from lib.ledger.usage_row import final_of_any
 
 
 class PastAnswer(Struct, frozen=True):
@@ -56,7 +57,7 @@ def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, Pa
         select(calls.call_id, words.response_text, words.response, words.request, configurations.c.system_prompt)
         .join(usage_payloads, words.id == calls.id)
         .outerjoin(configurations, configurations.c.id == calls.configuration_id)
-        .where(visible_calls.own(actor, usage_logs), calls.call_id.in_(call_ids), calls.is_final)
+        .where(visible_calls.own(actor, usage_logs), final_of_any(call_ids))
     )
     with store.read() as connection:
         rows = connection.execute(query).all()

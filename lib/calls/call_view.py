@@ -26,7 +26,7 @@ def view_call(call: LiveCall, prices: PriceBook) -> CallView:
         "error_kind": None,
         "error_message": None,
     }
-    outcome = {name: row[name] for name in live} if row is not None else live
+    outcome = {name: getattr(row, name) for name in live} if row is not None else live
     return CallView(
         call_id=call.call_id,
         log_id=attempt.log_id,

@@ -19,10 +19,10 @@ from typing import Any
 from lib.access.limits import RateLimits
 from lib.access.permissions import Actor, Permission
 from lib.access.stop_switch import StopSwitch
-from lib.calls.attempt_opening import make_call
+from lib.calls.attempt import CallPath
 from lib.calls.attempts import run_call
 from lib.calls.call_view import view_call
-from lib.calls.live_call import CallView, Listener, LiveCall
+from lib.calls.live_call import CallView, Listener, LiveCall, make_call
 from lib.calls.observed_usage import ExceededBound, ObservedUsage
 from lib.calls.past_call import PastCalls
 from lib.calls.plan_sources import CachedPlanSources, NotCached, PlanSources
@@ -30,6 +30,8 @@ from lib.calls.plans import Plans, make_plan
 from lib.calls.quote import Quote, quote
 from lib.calls.request import CallRequest
 from lib.calls.routing import Route
+from lib.calls.sources import Recall
+from lib.calls.upstream import Upstream
 from lib.clock import new_id
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
@@ -79,6 +81,8 @@ class Calls:
         self._pools = Pools()
         self._runs = PastCalls(store)
         self._observed = ObservedUsage()
+        self._upstream = Upstream(prices, self._observed)
+        self.recall: Recall | None = None  # who remembers answers, set where services are put together
         self._answering = 0
         self._calls: dict[str, LiveCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -269,8 +273,9 @@ class Calls:
             await task
 
     def _run(self, call: LiveCall, opened: Callable[[], None] = lambda: None) -> Coroutine[Any, Any, None]:
-        route = Route(call.plan, self._circuits, self._pools, self._prices)
-        return run_call(call, route, self._open_ledger, self._prices, self._owner, self._observed, opened)
+        route = Route(call.plan, self._circuits, self._pools, self._prices, self.recall)
+        path = CallPath(self._open_ledger, self._prices, self._observed, self._upstream, self._owner)
+        return run_call(call, route, path, opened)
 
     @property
     def _open_ledger(self) -> Ledger:

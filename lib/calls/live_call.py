@@ -4,6 +4,7 @@ The task is the only writer; readers take a `CallView`, a frozen picture of the 
 that started the call, so leaving, reloading or a second tab changes nothing.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,9 +20,11 @@ from lib.access.limits import Claim, LimitDecision
 from lib.calls.billed_usage import complete_usage, count_cut_usage
 from lib.calls.latch import Latch
 from lib.calls.request import Plan, Target, prompt_size
+from lib.calls.sources import NO_CACHE
 from lib.clock import new_id, utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.ledger import content_policy
+from lib.ledger.usage_row import AttemptRow, UsageRow
 from lib.providers.chunks import (
     Chunk,
     Finish,
@@ -136,6 +139,7 @@ class AttemptState(Struct):
     usage_is_partial: bool = False
     most: tuple[int, int] = (0, 0)  # tokens of prompt and answer that its hold is for
     is_bounded: bool = False  # a ceiling is sent
+    cache: str = NO_CACHE  # the column: which kind of remembered answer it reads
     uses: dict[str, int] = {}  # charged by the piece, as the answer has shown so far
     reported_nano_usd: int | None = None
     finish_reason: str | None = None
@@ -145,7 +149,7 @@ class AttemptState(Struct):
     left_out: tuple[str, ...] = ()  # parameters that the adapter found not to be taken
     chunks: int = 0
     first_token_ms: int | None = None
-    identity: dict[str, Any] = {}  # its columns in both tables, once they are known
+    identity: AttemptRow | None = None  # its columns in both tables, once they are known
     checkpointed_ms: int = 0  # when the answer so far was last noted on disk, and how many pieces of it
     checkpointed_pieces: int = 0
 
@@ -163,6 +167,11 @@ class AttemptState(Struct):
     def has_content(self) -> bool:
         """Whether anything of the answer has come; from then on there is no second try."""
         return self.first_token_ms is not None
+
+    @property
+    def characters(self) -> int:
+        """The length of all that the model has written so far."""
+        return sum(map(len, self.text)) + sum(map(len, self.reasoning))
 
     @property
     def answer(self) -> str:
@@ -232,7 +241,7 @@ class LiveCall:
         self.stop_requested = False
         self.ended = Latch()
         self.ended_at: float | None = None
-        self.row: dict[str, Any] | None = None
+        self.row: UsageRow | None = None
         self.claim: Claim | None = None  # what the current attempt took of the limits
         self.standing = LimitDecision()  # how the limits stood when the call opened
         self.is_counted = False  # by limits, whatever attempts follow
@@ -257,13 +266,18 @@ class LiveCall:
 
     def vectors(self) -> tuple[tuple[float, ...], ...]:
         """The vectors of an ended embedding call; ProviderError when it failed."""
-        row = self.row or {}
-        if row.get("status") != "ok":
-            kind = row.get("error_kind") or ErrorKind.INTERNAL
-            raise ProviderError(ErrorKind(kind), row.get("error_message") or "The call was stopped.")
+        row = self.row
+        if row is None or row.status != "ok":
+            kind = (row and row.error_kind) or ErrorKind.INTERNAL
+            raise ProviderError(ErrorKind(kind), (row and row.error_message) or "The call was stopped.")
         return self.attempt.vectors
 
-    def finish(self, row: dict[str, Any]) -> None:
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The last row as the ledger has it; empty before the call's end."""
+        return {} if self.row is None else self.row.to_columns()
+
+    def finish(self, row: UsageRow) -> None:
         """The last attempt's row is on disk: the call has ended."""
         self.row = row
         self.ended_at = time.monotonic()
@@ -304,6 +318,16 @@ class LiveCall:
         """The monitor's lines, oldest first."""
         events = list(self._events)
         return tuple(Event(round((at - self._started) * 1000), name, redact(detail)) for at, name, detail in events)
+
+
+async def make_call(plan: Plan, listener: Listener | None = None) -> LiveCall:
+    """The call of a plan; where long words have to be masked, that is done in a thread, for others wait meanwhile."""
+    policy = plan.configuration.content_policy
+    if policy == content_policy.REDACTED:
+        characters = sum(len(text_of(message)) for message in plan.first.model_request.messages)
+        if content_policy.takes_long(policy, characters):
+            return await asyncio.to_thread(LiveCall, plan, listener)
+    return LiveCall(plan, listener)
 
 
 def _last_question(messages: list[dict[str, Any]], texts: list[str]) -> str | None:

@@ -21,6 +21,7 @@ from msgspec import Struct, structs
 from lib.calls.live_call import LiveCall
 from lib.db import installation
 from lib.db.engine import Store
+from lib.ledger.usage_row import UsageRow
 
 log = logging.getLogger(__name__)
 SETTING = "holds.observed"
@@ -101,14 +102,14 @@ class ObservedUsage:
             for (provider, _, model), excess in sorted(active, key=lambda item: -item[1].until)
         ]
 
-    def take(self, call: LiveCall, row: dict[str, Any]) -> None:
+    def take(self, call: LiveCall, row: UsageRow) -> None:
         """Look at the row of an ended attempt; one beyond its bounds is tagged, logged and learnt from."""
         attempt = call.attempt
         (most, longest) = call.attempt.most
-        if row["usage_source"] != "provider" or not most:
+        if row.usage_source != "provider" or not most:
             return
-        prompt = row["prompt_tokens"] or 0
-        answer = row["completion_tokens"] or 0
+        prompt = row.prompt_tokens or 0
+        answer = row.completion_tokens or 0
         ceiling = longest if attempt.is_bounded else None
         if prompt <= most and (ceiling is None or answer <= ceiling):
             return
@@ -117,8 +118,8 @@ class ObservedUsage:
             findings.append(f"prompt {prompt:,} tokens of at most {most:,}")
         if ceiling is not None and answer > ceiling:
             findings.append(f"answer {answer:,} tokens of at most {ceiling:,}")
-        row["tags"] = {**row["tags"], TAG: "; ".join(findings)}
-        self._learn(row["provider"], row["model"], _excess(prompt, most, answer, ceiling), findings)
+        row.tags = {**row.tags, TAG: "; ".join(findings)}
+        self._learn(row.provider, row.model, _excess(prompt, most, answer, ceiling), findings)
 
     def _learn(self, provider: str, model: str, excess: Excess, findings: list[str]) -> None:
         name = f"{provider}/{model}"

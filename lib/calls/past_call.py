@@ -12,6 +12,7 @@ from lib.db.tables import open_calls, usage_logs, usage_payloads
 from lib.errors import NotFound
 from lib.ledger.content_policy import messages_of
 from lib.ledger.recent_calls import find_recent
+from lib.ledger.usage_row import final_of
 
 
 class PastCalls:
@@ -28,9 +29,7 @@ class PastCalls:
         ended = (
             select(usage_logs, usage_payloads.c.response_text, usage_payloads.c.request, usage_payloads.c.response)
             .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
-            .where(usage_logs.c.call_id == call_id, usage_logs.c.user_id == actor.user_id)
-            .order_by(usage_logs.c.attempt.desc())
-            .limit(1)
+            .where(final_of(call_id), usage_logs.c.user_id == actor.user_id)
         )
         running = select(open_calls).where(open_calls.c.call_id == call_id, open_calls.c.user_id == actor.user_id)
         with self._store.read() as connection:

@@ -9,12 +9,14 @@ ever doubled or swapped. Targets whose circuit is open are passed over, and so a
 """
 
 import asyncio
+import logging
 import random
 
 from msgspec import Struct
 
-from lib.calls.live_call import AttemptState
+from lib.calls.live_call import AttemptState, LiveCall
 from lib.calls.request import Plan, Target
+from lib.calls.sources import Recall, Source
 from lib.clock import utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters.router import Pool, Pools, RouterDeployment
@@ -22,6 +24,7 @@ from lib.providers.chunks import Usage
 from lib.providers.circuits import Admission, AttemptVerdict, Circuits, verdict_on
 from lib.providers.prices.price_book import PriceBook
 
+log = logging.getLogger(__name__)
 _RETRIED = {
     ErrorKind.RATE_LIMIT,
     ErrorKind.OVERLOADED,
@@ -42,20 +45,28 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 8.0
 _LONGEST_RETRY_AFTER_S = 60.0
 _TYPICAL = Usage(1000, 1000)
+_NO_CIRCUIT = Admission("", "")  # nobody is asked
 
 
 class NextAttempt(Struct, frozen=True):
-    """The next attempt: its target, the leave to send it, and seconds to wait before."""
+    """The next attempt: its target, the leave to send it, and seconds to wait before.
+
+    `source` None is the upstream that the target names; a remembered answer stands for the target instead.
+    """
 
     target: Target
     admission: Admission
     pause_s: float = 0.0
+    source: Source | None = None
 
 
 class Route:
     """The way of one call; belongs to its task. `first` starts the clock of the total deadline."""
 
-    def __init__(self, plan: Plan, circuits: Circuits, pools: Pools, prices: PriceBook) -> None:
+    def __init__(
+        self, plan: Plan, circuits: Circuits, pools: Pools, prices: PriceBook, recall: Recall | None = None
+    ) -> None:
+        self._recall = recall
         self._plan = plan
         self._circuits = circuits
         self._pools = pools
@@ -70,18 +81,43 @@ class Route:
     async def first(self) -> NextAttempt:
         """The first attempt; when every circuit is open, one whose admission is refused."""
         self.ends_at = asyncio.get_running_loop().time() + self._plan.routing.deadlines.total_s
+        if self._recall is not None and (source := await self._find_remembered(self._recall)) is not None:
+            return NextAttempt(self._plan.first, _NO_CIRCUIT, source=source)
+        return await self._find_first_upstream()
+
+    async def _find_remembered(self, recall: Recall) -> Source | None:
+        """A remembered answer; whatever is wrong with memory, the model can be asked."""
+        try:
+            return await recall.find(self._plan)
+        except Exception:  # the boundary of a cache
+            log.exception("No remembered answer could be looked for.")
+            return None
+
+    def note_end(self, call: LiveCall) -> None:
+        """Tell who remembers answers that the call has ended."""
+        if self._recall is None:
+            return
+        try:
+            self._recall.take(call)
+        except Exception:  # the boundary of a cache
+            log.exception("An answer could not be remembered.")
+
+    async def _find_first_upstream(self) -> NextAttempt:
         step = await self._try_next_target() or self._refused
         assert step is not None  # noqa: S101 (a plan has a target)
         return step
 
     def ended_well(self, step: NextAttempt) -> bool:
         """The short way of `after` for an answer that came to its end; False where `after` has more to write."""
-        return self._pool is None and self._circuits.answered(step.admission)
+        return step.source is not None or (self._pool is None and self._circuits.answered(step.admission))
 
     async def after(
         self, step: NextAttempt, attempt: AttemptState, failure: BaseException | None
     ) -> NextAttempt | None:
         """Report how an admitted attempt ended, and what comes next; None when the call is at its end."""
+        if step.source is not None:
+            fell_short = isinstance(failure, ProviderError) and not attempt.has_content and self._seconds > 0
+            return await self._find_first_upstream() if fell_short else None
         await self._circuits.report(step.admission, verdict_on(failure), str(failure or ""))
         await self._report_ended(step, None if attempt.first_token_ms is None else attempt.first_token_ms / 1000)
         self._sent += 1
@@ -97,6 +133,8 @@ class Route:
 
     async def give_up(self, step: NextAttempt) -> None:
         """Report an admitted attempt that is not sent after all."""
+        if step.source is not None:
+            return
         await self._circuits.report(step.admission, AttemptVerdict.NOTHING)
         if step.admission.refused_by is None:
             await self._report_ended(step, None)

@@ -16,6 +16,7 @@ from lib.conversations.conversation import RUNNING
 from lib.conversations.rows import M
 from lib.db.engine import Store
 from lib.db.tables import messages, open_calls, usage_logs, usage_payloads
+from lib.ledger.usage_row import final_of
 from lib.tokens.text_estimate import estimate_tokens
 
 _UNSENT_AFTER = timedelta(seconds=60)
@@ -29,7 +30,7 @@ def settle(store: Store, owner_id: str | None = None) -> int:
     going = [M.status == RUNNING] + ([] if owner_id is None else [M.owner_id == owner_id])
     ended = (
         select(M.id, _L.status, _L.error_message, _L.served_model, _L.model, _P.response_text, _P.response, M.parts)
-        .join(usage_logs, (_L.call_id == M.call_id) & _L.is_final)
+        .join(usage_logs, final_of(M.call_id))
         .outerjoin(usage_payloads, _P.id == _L.id)
         .where(*going)
     )

@@ -12,6 +12,7 @@ from lib.conversations.thread import read_messages
 from lib.db.engine import Store
 from lib.db.tables import conversations, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
+from lib.ledger.usage_row import final_of
 
 _L = usage_logs.c
 _P = usage_payloads.c
@@ -70,7 +71,7 @@ def take_titles(store: Store, owner_id: str | None = None) -> int:
     waiting += [] if owner_id is None else [C.owner_id == owner_id]
     query = (
         select(C.id, C.title, _L.status, _P.response_text)
-        .join(usage_logs, (_L.call_id == C.title_call_id) & _L.is_final)
+        .join(usage_logs, final_of(C.title_call_id))
         .outerjoin(usage_payloads, _P.id == _L.id)
         .where(*waiting)
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lib.demo.catalogue import APPS, BATCH, MODELS, PEOPLE, demo_user_id
+from lib.ledger.usage_row import check_columns
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.rates import Price
 
@@ -77,7 +78,7 @@ def build_columns(calls: SampleCalls, prices: PriceBook) -> dict[str, list[Any]]
     is_answer = np.isin(status, (_OK, _CANCELLED, _TRUNCATED))
     count = len(call)
     served = _to_array([sample_model.model for sample_model in MODELS])[model]
-    return {
+    columns = {
         "id": _build_ids(started, attempt, calls.entropy[call]),
         "call_id": _build_ids(calls.start_ms[call], np.zeros(count, dtype=np.int64), calls.entropy[call]),
         "attempt": attempt.tolist(),
@@ -107,6 +108,8 @@ def build_columns(calls: SampleCalls, prices: PriceBook) -> dict[str, list[Any]]
         "cache": _to_array(["none", "exact"])[hit.astype(int)].tolist(),
         **_price_rows(calls, call, status, hit, completion, prices),
     }
+    check_columns(columns)
+    return columns
 
 
 def _draw_endings(calls: SampleCalls) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from lib.experiments.cell_requests import JUDGE, ROLE
 from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentCell, ExperimentRow
 from lib.experiments.intervals import Figure, compute_mean, compute_share
 from lib.experiments.scoring import SHARES
+from lib.ledger.usage_row import final_of
 from lib.money import usd_from_nano
 
 _CALLS_AT_ONCE = 500
@@ -41,13 +42,12 @@ _L = usage_logs.c
 
 def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] | None = None) -> list[ExperimentCell]:
     """Read cells by row and candidate. The caller has made sure whose experiment it is."""
-    final = (_L.call_id == _C.call_id) & _L.is_final
     query = (
         select(*(_C[name] for name in ("row", "candidate", "state", "call_id", "judge_call_id")))
         .add_columns(_L.id.label("log_id"), usage_payloads.c.response_text.label("answer"))
         .add_columns(*(_C[name] for name in ("scores", "notes", "error", "cost_nano_usd", "has_partial_cost", "calls")))
         .add_columns(_L.execution_time_ms, _L.total_tokens)
-        .outerjoin(usage_logs, final)
+        .outerjoin(usage_logs, final_of(_C.call_id))
         .outerjoin(usage_payloads, usage_payloads.c.id == _L.id)
         .where(_C.experiment_id == experiment_id)
         .order_by(_C.row, _C.candidate)

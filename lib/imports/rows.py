@@ -14,9 +14,9 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from lib.clock import id_at
-from lib.db.tables import FIRST_TEAM, usage_logs
 from lib.fast_json import decode
 from lib.imports.identity import Occurrences, compute_hash, split_huge_counts
+from lib.ledger.usage_row import blank_columns
 from lib.money import nano_from_usd
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.kinds import ProviderKind
@@ -50,10 +50,7 @@ _WORDS = {
     **{"usage_source": 12, "cost_status": 12, "price_id": 120, "cache": 12},
 }
 _COUNTS = ("attempt", "images", "chunks", "first_token_ms")
-_ALL = {column.name: None for column in usage_logs.columns if column.name != "change_seq"} | {
-    **{"attempt": 1, "is_final": True, "calls": 1, "origin": "import", "streamed": False, "parameters": {}, "tags": {}},
-    **{"cache": "none", "fees_nano_usd": 0, "service_tier": "", "dropped_fields": "", "team_id": FIRST_TEAM},
-}
+_ALL = blank_columns() | {"attempt": 1, "is_final": True, "origin": "import", "streamed": False}
 
 
 # What others' files never say is not written at all: NULL, and a third less to write.

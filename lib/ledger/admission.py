@@ -7,7 +7,6 @@ in the same order. Why it is one transaction: docs/decisions/budgets.md and limi
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -17,6 +16,7 @@ from lib.budgets.budget import CallFacts
 from lib.budgets.holds import Charged, Want, reserve_many, settle_many
 from lib.budgets.refusal import BudgetRefusal
 from lib.errors import ErrorKind, Throttled
+from lib.ledger.usage_row import UsageRow
 
 
 class OpeningRequest(Struct, frozen=True):
@@ -103,7 +103,7 @@ def settle(
         limits.record_tokens(connection, counted, now)
 
 
-def make_spent(row: dict[str, Any], claim: Claim | None, charged: Charged | None = None) -> Spent:
+def make_spent(row: UsageRow, claim: Claim | None, charged: Charged | None = None) -> Spent:
     """The tokens and cost of an ended attempt from its row of `usage_logs`."""
-    is_partial = row["cost_status"] == "partial"
-    return Spent(row["id"], row["started_at"], row["total_tokens"], row["cost_nano_usd"], claim, charged, is_partial)
+    is_partial = row.cost_status == "partial"
+    return Spent(row.id, row.started_at, row.total_tokens, row.cost_nano_usd, claim, charged, is_partial)

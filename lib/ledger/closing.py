@@ -14,20 +14,11 @@ from lib.budgets.holds import Charged, settle_many
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement
-from lib.db.tables import FIRST_TEAM, ledger_clock, open_calls, usage_logs, usage_payloads
+from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.ledger import admission
+from lib.ledger.usage_row import UsageRow
 
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
-# What records do not hold that an earlier version wrote: a statement inserts the same columns for all its rows.
-_NEWER_COLUMNS = {
-    "fees_nano_usd": 0,
-    "service_tier": "",
-    "usage_details": None,
-    "dropped_fields": "",
-    "team_id": FIRST_TEAM,
-}
-_NEWER_COLUMNS |= {"session_id": None, "parent_call_id": None}
-_MOMENTS = ("started_at", "finished_at")  # of a row; in a record they are texts
 _IDS: Any = bindparam("ids", expanding=True)
 _THERE = CompiledStatement(select(usage_logs.c.id).where(usage_logs.c.id.in_(_IDS)))
 _END = CompiledStatement(delete(open_calls).where(open_calls.c.id.in_(_IDS)))
@@ -41,29 +32,27 @@ _SEQUENCE = CompiledStatement(
 
 @dataclass(slots=True)
 class Closing:
-    """The end of an attempt: the row of `usage_logs` (without its change_seq) and that of `usage_payloads`.
+    """The end of an attempt: its row of `usage_logs` (with no change number yet) and that of `usage_payloads`.
 
     `claim` is what the call took of the limits; it is not spooled: after a crash the estimate goes on to count.
     `charged` is there when a lease was to pay for the call.
     """
 
-    row: dict[str, Any]
+    row: UsageRow
     payload: dict[str, Any] = field(default_factory=dict)
     claim: Claim | None = None
     charged: Charged | None = None
 
     def to_record(self) -> dict[str, Any]:
         """For `fast_json.encode`, which writes moments in ISO 8601."""
-        record = {"row": self.row, "payload": self.payload}
+        record: dict[str, Any] = {"row": self.row.to_columns(), "payload": self.payload}
         return record if self.charged is None else record | {"charges": self.charged.charges}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Closing":
         """Back from the spool."""
-        row = _NEWER_COLUMNS | record["row"]
-        for name in _MOMENTS:
-            row[name] = datetime.fromisoformat(row[name])
-        return cls(row, dict(record["payload"]), charged=parse_charged(record.get("charges"), row))
+        row = UsageRow.from_record(record["row"])
+        return cls(row, dict(record["payload"]), charged=parse_charged(record.get("charges"), row.to_columns()))
 
 
 def parse_charged(charges: Sequence[Sequence[str]] | None, row: Mapping[Any, Any]) -> Charged | None:
@@ -91,7 +80,7 @@ def insert_closings(
 
     How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own.
     """
-    pending = iter({closing.row["id"]: closing for closing in closings}.values())
+    pending = iter({closing.row.id: closing for closing in closings}.values())
     new = 0
     while batch := list(islice(pending, _MOST_AT_ONCE)):
         new += _insert_batch(connection, batch, limits, never_open)
@@ -101,15 +90,15 @@ def insert_closings(
 def _insert_batch(
     connection: Connection, closings: list[Closing], limits: RateLimits | None, never_open: Collection[str]
 ) -> int:
-    ids = [closing.row["id"] for closing in closings]
+    ids = [closing.row.id for closing in closings]
     sequence = take_sequence(connection, len(ids))
     there = {row.id for row in _THERE.all(connection, {"ids": ids})}
-    fresh = [closing for closing in closings if closing.row["id"] not in there]
+    fresh = [closing for closing in closings if closing.row.id not in there]
     if fresh:
         for number, closing in enumerate(fresh, sequence):
-            closing.row["change_seq"] = number
-        insert_rows(connection, usage_logs, [closing.row for closing in fresh])
-        if payloads := [dict(c.payload, id=c.row["id"]) for c in fresh if c.payload]:
+            closing.row.change_seq = number
+        insert_rows(connection, usage_logs, [closing.row.to_columns() for closing in fresh])
+        if payloads := [dict(c.payload, id=c.row.id) for c in fresh if c.payload]:
             insert_rows(connection, usage_payloads, payloads)
         spent = [admission.make_spent(closing.row, closing.claim, closing.charged) for closing in fresh]
         admission.settle(connection, spent, limits, utc_now(), never_open)

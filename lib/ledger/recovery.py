@@ -24,6 +24,7 @@ from lib.ledger import content_policy
 from lib.ledger.closing import Closing, insert_closings, parse_charged
 from lib.ledger.row_repair import make_writable
 from lib.ledger.spool import DeadSpool, dead_spools, host
+from lib.ledger.usage_row import AttemptRow, UsageRow
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.rates import Cost
@@ -113,7 +114,7 @@ def _recover_owner(
             for row in connection.execute(select(open_calls).where(open_calls.c.owner == owner)).mappings()
         }
         charged = dict[str, Charged | None]()
-        ended = {closing.row["id"] for closing in closings}
+        ended = {closing.row.id for closing in closings}
         for row, charges in _read_openings(
             records
         ):  # those that are in the ledger already are passed over when inserted
@@ -123,7 +124,7 @@ def _recover_owner(
         kinds = _read_kinds(connection) if open_rows else {}
         orphans = [_make_orphan_closing(row, spool, prices, kinds.get(row["provider"])) for row in open_rows.values()]
         for orphan in orphans:
-            orphan.charged = charged.get(orphan.row["id"])
+            orphan.charged = charged.get(orphan.row.id)
         new += insert_closings(connection, orphans)
         give_back(connection, owner, utc_now())
         connection.execute(delete(processes).where(processes.c.id == owner))
@@ -165,40 +166,32 @@ def _make_orphan_closing(
     usage = _add_noted_billing(Usage(*last.get("tokens", (prompt_tokens, estimate_tokens(text)))), last.get("billed"))
     unknown = Cost(None, "unpriced", None)
     cost = unknown if kind is None else prices.charge(kind, opened["model"], opened["started_at"], usage)
-    identity = {name: opened[name] for name in opened if name not in ("owner", "holds", "request")}
-    row = {
+    identity = {name: opened[name] for name in AttemptRow.__struct_fields__}
+    row = UsageRow(
         **identity,
-        "is_final": True,
-        "finished_at": opened["started_at"] + timedelta(milliseconds=last["elapsed_ms"]) if last else utc_now(),
-        "served_model": None,
-        "status": "orphaned",
-        "error_kind": ErrorKind.PROCESS_ENDED.value,
-        "error_message": _WHY,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "cache_read_tokens": 0,
-        "cache_write_tokens": 0,
-        "cache_write_1h_tokens": 0,
-        "reasoning_tokens": 0,
-        "images": None,
-        "reported_nano_usd": None,
-        "usage_source": "estimated",
-        "cost_nano_usd": cost.nano,
-        "cost_status": "estimated" if cost.status == "priced" else cost.status,
-        "fees_nano_usd": cost.fees_nano,
-        "service_tier": usage.service_tier,
-        "usage_details": None if usage.details is None else to_builtins(usage.details),
-        "dropped_fields": "",
-        "price_id": cost.price_id,
-        "saved_nano_usd": None,
-        "cache": "none",
-        "execution_time_ms": last.get("elapsed_ms"),
-        "first_token_ms": last.get("first_token_ms"),
-        "chunks": last.get("chunks"),
-        "finish_reason": None,
-        "batch_id": None,
-    }
+        is_final=True,
+        finished_at=opened["started_at"] + timedelta(milliseconds=last["elapsed_ms"]) if last else utc_now(),
+        status="orphaned",
+        error_kind=ErrorKind.PROCESS_ENDED.value,
+        error_message=_WHY,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        cache_read_tokens=0,
+        cache_write_tokens=0,
+        cache_write_1h_tokens=0,
+        reasoning_tokens=0,
+        usage_source="estimated",
+        cost_nano_usd=cost.nano,
+        cost_status="estimated" if cost.status == "priced" else cost.status,
+        fees_nano_usd=cost.fees_nano,
+        service_tier=usage.service_tier,
+        usage_details=None if usage.details is None else to_builtins(usage.details),
+        price_id=cost.price_id,
+        execution_time_ms=last.get("elapsed_ms"),
+        first_token_ms=last.get("first_token_ms"),
+        chunks=last.get("chunks"),
+    )
     user_texts = [text_of(message) for message in messages if message.get("role") == "user"]
     payload: dict[str, Any] = {
         "prompt_text": user_texts[-1] if user_texts else None,

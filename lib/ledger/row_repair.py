@@ -13,9 +13,10 @@ from sqlalchemy.exc import DBAPIError
 
 from lib.db.bulk import insert_rows
 from lib.db.engine import Store
-from lib.db.tables import open_calls, usage_logs
+from lib.db.tables import open_calls
 from lib.errors import LLMManagerError
 from lib.ledger.closing import Closing, insert_closings
+from lib.ledger.usage_row import UsageRow
 
 log = logging.getLogger(__name__)
 _OFFENCES = {"DataError", "IntegrityError", "ProgrammingError", "OverflowError", "ValueError", "TypeError"} | {
@@ -49,7 +50,7 @@ def make_writable(
         bare = Closing(_strip_row(closing.row), {}, closing.claim, closing.charged)
         if _can_write(store, closing) or not _can_write(store, bare):  # it is well, or not to blame
             continue
-        log.error("The end of call %s can't be kept whole: %s", closing.row["id"], error)
+        log.error("The end of call %s can't be kept whole: %s", closing.row.id, error)
         closing.row = bare.row
         closing.payload = bare.payload
         repaired += 1
@@ -78,13 +79,21 @@ def _can_write(store: Store, entry_row: Closing | dict[str, Any]) -> bool:
         return False
 
 
-def _strip_row(row: dict[str, Any]) -> dict[str, Any]:
-    bare = row | {"parameters": {}, "tags": {}, "served_model": None, "finish_reason": None, "error_message": _NOT_KEPT}
-    for name, value in row.items():
+def _strip_row(row: UsageRow) -> UsageRow:
+    columns = row.to_columns()
+    bare: dict[str, Any] = {
+        "parameters": {},
+        "tags": {},
+        "served_model": None,
+        "finish_reason": None,
+        "error_message": _NOT_KEPT,
+    }
+    for name, value in columns.items():
         most = _LARGEST_MONEY if name.endswith("_nano_usd") else _LARGEST
-        if name in usage_logs.c and isinstance(value, int) and name != "change_seq" and not 0 <= value <= most:
+        if isinstance(value, int) and name != "change_seq" and not 0 <= value <= most:
             bare[name] = None
-    bare |= {"usage_details": None, "fees_nano_usd": bare.get("fees_nano_usd") or 0}
-    if bare["cost_nano_usd"] is None:
-        bare["cost_status"] = "unpriced"
-    return bare
+    bare |= {"usage_details": None, "fees_nano_usd": bare.get("fees_nano_usd", row.fees_nano_usd) or 0}
+    stripped = UsageRow(**(columns | bare))
+    if stripped.cost_nano_usd is None:
+        stripped.cost_status = "unpriced"
+    return stripped

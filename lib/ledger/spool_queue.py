@@ -20,7 +20,7 @@ class Unspooled:
 
     def spool(self, closing: Closing) -> asyncio.Future[None] | None:
         """None when the end is in the spool; else it is on disk when the future is done: in the database, then."""
-        log_id = closing.row["id"]
+        log_id = closing.row.id
         try:
             self._spool.append(closing.to_record())
         except Exception as error:  # the boundary of a call: its end must not get lost, whatever it holds
@@ -35,5 +35,5 @@ class Unspooled:
         """These are committed."""
         if self._waiting:
             for closing in closings:
-                if (written := self._waiting.pop(closing.row["id"], None)) is not None:
+                if (written := self._waiting.pop(closing.row.id, None)) is not None:
                     written.set_result(None)

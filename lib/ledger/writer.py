@@ -91,7 +91,7 @@ class Ledger:
 
     def close(self, closing: Closing) -> asyncio.Future[None] | None:
         """Take the end of an attempt: on disk now (None), or in the database when the future is done."""
-        unwritten = self._unwritten.get(closing.row["id"])
+        unwritten = self._unwritten.get(closing.row.id)
         if unwritten is not None and unwritten.taken.charges is not None:
             closing.charged = Charged(unwritten.taken.facts, unwritten.taken.charges)
         written = self._unspooled.spool(closing)
@@ -187,7 +187,7 @@ class Ledger:
         is_due = takes_all or self._is_due
         if is_due:
             closing = self._closing.copy()
-            ids = [closing.row["id"] for closing in closing]
+            ids = [closing.row.id for closing in closing]
             ended = {log_id: self._unwritten[log_id] for log_id in ids if log_id in self._unwritten}
             young = time.monotonic() - (0 if takes_all else _LASTING_S)
             old = takewhile(lambda unwritten: unwritten[1].opened_at <= young, self._unwritten.items())

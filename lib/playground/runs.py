@@ -27,6 +27,7 @@ from lib.configs.configurations import Configurations
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics, playground_panes, playground_runs, usage_logs, usage_payloads
 from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
+from lib.ledger.usage_row import final_of
 from lib.playground import rows
 from lib.playground.exports import RunFormat, write_file
 from lib.playground.question import PlaygroundQuestion, build_content
@@ -196,12 +197,11 @@ class Playground:
         newest = (
             own_runs.order_by(_R.created_at.desc(), _R.id.desc()).limit(size + 1).offset((page - 1) * size).subquery()
         )
-        final = (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final
         query = (
             select(newest, _P.position, usage_logs.c.id.label("log"), usage_logs.c.cost_nano_usd)
             .add_columns(usage_logs.c.cost_status, usage_payloads.c.prompt_text)
             .join(playground_panes, _P.run_id == newest.c.id)
-            .outerjoin(usage_logs, final)
+            .outerjoin(usage_logs, final_of(_P.call_id))
             .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
             .order_by(newest.c.created_at.desc(), newest.c.id.desc(), _P.position)
         )
@@ -218,7 +218,7 @@ class Playground:
         voted = (
             select(_P.slug, _P.position, _R.winner, usage_logs.c.model)
             .join(playground_runs, _R.id == _P.run_id)
-            .outerjoin(usage_logs, (usage_logs.c.call_id == _P.call_id) & usage_logs.c.is_final)
+            .outerjoin(usage_logs, final_of(_P.call_id))
             .where(_R.winner.is_not(None), rows.is_own(actor))
             .order_by(_R.created_at)
         )

@@ -51,7 +51,8 @@ class Process:
     def close(self, row: dict[str, Any], cost: int | None) -> None:
         """It has cost that."""
         ended = closing(row)
-        ended.row |= {"cost_nano_usd": cost, "cost_status": "unpriced" if cost is None else "priced"}
+        ended.row.cost_nano_usd = cost
+        ended.row.cost_status = "unpriced" if cost is None else "priced"
         self.ledger.close(ended)
 
     async def calls(self, count: int, amount: int, cost: int) -> int:

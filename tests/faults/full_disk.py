@@ -16,12 +16,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 def main(folder: Path, count: int) -> None:
     """Begin, fill the disk in mid-answer, tell, die."""
-    from lib.calls import attempts
+    from lib.calls import attempt
     from lib.errors import LLMManagerError
     from lib.settings import Settings
     from tests.calls.rig import AMIRA, Rig
 
-    attempts._WRITTEN_WITHIN_S = 0.2
+    attempt.WRITTEN_WITHIN_S = 0.2
     rig = Rig(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'llm_manager.db'}"))
     calls = rig.services.calls
     request = rig.request("lorem:10+wait:300ms")

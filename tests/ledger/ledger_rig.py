@@ -10,6 +10,7 @@ from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads
 from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import Closing
+from lib.ledger.usage_row import UsageRow
 
 
 def ask(row: dict[str, Any]) -> OpeningRequest:
@@ -46,18 +47,15 @@ def opening(owner: str, **changes: Any) -> dict[str, Any]:
 
 def closing(opened: dict[str, Any], status: str = "ok") -> Closing:
     row = {k: v for k, v in opened.items() if k not in ("owner", "holds", "request")}
-    columns: dict[str, Any] = {c.name: None for c in usage_logs.c if c.name not in row and c.name != "change_seq"}
-    columns |= {"fees_nano_usd": 0, "service_tier": "", "dropped_fields": ""}
-    row |= columns | {"is_final": True, "finished_at": utc_now(), "status": status, "usage_source": "provider"}
+    row |= {"is_final": True, "finished_at": utc_now(), "status": status, "usage_source": "provider"}
     row |= {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "cost_nano_usd": 5, "cost_status": "priced"}
-    row |= {"cache": "none"}
     payload = {
         "prompt_text": "OpeningRequest me",
         "response_text": "Told you",
         "request": opened["request"],
         "response": {},
     }
-    return Closing(row, payload)
+    return Closing(UsageRow(**row), payload)
 
 
 def counts(store: Store) -> tuple[int, int, int]:

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.feature("CALL-4")
 def refused(row: dict[str, Any]) -> Closing:
     """An end that no database takes: a number larger than any column, and words."""
     end = closing(row)
-    end.row |= {"prompt_tokens": 2**70, "finish_reason": "stop", "cost_nano_usd": 7}
+    end.row.prompt_tokens = 2**70
+    end.row.finish_reason = "stop"
+    end.row.cost_nano_usd = 7
     return end
 
 

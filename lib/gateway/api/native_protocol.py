@@ -50,7 +50,10 @@ class NativeWriter:
 
     def end(self, usage: Usage | None) -> bytes:
         """The last event: the call as the ledger has it."""
-        return encode_event({**describe_row(self.call.row or {}), "tool_calls": _tools(self.call)}, "done")
+        return encode_event(
+            {**describe_row(self.call.columns), "tool_calls": _tools(self.call)},
+            "done",
+        )
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The event of an answer that broke off."""
@@ -61,7 +64,7 @@ class NativeWriter:
     ) -> dict[str, Any]:
         """The body of a whole answer."""
         words = {"text": text, "reasoning": reasoning or None, "tool_calls": tool_calls}
-        return {**describe_row(self.call.row or {}), **words}
+        return {**describe_row(self.call.columns), **words}
 
 
 def describe_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def refuse_error(error: LLMManagerError) -> Refusal:
 
 def refuse_call(call: LiveCall) -> Refusal | None:
     """The refusal for an ended call; None when it ended well."""
-    return refuse_row(call.row or {}, call.retry_after)
+    is_ok = call.row is not None and call.row.status == "ok"
+    return None if is_ok else refuse_row(call.columns, call.retry_after)
 
 
 def refuse_row(row: Mapping[str, Any], retry_after: float | None = None) -> Refusal | None:
