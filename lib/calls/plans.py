@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lib.access.permissions import Permission
+from lib.calls.fingerprint import key_of
 from lib.calls.plan_sources import CachedPlanSources, PlanSources
 from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Plan, Target
 from lib.calls.request_choices import check_scope
@@ -21,7 +22,6 @@ from lib.configs.effective import compute_effective
 from lib.configs.routing import Deployment, Routing
 from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput, NotFound, UserError
-from lib.fast_json import encode
 from lib.providers.chunks import ModelRequest
 from lib.tokens.message_text import says_something, text_of
 
@@ -152,7 +152,7 @@ class Plans:
 
     def plan(self, request: CallRequest, *, reading: bool = False) -> Plan:
         """The plan of a request; NotCached where it takes a query, unless `reading` allows that (in a thread)."""
-        kind = _make_key(request)
+        kind = key_of(request)
         now = time.monotonic()
         at, like = self._cached.get(kind, (0.0, None))
         if like is not None and now - at < _SAME_FOR_S:
@@ -162,38 +162,6 @@ class Plans:
             self._cached.clear()
         self._cached[kind] = (now, plan)
         return plan
-
-
-def _make_key(request: CallRequest) -> Hashable:
-    """Everything but the words: requests of one kind have one plan."""
-    actor = request.actor
-    wire = request.wire
-    return (
-        actor.user_id,
-        actor.key,
-        actor.permissions,
-        actor.team_id,
-        request.configuration,
-        request.model,
-        request.app,
-        request.context,
-        request.system_prompt,
-        request.origin,
-        request.stream,
-        request.texts is None,
-        wire and (wire.protocol, tuple(wire.headers.items())),
-        encode(request.parameters),
-        encode(request.extra),
-        request.native,
-        request.unsaid,
-        request.deadlines,
-        request.max_attempts,
-        request.routed,
-        request.even_if_off,
-        request.cache_policy,
-        request.bounded,
-        not any(text.strip() for text in request.texts or ()),  # what says nothing may be refused
-    )
 
 
 def _fill_plan(like: Plan, request: CallRequest) -> Plan:

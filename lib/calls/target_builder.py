@@ -44,7 +44,14 @@ class TargetBuilder:
         wire, effective, lost = self._choose_lane(endpoint, model, facts)
         model_request = replace(model_request, parameters=effective.parameters, wire=wire)
         dropped = (*effective.dropped, *lost)
-        return Target(endpoint, model_request, deployment.weight, dropped, facts.output_tokens, facts.context_tokens)
+        return Target(
+            endpoint=endpoint,
+            model_request=model_request,
+            weight=deployment.weight,
+            dropped=dropped,
+            longest_answer=facts.output_tokens,
+            window=facts.context_tokens,
+        )
 
     def _choose_lane(
         self, endpoint: Endpoint, model: str, facts: ModelFacts
@@ -86,7 +93,8 @@ class TargetBuilder:
                 parameters = {name: value for name, value in parameters.items() if name in EMBEDDING_PARAMETERS}
                 dropped = _name_lost_fields(replace(self.request, extra=_without(self.request.extra, parameters)))
             wire = None
-        return Target(endpoint, replace(model_request, parameters=parameters, wire=wire), deployment.weight, dropped)
+        model_request = replace(model_request, parameters=parameters, wire=wire)
+        return Target(endpoint=endpoint, model_request=model_request, weight=deployment.weight, dropped=dropped)
 
     def _can_relay(self, endpoint: Endpoint, model: str) -> bool:
         """Whether the program's own request can go to the endpoint: the two speak the same protocol."""

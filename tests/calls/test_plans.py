@@ -5,15 +5,15 @@ from msgspec.structs import asdict, fields, replace
 
 from lib.access.permissions import OPERATOR
 from lib.calls import plans as plans_module
+from lib.calls.fingerprint import KEY_OF_REQUEST, key_of
 from lib.calls.plan_sources import CachedPlanSources
-from lib.calls.plans import Plans, _make_key
+from lib.calls.plans import Plans
 from lib.calls.request import CachePolicy, CallRequest, Origin, Plan
 from lib.configs.routing import Deadlines
 from lib.services import build
 from lib.settings import Settings
 
-# What is looked at part by part, or belongs to one call alone.
-OF_ONE_CALL = {"actor", "messages", "texts", "wire", "tags", "conversation_id", "within", "call_id"}
+READ_BY_PARTS = {"actor", "wire", "texts"}
 OTHERS = {
     "configuration": "other",
     "model": "openai/gpt-4o",
@@ -36,9 +36,10 @@ OTHERS = {
 
 
 def test_every_field_of_a_request_is_told_apart_or_its_own() -> None:
-    assert OTHERS.keys() | OF_ONE_CALL == {field.name for field in fields(CallRequest)}
+    assert KEY_OF_REQUEST.counted | KEY_OF_REQUEST.left == {field.name for field in fields(CallRequest)}
+    assert OTHERS.keys() | READ_BY_PARTS == KEY_OF_REQUEST.counted
     plain = CallRequest(OPERATOR, [{"role": "user", "content": "one"}])
-    same = [name for name, other in OTHERS.items() if _make_key(replace(plain, **{name: other})) == _make_key(plain)]
+    same = [name for name, other in OTHERS.items() if key_of(replace(plain, **{name: other})) == key_of(plain)]
     assert same == []
 
 
