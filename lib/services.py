@@ -23,6 +23,7 @@ from lib.access.teams import Teams
 from lib.access.users import Users
 from lib.activity.custom_metrics import Metrics
 from lib.activity.repricing import Repricing
+from lib.approvals.approvals import Approvals
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
 from lib.calls.calls import Calls
@@ -46,6 +47,7 @@ from lib.experiments.experiments import Experiments
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
 from lib.knowledge.services import KnowledgeServices
+from lib.ledger.step_results import StepResults
 from lib.playground.runs import Playground
 from lib.prompts.prompts import Prompts
 from lib.providers import safe_logs
@@ -59,6 +61,7 @@ from lib.providers.registry import Providers
 from lib.settings import Settings
 from lib.statistics.counters import Counters
 from lib.statistics.exchange import ExchangeRates
+from lib.work.work import Work
 
 if TYPE_CHECKING:
     from lib.activity.call_log import Activity
@@ -83,9 +86,12 @@ class Services(KnowledgeServices):
         self.store = store
         self.vault = Vault(store, settings)
         self.master_key = MasterKey(self.vault)
+        self.step_results = StepResults(store, self.vault)
+        self.work = Work(store, settings.data_dir, self.step_results)
         self.users = Users(store)
         self.teams = Teams(store)
         self.stops = StopSwitch(store)
+        self.approvals = Approvals(store, self.vault)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
         self.saved_views = SavedViews(store)
@@ -112,6 +118,7 @@ class Services(KnowledgeServices):
             self.limits,
             self.stops,
         )
+        self.calls.results = self.step_results
         self.runs = PastCalls(store)
         self.conversations = Conversations(store, self.configurations)
         self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)
@@ -242,6 +249,7 @@ class Services(KnowledgeServices):
             "webhook": self.webhook.deliver_due,
             "keys": self.api_keys.write_last_used,
             "answers": lambda: settle(self.store),
+            "approvals": self.approvals.tell_due,
             "titles": lambda: take_titles(self.store),
             "servers": lambda: self.server_keeper.look(),
         }
@@ -254,8 +262,13 @@ class Services(KnowledgeServices):
             Scheduler(self.store, {}, errands={"studies": lambda: self.optimiser.run_due()}),
         ]
 
+    def launch_work(self) -> None:
+        """Run work in this process from now on; what dead processes left is in the ledger before it goes on."""
+        self.work.launch(self.calls)
+
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
+        self.work.close()
         self.close_knowledge()
         if "server_keeper" in self.__dict__:
             self.server_keeper.stop()

@@ -5,18 +5,16 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.clock import short_id
-from lib.ui import blocks, session
+from lib.ui import blocks, grammar, session
 from lib.ui import names as ids
 from lib.ui.activity import call_filters, call_panel, call_table
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
-compact = blocks.compact()
 zone = services.preferences.report_zone(actor)
 criteria = call_filters.read_criteria(zone)
 number = st.query_params.get("page", "1")
-selected = st.query_params.get("id")
+selected = grammar.get_opened()
 
 page = services.activity.page(actor, criteria, int(number) if number.isdecimal() and len(number) < 9 else 1)
 empty = not page.rows and services.activity.is_empty(actor)
@@ -42,17 +40,9 @@ if criteria.configurations or criteria.api_keys:
     display_names |= ids.configurations(services, actor) | ids.api_keys(services, actor)
 call_filters.show_scope_line(criteria, zone, display_names, own_only=not actor.sees_all_calls)
 
-
 rows = partial(call_table.rows, page, criteria, names, zone, selected)
-if selected is None:
-    rows()
-elif compact:
-    rows()
-    dialog = st.dialog(f"Call {blocks.plain(short_id(selected))}", position="right", on_dismiss=call_panel.close)
-    dialog(call_panel.show_panel)(services, actor, selected, names, zone)
-else:
-    left_column, right_column = st.columns([1.9, 1], gap="small")
-    with left_column:
-        rows()
-    with right_column.container(border=True):
-        call_panel.show_panel(services, actor, selected, names, zone)
+detail = None
+if selected is not None:
+    panel = partial(call_panel.show_panel, services, actor, selected, names, zone)
+    detail = grammar.Detail(f"Call {grammar.plain(grammar.short_id(selected))}", panel)
+grammar.show_beside(rows, detail)

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from lib.access.permissions import Permission, Role
+from lib.access.permissions import Permission
 from lib.ui import blocks, session
-from lib.ui.api_keys import key_forms, key_table
+from lib.ui.api_keys import key_forms, key_list, key_table
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -37,12 +37,4 @@ with blocks.errors_shown():
                 elif st.button("New key", icon=":material/add:", type="primary"):
                     st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
             st.stop()
-        everybody = actor.role is Role.SUPER_ADMIN
-        use = key_table.load_recent_use(services, actor)
-        selected = key_table.show_table(listed_keys, use, zone, everybody=everybody, compact=compact)
-        st.caption(f"{len(listed_keys)} {'key' if len(listed_keys) == 1 else 'keys'} · times in {zone.key}")
-        with st.container(border=True):
-            if selected is None:
-                st.caption("Select a key to see its scope and limits, change or revoke it.")
-            else:
-                key_table.show_panel(services, actor, selected, zone)
+        key_list.show(services, actor, listed_keys, zone)

@@ -16,8 +16,9 @@ LEVELS = (  # lowest first; a room imports only rooms of lower levels, and those
     ("errors", "clock", "money", "fast_json", "write_coalescing", "patterns", "settings", "files"),
     ("db", "limited"),
     ("access", "providers", "configs", "budgets", "prompts", "usage_files", "tokens"),
-    ("ledger",),
+    ("approvals", "ledger"),
     ("calls",),
+    ("work",),
     ("tools",),
     ("activity", "conversations", "experiments", "knowledge", "playground", "statistics"),
     ("demo", "imports", "mcp", "snippets"),
@@ -52,8 +53,9 @@ HEAVY = {
     "duckdb",
     "hnswlib",
     "xllamacpp",
+    "dbos",
 }
-MAY_LOAD = {"lib.statistics": {"pandas", "altair", "duckdb"}}
+MAY_LOAD = {"lib.statistics": {"pandas", "altair", "duckdb"}, "lib.work": {"dbos"}}
 
 
 def sources() -> list[Path]:

@@ -22,12 +22,14 @@ from lib.calls.live_call import AttemptState, LiveCall
 from lib.calls.observed_usage import ObservedUsage
 from lib.calls.routing import NextAttempt
 from lib.calls.sources import Source
+from lib.calls.step_answer import make_step_row
 from lib.clock import short_id, utc_now
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError
 from lib.ledger.admission import OpeningDecision, OpeningRequest
 from lib.ledger.closing import Closing
 from lib.ledger.content_policy import REDACTED, takes_long
+from lib.ledger.step_results import StepResults
 from lib.ledger.usage_row import UsageRow
 from lib.ledger.writer import Ledger
 from lib.providers.chunks import Passed, Piece
@@ -52,13 +54,17 @@ _NOT_LOGGED = Ending(
 
 @dataclass(frozen=True, slots=True)
 class CallPath:
-    """What the attempts of a process share; `owner` is the process, as rows of `open_calls` name it."""
+    """What the attempts of a process share; `owner` is the process, as rows of `open_calls` name it.
+
+    `results` keeps what steps of runs are answered.
+    """
 
     ledger: Ledger
     prices: PriceBook
     observed: ObservedUsage
     upstream: Source
     owner: str
+    results: StepResults | None = None
 
 
 class Attempt:
@@ -212,6 +218,7 @@ class Attempt:
             closing = await finish_uncancelled(asyncio.to_thread(make))
         else:
             closing = make()
+        closing.step = make_step_row(call, closing.row, self._path.results)
         self._path.observed.take(call, closing.row)
         in_memory = self._path.ledger.close(closing)
         if in_memory is not None and is_final:

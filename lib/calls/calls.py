@@ -40,6 +40,7 @@ from lib.errors import Conflict, LLMManagerError, NotFound, Throttled
 from lib.ledger import recovery
 from lib.ledger.readiness import Readiness, make_spool_error
 from lib.ledger.spool import Spool
+from lib.ledger.step_results import StepResults
 from lib.ledger.writer import Ledger
 from lib.providers import adapters
 from lib.providers.adapters.router import Pools
@@ -82,6 +83,7 @@ class Calls:
         self._runs = PastCalls(store)
         self._observed = ObservedUsage()
         self._upstream = Upstream(prices, self._observed)
+        self.results: StepResults | None = None  # keeps what steps of runs are answered, set there, too
         self.recall: Recall | None = None  # who remembers answers, set where services are put together
         self._answering = 0
         self._calls: dict[str, LiveCall] = {}
@@ -274,7 +276,7 @@ class Calls:
 
     def _run(self, call: LiveCall, opened: Callable[[], None] = lambda: None) -> Coroutine[Any, Any, None]:
         route = Route(call.plan, self._circuits, self._pools, self._prices, self.recall)
-        path = CallPath(self._open_ledger, self._prices, self._observed, self._upstream, self._owner)
+        path = CallPath(self._open_ledger, self._prices, self._observed, self._upstream, self._owner, self.results)
         return run_call(call, route, path, opened)
 
     @property

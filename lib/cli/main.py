@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from lib.cli import (
+    approvals,
     budgets,
     configurations,
     demo,
@@ -26,6 +27,7 @@ from lib.cli import (
     prompts,
     providers,
     retention,
+    work,
 )
 from lib.cli.knowledge import rag
 from lib.cli.statistics import rates, usage
@@ -57,8 +59,10 @@ def build_parser() -> argparse.ArgumentParser:
         imports,
         metrics,
         rag,
+        approvals,
         keyring,
         retention,
+        work,
         demo,
     )
     for module in modules:

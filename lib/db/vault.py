@@ -21,12 +21,16 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.keyring import Key, parse_keys, read_file, write_file
-from lib.db.tables import installation_settings, providers, vault_keys
+from lib.db.tables import approvals, installation_settings, providers, step_results, vault_keys
 from lib.errors import InstallationError, InvalidInput
 from lib.settings import Settings
 
 _CANARY = "llm-manager"
 KEY_FILE = "master.key"
+_SEALED_COLUMNS = (  # ciphertexts, and what names their rows
+    (approvals.c.sealed, (approvals.c.id,)),
+    (step_results.c.sealed, (step_results.c.run_id, step_results.c.step)),
+)
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ class Vault:
         return self._keys[0]
 
     def _reseal(self, connection: Connection, fresh: Key) -> int:
-        """Encrypt every provider key, every set of headers and every sealed setting under the new key."""
+        """Encrypt every provider key, set of headers, sealed column and sealed setting under the new key."""
         count = 0
         columns = (providers.c.id, providers.c.key_ciphertext, providers.c.headers)
         for row in connection.execute(select(*columns)).all():
@@ -175,6 +179,16 @@ class Vault:
             if changed:
                 connection.execute(update(providers).where(providers.c.id == row.id).values(**changed))
                 count += len(changed)
+        for column, keys in _SEALED_COLUMNS:
+            for *ids, ciphertext in connection.execute(select(*keys, column).where(column.is_not(None))).all():
+                named_row = [key == value for key, value in zip(keys, ids, strict=True)]
+                resealed_text = _seal(fresh, self.decrypt(ciphertext))
+                connection.execute(update(column.table).where(*named_row).values({column: resealed_text}))
+                count += 1
+        return count + self._reseal_settings(connection, fresh)
+
+    def _reseal_settings(self, connection: Connection, fresh: Key) -> int:
+        count = 0
         settings = installation_settings.c
         for name, value in connection.execute(select(settings.name, settings.value)).all():
             if isinstance(value, dict) and (sealed := get_sealed_value(value)):

@@ -16,6 +16,7 @@ from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.ledger import admission
+from lib.ledger.step_results import write_result
 from lib.ledger.usage_row import UsageRow
 
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
@@ -35,24 +36,32 @@ class Closing:
     """The end of an attempt: its row of `usage_logs` (with no change number yet) and that of `usage_payloads`.
 
     `claim` is what the call took of the limits; it is not spooled: after a crash the estimate goes on to count.
-    `charged` is there when a lease was to pay for the call.
+    `charged` is there when a lease was to pay for the call. `step` is a row of `step_results`, already encrypted: what
+    the call answered to a step of a run, committed with the call.
     """
 
     row: UsageRow
     payload: dict[str, Any] = field(default_factory=dict)
     claim: Claim | None = None
     charged: Charged | None = None
+    step: dict[str, Any] | None = None
 
     def to_record(self) -> dict[str, Any]:
         """For `fast_json.encode`, which writes moments in ISO 8601."""
         record: dict[str, Any] = {"row": self.row.to_columns(), "payload": self.payload}
+        if self.step is not None:
+            record["step"] = self.step
         return record if self.charged is None else record | {"charges": self.charged.charges}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Closing":
         """Back from the spool."""
         row = UsageRow.from_record(record["row"])
-        return cls(row, dict(record["payload"]), charged=parse_charged(record.get("charges"), row.to_columns()))
+        step = record.get("step")
+        if step is not None:
+            step = step | {name: datetime.fromisoformat(step[name]) for name in ("started_at", "finished_at")}
+        charged = parse_charged(record.get("charges"), row.to_columns())
+        return cls(row, dict(record["payload"]), charged=charged, step=step)
 
 
 def parse_charged(charges: Sequence[Sequence[str]] | None, row: Mapping[Any, Any]) -> Charged | None:
@@ -100,6 +109,9 @@ def _insert_batch(
         insert_rows(connection, usage_logs, [closing.row.to_columns() for closing in fresh])
         if payloads := [dict(c.payload, id=c.row.id) for c in fresh if c.payload]:
             insert_rows(connection, usage_payloads, payloads)
+        for closing in fresh:
+            if closing.step is not None:
+                write_result(connection, closing.step)
         spent = [admission.make_spent(closing.row, closing.claim, closing.charged) for closing in fresh]
         admission.settle(connection, spent, limits, utc_now(), never_open)
     if was_open := [log_id for log_id in ids if log_id not in never_open]:

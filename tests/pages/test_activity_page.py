@@ -84,7 +84,7 @@ def test_an_address_with_an_id_opens_the_call_whatever_its_date(visitor: Visitor
     assert [code.value for code in page.code][:2] == ["Why?", "Because."]
     assert any(button.label == "Open in playground" for button in page.button)
     assert any(code.value.endswith(f"?id={old}") for code in page.code)
-    close = next(button for button in page.button if button.key == "close-call")
+    close = next(button for button in page.button if button.key == "close-id")
     close.click()
     run(page)
     assert "id" not in page.query_params

@@ -91,8 +91,9 @@ def test_scope_and_limits_are_changed(visitor: Visitor) -> None:
 
 def test_revoking_asks_first_and_the_key_leaves_the_list(visitor: Visitor) -> None:
     token, _ = visitor.services.api_keys.create(amira(visitor), app="general")
-    page = visitor.draw("lib.ui.api_keys.key_table.revoke_dialog", "api_keys.list(actor)[0]")
+    page = visitor.draw("lib.ui.api_keys.key_table.ask_to_revoke", "api_keys.list(actor)[0]")
     assert "for good" in words(page)
+    assert "make a new key instead" in words(page)
     assert visitor.services.api_keys.authenticate(token) is not None
     press_last(page, ":red[Revoke key]")
     assert visitor.services.api_keys.authenticate(token) is None

@@ -7,6 +7,7 @@ named below with its reason, fails a test.
 import io
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,7 @@ from lib.access.grants import MODEL_ENDPOINTS, Limits
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.activity.call_filter import ActivityFilter
 from lib.activity.repricing import RepricingScope
+from lib.approvals.approval import ApprovalKind, ApprovalRequest, Decision, GrantScope, Verdict
 from lib.clock import new_id, utc_now
 from lib.configs.overrides import OverrideDraft
 from lib.conversations.exports import ExportFormat
@@ -48,6 +50,7 @@ pytestmark = pytest.mark.feature("ACC-3")
 PASSWORD = "correct horse battery"
 SECRET = "sk-canary-0123456789-abcdefgh"
 PLACE = "page 192.0.2.7"
+_YES = Decision(verdict=Verdict.APPROVE)
 Deed = Callable[[Services, Actor], Any]
 _QUESTIONS = {"list", "get", "find", "search", "state", "view", "page", "options", "check", "preview", "history"} | {
     *(
@@ -118,6 +121,9 @@ NOT_CHANGES = {
     **dict.fromkeys(("Servers.offered", "Servers.ask", "Servers.read_resource", "Servers.fill_prompt"), "a question"),
     "BundledServers.files": "a question",
     "BundledServers.databases": "a question",
+    "Approvals.ask": "what asks is noted where it runs; the decision is audited",
+    "Approvals.end": "one's own request, which nothing waits for any more",
+    **dict.fromkeys(("Approvals.waiting", "Approvals.recent", "Approvals.count", "Approvals.standing"), "a question"),
     "Calls.quote": "a question",
     "Experiments.candidate": "a question",
     "Experiments.quote": "a question",
@@ -312,6 +318,16 @@ def _budget(s: Services, period: str = "day") -> str:
     return made.budget.id
 
 
+def _question(s: Services, a: Actor) -> str:
+    request = ApprovalRequest(kind=ApprovalKind.TOOL, title="Run it?", subject="tool:x", data={"a": SECRET})
+    return s.approvals.ask(replace(a, user_id=a.user_id or _person(s).id), request).id
+
+
+def _revoke_grant(s: Services, a: Actor) -> Any:
+    s.approvals.decide(a, _question(s, a), replace(_YES, scope=GrantScope.ALWAYS))
+    s.approvals.revoke(a, s.approvals.standing(a)[0].id)
+
+
 def _key(s: Services, a: Actor) -> str:
     return s.api_keys.create(a, app="bot", owner_id=a.user_id)[1].id
 
@@ -490,6 +506,8 @@ DEEDS: dict[str, tuple[str, Deed]] = {
         "tools.database.remove",
         lambda s, a: s.bundled_servers.remove_database(a, _register_database(s, OPERATOR)),
     ),
+    "Approvals.decide": ("approval.approve", lambda s, a: s.approvals.decide(a, _question(s, a), _YES)),
+    "Approvals.revoke": ("approval.revoke", _revoke_grant),
     "Prompts.create": ("prompt.create", lambda s, a: s.prompts.create(a, "greet", VersionDraft(SECRET))),
     "Prompts.save": ("prompt.save", lambda s, a: s.prompts.save(a, _prompt(s), VersionDraft(f"{SECRET}!"), 1)),
     "Prompts.describe": ("prompt.edit", lambda s, a: s.prompts.describe(a, _prompt(s), description=SECRET)),

@@ -27,6 +27,8 @@ from lib.access.users import Users
 from lib.activity.call_log import Activity
 from lib.activity.custom_metrics import Metrics
 from lib.activity.repricing import Repricing, RepricingScope
+from lib.approvals.approval import ApprovalKind, ApprovalRequest, Decision, Verdict
+from lib.approvals.approvals import Approvals
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
@@ -99,6 +101,7 @@ RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
 _NO_DRAFT = ExperimentDraft("", [], [])
 NOT_HERE: Any = SimpleNamespace(id=NOBODY, strategy=ContextStrategy())  # a conversation that sends everything
+_QUESTION = ApprovalRequest(kind=ApprovalKind.TOOL, title="Run it?")
 _FILE = Source(io.BytesIO(b""), "empty.csv")
 TOOL_CONTEXT: Any = ToolContext(make_actor("u", "amira", Role.DEVELOPER))
 NEEDS: dict[str, tuple[Permission, Deed]] = {
@@ -348,6 +351,15 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Metrics.statistics": (P.TEST_CONFIGS, lambda s, a: s.metrics.statistics(a)),
     "Metrics.numeric_keys": (P.TEST_CONFIGS, lambda s, a: s.metrics.numeric_keys(a)),
     "Metrics.daily": (P.TEST_CONFIGS, lambda s, a: s.metrics.daily(a, "k", ZoneInfo("UTC"))),
+    "Approvals.ask": (P.TEST_CONFIGS, lambda s, a: s.approvals.ask(a, _QUESTION)),
+    "Approvals.decide": (P.TEST_CONFIGS, lambda s, a: s.approvals.decide(a, NOBODY, Decision(verdict=Verdict.DENY))),
+    "Approvals.get": (P.TEST_CONFIGS, lambda s, a: s.approvals.get(a, NOBODY)),
+    "Approvals.recent": (P.TEST_CONFIGS, lambda s, a: s.approvals.recent(a)),
+    "Approvals.waiting": (P.TEST_CONFIGS, lambda s, a: s.approvals.waiting(a)),
+    "Approvals.count": (P.TEST_CONFIGS, lambda s, a: s.approvals.count(a)),
+    "Approvals.end": (P.TEST_CONFIGS, lambda s, a: s.approvals.end(a, NOBODY)),
+    "Approvals.standing": (P.TEST_CONFIGS, lambda s, a: s.approvals.standing(a)),
+    "Approvals.revoke": (P.TEST_CONFIGS, lambda s, a: s.approvals.revoke(a, NOBODY)),
     "Budgets.list": (P.VIEW_STATS, lambda s, a: s.budgets.list(a)),
     "Budgets.get": (P.VIEW_STATS, lambda s, a: s.budgets.get(a, NOBODY)),
     "Budgets.find": (P.VIEW_STATS, lambda s, a: s.budgets.find(a, "global", "", "day")),
@@ -496,6 +508,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
     services += (Collections, Documents, Passages, Answers, Embedder)
     services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers, Servers)
+    services += (Approvals,)
     for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)

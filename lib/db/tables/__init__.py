@@ -17,6 +17,7 @@ from lib.db.tables.access import (
     user_preferences,
     users,
 )
+from lib.db.tables.approvals import approval_deciders, approval_grants, approvals
 from lib.db.tables.budgets import budget_holds, budget_notices, budget_windows, budgets, webhook_outbox
 from lib.db.tables.columns import ALL_TEAMS, FIRST_TEAM, UtcDateTime, metadata
 from lib.db.tables.configurations import configurations, overrides, prompt_labels, prompt_templates, prompt_versions
@@ -49,6 +50,7 @@ from lib.db.tables.mcp import mcp_pins, mcp_runners, mcp_servers, mcp_states
 from lib.db.tables.playground import experiment_cells, experiment_rows, experiments, playground_panes, playground_runs
 from lib.db.tables.providers import circuits, exchange_rates, model_lists, prices, providers
 from lib.db.tables.tools import tool_executions, tool_turns, tools
+from lib.db.tables.work import step_results, work_processes, work_signals, work_waits
 
 __all__ = [
     "ALL_TEAMS",
@@ -56,6 +58,9 @@ __all__ = [
     "UtcDateTime",
     "access_links",
     "api_keys",
+    "approval_deciders",
+    "approval_grants",
+    "approvals",
     "audit_log",
     "budget_holds",
     "budget_notices",
@@ -106,6 +111,7 @@ __all__ = [
     "rate_counters",
     "saved_views",
     "sessions",
+    "step_results",
     "stops",
     "studies",
     "team_members",
@@ -120,4 +126,7 @@ __all__ = [
     "users",
     "vault_keys",
     "webhook_outbox",
+    "work_processes",
+    "work_signals",
+    "work_waits",
 ]

@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from lib import services
 from lib.errors import InstallationError, LLMManagerError
 from lib.gateway.serve.stopping import drain_on_stop
@@ -40,6 +42,8 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     if current.setup.is_needed():
         print(f"\nCreate the administrator in the browser. Set-up code: {current.setup.read_code()}\n", flush=True)
     threading.Thread(target=_warm, args=(current,), name="warm", daemon=True).start()
+    launching = threading.Thread(target=_launch_work, args=(current,), name="work", daemon=True)
+    launching.start()
     schedulers = [current.jobs(), *current.long_jobs()]
     for scheduler in schedulers:
         scheduler.start()
@@ -51,6 +55,8 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
+        await asyncio.to_thread(launching.join)
+        await asyncio.to_thread(current.work.close)
         current.close_knowledge()
         for scheduler in schedulers:
             await asyncio.to_thread(scheduler.stop)
@@ -75,6 +81,15 @@ def _warm(current: services.Services) -> None:
     gc.collect()
     gc.freeze()
     _give_memory_back()
+
+
+def _launch_work(current: services.Services) -> None:
+    """Launch the engine of work once the first page has had its time, for it takes half a second of a processor."""
+    time.sleep(_FIRST_PAGE_S / 2)
+    try:
+        current.launch_work()
+    except (LLMManagerError, SQLAlchemyError) as error:
+        log.error("Work can't be run by this process: %s", error)
 
 
 def _give_memory_back() -> None:

@@ -22,7 +22,6 @@ from lib.ui import blocks, format, session
 from lib.ui.activity import custom_metrics
 
 _LANES = {"relay": "relayed", "translate": "translated"}
-CLOSED = "activity-closed"  # counts how often a panel was closed
 _SHOWN_CHARACTERS = 20_000
 _NOT_KEPT = "The request was not kept, or its time to be kept is over."
 _POLICIES = {
@@ -49,28 +48,14 @@ def find_user_name(user_id: str | None, name: str | None, names: Mapping[str, st
     return name or (names.get(user_id, short_id(user_id)) if user_id else None)
 
 
-def close() -> None:
-    """Close the panel."""
-    st.query_params.pop("id", None)
-    st.session_state[CLOSED] = st.session_state.get(CLOSED, 0) + 1
-
-
 def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str], zone: ZoneInfo) -> None:
     """One call in full, or why there is nothing to show."""
-    compact = blocks.compact()
     try:
         detail = services.activity.detail(actor, log_id)
     except LLMManagerError as error:
         blocks.show_error(error)
-        if not compact:
-            st.button("Close", icon=":material/close:", type="tertiary", on_click=close)
         return
-    with blocks.row(gap="xsmall"):
-        if not compact:
-            st.subheader(f"Call {short_id(detail.id)}", anchor=False, width="stretch")
-        st.badge(format.STATUS_GLYPHS[detail.status], color=format.STATUS_COLOURS[detail.status])  # type: ignore[arg-type]
-        if not compact:
-            st.button("", icon=":material/close:", type="tertiary", help="Close", key="close-call", on_click=close)
+    st.badge(format.STATUS_GLYPHS[detail.status], color=format.STATUS_COLOURS[detail.status])  # type: ignore[arg-type]
     log = detail.log
     person = find_user_name(log["user_id"], detail.user_name, {**load_sample_names(), **names}) or "no user"
     scope = [format.moment(log["started_at"], zone), log["app"], person, log["origin"]]

@@ -1,6 +1,5 @@
-"""The activity log's table, its export menu and its footer. Selecting a row writes its id into the address."""
+"""The activity log's table, its export menu and its footer. A click in a row writes its id into the address."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,11 +13,10 @@ from lib.activity.call_rows import ActivityPage, ActivityRow
 from lib.clock import utc_now
 from lib.money import format_cost, format_sum, usd_from_nano
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, grammar
 from lib.ui.activity import call_filters
-from lib.ui.activity.call_panel import CLOSED, find_user_name, load_sample_names
+from lib.ui.activity.call_panel import find_user_name, load_sample_names
 
-TABLE_HEIGHT = 575
 _TURNS = "activity-page"
 _WIDE = ["time", "status", "provider", "model", "app", "user", "tokens", "cost", "duration"]
 _BESIDE_PANEL = ["time", "status", "model", "app", "tokens", "cost"]
@@ -67,7 +65,7 @@ def rows(
 
 
 def show_table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, selected: str | None) -> None:
-    """The page's rows; selecting one writes its id into the address."""
+    """The page's rows; a click in one writes its id into the address."""
     import pandas as pd
 
     compact = blocks.compact()
@@ -75,27 +73,13 @@ def show_table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, sel
     days = {row.started_at.astimezone(zone).date() for row in page.rows}
     lines = [_format_row(row, names, zone) for row in page.rows]
     frame = pd.DataFrame(lines).astype({"tokens": "Int64", "duration": "Int64"})
-    key = f"activity-{hashlib.sha1(''.join(ids).encode()).hexdigest()[:12]}-{st.session_state.get(CLOSED, 0)}"  # noqa: S324
-
-    def select() -> None:
-        rows = st.session_state[key].selection.rows
-        if rows and rows[0] < len(ids):
-            st.query_params["id"] = ids[rows[0]]
-        else:
-            st.query_params.pop("id", None)
-
-    st.dataframe(
+    grammar.open_table(
+        "activity",
         frame,
-        height="content" if len(ids) < page.size else TABLE_HEIGHT,
-        hide_index=True,
-        row_height=30,
-        placeholder="—",
-        on_select=select,
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": [ids.index(selected)] if selected in ids else [], "columns": []}},
-        key=key,
-        column_order=_COMPACT if compact else _BESIDE_PANEL if selected else _WIDE,
-        column_config=_describe_columns(lines, compact, same_day=len(days) < 2),
+        ids,
+        _describe_columns(lines, compact, same_day=len(days) < 2),
+        height="content" if len(ids) < page.size else grammar.TABLE_HEIGHT,
+        order=_COMPACT if compact else _BESIDE_PANEL if selected else _WIDE,
         alt="Calls, newest first",
     )
 

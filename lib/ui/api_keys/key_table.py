@@ -15,7 +15,7 @@ from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.money import format_sum
 from lib.services import Services
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, grammar, session
 from lib.ui.api_keys.key_forms import ask_limits, edit_dialog
 from lib.ui.configurations.configuration_form import show_in_form
 
@@ -40,7 +40,7 @@ def load_recent_use(services: Services, actor: Actor) -> Use:
 
 
 def show_table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, compact: bool) -> ApiKey | None:
-    """The table; the key whose row is selected."""
+    """Draw the table; returns the key that is open."""
     rows: list[dict[str, Any]] = [
         {
             "name": key.name,
@@ -58,16 +58,11 @@ def show_table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: b
     ]
     text = st.column_config.TextColumn
     wide = [name for name in rows[0] if everybody or name != "owner"]
-    event = st.dataframe(
+    opened = grammar.open_table(
+        "keys",
         rows,
-        hide_index=True,
-        row_height=30,
-        placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
-        key="keys-" + str(hash(tuple(key.id for key in keys))),
-        column_order=["name", "prefix", "state"] if compact else wide,
-        column_config={
+        [key.id for key in keys],
+        {
             "name": text("Name"),
             "prefix": text("Key", width=112),
             "app": text("App", width=92),
@@ -91,17 +86,16 @@ def show_table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: b
                 help="— means no call has a known price",
             ),
         },
+        order=["name", "prefix", "state"] if compact or grammar.get_opened() else wide,
+        alt="API keys",
     )
-    selected_rows = event.selection.rows
-    return keys[selected_rows[0]] if selected_rows and selected_rows[0] < len(keys) else None
+    return next((key for key in keys if key.id == opened), None)
 
 
 def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None:
     """One key: scope, limits, and what may be done with it."""
-    with blocks.row(gap="xsmall"):
-        st.subheader(blocks.plain(key.name), anchor=False, width="stretch")
-        label, colour = _STATES[key.state()]
-        st.badge(label, color=colour)
+    label, colour = _STATES[key.state()]
+    st.badge(label, color=colour)
     moments = {"made": key.created_at, "last used": key.last_used_at, "revoked": key.revoked_at}
     moment_texts = [f"{event} {format.moment(moment, zone)}" for event, moment in moments.items() if moment is not None]
     st.caption(" · ".join([f"{blocks.plain(key.prefix)}…", *moment_texts]))
@@ -117,7 +111,6 @@ def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) ->
             ("Calls at once", _format_limit(limits.concurrency)),
             ("Expires", _format_expiry(key, zone)),
         ],
-        columns=2 if blocks.compact() else 4,
     )
     if key.revoked_at is not None:
         return
@@ -133,7 +126,7 @@ def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) ->
                 session.page("connect"), label="Connect", icon=":material/cable:", query_params={"key": key.prefix}
             )
         if st.button(":red[Revoke]", icon=":material/block:", key=f"revoke-{key.id}"):
-            st.dialog(f"Revoke the key {blocks.plain(key.name)}?")(revoke_dialog)(services, actor, key)
+            ask_to_revoke(services, actor, key)
     if not may_change:
         st.caption("Somebody else made it for you: you can revoke it, they can change it.")
 
@@ -147,22 +140,19 @@ def _format_limit(value: int | None) -> str:
     return ":gray[no limit]" if value is None else f"{value:,}"
 
 
-def revoke_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
+def ask_to_revoke(services: Services, actor: Actor, key: ApiKey) -> None:
     """Ask before a key ends."""
-    st.markdown(
-        f"**{blocks.plain(key.name)}** ({blocks.plain(key.prefix)}…) stops working within five seconds, for good. "
-        "Its calls and figures stay."
+    name = blocks.plain(key.name)
+    grammar.confirm(
+        f"Revoke the key {name}?",
+        f"**{name}** ({blocks.plain(key.prefix)}…) stops working within five seconds, for good. "
+        "Its calls and figures stay.",
+        keep="Keep key",
+        act="Revoke key",
+        action=lambda: services.api_keys.revoke(actor, key.id),
+        undo="It can't be undone: make a new key instead.",
+        icon="block",
     )
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep key"):
-            st.rerun()
-        if st.button(":red[Revoke key]", icon=":material/block:"):
-            try:
-                services.api_keys.revoke(actor, key.id)
-            except LLMManagerError as error:
-                blocks.show_error(error)
-                return
-            st.rerun()
 
 
 def show_app_limits(services: Services, actor: Actor) -> None:

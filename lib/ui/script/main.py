@@ -11,6 +11,7 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.errors import InstallationError
 from lib.ui import account, blocks, session
+from lib.ui.approvals import inbox_title
 
 _UI = Path(__file__).parent.parent
 _PAGES = _UI.parent.parent / "pages"
@@ -22,6 +23,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("conversations", "Conversations", "forum", _P.VIEW_CONVERSATIONS),
         ("experiments", "Experiments", "science", _P.TEST_CONFIGS),
         ("knowledge", "Knowledge base", "menu_book", _P.TEST_CONFIGS),
+        ("approvals", "Approvals", "fact_check", _P.TEST_CONFIGS),
     ],
     "Insight": [
         ("dashboard", "Dashboard", "space_dashboard", _P.VIEW_STATS),
@@ -57,7 +59,7 @@ def navigation(actor: Actor) -> dict[str, list[st.Page]]:
                 continue
             page = st.Page(
                 _PAGES / f"{name}.py",
-                title=title,
+                title=inbox_title.add_count(session.services(), actor, title) if name == "approvals" else title,
                 icon=f":material/{icon}:",
                 url_path=name,
                 default=name == "dashboard",

@@ -1,0 +1,141 @@
+"""Results of steps that cost or act, in the database of the ledger: written once, asked before a step runs.
+
+`build_row` makes the row that the closing record of a model call carries, so that answer and result are one
+transaction. Outputs are JSON, encrypted by the vault until they are erased; their hash and size stay.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import step_results
+from lib.db.vault import Vault
+from lib.errors import InvalidInput
+
+MOST_BYTES = 16 * 1024 * 1024
+_R = step_results.c
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A row: `state` is started, done or unknown; `output` is None before it is there and once it was erased."""
+
+    run_id: str
+    step: str
+    state: str
+    call_id: str | None
+    output: Any
+    output_hash: str
+    output_size: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class StepResults:
+    """Reads and writes results. Thread-safe."""
+
+    def __init__(self, store: Store, vault: Vault) -> None:
+        self._store = store
+        self._vault = vault
+
+    def get(self, run_id: str, step: str) -> StepResult | None:
+        """Get a step's row; None when it was never begun."""
+        with self._store.read() as connection:
+            row = connection.execute(select(step_results).where(_R.run_id == run_id, _R.step == step)).one_or_none()
+        return None if row is None else self._build(row)
+
+    def list_steps(self, run_id: str) -> list[StepResult]:
+        """List a run's rows in the order in which they began."""
+        query = select(step_results).where(_R.run_id == run_id).order_by(_R.started_at, _R.step)
+        with self._store.read() as connection:
+            return [self._build(row) for row in connection.execute(query)]
+
+    def begin(self, run_id: str, step: str) -> bool:
+        """Note that a step begins to act; False when it has begun before."""
+        row = {"run_id": run_id, "step": step, "state": "started", "output_hash": "", "output_size": 0}
+        with self._store.write() as connection:
+            statement = self._insert().values(**row, started_at=utc_now()).on_conflict_do_nothing()
+            return connection.scalar(statement.returning(_R.step)) is not None
+
+    def finish(self, run_id: str, step: str, output: Any) -> bool:
+        """Keep a step's output, unless it has one: the first result stands. Whether this is it."""
+        with self._store.write() as connection:
+            return write_result(connection, self.build_row(run_id, step, output, within=connection))
+
+    def mark_unknown(self, run_id: str, step: str) -> None:
+        """Note that nobody knows whether a step was done."""
+        self._change(run_id, step, "started", {"state": "unknown"})
+
+    def settle(self, run_id: str, step: str, output: Any) -> None:
+        """Take `output` as the result of a step whose end nobody knew."""
+        with self._store.write() as connection:
+            row = self.build_row(run_id, step, output, within=connection)
+            names = ("state", "sealed", "output_hash", "output_size", "finished_at")
+            unknown = update(step_results).where(_R.run_id == run_id, _R.step == step, _R.state == "unknown")
+            connection.execute(unknown.values({name: row[name] for name in names}))
+
+    def forget(self, run_id: str, step: str) -> None:
+        """Delete a step's row, so that it is done again."""
+        with self._store.write() as connection:
+            connection.execute(delete(step_results).where(_R.run_id == run_id, _R.step == step))
+
+    def erase(self, run_id: str) -> None:
+        """Erase a run's outputs; states, hashes and sizes stay."""
+        with self._store.write() as connection:
+            connection.execute(update(step_results).where(_R.run_id == run_id).values(sealed=None))
+
+    def build_row(
+        self, run_id: str, step: str, output: Any, call_id: str | None = None, within: Connection | None = None
+    ) -> dict[str, Any]:
+        """Build the row of a step that is done; InvalidInput for an output that is no JSON or larger than 16 MB."""
+        try:
+            text = json.dumps(output, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInput(f"The result of the step {step} can't be kept.", "It is not JSON.") from error
+        encoded = text.encode("utf-8", "surrogatepass")
+        if len(encoded) > MOST_BYTES:
+            why = f"It has {len(encoded) // 1024 // 1024} MB; at most {MOST_BYTES // 1024 // 1024} are kept."
+            raise InvalidInput(f"The result of the step {step} is too large.", why)
+        now = utc_now()
+        return {
+            "run_id": run_id,
+            "step": step,
+            "state": "done",
+            "call_id": call_id,
+            "sealed": self._vault.encrypt(text, within=within),
+            "output_hash": hashlib.sha256(encoded).hexdigest(),
+            "output_size": len(encoded),
+            "started_at": now,
+            "finished_at": now,
+        }
+
+    def _change(self, run_id: str, step: str, state: str, values: Mapping[str, Any]) -> None:
+        with self._store.write() as connection:
+            where = (_R.run_id == run_id, _R.step == step, _R.state == state)
+            connection.execute(update(step_results).where(*where).values(**values))
+
+    def _insert(self) -> Any:
+        return (sqlite if self._store.is_sqlite else postgresql).insert(step_results)
+
+    def _build(self, row: Any) -> StepResult:
+        output = None if row.sealed is None else json.loads(self._vault.decrypt(row.sealed))
+        same = ("run_id", "step", "state", "call_id", "output_hash", "output_size", "started_at", "finished_at")
+        return StepResult(output=output, **{name: getattr(row, name) for name in same})
+
+
+def write_result(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Write the row of a step that is done in the caller's transaction; False where a result is there, which stands."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    names = ("state", "call_id", "sealed", "output_hash", "output_size", "finished_at")
+    statement = dialect.insert(step_results).values(**row)
+    changed = {name: statement.excluded[name] for name in names}
+    written = statement.on_conflict_do_update(index_elements=["run_id", "step"], set_=changed, where=_R.state != "done")
+    return connection.scalar(written.returning(_R.step)) is not None

@@ -1,0 +1,1 @@
+"""What the page Approvals draws: requests that wait, decided ones, and what runs without a question."""

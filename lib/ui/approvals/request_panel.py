@@ -1,0 +1,126 @@
+"""One request: why it asks, with what it would act, and the decision. Data is drawn as code, never as Markdown."""
+
+import json
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.approvals.approval import Approval, ApprovalState, Decision, GrantScope, Verdict
+from lib.errors import InvalidInput, LLMManagerError
+from lib.services import Services
+from lib.ui import grammar, session
+
+_SCOPES = {
+    GrantScope.ONCE: "Once",
+    GrantScope.CONVERSATION: "In this conversation",
+    GrantScope.ALWAYS: "Always for this person",
+}
+STATES: dict[ApprovalState, tuple[str, Any]] = {
+    ApprovalState.WAITING: ("◷ waiting", "orange"),
+    ApprovalState.APPROVED: ("✓ approved", "green"),
+    ApprovalState.DENIED: ("⊘ denied", "gray"),
+    ApprovalState.EXPIRED: ("◌ expired", "gray"),
+    ApprovalState.WITHDRAWN: ("■ withdrawn", "gray"),
+}
+
+
+def draw_request(services: Services, actor: Actor, approval: Approval, zone: ZoneInfo) -> None:
+    """Draw a request and, while it waits, the form that decides it."""
+    label, colour = STATES[approval.state]
+    st.badge(label, color=colour)
+    if approval.reason:
+        st.markdown(f"Asked because {grammar.plain(approval.reason)}")
+    facts = [
+        ("For", grammar.plain(approval.user_name or "the machine's operator")),
+        ("Asked", grammar.moment(approval.asked_at, zone)),
+        ("Deadline", grammar.moment(approval.deadline, zone) if approval.deadline else "— it waits"),
+        ("Would run", grammar.plain(approval.subject) or "—"),
+    ]
+    if approval.decided_at is not None:
+        facts[2] = ("Decided", grammar.moment(approval.decided_at, zone))
+        facts.append(("By", grammar.plain(approval.decided_by_name) or "— nobody"))
+        facts.append(("Holds", approval.scope or "—"))
+    grammar.facts(facts)
+    if approval.comment:
+        st.markdown(f"> {grammar.plain(approval.comment)}")
+    _draw_links(approval)
+    if approval.is_waiting:
+        _draw_form(services, actor, approval)
+    elif approval.data is None:
+        st.caption(f"Its data ({approval.data_size:,} bytes) is erased: nobody needs it any more.")
+    else:
+        st.caption("Edited by who decided" if approval.is_edited else "As it was asked")
+        st.code(_write(approval.data), language="json", wrap_lines=True)
+
+
+def _draw_links(approval: Approval) -> None:
+    with st.container(horizontal=True, gap="small"):
+        if approval.conversation_id:
+            query = {"id": approval.conversation_id}
+            st.page_link(
+                session.page("conversations"), label="Conversation", icon=":material/forum:", query_params=query
+            )
+        if approval.call_id:
+            query = {"q": approval.call_id, "period": "30d"}
+            st.page_link(session.page("activity"), label="Call", icon=":material/receipt_long:", query_params=query)
+
+
+def _draw_form(services: Services, actor: Actor, approval: Approval) -> None:
+    """Draw the decision: data to edit or a form to fill, for how long, a comment, and the two buttons."""
+    errors = grammar.FieldErrors()
+    asks_form = approval.form_schema is not None
+    written = st.text_area(
+        "Answer, JSON" if asks_form else "Data, JSON",
+        "" if asks_form else _write(approval.data),
+        height=160,
+        help="Approve it as it stands, or edit it first",
+        key=f"data-{approval.id}",
+    )
+    errors.below("data")
+    if asks_form:
+        with st.expander("What the answer has to hold"):
+            st.code(_write(approval.form_schema), language="json", wrap_lines=True)
+    scope = GrantScope.ONCE
+    if approval.subject and approval.user_id:
+        scopes = [each for each in GrantScope if each is not GrantScope.CONVERSATION or approval.conversation_id]
+        scope = st.radio(
+            "Approve", scopes, format_func=_SCOPES.__getitem__, horizontal=True, key=f"scope-{approval.id}"
+        )
+    errors.below("scope")
+    comment = st.text_input("Comment", max_chars=2_000, placeholder="For whoever asked", key=f"comment-{approval.id}")
+    errors.below("comment")
+    errors.at_end()
+    with st.container(horizontal=True, gap="small"):
+        is_approved = st.button(
+            "Approve request", type="primary", icon=":material/check:", key=f"approve-{approval.id}"
+        )
+        is_denied = st.button("Deny request", icon=":material/block:", key=f"deny-{approval.id}")
+    if not (is_approved or is_denied):
+        return
+    try:
+        decision = Decision(verdict=Verdict.DENY, comment=comment)
+        if is_approved:
+            data = _read(written, approval)
+            decision = Decision(verdict=Verdict.APPROVE, scope=scope, data=data, comment=comment)
+        services.approvals.decide(actor, approval.id, decision)
+    except LLMManagerError as error:
+        errors.show(error)
+        return
+    grammar.close()
+    st.toast(f"{'Approved' if is_approved else 'Denied'}: {grammar.plain(approval.title)}")
+    st.rerun()
+
+
+def _read(written: str, approval: Approval) -> Any:
+    """Read the typed JSON; None where it is what was asked."""
+    try:
+        data = json.loads(written) if written.strip() else None
+    except ValueError as error:
+        raise InvalidInput("This is not JSON.", f"{error}.", "Correct it.", field="data") from None
+    return None if data == approval.data and approval.form_schema is None else data
+
+
+def _write(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False)

@@ -1,0 +1,75 @@
+"""What runs without a question, and the button that lets it ask again."""
+
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.approvals.approval import StandingGrant
+from lib.services import Services
+from lib.ui import grammar
+
+
+def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
+    """Draw the standing grants of the actor; a super-admin sees everybody's."""
+    grants = services.approvals.standing(actor)
+    if not grants:
+        fact = "Everything asks"
+        sentence = "What you approve for a conversation or for always shows up here, and can be taken back."
+        with grammar.empty_state("task_alt", fact, sentence):
+            st.caption("Choose it when you approve a request.")
+        return
+    opened = grammar.get_opened("grant")
+    shown = next((grant for grant in grants if grant.id == opened), None)
+
+    def draw_rows() -> None:
+        rows = [
+            {
+                "subject": grant.subject,
+                "for": grant.user_name,
+                "where": "in one conversation" if grant.conversation_id else "everywhere",
+                "granted": grammar.moment(grant.granted_at, zone).rpartition(":")[0],
+                "by": grant.granted_by_name,
+            }
+            for grant in grants
+        ]
+        text = st.column_config.TextColumn
+        columns = {
+            "subject": text("What runs", width="large"),
+            "for": text("For", width=104),
+            "where": text("Where", width=132),
+            "granted": text("Since", width=132),
+            "by": text("Approved by", width=104),
+        }
+        ids = [grant.id for grant in grants]
+        alt = "What runs without a question"
+        grammar.open_table("grants", rows, ids, columns, parameter="grant", alt=alt)
+        st.caption(f"{len(grants)} {'grant' if len(grants) == 1 else 'grants'} · times in {zone.key}")
+
+    detail = None
+    if shown is not None:
+        detail = grammar.Detail(grammar.plain(shown.subject), lambda: _draw_grant(services, actor, shown, zone))
+    grammar.show_beside(draw_rows, detail, parameter="grant")
+
+
+def _draw_grant(services: Services, actor: Actor, grant: StandingGrant, zone: ZoneInfo) -> None:
+    where = "in one conversation" if grant.conversation_id else "everywhere"
+    grammar.facts(
+        [
+            ("For", grammar.plain(grant.user_name or "—")),
+            ("Where", where),
+            ("Since", grammar.moment(grant.granted_at, zone)),
+            ("Approved by", grammar.plain(grant.granted_by_name)),
+        ]
+    )
+    if st.button(":red[Revoke]", icon=":material/undo:", key=f"revoke-{grant.id}"):
+        grammar.confirm(
+            f"Let {grammar.plain(grant.subject)} ask again?",
+            f"It runs {where} without a question now. From the next time on it waits for an approval.",
+            keep="Keep grant",
+            act="Revoke grant",
+            action=lambda: services.approvals.revoke(actor, grant.id),
+            undo="To undo it, approve the next request for always.",
+            icon="undo",
+            then=lambda: grammar.close("grant"),
+        )

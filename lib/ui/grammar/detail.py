@@ -1,0 +1,56 @@
+"""The opened row as a half page beside its table, on a phone as a dialog at the right; its address is its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from lib.ui import blocks
+from lib.ui.grammar.opened import close, get_opened
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How the opened row is drawn: its title, Markdown escaped, and the function that draws the rest."""
+
+    title: str
+    draw: Callable[[], None]
+
+
+def show_beside(draw_rows: Callable[[], None], detail: Detail | None, *, parameter: str = "id") -> None:
+    """Draw the rows, and beside them the detail of the open one; where there is none, that it is gone."""
+    if get_opened(parameter) is None:
+        draw_rows()
+        return
+    shown = detail or Detail("It is not here", lambda: _show_missing(parameter))
+    if blocks.compact():
+        draw_rows()
+        st.dialog(shown.title, position="right", on_dismiss=lambda: close(parameter))(shown.draw)()
+        return
+    left_column, right_column = st.columns([1.9, 1], gap="small")
+    with left_column:
+        draw_rows()
+    with right_column.container(border=True):
+        detail_head(shown.title, parameter=parameter)
+        shown.draw()
+
+
+def detail_head(title: str, *, parameter: str = "id") -> None:
+    """Draw the title of a half page with the button that closes it."""
+    with blocks.row(gap="xsmall"):
+        st.subheader(title, anchor=False, width="stretch")
+        st.button(
+            "",
+            icon=":material/close:",
+            type="tertiary",
+            help="Close",
+            key=f"close-{parameter}",
+            on_click=close,
+            args=(parameter,),
+        )
+
+
+def _show_missing(parameter: str) -> None:
+    st.markdown("It was deleted, or it is for others to see.")
+    if blocks.compact():
+        st.button("Close", on_click=close, args=(parameter,))

@@ -1,0 +1,72 @@
+"""A table whose rows open by a click in any cell, or by the keyboard: arrows to a cell, Enter or Space."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.ui.grammar.opened import count_closings, get_opened, open_row
+
+ROW_HEIGHT = 30
+TABLE_HEIGHT = 575
+
+
+def open_table(
+    name: str,
+    rows: Any,
+    ids: Sequence[str],
+    columns: Mapping[str, Any],
+    *,
+    alt: str,
+    order: Sequence[str] | None = None,
+    height: int | str = "content",
+    parameter: str = "id",
+) -> str | None:
+    """Draw rows (mappings, or a frame) and return the id of the open one; a click writes it into the address.
+
+    `ids` names each row, `columns` is Streamlit's `column_config`. A missing value is an em dash. `alt` says what the
+    table holds to who can't see it.
+    """
+    opened = get_opened(parameter)
+    digest = hashlib.sha1("".join(ids).encode(), usedforsecurity=False).hexdigest()[:12]
+    key = f"{name}-{digest}-{count_closings(parameter)}"
+    before_key = f"{key}-before"
+
+    def select() -> None:
+        selection = st.session_state[key].selection
+        chosen = find_chosen(st.session_state.get(before_key), selection)
+        st.session_state[before_key] = (list(selection.rows), [tuple(cell) for cell in selection.cells])
+        if chosen is not None and chosen < len(ids):
+            open_row(ids[chosen], parameter)
+        else:
+            st.query_params.pop(parameter, None)
+
+    sized: Any = height
+    marked: Any = {"selection": {"rows": [ids.index(opened)] if opened in ids else [], "columns": [], "cells": []}}
+    st.dataframe(
+        rows,
+        height=sized,
+        hide_index=True,
+        row_height=ROW_HEIGHT,
+        placeholder="—",
+        on_select=select,
+        selection_mode=["single-row", "single-cell"],
+        selection_default=marked,
+        key=key,
+        column_order=order,
+        column_config=columns,
+        alt=alt,
+    )
+    return opened
+
+
+def find_chosen(before: tuple[list[int], list[tuple[int, str]]] | None, selection: Any) -> int | None:
+    """Find the row that a click chose: of the cell or the box that has changed; None when it was given up."""
+    old_rows, old_cells = before or ([], [])
+    cells = [tuple(cell) for cell in selection.cells]
+    if cells and cells != old_cells:
+        return int(cells[0][0])
+    if selection.rows and list(selection.rows) != old_rows:
+        return int(selection.rows[0])
+    return None
