@@ -1,5 +1,6 @@
 """Texts that no database holds, and heads that may be read in two ways: refused at every door, on both databases."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,14 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from lib import services as root
+from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import OPERATOR
 from lib.gateway.http.request_head import find_fault
 from lib.gateway.serve.routes import middleware, program_routes, routes
 from lib.services import build
 from lib.settings import Settings
+from tests.gateway.api_rig import opened
+from tests.security.odd_requests import odd_requests
 
 pytestmark = [pytest.mark.feature("GATE-5"), pytest.mark.feature("GATE-3")]
 ODD = {"a NUL": "a\\u0000b", "half a letter": "a\\ud800b"}  # as they stand in JSON
@@ -46,6 +50,20 @@ def test_an_id_that_no_database_holds_is_not_found(client: TestClient) -> None:
         for name, odd in ODD_IN_PATHS.items():
             answer = client.get(before + odd + path.partition("}")[2].partition("{")[0])
             assert answer.status_code in (400, 404, 405), (path, name, answer.text)
+
+
+def test_no_route_fails_at_a_text_that_no_database_holds(settings: Settings, database_url: str) -> None:
+    answered = 0
+    with opened(replace(settings, database_url=database_url)) as (rig, client):
+        key = rig.key(rig.jonas, endpoints=[endpoint.value for endpoint in GatewayEndpoint])
+        for request in odd_requests():
+            body = None if request.body is None else json.dumps(request.body)
+            headers = {**key, "content-type": "application/json"}
+            answer = client.request(request.method, request.address, content=body, headers=headers)
+            assert answer.status_code < 500, (request, answer.text)
+            assert answer.status_code in (400, 404) or not request.is_in_path, (request, answer.text)
+            answered += answer.status_code == 200
+    assert answered > 10, "requests whose odd text is among the words of a prompt come as far as a model"
 
 
 def test_a_text_that_no_database_holds_is_refused(client: TestClient) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from lib.db.failures import translate_error
+from lib.db.failures import is_unsayable, translate_error
 from lib.errors import LLMManagerError
 from lib.gateway.anthropic import messages_answer
 from lib.gateway.api import native_protocol
@@ -119,7 +119,8 @@ def make_refusal(error: Exception) -> Refusal:
         return error.refusal
     if isinstance(error, HTTPException):
         return _make_route_refusal(error)
-    translated = translate_error(error, None) if isinstance(error, SQLAlchemyError) else error
+    is_translated = isinstance(error, SQLAlchemyError) or is_unsayable(error)
+    translated = translate_error(error, None) if is_translated else error
     if isinstance(translated, LLMManagerError):
         return refusals.refuse_error(translated)
     log.error("a request failed:\n%s", redact("".join(traceback.format_exception(error))))
