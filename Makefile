@@ -1,11 +1,12 @@
 # run serves the app; quick runs the tests that need no file, test every test, proof repeats the proofs in full,
-# soak loads a gateway for MINUTES; lint checks style and types, bench prints the measured numbers, lock rewrites
+# soak loads a gateway for MINUTES, fuzz sends odd bytes for SECONDS; lint checks style and types, bench prints the measured numbers, lock rewrites
 # constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT, LLM_MANAGER_DATA and
 # DATABASE_URL are read.
-.PHONY: run quick test proof soak lint bench lock audit environment environment-dev clean
+.PHONY: run quick test proof soak fuzz lint bench lock audit environment environment-dev clean
 VENV := .venv/bin/python
 TESTS ?= tests
 MINUTES ?= 30
+SECONDS ?= 300
 
 run: environment
 	@$(VENV) -m lib migrate
@@ -23,6 +24,9 @@ proof: environment-dev
 
 soak: environment-dev
 	@$(VENV) benchmarks/soak.py --minutes $(MINUTES)
+
+fuzz: environment-dev
+	@$(VENV) -m tests.fuzz --seconds $(SECONDS)
 
 lint: environment-dev
 	@$(VENV) -m ruff check .

@@ -173,7 +173,7 @@ async def _raw(
         count = 0
         async for document in _documents(exchange, documents):
             count += 1
-            for chunk in reader.event(document):
+            for chunk in reader.read(document):
                 yield chunk
         if count == 1 and not exchange.is_stream and reader.has_begun:  # told at once
             reader.is_whole = reader.is_complete(document)
@@ -219,7 +219,7 @@ async def _litellms(answer: Any, reader: Reader, endpoint: Endpoint) -> AsyncIte
     names_model = endpoint.kind != ProviderKind.LOCAL
     if hasattr(answer, "completion_stream"):
         async for piece in source_of(answer):
-            for chunk in reader.event(document_of(piece, names_model=names_model)):
+            for chunk in reader.read(document_of(piece, names_model=names_model)):
                 yield chunk
     else:
         for chunk in reader.whole(document_of(answer, names_model=names_model)):

@@ -1,6 +1,6 @@
 """What the readers of all protocols share: counts, the finish reason and the served model wait for their moment."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lib.providers.chunks import (
@@ -14,12 +14,23 @@ from lib.providers.chunks import (
     UsageReport,
 )
 from lib.providers.protocols.finish import FAILURES, reason_of
-from lib.providers.protocols.framing import DocumentFramer, is_events, parse
+from lib.providers.protocols.framing import DocumentFramer, Unreadable, is_events, parse
 from lib.providers.protocols.refusal import StatedFailure
 from lib.providers.protocols.tool_calls import ToolCalls
 from lib.providers.protocols.usage import money_nano
 
 _COST_HEADER = "x-litellm-response-cost"
+
+
+_MISREAD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def _read_all(read: Callable[[Mapping[str, Any]], Iterator[Chunk]], document: Mapping[str, Any]) -> list[Chunk]:
+    """The chunks in a document; Unreadable where a value has a type that nobody who wrote `read` thought of."""
+    try:
+        return list(read(document))
+    except _MISREAD:
+        raise Unreadable(f"values of unknown types in {', '.join(list(document)[:10])[:500]}") from None
 
 
 class Reader:
@@ -50,8 +61,11 @@ class Reader:
         return parse(data)
 
     def read(self, document: Any) -> list[Chunk]:
-        """The chunks in one document of a stream; nothing when it is no object. Refusal when it states an error."""
-        return list(self.event(document)) if isinstance(document, dict) else []
+        """The chunks in one document of a stream; nothing when it is no object.
+
+        StatedFailure when it states an error, Unreadable when its values are of other types than the protocol says.
+        """
+        return _read_all(self.event, document) if isinstance(document, dict) else []
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunks in one document of a stream; Refusal when it states an error."""
@@ -72,9 +86,9 @@ class Reader:
         return chunks
 
     def whole(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
-        """The chunks in an answer that came at once, which is all of it; Refusal when it states an error."""
+        """The chunks in an answer that came at once, which is all of it; raises as `read` does."""
         says = False
-        for chunk in self.body(document):
+        for chunk in _read_all(self.body, document):
             says = says or isinstance(chunk, TextDelta | ReasoningDelta | ToolCallDelta)
             yield chunk
         self.is_whole = self.is_whole or (says and self.is_complete(document))
