@@ -1,7 +1,7 @@
-# run serves the app; quick runs the tests that need no file, test every test, proof repeats the proofs in full,
-# soak loads a gateway for MINUTES, fuzz sends odd bytes for SECONDS; lint checks style and types, bench prints the measured numbers, lock rewrites
-# constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT, LLM_MANAGER_DATA and
-# DATABASE_URL are read.
+# run serves the app; quick runs the tests that need no file, test every test, proof repeats the proofs in full, soak
+# loads a gateway for MINUTES, fuzz sends odd bytes for SECONDS; lint checks style and types, bench prints the measured
+# numbers, lock rewrites constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT,
+# LLM_MANAGER_DATA and DATABASE_URL are read.
 .PHONY: run quick test proof soak fuzz lint bench lock audit environment environment-dev clean
 VENV := .venv/bin/python
 TESTS ?= tests
