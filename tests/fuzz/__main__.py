@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all without one")
     arguments = parser.parse_args()
-    logging.getLogger("uvicorn.access").disabled = True
+    logging.disable(logging.WARNING)
     names = arguments.targets or list(TARGETS)
     failures = 0
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as gateway:
