@@ -16,6 +16,7 @@ LONGEST = 1_000  # characters
 _LARGEST = 10**1_000
 _MOST_NODES = 300
 _LARGEST_POWER = 4_000
+_MOST_DIGITS = 1_000
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -40,7 +41,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "max": max,
     "min": min,
     "radians": math.radians,
-    "round": round,
+    "round": lambda number, digits=0: _round(number, digits),
     "sin": math.sin,
     "sqrt": math.sqrt,
     "sum": lambda *numbers: sum(numbers),
@@ -91,6 +92,12 @@ def _raise_to_power(base: Any, exponent: Any) -> Any:
     if isinstance(base, int) and isinstance(exponent, int) and abs(exponent) * base.bit_length() > 4 * _LARGEST_POWER:
         raise _make_error("A power in it is too large.")
     return _bound(base**exponent)
+
+
+def _round(number: Any, digits: Any) -> Any:
+    if abs(digits) > _MOST_DIGITS:  # Python would write ten to that power
+        raise _make_error(f"A number is rounded to {_MOST_DIGITS:,} digits at most.")
+    return round(number, digits) if digits else round(number)
 
 
 def _bound(number: Any) -> Any:

@@ -2,10 +2,12 @@
 
 import base64
 import binascii
+from typing import Any
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
-from lib.fast_json import encode_text
+from lib.fast_json import decode, encode_text
 from lib.tools.tool import ToolImage, ToolOutput
 
 DEFAULT_CHARACTERS = 50_000
@@ -26,16 +28,24 @@ def limit_output(output: ToolOutput, characters: int) -> ToolOutput:
     if len(text) > characters:
         notes.append(f"[{len(text) - characters:,} more characters were cut.]")
         text = text[:characters]
-    structured = output.structured
-    if structured is not None and len(encode_text(structured)) > max(characters * 2, 1000):
-        notes.append("[The structured result was too large and is left out.]")
-        structured = None
+    structured = None if output.structured is None else _write_and_read(output.structured, max(characters * 2, 1000))
+    if structured is None and output.structured is not None:
+        notes.append("[The structured result was too large, or no JSON, and is left out.]")
     images = [image for image in output.images[:MOST_IMAGES] if _is_picture(image)]
     if len(images) < len(output.images):
         notes.append(f"[{len(output.images) - len(images)} pictures can't be shown.]")
-    if not notes and len(images) == len(output.images):
-        return output
+    if not notes:
+        return replace(output, structured=structured)
     return replace(output, text="\n".join([text, *notes]).strip(), structured=structured, images=tuple(images))
+
+
+def _write_and_read(structured: Any, characters: int) -> Any:
+    """A structure as JSON has it (NaN is null there); None when it is longer, too deep, or of foreign types."""
+    try:
+        text = encode_text(to_builtins(structured))
+        return decode(text) if len(text) <= characters else None
+    except (RecursionError, TypeError, ValueError):
+        return None
 
 
 def _is_picture(image: ToolImage) -> bool:

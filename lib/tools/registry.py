@@ -123,6 +123,8 @@ class Tools:
         settings = (await asyncio.to_thread(self._settings.load)).get(name, NO_SETTINGS)
         if refusal := settings.find_refusal(definition, actor, context.app):
             raise PermissionDenied("The tool can't be used here.", refusal)
+        if settings.policy_for(definition, actor.role, None) is ApprovalPolicy.DENY:
+            raise PermissionDenied("The tool can't be used here.", f"The tool {name} is denied by policy.")
         if execution is None:
             opening = (new_id(), definition, _storable(arguments), context, float(settings.seconds))
             execution = await asyncio.to_thread(self.executions.open, *opening)

@@ -5,7 +5,6 @@ JSON Schemas (2020-12), and writes a row for every run. Names have 1 to 64 of `[
 takes those; tools of servers are called `server__tool`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -16,9 +15,10 @@ from msgspec import Struct, field
 from lib.access.permissions import Actor
 from lib.calls.request import Within
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 
 LONGEST_NAME = 64
-TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+TOOL_NAME = compile_pattern(r"[a-zA-Z0-9_-]{1,64}")
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 

@@ -1,0 +1,86 @@
+"""Tools and their callers are strangers: whatever arguments and outputs hold, a run is bounded, its row closed."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lib.access.permissions import OPERATOR
+from lib.configs.tool_rules import ApprovalPolicy
+from lib.errors import InvalidInput, PermissionDenied
+from lib.services import build
+from lib.settings import Settings
+from lib.tools import expression
+from lib.tools.native import NativeTools
+from lib.tools.tool import ToolContext, ToolOutput
+from lib.tools.tool_settings import ToolSettings
+
+pytestmark = pytest.mark.feature("TOOL-1")
+
+
+def nest(depth: int) -> dict[str, Any]:
+    nested = dict[str, Any]()
+    for _ in range(depth):
+        nested = {"a": nested}
+    return nested
+
+
+OUTPUTS: dict[str, Callable[[], ToolOutput]] = {
+    "nul": lambda: ToolOutput("a\0b", {"a\0": "\0"}),
+    "half_a_letter": lambda: ToolOutput("a\ud800b", {"\ud800": ["\ud800"]}),
+    "too_deep": lambda: ToolOutput("a", nest(100_000)),
+    "no_json": lambda: ToolOutput("a", {"a": object()}),
+    "no_number": lambda: ToolOutput("a", [float("nan"), float("inf"), 10**400]),
+    "too_long": lambda: ToolOutput("a" * 1_000_000, ["a"] * 1_000_000),
+}
+ARGUMENTS = ['{"name": "nul", "\\u0000": "\\ud800"}', '{"a":' * 50_000, "[" * 50_000, "\0", "\ud800", "1e999999"]
+
+
+def test_every_run_ends_whatever_goes_in_and_comes_out(settings: Settings, database_url: str) -> None:
+    services = build(replace(settings, database_url=database_url))
+    native = NativeTools()
+
+    def answer(name: str) -> ToolOutput:
+        """Answer with an output of this name."""
+        return OUTPUTS[name]()
+
+    native.register(answer)
+    services.tools.sources.append(native)
+    for arguments in [*({"name": name} for name in OUTPUTS), *ARGUMENTS]:
+        run = services.tools.run(OPERATOR, "answer", arguments, ToolContext(OPERATOR))  # type: ignore[arg-type]
+        execution = asyncio.run(run)
+        assert not execution.is_open, arguments
+        assert execution.output is not None
+        assert len(execution.output.text) < 60_000
+    rows = services.tools.executions.list(OPERATOR)
+    assert len(rows) == len(OUTPUTS) + len(ARGUMENTS)
+    assert [row for row in rows if row.is_open] == []
+    services.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["round(7, 0 - 10 ** 9)", "round(1.5, 10 ** 9)", "9 ** 9 ** 9", "2 ** 99999", "(" * 400, "1+" * 400 + "1", "sum"],
+)
+def test_an_expression_never_takes_long(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        expression.compute(text)
+
+
+def test_rounding_is_as_python_has_it() -> None:
+    assert expression.compute("round(2.5)") == 2
+    assert expression.compute("round(1234.567, 2)") == 1234.57
+    assert expression.compute("round(1234, 0 - 2)") == 1200
+
+
+def test_what_policy_denies_runs_for_nobody_whoever_asks(settings: Settings) -> None:
+    services = build(settings)
+    services.tools.save_settings(OPERATOR, "current_time", ToolSettings(approval=ApprovalPolicy.DENY))
+    role_approval = {OPERATOR.role.value: ApprovalPolicy.DENY}
+    services.tools.save_settings(OPERATOR, "calculate", ToolSettings(role_approval=role_approval))
+    for name, arguments in (("current_time", {}), ("calculate", {"expression": "1"})):
+        with pytest.raises(PermissionDenied):
+            asyncio.run(services.tools.run(OPERATOR, name, arguments, ToolContext(OPERATOR)))
+    services.close()
