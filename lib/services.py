@@ -39,7 +39,7 @@ from lib.conversations.search import Search
 from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles, take_titles
 from lib.db import schema
-from lib.db.database_file import prepare_file
+from lib.db.database_file import open_store
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import LLMManagerError
@@ -286,8 +286,7 @@ def build(settings: Settings) -> Services:
         remember(secret)
     use_proxies(settings.proxies)
     settings.require_data_folder()
-    prepare_file(settings)
-    store = Store(settings.database_url)
+    store = open_store(settings)
     done = schema.upgrade(store)
     if done:
         log.info("Database brought to schema %s.", done[-1])

@@ -23,9 +23,9 @@ def migrate(arguments: argparse.Namespace) -> None:
     """Run the missing migrations and say which."""
     settings = load_ready_settings()
     from lib.db import schema
-    from lib.db.engine import Store
+    from lib.db.database_file import open_store
 
-    store = Store(settings.database_url)
+    store = open_store(settings)
     try:
         done = schema.upgrade(store)
     finally:

@@ -9,9 +9,16 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from lib.db.engine import Store
 from lib.db.vault import KEY_FILE
 from lib.errors import InstallationError
 from lib.settings import Settings
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the installation's database, whoever does: a server, a worker or a command. Raises as `prepare_file` does."""
+    prepare_file(settings)
+    return Store(settings.database_url)
 
 
 def prepare_file(settings: Settings) -> None:

@@ -1,11 +1,12 @@
 """A bad night: a full disk, a database that is away, one that is lost. Nothing is told that a kill would take back."""
 
+import argparse
 import json
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from starlette.testclient import TestClient
 
 from lib import services as root
 from lib.access.permissions import OPERATOR
+from lib.cli.installation import migrate
 from lib.db.engine import Store
 from lib.db.failures import DatabaseAway
 from lib.db.tables import usage_logs
@@ -121,11 +123,28 @@ def test_a_database_that_is_away_is_told_as_that_at_every_door(away: tuple[Servi
         assert client.get(path, headers={"cookie": "llm_manager_session=x"}).status_code == 503, path
 
 
+def open_for_serving(settings: Settings) -> None:
+    services = build(settings)
+    services.statistics.refresh()
+    services.close()
+
+
+def open_for_migrating(settings: Settings) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LLM_MANAGER_DATA", str(settings.data_dir))
+        environment.setenv("DATABASE_URL", settings.database_url)
+        migrate(argparse.Namespace())
+
+
+OPENINGS = pytest.mark.parametrize("open_database", [open_for_serving, open_for_migrating])
+
+
 @pytest.mark.feature("SET-4")
+@OPENINGS
 @pytest.mark.parametrize("relic", ["master.key", "spool/dead/calls-000001.jsonl", "statistics/copy-0.duckdb"])
 @pytest.mark.parametrize("state", ["gone", "empty"])
 def test_a_database_that_was_lost_is_asked_about_and_never_begun_anew(
-    settings: Settings, relic: str, state: str
+    settings: Settings, relic: str, state: str, open_database: Callable[[Settings], None]
 ) -> None:
     build(settings).close()
     for path in (settings.data_dir / "master.key", *settings.data_dir.glob("llm_manager.db*")):
@@ -137,24 +156,25 @@ def test_a_database_that_was_lost_is_asked_about_and_never_begun_anew(
     if state == "empty":
         database.touch()
     with pytest.raises(InstallationError, match=f"is {state}.*no first start.*backup"):
-        build(settings)
+        open_database(settings)
     assert not database.exists() or database.stat().st_size == 0
 
 
 @pytest.mark.feature("CFG-6")
-def test_what_holds_words_is_made_for_its_owners_eyes_alone(tmp_path: Path) -> None:
+@OPENINGS
+def test_what_holds_words_is_made_for_its_owners_eyes_alone(
+    tmp_path: Path, open_database: Callable[[Settings], None]
+) -> None:
     folder = tmp_path / "data"
     before = os.umask(0o022)
     try:
-        services = build(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'llm_manager.db'}"))
-        services.statistics.refresh()
-        services.close()
+        open_database(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'llm_manager.db'}"))
     finally:
         os.umask(before)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for path in (folder / "llm_manager.db", *(folder / "statistics").iterdir()):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-    assert stat.S_IMODE((folder / "statistics").stat().st_mode) == 0o700
+    for path in folder.rglob("*"):
+        if path.name == "llm_manager.db" or path.is_relative_to(folder / "statistics"):
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 @pytest.mark.feature("CALL-4")
