@@ -209,7 +209,8 @@ class Services(KnowledgeServices):
             self.users.names,
             self._find_unreadiness,
         )
-        return BundledServers(self.store, self.vault, self.prompts, lambda: operations)
+        folder = self.settings.data_dir
+        return BundledServers(self.store, self.vault, self.prompts, lambda: operations, folder)
 
     @cached_property
     def servers(self) -> "Servers":

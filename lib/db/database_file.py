@@ -16,7 +16,7 @@ from lib.settings import Settings
 
 
 def open_store(settings: Settings) -> Store:
-    """Open the installation's database, whoever does: a server, a worker or a command. Raises as `prepare_file` does."""
+    """Open the installation's database, for servers, workers and commands alike; raises as `prepare_file` does."""
     prepare_file(settings)
     return Store(settings.database_url)
 

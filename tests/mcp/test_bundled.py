@@ -56,9 +56,12 @@ def test_functions_refuse_who_lacks_the_permission_of_the_page(rig: Rig) -> None
             change()
 
 
-def test_folders_and_databases_count_when_an_administrator_allows_them(rig: Rig, tmp_path: Path) -> None:
+def test_folders_and_databases_count_when_an_administrator_allows_them(
+    rig: Rig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     import sqlite3
 
+    tmp_path = tmp_path_factory.mktemp("shared")
     servers = rig.services.bundled_servers
     assert [bool(server.absence) for server in servers.list(AMIRA)] == [True, True, False, False]
     (tmp_path / "docs").mkdir()

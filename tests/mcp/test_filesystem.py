@@ -118,6 +118,61 @@ def test_files_are_written_only_where_that_is_allowed_and_never_through_a_link(r
     assert not [path.name for path in root.iterdir() if path.name.endswith(".tmp")]
 
 
+@pytest.mark.feature("CFG-6")
+def test_the_installations_own_folder_is_closed_wherever_a_root_lies(root: Path) -> None:
+    own = root / "data"
+    (own / "spool").mkdir(parents=True)
+    (own / "setup-code.txt").write_text("code alpha")
+    (own / "spool" / "calls.jsonl").write_text("words alpha")
+    files = FilesystemSettings(check_roots([str(root)]), may_write=True, closed=(own,))
+    server = build_server(files)
+
+    def call(tool: str, **arguments: Any) -> Any:
+        found = server.find(tool)
+        assert found is not None
+        return found.call(OPERATOR, arguments)
+
+    for tool, path in (
+        ("list_folder", "notes/data"),
+        ("read_file", "notes/data/setup-code.txt"),
+        ("read_file", "notes/data/spool/calls.jsonl"),
+        ("find_files", "notes/data/spool"),
+        ("make_folder", "notes/data/new"),
+    ):
+        with pytest.raises(PermissionDenied):
+            call(tool, path=path)
+    with pytest.raises(PermissionDenied):
+        call("write_file", path="notes/data/setup-code.txt", text="mine", overwrite=True)
+    assert [match["path"] for match in call("find_files", path="notes", text="alpha")["matches"]] == ["a.md"]
+    for inside in (own, own / "spool"):
+        with pytest.raises(InvalidInput):
+            check_roots([str(inside)], closed=[own])
+        inner = build_server(FilesystemSettings({"inner": inside}, closed=(own,))).find("list_folder")
+        assert inner is not None
+        with pytest.raises(PermissionDenied):
+            inner.call(OPERATOR, {"path": "inner"})
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/proc/self", "/sys", "/dev"])
+def test_folders_of_the_kernel_are_no_roots(folder: str) -> None:
+    with pytest.raises(InvalidInput):
+        check_roots([folder])
+
+
+def test_the_program_itself_is_not_written(root: Path) -> None:
+    for folder in (root, root / "inner", root.parent):
+        with pytest.raises(InvalidInput):
+            check_roots([str(folder)], unwritten=[root])
+    assert check_roots([str(root)]) == {"notes": root}
+
+
+def test_a_folder_whose_name_begins_with_a_dot_is_closed(root: Path) -> None:
+    (root / ".ssh").mkdir()
+    (root / ".ssh" / "config.txt").write_text("Host a")
+    with pytest.raises(PermissionDenied):
+        run(root, "read_file", path="notes/.ssh/config.txt")
+
+
 def test_a_server_without_roots_says_what_it_waits_for() -> None:
     server = build_server(FilesystemSettings({}))
     assert server.tools == ()

@@ -5,7 +5,6 @@ made to take for ever. A scaffold is text that is returned, not files that are w
 """
 
 import json
-import re
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -15,10 +14,11 @@ from lib.errors import InvalidInput
 from lib.limited import rules
 from lib.limited.child import NotComputed
 from lib.mcp.bundled.tool import Arguments, BundledServer, BundledTool
+from lib.patterns import compile_pattern
 from lib.prompts.prompts import Prompts
 
 LONGEST_SOURCE = 200_000
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_NAME = compile_pattern(r"[a-z][a-z0-9_]{0,59}")
 
 
 class RenderTemplate(Arguments, frozen=True):

@@ -3,13 +3,15 @@
 There is no way out of a root. A path is walked from the root's own descriptor, one name at a time, and no step follows
 a link (`O_NOFOLLOW`), so what is checked is what is opened and nobody can swap a folder in between. Regular files with
 one name alone are read: another hard link may stand for a file elsewhere. Files are text of the allowed extensions, at
-most 1 MiB; a file without an extension, or whose name begins with a dot, is not shown.
+most 1 MiB; a file without an extension, or whose name begins with a dot, is not shown. Closed folders stay closed
+wherever a root lies: the installation's own, which holds keys and everybody's words, and those of the kernel.
 """
 
 import fnmatch
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ _MOST_ENTRIES = 1_000
 _MOST_VISITED = 20_000  # entries that a search looks at
 _MOST_MATCHES = 100
 _DEEPEST = 32
+_SEARCH_S = 20.0
+_OF_THE_KERNEL = (Path("/proc"), Path("/sys"), Path("/dev"))
 _LONGEST_LINE = 300
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -70,15 +74,24 @@ class MakeFolder(Arguments, frozen=True):
 
 @dataclass(frozen=True)
 class FilesystemSettings:
-    """Allowed folders by name, extensions with their dot in small letters, and whether files may be written."""
+    """Allowed folders by name, extensions with their dot in small letters, and whether files may be written.
+
+    `closed` are folders that nobody enters, though they lie in a root.
+    """
 
     roots: dict[str, Path]
     extensions: Sequence[str] = EXTENSIONS
     may_write: bool = False
+    closed: tuple[Path, ...] = ()
 
 
-def check_roots(folders: Sequence[str]) -> dict[str, Path]:
-    """Name folders by their last part, numbered where two are called alike; raises InvalidInput for what is none."""
+def check_roots(
+    folders: Sequence[str], *, closed: Sequence[Path] = (), unwritten: Sequence[Path] = ()
+) -> dict[str, Path]:
+    """Name folders by their last part, numbered where two are called alike; raises InvalidInput for what is none.
+
+    A root may not lie in a closed folder, nor in or around one that stays unwritten.
+    """
     roots = dict[str, Path]()
     for folder in folders:
         path = Path(folder)
@@ -86,6 +99,11 @@ def check_roots(folders: Sequence[str]) -> dict[str, Path]:
             why = "It must be the absolute path of a folder that is there."
             raise InvalidInput(f"{folder} can't be a root.", why, "Correct it.", field="roots")
         real = path.resolve()
+        if _lies_in(real, (*closed, *_OF_THE_KERNEL)):
+            raise InvalidInput(f"{folder} can't be a root.", "It is a closed folder.", "Name another.", field="roots")
+        if _lies_in(real, unwritten) or any(_lies_in(other.resolve(), [real]) for other in unwritten):
+            why = "The program of this installation is in it, and would be written."
+            raise InvalidInput(f"{folder} can't be a root.", why, "Name another, or allow no writing.", field="roots")
         name = real.name or "root"
         same = sum(1 for other in roots if other == name or other.startswith(f"{name}-"))
         roots[f"{name}-{same + 1}" if same else name] = real
@@ -118,6 +136,7 @@ def build_server(settings: FilesystemSettings) -> BundledServer:
 class _Files:
     def __init__(self, settings: FilesystemSettings) -> None:
         self._settings = settings
+        self._closed = {_identify(path.stat()) for path in (*settings.closed, *_OF_THE_KERNEL) if path.is_dir()}
 
     def list(self, _actor: Actor, arguments: ListFolder) -> dict[str, Any]:
         if not arguments.path.strip("/"):
@@ -196,31 +215,45 @@ class _Files:
         """A descriptor of a folder, reached from its root one name at a time without following a link."""
         if not parts:
             raise InvalidInput("The path names a root alone.", "", "Name a file in it.", field="path")
-        descriptor = os.open(self._settings.roots[parts[0]], _FOLDER)
+        root = self._settings.roots[parts[0]]
+        if _lies_in(root.resolve(), (*self._settings.closed, *_OF_THE_KERNEL)):
+            raise _make_closed(parts[0])
+        descriptor = os.open(root, _FOLDER)
         try:
             for name in parts[1:]:
-                inner = _open_at(descriptor, name, _FOLDER)
+                inner = self._enter(descriptor, name)
                 os.close(descriptor)
                 descriptor = inner
             yield descriptor
         finally:
             os.close(descriptor)
 
+    def _enter(self, folder: int, name: str) -> int:
+        """Open a folder in a folder; PermissionDenied for one that is closed, or whose name begins with a dot."""
+        if name.startswith("."):
+            raise _make_closed(name)
+        descriptor = _open_at(folder, name, _FOLDER)
+        if _identify(os.fstat(descriptor)) in self._closed:
+            os.close(descriptor)
+            raise _make_closed(name)
+        return descriptor
+
     def _walk(self, top: int) -> Iterator[tuple[str, int, str]]:
         """Every file that is shown below a folder: its path, its folder's descriptor, its name."""
         pending = [("", os.dup(top))]
         visited = 0
+        ends_at = time.monotonic() + _SEARCH_S
         try:
             while pending:
                 prefix, folder = pending.pop()
                 try:
                     for name, status in _list_entries(folder)[0]:
                         visited += 1
-                        if visited > _MOST_VISITED:
+                        if visited > _MOST_VISITED or time.monotonic() > ends_at:
                             return
                         if stat.S_ISDIR(status.st_mode) and not name.startswith(".") and len(pending) < 200:
                             with suppress(NotFound, PermissionDenied):
-                                pending.append((f"{prefix}{name}/", _open_at(folder, name, _FOLDER)))
+                                pending.append((f"{prefix}{name}/", self._enter(folder, name)))
                         elif self._is_shown(name, status):
                             yield f"{prefix}{name}", folder, name
                 finally:
@@ -228,6 +261,19 @@ class _Files:
         finally:
             for _, folder in pending:
                 os.close(folder)
+
+
+def _lies_in(path: Path, folders: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def _identify(status: os.stat_result) -> tuple[int, int]:
+    """Device and number: the same folder by whatever name it is reached."""
+    return status.st_dev, status.st_ino
+
+
+def _make_closed(name: str) -> PermissionDenied:
+    return PermissionDenied(f"{name[:80]} can't be opened.", "It is a closed folder.", "Name another.")
 
 
 def _open_at(folder: int, name: str, flags: int) -> int:

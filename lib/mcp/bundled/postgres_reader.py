@@ -16,13 +16,14 @@ import psycopg
 
 from lib.errors import InvalidInput, PermissionDenied
 from lib.mcp.bundled.tabular import MOST_ROWS, STATEMENT_S, Rows, take_rows
+from lib.patterns import compile_pattern
 
 _CONNECT_S = 10
 _OPTIONS = (
     f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_S * 1000} -c lock_timeout=5000 "
     f"-c idle_in_transaction_session_timeout={2 * STATEMENT_S * 1000} -c work_mem=16MB"
 )
-_DENIED = re.compile(
+_DENIED = compile_pattern(
     r"\b(?:pg_(?:read|ls|stat|write|logdir|file|rotate|reload|terminate|cancel|sleep|advisory|try_advisory|notify|"
     r"switch|create|drop|promote|wal|backup|start|stop|import|export|log|replication|logical|current_logfile|"
     r"hba|ident|show_all_file|export_snapshot)\w*|lo_\w+|loread|lowrite|lo|dblink\w*|set_config|(?:query|table|cursor|"

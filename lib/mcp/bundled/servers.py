@@ -22,6 +22,7 @@ from lib.mcp.bundled import code, database, filesystem, operations
 from lib.mcp.bundled.tool import BundledServer
 from lib.prompts.prompts import Prompts
 from lib.providers.redaction import remember
+from lib.settings import PROJECT
 
 NAMES = ("filesystem", "database", "operations", "code")
 _FILES = "mcp.filesystem"
@@ -33,8 +34,14 @@ class BundledServers:
     """Lists the four servers, and changes what they may reach."""
 
     def __init__(
-        self, store: Store, vault: Vault, prompts: Prompts, services: Callable[[], operations.OperationServices]
+        self,
+        store: Store,
+        vault: Vault,
+        prompts: Prompts,
+        services: Callable[[], operations.OperationServices],
+        data_folder: Path,
     ) -> None:
+        self._data_folder = data_folder
         self._store = store
         self._vault = vault
         self._operations = services
@@ -44,7 +51,7 @@ class BundledServers:
         """List the servers for who may use tools; one that offers nothing says why."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            files = _read_files(connection)
+            files = self._read_files(connection)
             addresses = self._read_addresses(connection)
         return (
             filesystem.build_server(files),
@@ -64,7 +71,7 @@ class BundledServers:
         """Which folders and extensions are allowed."""
         actor.require(Permission.MANAGE_TOOLS)
         with self._store.read() as connection:
-            return _read_files(connection)
+            return self._read_files(connection)
 
     def set_files(
         self, actor: Actor, roots: Sequence[str], extensions: Sequence[str] = (), *, may_write: bool = False
@@ -72,7 +79,11 @@ class BundledServers:
         """Allow folders; without extensions the usual ones of texts. Raises InvalidInput for what is no folder."""
         actor.require(Permission.MANAGE_TOOLS)
         chosen = [f".{extension.strip().lower().lstrip('.')}" for extension in extensions if extension.strip(" .")]
-        checked = filesystem.check_roots(list(dict.fromkeys(root.strip() for root in roots if root.strip())))
+        checked = filesystem.check_roots(
+            list(dict.fromkeys(root.strip() for root in roots if root.strip())),
+            closed=[self._data_folder],
+            unwritten=[PROJECT] if may_write else [],
+        )
         value = {
             "roots": {name: str(path) for name, path in checked.items()},
             "extensions": sorted(set(chosen)) or list(filesystem.EXTENSIONS),
@@ -81,7 +92,7 @@ class BundledServers:
         with self._store.write() as connection:
             installation.write(connection, _FILES, value)
             audit.record(connection, actor, "tools.files", "filesystem", roots=value["roots"], may_write=may_write)
-            return _read_files(connection)
+            return self._read_files(connection)
 
     def databases(self, actor: Actor) -> Mapping[str, str]:
         """Addresses of the registered databases by name, without their passwords."""
@@ -125,11 +136,11 @@ class BundledServers:
         sealed = self._vault.encrypt(json.dumps(addresses), connection)
         installation.write(connection, _DATABASES, {"sealed": sealed})
 
-
-def _read_files(connection: Connection) -> filesystem.FilesystemSettings:
-    value: dict[str, Any] = installation.read(connection, _FILES) or {}
-    return filesystem.FilesystemSettings(
-        {name: Path(path) for name, path in value.get("roots", {}).items()},
-        tuple(value.get("extensions", filesystem.EXTENSIONS)),
-        bool(value.get("may_write")),
-    )
+    def _read_files(self, connection: Connection) -> filesystem.FilesystemSettings:
+        value: dict[str, Any] = installation.read(connection, _FILES) or {}
+        return filesystem.FilesystemSettings(
+            {name: Path(path) for name, path in value.get("roots", {}).items()},
+            tuple(value.get("extensions", filesystem.EXTENSIONS)),
+            bool(value.get("may_write")),
+            (self._data_folder,),
+        )
