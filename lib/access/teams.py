@@ -4,7 +4,6 @@ A team's administrators rule its people, and nothing else: they add whom they kn
 take people out of it. Making, renaming and emptying teams, and moving things between them, is for super-admins.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,10 +32,12 @@ from lib.db.tables import (
     users,
 )
 from lib.errors import Conflict, InvalidInput, NotFound
+from lib.patterns import compile_pattern
 
 _T = teams.c
 _M = team_members.c
-_SLUG = re.compile(r"[a-z0-9][a-z0-9._\-]{0,79}")
+_SLUG = compile_pattern(r"[a-z0-9][a-z0-9._\-]{0,79}")
+_OTHER_SIGNS = compile_pattern(r"[^a-z0-9]+")
 TEAM_ROLES = (Role.TEAM_ADMINISTRATOR, Role.MASTER_DEVELOPER, Role.DEVELOPER, Role.ADMINISTRATOR)
 THINGS: dict[str, tuple[Table, str]] = {  # kind → its table and the column that names a thing to people
     "configuration": (configurations, "slug"),
@@ -281,7 +282,7 @@ def _check_slug(slug: str) -> str:
 
 
 def _make_slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.strip().lower()).strip("-")[:80]
+    return _OTHER_SIGNS.sub("-", name.strip().lower()).strip("-")[:80]
 
 
 def list_role_words() -> Sequence[tuple[Role, str]]:

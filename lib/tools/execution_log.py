@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import convert, to_builtins
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Integer, RowMapping, cast, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Integer, RowMapping, and_, cast, false, func, insert, select, true, update
 
 from lib.access.permissions import Actor, Permission
 from lib.calls.live_call import make_storable
@@ -96,7 +96,7 @@ class ExecutionLog:
             "status": status.value,
             "user_id": actor.user_id,
             "api_key_id": actor.key.key_id if actor.key else None,
-            "team_id": getattr(actor, "team_id", None) or 1,
+            "team_id": actor.team_id,
             "app": context.app,
             "origin": context.origin,
             "configuration_id": context.configuration_id,
@@ -242,7 +242,16 @@ def _conditions(actor: Actor, criteria: ExecutionFilter) -> list[ColumnElement[b
 
 
 def _visible(actor: Actor) -> ColumnElement[bool]:
-    return true() if actor.user_id is None or actor.sees_all_calls else _E.user_id == actor.user_id
+    """Runs that an actor sees: of the chosen team for who views statistics, else their own; with a key its app's."""
+    if actor.sees_every_team:
+        return true()
+    of_team = _E.team_id == actor.team_id
+    if actor.sees_all_calls:
+        return of_team
+    if actor.user_id is None:  # of nobody: no value is never equal to another
+        return false()
+    of_app = true() if actor.key is None else and_(of_team, _E.app == actor.key.app)
+    return and_(_E.user_id == actor.user_id, of_app)
 
 
 def _read(row: RowMapping, actor: Actor) -> ToolExecution:

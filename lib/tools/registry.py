@@ -25,6 +25,7 @@ from lib.tools.output_limits import DEFAULT_CHARACTERS, limit_output
 from lib.tools.timing import Stopwatch
 from lib.tools.tool import (
     ExecutionStatus,
+    SourceKind,
     ToolContext,
     ToolDefinition,
     ToolExecution,
@@ -61,9 +62,15 @@ class Tools:
         return self._settings.load()
 
     def save_settings(self, actor: Actor, name: str, settings: ToolSettings) -> ToolSettings:
-        """Store what is set on a tool; NotFound for a name that no source offers."""
+        """Store what is set on a tool; NotFound for a name that no source offers.
+
+        Functions of this program are every team's, so settings of theirs need the account's own role as well.
+        """
         actor.require(Permission.MANAGE_TOOLS)
-        return self._settings.save(actor, self.find(actor, name), settings)
+        definition = self.find(actor, name)
+        if definition.source == SourceKind.NATIVE:
+            actor.require(Permission.MANAGE_PROVIDERS)
+        return self._settings.save(actor, definition, settings)
 
     def find(self, actor: Actor, name: str) -> ToolDefinition:
         """Find a tool by name; raises NotFound."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lib.access.permissions import OPERATOR
+from lib.access.permissions import OPERATOR, Permission, Role, make_actor
 from lib.configs.tool_rules import ApprovalPolicy
-from lib.errors import InvalidInput, PermissionDenied
+from lib.errors import InvalidInput, NotFound, PermissionDenied
 from lib.services import build
 from lib.settings import Settings
 from lib.tools import expression
@@ -83,4 +83,40 @@ def test_what_policy_denies_runs_for_nobody_whoever_asks(settings: Settings) -> 
     for name, arguments in (("current_time", {}), ("calculate", {"expression": "1"})):
         with pytest.raises(PermissionDenied):
             asyncio.run(services.tools.run(OPERATOR, name, arguments, ToolContext(OPERATOR)))
+    services.close()
+
+
+def test_runs_are_seen_in_their_team_and_by_whom_they_are(settings: Settings, database_url: str) -> None:
+    services = build(replace(settings, database_url=database_url))
+    people = {
+        "ben": make_actor("u1", "ben", Role.ADMINISTRATOR, {2: None}, 2),
+        "cleo": make_actor("u2", "cleo", Role.DEVELOPER, {2: None}, 2),
+        "dora": make_actor("u3", "dora", Role.MASTER_DEVELOPER, {3: None}, 3),
+    }
+    for person in people.values():
+        asyncio.run(services.tools.run(person, "calculate", {"expression": "1 + 1"}, ToolContext(person)))
+    of_nobody = replace(people["ben"], user_id=None, permissions=people["ben"].permissions - {Permission.VIEW_STATS})
+    seen = {name: len(services.tools.executions.list(person)) for name, person in people.items()}
+    assert seen == {"ben": 2, "cleo": 2, "dora": 1}
+    assert services.tools.executions.list(of_nobody) == []
+    assert len(services.tools.executions.list(OPERATOR)) == 3
+    (of_dora,) = services.tools.executions.list(people["dora"])
+    with pytest.raises(NotFound):
+        services.tools.executions.get(people["cleo"], of_dora.id)
+    assert [figure.runs for figure in services.tools.executions.figures(people["dora"])] == [1]
+    services.close()
+
+
+def test_a_team_changes_no_settings_of_every_teams_tools(settings: Settings) -> None:
+    services = build(settings)
+    of_a_team = make_actor("u1", "ben", Role.DEVELOPER, {2: Role.TEAM_ADMINISTRATOR}, 2)
+    assert of_a_team.can(Permission.MANAGE_TOOLS)
+    for change in (
+        lambda: services.tools.save_settings(of_a_team, "calculate", ToolSettings(approval=ApprovalPolicy.AUTO)),
+        lambda: services.bundled_servers.set_files(of_a_team, ["/"]),
+        lambda: services.bundled_servers.register_database(of_a_team, "x", "sqlite:////x.db"),
+        lambda: services.bundled_servers.remove_database(of_a_team, "x"),
+    ):
+        with pytest.raises(PermissionDenied):
+            change()
     services.close()

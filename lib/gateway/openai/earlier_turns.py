@@ -7,17 +7,17 @@ over. An answer that its provider keeps has the provider's id: such a request st
 """
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lib.access.permissions import Actor
 from lib.activity.past_answers import PastAnswer, load_past_answers
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 from lib.services import Services
 
 FIELD = "previous_response_id"
-_OURS = re.compile(r"resp_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_OURS = compile_pattern(r"resp_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _PARTS = {"input_text", "input_image", "input_file", "input_audio", "output_text", "refusal"}
 
 
