@@ -93,6 +93,14 @@ class Actor:
                 "Ask an administrator for another role.",
             )
 
+    def require_of_installation(self, permission: Permission) -> None:
+        """Raise PermissionDenied unless the actor holds the permission for what is every team's and the machine's.
+
+        A role that a team has given does not reach there: it needs the account's own, as providers do.
+        """
+        self.require(permission)
+        self.require(Permission.MANAGE_PROVIDERS)
+
     def require_super_admin(self, action: str = "manage people") -> None:
         """Raise PermissionDenied unless the actor is a super-admin; `action` completes "You can't …"."""
         if self.role is not Role.SUPER_ADMIN:

@@ -17,10 +17,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from lib.patterns import compile_pattern
+
 LONGEST_NAME = 64
+_MOST_LINES = 2_000  # of a definition, in a diff
+_LONGEST_LINE = 20_000  # characters
 _FIELDS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
-_STRANGE = re.compile(r"[^a-zA-Z0-9_-]+")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_STRANGE = compile_pattern(r"[^a-zA-Z0-9_-]+")
+_COMMENT = compile_pattern(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_WORD = compile_pattern(r"[\w-]+")
 _PLAIN_CONTROL = "\n\t"
 _VARIATION = tuple([range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0), range(0x180B, 0x180E)])
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f")  # letters that are drawn as nothing
@@ -161,7 +166,7 @@ def find_warnings(definition: Mapping[str, Any], foreign_names: Mapping[str, str
         warnings.append(f"It holds invisible characters: {', '.join(hidden[:8])}.")
     if _COMMENT.search(text):
         warnings.append("It holds a comment that a page would not show.")
-    words = set(re.findall(r"[\w-]+", text))
+    words = set(_WORD.findall(text))
     own = {name.partition("__")[2] for name in foreign_names}
     if shadowed := sorted((words & set(foreign_names)) | {word for word in words & own if "_" in word or "-" in word}):
         warnings.append(f"It names tools of other servers: {', '.join(shadowed[:8])}.")
@@ -187,7 +192,8 @@ def _diff(pin: Pin | None, definition: Mapping[str, Any] | None) -> list[str]:
 
 def _write_lines(definition: Mapping[str, Any]) -> list[str]:
     seen = {name: definition[name] for name in _FIELDS if definition.get(name) is not None}
-    return show_invisible(json.dumps(seen, indent=1, ensure_ascii=False)).splitlines()
+    lines = show_invisible(json.dumps(seen, indent=1, ensure_ascii=False)).splitlines()
+    return [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]]
 
 
 def _list_texts(value: Any) -> list[str]:

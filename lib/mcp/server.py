@@ -1,6 +1,5 @@
 """A server of tools of others as a value: how it is reached, what is wanted, how it is, and what a person may set."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,11 +9,12 @@ from typing import Any
 from lib.errors import InvalidInput
 from lib.mcp import pins, processes
 from lib.mcp.pins import PinnedTool
+from lib.patterns import compile_pattern
 from lib.providers import hosts
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,38}[a-z0-9]|[a-z0-9]")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
+_NAME = compile_pattern(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,38}[a-z0-9]|[a-z0-9]")
+_VARIABLE = compile_pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_HEADER = compile_pattern(r"[A-Za-z0-9-]{1,100}")
 _KEPT = frozenset({"PATH", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", processes.TOKEN})
 RESERVED = frozenset({"filesystem", "database", "operations", "code"})  # the bundled servers
 _MOST_ARGUMENTS = 100

@@ -1,6 +1,7 @@
 """The register of servers of others: added, approved, switched on and off, watched, their tools approved.
 
-Nobody but who may manage tools changes anything here. A command runs only as an administrator has approved it: the
+Nobody but who may manage tools of the whole installation changes anything here: a command runs as this program does, so
+a role that a team has given is not enough. A command runs only as an administrator has approved it: the
 whole argument vector, and the names of the variables it is given. Listings come from SQL alone and never wait for a
 server.
 """
@@ -61,7 +62,7 @@ class Servers:
 
     def add(self, actor: Actor, draft: ServerDraft) -> McpServer:
         """Add a server, switched off and not approved; raises InvalidInput or Conflict."""
-        actor.require(Permission.MANAGE_TOOLS)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         draft.check()
         now = utc_now()
         row = {
@@ -85,7 +86,7 @@ class Servers:
 
     def update(self, actor: Actor, draft: ServerDraft) -> McpServer:
         """Change a server; what is approved of it holds only where command, address and names stay the same."""
-        actor.require(Permission.MANAGE_TOOLS)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         draft.check()
         with self._store.write() as connection:
             server = _find(connection, draft.name)
@@ -98,7 +99,7 @@ class Servers:
 
     def approve(self, actor: Actor, name: str, approval_hash: str) -> McpServer:
         """Approve the command or address that was shown (its `approval_hash`); raises Conflict when it has changed."""
-        actor.require(Permission.MANAGE_TOOLS)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             server = _find(connection, name)
             if server.approval_hash != approval_hash:
@@ -121,7 +122,7 @@ class Servers:
 
     def stop_all(self, actor: Actor) -> int:
         """Want every server off; how many were on."""
-        actor.require(Permission.MANAGE_TOOLS)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             values = {"wanted": "off", "updated_at": utc_now()}
             count = connection.execute(update(mcp_servers).where(_S.wanted == "on").values(**values)).rowcount
@@ -131,7 +132,7 @@ class Servers:
 
     def remove(self, actor: Actor, name: str) -> None:
         """Forget a server, its pins and its secrets; raises Conflict while it is switched on."""
-        actor.require(Permission.MANAGE_TOOLS)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             server = _find(connection, name)
             if server.wanted == "on" or server.state.pid is not None:
@@ -146,7 +147,7 @@ class Servers:
 
         A tool whose name another server's tool has is left out.
         """
-        actor.require(Permission.MANAGE_TOOLS)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             server = _find(connection, name)
             wanted = None if tools is None else set(tools)
@@ -163,7 +164,7 @@ class Servers:
 
     def reject_tools(self, actor: Actor, name: str, tools: Sequence[str]) -> McpServer:
         """Take the approval of tools back; raises NotFound."""
-        actor.require(Permission.MANAGE_TOOLS)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             server = _find(connection, name)
             where = (_P.server_id == server.id) & _P.tool.in_(tools)
@@ -193,7 +194,7 @@ class Servers:
         return asyncio.run(self.ask(actor, server, do, **question))
 
     def _want(self, actor: Actor, name: str, wanted: str, action: str = "") -> McpServer:
-        actor.require(Permission.MANAGE_TOOLS)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             server = _find(connection, name)
             if wanted == "on" and not server.is_approved:

@@ -69,7 +69,7 @@ class Tools:
         actor.require(Permission.MANAGE_TOOLS)
         definition = self.find(actor, name)
         if definition.source == SourceKind.NATIVE:
-            actor.require(Permission.MANAGE_PROVIDERS)
+            actor.require_of_installation(Permission.MANAGE_TOOLS)
         return self._settings.save(actor, definition, settings)
 
     def find(self, actor: Actor, name: str) -> ToolDefinition:

@@ -77,7 +77,7 @@ class BundledServers:
         self, actor: Actor, roots: Sequence[str], extensions: Sequence[str] = (), *, may_write: bool = False
     ) -> filesystem.FilesystemSettings:
         """Allow folders; without extensions the usual ones of texts. Raises InvalidInput for what is no folder."""
-        _require_installation(actor)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         chosen = [f".{extension.strip().lower().lstrip('.')}" for extension in extensions if extension.strip(" .")]
         checked = filesystem.check_roots(
             list(dict.fromkeys(root.strip() for root in roots if root.strip())),
@@ -103,7 +103,7 @@ class BundledServers:
 
     def register_database(self, actor: Actor, name: str, address: str) -> None:
         """Register a database after connecting once; raises InvalidInput, Conflict or PermissionDenied."""
-        _require_installation(actor)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         name = name.strip()
         if not name or len(name) > 80 or not name.isprintable():
             raise InvalidInput("The name can't be used.", "It must have 1 to 80 characters.", "Correct it.", "name")
@@ -120,7 +120,7 @@ class BundledServers:
 
     def remove_database(self, actor: Actor, name: str) -> None:
         """Forget a database; raises NotFound."""
-        _require_installation(actor)
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             addresses = self._read_addresses(connection)
             if name not in addresses:
@@ -144,9 +144,3 @@ class BundledServers:
             bool(value.get("may_write")),
             (self._data_folder,),
         )
-
-
-def _require_installation(actor: Actor) -> None:
-    """Folders and databases of the machine are no team's: besides managing tools, it needs the account's own role."""
-    actor.require(Permission.MANAGE_TOOLS)
-    actor.require(Permission.MANAGE_PROVIDERS)

@@ -7,7 +7,6 @@ error, of which the last 64 kB are kept.
 
 import asyncio
 import json
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from mcp.shared.message import SessionMessage
 
 from lib.mcp import processes
 from lib.mcp.processes import ProcessMark
+from lib.patterns import compile_pattern
 
 LARGEST_MESSAGE = 8 * 1024 * 1024  # bytes
 MOST_ERROR_TEXT = 64 * 1024
@@ -31,7 +31,7 @@ _LONGEST_GARBAGE = 200
 _LAST_WORDS_S = 0.5
 _GRACE_S = 1.0
 _LOOK_S = 0.02
-_ID = re.compile(rb'"id"\s*:\s*(\d+|"[^"\\]{1,64}")')
+_ID = compile_pattern(rb'"id"\s*:\s*(\d{1,18}|"[^"\\]{1,64}")')
 
 
 class Flood(Exception):

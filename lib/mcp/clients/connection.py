@@ -25,6 +25,8 @@ from lib.mcp.clients.guarded_http import GuardedTransport
 
 _MOST_PAGES = 50
 _MOST_ENTRIES = 1_000
+_LONGEST_ENTRY = 256 * 1024  # characters of JSON
+_MOST_LISTED = 4 * 1024 * 1024  # in all
 _METHOD_NOT_FOUND = -32601
 _LONGEST_REASON = 600
 
@@ -105,10 +107,19 @@ class Connection:
                     return entries
                 raise
             entries += [_to_json(entry) for entry in getattr(page, kind)]
+            _check_size(entries, kind)
             cursor = page.next_cursor
             if cursor is None or len(entries) >= _MOST_ENTRIES:
                 break
         return entries[:_MOST_ENTRIES]
+
+
+def _check_size(entries: list[dict[str, Any]], kind: str) -> None:
+    """Raise Unanswered for a list that would be too large to keep, to show and to send to a model."""
+    sizes = [len(json.dumps(entry)) for entry in entries]
+    if sum(sizes) > _MOST_LISTED or max(sizes, default=0) > _LONGEST_ENTRY:
+        why = f"One has at most {_LONGEST_ENTRY:,} characters, all have {_MOST_LISTED:,}."
+        raise Unanswered(f"Its list of {kind} is too large.", why, "Offer fewer, or describe them shorter.")
 
 
 @asynccontextmanager

@@ -1,0 +1,73 @@
+"""Servers of tools are strangers: what they list, print and change is bounded, and takes no process down."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lib.mcp import pins
+from lib.mcp.clients import child, connection
+
+pytestmark = pytest.mark.feature("TOOL-3")
+
+
+class Entry:
+    """A definition as the protocol's client has it."""
+
+    def __init__(self, definition: dict[str, Any]) -> None:
+        self.definition = definition
+
+    def model_dump_json(self, **_: Any) -> str:
+        return json.dumps(self.definition)
+
+
+def list_tools(*pages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is listed of a server that sends these pages, and the last one again without end."""
+    sent = iter(pages)
+
+    async def ask(cursor: str | None) -> Any:
+        return SimpleNamespace(tools=[Entry(tool) for tool in next(sent, pages[-1])], next_cursor="more")
+
+    client: Any = SimpleNamespace(list_tools=ask, server_capabilities=SimpleNamespace(tools=True))
+    return asyncio.run(connection.Connection(client).list_tools())
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"name": "a", "description": "x" * 300_000}],
+        [{"name": f"a{n}", "description": "x" * 200_000} for n in range(30)],
+    ],
+    ids=["one is too long", "all are"],
+)
+def test_a_list_that_is_too_large_to_keep_is_refused(tools: list[dict[str, Any]]) -> None:
+    with pytest.raises(connection.Unanswered, match="too large"):
+        list_tools(tools)
+
+
+def test_pages_without_end_come_to_an_end() -> None:
+    assert len(list_tools([{"name": "a"}] * 10)) <= 1_000
+
+
+@pytest.mark.parametrize("identifier", [b"9" * 60_000, b'"' + b"x" * 60_000 + b'"', b"7" * 18, b'"a"', b"null"])
+def test_a_message_that_is_too_long_is_answered_whatever_its_id(identifier: bytes) -> None:
+    async def read() -> list[bytes]:
+        stream = asyncio.StreamReader()
+        stream.feed_data(b'{"jsonrpc": "2.0", "id": ' + identifier + b', "result": "' + b"x" * 200_000 + b'"}\n{}\n')
+        stream.feed_eof()
+        return [line async for line in child.read_lines(stream, 100_000)]
+
+    refused, next_line = asyncio.run(read())
+    assert next_line == b"{}"
+    assert refused == b"a message that is too long" or "error" in json.loads(refused)
+
+
+def test_a_change_is_shown_within_bounds() -> None:
+    approved = {"name": "a", "description": "", "inputSchema": {"enum": list(range(50_000))}}
+    now = {**approved, "inputSchema": {"enum": list(range(1, 50_001))}}
+    pin = pins.Pin("a", pins.fingerprint(approved), approved)
+    (tool,) = pins.compare("s", [pin], [now], is_same_server=True, foreign_names={})
+    assert tool.drift is pins.Drift.CHANGED
+    assert 0 < len(tool.diff) < 5_000
