@@ -2,7 +2,7 @@
 
 A database that is away (stopped, starting, unreachable, out of connections) is `DatabaseAway`: nothing is wrong with
 what was asked, and asking again in a moment helps. Text that no database holds (NUL, halves of surrogate pairs) is the
-asker's to correct.
+asker's to correct, and so is a number that is too large.
 """
 
 from pathlib import Path
@@ -33,6 +33,8 @@ def translate_error(error: Exception, database: str | None) -> LLMManagerError |
     if isinstance(error, NoConnectionLeft | DisconnectionError):
         return DatabaseAway()
     driver = error.orig if isinstance(error, DBAPIError) else error
+    if is_too_large(driver):
+        return InvalidInput("The number can't be stored.", "It is larger than any database keeps.", "Use a smaller one.")
     if is_unsayable(driver):
         return InvalidInput(
             "The text can't be stored.",
@@ -51,6 +53,11 @@ def translate_error(error: Exception, database: str | None) -> LLMManagerError |
 def is_unsayable(error: BaseException | None) -> bool:
     """Whether a driver could not write a text as UTF-8, or PostgreSQL took offence at a NUL."""
     return isinstance(error, UnicodeEncodeError) or "cannot contain NUL" in str(error)
+
+
+def is_too_large(error: BaseException | None) -> bool:
+    """Whether a number did not fit: Python's driver for SQLite says it itself, PostgreSQL by its state 22003."""
+    return isinstance(error, OverflowError) or getattr(error, "sqlstate", None) == "22003"
 
 
 def was_lost(error: BaseException) -> bool:

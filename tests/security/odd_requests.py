@@ -1,4 +1,4 @@
-"""Requests with one text that no database holds, made from the OpenAPI document: so of every route there is."""
+"""Requests with one text or number that no database holds, made from the OpenAPI document: so of every route there is."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from lib.gateway.api.openapi import document
 
-ODD_TEXTS = ("a\0b", "a\ud800b")
+ODD_TEXTS = ("a\0b", "a\ud800b", "9" * 30)  # the last: a number that no database holds
 _FORMS = {"date": "2026-10-31", "date-time": "2026-10-31T00:00:00Z", "decimal": "1"}
 _REAL_NAMES = {"configuration": "rivers", "model": "rivers"}
 
@@ -78,6 +78,8 @@ def _place_odd_text(example: Any, odd: str) -> Iterator[tuple[str, Any]]:
     """The field of an object, and the example with one text below that field, or one name, that is odd."""
     if isinstance(example, str):
         yield "", odd
+    elif isinstance(example, int) and odd.isdecimal():
+        yield "", int(odd)
     elif isinstance(example, list):
         for index, part in enumerate(example):
             yield from (
