@@ -34,7 +34,7 @@ def translate_error(error: Exception, database: str | None) -> LLMManagerError |
         return DatabaseAway()
     driver = error.orig if isinstance(error, DBAPIError) else error
     if is_too_large(driver):
-        return InvalidInput("The number can't be stored.", "It is larger than any database keeps.", "Use a smaller one.")
+        return InvalidInput("The number can't be stored.", "No database keeps one as large.", "Use a smaller one.")
     if is_unsayable(driver):
         return InvalidInput(
             "The text can't be stored.",

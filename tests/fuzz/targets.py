@@ -7,7 +7,7 @@ with a meaning (no 500), no error in the log, a server that goes on, no call lef
 import json
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -203,13 +203,9 @@ def fuzz_packed(_: Gateway | None, data: st.DataObject) -> None:
 
     import zstandard
 
-    packed = data.draw(
-        mutations.torn(
-            data.draw(
-                st.sampled_from([gzip.compress, zlib.compress, zstandard.compress]),
-            )(data.draw(st.binary(max_size=40)) * data.draw(st.sampled_from([1, 100, 20_000])))
-        )
-    )
+    plain = data.draw(st.binary(max_size=40)) * data.draw(st.sampled_from([1, 100, 20_000]))
+    ways: list[Callable[[bytes], bytes]] = [gzip.compress, zlib.compress, zstandard.compress]
+    packed = data.draw(mutations.torn(data.draw(st.sampled_from(ways))(plain)))
     try:
         whole = unpack(
             packed, data.draw(st.sampled_from(["gzip", "deflate", "zstd", "gzip, gzip", "br", ""])), _LARGEST

@@ -1,4 +1,4 @@
-"""Requests with one text or number that no database holds, made from the OpenAPI document: so of every route there is."""
+"""Requests with one text or number that no database holds, made from the OpenAPI document: of every route there is."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

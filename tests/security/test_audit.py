@@ -1,6 +1,7 @@
 """The audit of the pinned packages: its report is of these pins, and what was not looked up is never called clean."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ def test_the_report_is_of_the_pins_as_they_are() -> None:
 
 
 def test_a_report_names_what_is_vulnerable_and_the_pins_it_is_of() -> None:
-    entries = [{"name": "a", "version": "1", "vulns": [{"id": "X-2"}, {"id": "X-1"}]}, {"name": "b", "vulns": []}]
+    entries: list[dict[str, Any]] = [{"name": "b", "version": "2", "vulns": []}]
+    entries.append({"name": "a", "version": "1", "vulns": [{"id": "X-2"}, {"id": "X-1"}]})
     report = report_of(entries)
     assert report["constraints_sha256"] == hash_of_pins()
     assert report["looked_up"] == 2
