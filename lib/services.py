@@ -10,6 +10,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lib.access.access_links import AccessLinks
 from lib.access.api_keys import ApiKeys
 from lib.access.audit import Audit
 from lib.access.limits import RateLimits
@@ -44,6 +45,8 @@ from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import LLMManagerError
 from lib.experiments.experiments import Experiments
+from lib.jobs.erasure import Erasure
+from lib.jobs.hand_over import HandOver
 from lib.jobs.retention import Retention
 from lib.jobs.scheduler import Errand, Scheduler
 from lib.knowledge.services import KnowledgeServices
@@ -92,6 +95,9 @@ class Services(KnowledgeServices):
         self.teams = Teams(store)
         self.stops = StopSwitch(store)
         self.approvals = Approvals(store, self.vault)
+        self.access_links = AccessLinks(store)
+        self.hand_over = HandOver(store)
+        self.erasure = Erasure(store)
         self.sessions = Sessions(store)
         self.preferences = Preferences(store)
         self.saved_views = SavedViews(store)
@@ -242,7 +248,7 @@ class Services(KnowledgeServices):
     def jobs(self) -> Scheduler:
         """Build the scheduler of what runs by itself while a server does."""
         jobs = {
-            "sign-ins": lambda go_on: self.sessions.sweep(),
+            "sign-ins": lambda go_on: self._sweep_sign_ins(),
             "retention": self.retention.run_if_due,
             "holds": lambda go_on: self.budgets.sweep(),
         }
@@ -255,6 +261,10 @@ class Services(KnowledgeServices):
             "servers": lambda: self.server_keeper.look(),
         }
         return Scheduler(self.store, jobs, errands=errands)
+
+    def _sweep_sign_ins(self) -> None:
+        self.sessions.sweep()
+        self.access_links.sweep()
 
     def long_jobs(self) -> list[Scheduler]:
         """Build the schedulers of long work, which runs beside the errands because those must not wait for it."""

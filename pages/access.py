@@ -1,12 +1,12 @@
-"""People and what they may do, the master key, how long things are kept, and who changed what."""
+"""People, teams and what they may do, the master key, how long things are kept, and who changed what."""
 
 import streamlit as st
 
-from lib.access.permissions import Permission, Role
+from lib.access.permissions import Role
 from lib.ui import blocks, currency, session
-from lib.ui.access import audit_log, data_settings, people, usage_imports
+from lib.ui.access import audit_log, data_settings, people, teams_tab, usage_imports
 
-actor = session.require(Permission.MANAGE_ENCRYPTION_KEYS)
+actor = session.require_administrator()
 services = session.services()
 is_super_admin = actor.role is Role.SUPER_ADMIN
 
@@ -18,15 +18,24 @@ with blocks.header("Access"):
 
 with blocks.errors_shown():
     zone = services.preferences.report_zone(actor)
-    if not is_super_admin:
+    if not actor.rules_team:
         data_settings.show_keys_tab(services, actor, zone)
         st.stop()
-    names = ["People", "Roles", "Keys", "Data", "Currency", "Import", "Audit"]
-    tab_people, tab_roles, tab_keys, tab_data, tab_currency, tab_import, tab_audit = st.tabs(
+    if not is_super_admin:
+        tab_teams, tab_audit = st.tabs(["Team", "Audit"], key="tab", on_change="rerun", bind="query-params")
+        with tab_teams:
+            teams_tab.show_tab(services, actor, zone, is_open=st.session_state.get("tab") != "Audit")
+        with tab_audit:
+            audit_log.show_tab(services, actor, zone)
+        st.stop()
+    names = ["People", "Teams", "Roles", "Keys", "Data", "Currency", "Import", "Audit"]
+    tab_people, tab_teams, tab_roles, tab_keys, tab_data, tab_currency, tab_import, tab_audit = st.tabs(
         names, key="tab", on_change="rerun", bind="query-params"
     )
     with tab_people:
         people.show_people(services, actor, services.users.list(actor), zone)
+    with tab_teams:
+        teams_tab.show_tab(services, actor, zone, is_open=st.session_state.get("tab") == "Teams")
     with tab_roles:
         people.show_roles()
     with tab_keys:

@@ -37,7 +37,7 @@ names = call_panel.collect_user_names(options)
 call_filters.show_filter_bar(criteria, options, names, zone)
 display_names = {**names}
 if criteria.configurations or criteria.api_keys:
-    display_names |= ids.configurations(services, actor) | ids.api_keys(services, actor)
+    display_names |= ids.configurations(services, actor) | ids.api_keys(services, actor) | ids.teams(services, actor)
 call_filters.show_scope_line(criteria, zone, display_names, own_only=not actor.sees_all_calls)
 
 rows = partial(call_table.rows, page, criteria, names, zone, selected)

@@ -10,7 +10,7 @@ from lib.ui.budgets import budget_cards, budget_forms, webhook_dialog
 actor = session.require(Permission.VIEW_STATS)
 services = session.services()
 compact = blocks.compact()
-may_change = actor.can(Permission.MANAGE_PROVIDERS)
+may_change = actor.can(Permission.MANAGE_PROVIDERS) or actor.rules_team
 
 with blocks.header("Budgets"):
     if st.button(
@@ -21,7 +21,7 @@ with blocks.header("Budgets"):
         disabled=not actor.can(Permission.VIEW_CONFIGS),
     ):
         st.dialog("Would this call pass?")(budget_forms.check_dialog)(services, actor)
-    if may_change and st.button(
+    if actor.can(Permission.MANAGE_PROVIDERS) and st.button(
         "" if compact else "Webhook", icon=":material/webhook:", type="tertiary", help="Tell another system"
     ):
         st.dialog("Webhook")(webhook_dialog.show_webhook)(services, actor)

@@ -23,7 +23,7 @@ with blocks.errors_shown():
         st.dialog("API key ready", width="medium", dismissible=False)(key_forms.show_new_key)(
             services, actor, key, new_key["token"]
         )
-    listed_keys = [key for key in everything if ended or key.state() in ("active", "owner disabled")]
+    listed_keys = [key for key in everything if ended or key.state() not in ("revoked", "expired")]
     tab_keys, tab_apps = st.tabs(["Keys", "Limits of apps"], key="tab", on_change="rerun", bind="query-params")
     with tab_apps:
         key_table.show_app_limits(services, actor)

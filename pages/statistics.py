@@ -48,7 +48,13 @@ if newest is None:
 configurations = ids.configurations(services, actor)
 api_keys = ids.api_keys(services, actor)
 options = statistics_filters.options(ask, actor, configurations, api_keys)
-names = {**configurations, **api_keys, **demo_user_names(), **services.users.names(options["user"])}
+names = {
+    **configurations,
+    **api_keys,
+    **demo_user_names(),
+    **services.users.names(options["user"]),
+    **ids.teams(services, actor),
+}
 statistics_filters.show_filter_bar(view, options, names, date_range, zone)
 totals = ask.totals(actor, criteria)
 previous = ask.totals(actor, previous_criteria)

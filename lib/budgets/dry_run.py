@@ -91,7 +91,7 @@ def dry_run(
     user_id = budgets.subject(actor, Scope.USER, user) if user else None
 
     def judge(provider: str, kind: str, model: str) -> Place:
-        facts = CallFacts(provider, app or configuration.app, configuration.id, user_id, api_key_id)
+        facts = CallFacts(provider, app or configuration.app, configuration.id, user_id, api_key_id, actor.team_id)
         base_url = visible[provider].base_url if provider in visible else ""
         amount = _most_nano(prices, kind, model, base_url, parameters, prompt_most, moment)
         return Place(provider, model, amount, budgets.check(actor, facts, amount, moment))

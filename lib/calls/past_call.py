@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import ColumnElement, RowMapping, Table, and_, select
 
 from lib.access.permissions import Actor
 from lib.calls.live_call import CallView
@@ -29,14 +29,20 @@ class PastCalls:
         ended = (
             select(usage_logs, usage_payloads.c.response_text, usage_payloads.c.request, usage_payloads.c.response)
             .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
-            .where(final_of(call_id), usage_logs.c.user_id == actor.user_id)
+            .where(final_of(call_id), _is_own(actor, usage_logs))
         )
-        running = select(open_calls).where(open_calls.c.call_id == call_id, open_calls.c.user_id == actor.user_id)
+        running = select(open_calls).where(open_calls.c.call_id == call_id, _is_own(actor, open_calls))
         with self._store.read() as connection:
             row = connection.execute(ended).mappings().first() or connection.execute(running).mappings().first()
         if row is None:
             raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
         return _view(row)
+
+
+def _is_own(actor: Actor, table: Table) -> ColumnElement[bool]:
+    """Calls that the actor made; with a key, in the key's team."""
+    is_own = table.c.user_id == actor.user_id
+    return is_own if actor.key is None else and_(is_own, table.c.team_id == actor.team_id)
 
 
 def _view(row: RowMapping) -> CallView:

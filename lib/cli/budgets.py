@@ -9,7 +9,7 @@ from lib.cli.arguments import parse_count, parse_names
 from lib.cli.operator import OPERATOR, open_services
 from lib.errors import UserError
 
-SCOPES = ("global", "provider", "configuration", "app", "user", "key")
+SCOPES = ("global", "provider", "configuration", "app", "user", "key", "team")
 PERIODS = ("day", "week", "month")
 
 
@@ -60,7 +60,7 @@ def parse_scope(text: str) -> tuple[str, str]:
     kind, _, name = text.partition(":")
     if kind in SCOPES and (bool(name) or kind == "global"):
         return kind, name
-    raise argparse.ArgumentTypeError(f"{text!r} is not a scope; write global, or app:NAME, user:NAME, key:ID …")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a scope; write global, or app:NAME, team:NAME, key:ID …")
 
 
 def parse_dollars(text: str) -> Decimal:

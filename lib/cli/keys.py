@@ -2,16 +2,13 @@
 
 import argparse
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Limits
 from lib.cli import output
 from lib.cli.arguments import parse_count, parse_day
 from lib.cli.operator import OPERATOR, open_services
-from lib.errors import NotFound
-
-if TYPE_CHECKING:
-    from lib.services import Services
+from lib.cli.teams import act_in, find_user_id
 
 
 def add_commands(commands: Any) -> None:
@@ -30,6 +27,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--expires", type=_parse_last_day, metavar="D", help="the last day (UTC), or a number of days")
     command.add_argument("--user", help="its owner, whose permissions bound it; default: nobody, it calls models only")
     command.add_argument("--name", default="")
+    command.add_argument("--team", help="whose calls it makes, by the team's short name; default: the first team")
     _add_limits(command)
     command.add_argument("--concurrency", type=parse_count, metavar="N", help="calls at once")
     command.set_defaults(run=create)
@@ -54,10 +52,10 @@ def create(arguments: argparse.Namespace) -> None:
     """Make an API key and print it as the last line."""
     with open_services() as services:
         token, key = services.api_keys.create(
-            OPERATOR,
+            act_in(services, arguments.team),
             app=arguments.app,
             name=arguments.name,
-            owner_id=_find_user_id(services, arguments.user) if arguments.user else None,
+            owner_id=find_user_id(services, arguments.user) if arguments.user else None,
             models=arguments.model,
             endpoints=arguments.endpoint or MODEL_ENDPOINTS,
             limits=Limits(arguments.requests_per_minute, arguments.tokens_per_minute, arguments.concurrency),
@@ -70,12 +68,14 @@ def create(arguments: argparse.Namespace) -> None:
 def list_keys(arguments: argparse.Namespace) -> None:
     """Print every key by its first characters."""
     with open_services() as services:
+        team_names = {team.id: team.slug for team in services.teams.list(OPERATOR)}
         rows = [
             {
                 "prefix": key.prefix,
                 "name": key.name,
                 "app": key.app,
                 "owner": key.owner or None,
+                "team": team_names.get(key.team_id),
                 "state": key.state(),
                 "models": list(key.grant.models) or ["*"],
                 "endpoints": [endpoint.value for endpoint in key.grant.endpoints],
@@ -105,13 +105,6 @@ def limit(arguments: argparse.Namespace) -> None:
     print(
         f"The app {output.flatten_line(arguments.app)} has {'no limits now' if limits == NO_LIMITS else 'new limits'}."
     )
-
-
-def _find_user_id(services: "Services", name: str) -> str:
-    user_ids = [user.id for user in services.users.list(OPERATOR) if user.name.casefold() == name.casefold()]
-    if not user_ids:
-        raise NotFound(f"There is no user {output.flatten_line(name)}.", "", "See python -m lib users list.")
-    return user_ids[0]
 
 
 def _parse_last_day(text: str) -> date:

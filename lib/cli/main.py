@@ -27,6 +27,7 @@ from lib.cli import (
     prompts,
     providers,
     retention,
+    teams,
     work,
 )
 from lib.cli.knowledge import rag
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         installation,
         gateway,
         people,
+        teams,
         providers,
         models,
         configurations,

@@ -63,18 +63,23 @@ class Counters:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._snapshot: tuple[float, Snapshot] | None = None
+        self._snapshots: dict[int | None, tuple[float, Snapshot]] = {}
 
-    def snapshot(self) -> Snapshot:
-        """The figures, at most ten seconds old."""
+    def snapshot(self, team_id: int | None = None) -> Snapshot:
+        """The figures of a team, or of all, at most ten seconds old."""
         with self._lock:
-            if self._snapshot is None or time.monotonic() - self._snapshot[0] > _MOST_AGE_S:
-                self._snapshot = (time.monotonic(), self._read())
-            return self._snapshot[1]
+            at, snapshot = self._snapshots.get(team_id, (0.0, None))
+            if snapshot is None or time.monotonic() - at > _MOST_AGE_S:
+                at, snapshot = self._snapshots[team_id] = (time.monotonic(), self._read(team_id))
+            return snapshot
 
-    def _read(self) -> Snapshot:
+    def _read(self, team_id: int | None) -> Snapshot:
         now = utc_now()
         today = (_U.started_at >= now.replace(hour=0, minute=0, second=0, microsecond=0)) & _U.batch_id.is_(None)
+        in_flight = select(func.count()).select_from(open_calls)
+        if team_id is not None:
+            today &= _U.team_id == team_id
+            in_flight = in_flight.where(open_calls.c.team_id == team_id)
         refused = today & (_U.status == "refused") & _U.is_final
         per_model = (
             select(
@@ -99,7 +104,7 @@ class Counters:
             return Snapshot(
                 models,
                 {kind or "refused": count for kind, count in reasons},
-                connection.scalar(select(func.count()).select_from(open_calls)) or 0,
+                connection.scalar(in_flight) or 0,
                 connection.scalar(select(func.count()).select_from(circuits).where(circuits.c.open_until > now)) or 0,
             )
 

@@ -11,6 +11,7 @@ from lib.ui import blocks, session
 def menu(services: Services, actor: Actor) -> None:
     """Draw the menu; its dialogs open over the page."""
     with st.sidebar:
+        choose_team(services, actor)
         st.space("stretch")
         choice = st.menu_button(
             actor.name,
@@ -28,6 +29,22 @@ def menu(services: Services, actor: Actor) -> None:
         _password_dialog(services, actor)
     elif choice == "Sign out":
         session.sign_out()
+
+
+def choose_team(services: Services, actor: Actor) -> None:
+    """Draw the choice of the team that the person acts in, where they have several."""
+    names = {team.id: team.name for team in services.teams.list(actor)}
+    if len(names) < 2:
+        return
+    key = "acting-team"
+    if st.session_state.get(key) not in names:
+        st.session_state[key] = actor.team_id if actor.team_id in names else next(iter(names))
+    chosen = st.selectbox(
+        "Team", list(names), format_func=names.__getitem__, key=key, help="What you do is this team's"
+    )
+    if chosen is not None and chosen != actor.team_id:
+        services.teams.choose(actor, chosen)
+        st.rerun()
 
 
 @st.dialog("Change your password")

@@ -14,3 +14,9 @@ def configurations(services: Services, actor: Actor) -> dict[str, str]:
 def api_keys(services: Services, actor: Actor) -> dict[str, str]:
     """Name and first characters of each API key, by id."""
     return {api_key.id: f"{api_key.name} ({api_key.prefix}…)" for api_key in services.api_keys.list(actor)}
+
+
+def teams(services: Services, actor: Actor) -> dict[str, str]:
+    """Names of teams by id, where the actor can see things of several: else nobody needs to be told the team."""
+    names = {str(team.id): team.name for team in services.teams.list(actor)}
+    return names if actor.sees_every_team and len(names) > 1 else {}

@@ -50,6 +50,12 @@ def require(permission: Permission) -> Actor:
     return signed_in
 
 
+def require_administrator() -> Actor:
+    """The actor, if they administer their team or manage the encryption key; otherwise the page says so and stops."""
+    signed_in = actor()
+    return signed_in if signed_in.rules_team else require(Permission.MANAGE_ENCRYPTION_KEYS)
+
+
 def require_super_admin() -> Actor:
     """The actor, if they may manage people; otherwise the page says so and stops."""
     signed_in = actor()

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.access.audit import AuditCriteria
+from lib.access.membership import find_person
 from lib.access.permissions import OPERATOR, Role
 from lib.jobs.retention import Days
 from lib.settings import Settings
@@ -28,9 +29,49 @@ def test_people_and_the_twelve_permissions_are_listed(visitor: Visitor) -> None:
     page = visitor.open("access")
     assert list(page.dataframe[0].value["Name"]) == ["amira", "jonas"]
     assert "2 people" in words(page)
-    roles = page.table[0].value
+    roles = page.table[1].value
     assert len(roles) == 12
-    assert [int((roles[role.value] == "✓").sum()) for role in Role] == [12, 12, 8, 5]
+    assert [int((roles[role.value] == "✓").sum()) for role in Role] == [12, 12, 10, 8, 5]
+
+
+@pytest.mark.feature("ACC-5")
+def test_a_teams_administrator_sees_the_team_and_nothing_else(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = Visitor(settings, monkeypatch, Role.TEAM_ADMINISTRATOR)
+    try:
+        services = visitor.services
+        other = services.teams.create(OPERATOR, "Zebra")
+        services.users.create(OPERATOR, "bea", GOOD, Role.DEVELOPER, other.id)
+        services.users.create(OPERATOR, "cem", GOOD, Role.DEVELOPER)
+        page = visitor.open("access")
+        assert list(page.dataframe[0].value["Name"]) == ["amira", "cem"]
+        assert [tab.label for tab in page.tabs] == ["Team", "Audit"]
+        assert "Zebra" not in words(page)
+        assert "New team" not in [button.label for button in page.button]
+    finally:
+        visitor.close()
+
+
+@pytest.mark.feature("ACC-5")
+def test_teams_are_chosen_and_their_dialogs_work(visitor: Visitor) -> None:
+    services = visitor.services
+    team = services.teams.create(OPERATOR, "Zebra")
+    page = visitor.open("access", team="zebra", tab="Teams")
+    assert "Nobody" not in words(page)
+    assert "zebra" in [str(select.value) for select in page.selectbox]
+    user = services.users.list(OPERATOR)[0]
+    with services.store.read() as connection:
+        root = find_person(connection, user.id)
+    assert root is not None
+    services.stops.stop(root, "team", "zebra", "a leak")
+    page = visitor.open("access", team="zebra", tab="Teams")
+    assert any("a leak" in warning.value for warning in page.warning)
+    page = press(page, "Start again")
+    assert services.stops.list(root) == []
+    services.teams.choose(root, team.id)
+    with services.store.read() as connection:
+        assert find_person(connection, user.id).team_id == team.id  # type: ignore[union-attr]
 
 
 def test_a_person_is_added_and_a_bad_password_is_said(visitor: Visitor) -> None:
@@ -115,16 +156,16 @@ data_settings.confirm_dialog(session.services(), session.actor(), Days(calls=90)
 def test_the_audit_log_is_listed_by_person_and_action(visitor: Visitor) -> None:
     visitor.services.users.create(OPERATOR, "jonas", GOOD, Role.DEVELOPER)
     page = visitor.open("access")
-    assert "user · create" in list(page.dataframe[1].value["Action"])
+    assert "user · create" in list(page.dataframe[2].value["Action"])
     page.multiselect(key="audit-actions").set_value(["user.create"])
     run(page)
-    assert list(page.dataframe[1].value["What"]) == ["jonas", "amira"]
+    assert list(page.dataframe[2].value["What"]) == ["jonas", "amira"]
     page.multiselect(key="audit-users").set_value(["operator"])
     run(page)
     assert "2 entries" in words(page)
     page.text_input(key="audit-text").set_value("jon")
     run(page)
-    assert list(page.dataframe[1].value["What"]) == ["jonas"]
+    assert list(page.dataframe[2].value["What"]) == ["jonas"]
 
 
 @pytest.mark.feature("ACC-3")
@@ -132,7 +173,7 @@ def test_an_entry_of_the_audit_log_reads_as_words(visitor: Visitor) -> None:
     jonas = visitor.services.users.create(OPERATOR, "jonas", GOOD, Role.DEVELOPER)
     visitor.services.budgets.create(OPERATOR, scope="global", subject="", period="month", limit_nano=3_000_000_000)
     visitor.services.api_keys.create(OPERATOR, app="bot", owner_id=jonas.id, endpoints=["chat"])
-    key, budget, *_ = list(visitor.open("access", tab="Audit").dataframe[1].value["Detail"])
+    key, budget, *_ = list(visitor.open("access", tab="Audit").dataframe[2].value["Detail"])
     assert "limit: $3.00 · hard: yes · thresholds: 50, 80, 100 · block unpriced: no" in budget
     assert "app: bot · owner: jonas · models: every · endpoints: chat · requests per minute: —" in key
 
@@ -142,5 +183,5 @@ def test_the_audit_log_shows_from_where(visitor: Visitor) -> None:
     draw = visitor.draw("lib.ui.access.data_settings.rotate_dialog")
     press_last(draw, "Rotate key")
     page = visitor.open("access")
-    shown = page.dataframe[1].value
+    shown = page.dataframe[2].value
     assert list(shown.loc[shown["Action"] == "key · rotate", "From where"]) == ["page 192.0.2.7"]

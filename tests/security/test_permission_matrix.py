@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from lib.access.access_links import AccessLinks
 from lib.access.api_keys import ApiKeys
 from lib.access.audit import Audit, AuditCriteria
 from lib.access.grants import Limits
@@ -23,6 +24,8 @@ from lib.access.limits import RateLimits
 from lib.access.master_key import MasterKey
 from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role, make_actor
 from lib.access.preferences import Preferences
+from lib.access.stop_switch import StopSwitch
+from lib.access.teams import Teams
 from lib.access.users import Users
 from lib.activity.call_log import Activity
 from lib.activity.custom_metrics import Metrics
@@ -56,6 +59,8 @@ from lib.errors import LLMManagerError, PermissionDenied
 from lib.experiments.experiments import Experiments
 from lib.experiments.plan import ExperimentDraft
 from lib.imports import Imports, Source
+from lib.jobs.erasure import Erasure
+from lib.jobs.hand_over import HandOver
 from lib.jobs.retention import Days, Retention
 from lib.knowledge.answers import Answers
 from lib.knowledge.collections import Collections
@@ -404,6 +409,11 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Retention.last_run": lambda s, a: s.retention.last_run(a),
     "Retention.run": lambda s, a: s.retention.run(a),
     "RateLimits.set_app": lambda s, a: s.limits.set_app(a, "bot", Limits()),
+    "Teams.create": lambda s, a: s.teams.create(a, ""),
+    "Teams.delete": lambda s, a: s.teams.delete(a, 1),
+    "Teams.move": lambda s, a: s.teams.move(a, "no kind", "x", 1),
+    "AccessLinks.reset_password": lambda s, a: s.access_links.reset_password(a, NOBODY),
+    "Erasure.erase": lambda s, a: s.erasure.erase(a, NOBODY),
     "Imports.look": lambda s, a: s.imports.look(a, _FILE),
     "Imports.preview": lambda s, a: s.imports.preview(a, _FILE),
     "Imports.run": lambda s, a: s.imports.run(a, _FILE),
@@ -417,9 +427,27 @@ TEAM_ADMINISTRATORS: dict[str, Deed] = {
     "Audit.options": lambda s, a: s.audit.options(a),
     "Audit.export_csv": lambda s, a: s.audit.export_csv(a, AuditCriteria()),
     "RateLimits.set_team": lambda s, a: s.limits.set_team(a, 1, Limits()),
+    "Teams.rename": lambda s, a: s.teams.rename(a, 1, ""),
+    "Teams.add": lambda s, a: s.teams.add(a, 1, "nobody"),
+    "Teams.set_role": lambda s, a: s.teams.set_role(a, 1, NOBODY, None),
+    "Teams.remove": lambda s, a: s.teams.remove(a, 1, NOBODY),
+    "AccessLinks.invite": lambda s, a: s.access_links.invite(a, 1, "no role"),
+    "StopSwitch.stop": lambda s, a: s.stops.stop(a, "key", NOBODY),
+    "StopSwitch.start": lambda s, a: s.stops.start(a, "team", "first-team"),
+    "HandOver.preview": lambda s, a: s.hand_over.preview(a, NOBODY, 1),
+    "HandOver.run": lambda s, a: s.hand_over.run(a, NOBODY, "u", 1),
 }
 # One's own things, whatever the role; that they are one's own is what test_isolation.py shows.
-OWN = {"Users.change_own_password", "Audit.note_export", "Calls.view", "Calls.stop", "Calls.wait", "Calls.running"}
+OWN = {"Teams.list", "Teams.get", "Teams.members", "Teams.choose", "StopSwitch.list", "StopSwitch.check"}
+OWN |= {
+    "StopSwitch.find_refusal",
+    "Users.change_own_password",
+    "Audit.note_export",
+    "Calls.view",
+    "Calls.stop",
+    "Calls.wait",
+    "Calls.running",
+}
 SCOPED_BY_ROWS = (Activity, PastCalls, Statistics, Preferences, WhatIf, Reconcile)
 
 
@@ -509,6 +537,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     services += (Collections, Documents, Passages, Answers, Embedder)
     services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers, Servers)
     services += (Approvals,)
+    services += (Teams, AccessLinks, StopSwitch, HandOver, Erasure)
     for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)

@@ -58,6 +58,9 @@ def print_statistics(arguments: argparse.Namespace) -> None:
         if "user" in frame:
             user_names = get_sample_names() | services.users.names(frame["user"].dropna().unique())
             frame["user"] = frame["user"].map(lambda user_id: user_names.get(user_id, user_id))
+        if "team" in frame:
+            team_names = {str(team.id): team.slug for team in services.teams.list(OPERATOR)}
+            frame["team"] = frame["team"].map(lambda team_id: team_names.get(team_id, team_id))
         services.audit.note_export(OPERATOR, "statistics.export", arguments.format, rows=len(frame), by=arguments.by)
     write = {"csv": frames.as_csv, "json": frames.as_json, "parquet": frames.as_parquet}[arguments.format]
     output.write_bytes([write(frame)])

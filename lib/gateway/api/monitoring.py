@@ -1,4 +1,7 @@
-"""`/metrics`: the day's figures for Prometheus, to any key whose scope holds the endpoint `metrics`."""
+"""`/metrics`: the day's figures for Prometheus, to any key whose scope holds the endpoint `metrics`.
+
+A person's key reads those of its team; one without an owner, which only the operator makes, those of all teams.
+"""
 
 import asyncio
 
@@ -21,7 +24,8 @@ async def metrics(request: Request) -> Response:
     if key is None:
         raise RefusedRequest(refusals.UNKNOWN_KEY)
     key.grant.require_endpoint(GatewayEndpoint.METRICS)
-    snapshot = await asyncio.to_thread(services.counters.snapshot)
+    team_id = None if key.user_id is None else key.team_id  # a monitor's own key, made by the operator, reads them all
+    snapshot = await asyncio.to_thread(services.counters.snapshot, team_id)
     return PlainTextResponse(prometheus.text(snapshot), media_type=prometheus.CONTENT_TYPE)
 
 

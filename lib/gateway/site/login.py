@@ -1,4 +1,4 @@
-"""`/login`, `/setup` and `/logout`: the routes that give and take a session.
+"""`/login`, `/setup`, `/link` and `/logout`: the routes that give and take a session.
 
 Hashing a password takes a fifth of a second of CPU. It has two threads of its own, so that a flood of guesses keeps
 nobody's page waiting.
@@ -26,6 +26,7 @@ from lib.services import Services
 
 _LONGEST_FORM = 16_384
 _NO_STORE = {"cache-control": "no-store"}
+_LINK_HEADERS = _NO_STORE | {"referrer-policy": "no-referrer"}  # the address is a secret
 _hashing = ThreadPoolExecutor(2, thread_name_prefix="passwords")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,6 +85,29 @@ def _first_account(current: Services, address: str, code: str, name: str, passwo
     return user
 
 
+async def link(request: Request) -> Response:
+    """Show what a link is for; on POST make the account, or set the password, and sign in."""
+    current = services.current()
+    token = request.query_params.get("token", "")
+    try:
+        about = await asyncio.to_thread(current.access_links.look, token)
+    except LLMManagerError as error:
+        return HTMLResponse(login_forms.error_page(str(error)), 404, headers=_LINK_HEADERS)
+    if request.method != "POST":
+        return HTMLResponse(login_forms.link_page(about, token), headers=_LINK_HEADERS)
+    form = await _form(request)
+    name = form.get("name", "")
+    password = form.get("password", "")
+    try:
+        if password != form.get("again", ""):
+            raise InvalidInput("The two passwords differ.", field="again")
+        came_from = f"page {_address(request)}"
+        user_id = await _run_hashing(current.access_links.accept, token, name, password, came_from)
+    except LLMManagerError as error:
+        return _show_refusal(login_forms.link_page(about, token, error, name), error)
+    return await _sign_in(request, await asyncio.to_thread(current.sessions.open_for, user_id, _agent(request)), "/")
+
+
 async def logout(request: Request) -> Response:
     """End the session in every tab."""
     if (token := _token(request)) is not None:
@@ -99,7 +123,7 @@ def safe_next(address: str) -> str:
     if not address.startswith("/") or any(ord(sign) < 33 or sign == "\\" for sign in address):
         return "/"
     path = address.split("?", 1)[0].split("#", 1)[0]
-    if "//" in path or path.rstrip("/") in ("/login", "/logout", "/setup"):
+    if "//" in path or path.rstrip("/") in ("/login", "/logout", "/setup", "/link"):
         return "/"
     return address
 
@@ -154,5 +178,6 @@ async def _run_hashing(work: Callable[P, T], *args: P.args, **keywords: P.kwargs
 routes = [
     Route("/login", login, methods=["GET", "POST"]),
     Route("/setup", setup, methods=["GET", "POST"]),
+    Route("/link", link, methods=["GET", "POST"]),
     Route("/logout", logout, methods=["POST"]),
 ]

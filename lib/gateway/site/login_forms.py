@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
+from lib.access.access_links import AccessLink
 from lib.errors import LLMManagerError
 
 _ASSETS = Path(__file__).resolve().parents[2] / "ui" / "assets"
@@ -84,6 +86,21 @@ def setup_page(error: LLMManagerError | None = None, name: str = "", code: str =
     )
     note = "Nothing leaves this server until you add a provider."
     return _page("Create the administrator", intro, fields, "Create account and sign in", note, "/setup", error)
+
+
+def link_page(link: AccessLink, token: str, error: LLMManagerError | None = None, name: str = "") -> str:
+    """A new account in a team, or a new password."""
+    passwords = (
+        Field("password", "Password, 12 characters or more", "password", "new-password"),
+        Field("again", "Password again", "password", "new-password"),
+    )
+    action = f"/link?token={quote(token, safe='')}"
+    if link.name:
+        intro = f"This sets a new password for {link.name} and ends their sessions."
+        return _page("New password", intro, passwords, "Set password", "The link works once.", action, error)
+    intro = f"You are invited into {link.team}. Choose the name and password you will sign in with."
+    fields = (Field("name", "User name", autocomplete="username", value=name), *passwords)
+    return _page("Make your account", intro, fields, "Make account and sign in", "The link works once.", action, error)
 
 
 def error_page(message: str) -> str:

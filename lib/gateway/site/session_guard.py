@@ -23,7 +23,17 @@ from lib.services import Services
 
 log = logging.getLogger(__name__)
 OPEN_PATHS = frozenset(
-    {"/login", "/setup", "/logout", "/healthz", "/readyz", "/favicon.png", "/_stcore/health", "/_stcore/host-config"}
+    {
+        "/login",
+        "/setup",
+        "/link",
+        "/logout",
+        "/healthz",
+        "/readyz",
+        "/favicon.png",
+        "/_stcore/health",
+        "/_stcore/host-config",
+    }
 )
 OPEN_FOLDERS = ("/static/",)
 CLOSED_FOLDERS = ("/_stcore/", "/media/", "/component/", "/app/")

@@ -13,6 +13,7 @@ from lib.clock import utc_now
 from lib.money import format_money
 from lib.services import Services
 from lib.ui import blocks, format
+from lib.ui import names as ids
 
 _MONEY = "_nano_usd"
 
@@ -104,12 +105,25 @@ def _show_filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCrit
             width=170,
             bind="query-params",
         )
+        team_names = ids.teams(services, actor)
+        chosen_teams: list[str] = []
+        if team_names:
+            chosen_teams = st.multiselect(
+                "Team",
+                list(team_names),
+                format_func=team_names.__getitem__,
+                placeholder="Any",
+                key="audit-teams",
+                width=130,
+                bind="query-params",
+            )
         words = st.text_input("What", placeholder="Any part of it", key="audit-text", width=140, bind="query-params")
         since = st.date_input("From", None, key="audit-from", width=134, bind="query-params")
         until = st.date_input("To", None, key="audit-to", width=134, bind="query-params")
         criteria = AuditCriteria(
             tuple(users),
             tuple(actions),
+            tuple(int(team) for team in chosen_teams),
             since=datetime.combine(since, time(), zone) if since else None,
             until=datetime.combine(until + timedelta(days=1), time(), zone) if until else None,
             text=words,

@@ -63,6 +63,13 @@ def _show_person(services: Services, actor: Actor, user: User, zone: ZoneInfo) -
                     st.rerun()
             elif st.button(":red[Disable]", icon=":material/block:", key=f"disable-{user.id}"):
                 _disable_dialog(services, actor, user)
+        with blocks.row():
+            if user.is_active and st.button("Reset link", icon=":material/link:", key=f"reset-{user.id}"):
+                _reset_dialog(services, actor, user)
+            if st.button("Hand over", icon=":material/move_up:", key=f"hand-over-{user.id}"):
+                _hand_over_dialog(services, actor, user)
+            if user.id != actor.user_id and st.button(":red[Erase]", icon=":material/delete:", key=f"erase-{user.id}"):
+                _erase_dialog(services, actor, user)
 
 
 @st.dialog("Add a person")
@@ -92,6 +99,42 @@ def _password_dialog(services: Services, actor: Actor, user: User) -> None:
             st.rerun()
 
 
+@st.dialog("A link for a new password")
+def _reset_dialog(services: Services, actor: Actor, user: User) -> None:
+    st.markdown(f"**{blocks.plain(user.name)}** sets a new password with it. Good for a day, and for once.")
+    if st.button("Make link", type="primary"):
+        with blocks.errors_shown():
+            st.code(make_link(services.access_links.reset_password(actor, user.id)), language=None, wrap_lines=True)
+
+
+@st.dialog("Hand over everything?")
+def _hand_over_dialog(services: Services, actor: Actor, user: User) -> None:
+    counts = services.hand_over.preview(actor, user.id)
+    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
+    st.markdown(f"**{blocks.plain(user.name)}** has {listed}. Keys go on, and act as whoever has them.")
+    others = {other.id: other.name for other in services.users.list(actor) if other.id != user.id and other.is_active}
+    to_id = st.selectbox("To", list(others), index=None, format_func=others.__getitem__, placeholder="Choose somebody")
+    if st.button("Hand over", type="primary", disabled=not (to_id and counts)):
+        try:
+            services.hand_over.run(actor, user.id, to_id or "")
+        except LLMManagerError as error:
+            blocks.show_error(error)
+            return
+        st.rerun()
+
+
+@st.dialog("Erase this person?")
+def _erase_dialog(services: Services, actor: Actor, user: User) -> None:
+    st.markdown(
+        f"Conversations, prompts, answers, documents and runs of **{blocks.plain(user.name)}** are deleted for good, "
+        "their account is closed and their keys are revoked. The figures of their calls stay. This can't be undone."
+    )
+    typed = st.text_input("Their name, to go on", autocomplete="off")
+    if st.button(":red[Erase for good]", icon=":material/delete:", disabled=typed != user.name):
+        with blocks.errors_shown():
+            st.success(blocks.plain(services.erasure.erase(actor, user.id).backup_note))
+
+
 @st.dialog("Disable this account?")
 def _disable_dialog(services: Services, actor: Actor, user: User) -> None:
     st.markdown(
@@ -110,8 +153,15 @@ def _disable_dialog(services: Services, actor: Actor, user: User) -> None:
             st.rerun()
 
 
+def make_link(token: str) -> str:
+    """The address of a link that lets somebody in, at this installation."""
+    address = st.context.url or ""
+    origin = "/".join(address.split("/", 3)[:3]) if "://" in address else ""
+    return f"{origin}/link?token={token}"
+
+
 def show_roles() -> None:
-    """Twelve permissions by four roles."""
+    """Twelve permissions by five roles."""
     rows = [
         {"Permission": permission.value}
         | {role.value: "✓" if permission in ROLE_PERMISSIONS[role] else "" for role in Role}

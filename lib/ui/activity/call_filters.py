@@ -27,6 +27,7 @@ _NO_CONTROL = {
     "parent_calls": "made for calls",
     "workflow_runs": "workflow runs",
     "workflow_steps": "workflow steps",
+    "teams": "teams",
     "tags": "tags",
 }  # the scope line says them, Clear forgets them
 _PREFIX = "activity-"

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.api_key import ApiKey
-from lib.access.permissions import Actor, Role
+from lib.access.permissions import Actor
 from lib.services import Services
 from lib.ui import blocks, grammar
+from lib.ui import names as ids
 from lib.ui.api_keys import key_table
 
 
@@ -19,8 +20,9 @@ def show(services: Services, actor: Actor, keys: Sequence[ApiKey], zone: ZoneInf
     opened = next((key for key in keys if key.id == grammar.get_opened()), None)
 
     def draw_rows() -> None:
-        everybody = actor.role is Role.SUPER_ADMIN
-        key_table.show_table(keys, use, zone, everybody=everybody, compact=blocks.compact())
+        teams = ids.teams(services, actor)
+        everybody = actor.rules_team
+        key_table.show_table(keys, use, zone, everybody=everybody, compact=blocks.compact(), teams=teams)
         st.caption(f"{len(keys)} {'key' if len(keys) == 1 else 'keys'} · times in {zone.key}")
 
     detail = None

@@ -1,7 +1,8 @@
 """The pieces of the API keys page: the table with its panel, and the limits of apps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ _STATES: dict[str, tuple[str, Any]] = {
     "expired": ("◷ expired", "orange"),
     "revoked": ("■ revoked", "gray"),
     "owner disabled": ("⊘ owner disabled", "orange"),
+    "owner left the team": ("⊘ owner left the team", "orange"),
 }
 Use = dict[str, tuple[int, int | None, int]]
 
@@ -39,14 +41,23 @@ def load_recent_use(services: Services, actor: Actor) -> Use:
     return {row["api_key"]: tuple(row[name] for name in names) for row in records(frame) if row["api_key"]}
 
 
-def show_table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: bool, compact: bool) -> ApiKey | None:
-    """Draw the table; returns the key that is open."""
+def show_table(
+    keys: Sequence[ApiKey],
+    use: Use,
+    zone: ZoneInfo,
+    *,
+    everybody: bool,
+    compact: bool,
+    teams: Mapping[str, str] = MappingProxyType({}),
+) -> ApiKey | None:
+    """Draw the table, with the teams of the keys where names are given; returns the key that is open."""
     rows: list[dict[str, Any]] = [
         {
             "name": key.name,
             "prefix": f"{key.prefix}…",
             "app": key.app,
             "owner": key.owner or None,
+            "team": teams.get(str(key.team_id)),
             "models": ", ".join(key.grant.models) or "every model",
             "state": [_STATES[key.state()][0]],
             "expires": _format_expiry(key, zone).partition(",")[0],
@@ -57,7 +68,8 @@ def show_table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: b
         for key in keys
     ]
     text = st.column_config.TextColumn
-    wide = [name for name in rows[0] if everybody or name != "owner"]
+    hidden = {name for name, is_shown in (("owner", everybody), ("team", bool(teams))) if not is_shown}
+    wide = [name for name in rows[0] if name not in hidden]
     opened = grammar.open_table(
         "keys",
         rows,
@@ -67,6 +79,7 @@ def show_table(keys: Sequence[ApiKey], use: Use, zone: ZoneInfo, *, everybody: b
             "prefix": text("Key", width=112),
             "app": text("App", width=92),
             "owner": text("Owner", width=64, help="— means a program of its own"),
+            "team": text("Team", width=84),
             "models": text("Models", width=96),
             "state": st.column_config.MultiselectColumn(
                 "State",
@@ -114,7 +127,7 @@ def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) ->
     )
     if key.revoked_at is not None:
         return
-    may_change = actor.role is Role.SUPER_ADMIN or key.created_by == actor.user_id
+    may_change = actor.rules_team or key.created_by == actor.user_id
     with blocks.row():
         if st.button("Edit", icon=":material/edit:", key=f"edit-{key.id}", disabled=not may_change):
             st.dialog("Edit API key")(edit_dialog)(services, actor, key)

@@ -34,6 +34,7 @@ _FILTERS = {
     Scope.APP: "apps",
     Scope.USER: "users",
     Scope.KEY: "api_keys",
+    Scope.TEAM: "teams",
 }
 
 
@@ -111,7 +112,7 @@ def _format_range(low: str, high: str) -> str:
 
 def _show_actions(services: Services, actor: Actor, state: BudgetState) -> None:
     budget = state.budget
-    locked = not actor.can(Permission.MANAGE_PROVIDERS)
+    locked = not (actor.can(Permission.MANAGE_PROVIDERS) or actor.rules_team)
     with blocks.row():
         if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{budget.id}", disabled=locked):
             st.dialog(f"Edit {format_title(budget)}")(budget_forms.edit_dialog)(services, actor, state)
@@ -156,7 +157,7 @@ def show_history(services: Services, actor: Actor, state: BudgetState) -> None:
     st.dataframe(rows, hide_index=True, row_height=30, column_config=figures)
     st.caption("Windows in which calls were made, the newest first. A past window keeps the limit it had.")
     st.caption(f"Forecast: {HOW[0].lower()}{HOW[1:]}")
-    if actor.can(Permission.MANAGE_PROVIDERS) and st.button(
+    if (actor.can(Permission.MANAGE_PROVIDERS) or actor.rules_team) and st.button(
         "Count again", icon=":material/calculate:", help="Add the current window up from the log of calls"
     ):
         with blocks.errors_shown():

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from lib.access.permissions import Actor
+from lib.access.permissions import Actor, Permission
 from lib.budgets.budget import DEFAULT_THRESHOLDS, Period, Scope
 from lib.budgets.dry_run import dry_run
 from lib.budgets.state import BudgetState
@@ -24,6 +24,7 @@ _SCOPES = {
     Scope.APP: "An app",
     Scope.USER: "A person",
     Scope.KEY: "An API key",
+    Scope.TEAM: "A team",
 }
 _WHOSE = {
     Scope.PROVIDER: "Provider",
@@ -31,6 +32,7 @@ _WHOSE = {
     Scope.APP: "App",
     Scope.USER: "Person",
     Scope.KEY: "API key",
+    Scope.TEAM: "Team",
 }
 _AMOUNT = compile_pattern(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?")
 _HARD = {True: "Stop calls that would pass it", False: "Only tell"}
@@ -39,8 +41,9 @@ _HARD = {True: "Stop calls that would pass it", False: "Only tell"}
 def add_dialog(services: Services, actor: Actor) -> None:
     """The form of a new budget: its subject, period and limit, and what happens at the limit."""
     spots: dict[str | None, Any] = {}
-    scopes = list(Scope)
-    scope = st.selectbox("About", scopes, scopes.index(Scope.APP), format_func=_SCOPES.__getitem__) or Scope.APP
+    scopes = list(Scope) if actor.can(Permission.MANAGE_PROVIDERS) else [Scope.TEAM, Scope.KEY, Scope.CONFIGURATION]
+    first = Scope.APP if Scope.APP in scopes else Scope.TEAM
+    scope = st.selectbox("About", scopes, scopes.index(first), format_func=_SCOPES.__getitem__) or first
     subject = _ask_subject(services, actor, scope)
     spots["subject"] = spots["app"] = st.empty()
     period = st.segmented_control("Per", list(Period), default=Period.MONTH, required=True)

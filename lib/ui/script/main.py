@@ -55,7 +55,7 @@ def navigation(actor: Actor) -> dict[str, list[st.Page]]:
     by_name: dict[str, st.Page] = {}
     for group, entries in _NAVIGATION.items():
         for name, title, icon, permission in entries:
-            if not actor.can(permission):
+            if not (actor.can(permission) or (name == "access" and actor.rules_team)):
                 continue
             page = st.Page(
                 _PAGES / f"{name}.py",

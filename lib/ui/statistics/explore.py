@@ -217,6 +217,8 @@ def _make_label_function(services: Services, actor: Actor, cross_table: explore.
     for axis, values in ((cross_table.by, cross_table.rows), (cross_table.across, cross_table.columns)):
         if axis is Dimension.USER:
             names_by_axis[axis] = services.users.names([str(value) for value in values if value])
+        elif axis is Dimension.TEAM:
+            names_by_axis[axis] = services.teams.names()
         elif axis is Dimension.API_KEY:
             names_by_axis[axis] = ids.api_keys(services, actor)
         elif axis is Dimension.CONFIGURATION:

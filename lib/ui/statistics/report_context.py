@@ -24,7 +24,7 @@ class Scene:
     range: ReportRange
     zone: ZoneInfo
     step: Step
-    names: Mapping[str, str]  # of users
+    names: Mapping[str, str]  # of users and teams
     compact: bool
     currency: str = USD  # of cost
 
@@ -41,4 +41,4 @@ class Scene:
         """A dimension's value as people know it: a user's name for the id, a status with its glyph."""
         if dimension is Dimension.STATUS:
             return format.STATUS_GLYPHS.get(value, value)
-        return self.names.get(value, value) if dimension is Dimension.USER else value
+        return self.names.get(value, value) if dimension in (Dimension.USER, Dimension.TEAM) else value

@@ -19,10 +19,10 @@ from lib.ui.statistics.statistics_view import LISTS, StatisticsView
 
 _PREFIX = "statistics-"
 _ICONS = {"provider": "dns", "model": "deployed_code", "app": "apps", "user": "person"}
-_MORE = ("origin", "status", "error_kind", "configuration", "api_key", "served_model", "service_tier", "cache")
+_MORE = ("team", "origin", "status", "error_kind", "configuration", "api_key", "served_model", "service_tier", "cache")
 _TYPED = ("session", "parent_call", "workflow_run", "workflow_step")  # too many to offer: any can be typed
 _CACHES = ("none", "exact", "loose", "semantic")
-_OCCURRING = (*_ICONS, "origin", "status")  # asked of the ledger: the roll-up knows them
+_OCCURRING = (*_ICONS, "team", "origin", "status")  # asked of the ledger: the roll-up knows them
 _LABELS = {"error_kind": "Error", "api_key": "API key", "served_model": "Answered by"}
 _LABELS |= {"service_tier": "Service tier"}
 

@@ -30,7 +30,7 @@ LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "use
 LISTS |= {"origin": "origins", "status": "statuses", "error_kind": "error_kinds", "configuration": "configurations"}
 LISTS |= {"api_key": "api_keys", "served_model": "served_models", "service_tier": "service_tiers", "cache": "caches"}
 LISTS |= {"session": "sessions", "parent_call": "parent_calls", "workflow_run": "workflow_runs"}
-LISTS |= {"workflow_step": "workflow_steps", "tag": "tags"}
+LISTS |= {"workflow_step": "workflow_steps", "team": "teams", "tag": "tags"}
 MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
 TAB_DIMENSIONS = (
     Dimension.PROVIDER,
@@ -69,6 +69,7 @@ class StatisticsView:
     parent_calls: tuple[str, ...] = ()  # ids
     workflow_runs: tuple[str, ...] = ()  # ids
     workflow_steps: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()  # ids
     tags: tuple[str, ...] = ()  # `name=value`: all of them
     compare: Baseline = Baseline.PREVIOUS
     measure: Measure = Measure.COST

@@ -1,0 +1,222 @@
+"""`teams …`: who is in which team, what is whose, limits and statements; `stop` and `start`: the stop switch."""
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lib.access.grants import NO_LIMITS, Limits
+from lib.access.permissions import Actor
+from lib.access.stop_switch import StopKind
+from lib.access.teams import TEAM_ROLES, THINGS
+from lib.cli import output
+from lib.cli.arguments import parse_count
+from lib.cli.budgets import parse_dollars
+from lib.cli.operator import OPERATOR, open_services
+from lib.errors import NotFound
+
+if TYPE_CHECKING:
+    from lib.services import Services
+
+ALL = "all"
+
+
+def add_commands(commands: Any) -> None:
+    """Register the commands `teams`, `stop` and `start`."""
+    actions = commands.add_parser("teams", help="teams, their people and what is theirs").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    roles = [role.value for role in TEAM_ROLES]
+    command = _add(actions, "list", "list teams", list_teams)
+    output.add_json_option(command)
+    command = _add(actions, "add", "make a team", add)
+    command.add_argument("name")
+    command.add_argument("--slug", default="", help="its short name; default: made of the name")
+    command = _add(actions, "rename", "give a team another name", rename, "team")
+    command.add_argument("name")
+    _add(actions, "remove", "remove an empty team", remove, "team")
+    command = _add(actions, "members", "list who is in a team", list_members, "team")
+    output.add_json_option(command)
+    command = _add(actions, "join", "add a person to a team", join, "team", "person")
+    command.add_argument("--role", choices=roles, help="in this team; default: that of the account")
+    _add(actions, "leave", "take a person out of a team", leave, "team", "person")
+    command = _add(actions, "invite", "print a link with which somebody makes an account in a team", invite, "team")
+    command.add_argument("--role", choices=roles, default="developer", help="in this team")
+    command = _add(actions, "move", "give a thing to another team, or to all", move)
+    command.add_argument("kind", choices=list(THINGS))
+    command.add_argument("thing", metavar="NAME")
+    command.add_argument("team", help=f"a team's short name, or {ALL}")
+    command = _add(actions, "limit", "limit a team; without numbers its limits end", limit, "team")
+    command.add_argument("--requests-per-minute", type=parse_count, metavar="N")
+    command.add_argument("--tokens-per-minute", type=parse_count, metavar="N")
+    command = _add(actions, "statement", "a month of every team as CSV, with shares of shared costs", print_statement)
+    command.add_argument("--month", required=True, metavar="YYYY-MM")
+    command.add_argument("--shared", type=parse_dollars, metavar="USD", help="a cost that all teams share")
+    command.add_argument("--shared-by", choices=("cost", "tokens", "calls", "equally"), default="cost")
+    for name, words, run in (
+        ("stop", "stop all calls of a team, of a key, or everything; running servers know within five seconds", stop),
+        ("start", "let what was stopped run again", start),
+    ):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("kind", choices=[kind.value for kind in StopKind])
+        command.add_argument("subject", nargs="?", default="", help="a team's short name, or how a key begins")
+        if name == "stop":
+            command.add_argument("--reason", default="", help="what callers are told")
+        command.set_defaults(run=run)
+    command = commands.add_parser("stopped", help="list what is stopped")
+    output.add_json_option(command)
+    command.set_defaults(run=list_stopped)
+
+
+def _add(actions: Any, name: str, words: str, run: Any, *arguments: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = actions.add_parser(name, help=words)
+    for argument in arguments:
+        command.add_argument(argument, metavar=argument.upper())
+    command.set_defaults(run=run)
+    return command
+
+
+def list_teams(arguments: argparse.Namespace) -> None:
+    """Print every team."""
+    with open_services() as services:
+        rows = [
+            {"team": team.slug, "name": team.name, "members": team.members, "keys": team.keys}
+            | {"requests_per_minute": team.limits.requests_per_minute}
+            | {"tokens_per_minute": team.limits.tokens_per_minute, "created_at": team.created_at}
+            for team in services.teams.list(OPERATOR)
+        ]
+    output.show(rows, as_json=arguments.json, empty="No teams.")
+
+
+def add(arguments: argparse.Namespace) -> None:
+    """Make a team."""
+    with open_services() as services:
+        team = services.teams.create(OPERATOR, arguments.name, arguments.slug)
+    print(f"Made the team {team.slug}.")
+
+
+def rename(arguments: argparse.Namespace) -> None:
+    """Give a team another name."""
+    with open_services() as services:
+        services.teams.rename(OPERATOR, services.teams.get(OPERATOR, arguments.team).id, arguments.name)
+    print(f"The team {arguments.team} is called {output.flatten_line(arguments.name)} now.")
+
+
+def remove(arguments: argparse.Namespace) -> None:
+    """Remove an empty team."""
+    with open_services() as services:
+        services.teams.delete(OPERATOR, services.teams.get(OPERATOR, arguments.team).id)
+    print(f"Removed the team {arguments.team}.")
+
+
+def list_members(arguments: argparse.Namespace) -> None:
+    """Print who is in a team."""
+    with open_services() as services:
+        team = services.teams.get(OPERATOR, arguments.team)
+        rows = [
+            {"name": member.name, "role": member.role.value, "from": "account" if member.own_role is None else "team"}
+            | {"active": member.is_active}
+            for member in services.teams.members(OPERATOR, team.id)
+        ]
+    output.show(rows, as_json=arguments.json, empty="Nobody is in this team.")
+
+
+def join(arguments: argparse.Namespace) -> None:
+    """Add a person to a team."""
+    with open_services() as services:
+        team = services.teams.get(OPERATOR, arguments.team)
+        services.teams.add(OPERATOR, team.id, arguments.person, arguments.role)
+    print(f"{output.flatten_line(arguments.person)} is in the team {team.slug} now.")
+
+
+def leave(arguments: argparse.Namespace) -> None:
+    """Take a person out of a team."""
+    with open_services() as services:
+        team = services.teams.get(OPERATOR, arguments.team)
+        services.teams.remove(OPERATOR, team.id, find_user_id(services, arguments.person))
+    print(f"{output.flatten_line(arguments.person)} is no more in the team {team.slug}.")
+
+
+def invite(arguments: argparse.Namespace) -> None:
+    """Print an invitation's link, as the last line."""
+    with open_services() as services:
+        team = services.teams.get(OPERATOR, arguments.team)
+        token = services.access_links.invite(OPERATOR, team.id, arguments.role)
+    print(f"An invitation into the team {team.slug}, for seven days and one account; put your address before it:")
+    print(f"/link?token={token}")
+
+
+def move(arguments: argparse.Namespace) -> None:
+    """Give a thing to another team, or to all."""
+    with open_services() as services:
+        team_id = 0 if arguments.team == ALL else services.teams.get(OPERATOR, arguments.team).id
+        services.teams.move(OPERATOR, arguments.kind, arguments.thing, team_id)
+    whose = "all teams" if arguments.team == ALL else f"the team {arguments.team}"
+    print(f"The {arguments.kind} {output.flatten_line(arguments.thing)} belongs to {whose} now.")
+
+
+def limit(arguments: argparse.Namespace) -> None:
+    """Set or end the limits of a team."""
+    limits = Limits(arguments.requests_per_minute, arguments.tokens_per_minute)
+    with open_services() as services:
+        team = services.teams.get(OPERATOR, arguments.team)
+        services.limits.set_team(OPERATOR, team.id, limits)
+    print(f"The team {team.slug} has {'no limits now' if limits == NO_LIMITS else 'new limits'}.")
+
+
+def print_statement(arguments: argparse.Namespace) -> None:
+    """Print a month's statement as CSV."""
+    from lib.money import nano_from_usd
+    from lib.statistics import statement
+
+    shared_nano = nano_from_usd(arguments.shared) if arguments.shared else 0
+    with open_services() as services:
+        lines = statement.make_statement(
+            OPERATOR, services.statistics, services.teams, arguments.month, shared_nano, arguments.shared_by
+        )
+        services.audit.note_export(OPERATOR, "statement.export", arguments.month, rows=len(lines))
+    output.write_bytes([statement.to_csv(lines)])
+
+
+def stop(arguments: argparse.Namespace) -> None:
+    """Throw the stop switch."""
+    with open_services() as services:
+        subject = _find_subject(services, arguments)
+        services.stops.stop(OPERATOR, arguments.kind, subject, arguments.reason)
+    print(f"Stopped: {arguments.kind} {arguments.subject}".rstrip() + ".")
+
+
+def start(arguments: argparse.Namespace) -> None:
+    """Let what was stopped run again."""
+    with open_services() as services:
+        services.stops.start(OPERATOR, arguments.kind, _find_subject(services, arguments))
+    print(f"Started: {arguments.kind} {arguments.subject}".rstrip() + ".")
+
+
+def list_stopped(arguments: argparse.Namespace) -> None:
+    """Print what is stopped."""
+    with open_services() as services:
+        rows = [
+            {"kind": stopped.kind.value, "what": stopped.label, "reason": stopped.reason, "by": stopped.user_name}
+            | {"at": stopped.at}
+            for stopped in services.stops.list(OPERATOR)
+        ]
+    output.show(rows, as_json=arguments.json, empty="Nothing is stopped.")
+
+
+def act_in(services: "Services", slug: str | None) -> Actor:
+    """The operator, in a team by its short name; without one in the first."""
+    return OPERATOR if not slug else replace(OPERATOR, team_id=services.teams.get(OPERATOR, slug).id)
+
+
+def find_user_id(services: "Services", name: str) -> str:
+    """The id of a person by name; raises NotFound."""
+    user_ids = [user.id for user in services.users.list(OPERATOR) if user.name.casefold() == name.casefold()]
+    if not user_ids:
+        raise NotFound(f"There is no user {output.flatten_line(name)}.", "", "See python -m lib users list.")
+    return user_ids[0]
+
+
+def _find_subject(services: "Services", arguments: argparse.Namespace) -> str:
+    if arguments.kind == StopKind.KEY:
+        return services.api_keys.find(OPERATOR, arguments.subject).id
+    return str(arguments.subject)
