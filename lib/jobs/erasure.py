@@ -22,6 +22,7 @@ from lib.db.engine import Store
 from lib.db.tables import (
     access_links,
     api_keys,
+    approval_grants,
     audit_log,
     chunks,
     collections,
@@ -71,9 +72,11 @@ DELETED: Sequence[tuple[Column[Any], Column[Any] | None, Column[Any] | None]] = 
     (user_preferences.c.user_id, None, None),
     (sessions.c.user_id, None, None),
     (access_links.c.user_id, None, None),
+    (approval_grants.c.user_id, None, None),
 )
 # Tables whose rows stay without their words.
 EMPTIED: Mapping[str, Mapping[str, Any]] = {
+    "approvals": {"title": "", "reason": "", "comment": "", "sealed": None, "form_schema": None},
     "tool_executions": {"arguments": None, "result": None, "error_message": None, "reason": ""},
     "tool_turns": {"request": None, "reason": ""},
 }
