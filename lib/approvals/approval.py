@@ -168,9 +168,11 @@ def encode_data(data: Any, field: str = "data") -> str:
     """Write data as JSON with sorted keys; InvalidInput where it is none or too large."""
     try:
         text = json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        if not _is_storable(text):  # half a letter, which only its escape can be written of
+            text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput("The data can't be kept.", "It is not JSON.", "", field=field) from error
-    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+    if len(text.encode()) > MOST_BYTES:
         raise InvalidInput(
             "The data is too large.", f"At most {MOST_BYTES // 1024} kB wait for a decision.", "Send less.", field=field
         )
@@ -179,4 +181,17 @@ def encode_data(data: Any, field: str = "data") -> str:
 
 def hash_data(text: str) -> str:
     """Compute the SHA-256 of written data, in hex."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_storable(text: str) -> str:
+    """Make text that every store accepts: without NUL, halves of letters as question marks."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -33,6 +33,7 @@ from lib.approvals.approval import (
     Verdict,
     encode_data,
     hash_data,
+    make_storable,
 )
 from lib.approvals.rows import (
     add_deciders,
@@ -82,6 +83,7 @@ class Approvals:
         """
         actor.require(Permission.TEST_CONFIGS)
         text = encode_data(request.data)
+        encode_data(request.form_schema, "form_schema")
         now = utc_now()
         with self._store.write() as connection:
             if request.key and (earlier := self._read_one(connection, _A.request_key == request.key)) is not None:
@@ -244,12 +246,12 @@ class Approvals:
             "kind": request.kind,
             "state": ApprovalState.WAITING,
             "request_key": request.key or None,
-            "title": request.title[:LONGEST_TITLE],
-            "reason": request.reason[:LONGEST_TEXT],
+            "title": make_storable(request.title[:LONGEST_TITLE]),
+            "reason": make_storable(request.reason[:LONGEST_TEXT]),
             "user_id": actor.user_id,
             "sealed": self._vault.encrypt(text, within=connection),
             "data_hash": hash_data(text),
-            "data_size": len(text.encode("utf-8", "surrogatepass")),
+            "data_size": len(text.encode()),
             "form_schema": None if request.form_schema is None else dict(request.form_schema),
             "asked_at": now,
             "escalates_at": request.escalation and request.escalation.at,
@@ -271,7 +273,7 @@ class Approvals:
             "decided_by": actor.user_id,
             "decided_by_name": actor.name[:80],
             "scope": decision.scope if is_approval else "",
-            "comment": decision.comment.strip(),
+            "comment": make_storable(decision.comment.strip()),
             "tell_after": now + _TELL_AGAIN,
             **edited,
         }

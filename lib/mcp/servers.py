@@ -16,7 +16,7 @@ from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
-from lib.db.tables import mcp_pins, mcp_servers, mcp_states
+from lib.db.tables import approval_grants, mcp_pins, mcp_servers, mcp_states
 from lib.db.vault import Vault
 from lib.errors import Conflict, NotFound
 from lib.mcp import pins, records, socket_protocol
@@ -139,6 +139,7 @@ class Servers:
                 raise Conflict(f"{name} is on.", "", "Stop it first.")
             for table, column in ((mcp_pins, _P.server_id), (mcp_states, _T.server_id), (mcp_servers, _S.id)):
                 connection.execute(delete(table).where(column == server.id))
+            _revoke_grants(connection, server.tools)
             forget_secrets(connection, server.id)
             audit.record(connection, actor, "mcp.remove", name)
 
@@ -154,6 +155,7 @@ class Servers:
             if wanted is not None and (unknown := wanted - {tool.tool for tool in server.tools}):
                 raise NotFound(f"{name} has no tool {sorted(unknown)[0][:80]}.")
             chosen = [tool for tool in server.tools if wanted is None or tool.tool in wanted]
+            _revoke_grants(connection, [tool for tool in chosen if tool.drift is not Drift.APPROVED])
             for tool in chosen:
                 _pin(connection, actor, server.id, tool)
             if server.state.server_version:
@@ -240,6 +242,12 @@ def _pin(connection: Connection, actor: Actor, server_id: str, tool: PinnedTool)
         "approved_at": utc_now(),
     }
     connection.execute(insert(mcp_pins).values(server_id=server_id, tool=tool.tool, **values))
+
+
+def _revoke_grants(connection: Connection, tools: Sequence[PinnedTool]) -> None:
+    """Let tools ask again: what was granted for good was granted to another tool of the name."""
+    subjects = [f"tool:{tool.name}" for tool in tools]
+    connection.execute(delete(approval_grants).where(approval_grants.c.subject.in_(subjects)))
 
 
 def _find(connection: Connection, name: str) -> McpServer:
