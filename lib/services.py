@@ -86,6 +86,7 @@ class Services(KnowledgeServices):
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
+        self._launching = threading.Lock()
         self.store = store
         self.vault = Vault(store, settings)
         self.master_key = MasterKey(self.vault)
@@ -135,7 +136,9 @@ class Services(KnowledgeServices):
         self.conversation_files = Files(store)
         self.metrics = Metrics(store)
         self.playground = Playground(store, self.calls, self.configurations, self.metrics, lambda: self.answers)
-        self.experiments = Experiments(store, self.calls, self.configurations, self.prompts)
+        self.experiments = Experiments(
+            store, self.calls, self.configurations, self.prompts, self.work, self.launch_work
+        )
         self.audit = Audit(store)
         self.retention = Retention(store)
         self.budgets = Budgets(store)
@@ -275,7 +278,9 @@ class Services(KnowledgeServices):
 
     def launch_work(self) -> None:
         """Run work in this process from now on; what dead processes left is in the ledger before it goes on."""
-        self.work.launch(self.calls)
+        with self._launching:
+            if not self.work.is_launched:
+                self.work.launch(self.calls)
 
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
@@ -283,7 +288,6 @@ class Services(KnowledgeServices):
         self.close_knowledge()
         if "server_keeper" in self.__dict__:
             self.server_keeper.stop()
-        self.experiments.close()
         self.calls.close()
         self.api_keys.write_last_used()
         if "statistics" in self.__dict__:

@@ -14,6 +14,7 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.providers import redaction
 from lib.settings import Settings
+from lib.work.engine import prepare_database
 
 _COSTLY = {
     "test_any_order", "test_documents_of_strangers", "test_forecast", "test_hostile_upstreams", "test_leases_any_order",
@@ -81,10 +82,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> str:
+def postgres_template(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a migrated, empty database to copy from: much faster than migrating each."""
     store = Store(new_database(postgres_server, "migrated"))
     schema.upgrade(store)
+    prepare_database(store, tmp_path_factory.mktemp("engine"))
     store.dispose()
     return "migrated"
 

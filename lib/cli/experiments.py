@@ -237,7 +237,7 @@ def _to_record(experiment: "Experiment") -> dict[str, Any]:
     return {
         "id": experiment.id,
         "name": experiment.name,
-        "state": "interrupted" if experiment.is_lost else experiment.state.value,
+        "state": experiment.state.value,
         "ended": experiment.ended,
         "total": experiment.total,
         "spent_usd": _to_usd(experiment.spent_nano_usd),

@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from lib.clock import utc_now
 from lib.experiments.intervals import Figure
 from lib.experiments.plan import Candidate, Inputs
 
-LOST_AFTER = timedelta(seconds=20)  # without a sign of life of its runner
-
 
 class ExperimentState(StrEnum):
-    """`capped`: the next call might pass the cap. A runner that died leaves `running`, see `is_lost`."""
+    """`capped`: the next call might pass the cap. `running` outlives processes: another goes on with it."""
 
     READY = "ready"
     RUNNING = "running"
@@ -49,7 +46,6 @@ class Experiment:
     columns: tuple[str, ...]
     parallel: int
     cap_nano_usd: int | None
-    seen_at: datetime | None
     created_at: datetime
     cells: Mapping[CellState, int]
     spent_nano_usd: int | None
@@ -66,14 +62,9 @@ class Experiment:
         return self.cells.get(CellState.DONE, 0) + self.cells.get(CellState.FAILED, 0)
 
     @property
-    def is_lost(self) -> bool:
-        """Whether its runner has gone without a word."""
-        return self.state is ExperimentState.RUNNING and (self.seen_at is None or self.seen_at < utc_now() - LOST_AFTER)
-
-    @property
     def at_work(self) -> bool:
         """Whether cells are being asked."""
-        return self.state is ExperimentState.RUNNING and not self.is_lost
+        return self.state is ExperimentState.RUNNING
 
 
 @dataclass(frozen=True)

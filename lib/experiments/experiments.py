@@ -1,18 +1,20 @@
 """Experiments: a table of inputs put to several candidates, every cell a call in the ledger, scored and compared.
 
-An experiment is its maker's; the owner stands in every statement. It runs in the process where it was started, in
-threads of its own. When that process ends it can be gone on with, from any process, where it stopped: by hand, since
-going on costs money.
+An experiment is its maker's; the owner stands in every statement. At work it is a run of `lib.work`: any process that
+runs work takes it, and when that one dies another goes on where it stopped, by itself. Each cell is its own step, noted
+in SQL with its call, so no answer is asked for twice.
 """
 
-import threading
-from collections.abc import Sequence
-from typing import Any, Literal
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
 
 from lib.access import audit
-from lib.access.permissions import Actor, Permission
+from lib.access.membership import find_person
+from lib.access.permissions import OPERATOR, Actor, Permission
 from lib.access.team_scope import owned, require_team
 from lib.calls.calls import Calls
 from lib.clock import new_id, utc_now
@@ -23,7 +25,6 @@ from lib.errors import Conflict, InvalidInput, NotFound
 from lib.experiments import results
 from lib.experiments.cell_requests import CellRequests, find_judge
 from lib.experiments.experiment import (
-    LOST_AFTER,
     CandidateStanding,
     CellState,
     CostQuote,
@@ -36,24 +37,40 @@ from lib.experiments.runner import Runner
 from lib.experiments.scoring import check_scorers
 from lib.prompts.prompts import Prompts
 from lib.prompts.template import PRODUCTION
+from lib.work.work import Work
+
+if TYPE_CHECKING:
+    from lib.work.run import Run
 
 _E = experiments.c
 _R = experiment_rows.c
 _C = experiment_cells.c
 _MOST_LISTED = 5
+_LOOK_S = 0.05
+KIND = "experiment"  # of its runs
 Promotion = Literal["template", "configuration"]
 
 
 class Experiments:
-    """Makes, runs, compares and exports experiments; those that run do so in this process."""
+    """Makes, runs, compares and exports experiments. `launch_work` makes this process run work, where it does not."""
 
-    def __init__(self, store: Store, calls: Calls, configurations: Configurations, prompts: Prompts) -> None:
+    def __init__(
+        self,
+        store: Store,
+        calls: Calls,
+        configurations: Configurations,
+        prompts: Prompts,
+        work: Work,
+        launch_work: Callable[[], None],
+    ) -> None:
         self._store = store
         self._calls = calls
         self._configurations = configurations
         self._prompts = prompts
-        self._runners: dict[str, Runner] = {}
-        self._lock = threading.Lock()
+        self._work = work
+        self._launch_work = launch_work
+        self._actors: dict[str, Actor] = {}  # who started a run here
+        work.registry.register(KIND, self._execute)
 
     def candidate(
         self, actor: Actor, configuration: str, prompt: str | None = None, which: int | str | None = None
@@ -129,47 +146,90 @@ class Experiments:
         return str(row["id"])
 
     def start(self, actor: Actor, experiment_id: str, *, failed_again: bool = False) -> None:
-        """Ask what has no outcome yet, in the background: at first, and again after a stop or a restart.
+        """Ask what has no outcome yet, in the background: at first, and again after a stop.
 
-        With `failed_again` cells that failed are asked once more. Raises Conflict while it is at work, here or
-        elsewhere.
+        With `failed_again` cells that failed are asked once more. Raises Conflict while it is at work.
         """
         actor.require(Permission.TEST_CONFIGS)
-        with self._lock, self._store.write() as connection:
-            experiment = _build_experiment(connection, _find(connection, actor, experiment_id, for_update=True))
-            if experiment.at_work:
-                since = f"Its last sign of life is under {LOST_AFTER.seconds} seconds old."
-                raise Conflict("The experiment is at work.", since, "Stop it first, or wait a moment.")
+        run_id = new_id()
+        with self._store.write() as connection:
+            row = _find(connection, actor, experiment_id, for_update=True)
+            if row["state"] == ExperimentState.RUNNING and self._is_run_alive(row["run_id"]):
+                raise Conflict("The experiment is at work.", "", "Stop it first.")
             if failed_again:
                 failed = (_C.experiment_id == experiment_id, _C.state == CellState.FAILED)
                 again = {"state": CellState.WAITING, "call_id": None, "error": None}
                 connection.execute(update(experiment_cells).where(*failed).values(**again))
-            runner = Runner(self._store, self._calls, self._prompts, actor, experiment)
-            at_work = {"state": ExperimentState.RUNNING, "reason": "", "owner": runner.id, "seen_at": utc_now()}
+            at_work = {"state": ExperimentState.RUNNING, "reason": "", "owner": None, "run_id": run_id}
             connection.execute(update(experiments).where(_E.id == experiment_id).values(**at_work, stop_asked=False))
-            alive = {key: other for key, other in self._runners.items() if other.thread.is_alive()}
-            self._runners = alive | {experiment_id: runner}
-        runner.thread.start()
+        self._actors[run_id] = actor
+        self._work.enqueue(KIND, {"experiment_id": experiment_id}, run_id=run_id, team_id=row["team_id"])
+
+    def _is_run_alive(self, run_id: str | None) -> bool:
+        status = None if run_id is None else self._work.state(run_id)
+        return status is not None and not status.is_over
+
+    async def _execute(self, run: "Run", payload: Any) -> None:
+        """Work an experiment off: the function of its runs, called again from its top where a process died."""
+        await run.step("work off", self._work_off, run.id, str(payload["experiment_id"]))
+
+    async def _work_off(self, run_id: str, experiment_id: str) -> None:
+        runner = await asyncio.to_thread(self._make_runner, run_id, experiment_id)
+        if runner is None:
+            return
+        working = asyncio.ensure_future(asyncio.to_thread(runner.run))
+        try:
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            runner.leave()
+            await working  # what it has begun is noted before the process ends
+            raise
+        finally:
+            self._actors.pop(run_id, None)
+
+    def _make_runner(self, run_id: str, experiment_id: str) -> Runner | None:
+        """Make the runner of a run; None where the experiment is gone or nobody's any more."""
+        with self._store.read() as connection:
+            row = connection.execute(select(experiments).where(_E.id == experiment_id)).mappings().first()
+            if row is None:
+                return None
+            actor = self._actors.get(run_id) or OPERATOR
+            if run_id not in self._actors and row["user_id"] is not None:
+                person = find_person(connection, row["user_id"], row["team_id"])
+                if person is None:
+                    return self._end_orphan(experiment_id, run_id)
+                actor = person
+            experiment = _build_experiment(connection, row)
+        return Runner(self._store, self._calls, self._prompts, actor.with_origin("job"), experiment, run_id)
+
+    def _end_orphan(self, experiment_id: str, run_id: str) -> None:
+        reason = "The person who began it has no account any more."
+        with self._store.write() as connection:
+            mine = update(experiments).where(_E.id == experiment_id, _E.run_id == run_id)
+            connection.execute(mine.values(state=ExperimentState.STOPPED, reason=reason, owner=None))
 
     def stop(self, actor: Actor, experiment_id: str) -> None:
         """End an experiment soon, wherever it runs; answers that have come are kept."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.write() as connection:
-            experiment = _build_experiment(connection, _find(connection, actor, experiment_id))
+            row = _find(connection, actor, experiment_id)
             changes: dict[str, Any] = {"stop_asked": True}
-            if experiment.is_lost:
-                changes |= {"state": ExperimentState.STOPPED, "owner": None}
+            if row["state"] == ExperimentState.RUNNING and row["owner"] is None:  # nobody has begun it
+                changes |= {"state": ExperimentState.STOPPED, "run_id": None}
             connection.execute(update(experiments).where(_E.id == experiment_id).values(**changes))
-        if (runner := self._runners.get(experiment_id)) is not None:
-            runner.stop()
 
     def wait(self, actor: Actor, experiment_id: str, timeout_s: float | None = None) -> Experiment:
-        """Wait until the experiment's runner here ends, or for `timeout_s`; return the experiment as it is then."""
-        experiment = self.get(actor, experiment_id)
-        if (runner := self._runners.get(experiment_id)) is None:
-            return experiment
-        runner.thread.join(timeout_s)
-        return self.get(actor, experiment_id)
+        """Wait until the experiment is not at work any more, or for `timeout_s`; return it as it is then.
+
+        Whoever waits runs work in this process, so that it ends where no server runs.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while (experiment := self.get(actor, experiment_id)).at_work:
+            self._launch_work()
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            time.sleep(_LOOK_S)
+        return experiment
 
     def list(self, actor: Actor) -> Sequence[Experiment]:
         """List the actor's own experiments, newest first."""
@@ -235,14 +295,6 @@ class Experiments:
             connection.execute(delete(experiment_rows).where(_R.experiment_id == experiment_id))
             connection.execute(delete(experiments).where(_E.id == experiment_id))
 
-    def close(self, grace_s: float = 5.0) -> None:
-        """Stop the experiments that run here; they can be gone on with."""
-        runners = [runner for runner in self._runners.values() if runner.thread.is_alive()]
-        for runner in runners:
-            runner.stop()
-        for runner in runners:
-            runner.thread.join(grace_s)
-
 
 def _is_own(actor: Actor) -> ColumnElement[bool]:
     return owned(actor, _E.user_id, _E.team_id)
@@ -261,7 +313,7 @@ def _build_experiment(connection: Connection, row: RowMapping) -> Experiment:
     query = select(_C.state, func.count(), func.sum(_C.cost_nano_usd), func.count(_C.cost_nano_usd), partly_priced)
     counts = connection.execute(query.where(_C.experiment_id == row["id"]).group_by(_C.state)).all()
     is_known = all(count == priced for state, count, _, priced, _ in counts if state != CellState.ASKED)
-    names = ("id", "name", "reason", "parallel", "cap_nano_usd", "seen_at", "created_at")
+    names = ("id", "name", "reason", "parallel", "cap_nano_usd", "created_at")
     return Experiment(
         **{name: row[name] for name in names},
         state=ExperimentState(row["state"]),

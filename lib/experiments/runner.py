@@ -1,5 +1,5 @@
 """Asks the cells of one experiment that have no outcome, a few at once, until they have, the cap is near or it is told
-to stop. Every step stands in SQL before the next: a runner that dies is followed by another that goes on from there.
+to stop. Every cell's step stands in SQL before the next: a runner that dies is followed by another that goes on there.
 
 A cell is first claimed with its call's id. What a call cost is added to its cell also when it was stopped or orphaned.
 Under a cap a call starts only if all that run and this one at their dearest still fit; each sends a ceiling.
@@ -20,7 +20,7 @@ from lib.access.permissions import Actor
 from lib.calls.calls import Calls
 from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
-from lib.clock import new_id, short_id, utc_now
+from lib.clock import new_id
 from lib.db.engine import Store
 from lib.db.tables import experiment_cells, experiment_rows, experiments, usage_logs
 from lib.errors import Conflict, LLMManagerError, NotFound
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _E = experiments.c
 _C = experiment_cells.c
 _LOOK_S = 0.25
-_SIGN_OF_LIFE_S = 3.0
+_LOOK_FOR_STOP_S = 1.0
 _FULL_S = 0.5
 
 
@@ -62,10 +62,13 @@ class _CellOutcome:
 
 
 class Runner:
-    """Works on one experiment in this process."""
+    """One execution of an experiment's run. `id` is its own: of two, only the newest one's notes count."""
 
-    def __init__(self, store: Store, calls: Calls, prompts: Prompts, actor: Actor, experiment: Experiment) -> None:
+    def __init__(
+        self, store: Store, calls: Calls, prompts: Prompts, actor: Actor, experiment: Experiment, run_id: str
+    ) -> None:
         self.id = new_id()
+        self._run_id = run_id
         self._store = store
         self._calls = calls
         self._actor = actor
@@ -74,15 +77,21 @@ class Runner:
         self._asking = CellRequests(actor, calls, prompts, experiment.id, is_bounded=capped)
         self._judge = find_judge(experiment.scorers)
         self._stopping = threading.Event()
+        self._is_left = False
         self._spent = 0
         self._looked = 0.0
-        self.thread = threading.Thread(target=self._run, name=f"experiment {short_id(experiment.id)}", daemon=True)
 
-    def stop(self) -> None:
-        """Stop the calls in flight and end; their cells wait to be asked again."""
+    def leave(self) -> None:
+        """End the calls in flight and this execution, not the experiment: another one goes on with it."""
+        self._is_left = True
         self._stopping.set()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Work the experiment off in this thread, unless it was stopped or begun anew meanwhile."""
+        mine = (_E.id == self._experiment.id, _E.run_id == self._run_id, _E.state == ExperimentState.RUNNING)
+        with self._store.write() as connection:
+            if connection.execute(update(experiments).where(*mine).values(owner=self.id)).rowcount != 1:
+                return
         state = ExperimentState.STOPPED
         reason = "It failed unexpectedly; the log of the server says why."
         try:
@@ -92,9 +101,10 @@ class Runner:
             reason = str(error)
         finally:
             self._stopping.set()
-            own_row = update(experiments).where(_E.id == self._experiment.id, _E.owner == self.id)
-            with self._store.write() as connection:
-                connection.execute(own_row.values(state=state, reason=reason[:1000], owner=None, seen_at=None))
+            if not self._is_left:
+                own_row = update(experiments).where(_E.id == self._experiment.id, _E.owner == self.id)
+                with self._store.write() as connection:
+                    connection.execute(own_row.values(state=state, reason=reason[:1000], owner=None))
 
     def _work_off(self, pool: ThreadPoolExecutor) -> tuple[ExperimentState, str]:
         waiting = deque(self._list_waiting())
@@ -159,15 +169,16 @@ class Runner:
         return cap is None or self._spent + sum(work.bound_nano for work in running) + bound <= cap
 
     def _look(self) -> None:
-        """Every few seconds write a sign of life, and stop when somebody asked for it or has taken over."""
-        if time.monotonic() - self._looked < _SIGN_OF_LIFE_S:
+        """Every second see whether somebody asked to stop, or another execution has taken over."""
+        if time.monotonic() - self._looked < _LOOK_FOR_STOP_S:
             return
         self._looked = time.monotonic()
-        is_own = (_E.id == self._experiment.id, _E.owner == self.id)
-        with self._store.write() as connection:
-            connection.execute(update(experiments).where(*is_own).values(seen_at=utc_now()))
+        with self._store.read() as connection:
+            is_own = (_E.id == self._experiment.id, _E.owner == self.id)
             stop_asked = connection.scalar(select(_E.stop_asked).where(*is_own))
-        if stop_asked is None or stop_asked:
+        if stop_asked is None:
+            self.leave()
+        elif stop_asked:
             self._stopping.set()
 
     def _process_cell(self, work: _Work) -> _CellOutcome:

@@ -69,13 +69,7 @@ class Engine:
         self.signals = signals
         self.database = _open_database(store, folder)
         logging.getLogger("dbos").setLevel(logging.WARNING)
-        self.client = DBOSClient(
-            system_database_engine=self.database,
-            dbos_system_schema=None if store.is_sqlite else _SCHEMA,
-            serializer=DBOSPortableJSONSerializer(),
-            application_name=APPLICATION,
-            lazy=True,
-        )
+        self.client = _make_client(store, self.database)
         _bring_to_schema(self.client)
         self.processes = Processes(store)
         self._stopped = threading.Event()
@@ -91,6 +85,8 @@ class Engine:
     def launch(self, tools: RunTools, before_take_over: Callable[[], object]) -> None:
         """Run work in this process from now on. `before_take_over` brings in what a dead process left on the disk."""
         global _current
+        if _current is not None:
+            raise RuntimeError("another installation's work runs in this process")
         self._tools = tools
         self._before_take_over = before_take_over
         dbos._core._PREEMPTIBLE_POLL_INTERVAL_SEC = _CANCEL_POLL_S
@@ -238,6 +234,25 @@ def _open_database(store: Store, folder: Path) -> sa.Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return database
+
+
+def prepare_database(store: Store, folder: Path) -> None:
+    """Make the engine's tables in an installation's database, or its file in the folder, before anything needs them."""
+    database = _open_database(store, folder)
+    client = _make_client(store, database)
+    _bring_to_schema(client)
+    client.destroy()
+    database.dispose()
+
+
+def _make_client(store: Store, database: sa.Engine) -> DBOSClient:
+    return DBOSClient(
+        system_database_engine=database,
+        dbos_system_schema=None if store.is_sqlite else _SCHEMA,
+        serializer=DBOSPortableJSONSerializer(),
+        application_name=APPLICATION,
+        lazy=True,
+    )
 
 
 def _bring_to_schema(client: DBOSClient) -> None:

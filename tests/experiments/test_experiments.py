@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR
-from lib.clock import new_id, utc_now
+from lib.clock import new_id
 from lib.db.tables import experiment_cells, experiments, usage_logs
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.experiments.cell_requests import CellRequests
@@ -23,6 +23,7 @@ from lib.prompts.template import VersionDraft
 from lib.services import Services
 from lib.settings import Settings
 from lib.ui.experiments.experiment_view import format_spent
+from tests.activity.activity_rig import account
 from tests.calls.rig import AMIRA, JONAS, Rig
 from tests.waiting import CEILING_S
 
@@ -205,6 +206,7 @@ def test_stop_keeps_what_has_an_answer_and_it_goes_on_there(services: Services) 
     made = services.experiments.create(
         AMIRA, ExperimentDraft("Slow", [Candidate(fast), Candidate(silent)], PROMPTS[:3])
     )
+    services.launch_work()
     services.experiments.start(AMIRA, made)
     with pytest.raises(Conflict, match="at work"):
         services.experiments.start(AMIRA, made)
@@ -236,13 +238,8 @@ def test_after_a_kill_it_goes_on_with_answers_that_came_and_counts_what_was_spen
             asked = {"state": "asked", "call_id": call_id, "calls": [call_id]}
             connection.execute(update(experiment_cells).where(here, cells.row == row).values(**asked))
         connection.execute(
-            update(experiments).where(experiments.c.id == made).values(state="running", owner="gone", seen_at=utc_now())
+            update(experiments).where(experiments.c.id == made).values(state="running", owner="gone", run_id="gone")
         )
-    with pytest.raises(Conflict, match="at work"):
-        services.experiments.start(AMIRA, made)
-    with services.store.write() as connection:
-        connection.execute(update(experiments).values(seen_at=None))
-    assert services.experiments.get(AMIRA, made).is_lost
     services.experiments.start(AMIRA, made)
     done = services.experiments.wait(AMIRA, made, CEILING_S)
     assert (done.state, done.cells) == (ExperimentState.DONE, {CellState.DONE: 3})
@@ -256,18 +253,24 @@ def test_after_a_kill_it_goes_on_with_answers_that_came_and_counts_what_was_spen
     assert done.spent_nano_usd == sum(cost or 0 for cost in costs)
 
 
-def test_closing_the_process_stops_it_cleanly(settings: Settings) -> None:
+def test_after_a_clean_end_of_the_process_it_goes_on_by_itself(settings: Settings) -> None:
     from lib import services as service_root
 
     rig = Rig(settings)
+    account(rig.services.store, AMIRA)
     slug = configuration(rig.services, "silent")
     made = rig.services.experiments.create(AMIRA, ExperimentDraft("Closed", [Candidate(slug)], PROMPTS[:2]))
+    rig.services.launch_work()
     rig.services.experiments.start(AMIRA, made)
     until(lambda: rig.services.experiments.get(AMIRA, made).cells.get(CellState.ASKED) == 2)
     rig.services.close()
     again = service_root.build(settings)
     found = again.experiments.get(AMIRA, made)
-    assert (found.state, found.cells) == (ExperimentState.STOPPED, {CellState.WAITING: 2})
+    assert (found.state, found.cells) == (ExperimentState.RUNNING, {CellState.WAITING: 2})
+    silent = again.configurations.get(AMIRA, slug)
+    again.configurations.update(AMIRA, silent.id, silent.revision, model="echo")
+    done = again.experiments.wait(AMIRA, made, CEILING_S)  # it goes on by itself
+    assert (done.state, done.cells) == (ExperimentState.DONE, {CellState.DONE: 2})
     again.close()
 
 

@@ -44,8 +44,9 @@ experiments = Table(
     Column("columns", JSON, nullable=False),  # of the table, in order
     Column("parallel", Integer, nullable=False),
     Column("cap_nano_usd", BigInteger),
-    id_column("owner"),  # the runner at work
-    moment_column("seen_at", nullable=True),  # its sign of life
+    id_column("run_id"),  # of `lib.work`, the newest
+    id_column("owner"),  # the execution of it that is at work
+    moment_column("seen_at", nullable=True),  # not used any more
     Column("stop_asked", Boolean, nullable=False, default=False),
     team_column(),
     moment_column("created_at"),

@@ -30,12 +30,11 @@ _HELP = {
     "1,000 answers": "What a thousand such answers would cost.",
     "Judging": "What the judge cost; it says nothing about the candidate.",
 }
-_LOST = ("◌ interrupted", "orange")
 
 
 def describe_state(experiment: Experiment) -> tuple[str, Any]:
     """Glyph and word, and colour."""
-    return _LOST if experiment.is_lost else _STATES[experiment.state]
+    return _STATES[experiment.state]
 
 
 def draw_overview(services: Services, actor: Actor) -> None:
