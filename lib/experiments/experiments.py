@@ -197,7 +197,8 @@ class Experiments:
             if run_id not in self._actors and row["user_id"] is not None:
                 person = find_person(connection, row["user_id"], row["team_id"])
                 if person is None:
-                    return self._end_orphan(experiment_id, run_id)
+                    self._end_orphan(experiment_id, run_id)
+                    return None
                 actor = person
             experiment = _build_experiment(connection, row)
         return Runner(self._store, self._calls, self._prompts, actor.with_origin("job"), experiment, run_id)
