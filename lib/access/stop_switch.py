@@ -3,6 +3,9 @@
 What is stopped stands in the database. Each process reads it again when what it knows is older than two seconds, by one
 asker while the others go on; a process that can't read it goes on with what it knows. Calls that run when the switch is
 thrown are ended by their process's watch (`lib.calls.calls`).
+
+Whoever was switched off, or is no more in the team that they act in, is stopped the same way: an experiment, a page
+left open or a program that began before then pauses, until somebody else has it.
 """
 
 import threading
@@ -12,14 +15,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from lib.access import audit
-from lib.access.permissions import Actor
+from lib.access.permissions import Actor, Role
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import ALL_TEAMS, api_keys, stops, teams
+from lib.db.tables import ALL_TEAMS, api_keys, stops, team_members, teams, users
 from lib.errors import Conflict, InstallationError, InvalidInput, NotFound, PermissionDenied
 
 _FRESH_S = 2.0
@@ -54,6 +57,7 @@ class StopSwitch:
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._reasons: dict[tuple[str, str], str] = {}
+        self._people: dict[str, tuple[bool, frozenset[int] | None]] = {}  # switched on, teams (None: every one)
 
     def list(self, actor: Actor) -> Sequence[Stop]:
         """List what is stopped and concerns the actor: everything, their team, its keys; the newest first."""
@@ -110,6 +114,8 @@ class StopSwitch:
 
     def find_refusal(self, actor: Actor) -> PermissionDenied | None:
         """Find why calls of the actor are stopped; None while they are not."""
+        if (away := self._find_absence(actor)) is not None:
+            return away
         reasons = self._reasons
         if not reasons:
             return None
@@ -137,9 +143,21 @@ class StopSwitch:
         try:
             with self._store.read() as connection:
                 rows = connection.execute(select(_S.kind, _S.subject, _S.reason)).all()
+                people = _read_people(connection)
         except (SQLAlchemyError, InstallationError):
             return
         self._reasons = {(row.kind, row.subject): row.reason for row in rows}
+        self._people = people
+
+    def _find_absence(self, actor: Actor) -> PermissionDenied | None:
+        """Find whether the person behind an actor was switched off or left the team; None for who has no account."""
+        is_active, team_ids = self._people.get(actor.user_id or "", (True, None))
+        if is_active and (team_ids is None or actor.team_id in team_ids):
+            return None
+        why = "The team has them no more as a member." if is_active else "Their account is switched off."
+        return PermissionDenied(
+            f"Calls of {actor.name} are paused.", why, "A team's administrator can take over what they have."
+        )
 
     def _check(self, actor: Actor, kind: StopKind | str, subject: str) -> tuple[StopKind, str, int]:
         """The kind, the id and the team of what is named, if the actor may stop it."""
@@ -164,3 +182,15 @@ class StopSwitch:
         if team_id is None or not (actor.sees_every_team or team_id == actor.team_id):
             raise NotFound("There is no such key.")
         return chosen_kind, subject, int(team_id)
+
+
+def _read_people(connection: Connection) -> dict[str, tuple[bool, frozenset[int] | None]]:
+    """Read who is switched on, and in which teams; super-admins are in every one."""
+    team_ids: dict[str, set[int]] = {}
+    for user_id, team_id in connection.execute(select(team_members.c.user_id, team_members.c.team_id)):
+        team_ids.setdefault(user_id, set()).add(team_id)
+    rows = connection.execute(select(users.c.id, users.c.is_active, users.c.role))
+    return {
+        row.id: (row.is_active, None if row.role == Role.SUPER_ADMIN else frozenset(team_ids.get(row.id, ())))
+        for row in rows
+    }

@@ -343,5 +343,6 @@ class Calls:
 
 
 def _check_owner(actor: Actor, call: LiveCall) -> None:
-    if call.user_id != actor.user_id:
+    is_elsewhere = actor.key is not None and call.plan.request.actor.team_id != actor.team_id
+    if call.user_id != actor.user_id or is_elsewhere:
         raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")

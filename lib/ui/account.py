@@ -37,7 +37,8 @@ def choose_team(services: Services, actor: Actor) -> None:
     if len(names) < 2:
         return
     key = "acting-team"
-    if st.session_state.get(key) not in names:
+    if st.session_state.get("acting-team-known") != actor.team_id or st.session_state.get(key) not in names:
+        st.session_state["acting-team-known"] = actor.team_id  # perhaps chosen in another tab
         st.session_state[key] = actor.team_id if actor.team_id in names else next(iter(names))
     chosen = st.selectbox(
         "Team", list(names), format_func=names.__getitem__, key=key, help="What you do is this team's"

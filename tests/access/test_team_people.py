@@ -234,6 +234,25 @@ def test_the_switch_stops_a_key_a_team_and_everything_in_every_process(store: St
             here.stop(lead, kind, subject)
 
 
+def test_who_is_switched_off_or_leaves_the_team_is_paused_in_every_process(store: Store, fresh: None) -> None:
+    team = Teams(store).create(OPERATOR, "Research")
+    Teams(store).add(OPERATOR, team.id, person(store, "jonas").name, Role.DEVELOPER)
+    li = person(store, "li")
+    with store.read() as connection:
+        here, there = (find_person(connection, Users(store).list(OPERATOR)[0].id, team_id) for team_id in (1, team.id))
+    assert here is not None
+    assert there is not None
+    switch = StopSwitch(store)
+    Teams(store).remove(OPERATOR, team.id, here.user_id or "")
+    Users(store).create(OPERATOR, "root", PASSWORD, Role.SUPER_ADMIN)
+    Users(store).set_active(OPERATOR, li.user_id or "", False)
+    switch.refresh()
+    switch.check(here)
+    for actor, why in ((there, "no more as a member"), (li, "switched off")):
+        with pytest.raises(PermissionDenied, match=why):
+            switch.check(actor)
+
+
 @pytest.mark.feature("COST-2")
 def test_a_teams_budget_holds_for_its_calls_alone(store: Store) -> None:
     team = Teams(store).create(OPERATOR, "Research")
