@@ -158,7 +158,7 @@ class Services(KnowledgeServices):
         native = NativeTools()
         functions.register(native)
         knowledge_tools.register(native, lambda: self.collections, lambda: self.passages)
-        tools = Tools(self.store)
+        tools = Tools(self.store, self.stops)
         tools.sources += [native, BundledTools(self.bundled_servers), ServerTools(self.servers)]
         return tools
 

@@ -1,4 +1,6 @@
-"""The stop switch: a key, a team or everything is stopped, and within five seconds no process opens a call for it.
+"""The stop switch: within five seconds no process does anything more for what is stopped.
+
+That is a key, a team, a tool, a server of tools, a workflow, or everything.
 
 What is stopped stands in the database. Each process reads it again when what it knows is older than two seconds, by one
 asker while the others go on; a process that can't read it goes on with what it knows. Calls that run when the switch is
@@ -35,11 +37,16 @@ class StopKind(StrEnum):
     EVERYTHING = "everything"
     TEAM = "team"
     KEY = "key"
+    TOOL = "tool"
+    SERVER = "server"
+    WORKFLOW = "workflow"
 
 
 @dataclass(frozen=True)
 class Stop:
-    """What is stopped: `subject` is a team's or a key's id, empty for everything; `label` its name."""
+    """What is stopped: `subject` is a team's or a key's id, the name of a tool, a server, a workflow, empty for
+    everything; `label` is its name.
+    """
 
     kind: StopKind
     subject: str
@@ -70,7 +77,7 @@ class StopSwitch:
             by_key = {row.id: row for row in connection.execute(keys)}
         listed = list[Stop]()
         for row in rows:
-            label, team_id = "everything", actor.team_id
+            label, team_id = row.subject or "everything", actor.team_id
             if row.kind == StopKind.TEAM:
                 label, team_id = names.get(int(row.subject), row.subject), int(row.subject)
             elif row.kind == StopKind.KEY:
@@ -104,16 +111,17 @@ class StopSwitch:
             audit.record(connection, actor, f"start.{chosen_kind}", subject or "everything", of_team=team_id)
         self._read_at = float("-inf")
 
-    def check(self, actor: Actor) -> None:
+    def check(self, actor: Actor, **uses: str) -> None:
         """Raise PermissionDenied when what the actor does is stopped: by key, by team, or altogether.
 
+        `uses` names what else it needs: `tool=`, `server=`, `workflow=`.
         Reads nothing: `refresh` does, where `is_fresh` says that it is time.
         """
-        if (refusal := self.find_refusal(actor)) is not None:
+        if (refusal := self.find_refusal(actor, **uses)) is not None:
             raise refusal
 
-    def find_refusal(self, actor: Actor) -> PermissionDenied | None:
-        """Find why calls of the actor are stopped; None while they are not."""
+    def find_refusal(self, actor: Actor, **uses: str) -> PermissionDenied | None:
+        """Find why the actor's calls, or uses of something, are stopped; None while they are not."""
         if (away := self._find_absence(actor)) is not None:
             return away
         reasons = self._reasons
@@ -122,9 +130,10 @@ class StopSwitch:
         subjects = [("everything", ""), ("team", str(actor.team_id))]
         if actor.key is not None:
             subjects.append(("key", actor.key.key_id))
+        subjects += uses.items()
         for kind, subject in subjects:
             if (reason := reasons.get((kind, subject))) is not None:
-                what = "All calls are" if kind == StopKind.EVERYTHING else f"Calls of this {kind} are"
+                what = "Everything is" if kind == StopKind.EVERYTHING else f"This {kind} is"
                 remedy = "Ask who stopped it, or a super-admin, to start it again."
                 return PermissionDenied(f"{what} stopped.", reason or "An administrator stopped them.", remedy)
         return None
@@ -165,9 +174,13 @@ class StopSwitch:
             chosen_kind = StopKind(kind)
         except ValueError as error:
             raise InvalidInput(f"{kind} can't be stopped.", "", f"Use {', '.join(StopKind)}.", field="kind") from error
-        if chosen_kind is StopKind.EVERYTHING:
-            actor.require_super_admin("stop everything")
-            return chosen_kind, "", ALL_TEAMS
+        if chosen_kind not in (StopKind.TEAM, StopKind.KEY):
+            actor.require_super_admin(f"stop {'everything' if chosen_kind is StopKind.EVERYTHING else 'what all use'}")
+            if chosen_kind is StopKind.EVERYTHING:
+                return chosen_kind, "", ALL_TEAMS
+            if not 0 < len(subject) <= 80 or not subject.isprintable():
+                raise InvalidInput(f"Which {chosen_kind}?", "", f"Name the {chosen_kind}.", field="subject")
+            return chosen_kind, subject, ALL_TEAMS
         if chosen_kind is StopKind.TEAM:
             with self._store.read() as connection:
                 is_named = (teams.c.slug == subject) | (teams.c.id == (int(subject) if subject.isdecimal() else -1))

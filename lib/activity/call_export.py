@@ -55,7 +55,7 @@ THEN = (
     ),
     *("lane", "started_at", "finished_at", "tags", "parameters"),
     *("conversation_id", "session_id", "parent_call_id", "workflow_run_id", "workflow_step"),
-    *("cache", "saved_nano_usd"),
+    *("cache", "saved_nano_usd", "team_id"),
 )
 CSV_COLUMNS = (*FIRST, *THEN)
 FULL_COLUMNS = (

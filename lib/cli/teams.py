@@ -53,12 +53,18 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--shared", type=parse_dollars, metavar="USD", help="a cost that all teams share")
     command.add_argument("--shared-by", choices=("cost", "tokens", "calls", "equally"), default="cost")
     for name, words, run in (
-        ("stop", "stop all calls of a team, of a key, or everything; running servers know within five seconds", stop),
+        (
+            "stop",
+            "stop a team, a key, a tool, a server, a workflow, or everything; running servers know within five seconds",
+            stop,
+        ),
         ("start", "let what was stopped run again", start),
     ):
         command = commands.add_parser(name, help=words)
         command.add_argument("kind", choices=[kind.value for kind in StopKind])
-        command.add_argument("subject", nargs="?", default="", help="a team's short name, or how a key begins")
+        command.add_argument(
+            "subject", nargs="?", default="", help="a team's short name, how a key begins, a tool's name …"
+        )
         if name == "stop":
             command.add_argument("--reason", default="", help="what callers are told")
         command.set_defaults(run=run)

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lib.access.permissions import Actor, Permission
+from lib.access.stop_switch import StopSwitch
 from lib.clock import new_id
 from lib.configs.configuration import Configuration
 from lib.configs.tool_rules import ApprovalPolicy, ToolRules
@@ -42,8 +43,9 @@ _STOPPED = "It was stopped before it ended."
 class Tools:
     """All tools of the installation. Thread-safe; `run` belongs to whatever event loop awaits it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, stops: StopSwitch | None = None) -> None:
         self.sources: list[ToolSource] = []
+        self._stops = stops or StopSwitch(store)
         self.executions = ExecutionLog(store)
         self._settings = SettingsOfTools(store)
 
@@ -127,6 +129,8 @@ class Tools:
         actor.require(Permission.TEST_CONFIGS)
         context = replace(context, actor=actor)
         definition, source = await asyncio.to_thread(self._find, actor, name)
+        await asyncio.to_thread(self._stops.refresh)
+        self._stops.check(actor, tool=name, server=definition.server)
         settings = (await asyncio.to_thread(self._settings.load)).get(name, NO_SETTINGS)
         if refusal := settings.find_refusal(definition, actor, context.app):
             raise PermissionDenied("The tool can't be used here.", refusal)

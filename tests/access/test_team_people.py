@@ -227,9 +227,15 @@ def test_the_switch_stops_a_key_a_team_and_everything_in_every_process(store: St
         elsewhere.refresh()
         for actor in stopped:
             elsewhere.check(actor)
+    here.stop(OPERATOR, StopKind.TOOL, "search", "it lies")
+    elsewhere.refresh()
+    elsewhere.check(lead, tool="fetch")
+    with pytest.raises(PermissionDenied, match="it lies"):
+        elsewhere.check(lead, tool="search")
+    here.start(OPERATOR, StopKind.TOOL, "search")
     here.stop(lead, StopKind.TEAM, "research")
     here.start(lead, StopKind.TEAM, "research")
-    for kind, subject in ((StopKind.TEAM, "first-team"), (StopKind.EVERYTHING, "")):
+    for kind, subject in ((StopKind.TEAM, "first-team"), (StopKind.EVERYTHING, ""), (StopKind.TOOL, "fetch")):
         with pytest.raises(PermissionDenied):
             here.stop(lead, kind, subject)
 
