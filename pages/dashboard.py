@@ -55,6 +55,7 @@ figure_cards.show_figures(
     totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency
 )
 currency.note(services, actor, criteria)
+dashboard.show_pauses(services, actor)
 budget_cards.show_attention(services, actor)
 budget_cards.show_beyond_holds(services, actor, zone)
 outlook_view = outlook.compute_view(services, actor, scene, criteria, now)

@@ -89,6 +89,23 @@ def _confirm_removal(services: Services, actor: Actor) -> None:
                 st.rerun()
 
 
+def show_pauses(services: Services, actor: Actor) -> None:
+    """Say what is stopped and, to who administers the team, which keys pause because their owner is away."""
+    for stopped in services.stops.list(actor):
+        text = f"{stopped.label.capitalize()}: stopped by {stopped.user_name}. {stopped.reason}".strip()
+        st.warning(blocks.plain(text), icon=":material/front_hand:")
+    if not actor.rules_team:
+        return
+    paused = [key.name for key in services.api_keys.list(actor) if key.state().startswith("owner")]
+    if paused:
+        names = ", ".join(paused[:5]) + (f" and {len(paused) - 5} more" if len(paused) > 5 else "")
+        one = len(paused) == 1
+        text = (
+            f"{'A key pauses' if one else f'{len(paused)} keys pause'}: {names}. Their owner was switched off or left."
+        )
+        st.warning(blocks.plain(f"{text} Take over what they have on Access, Teams."), icon=":material/pause_circle:")
+
+
 def show_over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outlook.View) -> None:
     """The card of cost over time by provider, with forecast and marks; a click opens the calls behind a mark."""
     st.subheader(title, anchor=False)
