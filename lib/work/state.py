@@ -26,9 +26,9 @@ class QueueLimits:
 
 
 QUEUES = {
-    Queue.INTERACTIVE: QueueLimits(16, 32, 0.2),
-    Queue.BATCH: QueueLimits(4, 8, 0.5),
-    Queue.SCHEDULED: QueueLimits(4, 4, 2.0),
+    Queue.INTERACTIVE: QueueLimits(16, 32, 0.4),
+    Queue.BATCH: QueueLimits(4, 8, 1.0),
+    Queue.SCHEDULED: QueueLimits(4, 4, 5.0),
 }
 
 
