@@ -13,7 +13,7 @@ from lib.experiments.intervals import Figure
 from lib.experiments.scoring import SHARES
 from lib.money import format_money, format_sum
 from lib.services import Services
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, grammar, session
 from lib.ui.experiments.experiment_form import SCORES
 
 REDRAW_S = 1.0
@@ -52,9 +52,8 @@ def draw_overview(services: Services, actor: Actor) -> None:
         if now is None:
             st.caption("Select an experiment to see it.")
             return
-        selected_id = draw_table(services, actor, experiments, now.id, compact=blocks.compact())
-        if selected_id is not None and selected_id != now.id:
-            st.query_params["id"] = selected_id
+        draw_table(services, actor, experiments, now.id, compact=blocks.compact())
+        if opened is not None and opened.id != now.id:  # another row was opened: whether it grows is the page's matter
             st.rerun()
         draw_detail(services, actor, now)
         if opened is not None and opened.at_work and not now.at_work:
@@ -74,8 +73,8 @@ def _current(experiments: Sequence[Experiment]) -> Experiment | None:
 
 def draw_table(
     services: Services, actor: Actor, experiments: Sequence[Experiment], selected: str | None, *, compact: bool
-) -> Any:
-    """The list; the id of the row that is selected."""
+) -> None:
+    """Draw the list; a click in a row opens it."""
     import pandas as pd
 
     zone = services.preferences.report_zone(actor)
@@ -88,19 +87,12 @@ def draw_table(
             "created": [format.moment(experiment.created_at, zone) for experiment in experiments],
         }
     )
-    rows = [index for index, experiment in enumerate(experiments) if experiment.id == selected]
     text = st.column_config.TextColumn
-    event = st.dataframe(
+    grammar.open_table(
+        "experiments",
         frame,
-        hide_index=True,
-        row_height=30,
-        height=min(30 * len(experiments) + 38, 190),
-        on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": rows, "columns": []}},
-        key="experiments-" + str(hash(tuple(experiment.id for experiment in experiments))),
-        column_order=["name", "state", "cells"] if compact else list(frame.columns),
-        column_config={
+        [experiment.id for experiment in experiments],
+        {
             "name": text("Name", width=116 if compact else 320),
             "state": text("State", width=104),
             "cells": text("Asked", width=88 if compact else 110, alignment="right"),
@@ -112,9 +104,11 @@ def draw_table(
             ),
             "created": text("Made", width=170),
         },
+        height=min(grammar.ROW_HEIGHT * len(experiments) + 38, 190),
+        order=["name", "state", "cells"] if compact else list(frame.columns),
+        shown=selected,
+        alt="Experiments, newest first",
     )
-    selected_rows = event.selection.rows
-    return experiments[selected_rows[0]].id if selected_rows and selected_rows[0] < len(experiments) else None
 
 
 def draw_detail(services: Services, actor: Actor, now: Experiment) -> None:

@@ -14,11 +14,12 @@ from lib.ui.grammar.detail import Detail, detail_head, show_beside
 from lib.ui.grammar.filters import filter_row
 from lib.ui.grammar.form import FieldErrors
 from lib.ui.grammar.opened import close, get_opened, open_row
-from lib.ui.grammar.table import TABLE_HEIGHT, open_table
+from lib.ui.grammar.table import ROW_HEIGHT, TABLE_HEIGHT, open_table
 
 UNKNOWN = "—"
 
 __all__ = [
+    "ROW_HEIGHT",
     "TABLE_HEIGHT",
     "UNKNOWN",
     "Detail",
