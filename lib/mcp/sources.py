@@ -27,6 +27,7 @@ from lib.tools.tool import (
     ToolOutput,
     ToolQuestion,
 )
+from lib.tools.tool_threads import run_in_thread
 
 _OUTSIDE = frozenset({"filesystem", "database"})  # whose results are text of others
 _CALL_S = 600.0  # the registry's own limit is shorter
@@ -57,7 +58,7 @@ class BundledTools:
 
     async def run(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Run a tool as the context's actor."""
-        answer = await asyncio.to_thread(self._run, name, arguments, context.actor)
+        answer = await run_in_thread(self._run, name, arguments, context.actor)
         if isinstance(answer, str):
             return ToolOutput(answer)
         return ToolOutput(json.dumps(answer, ensure_ascii=False, default=str), structured=answer)

@@ -6,7 +6,6 @@ parameter named `context` is given the `ToolContext` and stands in no schema. A 
 own, a coroutine on the loop of its caller.
 """
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_type_hints
@@ -18,6 +17,7 @@ from lib.access.permissions import Actor
 from lib.errors import InvalidInput, NotFound
 from lib.fast_json import encode_text
 from lib.tools.tool import SourceKind, ToolAnnotations, ToolContext, ToolDefinition, ToolOutput, check_name
+from lib.tools.tool_threads import run_in_thread
 
 READS_ONLY = ToolAnnotations(read_only=True, destructive=False, idempotent=True, open_world=False)
 
@@ -55,7 +55,7 @@ class NativeTool:
         if inspect.iscoroutinefunction(self._function):
             returned = await self._function(**keywords)
         else:
-            returned = await asyncio.to_thread(self._function, **keywords)
+            returned = await run_in_thread(self._function, **keywords)
         return write_output(returned)
 
 

@@ -1,7 +1,9 @@
 """Tools and their callers are strangers: whatever arguments and outputs hold, a run is bounded, its row closed."""
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,7 @@ from lib.tools import expression
 from lib.tools.native import NativeTools
 from lib.tools.tool import ToolContext, ToolOutput
 from lib.tools.tool_settings import ToolSettings
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("TOOL-1")
 
@@ -119,4 +122,29 @@ def test_a_team_changes_no_settings_of_every_teams_tools(settings: Settings) -> 
     ):
         with pytest.raises(PermissionDenied):
             change()
+    services.close()
+
+
+def test_slow_tools_hold_up_no_other_work(settings: Settings) -> None:
+    services = build(settings)
+    ready = threading.Event()
+    native = NativeTools()
+
+    def wait_long() -> str:
+        """Wait until the test says so."""
+        return str(ready.wait(CEILING_S))
+
+    async def ask() -> list[str]:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(2))
+        context = ToolContext(OPERATOR)
+        runs = [asyncio.create_task(services.tools.run(OPERATOR, "wait_long", {}, context)) for _ in range(4)]
+        while len(await asyncio.to_thread(services.tools.executions.list, OPERATOR)) < 4:
+            pass
+        ready.set()
+        return [execution.status for execution in await asyncio.gather(*runs)]
+
+    native.register(wait_long)
+    services.tools.sources.append(native)
+    assert asyncio.run(ask()) == ["ok"] * 4
     services.close()
