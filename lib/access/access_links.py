@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lib.access import audit
-from lib.access.membership import join_team
+from lib.access.membership import find_person, join_team
 from lib.access.passwords import check_password_rule, hash_password
 from lib.access.permissions import Actor, Role
 from lib.access.teams import TEAM_ROLES
@@ -95,6 +95,8 @@ class AccessLinks:
             row = _use(connection, token)
             connection.execute(update(users).where(users.c.id == row.user_id).values(password_hash=hashed))
             connection.execute(delete(sessions).where(sessions.c.user_id == row.user_id))
+            others = (_L.kind == PASSWORD, _L.user_id == row.user_id, _L.used_at.is_(None))
+            connection.execute(delete(access_links).where(*others))
             audit.record(connection, _guest(row.user_id, owner, came_from), "user.own_password", owner, by="link")
         return str(row.user_id)
 
@@ -130,7 +132,7 @@ def _insert(connection: Connection, actor: Actor, lasts: timedelta, values: dict
 def _find(connection: Connection, token: str) -> Any:
     is_valid = (_L.token_hash == _hash(token), _L.used_at.is_(None), _L.expires_at > utc_now())
     row = connection.execute(select(access_links).where(*is_valid)).one_or_none()
-    if row is None:
+    if row is None or not _may_still_be_given(connection, row):
         raise _make_not_found()
     return row
 
@@ -139,9 +141,20 @@ def _use(connection: Connection, token: str) -> Any:
     is_valid = (_L.token_hash == _hash(token), _L.used_at.is_(None), _L.expires_at > utc_now())
     used = update(access_links).where(*is_valid).values(used_at=utc_now()).returning(*_L)
     row = connection.execute(used).one_or_none()
-    if row is None:
+    if row is None or not _may_still_be_given(connection, row):
         raise _make_not_found()
     return row
+
+
+def _may_still_be_given(connection: Connection, row: Any) -> bool:
+    """Whether who made a link might make it now: what leavers have put aside opens nothing."""
+    if row.created_by is None:  # by the machine's operator
+        return True
+    if row.kind != INVITATION:
+        giver = find_person(connection, row.created_by)
+        return giver is not None and giver.role is Role.SUPER_ADMIN
+    giver = find_person(connection, row.created_by, row.team_id)
+    return giver is not None and giver.rules_team
 
 
 def _guest(user_id: str, name: str, came_from: str | None) -> Actor:
