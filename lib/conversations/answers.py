@@ -1,6 +1,7 @@
 """Answers that have ended, from the ledger into their messages: `settle`.
 
-A message is written with its call's id before the call is sent, so whatever becomes of the page or the process, the
+A message is written with its call's id before the call is sent (of a turn of several calls with that of the last one,
+see `lib.conversations.turns`), so whatever becomes of the page or the process, the
 row of the ledger (closed by its process, or by recovery for a dead one) says what came of it. Words are taken as the
 configuration's content policy let them be kept.
 """
@@ -14,6 +15,7 @@ from sqlalchemy import select, update
 from lib.clock import utc_now
 from lib.conversations.conversation import RUNNING
 from lib.conversations.rows import M
+from lib.conversations.turns import is_over
 from lib.db.engine import Store
 from lib.db.tables import messages, open_calls, usage_logs, usage_payloads
 from lib.ledger.usage_row import final_of
@@ -27,7 +29,7 @@ _P = usage_payloads.c
 
 def settle(store: Store, owner_id: str | None = None) -> int:
     """Write down every answer that has ended, of one owner or of all; how many those were."""
-    going = [M.status == RUNNING] + ([] if owner_id is None else [M.owner_id == owner_id])
+    going = [M.status == RUNNING, is_over()] + ([] if owner_id is None else [M.owner_id == owner_id])
     ended = (
         select(M.id, _L.status, _L.error_message, _L.served_model, _L.model, _P.response_text, _P.response, M.parts)
         .join(usage_logs, final_of(M.call_id))
@@ -47,14 +49,15 @@ def settle(store: Store, owner_id: str | None = None) -> int:
     if done:
         with store.write() as connection:
             for message_id, values in done.items():
-                connection.execute(update(messages).where(M.id == message_id, M.status == RUNNING).values(**values))
+                ending = {"turn_process_id": None, **values}
+                connection.execute(update(messages).where(M.id == message_id, M.status == RUNNING).values(**ending))
     return len(done)
 
 
 def _to_ending(row: Mapping[Any, Any]) -> dict[str, Any]:
     text = row["response_text"] or ""
     response = row["response"] or {}
-    parts = [part for part in row["parts"] if part["type"] == "source"]
+    parts = list(row["parts"])
     parts += [{"type": "tool_call", **call} for call in response.get("tool_calls") or ()]
     if response.get("reasoning"):
         parts.append({"type": "reasoning", "text": response["reasoning"]})

@@ -82,7 +82,7 @@ class Node:
 class Message:
     """A message as it is shown. `siblings` are the ids of all that follow the same message, itself included.
 
-    Cost and tokens are the ledger's, of all attempts of its call; None where no call is known.
+    Cost and tokens are the ledger's, of all attempts of its calls; None where no call is known.
     """
 
     id: str
@@ -102,6 +102,12 @@ class Message:
     cost_status: str = "unpriced"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    earlier_call_ids: tuple[str, ...] = ()
+
+    @property
+    def call_ids(self) -> tuple[str, ...]:
+        """The calls that made it, oldest first."""
+        return (*self.earlier_call_ids, *((self.call_id,) if self.call_id else ()))
 
     @property
     def running(self) -> bool:

@@ -1,7 +1,7 @@
 """What conversations cost, by message and in sum: read from the ledger, which alone knows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import Connection, func, select
 
@@ -47,6 +47,19 @@ def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str
     known_ids = [call_id for call_id in call_ids if call_id is not None]
     query = select(_L.call_id, *_COLUMNS).where(_L.call_id.in_(known_ids)).group_by(_L.call_id)
     return {row[0]: _figures(row[1:]) for row in connection.execute(query)} if known_ids else {}
+
+
+def add(several: Iterable[CallFigures]) -> CallFigures | None:
+    """Figures of several calls together; None of none. A sum of which a part is unknown is the known part."""
+    listed = list(several)
+    if len(listed) < 2:
+        return listed[0] if listed else None
+
+    def total(name: str) -> int | None:
+        known = [value for figures in listed if (value := getattr(figures, name)) is not None]
+        return sum(known) if known else None
+
+    return _figures(total(field.name) for field in fields(CallFigures))
 
 
 def of_conversation(connection: Connection, conversation_id: str) -> CallFigures:

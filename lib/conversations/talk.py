@@ -5,6 +5,7 @@ losing the process, loses nothing. A sender says which message it saw last; when
 in another tab or program, nothing is sent and the sender is told.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ from lib.tokens.message_text import text_of
 from lib.tokens.text_estimate import estimate_tokens
 
 SHOWN = 30
+_NEXT_CALL_S = 0.05  # between looks for the next call of a turn
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,19 @@ class Talk:
 
     def wait(self, actor: Actor, conversation_id: str, message_id: str, timeout_s: float | None = None) -> Message:
         """The answer when it has ended, or after the time as it stands."""
-        message = self._message(actor, conversation_id, message_id, "assistant")
-        if message.running and message.call_id is not None:
-            self._calls.wait(actor, message.call_id, timeout_s)
+        ends_at = None if timeout_s is None else time.monotonic() + timeout_s
+        waited_for: str | None = None
+        while True:
+            message = self._message(actor, conversation_id, message_id, "assistant")
+            seconds = None if ends_at is None else ends_at - time.monotonic()
+            if not message.running or message.call_id is None or (seconds is not None and seconds <= 0):
+                return message
+            if message.call_id == waited_for:  # its turn goes on, and the next call has not begun
+                time.sleep(_NEXT_CALL_S)
+            else:
+                waited_for = message.call_id
+                self._calls.wait(actor, waited_for, seconds)
             self._settled(actor, conversation_id)
-        return self._message(actor, conversation_id, message_id, "assistant")
 
     def _settled(self, actor: Actor, conversation_id: str) -> Conversation:
         """The conversation, when every answer that has ended is written down."""

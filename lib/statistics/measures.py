@@ -2,7 +2,8 @@
 
 A measure is an expression over parts (`PARTS`): sums and counts that can be added up again, so a roll-up of days
 answers like the rows do; or it looks at the rows themselves (`direct`): percentiles and distinct counts, always exact.
-Requests are counted over final rows, money and tokens over every attempt. Unknown is NULL, never 0. A row is a call; an
+Requests are counted over final rows, money and tokens over every attempt; questions are the calls that were made for no
+other call's sake (rounds of tools, titles and judges are). Unknown is NULL, never 0. A row is a call; an
 imported sum is as many as it says, and none where it does not say.
 """
 # ruff: noqa: S105 - a first token is no password
@@ -72,6 +73,7 @@ PARTS = {
     "attempts": "count(*)",
     "final": "count(*) FILTER (is_final)",
     "called": "coalesce(sum(calls) FILTER (is_final), 0)",
+    "asked": "coalesce(sum(calls) FILTER (is_final AND parent_call_id IS NULL), 0)",
     "failed": f"coalesce(sum(calls) FILTER (is_final AND {FAILED}), 0)",
     "prompt": "sum(prompt_tokens)",
     "completion": "sum(completion_tokens)",
@@ -127,6 +129,7 @@ class Measure(StrEnum):
     COST = "cost"
     TOKENS = "tokens"
     CALLS = "calls"
+    QUESTIONS = "questions"
     PROMPT_TOKENS = "prompt_tokens"
     COMPLETION_TOKENS = "completion_tokens"
     CACHE_READ_TOKENS = "cache_read_tokens"
@@ -235,6 +238,7 @@ _EXPRESSIONS = {
     Measure.COST: _COST,
     Measure.TOKENS: "total",
     Measure.CALLS: "called",
+    Measure.QUESTIONS: "asked",
     Measure.PROMPT_TOKENS: "prompt",
     Measure.COMPLETION_TOKENS: "completion",
     Measure.CACHE_READ_TOKENS: "cache_read",

@@ -47,6 +47,7 @@ def test_measures_say_what_they_say(store: Store) -> None:
     write(store, *rows)
     found = Statistics(store).pivot(AMIRA, StatisticsFilter(), [], list(Measure)).iloc[0]
     assert (found.calls, found.retries, found.failed, found.unpriced, found.users) == (3, 1, 1, 1, 2)
+    assert found.questions == 3
     assert (found.cost, found.saved, found.wasted) == (1001, 9, 300)
     assert found.cost_per_call == 501  # 1001 over two calls with a price: 500.5, rounded up
     assert found.cost_per_1k_tokens == round(1001 * 1000 / 1120)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from lib.access.limits import LimitDecision
 from lib.calls.calls import Calls
 from lib.calls.deadline import Alarm, set_alarm
-from lib.calls.live_call import LiveCall
+from lib.calls.live_call import AttemptState, LiveCall
 from lib.gateway.http import refusals
 from lib.gateway.http.exchange import Exchange
 from lib.gateway.http.refusals import Refusal
@@ -68,7 +68,7 @@ class AnswerForm(Protocol):
 
 
 class AnswerSender:
-    """The listener of one call, for one request; `finish` sends what is left when the call has ended."""
+    """The listener of the calls of one request, one after the other; `finish` sends what is left at their end."""
 
     def __init__(self, exchange: Exchange, form: AnswerForm, calls: Calls, *, streams: bool) -> None:
         self._exchange = exchange
@@ -76,7 +76,7 @@ class AnswerSender:
         self._calls = calls
         self._streams = streams
         self._held: list[bytes] = []  # what came before the first word, or all of an answer that is sent whole
-        self._attempt = 0
+        self._attempt: AttemptState | None = None
         self._is_passed = self._has_left = False
         self._watching: asyncio.Task[None] | None = None
         self._watch: _Watch | None = None
@@ -85,16 +85,18 @@ class AnswerSender:
     def begin(self, call: LiveCall) -> None:
         """The call is about to be sent."""
         self._call = call
-        self._watch = _Watch(self, asyncio.get_running_loop())
+        if self._watch is None:  # a turn may have several calls
+            self._watch = _Watch(self, asyncio.get_running_loop())
 
     async def take(self, piece: Piece) -> None:
         """Pass a piece on, once the answer has begun."""
         call = self._call
-        if self._attempt != call.attempt.number:  # what an attempt said before it failed is not the answer
-            self._attempt = call.attempt.number
+        if self._attempt is not call.attempt:  # what an attempt said before it failed is not the answer
+            self._attempt = call.attempt
             self._held.clear()
-            self._writer = None
             self._is_passed = False
+            if not self._exchange.began:
+                self._writer = None
         if isinstance(piece, Passed):
             self._is_passed = True
             data = piece.data
