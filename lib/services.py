@@ -123,6 +123,7 @@ class Services(KnowledgeServices):
             self.circuits,
             self.overrides,
             self.limits,
+            self.vault,
             self.stops,
         )
         self.calls.results = self.step_results

@@ -30,6 +30,7 @@ from lib.db.engine import Store
 from lib.db.tables import api_keys, open_calls, outside_people, usage_logs, usage_payloads, users
 from lib.errors import NotFound
 from lib.ledger.content_policy import hide_words
+from lib.ledger.kept_messages import restore_request
 from lib.ledger.recent_calls import find_recent
 
 PAGE_SIZE = 18
@@ -80,7 +81,9 @@ class Activity:
             with self._store.read() as connection:
                 for query in _select_call(actor, log_id):
                     if (row := connection.execute(query).mappings().first()) is not None:
-                        return detail_of(actor, row, self._read_attempts(connection, actor, row["call_id"]))
+                        attempts = self._read_attempts(connection, actor, row["call_id"])
+                        request = row["request"] if row.get("messages_id") is None else restore_request(connection, row)
+                        return detail_of(actor, row, request, attempts)
         raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
 
     def options(self, actor: Actor) -> ActivityOptions:
@@ -222,7 +225,8 @@ def _select_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
 
 def _select_call(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
     """Where a call with this id may be: among the ended, among the running, and as the id of a whole call."""
-    detail_columns = (usage_payloads.c.request, usage_payloads.c.response, _select_key_name(usage_logs))
+    words = usage_payloads.c
+    detail_columns = (words.request, words.messages_id, words.response, _select_key_name(usage_logs))
     ended = _select_words(actor).add_columns(*detail_columns).where(visible_calls.visible(actor, usage_logs))
     running = (
         select(open_calls, users.c.name.label("user_name"), _select_key_name(open_calls))

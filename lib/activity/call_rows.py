@@ -109,8 +109,8 @@ def may_read(actor: Actor, row: Mapping[Any, Any]) -> bool:
     return is_in_reach and actor.reads_content_of(row["user_id"])
 
 
-def detail_of(actor: Actor, row: RowMapping, attempts: list[ActivityRow]) -> CallDetail:
-    """One attempt in full, without the words where the actor may not read them."""
+def detail_of(actor: Actor, row: RowMapping, request: Any, attempts: list[ActivityRow]) -> CallDetail:
+    """One attempt in full, without the words where the actor may not read them; `request` as it was stored."""
     reads = may_read(actor, row)
     log = {name: row.get(name) for name in (column.name for column in usage_logs.columns)}
     if not reads:
@@ -122,8 +122,8 @@ def detail_of(actor: Actor, row: RowMapping, attempts: list[ActivityRow]) -> Cal
         attempts=attempts,
         is_own=actor.user_id is not None and row["user_id"] == actor.user_id,
         reads_content=reads,
-        messages=(messages_of(row.get("request")) or None) if reads else None,
-        content_policy=policy_of(row.get("request")),
+        messages=(messages_of(request) or None) if reads else None,
+        content_policy=policy_of(request),
         prompt_text=row.get("prompt_text") if reads else None,
         response_text=row.get("response_text") if reads else None,
         response=(row.get("response") or {}) if reads else {},

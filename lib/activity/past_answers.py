@@ -16,6 +16,7 @@ from lib.db.engine import Store
 from lib.db.tables import configurations, usage_logs, usage_payloads
 from lib.errors import NotFound
 from lib.ledger.content_policy import FULL, messages_of, policy_of
+from lib.ledger.kept_messages import restore_request
 from lib.ledger.recent_calls import find_recent
 from lib.ledger.usage_row import final_of_any
 
@@ -55,21 +56,23 @@ def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, Pa
     words = usage_payloads.c
     query = (
         select(calls.call_id, words.response_text, words.response, words.request, configurations.c.system_prompt)
+        .add_columns(words.messages_id)
         .join(usage_payloads, words.id == calls.id)
         .outerjoin(configurations, configurations.c.id == calls.configuration_id)
         .where(visible_calls.own(actor, usage_logs), final_of_any(call_ids))
     )
     with store.read() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(query).mappings().all()
+        requests = {row["call_id"]: restore_request(connection, row) for row in rows}
     return {
-        row.call_id: PastAnswer(
-            row.response_text or "",
-            tuple((row.response or {}).get("tool_calls") or ()),
-            messages := tuple(messages_of(row.request)),
-            _find_system_prompt(messages, row.system_prompt),
+        row["call_id"]: PastAnswer(
+            row["response_text"] or "",
+            tuple((row["response"] or {}).get("tool_calls") or ()),
+            messages := tuple(messages_of(requests[row["call_id"]])),
+            _find_system_prompt(messages, row["system_prompt"]),
         )
         for row in rows
-        if policy_of(row.request) == FULL
+        if policy_of(row["request"]) == FULL
     }
 
 

@@ -36,8 +36,10 @@ from lib.clock import new_id
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.db.engine import Store
+from lib.db.vault import Vault
 from lib.errors import Conflict, LLMManagerError, NotFound, Throttled
 from lib.ledger import recovery
+from lib.ledger.kept_messages import KeptMessages, load_kept_messages
 from lib.ledger.readiness import Readiness, make_spool_error
 from lib.ledger.spool import Spool
 from lib.ledger.step_results import StepResults
@@ -69,9 +71,12 @@ class Calls:
         circuits: Circuits,
         overrides: Overrides,
         limits: RateLimits,
+        vault: Vault,
         stops: StopSwitch | None = None,
     ) -> None:
         self._store = store
+        self._vault = vault
+        self._kept: KeptMessages | None = None
         self._stops = stops or StopSwitch(store)
         self._spool_root = spool_root
         self._prices = prices
@@ -217,7 +222,7 @@ class Calls:
 
     def recover(self) -> int:
         """Close what dead processes left open; how many calls that were."""
-        return recovery.recover(self._store, self._spool_root, self._prices)
+        return recovery.recover(self._store, self._spool_root, self._prices, self._load_kept())
 
     def check_writes(self) -> None:
         """LLMManagerError tells what of database and spool can't be written."""
@@ -237,13 +242,18 @@ class Calls:
             self._loop.close()
         self._loop = self._thread = self._ledger = None
 
+    def _load_kept(self) -> KeptMessages:
+        if self._kept is None:
+            self._kept = load_kept_messages(self._store, self._vault)
+        return self._kept
+
     def _prepare(self) -> None:
         recovery.renew_lease_of_life(self._store, self._owner, os.getpid())
         try:
             self._spool = Spool(self._spool_root, self._owner)
         except OSError as error:
             raise make_spool_error(self._spool_root, error) from error
-        self._ledger = Ledger(self._store, self._spool, self._limits)
+        self._ledger = Ledger(self._store, self._spool, self._limits, self._load_kept())
 
     def _ensure_loop(self) -> None:
         with self._starting:

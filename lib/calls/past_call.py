@@ -11,6 +11,7 @@ from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads
 from lib.errors import NotFound
 from lib.ledger.content_policy import messages_of
+from lib.ledger.kept_messages import restore_request
 from lib.ledger.recent_calls import find_recent
 from lib.ledger.usage_row import final_of
 
@@ -28,15 +29,19 @@ class PastCalls:
     def _view(self, actor: Actor, call_id: str) -> CallView:
         ended = (
             select(usage_logs, usage_payloads.c.response_text, usage_payloads.c.request, usage_payloads.c.response)
+            .add_columns(usage_payloads.c.messages_id)
             .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
             .where(final_of(call_id), _is_own(actor, usage_logs))
         )
         running = select(open_calls).where(open_calls.c.call_id == call_id, _is_own(actor, open_calls))
         with self._store.read() as connection:
             row = connection.execute(ended).mappings().first() or connection.execute(running).mappings().first()
+            stored = row and row.get("request")
+            if row is not None and row.get("messages_id") is not None:
+                stored = restore_request(connection, row)
         if row is None:
             raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
-        return _view(row)
+        return _view(row, messages_of(stored))
 
 
 def _is_own(actor: Actor, table: Table) -> ColumnElement[bool]:
@@ -45,7 +50,7 @@ def _is_own(actor: Actor, table: Table) -> ColumnElement[bool]:
     return is_own if actor.key is None else and_(is_own, table.c.team_id == actor.team_id)
 
 
-def _view(row: RowMapping) -> CallView:
+def _view(row: RowMapping, messages: list[dict[str, Any]]) -> CallView:
     def get(name: str, default: Any = None) -> Any:
         return row.get(name, default)
 
@@ -59,7 +64,7 @@ def _view(row: RowMapping) -> CallView:
         configuration_id=row["configuration_id"],
         text=get("response_text") or "",
         reasoning=(get("response") or {}).get("reasoning", ""),
-        messages=messages_of(get("request")),
+        messages=messages,
         parameters=row["parameters"] or {},
         prompt_tokens=get("prompt_tokens"),
         completion_tokens=get("completion_tokens"),

@@ -31,6 +31,7 @@ from lib.db.tables import (
 )
 from lib.errors import Conflict, InvalidInput
 from lib.ledger.closing import take_sequence
+from lib.ledger.kept_messages import drop_unused
 
 _POLICY = "retention.days"
 _LAST = "retention.last_run"
@@ -179,8 +180,12 @@ class Retention:
                 row_ids = connection.scalars(ids.limit(_BATCH)).all()
                 if usage_logs.c.id in set(keys) and row_ids:
                     installation.write(connection, _UNFINISHED, True)
+                words = select(usage_payloads.c.messages_id).where(usage_payloads.c.id.in_(row_ids))
+                is_of_words = usage_payloads.c.id in set(keys)
+                chains = set(connection.scalars(words)) - {None} if is_of_words else set[str]()
                 for key in keys:
                     connection.execute(delete(key.table).where(key.in_(row_ids)))
+                drop_unused(connection, chains)
             count += len(row_ids)
             if len(row_ids) < _BATCH:
                 break

@@ -17,6 +17,7 @@ from lib.db.compiled_statements import CompiledStatement
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.ledger import admission
 from lib.ledger.step_results import write_result
+from lib.ledger.kept_messages import KeptMessages
 from lib.ledger.usage_row import UsageRow
 
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
@@ -84,20 +85,26 @@ def insert_closings(
     closings: Iterable[Closing],
     limits: RateLimits | None = None,
     never_open: Collection[str] = (),
+    kept: KeptMessages | None = None,
 ) -> int:
     """Move ended attempts into `usage_logs` and settle what was held for them, each once whatever is tried again.
 
-    How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own.
+    How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own. `kept` stores the
+    messages of requests once; without it they stay in their payloads.
     """
     pending = iter({closing.row.id: closing for closing in closings}.values())
     new = 0
     while batch := list(islice(pending, _MOST_AT_ONCE)):
-        new += _insert_batch(connection, batch, limits, never_open)
+        new += _insert_batch(connection, batch, limits, never_open, kept)
     return new
 
 
 def _insert_batch(
-    connection: Connection, closings: list[Closing], limits: RateLimits | None, never_open: Collection[str]
+    connection: Connection,
+    closings: list[Closing],
+    limits: RateLimits | None,
+    never_open: Collection[str],
+    kept: KeptMessages | None,
 ) -> int:
     ids = [closing.row.id for closing in closings]
     sequence = take_sequence(connection, len(ids))
@@ -108,6 +115,8 @@ def _insert_batch(
             closing.row.change_seq = number
         insert_rows(connection, usage_logs, [closing.row.to_columns() for closing in fresh])
         if payloads := [dict(c.payload, id=c.row.id) for c in fresh if c.payload]:
+            if kept is not None:
+                kept.fold(connection, payloads, [c.row for c in fresh if c.payload])
             insert_rows(connection, usage_payloads, payloads)
         for closing in fresh:
             if closing.step is not None:

@@ -22,6 +22,7 @@ from lib.db.tables import FIRST_TEAM, open_calls, processes, providers
 from lib.errors import ErrorKind
 from lib.ledger import content_policy
 from lib.ledger.closing import Closing, insert_closings, parse_charged
+from lib.ledger.kept_messages import KeptMessages
 from lib.ledger.row_repair import make_writable
 from lib.ledger.spool import DeadSpool, dead_spools, host
 from lib.ledger.usage_row import AttemptRow, UsageRow
@@ -57,11 +58,11 @@ def sign_out(store: Store, owner: str) -> None:
         connection.execute(delete(processes).where(processes.c.id == owner))
 
 
-def recover(store: Store, spool_root: Path, prices: PriceBook) -> int:
-    """Close everything that dead processes left; how many calls that were."""
+def recover(store: Store, spool_root: Path, prices: PriceBook, kept: KeptMessages | None = None) -> int:
+    """Close everything that dead processes left; how many calls that were. `kept` stores their messages once."""
     closed = 0
     for spool in dead_spools(spool_root):
-        recovered = _try_to_recover(store, spool.owner, prices, spool)
+        recovered = _try_to_recover(store, spool.owner, prices, spool, kept)
         if recovered is not None:
             closed += recovered
             if spool.is_damaged:
@@ -69,19 +70,21 @@ def recover(store: Store, spool_root: Path, prices: PriceBook) -> int:
             else:
                 spool.remove()
     for owner in _find_unseen_owners(store, spool_root):
-        closed += _try_to_recover(store, owner, prices, None) or 0
+        closed += _try_to_recover(store, owner, prices, None, kept) or 0
     return closed
 
 
-def _try_to_recover(store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None) -> int | None:
+def _try_to_recover(
+    store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None, kept: KeptMessages | None
+) -> int | None:
     try:
         try:
-            return _recover_owner(store, owner, prices, spool)
+            return _recover_owner(store, owner, prices, spool, None, kept)
         except Exception as error:
             closings = _read_closings(spool.records()) if spool else []
             if not make_writable(store, closings, [], error):
                 raise
-            return _recover_owner(store, owner, prices, spool, closings)
+            return _recover_owner(store, owner, prices, spool, closings, kept)
     except Exception as error:  # the boundary between dead processes: one must not keep the others, or a start, waiting
         log.error("What the process %s left can't be closed, and is tried again: %s", owner, error)
         return None
@@ -103,12 +106,17 @@ def _read_closings(records: Iterable[Mapping[str, Any]]) -> list[Closing]:
 
 
 def _recover_owner(
-    store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None, mended: list[Closing] | None = None
+    store: Store,
+    owner: str,
+    prices: PriceBook,
+    spool: DeadSpool | None,
+    mended: list[Closing] | None,
+    kept: KeptMessages | None,
 ) -> int:
     records = spool.records() if spool else []
     closings = _read_closings(records) if mended is None else mended
     with store.write() as connection:
-        new = insert_closings(connection, closings)
+        new = insert_closings(connection, closings, kept=kept)
         open_rows: dict[str, Mapping[Any, Any]] = {
             row["id"]: row
             for row in connection.execute(select(open_calls).where(open_calls.c.owner == owner)).mappings()
@@ -125,7 +133,7 @@ def _recover_owner(
         orphans = [_make_orphan_closing(row, spool, prices, kinds.get(row["provider"])) for row in open_rows.values()]
         for orphan in orphans:
             orphan.charged = charged.get(orphan.row.id)
-        new += insert_closings(connection, orphans)
+        new += insert_closings(connection, orphans, kept=kept)
         give_back(connection, owner, utc_now())
         connection.execute(delete(processes).where(processes.c.id == owner))
     return new

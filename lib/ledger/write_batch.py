@@ -16,6 +16,7 @@ from lib.errors import ErrorKind
 from lib.ledger import admission
 from lib.ledger.admission import OpeningDecision, OpeningRequest
 from lib.ledger.closing import Closing, insert_closings, withdraw_openings
+from lib.ledger.kept_messages import KeptMessages
 
 
 class SettleFirst(Exception):
@@ -101,7 +102,7 @@ class Written:
     renewed: Renewed | None
 
 
-def write(connection: Connection, batch: Batch, limits: RateLimits) -> Written:
+def write(connection: Connection, batch: Batch, limits: RateLimits, kept: KeptMessages | None = None) -> Written:
     """Ended attempts first: what they give back may let the next ones pass."""
     now = utc_now()
     lease_request = batch.wanted
@@ -109,7 +110,7 @@ def write(connection: Connection, batch: Batch, limits: RateLimits) -> Written:
         lock(connection)  # before the limits' rows are: who ends calls takes them in this order
     if batch.closing:
         never_open = batch.ended.keys() - set(batch.doubtful)
-        insert_closings(connection, batch.closing, limits, never_open)
+        insert_closings(connection, batch.closing, limits, never_open, kept)
     if batch.doubtful:
         withdraw_openings(connection, batch.doubtful)
     if batch.lasting:

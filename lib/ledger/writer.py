@@ -22,6 +22,7 @@ from lib.db.failures import was_lost
 from lib.errors import LLMManagerError
 from lib.ledger.admission import OpeningDecision, OpeningRequest
 from lib.ledger.closing import Closing
+from lib.ledger.kept_messages import KeptMessages
 from lib.ledger.row_repair import make_writable
 from lib.ledger.spool import Spool
 from lib.ledger.spool_queue import Unspooled
@@ -45,7 +46,8 @@ class Ledger:
     holds the database it is tried again in a moment; when that goes on, and on PostgreSQL always, a thread waits.
     """
 
-    def __init__(self, store: Store, spool: Spool, limits: RateLimits) -> None:
+    def __init__(self, store: Store, spool: Spool, limits: RateLimits, kept: KeptMessages | None = None) -> None:
+        self._kept = kept
         self._store = store
         self._spool = spool
         self._limits = limits
@@ -234,7 +236,7 @@ class Ledger:
 
     def _write_in_loop(self, direct: NonBlockingConnection, batch: Batch) -> Written:
         with direct as connection:
-            return self._check_refusals(batch, write(connection, batch, self._limits))
+            return self._check_refusals(batch, write(connection, batch, self._limits, self._kept))
 
     async def _flush(self) -> None:
         """Commits in a thread, until nothing waits that is due."""
@@ -282,7 +284,7 @@ class Ledger:
 
     def _write_in_thread(self, batch: Batch) -> Written:
         with self._store.write() as connection:
-            return self._check_refusals(batch, write(connection, batch, self._limits))
+            return self._check_refusals(batch, write(connection, batch, self._limits, self._kept))
 
     def _check_refusals(self, batch: Batch, written: Written) -> Written:
         """The outcome of a write; SettleFirst, before its commit, where it refuses something too early."""

@@ -139,8 +139,39 @@ usage_payloads = Table(
     id_column(primary_key=True),  # = usage_logs.id
     Column("prompt_text", Text),  # the last user message, as text
     Column("response_text", Text),
-    Column("request", JSON),  # messages as sent
+    Column("request", JSON),  # messages as sent, where there are few
     Column("response", JSON),  # parts besides text: reasoning, tool calls
+    Column("messages_id", String(43)),  # = message_links.id: the last of the messages as sent
+    Index(
+        None,
+        "messages_id",
+        sqlite_where=text("messages_id IS NOT NULL"),
+        postgresql_where=text("messages_id IS NOT NULL"),
+    ),
+)
+
+
+message_links = Table(
+    "message_links",
+    metadata,
+    Column("id", String(43), primary_key=True),  # keyed hash of owner, parent and message
+    Column("parent_id", String(43)),  # the link before; NULL: a first message
+    Column("message_id", String(43), nullable=False),
+    Column("owner_id", String(36), nullable=False),  # = usage_logs.user_id; empty: nobody's
+    team_column(),
+    Index(None, "parent_id"),
+    Index(None, "message_id"),
+    sqlite_with_rowid=False,
+)
+
+
+stored_messages = Table(
+    "stored_messages",
+    metadata,
+    Column("id", String(43), primary_key=True),  # keyed hash of owner and message
+    Column("owner_id", String(36), nullable=False),
+    team_column(),
+    Column("message", JSON, nullable=False),  # in the form that the content policy lets be stored
 )
 
 
