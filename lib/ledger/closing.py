@@ -16,8 +16,8 @@ from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement
 from lib.db.tables import ledger_clock, open_calls, usage_logs, usage_payloads
 from lib.ledger import admission
-from lib.ledger.step_results import write_result
 from lib.ledger.kept_messages import KeptMessages
+from lib.ledger.step_results import write_result
 from lib.ledger.usage_row import UsageRow
 
 _MOST_AT_ONCE = 5_000  # rows a statement: databases bound its parameters
