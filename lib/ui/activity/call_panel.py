@@ -22,6 +22,13 @@ from lib.ui import blocks, format, session
 from lib.ui.activity import custom_metrics
 
 _LANES = {"relay": "relayed", "translate": "translated"}
+_PART_OF = {
+    "session_id": "Session, as the program names it",
+    "parent_call_id": "Id of the call for whose sake it was made",
+    "conversation_id": "Id of the conversation",
+    "workflow_run_id": "Id of the workflow's run",
+    "workflow_step": "Step of the workflow",
+}
 _SHOWN_CHARACTERS = 20_000
 _NOT_KEPT = "The request was not kept, or its time to be kept is over."
 _POLICIES = {
@@ -65,6 +72,10 @@ def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str
         scope.append(lane)
     if (number := log.get("calls")) != 1 and log["status"] != "running":
         scope.append("a sum of many calls" if number is None else f"a sum of {number:,} calls")
+    if (cache := log.get("cache") or "none") != "none":
+        scope.append(f"remembered ({cache})")
+    if log.get("session_id"):
+        scope.append(f"session {log['session_id']}")
     st.caption(blocks.plain(" · ".join(scope)))
     if log["error_message"]:
         blocks.show_failure(log["error_message"])
@@ -83,6 +94,7 @@ def _show_ids(detail: CallDetail) -> None:
         ("Link to this call", f"{st.context.url or ''}?id={detail.id}"),
         ("Id in the log", detail.id),
         ("Id of the call, the same for all its attempts", str(detail.log["call_id"])),
+        *((label, str(detail.log[name])) for name, label in _PART_OF.items() if detail.log.get(name)),
     ):
         st.caption(label)
         st.code(value, language=None, wrap_lines=True)
