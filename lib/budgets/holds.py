@@ -21,7 +21,7 @@ from lib.budgets import notices
 from lib.budgets.budget import CallFacts
 from lib.budgets.refusal import BudgetRefusal
 from lib.budgets.subjects import labels
-from lib.budgets.windows import Charge, OpenWindow, amount_charged, applying, kept, lock
+from lib.budgets.windows import Charge, OpenWindow, WindowMemory, amount_charged, applying, lock
 from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement, pipeline_statements
 from lib.db.tables import budget_holds, budget_windows, open_calls, processes, usage_logs
@@ -80,9 +80,11 @@ def reserve(
     return reserve_many(connection, [Want(log_id, facts, amount_nano)], now)[0]
 
 
-def reserve_many(connection: Connection, wants: Sequence[Want], now: datetime) -> list[BudgetRefusal | Held]:
+def reserve_many(
+    connection: Connection, wants: Sequence[Want], now: datetime, memory: WindowMemory | None = None
+) -> list[BudgetRefusal | Held]:
     """`reserve` for calls that open together; answers in the same order."""
-    windows_of = applying(connection, {want.facts for want in wants if want.amount_nano != 0}, now)
+    windows_of = applying(connection, {want.facts for want in wants if want.amount_nano != 0}, now, memory)
     windows = {window.charge: window for applicable in windows_of.values() for window in applicable}
     if not windows:
         return [() for _ in wants]
@@ -134,6 +136,7 @@ def settle_many(
     *,
     just_held: bool = False,
     partly_priced: Collection[str] = (),
+    memory: WindowMemory | None = None,
 ) -> int:
     """`settle` for calls that end together; how many holds there were. Calls without a hold are passed over.
 
@@ -158,11 +161,12 @@ def settle_many(
             if charged:
                 held_for.setdefault(hold.log_id, set()).add(hold.budget_id)
     if charged:
-        _charge(connection, costs, charged, held_for, sums, now, partly_priced)
-    cache = kept(connection) if sums else None
+        windows_of = applying(connection, {call.facts for call in charged.values()}, now, memory)
+        _charge(windows_of, costs, charged, held_for, sums, partly_priced)
+    known = memory.find_known(connection) if sums and memory is not None else None
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
-        if cache is not None:
-            cache.settled(budget_id, starts_at, amount, cost)
+        if known is not None:
+            known.settled(budget_id, starts_at, amount, cost)
         values = {"of_budget": budget_id, "of_start": starts_at, "amount": amount, "cost": cost, "unpriced": unpriced}
         for window in _SETTLE.all(connection, values):
             if not cost:
@@ -174,16 +178,14 @@ def settle_many(
 
 
 def _charge(
-    connection: Connection,
+    windows_of: Mapping[CallFacts, Sequence[OpenWindow]],
     costs: Mapping[str, int | None],
     charged: Mapping[str, Charged],
     held_for: Mapping[str, set[str]],
     sums: dict[Charge, list[int]],
-    now: datetime,
-    partly_priced: Collection[str] = (),
+    partly_priced: Collection[str],
 ) -> None:
     """Add what calls cost that hold nothing by themselves to the windows it belongs to."""
-    windows_of = applying(connection, {call.facts for call in charged.values()}, now)
     for log_id, call in charged.items():
         cost = costs[log_id]
         has = held_for.get(log_id, ())
@@ -200,15 +202,15 @@ def with_new(charges: Sequence[Charge], windows: Iterable[OpenWindow]) -> list[C
     return [*charges, *(window.charge for window in windows if window.budget.id not in charged_ids)]
 
 
-def add_held(connection: Connection, sums: Mapping[Charge, int]) -> None:
+def add_held(connection: Connection, sums: Mapping[Charge, int], memory: WindowMemory | None = None) -> None:
     """Change what windows hold, by the rows of `budget_holds` that the caller writes."""
     changes = {charge: amount for charge, amount in sorted(sums.items()) if amount}
     if not changes:
         return
     _HOLD.run(connection, [{"of_budget": b, "of_start": start, "amount": n} for (b, start), n in changes.items()])
-    if (cache := kept(connection)) is not None:
+    if memory is not None and (known := memory.find_known(connection)) is not None:
         for (budget_id, starts_at), amount in changes.items():
-            cache.settled(budget_id, starts_at, -amount, 0)
+            known.settled(budget_id, starts_at, -amount, 0)
 
 
 def sweep(connection: Connection, now: datetime) -> int:

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import HOLD_LASTS, add_held, with_new
-from lib.budgets.windows import Charge, applying, lock
+from lib.budgets.windows import Charge, WindowMemory, applying, lock
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement
@@ -230,10 +230,10 @@ class Leases:
         self._may_be_held = bool(self._leases)
 
 
-def renew(connection: Connection, request: Wanted, now: datetime) -> Renewed:
+def renew(connection: Connection, request: Wanted, now: datetime, memory: WindowMemory | None = None) -> Renewed:
     """Hold what is wanted, as far as there is room, instead of what was held ahead until now."""
     lock(connection)
-    windows_of = applying(connection, request.kinds, now)
+    windows_of = applying(connection, request.kinds, now, memory)
     hard_windows = {w.charge: w for windows in windows_of.values() for w in windows if w.budget.is_hard}
     leased = {row.budget_id: row for row in _LEASED.all(connection, {"of": request.owner})}
     needs = dict.fromkeys(hard_windows, 0)
@@ -266,19 +266,22 @@ def renew(connection: Connection, request: Wanted, now: datetime) -> Renewed:
     held = {charge: all_ for charge, (all_, _) in request.leases.items()}
     for charge, gain in gained.items():
         held[charge] = held.get(charge, 0) + gain
-    _write(connection, request.owner, leased, held, now)
+    _write(connection, request.owner, leased, held, now, memory)
     return Renewed(granted, gained, {charge: hard_windows[charge].budget.ends_at for charge in used})
 
 
 def give_back(connection: Connection, owner: str, now: datetime) -> None:
     """Everything that a process which is gone held ahead."""
     lock(connection)
-    _write(connection, owner, {row.budget_id: row for row in _LEASED.all(connection, {"of": owner})}, {}, now)
+    _write(connection, owner, {row.budget_id: row for row in _LEASED.all(connection, {"of": owner})}, {}, now, None)
 
 
-def hold_apart(connection: Connection, draws: Mapping[str, Taken], now: datetime) -> None:
+def hold_apart(
+    connection: Connection, draws: Mapping[str, Taken], now: datetime, memory: WindowMemory | None = None
+) -> None:
     """Give calls that go on (log id → what they took) holds of their own; what is leased shrinks by `renew`."""
-    windows_of = applying(connection, {draw.facts for draw in draws.values() if draw.charges is not None}, now)
+    kinds = {draw.facts for draw in draws.values() if draw.charges is not None}
+    windows_of = applying(connection, kinds, now, memory)
     rows = list[dict[str, object]]()
     sums = dict[Charge, int]()
     for log_id, draw in draws.items():
@@ -290,11 +293,16 @@ def hold_apart(connection: Connection, draws: Mapping[str, Taken], now: datetime
             row = {"log_id": log_id, "budget_id": charge[0], "starts_at": charge[1], "amount_nano_usd": amount}
             rows.append(row | {"expires_at": now + HOLD_LASTS})
     insert_rows(connection, budget_holds, rows)
-    add_held(connection, sums)
+    add_held(connection, sums, memory)
 
 
 def _write(
-    connection: Connection, owner: str, leased: Mapping[str, Any], held: Mapping[Charge, int], now: datetime
+    connection: Connection,
+    owner: str,
+    leased: Mapping[str, Any],
+    held: Mapping[Charge, int],
+    now: datetime,
+    memory: WindowMemory | None,
 ) -> None:
     sums = dict[Charge, int]()
     after = {charge[0]: (charge[1], amount) for charge, amount in held.items() if amount}
@@ -311,4 +319,4 @@ def _write(
             insert_rows(connection, budget_holds, [hold | {"expires_at": now + HOLD_LASTS}])
         elif (row.starts_at, row.amount_nano_usd) != (starts_at, amount) or row.expires_at - now < HOLD_LASTS / 2:
             _CHANGE.run(connection, [values | {"of": owner, "of_budget": budget_id}])
-    add_held(connection, sums)
+    add_held(connection, sums, memory)

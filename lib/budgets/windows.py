@@ -92,8 +92,8 @@ def lock(connection: Connection) -> None:
         _LOCK.run(connection, [{}])
 
 
-class Kept:
-    """Windows that one connection of SQLite's knows: true until another one commits, which `version` tells."""
+class KnownWindows:
+    """Windows that a transaction of SQLite's may know without reading: true until another connection commits."""
 
     def __init__(self, version: int) -> None:
         self.version = version
@@ -126,46 +126,64 @@ class Kept:
             window.spent += cost
 
 
-def kept(connection: Connection) -> Kept | None:
-    """Return the windows that an SQLite connection remembers; all are forgotten once another connection has committed.
+class WindowMemory:
+    """What a ledger's writer remembers of budgets from one of its transactions to the next; for one thread at a time.
 
-    None for any connection that remembers nothing; only a `NonBlockingConnection` remembers windows.
+    On SQLite the windows themselves, as `NonBlockingConnection` writes them: they are forgotten once another
+    connection has committed. On PostgreSQL for which calls there were budgets, so that those are locked before they
+    are read. `forget` it when a transaction has failed. Where a transaction has no memory everything is read.
     """
-    storage = connection.info.get("kept")
-    if storage is None:
-        return None
-    version = execute(connection, "PRAGMA data_version", ()).fetchone()[0]
-    cache: Kept | None = storage.get("windows")
-    if cache is None or cache.version != version:
-        cache = storage["windows"] = Kept(version)
-    return cache
+
+    def __init__(self) -> None:
+        self.budgeted: set[tuple[tuple[str, str], ...]] = set()
+        self._known: KnownWindows | None = None
+
+    def forget(self) -> None:
+        """Forget what a transaction may have left that was taken back."""
+        self._known = None
+
+    def find_known(self, connection: Connection) -> KnownWindows | None:
+        """The windows that are known still, on SQLite; None elsewhere."""
+        if connection.dialect.name != "sqlite":
+            return None
+        version = execute(connection, "PRAGMA data_version", ()).fetchone()[0]
+        if self._known is None or self._known.version != version:
+            self._known = KnownWindows(version)
+        return self._known
 
 
-def locked(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
+def locked(
+    connection: Connection, subjects: Collection[tuple[str, str]], now: datetime, memory: WindowMemory | None
+) -> list[OpenWindow]:
     """The current windows of every budget about one of the (scope, subject) pairs, locked, by budget id."""
-    cache = kept(connection)
+    known = None if memory is None else memory.find_known(connection)
     pairs = tuple(sorted(subjects))
-    if cache is None:
-        return _read(connection, pairs, now)
-    windows = cache.get(pairs, now)
-    return cache.put(pairs, _read(connection, pairs, now)) if windows is None else windows
+    if known is None:
+        return _read(connection, pairs, now, memory)
+    windows = known.get(pairs, now)
+    return known.put(pairs, _read(connection, pairs, now, memory)) if windows is None else windows
 
 
-def applying(connection: Connection, kinds: Collection[CallFacts], now: datetime) -> dict[CallFacts, list[OpenWindow]]:
+def applying(
+    connection: Connection, kinds: Collection[CallFacts], now: datetime, memory: WindowMemory | None = None
+) -> dict[CallFacts, list[OpenWindow]]:
     """Find the current windows of all budgets that apply to calls, locked; a list for each of the `kinds` of calls."""
     pairs_of = {facts: facts.subjects for facts in kinds}
     by_subject: dict[tuple[str, str], list[OpenWindow]] = {}
-    for window in locked(connection, {pair for pairs in pairs_of.values() for pair in pairs}, now) if kinds else ():
+    subjects = {pair for pairs in pairs_of.values() for pair in pairs}
+    for window in locked(connection, subjects, now, memory) if kinds else ():
         by_subject.setdefault((window.budget.scope, window.budget.subject), []).append(window)
     return {facts: [match for pair in pairs for match in by_subject.get(pair, ())] for facts, pairs in pairs_of.items()}
 
 
-def _read(connection: Connection, subjects: Collection[tuple[str, str]], now: datetime) -> list[OpenWindow]:
+def _read(
+    connection: Connection, subjects: tuple[tuple[str, str], ...], now: datetime, memory: WindowMemory | None
+) -> list[OpenWindow]:
     parameters = {"subjects": subjects}
     if connection.dialect.name == "sqlite":
         rows = _OF_SUBJECTS.all(connection, parameters)
     else:
-        rows = _read_locked(connection, parameters)
+        rows = _read_locked(connection, parameters, set() if memory is None else memory.budgeted)
     if stale := [row for row in rows if window_at(row.period, now).start > row.window_starts_at]:
         for row in stale:
             begin(connection, row.id, row.period, now)
@@ -173,11 +191,10 @@ def _read(connection: Connection, subjects: Collection[tuple[str, str]], now: da
     return [OpenWindow(row, row.window_limit, row.spent_nano_usd, row.held_nano_usd) for row in rows]
 
 
-def _read_locked(connection: Connection, parameters: dict[str, Any]) -> list[Any]:
-    """On PostgreSQL: look whether there are budgets at all, then lock, then read. Where there were some the last time
-    the connection looked, the lock comes first."""
-    expected: set[Any] = connection.info.setdefault("budgets_of", set())
-    subjects = tuple(parameters["subjects"])
+def _read_locked(connection: Connection, parameters: dict[str, Any], expected: set[Any]) -> list[Any]:
+    """On PostgreSQL: look whether there are budgets at all, then lock, then read. Where some are expected, for there
+    were some the last time, the lock comes first."""
+    subjects = parameters["subjects"]
     if subjects not in expected and not _OF_SUBJECTS.all(connection, parameters):
         return []
     with pipeline_statements(connection):

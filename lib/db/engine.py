@@ -95,8 +95,7 @@ class Busy(Exception):
 
 class NonBlockingConnection:
     """A connection of one's own whose transactions never wait: Busy when another connection writes.
-    It leaves the write-ahead log's checkpoints to `Store.checkpoint`, in a thread. `kept` is for what its transactions
-    know of the database (`connection.info["kept"]`); it is emptied when one of them fails.
+    It leaves the write-ahead log's checkpoints to `Store.checkpoint`, in a thread.
     """
 
     def __init__(self, engine: Engine, database: str | None) -> None:
@@ -104,7 +103,6 @@ class NonBlockingConnection:
         self._database = database
         self._connection.detach()
         self._connection.begin()  # for SQLAlchemy one transaction that lasts; the driver's are begun here
-        self.kept: dict[str, Any] = self._connection.info.setdefault("kept", {})
         driver: Any = self._connection.connection.dbapi_connection
         self._driver = driver
         for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
@@ -138,7 +136,6 @@ class NonBlockingConnection:
                 raise explained from error
 
     def _roll_back(self) -> None:
-        self.kept.clear()
         if self._driver.in_transaction:
             self._driver.execute("ROLLBACK")
 

@@ -15,6 +15,7 @@ from lib.access.limits import Claim, LimitDecision, RateLimits
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import Charged, Want, reserve_many, settle_many
 from lib.budgets.refusal import BudgetRefusal
+from lib.budgets.windows import WindowMemory
 from lib.errors import ErrorKind, Throttled
 from lib.ledger.usage_row import UsageRow
 
@@ -60,11 +61,15 @@ class Spent(Struct, frozen=True):
 
 
 def admit(
-    connection: Connection, asks: Sequence[OpeningRequest], limits: RateLimits, now: datetime
+    connection: Connection,
+    asks: Sequence[OpeningRequest],
+    limits: RateLimits,
+    now: datetime,
+    memory: WindowMemory | None = None,
 ) -> list[OpeningDecision]:
     """Decide about attempts that open together; what is let through is held and counted."""
     hold_outcomes = reserve_many(
-        connection, [Want(ask.log_id, ask.facts, ask.amount_nano, ask.wished_nano) for ask in asks], now
+        connection, [Want(ask.log_id, ask.facts, ask.amount_nano, ask.wished_nano) for ask in asks], now, memory
     )
     answers = [
         OpeningDecision(hold_outcome.error(), ErrorKind.BUDGET)
@@ -82,7 +87,7 @@ def admit(
             answers[number] = OpeningDecision(verdict.refused.error(), ErrorKind.LIMIT, verdict)
             given_back[asks[number].log_id] = 0
     if given_back:
-        settle_many(connection, given_back, now, just_held=True)
+        settle_many(connection, given_back, now, just_held=True, memory=memory)
     return answers
 
 
@@ -92,12 +97,13 @@ def settle(
     limits: RateLimits | None,
     now: datetime,
     never_held: Collection[str] = (),
+    memory: WindowMemory | None = None,
 ) -> None:
     """Take in what ended attempts came to; those that hold nothing and have no claim are passed over."""
     charged = {attempt.log_id: attempt.charged for attempt in spent if attempt.charged is not None}
     costs = {attempt.log_id: attempt.cost_nano for attempt in spent}
     partly = frozenset(attempt.log_id for attempt in spent if attempt.has_partial_cost)
-    settle_many(connection, costs, now, charged, never_held, partly_priced=partly)
+    settle_many(connection, costs, now, charged, never_held, partly_priced=partly, memory=memory)
     counted = [(attempt.claim, attempt.tokens, attempt.opened_at) for attempt in spent if attempt.claim is not None]
     if limits is not None and counted:
         limits.record_tokens(connection, counted, now)

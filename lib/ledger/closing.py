@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from lib.access.limits import Claim, RateLimits
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import Charged, settle_many
+from lib.budgets.windows import WindowMemory
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement
@@ -74,10 +75,10 @@ def parse_charged(charges: Sequence[Sequence[str]] | None, row: Mapping[Any, Any
     return Charged(CallFacts(*(row[name] for name in names)), windows)
 
 
-def withdraw_openings(connection: Connection, ids: list[str]) -> None:
+def withdraw_openings(connection: Connection, ids: list[str], memory: WindowMemory | None = None) -> None:
     """Take back openings of which nobody knows whether they were committed: their calls were not sent."""
     _END.run(connection, [{"ids": ids}])
-    settle_many(connection, dict.fromkeys(ids, 0), utc_now())
+    settle_many(connection, dict.fromkeys(ids, 0), utc_now(), memory=memory)
 
 
 def insert_closings(
@@ -86,16 +87,17 @@ def insert_closings(
     limits: RateLimits | None = None,
     never_open: Collection[str] = (),
     kept: KeptMessages | None = None,
+    memory: WindowMemory | None = None,
 ) -> int:
     """Move ended attempts into `usage_logs` and settle what was held for them, each once whatever is tried again.
 
     How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own. `kept` stores the
-    messages of requests once; without it they stay in their payloads.
+    messages of requests once; without it they stay in their payloads. `memory`: what is known of budgets.
     """
     pending = iter({closing.row.id: closing for closing in closings}.values())
     new = 0
     while batch := list(islice(pending, _MOST_AT_ONCE)):
-        new += _insert_batch(connection, batch, limits, never_open, kept)
+        new += _insert_batch(connection, batch, limits, never_open, kept, memory)
     return new
 
 
@@ -105,6 +107,7 @@ def _insert_batch(
     limits: RateLimits | None,
     never_open: Collection[str],
     kept: KeptMessages | None,
+    memory: WindowMemory | None,
 ) -> int:
     ids = [closing.row.id for closing in closings]
     sequence = take_sequence(connection, len(ids))
@@ -122,7 +125,7 @@ def _insert_batch(
             if closing.step is not None:
                 write_result(connection, closing.step)
         spent = [admission.make_spent(closing.row, closing.claim, closing.charged) for closing in fresh]
-        admission.settle(connection, spent, limits, utc_now(), never_open)
+        admission.settle(connection, spent, limits, utc_now(), never_open, memory)
     if was_open := [log_id for log_id in ids if log_id not in never_open]:
         _END.run(connection, [{"ids": was_open}])
     return len(fresh)

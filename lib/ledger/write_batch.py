@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from lib.access.limits import RateLimits
 from lib.budgets.leases import Renewed, Taken, Wanted, hold_apart, renew
-from lib.budgets.windows import lock
+from lib.budgets.windows import WindowMemory, lock
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.tables import open_calls
@@ -102,27 +102,34 @@ class Written:
     renewed: Renewed | None
 
 
-def write(connection: Connection, batch: Batch, limits: RateLimits, kept: KeptMessages | None = None) -> Written:
-    """Ended attempts first: what they give back may let the next ones pass."""
+def write(
+    connection: Connection,
+    batch: Batch,
+    limits: RateLimits,
+    kept: KeptMessages | None = None,
+    memory: WindowMemory | None = None,
+) -> Written:
+    """Ended attempts first: what they give back may let the next ones pass. `memory`: of budgets, for this thread."""
     now = utc_now()
     lease_request = batch.wanted
     if lease_request is not None or batch.lasting:
         lock(connection)  # before the limits' rows are: who ends calls takes them in this order
     if batch.closing:
         never_open = batch.ended.keys() - set(batch.doubtful)
-        insert_closings(connection, batch.closing, limits, never_open, kept)
+        insert_closings(connection, batch.closing, limits, never_open, kept, memory)
     if batch.doubtful:
-        withdraw_openings(connection, batch.doubtful)
+        withdraw_openings(connection, batch.doubtful, memory)
     if batch.lasting:
         insert_rows(connection, open_calls, [waiting.row for waiting in batch.lasting.values()])
-        hold_apart(connection, {log_id: waiting.taken for log_id, waiting in batch.lasting.items()}, now)
-    renewed = renew(connection, lease_request, now) if lease_request is not None and not lease_request.kinds else None
-    answers = (
-        admission.admit(connection, [waiting.ask for waiting in batch.opening], limits, now) if batch.opening else []
-    )
+        hold_apart(connection, {log_id: waiting.taken for log_id, waiting in batch.lasting.items()}, now, memory)
+    renewed: Renewed | None = None
+    if lease_request is not None and not lease_request.kinds:
+        renewed = renew(connection, lease_request, now, memory)
+    asks = [waiting.ask for waiting in batch.opening]
+    answers = admission.admit(connection, asks, limits, now, memory) if asks else []
     rows = [waiting.row for waiting, answer in zip(batch.opening, answers, strict=True) if answer.refusal is None]
     if rows:
         insert_rows(connection, open_calls, rows)
     if lease_request is not None and lease_request.kinds:
-        renewed = renew(connection, lease_request, now)
+        renewed = renew(connection, lease_request, now, memory)
     return Written(answers, renewed)

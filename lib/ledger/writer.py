@@ -17,6 +17,7 @@ from typing import Any
 from lib.access.limits import RateLimits
 from lib.budgets.holds import Charged
 from lib.budgets.leases import LASTS_S, Leases
+from lib.budgets.windows import WindowMemory
 from lib.db.engine import Busy, NonBlockingConnection, Store
 from lib.db.failures import was_lost
 from lib.errors import LLMManagerError
@@ -48,6 +49,7 @@ class Ledger:
 
     def __init__(self, store: Store, spool: Spool, limits: RateLimits, kept: KeptMessages | None = None) -> None:
         self._kept = kept
+        self._memory = WindowMemory()
         self._store = store
         self._spool = spool
         self._limits = limits
@@ -235,8 +237,15 @@ class Ledger:
             asyncio.get_running_loop().run_in_executor(None, self._store.checkpoint)
 
     def _write_in_loop(self, direct: NonBlockingConnection, batch: Batch) -> Written:
-        with direct as connection:
-            return self._check_refusals(batch, write(connection, batch, self._limits, self._kept))
+        try:
+            with direct as connection:
+                written = write(connection, batch, self._limits, self._kept, self._memory)
+                return self._check_refusals(batch, written)
+        except Busy:
+            raise
+        except BaseException:
+            self._memory.forget()
+            raise
 
     async def _flush(self) -> None:
         """Commits in a thread, until nothing waits that is due."""
@@ -283,8 +292,10 @@ class Ledger:
             return error
 
     def _write_in_thread(self, batch: Batch) -> Written:
+        # On SQLite the memory is the other connection's.
+        memory = None if self._store.is_sqlite else self._memory
         with self._store.write() as connection:
-            return self._check_refusals(batch, write(connection, batch, self._limits, self._kept))
+            return self._check_refusals(batch, write(connection, batch, self._limits, self._kept, memory))
 
     def _check_refusals(self, batch: Batch, written: Written) -> Written:
         """The outcome of a write; SettleFirst, before its commit, where it refuses something too early."""
