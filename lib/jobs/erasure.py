@@ -35,6 +35,7 @@ from lib.db.tables import (
     experiment_cells,
     experiment_rows,
     experiments,
+    message_links,
     messages,
     metadata,
     open_calls,
@@ -45,6 +46,7 @@ from lib.db.tables import (
     question_sets,
     saved_views,
     sessions,
+    stored_messages,
     team_members,
     usage_logs,
     usage_payloads,
@@ -59,6 +61,8 @@ _BATCH = 500
 _PAUSE_S = 0.01
 # Tables whose rows go: by the column that says whose they are, children first, each by its parent's.
 DELETED: Sequence[tuple[Column[Any], Column[Any] | None, Column[Any] | None]] = (
+    (message_links.c.owner_id, None, None),
+    (stored_messages.c.owner_id, None, None),
     (messages.c.owner_id, None, None),
     (conversation_files.c.owner_id, None, None),
     (conversation_summaries.c.owner_id, None, None),
