@@ -65,6 +65,7 @@ from lib.settings import Settings
 from lib.statistics.counters import Counters
 from lib.statistics.exchange import ExchangeRates
 from lib.work.work import Work
+from lib.workflows.services import WorkflowServices
 
 if TYPE_CHECKING:
     from lib.activity.call_log import Activity
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Services(KnowledgeServices):
+class Services(KnowledgeServices, WorkflowServices):
     """Everything a door may call. Statistics and sample data load pandas and DuckDB when first used."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -146,6 +147,7 @@ class Services(KnowledgeServices):
         self.webhook = Webhook(store, self.vault)
         self.counters = Counters(store)
         self.exchange_rates = ExchangeRates(store)
+        self.connect_workflows()
 
     @cached_property
     def tools(self) -> "Tools":
@@ -262,6 +264,7 @@ class Services(KnowledgeServices):
             "answers": lambda: settle(self.store),
             "approvals": self.approvals.tell_due,
             "titles": lambda: take_titles(self.store),
+            "workflows": lambda: self.workflow_runs.launch_due(),
             "servers": lambda: self.server_keeper.look(),
         }
         return Scheduler(self.store, jobs, errands=errands)
@@ -286,6 +289,7 @@ class Services(KnowledgeServices):
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         self.work.close()
+        self.close_workflows()
         self.close_knowledge()
         if "server_keeper" in self.__dict__:
             self.server_keeper.stop()

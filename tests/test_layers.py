@@ -21,7 +21,7 @@ LEVELS = (  # lowest first; a room imports only rooms of lower levels, and those
     ("work",),
     ("tools",),
     ("activity", "conversations", "experiments", "knowledge", "playground", "statistics"),
-    ("demo", "imports", "mcp", "snippets"),
+    ("demo", "imports", "mcp", "snippets", "workflows"),
     ("services", "jobs"),
     ("gateway", "ui"),
     ("cli",),

@@ -247,6 +247,15 @@ class ApiKeys:
             self._cache.clear()
 
 
+def find_key_actor(connection: Connection, key_id: str) -> Actor | None:
+    """Find for whom a key acts, by its id: for work that goes on after its request; None when it is not valid now."""
+    row = connection.execute(_build_query().where(api_keys.c.id == key_id)).mappings().first()
+    key = None if row is None else build_api_key(row)
+    if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= utc_now()):
+        return None
+    return key.actor
+
+
 def _require_person(actor: Actor) -> None:
     """Keys are for who may call models; a key does not make or change keys, so its scope can't be widened with it."""
     actor.require(Permission.TEST_CONFIGS)

@@ -46,6 +46,7 @@ from lib.ledger.step_results import StepResults
 from lib.ledger.writer import Ledger
 from lib.providers import adapters
 from lib.providers.adapters.router import Pools
+from lib.providers.chunks import Piece
 from lib.providers.circuits import Circuits
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.registry import Providers
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 _KEEP_S = 600.0
 _SIGN_OF_LIFE_S = 15.0
 _STOPS_EVERY_S = 2.0
+_STOP_S = 5.0  # within which a call that is cancelled writes its row
 MAX_RUNNING_PER_USER = 32  # of calls started on pages
 MAX_ANSWERING = 1_000  # calls of the gateway at once in this process
 
@@ -158,6 +160,27 @@ class Calls:
             return call
         finally:
             self._answering -= 1
+
+    async def answer_elsewhere(self, request: CallRequest) -> CallView:
+        """Make the call on the calls' loop for a task of any loop; return the call as it ended, however it ended.
+
+        Nothing has been sent when this raises. Cancelling the task ends the call as cancelled, and waits for its row.
+        """
+        await asyncio.to_thread(self._ensure_loop)
+        assert self._loop is not None  # noqa: S101 (it was ensured)
+        listener = _Onlooker()
+        future = asyncio.run_coroutine_threadsafe(self.answer(request, listener), self._loop)
+        answering = asyncio.wrap_future(future)
+        try:
+            call = await asyncio.shield(answering)
+        except asyncio.CancelledError:
+            if listener.call is None:
+                future.cancel()
+            else:
+                self._loop.call_soon_threadsafe(self._cancel, listener.call)
+                await asyncio.wait({answering}, timeout=_STOP_S)
+            raise
+        return view_call(call, self._prices)
 
     def leave(self, call: LiveCall) -> None:
         """The client of an `answer` has gone: end the call. On the calls' loop."""
@@ -350,6 +373,20 @@ class Calls:
         for call_id, call in list(self._calls.items()):
             if call.ended_at is not None and call.ended_at < limit:
                 self._calls.pop(call_id, None)
+
+
+class _Onlooker:
+    """The listener of a call whose pieces nobody takes as they come."""
+
+    def __init__(self) -> None:
+        self.call: LiveCall | None = None
+
+    def begin(self, call: LiveCall) -> None:
+        """Remember the call, to end it by."""
+        self.call = call
+
+    async def take(self, piece: Piece) -> None:
+        """Nothing: the call keeps what has come."""
 
 
 def _check_owner(actor: Actor, call: LiveCall) -> None:

@@ -29,6 +29,7 @@ from lib.cli import (
     retention,
     teams,
     work,
+    workflows,
 )
 from lib.cli.knowledge import rag
 from lib.cli.statistics import rates, usage
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         metrics,
         rag,
         approvals,
+        workflows,
         keyring,
         retention,
         work,

@@ -15,9 +15,10 @@ from typing import Any
 
 import regex
 
-from lib.limited import difference, python_source, schemas
+from lib.limited import difference, expressions, python_source, schemas
 
 _IDLE_S = 60
+_REFUSALS = (schemas.UnusableSchema, python_source.UnreadableSource, expressions.ExpressionError)
 
 
 def serve() -> None:
@@ -37,7 +38,7 @@ def _answer(line: bytes) -> None:
         job = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, job["cpu_s"])
         answer = {"value": _compute(job)}
-    except (schemas.UnusableSchema, python_source.UnreadableSource, regex.error) as error:
+    except (*_REFUSALS, regex.error) as error:
         answer = {"refused": f"{error}"}
     except RecursionError:
         answer = {"refused": "It is nested too deeply."}
@@ -64,6 +65,8 @@ def _compute(job: Mapping[str, Any]) -> Any:
             return difference.compute_rows(job["first"], job["second"])
         case "python":
             return python_source.analyse(job["source"])
+        case "expression":
+            return expressions.compute(job["source"], job["values"])
     raise ValueError(job["rule"])
 
 

@@ -17,6 +17,7 @@ SCHEMA_S = 2.0
 LIKENESS_S = 5.0
 DIFFERENCE_S = 1.0
 PYTHON_S = 2.0
+EXPRESSION_S = 1.0
 _workers = Workers(Path(__file__).with_name("rule_program.py"))
 
 
@@ -56,3 +57,8 @@ def differences(first: str, second: str) -> list[list[Any]]:
 def analyse_python(source: str) -> dict[str, Any]:
     """Describe a Python source by its syntax tree; raises NotComputed for what is no Python, or takes too long."""
     return dict(_workers.ask({"rule": "python", "source": source}, PYTHON_S))
+
+
+def compute_expression(source: str, values: Mapping[str, Any]) -> Any:
+    """Compute an expression in CEL over named values; raises NotComputed with why it can't be, or takes too long."""
+    return _workers.ask({"rule": "expression", "source": source, "values": dict(values)}, EXPRESSION_S)

@@ -61,9 +61,15 @@ class Provider:
         return "needs key" if self.needs_key else "ready"
 
 
+RESERVED_NAME = "workflow"
+
+
 def check_name(name: str) -> str:
     """A name that can stand in the ledger."""
     name = name.strip()
+    if name.lower() == RESERVED_NAME:
+        why = "workflow/<slug> names workflows among the models."
+        raise InvalidInput("The name can't be used.", why, "Choose another name.", field="name")
     if _NAME.fullmatch(name):
         return name
     raise InvalidInput(

@@ -18,7 +18,7 @@ from lib.ui import session
 pages = {name: st.Page(f"{folder}/{name}.py", url_path=name, default=name == wanted)
          for name in ("playground", "experiments", "conversations", "knowledge", "dashboard", "statistics",
                       "configurations", "prompts", "overrides", "providers", "prices", "activity", "budgets",
-                      "keys", "connect", "access", "approvals")}
+                      "keys", "connect", "access", "approvals", "workflows")}
 session.register(pages)
 st.navigation(list(pages.values()), position="hidden").run()
 """

@@ -45,6 +45,7 @@ from lib.settings import Settings
 from lib.statistics.exchange import Rate
 from tests.activity.activity_rig import log_all
 from tests.security.test_permission_matrix import NEEDS, OWN, SUPER_ADMIN_ONLY
+from tests.workflows import permissions as workflow_permissions
 
 pytestmark = pytest.mark.feature("ACC-3")
 PASSWORD = "correct horse battery"
@@ -561,6 +562,8 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Activity.export_json": ("activity.export", lambda s, a: b"".join(s.activity.export_json(a, ActivityFilter()))),
     "Activity.export_sql": ("activity.export", lambda s, a: b"".join(s.activity.export_sql(a, ActivityFilter()))),
 }
+DEEDS |= workflow_permissions.DEEDS
+NOT_CHANGES |= workflow_permissions.NOT_CHANGES
 
 
 @pytest.fixture(scope="module")

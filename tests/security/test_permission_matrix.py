@@ -96,6 +96,7 @@ from lib.tools.execution_log import ExecutionLog
 from lib.tools.registry import Tools
 from lib.tools.tool import ToolContext
 from lib.tools.tool_settings import ToolSettings
+from tests.workflows import permissions as workflow_permissions
 
 pytestmark = pytest.mark.feature("ACC-1")
 P = Permission
@@ -448,6 +449,7 @@ OWN |= {
     "Calls.wait",
     "Calls.running",
 }
+NEEDS |= workflow_permissions.NEEDS
 SCOPED_BY_ROWS = (Activity, PastCalls, Statistics, Preferences, WhatIf, Reconcile)
 
 

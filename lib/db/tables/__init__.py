@@ -53,6 +53,17 @@ from lib.db.tables.playground import experiment_cells, experiment_rows, experime
 from lib.db.tables.providers import circuits, exchange_rates, model_lists, prices, providers
 from lib.db.tables.tools import tool_executions, tool_turns, tools
 from lib.db.tables.work import step_results, work_processes, work_signals, work_waits
+from lib.db.tables.workflows import (
+    workflow_actions,
+    workflow_deliveries,
+    workflow_labels,
+    workflow_runs,
+    workflow_schedules,
+    workflow_steps,
+    workflow_versions,
+    workflow_webhooks,
+    workflows,
+)
 
 __all__ = [
     "ALL_TEAMS",
@@ -133,4 +144,13 @@ __all__ = [
     "work_processes",
     "work_signals",
     "work_waits",
+    "workflow_actions",
+    "workflow_deliveries",
+    "workflow_labels",
+    "workflow_runs",
+    "workflow_schedules",
+    "workflow_steps",
+    "workflow_versions",
+    "workflow_webhooks",
+    "workflows",
 ]

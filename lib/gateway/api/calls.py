@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from lib.access.limits import LimitDecision
 from lib.calls.live_call import LiveCall
 from lib.calls.request import CallRequest, Origin, Within
-from lib.gateway.api import approvals, conversations, knowledge, native_protocol, reads
+from lib.gateway.api import approvals, conversations, knowledge, native_protocol, reads, workflows
 from lib.gateway.api.bodies import AnswerBody, Nothing, QuestionBody
 from lib.gateway.api.operation import Asking, Operation, Types, read, routes_of
 from lib.gateway.http import error_boundary
@@ -97,5 +97,6 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     **conversations.OPERATIONS,
     **knowledge.OPERATIONS,
     **approvals.OPERATIONS,
+    **workflows.OPERATIONS,
 }
 routes: list[BaseRoute] = routes_of(OPERATIONS)

@@ -47,6 +47,7 @@ _PATHS = {
     "collection_id": "A collection's id or name.",
     "document_id": "A document's id.",
     "model": "A configuration's name.",
+    "run_id": "The id of a workflow's run.",
 }
 
 

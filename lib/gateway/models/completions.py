@@ -19,7 +19,7 @@ from lib.access.permissions import Actor
 from lib.calls.live_call import LiveCall
 from lib.calls.request import CallRequest, Origin
 from lib.configs.scope import find_in_scope
-from lib.errors import LLMManagerError
+from lib.errors import InvalidInput, LLMManagerError
 from lib.gateway.anthropic import messages_answer, messages_request
 from lib.gateway.http import error_boundary, refusals
 from lib.gateway.http.answers import AnswerSender, AnswerWriter
@@ -27,7 +27,7 @@ from lib.gateway.http.error_boundary import ErrorForm
 from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.limit_headers import anthropic_headers, openai_headers
 from lib.gateway.http.refusals import Refusal
-from lib.gateway.models import prompt_field
+from lib.gateway.models import prompt_field, workflow_model
 from lib.gateway.models.program_request import ProgramRequest, read_json
 from lib.gateway.models.program_session import read_within
 from lib.gateway.openai import (
@@ -71,12 +71,23 @@ class ModelRoute:
             await earlier_turns.restore(services, actor, body)
             await item_references.resolve(services, actor, body)
         question = self.read(body)
+        if workflow_model.is_workflow(question.model):
+            await self._answer_workflow(exchange, services, actor, question)
+            return
         answer = AnswerSender(exchange, _RouteForm(self, question), services.calls, streams=question.stream)
         try:
             call = await services.calls.answer(_make_call(actor, question, self.protocol, exchange, filled), answer)
         finally:
             answer.stop_watching()
         await answer.finish(call)
+
+    async def _answer_workflow(
+        self, exchange: Exchange, services: Services, actor: Actor, question: ProgramRequest
+    ) -> None:
+        if self.protocol is not Protocol.CHAT:
+            why = "Workflows are asked over /v1/chat/completions, or begun at /api/workflows."
+            raise InvalidInput(f"{question.model[:120]} can't be asked here.", why, "Use one of them.", field="model")
+        await workflow_model.answer_chat(exchange, services, actor, question)
 
 
 class _RouteForm(Struct, frozen=True):

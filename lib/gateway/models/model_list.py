@@ -8,6 +8,7 @@ from lib.access.permissions import Actor
 from lib.errors import NotFound
 from lib.gateway.anthropic import messages_answer
 from lib.gateway.http.exchange import Exchange
+from lib.gateway.models import workflow_model
 from lib.gateway.models.completions import authenticate
 from lib.gateway.openai import chat_completions
 
@@ -32,6 +33,7 @@ def _list_usable(actor: Actor, slug: str) -> list[tuple[str, str, int]]:
         and configuration.provider_id
         and (actor.key is None or actor.key.allows_model(configuration.slug))
     ]
+    models += workflow_model.list_workflow_models(service_root.current(), actor)
     if slug and not (models := [configuration for configuration in models if configuration[0] == slug]):
         raise NotFound("There is no such model.", "", "Ask /v1/models for those there are.")
     return models

@@ -22,6 +22,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("playground", "Playground", "play_circle", _P.TEST_CONFIGS),
         ("conversations", "Conversations", "forum", _P.VIEW_CONVERSATIONS),
         ("experiments", "Experiments", "science", _P.TEST_CONFIGS),
+        ("workflows", "Workflows", "account_tree", _P.TEST_CONFIGS),
         ("knowledge", "Knowledge base", "menu_book", _P.TEST_CONFIGS),
         ("approvals", "Approvals", "fact_check", _P.TEST_CONFIGS),
     ],

@@ -1,0 +1,1 @@
+"""What the Workflows page draws: the list, one workflow, one run, the drawing."""

@@ -1,0 +1,64 @@
+"""The timeline of a run: a bar for each step, coloured by its state."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lib.clock import utc_now
+from lib.money import format_money
+from lib.workflows.run import Step
+
+if TYPE_CHECKING:
+    import altair as alt
+
+_COLOURS = {
+    "done": "#33A582",
+    "running": "#5C75BC",
+    "waiting": "#DE7912",
+    "failed": "#C0392B",
+    "cancelled": "#8A8F96",
+    "unknown": "#8A8F96",
+}
+_ROW_PX = 22
+
+
+def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> "alt.Chart":
+    """Build the chart of steps over milliseconds since the first began; one that goes on ends now."""
+    import altair as alt
+    import pandas as pd
+
+    zero = min(step.started_at for step in steps)
+    until = ended_at or utc_now()
+    frame = pd.DataFrame(
+        [
+            {
+                "step": step.path,
+                "state": str(step.state),
+                "begin": (step.started_at - zero).total_seconds() * 1000,
+                "end": max(((step.finished_at or until) - zero).total_seconds() * 1000, 1.0),
+                "kind": step.kind,
+                "cost": format_money(step.cost_nano_usd),
+                "tries": step.attempts,
+            }
+            for step in steps
+        ]
+    )
+    order = [step.path for step in steps]
+    states = alt.Scale(domain=[*_COLOURS], range=[*_COLOURS.values()])
+    chart = alt.Chart(frame, description=f"Timeline of {len(steps)} steps", height=alt.Step(_ROW_PX))
+    bars: alt.Chart = chart.mark_bar(cornerRadius=2, minBandSize=6).encode(
+        x=alt.X("begin:Q", title="Milliseconds"),
+        x2="end:Q",
+        y=alt.Y("step:N", sort=order, title=None, axis=alt.Axis(labelLimit=220)),
+        color=alt.Color("state:N", scale=states, title="State"),
+        tooltip=[
+            alt.Tooltip("step", title="Step"),
+            alt.Tooltip("kind", title="Kind"),
+            alt.Tooltip("state", title="State"),
+            alt.Tooltip("begin:Q", title="Began, ms", format=",.0f"),
+            alt.Tooltip("end:Q", title="Ended, ms", format=",.0f"),
+            alt.Tooltip("cost", title="Cost"),
+            alt.Tooltip("tries", title="Tries"),
+        ],
+    )
+    return bars

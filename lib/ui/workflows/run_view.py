@@ -1,0 +1,334 @@
+"""A run: its state and cost, the timeline, its steps with what went in and came out; live while it goes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.clock import short_id
+from lib.errors import LLMManagerError
+from lib.fast_json import encode_text
+from lib.limited.expressions import to_text
+from lib.money import format_money
+from lib.services import Services
+from lib.ui import blocks, format, session
+from lib.ui.workflows.run_chart import build_timeline
+from lib.ui.workflows.start_form import describe_quote, read_cap
+from lib.workflows.run import Run, RunState, Step, StepState
+
+REDRAW_S = 1.0
+MOST_DRAWN = 300  # steps in the timeline; the table has all
+_STATES: dict[RunState, tuple[str, Any]] = {
+    RunState.QUEUED: ("○ queued", "gray"),
+    RunState.RUNNING: ("● running", "blue"),
+    RunState.WAITING: ("◷ waiting", "orange"),
+    RunState.PAUSED: ("■ paused", "orange"),
+    RunState.DONE: ("✓ done", "green"),
+    RunState.FAILED: ("✕ failed", "red"),
+    RunState.CANCELLED: ("■ cancelled", "gray"),
+}
+STEP_STATES = {
+    StepState.RUNNING: "● running",
+    StepState.WAITING: "◷ waiting",
+    StepState.DONE: "✓ done",
+    StepState.FAILED: "✕ failed",
+    StepState.CANCELLED: "■ cancelled",
+    StepState.UNKNOWN: "◌ unknown",
+}
+
+
+def describe_state(state: RunState) -> tuple[str, Any]:
+    """Glyph and word, and colour."""
+    return _STATES[state]
+
+
+def draw_run(services: Services, actor: Actor, run_id: str) -> None:
+    """A run, drawn again by itself as long as it goes."""
+    with blocks.errors_shown():
+        opened = services.workflow_runs.get(actor, run_id)
+
+        @st.fragment(run_every=REDRAW_S if not opened.state.is_over else None)
+        def growing() -> None:
+            run = services.workflow_runs.get(actor, run_id)
+            _draw_head(services, actor, run)
+            steps = services.workflow_runs.outline(actor, run_id)
+            _draw_answer(run)
+            _draw_steps(services, actor, run, steps)
+            if run.state.is_over and not opened.state.is_over:
+                blocks.redraw_page()
+
+        growing()
+
+
+def _draw_head(services: Services, actor: Actor, run: Run) -> None:
+    label, colour = describe_state(run.state)
+    with st.container(border=True):
+        with blocks.row(gap="xsmall"):
+            st.subheader(
+                blocks.plain(_name_run(run)),
+                anchor=False,
+                width="stretch",
+            )
+            st.badge(label, color=colour)
+        zone = services.preferences.report_zone(actor)
+        took = (
+            None
+            if run.started_at is None or run.finished_at is None
+            else (run.finished_at - run.started_at).total_seconds() * 1000
+        )
+        cap = "" if run.cost_cap_nano_usd is None else f" of {format_money(run.cost_cap_nano_usd)}"
+        blocks.facts(
+            [
+                ("Cost", blocks.plain(format_money(run.cost_nano_usd) + cap)),
+                ("Tokens", format.count(run.tokens)),
+                ("Steps", format.count(run.steps_done)),
+                ("Time", format.duration(took)),
+                ("Version", str(run.version)),
+                ("Began", format.moment(run.created_at, zone)),
+                ("By", blocks.plain(f"{run.user_name or 'operator'} · {run.trigger}")),
+                ("Orphaned calls", str(run.orphaned_calls)),
+            ],
+            columns=4,
+        )
+        if run.reason:
+            place = f"{run.failed_step}: " if run.failed_step else ""
+            st.caption(blocks.plain(place + run.reason))
+        _draw_buttons(services, actor, run)
+
+
+def _name_run(run: Run) -> str:
+    return f"{run.workflow_name or 'Deleted workflow'} · {short_id(run.id)}"
+
+
+def _draw_buttons(services: Services, actor: Actor, run: Run) -> None:
+    runs = services.workflow_runs
+    with blocks.row():
+        if not run.state.is_over and run.state is not RunState.PAUSED:
+            if st.button("Cancel run", icon=":material/stop_circle:"):
+                _do(lambda: runs.cancel(actor, run.id))
+            if st.button("Pause", icon=":material/pause_circle:"):
+                _do(lambda: runs.pause(actor, run.id))
+        if run.state in (RunState.PAUSED, RunState.FAILED, RunState.CANCELLED) and st.button(
+            "Go on", icon=":material/play_arrow:", type="primary"
+        ):
+            _do(lambda: runs.resume(actor, run.id))
+        if run.state is RunState.PAUSED and run.cost_cap_nano_usd is not None:
+            cap = st.text_input("Raise the cap to", placeholder="0.50", width=140, label_visibility="collapsed")
+            if st.button("Raise cap", icon=":material/trending_up:", disabled=not cap):
+                _do(lambda: runs.resume(actor, run.id, read_cap(cap)))
+        if run.state.is_over and run.shows_content and st.button("Re-run", icon=":material/replay:"):
+            st.dialog("Re-run from a step", width="medium")(_rerun_dialog)(services, actor, run)
+
+
+def _do(work: Any) -> None:
+    try:
+        work()
+    except LLMManagerError as error:
+        st.session_state["workflow_error"] = error
+    st.rerun()
+
+
+def _rerun_dialog(services: Services, actor: Actor, run: Run) -> None:
+    steps = [step for step in services.workflow_runs.outline(actor, run.id) if "/" not in step.path]
+    names = [step.path for step in steps]
+    index = names.index(run.failed_step.split("/")[0]) if run.failed_step.split("/")[0] in names else 0
+    chosen = st.selectbox("From step", names, index=index if names else None)
+    newest = services.workflows.get(actor, run.workflow_id).current
+    version = st.segmented_control("Version", sorted({run.version, newest}), default=run.version) or run.version
+    with blocks.errors_shown():
+        if chosen is not None:
+            quote = services.workflow_runs.quote_rerun(actor, run.id, chosen)
+            st.caption(
+                blocks.plain("Steps that do not come after it are filled from this run. " + describe_quote(quote))
+            )
+        if st.button("Start re-run", type="primary", icon=":material/replay:", disabled=chosen is None):
+            again = services.workflow_runs.rerun(actor, run.id, chosen or "", version=version)
+            st.query_params["run"] = again.id
+            st.rerun()
+
+
+def _draw_answer(run: Run) -> None:
+    if run.state is RunState.WAITING and "approvals" in st.session_state.get("_pages", {}):
+        st.page_link(session.page("approvals"), label="Decide in the inbox", icon=":material/inbox:")
+    if not run.shows_content:
+        st.caption("What went in and came out is for the person who started it.")
+        return
+    if run.output is None:
+        return
+    with st.container(border=True):
+        st.subheader("Output", anchor=False)
+        draw_value(run.output)
+
+
+def draw_value(value: Any) -> None:
+    """A step's value: words as Markdown that loads nothing, anything else as JSON."""
+    if isinstance(value, dict) and value.keys() == {"text"}:
+        value = value["text"]
+    if isinstance(value, str):
+        st.markdown(blocks.model_markdown(value))
+    elif isinstance(value, dict | list):
+        st.code(_pretty(value), language="json", wrap_lines=True)
+    else:
+        st.markdown(blocks.plain(to_text(value)))
+
+
+def _pretty(value: Any) -> str:
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)[:100_000]
+
+
+def _draw_steps(services: Services, actor: Actor, run: Run, steps: Sequence[Step]) -> None:
+    if not steps:
+        st.caption("No step has begun.")
+        return
+    with st.container(border=True):
+        st.subheader("Timeline", anchor=False)
+        shown = steps[:MOST_DRAWN]
+        st.altair_chart(build_timeline(shown, run.finished_at), key=f"timeline-{run.id}")
+        if len(steps) > MOST_DRAWN:
+            st.caption(f"The first {MOST_DRAWN} of {len(steps):,} steps; the table has all.")
+    with st.container(border=True):
+        from lib.ui.workflows.builder import draw_run_canvas
+
+        st.subheader("Drawing", anchor=False)
+        draw_run_canvas(services, actor, run, steps)
+    with st.container(border=True):
+        st.subheader("Steps", anchor=False)
+        path = _draw_step_table(run, steps)
+        if path is not None:
+            _draw_step(services, actor, run, path)
+
+
+def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "step": [step.path for step in steps],
+            "kind": [step.kind for step in steps],
+            "state": [STEP_STATES[step.state] for step in steps],
+            "way": [step.port for step in steps],
+            "tries": [step.attempts for step in steps],
+            "ms": [step.duration_ms for step in steps],
+            "tokens": [step.prompt_tokens + step.completion_tokens for step in steps],
+            "cost": [format_money(step.cost_nano_usd) + (" (reused)" if step.reused_from else "") for step in steps],
+        }
+    )
+    text = st.column_config.TextColumn
+    number = st.column_config.NumberColumn
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        row_height=30,
+        height=min(30 * len(steps) + 38, 420),
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"steps-{run.id}",
+        column_order=["step", "state", "ms"] if blocks.compact() else list(frame.columns),
+        column_config={
+            "step": text("Step", width=220),
+            "kind": text("Kind", width=90),
+            "state": text("State", width=110),
+            "way": text("Left by", width=90),
+            "tries": number("Tries", width=60),
+            "ms": number("Time, ms", width=90),
+            "tokens": number("Tokens", width=80),
+            "cost": text("Cost", width=120, alignment="right", help="— means that a call's cost is unknown"),
+        },
+    )
+    rows = event.selection.rows
+    if rows and rows[0] < len(steps):
+        return steps[rows[0]].path
+    st.caption("Select a step to see what went in and came out.")
+    return run.failed_step if any(step.path == run.failed_step for step in steps) else None
+
+
+def _draw_step(services: Services, actor: Actor, run: Run, path: str) -> None:
+    step = services.workflow_runs.step(actor, run.id, path)
+    st.markdown(f"**{blocks.plain(path)}**")
+    if step.error:
+        blocks.show_failure(step.error)
+    columns = [st.container(), st.container()] if blocks.compact() else st.columns(2, gap="small")
+    for column, name, value in zip(columns, ("Input", "Output"), (step.input, step.output), strict=True):
+        with column.container(border=True):
+            st.caption(name)
+            if not run.shows_content:
+                st.caption("For the person who started it.")
+            elif value is None:
+                st.caption("—")
+            elif name == "Input" and isinstance(value, dict) and "prompt" in value:
+                _draw_prompt(value)
+            else:
+                draw_value(value)
+    _draw_calls(step)
+
+
+def _draw_prompt(value: dict[str, Any]) -> None:
+    for name in ("system", "prompt"):
+        if value.get(name):
+            st.caption(name.capitalize())
+            st.code(str(value[name]), language=None, wrap_lines=True)
+    rest = {
+        name: part for name, part in value.items() if name not in ("system", "prompt") and part not in (None, {}, "")
+    }
+    if rest:
+        st.caption(blocks.plain(encode_text(rest)))
+
+
+def _draw_calls(step: Step) -> None:
+    if not step.calls:
+        return
+    with blocks.row():
+        st.caption("Calls")
+        for number, call_id in enumerate(step.calls[:20], 1):
+            st.page_link(
+                session.page("activity"),
+                label=f"{number} · {short_id(call_id)}",
+                icon=":material/receipt_long:",
+                query_params={"id": call_id},
+            )
+
+
+def draw_run_table(services: Services, actor: Actor, runs: Sequence[Run], key: str) -> str | None:
+    """A list of runs; the id of the one that is selected."""
+    import pandas as pd
+
+    if not runs:
+        st.caption("No runs yet.")
+        return None
+    zone = services.preferences.report_zone(actor)
+    frame = pd.DataFrame(
+        {
+            "began": [format.moment(run.created_at, zone) for run in runs],
+            "state": [describe_state(run.state)[0] for run in runs],
+            "steps": [run.steps_done for run in runs],
+            "tokens": [run.tokens for run in runs],
+            "cost": [format_money(run.cost_nano_usd) for run in runs],
+            "version": [str(run.version) for run in runs],
+            "by": [f"{run.user_name or 'operator'} · {run.trigger}" for run in runs],
+        }
+    )
+    text = st.column_config.TextColumn
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        row_height=30,
+        height=min(30 * len(runs) + 38, 340),
+        on_select="rerun",
+        selection_mode="single-row",
+        key=key,
+        column_order=["began", "state"] if blocks.compact() else list(frame.columns),
+        column_config={
+            "began": text("Began", width=180),
+            "state": text("State", width=110),
+            "steps": st.column_config.NumberColumn("Steps", width=70),
+            "tokens": st.column_config.NumberColumn("Tokens", width=80),
+            "cost": text("Cost", width=100, alignment="right", help="— means that a call's cost is unknown"),
+            "version": text("Version", width=70, alignment="right"),
+            "by": text("By", width=160),
+        },
+    )
+    rows = event.selection.rows
+    return runs[rows[0]].id if rows and rows[0] < len(runs) else None

@@ -1,0 +1,167 @@
+"""Expressions in CEL, Google's Common Expression Language (https://cel.dev), and `{{node.field}}` in texts.
+
+An expression can't loop without end, call out or touch Python. Its length and its nesting are bounded before it is
+compiled; patterns run on an engine without backtracking. Whoever repeats over lists (`map`, `filter`, `all`, `exists`)
+does so in a child process with a limit of processor time, since repetitions within one another multiply.
+Beside CEL's own functions there are `number(x)`, `text(x)`, `lower(x)`, `upper(x)`, `trim(x)`, `split(x, by)`,
+`join(list, by)`, `words(x)`, `lines(x)`, `parse(x)` (JSON) and `encode(x)` (JSON).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from lib.limited.expressions import ExpressionError, run_program, shorten_message, to_text
+from lib.workflows.definition import LONGEST_EXPRESSION
+
+DEEPEST = 24  # brackets and members within one another
+_MOST_REPETITIONS = 3  # within one another
+_LONGEST_TEXT = 5_000_000  # characters of a filled text
+REPEATS = re.compile(r"\.\s*(?:map|filter|all|exists|exists_one|existsOne)\s*\(")
+_STRING = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
+PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z0-9_-]+)*)\s*\}\}")
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A compiled expression; `names` are the variables that it reads from outside."""
+
+    source: str
+    program: Any
+    names: tuple[str, ...]
+    repeats: bool
+
+
+@lru_cache(maxsize=2_000)
+def compile_expression(source: str) -> Expression:
+    """Compile an expression; raises ExpressionError with why it can't be."""
+    if not source.strip():
+        raise ExpressionError("it is empty")
+    if len(source) > LONGEST_EXPRESSION:
+        raise ExpressionError(f"it has {len(source):,} characters; the limit is {LONGEST_EXPRESSION:,}")
+    bare = _STRING.sub("''", source)
+    if _measure_depth(bare) > DEEPEST:
+        raise ExpressionError(f"it is nested more than {DEEPEST} deep")
+    if _measure_repetitions(bare) > _MOST_REPETITIONS:
+        raise ExpressionError(f"more than {_MOST_REPETITIONS} repetitions stand within one another")
+    import cel
+
+    try:
+        program = cel.compile(source)
+        names = program.variables()
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ExpressionError(shorten_message(str(error))) from None
+    bound = set(re.findall(r"(?:map|filter|all|exists|exists_one|existsOne)\s*\(\s*([A-Za-z_]\w*)\s*,", bare))
+    read = tuple(name for name in names if name not in bound and name not in _TYPES and not name.startswith("@"))
+    return Expression(source, program, read, REPEATS.search(bare) is not None)
+
+
+_TYPES = {"int", "uint", "double", "bool", "string", "bytes", "list", "map", "type", "null_type", "dyn"}
+
+
+def _measure_depth(bare: str) -> int:
+    depth = deepest = 0
+    for letter in bare:
+        if letter in "([{?":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif letter in ")]}":
+            depth = max(depth - 1, 0)
+    return deepest
+
+
+def _measure_repetitions(bare: str) -> int:
+    """How deep repetitions stand within one another."""
+    starts = {match.end() - 1 for match in REPEATS.finditer(bare)}
+    stack: list[bool] = []
+    deepest = 0
+    for place, letter in enumerate(bare):
+        if letter == "(":
+            stack.append(place in starts)
+            deepest = max(deepest, sum(stack))
+        elif letter == ")" and stack:
+            stack.pop()
+    return deepest
+
+
+def evaluate(source: str, scope: Mapping[str, Any]) -> Any:
+    """Compute an expression over named values; raises ExpressionError with why it can't be."""
+    expression = compile_expression(source)
+    missing = [name for name in expression.names if name not in scope]
+    if missing:
+        raise ExpressionError(f"{', '.join(missing)} has no value here")
+    values = {name: scope[name] for name in expression.names}
+    if expression.repeats:
+        return _evaluate_limited(source, values)
+    return run_program(expression.program, values)
+
+
+def _evaluate_limited(source: str, values: Mapping[str, Any]) -> Any:
+    from lib.limited.child import NotComputed
+    from lib.limited.rules import compute_expression
+
+    try:
+        return compute_expression(source, values)
+    except NotComputed as error:
+        raise ExpressionError(error.why.rstrip(".")) from None
+
+
+def evaluate_condition(source: str, scope: Mapping[str, Any]) -> bool:
+    """Compute a condition; raises ExpressionError when its value is neither true nor false."""
+    value = evaluate(source, scope)
+    if isinstance(value, bool):
+        return value
+    raise ExpressionError(f"it is {to_text(value)[:60]!r}, neither true nor false")
+
+
+def list_paths(text: str) -> list[tuple[str, ...]]:
+    """List the paths that a text's places name, each once: `{{a.b}}` is ("a", "b")."""
+    return list(dict.fromkeys(tuple(path.split(".")) for path in PLACEHOLDER.findall(text)))
+
+
+def find_value(path: Sequence[str], scope: Mapping[str, Any]) -> Any:
+    """Follow a path into named values; raises ExpressionError that says where it ends."""
+    value: Any = scope
+    for number, name in enumerate(path):
+        if isinstance(value, Mapping) and name in value:
+            value = value[name]
+        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        elif value is None and number:
+            return None  # of a step that was not taken
+        else:
+            raise ExpressionError(f"{'.'.join(path)} has no value: there is no {name!r}")
+    return value
+
+
+def fill_text(text: str, scope: Mapping[str, Any]) -> str:
+    """Replace each place of a text by its value, once; raises ExpressionError for a value that is missing."""
+    filled = PLACEHOLDER.sub(lambda match: to_text(find_value(match[1].split("."), scope)), text)
+    if len(filled) > _LONGEST_TEXT:
+        raise ExpressionError(f"the text has {len(filled):,} characters; the limit is {_LONGEST_TEXT:,}")
+    return filled
+
+
+def fill_value(value: Any, scope: Mapping[str, Any]) -> Any:
+    """Fill every text within a value; a text that is one place alone becomes the value itself, whatever its type."""
+    if isinstance(value, str):
+        alone = PLACEHOLDER.fullmatch(value.strip())
+        return find_value(alone[1].split("."), scope) if alone else fill_text(value, scope)
+    if isinstance(value, Mapping):
+        return {str(name): fill_value(member, scope) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill_value(member, scope) for member in value]
+    return value
+
+
+def list_value_paths(value: Any) -> list[tuple[str, ...]]:
+    """List the paths in every text within a value."""
+    if isinstance(value, str):
+        return list_paths(value)
+    if isinstance(value, Mapping):
+        return [path for member in value.values() for path in list_value_paths(member)]
+    if isinstance(value, list | tuple):
+        return [path for member in value for path in list_value_paths(member)]
+    return []

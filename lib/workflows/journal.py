@@ -1,0 +1,325 @@
+"""What an execution writes of its run, fenced: whoever took the run up last writes, all others are RunLost.
+
+A step that pays or acts has a row before it begins; steps that only compute have one when they end. An action is one
+thing within a step that is never done twice once it has ended: a model call of a round, a tool. Its row is written
+before with the call's id, and after with the result. Bookkeeping only: what is decided stands in `interpreter`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lib.clock import utc_now
+from lib.db.engine import Store
+from lib.db.tables import usage_logs, workflow_actions, workflow_runs, workflow_steps
+from lib.db.vault import Vault
+from lib.workflows.run import Run, RunLost, RunState, Step, StepState, StepUsage, Trigger
+
+R = workflow_runs.c
+S = workflow_steps.c
+A = workflow_actions.c
+_SEALED = "sealed"
+_WITHHELD = "withheld"
+_TAKEN = (RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
+
+
+@dataclass(frozen=True)
+class Action:
+    """One paid or acting thing within a step."""
+
+    key: str
+    state: str  # started, done, failed
+    attempt: int
+    input_hash: str
+    call_id: str | None
+    result: Any
+
+
+class Journal:
+    """The rows of one execution of one run."""
+
+    def __init__(self, store: Store, vault: Vault, run_id: str, owner: str) -> None:
+        self._store = store
+        self._vault = vault
+        self._run_id = run_id
+        self._owner = owner
+        self._is_sealed = False
+        self.signals = 0
+        self.actions: dict[str, Action] = {}
+
+    def take(self) -> Run | None:
+        """Take the run up; None when it is over, paused or unknown: there is nothing to do."""
+        now = utc_now()
+        with self._store.write() as connection:
+            taken = update(workflow_runs).where(R.id == self._run_id, R.state.in_(_TAKEN))
+            values: dict[str, Any] = {"state": RunState.RUNNING, "owner": self._owner, "executions": R.executions + 1}
+            values |= {"started_at": func.coalesce(R.started_at, now), "reason": "", "wake_at": None}
+            if connection.execute(taken.values(**values)).rowcount == 0:
+                return None
+            row = connection.execute(select(workflow_runs).where(R.id == self._run_id)).mappings().one()
+            self.signals = row["signals"]
+            self._is_sealed = row["is_sealed"]
+            return build_run(self.open_row(row, ("inputs", "output")))
+
+    def read_pinned(self) -> Mapping[str, Any]:
+        """Outputs that stand in for steps of a test."""
+        with self._store.read() as connection:
+            return dict(connection.scalar(select(R.pinned).where(R.id == self._run_id)) or {})
+
+    def load_steps(self) -> dict[str, Step]:
+        """All steps of the run by path."""
+        return load_steps(self._store, self._run_id, self._open)
+
+    def load_actions(self) -> None:
+        """Read all actions of the run into `actions`, by key."""
+        query = select(workflow_actions).where(A.run_id == self._run_id)
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        names = ("key", "state", "attempt", "input_hash", "call_id")
+        read = (Action(**{n: row[n] for n in names}, result=self._open(row["result"])) for row in rows)
+        self.actions = {action.key: action for action in read}
+
+    def load_signal(self, name: str) -> Action | None:
+        """A signal that has come, read afresh."""
+        query = select(workflow_actions).where(A.run_id == self._run_id, A.key == f"signal:{name}")
+        with self._store.read() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            return None
+        names = ("key", "state", "attempt", "input_hash", "call_id")
+        return Action(**{name: row[name] for name in names}, result=self._open(row["result"]))
+
+    def write_step(self, step: Step, done: int = 0, usage_before: StepUsage | None = None) -> None:
+        """Write a step as it stands now; `done` is added to the run's count, its new usage to the run's sums."""
+        row = {
+            "run_id": self._run_id,
+            **{name: getattr(step, name) for name in _STEP_COLUMNS},
+            "input": self._seal(step.input),
+            "output": self._seal(step.output),
+            "changes": self._seal(step.changes),
+            "calls": [*step.calls],
+        }
+        changed = {name: value for name, value in row.items() if name not in ("run_id", "path", "started_at")}
+        before = usage_before or StepUsage()
+        with self._store.write() as connection:
+            self._fence(connection, **_add_usage(step, before), **({"steps_done": R.steps_done + done} if done else {}))
+            statement = self._insert(workflow_steps).values(**row)
+            connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "path"], set_=changed))
+
+    def start_action(
+        self,
+        key: str,
+        attempt: int,
+        input_hash: str,
+        call_id: str | None,
+        path: str = "",
+        calls: Sequence[str] = (),
+    ) -> None:
+        """Note that an action begins, and with it the calls of its step so far."""
+        row = {"run_id": self._run_id, "key": key, "attempt": attempt, "state": "started", "input_hash": input_hash}
+        row |= {"call_id": call_id, "result": None, "started_at": utc_now(), "finished_at": None}
+        changed = {name: value for name, value in row.items() if name not in ("run_id", "key")}
+        with self._store.write() as connection:
+            self._fence(connection)
+            statement = self._insert(workflow_actions).values(**row)
+            connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "key"], set_=changed))
+            if path:
+                step = update(workflow_steps).where(S.run_id == self._run_id, S.path == path)
+                connection.execute(step.values(calls=[*calls]))
+        self.actions[key] = Action(key, "started", attempt, input_hash, call_id, None)
+
+    def end_action(self, key: str, state: str, result: Any) -> None:
+        """Keep an action's result."""
+        with self._store.write() as connection:
+            self._fence(connection)
+            ended = update(workflow_actions).where(A.run_id == self._run_id, A.key == key)
+            values = {"state": state, "result": self._seal(result), "finished_at": utc_now()}
+            connection.execute(ended.values(**values))
+        self.actions[key] = replace(self.actions[key], state=state, result=result)
+
+    def spoil_actions(self, path: str) -> None:
+        """Mark what a step was answered as of no use, so that it is asked anew."""
+        keys = [key for key in self.actions if key.startswith(f"{path}#")]
+        with self._store.write() as connection:
+            self._fence(connection)
+            spoilt = update(workflow_actions).where(A.run_id == self._run_id, A.key.in_(keys))
+            connection.execute(spoilt.values(state="failed"))
+        for key in keys:
+            self.actions[key] = replace(self.actions[key], state="failed")
+
+    def note_orphan(self) -> None:
+        """Count a call that was cut in flight by the end of a process and is made again."""
+        with self._store.write() as connection:
+            self._fence(connection, orphaned_calls=R.orphaned_calls + 1)
+
+    def read_usage(self, calls: Sequence[str]) -> StepUsage:
+        """Sum what all attempts of calls cost; a cost that is unknown makes the sum unknown."""
+        if not calls:
+            return StepUsage()
+        U = usage_logs.c
+        query = select(
+            func.count(),
+            func.count(U.cost_nano_usd),
+            func.sum(U.cost_nano_usd),
+            func.sum(U.prompt_tokens),
+            func.sum(U.completion_tokens),
+        ).where(U.call_id.in_(calls))
+        with self._store.read() as connection:
+            rows, priced, cost, prompt, completion = connection.execute(query).one()
+        return StepUsage([*calls], int(cost or 0) if rows == priced else None, int(prompt or 0), int(completion or 0))
+
+    def park(self, reason: str, wake_at: datetime | None) -> bool:
+        """Let the run wait; False when a decision or a signal has come meanwhile, so that it goes on at once."""
+        values = {"state": RunState.WAITING, "reason": reason[:1_000], "wake_at": wake_at, "owner": ""}
+        with self._store.write() as connection:
+            parked = update(workflow_runs).where(
+                R.id == self._run_id, R.owner == self._owner, R.signals == self.signals, R.stop_asked == ""
+            )
+            if connection.execute(parked.values(**values)).rowcount:
+                return True
+            self._fence(connection)
+            self.signals = connection.scalar(select(R.signals).where(R.id == self._run_id)) or 0
+            return False
+
+    def end(self, state: RunState, reason: str = "", failed_step: str = "", output: Any = None) -> None:
+        """End this execution with the run done, failed, cancelled or paused."""
+        values: dict[str, Any] = {"state": state, "reason": reason[:2_000], "failed_step": failed_step, "owner": ""}
+        values |= {"stop_asked": "", "output": self._seal(output)}
+        if state.is_over:
+            values["finished_at"] = utc_now()
+        with self._store.write() as connection:
+            self._fence(connection, **values)
+            if self._is_sealed and state is RunState.DONE:
+                _erase(connection, self._run_id)
+
+    def _fence(self, connection: Connection, **values: Any) -> None:
+        """Change the run as its owner; RunLost when it has another one."""
+        changed = update(workflow_runs).where(R.id == self._run_id, R.owner == self._owner)
+        if connection.execute(changed.values(**(values or {"owner": self._owner}))).rowcount == 0:
+            raise RunLost
+
+    def _insert(self, table: Any) -> Any:
+        return (sqlite if self._store.is_sqlite else postgresql).insert(table)
+
+    def _seal(self, value: Any) -> Any:
+        if not self._is_sealed or value is None:
+            return value
+        return {_SEALED: self._vault.encrypt(json.dumps(value))}
+
+    def _open(self, value: Any) -> Any:
+        return open_sealed(self._vault, value)
+
+    def open_row(self, row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Any]:
+        """A row with its sealed columns opened."""
+        return {**row, **{name: self._open(row[name]) for name in names}}
+
+
+_STEP_COLUMNS = (
+    *("path", "position", "kind", "state", "port", "attempts", "error", "input_hash", "reused_from"),
+    *("cost_nano_usd", "prompt_tokens", "completion_tokens", "started_at", "finished_at"),
+)
+
+
+def _add_usage(step: Step, before: StepUsage) -> dict[str, Any]:
+    """What a step's calls add to the run's sums beyond what they had added before."""
+    prompt = step.prompt_tokens - before.prompt_tokens
+    completion = step.completion_tokens - before.completion_tokens
+    values: dict[str, Any] = {}
+    if prompt or completion:
+        values |= {"prompt_tokens": R.prompt_tokens + prompt, "completion_tokens": R.completion_tokens + completion}
+    if step.cost_nano_usd is None:
+        values["cost_nano_usd"] = None
+    elif cost := step.cost_nano_usd - (before.cost_nano_usd or 0):
+        values["cost_nano_usd"] = R.cost_nano_usd + cost  # NULL stays NULL: what is unknown once is unknown
+    return values
+
+
+def open_sealed(vault: Vault, value: Any) -> Any:
+    """Open a value that was sealed; any other as it is."""
+    if isinstance(value, dict) and value.keys() == {_SEALED}:
+        return json.loads(vault.decrypt(value[_SEALED]))
+    return value
+
+
+def _erase(connection: Connection, run_id: str) -> None:
+    """Erase the words of a run whose configurations keep none, once nothing needs them."""
+    withheld = {_WITHHELD: True}
+    values = {"input": withheld, "output": withheld, "changes": None}
+    connection.execute(update(workflow_steps).where(S.run_id == run_id).values(**values))
+    connection.execute(update(workflow_actions).where(A.run_id == run_id).values(result=None))
+
+
+def load_steps(store: Store, run_id: str, opened: Any = lambda value: value) -> dict[str, Step]:
+    """Load the steps of a run by path, in the order in which they began."""
+    query = select(workflow_steps).where(S.run_id == run_id).order_by(S.started_at, S.position, S.path)
+    with store.read() as connection:
+        rows = connection.execute(query).mappings().all()
+    return {row["path"]: build_step(row, opened) for row in rows}
+
+
+def build_step(row: Mapping[Any, Any], opened: Any = lambda value: value) -> Step:
+    """Build the value of a step's row."""
+    return Step(
+        **{name: row[name] for name in _STEP_COLUMNS if name != "state"},
+        state=StepState(row["state"]),
+        input=opened(row["input"]),
+        output=opened(row["output"]),
+        changes=opened(row["changes"]),
+        calls=tuple(row["calls"]),
+    )
+
+
+_RUN_COLUMNS = (
+    *("id", "workflow_id", "version", "reason", "failed_step", "user_id", "api_key_id", "team_id", "inputs", "output"),
+    *("cost_cap_nano_usd", "cost_nano_usd", "prompt_tokens", "completion_tokens", "orphaned_calls", "steps_done"),
+    *("executions", "stop_asked", "wake_at", "reuses_run_id", "rerun_from", "created_at", "started_at", "finished_at"),
+)
+
+
+def build_run(row: Mapping[Any, Any], **more: Any) -> Run:
+    """Build the value of a run's row."""
+    return Run(
+        **{name: row[name] for name in _RUN_COLUMNS},
+        state=RunState(row["state"]),
+        trigger=Trigger(row["trigger"]),
+        pins={slug: (pin[0], pin[1]) for slug, pin in row["pins"].items()},
+        **more,
+    )
+
+
+def new_run_row(**values: Any) -> dict[str, Any]:
+    """Build the row of a run that has not begun."""
+    return {
+        "state": RunState.QUEUED,
+        "reason": "",
+        "failed_step": "",
+        "output": None,
+        "cost_nano_usd": 0,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "orphaned_calls": 0,
+        "steps_done": 0,
+        "owner": "",
+        "executions": 0,
+        "stop_asked": "",
+        "signals": 0,
+        "is_sealed": False,
+        "wake_at": None,
+        "reuses_run_id": None,
+        "rerun_from": "",
+        "pinned": {},
+        "created_at": utc_now(),
+        "started_at": None,
+        "finished_at": None,
+        **values,
+    }
+
+
+def insert_run(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Write the row of a new run."""
+    connection.execute(insert(workflow_runs), dict(row))

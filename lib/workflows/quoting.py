@@ -1,0 +1,178 @@
+"""What a run will cost, told before it begins: from past runs of the same version, else from ceilings.
+
+With three past runs or more the range is that of their costs. Without, each model call is quoted as the budget would
+hold it, its values that are not known yet taken as `UNKNOWN_TOKENS` long; maps count with their limit, loops and agents
+with their bound. That is a ceiling, and is marked so: real runs cost less.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lib.access.permissions import Actor
+from lib.calls.calls import Calls
+from lib.calls.request import CallRequest, Origin
+from lib.errors import LLMManagerError
+from lib.limited.expressions import ExpressionError, to_text
+from lib.prompts.prompts import Prompts
+from lib.prompts.template import PRODUCTION
+from lib.workflows.definition import (
+    AgentsNode,
+    AnyNode,
+    Definition,
+    LoopNode,
+    MapNode,
+    PromptNode,
+    WorkflowNode,
+)
+from lib.workflows.expressions import PLACEHOLDER, find_value
+from lib.workflows.validation import GraphView
+
+FEWEST_PAST = 3
+UNKNOWN_TOKENS = 1_000
+
+
+@dataclass(frozen=True)
+class RunQuote:
+    """Nano-dollars at least and at most; None where a model has no known price. `basis` says what it is made of:
+    `past` costs of so many runs, or `ceilings` of so many calls.
+    """
+
+    low_nano: int | None
+    high_nano: int | None
+    basis: Literal["past", "ceilings"]
+    samples: int
+    unpriced: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Paid:
+    """A node that pays: how often at least and at most, and with how many model calls each time."""
+
+    node: PromptNode | AgentsNode
+    least: int
+    most: int
+
+
+def quote_past(costs: Sequence[int]) -> RunQuote | None:
+    """The range of past costs; None when there are too few."""
+    if len(costs) < FEWEST_PAST:
+        return None
+    ordered = sorted(costs)
+    cut = len(ordered) // 20  # beyond twenty runs the dearest and the cheapest twentieth are left out
+    return RunQuote(ordered[cut], ordered[-1 - cut], "past", len(ordered))
+
+
+class CeilingQuotes:
+    """Quotes definitions by ceilings."""
+
+    def __init__(self, calls: Calls, prompts: Prompts, actor: Actor, definitions: Mapping[str, Definition]) -> None:
+        self._calls = calls
+        self._prompts = prompts
+        self._actor = actor
+        self._definitions = definitions
+
+    def quote(self, definition: Definition, inputs: Mapping[str, Any], only: frozenset[str] | None = None) -> RunQuote:
+        """Quote a run with inputs; `only` names the nodes of the main graph that would run."""
+        low = high = calls = 0
+        unpriced: set[str] = set()
+        problems: list[str] = []
+        scope = {node.id: inputs for node in definition.nodes if node.__struct_config__.tag == "input"}
+        for paid in self._list_paid(definition, "", 1, 1, only, ()):
+            for configuration, text, times in self._list_questions(paid.node, scope):
+                try:
+                    quoted = self._calls.quote(self._build_request(configuration, *text), text[2])
+                except LLMManagerError as error:
+                    problems.append(f"{paid.node.id}: {error}")
+                    continue
+                calls += paid.most * times
+                if quoted.high_nano is None or quoted.low_nano is None:
+                    unpriced.add(quoted.model)
+                    continue
+                low += quoted.low_nano * paid.least
+                high += quoted.high_nano * paid.most * times
+        known = not unpriced
+        told = (tuple(sorted(unpriced)), tuple(problems[:10]))
+        return RunQuote(low if known else None, high if known else None, "ceilings", calls, *told)
+
+    def _list_paid(
+        self,
+        definition: Definition,
+        part: str,
+        least: int,
+        most: int,
+        only: frozenset[str] | None,
+        above: tuple[str, ...],
+    ) -> Iterator[_Paid]:
+        view = GraphView(definition.get_graph(part))
+        for node_id in view.order:
+            node = view.nodes[node_id]
+            if only is not None and node_id not in only:
+                continue
+            before = [view.nodes[name] for name in view.ancestors[node_id]]
+            is_certain = all(len(other.list_ports()) == 1 for other in before)
+            here = least if is_certain else 0
+            most_here = most * (node.retry.attempts if node.retry is not None else 1)
+            match node:
+                case PromptNode() | AgentsNode():
+                    yield _Paid(node, here, most_here)
+                case MapNode():
+                    yield from self._list_paid(definition, node.part, 0, most_here * node.limit, None, above)
+                case LoopNode():
+                    yield from self._list_paid(definition, node.part, here, most_here * node.max_rounds, None, above)
+                case WorkflowNode() if node.workflow in self._definitions and node.workflow not in above:
+                    called = self._definitions[node.workflow]
+                    yield from self._list_paid(called, "", here, most_here, None, (*above, node.workflow))
+                case _:
+                    pass
+
+    def _list_questions(
+        self, node: AnyNode, scope: Mapping[str, Any]
+    ) -> Iterator[tuple[str | None, tuple[str, str, int], int]]:
+        """Each question of a node: its configuration, (prompt, system, tokens not known yet), and how often at most."""
+        if isinstance(node, PromptNode):
+            prompt = node.prompt
+            if node.template is not None:
+                prompt = self._prompts.version(self._actor, node.template, node.version or PRODUCTION).text
+            times = (node.max_rounds if node.tools else 1) * (2 if node.output_schema is not None else 1)
+            system = "\n".join(part for part in (node.role, node.system) if part)
+            more = UNKNOWN_TOKENS * (2 if node.tools else 1) + (4_000 if node.knowledge else 0)
+            yield node.configuration, _fill(prompt, system, scope, more), times
+        elif isinstance(node, AgentsNode):
+            turns = 1 if node.mode == "panel" else node.max_turns
+            for agent in (*node.agents, *([node.judge] if node.judge else [])):
+                rounds = 8 if agent.tools else 1
+                yield (
+                    agent.configuration,
+                    _fill(node.task, agent.role, scope, UNKNOWN_TOKENS * len(node.agents)),
+                    turns * rounds,
+                )
+
+    def _build_request(self, configuration: str | None, prompt: str, system: str, more: int) -> CallRequest:
+        by_model = configuration is not None and "/" in configuration
+        return CallRequest(
+            actor=self._actor,
+            messages=[{"role": "user", "content": prompt or "-"}],
+            configuration=None if by_model else configuration,
+            model=configuration if by_model else None,
+            app="workflows" if self._actor.key is None else None,
+            origin=Origin.WORKFLOW,
+            system_prompt=system or None,
+            bounded=True,
+        )
+
+
+def _fill(prompt: str, system: str, scope: Mapping[str, Any], more: int) -> tuple[str, str, int]:
+    """Words with the values that are known; each that is not counts as so many tokens more."""
+    unknown = 0
+
+    def replace(match: Any) -> str:
+        nonlocal unknown
+        try:
+            return to_text(find_value(match[1].split("."), scope))
+        except ExpressionError:
+            unknown += UNKNOWN_TOKENS
+            return ""
+
+    return PLACEHOLDER.sub(replace, prompt), PLACEHOLDER.sub(replace, system), more + unknown

@@ -1,0 +1,145 @@
+"""The services of workflows, part of what `lib.services` composes; loaded when first used."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from lib.access.permissions import OPERATOR, Actor
+from lib.approvals.approvals import Approvals
+from lib.calls.calls import Calls
+from lib.configs.configurations import Configurations
+from lib.db.engine import Store
+from lib.db.tables import approvals, work_processes
+from lib.db.vault import Vault
+from lib.ledger.step_results import StepResults
+from lib.prompts.prompts import Prompts
+from lib.work.work import Work
+from lib.workflows.launching import KIND
+
+if TYPE_CHECKING:
+    from lib.approvals.approval import Approval
+    from lib.work.run import Run as WorkRun
+    from lib.workflows.bench import Bench
+    from lib.workflows.interpreter import Interpreter
+    from lib.workflows.launching import Launcher, LocalLauncher
+    from lib.workflows.run import Run
+    from lib.workflows.runs import WorkflowRuns
+    from lib.workflows.workflows import Workflows
+
+
+class WorkflowServices:
+    """Definitions of workflows, their runs, and who executes them."""
+
+    store: Store
+    vault: Vault
+    calls: Calls
+    configurations: Configurations
+    prompts: Prompts
+    work: Work
+    approvals: Approvals
+    step_results: StepResults
+
+    @cached_property
+    def workflows(self) -> "Workflows":
+        """Definitions and their versions."""
+        from lib.workflows.workflows import Workflows
+
+        return Workflows(self.store)
+
+    @cached_property
+    def interpreter(self) -> "Interpreter":
+        """Executes runs in this process."""
+        from lib.workflows.interpreter import Interpreter
+
+        return Interpreter(
+            self.store,
+            self.vault,
+            self.calls,
+            self.prompts,
+            self._search_passages,
+            self.step_results,
+            tools=lambda: getattr(self, "tools", None),
+            approvals=lambda: self.approvals,
+            ended=self._close_questions,
+        )
+
+    def connect_workflows(self) -> None:
+        """Have runs executed as a kind of work, and told of decisions."""
+
+        async def execute(run: "WorkRun", payload: Any) -> str:
+            return await self.interpreter.execute(str(payload["run_id"]))
+
+        def tell(approval: "Approval") -> None:
+            if approval.workflow_run_id is not None:
+                self.workflow_runs.tell(approval.workflow_run_id)
+
+        self.work.registry.register(KIND, execute)
+        self.approvals.on_decision("workflow", tell)
+
+    def _find_launcher(self) -> "Launcher":
+        """The engine of work where a process runs it, else a loop of this process."""
+        from lib.workflows.launching import WorkLauncher
+
+        if not self.work.is_launched:
+            with self.store.read() as connection:
+                if connection.scalar(select(work_processes.c.executor_id).limit(1)) is None:
+                    return self.local_launcher
+        return WorkLauncher(self.work)
+
+    def _close_questions(self, run: "Run") -> None:
+        """Withdraw what a run that is over still asks of people."""
+        asked = select(approvals.c.id).where(approvals.c.workflow_run_id == run.id, approvals.c.state == "waiting")
+        with self.store.read() as connection:
+            open_ids = connection.scalars(asked).all()
+        for approval_id in open_ids:
+            self.approvals.end(OPERATOR, approval_id)
+
+    @cached_property
+    def local_launcher(self) -> "LocalLauncher":
+        """Executes runs on a loop of this process's own."""
+        from lib.workflows.launching import LocalLauncher
+
+        return LocalLauncher(self.interpreter.execute)
+
+    @cached_property
+    def workflow_runs(self) -> "WorkflowRuns":
+        """Runs of workflows."""
+        from lib.workflows.runs import WorkflowRuns
+
+        kept = (self.store, self.vault, self.calls, self.prompts, self.configurations)
+        return WorkflowRuns(*kept, self._find_launcher, self._close_questions)
+
+    @cached_property
+    def workflow_bench(self) -> "Bench":
+        """Test cases of workflows."""
+        from lib.workflows.bench import Bench
+
+        return Bench(self.workflows, self.workflow_runs)
+
+    def _search_passages(self, actor: Actor, collection: str, question: str, k: int | None) -> list[dict[str, Any]]:
+        """Search a collection by id or name for a step."""
+        from dataclasses import replace
+
+        services: Any = self  # of the knowledge base: composed beside these
+        chosen = services.collections.get(actor, collection)
+        settings = chosen.search if k is None else replace(chosen.search, k=k)
+        hits = services.passages.search(actor, chosen.id, question, settings).hits
+        return [_describe_hit(number, hit) for number, hit in enumerate(hits, 1)]
+
+    def close_workflows(self) -> None:
+        """Stop what is executed here: the runs go on elsewhere, or later."""
+        if "local_launcher" in self.__dict__:
+            self.local_launcher.close()
+        if "interpreter" in self.__dict__:
+            self.interpreter.close()
+
+
+def _describe_hit(number: int, hit: Any) -> dict[str, Any]:
+    return {
+        "n": number,
+        "title": hit.title,
+        "text": hit.text,
+        "score": hit.score,
+        "document_id": hit.document_id,
+    }

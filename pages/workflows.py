@@ -1,0 +1,57 @@
+"""Workflows: the list, one of them, one run. The address names what is open: `?id=<name>` and `?run=<id>`."""
+
+from functools import partial
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.ui import blocks, session
+from lib.ui.workflows import run_view, workflow_panel, workflow_table
+
+actor = session.require(Permission.TEST_CONFIGS)
+services = session.services()
+compact = blocks.compact()
+may_manage = workflow_table.may_manage(actor)
+run_id = st.query_params.get("run")
+
+with blocks.header("Workflows"):
+    if run_id is not None and st.button("All workflows", icon=":material/arrow_back:", type="tertiary"):
+        st.query_params.pop("run", None)
+        st.rerun()
+    with st.popover("" if compact else "More", icon=":material/more_horiz:", type="tertiary", help="Export and import"):
+        st.download_button(
+            "Export as JSON",
+            data=partial(services.workflows.export_json, actor),
+            file_name="workflows.json",
+            mime="application/json",
+            icon=":material/download:",
+        )
+        if st.button("Import", icon=":material/upload:", disabled=not may_manage):
+            st.dialog("Import workflows")(workflow_table.import_dialog)(services, actor)
+    if st.button("New" if compact else "New workflow", icon=":material/add:", disabled=not may_manage):
+        st.dialog("New workflow", width="medium")(workflow_table.create_dialog)(services, actor)
+
+workflow_table.show_page_error()
+if run_id is not None:
+    run_view.draw_run(services, actor, run_id)
+    st.stop()
+
+workflows = services.workflows.list(actor)
+if not workflows:
+    sentence = "A workflow joins prompts, agents, searches, tools and people's decisions; a run survives a restart."
+    with blocks.empty_state("account_tree", "No workflows yet", sentence):
+        if st.button("New workflow", icon=":material/add:", type="primary", disabled=not may_manage, key="first"):
+            st.dialog("New workflow", width="medium")(workflow_table.create_dialog)(services, actor)
+    st.stop()
+
+count = "1 workflow" if len(workflows) == 1 else f"{len(workflows):,} workflows"
+st.caption(f"{count} · runs of the last {workflow_table.DAYS} days")  # keeps the table's toolbar off the header
+selected = st.query_params.get("id") or workflows[0].slug
+chosen = workflow_table.draw_table(services, actor, workflows, selected, compact=compact)
+if chosen is not None and chosen != selected:
+    st.query_params["id"] = chosen
+current = next((workflow for workflow in workflows if workflow.slug == (chosen or selected)), None)
+if current is None:
+    st.caption("Select a workflow to see, change and run it.")
+else:
+    workflow_panel.draw_panel(services, actor, current)

@@ -1,0 +1,77 @@
+"""Workflows over HTTP: begun, followed as events, quoted, repeated; asked as a model by OpenAI's own address."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from lib.access.permissions import OPERATOR
+from lib.settings import Settings
+from tests.gateway.api_rig import live
+from tests.workflows.rig import draw, finish, node, start
+
+pytestmark = [pytest.mark.feature("GATE-2"), pytest.mark.feature("FLOW-9")]
+SHOUT = draw(start("text"), node("transform", "shout", value="upper(start.text)"), finish("{{shout}}!"))
+ASK = draw(
+    start("text"), node("approval", "check", question="Go?"), finish("x"), edges="start>check check:approved>finish"
+)
+
+
+def events(text: str) -> list[tuple[str, Any]]:
+    """(name, data) of server-sent events."""
+    read = []
+    for block in text.strip().split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in lines:
+            read.append((lines.get("event", ""), lines["data"]))
+    return read
+
+
+def test_a_workflow_is_run_over_http(settings: Settings) -> None:
+    with live(settings) as (address, rig):
+        for slug, document in (("shout", SHOUT), ("ask-first", ASK)):
+            rig.services.workflows.create(OPERATOR, slug, document, runners={"roles": ["developer"]})
+        with httpx.Client(base_url=address, headers=rig.of_jonas, timeout=60) as client:
+            listed = client.get("/api/workflows").json()["workflows"]
+            assert [workflow["slug"] for workflow in listed] == ["ask-first", "shout"]
+            detail = client.get("/api/workflows/shout").json()
+            assert detail["inputs_schema"]["required"] == ["text"]
+            ran = client.post("/api/workflows/shout/runs", json={"inputs": {"text": "hi"}}).json()
+            assert (ran["state"], ran["output"], ran["cost_usd"]) == ("done", "HI!", "0")
+            read = client.get(f"/api/workflow-runs/{ran['run_id']}").json()
+            assert [step["path"] for step in read["step_list"]] == ["start", "shout", "finish"]
+            streamed = client.post("/api/workflows/shout/runs", json={"inputs": {"text": "yo"}, "stream": True})
+            told = events(streamed.text)
+            assert [name for name, _ in told][-2:] == ["chunk", "done"]
+            assert json.loads(told[-2][1])["content"] == "YO!"
+            assert client.post("/api/workflows/shout/quote", json={}).json()["high_usd"] == "0"
+            again = client.post(f"/api/workflow-runs/{ran['run_id']}/rerun", json={"from_step": "shout"}).json()
+            assert again["trigger"] == "rerun"
+            refused = client.post("/api/workflows/shout/runs", json={"inputs": {"txt": "hi"}})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "inputs")
+            waiting = client.post("/api/workflows/ask-first/runs", json={"inputs": {"text": "hi"}}).json()
+            assert (waiting["state"], waiting["waits_at"]) == ("waiting", "/approvals")
+            checked = client.post("/api/workflows/validate", json={"definition": {"nodes": []}}).json()
+            assert checked["valid"] is False
+
+
+def test_a_workflow_is_a_model(settings: Settings) -> None:
+    with live(settings) as (address, rig):
+        for slug, document in (("shout", SHOUT), ("ask-first", ASK)):
+            rig.services.workflows.create(OPERATOR, slug, document, runners={"roles": ["developer"]})
+        body: dict[str, Any] = {"model": "workflow/shout", "messages": [{"role": "user", "content": "hello"}]}
+        chatting = rig.key(rig.jonas, endpoints=["chat", "models"])
+        with httpx.Client(base_url=address, headers=chatting, timeout=60) as client:
+            assert "workflow/shout" in [model["id"] for model in client.get("/v1/models").json()["data"]]
+            answer = client.post("/v1/chat/completions", json=body).json()
+            assert answer["choices"][0]["message"]["content"] == "HELLO!"
+            streamed = client.post("/v1/chat/completions", json=body | {"stream": True})
+            pieces = [json.loads(data) for _, data in events(streamed.text) if data != "[DONE]"]
+            said = "".join(piece["choices"][0]["delta"].get("content", "") for piece in pieces)
+            assert said == "HELLO!"
+            waiting = client.post("/v1/chat/completions", json=body | {"model": "workflow/ask-first"})
+            assert (waiting.status_code, waiting.json()["error"]["code"]) == (409, "waiting_for_approval")
+            assert "/approvals" in waiting.json()["error"]["message"]
+            unknown = client.post("/v1/chat/completions", json=body | {"model": "workflow/nothing"})
+            assert unknown.status_code == 404

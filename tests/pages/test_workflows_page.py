@@ -1,0 +1,101 @@
+"""The Workflows page: made from the box, started by its form, watched, changed as YAML and as a drawing, tested."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lib.access.permissions import OPERATOR, Actor, Role, make_actor
+from lib.settings import Settings
+from lib.ui.workflows.draft import Draft, list_ports
+from lib.workflows.definition import parse_definition
+from lib.workflows.run import RunState
+from tests.pages.visitor import Visitor, press, run, words
+from tests.workflows.rig import draw, finish, node, start
+
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # Streamlit's and pandas' own deprecations are not ours to fix
+    pytest.mark.feature("FLOW-3"),
+]
+DOCUMENT = draw(start("text"), node("transform", "shout", value="upper(start.text)"), finish("{{shout}}!"))
+
+
+@pytest.fixture
+def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visitor]:
+    visitor = Visitor(settings, monkeypatch, Role.SUPER_ADMIN)
+    yield visitor
+    visitor.close()
+
+
+def amira(visitor: Visitor) -> Actor:
+    return make_actor(visitor.services.users.list(OPERATOR)[0].id, "amira", Role.SUPER_ADMIN)
+
+
+def test_an_empty_page_says_what_a_workflow_is_and_one_is_made_from_the_box(visitor: Visitor) -> None:
+    assert "No workflows yet" in words(visitor.open("workflows"))
+    form = visitor.draw("lib.ui.workflows.workflow_table.create_dialog")
+    form.selectbox[0].set_value("Bug analysis")
+    form = run(form)
+    form = press(form, "Make workflow")
+    assert not form.error
+    assert [workflow.slug for workflow in visitor.services.workflows.list(OPERATOR)] == ["bug-analysis"]
+
+
+def test_a_run_is_started_by_its_form_and_shown_with_its_steps(visitor: Visitor) -> None:
+    visitor.services.workflows.create(amira(visitor), "shout", DOCUMENT)
+    page = visitor.open("workflows", id="shout")
+    page.text_input[0].set_value("hello")
+    page = press(page, "Start run")
+    (made,) = visitor.services.workflow_runs.list(OPERATOR, "shout")
+    ended = visitor.services.workflow_runs.wait(OPERATOR, made.id)
+    assert (ended.state, ended.output) == (RunState.DONE, "HELLO!")
+    page = visitor.open("workflows", run=made.id)
+    told = words(page)
+    assert "HELLO!" in told
+    assert "done" in told
+    assert list(page.dataframe[0].value["step"]) == ["start", "shout", "finish"]
+
+
+def test_a_definition_is_changed_as_yaml_and_its_faults_are_told_at_their_node(visitor: Visitor) -> None:
+    visitor.services.workflows.create(amira(visitor), "shout", DOCUMENT)
+    page = visitor.open("workflows", id="shout", tab="yaml")
+    text = str(page.text_area[0].value)
+    page.text_area[0].set_value(text.replace("upper(start.text)", "upper(nobody)"))
+    page = press(page, "Save version")
+    assert "shout: It reads nobody, which does not exist." in str(page.error[0].value).replace("\\", "")
+    page.text_area[0].set_value(text.replace("upper", "lower"))
+    press(page, "Save version")
+    assert visitor.services.workflows.get(OPERATOR, "shout").newest == 2
+
+
+@pytest.mark.feature("FLOW-5")
+def test_what_is_drawn_is_joined_with_what_was_typed_and_undo_brings_it_back_whole() -> None:
+    draft = Draft.begin(parse_definition(DOCUMENT), 1)
+    nodes = [{"id": n["id"], "kind": n["kind"], "x": n["x"] + 5, "y": 9} for n in draft.document["nodes"]]
+    edges = [dict(edge) for edge in draft.document["edges"]]
+    assert not draft.take({"base": 7, "nodes": [], "edges": []})  # drawn on another version
+    added = {"id": "prompt1", "kind": "prompt", "x": 1, "y": 2}
+    assert draft.take({"base": 1, "nodes": [*nodes[:1], nodes[2], added], "edges": []})
+    assert [one["id"] for one in draft.document["nodes"]] == ["start", "finish", "prompt1"]
+    assert draft.take({"base": 1, "nodes": nodes, "edges": edges})
+    assert draft.find("shout") == {
+        "kind": "transform",
+        "id": "shout",
+        "value": "upper(start.text)",
+        "x": 225.0,
+        "y": 9.0,
+    }
+    assert not draft.take({"base": 1, "nodes": nodes, "edges": edges})
+    copied = {"id": "transform1", "kind": "transform", "like": "shout", "x": 0, "y": 0}
+    draft.take({"base": 1, "nodes": [*nodes, copied], "edges": edges})
+    assert (draft.find("transform1") or {})["value"] == "upper(start.text)"
+    draft.replace_node("shout", {"id": "loud", "kind": "transform", "value": "'x'"})
+    assert [edge["to"] for edge in draft.document["edges"]] == ["loud", "finish"]
+    assert draft.version == 2
+
+
+@pytest.mark.feature("FLOW-5")
+def test_ports_are_drawn_as_the_definition_has_them() -> None:
+    assert list_ports(node("condition", "c"), []) == ["true", "false"]
+    assert list_ports(node("switch", "s", cases=[{"port": "a"}]), []) == ["a", "else", "error"]
+    assert list_ports(node("approval", "a"), []) == ["approved", "denied", "expired", "error"]
+    assert list_ports(node("transform", "t"), [{"from": "t", "to": "x", "port": "error"}]) == ["", "error"]
