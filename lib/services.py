@@ -15,6 +15,7 @@ from lib.access.api_keys import ApiKeys
 from lib.access.audit import Audit
 from lib.access.limits import RateLimits
 from lib.access.master_key import MasterKey
+from lib.access.permissions import OPERATOR
 from lib.access.preferences import Preferences
 from lib.access.saved_views import SavedViews
 from lib.access.sessions import Sessions
@@ -27,6 +28,7 @@ from lib.activity.repricing import Repricing
 from lib.approvals.approvals import Approvals
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
+from lib.cache.cache import Cache
 from lib.calls.calls import Calls
 from lib.calls.past_call import PastCalls
 from lib.configs.configurations import Configurations
@@ -68,6 +70,8 @@ from lib.work.work import Work
 from lib.workflows.services import WorkflowServices
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lib.activity.call_log import Activity
     from lib.demo import Demo
     from lib.imports import Imports
@@ -128,6 +132,7 @@ class Services(KnowledgeServices, WorkflowServices):
             self.stops,
         )
         self.calls.results = self.step_results
+        self.cache = Cache(store, self.vault, self.calls, self._embed_question)
         self.runs = PastCalls(store)
         self.conversations = Conversations(store, self.configurations)
         self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)
@@ -164,6 +169,12 @@ class Services(KnowledgeServices, WorkflowServices):
         tools = Tools(self.store, self.stops)
         tools.sources += [native, BundledTools(self.bundled_servers), ServerTools(self.servers)]
         return tools
+
+    def _embed_question(self, text: str) -> "np.ndarray":
+        from lib.knowledge.embedding import BUNDLED
+
+        vector: np.ndarray = self.embedder.embed(OPERATOR, BUNDLED, [text])[0]
+        return vector
 
     @cached_property
     def activity(self) -> "Activity":
@@ -294,6 +305,7 @@ class Services(KnowledgeServices, WorkflowServices):
         if "server_keeper" in self.__dict__:
             self.server_keeper.stop()
         self.calls.close()
+        self.cache.close()
         self.api_keys.write_last_used()
         if "statistics" in self.__dict__:
             self.statistics.close()

@@ -20,6 +20,7 @@ LEVELS = (  # lowest first; a room imports only rooms of lower levels, and those
     ("calls",),
     ("work",),
     ("tools",),
+    ("cache",),
     ("activity", "conversations", "experiments", "knowledge", "playground", "statistics"),
     ("demo", "imports", "mcp", "snippets", "workflows"),
     ("services", "jobs"),

@@ -48,6 +48,8 @@ def view_call(call: LiveCall, prices: PriceBook) -> CallView:
         cache_read_tokens=usage.cache_read_tokens,
         reasoning_tokens=usage.reasoning_tokens,
         retry_after=call.retry_after,
+        cache=attempt.cache,
+        saved_nano_usd=row.saved_nano_usd if row is not None else None,
         tool_calls=tuple(dict(tool) for tool in attempt.tool_calls.values()),
         **outcome,
     )

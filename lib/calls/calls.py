@@ -307,10 +307,14 @@ class Calls:
             self._calls.pop(call.call_id)
             await task
 
-    def _run(self, call: LiveCall, opened: Callable[[], None] = lambda: None) -> Coroutine[Any, Any, None]:
+    async def _run(self, call: LiveCall, opened: Callable[[], None] = lambda: None) -> None:
         route = Route(call.plan, self._circuits, self._pools, self._prices, self.recall)
         path = CallPath(self._open_ledger, self._prices, self._observed, self._upstream, self._owner, self.results)
-        return run_call(call, route, path, opened)
+        try:
+            await run_call(call, route, path, opened)
+        finally:
+            if call.row is None:
+                route.note_end(call)
 
     @property
     def _open_ledger(self) -> Ledger:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
-from lib.calls.request import CallRequest, Origin
+from lib.calls.request import NOT_REMEMBERED, CallRequest, Origin
 from lib.clock import utc_now
 from lib.configs.configurations import Configuration
 from lib.configs.routing import Deadlines
@@ -53,6 +53,7 @@ def check_connection(actor: Actor, configuration: Configuration, calls: Calls, p
             max_attempts=1,
             routed=False,
             even_if_off=True,
+            cache_policy=NOT_REMEMBERED,
         )
     )
     answered = view.status in ("ok", "truncated") and view.first_token_ms is not None

@@ -106,6 +106,8 @@ class CallView:
     cache_read_tokens: int = 0  # of the prompt's
     reasoning_tokens: int = 0  # of the completion's
     retry_after: float | None = None  # of a call here that was refused; as `LiveCall` has it
+    cache: str = NO_CACHE  # which kind of remembered answer it is
+    saved_nano_usd: int | None = None
 
     @property
     def running(self) -> bool:

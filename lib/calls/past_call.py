@@ -83,4 +83,6 @@ def _view(row: RowMapping, messages: list[dict[str, Any]]) -> CallView:
         tags=row["tags"] or {},
         cache_read_tokens=get("cache_read_tokens") or 0,
         reasoning_tokens=get("reasoning_tokens") or 0,
+        cache=get("cache", "none"),
+        saved_nano_usd=get("saved_nano_usd"),
     )

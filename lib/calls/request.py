@@ -51,6 +51,10 @@ class CachePolicy(Struct, frozen=True):
     ttl_s: float | None = None
 
 
+NOT_REMEMBERED = CachePolicy(reads=False, writes=False)  # for calls that measure or judge
+ASKED_AGAIN = CachePolicy(reads=False)  # another answer is wanted
+
+
 class CallRequest(Struct, frozen=True):
     """A model call as a page or a route wants it. `configuration` is a slug or id; None means the default of `app`.
 

@@ -16,9 +16,9 @@ knows adapters; a cache adds another by giving `Calls.recall` a `Recall`:
   plain chunks, whatever lane they once came by.
 - A source that fails with a ProviderError before its first piece of content is followed by the upstream as the call's
   second attempt; after that, as with every answer, nothing is doubled or swapped.
-- `Recall.take(call)` is told of every call that has ended, with its last row, whichever source answered: there an
-  answer is remembered. On the loop, so it must not block; `call.plan`, `call.attempt` (`answer`,
-  `tool_calls`, `usage`, `finish_reason`) and `call.row` (`status`, `cache`) say everything.
+- `Recall.take(call)` is told of every call that has ended, with its last row (None: nothing could be opened),
+  whichever source answered: there an answer is remembered. On the loop, so it must not block; `call.plan`,
+  `call.attempt` (`answer`, `tool_calls`, `usage`, `finish_reason`) and `call.row` (`status`, `cache`) say everything.
 """
 
 from collections.abc import AsyncIterator

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from lib.cli import (
     approvals,
     budgets,
+    cache,
     configurations,
     demo,
     experiments,
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         prices,
         rates,
         budgets,
+        cache,
         keys,
         usage,
         imports,

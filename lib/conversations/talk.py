@@ -16,7 +16,7 @@ from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
 from lib.calls.grounding import Grounding, replace_question
 from lib.calls.live_call import CallView
-from lib.calls.request import CallRequest, Origin
+from lib.calls.request import ASKED_AGAIN, CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
@@ -225,6 +225,7 @@ class Talk:
                     parameters=request.parameters,
                     conversation_id=conversation.id,
                     call_id=call_id,
+                    cache_policy=ASKED_AGAIN if request.text is None else None,
                 )
             )
         except BaseException:

@@ -5,7 +5,7 @@ from typing import Any
 
 from lib.access.permissions import Actor
 from lib.calls.calls import Calls
-from lib.calls.request import CallRequest, Origin, Within
+from lib.calls.request import NOT_REMEMBERED, CallRequest, Origin, Within
 from lib.errors import InvalidInput
 from lib.experiments.plan import EXPECTED, PROMPT, Candidate, Inputs
 from lib.experiments.scoring import build_judge_messages
@@ -36,6 +36,7 @@ class CellRequests:
             messages=[{"role": "user", "content": filled.text if filled else inputs[PROMPT]}],
             configuration=candidate.configuration,
             origin=Origin.EXPERIMENT,
+            cache_policy=NOT_REMEMBERED,
             system_prompt=filled.system_prompt if filled else None,
             parameters=filled.parameters if filled else {},
             tags=self._tags | (filled.tags if filled else {}),
@@ -53,6 +54,7 @@ class CellRequests:
             messages=build_judge_messages(scorer["rubric"], question, answer, expected),
             configuration=scorer["configuration"],
             origin=Origin.EXPERIMENT,
+            cache_policy=NOT_REMEMBERED,
             tags=self._tags | {ROLE: JUDGE},
             within=Within(parent_call_id=call_id),
             bounded=self._is_bounded,

@@ -22,6 +22,8 @@ from lib.db import installation
 from lib.db.engine import Store
 from lib.db.tables import (
     audit_log,
+    cache_decisions,
+    cache_entries,
     custom_metrics,
     ledger_clock,
     login_failures,
@@ -208,6 +210,9 @@ def _list_classes(days: Days) -> list[tuple[str, Select[Any], Sequence[ColumnEle
     if days.words is not None:
         old = select(words.id).join(usage_logs, logs.id == words.id).where(logs.started_at < _compute_limit(days.words))
         classes.append(("words", old, (words.id,)))
+        for table in (cache_entries, cache_decisions):
+            limit = _compute_limit(days.words)
+            classes.append(("words", select(table.c.id).where(table.c.created_at < limit), (table.c.id,)))
     if days.calls is not None:
         classes.append(
             ("calls", select(logs.id).where(logs.started_at < _compute_limit(days.calls)), (words.id, logs.id))

@@ -20,7 +20,7 @@ from lib.activity.custom_metrics import Metrics
 from lib.calls.calls import Calls
 from lib.calls.grounding import Grounding, replace_question
 from lib.calls.live_call import CallView
-from lib.calls.request import CallRequest, Origin
+from lib.calls.request import ASKED_AGAIN, CachePolicy, CallRequest, Origin
 from lib.clock import new_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
@@ -84,7 +84,7 @@ class Playground:
             run = rows.find_owned(connection, actor, run_id)
         if run["winner"] is not None:
             raise Conflict("The vote is cast.", "Its answers are what was compared.", "Start a new run.")
-        row = self._send(actor, run_id, position, pane, question)
+        row = self._send(actor, run_id, position, pane, question, ASKED_AGAIN)
         if (failure := row.pop("failure")) is not None:
             raise failure
         is_pane = (_P.run_id == run_id, _P.position == position)
@@ -260,7 +260,13 @@ class Playground:
             return None
 
     def _send(
-        self, actor: Actor, run_id: str, position: int, pane: Pane, question: PlaygroundQuestion
+        self,
+        actor: Actor,
+        run_id: str,
+        position: int,
+        pane: Pane,
+        question: PlaygroundQuestion,
+        cache_policy: CachePolicy | None = None,
     ) -> dict[str, Any]:
         """Start a pane's call; return its row of `playground_panes`, and the error that prevented it as `failure`."""
         row: dict[str, Any] = {"run_id": run_id, "position": position, "slug": pane.configuration, "error": None}
@@ -280,6 +286,7 @@ class Playground:
                 system_prompt=system,
                 parameters=parameters,
                 tags={"playground_run": run_id, **tags},
+                cache_policy=cache_policy,
             )
             row["call_id"] = self._calls.start(request)
         except LLMManagerError as error:

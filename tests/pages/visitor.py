@@ -15,10 +15,7 @@ PAGES = Path(__file__).resolve().parents[2] / "pages"
 _SCRIPT = """
 import streamlit as st
 from lib.ui import session
-pages = {name: st.Page(f"{folder}/{name}.py", url_path=name, default=name == wanted)
-         for name in ("playground", "experiments", "conversations", "knowledge", "dashboard", "statistics",
-                      "configurations", "prompts", "overrides", "providers", "prices", "activity", "budgets",
-                      "keys", "connect", "access", "approvals", "workflows")}
+pages = {name: st.Page(f"{folder}/{name}.py", url_path=name, default=name == wanted) for name in names}
 session.register(pages)
 st.navigation(list(pages.values()), position="hidden").run()
 """
@@ -38,7 +35,10 @@ class Visitor:
 
     def open(self, name: str, **query: str) -> AppTest:
         """The page, drawn once without an exception."""
-        page = AppTest.from_string(f"folder, wanted = {str(PAGES)!r}, {name!r}\n{_SCRIPT}", default_timeout=60)
+        names = sorted(path.stem for path in PAGES.glob("*.py"))
+        page = AppTest.from_string(
+            f"folder, names, wanted = {str(PAGES)!r}, {names!r}, {name!r}\n{_SCRIPT}", default_timeout=60
+        )
         for key, value in query.items():
             page.query_params[key] = value
         return run(page)

@@ -22,6 +22,7 @@ from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.activity.call_filter import ActivityFilter
 from lib.activity.repricing import RepricingScope
 from lib.approvals.approval import ApprovalKind, ApprovalRequest, Decision, GrantScope, Verdict
+from lib.cache.policy import CacheRules
 from lib.clock import new_id, utc_now
 from lib.configs.overrides import OverrideDraft
 from lib.conversations.exports import ExportFormat
@@ -80,6 +81,8 @@ NOT_CHANGES = {
     "Metrics.record_many": "notes something about one's own call",
     "Metrics.statistics": "a question",
     "Metrics.daily": "a question",
+    **dict.fromkeys(("Cache.rules", "Cache.figures", "Cache.daily", "Cache.decisions", "Cache.proofs"), "a question"),
+    "Cache.label": "leaves an entry, shown in tests/cache/test_semantic.py",
     "Metrics.numeric_keys": "a question",
     **dict.fromkeys(
         (
@@ -556,6 +559,10 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Demo.load": ("demo.load", _load_anew),
     "Demo.remove": ("demo.remove", _remove_loaded),
+    "Cache.change_rules": ("cache.change", lambda s, a: s.cache.change_rules(a, _configuration(s).id, CacheRules())),
+    "Cache.purge": ("cache.purge", lambda s, a: s.cache.purge(a, everything=True)),
+    "Cache.purge_own": ("cache.purge", lambda s, a: s.cache.purge_own(a)),
+    "Cache.forget_call": ("cache.purge", lambda s, a: s.cache.forget_call(a, new_id())),
     "Imports.run": ("import.done", lambda s, a: s.imports.run(a, _past())),
     "Imports.undo": ("import.undo", lambda s, a: s.imports.undo(a, s.imports.run(OPERATOR, _past()).id)),
     "Activity.export_csv": ("activity.export", lambda s, a: b"".join(s.activity.export_csv(a, ActivityFilter()))),

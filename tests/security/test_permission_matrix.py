@@ -35,6 +35,8 @@ from lib.approvals.approvals import Approvals
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
+from lib.cache.cache import Cache
+from lib.cache.policy import CacheRules
 from lib.calls.calls import Calls
 from lib.calls.connection_test import check_connection
 from lib.calls.past_call import PastCalls
@@ -366,6 +368,16 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Approvals.end": (P.TEST_CONFIGS, lambda s, a: s.approvals.end(a, NOBODY)),
     "Approvals.standing": (P.TEST_CONFIGS, lambda s, a: s.approvals.standing(a)),
     "Approvals.revoke": (P.TEST_CONFIGS, lambda s, a: s.approvals.revoke(a, NOBODY)),
+    "Cache.rules": (P.VIEW_CONFIGS, lambda s, a: s.cache.rules(a, NOBODY)),
+    "Cache.change_rules": (P.EDIT_CONFIGS, lambda s, a: s.cache.change_rules(a, NOBODY, CacheRules())),
+    "Cache.figures": (P.VIEW_STATS, lambda s, a: s.cache.figures(a)),
+    "Cache.daily": (P.VIEW_STATS, lambda s, a: s.cache.daily(a)),
+    "Cache.purge_own": (P.TEST_CONFIGS, lambda s, a: s.cache.purge_own(a)),
+    "Cache.purge": (P.EDIT_CONFIGS, lambda s, a: s.cache.purge(a, configuration_id=NOBODY)),
+    "Cache.forget_call": (P.TEST_CONFIGS, lambda s, a: s.cache.forget_call(a, NOBODY)),
+    "Cache.decisions": (P.VIEW_STATS, lambda s, a: s.cache.decisions(a, NOBODY)),
+    "Cache.label": (P.EDIT_CONFIGS, lambda s, a: s.cache.label(a, NOBODY, "same")),
+    "Cache.proofs": (P.VIEW_STATS, lambda s, a: s.cache.proofs(a)),
     "Budgets.list": (P.VIEW_STATS, lambda s, a: s.budgets.list(a)),
     "Budgets.get": (P.VIEW_STATS, lambda s, a: s.budgets.get(a, NOBODY)),
     "Budgets.find": (P.VIEW_STATS, lambda s, a: s.budgets.find(a, "global", "", "day")),
@@ -540,7 +552,8 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers, Servers)
     services += (Approvals,)
     services += (Teams, AccessLinks, StopSwitch, HandOver, Erasure)
-    for service in (*services, Prices, Repricing, ApiKeys, RateLimits, Budgets, Webhook, Prompts, Experiments):
+    services += (Prices, Repricing, ApiKeys, RateLimits, Budgets, Cache, Webhook, Prompts, Experiments)
+    for service in services:
         for name, function in inspect.getmembers(service, inspect.isfunction):
             takes_one = {"actor", "request"} & set(inspect.signature(function).parameters)
             assert name.startswith("_") or not takes_one or f"{service.__name__}.{name}" in known, name

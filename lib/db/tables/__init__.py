@@ -19,6 +19,14 @@ from lib.db.tables.access import (
 )
 from lib.db.tables.approvals import approval_deciders, approval_grants, approvals
 from lib.db.tables.budgets import budget_holds, budget_notices, budget_windows, budgets, webhook_outbox
+from lib.db.tables.cache import (
+    cache_blocked_pairs,
+    cache_counts,
+    cache_decisions,
+    cache_entries,
+    cache_hits,
+    cache_policies,
+)
 from lib.db.tables.columns import ALL_TEAMS, FIRST_TEAM, UtcDateTime, metadata
 from lib.db.tables.configurations import configurations, overrides, prompt_labels, prompt_templates, prompt_versions
 from lib.db.tables.conversations import conversation_files, conversation_summaries, conversations, messages
@@ -79,6 +87,12 @@ __all__ = [
     "budget_notices",
     "budget_windows",
     "budgets",
+    "cache_blocked_pairs",
+    "cache_counts",
+    "cache_decisions",
+    "cache_entries",
+    "cache_hits",
+    "cache_policies",
     "chunk_vectors",
     "chunks",
     "circuits",

@@ -12,6 +12,7 @@ from lib.access.limits import LimitDecision
 from lib.calls.calls import Calls
 from lib.calls.deadline import Alarm, set_alarm
 from lib.calls.live_call import AttemptState, LiveCall
+from lib.calls.sources import NO_CACHE
 from lib.gateway.http import refusals
 from lib.gateway.http.exchange import Exchange
 from lib.gateway.http.refusals import Refusal
@@ -177,6 +178,8 @@ class AnswerSender:
     def _head(self) -> dict[str, str]:
         call = self._call
         head = {"x-request-id": call.call_id, **self._form.limit_headers(call.standing)}
+        if call.attempt.cache != NO_CACHE:
+            head["cache-status"] = f"llm-manager; hit; detail={call.attempt.cache}"  # RFC 9211
         return head | {DROPPED: ", ".join(call.attempt.dropped)} if call.attempt.dropped else head
 
     def start_watching(self) -> None:

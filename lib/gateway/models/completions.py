@@ -28,6 +28,7 @@ from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.limit_headers import anthropic_headers, openai_headers
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models import prompt_field, workflow_model
+from lib.gateway.models.cache_control import read_cache_policy
 from lib.gateway.models.program_request import ProgramRequest, read_json
 from lib.gateway.models.program_session import read_within
 from lib.gateway.openai import (
@@ -136,6 +137,7 @@ def _make_call(
         parameters=parameters,
         tags=filled.tags if filled else {},
         within=read_within(exchange.headers, question.body),
+        cache_policy=read_cache_policy(exchange.headers),
         stream=question.stream,
         texts=question.texts,
         wire=Wire(protocol, question.body, headers) if filled is None else None,

@@ -8,17 +8,23 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.calls.live_call import CallView
+from lib.calls.sources import NO_CACHE
 from lib.clock import short_id
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
 from lib.knowledge.quoting import QuotedSource, parse_message
-from lib.money import format_cost, format_sum
+from lib.money import format_cost, format_money, format_sum
 from lib.providers.parameters import Parameter, not_offered, offered
 from lib.services import Services
 from lib.tokens.message_text import text_of
 from lib.ui import blocks, format, session
 from lib.ui.knowledge import citations
 
+_MEMORY = {
+    "exact": "The same request was answered before. Run again to ask the model.",
+    "loose": "The same question, but for greetings and thanks, was answered before. Run again to ask the model.",
+    "semantic": "A question that means the same was answered before. Run again to ask the model.",
+}
 ANSWER_HEIGHT = 338
 REDRAW_S = 0.3
 RUNS_PER_PAGE = 8
@@ -118,6 +124,11 @@ def draw_answer(
             st.badge(label, icon=icon, color="gray")
         if view.finish_reason == "length":
             st.badge("Cut at max output tokens", icon=":material/content_cut:", color="orange")
+        if view.cache != NO_CACHE and not is_hidden:
+            saved = f" · saved {format_money(view.saved_nano_usd)}" if view.saved_nano_usd else ""
+            st.badge(
+                blocks.plain(f"From memory{saved}"), icon=":material/cached:", color="green", help=_MEMORY[view.cache]
+            )
         if view.attempt > 1 and not is_hidden:
             st.badge(f"Attempt {view.attempt}", icon=":material/replay:", color="orange")
     if view.error_message:

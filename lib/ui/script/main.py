@@ -37,6 +37,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("overrides", "Overrides", "layers", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),
+        ("cache", "Cache", "cached", _P.VIEW_STATS),
         ("budgets", "Budgets", "account_balance_wallet", _P.VIEW_STATS),
         ("keys", "API keys", "vpn_key", _P.TEST_CONFIGS),
         ("connect", "Connect your app", "cable", _P.TEST_CONFIGS),

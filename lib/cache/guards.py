@@ -1,0 +1,113 @@
+"""Refusals of the semantic tier: what two questions may not differ in, however near their vectors are.
+
+Vectors of questions that share a form are nearest where one slot differs ("in miles", "in kilometers"), so a
+similarity alone serves another question's answer. Each guard names a class of words, or of text, whose members have to
+be the same in both. None of them proves that two questions are equal: they only refuse. Word lists don't know every
+word, so what they let pass still needs a judge or a proof.
+
+Classes of words stand in `data/guards`, by language.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lib.cache import wording
+from lib.patterns import compile_pattern
+
+VERSION = 1
+_DIGITS = compile_pattern(r"\d+(?:[.,:/]\d+)*")
+_SPAN = compile_pattern(r"`[^`]*`|\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“]*“")
+_CODE_SIGNS = frozenset("{}[]<>=\\|_#$%^~@&*+/")
+_MOST_DIFFERENT_LENGTHS = 2.0
+_CLASSES = (
+    ("negation", "negation"),
+    ("quantity", "quantity"),
+    ("comparison", "comparison"),
+    ("direction", "direction"),
+    ("date", "time"),
+    ("number word", "number"),
+    ("unit", "unit"),
+    ("person", "pronoun"),
+)
+
+
+def find_refusal(question: str, candidate: str, language: str) -> str | None:
+    """The guard that tells the two apart, or None. Both are in `language`; their order does not matter."""
+    known = wording.lexicon(language)
+    here = wording.split(question)
+    there = wording.split(candidate)
+    for name, guard in _GUARDS:
+        if guard(question, candidate, here, there):
+            return name
+    lowered = [word.lower() for word in here], [word.lower() for word in there]
+    for name, words in _CLASSES:
+        if _pick(lowered[0], known[words]) != _pick(lowered[1], known[words]):
+            return name
+    if _has_opposites(*lowered, known):
+        return "opposite"
+    if _names(here, known) != _names(there, known):
+        return "name"
+    return "order" if _is_reordered(*lowered, known) else None
+
+
+def _differ_in(pattern: Any) -> Callable[[str, str, Sequence[str], Sequence[str]], bool]:
+    return lambda question, candidate, here, there: pattern.findall(question) != pattern.findall(candidate)
+
+
+def _differ_in_length(question: str, candidate: str, here: Sequence[str], there: Sequence[str]) -> bool:
+    shorter, longer = sorted((len(here), len(there)))
+    return longer > _MOST_DIFFERENT_LENGTHS * max(shorter, 3)
+
+
+def _differ_in_signs(question: str, candidate: str, here: Sequence[str], there: Sequence[str]) -> bool:
+    return [sign for sign in question if sign in _CODE_SIGNS] != [sign for sign in candidate if sign in _CODE_SIGNS]
+
+
+_GUARDS: tuple[tuple[str, Callable[[str, str, Sequence[str], Sequence[str]], bool]], ...] = (
+    ("number", _differ_in(_DIGITS)),
+    ("quotation", _differ_in(_SPAN)),
+    ("code", _differ_in_signs),
+    ("length", _differ_in_length),
+)
+
+
+def _pick(words: Sequence[str], of: frozenset[str]) -> list[str]:
+    return sorted(word for word in words if word in of)
+
+
+def _has_opposites(here: Sequence[str], there: Sequence[str], known: Mapping[str, Any]) -> bool:
+    only_here = set(here) - set(there)
+    only_there = set(there) - set(here)
+    return any(
+        (first in only_here and second in only_there) or (second in only_here and first in only_there)
+        for first, second in known["opposites"]
+    )
+
+
+def _names(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
+    """Words with a capital letter that does not begin a sentence, in their order."""
+    names = []
+    is_first = True
+    for word in words:
+        if not word[:1].isalnum():
+            is_first = is_first or word in (".", "!", "?", ":")
+            continue
+        is_plain = word.lower() in known["common"] or word.lower() in known["asked"]
+        if word[:1].isupper() and not is_plain and not (is_first and word[1:].islower()):
+            names.append(word)
+        is_first = False
+    return names
+
+
+def _is_reordered(here: Sequence[str], there: Sequence[str], known: Mapping[str, Any]) -> bool:
+    """Whether the words that both have, common ones apart, come in another order: who does what to whom."""
+    shared = {word for word in set(here) & set(there) if word.isalpha() and word not in known["common"]}
+    first, second = ([word for word in words if word in shared] for words in (here, there))
+    return sorted(first) == sorted(second) and first != second and not _is_rotation_of_topic(first, second)
+
+
+def _is_rotation_of_topic(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Two words that changed places are told apart; one long stretch moved as a whole is not."""
+    blocks = difflib.SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
+    return max(block.size for block in blocks) >= max(len(first) - 1, 3)

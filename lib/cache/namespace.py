@@ -1,0 +1,108 @@
+"""Whose an answer is: the hard partition of what is remembered, and the keys by which an equal question finds it.
+
+A namespace is part of every key, never text in a vector: scope (a person and the end user a program names, a team or an
+app), app, configuration and its revision, and everything that shapes the answer (`lib.calls.fingerprint`: providers,
+models, system prompt, parameters, response format), the rules of comparison and the embedding model. A changed
+part is another namespace, so nothing has to be thrown away for a change to take effect.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lib.cache import guards, wording
+from lib.cache.eligibility import find_question, is_personal
+from lib.cache.policy import CacheRules, Scope
+from lib.cache.secret import CacheSecret
+from lib.calls.fingerprint import fingerprint_of
+from lib.calls.request import Plan, Target
+from lib.fast_json import encode
+
+_LONGEST_END_USER = 500
+
+
+class Keys(Struct, frozen=True):
+    """How a request is found: 64 hexadecimal digits each.
+
+    `loose`, `namespace` and `pool` are None where only the same request may find the answer. `pool` is the namespace
+    without the person: a proof is about what is asked and of whom, whoever asks. `question` is what is compared.
+    """
+
+    exact: str
+    loose: str | None = None
+    namespace: str | None = None
+    pool: str | None = None
+    question: str | None = None
+    language: str | None = None
+
+
+def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys | None:
+    """The keys of a request; None where it speaks of a person and answers are shared with others."""
+    if rules.scope is not Scope.PERSON and is_personal(plan):
+        return None
+    owner = _scope_of(plan, rules.scope)
+    place = encode([plan.app, plan.configuration.id, plan.configuration.revision])
+    exact = secret.hash(b"exact", owner, place, fingerprint_of(plan))
+    question = find_question(plan)
+    language = wording.find_language(question) if question is not None else None
+    if question is None or language is None:
+        return Keys(exact)
+    shape = fingerprint_of(_without_words(plan))
+    compared = f"{language} {wording.VERSION} {guards.VERSION}".encode()
+    namespace = secret.hash(b"namespace", owner, place, shape, compared)
+    pool = secret.hash(b"pool", place, shape, compared)
+    words = wording.significant_words(question, language)
+    loose = None if words is None else secret.hash(b"loose", namespace.encode(), *(word.encode() for word in words))
+    return Keys(exact, loose, namespace, pool, question, language)
+
+
+def find_end_user(plan: Plan) -> str:
+    """Whom a program asks for, as it names them (`user`, `safety_identifier`, `metadata.user_id`); empty: nobody."""
+    request = plan.request
+    for place in (request.wire.body if request.wire is not None else {}, request.extra, request.parameters):
+        for name in ("safety_identifier", "user"):
+            if isinstance(named := place.get(name), str) and named:
+                return named[:_LONGEST_END_USER]
+        metadata = place.get("metadata")
+        if isinstance(metadata, Mapping) and isinstance(named := metadata.get("user_id"), str) and named:
+            return named[:_LONGEST_END_USER]
+    return ""
+
+
+def _scope_of(plan: Plan, scope: Scope) -> bytes:
+    actor = plan.request.actor
+    match scope:
+        case Scope.PERSON:
+            return encode(["person", actor.user_id, find_end_user(plan)])
+        case Scope.TEAM:
+            return encode(["team", actor.team_id])
+        case Scope.APP:
+            return encode(["app", plan.app])
+
+
+def _without_words(plan: Plan) -> Plan:
+    """The plan with the user's turn left empty, for everything else that shapes the answer."""
+    return replace(
+        plan,
+        deployments=tuple(_strip(target) for target in plan.deployments),
+        fallbacks=tuple(_strip(target) for target in plan.fallbacks),
+    )
+
+
+def _strip(target: Target) -> Target:
+    model_request = target.model_request
+    messages = [
+        {**message, "content": ""} if message.get("role") == "user" else message for message in model_request.messages
+    ]
+    wire = model_request.wire
+    if wire is not None:
+        wire = replace(wire, body=_without_person({**wire.body, "messages": None}))
+    parameters = _without_person(model_request.parameters)
+    return replace(target, model_request=replace(model_request, messages=messages, parameters=parameters, wire=wire))
+
+
+def _without_person(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Without whom a program asks for, which is a part of the scope."""
+    return {name: value for name, value in fields.items() if name not in ("user", "safety_identifier", "metadata")}

@@ -1,0 +1,255 @@
+"""The semantic tier: a question that means the same, found by its vector, refused by guards, decided by a judge.
+
+Vectors of one namespace stand in an index of their own (hnswlib), made of what SQL holds and followed from there. A
+candidate that a guard or the judge refuses does not end the search: the next one is looked at. A judge that fails, or
+says anything but `SAME`, is a miss. Nothing is served unproved: in the mode `shadow` each would-be hit becomes a row
+of `cache_decisions` after the model has answered, with what refused it and whether the two answers agree.
+"""
+
+import random
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from lib.access.permissions import OPERATOR
+from lib.cache import guards
+from lib.cache.entries import Entries, Entry
+from lib.cache.namespace import Keys
+from lib.cache.policy import CacheRules, SemanticMode
+from lib.cache.secret import CacheSecret
+from lib.calls.calls import Calls
+from lib.calls.live_call import LiveCall
+from lib.calls.request import NOT_REMEMBERED, CallRequest, Origin, Plan, Within
+from lib.clock import new_id, utc_now
+from lib.db.engine import Store
+from lib.db.tables import cache_blocked_pairs, cache_decisions, cache_entries
+from lib.errors import LLMManagerError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_E = cache_entries.c
+NEAREST = 5  # candidates that are looked at
+LEAST_SIMILARITY = 0.80  # cosine: below that nothing is a candidate
+EXPLORED = 0.05  # of would-be hits in the mode `proved`: asked of the model all the same, for ever
+_MOST_INDEXES = 64
+SAME, DIFFERENT, FAILED = "same", "different", "failed"
+_QUESTION_FOR_JUDGE = (
+    "Two people ask an assistant. Decide whether one answer serves both exactly: same facts asked for, same entities, "
+    "numbers, units, dates, direction, conditions and language.\n\nFirst: {first}\n\nSecond: {second}\n\n"
+    "Reply with one word, SAME or DIFFERENT."
+)
+_QUESTION_OF_ANSWERS = (
+    "Two answers to nearly the same question. Decide whether they say the same in substance.\n\nFirst: {first}\n\n"
+    "Second: {second}\n\nReply with one word, SAME or DIFFERENT."
+)
+
+
+class _Index:
+    """The vectors of one namespace."""
+
+    def __init__(self, dimensions: int) -> None:
+        import hnswlib
+
+        self._index: hnswlib.Index = hnswlib.Index(space="cosine", dim=dimensions)
+        self._index.init_index(max_elements=256, ef_construction=100, M=12)
+        self._index.set_ef(50)
+        self.ids: list[str] = []
+        self.followed_to: datetime | None = None
+
+    def add(self, entry_id: str, vector: "np.ndarray") -> None:
+        if entry_id in self.ids:
+            return
+        if len(self.ids) >= self._index.get_max_elements():
+            self._index.resize_index(2 * len(self.ids))
+        self._index.add_items(vector, len(self.ids))
+        self.ids.append(entry_id)
+
+    def nearest(self, vector: "np.ndarray") -> list[tuple[str, float]]:
+        if not self.ids:
+            return []
+        labels, distances = self._index.knn_query(vector, k=min(NEAREST, len(self.ids)))
+        return [(self.ids[label], 1.0 - float(far)) for label, far in zip(labels[0], distances[0], strict=True)]
+
+
+class Semantic:
+    """Finds reworded questions. Blocking: not on the event loop. `embed` turns one text into a vector."""
+
+    def __init__(
+        self,
+        store: Store,
+        secret: CacheSecret,
+        entries: Entries,
+        calls: Calls,
+        embed: Callable[[str], "np.ndarray"],
+        is_proved: Callable[[str, CacheRules], bool],
+    ) -> None:
+        self._store = store
+        self._secret = secret
+        self._entries = entries
+        self._calls = calls
+        self._embed = embed
+        self._is_proved = is_proved
+        self._indexes: OrderedDict[str, _Index] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find_reworded(self, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime) -> Entry | None:
+        """The entry that answers a question asked in other words, where a judge or a proof says so."""
+        assert keys.namespace is not None  # noqa: S101 (who calls has looked)
+        assert keys.pool is not None  # noqa: S101
+        is_proved = rules.semantic is SemanticMode.PROVED and self._is_proved(keys.pool, rules)
+        if rules.semantic is SemanticMode.PROVED and (not is_proved or random.random() < EXPLORED):  # noqa: S311
+            return None
+        for entry, similarity, refusal in self._candidates(keys, oldest):
+            if refusal is not None:
+                continue
+            verdict = None if is_proved else self.judge(rules, keys.question or "", entry.question or "")
+            if verdict in (None, SAME):
+                self._note(plan, keys, entry, similarity, None, verdict, was_served=True)
+                return entry
+        return None
+
+    def compare_later(self, call: LiveCall, stored: Entry, keys: Keys, rules: CacheRules) -> None:
+        """Give a new entry its vector; note what would have been served instead, and whether the answers agree."""
+        if rules.semantic is SemanticMode.OFF or keys.namespace is None or keys.question is None:
+            return
+        oldest = utc_now() - timedelta(seconds=rules.ttl_s)
+        for entry, similarity, refusal in self._candidates(keys, oldest):
+            if entry.id == stored.id:
+                continue
+            verdict = label = None
+            if refusal is None:
+                verdict = self.judge(rules, keys.question, entry.question or "")
+                label = self._compare_answers(rules, stored, entry)
+            self._note(call.plan, keys, entry, similarity, refusal, verdict, label=label, call_id=call.call_id)
+            if refusal is None:
+                break
+        self._add(stored.id, keys)
+
+    def judge(self, rules: CacheRules, first: str, second: str) -> str | None:
+        """What the judge says of two questions; None where there is no judge."""
+        return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second)
+
+    def _compare_answers(self, rules: CacheRules, here: Entry, there: Entry) -> str | None:
+        if " ".join(here.answer.text.split()) == " ".join(there.answer.text.split()):
+            return SAME
+        verdict = self._ask_judge(rules, _QUESTION_OF_ANSWERS, here.answer.text[:8_000], there.answer.text[:8_000])
+        return verdict if verdict in (SAME, DIFFERENT) else None
+
+    def _ask_judge(self, rules: CacheRules, template: str, first: str, second: str) -> str | None:
+        if rules.judge_configuration_id is None:
+            return None
+        request = CallRequest(
+            actor=OPERATOR,
+            messages=[{"role": "user", "content": template.format(first=first, second=second)}],
+            configuration=rules.judge_configuration_id,
+            origin=Origin.SYSTEM,
+            system_prompt="",
+            parameters={"temperature": 0},
+            tags={"purpose": "cache"},
+            within=Within(),
+            stream=False,
+            cache_policy=NOT_REMEMBERED,
+        )
+        try:
+            view = self._calls.run(request)
+        except LLMManagerError:
+            return FAILED
+        words = view.text.strip().strip(".").upper() if view.status == "ok" else ""
+        return {"SAME": SAME, "DIFFERENT": DIFFERENT}.get(words, FAILED)
+
+    def _candidates(self, keys: Keys, oldest: datetime) -> Sequence[tuple[Entry, float, str | None]]:
+        """The nearest entries of the namespace, nearest first, each with the guard that refuses it."""
+        assert keys.namespace is not None  # noqa: S101
+        assert keys.pool is not None  # noqa: S101
+        question = keys.question or ""
+        vector = self._embed(question)
+        with self._lock:
+            index = self._open_index(keys.namespace, vector)
+            near = [(entry_id, cosine) for entry_id, cosine in index.nearest(vector) if cosine >= LEAST_SIMILARITY]
+        if not near:
+            return []
+        entries = {entry.id: entry for entry in self._entries.get_many([i for i, _ in near], keys.namespace, oldest)}
+        found = []
+        for entry_id, similarity in near:
+            entry = entries.get(entry_id)
+            if entry is None or entry.question is None:
+                continue
+            refusal = guards.find_refusal(question, entry.question, keys.language or "")
+            if refusal is None and self._is_blocked(keys.pool, question, entry.question):
+                refusal = "blocked pair"
+            found.append((entry, similarity, refusal))
+        return found
+
+    def _open_index(self, namespace: str, vector: "np.ndarray") -> _Index:
+        """The index of a namespace with what SQL has by now."""
+        import numpy as np
+
+        index = self._indexes.pop(namespace, None) or _Index(len(vector))
+        self._indexes[namespace] = index
+        while len(self._indexes) > _MOST_INDEXES:
+            self._indexes.popitem(last=False)
+        query = select(_E.id, _E.vector, _E.created_at).where(_E.namespace == namespace, _E.vector.is_not(None))
+        if index.followed_to is not None:
+            query = query.where(_E.created_at >= index.followed_to - timedelta(seconds=30))
+        with self._store.read() as connection:
+            for row in connection.execute(query):
+                index.add(row.id, np.frombuffer(row.vector, dtype="<f4"))
+                index.followed_to = max(index.followed_to or row.created_at, row.created_at)
+        return index
+
+    def _add(self, entry_id: str, keys: Keys) -> None:
+        vector = self._embed(keys.question or "")
+        with self._store.write() as connection:
+            connection.execute(update(cache_entries).where(_E.id == entry_id).values(vector=vector.tobytes()))
+
+    def _is_blocked(self, pool: str, first: str, second: str) -> bool:
+        pair = pair_of(self._secret, first, second)
+        blocked = cache_blocked_pairs.c
+        query = select(blocked.pair).where(blocked.pool == pool, blocked.pair == pair)
+        with self._store.read() as connection:
+            return connection.scalar(query) is not None
+
+    def _note(
+        self,
+        plan: Plan,
+        keys: Keys,
+        entry: Entry,
+        similarity: float,
+        guard: str | None,
+        verdict: str | None,
+        *,
+        label: str | None = None,
+        call_id: str | None = None,
+        was_served: bool = False,
+    ) -> None:
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "created_at": utc_now(),
+            "configuration_id": plan.configuration.id,
+            "pool": keys.pool,
+            "entry_id": entry.id,
+            "call_id": call_id or plan.request.call_id or "",
+            "user_id": plan.request.actor.user_id,
+            "team_id": plan.request.actor.team_id,
+            "similarity": similarity,
+            "guard": guard,
+            "verdict": verdict,
+            "label": label,
+            "labelled_by": None if label is None else "answers",
+            "was_served": was_served,
+            "saved_nano_usd": entry.cost_nano_usd,
+            "question": self._secret.seal(keys.question),
+            "candidate": self._secret.seal(entry.question),
+        }
+        with self._store.write() as connection:
+            connection.execute(insert(cache_decisions).values(**row))
+
+
+def pair_of(secret: CacheSecret, first: str, second: str) -> str:
+    """The keyed hash of two questions, whichever comes first."""
+    return secret.hash(b"pair", *sorted((first.encode(), second.encode())))

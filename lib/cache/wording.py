@@ -1,0 +1,138 @@
+"""A question's significant words, in their order: greetings and thanks around it are left out, nothing within it is.
+
+Two questions with the same significant words ask for the same, so the loose tier needs no judgement. It says so only
+where it is sure: phrases of politeness are taken off the two ends alone, set apart as people set them apart, and never
+from a question that speaks of words itself ("how do you say thank you"); a text with code, quotations or several lines
+is compared sign by sign, which is the exact tier's work. A language that nobody here knows has no significant words.
+
+The words of each language stand in `data/guards`; another version of them is another namespace.
+"""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lib.patterns import compile_pattern
+
+VERSION = 1
+_FOLDER = Path(__file__).resolve().parent.parent.parent / "data" / "guards"
+_WORD = compile_pattern(r"[^\W_]+(?:['’\-.][^\W_]+)*|[^\w\s]|_")
+_SIGN_FOR_SIGN = compile_pattern(r"[`\"“”„«»‹›{}<>\[\]=\\|]|\n")
+_MOST_PHRASES = 4  # of politeness, at each end
+_LEAST_COMMON = 0.2  # of the words: how many the commonest words of a language have to be
+
+
+@cache
+def languages() -> tuple[str, ...]:
+    """Codes of the languages that are known, such as `de`."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
+
+
+@cache
+def lexicon(language: str) -> Mapping[str, Any]:
+    """Sets of words by class, and lists of phrases, of one language."""
+    lists = json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+    phrases = ("openings", "closings", "opposites")
+    return {
+        name: [tuple(split(phrase.lower())) if isinstance(phrase, str) else tuple(phrase) for phrase in words]
+        if name in phrases
+        else frozenset(words)
+        for name, words in lists.items()
+    }
+
+
+def split(text: str) -> list[str]:
+    """Words and signs of a text, in one form of Unicode and with plain apostrophes."""
+    return _WORD.findall(unicodedata.normalize("NFC", text).replace("’", "'"))
+
+
+def find_language(text: str) -> str | None:
+    """The known language whose commonest words make up most of a text; None where none or two do."""
+    words = [word.lower() for word in split(text) if word[:1].isalpha()]
+    if not words:
+        return None
+    hits = sorted(
+        ((sum(word in lexicon(code)["common"] for word in words), code) for code in languages()), reverse=True
+    )
+    (most, language), (next_most, _) = hits[:2]
+    return language if most > next_most and most >= _LEAST_COMMON * len(words) else None
+
+
+def significant_words(text: str, language: str) -> list[str] | None:
+    """What has to be the same, in order; None where every sign counts."""
+    if _SIGN_FOR_SIGN.search(text.strip()):
+        return None
+    words = split(text)
+    known = lexicon(language)
+    if not any(word.lower() in known["mentions"] for word in words):
+        words = _without_politeness(words, known)
+    words = _without_last_sign(words, known)
+    if len([word for word in words if word[:1].isalnum()]) < 2:
+        return None
+    return [word.lower() if is_first else word for word, is_first in _mark_firsts(words)]
+
+
+def _without_politeness(words: list[str], known: Mapping[str, Any]) -> list[str]:
+    for _ in range(_MOST_PHRASES):
+        shorter = _strip_opening(words, known["openings"]) or words
+        shorter = _strip_closing(shorter, known["closings"]) or shorter
+        if shorter == words:
+            break
+        words = shorter
+    return words
+
+
+def _strip_opening(words: list[str], phrases: list[tuple[str, ...]]) -> list[str]:
+    """Without the longest phrase at the start; a greeting is one only with a comma, stop or exclamation behind it."""
+    lowered = [word.lower() for word in words[:8]]
+    for phrase in sorted(phrases, key=len, reverse=True):
+        if tuple(lowered[: len(phrase)]) != phrase:
+            continue
+        rest = words[len(phrase) :]
+        if rest and rest[0] in (",", "!", ".", ":"):
+            return rest[1:]
+        if len(phrase) > 2 or phrase[-1] in _JOINED:  # "could you tell me what …", "please list …"
+            return rest
+    return []
+
+
+def _strip_closing(words: list[str], phrases: list[tuple[str, ...]]) -> list[str]:
+    """Without thanks at the end, which a comma, a stop or a question mark sets apart."""
+    end = len(words)
+    asks = words[-1:] == ["?"]
+    while end and words[end - 1] in (".", "!", "?"):
+        end -= 1
+    lowered = [word.lower() for word in words[:end]]
+    for phrase in sorted(phrases, key=len, reverse=True):
+        start = end - len(phrase)
+        if start > 1 and tuple(lowered[start:]) == phrase and words[start - 1] in (",", ".", "!", "?"):
+            rest = words[:start] if words[start - 1] != "," else words[: start - 1]
+            return [*rest, "?"] if asks and rest[-1] != "?" else rest
+    return []
+
+
+_JOINED = frozenset({"please", "bitte"})
+
+
+def _without_last_sign(words: list[str], known: Mapping[str, Any]) -> list[str]:
+    """Without a stop or exclamation at the end, and without the question mark of what is a question anyway."""
+    asks = any(word.lower() in known["asked"] for word in words)
+    while words and (words[-1] in (".", "!") or (words[-1] == "?" and asks)):
+        words = words[:-1]
+    return words[1:] if words and words[0] in ("¿", "¡") and asks else words
+
+
+def _mark_firsts(words: list[str]) -> list[tuple[str, bool]]:
+    """Each word with whether it begins a sentence, where a capital letter says nothing."""
+    marked = []
+    is_first = True
+    for word in words:
+        marked.append((word, is_first))
+        if word[:1].isalnum():
+            is_first = False
+        elif word in (".", "!", "?", "¿", "¡", ":"):
+            is_first = True
+    return marked

@@ -1,0 +1,35 @@
+"""What remembered answers saved, day by day."""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from lib.statistics.charts.chart_theme import ACCENT, money_axis, style
+
+TIERS = ("exact", "loose", "semantic")
+_COLOURS = (ACCENT, "#2BA3A0", "#DE7912")
+_DAYS = alt.Axis(labelAngle=0, labelOverlap=True, labelExpr="slice(datum.value, 5)")
+
+
+def saved_by_day(frame: pd.DataFrame) -> Any:
+    """Stacked bars of what was saved a day and tier (columns day: YYYY-MM-DD, tier, hits, saved: dollars, label)."""
+    shown = [tier for tier in TIERS if tier in set(frame.tier)]
+    scale = alt.Scale(domain=shown, range=[_COLOURS[TIERS.index(tier)] for tier in shown])
+    largest = float(frame.groupby("day").saved.sum().max())
+    bars = (
+        alt.Chart(frame)
+        .mark_bar()
+        .encode(
+            x=alt.X("day:O", title=None, axis=_DAYS),
+            y=alt.Y("saved:Q", title=None, stack="zero", axis=money_axis(largest, tickCount=4)),
+            color=alt.Color("tier:N", sort=shown, scale=scale, legend=alt.Legend() if len(shown) > 1 else None),
+            tooltip=[
+                alt.Tooltip("day:N", title="Day"),
+                alt.Tooltip("tier:N", title="Tier"),
+                alt.Tooltip("hits:Q", title="Hits", format=",.0f"),
+                alt.Tooltip("label:N", title="Saved"),
+            ],
+        )
+    )
+    return style(bars, 200)
