@@ -5,8 +5,8 @@ from alembic import op
 
 from lib.db.migrations.column_types import UtcMoment
 
-revision = "0029"
-down_revision = "0028"
+revision = "0030"
+down_revision = "0029"
 
 
 def _id(name: str, *, nullable: bool = False) -> sa.Column[str]:
