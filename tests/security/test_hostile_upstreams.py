@@ -16,6 +16,7 @@ import pytest
 from lib.errors import InvalidInput, ProviderError
 from lib.providers import hosts, listings
 from lib.providers.adapters import adapter_for, http_client
+from lib.providers.adapters.dialling import parse_url, request_head
 from lib.providers.adapters.via_litellm import close_connections
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
 from lib.providers.kinds import Protocol
@@ -277,3 +278,19 @@ def test_names_and_addresses_of_private_hosts_are_known(name: str) -> None:
     is_address = name[0].isdigit() or ":" in name
     with pytest.raises(InvalidInput, match="private"):
         hosts.refuse_private(name, [name] if is_address else [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Host", "content-length", "Transfer-Encoding", "connection", "Upgrade", "TE", "a b", "a:", "", "ä", "a\r\nb"],
+)
+def test_no_header_says_where_a_message_ends_or_whose_it_is(name: str) -> None:
+    with pytest.raises(InvalidInput):
+        request_head("POST", parse_url("https://a.example/x"), {name: "1"}, 0)
+
+
+def test_values_of_headers_keep_to_their_line() -> None:
+    for text in ("a\r\nb: c", "a\nb", "a\rb", "a\0"):
+        with pytest.raises(InvalidInput):
+            request_head("POST", parse_url("https://a.example/x"), {"a": text}, 0)
+    assert b"\r\nX-A: 1\r\n\r\n" in request_head("GET", parse_url("https://a.example/x"), {"X-A": "1"}, 0)

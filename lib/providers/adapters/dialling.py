@@ -16,12 +16,17 @@ from urllib.parse import quote
 import aiohappyeyeballs
 
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 from lib.providers import hosts
 from lib.providers.proxies import Proxy, proxy_for
 
 _LONGEST_HEAD = 64 * 1024
 _QUOTED_SAFELY = "/%:@!$&'()*+,;=~-._"
 _resolvers = ThreadPoolExecutor(8, "resolve")  # of its own: names that never resolve keep nobody else's thread
+_NAME = compile_pattern(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,200}")
+_FRAMING = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "proxy-authorization"}
+)
 
 
 class ConnectError(ConnectionError):
@@ -55,7 +60,7 @@ def parse_url(text: str) -> Url:
 
 
 def request_head(method: str, url: Url, headers: Mapping[str, str], length: int) -> bytes:
-    """The request's first bytes; InvalidInput when a header would break its line."""
+    """The request's first bytes; InvalidInput when a header would break its line, or say where the message ends."""
     proxy = None if url.is_tls else proxy_for(url.is_tls, url.host, url.port)
     target = url.path if proxy is None else f"http://{url.authority}{url.path}"
     lines = [f"{method} {target} HTTP/1.1", f"Host: {url.authority}"]
@@ -64,6 +69,10 @@ def request_head(method: str, url: Url, headers: Mapping[str, str], length: int)
     if proxy is not None and proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     lines += [f"{name}: {value}" for name, value in headers.items()]
+    for name in headers:
+        if name.lower() in _FRAMING or not _NAME.fullmatch(name):
+            why = "How a message is sent is not for a header to say."
+            raise InvalidInput(f"The header {name[:60]!r} can't be sent.", why, "Leave it out.", field="headers")
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\x00" in text:
         raise InvalidInput("A header of the provider can't be sent.", "It holds a line break.", "Correct its headers.")
