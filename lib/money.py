@@ -57,6 +57,17 @@ def format_sum(
     return f"≥ {text}" if unknown and nano is not None else text
 
 
+def format_price(nano: int | None, currency: str = USD) -> str:
+    """Write a price exactly, with two decimals at least: `$0.10`, `$12.50`, `$0.0375`; `$0` is free, `—` unknown.
+
+    `nano` are billionths of the currency.
+    """
+    if not nano:
+        return format_money(nano, currency)
+    whole, _, decimals = f"{abs(usd_from_nano(nano)):,.9f}".partition(".")
+    return f"{'−' if nano < 0 else ''}{sign_of(currency)}{whole}.{decimals.rstrip('0'):0<2}"
+
+
 def format_large_money(nano: int | None, currency: str = USD) -> str:
     """Write an amount of nano-dollars in few signs, for narrow places: `$176.3k`, `$10.00M`, `$1.20B`.
 

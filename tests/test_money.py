@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.money import NANO_PER_USD, format_large_money, format_money, nano_from_usd, tokens_cost_nano, usd_from_nano
+from lib.money import (
+    NANO_PER_USD,
+    format_large_money,
+    format_money,
+    format_price,
+    nano_from_usd,
+    tokens_cost_nano,
+    usd_from_nano,
+)
 
 
 @given(st.integers(-(10**18), 10**18))
@@ -34,6 +42,22 @@ def test_a_cost_is_the_exact_sum_rounded_once(parts: list[tuple[int, int]]) -> N
 )
 def test_money_reads_as_people_write_it(nano: int | None, text: str) -> None:
     assert format_money(nano) == text
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (None, "—"),
+        (0, "$0"),
+        (100_000_000, "$0.10"),
+        (12_500_000_000, "$12.50"),
+        (37_500_000, "$0.0375"),
+        (1, "$0.000000001"),
+        (1_500_000_000_000, "$1,500.00"),
+    ],
+)
+def test_a_price_is_written_exactly(nano: int | None, text: str) -> None:
+    assert format_price(nano) == text
 
 
 def test_an_estimate_is_marked() -> None:

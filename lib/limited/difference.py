@@ -44,6 +44,26 @@ def compute_rows_by_membership(first: str, second: str) -> list[list[Any]]:
     return first_only + [[None, [(line, True)]] for line in b if line not in in_a]
 
 
+def compute_unified(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> list[str]:
+    """Compute the lines of a unified diff of two lists of lines; empty when they are equal."""
+    return list(difflib.unified_diff(first, second, *names, lineterm=""))
+
+
+def compute_unified_at_once(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> list[str]:
+    """Compute a unified diff in time linear in the lines: all between what both begin and end with is one change."""
+    if first == second:
+        return []
+    shorter = min(len(first), len(second))
+    same = next((n for n in range(shorter) if first[n] != second[n]), shorter)
+    most = shorter - same
+    tail = next((n for n in range(most) if first[-1 - n] != second[-1 - n]), most)
+    removed = first[same : len(first) - tail]
+    added = second[same : len(second) - tail]
+    ranges = (f"{same + bool(lines)},{len(lines)}" for lines in (removed, added))
+    head = [f"--- {names[0]}", f"+++ {names[1]}", "@@ -{} +{} @@".format(*ranges)]
+    return [*head, *(f"-{line}" for line in removed), *(f"+{line}" for line in added)]
+
+
 def _split_lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 

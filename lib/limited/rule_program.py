@@ -67,6 +67,8 @@ def _compute(job: Mapping[str, Any]) -> Any:
             return python_source.analyse(job["source"])
         case "expression":
             return expressions.compute(job["source"], job["values"])
+        case "unified":
+            return difference.compute_unified(job["first"], job["second"], tuple(job["names"]))
     raise ValueError(job["rule"])
 
 

@@ -49,6 +49,12 @@ def likeness(first: list[str], second: list[str]) -> float:
     return float(_workers.ask({"rule": "likeness", "first": first, "second": second}, LIKENESS_S))
 
 
+def unified_difference(first: list[str], second: list[str], names: tuple[str, str]) -> list[str]:
+    """Compute the lines of a unified diff of two lists of lines; NotComputed when it takes too long."""
+    job = {"rule": "unified", "first": first, "second": second, "names": names}
+    return list(_workers.ask(job, DIFFERENCE_S))
+
+
 def differences(first: str, second: str) -> list[list[Any]]:
     """Compare two texts line by line, as rows of `lib.limited.difference`; NotComputed when it takes too long."""
     return list(_workers.ask({"rule": "difference", "first": first, "second": second}, DIFFERENCE_S))

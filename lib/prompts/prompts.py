@@ -5,7 +5,6 @@ follows the newest version; every other label stays until it is moved. A program
 and those of every app.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,9 @@ from lib.configs.configuration import check_slug
 from lib.db.engine import Store
 from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
 from lib.errors import Conflict, InvalidInput
+from lib.limited.child import NotComputed
+from lib.limited.difference import compute_unified_at_once
+from lib.limited.rules import unified_difference
 from lib.prompts import interchange
 from lib.prompts.rows import (
     VersionSelector,
@@ -103,15 +105,18 @@ class Prompts:
             return [build_version(version_row) for version_row in connection.execute(query).mappings()]
 
     def diff(self, actor: Actor, slug: str, old: VersionSelector, new: VersionSelector) -> Sequence[str]:
-        """Lines of a unified diff of two versions: system prompt, text, variables, parameters; empty when equal."""
+        """Lines of a unified diff of two versions: system prompt, text, variables, parameters; empty when equal.
+
+        Texts that take too long to compare are one change from where they begin to differ to where they no longer do.
+        """
         old_version = self.version(actor, slug, old)
         new_version = self.version(actor, slug, new)
         names = f"version {old_version.version}", f"version {new_version.version}"
-        return [
-            *difflib.unified_diff(
-                interchange.list_lines(old_version), interchange.list_lines(new_version), *names, lineterm=""
-            )
-        ]
+        lines = interchange.list_lines(old_version), interchange.list_lines(new_version)
+        try:
+            return unified_difference(*lines, names)
+        except NotComputed:
+            return compute_unified_at_once(*lines, names)
 
     def fill(
         self,

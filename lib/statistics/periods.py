@@ -39,6 +39,7 @@ class ReportPeriod(StrEnum):
     DAYS_7 = "7d"
     DAYS_30 = "30d"
     MONTH = "month"
+    LAST_MONTH = "last-month"
     YEAR = "12m"
     CUSTOM = "custom"
 
@@ -105,6 +106,8 @@ def _days(period: ReportPeriod, today: date, first: date | None, last: date | No
         return min(first, last or first), max(first, last or first)
     if period is ReportPeriod.MONTH:
         return today.replace(day=1), today
+    if period is ReportPeriod.LAST_MONTH:
+        return _months_before(today.replace(day=1), 1), today.replace(day=1) - timedelta(days=1)
     if period is ReportPeriod.YEAR:
         return _months_before(today.replace(day=1), 11), today
     return today - timedelta(days=6 if period is ReportPeriod.DAYS_7 else 29), today

@@ -4,6 +4,7 @@ The comparison runs in a child with a limit of time; where it takes longer, line
 order. All text is escaped: nothing of a model's Markdown is read.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ def show(first: str, second: str, names: tuple[str, str]) -> None:
     """The table of both, and what it leaves out."""
     rows, notes = compare(first, second)
     if any(_is_marked(row) for row in rows):
-        st.markdown(table(rows, names))
+        st.markdown(table(rows, names, (find_code(first), find_code(second))))
     else:
         st.caption("They are the same." if first == second else "Only blanks and line ends differ.")
     for note in notes:
@@ -47,8 +48,28 @@ def compare(first: str, second: str) -> tuple[list[list[Any]], list[str]]:
     return rows[:_MOST_ROWS], notes
 
 
-def table(rows: Sequence[Sequence[Any]], names: tuple[str, str]) -> str:
-    """Rows as a table in Markdown; `≠` stands before those that differ, so that colour is not the only sign."""
+def find_code(text: str) -> frozenset[str]:
+    """Find the lines that are read in letters of one width: fenced or indented code, and tables."""
+    lines = set[str]()
+    is_fenced = False
+    for line in text.splitlines():
+        bare = line.strip()
+        is_fence = bare.startswith(("```", "~~~"))
+        if is_fenced or is_fence or bare.startswith("|") or line.startswith(("    ", "\t")):
+            lines.add(line.rstrip())
+        is_fenced = is_fenced is not is_fence
+    return frozenset(lines)
+
+
+def table(
+    rows: Sequence[Sequence[Any]],
+    names: tuple[str, str],
+    code: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset()),
+) -> str:
+    """Rows as a table in Markdown; `≠` stands before those that differ, so that colour is not the only sign.
+
+    `code` are the lines of each text that are written in letters of one width.
+    """
     first_name, second_name = map(blocks.plain, names)
     lines = [f"| | {first_name} | {second_name} |", "|---|---|---|"]
     for row in rows:
@@ -56,7 +77,7 @@ def table(rows: Sequence[Sequence[Any]], names: tuple[str, str]) -> str:
             lines.append(f"| | :gray[⋯ {row[0]:,} lines that both have] | |")
             continue
         sign = "≠" if _is_marked(row) else ""
-        lines.append(f"| {sign} | {_cell(row[0], 'red')} | {_cell(row[1], 'green')} |")
+        lines.append(f"| {sign} | {_cell(row[0], 'red', code[0])} | {_cell(row[1], 'green', code[1])} |")
     return "\n".join(lines)
 
 
@@ -64,9 +85,11 @@ def _is_marked(row: Sequence[Any]) -> bool:
     return not isinstance(row[0], int) and (None in row or any(is_marked for side in row for _, is_marked in side))
 
 
-def _cell(side: Sequence[Sequence[Any]] | None, colour: str) -> str:
+def _cell(side: Sequence[Sequence[Any]] | None, colour: str, code: frozenset[str]) -> str:
     if side is None:
         return ""
+    if "".join(text for text, _ in side) in code:
+        return "".join(_write_code(text, colour if is_marked else "") for text, is_marked in side)
     parts = []
     is_start = True
     for text, is_marked in side:
@@ -75,3 +98,18 @@ def _cell(side: Sequence[Sequence[Any]] | None, colour: str) -> str:
         is_start = is_start and not text.strip()
         parts.append(indent + (f":{colour}-background[{escaped}]" if is_marked and escaped.strip() else escaped))
     return "".join(parts)
+
+
+def _write_code(text: str, colour: str) -> str:
+    """A piece of a line as code, marked where it has a colour; as text where its brackets would end the mark."""
+    if colour and (not text.strip() or re.search(r"[\[\]\\]", text)):
+        escaped = blocks.plain(text)
+        return f":{colour}-background[{escaped}]" if escaped.strip() else escaped
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    spaced = text.replace("|", "\\|").expandtabs(4).replace("  ", f"{_HARD_SPACE} ")
+    spaced = _HARD_SPACE + spaced[1:] if spaced.startswith(" ") else spaced
+    spaced = spaced[:-1] + _HARD_SPACE if spaced.endswith(" ") else spaced
+    span = f"{fence}{pad}{spaced}{pad}{fence}"
+    return f":{colour}-background[{span}]" if colour else span

@@ -63,8 +63,13 @@ def test_a_grid_is_quoted_and_started_and_the_winner_promoted(visitor: Visitor) 
     answers = page.dataframe[2].value
     assert list(answers["1 · where v1 · echo"]) == ["Where is Paris?", "Where is Rome?"]
     page = press(page, "Make production")
+    assert "production" not in visitor.services.prompts.get(OPERATOR, "where").labels, "it asks first"
+    dialog = "lib.ui.experiments.experiment_view.promotion_dialog"
+    asks = visitor.draw(dialog, f"experiments.get(actor, {made.id!r}), 0, 'template'")
+    assert "version 1 of where" in words(asks)
+    press_last(asks, "Put it in use")
     assert visitor.services.prompts.get(OPERATOR, "where").labels["production"] == 1
-    press(page, "Make the app's default")
+    press_last(visitor.draw(dialog, f"experiments.get(actor, {made.id!r}), 0, 'configuration'"), "Put it in use")
     assert visitor.services.configurations.default_for(OPERATOR, "bot").slug == "echo"
 
 

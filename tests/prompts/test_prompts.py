@@ -4,12 +4,15 @@ import json
 from threading import Barrier, Thread
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lib.access.audit import Audit, AuditCriteria
 from lib.access.grants import KeyGrant
 from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.engine import Store
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from lib.limited.difference import compute_unified_at_once
 from lib.prompts.prompts import Prompts
 from lib.prompts.template import VersionDraft
 from lib.prompts.variable import Variable, VariableType
@@ -107,6 +110,24 @@ def test_versions_say_who_and_why_and_never_change(prompts: Prompts) -> None:
     ]
     with pytest.raises(InvalidInput, match="Nothing has changed"):
         prompts.save(AMIRA, "greet", VersionDraft("Good day {{name}}", "Be kind."), 2)
+
+
+def test_comparing_versions_ends_soon_whatever_their_texts_are(prompts: Prompts) -> None:
+    prompts.create(AMIRA, "long", VersionDraft("a\nb\n" * 20_000))
+    prompts.save(AMIRA, "long", VersionDraft("same\n" + "b\nb\na\n" * 15_000), 1)
+    lines = prompts.diff(AMIRA, "long", 1, 2)
+    assert lines[:2] == ["--- version 1", "+++ version 2"]
+    assert sum(line.startswith("-") for line in lines) > 1
+
+
+@given(*[st.lists(st.sampled_from("abc"), max_size=8)] * 2)
+def test_a_difference_told_at_once_makes_the_one_text_of_the_other(first: list[str], second: list[str]) -> None:
+    head, *changes = compute_unified_at_once(first, second, ("old", "new"))[2:] or ["@@ -0,0 +0,0 @@"]
+    at = max(0, int(head.split()[1][1:].split(",")[0]) - 1)
+    removed = [line[1:] for line in changes if line[0] == "-"]
+    at = at if removed else max(0, int(head.split()[2][1:].split(",")[0]) - 1)
+    added = [line[1:] for line in changes if line[0] == "+"]
+    assert first[:at] + added + first[at + len(removed) :] == second
 
 
 VERA_EDITS = make_actor(VERA.user_id, "vera", Role.DEVELOPER)

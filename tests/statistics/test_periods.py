@@ -32,6 +32,13 @@ def test_a_whole_past_month_is_compared_with_the_whole_month_before() -> None:
 
 
 @pytest.mark.feature("COST-4")
+@pytest.mark.parametrize("now", [NOW, datetime(2026, 11, 30, 22, tzinfo=UTC), datetime(2026, 10, 31, 23, tzinfo=UTC)])
+def test_last_month_is_the_whole_one_before_beside_the_one_before_that(now: datetime) -> None:
+    october = resolve(ReportPeriod.CUSTOM, BERLIN, now, date(2026, 10, 1), date(2026, 10, 31))
+    assert resolve(ReportPeriod.LAST_MONTH, BERLIN, now) == october
+
+
+@pytest.mark.feature("COST-4")
 def test_a_running_period_is_compared_with_as_much_of_the_one_before() -> None:
     week = resolve(ReportPeriod.DAYS_7, ZoneInfo("UTC"), NOW)
     assert week.start == datetime(2026, 11, 16, tzinfo=UTC)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from lib.limited.difference import compute_rows, compute_rows_by_membership
-from lib.ui.text_difference import LONGEST, compare, table
+from lib.ui.text_difference import LONGEST, compare, find_code, table
 
 NAMES = ("a", "b")
 
@@ -82,3 +82,16 @@ def test_comparing_ends_soon_whatever_the_texts_are(word: str) -> None:
 
 def test_lines_are_compared_as_wholes_where_words_would_take_too_long() -> None:
     assert compute_rows_by_membership("x\ny", "y\nz") == [[[("x", True)], None], [None, [("z", True)]]]
+
+
+def test_code_and_tables_keep_their_width_and_their_marks_stay_theirs() -> None:
+    first, second = "```\nif x:\n    go(a)\n```\n| a | b |", "```\nif x:\n    go(b)\n```\n| a | c |"
+    shown = table(compute_rows(first, second), NAMES, (find_code(first), find_code(second))).splitlines()
+    assert shown[3] == "|  | `if x:` | `if x:` |"
+    spaces = "\u00a0 \u00a0 "
+    assert shown[4] == f"| ≠ | `{spaces}go(`:red-background[`a`]`)` | `{spaces}go(`:green-background[`b`]`)` |"
+    assert shown[-1].replace("\\|", "").count("|") == 4
+    fenced = "```\n`` ` [x] <b> :red[y]\n```"
+    marked = table(compute_rows(fenced, ""), NAMES, (find_code(fenced), frozenset()))
+    assert ":red-background[\\`\\` \\` \\[x\\]" in marked  # brackets would end the mark
+    assert "``` `` ` [x] <b> :red[y] ```" in table(compute_rows(fenced, fenced), NAMES, (find_code(fenced),) * 2)

@@ -32,6 +32,9 @@ from lib.statistics.periods import Bucket, Step
 
 MARK = "mark"
 OTHER = "other models"
+_HEAD_PX = 86  # of a column's heading at most
+_SIGN_PX = 6.5  # of a heading, about
+_ROOM_PX = 300  # for all headings, where the chart has half a page
 _SERIES = 11  # models with a colour of their own; the rest is one
 _SHADES = ("", "A8", "66", "3D")  # of a provider's colour, for its first, second, third… model
 
@@ -132,7 +135,9 @@ def cross_tab(
     labels = _labels(data, measure, short=True, currency=currency)
     data = data.assign(shown=_shown(data.value, measure), label=labels)
     uncut: dict[str, Any] = {"labelOverlap": False, "labelFlush": False, "labelBound": False}
-    head = alt.Axis(orient="top", labelAngle=-40 if slanted else 0, labelLimit=86, **uncut)
+    longest = min(_HEAD_PX, _SIGN_PX * int(data["column_name"].str.len().max() or 0)) if len(data) else 0
+    is_tight = len(wide) * longest > _ROOM_PX  # level headings would run into each other
+    head = alt.Axis(orient="top", labelAngle=-40 if slanted or is_tight else 0, labelLimit=_HEAD_PX, **uncut)
     base = alt.Chart(data).encode(
         x=alt.X("column_name:N", sort=_names(data, "column", wide), title=None, axis=head),
         y=alt.Y("row_name:N", sort=_names(data, "row", tall), title=None),

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
-from lib.money import format_money
+from lib.money import format_price
 from lib.providers.discovery import ModelList
 from lib.providers.models import ModelFacts
 from lib.providers.provider import Provider
@@ -68,7 +68,7 @@ def describe_price(facts: ModelFacts) -> str:
         return "price not known"
     if not facts.input_nano and not facts.output_nano:
         return "free"
-    return f"{format_money(facts.input_nano)} in, {format_money(facts.output_nano)} out per million tokens"
+    return f"{format_price(facts.input_nano)} in, {format_price(facts.output_nano)} out per million tokens"
 
 
 def _describe_list(listed: ModelList, provider: Provider, model: str | None) -> str:

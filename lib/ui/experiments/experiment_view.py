@@ -9,6 +9,7 @@ from lib.access.permissions import Actor, Permission
 from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentState
+from lib.experiments.experiments import Promotion
 from lib.experiments.intervals import Figure
 from lib.experiments.scoring import SHARES
 from lib.money import format_money, format_sum
@@ -238,15 +239,33 @@ def _promotion(
         candidate = experiment.candidates[candidate_number]
         may_label = candidate.prompt is not None and not locked
         if st.button("Make production", icon=":material/verified:", disabled=not may_label):
-            _do(
-                lambda: services.experiments.promote(actor, experiment.id, candidate_number, "template"),
-                "It is production now.",
+            st.dialog("Make it production?")(promotion_dialog)(
+                services, actor, experiment, candidate_number, "template"
             )
         if st.button("Make the app's default", icon=":material/star:", disabled=locked):
-            _do(
-                lambda: services.experiments.promote(actor, experiment.id, candidate_number, "configuration"),
-                "It is the default now.",
-            )
+            title = "Make it the app's default?"
+            st.dialog(title)(promotion_dialog)(services, actor, experiment, candidate_number, "configuration")
+
+
+def promotion_dialog(services: Services, actor: Actor, experiment: Experiment, number: int, target: Promotion) -> None:
+    """Ask before a candidate is put in use, naming what begins and how to go back."""
+    candidate = experiment.candidates[number]
+    if target == "template":
+        name = f"version {candidate.version} of {candidate.prompt}"
+        after = (
+            "Every program that asks for production gets it at once. To go back, move the label on the Prompts page."
+        )
+        done = f"{name[0].upper()}{name[1:]} is production now."
+    else:
+        name = candidate.configuration
+        after = "Every call of its app that names no configuration uses it at once. To go back, choose another default."
+        done = f"{name} is the default now."
+    st.markdown(f"**{blocks.plain(name)}**, of the candidate {blocks.plain(candidate.name)}. {after}")
+    with blocks.row():
+        if st.button("Leave it as it is"):
+            st.rerun()
+        if st.button("Put it in use", type="primary"):
+            _do(lambda: services.experiments.promote(actor, experiment.id, number, target), done)
 
 
 def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:

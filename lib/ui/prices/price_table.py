@@ -11,6 +11,7 @@ from lib.access.permissions import Actor, Permission
 from lib.clock import utc_now
 from lib.errors import InvalidInput, LLMManagerError
 from lib.files.text import decode_text
+from lib.money import NANO_PER_USD, format_price
 from lib.providers.kinds import FACTS, ProviderKind
 from lib.providers.prices import price_list
 from lib.providers.prices.rates import Price, Rates, Tier
@@ -128,7 +129,7 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
         return
     names = ["input", "output"] if compact else list(_LABELS)[:4]
     state = st.dataframe(
-        [_format_row(price, names) for price in prices],
+        _build_table(prices, names),
         hide_index=True,
         row_height=30,
         height=430 if len(prices) > 12 else "content",
@@ -143,7 +144,7 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
             "model": st.column_config.TextColumn("Model", width=160 if compact else 190),
             **{
                 name: st.column_config.NumberColumn(
-                    _HEADS.get(name, _LABELS[name]), format="$%.6g", width=60 if compact else 72, help=_LABELS[name]
+                    _HEADS.get(name, _LABELS[name]), width=60 if compact else 72, help=_LABELS[name]
                 )
                 for name in names
             },
@@ -153,7 +154,7 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
                 help="Longer prompts, or other ways of serving (flex, priority …), have own rates",
             ),
             "since": st.column_config.DateColumn("Since", format="D MMM YYYY", width=90),
-            "source": st.column_config.TextColumn("Source", width=96),
+            "source": st.column_config.TextColumn("Source"),  # takes the room that is left
         },
     )
     with blocks.row(horizontal_alignment="distribute"):
@@ -172,6 +173,22 @@ def _turn_page(key: str) -> None:
     st.query_params["page"] = str(st.session_state[key])
 
 
+def _to_dollars(nano: int | None) -> float | None:
+    return None if nano is None else nano / NANO_PER_USD
+
+
+def _build_table(prices: Sequence[Price], names: Sequence[str]) -> Any:
+    """The table of prices: numbers, so that they are sorted as such, and how each is written."""
+    import pandas as pd
+
+    frame = pd.DataFrame([_format_row(price, names) for price in prices])
+    return frame.style.format(dict.fromkeys(names, _write_price), na_rep="—")
+
+
+def _write_price(dollars: float) -> str:
+    return format_price(round(dollars * NANO_PER_USD))
+
+
 def _format_row(price: Price, names: Sequence[str]) -> dict[str, Any]:
     rates = {name: _to_dollars(getattr(price.rates, name)) for name in names}
     longest = max(tier.above_tokens for tier in price.tiers)
@@ -187,10 +204,6 @@ def _format_row(price: Price, names: Sequence[str]) -> dict[str, Any]:
         "since": price.valid_from.date(),
         "source": price.source,
     }
-
-
-def _to_dollars(nano: int | None) -> float | None:
-    return None if nano is None else nano / 10**9
 
 
 def _show_model(services: Services, actor: Actor, price: Price) -> None:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
-from lib.money import format_money
+from lib.money import format_price
 from lib.providers.discovery import ModelList
 from lib.providers.provider import Provider
 from lib.services import Services
@@ -54,8 +54,8 @@ def _show_table(listed: ModelList) -> None:
             "context": pd.array([facts.context_tokens for facts in models], dtype="Int64"),
             "output": pd.array([facts.output_tokens for facts in models], dtype="Int64"),
             "can": [None if facts.capabilities is None else ", ".join(facts.capabilities) for facts in models],
-            "price_in": [format_money(facts.input_nano) for facts in models],
-            "price_out": [format_money(facts.output_nano) for facts in models],
+            "price_in": [format_price(facts.input_nano) for facts in models],
+            "price_out": [format_price(facts.output_nano) for facts in models],
         }
     )
     text = st.column_config.TextColumn

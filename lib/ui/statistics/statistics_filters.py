@@ -133,10 +133,12 @@ def _show_comparison(view: StatisticsView) -> None:
 
 
 def _show_period(view: StatisticsView, date_range: ReportRange, zone: ZoneInfo) -> None:
+    today = datetime.now(zone).date()
     labels = {
         ReportPeriod.DAYS_7: "7 d",
         ReportPeriod.DAYS_30: "30 d",
-        ReportPeriod.MONTH: f"{datetime.now(zone):%b %Y}",
+        ReportPeriod.MONTH: f"{today:%b %Y}",
+        ReportPeriod.LAST_MONTH: f"{today.replace(day=1) - timedelta(days=1):%b}",
         ReportPeriod.YEAR: "12 m",
         ReportPeriod.CUSTOM: "Custom",
     }
