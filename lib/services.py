@@ -30,6 +30,7 @@ from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
 from lib.cache.cache import Cache
 from lib.calls.calls import Calls
+from lib.calls.kept_turns import KeptTurns
 from lib.calls.past_call import PastCalls
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
@@ -133,6 +134,7 @@ class Services(KnowledgeServices, WorkflowServices):
         )
         self.calls.results = self.step_results
         self.cache = Cache(store, self.vault, self.calls, self._embed_question)
+        self.kept_turns = KeptTurns()
         self.runs = PastCalls(store)
         self.conversations = Conversations(store, self.configurations)
         self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)

@@ -26,6 +26,7 @@ from lib.errors import ErrorKind, ProviderError
 from lib.ledger import content_policy
 from lib.ledger.usage_row import AttemptRow, UsageRow
 from lib.providers.chunks import (
+    AnswerId,
     Chunk,
     Finish,
     OmittedParameters,
@@ -147,6 +148,7 @@ class AttemptState(Struct):
     finish_reason: str | None = None
     stop_sequence: str = ""  # that ended the answer, where the provider names it
     served_model: str | None = None
+    answer_id: str = ""  # by which its provider may keep it
     vectors: tuple[tuple[float, ...], ...] = ()
     left_out: tuple[str, ...] = ()  # parameters that the adapter found not to be taken
     chunks: int = 0
@@ -215,6 +217,8 @@ class AttemptState(Struct):
             case Finish(reason, sequence):
                 self.finish_reason = make_storable(reason)[:_LONGEST_REASON]
                 self.stop_sequence = sequence
+            case AnswerId(identity):
+                self.answer_id = identity
             case ServedModel(model):
                 self.served_model = make_storable(model)[:_LONGEST_MODEL]
             case Vectors(vectors):

@@ -93,6 +93,7 @@ class CallRequest(Struct, frozen=True):
     unsaid: tuple[str, ...] = ()
     even_if_off: bool = False
     cache_policy: CachePolicy | None = None  # None: the configuration's
+    earlier_tokens: int | None = None  # of the turns that the provider keeps and the request names, where known
     bounded: bool = False  # send a ceiling for the answer, as a hard budget makes every call do
 
 
@@ -147,4 +148,7 @@ def prompt_size(plan: Plan) -> PromptSize:
         return measure({"messages": inside.messages}, parameters, wire.body)
     if not FORMS.isdisjoint(wire.body):
         parameters = {name: value for name, value in parameters.items() if name not in FORMS}
-    return measure(wire.body, parameters, system=plan.system)
+    size = measure(wire.body, parameters, system=plan.system)
+    if request.earlier_tokens is None:
+        return size
+    return replace(size, unseen=size.unseen - 1, ids=size.ids + request.earlier_tokens)

@@ -115,6 +115,12 @@ class Finish(Struct, frozen=True):
     sequence: str = ""
 
 
+class AnswerId(Struct, frozen=True):
+    """The id under which the provider may keep the answer, to be gone on from by it."""
+
+    id: str
+
+
 class ServedModel(Struct, frozen=True):
     """The model that really answered, where the provider names one."""
 
@@ -142,6 +148,7 @@ Chunk = (
     | UsageReport
     | UsesSoFar
     | Finish
+    | AnswerId
     | ServedModel
     | Vectors
     | OmittedParameters

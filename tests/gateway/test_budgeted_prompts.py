@@ -154,6 +154,24 @@ def test_with_a_tenth_left_an_ordinary_call_passes_and_costs_no_more_than_was_he
     assert len(server.requests) == 1
 
 
+def test_an_earlier_turn_is_held_for_as_long_as_it_was_and_else_with_the_whole_window(rig: Live) -> None:
+    prompt = response(700, {"role": "user", "content": "Go on."})
+    held = list[int]()
+
+    def script(wire: Wire) -> None:
+        held.append(rig.services.budgets.get(OPERATOR, budget_id).now.held_nano)
+        wire.begin("application/json")
+        wire.say(json.dumps(answer_of(prompt, 300) | {"id": "resp_68af"}))
+
+    rig.provider("there", "openai", script)
+    budget_id = budget_with(rig, LIMIT // 2)
+    for earlier in ("resp_of_nobody", "resp_68af"):
+        named = Prompt(prompt.kind, prompt.path, prompt.body | {"previous_response_id": earlier}, 0)
+        assert post(rig, named).status_code == 200
+    whole_window, as_counted = held
+    assert 1_000 * 400 < as_counted < whole_window / 100  # 1,000 tokens at $0.40 a million, and the answer's
+
+
 @pytest.mark.parametrize("name", PROMPTS)
 def test_with_next_to_nothing_left_no_prompt_is_sent(rig: Live, name: str) -> None:
     def script(wire: Wire) -> None:

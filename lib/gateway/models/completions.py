@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lib import services as service_root
 from lib.access.grants import GatewayEndpoint
@@ -77,9 +78,13 @@ class ModelRoute:
             return
         answer = AnswerSender(exchange, _RouteForm(self, question), services.calls, streams=question.stream)
         try:
-            call = await services.calls.answer(_make_call(actor, question, self.protocol, exchange, filled), answer)
+            request = _make_call(actor, question, self.protocol, exchange, filled)
+            if (earlier := body.get(earlier_turns.FIELD)) is not None:
+                request = replace(request, earlier_tokens=services.kept_turns.find(earlier))
+            call = await services.calls.answer(request, answer)
         finally:
             answer.stop_watching()
+        earlier_turns.note(services, call)
         await answer.finish(call)
 
     async def _answer_workflow(

@@ -12,6 +12,7 @@ from typing import Any
 
 from lib.access.permissions import Actor
 from lib.activity.past_answers import PastAnswer, load_past_answers
+from lib.calls.live_call import LiveCall
 from lib.errors import InvalidInput
 from lib.patterns import compile_pattern
 from lib.services import Services
@@ -42,6 +43,13 @@ async def restore(services: Services, actor: Actor, body: dict[str, Any]) -> Non
         return  # what reads the request refuses it
     del body[FIELD]
     body["input"] = [*_list_items(answer, has_instructions=bool(body.get("instructions"))), *items]
+
+
+def note(services: Services, call: LiveCall) -> None:
+    """Remember how long the conversation is up to an answer that its provider may keep."""
+    attempt = call.attempt
+    if attempt.answer_id and attempt.usage is not None and not attempt.usage_is_partial:
+        services.kept_turns.note(attempt.answer_id, attempt.usage.total_tokens)
 
 
 def _list_items(answer: PastAnswer, *, has_instructions: bool) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, UsesSoFar
+from lib.providers.chunks import AnswerId, Chunk, ReasoningDelta, TextDelta, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
@@ -80,7 +80,9 @@ class Responses(Reader):
         return document.get("status") not in ("in_progress", "queued", "cancelled")
 
     def _head(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
-        self.tools.seed = self.tools.seed or str(document.get("id") or "")
+        if not self.tools.seed and (answer_id := str(document.get("id") or "")):
+            self.tools.seed = answer_id
+            yield AnswerId(answer_id)
         self._run |= {name: document[name] for name in ("tools", "model") if document.get(name)}
         yield from self.served(document.get("model"))
 
