@@ -257,6 +257,7 @@ def _hold(log_id: str, window: OpenWindow, amount: int, now: datetime) -> dict[s
 def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now: datetime) -> BudgetRefusal:
     budget = window.budget
     notices.refused(connection, budget, window.spent, window.limit, now)
+    unpriced = select(_W.unpriced_calls).where(_W.budget_id == budget.id, _W.starts_at == window.starts_at)
     label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
     return BudgetRefusal(
         budget.id,
@@ -271,4 +272,5 @@ def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now
         amount,
         now,
         is_blocked=bool(budget.block_unpriced),
+        unpriced_calls=connection.scalar(unpriced) or 0,
     )

@@ -15,7 +15,8 @@ _CALLS_END_S = 5
 class BudgetRefusal:
     """One budget's no. `amount_nano` is what the call could have cost; None: its model has no price.
 
-    `is_blocked`: the budget takes no model without a price.
+    `is_blocked`: the budget takes no model without a price. What `unpriced_calls` cost is not, or not wholly, in
+    `spent_nano`.
     """
 
     budget_id: str
@@ -31,6 +32,7 @@ class BudgetRefusal:
     at: datetime
     zone: tzinfo = UTC
     is_blocked: bool = False
+    unpriced_calls: int = 0
 
     @property
     def _is_for_the_price(self) -> bool:
@@ -78,7 +80,7 @@ class BudgetRefusal:
         limit = format_money(self.limit_nano)
         if so_far == limit and self.spent_nano != self.limit_nano:
             so_far, limit = (f"${usd_from_nano(nano).normalize():,f}" for nano in (self.spent_nano, self.limit_nano))
-        spent = f"{so_far} of {limit} is spent"
+        spent = f"{'≥ ' if self.unpriced_calls else ''}{so_far} of {limit} is spent"
         if self._is_for_the_price:
             return f"Nobody knows what this call would cost; {spent}."
         if self.is_used_up:

@@ -170,4 +170,5 @@ def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> BudgetR
         amount,
         now,
         is_blocked=budget.block_unpriced,
+        unpriced_calls=spending.unpriced_calls,
     )

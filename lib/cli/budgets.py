@@ -163,6 +163,7 @@ def check(arguments: argparse.Namespace) -> None:
             "period": str(verdict.state.budget.period),
             "passes": verdict.refusal is None,
             "spent_usd": usd_from_nano(verdict.state.now.spent_nano),
+            "unpriced_calls": verdict.state.now.unpriced_calls,
             "limit_usd": usd_from_nano(verdict.state.now.limit_nano),
         }
         for verdict in assessment.own.verdicts

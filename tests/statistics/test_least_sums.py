@@ -7,6 +7,7 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.budgets.budgets import Budgets
 from lib.budgets.holds import HOLD_LASTS, Want, reserve_many, settle_many
+from lib.budgets.refusal import BudgetRefusal
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.money import format_sum
@@ -115,5 +116,9 @@ def test_a_budgets_window_counts_what_is_known_and_that_more_was_charged(store: 
     write(store, call(NOW, id=swept_id, cost_status="partial", cost_nano_usd=300))
     assert budgets.sweep(NOW + 2 * HOLD_LASTS) == 1
     assert budgets.get(OPERATOR, budget.id, NOW).now.unpriced_calls == 2
+    with store.write() as connection:
+        (refusal,) = reserve_many(connection, [Want(new_id(), FACTS, 2 * 10**9)], NOW)
+    assert isinstance(refusal, BudgetRefusal)
+    assert refusal.why.startswith("≥ <$0.0001 of $1.00 is spent")
     recounted = budgets.recount(OPERATOR, budget.id, NOW).now
     assert (recounted.spent_nano, recounted.unpriced_calls) == (1_000, 2)

@@ -419,7 +419,7 @@ class BudgetQuery(Body):
 
 
 class BudgetBody(Struct, kw_only=True):
-    """How a budget stands."""
+    """How a budget stands; the cost of `unpriced_calls` is not, or not wholly, in what is spent."""
 
     scope: str
     subject: str
@@ -427,6 +427,7 @@ class BudgetBody(Struct, kw_only=True):
     passes: bool
     spent_usd: Usd
     limit_usd: Usd
+    unpriced_calls: int
 
 
 class InsteadBody(Struct, kw_only=True):

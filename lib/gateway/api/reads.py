@@ -140,6 +140,7 @@ def check_budgets(asking: Asking[bodies.BudgetQuery, Nothing]) -> bodies.BudgetC
             passes=verdict.refusal is None,
             spent_usd=dollars(verdict.state.now.spent_nano),
             limit_usd=dollars(verdict.state.now.limit_nano),
+            unpriced_calls=verdict.state.now.unpriced_calls,
         )
         for verdict in check.own.verdicts
     ]
