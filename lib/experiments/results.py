@@ -87,7 +87,7 @@ def _read_costs(connection: Connection, cell_rows: Sequence[dict[str, Any]]) -> 
 
 
 def _split_costs(calls: Sequence[str], by_call: Mapping[str, Mapping[str | None, _Cost]]) -> tuple[_Cost, _Cost]:
-    """What answering and what judging cost: a judge's calls say so in their tags.
+    """Split the cost of a cell's calls into answering and judging: a judge's calls say so in their tags.
 
     A call whose rows are not in the ledger any more makes both unknown.
     """

@@ -12,12 +12,12 @@ FIELDS = frozenset({"functions", "function_call"})
 
 
 def as_tools(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters `tools` and `tool_choice` that say what a request's older fields say; empty without functions."""
-    functions = fields.get("functions")
-    named = [function for function in functions if isinstance(function, Mapping)] if isinstance(functions, list) else []
-    if not named:
+    """Build `tools` and `tool_choice` that say what a request's older fields say; empty without functions."""
+    listed = fields.get("functions")
+    functions = [function for function in listed if isinstance(function, Mapping)] if isinstance(listed, list) else []
+    if not functions:
         return {}
-    parameters: dict[str, Any] = {"tools": [{"type": "function", "function": dict(function)} for function in named]}
+    parameters: dict[str, Any] = {"tools": [{"type": "function", "function": dict(function)} for function in functions]}
     choice = fields.get("function_call")
     if isinstance(choice, Mapping):
         parameters["tool_choice"] = {"type": "function", "function": {"name": str(choice.get("name", ""))}}
@@ -27,9 +27,9 @@ def as_tools(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_tool_calls(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """A conversation whose calls of functions are calls of tools, with ids by which results are known."""
+    """Rewrite a conversation so that calls of functions are calls of tools, with ids by which results are known."""
     calls = 0
-    spoken: list[Any] = []
+    conversation: list[Any] = []
     for message in messages:
         call = message.get("function_call")
         if message.get("role") == "assistant" and isinstance(call, Mapping):
@@ -37,10 +37,10 @@ def with_tool_calls(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
             function = {"name": str(call.get("name", "")), "arguments": str(call.get("arguments") or "{}")}
             tool_call = {"id": f"call_{calls}", "type": "function", "function": function}
             others = {name: value for name, value in message.items() if name != "function_call"}
-            spoken.append({**others, "tool_calls": [tool_call]})
+            conversation.append({**others, "tool_calls": [tool_call]})
         elif message.get("role") == "function":
             others = {name: value for name, value in message.items() if name != "name"}
-            spoken.append({**others, "role": "tool", "tool_call_id": f"call_{calls}"})
+            conversation.append({**others, "role": "tool", "tool_call_id": f"call_{calls}"})
         else:
-            spoken.append(message)
-    return spoken
+            conversation.append(message)
+    return conversation

@@ -24,21 +24,21 @@ _PARTS = {"input_text", "input_image", "input_file", "input_audio", "output_text
 
 async def restore(services: Services, actor: Actor, body: dict[str, Any]) -> None:
     """Put the conversation of an answer of ours before the body's `input`; InvalidInput where it is not kept."""
-    named = body.get(FIELD)
-    match = _OURS.fullmatch(named) if isinstance(named, str) else None
+    answer_id = body.get(FIELD)
+    match = _OURS.fullmatch(answer_id) if isinstance(answer_id, str) else None
     if match is None:
         return
     answers = await asyncio.to_thread(load_past_answers, actor, services.store, [match[1]])
     answer = answers.get(match[1])
     if answer is None or not (answer.text or answer.tool_calls):
         raise InvalidInput(
-            f"The answer {named} is not there.",
+            f"The answer {answer_id} is not there.",
             "It is no answer to this key's owner and app whose words are kept in full.",
             "Send the whole conversation as input.",
             field=FIELD,
         )
-    asked = body.get("input")
-    items = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+    input_field = body.get("input")
+    items = [{"role": "user", "content": input_field}] if isinstance(input_field, str) else input_field
     if not isinstance(items, list):
         return  # what reads the request refuses it
     del body[FIELD]
@@ -53,7 +53,7 @@ def note(services: Services, call: LiveCall) -> None:
 
 
 def _list_items(answer: PastAnswer, *, has_instructions: bool) -> list[dict[str, Any]]:
-    """What was asked and answered, as items of an input, without the system prompts that do not carry over.
+    """List what was asked and answered as items of an input, without the system prompts that do not carry over.
 
     The configuration's own comes again with this request; `instructions` of the earlier one give way to this one's.
     """
