@@ -109,7 +109,7 @@ def test_a_budget_counts_the_calls_of_its_subject_only(
 ) -> None:
     subjects = {"provider": "openai", "configuration": "configuration-1", "app": "tests", "user": "user-1"}
     subject = subjects.get(scope, "key-1")
-    monkeypatch.setattr("lib.budgets.budgets.resolve", lambda connection, scope, name: name)
+    monkeypatch.setattr("lib.budgets.budgets.resolve", lambda connection, actor, scope, name: name)
     budget = rig.budget(scope=scope, subject=subject)
     rig.settle(rig.reserve(DOLLAR)[0], DOLLAR)
     other, held = rig.reserve(DOLLAR, facts=replace(FACTS, **changed))

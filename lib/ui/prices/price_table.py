@@ -185,7 +185,7 @@ def _build_table(prices: Sequence[Price], names: Sequence[str]) -> Any:
     return frame.style.format(dict.fromkeys(names, _write_price), na_rep="—")
 
 
-def _write_price(dollars: float) -> str:
+def _write_price(dollars: Any) -> str:
     return format_price(round(dollars * NANO_PER_USD))
 
 
