@@ -30,7 +30,6 @@ from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
 from lib.cache.cache import Cache
 from lib.calls.calls import Calls
-from lib.calls.kept_turns import KeptTurns
 from lib.calls.past_call import PastCalls
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
@@ -67,6 +66,7 @@ from lib.providers.registry import Providers
 from lib.settings import Settings
 from lib.statistics.counters import Counters
 from lib.statistics.exchange import ExchangeRates
+from lib.tokens.kept_turns import KeptTurns
 from lib.work.work import Work
 from lib.workflows.services import WorkflowServices
 

@@ -73,6 +73,17 @@ def test_bars_by_model_tell_unknown_free_and_little_apart() -> None:
 
 
 @pytest.mark.feature("COST-3")
+@pytest.mark.parametrize(
+    ("names", "angle"), [(["bot", "rag", "ui"], 0), ([f"support-assistant-{n}" for n in "abcd"], -40)]
+)
+def test_headings_that_would_run_into_each_other_are_slanted(names: list[str], angle: int) -> None:
+    data = pd.DataFrame([{"row": "openai", "column": name, "value": 1.0} for name in names])
+    data = data.assign(row_name=data["row"], column_name=data["column"])
+    chart = figure_charts.cross_tab(data, Dimension.PROVIDER, Dimension.APP, Measure.CALLS)
+    assert f'"labelAngle": {angle},' in chart.to_json()
+
+
+@pytest.mark.feature("COST-3")
 def test_a_cross_tab_keeps_the_order_of_providers() -> None:
     data = frame(row=["groq", "openai"], column=["a", "b"], value=[5, 3]).assign(
         row_name=["groq", "openai"], column_name=["a", "b"]
