@@ -173,7 +173,7 @@ def test_an_entry_of_the_audit_log_reads_as_words(visitor: Visitor) -> None:
     jonas = visitor.services.users.create(OPERATOR, "jonas", GOOD, Role.DEVELOPER)
     visitor.services.budgets.create(OPERATOR, scope="global", subject="", period="month", limit_nano=3_000_000_000)
     visitor.services.api_keys.create(OPERATOR, app="bot", owner_id=jonas.id, endpoints=["chat"])
-    key, budget, *_ = list(visitor.open("access", tab="Audit").dataframe[2].value["Detail"])
+    key, budget, *_ = list(visitor.open("access", tab="Audit").dataframe[-1].value["Detail"])
     assert "limit: $3.00 · hard: yes · thresholds: 50, 80, 100 · block unpriced: no" in budget
     assert "app: bot · owner: jonas · models: every · endpoints: chat · requests per minute: —" in key
 

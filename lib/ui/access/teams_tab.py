@@ -27,7 +27,7 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo, *, is_open: bool)
     Statistics are asked only while it `is_open`: they take a second to load.
     """
     teams = [team for team in services.teams.list(actor) if actor.sees_every_team or team.id == actor.team_id]
-    team = _choose(teams)
+    team = _choose(teams, actor.team_id)
     own = replace(actor, team_id=team.id) if actor.sees_every_team else actor
     _show_stops(services, own, team)
     _show_facts(services, own, team, is_open=is_open)
@@ -39,15 +39,21 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo, *, is_open: bool)
     st.table(rows, border="horizontal", hide_index=True)
 
 
-def _choose(teams: Sequence[Team]) -> Team:
+def _choose(teams: Sequence[Team], acting: int) -> Team:
+    """The team that the address names, else that in which the person acts."""
     if len(teams) == 1:
         st.subheader(blocks.plain(teams[0].name), anchor=False)
         return teams[0]
     by_slug = {team.slug: team for team in teams}
+    slugs = list(by_slug)
+    named = st.query_params.get("team", "")
+    first = named if named in by_slug else next((team.slug for team in teams if team.id == acting), slugs[0])
     slug = st.selectbox(
-        "Team", list(by_slug), format_func=lambda slug: by_slug[slug].name, key="team", width=280, bind="query-params"
+        "Team", slugs, slugs.index(first), format_func=lambda slug: by_slug[slug].name, key="shown-team", width=280
     )
-    return by_slug.get(slug or "", teams[0])
+    if slug and slug != first:
+        st.query_params["team"] = slug
+    return by_slug[slug or first]
 
 
 def _show_stops(services: Services, actor: Actor, team: Team) -> None:
