@@ -1,6 +1,6 @@
 """The stop switch: within five seconds no process does anything more for what is stopped.
 
-That is a key, a team, a tool, a server of tools, a workflow, or everything.
+That is a key, a team, a tool, a server of tools, or everything.
 
 What is stopped stands in the database. Each process reads it again when what it knows is older than two seconds, by one
 asker while the others go on; a process that can't read it goes on with what it knows. Calls that run when the switch is
@@ -39,14 +39,11 @@ class StopKind(StrEnum):
     KEY = "key"
     TOOL = "tool"
     SERVER = "server"
-    WORKFLOW = "workflow"
 
 
 @dataclass(frozen=True)
 class Stop:
-    """What is stopped: `subject` is a team's or a key's id, the name of a tool, a server, a workflow, empty for
-    everything; `label` is its name.
-    """
+    """What is stopped: `subject` is a team's or a key's id, the name of a tool or a server, empty for everything; `label` is its name."""
 
     kind: StopKind
     subject: str
@@ -114,7 +111,7 @@ class StopSwitch:
     def check(self, actor: Actor, **uses: str) -> None:
         """Raise PermissionDenied when what the actor does is stopped: by key, by team, or altogether.
 
-        `uses` names what else it needs: `tool=`, `server=`, `workflow=`.
+        `uses` names what else it needs: `tool=`, `server=`.
         Reads nothing: `refresh` does, where `is_fresh` says that it is time.
         """
         if (refusal := self.find_refusal(actor, **uses)) is not None:

@@ -55,7 +55,7 @@ def add_commands(commands: Any) -> None:
     for name, words, run in (
         (
             "stop",
-            "stop a team, a key, a tool, a server, a workflow, or everything; running servers know within five seconds",
+            "stop a team, a key, a tool, a server of tools, or everything; running servers know within five seconds",
             stop,
         ),
         ("start", "let what was stopped run again", start),

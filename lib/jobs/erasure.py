@@ -54,6 +54,10 @@ from lib.db.tables import (
     usage_payloads,
     user_preferences,
     users,
+    workflow_actions,
+    workflow_runs,
+    workflow_steps,
+    workflow_versions,
 )
 from lib.errors import Conflict, NotFound
 from lib.knowledge.evaluation.questions import delete_sets
@@ -81,10 +85,15 @@ DELETED: Sequence[tuple[Column[Any], Column[Any] | None, Column[Any] | None]] = 
     (sessions.c.user_id, None, None),
     (access_links.c.user_id, None, None),
     (approval_grants.c.user_id, None, None),
+    (cache_entries.c.user_id, None, None),
+    (workflow_steps.c.run_id, workflow_runs.c.id, workflow_runs.c.user_id),
+    (workflow_actions.c.run_id, workflow_runs.c.id, workflow_runs.c.user_id),
 )
 # Tables whose rows stay without their words.
 EMPTIED: Mapping[str, Mapping[str, Any]] = {
     "approvals": {"title": "", "reason": "", "comment": "", "sealed": None, "form_schema": None},
+    "cache_decisions": {"question": None, "candidate": None},
+    "workflow_runs": {"inputs": {}, "output": None, "pinned": {}, "reason": ""},
     "tool_executions": {"arguments": None, "result": None, "error_message": None, "reason": ""},
     "tool_turns": {"request": None, "reason": ""},
 }
@@ -93,6 +102,8 @@ KEPT: Mapping[str, str] = {
     "api_keys": "revoked; figures name them",
     "audit_log": "who did what is not changed afterwards",
     "budgets": "money",
+    "cache_blocked_pairs": "keyed hashes",
+    "cache_hits": "figures",
     "cache_blocked_pairs": "keyed hashes",
     "cache_hits": "figures",
     "collections": "one's own go; shared ones are the team's, without one's own documents",
@@ -109,6 +120,10 @@ KEPT: Mapping[str, str] = {
     "team_members": "goes with the account",
     "tools": "the team's",
     "usage_logs": "figures; words among their parameters and errors go",
+    "workflow_schedules": "the team's; they pause",
+    "workflow_versions": "the team's; the name goes",
+    "workflow_webhooks": "the team's; they pause",
+    "workflows": "the team's",
 }
 
 
@@ -158,7 +173,7 @@ class Erasure:
             connection.execute(
                 update(users).where(users.c.id == user_id).values(name=pseudonym, name_key=pseudonym, password_hash="")
             )
-            for table in (prompt_versions, prompt_labels):
+            for table in (prompt_versions, prompt_labels, workflow_versions):
                 connection.execute(update(table).where(table.c.user_name == name).values(user_name=pseudonym))
             audit.record(connection, actor, "person.erase", pseudonym, counts=counts)
             backups = self._list_backups(connection, since)

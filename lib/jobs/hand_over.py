@@ -31,6 +31,10 @@ from lib.db.tables import (
     team_members,
     tools,
     users,
+    workflow_runs,
+    workflow_schedules,
+    workflow_webhooks,
+    workflows,
 )
 from lib.errors import Conflict, NotFound, PermissionDenied
 
@@ -40,9 +44,13 @@ _THINGS: Mapping[str, tuple[Table, Column[Any]]] = {
     "saved views": (saved_views, saved_views.c.user_id),
     "tools": (tools, tools.c.owner_id),
     "servers of tools": (mcp_servers, mcp_servers.c.user_id),
+    "workflows": (workflows, workflows.c.user_id),
+    "schedules": (workflow_schedules, workflow_schedules.c.user_id),
+    "webhooks": (workflow_webhooks, workflow_webhooks.c.user_id),
 }
 _PRIVATE: Mapping[str, tuple[Table, Column[Any]]] = {
     "experiments": (experiments, experiments.c.user_id),
+    "workflow runs": (workflow_runs, workflow_runs.c.user_id),
     "playground runs": (playground_runs, playground_runs.c.user_id),
     "conversations": (conversations, conversations.c.owner_id),
 }

@@ -124,7 +124,7 @@ def test_the_master_key_is_rotated_after_a_question(visitor: Visitor) -> None:
     press_last(visitor.draw("lib.ui.access.data_settings.rotate_dialog"), "Rotate key")
     assert visitor.services.master_key.state(OPERATOR).key_id != before
     page = visitor.services.audit.page(OPERATOR, AuditCriteria(actions=("key.rotate",)))
-    assert [(entry.user_name, entry.detail) for entry in page.entries] == [("amira", {"secrets": 1})]
+    assert [(entry.user_name, entry.detail["secrets"] > 0) for entry in page.entries] == [("amira", True)]
 
 
 @pytest.mark.feature("CALL-8")
