@@ -43,7 +43,10 @@ class StopKind(StrEnum):
 
 @dataclass(frozen=True)
 class Stop:
-    """What is stopped: `subject` is a team's or a key's id, the name of a tool or a server, empty for everything; `label` is its name."""
+    """What is stopped: `subject` is a team's or a key's id, the name of a tool or a server, empty for everything.
+
+    `label` is its name.
+    """
 
     kind: StopKind
     subject: str

@@ -85,14 +85,12 @@ DELETED: Sequence[tuple[Column[Any], Column[Any] | None, Column[Any] | None]] = 
     (sessions.c.user_id, None, None),
     (access_links.c.user_id, None, None),
     (approval_grants.c.user_id, None, None),
-    (cache_entries.c.user_id, None, None),
     (workflow_steps.c.run_id, workflow_runs.c.id, workflow_runs.c.user_id),
     (workflow_actions.c.run_id, workflow_runs.c.id, workflow_runs.c.user_id),
 )
 # Tables whose rows stay without their words.
 EMPTIED: Mapping[str, Mapping[str, Any]] = {
     "approvals": {"title": "", "reason": "", "comment": "", "sealed": None, "form_schema": None},
-    "cache_decisions": {"question": None, "candidate": None},
     "workflow_runs": {"inputs": {}, "output": None, "pinned": {}, "reason": ""},
     "tool_executions": {"arguments": None, "result": None, "error_message": None, "reason": ""},
     "tool_turns": {"request": None, "reason": ""},
@@ -102,8 +100,6 @@ KEPT: Mapping[str, str] = {
     "api_keys": "revoked; figures name them",
     "audit_log": "who did what is not changed afterwards",
     "budgets": "money",
-    "cache_blocked_pairs": "keyed hashes",
-    "cache_hits": "figures",
     "cache_blocked_pairs": "keyed hashes",
     "cache_hits": "figures",
     "collections": "one's own go; shared ones are the team's, without one's own documents",
