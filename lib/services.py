@@ -25,6 +25,7 @@ from lib.access.teams import Teams
 from lib.access.users import Users
 from lib.activity.custom_metrics import Metrics
 from lib.activity.repricing import Repricing
+from lib.approvals.approval import ApprovalKind
 from lib.approvals.approvals import Approvals
 from lib.budgets.budgets import Budgets
 from lib.budgets.webhook import Webhook
@@ -67,6 +68,9 @@ from lib.settings import Settings
 from lib.statistics.counters import Counters
 from lib.statistics.exchange import ExchangeRates
 from lib.tokens.kept_turns import KeptTurns
+from lib.tools.direct_runs import DirectRuns
+from lib.tools.tool_retention import forget_old_runs
+from lib.tools.turns import Turns
 from lib.work.work import Work
 from lib.workflows.services import WorkflowServices
 
@@ -82,6 +86,8 @@ if TYPE_CHECKING:
     from lib.statistics.invoices.reconcile import Reconcile
     from lib.statistics.queries import Statistics
     from lib.statistics.whatif import WhatIf
+    from lib.tools.http_tools import HttpTools
+    from lib.tools.interchange import ToolExchange
     from lib.tools.registry import Tools
 
 log = logging.getLogger(__name__)
@@ -138,13 +144,11 @@ class Services(KnowledgeServices, WorkflowServices):
         self.runs = PastCalls(store)
         self.conversations = Conversations(store, self.configurations)
         self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)
-        self.talk = Talk(store, self.calls, self.configurations, self.contexts, lambda: self.answers)
         self.titles = Titles(store, self.calls)
         self.conversation_search = Search(store)
         self.conversation_exchange = Interchange(store, self.calls, self.configurations)
         self.conversation_files = Files(store)
         self.metrics = Metrics(store)
-        self.playground = Playground(store, self.calls, self.configurations, self.metrics, lambda: self.answers)
         self.experiments = Experiments(
             store, self.calls, self.configurations, self.prompts, self.work, self.launch_work
         )
@@ -154,7 +158,28 @@ class Services(KnowledgeServices, WorkflowServices):
         self.webhook = Webhook(store, self.vault)
         self.counters = Counters(store)
         self.exchange_rates = ExchangeRates(store)
+        self.turns = Turns(store, self.vault, self.calls, self.tools, self.approvals)
+        self.direct_runs = DirectRuns(self.tools, self.approvals)
+        self.approvals.on_decision(ApprovalKind.TOOL, self.turns.hear)
+        self.talk = Talk(store, self.calls, self.configurations, self.contexts, lambda: self.answers, self.turns)
+        self.playground = Playground(
+            store, self.calls, self.configurations, self.metrics, lambda: self.answers, self.turns
+        )
         self.connect_workflows()
+
+    @cached_property
+    def http_tools(self) -> "HttpTools":
+        """Requests to programs outside, as tools."""
+        from lib.tools.http_tools import HttpTools
+
+        return HttpTools(self.store, self.vault)
+
+    @cached_property
+    def tool_exchange(self) -> "ToolExchange":
+        """Tools as files."""
+        from lib.tools.interchange import ToolExchange
+
+        return ToolExchange(self.store, self.tools, self.http_tools)
 
     @cached_property
     def tools(self) -> "Tools":
@@ -169,7 +194,7 @@ class Services(KnowledgeServices, WorkflowServices):
         functions.register(native)
         knowledge_tools.register(native, lambda: self.collections, lambda: self.passages)
         tools = Tools(self.store, self.stops)
-        tools.sources += [native, BundledTools(self.bundled_servers), ServerTools(self.servers)]
+        tools.sources += [native, self.http_tools, BundledTools(self.bundled_servers), ServerTools(self.servers)]
         return tools
 
     def _embed_question(self, text: str) -> "np.ndarray":
@@ -270,12 +295,14 @@ class Services(KnowledgeServices, WorkflowServices):
             "sign-ins": lambda go_on: self._sweep_sign_ins(),
             "retention": self.retention.run_if_due,
             "holds": lambda go_on: self.budgets.sweep(),
+            "tool-runs": lambda go_on: forget_old_runs(self.store, go_on),
         }
         errands: dict[str, Errand] = {
             "webhook": self.webhook.deliver_due,
             "keys": self.api_keys.write_last_used,
             "answers": lambda: settle(self.store),
             "approvals": self.approvals.tell_due,
+            "turns": self.turns.recover,
             "titles": lambda: take_titles(self.store),
             "workflows": lambda: self.workflow_runs.launch_due(),
             "servers": lambda: self.server_keeper.look(),
@@ -306,6 +333,7 @@ class Services(KnowledgeServices, WorkflowServices):
         self.close_knowledge()
         if "server_keeper" in self.__dict__:
             self.server_keeper.stop()
+        self.turns.close()
         self.calls.close()
         self.cache.close()
         self.api_keys.write_last_used()

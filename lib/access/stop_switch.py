@@ -35,6 +35,7 @@ class StopKind(StrEnum):
     """What can be stopped."""
 
     EVERYTHING = "everything"
+    TOOLS = "tools"  # every run of a tool; models go on
     TEAM = "team"
     KEY = "key"
     TOOL = "tool"
@@ -77,7 +78,7 @@ class StopSwitch:
             by_key = {row.id: row for row in connection.execute(keys)}
         listed = list[Stop]()
         for row in rows:
-            label, team_id = row.subject or "everything", actor.team_id
+            label, team_id = row.subject or row.kind, actor.team_id
             if row.kind == StopKind.TEAM:
                 label, team_id = names.get(int(row.subject), row.subject), int(row.subject)
             elif row.kind == StopKind.KEY:
@@ -138,6 +139,14 @@ class StopSwitch:
                 return PermissionDenied(f"{what} stopped.", reason or "An administrator stopped them.", remedy)
         return None
 
+    def find_tool_refusal(self, actor: Actor, **uses: str) -> PermissionDenied | None:
+        """Find why runs of tools are stopped for the actor, with everything else or alone; None while they are not."""
+        if (refusal := self.find_refusal(actor, **uses)) is not None:
+            return refusal
+        if (reason := self._reasons.get((StopKind.TOOLS, ""))) is None:
+            return None
+        return PermissionDenied("All tools are stopped.", reason or "An administrator stopped them.", "Ask them.")
+
     @property
     def is_fresh(self) -> bool:
         """Whether what this process knows is younger than two seconds, or another asker reads it right now."""
@@ -176,7 +185,7 @@ class StopSwitch:
             raise InvalidInput(f"{kind} can't be stopped.", "", f"Use {', '.join(StopKind)}.", field="kind") from error
         if chosen_kind not in (StopKind.TEAM, StopKind.KEY):
             actor.require_super_admin(f"stop {'everything' if chosen_kind is StopKind.EVERYTHING else 'what all use'}")
-            if chosen_kind is StopKind.EVERYTHING:
+            if chosen_kind in (StopKind.EVERYTHING, StopKind.TOOLS):
                 return chosen_kind, "", ALL_TEAMS
             if not 0 < len(subject) <= 80 or not subject.isprintable():
                 raise InvalidInput(f"Which {chosen_kind}?", "", f"Name the {chosen_kind}.", field="subject")

@@ -7,11 +7,12 @@ buffer stays for ten minutes after the end, later views come from the ledger. A 
 """
 
 import asyncio
+import concurrent.futures
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from lib.calls.past_call import PastCalls
 from lib.calls.plan_sources import CachedPlanSources, NotCached, PlanSources
 from lib.calls.plans import Plans, make_plan
 from lib.calls.quote import Quote, quote
-from lib.calls.request import CallRequest
+from lib.calls.request import CallRequest, Plan
 from lib.calls.routing import Route
 from lib.calls.sources import Recall
 from lib.calls.upstream import Upstream
@@ -51,6 +52,7 @@ from lib.providers.circuits import Circuits
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.registry import Providers
 
+ToolTurn = Callable[[Plan], Awaitable[LiveCall] | None]
 log = logging.getLogger(__name__)
 _KEEP_S = 600.0
 _SIGN_OF_LIFE_S = 15.0
@@ -127,8 +129,10 @@ class Calls:
         self._observed.sync(self._store)
         return self._observed.listed()
 
-    async def answer(self, request: CallRequest, listener: Listener) -> LiveCall:
+    async def answer(self, request: CallRequest, listener: Listener, tool_turn: ToolTurn | None = None) -> LiveCall:
         """Make the call in the caller's task, on the calls' loop; the listener takes every piece as it comes.
+
+        Where the configuration has tools, `tool_turn` may make a turn of several calls of it and returns the last.
 
         Returns when the call has ended, however it ended: `row` says how. Nothing has been sent when this raises.
         Cancelling the task ends the call as cancelled; its row is written all the same.
@@ -146,6 +150,8 @@ class Calls:
             self._stops.check(request.actor)
             if self._ledger is None:
                 await self.adopt()
+            if plan.configuration.tools and tool_turn is not None and (turn := tool_turn(plan)) is not None:
+                return await turn
             call = await make_call(plan, listener)
             listener.begin(call)
             task = asyncio.current_task()
@@ -195,6 +201,40 @@ class Calls:
         await asyncio.to_thread(self._prepare)
         self._loop = asyncio.get_running_loop()
         self._start_housekeeping()
+
+    @property
+    def process_id(self) -> str:
+        """The id under which this process gives its sign of life, once a call has been made."""
+        return self._owner
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "concurrent.futures.Future[None]":
+        """Run something longer that makes calls, on the calls' loop. From any thread."""
+        self._ensure_loop()
+        assert self._loop is not None  # noqa: S101 (just ensured)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def open(self, request: CallRequest, listener: Listener | None = None) -> LiveCall:
+        """Open a call as `start` does and let it run, on the calls' loop; a listener takes every piece as it comes."""
+        plan = await asyncio.to_thread(make_plan, request, self._lookups)
+        await asyncio.to_thread(self._stops.refresh)
+        self._stops.check(request.actor)
+        call = await make_call(plan, listener)
+        if listener is not None:
+            listener.begin(call)
+        await self._launch(call)
+        return call
+
+    async def follow(self, call: LiveCall) -> None:
+        """Wait for the end of a call that `open` began; cancelling this ends the call."""
+        task = self._tasks.get(call.call_id)
+        if task is None:
+            return
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            self._cancel(call)
+            await asyncio.wait({task})
+            raise
 
     def view(self, actor: Actor, call_id: str) -> CallView:
         """The call as it stands; NotFound when it is not the actor's."""

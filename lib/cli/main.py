@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 from lib.cli import (
-    approvals,
     budgets,
     cache,
     configurations,
@@ -32,6 +31,7 @@ from lib.cli import (
     work,
     workflows,
 )
+from lib.cli.acting import approvals, tools
 from lib.cli.knowledge import rag
 from lib.cli.statistics import rates, usage
 from lib.errors import LLMManagerError
@@ -66,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         rag,
         approvals,
         workflows,
+        tools,
         keyring,
         retention,
         work,

@@ -92,6 +92,11 @@ class ToolRules:
         """Whether a tool is one of the configuration's."""
         return any(fnmatchcase(name, pattern) for pattern in self.names)
 
+    def names_server(self, server: str) -> bool:
+        """Whether a tool of a server may be one of the configuration's: those are called `server__tool`."""
+        own = f"{server}__"
+        return any(pattern.startswith(own) or fnmatchcase(own, pattern) for pattern in self.names)
+
     def policy_of(self, name: str) -> ApprovalPolicy | None:
         """The policy that the configuration sets for a tool, the strictest of those that match; None: none does."""
         policies = [policy for pattern, policy in self.approval.items() if fnmatchcase(name, pattern)]

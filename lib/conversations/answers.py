@@ -6,15 +6,16 @@ row of the ledger (closed by its process, or by recovery for a dead one) says wh
 configuration's content policy let them be kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from lib.clock import utc_now
 from lib.conversations.conversation import RUNNING
 from lib.conversations.rows import M
+from lib.conversations.turn_parts import build_ending, is_open, read_turns
 from lib.conversations.turns import is_over
 from lib.db.engine import Store
 from lib.db.tables import messages, open_calls, usage_logs, usage_payloads
@@ -31,7 +32,17 @@ def settle(store: Store, owner_id: str | None = None) -> int:
     """Write down every answer that has ended, of one owner or of all; how many those were."""
     going = [M.status == RUNNING, is_over()] + ([] if owner_id is None else [M.owner_id == owner_id])
     ended = (
-        select(M.id, _L.status, _L.error_message, _L.served_model, _L.model, _P.response_text, _P.response, M.parts)
+        select(
+            M.id,
+            M.call_id,
+            _L.status,
+            _L.error_message,
+            _L.served_model,
+            _L.model,
+            _P.response_text,
+            _P.response,
+            M.parts,
+        )
         .join(usage_logs, final_of(M.call_id))
         .outerjoin(usage_payloads, _P.id == _L.id)
         .where(*going)
@@ -43,7 +54,7 @@ def settle(store: Store, owner_id: str | None = None) -> int:
         .where(*going, _L.id.is_(None), open_calls.c.id.is_(None), M.created_at < utc_now() - _UNSENT_AFTER)
     )
     with store.read() as connection:
-        done = {row["id"]: _to_ending(row) for row in connection.execute(ended).mappings()}
+        done = _read_endings(connection, connection.execute(ended).mappings().all())
         never = {"status": "orphaned", "error_message": _NEVER_SENT}
         done |= {row.id: never for row in connection.execute(lost) if row.id not in done}
     if done:
@@ -52,6 +63,21 @@ def settle(store: Store, owner_id: str | None = None) -> int:
                 ending = {"turn_process_id": None, **values}
                 connection.execute(update(messages).where(M.id == message_id, M.status == RUNNING).values(**ending))
     return len(done)
+
+
+def _read_endings(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """What is written of each answer: of a turn with tools once all of it has ended, else of its call."""
+    turns = read_turns(connection, [row["call_id"] for row in rows]) if rows else {}
+    done: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        turn = turns.get(row["call_id"])
+        if turn is None:
+            done[row["id"]] = _to_ending(row)
+        elif not is_open(turn) and (ending := build_ending(connection, turn)) is not None:
+            ending["parts"] = [part for part in row["parts"] if part["type"] == "source"] + ending["parts"]
+            texts = [part["text"] for part in ending["parts"] if "text" in part and part["type"] != "source"]
+            done[row["id"]] = ending | {"tokens": sum(map(estimate_tokens, [ending["content"], *texts]))}
+    return done
 
 
 def _to_ending(row: Mapping[Any, Any]) -> dict[str, Any]:

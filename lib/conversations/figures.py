@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from sqlalchemy import Connection, func, select
 
-from lib.db.tables import usage_logs
+from lib.db.tables import tool_turns, usage_logs
 
 _L = usage_logs.c
 
@@ -43,10 +43,25 @@ _COLUMNS = (
 
 
 def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str, CallFigures]:
-    """Figures of each call that has ended, by its id."""
+    """Figures of each call that has ended, by its id; of a turn with tools those of all its rounds together."""
     known_ids = [call_id for call_id in call_ids if call_id is not None]
-    query = select(_L.call_id, *_COLUMNS).where(_L.call_id.in_(known_ids)).group_by(_L.call_id)
-    return {row[0]: _figures(row[1:]) for row in connection.execute(query)} if known_ids else {}
+    if not known_ids:
+        return {}
+    turns = connection.execute(select(tool_turns.c.id, tool_turns.c.calls).where(tool_turns.c.id.in_(known_ids))).all()
+    first_of = {call_id: turn_id for turn_id, rounds in turns for call_id in rounds}
+    every_id = {*known_ids, *first_of}
+    query = select(_L.call_id, *_COLUMNS).where(_L.call_id.in_(every_id)).group_by(_L.call_id)
+    sums: dict[str, list[int | None]] = {}
+    for call_id, *counts in connection.execute(query):
+        first_id = first_of.get(call_id, call_id)
+        earlier = sums.get(first_id)
+        sums[first_id] = counts if earlier is None else list(map(_add, earlier, counts))
+    return {call_id: _figures(counts) for call_id, counts in sums.items()}
+
+
+def _add(first: int | None, second: int | None) -> int | None:
+    """Add two sums, of which one may be of nothing known."""
+    return second if first is None else first if second is None else first + second
 
 
 def add(several: Iterable[CallFigures]) -> CallFigures | None:

@@ -21,7 +21,7 @@ from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
 from lib.conversations.contexts import Contexts
-from lib.conversations.conversation import RUNNING, Conversation, Message, Status, owner_of
+from lib.conversations.conversation import RUNNING, Conversation, Message, Node, Status, owner_of
 from lib.conversations.question import ConversationQuestion, messages_to_send, question_row, row_of
 from lib.conversations.rows import C, expiry, find, mine, newest_leaf, nodes, path_to
 from lib.conversations.thread import Thread, read_messages, read_thread
@@ -32,6 +32,9 @@ from lib.errors import Conflict, InvalidInput, NotFound
 from lib.ledger.content_policy import METADATA
 from lib.tokens.message_text import text_of
 from lib.tokens.text_estimate import estimate_tokens
+from lib.tools.approval_policy import DOCUMENT, PASSAGES
+from lib.tools.turn import TurnView
+from lib.tools.turns import Turns
 
 SHOWN = 30
 _NEXT_CALL_S = 0.05  # between looks for the next call of a turn
@@ -56,12 +59,14 @@ class Talk:
         configurations: Configurations,
         contexts: Contexts,
         grounding: Callable[[], Grounding],
+        turns: Turns,
     ) -> None:
         self._store = store
         self._calls = calls
         self._configurations = configurations
         self._contexts = contexts
         self._grounding = grounding
+        self._turns = turns
 
     def send(
         self,
@@ -141,16 +146,21 @@ class Talk:
         """The answer as it grows; None when its call is not known, or was not sent yet."""
         actor.require(Permission.VIEW_CONVERSATIONS)
         try:
-            return None if message.call_id is None else self._calls.view(actor, message.call_id)
+            return None if message.call_id is None else self._turns.call_view(actor, message.call_id)
         except NotFound:
             return None
+
+    def turn(self, actor: Actor, message: Message) -> TurnView | None:
+        """The rounds and tools of an answer; None where no tools were offered."""
+        actor.require(Permission.VIEW_CONVERSATIONS)
+        return None if message.call_id is None else self._turns.view(actor, message.call_id)
 
     def stop(self, actor: Actor, conversation_id: str) -> None:
         """End the answer that is being written; what came so far is kept. No effect when none is."""
         running = self.read(actor, conversation_id, 1).running
         if running is not None and running.call_id is not None:
             try:
-                self._calls.stop(actor, running.call_id)
+                self._turns.stop(actor, running.call_id)
             except NotFound:  # it ended meanwhile, or runs in another process
                 self._settled(actor, conversation_id)
 
@@ -162,6 +172,9 @@ class Talk:
             message = self._message(actor, conversation_id, message_id, "assistant")
             seconds = None if ends_at is None else ends_at - time.monotonic()
             if not message.running or message.call_id is None or (seconds is not None and seconds <= 0):
+                return message
+            turn = self._turns.wait(actor, message.call_id, seconds)
+            if turn is not None and turn.is_waiting:
                 return message
             if message.call_id == waited_for:  # its turn goes on, and the next call has not begun
                 time.sleep(_NEXT_CALL_S)
@@ -215,23 +228,41 @@ class Talk:
         rows = ([question | shared | {"parent_id": request.parent_id}] if question else []) + [answer]
         self._write(actor, conversation, rows, configuration)
         try:
-            self._calls.start(
-                CallRequest(
-                    actor=actor,
-                    messages=sent,
-                    configuration=configuration.id,
-                    origin=Origin.CONVERSATION,
-                    system_prompt=conversation.system_prompt,
-                    parameters=request.parameters,
-                    conversation_id=conversation.id,
-                    call_id=call_id,
-                    cache_policy=ASKED_AGAIN if request.text is None else None,
-                )
+            call = CallRequest(
+                actor=actor,
+                messages=sent,
+                configuration=configuration.id,
+                origin=Origin.CONVERSATION,
+                system_prompt=conversation.system_prompt,
+                parameters=request.parameters,
+                conversation_id=conversation.id,
+                call_id=call_id,
+                cache_policy=ASKED_AGAIN if request.text is None else None,
             )
+            outside = self._find_outside(conversation, path, question, sources)
+            self._turns.ask(call, configuration, outside=outside)
         except BaseException:
             self._take_back(actor, conversation, rows)
             raise
         return Sent(question["id"] if question else None, answer["id"], call_id)
+
+    def _find_outside(
+        self,
+        conversation: Conversation,
+        path: Sequence[Node],
+        question: Mapping[str, Any] | None,
+        sources: Sequence[Mapping[str, Any]],
+    ) -> str:
+        """Name the text from outside that is in the branch: files, passages, results of tools; empty without any."""
+        with self._store.read() as connection:
+            history = read_messages(connection, conversation, [node.id for node in path])
+        parts = [*(part for message in history for part in message.parts), *(question or {}).get("parts", ()), *sources]
+        kinds = {str(part["type"]) for part in parts}
+        if "file" in kinds:
+            return DOCUMENT
+        if "source" in kinds:
+            return PASSAGES
+        return "what a tool returned" if any(part.get("is_outside") for part in parts) else ""
 
     def _ground(
         self, actor: Actor, conversation: Conversation, configuration: Configuration, sent: list[dict[str, Any]]

@@ -6,6 +6,7 @@ from typing import Any
 
 from lib.conversations.conversation import Message
 from lib.conversations.files import File
+from lib.conversations.turn_parts import expand
 
 _SUMMARY = "[Summary of the earlier part of this conversation]\n{}\n[End of the summary]\n\n"
 
@@ -15,7 +16,7 @@ def chat_messages(
 ) -> list[dict[str, Any]]:
     """The messages in the form of OpenAI's chat completions; a summary stands before the first one's words."""
     answered = {part["tool_call_id"] for message in messages for part in message.parts if part["type"] == "tool_result"}
-    sent = [_message(message, files, answered) for message in messages]
+    sent = [said for message in messages for said in (*expand(message.parts), _message(message, files, answered))]
     if summary is None or not sent:
         return sent
     note = _SUMMARY.format(summary)
@@ -32,7 +33,7 @@ def _message(message: Message, files: Mapping[str, File], answered: set[str]) ->
         call = next((part["tool_call_id"] for part in message.parts if part["type"] == "tool_result"), "")
         return {"role": "tool", "tool_call_id": call, "content": message.content}
     sent: dict[str, Any] = {"role": message.role, "content": message.content}
-    if calls := [part for part in message.parts if part["type"] == "tool_call" and part["id"] in answered]:
+    if calls := [part for part in message.parts if _is_answered(part, answered)]:
         sent["tool_calls"] = [
             {
                 "id": part["id"],
@@ -49,6 +50,11 @@ def _message(message: Message, files: Mapping[str, File], answered: set[str]) ->
     if images:
         sent["content"] = [{"type": "text", "text": sent["content"]}, *images] if sent["content"] else images
     return sent
+
+
+def _is_answered(part: Mapping[str, Any], answered: set[str]) -> bool:
+    """Whether a tool call of an imported message has its result in a message of its own."""
+    return part["type"] == "tool_call" and "round" not in part and part["id"] in answered
 
 
 def _quote(file: File) -> str:

@@ -21,7 +21,15 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.keyring import Key, parse_keys, read_file, write_file
-from lib.db.tables import approvals, installation_settings, providers, step_results, vault_keys
+from lib.db.tables import (
+    approvals,
+    installation_settings,
+    providers,
+    step_results,
+    tool_turns,
+    tools,
+    vault_keys,
+)
 from lib.errors import InstallationError, InvalidInput
 from lib.settings import Settings
 
@@ -31,6 +39,7 @@ _SEALED_COLUMNS = (  # ciphertexts, and what names their rows
     (approvals.c.sealed, (approvals.c.id,)),
     (step_results.c.sealed, (step_results.c.run_id, step_results.c.step)),
 )
+_SEALED_DOCUMENTS = ((tools.c.secret_headers, tools.c.name), (tool_turns.c.request, tool_turns.c.id))
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,18 @@ class Vault:
                 resealed_text = _seal(fresh, self.decrypt(ciphertext))
                 connection.execute(update(column.table).where(*named_row).values({column: resealed_text}))
                 count += 1
-        return count + self._reseal_settings(connection, fresh)
+        return count + self._reseal_documents(connection, fresh) + self._reseal_settings(connection, fresh)
+
+    def _reseal_documents(self, connection: Connection, fresh: Key) -> int:
+        """Encrypt the JSON columns that hold something sealed beside what is open."""
+        count = 0
+        for column, key in _SEALED_DOCUMENTS:
+            for row_id, document in connection.execute(select(key, column).where(column.is_not(None))).all():
+                if sealed := get_sealed_value(document):
+                    resealed = {**document, "sealed": _seal(fresh, self.decrypt(sealed))}
+                    connection.execute(update(column.table).where(key == row_id).values({column: resealed}))
+                    count += 1
+        return count
 
     def _reseal_settings(self, connection: Connection, fresh: Key) -> int:
         count = 0

@@ -49,6 +49,7 @@ class PlaygroundQuestion:
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()  # functions in OpenAI's shape, which the model may ask for
     content: Any = None  # as it was sent before, instead of words and files
+    tool_names: tuple[str, ...] | None = None  # tools that are run; None: those of each configuration
     template: FilledPrompt | None = None  # that the words come from
     collections: Sequence[str] = ()  # whose passages go with the words
     tags: Mapping[str, str] = field(default_factory=dict)  # of the call that is asked again

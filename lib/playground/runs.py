@@ -34,6 +34,9 @@ from lib.playground.question import PlaygroundQuestion, build_content
 from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, Run, RunLine, Wins
 from lib.tokens.message_text import text_of
 from lib.tokens.text_estimate import estimate_tokens
+from lib.tools.approval_policy import DOCUMENT, PASSAGES
+from lib.tools.turn import TurnView
+from lib.tools.turns import Turns
 
 VOTE = "playground_vote"
 RATING = "playground_rating"
@@ -51,12 +54,14 @@ class Playground:
         configurations: Configurations,
         metrics: Metrics,
         grounding: Callable[[], Grounding],
+        turns: Turns,
     ) -> None:
         self._store = store
         self._calls = calls
         self._configurations = configurations
         self._metrics = metrics
         self._grounding = grounding
+        self._turns = turns
 
     def start(
         self, actor: Actor, question: PlaygroundQuestion, panes: Sequence[Pane], *, is_blind: bool = False
@@ -127,13 +132,22 @@ class Playground:
             call_id = connection.scalar(query)
         if call_id is None:
             raise NotFound("The pane has no call.", "Nothing was sent.")
-        return self._calls.view(dataclasses.replace(actor, user_id=run["user_id"]), call_id)
+        return self._turns.call_view(dataclasses.replace(actor, user_id=run["user_id"]), call_id)
+
+    def turn(self, actor: Actor, run_id: str, position: int) -> TurnView | None:
+        """The rounds and tools of one pane's answer as they stand; None where no tools were offered."""
+        actor.require(Permission.TEST_CONFIGS)
+        with self._store.read() as connection:
+            run = rows.find_readable(connection, actor, run_id)
+            call_id = connection.scalar(select(_P.call_id).where(_P.run_id == run_id, _P.position == position))
+        owner = dataclasses.replace(actor, user_id=run["user_id"])
+        return None if call_id is None else self._turns.view(owner, call_id)
 
     def stop(self, actor: Actor, run_id: str) -> None:
         """Stop every pane of the actor's own run that still grows."""
         for pane in self._open_own(actor, run_id).panes:
             if pane.call is not None and pane.call.running and pane.call_id is not None:
-                self._calls.stop(actor, pane.call_id)
+                self._turns.stop(actor, pane.call_id)
 
     def share(self, actor: Actor, run_id: str, *, is_shared: bool) -> None:
         """Let everybody who may test configurations open the actor's own run by its address, or take that back."""
@@ -240,7 +254,7 @@ class Playground:
 
     def _open_call(self, actor: Actor, call_id: str) -> Run:
         try:
-            call = self._calls.view(actor, call_id)
+            call = self._turns.call_view(actor, call_id)
         except NotFound:
             raise rows.make_not_found() from None
         slugs = {configuration.id: configuration.slug for configuration in self._configurations.list(actor)}
@@ -255,7 +269,7 @@ class Playground:
 
     def _find_call(self, owner: Actor, call_id: str | None) -> CallView | None:
         try:
-            return None if call_id is None else self._calls.view(owner, call_id)
+            return None if call_id is None else self._turns.call_view(owner, call_id)
         except NotFound:  # retention has deleted it
             return None
 
@@ -288,7 +302,9 @@ class Playground:
                 tags={"playground_run": run_id, **tags},
                 cache_policy=cache_policy,
             )
-            row["call_id"] = self._calls.start(request)
+            outside = PASSAGES if question.collections else DOCUMENT if question.files else ""
+            names = question.tool_names
+            row["call_id"] = self._turns.ask(request, configuration, names=names, outside=outside)
         except LLMManagerError as error:
             row |= {"failure": error, "error": str(error)}
         return row

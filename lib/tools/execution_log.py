@@ -26,7 +26,7 @@ from lib.tools.tool import ExecutionStatus, ToolContext, ToolDefinition, ToolExe
 PAGE_SIZE = 50
 _LOST = "The process that ran it ended before the tool did. Whether it had its effect is not known."
 _GRACE = timedelta(seconds=30)
-_OPEN = (ExecutionStatus.RUNNING.value, ExecutionStatus.NEEDS_INPUT.value)
+_OPEN = (ExecutionStatus.RUNNING.value, ExecutionStatus.WAITING.value)
 _E = tool_executions.c
 _SAME_NAMES = tuple(name for name in ToolExecution.__struct_fields__ if name in _E)
 
@@ -147,16 +147,46 @@ class ExecutionLog:
         ending.pop("result")
         return replace(execution, output=output, **(ending | {"error_message": error_message}))
 
-    def begin_waiting(self, execution: ToolExecution) -> None:
-        """Note that a run whose approval came begins now."""
+    def begin(self, execution: ToolExecution, arguments: Any, seconds: float) -> ToolExecution:
+        """Note that a run which waited for a person begins now, perhaps with arguments that they changed."""
+        measured = measure_json(arguments)
+        change = {
+            "status": ExecutionStatus.RUNNING.value,
+            "deadline_at": utc_now() + timedelta(seconds=seconds),
+            "arguments": keep_json(execution.content_policy, arguments),
+            "arguments_hash": measured.hash,
+            "arguments_bytes": measured.size,
+        }
         with self._store.write() as connection:
-            connection.execute(
-                update(tool_executions).where(_E.id == execution.id).values(status=ExecutionStatus.RUNNING.value)
-            )
+            connection.execute(update(tool_executions).where(_E.id == execution.id).values(**change))
+        status = ExecutionStatus.RUNNING.value
+        sizes = {"arguments_hash": measured.hash, "arguments_bytes": measured.size}
+        return replace(execution, status=status, arguments=arguments, **sizes)
+
+    def link_approval(self, execution_id: str, approval_id: str) -> None:
+        """Note which question to a person a run waits for."""
+        with self._store.write() as connection:
+            connection.execute(update(tool_executions).where(_E.id == execution_id).values(approval_id=approval_id))
+
+    def find_turn(self, approval_id: str) -> str | None:
+        """Find the turn of the run that a question to a person is about; None where it has none."""
+        query = select(_E.turn_id).where(_E.approval_id == approval_id).limit(1)
+        with self._store.read() as connection:
+            return connection.scalar(query)
+
+    def stop_waiting(self, execution_ids: Sequence[str]) -> None:
+        """Close the rows of runs that wait for a person and are no longer wanted."""
+        ending = {"status": ExecutionStatus.STOPPED.value, "error_message": "It was stopped."}
+        waiting = (_E.id.in_(execution_ids), _E.status.in_((ExecutionStatus.WAITING, ExecutionStatus.NEEDS_INPUT)))
+        with self._store.write() as connection:
+            connection.execute(update(tool_executions).where(*waiting).values(**ending))
 
     def recover(self) -> int:
         """Close the rows of runs that lost their process; how many those were."""
-        lost = (_E.status.in_(_OPEN), _E.deadline_at < utc_now() - _GRACE)
+        lost = (_E.status == ExecutionStatus.RUNNING.value, _E.deadline_at < utc_now() - _GRACE)
+        with self._store.read() as connection:  # nobody waits for the lock while there is nothing to do
+            if connection.scalar(select(_E.id).where(*lost).limit(1)) is None:
+                return 0
         with self._store.write() as connection:
             ending = {"status": ExecutionStatus.ORPHANED.value, "error_message": _LOST}
             return connection.execute(update(tool_executions).where(*lost).values(**ending)).rowcount
@@ -164,7 +194,7 @@ class ExecutionLog:
     def list(
         self, actor: Actor, criteria: ExecutionFilter | None = None, page: int = 1, size: int = PAGE_SIZE
     ) -> Sequence[ToolExecution]:
-        """List runs, newest first: the actor's own, or everybody's for who may view statistics.
+        """List runs, newest first: the actor's own, or the whole team's for who may view statistics.
 
         Arguments and results of other people's runs are left out unless the actor may read them.
         """
@@ -200,7 +230,7 @@ class ExecutionLog:
         """Count runs, failures, times and costs by tool, over runs that have ended; the most used tool first."""
         actor.require(Permission.TEST_CONFIGS)
         failed = func.sum(cast(_E.status != ExecutionStatus.OK.value, Integer))
-        ended = _E.status.notin_([*_OPEN, ExecutionStatus.WAITING.value])
+        ended = _E.status.notin_(_OPEN)
         query = (
             select(_E.tool, _E.server, func.count(), failed, func.avg(_E.duration_ms), func.max(_E.duration_ms))
             .add_columns(func.sum(_E.cost_nano_usd), func.max(_E.started_at))

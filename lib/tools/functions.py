@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from lib.clock import utc_now
 from lib.errors import InvalidInput
 from lib.tools import expression as arithmetic
-from lib.tools.native import NativeTools
+from lib.tools.native import READS_ONLY, NativeTools
 
 
 class CurrentTime(Struct, frozen=True):
@@ -55,5 +55,5 @@ def calculate(
 
 def register(tools: NativeTools) -> None:
     """Offer the functions of this module."""
-    tools.register(current_time, title="Current time")
-    tools.register(calculate, title="Calculator")
+    tools.register(current_time, READS_ONLY, title="Current time")
+    tools.register(calculate, READS_ONLY, title="Calculator")

@@ -19,6 +19,7 @@ from lib.fast_json import encode_text
 from lib.tools.tool import SourceKind, ToolAnnotations, ToolContext, ToolDefinition, ToolOutput, check_name
 from lib.tools.tool_threads import run_in_thread
 
+CHANGES_THINGS = ToolAnnotations()
 READS_ONLY = ToolAnnotations(read_only=True, destructive=False, idempotent=True, open_world=False)
 
 
@@ -68,7 +69,7 @@ class NativeTools:
         self._tools: dict[str, NativeTool] = {}
 
     def register(
-        self, function: Callable[..., Any], annotations: ToolAnnotations = READS_ONLY, *, title: str = ""
+        self, function: Callable[..., Any], annotations: ToolAnnotations = CHANGES_THINGS, *, title: str = ""
     ) -> None:
         """Offer a function as a tool under its own name; ValueError when the name is taken."""
         tool = NativeTool(function, annotations, title)

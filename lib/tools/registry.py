@@ -7,7 +7,7 @@ no exception here: the execution says it, in words that a model can act on.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -37,6 +37,7 @@ from lib.tools.tool_settings import NO_SETTINGS, SettingsOfTools, ToolSettings
 from lib.tools.toolset import Toolset
 
 log = logging.getLogger(__name__)
+_LOOK_EVERY_S = 2.0
 _STOPPED = "It was stopped before it ended."
 
 
@@ -102,7 +103,8 @@ class Tools:
             else:
                 absences[definition.name] = refusal
         for source in self.sources:
-            absences |= source.absences(actor)
+            absent = source.absences(actor)
+            absences |= {server: why for server, why in absent.items() if rules is None or rules.names_server(server)}
         toolset = Toolset(usable, absences)
         return toolset if rules is None else toolset.require(rules.names)
 
@@ -120,17 +122,18 @@ class Tools:
         *,
         longest_output: int = DEFAULT_CHARACTERS,
         execution: ToolExecution | None = None,
+        opened: Callable[[ToolExecution], object] = lambda execution: None,
     ) -> ToolExecution:
         """Run a tool and return how it ended; `execution` is a row that waited for approval and goes on.
+
+        `opened` is told of the run before it begins.
 
         NotFound and PermissionDenied are raised before anything is written; cancelling ends the tool and closes its
         row as stopped. `context.actor` is replaced by `actor`.
         """
         actor.require(Permission.TEST_CONFIGS)
         context = replace(context, actor=actor)
-        definition, source = await asyncio.to_thread(self._find, actor, name)
-        await asyncio.to_thread(self._stops.refresh)
-        self._stops.check(actor, tool=name, server=definition.server)
+        definition, source = await asyncio.to_thread(self._find_allowed, actor, name)
         settings = (await asyncio.to_thread(self._settings.load)).get(name, NO_SETTINGS)
         if refusal := settings.find_refusal(definition, actor, context.app):
             raise PermissionDenied("The tool can't be used here.", refusal)
@@ -140,8 +143,10 @@ class Tools:
             opening = (new_id(), definition, _storable(arguments), context, float(settings.seconds))
             execution = await asyncio.to_thread(self.executions.open, *opening)
         else:
-            await asyncio.to_thread(self.executions.begin_waiting, execution)
-        run = _Run(self.executions, source, definition, settings, context, longest_output)
+            resumed = (execution, _storable(arguments), float(settings.seconds))
+            execution = await asyncio.to_thread(self.executions.begin, *resumed)
+        opened(execution)
+        run = _Run(self.executions, source, definition, settings, context, longest_output, self._stops)
         return await run.finish(execution, arguments)
 
     async def refuse(
@@ -153,6 +158,21 @@ class Tools:
         execution = await asyncio.to_thread(self.executions.open, *opening)
         output = ToolOutput(why, is_error=True)
         return await asyncio.to_thread(self.executions.close, execution, status, output, why)
+
+    def record(
+        self, definition: ToolDefinition, arguments: Any, context: ToolContext, output: ToolOutput
+    ) -> ToolExecution:
+        """Write the row of something that was done for a model without a source: the search of tools."""
+        execution = self.executions.open(new_id(), definition, arguments, context, 0.0)
+        return self.executions.close(execution, ExecutionStatus.OK, output, duration_ms=0)
+
+    def _find_allowed(self, actor: Actor, name: str) -> tuple[ToolDefinition, ToolSource]:
+        """Find a tool, unless the stop switch holds for the actor."""
+        definition, source = self._find(actor, name)
+        self._stops.refresh()
+        if (refusal := self._stops.find_tool_refusal(actor, tool=name, server=definition.server)) is not None:
+            raise refusal
+        return definition, source
 
     def _find(self, actor: Actor, name: str) -> tuple[ToolDefinition, ToolSource]:
         for source in self.sources:
@@ -173,8 +193,10 @@ class _Run:
         settings: ToolSettings,
         context: ToolContext,
         longest_output: int,
+        stops: StopSwitch,
     ) -> None:
         self._executions = executions
+        self._stops = stops
         self._source = source
         self._definition = definition
         self._settings = settings
@@ -201,7 +223,7 @@ class _Run:
         self._watch.start()
         try:
             async with asyncio.timeout(self._settings.seconds):
-                output = await self._source.run(self._definition.name, read, self._context)
+                output = await self._run_watched(read)
         except TimeoutError:
             return _fail(ExecutionStatus.TIMEOUT, f"It took longer than {self._settings.seconds} seconds.")
         except LLMManagerError as error:
@@ -213,6 +235,21 @@ class _Run:
             self._watch.stop()
         status, output, why = await self._judge(output)
         return status, limit_output(output, self._longest_output), why
+
+    async def _run_watched(self, arguments: Mapping[str, Any]) -> ToolOutput:
+        """Run the tool, unless the stop switch is thrown meanwhile: then it is cancelled, and that is raised."""
+        work = asyncio.ensure_future(self._source.run(self._definition.name, arguments, self._context))
+        try:
+            while not (await asyncio.wait({work}, timeout=_LOOK_EVERY_S))[0]:
+                await asyncio.to_thread(self._stops.refresh)
+                uses = {"tool": self._definition.name, "server": self._definition.server}
+                if (refusal := self._stops.find_tool_refusal(self._context.actor, **uses)) is not None:
+                    raise refusal
+            return work.result()
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
 
     async def _judge(self, output: ToolOutput) -> tuple[ExecutionStatus, ToolOutput, str | None]:
         if output.needs_input is not None:

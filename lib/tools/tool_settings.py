@@ -8,11 +8,12 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission, Role
+from lib.access.team_scope import make_shared_refusal
 from lib.clock import utc_now
 from lib.configs.configuration import check_slug
 from lib.configs.tool_rules import STRICTNESS, ApprovalPolicy
 from lib.db.engine import Store
-from lib.db.tables import tools
+from lib.db.tables import ALL_TEAMS, tools
 from lib.errors import Conflict, InvalidInput
 from lib.tools.tool import ToolDefinition
 
@@ -105,10 +106,16 @@ class SettingsOfTools:
             return {row["name"]: read_settings(row) for row in connection.execute(select(tools)).mappings()}
 
     def save(self, actor: Actor, definition: ToolDefinition, settings: ToolSettings) -> ToolSettings:
-        """Store a tool's settings; Conflict when somebody changed them since `settings.revision`."""
+        """Store a tool's settings; Conflict when somebody changed them since `settings.revision`.
+
+        A tool that is of all teams (built in, a server's) is set by super-admins alone.
+        """
         actor.require(Permission.MANAGE_TOOLS)
         columns = settings.to_columns()
         with self._store.write() as connection:
+            team_id = connection.scalar(select(_T.team_id).where(_T.name == definition.name))
+            if not actor.sees_every_team and team_id != actor.team_id:
+                raise make_shared_refusal(definition.name)
             write_settings(connection, actor, definition, columns, settings.revision)
             shown = {name: part for name, part in columns.items() if part not in ([], {}, None, "")}
             audit.record(connection, actor, "tool.settings", definition.name, **shown)
@@ -126,7 +133,7 @@ def write_settings(
         raise Conflict(f"{definition.name} was changed meanwhile.", "", "Reload to see how, then change it again.")
     if current is None:
         first: dict[str, Any] = {"name": definition.name, "source": str(definition.source), "definition": {}}
-        first |= {"owner_id": actor.user_id, "created_at": now, "updated_at": now, "revision": 1}
+        first |= {"team_id": ALL_TEAMS, "owner_id": actor.user_id, "created_at": now, "updated_at": now, "revision": 1}
         connection.execute(insert(tools).values(**first, **columns))
         return
     change = {**columns, "revision": revision + 1, "updated_at": now}

@@ -94,10 +94,17 @@ from lib.statistics.exchange import ExchangeRates, Rate
 from lib.statistics.invoices.reconcile import Reconcile
 from lib.statistics.queries import Statistics
 from lib.statistics.whatif import WhatIf
+from lib.tools.direct_runs import DirectRuns
 from lib.tools.execution_log import ExecutionLog
+from lib.tools.http_request import HttpTemplate
+from lib.tools.http_tools import HttpToolDraft, HttpTools
+from lib.tools.interchange import ToolExchange
 from lib.tools.registry import Tools
 from lib.tools.tool import ToolContext
 from lib.tools.tool_settings import ToolSettings
+from lib.tools.toolset import Toolset
+from lib.tools.turn import TurnRequest
+from lib.tools.turns import Turns
 from tests.workflows import permissions as workflow_permissions
 
 pytestmark = pytest.mark.feature("ACC-1")
@@ -111,6 +118,7 @@ _NO_DRAFT = ExperimentDraft("", [], [])
 NOT_HERE: Any = SimpleNamespace(id=NOBODY, strategy=ContextStrategy())  # a conversation that sends everything
 _QUESTION = ApprovalRequest(kind=ApprovalKind.TOOL, title="Run it?")
 _FILE = Source(io.BytesIO(b""), "empty.csv")
+NO_TOOL = HttpToolDraft("no tool", "", HttpTemplate(""))
 TOOL_CONTEXT: Any = ToolContext(make_actor("u", "amira", Role.DEVELOPER))
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Tools.definitions": (P.VIEW_CONFIGS, lambda s, a: s.tools.definitions(a)),
@@ -120,6 +128,25 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Tools.toolset": (P.TEST_CONFIGS, lambda s, a: s.tools.toolset(a, "x", ToolRules(names=("no such",)))),
     "Tools.policy": (P.VIEW_CONFIGS, lambda s, a: s.tools.policy(a, "no such", None)),
     "Tools.run": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.tools.run(a, "no such", {}, TOOL_CONTEXT))),
+    "HttpTools.get": (P.VIEW_CONFIGS, lambda s, a: s.http_tools.get(a, "no such")),
+    "HttpTools.create": (P.MANAGE_TOOLS, lambda s, a: s.http_tools.create(a, NO_TOOL)),
+    "HttpTools.update": (P.MANAGE_TOOLS, lambda s, a: s.http_tools.update(a, NO_TOOL, 1)),
+    "HttpTools.delete": (P.MANAGE_TOOLS, lambda s, a: s.http_tools.delete(a, "no such")),
+    "ToolExchange.export_json": (P.VIEW_CONFIGS, lambda s, a: s.tool_exchange.export_json(a)),
+    "ToolExchange.import_json": (P.MANAGE_TOOLS, lambda s, a: s.tool_exchange.import_json(a, "{")),
+    "DirectRuns.run": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.direct_runs.run(a, "no such", {}, TOOL_CONTEXT))),
+    "Turns.start": (
+        P.TEST_CONFIGS,
+        lambda s, a: s.turns.start(TurnRequest(_request(a), Toolset(), ToolRules())),
+    ),
+    "Turns.ask": (P.TEST_CONFIGS, lambda s, a: s.turns.ask(_request(a), _any(s))),
+    "Turns.view": (P.TEST_CONFIGS, lambda s, a: s.turns.view(a, NOBODY)),
+    "Turns.call_view": (P.TEST_CONFIGS, lambda s, a: s.turns.call_view(a, NOBODY)),
+    "Turns.stop": (P.TEST_CONFIGS, lambda s, a: s.turns.stop(a, NOBODY)),
+    "Turns.wait": (P.TEST_CONFIGS, lambda s, a: s.turns.wait(a, NOBODY, 0)),
+    "Calls.open": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.open(_request(a)))),
+    "Playground.turn": (P.TEST_CONFIGS, lambda s, a: s.playground.turn(a, NOBODY, 0)),
+    "Talk.turn": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.turn(a, _unasked())),
     "ExecutionLog.list": (P.TEST_CONFIGS, lambda s, a: s.tools.executions.list(a)),
     "ExecutionLog.get": (P.TEST_CONFIGS, lambda s, a: s.tools.executions.get(a, NOBODY)),
     "ExecutionLog.of_turn": (P.TEST_CONFIGS, lambda s, a: s.tools.executions.of_turn(a, NOBODY)),
@@ -536,6 +563,10 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
         Providers,
         Tools,
         ExecutionLog,
+        HttpTools,
+        ToolExchange,
+        DirectRuns,
+        Turns,
         MasterKey,
         Circuits,
         Configurations,

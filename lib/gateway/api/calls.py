@@ -5,6 +5,7 @@ figures may be seen. Every error is `{"error": {code, message, param}}`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from starlette.routing import BaseRoute
 from lib.access.limits import LimitDecision
 from lib.calls.live_call import LiveCall
 from lib.calls.request import CallRequest, Origin, Within
-from lib.gateway.api import approvals, conversations, knowledge, native_protocol, reads, workflows
+from lib.gateway.api import approvals, conversations, knowledge, native_protocol, reads, tools, workflows
 from lib.gateway.api.bodies import AnswerBody, Nothing, QuestionBody
 from lib.gateway.api.operation import Asking, Operation, Types, read, routes_of
 from lib.gateway.http import error_boundary
@@ -22,6 +23,7 @@ from lib.gateway.http.exchange import Exchange
 from lib.gateway.http.limit_headers import openai_headers
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models import prompt_field
+from lib.gateway.models.program_turn import begin_tool_turn
 from lib.gateway.openai.chat_completions import messages_field
 from lib.prompts.template import FilledPrompt
 from lib.providers import parameter_rules
@@ -59,8 +61,9 @@ class Generation(Operation):
         raw = asking.raw
         filled = await prompt_field.fill_prompt(services, asking.actor, raw, "messages")
         answer = AnswerSender(exchange, _FORM, services.calls, streams=self.streams)
+        request = self._request(asking, read(QuestionBody, raw), filled)
         try:
-            call = await services.calls.answer(self._request(asking, read(QuestionBody, raw), filled), answer)
+            call = await services.calls.answer(request, answer, partial(begin_tool_turn, services, request, answer))
         finally:
             answer.stop_watching()
         await answer.finish(call)
@@ -98,5 +101,6 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     **knowledge.OPERATIONS,
     **approvals.OPERATIONS,
     **workflows.OPERATIONS,
+    **tools.OPERATIONS,
 }
 routes: list[BaseRoute] = routes_of(OPERATIONS)

@@ -15,7 +15,7 @@ from lib.conversations.conversations import ConversationQuery
 from lib.conversations.strategy import ContextStrategy
 from lib.conversations.talk import Sent
 from lib.conversations.thread import Thread
-from lib.errors import InvalidInput
+from lib.errors import Conflict, InvalidInput
 from lib.gateway.api.bodies import (
     AnswerBody,
     Body,
@@ -256,6 +256,8 @@ def finish(asking: Asking[Nothing, NewMessageBody], sent: Sent) -> tuple[Convers
     actor = asking.actor
     conversation_id = asking.path["conversation_id"]
     message = services.talk.wait(actor, conversation_id, sent.answer_id, _WAIT_S)
+    if message.running and (turn := services.talk.turn(actor, message)) is not None and turn.is_waiting:
+        raise Conflict("The answer waits for a decision.", turn.reason, "Decide at /approvals; then read it here.")
     log = services.activity.detail(actor, sent.call_id).log
     answer = ConversationAnswerBody(
         **describe_row(log),

@@ -5,7 +5,8 @@ leaves ends its call; that is watched for from the moment a call takes longer th
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lib.access.limits import LimitDecision
@@ -68,6 +69,17 @@ class AnswerForm(Protocol):
         ...
 
 
+@dataclass
+class WholeAnswer:
+    """An answer that several calls made: their words, what is left for the client to run, the sum of their counts."""
+
+    text: str
+    reasoning: str
+    tool_calls: list[dict[str, str]]
+    usage: Usage
+    refusal: Refusal | None = None  # why there is none
+
+
 class AnswerSender:
     """The listener of the calls of one request, one after the other; `finish` sends what is left at their end."""
 
@@ -82,12 +94,26 @@ class AnswerSender:
         self._watching: asyncio.Task[None] | None = None
         self._watch: _Watch | None = None
         self._writer: AnswerWriter | None = None
+        self._keeps_writer = False  # a call that follows others continues their answer
+        self.whole: WholeAnswer | None = None  # of several calls; None: the one call's own
+        self.leave: Callable[[], None] | None = None  # what ends the answer when its client goes; None: its call ends
 
     def begin(self, call: LiveCall) -> None:
         """The call is about to be sent."""
         self._call = call
         if self._watch is None:  # a turn may have several calls
             self._watch = _Watch(self, asyncio.get_running_loop())
+
+    def go_on(self, call: LiveCall) -> None:
+        """A further call of the same answer is about to be sent; what it says follows what was said."""
+        self._call = call
+        self._attempt = call.attempt
+        self._keeps_writer = True
+
+    async def beat(self) -> None:
+        """Send a comment, so that a client of events sees that it is waited for."""
+        if self._streams and not self._has_left:
+            await self._send_events(b": waiting\n\n")
 
     async def take(self, piece: Piece) -> None:
         """Pass a piece on, once the answer has begun."""
@@ -96,7 +122,7 @@ class AnswerSender:
             self._attempt = call.attempt
             self._held.clear()
             self._is_passed = False
-            if not self._exchange.began:
+            if not self._exchange.began and not self._keeps_writer:
                 self._writer = None
         if isinstance(piece, Passed):
             self._is_passed = True
@@ -115,7 +141,7 @@ class AnswerSender:
         self.stop_watching()
         if self._has_left:
             return
-        refusal = refusals.refuse_call(call)
+        refusal = refusals.refuse_call(call) if self.whole is None else self.whole.refusal
         if refusal is not None and not self._exchange.began:
             headers = self._head() | dict(refusal.headers)
             await self._exchange.answer(refusal.status, self._form.error(refusal), headers)
@@ -125,7 +151,8 @@ class AnswerSender:
             writer = self._writer or self._form.writer(call)
             await self._exchange.end(writer.error(refusal.status, refusal.code, refusal.message))
         else:
-            last = b"" if self._is_passed else self._get_writer(call).end(call.current_usage()[0])
+            usage = call.current_usage()[0] if self.whole is None else self.whole.usage
+            last = b"" if self._is_passed else self._get_writer(call).end(usage)
             await self._begin_events()
             await self._exchange.end(self._join_held(last))
 
@@ -146,8 +173,12 @@ class AnswerSender:
         writer = self._form.writer(call)
         writer.model = attempt.served_model or writer.model
         tools = [dict(tool) for tool in attempt.tool_calls.values()]
-        usage = call.current_usage()[0]
-        body = writer.whole(attempt.answer, "".join(attempt.reasoning), tools, attempt.finish_reason, usage)
+        if self.whole is None:
+            usage = call.current_usage()[0]
+            body = writer.whole(attempt.answer, "".join(attempt.reasoning), tools, attempt.finish_reason, usage)
+        else:
+            whole = self.whole
+            body = writer.whole(whole.text, whole.reasoning, whole.tool_calls, attempt.finish_reason, whole.usage)
         await self._exchange.answer_json(200, body, self._head())
 
     async def _send_events(self, data: bytes) -> None:
@@ -189,7 +220,10 @@ class AnswerSender:
     async def _end_with_client(self) -> None:
         await self._exchange.gone()
         self._has_left = True
-        self._calls.leave(self._call)
+        if self.leave is not None:
+            self.leave()
+        else:
+            self._calls.leave(self._call)
 
 
 class _Watch(Alarm):

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -32,6 +33,7 @@ from lib.gateway.models import prompt_field, workflow_model
 from lib.gateway.models.cache_control import read_cache_policy
 from lib.gateway.models.program_request import ProgramRequest, read_json
 from lib.gateway.models.program_session import read_within
+from lib.gateway.models.program_turn import begin_tool_turn
 from lib.gateway.openai import (
     chat_completions,
     earlier_turns,
@@ -77,11 +79,11 @@ class ModelRoute:
             await self._answer_workflow(exchange, services, actor, question)
             return
         answer = AnswerSender(exchange, _RouteForm(self, question), services.calls, streams=question.stream)
+        request = _make_call(actor, question, self.protocol, exchange, filled)
         try:
-            request = _make_call(actor, question, self.protocol, exchange, filled)
             if (earlier := body.get(earlier_turns.FIELD)) is not None:
                 request = replace(request, earlier_tokens=services.kept_turns.find(earlier))
-            call = await services.calls.answer(request, answer)
+            call = await services.calls.answer(request, answer, partial(begin_tool_turn, services, request, answer))
         finally:
             answer.stop_watching()
         earlier_turns.note(services, call)

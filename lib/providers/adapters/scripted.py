@@ -12,7 +12,9 @@ For tests and demonstrations; it opens no connection. The name is one or more pa
     cut:5               five words, then the stream ends without a finish reason
     error:429           fail at once: a status code, or an ErrorKind such as connection; `error:429,2` adds Retry-After
     after:3             with `error`: fail after three words instead
-    call:weather        ask for this tool, with the question as its argument; the words come once it has answered
+    call:weather        ask for this tool, with the question as its argument, or where that is a JSON object with it as
+                        all its arguments; `call:a,b` asks for several; the words come once they have answered
+    again               with `call`: ask again and again, whatever has answered
     think:4             that many words of reasoning first
     no-usage            no token counts; `usage:12,34` these (prompt, completion, cache read, cache write, reasoning)
     searches:2          that many web searches, which are charged apart; nobody has a price for them
@@ -71,7 +73,7 @@ _KIND_OF_STATUS = {
 }
 _NAMES = "echo lorem say wait slow silent stall cut error after think no-usage usage usage-first finish served"
 _COUNTS = Usage.__struct_fields__  # in the order of the script's numbers
-PARTS = frozenset([*_NAMES.split(), "call", "priced", "searches", "unpriced", "words"])
+PARTS = frozenset([*_NAMES.split(), "again", "call", "priced", "searches", "unpriced", "words"])
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Scripted:
         if "silent" in script.parts:
             await asyncio.Event().wait()
         yield ServedModel(script.parts.get("served") or request.model)
-        if "call" in script.parts and request.messages[-1].get("role") != "tool":
+        if "call" in script.parts and ("again" in script.parts or not _is_answered(request)):
             for chunk in _tool_call(script, request):
                 yield chunk
             return
@@ -162,10 +164,29 @@ def _counted(text: str, dimensions: int) -> tuple[float, ...]:
 
 
 def _tool_call(script: Script, request: ModelRequest) -> list[Chunk]:
-    arguments = json.dumps({"question": _question(request)}, ensure_ascii=False)
-    chunks: list[Chunk] = [ToolCallDelta(0, "call_1", script.parts["call"] or "tool", arguments)]
-    usage = _usage(script, request, len(arguments.split()))
+    arguments = _arguments(_question(request))
+    names = (script.parts["call"] or "tool").split(",")
+    chunks: list[Chunk] = [
+        ToolCallDelta(index, f"call_{index + 1}", name, arguments) for index, name in enumerate(names)
+    ]
+    usage = _usage(script, request, len(arguments.split()) * len(names))
     return [*chunks, *([usage] if usage else []), Finish("tool_calls")]
+
+
+def _arguments(question: str) -> str:
+    """The question as JSON: its own where it is an object."""
+    try:
+        if isinstance(json.loads(question), dict):
+            return question
+    except ValueError:
+        pass
+    return json.dumps({"question": question}, ensure_ascii=False)
+
+
+def _is_answered(request: ModelRequest) -> bool:
+    """Whether results of tools came after the last question; pictures may follow them."""
+    after = [message.get("role") for message in request.messages[-2:]]
+    return "tool" in after
 
 
 async def _fault(script: Script, endpoint: Endpoint, index: int, fail_after: int | None) -> None:

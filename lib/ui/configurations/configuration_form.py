@@ -16,6 +16,7 @@ from lib.services import Services
 from lib.ui import blocks
 from lib.ui.configurations.model_picker import model_picker
 from lib.ui.configurations.routing_form import routing_fields
+from lib.ui.configurations.tool_rules_form import draw_tool_rules
 
 _UNSUPPORTED = {"refuse": "Refuse the call and name them", "drop": "Leave them out, and say so with the call"}
 
@@ -63,6 +64,8 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     spots["parameters"] = st.empty()
     routing = routing_fields(providers, configuration)
     spots["routing"] = st.empty()
+    tools = draw_tool_rules(services, actor, configuration)
+    spots["tools"] = st.empty()
     unsupported = st.selectbox(
         "Parameters the model does not take",
         UNSUPPORTED,
@@ -94,7 +97,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
         "provider_id": provider.id if provider else None,
     }
     try:
-        fields |= {"parameters": parameters(), "routing": routing()}
+        fields |= {"parameters": parameters(), "routing": routing(), "tools": tools()}
         if configuration:
             saved = services.configurations.update(actor, configuration.id, configuration.revision, **fields)
         else:

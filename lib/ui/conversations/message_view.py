@@ -19,6 +19,7 @@ from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.activity import inspector
 from lib.ui.knowledge import citations
+from lib.ui.tools import tool_cards
 
 _AVATARS = {"user": "person", "assistant": "smart_toy", "tool": "build", "system": "settings"}
 
@@ -72,18 +73,29 @@ def _words(services: Services, actor: Actor, message: Message) -> None:
         elif part["type"] == "reasoning":
             with st.expander("Reasoning", icon=":material/psychology:"):
                 st.text(part["text"])
+    if any("round" in part for part in message.parts):
+        _rounds(services, actor, message)
     if message.role == "user":
         st.text(message.content)
     elif message.content:
         _answer(message)
     for part in message.parts:
-        if part["type"] == "tool_call":
+        if part["type"] == "tool_call" and "round" not in part:
             st.caption(blocks.plain(f"Asked for {part['name']}"))
             st.code(str(part["arguments"])[:20_000], language="json", wrap_lines=True)
     if message.status not in ("ok", "running"):
         if message.error_message:
             blocks.show_failure(message.error_message)
         st.badge(format.STATUS_GLYPHS[message.status], color=format.STATUS_COLOURS[message.status])  # type: ignore[arg-type]
+
+
+def _rounds(services: Services, actor: Actor, message: Message) -> None:
+    """What the model asked of tools before its answer, and what they returned."""
+    turn = services.talk.turn(actor, message)
+    if turn is not None and turn.steps:
+        tool_cards.draw_turn(services, actor, turn, message.id)
+    else:
+        st.caption("Its tools were run too long ago: their rows are not kept any more.")
 
 
 def _answer(message: Message) -> None:

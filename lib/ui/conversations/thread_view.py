@@ -23,6 +23,7 @@ from lib.ui import blocks
 from lib.ui.activity import inspector
 from lib.ui.conversations import message_view, thread_settings
 from lib.ui.playground import answer_pane
+from lib.ui.tools import tool_cards
 
 REDRAW_S = 0.3
 TITLE_S = 2.0
@@ -202,12 +203,18 @@ def _growing(services: Services, actor: Actor, thread: Thread, message: Message)
         if view.reasoning:
             with st.expander("Reasoning", icon=":material/psychology:"):
                 st.text(view.reasoning)
-        if view.text:
-            st.markdown(blocks.model_markdown(answer_pane.format_growing_answer(view.text)))
-        else:
+        turn = services.talk.turn(actor, message)
+        steps = tool_cards.make_steps(services, actor, turn, message.id)
+        text = view.text if steps is None else steps()
+        if text:
+            st.markdown(blocks.model_markdown(answer_pane.format_growing_answer(text)))
+        elif steps is None:
             st.skeleton(height=48)
         with blocks.row(gap="xsmall"):
-            st.badge("Streaming", icon=":material/graphic_eq:", color="blue")
+            if turn is not None and turn.is_waiting:
+                st.badge("Waits for you", icon=":material/pending:", color="blue")
+            else:
+                st.badge("Streaming", icon=":material/graphic_eq:", color="blue")
             if st.button("Stop", icon=":material/stop_circle:", key="stop-answer"):
                 services.talk.stop(actor, thread.conversation.id)
             st.caption(blocks.plain(f"{view.provider} · {view.served_model or view.model}"), width="content")

@@ -1,6 +1,6 @@
 """The playground's pane: the answer while it grows, its figures, its monitor and the list of recent runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -113,8 +113,12 @@ def draw_answer(
     badges: Sequence[tuple[str, str]] = (),
     is_hidden: bool = False,
     is_narrow: bool = False,
+    draw_steps: Callable[[], str] | None = None,
 ) -> None:
-    """Model and state, the text, the figures; `is_hidden` leaves out whatever tells who wrote it."""
+    """Model and state, the text, the figures; `is_hidden` leaves out whatever tells who wrote it.
+
+    `draw_steps` draws what came before the last words of an answer with tools, and returns these.
+    """
     with blocks.row(gap="xsmall"):
         if not is_hidden:
             model = f"{blocks.plain(view.provider)} · {blocks.plain(view.served_model or view.model)}"
@@ -135,22 +139,24 @@ def draw_answer(
         show = "It failed." if is_hidden else view.error_message
         blocks.show_failure(show)
     with st.container(height=height, border=False, autoscroll=True):
-        _draw_words(view)
+        _draw_words(view, draw_steps)
     if not is_hidden:
         draw_figures(view, is_narrow=is_narrow)
 
 
-def _draw_words(view: CallView) -> None:
-    """Reasoning, text and the tools that the model asks for."""
+def _draw_words(view: CallView, draw_steps: Callable[[], str] | None) -> None:
+    """Reasoning, the rounds of tools, the text and the tools that whoever asked has to run."""
     if view.reasoning:
         with st.expander("Reasoning", icon=":material/psychology:"):
             st.text(view.reasoning)
-    if view.text and view.running:
-        st.markdown(blocks.model_markdown(format_growing_answer(view.text)))
-    elif view.text:
-        citations.draw_answer(view.text, read_sources(view))
+    text = view.text if draw_steps is None else draw_steps()
+    if text and view.running:
+        st.markdown(blocks.model_markdown(format_growing_answer(text)))
+    elif text:
+        citations.draw_answer(text, read_sources(view))
     elif view.running:
-        st.skeleton(height=72)
+        if draw_steps is None:
+            st.skeleton(height=72)
     elif not view.error_message and not view.tool_calls:
         st.caption("No text arrived.")
     for call in view.tool_calls:

@@ -16,6 +16,7 @@ from lib.ui import blocks
 from lib.ui.activity import inspector
 from lib.ui.configurations import overrides
 from lib.ui.playground import answer_pane, comparison
+from lib.ui.tools import tool_cards
 
 COUNT = "panes"
 _AGAIN = ":material/replay:"
@@ -138,13 +139,21 @@ def draw_answer(
 
     @st.fragment(run_every=answer_pane.REDRAW_S if pane.call.running else None)
     def growing() -> None:
-        now = services.playground.call(actor, run.id, position) if run.is_kept else services.calls.view(actor, run.id)
-        answer_pane.draw_answer(now, height, badges=badges, is_hidden=hidden, is_narrow=len(run.panes) > 1)
+        now = (
+            services.playground.call(actor, run.id, position)
+            if run.is_kept
+            else services.turns.call_view(actor, run.id)
+        )
+        turn = services.playground.turn(actor, run.id, position) if run.is_kept else services.turns.view(actor, run.id)
+        steps = tool_cards.make_steps(services, actor, turn, f"pane-{position}")
+        narrow = len(run.panes) > 1
+        marks = [*badges, *tool_cards.find_badge(turn)]
+        answer_pane.draw_answer(now, height, badges=marks, is_hidden=hidden, is_narrow=narrow, draw_steps=steps)
         comparison.draw_schema_check(question, now)
         with blocks.row():
             may_repeat = is_own and run.is_kept and run.winner is None and not hidden and question is not None
             if now.running and is_own and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
-                services.calls.stop(actor, now.call_id)
+                services.turns.stop(actor, now.call_id)
             if not now.running and may_repeat and st.button("Run again", icon=_AGAIN, key=f"again-{position}"):
                 _again(services, actor, run, position, question, ready)
                 st.rerun()

@@ -9,6 +9,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.configs.configuration import Configuration
+from lib.configs.tool_rules import ToolRules
 from lib.playground.question import AttachedFile, PlaygroundQuestion, read_schema, read_tools
 from lib.services import Services
 from lib.ui.knowledge import collection_cards
@@ -23,6 +24,7 @@ class QuestionExtras:
     schema: str
     tools: str
     collections: tuple[str, ...]
+    tool_names: tuple[str, ...] | None
 
     def searching(self) -> Any:
         """Shows that passages are looked for, while they are."""
@@ -33,7 +35,15 @@ class QuestionExtras:
         files = [AttachedFile(file.name, file.getvalue()) for file in sent.files]
         schema = read_schema(self.schema)
         tools = read_tools(self.tools)
-        return PlaygroundQuestion(sent.text, self.system_prompt, files, schema, tools, collections=self.collections)
+        return PlaygroundQuestion(
+            sent.text,
+            self.system_prompt,
+            files,
+            schema,
+            tools,
+            tool_names=self.tool_names,
+            collections=self.collections,
+        )
 
 
 def draw_extras(
@@ -57,12 +67,29 @@ def draw_extras(
             placeholder='{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
             key="schema",
         )
+        tool_names = _choose_tools(services, actor, ready, slugs)
         tools = st.text_area(
-            "Tools",
+            "Functions of yours",
             height=90,
             placeholder='[{"name": "weather", "description": "Of a city, today", "parameters": {"type": "object", …}}]',
             help="Functions that the model may ask for. What it asks is shown with the arguments; nothing is run.",
             key="tools",
         )
         collections = collection_cards.choose_collections(services, actor, key="passages-from")
-    return QuestionExtras(system if only_slug else system or None, schema, tools, collections)
+    return QuestionExtras(system if only_slug else system or None, schema, tools, collections, tool_names)
+
+
+def _choose_tools(
+    services: Services, actor: Actor, ready: Mapping[str, Configuration], slugs: Sequence[str]
+) -> tuple[str, ...] | None:
+    """Choose the registered tools that run here; None while each configuration's own are meant."""
+    own = sorted({name for slug in slugs for name in ToolRules.from_record(ready[slug].tools).names})
+    names = [tool.name for tool in services.tools.definitions(actor)]
+    chosen = st.multiselect(
+        "Tools that run here",
+        list(dict.fromkeys([*names, *own])),
+        placeholder=f"The configuration's: {', '.join(own)}" if own else "None",
+        help="Registered tools, run when the model asks for them. Those that may change something ask you first.",
+        key="tool-names",
+    )
+    return tuple(chosen) or None

@@ -34,6 +34,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
     "Setup": [
         ("configurations", "Configurations", "tune", _P.VIEW_CONFIGS),
         ("prompts", "Prompts", "edit_note", _P.VIEW_CONFIGS),
+        ("tools", "Tools", "build", _P.VIEW_CONFIGS),
         ("overrides", "Overrides", "layers", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),

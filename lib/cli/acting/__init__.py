@@ -1,0 +1,1 @@
+"""Commands about what acts: tools and their approvals."""

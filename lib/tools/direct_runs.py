@@ -1,0 +1,104 @@
+"""Tools that a program runs by itself, without a model of ours: the policy decides here as it does in a turn.
+
+A tool that has to be allowed is no run yet but a question to the person for whom the program acts; the program is told
+where it stands. Once it is approved, the same run (the same person, tool and arguments) goes through, once.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from lib.access.permissions import Actor, Permission
+from lib.approvals.approval import Approval, ApprovalKind, ApprovalRequest
+from lib.approvals.approvals import Approvals
+from lib.clock import utc_now
+from lib.configs.tool_rules import ApprovalPolicy, ToolRules
+from lib.errors import PermissionDenied
+from lib.tools.approval_policy import decide, subject_of
+from lib.tools.checking import check_arguments, measure_json, read_arguments
+from lib.tools.registry import Tools
+from lib.tools.tool import ToolContext, ToolDefinition, ToolExecution
+
+_DECIDE_WITHIN = timedelta(days=7)
+_MOST_EARLIER = 50
+
+
+class DirectRuns:
+    """Runs tools for programs."""
+
+    def __init__(self, tools: Tools, approvals: Approvals) -> None:
+        self._tools = tools
+        self._approvals = approvals
+
+    async def run(
+        self, actor: Actor, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
+    ) -> ToolExecution:
+        """Run a tool; PermissionDenied where policy denies it, or with the address of the question it has to wait for.
+
+        Raises as `Tools.run` does, and InvalidInput for arguments of a tool that asks which do not fit.
+        """
+        actor.require(Permission.TEST_CONFIGS)
+        approval = await asyncio.to_thread(self._allow, actor, name, arguments, context)
+        if approval is None:
+            return await self._tools.run(actor, name, arguments, context)
+        chosen = approval.data if isinstance(approval.data, dict) else read_arguments(arguments)
+        await asyncio.to_thread(self._approvals.end, actor, approval.id)
+        return await self._tools.run(actor, name, chosen, replace(context, approval_id=approval.id))
+
+    def _allow(
+        self, actor: Actor, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
+    ) -> Approval | None:
+        """Raise unless the tool may run: None where nobody has to be asked, else the approval that allows it."""
+        definition = self._tools.find(actor, name)
+        decision = decide(self._tools, self._approvals, actor, definition, ToolRules(), "", context.conversation_id)
+        if decision.policy is ApprovalPolicy.DENY:
+            raise PermissionDenied("The tool can't be used.", f"The tool {name} is denied by policy.")
+        if decision.policy is ApprovalPolicy.AUTO:
+            return None
+        read = read_arguments(arguments)
+        check_arguments(definition.parameters, read)
+        approval = ask_once(self._approvals, actor, definition, read, context, decision.reason)
+        if approval.is_approved:
+            return approval
+        raise PermissionDenied(
+            f"A person has to allow {name} first.",
+            f"It is asked because {decision.reason}.",
+            f"Decide at /approvals?id={approval.id}, then run it again with the same arguments.",
+        )
+
+
+def ask_once(
+    approvals: Approvals,
+    actor: Actor,
+    definition: ToolDefinition,
+    arguments: dict[str, Any],
+    context: ToolContext,
+    reason: str,
+) -> Approval:
+    """Ask a person about a program's run, or find the question that was asked before for the same run.
+
+    That is one that still waits, or one that was approved and not used; whoever uses it ends it.
+    """
+    base = f"run:{actor.user_id}:{actor.team_id}:{definition.name}:{measure_json(arguments).hash}"
+    key = base
+    for _ in range(_MOST_EARLIER):
+        request = ApprovalRequest(
+            kind=ApprovalKind.TOOL,
+            title=f"Run {definition.title or definition.name}"[:200],
+            reason=reason,
+            subject=subject_of(definition.name),
+            data=arguments,
+            key=key[-200:],
+            conversation_id=context.conversation_id,
+            call_id=context.call_id,
+            team_id=actor.team_id,
+            deadline=utc_now() + _DECIDE_WITHIN,
+        )
+        approval = approvals.ask(actor, request)
+        if approval.is_waiting or (approval.is_approved and approval.data is not None):
+            return approval
+        key = f"{base}:{approval.id}"  # that one is used up
+    raise PermissionDenied("The tool can't be run.", "It was asked for too often with these arguments.")

@@ -1,0 +1,140 @@
+"""Tools over HTTP: run here only where the configuration says so; the program's own requests pass untouched."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from lib.access.permissions import OPERATOR
+from lib.approvals.approval import Decision, Verdict
+from lib.configs.tool_rules import ProgramTools, ToolRules
+from lib.settings import Settings
+from lib.tools.native import NativeTools
+from tests.gateway.live import Live, live
+
+pytestmark = pytest.mark.feature("TOOL-2")
+RUN = ProgramTools.RUN
+MIX = ProgramTools.MIX
+ASK: Any = [{"role": "user", "content": '{"expression": "20 + 22"}'}]
+OWN: Any = {"type": "function", "function": {"name": "mine", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("program-tools")
+    with live(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'llm_manager.db'}")) as running:
+        running.services.providers.create(OPERATOR, name="scripted", kind="scripted")
+        native = NativeTools()
+
+        def ring() -> str:
+            """Ring the bell."""
+            return "It rang."
+
+        native.register(ring)
+        running.services.tools.sources.append(native)
+        for slug, script, rules in (
+            ("off", "call:calculate+say:done", ToolRules(names=("calculate",))),
+            ("run", "call:calculate+say:It is 42.+priced", ToolRules(names=("calculate",), programs=RUN)),
+            ("mix", "call:calculate+say:It is 42.", ToolRules(names=("calculate", "ring"), programs=MIX)),
+            ("both", "call:mine,calculate", ToolRules(names=("calculate",), programs=MIX)),
+            ("bell", "call:ring+say:done", ToolRules(names=("ring",), programs=RUN)),
+            ("patient", "call:ring+say:It rang.", ToolRules(names=("ring",), programs=RUN, waits=True)),
+            ("none", "echo", ToolRules(names=("nothing__*",), programs=RUN)),
+            ("endless", "call:calculate+again", ToolRules(names=("calculate",), programs=RUN, max_rounds=2)),
+        ):
+            running.services.configurations.create(
+                OPERATOR, slug=slug, app="bot", provider="scripted", model=script, tools=rules.to_record()
+            )
+        yield running
+
+
+@pytest.fixture
+def client(door: Live) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{door.url}/v1", api_key=door.key, max_retries=0) as made:
+        yield made
+
+
+def test_tools_run_here_and_the_answer_is_one_with_the_counts_of_all_rounds(door: Live, client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(model="run", messages=ASK)
+    choice = answer.choices[0]
+    assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == ("It is 42.", None, "stop")
+    first, second = door.rows()[-2:]
+    assert (second["parent_call_id"], second["origin"]) == (first["call_id"], "gateway")
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == first["total_tokens"] + second["total_tokens"]
+    (run,) = door.services.tools.executions.of_turn(door.jonas, first["call_id"])
+    assert (run.tool, run.app, run.status) == ("calculate", "bot", "ok")
+
+
+def test_the_same_as_events_and_in_the_other_protocols(door: Live, client: openai.OpenAI) -> None:
+    chunks = list(client.chat.completions.create(model="run", messages=ASK, stream=True))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    finishes = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason]
+    assert (text, finishes) == ("It is 42.", ["stop"])
+    assert client.responses.create(model="run", input=ASK[0]["content"]).output_text == "It is 42."
+    with anthropic.Anthropic(base_url=door.url, api_key=door.key, max_retries=0) as other:
+        told = other.messages.create(model="run", max_tokens=50, messages=ASK)
+        assert [part.text for part in told.content if part.type == "text"] == ["It is 42."]
+        with other.messages.stream(model="run", max_tokens=50, messages=ASK) as events:
+            assert events.get_final_text() == "It is 42."
+
+
+def test_without_the_configurations_word_calls_are_the_programs(client: openai.OpenAI) -> None:
+    for model, tools in (("off", [OWN]), ("run", [OWN]), ("off", [])):
+        more: Any = {"tools": tools} if tools else {}
+        choice = client.chat.completions.create(model=model, messages=ASK, **more).choices[0]
+        assert [call.function.name for call in choice.message.tool_calls or ()] == ["calculate"]
+
+
+def test_mixed_tools_only_read_and_a_round_that_asks_for_the_programs_ends_with_its_calls(
+    door: Live, client: openai.OpenAI
+) -> None:
+    choice = client.chat.completions.create(model="mix", messages=ASK, tools=[OWN]).choices[0]
+    assert choice.message.content == "It is 42."
+    sent = door.row()["parameters"]["tools"]
+    assert sorted(tool["function"]["name"] for tool in sent) == ["calculate", "mine"]
+    choice = client.chat.completions.create(model="both", messages=ASK, tools=[OWN]).choices[0]
+    assert [call.function.name for call in choice.message.tool_calls or ()] == ["mine"]  # type: ignore[union-attr]
+    assert choice.finish_reason == "tool_calls"
+    chunks = list(client.chat.completions.create(model="both", messages=ASK, tools=[OWN], stream=True))
+    deltas = [call for chunk in chunks if chunk.choices for call in chunk.choices[0].delta.tool_calls or ()]
+    assert {call.index for call in deltas} == {0}
+    assert deltas[0].function is not None
+    assert deltas[0].function.name == "mine"
+
+
+@pytest.mark.feature("TOOL-6")
+def test_a_tool_that_has_to_be_allowed_is_an_error_with_the_address_of_the_question(
+    door: Live, client: openai.OpenAI
+) -> None:
+    assert client.chat.completions.create(model="bell", messages=[{"role": "user", "content": "{}"}]).choices
+    (approval,) = door.services.approvals.waiting(door.jonas)
+    told = [m for m in door.services.calls.view(door.jonas, door.row()["call_id"]).messages if m["role"] == "tool"]
+    assert f"/approvals?id={approval.id}" in told[0]["content"]
+    door.services.approvals.decide(door.jonas, approval.id, Decision(verdict=Verdict.APPROVE))
+    assert client.chat.completions.create(model="bell", messages=[{"role": "user", "content": "{}"}]).choices
+    told = [m for m in door.services.calls.view(door.jonas, door.row()["call_id"]).messages if m["role"] == "tool"]
+    assert told[0]["content"] == "It rang."
+
+
+@pytest.mark.feature("TOOL-6")
+def test_a_request_waits_for_the_decision_where_the_configuration_says_so(door: Live, client: openai.OpenAI) -> None:
+    question: Any = [{"role": "user", "content": "{}"}]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.chat.completions.create, model="patient", messages=question)
+        door.eventually(lambda: bool(door.services.approvals.waiting(door.jonas)))
+        (approval,) = door.services.approvals.waiting(door.jonas)
+        door.services.approvals.decide(door.jonas, approval.id, Decision(verdict=Verdict.APPROVE))
+        assert waiting.result().choices[0].message.content == "It rang."
+
+
+def test_tools_that_can_not_be_had_and_limits_are_errors_with_the_reason(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="None of the tools can be had"):
+        client.chat.completions.create(model="none", messages=ASK)
+    with pytest.raises(openai.UnprocessableEntityError, match="all its 2 rounds"):
+        client.chat.completions.create(model="endless", messages=ASK)
+    with pytest.raises(openai.APIError, match="all its 2 rounds"):
+        list(client.chat.completions.create(model="endless", messages=ASK, stream=True))
