@@ -46,6 +46,7 @@ STATISTICS_READS_UP_TO = 2
 MOST_FILES_IN_A_FOLDER = 25
 HEAVY = {
     "litellm",
+    "mcp",
     "torch",
     "sentence_transformers",
     "transformers",
@@ -56,7 +57,7 @@ HEAVY = {
     "xllamacpp",
     "dbos",
 }
-MAY_LOAD = {"lib.statistics": {"pandas", "altair", "duckdb"}, "lib.work": {"dbos"}}
+MAY_LOAD = {"lib.statistics": {"pandas", "altair", "duckdb"}, "lib.work": {"dbos"}, "lib.mcp": {"mcp"}}
 
 
 def sources() -> list[Path]:
@@ -171,6 +172,8 @@ def test_streamlit_is_imported_by_the_pages_side_alone_and_litellm_by_one_module
     with_streamlit = {name for name, names in roots.items() if "streamlit" in names}
     assert {name for name in with_streamlit if name != "app" and not name.startswith(("lib.ui.", "pages."))} == set()
     assert {name for name, names in roots.items() if "litellm" in names} == {"lib.providers.adapters.via_litellm"}
+    with_protocol = {name for name, names in roots.items() if names & {"mcp", "mcp_types"}}
+    assert {name for name in with_protocol if not name.startswith("lib.mcp.clients.")} == {"lib.mcp.serving"}
 
 
 def test_nothing_heavy_is_imported_at_module_level() -> None:

@@ -22,10 +22,13 @@ class GatewayEndpoint(StrEnum):
     MODELS = "models"
     API = "api"
     METRICS = "metrics"
+    MCP = "mcp"
 
 
 MODEL_ENDPOINTS = tuple(
-    endpoint for endpoint in GatewayEndpoint if endpoint not in (GatewayEndpoint.API, GatewayEndpoint.METRICS)
+    endpoint
+    for endpoint in GatewayEndpoint
+    if endpoint not in (GatewayEndpoint.API, GatewayEndpoint.METRICS, GatewayEndpoint.MCP)
 )
 
 

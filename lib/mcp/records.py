@@ -65,6 +65,12 @@ def read_servers(connection: Connection, machine: str | None = None) -> list[Mcp
     return sorted(servers, key=lambda server: server.name)
 
 
+def read_marks(connection: Connection) -> Any:
+    """What a runner follows of every server: it changes with what is wanted, approved or set."""
+    query = select(_S.id, _S.wanted, _S.revision, _S.approved_hash).order_by(_S.id)
+    return [tuple(row) for row in connection.execute(query)]
+
+
 def _build_server(row: Any, state: ServerState | None, pins: Sequence[Pin], names: Mapping[str, str]) -> McpServer:
     state = state or ServerState("", ActualState.OFF, "", row["created_at"])
     command = tuple(row["command"])

@@ -44,6 +44,7 @@ class Runner:
         self._folder = settings.data_dir / "mcp"
         self._id = new_id()
         self._owners: dict[str, Owner] = {}
+        self._marks: Any = None
         self._woken = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -102,7 +103,8 @@ class Runner:
             self._woken.clear()
             try:
                 wanted = await asyncio.to_thread(self._read_wanted)
-                await self._follow(wanted)
+                if wanted is not None:
+                    await self._follow(wanted)
             except LLMManagerError as error:
                 log.warning("The servers can't be read: %s", error)
             now = asyncio.get_running_loop().time()
@@ -113,9 +115,14 @@ class Runner:
                 async with asyncio.timeout(_LOOK_S):
                     await self._woken.wait()
 
-    def _read_wanted(self) -> dict[str, McpServer]:
+    def _read_wanted(self) -> dict[str, McpServer] | None:
+        """The servers that are wanted and approved; None while nothing that matters here has changed."""
         with self._store.read() as connection:
+            marks = records.read_marks(connection)
+            if marks == self._marks:
+                return None
             servers = records.read_servers(connection)
+        self._marks = marks
         return {server.id: server for server in servers if server.wanted == "on" and server.is_approved}
 
     async def _follow(self, wanted: dict[str, McpServer]) -> None:

@@ -48,7 +48,11 @@ class BundledTools:
         """List the tools that the actor may see now."""
         if not actor.can(Permission.TEST_CONFIGS):
             return ()
-        return [_define_bundled(server, tool) for server in self._servers.list(actor) for tool in server.tools]
+        return [
+            define_bundled(server, tool, f"{server.name}__{tool.name}")
+            for server in self._servers.list(actor)
+            for tool in server.tools
+        ]
 
     def absences(self, actor: Actor) -> Mapping[str, str]:
         """List the servers that offer nothing, each with the reason."""
@@ -157,9 +161,10 @@ def _is_listed(server: McpServer) -> bool:
     return server.wanted == "on" and is_there
 
 
-def _define_bundled(server: BundledServer, tool: BundledTool) -> ToolDefinition:
+def define_bundled(server: BundledServer, tool: BundledTool, name: str) -> ToolDefinition:
+    """A tool of a bundled server, under a name."""
     return ToolDefinition(
-        name=f"{server.name}__{tool.name}",
+        name=name,
         description=tool.description,
         parameters=tool.parameters,
         title=tool.title,

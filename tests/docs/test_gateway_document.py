@@ -11,6 +11,7 @@ from lib.access.grants import GatewayEndpoint
 from lib.errors import ErrorKind
 from lib.gateway.http import program_routes as programs
 from lib.gateway.http import refusals
+from lib.gateway.mcp import door as mcp_door
 from lib.gateway.serve import health
 from lib.gateway.serve.routes import program_routes
 from lib.snippets.app_snippets import GatewayAccess, build_snippets
@@ -28,6 +29,7 @@ def rows(heading: str) -> list[list[str]]:
 def test_every_address_of_programs_is_there_and_nothing_else() -> None:
     documented = {row[0].strip("`"): row[1] for row in rows("## Addresses")}
     served = {path: method for path, (method, _) in programs._MODEL_HANDLERS.items()}
+    served[mcp_door.PATH] = "POST"
     for route in (*program_routes, *health.routes):
         served[route.path] = ", ".join(sorted(route.methods - {"HEAD"}))  # type: ignore[attr-defined]
     assert documented == served

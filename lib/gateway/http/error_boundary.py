@@ -69,8 +69,15 @@ HEALTH = _json_form(lambda _status, _code, message, _param: {"status": "failed",
 PROMETHEUS = ErrorForm(_text, _TEXT)
 SITE = ErrorForm(_text, _TEXT, is_for_people=True)
 PAGE = ErrorForm(_page, "text/html; charset=utf-8", is_for_people=True)
-_ADDRESSES = {"/metrics": PROMETHEUS, "/openapi.json": API, "/healthz": HEALTH, "/readyz": HEALTH}
-_FOLDERS = (("/v1/messages", ANTHROPIC), ("/v1/", OPENAI), ("/api/", API))
+MCP = _json_form(
+    lambda status, code, message, _param: {
+        "jsonrpc": "2.0",
+        "id": None,
+        "error": {"code": -32001, "message": message, "data": {"status": status, "code": code}},
+    }
+)
+_ADDRESSES = {"/mcp": MCP, "/metrics": PROMETHEUS, "/openapi.json": API, "/healthz": HEALTH, "/readyz": HEALTH}
+_FOLDERS = (("/v1/messages", ANTHROPIC), ("/v1/", OPENAI), ("/api/", API), ("/.well-known/o", API))
 
 
 def find_form(path: str, headers: Mapping[bytes, bytes]) -> ErrorForm:

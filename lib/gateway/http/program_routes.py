@@ -1,4 +1,4 @@
-"""Which requests are for programs: `/v1`, `/api`, `/metrics` and `/openapi.json`, by API key; all else is for people.
+"""Which requests are for programs, by API key: `/v1`, `/api`, `/mcp`, `/metrics`, `/openapi.json`; else for people.
 
 It stands before the guard of the pages, since a key is not a session and a cookie opens none of these. The doors to a
 model are bare ASGI; the rest are ordinary routes.
@@ -15,6 +15,7 @@ from lib.gateway.http import error_boundary
 from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.http.request_head import find_fault
+from lib.gateway.mcp import door as mcp_door
 from lib.gateway.models import model_list
 from lib.gateway.models.completions import MODEL_ROUTES, count_tokens
 
@@ -54,6 +55,10 @@ class ProgramRoutes:
             if scope["method"] != method:
                 raise HTTPException(405, headers={"allow": method})
             await handler(exchange)
+        elif path == mcp_door.PATH:
+            await mcp_door.answer(exchange, scope, receive)
+        elif path.startswith(mcp_door.NO_OAUTH):
+            mcp_door.refuse_oauth()
         elif path.startswith(f"{model_list.PATH}/"):
             await model_list.models(exchange)
         elif path in self._paths or path.startswith(_FOLDERS):

@@ -219,7 +219,7 @@ def count_prompt(services: Services, actor: Actor, body: bytes, exchange: Exchan
         return estimate_prompt(measure(question.body), ProviderKind.ANTHROPIC, question.model)
 
 
-async def _count_against_limits(services: Services, actor: Actor) -> None:
+async def count_against_limits(services: Services, actor: Actor) -> None:
     """Count the request against the limits of its key and app; Throttled where one is reached."""
     if actor.key is None:
         return
@@ -236,7 +236,7 @@ async def count_tokens(exchange: Exchange) -> None:
     """
     services = service_root.current()
     actor = await authenticate(exchange, services, GatewayEndpoint.MESSAGES)
-    await _count_against_limits(services, actor)
+    await count_against_limits(services, actor)
     body = await exchange.body()
     loop = asyncio.get_running_loop()
     tokens = await loop.run_in_executor(_COUNTERS, count_prompt, services, actor, body, exchange)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lib import services
 from lib.errors import InstallationError, LLMManagerError
+from lib.gateway.mcp import door as mcp_door
 from lib.gateway.serve.stopping import drain_on_stop
 from lib.gateway.site.session_guard import watch_sessions
 from lib.providers import adapters
@@ -53,6 +54,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
             yield
     finally:
         watcher.cancel()
+        await mcp_door.close()
         with suppress(asyncio.CancelledError):
             await watcher
         await asyncio.to_thread(launching.join)

@@ -22,6 +22,7 @@ from lib import services
 from lib.errors import InstallationError
 from lib.gateway.http.fast_http import FastHttpProtocol
 from lib.gateway.http.program_routes import ProgramRoutes
+from lib.gateway.mcp import door as mcp_door
 from lib.gateway.serve import health
 from lib.gateway.serve.routes import program_routes
 from lib.gateway.serve.stopping import DRAIN_S
@@ -43,6 +44,7 @@ async def lifespan(_app: Router) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await mcp_door.close()
         await asyncio.to_thread(jobs.stop, 0.5)
         await asyncio.to_thread(current.calls.close, 0.0)
         await asyncio.to_thread(current.close)

@@ -1,8 +1,8 @@
 """The bundled servers of this installation, and what administrators allow them: folders, and registered databases.
 
 Settings stand in `installation_settings`; addresses of databases hold passwords, so they are sealed by the vault, as
-`{"sealed": …}`, which a rotation of the master key finds. They are read again at each listing: a change counts at once,
-in every process.
+`{"sealed": …}`, which a rotation of the master key finds. They are looked at again at each listing: a change counts at
+once, in every process.
 """
 
 import json
@@ -45,19 +45,24 @@ class BundledServers:
         self._store = store
         self._vault = vault
         self._operations = services
-        self._code = code.build_server(prompts)
+        self._prompts = prompts
+        self._built: tuple[Any, Sequence[BundledServer]] = ((), ())
 
     def list(self, actor: Actor) -> Sequence[BundledServer]:
         """List the servers for who may use tools; one that offers nothing says why."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            files = self._read_files(connection)
-            addresses = self._read_addresses(connection)
+            settings = installation.read(connection, _FILES), installation.read(connection, _DATABASES)
+            if settings != self._built[0]:
+                self._built = (settings, self._build(connection))
+        return self._built[1]
+
+    def _build(self, connection: Connection) -> Sequence[BundledServer]:
         return (
-            filesystem.build_server(files),
-            database.build_server(database.DatabaseSettings(addresses)),
+            filesystem.build_server(self._read_files(connection)),
+            database.build_server(database.DatabaseSettings(self._read_addresses(connection))),
             operations.build_server(self._operations()),
-            self._code,
+            code.build_server(self._prompts),
         )
 
     def find(self, actor: Actor, name: str) -> BundledServer:

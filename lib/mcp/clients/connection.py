@@ -122,6 +122,20 @@ def _check_size(entries: list[dict[str, Any]], kind: str) -> None:
         raise Unanswered(f"Its list of {kind} is too large.", why, "Offer fewer, or describe them shorter.")
 
 
+class GivenStreams:
+    """Streams that are open already, as the client's transport: who opened them closes them."""
+
+    def __init__(self, streams: Any) -> None:
+        self._streams = streams
+
+    async def __aenter__(self) -> Any:
+        """The streams."""
+        return self._streams
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing."""
+
+
 @asynccontextmanager
 async def connect(transport: Transport, on_change: Callable[[], None]) -> AsyncIterator[Connection]:
     """Open a connection over a transport; `on_change` is called when the server says that its tools changed."""

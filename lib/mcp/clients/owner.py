@@ -21,6 +21,7 @@ from lib.mcp import processes, records
 from lib.mcp.clients.child import Child, ErrorText
 from lib.mcp.clients.connection import (
     Connection,
+    GivenStreams,
     ServerListing,
     Unanswered,
     connect,
@@ -41,7 +42,8 @@ _MOST_FAILURES = 5
 _FAILURES_WITHIN_S = 600.0
 _LONGEST_PAUSE_S = 60.0
 _ERRORS_EVERY_S = 2.0
-_ERRORS_SHOWN = 2_000  # characters of standard error in a reason
+_LINES_SHOWN = 4  # of standard error in a reason, which ends with what went wrong
+_LONGEST_LINE = 200
 _STOP_S = 5.0
 
 
@@ -102,10 +104,11 @@ class Owner:
     async def _live(self) -> None:
         failures = deque[float](maxlen=_MOST_FAILURES)
         pause = 1.0
-        first = ActualState.STARTING
+        beginning = ActualState.STARTING
+        reason = ""
         while True:
-            await self._note(first, "")
-            first = ActualState.RESTARTING
+            await self._note(beginning, reason)
+            beginning = ActualState.RESTARTING
             began = time.monotonic()
             actual, reason = await self._run_once()
             if time.monotonic() - began > _LONGEST_PAUSE_S:
@@ -149,7 +152,10 @@ class Owner:
                 self._child = Child(server.command, self._secrets, self._folder, limits, self._errors)
                 await self._note_process(self._child.mark)  # a kill from here on leaves nothing that can't be found
                 await self._note_process(await self._child.start())
-                async with self._child.streams() as streams, connect(_Given(streams), self._changed.set) as connection:
+                async with (
+                    self._child.streams() as streams,
+                    connect(GivenStreams(streams), self._changed.set) as connection,
+                ):
                     await self._take_listing(connection)
                     starting.reschedule(None)
                     yield connection
@@ -175,9 +181,7 @@ class Owner:
         checked_at = time.monotonic()
         try:
             while True:
-                changing = asyncio.create_task(self._changed.wait())
-                await asyncio.wait({ending, changing}, timeout=_ERRORS_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-                changing.cancel()
+                await self._wait_for_news(ending)
                 await self._write_errors()
                 if ending.done():
                     raise Lost(f"Its process ended with status {ending.result()}.")
@@ -187,6 +191,14 @@ class Owner:
                     await self._check(connection)
         finally:
             ending.cancel()
+
+    async def _wait_for_news(self, ending: "asyncio.Task[int]") -> None:
+        """Return when the process has ended, the tools changed, or a while has passed."""
+        changing = asyncio.create_task(self._changed.wait())
+        try:
+            await asyncio.wait({ending, changing}, timeout=_ERRORS_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changing.cancel()
 
     async def _check(self, connection: Connection) -> None:
         try:
@@ -233,8 +245,9 @@ class Owner:
         await self._child.hear_last_words()
         status = self._child.status
         ended = f" Its process ended with status {status}." if status is not None and "status" not in reason else ""
-        words = strip_invisible(self._errors.text).strip()[-_ERRORS_SHOWN:]
-        return f"{reason}{ended}" + (f" It says: {words}" if words else "")
+        lines = [line.strip() for line in strip_invisible(self._errors.text).splitlines() if line.strip()]
+        words = " / ".join(line[:_LONGEST_LINE] for line in lines[-_LINES_SHOWN:])
+        return f"{reason}{ended}" + (f" It says: {_end(words)}" if words else "")
 
     async def _end_child(self) -> None:
         child = self._child
@@ -243,19 +256,6 @@ class Owner:
             await child.end()
             with suppress(LLMManagerError):
                 await self._note_process(None)
-
-
-class _Given:
-    """Streams that are open already, as the client's transport: who opened them closes them."""
-
-    def __init__(self, streams: Any) -> None:
-        self._streams = streams
-
-    async def __aenter__(self) -> Any:
-        return self._streams
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
 
 
 async def _wait_for_end(child: Child | None) -> int:

@@ -37,6 +37,7 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("tools", "Tools", "build", _P.VIEW_CONFIGS),
         ("overrides", "Overrides", "layers", _P.VIEW_CONFIGS),
         ("providers", "Providers", "dns", _P.VIEW_CONFIGS),
+        ("servers", "MCP servers", "hub", _P.MANAGE_TOOLS),
         ("prices", "Prices", "sell", _P.VIEW_CONFIGS),
         ("cache", "Cache", "cached", _P.VIEW_STATS),
         ("budgets", "Budgets", "account_balance_wallet", _P.VIEW_STATS),

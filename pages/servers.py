@@ -1,0 +1,30 @@
+"""Servers of tools: what is wanted of each, how it is and why, its tools against what was approved, its last words."""
+
+import streamlit as st
+
+from lib.access.permissions import Permission
+from lib.ui import blocks, session
+from lib.ui.servers import bundled_settings, server_cards, server_forms
+
+actor = session.require(Permission.MANAGE_TOOLS)
+services = session.services()
+compact = blocks.compact()
+
+with blocks.header("MCP servers"):
+    everything = services.servers.list(actor)
+    if any(server.wanted == "on" for server in everything) and st.button(
+        "" if compact else "Stop all", icon=":material/stop_circle:", type="tertiary", help="Stop every server"
+    ):
+        st.dialog("Stop every server?")(server_forms.stop_all_dialog)(services, actor)
+    if st.button("Add" if compact else "Add server", icon=":material/add:", type="primary"):
+        st.dialog("Add server", width="medium")(server_forms.add_dialog)(services, actor)
+
+if (error := st.session_state.pop("server_error", None)) is not None:
+    blocks.show_error(error)
+
+opened, place = blocks.tabs(["Servers", "Bundled"])
+with place:
+    if opened == "Bundled":
+        bundled_settings.show(services, actor)
+    else:
+        server_cards.show_servers(services, actor)

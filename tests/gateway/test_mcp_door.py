@@ -1,0 +1,109 @@
+"""`/mcp` offers an installation's tools to outside clients, by key, through the same guards as every door."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+
+from lib.access.permissions import OPERATOR
+from lib.settings import Settings
+from tests.gateway.live import Live, live
+
+pytestmark = [pytest.mark.feature("TOOL-3"), pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("door")
+    docs = tmp_path_factory.mktemp("outside") / "docs"
+    docs.mkdir()
+    (docs / "a.md").write_text("alpha")
+    with live(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'x.db'}")) as server:
+        server.services.bundled_servers.set_files(OPERATOR, [str(docs)], may_write=True)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def token(door: Live) -> str:
+    return door.services.api_keys.create(door.jonas, app="bot", endpoints=["mcp"])[0]
+
+
+def ask(door: Live, token: str, mode: Any, work: Any) -> Any:
+    """Do something with the official client, in one of the protocol's eras."""
+
+    async def run() -> Any:
+        headers = {"authorization": f"Bearer {token}"}
+        async with create_mcp_http_client(headers=headers) as http:
+            transport = streamable_http_client(f"{door.url}/mcp", http_client=http)
+            async with Client(transport, mode=mode) as client:
+                return await work(client)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_official_client_lists_and_runs_tools_in_both_eras(door: Live, token: str, mode: str) -> None:
+    async def work(client: Client) -> Any:
+        names = {tool.name: tool for tool in (await client.list_tools()).tools}
+        read = await client.call_tool("filesystem__read_file", {"path": "docs/a.md"})
+        return names, read
+
+    names, read = ask(door, token, mode, work)
+    assert {"filesystem__read_file", "operations__usage", "code__validate_schema"} <= set(names)
+    assert names["filesystem__read_file"].annotations.read_only_hint is True
+    assert json.loads(read.content[0].text)["text"] == "alpha"
+    execution = door.services.tools.executions.list(OPERATOR)[0]
+    assert (execution.tool, execution.origin, execution.app) == ("filesystem__read_file", "mcp", "bot")
+
+
+def test_what_goes_wrong_in_a_tool_is_a_result_and_what_is_not_there_is_an_error(door: Live, token: str) -> None:
+    async def work(client: Client) -> Any:
+        wrong = await client.call_tool("filesystem__read_file", {"path": "../a.md"})
+        asking = await client.call_tool("filesystem__write_file", {"path": "docs/b.md", "text": "x"})
+        try:
+            await client.call_tool("nothing__here", {})
+        except Exception as error:
+            return wrong, asking, str(error)
+
+    wrong, asking, error = ask(door, token, "auto", work)
+    assert wrong.is_error
+    assert "no path" in wrong.content[0].text
+    assert asking.is_error
+    assert "a person" in asking.content[0].text
+    assert "There is no tool" in error
+
+
+def test_no_key_and_a_key_for_something_else_are_refused_in_json(door: Live) -> None:
+    nobody = httpx.post(f"{door.url}/mcp", json={})
+    assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, "Bearer")
+    assert nobody.json()["error"]["data"]["code"] == "invalid_api_key"
+    models_only = httpx.post(f"{door.url}/mcp", json={}, headers={"authorization": f"Bearer {door.key}"})
+    assert models_only.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server"]
+)
+def test_who_looks_for_oauth_is_told_in_json_that_there_is_none(door: Live, path: str) -> None:
+    answer = httpx.get(f"{door.url}{path}")
+    assert answer.status_code == 404
+    assert "API key" in answer.json()["error"]["message"]
+
+
+def test_a_page_of_another_site_and_other_methods_are_refused(door: Live, token: str) -> None:
+    headers = {"authorization": f"Bearer {token}", "origin": "https://evil.example"}
+    assert httpx.post(f"{door.url}/mcp", json={}, headers=headers).status_code == 403
+    refused = httpx.get(f"{door.url}/mcp", headers={"authorization": f"Bearer {token}"})
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    large = httpx.post(
+        f"{door.url}/mcp",
+        content=b"x" * (5 * 1024 * 1024),
+        headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
+    )
+    assert large.status_code == 413
