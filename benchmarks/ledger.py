@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from msgspec.structs import asdict
 from sqlalchemy import select
 
 from lib import services as service_root
@@ -34,12 +35,12 @@ from lib.calls.request import CallRequest
 from lib.clock import new_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
-from lib.db.tables import open_calls, usage_logs
+from lib.db.tables import usage_logs
 from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import Closing
 from lib.ledger.recovery import recover
 from lib.ledger.spool import Spool
-from lib.ledger.usage_row import UsageRow
+from lib.ledger.usage_row import AttemptRow, UsageRow
 from lib.ledger.writer import Ledger
 from lib.providers.prices.price_book import PriceBook
 from lib.settings import Settings
@@ -53,20 +54,18 @@ MESSAGES = [{"role": "user", "content": "What is a ledger, in some words? " * 12
 
 def a_call(owner: str) -> tuple[dict[str, Any], Closing]:
     """The opening row of a call and its end."""
-    shared = {column.name: None for column in open_calls.c} | {
-        "id": new_id(), "call_id": new_id(), "attempt": 1, "started_at": utc_now(), "app": "bench",
-        "origin": "gateway", "provider": "openai", "model": "gpt-4.1-mini", "streamed": True,
-        "parameters": {"temperature": 0.7}, "tags": {},
-    }  # fmt: skip
-    opening = shared | {"owner": owner, "holds": [], "request": MESSAGES}
-    row = shared | {
-        "is_final": True, "calls": 1, "finished_at": utc_now(), "status": "ok", "prompt_tokens": 90,
-        "completion_tokens": 190, "total_tokens": 280, "usage_source": "provider", "cost_nano_usd": 340_000,
-        "cost_status": "priced", "cache": "none",
-        "execution_time_ms": 900, "first_token_ms": 200, "chunks": 40, "finish_reason": "stop",
-    }  # fmt: skip
+    attempt = AttemptRow(
+        id=new_id(), call_id=new_id(), attempt=1, started_at=utc_now(), app="bench", origin="gateway",
+        provider="openai", model="gpt-4.1-mini", streamed=True, parameters={"temperature": 0.7}, tags={},
+    )  # fmt: skip
+    opening = asdict(attempt) | {"owner": owner, "holds": [], "request": MESSAGES}
+    row = UsageRow(
+        **asdict(attempt), is_final=True, finished_at=utc_now(), status="ok", prompt_tokens=90, completion_tokens=190,
+        total_tokens=280, usage_source="provider", cost_nano_usd=340_000, cost_status="priced", execution_time_ms=900,
+        first_token_ms=200, chunks=40, finish_reason="stop",
+    )  # fmt: skip
     payload = {"prompt_text": MESSAGES[0]["content"], "response_text": ANSWER, "request": MESSAGES, "response": {}}
-    return opening, Closing(UsageRow(**row), payload)
+    return opening, Closing(row, payload)
 
 
 async def run(ledger: Ledger, calls: list[tuple[dict[str, Any], Closing]], ended: Callable[[str], None]) -> None:
