@@ -8,22 +8,30 @@ for many: on PostgreSQL it is COPY.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Boolean, Column, Connection, Dialect, Table
 
 from lib.db.compiled_statements import execute, execute_many, get_bind_converter
 from lib.fast_json import encode_text
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows that all have the same columns; an unknown column is a KeyError."""
+def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]] | Sequence[Struct]) -> None:
+    """Insert rows that all have the same columns, by name or as fields; an unknown column is a KeyError."""
     if not rows:
         return
-    names = tuple(name for name in rows[0] if any(row[name] is not None for row in rows) or _has_default(table, name))
+    first: Any = rows[0]
+    is_record = isinstance(first, Struct)
+    get: Any = attrgetter if is_record else itemgetter
+    names = tuple(
+        name
+        for name in (first.__struct_fields__ if is_record else tuple(first))
+        if any(value is not None for value in map(get(name), rows)) or _has_default(table, name)
+    )
     statement, converters = _prepare_insert(table, names, connection.dialect)
-    read_values: Any = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+    read_values: Any = get(*names) if len(names) > 1 else lambda row: (get(names[0])(row),)
     values = list(map(list, map(read_values, rows)))
     for index, convert in converters:
         for row_values in values:

@@ -116,7 +116,7 @@ def _insert_batch(
     if fresh:
         for number, closing in enumerate(fresh, sequence):
             closing.row.change_seq = number
-        insert_rows(connection, usage_logs, [closing.row.to_columns() for closing in fresh])
+        insert_rows(connection, usage_logs, [closing.row for closing in fresh])
         if payloads := [dict(c.payload, id=c.row.id) for c in fresh if c.payload]:
             if kept is not None:
                 kept.fold(connection, payloads, [c.row for c in fresh if c.payload])
