@@ -3,13 +3,14 @@
 Used in this process and in the child of `rules`, which has a limit of processor time.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lib.fast_json import decode, encode_text
+from lib.patterns import compile_pattern
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER = compile_pattern(r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?")
+_FENCE = "```"
 
 
 class ExpressionError(Exception):
@@ -53,10 +54,21 @@ def parse_json(value: Any) -> Any:
     raise ExpressionError(f"{value[:60]!r} holds no JSON")
 
 
+def _list_fences(text: str) -> Iterator[str]:
+    """What stands in fences that say nothing of their language, or that it is JSON."""
+    start = text.find(_FENCE)
+    while start >= 0 and (line_end := text.find("\n", start)) >= 0:
+        end = text.find(_FENCE, line_end)
+        if end < 0:
+            return
+        if text[start + len(_FENCE) : line_end].strip() in ("", "json"):
+            yield text[line_end:end].strip()
+        start = text.find(_FENCE, end + len(_FENCE))
+
+
 def _list_json_candidates(text: str) -> Iterator[str]:
     yield text.strip()
-    for fence in re.findall(r"```(?:json)?\s*\n(.*?)```", text, re.DOTALL):
-        yield fence.strip()
+    yield from _list_fences(text)
     for opening, closing in ("{}", "[]"):
         start = text.find(opening)
         end = text.rfind(closing)

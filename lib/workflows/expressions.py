@@ -14,14 +14,22 @@ from functools import lru_cache
 from typing import Any
 
 from lib.limited.expressions import ExpressionError, run_program, shorten_message, to_text
+from lib.patterns import compile_pattern
 from lib.workflows.definition import LONGEST_EXPRESSION
 
 DEEPEST = 24  # brackets and members within one another
 _MOST_REPETITIONS = 3  # within one another
 _LONGEST_TEXT = 5_000_000  # characters of a filled text
-REPEATS = re.compile(r"\.\s*(?:map|filter|all|exists|exists_one|existsOne)\s*\(")
-_STRING = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
-PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z0-9_-]+)*)\s*\}\}")
+REPEATS = compile_pattern(r"\.\s*+(?:map|filter|all|exists|exists_one|existsOne)\s*+\(")
+_BOUND_NAME = compile_pattern(
+    r"(?:map|filter|all|exists|exists_one|existsOne)\s*+\(\s*+([A-Za-z_]\w*+)\s*+,",
+)
+# One that is left open ends with the text, or every quote in it would be tried as a beginning.
+_STRING = compile_pattern(
+    r"""("(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|'(?:[^'\\]++|\\.)*+(?:'|\\?\Z))""",
+    re.DOTALL,
+)
+PLACEHOLDER = compile_pattern(r"\{\{\s*+([A-Za-z_]\w*+(?:\.[A-Za-z0-9_-]++)*+)\s*+\}\}")
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ def compile_expression(source: str) -> Expression:
         names = program.variables()
     except (ValueError, RuntimeError, TypeError) as error:
         raise ExpressionError(shorten_message(str(error))) from None
-    bound = set(re.findall(r"(?:map|filter|all|exists|exists_one|existsOne)\s*\(\s*([A-Za-z_]\w*)\s*,", bare))
+    bound = set(_BOUND_NAME.findall(bare))
     read = tuple(name for name in names if name not in bound and name not in _TYPES and not name.startswith("@"))
     return Expression(source, program, read, REPEATS.search(bare) is not None)
 

@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.errors import InvalidInput
+from lib.patterns import compile_pattern
 from lib.workflows.expressions import PLACEHOLDER
 
 END = "end"
 _NOW = "now"  # the shared state's key that says which state is next
 _MOST_STATES = 20  # cases of a switch; more only without circles
-_CONDITION = re.compile(r"^\s*([A-Za-z_][\w.]*)\s*(==|!=|>=|<=|>|<)\s*(.+?)\s*$", re.DOTALL)
+_CONDITION = compile_pattern(r"([A-Za-z_][\w.]*+)\s*+(==|!=|>=|<=|>|<)\s*+(.++)", re.DOTALL)
+_LITERAL_NUMBER = compile_pattern(r"[+-]?\d++(?:\.\d++)?")
+_ODD_SIGN = compile_pattern(r"\W", re.ASCII)
 _WORKS = {"uppercase": "upper", "lowercase": "lower", "json_decode": "parse", "json_encode": "encode"}
 _ANSWERS = ("response", "output", "content", "result", "answer", "text")
 _DEFAULT_ROUNDS = 20
@@ -38,14 +41,14 @@ def translate_condition(text: str, find_path: Any = lambda path: path) -> str:
     """Translate `path op value` into an expression; `>= 5` is one operator, and a bare word is a text."""
     if text.strip().lower() in ("always", "default", "true", ""):
         return "true"
-    match = _CONDITION.match(text)
+    match = _CONDITION.fullmatch(text.strip())
     if match is None:
         why = f"{text[:100]!r} is not `path op value`."
         raise InvalidInput("A condition can't be read.", why, "Use == != > < >= <= or always.", "definition")
     path, operator, value = match.groups()
     read = find_path(path)
     literal = value.strip()
-    if re.fullmatch(r"[+-]?\d+(\.\d+)?", literal):
+    if _LITERAL_NUMBER.fullmatch(literal):
         return f"double(number({read})) {operator} {literal if '.' in literal else literal + '.0'}"
     if literal.lower() == "null":
         return f"{read} {operator} null"
@@ -130,7 +133,7 @@ class _Translation:
         ids: dict[str, str] = {}
         reserved = {"start", "finish", END, "input", "state", "run", "machine", "choose", "output", "item", "round"}
         for name in self._states:
-            clean = re.sub(r"\W", "_", name, flags=re.ASCII)[:26] or "state"
+            clean = _ODD_SIGN.sub("_", name)[:26] or "state"
             clean = f"s_{clean}" if clean[0].isdigit() or clean in reserved else clean
             number = 2
             unique = clean
@@ -301,7 +304,7 @@ class _Translation:
         """The run's form: what the states read that no state makes."""
         texts = [text for state in self._states.values() for text in state.values() if isinstance(text, str)]
         paths = [path for text in texts for path in PLACEHOLDER.findall(text)]
-        paths += [match[1] for text in texts if (match := _CONDITION.match(text)) and "{{" not in text]
+        paths += [match[1] for text in texts if (match := _CONDITION.fullmatch(text.strip())) and "{{" not in text]
         read = [self._find_path(path) for path in paths]
         names = dict.fromkeys(path.split(".")[1] for path in read if path.startswith("start."))
         fields = [{"name": name, "type": "json", "required": False} for name in names if name.isidentifier()]

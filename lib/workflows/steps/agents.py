@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from lib.patterns import compile_pattern
 from lib.workflows.definition import Agent, AgentsNode
 from lib.workflows.execution import StepContext
 from lib.workflows.expressions import fill_text
@@ -18,9 +19,10 @@ from lib.workflows.run import StepError, StepResult
 from lib.workflows.steps.model import converse
 
 _ROUNDS_OF_TOOLS = 8
-_HANDOVER = re.compile(r"^\W*HANDOVER:\s*(\w+)", re.MULTILINE | re.IGNORECASE)
-_DELEGATE = re.compile(r"^\W*DELEGATE:\s*(\w+)\s*[:,-]\s*(.+)$", re.MULTILINE | re.IGNORECASE)
-_VOTE = re.compile(r"^\W*VOTE:\s*(.+?)\W*$", re.MULTILINE | re.IGNORECASE)
+_ANY_LINE = re.MULTILINE | re.IGNORECASE
+_HANDOVER = compile_pattern(r"^[^\w\n]*+HANDOVER:\s*+(\w++)", _ANY_LINE)
+_DELEGATE = compile_pattern(r"^[^\w\n]*+DELEGATE:\s*+(\w++)\s*+[:,-]\s*+([^\n]++)$", _ANY_LINE)
+_VOTE = compile_pattern(r"^[^\w\n]*+VOTE:[^\S\n]*+([^\n]++)$", _ANY_LINE)
 
 
 class AgentsStep:
@@ -146,8 +148,33 @@ def read_vote(text: str, choices: tuple[str, ...]) -> str | None:
     """The choice that an answer names: after VOTE, else the only one that it mentions; None where that is not clear."""
     folded = {choice.casefold(): choice for choice in choices}
     for vote in reversed(_VOTE.findall(text)):
-        if (choice := folded.get(vote.strip().casefold())) is not None:
-            return choice
+        for words in (vote, _without_signs(vote)):
+            if (choice := folded.get(words.strip().casefold())) is not None:
+                return choice
     lowered = text.casefold()
-    mentioned = [c for word, c in folded.items() if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", lowered)]
+    mentioned = [choice for word, choice in folded.items() if _mentions(lowered, word)]
     return mentioned[0] if len(mentioned) == 1 else None
+
+
+def _without_signs(words: str) -> str:
+    """Words without the signs that are no letters after them: `yes**.` is `yes`."""
+    end = len(words)
+    while end and not _is_of_word(words[end - 1]):
+        end -= 1
+    return words[:end]
+
+
+def _mentions(text: str, word: str) -> bool:
+    """Whether a word stands in a text by itself, not within another one."""
+    start = text.find(word) if word else -1
+    while start >= 0:
+        before = text[start - 1 : start]
+        after = text[start + len(word) : start + len(word) + 1]
+        if not (before and _is_of_word(before)) and not (after and _is_of_word(after)):
+            return True
+        start = text.find(word, start + 1)
+    return False
+
+
+def _is_of_word(sign: str) -> bool:
+    return sign.isalnum() or sign == "_"
