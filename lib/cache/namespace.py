@@ -75,11 +75,14 @@ def _scope_of(plan: Plan, scope: Scope) -> bytes:
     actor = plan.request.actor
     match scope:
         case Scope.PERSON:
-            return encode(["person", actor.user_id, find_end_user(plan)])
+            asker = actor.user_id or (
+                f"key {actor.key.key_id}" if actor.key is not None else ""
+            )  # keys of nobody differ
+            return encode(["person", asker, find_end_user(plan)])
         case Scope.TEAM:
             return encode(["team", actor.team_id])
         case Scope.APP:
-            return encode(["app", plan.app])
+            return encode(["app", actor.team_id, plan.app])  # another team may call its app the same
 
 
 def _without_words(plan: Plan) -> Plan:
