@@ -163,17 +163,18 @@ class Approvals:
         chosen = [_A.state.in_(states)] if states else []
         return self._list((is_visible_to(actor, utc_now()), *chosen), newest_first=True)
 
-    def end(self, actor: Actor, approval_id: str) -> None:
+    def end(self, actor: Actor, approval_id: str) -> bool:
         """Close a request of the actor's own: one that waits is withdrawn, and the data is erased; hash and size stay.
 
-        For whoever asked, once the pause is over or its run was cancelled.
+        For whoever asked, once the pause is over or its run was cancelled. Of several who end it at once one gets True.
         """
         actor.require(Permission.TEST_CONFIGS)
         with self._store.write() as connection:
             own = [_A.id == approval_id, *([] if actor.user_id is None else [_A.user_id == actor.user_id])]
             withdrawn = update(approvals).where(*own, _A.state == ApprovalState.WAITING)
             connection.execute(withdrawn.values(state=ApprovalState.WITHDRAWN, decided_at=utc_now()))
-            connection.execute(update(approvals).where(*own).values(sealed=None))
+            erased = update(approvals).where(*own, _A.sealed.is_not(None)).values(sealed=None)
+            return connection.execute(erased).rowcount == 1
 
     def is_granted(self, user_id: str | None, subject: str, conversation_id: str | None = None) -> bool:
         """Whether the subject runs for the person without a question: everywhere, or in this conversation."""

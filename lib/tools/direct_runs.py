@@ -16,7 +16,7 @@ from lib.approvals.approval import Approval, ApprovalKind, ApprovalRequest
 from lib.approvals.approvals import Approvals
 from lib.clock import utc_now
 from lib.configs.tool_rules import ApprovalPolicy, ToolRules
-from lib.errors import PermissionDenied
+from lib.errors import Conflict, PermissionDenied
 from lib.tools.approval_policy import decide, subject_of
 from lib.tools.checking import check_arguments, measure_json, read_arguments
 from lib.tools.registry import Tools
@@ -45,7 +45,8 @@ class DirectRuns:
         if approval is None:
             return await self._tools.run(actor, name, arguments, context)
         chosen = approval.data if isinstance(approval.data, dict) else read_arguments(arguments)
-        await asyncio.to_thread(self._approvals.end, actor, approval.id)
+        if not await asyncio.to_thread(self._approvals.end, actor, approval.id):
+            raise Conflict(f"The approval of {name} was used.", "Another request was quicker.", "Ask again.")
         return await self._tools.run(actor, name, chosen, replace(context, approval_id=approval.id))
 
     def _allow(
@@ -82,7 +83,8 @@ def ask_once(
 
     That is one that still waits, or one that was approved and not used; whoever uses it ends it.
     """
-    base = f"run:{actor.user_id}:{actor.team_id}:{definition.name}:{measure_json(arguments).hash}"
+    who = actor.user_id or (actor.key.key_id if actor.key is not None else "operator")
+    base = f"run:{who}:{actor.team_id}:{definition.name}:{measure_json(arguments).hash}"
     key = base
     for _ in range(_MOST_EARLIER):
         request = ApprovalRequest(

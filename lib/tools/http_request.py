@@ -107,10 +107,11 @@ def _fill_body(template: HttpTemplate, arguments: Mapping[str, Any]) -> Any:
 def _fill_path(name: str, arguments: Mapping[str, Any]) -> str:
     if name not in arguments:
         raise InvalidInput(f"The argument {name} is missing.", "It stands in the address.")
-    text = quote(_as_text(arguments[name]), safe="")
-    if not text.strip(".") or "%2E%2E" in text.upper():
+    text = _as_text(arguments[name])
+    parts = text.replace("\\", "/").split("/")
+    if not text or any(part in (".", "..") for part in parts):
         raise InvalidInput(f"The argument {name} can't stand in an address.", "It is empty or leads elsewhere.")
-    return text
+    return quote(text, safe="")
 
 
 def _fill(part: Any, arguments: Mapping[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from lib.access.permissions import Actor, Permission
 from lib.access.team_scope import changeable, require_team, usable
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import ALL_TEAMS, tools
+from lib.db.tables import ALL_TEAMS, approval_grants, tools
 from lib.db.vault import Vault, get_sealed_value
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from lib.fast_json import decode, encode_text
@@ -66,6 +66,9 @@ class HttpToolDraft(Struct, frozen=True):
     def check(self) -> "HttpToolDraft":
         """Check every field; raises InvalidInput with the field that can't be used."""
         check_name(self.name)
+        if "__" in self.name:
+            why = "Names with two underscores are those of servers' tools."
+            raise InvalidInput("The tool's name can't be used.", why, "Write one underscore.", field="name")
         if not self.description.strip() or len(self.description) > LONGEST_DESCRIPTION:
             why = f"The model chooses by it; it may have {LONGEST_DESCRIPTION:,} characters."
             raise InvalidInput("The tool needs a description.", why, field="description")
@@ -127,7 +130,7 @@ class HttpTools:
 
     def create(self, actor: Actor, draft: HttpToolDraft) -> HttpTool:
         """Register a tool; Conflict when its name is taken by one of any source that has a row."""
-        actor.require(Permission.MANAGE_TOOLS)
+        _require_address(actor, draft)
         draft.check()
         now = utc_now()
         row: dict[str, Any] = {"name": draft.name, "source": SourceKind.HTTP.value, "definition": draft.to_document()}
@@ -142,10 +145,12 @@ class HttpTools:
 
     def update(self, actor: Actor, draft: HttpToolDraft, revision: int) -> HttpTool:
         """Change a tool; Conflict when somebody changed it since `revision`. Secrets don't follow to another host."""
-        actor.require(Permission.MANAGE_TOOLS)
+        _require_address(actor, draft)
         draft.check()
         with self._store.write() as connection:
             row = _find(connection, draft.name, changeable(actor, _T.team_id))
+            if row["definition"] != draft.to_document():
+                _revoke_grants(connection, draft.name)
             change: dict[str, Any] = {"definition": draft.to_document(), "updated_at": utc_now()}
             if draft.secret_headers is not None:
                 change["secret_headers"] = self._seal(connection, draft)
@@ -166,6 +171,7 @@ class HttpTools:
         with self._store.write() as connection:
             _find(connection, name, changeable(actor, _T.team_id))
             connection.execute(delete(tools).where(_T.name == name))
+            _revoke_grants(connection, name)
             audit.record(connection, actor, "tool.delete", name)
         self._forget()
 
@@ -221,11 +227,23 @@ class HttpTools:
             self._read_at = -_FRESH_S
 
 
+def _require_address(actor: Actor, draft: HttpToolDraft) -> None:
+    """Tools are a team's, but hosts inside the network are the installation's to open."""
+    actor.require(Permission.MANAGE_TOOLS)
+    if draft.request.allow_private:
+        actor.require_of_installation(Permission.MANAGE_TOOLS)
+
+
+def _revoke_grants(connection: Connection, name: str) -> None:
+    """Let a tool ask again: what was granted for good was granted to another one of its name."""
+    connection.execute(delete(approval_grants).where(approval_grants.c.subject == f"tool:{name}"))
+
+
 def read_response(request: FilledRequest, response: HttpResponse) -> ToolOutput:
     """Make the output of an answer: JSON with its structure, text, a picture; secrets that it echoes are hidden."""
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if 300 <= response.status < 400:
-        target = response.headers.get("location", "")[:200]
+        target = hide_known(response.headers.get("location", "")[:200])
         return ToolOutput(f"It answered {response.status}: moved to {target}. That is not followed.", is_error=True)
     is_error = response.status >= 400
     if media_type.startswith("image/") and not is_error:

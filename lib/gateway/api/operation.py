@@ -7,8 +7,10 @@ them, and `/openapi.json` is made from them.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from time import sleep
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qsl
@@ -33,6 +35,7 @@ from lib.services import Services
 Q = TypeVar("Q", bound=msgspec.Struct)
 B = TypeVar("B", bound=msgspec.Struct)
 _MOMENT_S = 0.1
+_SLOW_THREADS = ThreadPoolExecutor(32, thread_name_prefix="slow operation")
 _BEFORE_PATH = " - at `$"  # in an error of msgspec's
 _QUOTED = compile_pattern(r"`([^`]*)`")
 _WORDS = {
@@ -95,6 +98,7 @@ class DirectOperation(Operation):
     """Answers with what `work`, run in a thread, returns."""
 
     work: Callable[[Any], Any]
+    is_slow: bool = field(default=False, kw_only=True)  # it may take minutes, in threads that nobody else needs
     makes_call = False
 
     @cached_property
@@ -106,7 +110,9 @@ class DirectOperation(Operation):
 
     async def answer(self, exchange: Exchange, asking: "Asking[Any, Any]") -> None:
         """Answer a request that was read."""
-        document = await asyncio.to_thread(_settled, self.work, asking)
+        threads = _SLOW_THREADS if self.is_slow else None
+        work = partial(copy_context().run, _settled, self.work, asking)
+        document = await asyncio.get_running_loop().run_in_executor(threads, work)
         await exchange.answer(self.status, encode(msgspec.to_builtins(document)), {"cache-control": "no-store"})
 
 

@@ -138,7 +138,7 @@ def _describe_run(run: ToolExecution) -> ExecutionBody:
 _RUNS = "/api/tool-executions"
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "/api/tools": {"GET": DirectOperation("listTools", "Tools that the key may use", list_tools)},
-    "/api/tools/{name}/run": {"POST": DirectOperation("runTool", "Run a tool", run_tool)},
+    "/api/tools/{name}/run": {"POST": DirectOperation("runTool", "Run a tool", run_tool, is_slow=True)},
     _RUNS: {"GET": DirectOperation("listToolExecutions", "Runs of tools", list_executions)},
     f"{_RUNS}/{{execution_id}}": {"GET": DirectOperation("toolExecution", "One run of a tool", read_execution)},
 }
