@@ -305,6 +305,7 @@ class Services(KnowledgeServices, WorkflowServices):
             "turns": self.turns.recover,
             "titles": lambda: take_titles(self.store),
             "workflows": lambda: self.workflow_runs.launch_due(),
+            "workflow schedules": lambda: self.workflow_schedules.begin_due(),
             "servers": lambda: self.server_keeper.look(),
         }
         return Scheduler(self.store, jobs, errands=errands)

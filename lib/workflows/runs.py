@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.stop_switch import StopSwitch
 from lib.access.team_scope import require_team, usable
 from lib.calls.calls import Calls
 from lib.clock import new_id, utc_now
@@ -79,7 +80,8 @@ class WorkflowRuns:
         prompts: Prompts,
         settings: Configurations,
         launcher: Callable[[], Launcher],
-        ended: Callable[[Run], None] = lambda run: None,
+        ended: Callable[[Run], None],
+        stops: StopSwitch,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -88,6 +90,7 @@ class WorkflowRuns:
         self._configurations = settings
         self._launcher = launcher
         self._ended = ended
+        self._stops = stops
 
     def start(
         self,
@@ -111,6 +114,7 @@ class WorkflowRuns:
         with self._store.write() as connection:
             workflow = load_workflow(connection, slug)
             require_may_run(actor, workflow)
+            self._check_stops(actor, workflow.slug)
             if not workflow.is_active:
                 raise Conflict(f"The workflow {workflow.slug} is switched off.", "", "Switch it on.")
             chosen = load_version(connection, workflow, version)
@@ -138,6 +142,12 @@ class WorkflowRuns:
         if launches:
             self._launch(run_id, row["team_id"], 0)
         return self.get(actor, run_id)
+
+    def _check_stops(self, actor: Actor, slug: str) -> None:
+        """Raise PermissionDenied when the workflow, or whoever runs it, was stopped."""
+        if not self._stops.is_fresh:
+            self._stops.refresh()
+        self._stops.check(actor, workflow=slug)
 
     def _seal(self, values: Any, is_sealed: bool) -> Any:
         return {"sealed": self._vault.encrypt(encode_text(values))} if is_sealed else values
@@ -338,6 +348,7 @@ class WorkflowRuns:
         `cap_nano_usd` raises its cap. Without `launches` the caller goes on with it, also when another process had it.
         """
         run = self._require_own(actor, run_id)
+        self._check_stops(actor, run.slug)
         values: dict[str, Any] = {"state": RunState.QUEUED, "reason": "", "failed_step": "", "finished_at": None}
         values |= {"stop_asked": "", "signals": R.signals + 1}
         if cap_nano_usd is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from lib.access.permissions import OPERATOR, Actor
+from lib.access.stop_switch import StopSwitch
 from lib.approvals.approvals import Approvals
 from lib.calls.calls import Calls
 from lib.configs.configurations import Configurations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lib.workflows.launching import Launcher, LocalLauncher
     from lib.workflows.run import Run
     from lib.workflows.runs import WorkflowRuns
+    from lib.workflows.schedules import WorkflowSchedules
     from lib.workflows.workflows import Workflows
 
 
@@ -39,6 +41,7 @@ class WorkflowServices:
     work: Work
     approvals: Approvals
     step_results: StepResults
+    stops: StopSwitch
 
     @cached_property
     def workflows(self) -> "Workflows":
@@ -108,7 +111,14 @@ class WorkflowServices:
         from lib.workflows.runs import WorkflowRuns
 
         kept = (self.store, self.vault, self.calls, self.prompts, self.configurations)
-        return WorkflowRuns(*kept, self._find_launcher, self._close_questions)
+        return WorkflowRuns(*kept, self._find_launcher, self._close_questions, self.stops)
+
+    @cached_property
+    def workflow_schedules(self) -> "WorkflowSchedules":
+        """Runs that begin by themselves."""
+        from lib.workflows.schedules import WorkflowSchedules
+
+        return WorkflowSchedules(self.store, self.workflow_runs)
 
     @cached_property
     def workflow_bench(self) -> "Bench":

@@ -26,6 +26,10 @@ def _failed_run(services: Services, actor: Actor) -> str:
     return services.workflow_runs.wait(actor, services.workflow_runs.start(actor, slug, {"x": "1"}).id).id
 
 
+def _schedule(services: Services, actor: Actor) -> str:
+    return services.workflow_schedules.add(actor, _slug(services), "0 3 * * *", "UTC").id
+
+
 def _question(actor: Actor) -> CallRequest:
     return CallRequest(actor, [{"role": "user", "content": "hi"}], "no such configuration")
 
@@ -46,6 +50,12 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Workflows.move_label": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.move_label(a, _NOBODY, "x", 1)),
     "Workflows.delete": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.delete(a, _NOBODY)),
     "Workflows.import_document": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.import_document(a, "[")),
+    "WorkflowSchedules.add": (
+        P.MANAGE_WORKFLOWS,
+        lambda s, a: s.workflow_schedules.add(a, _NOBODY, "* * * * *", "UTC"),
+    ),
+    "WorkflowSchedules.list": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflow_schedules.list(a, _NOBODY)),
+    "WorkflowSchedules.remove": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflow_schedules.remove(a, _NOBODY)),
     "WorkflowRuns.start": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.start(a, _NOBODY, {})),
     "WorkflowRuns.quote": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.quote(a, _NOBODY)),
     "WorkflowRuns.quote_rerun": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.quote_rerun(a, _NOBODY, "x")),
@@ -93,6 +103,8 @@ DEEDS: dict[str, tuple[str, Deed]] = {
         "workflow.import",
         lambda s, a: s.workflows.import_document(a, s.workflows.export_json(OPERATOR)),
     ),
+    "WorkflowSchedules.add": ("workflow.schedule", _schedule),
+    "WorkflowSchedules.remove": ("workflow.unschedule", lambda s, a: s.workflow_schedules.remove(a, _schedule(s, a))),
     "WorkflowRuns.cancel": ("workflow.cancel", lambda s, a: s.workflow_runs.cancel(a, _failed_run(s, a))),
     "WorkflowRuns.pause": ("workflow.pause", lambda s, a: s.workflow_runs.pause(a, _failed_run(s, a))),
     "WorkflowRuns.resume": ("workflow.resume", lambda s, a: s.workflow_runs.resume(a, _failed_run(s, a))),
