@@ -30,11 +30,11 @@ from lib.cli import (
     servers,
     teams,
     work,
-    workflows,
 )
 from lib.cli.acting import approvals, tools
 from lib.cli.knowledge import rag
 from lib.cli.statistics import rates, usage
+from lib.cli.workflows import workflow
 from lib.errors import LLMManagerError
 
 EPILOG = "Settings come from the environment and .env: LLM_MANAGER_DATA, DATABASE_URL, PORT. See docs/configuration.md."
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         servers,
         rag,
         approvals,
-        workflows,
+        workflow,
         tools,
         keyring,
         retention,

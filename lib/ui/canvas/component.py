@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 _BUILT = Path(__file__).with_name("built")
-_HTML = "<div id='workflow-canvas' style='height:100%;min-height:420px'></div>\n"
+_HTML = "<div id='workflow-canvas' style='height:{height}px'></div>\n"
 
 
 @cache
@@ -35,7 +35,8 @@ def _make_loader() -> str:
 def draw_canvas(data: Mapping[str, Any], key: str, height: int) -> Mapping[str, Any]:
     """Draw a graph; returns {"graph": … or None, "selected": … or None}."""
     style = find_built("css").read_text(encoding="utf-8") + "\n"
-    component = st.components.v2.component("workflow_canvas", html=_HTML, css=style, js=_make_loader())
+    html = _HTML.format(height=height - 10)
+    component = st.components.v2.component(f"workflow_canvas_{height}", html=html, css=style, js=_make_loader())
     result = component(
         key=key, data=dict(data), height=height, on_graph_change=lambda: None, on_selected_change=lambda: None
     )

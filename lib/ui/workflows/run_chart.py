@@ -45,7 +45,7 @@ def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> "alt.Cha
     )
     order = [step.path for step in steps]
     states = alt.Scale(domain=[*_COLOURS], range=[*_COLOURS.values()])
-    chart = alt.Chart(frame, description=f"Timeline of {len(steps)} steps", height=alt.Step(_ROW_PX))
+    chart = alt.Chart(frame, description=f"Timeline of {len(steps)} steps", height=_ROW_PX * len(steps))
     bars: alt.Chart = chart.mark_bar(cornerRadius=2, minBandSize=6).encode(
         x=alt.X("begin:Q", title="Milliseconds"),
         x2="end:Q",
