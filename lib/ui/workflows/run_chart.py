@@ -20,6 +20,7 @@ _COLOURS = {
     "unknown": "#8A8F96",
 }
 _ROW_PX = 22
+_AROUND_PX = 70  # of the axis
 
 
 def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> "alt.Chart":
@@ -45,7 +46,9 @@ def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> "alt.Cha
     )
     order = [step.path for step in steps]
     states = alt.Scale(domain=[*_COLOURS], range=[*_COLOURS.values()])
-    chart = alt.Chart(frame, description=f"Timeline of {len(steps)} steps", height=_ROW_PX * len(steps))
+    chart = alt.Chart(
+        frame, description=f"Timeline of {len(steps)} steps", height=max(_ROW_PX * len(steps) + _AROUND_PX, 180)
+    )
     bars: alt.Chart = chart.mark_bar(cornerRadius=2, minBandSize=6).encode(
         x=alt.X("begin:Q", title="Milliseconds"),
         x2="end:Q",
