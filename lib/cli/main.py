@@ -27,11 +27,10 @@ from lib.cli import (
     prompts,
     providers,
     retention,
-    servers,
     teams,
     work,
 )
-from lib.cli.acting import approvals, tools
+from lib.cli.acting import approvals, servers, tools
 from lib.cli.knowledge import rag
 from lib.cli.statistics import rates, usage
 from lib.cli.workflows import workflow

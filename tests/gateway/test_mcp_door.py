@@ -75,7 +75,7 @@ def test_what_goes_wrong_in_a_tool_is_a_result_and_what_is_not_there_is_an_error
     assert wrong.is_error
     assert "no path" in wrong.content[0].text
     assert asking.is_error
-    assert "a person" in asking.content[0].text
+    assert "/approvals?id=" in asking.content[0].text
     assert "There is no tool" in error
 
 

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope
 from lib import services as service_root
 from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import Actor
-from lib.configs.tool_rules import ApprovalPolicy
+from lib.errors import PermissionDenied
 from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models.completions import authenticate, count_against_limits
@@ -44,14 +44,12 @@ class KeyTools:
         return sorted(toolset.tools.values(), key=lambda tool: tool.name)
 
     async def run(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
-        """Run one as the key's owner; one that asks a person first is not run."""
-        tools = self._services.tools
-        policy = await asyncio.to_thread(tools.policy, self._actor, name, None)
-        if policy is not ApprovalPolicy.AUTO:
-            why = "a person has to allow it first" if policy is ApprovalPolicy.ASK else "it is denied by policy"
-            return ToolOutput(f"{name} was not run: {why}.", is_error=True)
+        """Run one as the key's owner; for one that asks a person first, where that is asked."""
         context = ToolContext(actor=self._actor, app=self._app, origin="mcp")
-        execution = await tools.run(self._actor, name, arguments, context)
+        try:
+            execution = await self._services.direct_runs.run(self._actor, name, arguments, context)
+        except PermissionDenied as error:  # also where a person is asked first: it says where
+            return ToolOutput(str(error), is_error=True)
         return execution.output or ToolOutput(execution.error_message or "It gave no answer.", is_error=True)
 
 
