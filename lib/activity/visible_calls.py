@@ -29,9 +29,9 @@ _OF_ENDED |= {"service_tier": "service_tiers", "cache": "caches"}
 
 def visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows whose figures and state the actor may see."""
-    if actor.sees_every_team:
-        return true()
-    return table.c.team_id == actor.team_id if actor.sees_all_calls else own(actor, table)
+    if not actor.sees_all_calls:
+        return own(actor, table)
+    return true() if actor.sees_every_team else table.c.team_id == actor.team_id
 
 
 def readable(actor: Actor, table: FromClause) -> ColumnElement[bool]:

@@ -281,13 +281,9 @@ class Statistics:
 
 def _scope(actor: Actor) -> tuple[Any, ...]:
     """The part of a cache key that says which rows the actor may see."""
-    if actor.sees_every_team:
-        return ("all",)
-    return (
-        ("team", actor.team_id)
-        if actor.sees_all_calls
-        else (actor.user_id, actor.key and (actor.key.app, actor.team_id))
-    )
+    if not actor.sees_all_calls:
+        return (actor.user_id, actor.key and (actor.key.app, actor.team_id))
+    return ("all",) if actor.sees_every_team else ("team", actor.team_id)
 
 
 def _values_of(measure: Measure) -> dict[str, Measure]:
