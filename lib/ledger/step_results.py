@@ -92,6 +92,15 @@ class StepResults:
         with self._store.write() as connection:
             connection.execute(update(step_results).where(_R.run_id == run_id).values(sealed=None))
 
+    def erase_before(self, moment: datetime) -> None:
+        """Erase the outputs of steps that were done before a moment."""
+        with self._store.read() as connection:
+            old = (_R.finished_at < moment, _R.sealed.is_not(None))
+            if connection.scalar(select(_R.step).where(*old).limit(1)) is None:
+                return
+        with self._store.write() as connection:
+            connection.execute(update(step_results).where(*old).values(sealed=None))
+
     def build_row(
         self, run_id: str, step: str, output: Any, call_id: str | None = None, within: Connection | None = None
     ) -> dict[str, Any]:

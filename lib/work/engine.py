@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from dbos._error import (
 from dbos._serialization import DBOSPortableJSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 
+from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.errors import LLMManagerError
 from lib.ledger.step_results import StepResults
@@ -43,6 +44,10 @@ WORKFLOW = "run"
 SCHEDULED_WORKFLOW = "scheduled run"
 _CANCEL_POLL_S = 0.3
 _WAKE_S = 0.5
+_FIRST_SWEEP_S = 60.0
+_SWEEP_S = 3600.0
+_KEPT = timedelta(days=30)
+_MOST_SWEPT = 1_000
 _MOST_ATTEMPTS = 50  # a run that takes its process down with it is given up
 _SCHEMA = "dbos"
 _UNKNOWN_KIND_S = 5.0
@@ -191,6 +196,7 @@ class Engine:
     def _look_after_runs(self) -> None:
         """Beat, take over from the dead, start parked runs; for ever, whatever the databases do."""
         next_beat = 0.0
+        next_sweep = time.monotonic() + _FIRST_SWEEP_S
         is_failing = False
         while not self._stopped.wait(_WAKE_S):
             try:
@@ -201,11 +207,27 @@ class Engine:
                     self._take_over()
                     for run_id in self.signals.list_ready():
                         self.start_parked(run_id)
+                if time.monotonic() >= next_sweep:
+                    next_sweep = time.monotonic() + _SWEEP_S
+                    self.sweep()
                 is_failing = False
             except Exception as error:  # a loop that ends here would leave runs without an owner for ever
                 if not is_failing:
                     log.warning("Looking after runs failed (%s); it is tried again.", error)
                 is_failing = True
+
+    def sweep(self, now: datetime | None = None) -> int:
+        """Delete runs that ended more than thirty days ago, and erase results as old; how many runs went."""
+        before = (now or utc_now()) - _KEPT
+        self.results.erase_before(before)
+        status = self.client._sys_db.tables.workflow_status.c
+        old = sa.select(status.workflow_uuid).where(status.status.in_(["SUCCESS", "ERROR"]))
+        old = old.where(status.completed_at < int(before.timestamp() * 1000)).limit(_MOST_SWEPT)
+        with self.client._sys_db.engine.connect() as connection:
+            run_ids = list(connection.scalars(old))
+        if run_ids:
+            self.client.delete_workflows(run_ids)
+        return len(run_ids)
 
     def _take_over(self) -> None:
         status = self.client._sys_db.tables.workflow_status.c
@@ -215,7 +237,7 @@ class Engine:
         if dead := self.processes.list_dead(owners):
             self._before_take_over()
             handles = _get_dbos_instance()._recover_pending_workflows(dead)
-            log.warning("%d runs of %s go on in this process or another.", len(handles), ", ".join(dead))
+            log.warning("Runs that %s left go on elsewhere: %d.", ", ".join(dead), len(handles))
             self.processes.bury(dead)
 
 

@@ -5,13 +5,14 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from lib.clock import new_id
+from lib.clock import new_id, utc_now
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.work.registry import Schedule
 from lib.work.run import Run
@@ -247,6 +248,35 @@ def test_a_schedule_fires_is_paused_and_goes(work: Work) -> None:
     for cron, zone in (("not a cron", "UTC"), ("* * * * *", "Mars/Olympus")):
         with pytest.raises(InvalidInput):
             work.schedules.set(Schedule("bad", kind, cron, None, zone))
+
+
+def test_the_loop_that_looks_after_runs_outlives_errors_of_the_database(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = work._open()
+    beats: list[int] = []
+    beat = engine.processes.beat
+
+    def fail_at_first() -> None:
+        beats.append(1)
+        if len(beats) < 3:
+            raise OSError("the database is away")
+        beat()
+
+    monkeypatch.setattr(engine.processes, "beat", fail_at_first)
+    until(lambda: len(beats) >= 4)
+
+
+def test_old_runs_go_and_their_results_are_erased(work: Work) -> None:
+    async def pay(run: Run, payload: Any) -> str:
+        return str(await run.step("pay", lambda: "an answer", acts=True))
+
+    status = end_of(work, work.start(register(work, pay), None))
+    engine = work._open()
+    assert engine.sweep() == 0
+    assert engine.sweep(utc_now() + timedelta(days=31)) >= 1
+    assert work.state(status.run_id) is None
+    assert [row.output for row in work.results.list_steps(status.run_id)] == [None, None]
 
 
 def test_the_engine_on_postgresql(postgres_template: str, postgres_server: str, tmp_path: Path) -> None:
