@@ -98,7 +98,6 @@ class Services(KnowledgeServices, WorkflowServices):
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
-        self._launching = threading.Lock()
         self.store = store
         self.vault = Vault(store, settings)
         self.master_key = MasterKey(self.vault)
@@ -323,9 +322,7 @@ class Services(KnowledgeServices, WorkflowServices):
 
     def launch_work(self) -> None:
         """Run work in this process from now on; what dead processes left is in the ledger before it goes on."""
-        with self._launching:
-            if not self.work.is_launched:
-                self.work.launch(self.calls)
+        self.work.launch(self.calls)
 
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""

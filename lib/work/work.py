@@ -41,6 +41,7 @@ class Work:
         self._store = store
         self._folder = folder
         self._lock = threading.Lock()
+        self._launching = threading.Lock()
         self._opened: Engine | None = None
         self.registry = registry or Registry()
         self.results = results
@@ -133,16 +134,20 @@ class Work:
     def launch(self, calls: "Calls", park_after_s: float | None = None) -> None:
         """Run work in this process from now on, and see to the schedules that every installation has.
 
-        `calls` makes the model calls of runs, and brings in what a dead process left on the disk before it goes on.
+        Launched already, it is left as it is. `calls` makes the model calls of runs, and brings in what a dead process
+        left on the disk before others go on with its runs.
         """
         from lib.work.run import PARK_AFTER_S, RunTools
 
-        engine = self._open()
-        pause = engine.client.cancel_workflow
-        park_s = PARK_AFTER_S if park_after_s is None else park_after_s
-        engine.launch(RunTools(self.results, self.signals, pause, self.enqueue, calls, park_s), calls.recover)
-        for schedule in self.registry.schedules.values():
-            self.schedules.set(schedule)
+        with self._launching:
+            engine = self._open()
+            if engine.is_launched:
+                return
+            pause = engine.client.cancel_workflow
+            park_s = PARK_AFTER_S if park_after_s is None else park_after_s
+            engine.launch(RunTools(self.results, self.signals, pause, self.enqueue, calls, park_s), calls.recover)
+            for schedule in self.registry.schedules.values():
+                self.schedules.set(schedule)
 
     @property
     def is_launched(self) -> bool:
