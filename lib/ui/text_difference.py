@@ -4,7 +4,6 @@ The comparison runs in a child with a limit of time; where it takes longer, line
 order. All text is escaped: nothing of a model's Markdown is read.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,11 @@ import streamlit as st
 from lib.limited.child import NotComputed
 from lib.limited.difference import compute_rows_by_membership
 from lib.limited.rules import differences
+from lib.patterns import compile_pattern
 from lib.ui import blocks
 
 LONGEST = 20_000  # signs of each text
+_TICKS = compile_pattern("`+")
 _MOST_ROWS = 400
 _HARD_SPACE = "\u00a0"
 
@@ -102,10 +103,10 @@ def _cell(side: Sequence[Sequence[Any]] | None, colour: str, code: frozenset[str
 
 def _write_code(text: str, colour: str) -> str:
     """A piece of a line as code, marked where it has a colour; as text where its brackets would end the mark."""
-    if colour and (not text.strip() or re.search(r"[\[\]\\]", text)):
+    if colour and (not text.strip() or any(sign in text for sign in "[]\\")):
         escaped = blocks.plain(text)
         return f":{colour}-background[{escaped}]" if escaped.strip() else escaped
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    longest = max((len(run) for run in _TICKS.findall(text)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     spaced = text.replace("|", "\\|").expandtabs(4).replace("  ", f"{_HARD_SPACE} ")
