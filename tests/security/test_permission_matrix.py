@@ -139,6 +139,10 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
         P.TEST_CONFIGS,
         lambda s, a: s.turns.start(TurnRequest(_request(a), Toolset(), ToolRules())),
     ),
+    "Turns.answer": (
+        P.TEST_CONFIGS,
+        lambda s, a: asyncio.run(s.turns.answer(TurnRequest(_request(a), Toolset(), ToolRules()), NO_LISTENER)),
+    ),
     "Turns.ask": (P.TEST_CONFIGS, lambda s, a: s.turns.ask(_request(a), _any(s))),
     "Turns.view": (P.TEST_CONFIGS, lambda s, a: s.turns.view(a, NOBODY)),
     "Turns.call_view": (P.TEST_CONFIGS, lambda s, a: s.turns.call_view(a, NOBODY)),
@@ -478,7 +482,8 @@ TEAM_ADMINISTRATORS: dict[str, Deed] = {
     "HandOver.run": lambda s, a: s.hand_over.run(a, NOBODY, "u", 1),
 }
 # One's own things, whatever the role; that they are one's own is what test_isolation.py shows.
-OWN = {"Teams.list", "Teams.get", "Teams.members", "Teams.choose", "StopSwitch.list", "StopSwitch.check"}
+OWN = {"HttpTools.definitions", "HttpTools.absences"}
+OWN |= {"Teams.list", "Teams.get", "Teams.members", "Teams.choose", "StopSwitch.list", "StopSwitch.check"}
 OWN |= {
     "StopSwitch.find_refusal",
     "Users.change_own_password",
