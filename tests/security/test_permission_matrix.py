@@ -482,7 +482,7 @@ TEAM_ADMINISTRATORS: dict[str, Deed] = {
     "HandOver.run": lambda s, a: s.hand_over.run(a, NOBODY, "u", 1),
 }
 # One's own things, whatever the role; that they are one's own is what test_isolation.py shows.
-OWN = {"HttpTools.definitions", "HttpTools.absences"}
+OWN = {"HttpTools.definitions", "HttpTools.absences", "StopSwitch.find_tool_refusal"}
 OWN |= {"Teams.list", "Teams.get", "Teams.members", "Teams.choose", "StopSwitch.list", "StopSwitch.check"}
 OWN |= {
     "StopSwitch.find_refusal",
