@@ -17,7 +17,7 @@ from lib.patterns import compile_pattern
 
 VERSION = 1
 _DIGITS = compile_pattern(r"\d+(?:[.,:/]\d+)*")
-_SPAN = compile_pattern(r"`[^`]*`|\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“]*“")
+_SPAN = compile_pattern(r"`[^`]*`|\"[^\"]*\"|“[^“”]*”|«[^«»]*»|„[^„“]*“")
 _CODE_SIGNS = frozenset("{}[]<>=\\|_#$%^~@&*+/")
 _MOST_DIFFERENT_LENGTHS = 2.0
 _CLASSES = (

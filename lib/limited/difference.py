@@ -6,12 +6,13 @@ only that side says. Lines that both have stand beside each other unmarked; long
 """
 
 import difflib
-import re
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-_PIECES = re.compile(r"\s+|\w+|[^\w\s]")
+from lib.patterns import compile_pattern
+
+_PIECES = compile_pattern(r"\s+|\w+|[^\w\s]")
 _AROUND = 3
 _FEWEST_LEFT_OUT = 4
 _NEAR = 8  # lines ahead that are looked at for a line's like

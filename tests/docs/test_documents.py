@@ -165,7 +165,10 @@ def test_every_service_named_exists() -> None:
     assigned = {
         node.attr
         for node in ast.walk(source)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and ast.unparse(node.value) == "self"
+        and not node.attr.startswith("_")
     }
     lazy = {name for name, value in inspect.getmembers_static(Services) if isinstance(value, cached_property)}
     named = {name for row in table(text("api-reference").split("## Python\n", 1)[1], "") for name in code_names(row[0])}

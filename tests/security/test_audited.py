@@ -44,6 +44,7 @@ from lib.providers.prices.rates import Rates, plain
 from lib.services import Services, build
 from lib.settings import Settings
 from lib.statistics.exchange import Rate
+from lib.tools.tool_settings import ToolSettings
 from tests.activity.activity_rig import log_all
 from tests.security.test_permission_matrix import NEEDS, OWN, SUPER_ADMIN_ONLY
 from tests.workflows import permissions as workflow_permissions
@@ -128,6 +129,13 @@ NOT_CHANGES = {
     "Approvals.ask": "what asks is noted where it runs; the decision is audited",
     "Approvals.end": "one's own request, which nothing waits for any more",
     **dict.fromkeys(("Approvals.waiting", "Approvals.recent", "Approvals.count", "Approvals.standing"), "a question"),
+    **dict.fromkeys(("ExecutionLog.figures", "ExecutionLog.of_turn", "Teams.members"), "a question"),
+    **dict.fromkeys(
+        ("StopSwitch.find_refusal", "Tools.definitions", "Tools.policy", "Tools.settings", "Tools.toolset"),
+        "a question",
+    ),
+    "Tools.run": "a run is a row of `tool_executions`",
+    "Teams.choose": "in which of one's own teams one works",
     "Calls.quote": "a question",
     "Experiments.candidate": "a question",
     "Experiments.quote": "a question",
@@ -267,6 +275,18 @@ def _failed_document(s: Services) -> str:
 
 def _provider(s: Services) -> str:
     return s.providers.create(OPERATOR, name=f"p-{new_id()[-12:]}", kind="openai", api_key=SECRET).id
+
+
+def _person(s: Services) -> str:
+    return s.users.create(OPERATOR, f"p{new_id()[-12:]}", PASSWORD, Role.DEVELOPER).id
+
+
+def _team(s: Services) -> int:
+    return s.teams.create(OPERATOR, f"Team {new_id()[-6:]}").id
+
+
+def _tool(s: Services) -> str:
+    return s.tools.definitions(OPERATOR)[0].name
 
 
 def _configuration(s: Services) -> Any:
@@ -559,6 +579,15 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Demo.load": ("demo.load", _load_anew),
     "Demo.remove": ("demo.remove", _remove_loaded),
+    "AccessLinks.reset_password": ("link.password", lambda s, a: s.access_links.reset_password(a, _person(s))),
+    "Erasure.erase": ("person.erase", lambda s, a: s.erasure.erase(a, _person(s))),
+    "Teams.create": ("team.create", lambda s, a: s.teams.create(a, f"Team {new_id()[-6:]}")),
+    "Teams.delete": ("team.delete", lambda s, a: s.teams.delete(a, _team(s))),
+    "Teams.move": (
+        "configuration.move",
+        lambda s, a: s.teams.move(a, "configuration", _configuration(s).slug, _team(s)),
+    ),
+    "Tools.save_settings": ("tool.settings", lambda s, a: s.tools.save_settings(a, _tool(s), ToolSettings())),
     "Cache.change_rules": ("cache.change", lambda s, a: s.cache.change_rules(a, _configuration(s).id, CacheRules())),
     "Cache.purge": ("cache.purge", lambda s, a: s.cache.purge(a, everything=True)),
     "Cache.purge_own": ("cache.purge", lambda s, a: s.cache.purge_own(a)),
