@@ -18,18 +18,15 @@ from lib.cli import (
     gateway,
     imports,
     installation,
-    keyring,
-    keys,
     metrics,
     models,
-    people,
     prices,
     prompts,
     providers,
     retention,
-    teams,
     work,
 )
+from lib.cli.access import keyring, keys, people, teams
 from lib.cli.acting import approvals, servers, tools
 from lib.cli.knowledge import rag
 from lib.cli.statistics import rates, usage

@@ -10,8 +10,8 @@ from typing import Any
 
 from lib.access.permissions import Role
 from lib.cli import output
+from lib.cli.access.teams import act_in, find_user_id
 from lib.cli.operator import OPERATOR, open_services
-from lib.cli.teams import act_in, find_user_id
 from lib.errors import InvalidInput
 
 PASSWORD_VARIABLE = "LLM_MANAGER_NEW_PASSWORD"  # noqa: S105 (a name, not a password)

@@ -6,9 +6,9 @@ from typing import Any
 
 from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Limits
 from lib.cli import output
+from lib.cli.access.teams import act_in, find_user_id
 from lib.cli.arguments import parse_count, parse_day
 from lib.cli.operator import OPERATOR, open_services
-from lib.cli.teams import act_in, find_user_id
 
 
 def add_commands(commands: Any) -> None:

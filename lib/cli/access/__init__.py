@@ -1,0 +1,1 @@
+"""Commands about people, teams, keys and secrets."""
