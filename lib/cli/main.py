@@ -27,9 +27,9 @@ from lib.cli import (
     work,
 )
 from lib.cli.access import keyring, keys, people, teams
-from lib.cli.acting import approvals, servers, tools
 from lib.cli.knowledge import rag
 from lib.cli.statistics import rates, usage
+from lib.cli.tools import approvals, servers, tools
 from lib.cli.workflows import workflow
 from lib.errors import LLMManagerError
 
