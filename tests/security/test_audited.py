@@ -44,6 +44,8 @@ from lib.providers.prices.rates import Rates, plain
 from lib.services import Services, build
 from lib.settings import Settings
 from lib.statistics.exchange import Rate
+from lib.tools.http_request import HttpTemplate
+from lib.tools.http_tools import HttpToolDraft
 from lib.tools.tool_settings import ToolSettings
 from tests.activity.activity_rig import log_all
 from tests.security.test_permission_matrix import NEEDS, OWN, SUPER_ADMIN_ONLY
@@ -134,7 +136,15 @@ NOT_CHANGES = {
         ("StopSwitch.find_refusal", "Tools.definitions", "Tools.policy", "Tools.settings", "Tools.toolset"),
         "a question",
     ),
-    "Tools.run": "a run is a row of `tool_executions`",
+    **dict.fromkeys(("StopSwitch.find_tool_refusal", "Playground.turn", "Talk.turn", "Turns.call_view"), "a question"),
+    **dict.fromkeys(("HttpTools.absences", "HttpTools.definitions"), "a question"),
+    **dict.fromkeys(
+        ("Calls.open", "Turns.start", "Turns.ask", "Turns.answer"),
+        "its calls are rows of the ledger, its runs of tools",
+    ),
+    **dict.fromkeys(("Tools.run", "DirectRuns.run"), "a run is a row of `tool_executions`"),
+    "Turns.stop": "one's own turn",
+    "ToolExchange.import_json": "makes tools and sets them, each of which leaves its entry",
     "Teams.choose": "in which of one's own teams one works",
     "Calls.quote": "a question",
     "Experiments.candidate": "a question",
@@ -277,12 +287,21 @@ def _provider(s: Services) -> str:
     return s.providers.create(OPERATOR, name=f"p-{new_id()[-12:]}", kind="openai", api_key=SECRET).id
 
 
-def _person(s: Services) -> str:
-    return s.users.create(OPERATOR, f"p{new_id()[-12:]}", PASSWORD, Role.DEVELOPER).id
-
-
 def _team(s: Services) -> int:
     return s.teams.create(OPERATOR, f"Team {new_id()[-6:]}").id
+
+
+def _tool_draft(name: str = "") -> HttpToolDraft:
+    name = name or f"t{new_id()[-6:]}"
+    return HttpToolDraft(name, "Looks something up.", HttpTemplate("https://tools.example.com/look"))
+
+
+def _add_tool(s: Services, a: Actor) -> str:
+    return s.http_tools.create(a, _tool_draft()).definition.name
+
+
+def _edit_tool(s: Services, a: Actor) -> None:
+    s.http_tools.update(a, _tool_draft(_add_tool(s, a)), 1)
 
 
 def _tool(s: Services) -> str:
@@ -579,14 +598,18 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Demo.load": ("demo.load", _load_anew),
     "Demo.remove": ("demo.remove", _remove_loaded),
-    "AccessLinks.reset_password": ("link.password", lambda s, a: s.access_links.reset_password(a, _person(s))),
-    "Erasure.erase": ("person.erase", lambda s, a: s.erasure.erase(a, _person(s))),
+    "AccessLinks.reset_password": ("link.password", lambda s, a: s.access_links.reset_password(a, _person(s).id)),
+    "Erasure.erase": ("person.erase", lambda s, a: s.erasure.erase(a, _person(s).id)),
     "Teams.create": ("team.create", lambda s, a: s.teams.create(a, f"Team {new_id()[-6:]}")),
     "Teams.delete": ("team.delete", lambda s, a: s.teams.delete(a, _team(s))),
     "Teams.move": (
         "configuration.move",
         lambda s, a: s.teams.move(a, "configuration", _configuration(s).slug, _team(s)),
     ),
+    "HttpTools.create": ("tool.create", _add_tool),
+    "HttpTools.update": ("tool.edit", _edit_tool),
+    "HttpTools.delete": ("tool.delete", lambda s, a: s.http_tools.delete(a, _add_tool(s, a))),
+    "ToolExchange.export_json": ("tool.export", lambda s, a: s.tool_exchange.export_json(a)),
     "Tools.save_settings": ("tool.settings", lambda s, a: s.tools.save_settings(a, _tool(s), ToolSettings())),
     "Cache.change_rules": ("cache.change", lambda s, a: s.cache.change_rules(a, _configuration(s).id, CacheRules())),
     "Cache.purge": ("cache.purge", lambda s, a: s.cache.purge(a, everything=True)),
