@@ -19,7 +19,7 @@ from lib.access import audit
 from lib.access.membership import find_person, join_team
 from lib.access.passwords import check_password_rule, hash_password
 from lib.access.permissions import Actor, Role
-from lib.access.teams import TEAM_ROLES
+from lib.access.team_choices import TEAM_ROLES
 from lib.access.users import build_row
 from lib.clock import utc_now
 from lib.db.engine import Store

@@ -15,7 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from lib.access.grants import KeyGrant
-from lib.db.tables.columns import FIRST_TEAM
+from lib.db.team_ids import FIRST_TEAM
 from lib.errors import PermissionDenied
 
 NO_TEAM = -1  # of whom no team has as a member

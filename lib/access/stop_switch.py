@@ -15,13 +15,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from lib.access import audit
 from lib.access.permissions import Actor, Role
+from lib.access.team_choices import StopKind
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import ALL_TEAMS, api_keys, stops, team_members, teams, users
@@ -29,17 +29,6 @@ from lib.errors import Conflict, InstallationError, InvalidInput, NotFound, Perm
 
 _FRESH_S = 2.0
 _S = stops.c
-
-
-class StopKind(StrEnum):
-    """What can be stopped."""
-
-    EVERYTHING = "everything"
-    TOOLS = "tools"  # every run of a tool; models go on
-    TEAM = "team"
-    KEY = "key"
-    TOOL = "tool"
-    SERVER = "server"
 
 
 @dataclass(frozen=True)

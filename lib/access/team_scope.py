@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, true
 
 from lib.access.permissions import Actor
-from lib.db.tables.columns import ALL_TEAMS
+from lib.db.team_ids import ALL_TEAMS
 from lib.errors import PermissionDenied
 
 

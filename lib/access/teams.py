@@ -16,6 +16,7 @@ from lib.access import audit
 from lib.access.grants import Limits
 from lib.access.membership import choose_team, join_team
 from lib.access.permissions import Actor, Role
+from lib.access.team_choices import TEAM_ROLES
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import (
@@ -38,7 +39,6 @@ _T = teams.c
 _M = team_members.c
 _SLUG = compile_pattern(r"[a-z0-9][a-z0-9._\-]{0,79}")
 _OTHER_SIGNS = compile_pattern(r"[^a-z0-9]+")
-TEAM_ROLES = (Role.TEAM_ADMINISTRATOR, Role.MASTER_DEVELOPER, Role.DEVELOPER, Role.ADMINISTRATOR)
 THINGS: dict[str, tuple[Table, str]] = {  # kind → its table and the column that names a thing to people
     "configuration": (configurations, "slug"),
     "prompt": (prompt_templates, "slug"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lib.db.tables.columns import FIRST_TEAM
+from lib.db.team_ids import FIRST_TEAM
 from lib.errors import InvalidInput
 from lib.money import NANO_PER_USD
 

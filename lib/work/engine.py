@@ -114,6 +114,16 @@ class Engine:
         if not self._store.is_sqlite:
             config["dbos_system_schema"] = _SCHEMA
         _current = self
+        try:
+            self._begin(config)
+        except BaseException:
+            DBOS.destroy()
+            _current = None
+            raise
+        self._loop_thread = threading.Thread(target=self._look_after_runs, name="work-leases", daemon=True)
+        self._loop_thread.start()
+
+    def _begin(self, config: DBOSConfig) -> None:
         DBOS(config=config)
         engine_log = logging.getLogger("dbos")
         if not any(isinstance(each, _WithoutStops) for each in engine_log.filters):
@@ -128,8 +138,6 @@ class Engine:
                 on_conflict="always_update",
                 **for_team,  # type: ignore[arg-type]
             )
-        self._loop_thread = threading.Thread(target=self._look_after_runs, name="work-leases", daemon=True)
-        self._loop_thread.start()
 
     def close(self) -> None:
         """Stop running work here; what is under way goes on elsewhere, or at the next start."""

@@ -6,6 +6,7 @@ is opened at the first question, for it takes a third of a second to import; `la
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,17 +138,20 @@ class Work:
         Launched already, it is left as it is. `calls` makes the model calls of runs, and brings in what a dead process
         left on the disk before others go on with its runs.
         """
+        with self._launching, ThreadPoolExecutor(1) as away:  # DBOS refuses to launch beside a running event loop
+            away.submit(self._launch, calls, park_after_s).result()
+
+    def _launch(self, calls: "Calls", park_after_s: float | None) -> None:
         from lib.work.run import PARK_AFTER_S, RunTools
 
-        with self._launching:
-            engine = self._open()
-            if engine.is_launched:
-                return
-            pause = engine.client.cancel_workflow
-            park_s = PARK_AFTER_S if park_after_s is None else park_after_s
-            engine.launch(RunTools(self.results, self.signals, pause, self.enqueue, calls, park_s), calls.recover)
-            for schedule in self.registry.schedules.values():
-                self.schedules.set(schedule)
+        engine = self._open()
+        if engine.is_launched:
+            return
+        pause = engine.client.cancel_workflow
+        park_s = PARK_AFTER_S if park_after_s is None else park_after_s
+        engine.launch(RunTools(self.results, self.signals, pause, self.enqueue, calls, park_s), calls.recover)
+        for schedule in self.registry.schedules.values():
+            self.schedules.set(schedule)
 
     @property
     def is_launched(self) -> bool:

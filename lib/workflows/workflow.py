@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, true
 
 from lib.access.permissions import Actor, Permission, Role
 from lib.db.tables import workflow_labels, workflow_versions, workflows
-from lib.db.tables.columns import ALL_TEAMS
+from lib.db.team_ids import ALL_TEAMS
 from lib.errors import InvalidInput, NotFound, PermissionDenied
 from lib.workflows.definition import Definition, decode_definition
 

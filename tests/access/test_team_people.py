@@ -15,7 +15,8 @@ from lib.access.limits import Claim, RateLimits
 from lib.access.membership import find_person
 from lib.access.permissions import OPERATOR, Actor, Permission, Role
 from lib.access.sessions import Sessions
-from lib.access.stop_switch import StopKind, StopSwitch
+from lib.access.stop_switch import StopSwitch
+from lib.access.team_choices import StopKind
 from lib.access.teams import Teams
 from lib.access.users import Users
 from lib.budgets.budget import CallFacts

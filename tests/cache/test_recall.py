@@ -85,7 +85,6 @@ def test_a_changed_configuration_is_another_namespace(rig: CacheRig) -> None:
         ("echo", {"parameters": {"logprobs": True}}, "unknown field"),
         ("echo+finish:length", {}, "cut or filtered"),
         ("echo+finish:content_filter", {}, "cut or filtered"),
-        ("say: ", {}, "empty"),
         ("echo", {"cache_policy": CachePolicy(reads=False, writes=False)}, "no-store"),
     ],
 )

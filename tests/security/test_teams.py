@@ -16,7 +16,7 @@ from lib.access.audit import AuditCriteria
 from lib.access.grants import GatewayEndpoint, Limits
 from lib.access.membership import find_person
 from lib.access.permissions import OPERATOR, Actor, Role
-from lib.access.stop_switch import StopKind
+from lib.access.team_choices import StopKind
 from lib.activity.call_filter import CUSTOM, ActivityFilter
 from lib.budgets.budget import CallFacts
 from lib.clock import new_id, utc_now

@@ -11,7 +11,7 @@ from lib.access.permissions import Actor
 from lib.access.users import build_row
 from lib.clock import new_id
 from lib.db.tables import usage_logs, users
-from lib.db.tables.columns import FIRST_TEAM
+from lib.db.team_ids import FIRST_TEAM
 from lib.services import Services
 from lib.settings import Settings
 from lib.workflows.run import Run, RunState, Step

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.access.grants import NO_LIMITS, Limits
 from lib.access.permissions import Actor
-from lib.access.stop_switch import StopKind
-from lib.access.teams import TEAM_ROLES, THINGS
+from lib.access.team_choices import TEAM_ROLES, THING_KINDS, StopKind
 from lib.cli import output
 from lib.cli.arguments import parse_count
 from lib.cli.budgets import parse_dollars
@@ -42,7 +41,7 @@ def add_commands(commands: Any) -> None:
     command = _add(actions, "invite", "print a link with which somebody makes an account in a team", invite, "team")
     command.add_argument("--role", choices=roles, default="developer", help="in this team")
     command = _add(actions, "move", "give a thing to another team, or to all", move)
-    command.add_argument("kind", choices=list(THINGS))
+    command.add_argument("kind", choices=THING_KINDS)
     command.add_argument("thing", metavar="NAME")
     command.add_argument("team", help=f"a team's short name, or {ALL}")
     command = _add(actions, "limit", "limit a team; without numbers its limits end", limit, "team")

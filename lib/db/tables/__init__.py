@@ -27,7 +27,7 @@ from lib.db.tables.cache import (
     cache_hits,
     cache_policies,
 )
-from lib.db.tables.columns import ALL_TEAMS, FIRST_TEAM, UtcDateTime, metadata
+from lib.db.tables.columns import UtcDateTime, metadata
 from lib.db.tables.configurations import configurations, overrides, prompt_labels, prompt_templates, prompt_versions
 from lib.db.tables.conversations import conversation_files, conversation_summaries, conversations, messages
 from lib.db.tables.installation import installation_settings, processes, vault_keys
@@ -72,6 +72,7 @@ from lib.db.tables.workflows import (
     workflow_webhooks,
     workflows,
 )
+from lib.db.team_ids import ALL_TEAMS, FIRST_TEAM
 
 __all__ = [
     "ALL_TEAMS",

@@ -2,7 +2,8 @@
 
 from sqlalchemy import JSON, Boolean, Column, Index, Integer, String, Table, Text
 
-from lib.db.tables.columns import FIRST_TEAM, id_column, metadata, moment_column, team_column
+from lib.db.tables.columns import id_column, metadata, moment_column, team_column
+from lib.db.team_ids import FIRST_TEAM
 
 users = Table(
     "users",

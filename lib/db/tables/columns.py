@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Column, DateTime, Dialect, Integer, MetaData, String, TypeDecorator
 
+from lib.db.team_ids import FIRST_TEAM
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -15,9 +17,6 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-
-FIRST_TEAM = 1
-ALL_TEAMS = 0
 
 metadata = MetaData(naming_convention=NAMING)
 

@@ -235,7 +235,8 @@ def check_definition(asking: Asking[Nothing, DefinitionBody]) -> WorkflowCheckBo
 def list_runs(asking: Asking[RunsQuery, Nothing]) -> RunsBody:
     """Runs of a workflow."""
     states = [RunState(asking.query.state)] if asking.query.state else []
-    runs = asking.services.workflow_runs.list(asking.actor, asking.path["slug"], states, asking.query.page)
+    workflow = asking.services.workflows.get(asking.actor, asking.path["slug"])
+    runs = asking.services.workflow_runs.list(asking.actor, workflow.id, states, asking.query.page)
     return RunsBody(runs=[_describe_run(run) for run in runs])
 
 

@@ -9,8 +9,8 @@ import streamlit as st
 
 from lib.access.grants import Limits
 from lib.access.permissions import OPERATOR, Actor, Role
-from lib.access.stop_switch import StopKind
-from lib.access.teams import TEAM_ROLES, Member, Team, list_role_words
+from lib.access.team_choices import TEAM_ROLES, StopKind
+from lib.access.teams import Member, Team, list_role_words
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.money import format_money

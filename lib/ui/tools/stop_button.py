@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.access.stop_switch import StopKind
+from lib.access.team_choices import StopKind
 from lib.services import Services
 from lib.ui import blocks
 
