@@ -47,7 +47,7 @@ _ENCODED = ("parameters", "extra")
 _READ_BY_PARTS = ("actor", "wire", "texts")
 KEY_OF_REQUEST = Placement(
     frozenset((*_COMPARED, *_ENCODED, *_READ_BY_PARTS)),
-    frozenset(("messages", "tags", "conversation_id", "within", "call_id")),
+    frozenset(("messages", "tags", "conversation_id", "within", "call_id", "earlier_tokens")),
 )
 # Of a plan: what shapes the answer. A request comes in by its targets, so does the configuration.
 PLACES: Mapping[type, Placement] = {

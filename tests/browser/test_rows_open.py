@@ -12,6 +12,7 @@ from lib.approvals.approval import ApprovalKind, ApprovalRequest
 from lib.services import build
 from lib.settings import Settings
 from tests.browser.conftest import PASSWORD, USER, Server, sign_in, start_server
+from tests.browser.test_every_tab import settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.feature("LOOK-1")]
 _ROW_PX = 30
@@ -53,6 +54,8 @@ def test_a_row_opens_by_any_cell_and_by_keyboard_and_is_decided(browser: Browser
     page.get_by_role("button", name="Close").click()
     expect(page).not_to_have_url(re.compile("id="), timeout=30_000)
     table.click(position={"x": 300, "y": _FIRST_ROW})
+    expect(page.get_by_role("button", name="Approve request")).to_be_visible(timeout=30_000)
+    settle(page)  # a press on a page that is being drawn would be lost
     page.get_by_role("button", name="Approve request").click()
     expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Approvals (2)", timeout=30_000)
     context.close()
