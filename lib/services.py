@@ -100,9 +100,23 @@ class Services(KnowledgeServices, WorkflowServices):
         self.settings = settings
         self.store = store
         self.vault = Vault(store, settings)
+        self.audit = Audit(store)
+        self.retention = Retention(store)
+        self.budgets = Budgets(store)
+        self.webhook = Webhook(store, self.vault)
+        self.counters = Counters(store)
+        self.exchange_rates = ExchangeRates(store)
+        self._build_access()
+        self._build_call_path()
+        self._build_conversations()
+        self._build_work()
+        self.connect_workflows()
+
+    def _build_access(self) -> None:
+        """Build the services of people, teams, keys and what they may do."""
+        settings = self.settings
+        store = self.store
         self.master_key = MasterKey(self.vault)
-        self.step_results = StepResults(store, self.vault)
-        self.work = Work(store, settings.data_dir, self.step_results)
         self.users = Users(store)
         self.teams = Teams(store)
         self.stops = StopSwitch(store)
@@ -116,6 +130,12 @@ class Services(KnowledgeServices, WorkflowServices):
         self.api_keys = ApiKeys(store)
         self.limits = RateLimits(store)
         self.setup = Setup(settings, store, self.users)
+
+    def _build_call_path(self) -> None:
+        """Build what a call passes: prices, providers, configurations, the cache and the calls themselves."""
+        settings = self.settings
+        store = self.store
+        self.step_results = StepResults(store, self.vault)
         self.prices = PriceBook(store=store)
         self.price_entries = Prices(store, self.prices)
         self.repricing = Repricing(store, self.prices)
@@ -141,30 +161,32 @@ class Services(KnowledgeServices, WorkflowServices):
         self.cache = Cache(store, self.vault, self.calls, self._embed_question)
         self.kept_turns = KeptTurns()
         self.runs = PastCalls(store)
+        self.turns = Turns(store, self.vault, self.calls, self.tools, self.approvals)
+        self.direct_runs = DirectRuns(self.tools, self.approvals)
+        self.approvals.on_decision(ApprovalKind.TOOL, self.turns.hear)
+
+    def _build_conversations(self) -> None:
+        """Build the services of conversations; they need the call path."""
+        store = self.store
         self.conversations = Conversations(store, self.configurations)
         self.contexts = Contexts(store, self.calls, self.configurations, self.overrides, self.prices)
         self.titles = Titles(store, self.calls)
         self.conversation_search = Search(store)
         self.conversation_exchange = Interchange(store, self.calls, self.configurations)
         self.conversation_files = Files(store)
+        self.talk = Talk(store, self.calls, self.configurations, self.contexts, lambda: self.answers, self.turns)
+
+    def _build_work(self) -> None:
+        """Build what runs many calls: long work, experiments, the playground."""
+        store = self.store
+        self.work = Work(store, self.settings.data_dir, self.step_results)
         self.metrics = Metrics(store)
         self.experiments = Experiments(
             store, self.calls, self.configurations, self.prompts, self.work, self.launch_work
         )
-        self.audit = Audit(store)
-        self.retention = Retention(store)
-        self.budgets = Budgets(store)
-        self.webhook = Webhook(store, self.vault)
-        self.counters = Counters(store)
-        self.exchange_rates = ExchangeRates(store)
-        self.turns = Turns(store, self.vault, self.calls, self.tools, self.approvals)
-        self.direct_runs = DirectRuns(self.tools, self.approvals)
-        self.approvals.on_decision(ApprovalKind.TOOL, self.turns.hear)
-        self.talk = Talk(store, self.calls, self.configurations, self.contexts, lambda: self.answers, self.turns)
         self.playground = Playground(
             store, self.calls, self.configurations, self.metrics, lambda: self.answers, self.turns
         )
-        self.connect_workflows()
 
     @cached_property
     def http_tools(self) -> "HttpTools":

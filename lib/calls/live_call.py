@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from msgspec import Struct, to_builtins
 from msgspec import field as new
@@ -193,21 +193,31 @@ class AttemptState(Struct):
     def take(self, chunk: Chunk) -> None:
         """Add what a chunk says."""
         match chunk:
-            case TextDelta(text) if text:
-                self._content()
-                self.text.append(text)
-            case ReasoningDelta(text) if text:
-                self._content()
-                self.reasoning.append(text)
+            case TextDelta(text):
+                if text:
+                    self._count_content()
+                    self.text.append(text)
+            case ReasoningDelta(text):
+                if text:
+                    self._count_content()
+                    self.reasoning.append(text)
             case ToolCallDelta():
-                self._content()
+                self._count_content()
                 call = self.tool_calls.setdefault(chunk.index, {"id": "", "name": "", "arguments": ""})
                 call["id"] = chunk.id or call["id"]
                 call["name"] = chunk.name or call["name"]
                 call["arguments"] += chunk.arguments
             case OtherAnswer(index, text):
-                self._content()
+                self._count_content()
                 self.further_answers.setdefault(index, []).append(text)
+            case _:
+                self._take_report(chunk)
+
+    def _take_report(
+        self, chunk: UsageReport | UsesSoFar | Finish | AnswerId | ServedModel | Vectors | OmittedParameters
+    ) -> None:
+        """Note what a provider reports of its answer beside the content."""
+        match chunk:
             case UsageReport(usage, is_partial, cost):
                 self.usage = usage
                 self.usage_is_partial = is_partial
@@ -225,10 +235,10 @@ class AttemptState(Struct):
                 self.vectors = vectors
             case OmittedParameters(names):
                 self.left_out = names
-            case TextDelta() | ReasoningDelta():
-                pass
+            case _:
+                assert_never(chunk)
 
-    def _content(self) -> None:
+    def _count_content(self) -> None:
         self.chunks += 1
         if self.first_token_ms is None:
             self.first_token_ms = self.elapsed_ms

@@ -99,32 +99,42 @@ def _repeats(tree: Any) -> int:
 
 def _sample(tree: Any, chance: random.Random, pumped: int | None) -> str:
     """A text that the expression might take; the repetition `pumped` stands between U+E000 and U+E001."""
-    number = itertools.count()
+    return _Sampler(chance, pumped).write(tree)
 
-    def of(steps: Any) -> str:
-        return "".join(step(op, argument) for op, argument in steps)
 
-    def step(op: Any, argument: Any) -> str:
+class _Sampler:
+    """Writes a text from the tree of an expression."""
+
+    def __init__(self, chance: random.Random, pumped: int | None) -> None:
+        self._chance = chance
+        self._pumped = pumped
+        self._repetitions = 0
+
+    def write(self, steps: Any) -> str:
+        return "".join(self._write_step(op, argument) for op, argument in steps)
+
+    def _write_step(self, op: Any, argument: Any) -> str:
         if op is ops.LITERAL:
             return chr(argument)
         if op is ops.NOT_LITERAL:
             return "a" if argument != ord("a") else "b"
         if op is ops.ANY:
-            return chance.choice('a "<')
+            return self._chance.choice('a "<')
         if op is ops.IN:
-            return chance.choice(_members(argument) or "a")
+            return self._chance.choice(_members(argument) or "a")
         if op is ops.BRANCH:
-            return [of(branch) for branch in argument[1]][chance.randrange(len(argument[1]))]
+            return [self.write(branch) for branch in argument[1]][self._chance.randrange(len(argument[1]))]
         if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
-            least, most, inner = argument
-            mine = next(number)
-            text = of(inner)
-            if mine == pumped:
-                return f"\ue000{text}\ue001"
-            counts = (least, least, least + 1, least + 3, int(most) + 1 if int(most) <= 400 else least + 2)
-            return text * chance.choice(counts)
+            return self._repeat(*argument)
         if op in (ops.SUBPATTERN, ops.ATOMIC_GROUP):
-            return of(argument[-1] if op is ops.SUBPATTERN else argument)
+            return self.write(argument[-1] if op is ops.SUBPATTERN else argument)
         return ""
 
-    return of(tree)
+    def _repeat(self, least: int, most: Any, inner: Any) -> str:
+        repetition = self._repetitions
+        self._repetitions += 1
+        text = self.write(inner)
+        if repetition == self._pumped:
+            return f"\ue000{text}\ue001"
+        counts = (least, least, least + 1, least + 3, int(most) + 1 if int(most) <= 400 else least + 2)
+        return text * self._chance.choice(counts)

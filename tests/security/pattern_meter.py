@@ -103,6 +103,17 @@ def measure(pattern: "re.Pattern[Any]", whole: bool, least_s: float, times: int,
         for _ in range(8):  # a machine that is busy with others makes one look slow, not eight
             least = least if least <= SCREENED_LINEAR else min(least, growth_of(worst))
         return [max(least - SCREENED_LINEAR, 0) + min(least, SURELY_LINEAR), SCREENED * 4, first[worst], worst]
+    return _measure_long(run, worst, text, least_s, times)
+
+
+def _measure_long(
+    run: Callable[[Any], None],
+    worst: Adversary,
+    text: Callable[[Adversary, int], Any],
+    least_s: float,
+    times: int,
+) -> list[Any]:
+    """The growth with a text so long that one pass takes `least_s`."""
     length = SCREENED * 2
     while length < LONGEST and seconds(run, text(worst, length), 2) < least_s:
         length *= 2

@@ -32,6 +32,11 @@ def read(body: dict[str, Any]) -> ProgramRequest:
     messages = _translate_input(body.get("input"), losses)
     if isinstance(instructions := body.get("instructions"), str) and instructions.strip():
         messages.insert(0, {"role": "system", "content": instructions})
+    return make_request(body, messages, _read_parameters(body, losses), losses)
+
+
+def _read_parameters(body: dict[str, Any], losses: Losses) -> dict[str, Any]:
+    """Translate everything beside the messages; what has no counterpart is noted in `losses`."""
     parameters = {name: value for name, value in body.items() if name not in _READ and value is not None}
     if body.get("max_output_tokens") is not None:
         parameters["max_completion_tokens"] = body["max_output_tokens"]
@@ -49,7 +54,7 @@ def read(body: dict[str, Any]) -> ProgramRequest:
         parameters["tools"] = [_translate_tool(tool, losses) for tool in tools]
         if (choice := body.get("tool_choice")) is not None:
             parameters["tool_choice"] = _translate_choice(choice)
-    return make_request(body, messages, parameters, losses)
+    return parameters
 
 
 def _translate_input(input_field: Any, losses: Losses) -> list[dict[str, Any]]:

@@ -67,26 +67,36 @@ _OUTSIDE = "Outside of what goes to the model with the next message: see Context
 
 
 def _words(services: Services, actor: Actor, message: Message) -> None:
-    for part in message.parts:
-        if part["type"] == "file":
-            _file(services, actor, str(part["id"]), str(part["name"]), str(part["media_type"]))
-        elif part["type"] == "reasoning":
-            with st.expander("Reasoning", icon=":material/psychology:"):
-                st.text(part["text"])
+    _draw_attachments(services, actor, message)
     if any("round" in part for part in message.parts):
         _rounds(services, actor, message)
     if message.role == "user":
         st.text(message.content)
     elif message.content:
         _answer(message)
-    for part in message.parts:
-        if part["type"] == "tool_call" and "round" not in part:
-            st.caption(blocks.plain(f"Asked for {part['name']}"))
-            st.code(str(part["arguments"])[:20_000], language="json", wrap_lines=True)
+    _draw_unrun_tool_calls(message)
     if message.status not in ("ok", "running"):
         if message.error_message:
             blocks.show_failure(message.error_message)
         st.badge(format.STATUS_GLYPHS[message.status], color=format.STATUS_COLOURS[message.status])  # type: ignore[arg-type]
+
+
+def _draw_attachments(services: Services, actor: Actor, message: Message) -> None:
+    """Draw a message's files and reasoning, above its text."""
+    for part in message.parts:
+        if part["type"] == "file":
+            _file(services, actor, str(part["id"]), str(part["name"]), str(part["media_type"]))
+        elif part["type"] == "reasoning":
+            with st.expander("Reasoning", icon=":material/psychology:"):
+                st.text(part["text"])
+
+
+def _draw_unrun_tool_calls(message: Message) -> None:
+    """Draw the calls of tools that a program, not this server, was to run."""
+    for part in message.parts:
+        if part["type"] == "tool_call" and "round" not in part:
+            st.caption(blocks.plain(f"Asked for {part['name']}"))
+            st.code(str(part["arguments"])[:20_000], language="json", wrap_lines=True)
 
 
 def _rounds(services: Services, actor: Actor, message: Message) -> None:
