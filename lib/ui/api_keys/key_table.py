@@ -51,58 +51,64 @@ def show_table(
     teams: Mapping[str, str] = MappingProxyType({}),
 ) -> ApiKey | None:
     """Draw the table, with the teams of the keys where names are given; returns the key that is open."""
-    rows: list[dict[str, Any]] = [
-        {
-            "name": key.name,
-            "prefix": f"{key.prefix}…",
-            "app": key.app,
-            "owner": key.owner or None,
-            "team": teams.get(str(key.team_id)),
-            "models": ", ".join(key.grant.models) or "every model",
-            "state": [_STATES[key.state()][0]],
-            "expires": _format_expiry(key, zone).partition(",")[0],
-            "used": format.moment(key.last_used_at, zone).partition(",")[0],
-            "calls": use.get(key.id, (0, 0, 0))[0],
-            "cost": format_sum(*use.get(key.id, (0, 0, 0))[1:]),
-        }
-        for key in keys
-    ]
-    text = st.column_config.TextColumn
+    rows = [_build_row(key, use, zone, teams) for key in keys]
     hidden = {name for name, is_shown in (("owner", everybody), ("team", bool(teams))) if not is_shown}
     wide = [name for name in rows[0] if name not in hidden]
     opened = grammar.open_table(
         "keys",
         rows,
         [key.id for key in keys],
-        {
-            "name": text("Name"),
-            "prefix": text("Key", width=112),
-            "app": text("App", width=92),
-            "owner": text("Owner", width=64, help="— means a program of its own"),
-            "team": text("Team", width=84),
-            "models": text("Models", width=96),
-            "state": st.column_config.MultiselectColumn(
-                "State",
-                width=92,
-                options=[label for label, _ in _STATES.values()],
-                color=[colour for _, colour in _STATES.values()],
-            ),
-            "expires": text("Expires", width=84),
-            "used": text("Last used", width=84, help="— means never"),
-            "calls": st.column_config.NumberColumn(
-                "Calls, 30 d", width=format.column_width([f"{row['calls']:,}" for row in rows], 74), format="localized"
-            ),
-            "cost": text(
-                "Cost, 30 d",
-                width=format.column_width([row["cost"] for row in rows], 74),
-                alignment="right",
-                help="— means no call has a known price",
-            ),
-        },
+        _build_columns(rows),
         order=["name", "prefix", "state"] if compact or grammar.get_opened() else wide,
         alt="API keys",
     )
     return next((key for key in keys if key.id == opened), None)
+
+
+def _build_row(key: ApiKey, use: Use, zone: ZoneInfo, teams: Mapping[str, str]) -> dict[str, Any]:
+    calls, cost_nano_usd, unpriced_calls = use.get(key.id, (0, 0, 0))
+    return {
+        "name": key.name,
+        "prefix": f"{key.prefix}…",
+        "app": key.app,
+        "owner": key.owner or None,
+        "team": teams.get(str(key.team_id)),
+        "models": ", ".join(key.grant.models) or "every model",
+        "state": [_STATES[key.state()][0]],
+        "expires": _format_expiry(key, zone).partition(",")[0],
+        "used": format.moment(key.last_used_at, zone).partition(",")[0],
+        "calls": calls,
+        "cost": format_sum(cost_nano_usd, unpriced_calls),
+    }
+
+
+def _build_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    text = st.column_config.TextColumn
+    return {
+        "name": text("Name"),
+        "prefix": text("Key", width=112),
+        "app": text("App", width=92),
+        "owner": text("Owner", width=64, help="— means a program of its own"),
+        "team": text("Team", width=84),
+        "models": text("Models", width=96),
+        "state": st.column_config.MultiselectColumn(
+            "State",
+            width=92,
+            options=[label for label, _ in _STATES.values()],
+            color=[colour for _, colour in _STATES.values()],
+        ),
+        "expires": text("Expires", width=84),
+        "used": text("Last used", width=84, help="— means never"),
+        "calls": st.column_config.NumberColumn(
+            "Calls, 30 d", width=format.column_width([f"{row['calls']:,}" for row in rows], 74), format="localized"
+        ),
+        "cost": text(
+            "Cost, 30 d",
+            width=format.column_width([row["cost"] for row in rows], 74),
+            alignment="right",
+            help="— means no call has a known price",
+        ),
+    }
 
 
 def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) -> None:

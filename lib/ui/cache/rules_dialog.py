@@ -1,6 +1,6 @@
 """Dialogs that set a configuration's rules, and that forget answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import streamlit as st
@@ -23,17 +23,29 @@ _MODES = {
 _MEBI = 1 << 20
 
 
-def show_rules(services: Services, actor: Actor, configurations: Sequence[Configuration], chosen: str | None) -> None:
+def show_rules(services: Services, actor: Actor, configurations: Sequence[Configuration], selected: str | None) -> None:
     """The form of one configuration's rules."""
     ids = [configuration.id for configuration in configurations]
     slugs = {configuration.id: configuration.slug for configuration in configurations}
     configuration_id = st.selectbox(
-        "Configuration", ids, ids.index(chosen) if chosen in ids else 0, format_func=slugs.__getitem__
+        "Configuration", ids, ids.index(selected) if selected in ids else 0, format_func=slugs.__getitem__
     )
     if configuration_id is None:
         return
     now = services.cache.rules(actor, configuration_id)
-    key = f"cache-{configuration_id}-"
+    rules = _draw_rules(actor, now, slugs, f"cache-{configuration_id}-")
+    if st.button("Save", type="primary", key=f"cache-{configuration_id}-save"):
+        try:
+            services.cache.change_rules(actor, configuration_id, rules)
+        except LLMManagerError as error:
+            blocks.show_error(error)
+            return
+        st.query_params["id"] = configuration_id
+        st.rerun()
+
+
+def _draw_rules(actor: Actor, now: CacheRules, slugs: Mapping[str, str], key: str) -> CacheRules:
+    """Draw the fields of the rules, filled with those of `now`; `slugs` are the configurations by id."""
     exact = st.checkbox("Exact: the same request gets the same answer", now.exact, key=key + "exact")
     loose = st.checkbox(
         "Loose: greetings, thanks and “please” around a question don't count",
@@ -41,6 +53,13 @@ def show_rules(services: Services, actor: Actor, configurations: Sequence[Config
         key=key + "loose",
         help="For single questions at a temperature of at most 0.3, in languages whose words are known.",
     )
+    semantic, judge, bound = _draw_semantic(now, slugs, key)
+    scope, ttl_s, most_bytes, keeps_pace = _draw_bounds(actor, now, key)
+    return CacheRules(exact, loose, semantic, scope, ttl_s, most_bytes, bound, judge, keeps_pace)
+
+
+def _draw_semantic(now: CacheRules, slugs: Mapping[str, str], key: str) -> tuple[SemanticMode, str | None, int]:
+    """Draw how questions in other words are served; returns the mode, the judge and the bound in a thousand."""
     modes = list(_MODES)
     semantic = st.selectbox(
         "Semantic: questions in other words",
@@ -51,7 +70,7 @@ def show_rules(services: Services, actor: Actor, configurations: Sequence[Config
     )
     judge = None
     if semantic is not SemanticMode.OFF:
-        choices = [None, *ids]
+        choices = [None, *slugs]
         judge = st.selectbox(
             "Judge",
             choices,
@@ -63,6 +82,11 @@ def show_rules(services: Services, actor: Actor, configurations: Sequence[Config
     bound = now.bound_per_mille
     if semantic is SemanticMode.PROVED:
         bound = int(st.number_input("Wrong answers among a thousand, at most", 1, 100, bound, key=key + "bound"))
+    return semantic, judge, bound
+
+
+def _draw_bounds(actor: Actor, now: CacheRules, key: str) -> tuple[Scope, int, int, bool]:
+    """Draw who shares answers, for how many seconds, in how many bytes, and whether they come at their first pace."""
     scopes = list(Scope) if actor.role is Role.SUPER_ADMIN else [Scope.PERSON]
     columns = st.columns(2)
     scope = columns[0].selectbox(
@@ -79,29 +103,23 @@ def show_rules(services: Services, actor: Actor, configurations: Sequence[Config
     keeps_pace = columns[1].checkbox(
         "Stream at the first pace", now.keeps_pace, key=key + "pace", help="Otherwise an answer comes at once."
     )
-    if st.button("Save", type="primary", key=key + "save"):
-        try:
-            services.cache.change_rules(
-                actor,
-                configuration_id,
-                CacheRules(exact, loose, semantic, scope, ages[age], int(size) * _MEBI, bound, judge, bool(keeps_pace)),
-            )
-        except LLMManagerError as error:
-            blocks.show_error(error)
-            return
-        st.query_params["id"] = configuration_id
-        st.rerun()
+    return scope, ages[age], int(size) * _MEBI, bool(keeps_pace)
 
 
 def show_purge(services: Services, actor: Actor, configurations: Sequence[Configuration], *, only_own: bool) -> None:
-    """What to forget, and what that means."""
-    own, one, old, everything = "My own answers", "One configuration's", "Older than a day", "Everything"
-    choices = [own] if only_own else [own, one, old, everything]
+    """Draw the choice of remembered answers to forget, what that means, and the button that does it."""
+    own = "My own answers"
+    of_configuration = "One configuration's"
+    old = "Older than a day"
+    everything = "Everything"
+    choices = [own] if only_own else [own, of_configuration, old, everything]
     choice = st.radio("Forget", choices, key="cache-forget")
-    chosen = None
-    if choice == one:
+    configuration_id = None
+    if choice == of_configuration:
         slugs = {configuration.id: configuration.slug for configuration in configurations}
-        chosen = st.selectbox("Configuration", list(slugs), format_func=slugs.__getitem__, key="cache-forget-one")
+        configuration_id = st.selectbox(
+            "Configuration", list(slugs), format_func=slugs.__getitem__, key="cache-forget-one"
+        )
     st.caption("The next equal questions are asked of the model again, and paid again. Rows of the log stay.")
     if st.button("Forget them", type="primary", key="cache-forget-now"):
         try:
@@ -110,7 +128,7 @@ def show_purge(services: Services, actor: Actor, configurations: Sequence[Config
             elif choice == old:
                 gone = services.cache.purge(actor, older_than=timedelta(days=1))
             else:
-                gone = services.cache.purge(actor, configuration_id=chosen, everything=choice == everything)
+                gone = services.cache.purge(actor, configuration_id=configuration_id, everything=choice == everything)
         except LLMManagerError as error:
             blocks.show_error(error)
             return

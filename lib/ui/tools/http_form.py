@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -54,27 +55,78 @@ def delete_dialog(services: Services, actor: Actor, name: str) -> None:
 
 
 def _draw_form(services: Services, actor: Actor, tool: HttpTool | None) -> None:
+    fields = _draw_fields(tool)
+    if not st.button("Save tool" if tool else "Create tool", type="primary"):
+        return
+    try:
+        draft = _read_draft(fields, tool)
+        save = partial(services.http_tools.update, revision=tool.revision) if tool else services.http_tools.create
+        save(actor, draft)
+    except LLMManagerError as error:
+        blocks.show_error(error)
+        return
+    st.query_params["id"] = draft.name
+    st.rerun()
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """What was typed into the form; texts as they stand there."""
+
+    name: str
+    title: str
+    description: str
+    method: str
+    url: str
+    parameters: str
+    query: str
+    body: str
+    secrets: str
+    annotations: ToolAnnotations
+    allow_private: bool
+
+
+def _draw_fields(tool: HttpTool | None) -> _Fields:
     definition = tool.definition if tool else None
     request = tool.request if tool else HttpTemplate("")
-    left, right = st.columns(2)
-    name = left.text_input(
+    first, second = st.columns(2)
+    name = first.text_input(
         "Name",
         definition.name if definition else "",
         max_chars=64,
         placeholder="weather_today",
         disabled=tool is not None,
     )
-    title = right.text_input("Title", definition.title if definition else "", max_chars=120)
+    title = second.text_input("Title", definition.title if definition else "", max_chars=120)
     description = st.text_area(
         "Description", definition.description if definition else "", height=68, help="The model chooses the tool by it"
     )
-    method = left.selectbox("Method", METHODS, METHODS.index(request.method))
-    url = right.text_input("Address", request.url, placeholder="https://api.example.com/weather/{{city}}")
+    method = first.selectbox("Method", METHODS, METHODS.index(request.method))
+    url = second.text_input("Address", request.url, placeholder="https://api.example.com/weather/{{city}}")
     parameters = st.text_area(
         "Parameters, a JSON Schema",
         json.dumps(to_builtins(definition.parameters) if definition else _EXAMPLE, indent=1),
         height=140,
     )
+    query, body = _draw_request(request, method)
+    secrets = st.text_area(
+        "Secret headers",
+        "",
+        height=68,
+        placeholder=f"Stored: {', '.join(tool.secret_names)}"
+        if tool and tool.secret_names
+        else "Authorization: Bearer …",
+        help="Encrypted, sent to this host alone, never shown again. Empty leaves them as they are.",
+    )
+    annotations = _draw_effects(definition.annotations if definition else ToolAnnotations())
+    private = st.toggle("Allow private hosts", request.allow_private, help="An address inside your own network")
+    return _Fields(
+        name.strip(), title, description, method, url, parameters, query, body, secrets, annotations, private
+    )
+
+
+def _draw_request(request: HttpTemplate, method: str) -> tuple[str, str]:
+    """Draw the query and the body of the request, as texts."""
     query = st.text_area(
         "Query",
         "\n".join(f"{key}={text}" for key, text in request.query.items()),
@@ -89,45 +141,29 @@ def _draw_form(services: Services, actor: Actor, tool: HttpTool | None) -> None:
         placeholder="Empty sends the arguments that stand nowhere else",
         disabled=method not in WITH_BODY,
     )
-    secrets = st.text_area(
-        "Secret headers",
-        "",
-        height=68,
-        placeholder=f"Stored: {', '.join(tool.secret_names)}"
-        if tool and tool.secret_names
-        else "Authorization: Bearer …",
-        help="Encrypted, sent to this host alone, never shown again. Empty leaves them as they are.",
+    return query, body
+
+
+def _read_draft(fields: _Fields, tool: HttpTool | None) -> HttpToolDraft:
+    """Read the fields, keeping what the form doesn't show of a tool that exists; raises InvalidInput."""
+    template = HttpTemplate(
+        fields.url,
+        fields.method,
+        _read_query(fields.query),
+        _read_json(fields.body, "body") if fields.body.strip() else None,
+        tool.request.headers if tool else {},
+        fields.allow_private,
     )
-    annotations = _draw_effects(definition.annotations if definition else ToolAnnotations())
-    private = st.toggle("Allow private hosts", request.allow_private, help="An address inside your own network")
-    if not st.button("Save tool" if tool else "Create tool", type="primary"):
-        return
-    try:
-        template = HttpTemplate(
-            url,
-            method,
-            _read_query(query),
-            _read_json(body, "body") if body.strip() else None,
-            request.headers,
-            private,
-        )
-        draft = HttpToolDraft(
-            name=name.strip(),
-            description=description,
-            request=template,
-            title=title,
-            parameters=_read_object(parameters),
-            result_schema=definition.result_schema if definition else None,
-            annotations=annotations,
-            secret_headers=_read_headers(secrets),
-        )
-        save = partial(services.http_tools.update, revision=tool.revision) if tool else services.http_tools.create
-        save(actor, draft)
-    except LLMManagerError as error:
-        blocks.show_error(error)
-        return
-    st.query_params["id"] = name.strip()
-    st.rerun()
+    return HttpToolDraft(
+        name=fields.name,
+        description=fields.description,
+        request=template,
+        title=fields.title,
+        parameters=_read_object(fields.parameters),
+        result_schema=tool.definition.result_schema if tool else None,
+        annotations=fields.annotations,
+        secret_headers=_read_headers(fields.secrets),
+    )
 
 
 def _draw_effects(annotations: ToolAnnotations) -> ToolAnnotations:

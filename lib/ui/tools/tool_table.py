@@ -156,7 +156,20 @@ def _draw_settings(
     services: Services, actor: Actor, tool: ToolDefinition, settings: ToolSettings, *, may_manage: bool
 ) -> None:
     key = f"set-{tool.name}-{settings.revision}"
-    is_enabled = st.toggle("Switched on", settings.is_enabled, key=f"{key}-on", disabled=not may_manage)
+    apps = services.configurations.apps(actor)
+    changed = _draw_setting_fields(settings, apps, key, disabled=not may_manage)
+    if not may_manage:
+        st.caption("Changing these needs the permission to manage tools.")
+        return
+    if st.button("Save settings", icon=":material/save:", key=f"{key}-save"):
+        with blocks.errors_shown():
+            services.tools.save_settings(actor, tool.name, changed)
+            st.rerun()
+
+
+def _draw_setting_fields(settings: ToolSettings, apps: Sequence[str], key: str, *, disabled: bool) -> ToolSettings:
+    """Draw the fields of a tool's settings and return the settings they say; `apps` are offered beside its own."""
+    is_enabled = st.toggle("Switched on", settings.is_enabled, key=f"{key}-on", disabled=disabled)
     choices = list(_POLICIES)
     policy = st.selectbox(
         "Before it runs",
@@ -164,29 +177,24 @@ def _draw_settings(
         index=choices.index(settings.approval),
         format_func=lambda choice: _POLICIES[choice],
         key=f"{key}-policy",
-        disabled=not may_manage,
+        disabled=disabled,
         help="The strictest of this, of the role's, and of the configuration's holds.",
     )
     roles = st.multiselect(
-        "Roles", list(Role), list(settings.roles), placeholder="Every role", key=f"{key}-roles", disabled=not may_manage
+        "Roles", list(Role), list(settings.roles), placeholder="Every role", key=f"{key}-roles", disabled=disabled
     )
-    asked = [role for role, of_role in settings.role_approval.items() if of_role is ApprovalPolicy.ASK]
-    asked_roles = st.multiselect(
-        "Ask first for", list(Role), asked, placeholder="No role", key=f"{key}-ask", disabled=not may_manage
-    )
-    apps = st.multiselect(
+    role_approval = _draw_role_approval(settings.role_approval, f"{key}-ask", disabled=disabled)
+    chosen_apps = st.multiselect(
         "Apps",
-        list(dict.fromkeys([*services.configurations.apps(actor), *settings.apps])),
+        list(dict.fromkeys([*apps, *settings.apps])),
         list(settings.apps),
         placeholder="Every app",
         accept_new_options=True,
         key=f"{key}-apps",
-        disabled=not may_manage,
+        disabled=disabled,
     )
     current_s = settings.timeout_s or DEFAULT_TIMEOUT_S
-    seconds = st.number_input(
-        "Seconds at most", 1, LONGEST_TIMEOUT_S, current_s, key=f"{key}-s", disabled=not may_manage
-    )
+    seconds = st.number_input("Seconds at most", 1, LONGEST_TIMEOUT_S, current_s, key=f"{key}-s", disabled=disabled)
     price = st.number_input(
         "Price of one use, $",
         min_value=0.0,
@@ -194,23 +202,25 @@ def _draw_settings(
         format="%.4f",
         placeholder="None",
         key=f"{key}-price",
-        disabled=not may_manage,
+        disabled=disabled,
     )
-    if not may_manage:
-        st.caption("Changing these needs the permission to manage tools.")
-        return
-    if st.button("Save settings", icon=":material/save:", key=f"{key}-save"):
-        others = {role: p for role, p in settings.role_approval.items() if p is not ApprovalPolicy.ASK}
-        changed = ToolSettings(
-            is_enabled=is_enabled,
-            approval=None if policy is None else ApprovalPolicy(policy),
-            role_approval={**others, **{role.value: ApprovalPolicy.ASK for role in map(Role, asked_roles)}},
-            roles=tuple(map(Role, roles)),
-            apps=tuple(apps),
-            timeout_s=None if seconds == DEFAULT_TIMEOUT_S else int(seconds),
-            price_nano_usd=None if price is None else round(price * NANO),
-            revision=settings.revision,
-        )
-        with blocks.errors_shown():
-            services.tools.save_settings(actor, tool.name, changed)
-            st.rerun()
+    return ToolSettings(
+        is_enabled=is_enabled,
+        approval=None if policy is None else ApprovalPolicy(policy),
+        role_approval=role_approval,
+        roles=tuple(map(Role, roles)),
+        apps=tuple(chosen_apps),
+        timeout_s=None if seconds == DEFAULT_TIMEOUT_S else int(seconds),
+        price_nano_usd=None if price is None else round(price * NANO),
+        revision=settings.revision,
+    )
+
+
+def _draw_role_approval(
+    policies: Mapping[str, ApprovalPolicy], key: str, *, disabled: bool
+) -> dict[str, ApprovalPolicy]:
+    """Draw the roles for which a tool asks first; other policies of roles stay as they are."""
+    asking = [role for role, policy in policies.items() if policy is ApprovalPolicy.ASK]
+    roles = st.multiselect("Ask first for", list(Role), asking, placeholder="No role", key=key, disabled=disabled)
+    unchanged = {role: policy for role, policy in policies.items() if policy is not ApprovalPolicy.ASK}
+    return {**unchanged, **{role.value: ApprovalPolicy.ASK for role in map(Role, roles)}}
