@@ -81,7 +81,16 @@ class Store:
                     connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("PRAGMA optimize"))
             except DatabaseError:
                 pass
-        self.engine.dispose()
+        close_connections(self.engine)
+
+
+def close_connections(engine: Engine) -> None:
+    """Close an engine's connections: the idle ones now, those that a thread still uses when they come back.
+
+    `Engine.dispose` alone forgets the latter: they stay open until the garbage collector meets them.
+    """
+    event.listen(engine.pool, "checkin", lambda _connection, record: record.close())
+    engine.dispose()
 
 
 def _set_autocheckpoint(connection: Connection, pages: int) -> None:

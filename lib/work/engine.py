@@ -28,7 +28,7 @@ from dbos._serialization import DBOSPortableJSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib.clock import utc_now
-from lib.db.engine import Store
+from lib.db.engine import Store, close_connections
 from lib.errors import LLMManagerError
 from lib.ledger.step_results import StepResults
 from lib.work.processes import BEAT_S, Processes
@@ -52,16 +52,18 @@ _MOST_ATTEMPTS = 50  # a run that takes its process down with it is given up
 _SCHEMA = "dbos"
 _UNKNOWN_KIND_S = 5.0
 _QUIET = (DBOSAwaitedWorkflowCancelledError, DBOSWorkflowCancelledError)
+_QUIET_WORDS = ("cancelled during execution", "Asyncio task cancelled")  # by us, or by this process's end
 _current: "Engine | None" = None  # the launched one: DBOS's registry and instance are the process's, too
 
 
 class _WithoutStops(logging.Filter):
-    """Leaves out what the engine logs as errors when a run is cancelled or parked."""
+    """Leaves out what the engine logs when a run is cancelled, parked, or left for the next start by a process's end."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is worth reading."""
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, _QUIET) and "cancelled during execution" not in record.getMessage()
+        message = record.getMessage()
+        return not isinstance(error, _QUIET) and not any(words in message for words in _QUIET_WORDS)
 
 
 class Engine:
@@ -150,7 +152,7 @@ class Engine:
             self.processes.leave()
             _current = None
         self.client.destroy()
-        self.database.dispose()
+        close_connections(self.database)
 
     async def execute(self, run_id: str, kind: str, payload: Any, team_id: int, parent_id: str | None) -> Any:
         """Call the function of a run, keep what it returns, and tell its parent."""
@@ -272,7 +274,7 @@ def prepare_database(store: Store, folder: Path) -> None:
     client = _make_client(store, database)
     _bring_to_schema(client)
     client.destroy()
-    database.dispose()
+    close_connections(database)
 
 
 def _make_client(store: Store, database: sa.Engine) -> DBOSClient:

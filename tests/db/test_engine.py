@@ -46,6 +46,15 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
         assert connection.scalar(select(func.count()).select_from(processes)) == 0
 
 
+def test_a_connection_that_is_in_use_when_the_store_closes_is_closed_on_its_return(store: Store) -> None:
+    with store.engine.connect() as connection:
+        in_use = connection.connection.dbapi_connection
+        store.dispose()
+        assert connection.scalar(select(1)) == 1
+    with pytest.raises(Exception, match="closed"):
+        in_use.cursor()  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("damage", [b"not a database at all" * 400, b"\x00" * 4096 + b"junk" * 100])
 def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "llm_manager.db"

@@ -20,6 +20,7 @@ from lib.gateway.api import calls
 from lib.gateway.api.bodies import ErrorBody, Name, Nothing, UsageRowBody, ref
 from lib.gateway.api.openapi_others import ANTHROPIC, OPENAI, SCHEMAS
 from lib.gateway.api.operation import Operation
+from lib.patterns import compile_pattern
 
 VERSION = "1"
 _REFUSALS = {
@@ -40,7 +41,8 @@ _REFUSALS = {
 _READS = (400, 401, 403, 404, 405, 503)
 _BODIES = (408, 413)
 _CALLS = tuple(_REFUSALS)
-_PATHS = {
+_PARAMETER = compile_pattern(r"\{(\w+)\}")
+_PATHS = {  # each parameter of an address; one that is missing here ends the making of the document
     "call_id": "The id of a call, or of one of its attempts.",
     "slug": "Its name.",
     "conversation_id": "The id of a conversation.",
@@ -48,6 +50,10 @@ _PATHS = {
     "document_id": "A document's id.",
     "model": "A configuration's name.",
     "run_id": "The id of a workflow's run.",
+    "approval_id": "The id of a request for a decision.",
+    "grant_id": "The id of a standing grant.",
+    "name": "A tool's name.",
+    "execution_id": "The id of one run of a tool.",
 }
 
 
@@ -135,9 +141,8 @@ def _parameters(path: str, query: type[Struct] = Nothing) -> list[dict[str, Any]
     """The parts of the address, and the fields of the query."""
     name_schema = msgspec.json.schema(Name)
     parameters = [
-        {"name": name, "in": "path", "required": True, "description": about, "schema": name_schema}
-        for name, about in _PATHS.items()
-        if f"{{{name}}}" in path
+        {"name": name, "in": "path", "required": True, "description": _PATHS[name], "schema": name_schema}
+        for name in _PARAMETER.findall(path)
     ]
     _, components = msgspec.json.schema_components([query])
     shape = components[query.__name__]
