@@ -404,13 +404,15 @@ class Calls:
         """End the running calls of what has been stopped, within seconds and in every process."""
         while True:
             await asyncio.sleep(_STOPS_EVERY_S)
-            running = [call for call in list(self._calls.values()) if call.row is None]
-            if not running:
-                continue
+            await self._end_stopped_calls()  # on its own, so that no call is held while it sleeps
+
+    async def _end_stopped_calls(self) -> None:
+        running = [call for call in list(self._calls.values()) if call.row is None]
+        if running:
             await asyncio.to_thread(self._stops.refresh)
-            for call in running:
-                if self._stops.find_refusal(call.plan.request.actor) is not None:
-                    self._cancel(call)
+        for call in running:
+            if self._stops.find_refusal(call.plan.request.actor) is not None:
+                self._cancel(call)
 
     def _forget_old(self) -> None:
         limit = time.monotonic() - _KEEP_S

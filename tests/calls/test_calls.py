@@ -187,6 +187,7 @@ def test_a_call_belongs_to_its_user_alone(rig: Rig) -> None:
             rig.services.calls.stop(JONAS, call_id)
     assert rig.services.calls.running(JONAS) == []
     assert rig.services.calls.running(AMIRA) == [live]
+    rig.services.calls.stop(AMIRA, live)
 
 
 def test_a_request_that_makes_no_sense_is_refused_before_anything_is_written(rig: Rig) -> None:
