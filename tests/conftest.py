@@ -94,9 +94,10 @@ def postgres_template(postgres_server: str, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite file to copy from."""
-    path = tmp_path_factory.mktemp("template") / "migrated.db"
+    path = tmp_path_factory.mktemp("template") / "llm_manager.db"
     store = Store(f"sqlite:///{path}")
     schema.upgrade(store)
+    prepare_database(store, path.parent)
     store.dispose()
     return path
 
@@ -111,11 +112,17 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path, database_kind: str) -> str:
     """The address of an empty, migrated database, once on each store."""
     if database_kind == "sqlite":
-        path = tmp_path / "llm_manager.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        return f"sqlite:///{path}"
+        copy_databases(request.getfixturevalue("sqlite_template"), tmp_path)
+        return f"sqlite:///{tmp_path / 'llm_manager.db'}"
     template = request.getfixturevalue("postgres_template")
     return new_database(request.getfixturevalue("postgres_server"), f"t{uuid.uuid4().hex}", template)
+
+
+def copy_databases(template: Path, folder: Path) -> None:
+    """Copy the template and the database of the work engine that stands beside it."""
+    folder.mkdir(exist_ok=True)
+    for name in (template.name, "engine.db"):
+        shutil.copy(template.parent / name, folder / name)
 
 
 def new_database(server: str, name: str, template: str | None = None) -> str:
@@ -136,6 +143,7 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Settings of an empty SQLite installation in a folder of its own."""
+def settings(tmp_path: Path, sqlite_template: Path) -> Settings:
+    """Settings of an empty, migrated SQLite installation in a folder of its own."""
+    copy_databases(sqlite_template, tmp_path)
     return Settings(data_dir=tmp_path, database_url=f"sqlite:///{tmp_path / 'llm_manager.db'}")

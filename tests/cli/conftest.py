@@ -1,4 +1,4 @@
-"""`run`: a command on an empty data folder."""
+"""`run`: a command on a data folder of its own."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import CommandServer, Run
+from tests.conftest import copy_databases
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +20,9 @@ def command_server() -> Iterator[CommandServer]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, command_server: CommandServer) -> Run:
-    """Run `python -m lib …` on an empty data folder."""
+def run(tmp_path: Path, command_server: CommandServer, sqlite_template: Path) -> Run:
+    """Run `python -m lib …` on a data folder with empty, migrated databases."""
+    copy_databases(sqlite_template, tmp_path / "data")
 
     def run(*words: str, input: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

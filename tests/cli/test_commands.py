@@ -42,7 +42,8 @@ def test_wrong_usage_has_status_two(run: Run) -> None:
 
 
 @pytest.mark.feature("SET-4")
-def test_migrate_says_what_it_did(run: Run) -> None:
+def test_migrate_says_what_it_did(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data" / "llm_manager.db").unlink()
     assert succeeded(run("migrate")).startswith("Migrated: ")
     assert succeeded(run("migrate")) == "The database is up to date.\n"
 
@@ -51,7 +52,6 @@ def test_migrate_says_what_it_did(run: Run) -> None:
 def test_a_newer_database_is_refused_untouched(run: Run, tmp_path: Path) -> None:
     import sqlite3
 
-    succeeded(run("migrate"))
     path = tmp_path / "data" / "llm_manager.db"
     with sqlite3.connect(path) as database:
         database.execute("UPDATE alembic_version SET version_num = 'r9999'")
@@ -65,7 +65,6 @@ def test_a_newer_database_is_refused_untouched(run: Run, tmp_path: Path) -> None
 @pytest.mark.feature("SET-4")
 def test_a_damaged_database_is_refused_and_kept(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "data" / "llm_manager.db"
-    path.parent.mkdir()
     path.write_bytes(b"not a database at all, " * 400)
     before = path.read_bytes()
     assert "damaged" in refused(run("users", "list"))
