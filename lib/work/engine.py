@@ -57,7 +57,7 @@ _current: "Engine | None" = None  # the launched one: DBOS's registry and instan
 
 
 class _WithoutStops(logging.Filter):
-    """Leaves out what the engine logs when a run is cancelled, parked, or left for the next start by a process's end."""
+    """Leaves out what the engine logs when a run is cancelled or parked, or a process's end leaves it for later."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is worth reading."""

@@ -14,7 +14,6 @@ from msgspec import Meta
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput, NotFound, PermissionDenied
-from lib.mcp.bundled.postgres_reader import PostgresReader
 from lib.mcp.bundled.sqlite_reader import SqliteReader
 from lib.mcp.bundled.tabular import Rows
 from lib.mcp.bundled.tool import Arguments, BundledServer, BundledTool
@@ -61,6 +60,8 @@ def open_reader(address: str) -> Reader:
     if scheme == "sqlite" and address.partition("sqlite://")[2].startswith("//"):
         return SqliteReader(address.partition("sqlite:///")[2])
     if scheme in ("postgresql", "postgres"):
+        from lib.mcp.bundled.postgres_reader import PostgresReader  # loads the driver
+
         return PostgresReader("postgresql:" + address.partition(":")[2])
     fix = "Write sqlite:////folder/file.db or postgresql://user:password@host/database."
     raise InvalidInput("The address can't be read.", "", fix, field="address")
