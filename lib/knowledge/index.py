@@ -56,6 +56,7 @@ class Index:
     terms: dict[str, int]
     word_ids: np.ndarray  # int32, all passages' words one after the other
     language: str = ""
+    words_form: int = 0  # of the oldest words in it
     graph: Any = field(default=None, repr=False)
 
     @property

@@ -11,6 +11,7 @@ import logging
 import shutil
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from lib.db.tables import chunk_vectors, chunks, collections, documents
 from lib.knowledge.index import Index, Passage, build_next, make_empty_index, make_graph, short_sha
 
 log = logging.getLogger(__name__)
-FORM = 1
+FORM = 2
 KEPT_FROM = 5_000  # passages; smaller ones are made from SQL in no time
 _HELD = 4
 _ASKED = 400
@@ -77,7 +78,10 @@ class Indexes:
             query = select(collections).where(collections.c.id == collection_id)
             row = connection.execute(query).mappings().first()
             model = row["embedding_model"] if row is not None else ""
-            old = old or make_empty_index(model)
+            found = (_D.collection_id == collection_id) & _D.serving_version.is_not(None)
+            words_form = connection.scalar(select(func.min(_D.words_form)).where(found)) or 0
+            if old is None or old.words_form != words_form:
+                old = make_empty_index(model)
             old_shas = {int(passage_id): int(sha) for passage_id, sha in zip(old.ids, old.shas, strict=True)}
             unembedded = (
                 {int(passage_id) for passage_id in old.ids[~old.has_vector]} if old.model == model else set(old_shas)
@@ -97,7 +101,8 @@ class Indexes:
             counted = connection.execute(languages.group_by(_D.language).order_by(func.count().desc())).first()
         ids = np.asarray([passage_id for passage_id, _ in serving_rows], dtype=np.int64)
         seq = int(row["change_seq"]) if row is not None else 0
-        index = build_next(old, seq, model, ids, passages, counted[0] if counted is not None else "")
+        language = counted[0] if counted is not None else ""
+        index = replace(build_next(old, seq, model, ids, passages, language), words_form=words_form)
         if index.size >= KEPT_FROM:
             self._write(collection_id, index)
         return index
@@ -115,7 +120,8 @@ class Indexes:
             if index.graph is not None:
                 index.graph.save_index(str(folder / "graph.bin"))
             note = {"form": FORM, "folder": folder.name, "change_seq": index.change_seq, "model": index.model}
-            note |= {"language": index.language, "sha256": {path.name: _hash_file(path) for path in folder.iterdir()}}
+            note |= {"words_form": index.words_form, "language": index.language}
+            note |= {"sha256": {path.name: _hash_file(path) for path in folder.iterdir()}}
             passing = home / f"{folder.name}.json"
             passing.write_text(json.dumps(note))
             passing.replace(home / "index.json")
@@ -144,6 +150,7 @@ class Indexes:
                 change_seq=note["change_seq"],
                 model=note["model"],
                 language=note["language"],
+                words_form=note["words_form"],
                 document_ids=tuple(metadata["document_ids"]),
                 terms=metadata["terms"],
                 graph=graph,

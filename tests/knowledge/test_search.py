@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
+from lib.db.tables import chunks, documents
 from lib.errors import InvalidInput
 from lib.knowledge import index as index_module
 from lib.knowledge import indexes as indexes_module
+from lib.knowledge.collections import touch
 from lib.knowledge.documents.document_service import About
+from lib.knowledge.documents.ingest import Ingest
 from lib.knowledge.embedding import BUNDLED
 from lib.knowledge.fusion import rank
 from lib.knowledge.index import Passage, build_next, make_empty_index
@@ -90,6 +94,11 @@ def test_words_are_stemmed_in_the_documents_language(rig: KnowledgeRig) -> None:
         ("Der Hund lief über die Straße und war nicht mehr zu sehen.", "german"),
         ("Le chat est sur la table et il ne veut pas descendre.", "french"),
         ("東京は日本の首都であり、世界でも最大級の都市である。", ""),
+        ("भारत की राजधानी दिल्ली है और यह बहुत पुराना शहर है।", "hindi"),
+        ("Москва — это столица России, и в ней живёт больше людей, чем в других городах.", "russian"),
+        ("القاهرة هي عاصمة مصر وأكبر مدينة في أفريقيا من حيث عدد السكان", "arabic"),
+        ("București este capitala României și cel mai mare oraș din țară.", "romanian"),
+        ("id: 1 · grade: a\n" * 50, ""),  # letters that are words somewhere
         ("", ""),
     ],
 )
@@ -99,7 +108,43 @@ def test_a_language_is_told_by_its_frequent_words(text: str, language: str) -> N
 
 def test_text_without_spaces_goes_as_pairs() -> None:
     assert prepare("東京都", "") == ["東京", "京都"]
-    assert prepare("Müller’s Größe", "") == ["muller", "s", "große".replace("ß", "ß")]
+    assert prepare("Müller’s Größe", "") == ["muller", "s", "große"]
+    assert prepare("서울의", "") == ["서울", "울의"]
+    assert prepare("iPhone的価格", "") == ["iphone", "的価", "価格"]
+    assert prepare("ភាសា", "") == ["ភា", "ាស", "សា"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "words"),
+    [
+        ("हिन्दी की किताबें", "", ["हिन्दी", "की", "किताबें"]),
+        ("हिन्दी की किताबें", "hindi", ["हिन्द", "किताब"]),
+        ("தமிழ் நாடு", "", ["தமிழ்", "நாடு"]),
+        ("বাংলা ভাষা", "", ["বাংলা", "ভাষা"]),
+        ("Мой ёж", "", ["мой", "еж"]),
+        ("がか", "", ["がか"]),
+        ("كِتَابٌ ١٩٤٧", "", ["كتاب", "1947"]),
+        ("१९४७ में", "hindi", ["1947"]),
+        ("Πόσο Ångström", "", ["ποσο", "angstrom"]),
+    ],
+)
+def test_a_mark_that_is_a_letter_belongs_to_its_word_and_an_accent_does_not(
+    text: str, language: str, words: list[str]
+) -> None:
+    assert prepare(text, language) == words
+
+
+def test_words_that_an_older_version_counted_are_counted_anew_and_found(rig: KnowledgeRig) -> None:
+    document = rig.add("delhi.txt", "भारत की राजधानी दिल्ली है और यह बहुत पुराना शहर है।")
+    with rig.services.store.write() as connection:
+        connection.execute(update(chunks).values(words="भ रत र जध न"))
+        connection.execute(update(documents).values(words_form=1, language=""))
+        touch(connection, rig.id)
+    by_words = SearchSettings(Mode.KEYWORD)
+    assert rig.found("राजधानी", settings=by_words) == []
+    Ingest(rig.services.store, rig.services.embedder).run_due()
+    assert rig.found("राजधानी", settings=by_words) == ["delhi.txt"]
+    assert rig.services.documents.get(rig.amira, document.id).language == "hindi"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ documents = Table(
     Column("size", BigInteger, nullable=False),  # bytes of the newest version
     Column("sha256", String(64), nullable=False),
     Column("language", String(20), nullable=False, default=""),
+    Column("words_form", Integer, nullable=False, default=1, server_default="1"),  # lib.knowledge.words.FORM
     Column("state", String(10), nullable=False),  # queued, parsing, embedding, ready, partial, failed
     Column("error", Text),  # why it failed; of a partial one what share of its words was read
     Column("chunks_total", Integer, nullable=False, default=0),

@@ -20,8 +20,9 @@ from lib.knowledge.documents import sandbox
 from lib.knowledge.documents.chunking import Chunking, Piece, cut, pages_of
 from lib.knowledge.documents.document_service import PARTIAL
 from lib.knowledge.documents.row_lease import HELD, keep_renewed
+from lib.knowledge.documents.word_renewal import renew_next
 from lib.knowledge.embedding import Embedder, sha256_of
-from lib.knowledge.words import join_stems, language_of
+from lib.knowledge.words import FORM, join_stems, language_of
 
 log = logging.getLogger(__name__)
 _D = documents.c
@@ -49,6 +50,7 @@ class Ingest:
         self._worker = new_id()
         self._stopped = threading.Event()
         self._run_lock = threading.Lock()
+        self._has_old_words = True  # until it was looked for
 
     def run_due(self) -> int:
         """Take in everything that waits; how many documents that were."""
@@ -57,6 +59,8 @@ class Ingest:
             while not self._stopped.is_set() and (row := self._claim()) is not None:
                 self._take_in(row)
                 done += 1
+            while not self._stopped.is_set() and self._has_old_words:
+                self._has_old_words = renew_next(self._store)
         return done
 
     def stop(self) -> None:
@@ -126,7 +130,8 @@ class Ingest:
                 "chunks_total": len(rows),
                 "chunks_done": len(rows),
             }
-            values |= {"serving_version": row["version"], "language": language, "worker_id": None, "worker_until": None}
+            values |= {"serving_version": row["version"], "language": language, "words_form": FORM}
+            values |= {"worker_id": None, "worker_until": None}
             held_here = (_D.id == row["id"]) & (_D.version == row["version"]) & (_D.worker_id == self._worker)
             if not connection.execute(
                 update(documents).where(held_here).values(**values, updated_at=utc_now())

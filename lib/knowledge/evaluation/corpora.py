@@ -31,7 +31,7 @@ from lib.knowledge.evaluation.pool import Note, PassagePools, Text
 from lib.knowledge.evaluation.questions import Judgement
 from lib.knowledge.evaluation.ranking_metrics import Estimate
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.words import join_stems, language_of
+from lib.knowledge.words import FORM, join_stems, language_of
 
 STEP = 512  # documents that are embedded, then written, together
 _INSERTED = 500
@@ -222,6 +222,7 @@ def _document_row(
         "size": len(text.text.encode()),
         "sha256": _hash_text(text.text),
         "language": language_of([text.text]),
+        "words_form": FORM,
         "state": "ready",
         "version": version,
         "serving_version": version,
