@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from lib.calls import plans
 from lib.db.tables import usage_logs
 from lib.errors import Conflict
 from lib.services import Services
@@ -91,7 +92,10 @@ def kill_after(rig: FlowRig, settings: Settings, calls: int) -> str:
 
 
 @pytest.mark.feature("FLOW-2")
-def test_a_cancelled_run_ends_its_call_in_flight_and_can_be_gone_on_with(rig: FlowRig) -> None:
+def test_a_cancelled_run_ends_its_call_in_flight_and_can_be_gone_on_with(
+    rig: FlowRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "_SAME_FOR_S", 0.0)  # a changed configuration counts at once
     slug = rig.configure("say:done+wait:60s")
     quick = rig.configure("echo")
     ask = [
